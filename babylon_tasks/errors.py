@@ -1,0 +1,92 @@
+"""Every error this project raises on purpose.
+
+BabylonTasksError
+├── SettingsError            a setting is missing or contradicts another
+├── DatabaseError
+│   ├── MigrationError       the schema is not what the code expects
+│   └── DatabaseUnavailable  (Retryable) the server did not answer
+├── WindowError
+│   ├── BadWindowId          not ``YYYY-MM-DDTHH:00``
+│   └── WindowNotFound       no such window in ``training.windows``
+├── IllegalTransition        a state change that the transition table forbids
+├── Fenced                   a newer claimant holds the lease: stop and discard
+├── TrainingError
+│   ├── TrainerDied          (Retryable) the trainer process ended by signal, exit code or silence
+│   ├── StepNotVerified      the backend claims success but nothing was learned
+│   └── BackendUnavailable   the chosen backend cannot run here
+├── CheckpointNotFound       promote or rollback names a step that is not committed
+└── SandboxError             an embedded server did not start
+
+To add one: subclass the nearest node, say in the docstring when it is raised, and let the
+message tell the operator what happened, to which window or step, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class BabylonTasksError(Exception):
+    """Base of all errors that this project raises on purpose."""
+
+
+class Retryable:
+    """Mixin: the same call may succeed later; the only errors that are tried again."""
+
+
+class SettingsError(BabylonTasksError):
+    """A setting is missing or contradicts another one."""
+
+
+class DatabaseError(BabylonTasksError):
+    """The database refused or misses something."""
+
+
+class MigrationError(DatabaseError):
+    """The schema is not what the code expects."""
+
+
+class DatabaseUnavailable(Retryable, DatabaseError):
+    """The database server did not answer."""
+
+
+class WindowError(BabylonTasksError):
+    """A window cannot be acted on."""
+
+
+class BadWindowId(WindowError, ValueError):
+    """A window id is not ``YYYY-MM-DDTHH:00``."""
+
+
+class WindowNotFound(WindowError, LookupError):
+    """No such window in ``training.windows``."""
+
+
+class IllegalTransition(BabylonTasksError):
+    """A state change that the transition table forbids."""
+
+
+class Fenced(BabylonTasksError):
+    """A newer claimant holds the lease; whoever sees this stops and discards its work."""
+
+
+class TrainingError(BabylonTasksError):
+    """A training step did not succeed."""
+
+
+class TrainerDied(Retryable, TrainingError):
+    """The trainer process ended by signal, by exit code, or fell silent."""
+
+
+class StepNotVerified(TrainingError):
+    """The backend claims success but nothing was learned."""
+
+
+class BackendUnavailable(TrainingError):
+    """The chosen training backend cannot run on this machine."""
+
+
+class CheckpointNotFound(BabylonTasksError, LookupError):
+    """Promote or rollback names a step that is not committed."""
+
+
+class SandboxError(BabylonTasksError):
+    """An embedded server did not start."""

@@ -1,0 +1,127 @@
+"""All settings, read once from the environment (or a ``.env`` file) and checked together."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from babylon_tasks.errors import SettingsError
+
+BackendName = Literal["auto", "serverless", "local", "cpu"]
+
+
+class Settings(BaseSettings):
+    """Every knob of the system, with the environment variable's name being ``BABYLON_<FIELD>``.
+
+    ``DATABASE_URL``, ``REDIS_URL`` and ``WANDB_API_KEY`` keep the names their world gave them.
+    Seconds unless a name says otherwise.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="BABYLON_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL"
+    )
+    wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
+    wandb_base_url: str | None = None
+
+    # the lineage
+    lineage: str = "babylon"
+    base_model: str = "SmolLM2-135M-Instruct"
+    project: str = "babylon"
+    entity: str | None = None
+    backend: BackendName = "auto"
+    data_dir: Path = Path(".babylon")
+
+    # windows
+    grace_seconds: float = Field(default=300, ge=0)
+    max_open_seconds: float = Field(default=3600, gt=0)
+    lookback_hours: int = Field(default=72, gt=0)
+    min_agents: int = Field(default=2, ge=1)
+    held_out_share: float = Field(default=0.1, ge=0, lt=1)
+
+    # reading and scoring
+    scorer: str = "default"
+    profit_scale: float = Field(default=1000.0, gt=0)
+    max_steps_bytes: int = Field(default=8_000_000, gt=0)
+    read_batch: int = Field(default=500, gt=0)
+
+    # groups
+    max_group_size: int = Field(default=16, ge=2)
+    min_reward_spread: float = Field(default=1e-6, ge=0)
+    max_staleness_steps: int = Field(default=8, ge=0)
+    allow_without_logprobs: bool = False
+    step_token_budget: int = Field(default=60_000, gt=0)
+    max_windows_per_step: int = Field(default=4, ge=1)
+
+    # training
+    learning_rate: float = Field(default=4e-4, gt=0)
+    final_learning_rate: float = Field(default=4e-5, ge=0)
+    learning_rate_decay_steps: int = Field(default=60, ge=1)
+    kl_coefficient: float = Field(default=0.05, ge=0)
+    packed_sequence_length: int = Field(default=512, ge=64)
+    seed: int = 0
+
+    # evaluation and promotion
+    eval_groups: int = Field(default=16, ge=1)
+    min_eval_groups: int = Field(default=4, ge=1)
+    promote_tolerance: float = Field(default=0.01, ge=0)
+    promote_without_evaluation: bool = False
+
+    # leases and attempts
+    lease_seconds: float = Field(default=90, gt=1)
+    max_attempts: int = Field(default=3, ge=1)
+    retry_delay_seconds: float = Field(default=30, ge=0)
+    upkeep_seconds: float = Field(default=60, gt=0)
+    trainer_start_timeout: float = Field(default=300, gt=0)
+    trainer_silence_timeout: float = Field(default=600, gt=0)
+
+    # inference hosted by the trainer (backends local and cpu)
+    inference_host: str = "127.0.0.1"
+    inference_port: int = Field(default=8100, ge=0, le=65535)
+    inference_api_key: SecretStr = SecretStr("default")
+
+    # operation
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql://")):
+            raise ValueError("DATABASE_URL must begin with postgresql://")
+        if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("REDIS_URL must begin with redis:// or rediss://")
+        if self.backend == "serverless" and self.wandb_api_key is None:
+            raise ValueError("BABYLON_BACKEND=serverless needs WANDB_API_KEY")
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError("BABYLON_FINAL_LEARNING_RATE exceeds BABYLON_LEARNING_RATE")
+        if self.min_eval_groups > self.eval_groups:
+            raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_EVAL_GROUPS")
+        if "@" in self.lineage or "/" in self.lineage:
+            raise ValueError("BABYLON_LINEAGE must not contain '@' or '/': it names checkpoints")
+        return self
+
+    @property
+    def dsn(self) -> str:
+        """The Postgres connection string, password included: never log it."""
+        return self.database_url.get_secret_value()
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """The process's settings; raises SettingsError with one line per fault, no value repeated."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # fields come from the environment
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False, include_context=False)
+        )
+        raise SettingsError(f"the settings cannot be used: {faults}") from None

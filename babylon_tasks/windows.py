@@ -1,0 +1,41 @@
+"""Window ids: one UTC hour, ``YYYY-MM-DDTHH:00``, half-open ``[start, start + 1 h)``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+
+from babylon_tasks.errors import BadWindowId
+
+WINDOW = timedelta(hours=1)
+_SHAPE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00")
+
+
+def window_id(moment: datetime) -> str:
+    """The id of the window that holds ``moment``, which must be timezone-aware."""
+    if moment.tzinfo is None:
+        raise BadWindowId(f"{moment!r} has no time zone; windows are UTC hours, pass an aware time")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:00")
+
+
+def window_start(window: str) -> datetime:
+    """The aware UTC start of a window; raises BadWindowId."""
+    # The first system read these ids as local time and shifted its windows: always UTC here.
+    if not _SHAPE.fullmatch(window):
+        raise BadWindowId(f"{window!r} is not a window id; write it as 2026-01-31T09:00 (UTC hour)")
+    try:
+        return datetime.strptime(window, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise BadWindowId(f"{window!r} is not a real hour: {error}") from error
+
+
+def window_end(window: str) -> datetime:
+    """The aware UTC end (exclusive) of a window; raises BadWindowId."""
+    return window_start(window) + WINDOW
+
+
+def is_held_out(window: str, lineage: str, share: float) -> bool:
+    """Whether a window is kept for evaluation: a fixed share by hash, stable for the lineage."""
+    digest = hashlib.blake2b(f"{lineage}\0{window}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
