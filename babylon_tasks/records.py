@@ -93,3 +93,19 @@ class ScoredTrajectory(Struct, frozen=True, gc=False):
     group_key: str
     reward: float
     reward_version: int
+
+
+class Member(Struct, frozen=True, gc=False):
+    """One trajectory inside a group. Each call is a conversation of its own."""
+
+    trajectory_id: str
+    reward: float
+    calls: tuple[LlmCall, ...]
+
+
+class Group(Struct, frozen=True, gc=False):
+    """The trajectories that GRPO compares with each other: same window, same scenario."""
+
+    window_id: str
+    key: str
+    members: tuple[Member, ...]

@@ -1,0 +1,128 @@
+"""What the GPU worker and its trainer process say to each other: one JSON object a line.
+
+The worker writes requests to the trainer's stdin and reads replies from its stdout; stderr is
+the trainer's log. While it lives, a trainer says something (``Heartbeat`` at the least) every
+few seconds, so that silence means trouble. End of stdin means: stop at once.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.records import Group
+
+
+class GroupsFile(Struct, frozen=True):
+    """The file that hands data to the trainer: messages stay small, trajectories do not."""
+
+    groups: tuple[Group, ...]
+
+
+class Train(Struct, frozen=True, tag=True):
+    """Do one training step from ``base_step``; answered by ``Progress``..., then ``Trained``."""
+
+    base_step: int
+    attempt: int
+    manifest_hash: str
+    groups_path: str
+    learning_rate: float
+    kl_coefficient: float
+    seed: int
+    allow_without_logprobs: bool = False
+
+
+class Evaluate(Struct, frozen=True, tag=True):
+    """Value checkpoints on held-out groups; answered by ``Progress``..., then ``Evaluated``."""
+
+    steps: tuple[int, ...]
+    groups_path: str
+
+
+class AskStep(Struct, frozen=True, tag=True):
+    """Which step has the backend reached, by what manifest? Answered by ``BackendStep``."""
+
+
+class Discard(Struct, frozen=True, tag=True):
+    """Remove the newest checkpoint, which failed verification; answered by ``BackendStep``."""
+
+    step: int
+
+
+class Close(Struct, frozen=True, tag=True):
+    """Finish and exit with code 0."""
+
+
+Request = Train | Evaluate | AskStep | Discard | Close
+
+
+class Ready(Struct, frozen=True, tag=True):
+    """First line of a trainer: the model is loaded and inference is served."""
+
+    backend: str
+    base_url: str
+    backend_step: int
+    inference_name: str  # of step 0, e.g. "babylon@0"
+
+
+class Heartbeat(Struct, frozen=True, tag=True):
+    """Still alive, nothing new."""
+
+
+class Progress(Struct, frozen=True, tag=True):
+    """How far a request has come; ``done``/``total`` in gradient steps or groups."""
+
+    done: int
+    total: int
+    tokens: int = 0
+    loss: float | None = None
+    job_reference: str | None = None
+
+
+class Trained(Struct, frozen=True, tag=True):
+    """What a training step did, as the backend and the files on disk tell it.
+
+    ``base_adapter_hash`` is None at step 0: the base model has no adapter.
+    """
+
+    step: int
+    gradient_steps: int
+    trainable_tokens: int
+    adapter_hash: str | None
+    base_adapter_hash: str | None
+    uri: str
+    inference_name: str
+    manifest_hash: str
+    metrics: dict[str, float]
+    job_reference: str | None = None
+
+
+class StepValue(Struct, frozen=True):
+    """Per held-out group: the policy's value in [0, 1] and the probability mass that the
+    recorded answers cover."""
+
+    step: int
+    values: tuple[float, ...]
+    coverage: tuple[float, ...]
+
+
+class Evaluated(Struct, frozen=True, tag=True):
+    """The values of each asked step, groups in the order of the file."""
+
+    steps: tuple[StepValue, ...]
+
+
+class BackendStep(Struct, frozen=True, tag=True):
+    """The backend's newest checkpoint; ``trained`` is its record where one was left."""
+
+    step: int
+    trained: Trained | None = None
+
+
+class Failed(Struct, frozen=True, tag=True):
+    """A request failed but the trainer lives on."""
+
+    error: str
+    message: str
+
+
+Reply = Ready | Heartbeat | Progress | Trained | Evaluated | BackendStep | Failed
