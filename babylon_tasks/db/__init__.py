@@ -1,0 +1,1 @@
+"""The only importer of psycopg; every statement lives in ``queries/*.sql``."""

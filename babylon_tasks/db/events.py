@@ -1,0 +1,35 @@
+"""The record of decisions: what happened to a window or a step, by whom, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+
+
+def record(
+    connection: Connection,
+    kind: str,
+    *,
+    actor: str,
+    window: str | None = None,
+    lineage: str | None = None,
+    step_id: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one decision, in the caller's transaction, so that it stands or falls with it."""
+    connection.execute(
+        queries("events")["record"],
+        {
+            "window_id": window,
+            "lineage": lineage,
+            "step_id": step_id,
+            "kind": kind,
+            "detail": Jsonb(dict(detail or {})),
+            "actor": actor,
+        },
+    )

@@ -1,0 +1,81 @@
+"""Connections to Postgres: UTC, bounded waits, a readable refusal when the server is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from babylon_tasks.errors import DatabaseUnavailable
+from babylon_tasks.settings import Settings
+
+Connection = psycopg.Connection[TupleRow]
+
+# The session's zone matters: Babylon's timestamps carry none and mean UTC.
+# idle_in_transaction: a stopped process must not hold locks for ever.
+_OPTIONS = (
+    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=15min"
+    " -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+)
+
+
+def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10) -> Connection:
+    """Open a connection, trying for ``patience`` seconds; raises DatabaseUnavailable.
+
+    Autocommit by default: a transaction is always a visible ``with conn.transaction():``.
+    """
+
+    @retry(
+        retry=retry_if_exception_type(psycopg.OperationalError),
+        stop=stop_after_delay(patience),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    def attempt() -> Connection:
+        return psycopg.connect(
+            settings.dsn,
+            autocommit=autocommit,
+            connect_timeout=5,
+            options=_OPTIONS,
+            application_name="babylon-tasks",
+        )
+
+    try:
+        return attempt()
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(
+            f"Postgres at {address(settings)} did not let us in: {_without_secrets(error)}; "
+            "check DATABASE_URL and that the server runs, then try again"
+        ) from None
+
+
+@contextmanager
+def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
+    """A connection for the length of a block; a lost server becomes DatabaseUnavailable."""
+    connection = connect(settings, **kwargs)
+    try:
+        with connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        if not connection.broken:
+            raise
+        raise DatabaseUnavailable(
+            f"the connection to Postgres at {address(settings)} was lost: "
+            f"{_without_secrets(error)}; what was not committed is undone, try again"
+        ) from error
+
+
+def address(settings: Settings) -> str:
+    """Host, port and database of DATABASE_URL, without user or password."""
+    parts = conninfo_to_dict(settings.dsn)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+def _without_secrets(error: psycopg.Error) -> str:
+    # libpq's messages name host and user but never the password; keep the first line only.
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
