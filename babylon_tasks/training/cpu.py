@@ -1,0 +1,260 @@
+"""The ``cpu`` backend: ART's LocalBackend with its model service on transformers and peft.
+
+ART's own code does the tokenising, the advantages, the packing, the loss, the step numbers and
+the checkpoint layout. What is ours is the forward and backward pass and the inference server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import os
+import random
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from art import dev, types
+from art.local import LocalBackend
+from art.loss import loss_fn
+from art.metrics_taxonomy import TRAIN_GRADIENT_STEPS_KEY
+from art.preprocessing.inputs import create_train_inputs
+from art.preprocessing.pack import DiskPackedTensors, packed_tensors_from_dir
+from art.utils.output_dirs import get_model_dir
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.training.inference import InferenceServer
+from babylon_tasks.training.policy import Policy, undo_art_mask_patch
+from babylon_tasks.training.smollm import base_model_path
+
+# AdamW as in ART's own services (art-on-cpu.md, section 2).
+_BETAS = (0.9, 0.99)
+_WEIGHT_DECAY = 0.1
+_MAX_GRAD_NORM = 0.1
+RECORD = "step.json"
+
+
+class CPUService:
+    """ART's ModelService for one lineage: trains and serves it in this process."""
+
+    def __init__(self, name: str, base_model: str, output_dir: str, *, seed: int) -> None:
+        undo_art_mask_patch()
+        self.name = name
+        self.checkpoints = Path(output_dir) / "checkpoints"
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.policy = Policy(base_model_path(base_model), self.checkpoints, seed=seed)
+        self.note: dict[str, Any] = {}  # written into the next checkpoint beside the weights
+        self._server: InferenceServer | None = None
+        self._fresh = [p.detach().clone() for p in self.policy.trained_parameters()]
+        self._optimizer = self._new_optimizer()
+        self._loaded_step: int | None = 0
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            self.policy.trained_parameters(), betas=_BETAS, weight_decay=_WEIGHT_DECAY
+        )
+
+    async def start_openai_server(self, config: dev.OpenAIServerConfig | None) -> tuple[str, int]:
+        """Serve the lineage's checkpoints; ART's ``server_args`` host, port and api_key hold."""
+        if self._server is None:
+            args: dict[str, Any] = dict((config or {}).get("server_args", {}))  # type: ignore[call-overload]
+            self._server = InferenceServer(
+                self.policy,
+                self.name,
+                host=args.get("host") or "127.0.0.1",
+                port=args.get("port") or 0,
+                api_key=args.get("api_key") or "default",
+            )
+            await asyncio.to_thread(self._server.start)
+        return self._server.host, self._server.port
+
+    async def vllm_engine_is_sleeping(self) -> bool:
+        """Never: sampling and training take turns, neither is put to sleep."""
+        return False
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    async def train(
+        self,
+        disk_packed_tensors: DiskPackedTensors,
+        config: types.TrainConfig,
+        _config: dev.TrainConfig,
+        verbose: bool = False,
+    ) -> AsyncIterator[dict[str, float]]:
+        """One gradient step a packed row, then the next checkpoint, whole or not at all."""
+        packed = packed_tensors_from_dir(**disk_packed_tensors)
+        rows = disk_packed_tensors["num_sequences"]
+        base_step = newest_step(self.checkpoints)
+        await asyncio.to_thread(self._load, base_step)
+        self._loaded_step = None  # from here on the weights in memory are nobody's checkpoint
+        losses: list[float] = []
+        for row in range(rows):
+            inputs = create_train_inputs(packed, row, config, _config, warmup=False)
+            metrics = await asyncio.to_thread(self._gradient_step, inputs, config, _config)
+            losses.append(metrics["loss/train"])
+            yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(rows)}
+        trained_tokens = int(packed["assistant_mask"].sum())
+        await asyncio.to_thread(
+            self._save,
+            base_step + 1,
+            {
+                "gradient_steps": rows,
+                "trainable_tokens": trained_tokens,
+                "loss": sum(losses) / len(losses),
+            },
+        )
+        self._loaded_step = base_step + 1
+
+    def train_sft(self, *_: Any, **__: Any) -> AsyncIterator[dict[str, float]]:
+        """Not offered: ART's SFT tokenising imports unsloth, which needs CUDA."""
+        raise TrainingError("the cpu backend does not do supervised fine-tuning; use GRPO steps")
+
+    def _gradient_step(
+        self, inputs: Any, config: types.TrainConfig, dev_config: dev.TrainConfig
+    ) -> dict[str, float]:
+        length = int((inputs["group_ids"][0] != -1).sum())  # the rest of the row is padding
+        row = {
+            key: inputs[key][0, :length].clone()
+            for key in ("tokens", "input_pos", "group_ids", "parent_ids", "assistant_mask")
+        }
+        places = (row["tokens"], row["input_pos"], row["group_ids"], row["parent_ids"])
+        wanted = row["assistant_mask"]
+        short = {
+            key: value[:, :length] if isinstance(value, torch.Tensor) and value.dim() == 2 else value
+            for key, value in inputs.items()
+        }
+        reference: torch.Tensor | None = None
+        if config.kl_penalty_coef > 0:
+            with self.policy.at_step(0):
+                base_logprobs, _ = self.policy.row_logprobs(*places, wanted)
+            reference = _at_predecessors(base_logprobs, wanted)
+        with self.policy.training():
+            logprobs, entropy = self.policy.row_logprobs(*places, wanted)
+            loss = loss_fn(
+                short,  # type: ignore[arg-type]
+                _at_predecessors(logprobs, wanted),
+                reference,
+                None,
+                dev_config,
+            )
+            for group in self._optimizer.param_groups:
+                group["lr"] = config.learning_rate
+            loss.policy_loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(
+                self.policy.trained_parameters(), _MAX_GRAD_NORM
+            )
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        measured = {
+            "loss/train": float(loss.policy_loss.detach()),
+            "loss/grad_norm": float(norm),
+            "loss/entropy": float(entropy.mean()),
+        }
+        if loss.kl_policy_ref is not None:
+            measured["loss/kl_policy_ref"] = float(loss.kl_policy_ref)
+        bad = [key for key, value in measured.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"training diverged: {', '.join(bad)} is not finite; the step is discarded, "
+                "lower BABYLON_LEARNING_RATE if it happens again"
+            )
+        return measured
+
+    def _load(self, step: int) -> None:
+        if self._loaded_step == step:
+            return
+        self._optimizer = self._new_optimizer()
+        parameters = self.policy.trained_parameters()
+        folder = self.policy.adapter_dir(step)
+        with self.policy.lock, torch.no_grad():
+            weights = self._fresh
+            if step > 0:
+                state = torch.load(folder / "optimizer.pt", weights_only=True)
+                self._optimizer.load_state_dict(state["optimizer"])
+                weights = state["weights"]
+            for parameter, value in zip(parameters, weights, strict=True):
+                parameter.copy_(value)
+        self._loaded_step = step
+
+    def _save(self, step: int, measured: dict[str, Any]) -> None:
+        target = self.policy.adapter_dir(step)
+        scratch = self.checkpoints / f".writing-{step:04d}-{os.getpid()}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        with self.policy.lock:
+            self.policy.save_trained(scratch)
+            torch.save(
+                {
+                    "optimizer": self._optimizer.state_dict(),
+                    "weights": [p.detach() for p in self.policy.trained_parameters()],
+                },
+                scratch / "optimizer.pt",
+            )
+        record = {**self.note, **measured, "adapter_hash": adapter_hash(scratch)}
+        (scratch / RECORD).write_text(json.dumps(record))
+        for path in scratch.iterdir():
+            _sync(path)
+        scratch.rename(target)  # fails if the step exists: whoever wrote it was first
+        _sync(self.checkpoints)
+        # Only the newest two steps are ever trained from (the newest may yet be discarded).
+        (self.policy.adapter_dir(step - 2) / "optimizer.pt").unlink(missing_ok=True)
+
+
+class CPUBackend(LocalBackend):
+    """LocalBackend on the CPU; only the model service and row packing differ."""
+
+    def __init__(self, *, path: str, seed: int = 0) -> None:
+        super().__init__(in_process=True, path=path)
+        self._seed = seed
+        self._supports_result_packing = True  # a group's shared prompt is computed once
+        self._packed_sequence_length_requires_chunk_alignment = False
+
+    async def _get_service(self, model: Any) -> Any:
+        if model.name not in self._services:
+            self._services[model.name] = CPUService(  # type: ignore[assignment]
+                model.name,
+                model.base_model,
+                get_model_dir(model=model, art_path=self._path),
+                seed=self._seed,
+            )
+        return self._services[model.name]
+
+    def _get_packed_tensors(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        # ART looks a tokenizer up by the base model's name; ours lies in a local directory.
+        service = self._services[model.name]
+        self._tokenizers[(model.base_model, None)] = service.policy.tokenizer  # type: ignore[attr-defined]
+        self._image_processors[model.base_model] = None
+        random.seed(self._seed)  # ART shuffles with the global generator
+        return super()._get_packed_tensors(model, *args, **kwargs)
+
+
+def newest_step(checkpoints: Path) -> int:
+    """The highest step that has a folder, 0 where there is none: ART's own rule."""
+    return max((int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()), default=0)
+
+
+def adapter_hash(folder: Path) -> str | None:
+    """SHA-256 of a checkpoint's weights, None where it has none."""
+    weights = folder / "adapter_model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+
+
+def _at_predecessors(values: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    # ART's loss expects, at place i, the log-probability of the token at place i + 1.
+    row = torch.zeros(len(wanted), dtype=values.dtype)
+    return row.index_put((wanted.nonzero().squeeze(-1) - 1,), values)[None]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,250 @@
+"""The OpenAI-compatible endpoint of the ``cpu`` backend: chat completions and the model list.
+
+Requests that arrive together are sampled together. Models are named as ART names them:
+``lineage@step``; ``lineage@0`` is the base model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+import threading
+import time
+import uuid
+from typing import Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from babylon_tasks.errors import BackendUnavailable
+from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.sampling import Answer, Ask, sample
+
+_GATHER_SECONDS = 0.02  # how long the first request waits for company
+_MAX_SEQUENCES = 64
+_MAX_PROMPT_TOKENS = 2048
+
+
+class ChatMessage(BaseModel):
+    """One message of the prompt; other keys are ignored."""
+
+    role: str
+    content: str | None = ""
+
+
+class ChatRequest(BaseModel):
+    """What is honoured of OpenAI's request; ``stream`` and ``tools`` are refused, not ignored."""
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    n: int = Field(default=1, ge=1, le=_MAX_SEQUENCES)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=1024)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=1024)
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=0)
+    return_tokens_as_token_ids: bool = False
+    return_token_ids: bool = False
+    stream: Literal[False] | None = None
+    tools: None = None
+
+
+class _Pending:
+    def __init__(self, step: int, ask: Ask) -> None:
+        self.step = step
+        self.ask = ask
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+
+
+class InferenceServer:
+    """Serves one lineage's checkpoints from a thread of its own; ``port`` 0 chooses one."""
+
+    def __init__(
+        self, policy: Policy, lineage: str, *, host: str, port: int, api_key: str
+    ) -> None:
+        self.policy = policy
+        self.lineage = lineage
+        self.host = host
+        self.port = port
+        self._api_key = api_key
+        self._pending: list[_Pending] = []
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._worker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Bind and serve; raises BackendUnavailable when the port is taken."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+        except OSError as error:
+            listener.close()
+            raise BackendUnavailable(
+                f"inference cannot listen on {self.host}:{self.port}: {error.strerror}; "
+                "another trainer may be running, or set BABYLON_INFERENCE_PORT"
+            ) from error
+        self.port = listener.getsockname()[1]
+        # asyncio's own loop: ART applies nest_asyncio, which uvloop does not bear.
+        config = uvicorn.Config(self.app(), loop="asyncio", log_level="warning", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="inference", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and wait for the thread."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(timeout=10)
+
+    def app(self) -> FastAPI:
+        """The HTTP application."""
+        app = FastAPI(title="babylon-tasks inference", docs_url=None, redoc_url=None)
+
+        @app.exception_handler(HTTPException)
+        async def refusal(_: Request, error: HTTPException) -> JSONResponse:
+            # OpenAI's clients look for the message in this place.
+            return JSONResponse(
+                {"error": {"message": error.detail, "code": error.status_code}},
+                status_code=error.status_code,
+            )
+
+        @app.get("/health")
+        async def health() -> dict[str, str]:
+            return {"status": "ok"}
+
+        @app.get("/v1/models")
+        async def models(request: Request) -> dict[str, Any]:
+            self._admit(request)
+            steps = sorted(int(p.name) for p in self.policy.checkpoints.iterdir() if p.name.isdigit())
+            return {
+                "object": "list",
+                "data": [
+                    {"id": f"{self.lineage}@{step}", "object": "model", "owned_by": "babylon-tasks"}
+                    for step in [0, *steps]
+                ],
+            }
+
+        @app.post("/v1/chat/completions")
+        async def complete(body: ChatRequest, request: Request) -> dict[str, Any]:
+            self._admit(request)
+            step = self._step(body.model)
+            prompt = self.policy.tokenizer.apply_chat_template(
+                [{"role": m.role, "content": m.content or ""} for m in body.messages],
+                add_generation_prompt=True,
+            )["input_ids"]
+            if len(prompt) > _MAX_PROMPT_TOKENS:
+                raise HTTPException(
+                    400, f"the prompt has {len(prompt)} tokens, the limit is {_MAX_PROMPT_TOKENS}"
+                )
+            stops = [body.stop] if isinstance(body.stop, str) else (body.stop or [])
+            ask = Ask(
+                prompt=tuple(prompt),
+                n=body.n,
+                temperature=body.temperature,
+                top_p=body.top_p,
+                max_tokens=body.max_completion_tokens or body.max_tokens or 128,
+                stop=tuple(stops),
+                seed=body.seed,
+            )
+            answers = await self._enqueue(step, ask)
+            return self._completion(body, len(prompt), answers)
+
+        return app
+
+    def _admit(self, request: Request) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self._api_key.encode()):
+            raise HTTPException(401, "wrong API key; it is BABYLON_INFERENCE_API_KEY")
+
+    def _step(self, model: str) -> int:
+        name, _, step = model.partition("@")
+        if name != self.lineage or not step.isdigit() or not self.policy.has_step(int(step)):
+            raise HTTPException(
+                404, f"no model {model!r} here; GET /v1/models lists {self.lineage}@STEP"
+            )
+        return int(step)
+
+    async def _enqueue(self, step: int, ask: Ask) -> list[Answer]:
+        pending = _Pending(step, ask)
+        self._pending.append(pending)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._drain())
+        return await pending.future
+
+    async def _drain(self) -> None:
+        while self._pending:
+            await asyncio.sleep(_GATHER_SECONDS)
+            batch, sequences = [], 0
+            step = self._pending[0].step
+            for pending in list(self._pending):
+                if pending.step == step and (
+                    not batch or sequences + pending.ask.n <= _MAX_SEQUENCES
+                ):
+                    batch.append(pending)
+                    sequences += pending.ask.n
+                    self._pending.remove(pending)
+            try:
+                answers = await asyncio.to_thread(
+                    sample, self.policy, [pending.ask for pending in batch], step=step
+                )
+            except FileNotFoundError as error:
+                refusal = HTTPException(404, str(error))
+                for pending in batch:
+                    pending.future.set_exception(refusal)
+            except RuntimeError as error:  # torch: out of memory, bad shapes
+                refusal = HTTPException(500, f"sampling failed: {error}")
+                for pending in batch:
+                    pending.future.set_exception(refusal)
+            else:
+                for pending, answer in zip(batch, answers, strict=True):
+                    if not pending.future.cancelled():
+                        pending.future.set_result(answer)
+
+    def _completion(
+        self, body: ChatRequest, prompt_tokens: int, answers: list[Answer]
+    ) -> dict[str, Any]:
+        spent = sum(len(answer.token_ids) for answer in answers)
+        return {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": body.model,
+            "choices": [
+                {
+                    "index": index,
+                    "finish_reason": answer.finish_reason,
+                    "message": {"role": "assistant", "content": answer.text},
+                    "logprobs": self._logprobs(body, answer) if body.logprobs else None,
+                    **({"token_ids": answer.token_ids} if body.return_token_ids else {}),
+                }
+                for index, answer in enumerate(answers)
+            ],
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": spent,
+                "total_tokens": prompt_tokens + spent,
+            },
+        }
+
+    def _logprobs(self, body: ChatRequest, answer: Answer) -> dict[str, Any]:
+        content = []
+        for token, logprob in zip(answer.token_ids, answer.logprobs, strict=True):
+            text = self.policy.tokenizer.decode([token])
+            content.append(
+                {
+                    "token": f"token_id:{token}" if body.return_tokens_as_token_ids else text,
+                    "logprob": logprob,
+                    "bytes": list(text.encode()),
+                    "top_logprobs": [],
+                }
+            )
+        return {"content": content, "refusal": None}

