@@ -14,11 +14,12 @@ class RawTrajectory(Struct, frozen=True, gc=False):
     trajectory_id: str
     agent_id: str
     scenario_id: str | None
-    steps_json: bytes | None
+    steps_json: bytes | str | None
     steps_bytes: int
     final_pnl: float | None
     is_evaluation: bool
     is_training_data: bool
+    already_used: bool = False
 
 
 class LlmCall(Struct, frozen=True, gc=False):
@@ -67,6 +68,13 @@ class Outcome(Struct, frozen=True, gc=False):
 
     yes: bool | None = None
     change: float | None = None
+
+
+class Outcomes(Struct, frozen=True):
+    """What is known of how markets ended, by prediction market id and by stock ticker."""
+
+    markets: dict[str, Outcome]
+    tickers: dict[str, Outcome]
 
 
 class Score(Struct, frozen=True, gc=False):
