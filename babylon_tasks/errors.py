@@ -7,7 +7,8 @@ BabylonTasksError
 │   └── DatabaseUnavailable  (Retryable) the server did not answer
 ├── WindowError
 │   ├── BadWindowId          not ``YYYY-MM-DDTHH:00``
-│   └── WindowNotFound       no such window in ``training.windows``
+│   ├── WindowNotFound       no such window in ``training.windows``
+│   └── ScoringFailed        the scorer itself broke: a fault of code, not of a row
 ├── IllegalTransition        a state change that the transition table forbids
 ├── Fenced                   a newer claimant holds the lease: stop and discard
 ├── TrainingError
@@ -58,6 +59,10 @@ class BadWindowId(WindowError, ValueError):
 
 class WindowNotFound(WindowError, LookupError):
     """No such window in ``training.windows``."""
+
+
+class ScoringFailed(WindowError):
+    """Scoring broke on something that is no fault of a row; its claim has been given back."""
 
 
 class IllegalTransition(BabylonTasksError):

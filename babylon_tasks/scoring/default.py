@@ -14,7 +14,7 @@ WEIGHTS = {"profit": 0.5, "win_rate": 0.3, "activity": 0.2}
 
 @register
 class DefaultScorer:
-    """50 % profit, 30 % win rate, 20 % activity; what has no evidence leaves its weight to the rest.
+    """50 % profit, 30 % win rate, 20 % activity; what lacks evidence leaves its weight to the rest.
 
     Activity of zero is a fact about an agent that waited, so it counts beside other evidence;
     alone it says nothing about any decision, and the trajectory is rejected.

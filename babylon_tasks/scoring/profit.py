@@ -22,6 +22,7 @@ class ProfitScorer:
 
     def score(self, trajectory: Trajectory, outcomes: Outcomes) -> Score | Rejection:
         """Outcomes are not looked at: the profit holds them already."""
+        del outcomes
         earned = scaled_profit(trajectory, self.scale)
         if earned is None:
             return no_evidence(trajectory, "no known profit")

@@ -1,0 +1,57 @@
+-- name: lock_window
+-- Where a window stands, locked until the claim is decided.
+SELECT state, reason, attempt, reward_version, held_out, trajectories,
+       coalesce(lease_until < now(), true) AS lease_expired
+FROM training.windows
+WHERE window_id = %(window)s
+FOR UPDATE
+
+-- name: claim
+-- Take a locked window for scoring: the next attempt, a lease.
+UPDATE training.windows
+SET state = 'scoring', reason = NULL, attempt = attempt + 1, lease_owner = %(owner)s,
+    lease_until = now() + make_interval(secs => %(lease)s), next_attempt_at = NULL,
+    updated_at = now()
+WHERE window_id = %(window)s
+RETURNING attempt
+
+-- name: give_up
+-- A locked window whose claims were all lost.
+UPDATE training.windows
+SET state = 'failed', reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
+    next_attempt_at = NULL, updated_at = now()
+WHERE window_id = %(window)s
+
+-- name: renew
+-- Keep the lease of a claim that is still ours.
+UPDATE training.windows
+SET lease_until = now() + make_interval(secs => %(lease)s), updated_at = now()
+WHERE window_id = %(window)s AND state = 'scoring'
+  AND attempt = %(attempt)s AND lease_owner = %(owner)s
+
+-- name: finish
+-- End a claim that is still ours with its result.
+UPDATE training.windows
+SET state = %(state)s, reason = %(reason)s, trajectories = %(trajectories)s, agents = %(agents)s,
+    scored = %(scored)s, rejected = %(rejected)s, reward_mean = %(reward_mean)s,
+    reward_std = %(reward_std)s, lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
+    scored_at = now(), updated_at = now()
+WHERE window_id = %(window)s AND state = 'scoring'
+  AND attempt = %(attempt)s AND lease_owner = %(owner)s
+
+-- name: release
+-- Give back a claim that is still ours, to be tried again later, or never.
+UPDATE training.windows
+SET state = %(state)s, reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
+    next_attempt_at = now() + make_interval(secs => %(delay)s), updated_at = now()
+WHERE window_id = %(window)s AND state = 'scoring'
+  AND attempt = %(attempt)s AND lease_owner = %(owner)s
+
+-- name: copy_scores
+-- The scores of one run.
+COPY training.scores (trajectory_id, agent_id, group_key, reward, components,
+                      reward_version, window_id, scorer, scorer_version) FROM STDIN
+
+-- name: copy_rejections
+-- The rejections of one run.
+COPY training.rejections (trajectory_id, stage, reason, detail, reward_version, window_id) FROM STDIN

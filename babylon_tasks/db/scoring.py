@@ -1,0 +1,144 @@
+"""The scoring claim: taken, kept, ended or given back by compare-and-set, never by trust."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, structs
+
+from babylon_tasks.db import events
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.spool import Spool
+from babylon_tasks.db.sql import queries
+from babylon_tasks.errors import Fenced, WindowNotFound
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState, check_window
+
+
+class Claim(Struct, frozen=True):
+    """The right to score a window: valid while attempt and owner are still in its row."""
+
+    window: str
+    owner: str
+    attempt: int
+    reward_version: int
+    held_out: bool
+    expected: int | None  # trajectories counted at the seal
+
+
+class Standing(Struct, frozen=True):
+    """Why there is nothing to claim: where the window stands."""
+
+    state: WindowState
+    reason: str | None
+
+
+class Result(Struct, frozen=True):
+    """What one scoring run found."""
+
+    state: WindowState
+    reason: str | None
+    trajectories: int
+    agents: int
+    scored: int
+    rejected: dict[str, int]
+    reward_mean: float | None
+    reward_std: float | None
+
+
+def claim(
+    connection: Connection, window: str, owner: str, settings: Settings, *, actor: str
+) -> Claim | Standing:
+    """Take a sealed window, or one whose claimant fell silent; raises WindowNotFound.
+
+    ``owner`` must be new for every claim: with the attempt it is the fence.
+    """
+    statements = queries("scoring")
+    with connection.transaction():
+        row = connection.execute(statements["lock_window"], {"window": window}).fetchone()
+        if row is None:
+            raise WindowNotFound(
+                f"no window {window} in training.windows; `babylon-tasks windows` lists them"
+            )
+        state, reason, attempts, version, held_out, expected, expired = row
+        state = WindowState(state)
+        if state == WindowState.SCORING and expired:
+            check_window(state, WindowState.SEALED, window)  # what the lost claim should have done
+            detail = {"attempt": attempts}
+            events.record(connection, "claim_lost", actor=actor, window=window, detail=detail)
+            state = WindowState.SEALED
+            if attempts >= settings.max_attempts:
+                return _give_up(connection, window, attempts, actor)
+        if state != WindowState.SEALED:
+            return Standing(state, reason)
+        check_window(state, WindowState.SCORING, window)
+        parameters = {"window": window, "owner": owner, "lease": settings.lease_seconds}
+        taken = connection.execute(statements["claim"], parameters).fetchone()
+        attempt = taken[0] if taken else attempts
+        return Claim(window, owner, attempt, version, held_out, expected)
+
+
+def renew(connection: Connection, held: Claim, settings: Settings) -> None:
+    """Push the lease's end out; raises Fenced if the claim is no longer ours."""
+    _fenced(connection, "renew", held, {"lease": settings.lease_seconds})
+
+
+def finish(
+    connection: Connection,
+    held: Claim,
+    result: Result,
+    scores: Spool,
+    rejections: Spool,
+    actor: str,
+) -> None:
+    """Write everything of one run in one transaction, or nothing; raises Fenced."""
+    check_window(WindowState.SCORING, result.state, held.window)
+    statements = queries("scoring")
+    with connection.transaction():
+        # The fence first: whoever lost the claim writes not one row.
+        columns = structs.asdict(result) | {"rejected": sum(result.rejected.values())}
+        _fenced(connection, "finish", held, columns)
+        scores.pour(connection, statements["copy_scores"])
+        rejections.pour(connection, statements["copy_rejections"])
+        detail = structs.asdict(result) | {"attempt": held.attempt}
+        events.record(connection, str(result.state), actor=actor, window=held.window, detail=detail)
+
+
+def release(
+    connection: Connection, held: Claim, why: str, settings: Settings, *, actor: str
+) -> WindowState:
+    """Give the window back after a failure, or fail it after the last attempt; raises Fenced."""
+    spent = held.attempt >= settings.max_attempts
+    state = WindowState.FAILED if spent else WindowState.SEALED
+    check_window(WindowState.SCORING, state, held.window)
+    delay = settings.retry_delay_seconds * 2 ** min(held.attempt - 1, 10)
+    reason = f"scoring failed {held.attempt} times, last: {why}" if spent else None
+    with connection.transaction():
+        _fenced(
+            connection,
+            "release",
+            held,
+            {"state": state, "reason": reason, "delay": None if spent else delay},
+        )
+        detail = {"error": why, "attempt": held.attempt, "state": state}
+        events.record(connection, "scoring_failed", actor=actor, window=held.window, detail=detail)
+    return state
+
+
+def _give_up(connection: Connection, window: str, attempts: int, actor: str) -> Standing:
+    check_window(WindowState.SEALED, WindowState.FAILED, window)
+    reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
+    parameters = {"window": window, "reason": reason}
+    connection.execute(queries("scoring")["give_up"], parameters)
+    detail = {"reason": reason, "attempt": attempts}
+    events.record(connection, str(WindowState.FAILED), actor=actor, window=window, detail=detail)
+    return Standing(WindowState.FAILED, reason)
+
+
+def _fenced(connection: Connection, name: str, held: Claim, parameters: dict[str, Any]) -> None:
+    guard = {"window": held.window, "attempt": held.attempt, "owner": held.owner}
+    if connection.execute(queries("scoring")[name], parameters | guard).rowcount != 1:
+        raise Fenced(
+            f"window {held.window}: scoring attempt {held.attempt} lost its claim to a newer one; "
+            "its work is discarded, nothing needs to be done"
+        )
