@@ -18,6 +18,8 @@ CREATE TABLE training.windows (
     reward_std      double precision,
     reward_version  integer     NOT NULL DEFAULT 1,
     attempt         integer     NOT NULL DEFAULT 0,  -- fencing token of the scoring claim
+    training_tries  integer     NOT NULL DEFAULT 0,  -- training runs begun with it and not finished
+    late_checked_at timestamptz,                     -- last look for trajectories that came after the seal
     lease_owner     text,
     lease_until     timestamptz,
     next_attempt_at timestamptz,

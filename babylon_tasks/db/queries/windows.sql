@@ -1,0 +1,198 @@
+-- name: seen
+-- Window ids in Babylon's trajectories from %(since)s on: a loose scan, one index probe a window.
+WITH RECURSIVE seen (window_id) AS (
+    (SELECT "windowId" FROM trajectories WHERE "windowId" >= %(since)s
+     ORDER BY "windowId" LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t."windowId" FROM trajectories t WHERE t."windowId" > seen.window_id
+            ORDER BY t."windowId" LIMIT 1)
+    FROM seen WHERE seen.window_id IS NOT NULL
+)
+SELECT window_id FROM seen WHERE window_id IS NOT NULL LIMIT %(limit)s
+
+-- name: seen_without_id
+-- Hours of trajectories whose writer set no window id (Babylon's plugin never does).
+SELECT DISTINCT to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00')
+FROM trajectories
+WHERE "windowId" IS NULL AND "startTime" >= %(since)s::timestamp
+LIMIT %(limit)s
+
+-- name: clock
+-- The only clock that decides: Postgres's.
+SELECT clock_timestamp()
+
+-- name: known
+-- Which of some windows have a row.
+SELECT window_id FROM training.windows WHERE window_id = ANY (%(windows)s)
+
+-- name: open
+-- A window's first row; a second opener finds it there.
+INSERT INTO training.windows (window_id, starts_at, held_out)
+VALUES (%(window_id)s, %(starts_at)s, %(held_out)s)
+ON CONFLICT (window_id) DO NOTHING
+
+-- name: due_to_seal
+-- Open windows that are over, with whether they may be sealed at once: open for too long.
+SELECT window_id,
+       now() >= starts_at + interval '1 hour' + make_interval(secs => %(max_open)s)
+       AND now() >= opened_at + make_interval(secs => %(max_open)s) AS overdue
+FROM training.windows
+WHERE state = 'open'
+  AND now() >= starts_at + interval '1 hour' + make_interval(secs => %(grace)s)
+ORDER BY starts_at
+LIMIT %(limit)s
+
+-- name: is_quiet
+-- Whether no trajectory of a window was written in the last %(grace)s seconds.
+SELECT NOT EXISTS (
+    SELECT FROM trajectories
+    WHERE ("windowId" = %(window)s
+           OR ("windowId" IS NULL AND "startTime" >= %(start)s::timestamp
+               AND "startTime" < %(end)s::timestamp))
+      AND "createdAt" > (now() AT TIME ZONE 'UTC') - make_interval(secs => %(grace)s)
+)
+
+-- name: seal
+-- Freeze an open window, with what it holds.
+UPDATE training.windows SET
+    state = 'sealed', sealed_at = now(), updated_at = now(),
+    (trajectories, agents) = (
+        SELECT count(*), count(DISTINCT "agentId") FROM trajectories
+        WHERE "windowId" = %(window)s
+           OR ("windowId" IS NULL AND "startTime" >= %(start)s::timestamp
+               AND "startTime" < %(end)s::timestamp)
+    )
+WHERE window_id = %(window)s AND state = 'open'
+RETURNING trajectories, agents
+
+-- name: move
+-- Compare-and-set of a window's state.
+UPDATE training.windows SET
+    state = %(target)s, reason = %(reason)s, updated_at = now(),
+    next_attempt_at = now() + make_interval(secs => %(delay)s),
+    lease_owner = NULL, lease_until = NULL,
+    trained_at = CASE WHEN %(target)s = 'trained' THEN now() ELSE trained_at END
+WHERE window_id = %(window)s AND state = %(current)s
+
+-- name: get
+-- One window.
+SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
+       reward_std, reward_version, attempt, training_tries, next_attempt_at, enqueued_at,
+       opened_at, sealed_at, scored_at, trained_at, updated_at,
+       coalesce(next_attempt_at <= now(), true) AS due
+FROM training.windows WHERE window_id = %(window)s
+
+-- name: list
+-- Windows from a moment on, newest first.
+SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
+       reward_std, reward_version, attempt, training_tries, next_attempt_at, enqueued_at,
+       opened_at, sealed_at, scored_at, trained_at, updated_at,
+       coalesce(next_attempt_at <= now(), true) AS due
+FROM training.windows
+WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s)
+  AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+  AND coalesce(agents, 0) >= %(min_agents)s
+ORDER BY starts_at DESC
+LIMIT %(limit)s
+
+-- name: counts
+-- How many windows stand in each state.
+SELECT state, count(*) FROM training.windows GROUP BY state
+
+-- name: claim_to_score
+-- Sealed windows and lost scoring claims for which no message was sent lately; marks them sent.
+UPDATE training.windows SET enqueued_at = now()
+WHERE window_id IN (
+    SELECT window_id FROM training.windows
+    WHERE (state = 'sealed' OR (state = 'scoring' AND lease_until < now()))
+      AND coalesce(next_attempt_at <= now(), true)
+      AND coalesce(enqueued_at < now() - make_interval(secs => %(again)s), true)
+    ORDER BY starts_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING window_id
+
+-- name: claim_to_train
+-- Scored windows, unless a trainer of the lineage is at work and will come to them.
+UPDATE training.windows SET enqueued_at = now()
+WHERE window_id IN (
+    SELECT w.window_id FROM training.windows w
+    WHERE w.state = 'scored'
+      AND coalesce(w.next_attempt_at <= now(), true)
+      AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
+      AND NOT EXISTS (SELECT FROM training.lineages l
+                      WHERE l.name = %(lineage)s AND l.lease_until > now())
+    ORDER BY w.starts_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING window_id
+
+-- name: claim_to_recover
+-- One window of a step that nobody works on any more.
+UPDATE training.windows SET enqueued_at = now()
+WHERE window_id IN (
+    SELECT w.window_id
+    FROM training.steps s
+    JOIN training.lineages l ON l.name = s.lineage
+    JOIN training.windows w ON w.window_id = s.windows[1]
+    WHERE s.lineage = %(lineage)s AND s.state IN ('planned', 'running', 'trained')
+      AND coalesce(l.lease_until < now(), true)
+      AND coalesce(s.next_attempt_at <= now(), true)
+      AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
+    FOR UPDATE OF w SKIP LOCKED
+)
+RETURNING window_id
+
+-- name: mark_enqueued
+-- A message was sent for these windows: a hint, never the truth.
+UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows)s)
+
+-- name: lost_scoring
+-- Scoring claims whose holder fell silent, locked; a few at a time.
+SELECT window_id, attempt FROM training.windows
+WHERE state = 'scoring' AND lease_until < now()
+ORDER BY starts_at
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- name: to_check_for_late
+-- The scored windows that were longest not looked at for latecomers; marks them looked at.
+UPDATE training.windows SET late_checked_at = now()
+WHERE window_id IN (
+    SELECT window_id FROM training.windows
+    WHERE state IN ('scored', 'training', 'trained', 'held_out', 'skipped')
+      AND scored_at >= now() - make_interval(hours => %(hours)s)
+      AND coalesce(late_checked_at < now() - make_interval(secs => %(again)s), true)
+    ORDER BY late_checked_at NULLS FIRST, starts_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING window_id
+
+-- name: reject_late
+-- Trajectories that came after the seal and were therefore neither scored nor rejected.
+INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
+SELECT t."trajectoryId", w.window_id, w.reward_version, 'seal', 'late',
+       'written at ' || t."createdAt" || ' UTC, after the window had been sealed and scored'
+FROM training.windows w
+JOIN trajectories t
+  ON (t."windowId" = w.window_id
+      OR (t."windowId" IS NULL AND t."startTime" >= (w.starts_at AT TIME ZONE 'UTC')
+          AND t."startTime" < (w.starts_at AT TIME ZONE 'UTC') + interval '1 hour'))
+WHERE w.window_id = %(window)s
+  AND t."createdAt" > (w.sealed_at AT TIME ZONE 'UTC') - make_interval(secs => %(grace)s)
+  AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
+                  AND s.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId"
+                  AND r.reward_version = w.reward_version)
+LIMIT %(limit)s
+ON CONFLICT DO NOTHING
+
+-- name: retry
+-- A failed window's second life, by hand: its attempts begin again.
+UPDATE training.windows SET
+    state = %(target)s, reason = NULL, attempt = 0, training_tries = 0, next_attempt_at = NULL,
+    enqueued_at = NULL, updated_at = now()
+WHERE window_id = %(window)s AND state = 'failed'

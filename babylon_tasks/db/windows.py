@@ -1,0 +1,292 @@
+"""The rows of ``training.windows``: opened, sealed, moved by compare-and-set, listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from psycopg.rows import class_row
+
+from babylon_tasks.db import events
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.errors import WindowNotFound
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState, check_window
+from babylon_tasks.windows import is_held_out, window_end, window_start
+
+
+class Window(Struct, frozen=True):
+    """A window as its row tells it; ``due``: no wait for a next attempt is left."""
+
+    window_id: str
+    state: str
+    held_out: bool
+    reason: str | None
+    trajectories: int | None
+    agents: int | None
+    scored: int | None
+    rejected: int | None
+    reward_mean: float | None
+    reward_std: float | None
+    reward_version: int
+    attempt: int
+    training_tries: int
+    next_attempt_at: datetime | None
+    enqueued_at: datetime | None
+    opened_at: datetime
+    sealed_at: datetime | None
+    scored_at: datetime | None
+    trained_at: datetime | None
+    updated_at: datetime
+    due: bool
+
+
+def clock(connection: Connection) -> datetime:
+    """Postgres's time: the clocks of workers decide nothing."""
+    row = connection.execute(queries("windows")["clock"]).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM always has a row
+    moment: datetime = row[0]
+    return moment
+
+
+def seen(connection: Connection, since: str, limit: int) -> list[str]:
+    """Window ids of Babylon's rows from ``since`` on, as recorded: not all need be well formed."""
+    found = queries("windows")
+    start = window_start(since).replace(tzinfo=None)
+    named = connection.execute(found["seen"], {"since": since, "limit": limit}).fetchall()
+    unnamed = connection.execute(
+        found["seen_without_id"], {"since": start, "limit": limit}
+    ).fetchall()
+    return sorted({row[0] for row in (*named, *unnamed)})
+
+
+def open_windows(
+    connection: Connection, windows: Sequence[str], settings: Settings, *, actor: str
+) -> list[str]:
+    """Give rows to windows that have none; returns those that are new."""
+    rows = connection.execute(queries("windows")["known"], {"windows": list(windows)}).fetchall()
+    known = {row[0] for row in rows}
+    opened = []
+    for window in windows:
+        if window in known:
+            continue
+        held_out = is_held_out(window, settings.lineage, settings.held_out_share)
+        parameters = {
+            "window_id": window,
+            "starts_at": window_start(window),
+            "held_out": held_out,
+        }
+        if connection.execute(queries("windows")["open"], parameters).rowcount:
+            detail = {"held_out": held_out}
+            events.record(connection, "opened", actor=actor, window=window, detail=detail)
+            opened.append(window)
+    return opened
+
+
+def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
+    """Seal the windows that are over and quiet, or have been open for too long."""
+    parameters = {
+        "grace": settings.grace_seconds,
+        "max_open": settings.max_open_seconds,
+        "limit": limit,
+    }
+    due = connection.execute(queries("windows")["due_to_seal"], parameters).fetchall()
+    sealed = []
+    for window, overdue in due:
+        if not (_is_quiet(connection, window, settings) or overdue):
+            continue
+        check_window(WindowState.OPEN, WindowState.SEALED, window)
+        row = connection.execute(queries("windows")["seal"], _span(window)).fetchone()
+        if row is None:  # another beat was quicker
+            continue
+        detail = {"trajectories": row[0], "agents": row[1], "overdue": overdue}
+        events.record(connection, "sealed", actor=actor, window=window, detail=detail)
+        sealed.append(window)
+    return sealed
+
+
+def move(
+    connection: Connection,
+    window: str,
+    current: WindowState,
+    target: WindowState,
+    *,
+    actor: str,
+    kind: str | None = None,
+    reason: str | None = None,
+    delay: float | None = None,
+    lineage: str | None = None,
+    step_id: int | None = None,
+) -> bool:
+    """Compare-and-set with its event; False where the window is no longer in ``current``.
+
+    Raises IllegalTransition for a change that the table forbids. ``delay``: seconds until the
+    next attempt may begin.
+    """
+    check_window(current, target, window)
+    parameters = {
+        "window": window,
+        "current": current,
+        "target": target,
+        "reason": reason,
+        "delay": delay,
+    }
+    if not connection.execute(queries("windows")["move"], parameters).rowcount:
+        return False
+    detail: dict[str, Any] = {"from": current, "to": target}
+    if reason is not None:
+        detail["reason"] = reason
+    events.record(
+        connection,
+        kind or str(target),
+        actor=actor,
+        window=window,
+        lineage=lineage,
+        step_id=step_id,
+        detail=detail,
+    )
+    return True
+
+
+def get(connection: Connection, window: str) -> Window:
+    """One window; raises BadWindowId, WindowNotFound."""
+    window_start(window)
+    with connection.cursor(row_factory=class_row(Window)) as cursor:
+        row = cursor.execute(queries("windows")["get"], {"window": window}).fetchone()
+    if row is None:
+        raise WindowNotFound(
+            f"no window {window} in training.windows; `babylon-tasks windows` lists them, "
+            "`babylon-tasks backfill --since` opens older ones"
+        )
+    return row
+
+
+def list_windows(
+    connection: Connection,
+    *,
+    since: datetime | None = None,
+    states: Iterable[WindowState] | None = None,
+    min_agents: int = 0,
+    limit: int = 1000,
+) -> list[Window]:
+    """Windows, newest first."""
+    parameters = {
+        "since": since,
+        "states": None if states is None else [str(state) for state in states],
+        "min_agents": min_agents,
+        "limit": limit,
+    }
+    with connection.cursor(row_factory=class_row(Window)) as cursor:
+        return cursor.execute(queries("windows")["list"], parameters).fetchall()
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Windows by state; states without any are 0."""
+    found: dict[str, int] = dict(connection.execute(queries("windows")["counts"]).fetchall())
+    return {str(state): found.get(str(state), 0) for state in WindowState}
+
+
+def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+    """Windows to send a scoring message for, marked as sent: two beats never get the same."""
+    return _claim(connection, "claim_to_score", settings, limit)
+
+
+def claim_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+    """Likewise for training: scored windows, and steps whose worker is gone."""
+    recover = _claim(connection, "claim_to_recover", settings, limit)
+    return recover or _claim(connection, "claim_to_train", settings, limit)
+
+
+def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
+    """Note that a message was sent for these windows."""
+    connection.execute(queries("windows")["mark_enqueued"], {"windows": list(windows)})
+
+
+def release_lost_scoring(
+    connection: Connection, settings: Settings, *, limit: int, actor: str
+) -> tuple[list[str], list[str]]:
+    """Take windows back from dead scorers: (to be scored again, failed for good)."""
+    again: list[str] = []
+    failed: list[str] = []
+    rows = connection.execute(queries("windows")["lost_scoring"], {"limit": limit}).fetchall()
+    for window, attempt in rows:
+        if attempt >= settings.max_attempts:
+            reason = f"{attempt} scoring claims were lost: their workers died or fell silent"
+            target, into = WindowState.FAILED, failed
+        else:
+            reason, target, into = None, WindowState.SEALED, again
+        if move(
+            connection,
+            window,
+            WindowState.SCORING,
+            target,
+            actor=actor,
+            kind="claim_lost" if reason is None else None,
+            reason=reason,
+        ):
+            into.append(window)
+    return again, failed
+
+
+def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
+    """Give trajectories that came too late their reason; looks at a few windows a time."""
+    parameters: dict[str, Any] = {
+        "hours": settings.lookback_hours,
+        "again": settings.grace_seconds,
+        "limit": limit,
+    }
+    found = queries("windows")
+    rows = connection.execute(found["to_check_for_late"], parameters).fetchall()
+    late = 0
+    for (window,) in rows:
+        parameters = {"window": window, "grace": settings.grace_seconds, "limit": 10_000}
+        count = connection.execute(found["reject_late"], parameters).rowcount
+        if count:
+            detail = {"trajectories": count}
+            events.record(connection, "late_arrivals", actor=actor, window=window, detail=detail)
+            late += count
+    return late
+
+
+def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
+    """Put a failed window back where it failed, its attempts forgotten; the state it has then.
+
+    Raises WindowNotFound, IllegalTransition.
+    """
+    with connection.transaction():
+        row = get(connection, window)
+        target = WindowState.SEALED if row.scored_at is None else WindowState.SCORED
+        check_window(WindowState(row.state), target, window)
+        parameters = {"window": window, "target": target}
+        if connection.execute(queries("windows")["retry"], parameters).rowcount:
+            detail = {"from": row.state, "to": target, "was": row.reason}
+            events.record(connection, "retried", actor=actor, window=window, detail=detail)
+    return target
+
+
+def _claim(connection: Connection, name: str, settings: Settings, limit: int) -> list[str]:
+    parameters = {
+        "lineage": settings.lineage,
+        # A little less than the beat's pace, or each second beat would come too early.
+        "again": settings.upkeep_seconds * 0.9,
+        "limit": limit,
+    }
+    return sorted(r[0] for r in connection.execute(queries("windows")[name], parameters).fetchall())
+
+
+def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
+    parameters = _span(window) | {"grace": settings.grace_seconds}
+    row = connection.execute(queries("windows")["is_quiet"], parameters).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _span(window: str) -> dict[str, Any]:
+    # Babylon's columns carry no zone and mean UTC.
+    return {
+        "window": window,
+        "start": window_start(window).replace(tzinfo=None),
+        "end": window_end(window).replace(tzinfo=None),
+    }

@@ -1,0 +1,69 @@
+"""Find the hours that have begun, seal those that are over, say what is to be done."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from msgspec import Struct
+
+from babylon_tasks.db import windows
+from babylon_tasks.db.session import session
+from babylon_tasks.errors import BadWindowId
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_id, window_start
+
+# Bounds of one call; what is left over is found by the next.
+SEEN_LIMIT = 10_000
+SEAL_LIMIT = 200
+ENQUEUE_LIMIT = 100
+
+log = structlog.get_logger()
+
+
+class Discovered(Struct, frozen=True):
+    """What one look found. Messages for ``to_score`` and ``to_train`` are the caller's to send."""
+
+    opened: list[str]
+    sealed: list[str]
+    to_score: list[str]
+    to_train: list[str]
+    malformed: list[str]
+
+
+def discover(settings: Settings, *, actor: str, since: datetime | None = None) -> Discovered:
+    """One look at Babylon's rows; safe at any time and from any number of callers.
+
+    Windows are opened from ``since`` on, by default the last ``lookback_hours``; one that has
+    been opened stays in sight whatever its age. All is committed when this returns.
+    """
+    with session(settings) as connection:
+        now = windows.clock(connection)
+        start = since or now - timedelta(hours=settings.lookback_hours)
+        begun, malformed = _begun(windows.seen(connection, window_id(start), SEEN_LIMIT), now)
+        if malformed:
+            log.warning(
+                "rows with a windowId that is no hour are never read",
+                window_ids=malformed[:5],
+                count=len(malformed),
+                todo="write windowId as YYYY-MM-DDTHH:00 (UTC)",
+            )
+        with connection.transaction():
+            opened = windows.open_windows(connection, begun, settings, actor=actor)
+        with connection.transaction():
+            sealed = windows.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
+        with connection.transaction():
+            to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+    return Discovered(opened, sealed, to_score, to_train, malformed)
+
+
+def _begun(seen: list[str], now: datetime) -> tuple[list[str], list[str]]:
+    begun, malformed = [], []
+    for window in seen:
+        try:
+            if window_start(window) <= now:  # a clock that is ahead is waited for
+                begun.append(window)
+        except BadWindowId:
+            malformed.append(window)
+    return begun, malformed

@@ -1,0 +1,42 @@
+"""Set in motion again whatever stood still: a lost message, a dead worker, a late row."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.db import windows
+from babylon_tasks.db.session import session
+from babylon_tasks.settings import Settings
+
+RELEASE_LIMIT = 100
+ENQUEUE_LIMIT = 100
+LATE_WINDOWS = 4  # looked at in one call: each costs a scan of its rows
+
+
+class Reconciled(Struct, frozen=True):
+    """What was put right. Messages for ``to_score`` and ``to_train`` are the caller's to send."""
+
+    released: list[str]
+    failed: list[str]
+    late: int
+    to_score: list[str]
+    to_train: list[str]
+
+
+def reconcile(settings: Settings, *, actor: str) -> Reconciled:
+    """One round; bounded, idempotent, safe from any number of callers.
+
+    A training step whose worker is gone is only listed (in ``to_train``, by one of its
+    windows): the next claimant of the lineage sees to it, under its lease.
+    """
+    with session(settings) as connection:
+        with connection.transaction():
+            released, failed = windows.release_lost_scoring(
+                connection, settings, limit=RELEASE_LIMIT, actor=actor
+            )
+        with connection.transaction():
+            late = windows.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
+        with connection.transaction():
+            to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+    return Reconciled(released, failed, late, to_score, to_train)

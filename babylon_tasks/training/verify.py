@@ -1,0 +1,30 @@
+"""Did a training step teach anything? PURE: never believe the step number alone.
+
+ART reports success, and copies the checkpoint, when it has trained on nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+from babylon_tasks.training.protocol import Trained
+
+
+def verify(base_step: int, result: Trained, manifest_hash: str) -> str | None:
+    """Why a result does not count as a training step, or None where it does."""
+    if result.manifest_hash != manifest_hash:
+        return f"it was trained from manifest {result.manifest_hash[:12]}, not {manifest_hash[:12]}"
+    if result.step != base_step + 1:
+        return f"the backend is at step {result.step}, expected {base_step + 1}"
+    if result.gradient_steps <= 0:
+        return "no gradient step was taken"
+    if result.trainable_tokens <= 0:
+        return "no token was trained on"
+    if result.adapter_hash is None:
+        return "the checkpoint has no adapter"
+    if result.adapter_hash == result.base_adapter_hash:
+        return "the adapter is the same as before the step"
+    bad = sorted(name for name, value in result.metrics.items() if not math.isfinite(value))
+    if bad:
+        return f"metrics are not finite: {', '.join(bad[:5])}"
+    return None
