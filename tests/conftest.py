@@ -1,0 +1,145 @@
+"""Real servers for every test that asks for one, and a fresh database for each such test.
+
+Fixtures: ``settings`` (and ``make_settings`` for other values), ``database_url``, ``connection``
+on a migrated database; ``empty_database_url`` on one that holds nothing; ``redis_url`` emptied.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
+from babylon_tasks.settings import Settings
+
+TESTS = Path(__file__).parent
+_TEMPLATE = "migrated_template"
+_numbers = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tier is the folder: nobody marks a test by hand."""
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier in ("unit", "integration", "acceptance"):
+            item.add_marker(tier)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """The developer's own settings and keys must not reach a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("BABYLON_", "WANDB_")) or name in ("DATABASE_URL", "REDIS_URL"):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def servers_dir() -> Iterator[Path]:
+    """A folder that the servers' unprivileged user can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="babylon-tasks-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """One server for the whole run."""
+    with EmbeddedPostgres(servers_dir / "postgres", durable=False, max_connections=200) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_dir: Path) -> Iterator[EmbeddedValkey]:
+    """One server for the whole run; a test that stops or restarts one starts its own."""
+    with EmbeddedValkey(servers_dir / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def administrator(postgres: EmbeddedPostgres) -> Iterator[Connection]:
+    """Creates and drops the tests' databases."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def template(administrator: Connection, postgres: EmbeddedPostgres) -> str:
+    """A migrated database that each test's own is copied from."""
+    administrator.execute(f"CREATE DATABASE {_TEMPLATE}")
+    apply(_settings(DATABASE_URL=postgres.database(_TEMPLATE)))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def database_url(
+    administrator: Connection, template: str, postgres: EmbeddedPostgres
+) -> Iterator[str]:
+    """A fresh migrated database."""
+    yield from _fresh(administrator, postgres, template)
+
+
+@pytest.fixture
+def empty_database_url(administrator: Connection, postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A fresh database that holds nothing."""
+    yield from _fresh(administrator, postgres, "template0")
+
+
+@pytest.fixture
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """A Redis-protocol server that holds nothing."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+    return valkey.url
+
+
+@pytest.fixture
+def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
+    """``make_settings(min_agents=3)``: settings on the test's database, otherwise the defaults.
+
+    No Redis unless the test passes ``REDIS_URL=redis_url``.
+    """
+
+    def make(**overrides: Any) -> Settings:
+        return _settings(
+            **{"DATABASE_URL": database_url, "data_dir": tmp_path / "data", **overrides}
+        )
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings], redis_url: str) -> Settings:
+    """The defaults, on the test's own database and an empty Redis."""
+    return make_settings(REDIS_URL=redis_url)
+
+
+@pytest.fixture
+def connection(make_settings: Callable[..., Settings]) -> Iterator[Connection]:
+    """A connection as the code under test opens it: autocommit, UTC."""
+    with connect(make_settings()) as opened:
+        yield opened
+
+
+def _settings(**values: Any) -> Settings:
+    return Settings(_env_file=None, WANDB_API_KEY=None, **values)
+
+
+def _fresh(administrator: Connection, postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.database(name)
+    administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
