@@ -135,7 +135,7 @@ def connection(make_settings: Callable[..., Settings]) -> Iterator[Connection]:
 
 
 def _settings(**values: Any) -> Settings:
-    return Settings(_env_file=None, WANDB_API_KEY=None, **values)
+    return Settings(**{"_env_file": None, "WANDB_API_KEY": None, **values})
 
 
 def _fresh(administrator: Connection, postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
