@@ -1,0 +1,230 @@
+"""Migrations: Babylon's tables stay Babylon's; each file runs once, whoever runs it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import insert, insert_outcomes, insert_trajectories, market_outcome, trajectory
+from psycopg import sql
+
+from babylon_tasks.db.migrate import (
+    Migration,
+    apply,
+    as_sql,
+    check,
+    migrations,
+    parse,
+    pending,
+    status,
+)
+from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.db.sql import parse as statements
+from babylon_tasks.errors import MigrationError
+from babylon_tasks.sandbox.servers import EmbeddedPostgres
+from babylon_tasks.settings import Settings
+
+HERE = Path(__file__).parent
+NAMES = [migration.name for migration in migrations()]
+Catalog = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def empty(make_settings: Callable[..., Settings], empty_database_url: str) -> Settings:
+    return make_settings(DATABASE_URL=empty_database_url)
+
+
+@pytest.fixture
+def babylon(empty: Settings) -> Settings:
+    """A Babylon database with a row in each table that the migrations might touch."""
+    with connect(empty) as connection:
+        connection.execute((HERE / "babylon_schema.sql").read_text("utf-8"))
+        agents = [
+            {"id": f"agent-{n}", "username": "Ada", "updatedAt": "2026-01-31"} for n in (1, 2)
+        ]
+        insert(connection, "User", agents)
+        [first, _] = insert_trajectories(
+            connection, [trajectory(agent="agent-1"), trajectory(agent="agent-2")]
+        )
+        insert_outcomes(connection, [market_outcome()])
+        insert(connection, "reward_judgments", [judgment(first)])
+    return empty
+
+
+def judgment(trajectory_id: str) -> dict[str, Any]:
+    return {
+        "id": "j-1",
+        "trajectoryId": trajectory_id,
+        "judgeModel": "m",
+        "judgeVersion": "1",
+        "overallScore": 0.5,
+        "reasoning": "r",
+        "criteriaJson": "{}",
+    }
+
+
+def catalog(connection: Connection, schema: str = "public") -> Catalog:
+    text = (HERE / "catalog.sql").read_text("utf-8")
+    return {
+        name: connection.execute(statement, {"schema": schema}).fetchall()
+        for name, statement in statements(text, "catalog.sql").items()
+    }
+
+
+def contents(connection: Connection) -> Catalog:
+    """Every row of schema public, with the transaction that wrote it."""
+    found: Catalog = {}
+    for (table,) in catalog(connection)["tables"]:
+        query = sql.SQL("SELECT xmin::text, ctid::text, * FROM public.{} ORDER BY 1, 2")
+        found[table] = connection.execute(query.format(sql.Identifier(table))).fetchall()
+    return found
+
+
+def test_an_empty_database_gets_everything_in_order(empty: Settings) -> None:
+    with connect(empty) as connection:
+        assert pending(connection) == NAMES
+        assert apply(empty) == NAMES
+        assert pending(connection) == []
+        assert [entry.state for entry in status(connection)] == ["applied"] * len(NAMES)
+        check(connection)
+
+
+def test_a_second_run_changes_nothing(settings: Settings, connection: Connection) -> None:
+    def seen() -> list[Any]:
+        ledger = connection.execute("SELECT xmin::text, * FROM training.migrations").fetchall()
+        return [catalog(connection), catalog(connection, "training"), contents(connection), ledger]
+
+    before = seen()
+    assert apply(settings) == []
+    assert seen() == before
+
+
+def test_eight_runners_at_once_apply_each_file_once(empty: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        applied = list(pool.map(apply, [empty] * 8))
+    assert sorted(name for names in applied for name in names) == NAMES
+    with connect(empty) as connection:
+        check(connection)
+
+
+def test_on_a_babylon_database_nothing_of_babylons_changes(babylon: Settings) -> None:
+    with connect(babylon) as connection:
+        before = catalog(connection), contents(connection)
+        assert all(before[1][table] for table in ("User", "trajectories", "market_outcomes"))
+        assert apply(babylon) == NAMES
+        assert (catalog(connection), contents(connection)) == before
+        check(connection)
+
+
+def test_on_an_empty_database_babylons_tables_are_babylons_own(
+    babylon: Settings, connection: Connection
+) -> None:
+    with connect(babylon) as other:
+        theirs, ours = catalog(other), catalog(connection)
+    # The one difference: a stand-alone database has no "User" to refer to.
+    for rows in theirs.values():
+        rows[:] = [row for row in rows if not {'"User"', "User"} & set(map(str, row))]
+    keys = theirs["constraints"]
+    keys.remove(next(key for key in keys if key[1] == "trajectories_agentId_fkey"))
+    theirs["others"] = [row for row in theirs["others"] if row[1] not in ("User_pkey", "_User")]
+    assert ours == theirs
+
+
+def test_the_script_for_psql_makes_the_same_schema_and_may_run_twice(
+    empty: Settings, empty_database_url: str, connection: Connection, postgres: EmbeddedPostgres
+) -> None:
+    for _ in range(2):
+        psql(postgres, empty_database_url, as_sql()).check_returncode()
+    with connect(empty) as other:
+        for schema in ("public", "training"):
+            assert catalog(other, schema) == catalog(connection, schema)
+        check(other)
+        assert apply(empty) == []
+
+
+def test_the_script_for_psql_stops_at_a_file_changed_since(
+    database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    script = as_sql([tampered(migrations()[0]), *migrations()[1:]])
+    refused = psql(postgres, database_url, script)
+    assert refused.returncode == 3
+    assert f"migration {NAMES[0]} was applied with other contents" in refused.stderr
+
+
+def test_a_file_changed_after_it_was_applied_is_refused_by_name(
+    settings: Settings, connection: Connection
+) -> None:
+    connection.execute(
+        "UPDATE training.migrations SET checksum = 'other' WHERE name = %s", [NAMES[0]]
+    )
+    with pytest.raises(MigrationError, match=f"migrations/{NAMES[0]}.sql is not what was applied"):
+        apply(settings)
+    with pytest.raises(MigrationError, match=NAMES[0]):
+        check(connection)
+
+
+def test_a_schema_that_is_behind_is_refused_with_what_to_do(empty: Settings) -> None:
+    with connect(empty) as connection:
+        with pytest.raises(MigrationError, match="run `babylon-tasks migrate`"):
+            check(connection)
+        apply(empty, known=migrations()[:1])
+        with pytest.raises(MigrationError, match=f": {NAMES[1]}"):
+            check(connection)
+
+
+def test_a_database_migrated_by_newer_code_is_accepted_and_told(
+    settings: Settings, connection: Connection
+) -> None:
+    connection.execute("INSERT INTO training.migrations VALUES ('9999_later', 'x', now())")
+    check(connection)
+    assert apply(settings) == []
+    assert [(entry.name, entry.state) for entry in status(connection)][-1] == (
+        "9999_later",
+        "unknown",
+    )
+
+
+def test_a_failing_file_leaves_nothing_and_keeps_those_before_it(
+    settings: Settings, connection: Connection
+) -> None:
+    good = Migration("9001_good", "CREATE TABLE training.good (x int);")
+    bad = Migration("9002_bad", "CREATE TABLE training.bad (x int); SELECT 1 / 0;")
+    with pytest.raises(MigrationError, match=r"9002_bad failed.*division by zero"):
+        apply(settings, known=[*migrations(), good, bad])
+    tables = [row[0] for row in catalog(connection, "training")["tables"]]
+    assert "good" in tables
+    assert "bad" not in tables
+    states = {entry.name: entry.state for entry in status(connection, [good, bad])}
+    assert (states["9001_good"], states["9002_bad"]) == ("applied", "pending")
+
+
+def test_a_runner_that_waits_in_vain_says_so(
+    empty: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    with connect(empty, autocommit=False) as other:
+        other.execute("SELECT pg_advisory_xact_lock(7018331104227)")
+        with pytest.raises(MigrationError, match="gave up, undone; see pg_locks"):
+            apply(empty, patience=0.1)
+
+
+def test_two_files_with_one_number_are_refused() -> None:
+    with pytest.raises(MigrationError, match="share a number"):
+        parse({"0001_one.sql": "", "0001_two.sql": ""})
+
+
+def tampered(migration: Migration) -> Migration:
+    return Migration(migration.name, migration.sql + "-- one more line\n")
+
+
+def psql(server: EmbeddedPostgres, url: str, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [server.program("psql"), "-X", "-q", url],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
