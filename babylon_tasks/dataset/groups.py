@@ -139,8 +139,22 @@ class WindowGroups:
             detail = f"{count} of {len(faults)} calls; asked for: {models}"
             self._rejections.append(Rejection(trajectory.trajectory_id, STAGE, reason, detail))
             return
-        member = Member(trajectory.trajectory_id, scored.reward, calls)
+        # + 0.0: minus zero would not survive the way through jsonb.
+        member = Member(trajectory.trajectory_id, scored.reward + 0.0, calls)
         self._pools.setdefault(scored.group_key, _Pool()).add(member, self._rules.max_group_size)
+
+    def is_closed(self, key: str) -> bool:
+        """Whether a group, filled in order of ``rank``, can no longer change."""
+        pool = self._pools.get(key)
+        return (
+            pool is not None
+            and len(pool.chosen) == self._rules.max_group_size
+            and has_spread([m for _, _, m in pool.chosen], self._rules.min_reward_spread)
+        )
+
+    def pass_over(self, key: str, trajectory_id: str) -> None:
+        """Leave a trajectory out of a closed group, unread."""
+        self._pools[key].left.add(trajectory_id)
 
     def reject(self, rejection: Rejection) -> None:
         """Take note of a trajectory that could not be read any more."""

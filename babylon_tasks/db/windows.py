@@ -189,6 +189,12 @@ def counts(connection: Connection) -> dict[str, int]:
     return {str(state): found.get(str(state), 0) for state in WindowState}
 
 
+def scored(connection: Connection, limit: int) -> list[tuple[str, int, int]]:
+    """Windows that wait for training, oldest first: (window, reward version, tries so far)."""
+    rows = connection.execute(queries("windows")["scored"], {"limit": limit}).fetchall()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Windows to send a scoring message for, marked as sent: two beats never get the same."""
     return _claim(connection, "claim_to_score", settings, limit)

@@ -196,3 +196,10 @@ UPDATE training.windows SET
     state = %(target)s, reason = NULL, attempt = 0, training_tries = 0, next_attempt_at = NULL,
     enqueued_at = NULL, updated_at = now()
 WHERE window_id = %(window)s AND state = 'failed'
+
+-- name: scored
+-- Windows that wait for a training step, oldest first.
+SELECT window_id, reward_version, training_tries FROM training.windows
+WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
+ORDER BY starts_at
+LIMIT %(limit)s

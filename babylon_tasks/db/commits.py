@@ -1,0 +1,107 @@
+"""The one transaction that makes a training step count, for this project and for Babylon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from babylon_tasks.db import events, windows
+from babylon_tasks.db.lineages import Lease, fenced, hold
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.db.steps import Result, Step
+from babylon_tasks.errors import Fenced
+from babylon_tasks.states import StepState, WindowState, check_step
+
+_IDS_AT_ONCE = 1000
+# Where ART's backends put the loss.
+_LOSSES = ("loss/train", "train/loss", "loss")
+
+
+def commit(
+    connection: Connection,
+    lease: Lease,
+    step: Step,
+    result: Result,
+    *,
+    base_model: str,
+    rewards: Sequence[tuple[str, float]],
+    actor: str,
+) -> None:
+    """Checkpoint, step, windows, head and Babylon's own rows, or nothing at all; raises Fenced.
+
+    ``rewards``: (trajectory id, reward) in the manifest's order.
+    """
+    check_step(StepState.TRAINED, StepState.COMMITTED, step.id)
+    found = queries("steps")
+    name = f"{step.lineage}@{step.target_step}"
+    mine = {"step_id": step.id, "attempt": lease.attempt}
+    with connection.transaction():
+        hold(connection, lease)
+        row = connection.execute(found["commit"], mine).fetchone()
+        if row is None:
+            raise Fenced(
+                f"step row {step.id} ({name}) is not attempt {lease.attempt}'s to commit; "
+                "nothing was written, whoever holds the lineage now decides about it"
+            )
+        started_at = row[0]
+        connection.execute(
+            found["checkpoint"],
+            {
+                "lineage": step.lineage,
+                "step": step.target_step,
+                "step_id": step.id,
+                "uri": result.uri,
+                "content_hash": result.adapter_hash,
+                "inference_name": result.inference_name,
+            },
+        )
+        advance = {"name": step.lineage, "attempt": lease.attempt, "step": step.target_step}
+        if not connection.execute(queries("lineages")["advance"], advance).rowcount:
+            raise fenced(lease)
+        for window in step.windows:
+            windows.move(
+                connection,
+                window,
+                WindowState.TRAINING,
+                WindowState.TRAINED,
+                actor=actor,
+                lineage=step.lineage,
+                step_id=step.id,
+            )
+        ids = [trajectory_id for trajectory_id, _ in rewards]
+        for first in range(0, len(ids), _IDS_AT_ONCE):
+            chunk = {"batch": name, "ids": ids[first : first + _IDS_AT_ONCE]}
+            connection.execute(found["mark_used"], chunk)
+        average = sum(reward for _, reward in rewards) / len(rewards) if rewards else None
+        published = {
+            "batch": name,
+            "model": name,
+            "scenario": ",".join(step.windows),
+            "base_model": base_model,
+            "version": f"v{step.target_step}",
+            "trajectory_ids": json.dumps(ids),
+            "rewards": json.dumps([reward for _, reward in rewards]),
+            "loss": next((result.metrics[k] for k in _LOSSES if k in result.metrics), None),
+            "started_at": started_at,
+            "uri": result.uri,
+            "average_reward": average,
+        }
+        connection.execute(found["publish_batch"], published)
+        connection.execute(found["publish_model"], published)
+        detail = {
+            "step": step.target_step,
+            "windows": step.windows,
+            "trajectories": len(ids),
+            "gradient_steps": result.gradient_steps,
+            "trainable_tokens": result.trainable_tokens,
+            "adapter_hash": result.adapter_hash,
+        }
+        events.record(
+            connection,
+            "step_committed",
+            actor=actor,
+            lineage=step.lineage,
+            step_id=step.id,
+            detail=detail,
+        )

@@ -1,0 +1,62 @@
+-- name: ensure
+-- A lineage's first row; the base model of an existing one is never changed.
+INSERT INTO training.lineages (name, base_model, backend)
+VALUES (%(name)s, %(base_model)s, %(backend)s)
+ON CONFLICT (name) DO NOTHING
+
+-- name: ensure_base_checkpoint
+-- Step 0, the base model itself, so that it can be served and valued like any other.
+INSERT INTO training.checkpoints (lineage, step, uri, inference_name)
+VALUES (%(name)s, 0, %(base_model)s, %(name)s || '@0')
+ON CONFLICT (lineage, step) DO NOTHING
+
+-- name: get
+-- One lineage; leased: somebody is at work on it.
+SELECT name, base_model, backend, head_step, serving_step, inference_base_url, attempt,
+       lease_owner, coalesce(lease_until > now(), false) AS leased
+FROM training.lineages WHERE name = %(name)s
+
+-- name: claim
+-- Take the lease if it is free or expired; the next attempt is the fencing token.
+UPDATE training.lineages SET
+    attempt = attempt + 1, lease_owner = %(owner)s, updated_at = now(),
+    lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE name = %(name)s AND coalesce(lease_until < clock_timestamp(), true)
+RETURNING attempt, head_step, serving_step
+
+-- name: renew
+-- Push the end of a lease out while it is still ours.
+UPDATE training.lineages SET
+    lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), updated_at = now()
+WHERE name = %(name)s AND attempt = %(attempt)s
+
+-- name: release
+-- Give the lease back; a newer claimant's stays untouched.
+UPDATE training.lineages SET lease_owner = NULL, lease_until = NULL, updated_at = now()
+WHERE name = %(name)s AND attempt = %(attempt)s
+
+-- name: hold
+-- Lock the row while the attempt is ours: no newer claim until this transaction ends.
+SELECT head_step, serving_step FROM training.lineages
+WHERE name = %(name)s AND attempt = %(attempt)s
+FOR UPDATE
+
+-- name: note_trainer
+-- Where the trainer serves inference, and by which backend it trains.
+UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_url)s,
+    updated_at = now()
+WHERE name = %(name)s AND attempt = %(attempt)s
+
+-- name: note_base_inference_name
+-- The name by which the backend serves the base model.
+UPDATE training.checkpoints SET inference_name = %(inference_name)s
+WHERE lineage = %(name)s AND step = 0 AND inference_name <> %(inference_name)s
+
+-- name: advance
+-- Move the head by one committed step.
+UPDATE training.lineages SET head_step = %(step)s, updated_at = now()
+WHERE name = %(name)s AND attempt = %(attempt)s AND head_step = %(step)s - 1
+
+-- name: inference_names
+-- By which names agents have asked for which steps.
+SELECT inference_name, step FROM training.checkpoints WHERE lineage = %(name)s

@@ -1,0 +1,161 @@
+-- name: unfinished
+-- The step that was begun and neither committed nor failed; at most one by the unique index.
+SELECT id, lineage, base_step, target_step, state, attempt, tries, windows, manifest_hash,
+       manifest, job_reference, coalesce(next_attempt_at <= now(), true) AS due
+FROM training.steps
+WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
+
+-- name: plan
+-- A step's first row, together with its claim on the data.
+INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, windows,
+                            manifest_hash, manifest)
+VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(attempt)s, %(backend)s, %(windows)s,
+        %(manifest_hash)s, %(manifest)s)
+RETURNING id, lineage, base_step, target_step, state, attempt, tries, windows, manifest_hash,
+          manifest, job_reference, true AS due
+
+-- name: take_window
+-- A scored window joins a step.
+UPDATE training.windows SET
+    state = 'training', training_tries = training_tries + 1, next_attempt_at = NULL,
+    updated_at = now()
+WHERE window_id = %(window)s AND state = 'scored'
+
+-- name: count_try
+-- A step's windows are tried once more.
+UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
+WHERE window_id = ANY (%(windows)s) AND state = 'training'
+
+-- name: consume
+-- These trajectories are used up for the lineage, for ever.
+INSERT INTO training.consumption (lineage, trajectory_id, reward_version, window_id, step_id, use)
+SELECT %(lineage)s, used.trajectory_id, used.reward_version, used.window_id, %(step_id)s, used.use
+FROM unnest(%(ids)s::text[], %(versions)s::int[], %(windows)s::text[], %(uses)s::text[])
+     AS used (trajectory_id, reward_version, window_id, use)
+
+-- name: reject
+-- Why trajectories are left out of the step.
+INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
+VALUES (%(trajectory_id)s, %(window_id)s, %(reward_version)s, %(stage)s, %(reason)s, %(detail)s)
+ON CONFLICT DO NOTHING
+
+-- name: start
+-- A planned step begins.
+UPDATE training.steps SET state = 'running', started_at = coalesce(started_at, now())
+WHERE id = %(step_id)s AND state = 'planned' AND attempt = %(attempt)s
+
+-- name: adopt
+-- A newer claimant takes an unfinished step over; what is written under the old attempt is void.
+UPDATE training.steps SET attempt = %(attempt)s, next_attempt_at = NULL
+WHERE id = %(step_id)s AND state IN ('planned', 'running', 'trained')
+RETURNING state
+
+-- name: try_again
+-- The same step, the same data, once more.
+UPDATE training.steps SET tries = tries + 1, progress = NULL, error = NULL
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state IN ('planned', 'running')
+
+-- name: give_back_try
+-- An interruption from outside is nobody's fault.
+UPDATE training.steps SET tries = greatest(tries - 1, 0), error = %(error)s
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state IN ('planned', 'running')
+
+-- name: postpone
+-- The run broke off; the step waits for its next attempt.
+UPDATE training.steps SET
+    error = %(error)s, next_attempt_at = now() + make_interval(secs => %(delay)s)
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state IN ('planned', 'running', 'trained')
+
+-- name: progress
+-- How far the run has come.
+UPDATE training.steps SET
+    progress = %(progress)s, job_reference = coalesce(%(job_reference)s, job_reference)
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = 'running'
+
+-- name: trained
+-- The backend's word, verified.
+UPDATE training.steps SET
+    state = 'trained', trained_at = now(), metrics = %(metrics)s,
+    gradient_steps = %(gradient_steps)s, trainable_tokens = %(trainable_tokens)s,
+    adapter_hash = %(adapter_hash)s, job_reference = coalesce(%(job_reference)s, job_reference),
+    error = NULL
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = 'running'
+
+-- name: commit
+-- The step counts.
+UPDATE training.steps SET state = 'committed', committed_at = now()
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = 'trained'
+RETURNING started_at, adapter_hash, metrics
+
+-- name: checkpoint
+-- What the step produced.
+INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, inference_name)
+VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(inference_name)s)
+
+-- name: fail
+-- The step does not count.
+UPDATE training.steps SET state = 'failed', failed_at = now(), error = %(error)s,
+    metrics = coalesce(%(metrics)s, metrics)
+WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = %(state)s
+
+-- name: release_data
+-- The data of a failed step may be used again.
+DELETE FROM training.consumption WHERE step_id = %(step_id)s
+
+-- name: windows_of
+-- A step's windows, locked, with the runs they have seen.
+SELECT window_id, training_tries FROM training.windows
+WHERE window_id = ANY (%(windows)s) AND state = 'training'
+ORDER BY window_id
+FOR UPDATE
+
+-- name: failed_at_target
+-- Whether a step to this checkpoint was planned from this manifest and failed.
+SELECT EXISTS (
+    SELECT FROM training.steps
+    WHERE lineage = %(lineage)s AND target_step = %(target_step)s AND state = 'failed'
+      AND manifest_hash = %(manifest_hash)s
+)
+
+-- name: step_of_window
+-- The step that a window was trained in.
+SELECT target_step FROM training.steps
+WHERE lineage = %(lineage)s AND state = 'committed' AND %(window)s = ANY (windows)
+ORDER BY id DESC
+LIMIT 1
+
+-- name: mark_used
+-- Babylon's own mark on its trajectories.
+UPDATE trajectories SET
+    "usedInTraining" = true, "trainedInBatch" = %(batch)s, "updatedAt" = now() AT TIME ZONE 'UTC'
+WHERE "trajectoryId" = ANY (%(ids)s)
+
+-- name: publish_batch
+-- Babylon's record of a training run.
+INSERT INTO training_batches (
+    id, "batchId", "scenarioId", "baseModel", "modelVersion", "trajectoryIds", "rewardsJson",
+    "trainingLoss", status, "createdAt", "startedAt", "completedAt")
+VALUES (
+    %(batch)s, %(batch)s, %(scenario)s, %(base_model)s, %(version)s, %(trajectory_ids)s,
+    %(rewards)s, %(loss)s, 'completed', now() AT TIME ZONE 'UTC',
+    %(started_at)s::timestamptz AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
+ON CONFLICT (id) DO UPDATE SET
+    "scenarioId" = excluded."scenarioId", "baseModel" = excluded."baseModel",
+    "modelVersion" = excluded."modelVersion", "trajectoryIds" = excluded."trajectoryIds",
+    "rewardsJson" = excluded."rewardsJson", "trainingLoss" = excluded."trainingLoss",
+    status = excluded.status, error = NULL, "startedAt" = excluded."startedAt",
+    "completedAt" = excluded."completedAt"
+
+-- name: publish_model
+-- Babylon's record of a model: ready, not yet deployed.
+INSERT INTO trained_models (
+    id, "modelId", version, "baseModel", "trainingBatch", status, "storagePath", "avgReward",
+    "createdAt", "updatedAt")
+VALUES (
+    %(model)s, %(model)s, %(version)s, %(base_model)s, %(batch)s, 'ready', %(uri)s,
+    %(average_reward)s, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
+ON CONFLICT ("modelId") DO UPDATE SET
+    version = excluded.version, "baseModel" = excluded."baseModel",
+    "trainingBatch" = excluded."trainingBatch", status = excluded.status,
+    "storagePath" = excluded."storagePath", "avgReward" = excluded."avgReward",
+    "deployedAt" = NULL, "archivedAt" = NULL, "updatedAt" = excluded."updatedAt"

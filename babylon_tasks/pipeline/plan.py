@@ -1,0 +1,194 @@
+"""Which windows go into the next training step, and with what; the others get their reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from babylon_tasks import __version__
+from babylon_tasks.dataset import manifest as manifests
+from babylon_tasks.dataset.freshness import NO_LOGPROBS, Policies, exact
+from babylon_tasks.dataset.manifest import Config, Manifest
+from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate
+from babylon_tasks.db import events, lineages, steps, windows
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.steps import Step, Use
+from babylon_tasks.pipeline import material
+from babylon_tasks.pipeline.material import Material
+from babylon_tasks.records import Group
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
+
+# How many windows without anything trainable one call settles on its way to one that has.
+_WINDOWS_AT_ONCE = 50
+
+
+class Planned(Struct, frozen=True):
+    """``step`` is None where nothing is trainable; ``skipped``: window to reason."""
+
+    step: Step | None
+    manifest: Manifest | None
+    groups: tuple[Group, ...]
+    skipped: dict[str, str]
+
+
+def policies(connection: Connection, settings: Settings, head_step: int) -> Policies:
+    """What the lineage looked like when ``head_step`` was its head."""
+    return Policies(
+        settings.lineage,
+        settings.base_model,
+        head_step,
+        lineages.inference_names(connection, settings.lineage),
+    )
+
+
+def plan(
+    connection: Connection,
+    settings: Settings,
+    lease: Lease,
+    *,
+    backend: str,
+    head_step: int,
+    window: str | None,
+    actor: str,
+) -> Planned:
+    """Plan one step from the given window or the oldest that wait, and claim its data.
+
+    Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``; a window
+    alone is never cut. One whose training has failed before is tried alone: it may be the cause.
+    """
+    known = policies(connection, settings, head_step)
+    chosen: list[Material] = []
+    skipped: dict[str, str] = {}
+    tokens = 0
+    for name, version, tries in _queue(connection, window):
+        if chosen and tries:
+            continue
+        found = material.unused(connection, name, version, material.rules(settings), known)
+        if not found.grouped.groups:
+            skipped[name] = _skip(connection, lease, found, actor)
+            if name == window:
+                break  # the caller asked about this one
+            continue
+        more = estimated_tokens(found.grouped.groups)
+        if chosen and tokens + more > settings.step_token_budget:
+            break
+        chosen.append(found)
+        tokens += more
+        if tries or len(chosen) == settings.max_windows_per_step:
+            break
+    if not chosen:
+        return Planned(None, None, (), skipped)
+    chosen.sort(key=lambda found: found.window)
+    groups = tuple(group for found in chosen for group in found.grouped.groups)
+    made = _manifest(settings, head_step, chosen, groups)
+    with connection.transaction():
+        for found in chosen:
+            _settle(connection, lease, found, actor)
+        step = steps.plan(
+            connection,
+            lease,
+            backend=backend,
+            windows=[found.window for found in chosen],
+            manifest=manifests.canonical(made),
+            manifest_hash=manifests.manifest_hash(made),
+            uses=[
+                Use(entry.trajectory_id, entry.reward_version, where, "trained")
+                for where, entry in made.entries
+            ],
+            actor=actor,
+        )
+    return Planned(step, made, groups, skipped)
+
+
+def _queue(connection: Connection, window: str | None) -> list[tuple[str, int, int]]:
+    waiting = windows.scored(connection, _WINDOWS_AT_ONCE)
+    if window is None:
+        return waiting
+    asked = windows.get(connection, window)
+    if asked.state != WindowState.SCORED or not asked.due:  # taken meanwhile
+        return []
+    first = (window, asked.reward_version, asked.training_tries)
+    return [first, *(row for row in waiting if row[0] != window)]
+
+
+def _manifest(
+    settings: Settings, head_step: int, chosen: Sequence[Material], groups: tuple[Group, ...]
+) -> Manifest:
+    calls = (call for group in groups for member in group.members for call in member.calls)
+    return Manifest(
+        lineage=settings.lineage,
+        base_model=settings.base_model,
+        base_step=head_step,
+        code_version=__version__,
+        scorer=", ".join(sorted({scorer for found in chosen for scorer in found.scorers})),
+        logprobs="exact" if all(exact(call) for call in calls) else "none",
+        config=Config(
+            learning_rate=learning_rate(head_step, settings),
+            kl_coefficient=settings.kl_coefficient,
+            seed=settings.seed,
+            packed_sequence_length=settings.packed_sequence_length,
+            allow_without_logprobs=settings.allow_without_logprobs,
+            min_reward_spread=settings.min_reward_spread,
+            max_group_size=settings.max_group_size,
+            max_staleness_steps=settings.max_staleness_steps,
+        ),
+        groups=manifests.list_groups(
+            groups, {found.window: found.reward_version for found in chosen}
+        ),
+    )
+
+
+def _settle(connection: Connection, lease: Lease, found: Material, actor: str) -> None:
+    """Write down what a window does not contribute, and why."""
+    grouped = found.grouped
+    steps.reject(connection, found.window, found.reward_version, grouped.rejections)
+    steps.consume(
+        connection,
+        lease,
+        [Use(one, found.reward_version, found.window, use) for one, use in grouped.used_up],
+        step_id=None,
+    )
+    detail: dict[str, Any] = {
+        "groups": len(grouped.groups),
+        "trajectories": sum(len(group.members) for group in grouped.groups),
+        "rejected": dict(Counter(rejection.reason for rejection in grouped.rejections)),
+        "used_up": dict(Counter(use for _, use in grouped.used_up)),
+        "calls_left_out": grouped.calls_left_out,
+    }
+    events.record(
+        connection,
+        "grouped",
+        actor=actor,
+        window=found.window,
+        lineage=lease.lineage,
+        detail=detail,
+    )
+
+
+def _skip(connection: Connection, lease: Lease, found: Material, actor: str) -> str:
+    reason = found.grouped.reason
+    with connection.transaction():
+        lineages.hold(connection, lease)
+        _settle(connection, lease, found, actor)
+        windows.move(
+            connection,
+            found.window,
+            WindowState.SCORED,
+            WindowState.SKIPPED,
+            actor=actor,
+            reason=reason,
+            lineage=lease.lineage,
+        )
+        if reason == NO_LOGPROBS:
+            todo = (
+                "record logprobs with each LLM call (ART trains on nothing else), or set "
+                "BABYLON_ALLOW_WITHOUT_LOGPROBS=true and accept steps that are labelled so"
+            )
+            detail = {"todo": todo}
+            events.record(connection, "advice", actor=actor, window=found.window, detail=detail)
+    return reason

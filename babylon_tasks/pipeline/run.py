@@ -1,0 +1,211 @@
+"""One training step, from the row that plans it to the commit, or to a failure with its reason."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+from msgspec import Struct, structs
+
+from babylon_tasks.dataset.manifest import Manifest
+from babylon_tasks.db import commits, events, steps
+from babylon_tasks.db.keeper import Keeper
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import session
+from babylon_tasks.db.steps import Result, Step
+from babylon_tasks.errors import DatabaseError, TrainerDied, TrainingError
+from babylon_tasks.records import Group
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import StepState
+from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.protocol import GroupsFile, Progress, Train, Trained
+from babylon_tasks.training.verify import verify
+
+log = structlog.get_logger()
+
+
+class Ended(Struct, frozen=True):
+    """How a run ended: ``committed``, or ``failed`` with its reason."""
+
+    action: str
+    step: Step
+    reason: str | None = None
+    gradient_steps: int = 0
+    trainable_tokens: int = 0
+
+
+class Run:
+    """What all parts of a run share: the lease and who keeps it, the trainer, who asks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        trainer: TrainerLike,
+        lease: Lease,
+        keeper: Keeper,
+        actor: str,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.settings = settings
+        self.trainer = trainer
+        self.lease = lease
+        self.keeper = keeper
+        self.actor = actor
+        self._on_progress = on_progress
+
+    def train(
+        self, step: Step, manifest: Manifest, groups: Sequence[Group], *, again: bool
+    ) -> Ended:
+        """Run a planned step, or one that broke off, and commit it; raises Fenced.
+
+        A trainer that dies leaves the step to the next attempt: whether a checkpoint was
+        written can only be told once another trainer has looked.
+        """
+        with session(self.settings) as connection:
+            steps.start(connection, self.lease, step, again=again, actor=self.actor)
+        step = structs.replace(step, state=StepState.RUNNING, tries=step.tries + again)
+        path = groups_path(self.settings, step)
+        write_groups(path, groups)
+        config = manifest.config
+        request = Train(
+            base_step=step.base_step,
+            attempt=self.lease.attempt,
+            manifest_hash=step.manifest_hash,
+            groups_path=str(path),
+            learning_rate=config.learning_rate,
+            kl_coefficient=config.kl_coefficient,
+            seed=config.seed,
+            allow_without_logprobs=config.allow_without_logprobs,
+        )
+        self.keeper.check()
+        try:
+            result = self.trainer.train(request, lambda progress: self._tell(step, progress))
+        except TrainerDied as death:
+            self.keeper.check()
+            return self._broke_off(step, str(death))
+        except TrainingError as error:
+            self.keeper.check()
+            return self.give_up(step, str(error))
+        except BaseException as error:
+            # The trainer would go on with a lease that is about to be given back.
+            self.trainer.kill()
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self._interrupted(step, type(error).__name__)
+            raise
+        self.keeper.check()
+        path.unlink()
+        fault = verify(step.base_step, result, step.manifest_hash)
+        if fault is not None:
+            return self.give_up(step, f"not verified: {fault}", result)
+        return self.commit(step, manifest, result)
+
+    def commit(self, step: Step, manifest: Manifest, verified: Trained) -> Ended:
+        """Write down a verified result and make it count; raises Fenced."""
+        result = Result(
+            gradient_steps=verified.gradient_steps,
+            trainable_tokens=verified.trainable_tokens,
+            adapter_hash=verified.adapter_hash,
+            uri=verified.uri,
+            inference_name=verified.inference_name,
+            metrics=verified.metrics,
+            job_reference=verified.job_reference,
+        )
+        with session(self.settings) as connection:
+            if step.state == StepState.RUNNING:
+                steps.trained(connection, self.lease, step, result, actor=self.actor)
+            step = structs.replace(step, state=StepState.TRAINED)
+            commits.commit(
+                connection,
+                self.lease,
+                step,
+                result,
+                base_model=manifest.base_model,
+                rewards=[(entry.trajectory_id, entry.reward) for _, entry in manifest.entries],
+                actor=self.actor,
+            )
+        return Ended(
+            "committed",
+            step,
+            gradient_steps=verified.gradient_steps,
+            trainable_tokens=verified.trainable_tokens,
+        )
+
+    def give_up(self, step: Step, reason: str, result: Trained | None = None) -> Ended:
+        """Fail a step and free its data; what it left in the backend is removed first."""
+        # In this order: a crash in between leaves a step that recovery can still judge.
+        if self.trainer.backend_step().step == step.target_step:
+            self.discard(step, reason)
+        with session(self.settings) as connection:
+            steps.fail(
+                connection,
+                self.lease,
+                step,
+                reason,
+                self.settings,
+                actor=self.actor,
+                metrics=None if result is None else result.metrics,
+            )
+        return Ended("failed", step, reason)
+
+    def discard(self, step: Step, why: str) -> None:
+        """Remove a step's checkpoint that must not count, on record."""
+        log.warning("a checkpoint is discarded", step=step.target_step, why=why)
+        with session(self.settings) as connection:
+            events.record(
+                connection,
+                "checkpoint_discarded",
+                actor=self.actor,
+                lineage=step.lineage,
+                step_id=step.id,
+                detail={"step": step.target_step, "why": why[:2000]},
+            )
+        self.trainer.discard(step.target_step)
+
+    def _broke_off(self, step: Step, why: str) -> Ended:
+        with session(self.settings) as connection:
+            delay = self.settings.retry_delay_seconds
+            steps.postpone(connection, self.lease, step, why, delay=delay, actor=self.actor)
+        return Ended("failed", step, why)
+
+    def _interrupted(self, step: Step, why: str) -> None:
+        try:
+            with session(self.settings) as connection:
+                steps.interrupt(connection, self.lease, step, why, actor=self.actor)
+        except DatabaseError as error:
+            log.warning(
+                "the interruption is not on record", step=step.target_step, error=str(error)
+            )
+
+    def _tell(self, step: Step, progress: Progress) -> None:
+        state = {
+            "done": progress.done,
+            "total": progress.total,
+            "tokens": progress.tokens,
+            "loss": progress.loss
+            if progress.loss is not None and math.isfinite(progress.loss)
+            else None,
+        }
+        self.keeper.tell(step, state, progress.job_reference)
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+
+def groups_path(settings: Settings, step: Step) -> Path:
+    """Where the data of one attempt are handed to the trainer."""
+    folder = settings.data_dir.absolute() / step.lineage / "steps" / str(step.id)
+    return folder / f"attempt-{step.attempt}.json"
+
+
+def write_groups(path: Path, groups: Sequence[Group]) -> None:
+    """Write a groups file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}")
+    with scratch.open("wb") as file:
+        file.write(msgspec.json.encode(GroupsFile(groups=tuple(groups))))
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
