@@ -7,8 +7,6 @@ the checkpoint layout. What is ours is the forward and backward pass and the inf
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import math
 import os
 import random
@@ -27,6 +25,7 @@ from art.preprocessing.pack import DiskPackedTensors, packed_tensors_from_dir
 from art.utils.output_dirs import get_model_dir
 
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.training.checkpoints import newest_step, sync
 from babylon_tasks.training.inference import InferenceServer
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
@@ -35,7 +34,6 @@ from babylon_tasks.training.smollm import base_model_path
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.1
 _MAX_GRAD_NORM = 0.1
-RECORD = "step.json"
 
 
 class CPUService:
@@ -47,7 +45,6 @@ class CPUService:
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.policy = Policy(base_model_path(base_model), self.checkpoints, seed=seed)
-        self.note: dict[str, Any] = {}  # written into the next checkpoint beside the weights
         self._server: InferenceServer | None = None
         self._fresh = [p.detach().clone() for p in self.policy.trained_parameters()]
         self._optimizer = self._new_optimizer()
@@ -61,7 +58,7 @@ class CPUService:
     async def start_openai_server(self, config: dev.OpenAIServerConfig | None) -> tuple[str, int]:
         """Serve the lineage's checkpoints; ART's ``server_args`` host, port and api_key hold."""
         if self._server is None:
-            args: dict[str, Any] = dict((config or {}).get("server_args", {}))  # type: ignore[call-overload]
+            args: dict[str, Any] = dict((config or {}).get("server_args", {}))
             self._server = InferenceServer(
                 self.policy,
                 self.name,
@@ -76,6 +73,12 @@ class CPUService:
         """Never: sampling and training take turns, neither is put to sleep."""
         return False
 
+    def forget(self, step: int) -> None:
+        """A checkpoint is about to be discarded: neither serve it nor train on from it."""
+        self.policy.forget(step)
+        if self._loaded_step == step:
+            self._loaded_step = None
+
     def close(self) -> None:
         """Stop serving."""
         if self._server is not None:
@@ -87,7 +90,7 @@ class CPUService:
         disk_packed_tensors: DiskPackedTensors,
         config: types.TrainConfig,
         _config: dev.TrainConfig,
-        verbose: bool = False,
+        verbose: bool = False,  # noqa: ARG002  # ART's interface
     ) -> AsyncIterator[dict[str, float]]:
         """One gradient step a packed row, then the next checkpoint, whole or not at all."""
         packed = packed_tensors_from_dir(**disk_packed_tensors)
@@ -95,22 +98,11 @@ class CPUService:
         base_step = newest_step(self.checkpoints)
         await asyncio.to_thread(self._load, base_step)
         self._loaded_step = None  # from here on the weights in memory are nobody's checkpoint
-        losses: list[float] = []
         for row in range(rows):
             inputs = create_train_inputs(packed, row, config, _config, warmup=False)
             metrics = await asyncio.to_thread(self._gradient_step, inputs, config, _config)
-            losses.append(metrics["loss/train"])
             yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(rows)}
-        trained_tokens = int(packed["assistant_mask"].sum())
-        await asyncio.to_thread(
-            self._save,
-            base_step + 1,
-            {
-                "gradient_steps": rows,
-                "trainable_tokens": trained_tokens,
-                "loss": sum(losses) / len(losses),
-            },
-        )
+        await asyncio.to_thread(self._save, base_step + 1)
         self._loaded_step = base_step + 1
 
     def train_sft(self, *_: Any, **__: Any) -> AsyncIterator[dict[str, float]]:
@@ -128,7 +120,9 @@ class CPUService:
         places = (row["tokens"], row["input_pos"], row["group_ids"], row["parent_ids"])
         wanted = row["assistant_mask"]
         short = {
-            key: value[:, :length] if isinstance(value, torch.Tensor) and value.dim() == 2 else value
+            key: value[:, :length]
+            if isinstance(value, torch.Tensor) and value.dim() == 2
+            else value
             for key, value in inputs.items()
         }
         reference: torch.Tensor | None = None
@@ -148,9 +142,7 @@ class CPUService:
             for group in self._optimizer.param_groups:
                 group["lr"] = config.learning_rate
             loss.policy_loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(
-                self.policy.trained_parameters(), _MAX_GRAD_NORM
-            )
+            norm = torch.nn.utils.clip_grad_norm_(self.policy.trained_parameters(), _MAX_GRAD_NORM)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         measured = {
@@ -184,7 +176,7 @@ class CPUService:
                 parameter.copy_(value)
         self._loaded_step = step
 
-    def _save(self, step: int, measured: dict[str, Any]) -> None:
+    def _save(self, step: int) -> None:
         target = self.policy.adapter_dir(step)
         scratch = self.checkpoints / f".writing-{step:04d}-{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
@@ -197,12 +189,10 @@ class CPUService:
                 },
                 scratch / "optimizer.pt",
             )
-        record = {**self.note, **measured, "adapter_hash": adapter_hash(scratch)}
-        (scratch / RECORD).write_text(json.dumps(record))
         for path in scratch.iterdir():
-            _sync(path)
+            sync(path)
         scratch.rename(target)  # fails if the step exists: whoever wrote it was first
-        _sync(self.checkpoints)
+        sync(self.checkpoints)
         # Only the newest two steps are ever trained from (the newest may yet be discarded).
         (self.policy.adapter_dir(step - 2) / "optimizer.pt").unlink(missing_ok=True)
 
@@ -218,7 +208,7 @@ class CPUBackend(LocalBackend):
 
     async def _get_service(self, model: Any) -> Any:
         if model.name not in self._services:
-            self._services[model.name] = CPUService(  # type: ignore[assignment]
+            self._services[model.name] = CPUService(
                 model.name,
                 model.base_model,
                 get_model_dir(model=model, art_path=self._path),
@@ -235,26 +225,7 @@ class CPUBackend(LocalBackend):
         return super()._get_packed_tensors(model, *args, **kwargs)
 
 
-def newest_step(checkpoints: Path) -> int:
-    """The highest step that has a folder, 0 where there is none: ART's own rule."""
-    return max((int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()), default=0)
-
-
-def adapter_hash(folder: Path) -> str | None:
-    """SHA-256 of a checkpoint's weights, None where it has none."""
-    weights = folder / "adapter_model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
-
-
 def _at_predecessors(values: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     # ART's loss expects, at place i, the log-probability of the token at place i + 1.
     row = torch.zeros(len(wanted), dtype=values.dtype)
     return row.index_put((wanted.nonzero().squeeze(-1) - 1,), values)[None]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -65,9 +65,7 @@ class _Pending:
 class InferenceServer:
     """Serves one lineage's checkpoints from a thread of its own; ``port`` 0 chooses one."""
 
-    def __init__(
-        self, policy: Policy, lineage: str, *, host: str, port: int, api_key: str
-    ) -> None:
+    def __init__(self, policy: Policy, lineage: str, *, host: str, port: int, api_key: str) -> None:
         self.policy = policy
         self.lineage = lineage
         self.host = host
@@ -124,7 +122,9 @@ class InferenceServer:
         @app.get("/v1/models")
         async def models(request: Request) -> dict[str, Any]:
             self._admit(request)
-            steps = sorted(int(p.name) for p in self.policy.checkpoints.iterdir() if p.name.isdigit())
+            steps = sorted(
+                int(p.name) for p in self.policy.checkpoints.iterdir() if p.name.isdigit()
+            )
             return {
                 "object": "list",
                 "data": [
@@ -183,7 +183,8 @@ class InferenceServer:
     async def _drain(self) -> None:
         while self._pending:
             await asyncio.sleep(_GATHER_SECONDS)
-            batch, sequences = [], 0
+            batch: list[_Pending] = []
+            sequences = 0
             step = self._pending[0].step
             for pending in list(self._pending):
                 if pending.step == step and (

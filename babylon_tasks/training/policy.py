@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 LORA_RANK = 8
@@ -62,7 +62,7 @@ class Policy:
             for name, module in base.named_modules():
                 if name.rpartition(".")[2] in _TARGETS:
                     module.to(torch.bfloat16)  # frozen: what autocast would cast at each pass
-        self.network: PeftModel = get_peft_model(  # type: ignore[assignment]
+        self.network: Any = get_peft_model(
             base,
             LoraConfig(
                 r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=_TARGETS, task_type="CAUSAL_LM"
@@ -163,7 +163,7 @@ class Policy:
         visible = (order[:, None] >= order[None, :]) & (
             (group_ids[:, None] == group_ids[None, :]) | (parent_ids[:, None] == group_ids[None, :])
         )
-        body = self.network.get_base_model().model
+        body: Any = self.network.get_base_model().model
         output = body(
             input_ids=tokens[None],
             position_ids=positions[None],

@@ -18,6 +18,25 @@ class GroupsFile(Struct, frozen=True):
     groups: tuple[Group, ...]
 
 
+class Start(Struct, frozen=True, tag=True):
+    """First line to a trainer: who it is. Secrets travel here, never in arguments or environment;
+    answered by ``Ready``."""
+
+    backend: str
+    lineage: str
+    base_model: str
+    project: str
+    data_dir: str
+    seed: int
+    packed_sequence_length: int
+    inference_host: str
+    inference_port: int
+    inference_api_key: str
+    entity: str | None = None
+    wandb_api_key: str | None = None
+    wandb_base_url: str | None = None
+
+
 class Train(Struct, frozen=True, tag=True):
     """Do one training step from ``base_step``; answered by ``Progress``..., then ``Trained``."""
 
@@ -52,7 +71,7 @@ class Close(Struct, frozen=True, tag=True):
     """Finish and exit with code 0."""
 
 
-Request = Train | Evaluate | AskStep | Discard | Close
+Request = Start | Train | Evaluate | AskStep | Discard | Close
 
 
 class Ready(Struct, frozen=True, tag=True):

@@ -1,0 +1,247 @@
+"""The worker's side of a trainer: start it, talk to it, notice its silence, end it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import msgspec
+
+from babylon_tasks import errors
+from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.backends import choose
+from babylon_tasks.training.protocol import (
+    AskStep,
+    BackendStep,
+    Close,
+    Discard,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Heartbeat,
+    Progress,
+    Ready,
+    Reply,
+    Request,
+    Start,
+    Train,
+    Trained,
+)
+
+OnProgress = Callable[[Progress], None]
+R = TypeVar("R", bound=msgspec.Struct)
+
+# What a trainer has no business with; what it needs comes through its stdin.
+_KEPT_FROM_TRAINER = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY")
+_CLOSE_SECONDS = 20.0
+
+
+class Trainer:
+    """A supervised trainer process, started on first use and again after it died.
+
+    Not thread-safe but for ``kill``. All calls raise TrainerDied when the process ends or falls
+    silent for ``settings.trainer_silence_timeout``, and TrainingError when it reports a failure.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._replies: queue.Queue[Reply | None] = queue.Queue()
+        self._ready: Ready | None = None
+        self.log_path = settings.data_dir.absolute() / "trainer.log"
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The trainer's process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def ready(self) -> Ready:
+        """Start the trainer if it is not running; returns when it serves inference."""
+        if self._ready is not None and self.pid is not None:
+            return self._ready
+        self.kill()
+        settings = self._settings
+        data_dir = settings.data_dir.absolute()
+        data_dir.mkdir(parents=True, exist_ok=True)
+        start = Start(
+            backend=choose(settings),
+            lineage=settings.lineage,
+            base_model=settings.base_model,
+            project=settings.project,
+            entity=settings.entity,
+            data_dir=str(data_dir),
+            seed=settings.seed,
+            packed_sequence_length=settings.packed_sequence_length,
+            inference_host=settings.inference_host,
+            inference_port=settings.inference_port,
+            inference_api_key=settings.inference_api_key.get_secret_value(),
+            wandb_api_key=_reveal(settings),
+            wandb_base_url=settings.wandb_base_url,
+        )
+        environment = {k: v for k, v in os.environ.items() if k not in _KEPT_FROM_TRAINER}
+        environment |= {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else `import art` asks the network
+            "HF_HUB_OFFLINE": environment.get("HF_HUB_OFFLINE", "1"),
+            "TQDM_DISABLE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._replies = queue.Queue()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "babylon_tasks.training.trainer"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=data_dir,
+                start_new_session=True,  # its whole group can be ended, and Ctrl-C is ours alone
+            )
+        threading.Thread(
+            target=_listen, args=(self._process, self._replies), name="trainer-replies", daemon=True
+        ).start()
+        self._send(start)
+        self._ready = self._await(Ready, None, patience=settings.trainer_start_timeout)
+        return self._ready
+
+    def backend_step(self) -> BackendStep:
+        """Where the backend stands, and how its newest checkpoint came about."""
+        return self._ask(AskStep(), BackendStep)
+
+    def train(self, request: Train, on_progress: OnProgress | None = None) -> Trained:
+        """One training step; what it returns is still to be verified."""
+        return self._ask(request, Trained, on_progress)
+
+    def evaluate(self, request: Evaluate, on_progress: OnProgress | None = None) -> Evaluated:
+        """The held-out values of some checkpoints."""
+        return self._ask(request, Evaluated, on_progress)
+
+    def discard(self, step: int) -> BackendStep:
+        """Remove the newest checkpoint."""
+        return self._ask(Discard(step=step), BackendStep)
+
+    def kill(self) -> None:
+        """End the trainer and all its children at once. Safe from any thread."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            process.wait(timeout=10)
+
+    def close(self) -> None:
+        """Ask the trainer to finish, then see to it."""
+        if self.pid is None or self._process is None:
+            return
+        try:
+            self._send(Close())
+            self._process.wait(timeout=_CLOSE_SECONDS)
+        except (TrainerDied, subprocess.TimeoutExpired):
+            self.kill()
+        self._ready = None
+
+    def _ask(self, request: Request, kind: type[R], tell: OnProgress | None = None) -> R:
+        self.ready()
+        self._send(request)
+        return self._await(kind, tell, patience=self._settings.trainer_silence_timeout)
+
+    def _send(self, request: Request) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise TrainerDied("the trainer is not running")
+        try:
+            process.stdin.write(msgspec.json.encode(request) + b"\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise self._death() from None
+
+    def _await(self, kind: type[R], tell: OnProgress | None, *, patience: float) -> R:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.kill()
+                raise TrainerDied(
+                    f"the trainer made no progress for {patience:.0f} s and was ended; "
+                    f"its log is {self.log_path}"
+                ) from None
+            match reply:
+                case None:
+                    raise self._death()
+                case Heartbeat():
+                    # Alive is not moving: only progress extends the deadline.
+                    continue
+                case Progress():
+                    deadline = time.monotonic() + patience
+                    if tell is not None:
+                        tell(reply)
+                case Failed():
+                    known = getattr(errors, reply.error, TrainingError)
+                    fault = known if issubclass(known, TrainingError) else TrainingError
+                    raise fault(reply.message)
+                case _:
+                    if isinstance(reply, kind):
+                        return reply
+                    self.kill()
+                    raise TrainerDied(
+                        f"the trainer answered {type(reply).__name__} instead of {kind.__name__}"
+                    )
+
+    def _death(self) -> TrainerDied:
+        process = self._process
+        code = process.wait(timeout=10) if process is not None else None
+        self._ready = None
+        if code is not None and code < 0:
+            how = f"was ended by signal {signal.Signals(-code).name}"
+        else:
+            how = f"exited with code {code}"
+        return TrainerDied(
+            f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
+        )
+
+
+def _reveal(settings: Settings) -> str | None:
+    return settings.wandb_api_key.get_secret_value() if settings.wandb_api_key else None
+
+
+def _listen(process: subprocess.Popen[bytes], replies: queue.Queue[Reply | None]) -> None:
+    decoder = msgspec.json.Decoder(Reply)
+    if process.stdout is not None:
+        for raw in process.stdout:
+            try:
+                replies.put(decoder.decode(raw))
+            except msgspec.DecodeError:
+                break  # cut off in the middle of a line by its death
+    replies.put(None)
+
+
+def _tail(path: Path, lines: int = 3) -> str:
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 4096))
+            text = log.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError as error:
+        return f"(unreadable: {error.strerror})"
+    return " | ".join(text[-lines:])

@@ -1,0 +1,176 @@
+"""The trainer process: ``python -m babylon_tasks.training.trainer``, started by the supervisor.
+
+It holds the model warm between steps, serves inference, answers one request at a time, and
+dies with its supervisor: the end of stdin stops it even in the middle of a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from babylon_tasks.errors import BabylonTasksError, BackendUnavailable, TrainingError
+from babylon_tasks.records import Group
+from babylon_tasks.training import backends
+from babylon_tasks.training.protocol import (
+    AskStep,
+    Close,
+    Discard,
+    Evaluate,
+    Evaluated,
+    Failed,
+    GroupsFile,
+    Heartbeat,
+    Ready,
+    Reply,
+    Request,
+    Start,
+    Train,
+)
+
+HEARTBEAT_SECONDS = 2.0
+
+
+class _Line:
+    """The way to the supervisor; written by several threads, one whole line at a time."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def say(self, reply: Reply) -> None:
+        with self._lock:
+            self._stream.write(msgspec.json.encode(reply) + b"\n")
+            self._stream.flush()
+
+
+def _take_stdout() -> _Line:
+    # ART prints to stdout; the protocol keeps the real one and stdout becomes the log.
+    ours = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return _Line(ours)
+
+
+def _keep_saying_so(line: _Line) -> None:
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(HEARTBEAT_SECONDS):
+            try:
+                line.say(Heartbeat())
+            except OSError:  # the supervisor is gone; the reader thread ends the process
+                return
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+
+
+def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Request]) -> None:
+    decoder = msgspec.json.Decoder(Request)
+
+    def read() -> None:
+        for raw in sys.stdin.buffer:
+            loop.call_soon_threadsafe(queue.put_nowait, decoder.decode(raw))
+        # End of stdin: the supervisor closed it or died. A step in progress is abandoned:
+        # its checkpoint is written whole or not at all, and Postgres still holds the data.
+        os._exit(0)
+
+    threading.Thread(target=read, name="requests", daemon=True).start()
+
+
+def _only_trainer(data_dir: Path, lineage: str) -> IO[str]:
+    """Lock the lineage's files for this process's life; raises BackendUnavailable."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = (data_dir / f"{lineage}.trainer.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        raise BackendUnavailable(
+            f"another trainer (process {lock.read().strip() or 'unknown'}) holds lineage "
+            f"{lineage} in {data_dir}; stop it, or wait until it has ended"
+        ) from error
+    lock.seek(0)
+    lock.truncate()
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+async def _serve(line: _Line) -> None:
+    queue: asyncio.Queue[Request] = asyncio.Queue()
+    _read_requests(asyncio.get_running_loop(), queue)
+    start = await queue.get()
+    if not isinstance(start, Start):
+        raise TrainingError(f"the first request must be Start, not {type(start).__name__}")
+    lock = None
+    if start.backend != "serverless":
+        lock = _only_trainer(Path(start.data_dir), start.lineage)
+    backend = backends.make(start)
+    await backend.open()
+    state = await backend.step()
+    line.say(
+        Ready(
+            backend=start.backend,
+            base_url=str(backend.model.inference_base_url),
+            backend_step=state.step,
+            inference_name=backend.model.get_inference_name(0),
+        )
+    )
+    while True:
+        request = await queue.get()
+        if isinstance(request, Close):
+            break
+        try:
+            line.say(await _answer(backend, request, line))
+        except (TrainingError, OSError, RuntimeError, ValueError, KeyError) as error:
+            # The step failed, the process did not: say what and why, and stay warm.
+            traceback.print_exc()
+            line.say(Failed(error=type(error).__name__, message=str(error)[:2000]))
+    await backend.close()
+    if lock is not None:
+        lock.close()
+
+
+async def _answer(backend: backends.TrainingBackend, request: Request, line: _Line) -> Reply:
+    match request:
+        case Train():
+            return await backend.train(request, _groups(request.groups_path), line.say)
+        case Evaluate():
+            values = await backend.values(request.steps, _groups(request.groups_path), line.say)
+            return Evaluated(steps=tuple(values))
+        case AskStep():
+            return await backend.step()
+        case Discard():
+            return await backend.discard(request.step)
+        case Start() | Close():
+            raise TrainingError(f"{type(request).__name__} is out of place here")
+
+
+def _groups(path: str) -> tuple[Group, ...]:
+    return msgspec.json.decode(Path(path).read_bytes(), type=GroupsFile).groups
+
+
+def main() -> None:
+    """Serve one supervisor until told to close; exit code 1 with a ``Failed`` line if unable."""
+    line = _take_stdout()
+    _keep_saying_so(line)
+    try:
+        asyncio.run(_serve(line))
+    except BabylonTasksError as error:
+        line.say(Failed(error=type(error).__name__, message=str(error)))
+        raise SystemExit(1) from error
+    # Threads of ART, torch and uvicorn must not keep a finished trainer alive.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
