@@ -6,7 +6,6 @@ so a run that lost its claim cannot make its successor wait on a unique index.
 
 from __future__ import annotations
 
-import re
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import LiteralString, Self
@@ -15,7 +14,6 @@ from babylon_tasks.db.session import Connection
 
 _IN_MEMORY = 4_000_000
 _CHUNK = 256 * 1024
-_SPECIAL = re.compile(r"[\\\t\n\r]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -66,4 +64,5 @@ def field(text: str | None) -> str:
     """Text as COPY reads it; None is NULL."""
     if text is None:
         return "\\N"
-    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
+    # Nothing that COPY treats specially is printable, but for the backslash.
+    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)

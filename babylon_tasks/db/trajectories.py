@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
-
-import msgspec
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
@@ -14,59 +10,41 @@ from babylon_tasks.records import RawTrajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_end, window_start
 
-# What a batch may weigh; larger rows are fetched one at a time, so memory does not depend on
-# how many of them meet in a batch.
-_BATCH_BYTES = 16_000_000
-
-
-@contextmanager
-def snapshot(connection: Connection) -> Iterator[None]:
-    """One unchanging view of the database for the length of a block; nothing can be written."""
-    with connection.transaction():
-        connection.execute(queries("trajectories")["begin_snapshot"])
-        yield
+_TYPES = ("text", "text", "text", "text", "int4", "float8", "bool", "bool", "bool")
+_BATCH_BYTES = 4_000_000
 
 
 def stream_window(
     connection: Connection, window: str, settings: Settings
 ) -> Iterator[list[RawTrajectory]]:
-    """The rows of a window in batches, within the caller's transaction.
+    """The rows of a window in batches, all as of one moment; the connection is taken meanwhile.
 
     A row belongs to a window by its "windowId", or, where the writer set none, by its start.
-    Rows beyond ``max_steps_bytes`` come without their text: it never leaves the server.
+    Rows beyond ``max_steps_bytes`` come without their text: it never leaves the server. A batch
+    ends at ``read_batch`` rows or a few megabytes, so memory does not depend on the rows' size.
     """
+    # COPY, not a cursor: the server sends on while the caller works, and one statement is one
+    # snapshot without a transaction being held open.
     parameters = {
         "window": window,
-        "start": _naive(window_start(window)),
-        "end": _naive(window_end(window)),
-        "inline": min(settings.max_steps_bytes, _BATCH_BYTES // settings.read_batch),
+        # Babylon's columns carry no zone and mean UTC.
+        "start": window_start(window).replace(tzinfo=None),
+        "end": window_end(window).replace(tzinfo=None),
+        "largest": settings.max_steps_bytes,
     }
-    statements = queries("trajectories")
-    with connection.cursor(name="stream_window", binary=True) as cursor:
-        cursor.execute(statements["stream_window"], parameters)
-        while rows := cursor.fetchmany(settings.read_batch):
-            batch: list[RawTrajectory] = []
-            large: list[RawTrajectory] = []
-            for row in rows:
-                raw = RawTrajectory(*row)
-                fetchable = raw.steps_json is None and _is_wanted(raw, settings)
-                (large if fetchable else batch).append(raw)
-            del rows
-            if batch:
+    batch: list[RawTrajectory] = []
+    weight = 0
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(queries("trajectories")["copy_window"], parameters) as copy,
+    ):
+        copy.set_types(_TYPES)
+        for row in copy.rows():
+            raw = RawTrajectory(*row)
+            batch.append(raw)
+            weight += raw.steps_bytes if raw.steps_json is not None else 0
+            if len(batch) >= settings.read_batch or weight >= _BATCH_BYTES:
                 yield batch
-            for raw in large:
-                found = connection.execute(
-                    statements["steps_of"], {"trajectory_id": raw.trajectory_id}, binary=True
-                ).fetchone()
-                # The snapshot that listed the row still holds its text.
-                yield [msgspec.structs.replace(raw, steps_json=found[0] if found else None)]
-
-
-def _is_wanted(raw: RawTrajectory, settings: Settings) -> bool:
-    usable = raw.is_training_data and not raw.is_evaluation and not raw.already_used
-    return usable and raw.steps_bytes <= settings.max_steps_bytes
-
-
-def _naive(moment: datetime) -> datetime:
-    # Babylon's columns carry no zone and mean UTC.
-    return moment.replace(tzinfo=None)
+                batch, weight = [], 0
+    if batch:
+        yield batch

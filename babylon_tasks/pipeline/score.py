@@ -15,7 +15,7 @@ from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.scoring import Claim, Result, Standing
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool, field
-from babylon_tasks.db.trajectories import snapshot, stream_window
+from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, decode
 from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
 from babylon_tasks.pipeline.tally import Tally
@@ -128,9 +128,10 @@ class _Run:
             Spool(version, held.window, scorer.name, scorer.version) as scores,
             Spool(version, held.window) as rejections,
         ):
-            with snapshot(self.connection):
+            # A connection of its own: this one stays free for outcomes and for the lease.
+            with session(self.settings) as reading:
                 book = OutcomeBook(self.connection, held.window)
-                for batch in stream_window(self.connection, held.window, self.settings):
+                for batch in stream_window(reading, held.window, self.settings):
                     trajectories = self._decoded(batch, rejections)
                     self._scored(trajectories, book.covering(trajectories), scores, rejections)
                     self._between_batches()
@@ -182,9 +183,7 @@ class _Run:
         if self.on_progress is not None:
             self.on_progress(self.tally.trajectories, self.held.expected)
         if time.monotonic() - self.renewed > self.settings.lease_seconds / 3:
-            # Another connection: this one is inside its snapshot and could not commit the renewal.
-            with session(self.settings) as connection:
-                claims.renew(connection, self.held, self.settings)
+            claims.renew(self.connection, self.held, self.settings)
             self.renewed = time.monotonic()
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from babylon_tasks.records import Outcomes, Rejection, Score, Trajectory
 from babylon_tasks.scoring.base import no_evidence, register
-from babylon_tasks.scoring.evidence import activity, scaled_profit, win_rate
+from babylon_tasks.scoring.evidence import deeds, scaled_profit
 from babylon_tasks.settings import Settings
 
 WEIGHTS = {"profit": 0.5, "win_rate": 0.3, "activity": 0.2}
@@ -32,14 +32,16 @@ class DefaultScorer:
         earned = scaled_profit(trajectory, self.scale)
         if earned is not None:
             components["profit"] = earned
-        wins = win_rate(trajectory, outcomes)
-        if wins is not None:
-            components["win_rate"] = wins
-        active = activity(trajectory)
-        if active or components:
-            components["activity"] = active
+        done = deeds(trajectory, outcomes)
+        rate = done.win_rate
+        if rate is not None:
+            components["win_rate"] = rate
+        if done.taken or components:
+            components["activity"] = done.activity
         if not components:
             return no_evidence(trajectory, "no known profit, no known outcome, no action taken")
-        weight = sum(WEIGHTS[name] for name in components)
-        blend = sum(WEIGHTS[name] * value for name, value in components.items()) / weight
-        return Score(min(1.0, blend), components)  # rounding may exceed 1 by a hair
+        weight = blend = 0.0
+        for name, value in components.items():
+            weight += WEIGHTS[name]
+            blend += WEIGHTS[name] * value
+        return Score(min(1.0, blend / weight), components)  # rounding may exceed 1 by a hair

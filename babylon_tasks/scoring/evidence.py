@@ -1,11 +1,32 @@
-"""What a trajectory shows about its agent: profit, wins, activity; None where it shows nothing."""
+"""What a trajectory shows about its agent: its profit, its trades, its activity."""
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from babylon_tasks.records import Decision, Outcomes, Trajectory
-from babylon_tasks.scoring.vocabulary import TRADES, expects_rise, is_taken
+from babylon_tasks.vocabulary import expects_rise, is_taken, kind
 
 SATURATION = 20  # actions; more of them are not a merit
+
+
+class Deeds(Struct, frozen=True, gc=False):
+    """Actions really taken, and among them the trades known to have been right or wrong."""
+
+    taken: int
+    wins: int
+    losses: int
+
+    @property
+    def win_rate(self) -> float | None:
+        """The share of right trades; None where no outcome is known."""
+        known = self.wins + self.losses
+        return self.wins / known if known else None
+
+    @property
+    def activity(self) -> float:
+        """Actions as a share of the number from which more is no better."""
+        return min(1.0, self.taken / SATURATION)
 
 
 def profit(trajectory: Trajectory) -> float | None:
@@ -23,12 +44,25 @@ def profit(trajectory: Trajectory) -> float | None:
 def scaled_profit(trajectory: Trajectory, scale: float) -> float | None:
     """Profit mapped onto [0, 1]: a loss of ``scale`` or more is 0, nothing earned is 0.5."""
     earned = profit(trajectory)
-    return None if earned is None else min(1.0, max(0.0, (earned + scale) / (2 * scale)))
+    return None if earned is None else min(1.0, max(0.0, (earned / scale + 1) / 2))
+
+
+def deeds(trajectory: Trajectory, outcomes: Outcomes) -> Deeds:
+    """Count what was done; what failed or only waited does not count, nor is it won or lost."""
+    taken = wins = losses = 0
+    for decision in trajectory.decisions:
+        if is_taken(decision):
+            taken += 1
+            right = won(decision, outcomes)
+            if right is not None:
+                wins += right
+                losses += not right
+    return Deeds(taken, wins, losses)
 
 
 def won(decision: Decision, outcomes: Outcomes) -> bool | None:
-    """Whether a trade that was really made turned out right; None where it is not known."""
-    if decision.action_type.lower() not in TRADES or not is_taken(decision):
+    """Whether a trade turned out right; None where it is no trade or nobody knows yet."""
+    if not kind(decision.action_type).trade:
         return None
     if decision.correct is not None:
         return decision.correct
@@ -44,15 +78,3 @@ def won(decision: Decision, outcomes: Outcomes) -> bool | None:
         if stock is not None and stock.change:  # unmoved: neither right nor wrong
             return (stock.change > 0) is rise
     return None
-
-
-def win_rate(trajectory: Trajectory, outcomes: Outcomes) -> float | None:
-    """The share of right trades among those whose outcome is known."""
-    known = [won(decision, outcomes) for decision in trajectory.decisions]
-    wins, losses = known.count(True), known.count(False)
-    return wins / (wins + losses) if wins or losses else None
-
-
-def activity(trajectory: Trajectory) -> float:
-    """Actions really taken, as a share of the number from which more is no better."""
-    return min(1.0, sum(map(is_taken, trajectory.decisions)) / SATURATION)

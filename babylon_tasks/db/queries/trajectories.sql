@@ -1,25 +1,17 @@
--- name: begin_snapshot
--- The transaction just begun sees one moment and writes nothing.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
-
--- name: stream_window
--- A window's rows; text beyond the inline limit, or of rows that are not used anyway, stays behind.
-SELECT "trajectoryId", "agentId", "scenarioId",
-       CASE WHEN octet_length("stepsJson") <= %(inline)s::integer
-                 AND "isTrainingData" AND NOT "isEvaluation" AND NOT "usedInTraining"
-            THEN "stepsJson" END,
-       octet_length("stepsJson"), "finalPnL", "isEvaluation", "isTrainingData", "usedInTraining"
-FROM trajectories
-WHERE "windowId" = %(window)s
-UNION ALL
-SELECT "trajectoryId", "agentId", "scenarioId",
-       CASE WHEN octet_length("stepsJson") <= %(inline)s::integer
-                 AND "isTrainingData" AND NOT "isEvaluation" AND NOT "usedInTraining"
-            THEN "stepsJson" END,
-       octet_length("stepsJson"), "finalPnL", "isEvaluation", "isTrainingData", "usedInTraining"
-FROM trajectories
-WHERE "windowId" IS NULL AND "startTime" >= %(start)s::timestamp AND "startTime" < %(end)s::timestamp
-
--- name: steps_of
--- The text of one large row.
-SELECT "stepsJson" FROM trajectories WHERE "trajectoryId" = %(trajectory_id)s
+-- name: copy_window
+-- A window's rows as of one moment; text that is too large, or that nobody will use, stays behind.
+COPY (
+    SELECT "trajectoryId", "agentId", "scenarioId",
+           CASE WHEN octet_length("stepsJson") <= %(largest)s
+                     AND "isTrainingData" AND NOT "isEvaluation" AND NOT "usedInTraining"
+                THEN "stepsJson" END,
+           octet_length("stepsJson"), "finalPnL",
+           "isEvaluation", "isTrainingData", "usedInTraining"
+    FROM (
+        SELECT * FROM trajectories WHERE "windowId" = %(window)s
+        UNION ALL
+        SELECT * FROM trajectories
+        WHERE "windowId" IS NULL
+          AND "startTime" >= %(start)s::timestamp AND "startTime" < %(end)s::timestamp
+    ) AS belonging
+) TO STDOUT (FORMAT binary)

@@ -1,0 +1,59 @@
+"""Writing finished trajectories: one transaction each, repeatable without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from babylon_tasks.db.session import Connection, address, connect
+from babylon_tasks.db.sql import queries
+from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
+from babylon_tasks.settings import Settings
+
+
+class TrajectoryWriter:
+    """Keeps one connection, opened when first needed and again after it was lost."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: Connection | None = None
+
+    def write(self, trajectory: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> None:
+        """Write a trajectory with its calls, or nothing.
+
+        Raises DatabaseUnavailable where trying again makes sense, DatabaseError where the row
+        itself is refused.
+        """
+        statements = queries("recording")
+        try:
+            if self._connection is None:
+                self._connection = connect(self._settings, patience=0)
+            connection = self._connection
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute(statements["insert_trajectory"], trajectory)
+                if calls:
+                    cursor.executemany(statements["insert_call"], calls)
+        except (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg.errors.ReadOnlySqlTransaction,  # a standby, for as long as a failover takes
+        ) as error:
+            self.close()
+            raise DatabaseUnavailable(
+                f"trajectory {trajectory['trajectory_id']} could not be written to "
+                f"{address(self._settings)}: {type(error).__name__}; it waits and is tried again"
+            ) from error
+        except psycopg.Error as error:
+            raise DatabaseError(
+                f"trajectory {trajectory['trajectory_id']} was refused by "
+                f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost, "
+                "check the recorder's database against the migrations"
+            ) from error
+
+    def close(self) -> None:
+        """Give the connection up; the next write opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,202 @@
+"""The recorder: agents hand over finished trajectories, a thread writes them."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import uuid
+import weakref
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from queue import Queue
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import structlog
+from pydantic import SecretStr
+from tenacity import Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
+from tenacity.stop import stop_when_event_set
+
+from babylon_tasks.db.recording import TrajectoryWriter
+from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
+from babylon_tasks.recorder.recording import Recording
+from babylon_tasks.recorder.rows import rows_of
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_id, window_start
+
+log = structlog.get_logger(__name__)
+Rows = tuple[dict[str, Any], list[dict[str, Any]]]
+
+
+class Recorder:
+    """Never blocks and never raises into the agent; safe to call from threads and from asyncio.
+
+    While the database is away, up to ``capacity`` finished trajectories wait in memory; what
+    comes after them is dropped, counted and logged. After a fork the child begins with an empty
+    buffer of its own; what was waiting stays with the parent.
+    """
+
+    def __init__(self, database: str | Settings, *, capacity: int = 1000) -> None:
+        self._settings = (
+            database
+            if isinstance(database, Settings)
+            else Settings(database_url=SecretStr(database))
+        )
+        self._capacity = capacity
+        self._begin()
+        itself = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_again(itself))
+        self._at_exit = lambda: _close(itself)
+        atexit.register(self._at_exit)
+
+    def _begin(self) -> None:
+        self.recorded = 0
+        self.dropped = 0
+        self.failed = 0
+        self._waiting: Queue[Rows | None] = Queue()  # bounded by _take
+        self._guard = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(
+        self,
+        agent_id: str,
+        *,
+        scenario_id: str | None = None,
+        window: str | None = None,
+        now: datetime | None = None,
+        episode_id: str | None = None,
+        batch_id: str | None = None,
+        is_evaluation: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Recording:
+        """Begin a trajectory; its window is that of ``now``, or the one given (a replay).
+
+        Raises BadWindowId for a ``window`` or ``now`` that is none: a fault of the program, seen
+        at its first call.
+        """
+        started = now or datetime.now(UTC)
+        if window is None:
+            window = window_id(started)
+        else:
+            window_start(window)
+        scenario = scenario_id or window  # as Babylon's recorder has it
+        facts = {
+            "id": str(uuid.uuid4()),
+            "trajectory_id": str(uuid.uuid4()),
+            "agent_id": agent_id,
+            "window": window,
+            "scenario_id": scenario,
+            "episode_id": episode_id or f"{scenario}-{int(started.timestamp() * 1000)}"[-100:],
+            "batch_id": batch_id,
+            "is_evaluation": is_evaluation,
+            "metadata": {"isTrainingData": not is_evaluation, "gameKnowledge": {}}
+            | dict(metadata or {}),
+        }
+        return Recording(facts, started, self._take)
+
+    def flush(self, timeout: float = 10) -> bool:
+        """Wait until everything handed over is written or refused; False if time runs out."""
+        done = self._waiting.all_tasks_done
+        with done:
+            return done.wait_for(lambda: self._waiting.unfinished_tasks == 0, timeout)
+
+    def close(self, timeout: float = 10) -> None:
+        """Write what waits, for at most ``timeout`` seconds, and stop; the rest is dropped."""
+        atexit.unregister(self._at_exit)
+        self.flush(timeout)
+        self._stopping.set()
+        with self._guard:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._waiting.put_nowait(None)
+            thread.join(timeout)
+        if self.dropped:
+            log.error("recorder.closed_with_losses", dropped=self.dropped, recorded=self.recorded)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take(self, recording: Recording) -> None:
+        rows: Rows | None = None
+        with recording.guarded("rows"):
+            rows = rows_of(recording) if recording.broken is None else None
+        with self._guard:
+            if rows is None:
+                self.failed += 1
+                return
+            closed = self._stopping.is_set()
+            if closed or self._waiting.qsize() >= self._capacity:
+                self.dropped += 1
+                log.error(
+                    "recorder.dropped",
+                    trajectory=recording.trajectory_id,
+                    why="the recorder is closed" if closed else "the buffer is full",
+                    dropped=self.dropped,
+                )
+                return
+            self._waiting.put_nowait(rows)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._write_all,
+                    args=(self._waiting, self._stopping),
+                    name="recorder",
+                    daemon=True,  # the agent's end must not wait for an absent database
+                )
+                self._thread.start()
+
+    def _write_all(self, waiting: Queue[Rows | None], stopping: threading.Event) -> None:
+        writer = TrajectoryWriter(self._settings)
+        retrying = Retrying(
+            retry=retry_if_exception_type(DatabaseUnavailable),
+            wait=wait_random_exponential(multiplier=0.1, max=15),
+            sleep=sleep_using_event(stopping),
+            stop=stop_when_event_set(stopping),
+            before_sleep=lambda state: log.warning(
+                "recorder.waiting", attempt=state.attempt_number, queued=waiting.qsize()
+            ),
+            reraise=True,
+        )
+        while (rows := waiting.get()) is not None:
+            try:
+                if stopping.is_set():
+                    raise DatabaseUnavailable("the recorder is closing")
+                retrying(writer.write, *rows)
+            except DatabaseUnavailable:  # retrying ends with it only when the recorder closes
+                self._count("dropped")
+            except DatabaseError as error:
+                self._count("failed")
+                log.error("recorder.refused", why=str(error))
+            except Exception as error:  # noqa: BLE001  a faulty row must not end the writer
+                self._count("failed")
+                why = f"{type(error).__name__}: {error}"
+                log.error("recorder.failed", trajectory=rows[0]["trajectory_id"], why=why)
+            else:
+                self._count("recorded")
+            waiting.task_done()
+        writer.close()
+
+    def _count(self, what: Literal["recorded", "dropped", "failed"]) -> None:
+        with self._guard:
+            setattr(self, what, getattr(self, what) + 1)
+
+
+def _begin_again(recorder: weakref.ref[Recorder]) -> None:
+    found = recorder()
+    if found is not None:
+        found._begin()
+
+
+def _close(recorder: weakref.ref[Recorder]) -> None:
+    found = recorder()
+    if found is not None:
+        found.close()

@@ -1,0 +1,227 @@
+"""One trajectory while it is being recorded: steps, calls and actions in Babylon's shape A."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from babylon_tasks.recorder.completion import (
+    Completion,
+    policy_step,
+    read_completion,
+    read_messages,
+)
+
+log = structlog.get_logger(__name__)
+_UNFINISHED = {"actionType": "pending", "parameters": {}, "success": False}
+
+
+class Step:
+    """One step; made by ``Recording.step``."""
+
+    def __init__(self, recording: Recording, recorded: dict[str, Any]) -> None:
+        self._recording = recording
+        self._recorded = recorded
+
+    def llm_call(
+        self,
+        completion: Any = None,
+        *,
+        messages: Iterable[Any],
+        temperature: float,
+        max_tokens: int,
+        purpose: str = "action",
+        action_type: str | None = None,
+        policy: int | None = None,
+        model: str | None = None,
+        model_version: str | None = None,
+        response: str | None = None,
+        reasoning: str | None = None,
+        logprobs: Sequence[float] | None = None,
+        token_ids: Sequence[int] | None = None,
+        top_p: float | None = None,
+        latency_ms: float | None = None,
+        choice: int = 0,
+    ) -> None:
+        """Record a call: an OpenAI ChatCompletion as it came, or its parts by keyword.
+
+        A keyword that is given wins over the completion. ``policy`` is the checkpoint that
+        answered; without it, a model named ``lineage@12`` tells.
+        """
+        with self._recording.guarded("llm_call"):
+            read = Completion("", "") if completion is None else read_completion(completion, choice)
+            name = model or read.model
+            # Logprobs by keyword are of other tokens than those of the completion, perhaps.
+            tokens = read.tokens if logprobs is None else None
+            values = read.logprobs if logprobs is None else tuple(map(float, logprobs))
+            ids = read.token_ids if token_ids is None else tuple(map(int, token_ids))
+            said = read_messages(messages)
+            call: dict[str, Any] = {
+                "model": name,
+                "modelVersion": model_version,
+                "systemPrompt": _last(said, "system"),
+                "userPrompt": _last(said, "user"),
+                "response": read.response if response is None else response,
+                "reasoning": reasoning or read.reasoning,
+                "temperature": float(temperature),
+                "maxTokens": int(max_tokens),
+                "latencyMs": latency_ms,
+                "purpose": purpose,
+                "actionType": action_type,
+                "topP": top_p,
+                "promptTokens": read.prompt_tokens,
+                "completionTokens": read.completion_tokens,
+                "policyStep": policy_step(name) if policy is None else int(policy),
+            }
+            if [message["role"] for message in said] != ["system", "user"]:
+                call["messages"] = said  # what two prompts cannot say
+            if values is not None:
+                pairs = zip(tokens, values, strict=True) if tokens else None
+                call["logprobs"] = (
+                    [{"token": token, "logprob": value} for token, value in pairs]
+                    if pairs
+                    else list(values)
+                )
+            if ids is not None:
+                call["tokenIds"] = list(ids)
+            # Optional keys are absent, not null, as JSON.stringify leaves them.
+            present = {key: value for key, value in call.items() if value is not None}
+            self._recorded["llmCalls"].append(present)
+
+    def action(
+        self,
+        action_type: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        success: bool,
+        result: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        reasoning: str | None = None,
+        correctness: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record what the agent did with the answer; the last action of a step counts."""
+        with self._recording.guarded("action"):
+            optional = {
+                "result": None if result is None else dict(result),
+                "error": error,
+                "reasoning": reasoning,
+                "correctness": None if correctness is None else dict(correctness),
+            }
+            self._recorded["action"] = {
+                "actionType": action_type,
+                "parameters": dict(parameters or {}),
+                "success": bool(success),
+            } | {key: value for key, value in optional.items() if value is not None}
+
+    def reward(self, value: float) -> None:
+        """The environment's own reward for this step."""
+        with self._recording.guarded("reward"):
+            self._recorded["reward"] = float(value)
+
+
+class Recording:
+    """One trajectory; made by ``Recorder.start``. Nothing here raises into the agent."""
+
+    def __init__(
+        self, facts: dict[str, Any], started: datetime, hand_over: Callable[[Recording], None]
+    ) -> None:
+        self.facts = facts
+        self.started = started
+        self.steps: list[dict[str, Any]] = []
+        self.ending: dict[str, Any] = {}
+        self.broken: str | None = None
+        self.finished = False
+        self._hand_over = hand_over
+        self._clock = time.monotonic()
+
+    @property
+    def trajectory_id(self) -> str:
+        """Under which the trajectory will be found."""
+        return str(self.facts["trajectory_id"])
+
+    @property
+    def window(self) -> str:
+        """Fixed at the start: an hour may end while the agent still works."""
+        return str(self.facts["window"])
+
+    def step(
+        self,
+        *,
+        balance: float | None = None,
+        pnl: float | None = None,
+        open_positions: int | None = None,
+        active_markets: int | None = None,
+        providers: Iterable[Mapping[str, Any]] = (),
+        now: datetime | None = None,
+        **environment: str | float | bool | None,
+    ) -> Step:
+        """Begin the next step with the world as the agent sees it, before it acts.
+
+        ``pnl`` is cumulative over the agent's life. ``providers``: providerName, data, purpose.
+        """
+        recorded: dict[str, Any] = {
+            "stepNumber": len(self.steps),
+            "timestamp": 0,
+            "environmentState": {},
+            "providerAccesses": [],
+            "llmCalls": [],
+            "action": _UNFINISHED,
+            "reward": 0.0,
+        }
+        with self.guarded("step"):
+            recorded["timestamp"] = int((now or datetime.now(UTC)).timestamp() * 1000)
+            state = {
+                "agentBalance": None if balance is None else float(balance),
+                "agentPnL": None if pnl is None else float(pnl),
+                "openPositions": open_positions,
+                "activeMarkets": active_markets,
+                **environment,
+            }
+            recorded["environmentState"] = {k: v for k, v in state.items() if v is not None}
+            recorded["providerAccesses"] = [dict(provider) for provider in providers]
+            self.steps.append(recorded)
+        return Step(self, recorded)
+
+    def finish(
+        self,
+        *,
+        final_balance: float | None = None,
+        final_pnl: float | None = None,
+        status: str | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        """End the trajectory and hand it to the writer; returns at once, a second call is void."""
+        if self.finished:
+            log.warning("recorder.finished_twice", trajectory=self.trajectory_id)
+            return
+        self.finished = True
+        with self.guarded("finish"):
+            elapsed = time.monotonic() - self._clock
+            self.ending = {
+                "elapsed_ms": int(elapsed * 1000)
+                if now is None
+                else max(0, int((now - self.started).total_seconds() * 1000)),
+                "final_balance": None if final_balance is None else float(final_balance),
+                "final_pnl": None if final_pnl is None else float(final_pnl),
+                "status": status,
+            }
+        self._hand_over(self)
+
+    @contextmanager
+    def guarded(self, doing: str) -> Iterator[None]:
+        """Whatever goes wrong in recording costs this trajectory, never the agent."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  the agent goes on; the loss is logged and counted
+            self.broken = f"{doing}: {type(error).__name__}: {error}"
+            log.warning("recorder.broken", trajectory=self.trajectory_id, why=self.broken)
+
+
+def _last(messages: list[dict[str, str]], role: str) -> str:
+    said = [message["content"] for message in messages if message["role"] == role]
+    return said[-1] if said else ""

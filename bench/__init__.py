@@ -1,0 +1,1 @@
+"""Benchmarks on real parts; each prints what it measured, and on what."""
