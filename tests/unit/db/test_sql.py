@@ -1,0 +1,44 @@
+"""Query files: named blocks, each with its line of English, each name once."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+
+from babylon_tasks.db.sql import parse, queries
+
+NOUNS = sorted(
+    file.name.removesuffix(".sql")
+    for file in resources.files("babylon_tasks.db").joinpath("queries").iterdir()
+)
+
+
+def test_blocks_are_found_by_name_and_trimmed() -> None:
+    text = "-- a file\n-- name: one\n-- First.\nSELECT 1;\n\n-- name: two\nSELECT 2\n"
+    assert parse(text, "x.sql") == {"one": "-- First.\nSELECT 1;", "two": "SELECT 2"}
+
+
+def test_a_name_used_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"x\.sql names a statement twice"):
+        parse("-- name: one\nSELECT 1\n-- name: one\nSELECT 2\n", "x.sql")
+
+
+def test_a_name_inside_a_statement_is_not_a_header() -> None:
+    text = "-- name: one\nSELECT '-- name: two'\n"
+    assert list(parse(text, "x.sql")) == ["one"]
+
+
+def test_a_file_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        queries("no_such_noun")
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_statement_says_in_english_what_it_does(noun: str) -> None:
+    found = queries(noun)
+    assert found
+    for name, statement in found.items():
+        first, _, rest = statement.partition("\n")
+        assert first.startswith("-- "), f"{noun}.{name} has no line of English"
+        assert rest.strip(), f"{noun}.{name} is empty"

@@ -1,0 +1,80 @@
+"""Settings that contradict each other are refused at once, without repeating a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from babylon_tasks.errors import SettingsError
+from babylon_tasks.settings import load_settings
+
+DATABASE = "postgresql://babylon:planted-secret@127.0.0.1:5432/babylon"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", DATABASE)
+    load_settings.cache_clear()
+    yield
+    load_settings.cache_clear()
+
+
+def test_a_database_is_all_that_must_be_set() -> None:
+    settings = load_settings()
+    assert settings.dsn == DATABASE
+    assert settings.backend == "auto"
+    assert settings.wandb_api_key is None
+
+
+def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(SettingsError, match="DATABASE_URL: Field required"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"DATABASE_URL": "mysql://root:planted-secret@h/b"}, "must begin with postgresql://"),
+        ({"REDIS_URL": "amqp://x:planted-secret@h"}, "must begin with redis://"),
+        ({"BABYLON_BACKEND": "serverless"}, "needs WANDB_API_KEY"),
+        ({"BABYLON_BACKEND": "planted-secret"}, "backend"),
+        ({"BABYLON_LINEAGE": "a@b"}, "BABYLON_LINEAGE must not contain"),
+        ({"BABYLON_LINEAGE": "a/b"}, "BABYLON_LINEAGE must not contain"),
+        ({"BABYLON_FINAL_LEARNING_RATE": "1"}, "exceeds BABYLON_LEARNING_RATE"),
+        ({"BABYLON_MIN_EVAL_GROUPS": "99"}, "exceeds BABYLON_EVAL_GROUPS"),
+        ({"BABYLON_MAX_GROUP_SIZE": "1"}, "max_group_size"),
+        ({"BABYLON_HELD_OUT_SHARE": "1"}, "held_out_share"),
+        ({"BABYLON_LEASE_SECONDS": "planted-secret"}, "lease_seconds"),
+    ],
+)
+def test_a_contradiction_is_named_and_no_value_repeated(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], fault: str
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=fault) as refused:
+        load_settings()
+    assert "planted-secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_serverless_is_accepted_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BABYLON_BACKEND", "serverless")
+    monkeypatch.setenv("WANDB_API_KEY", "planted-secret")
+    assert load_settings().backend == "serverless"
+
+
+def test_no_secret_is_printed() -> None:
+    assert "planted-secret" not in f"{load_settings()!r} {load_settings()}"
+
+
+def test_the_environment_wins_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("BABYLON_MIN_AGENTS=5\nBABYLON_LINEAGE=from_file\n")
+    monkeypatch.setenv("BABYLON_MIN_AGENTS", "3")
+    assert (load_settings().min_agents, load_settings().lineage) == (3, "from_file")
