@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     # evaluation and promotion
     eval_groups: int = Field(default=16, ge=1)
     min_eval_groups: int = Field(default=4, ge=1)
+    min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
     promote_tolerance: float = Field(default=0.01, ge=0)
     promote_without_evaluation: bool = False
 

@@ -35,10 +35,11 @@ def policy_step(call: LlmCall, policies: Policies) -> int | str:
     known = policies.inference_names.get(call.model)
     if known is not None:
         return known
-    if call.model == policies.base_model:
-        return 0
-    if call.model == policies.lineage:  # whatever served then: only the record can tell
-        return UNKNOWN_STEP if call.policy_step is None else call.policy_step
+    if call.model in (policies.base_model, policies.lineage):
+        # A name without a step: only what was recorded beside it tells; the base model is step 0.
+        if call.policy_step is not None:
+            return call.policy_step
+        return 0 if call.model == policies.base_model else UNKNOWN_STEP
     match = _OURS.fullmatch(call.model)
     if match is None or match["name"] != policies.lineage:
         return OTHER_POLICY

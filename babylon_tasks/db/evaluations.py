@@ -1,0 +1,87 @@
+"""What checkpoints are worth on held-out sets: append only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import fmean
+
+from msgspec import Struct
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+
+
+class Evaluation(Struct, frozen=True):
+    """A checkpoint on a set: ``values`` by group, in the set's order."""
+
+    step: int
+    value: float
+    coverage: float
+    values: tuple[float, ...]
+
+
+class EvaluationRow(Struct, frozen=True):
+    """An evaluation as it is listed."""
+
+    step: int
+    set_hash: str
+    windows: list[str]
+    groups: int
+    value: float
+    coverage: float
+    evaluated_at: datetime
+
+
+def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Evaluation]:
+    """All evaluations on one set, by step."""
+    parameters = {"lineage": lineage, "set_hash": set_hash}
+    rows = connection.execute(queries("evaluations")["of_set"], parameters).fetchall()
+    return {row[0]: Evaluation(row[0], row[1], row[2], tuple(row[3])) for row in rows}
+
+
+def best_of_last_set(connection: Connection, lineage: str, set_hash: str) -> int | None:
+    """The best checkpoint on the set before this one: what a new set must be measured for."""
+    parameters = {"lineage": lineage, "set_hash": set_hash}
+    row = connection.execute(queries("evaluations")["best_of_last_set"], parameters).fetchone()
+    return None if row is None else int(row[0])
+
+
+def store(
+    connection: Connection,
+    lineage: str,
+    step: int,
+    set_hash: str,
+    *,
+    groups: Sequence[tuple[str, str]],
+    values: Sequence[float],
+    coverage: Sequence[float],
+) -> None:
+    """Write one evaluation; ``groups``: (window, key) in the set's order."""
+    parameters = {
+        "lineage": lineage,
+        "step": step,
+        "set_hash": set_hash,
+        "windows": sorted({window for window, _ in groups}),
+        "groups": len(groups),
+        "value": fmean(values),
+        "coverage": fmean(coverage),
+        "group_values": Jsonb(
+            [
+                {"window": window, "key": key, "value": value, "coverage": covered}
+                for (window, key), value, covered in zip(groups, values, coverage, strict=True)
+            ]
+        ),
+    }
+    connection.execute(queries("evaluations")["store"], parameters)
+
+
+def list_evaluations(
+    connection: Connection, lineage: str, *, limit: int = 100
+) -> list[EvaluationRow]:
+    """All evaluations, newest first."""
+    parameters = {"lineage": lineage, "limit": limit}
+    with connection.cursor(row_factory=class_row(EvaluationRow)) as cursor:
+        return cursor.execute(queries("evaluations")["list"], parameters).fetchall()

@@ -1,0 +1,30 @@
+-- name: of_set
+-- What checkpoints are worth on one set.
+SELECT step, value, coverage, ARRAY(SELECT (g ->> 'value')::float8
+                                    FROM jsonb_array_elements(group_values) WITH ORDINALITY
+                                         AS e (g, place) ORDER BY place)
+FROM training.evaluations
+WHERE lineage = %(lineage)s AND set_hash = %(set_hash)s
+
+-- name: best_of_last_set
+-- The best checkpoint on the set that was used last before this one.
+SELECT e.step FROM training.evaluations e
+WHERE e.lineage = %(lineage)s AND e.set_hash = (
+    SELECT set_hash FROM training.evaluations
+    WHERE lineage = %(lineage)s AND set_hash <> %(set_hash)s
+    ORDER BY id DESC LIMIT 1)
+ORDER BY e.value DESC, e.step DESC
+LIMIT 1
+
+-- name: store
+-- What a checkpoint is worth on a set; the first word stands.
+INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, value, coverage,
+                                  group_values)
+VALUES (%(lineage)s, %(step)s, %(set_hash)s, %(windows)s, %(groups)s, %(value)s, %(coverage)s,
+        %(group_values)s)
+ON CONFLICT (lineage, step, set_hash) DO NOTHING
+
+-- name: list
+-- All evaluations, newest first.
+SELECT step, set_hash, windows, groups, value, coverage, evaluated_at
+FROM training.evaluations WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT %(limit)s

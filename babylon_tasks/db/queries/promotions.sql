@@ -1,0 +1,78 @@
+-- name: lock
+-- The lineage's pointers, locked.
+SELECT head_step, serving_step FROM training.lineages WHERE name = %(lineage)s FOR UPDATE
+
+-- name: serving
+-- What agents are to use now, and where.
+SELECT l.serving_step, c.inference_name, l.inference_base_url
+FROM training.lineages l
+JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.serving_step
+WHERE l.name = %(lineage)s
+
+-- name: checkpoint
+-- Whether a checkpoint is committed.
+SELECT EXISTS (SELECT FROM training.checkpoints WHERE lineage = %(lineage)s AND step = %(step)s)
+
+-- name: checkpoints
+-- All checkpoints, newest first.
+SELECT c.step, c.inference_name, c.uri, c.content_hash, c.created_at,
+       c.step = l.serving_step AS serving, c.step = l.head_step AS head
+FROM training.checkpoints c
+JOIN training.lineages l ON l.name = c.lineage
+WHERE c.lineage = %(lineage)s
+ORDER BY c.step DESC
+LIMIT %(limit)s
+
+-- name: move
+-- The serving pointer.
+UPDATE training.lineages SET serving_step = %(step)s, updated_at = now()
+WHERE name = %(lineage)s
+
+-- name: record
+-- A decision about what serves, with its evidence.
+INSERT INTO training.promotions (lineage, decision, from_step, to_step, reason, evidence, actor)
+VALUES (%(lineage)s, %(decision)s, %(from_step)s, %(to_step)s, %(reason)s, %(evidence)s, %(actor)s)
+
+-- name: latest
+-- The newest decision.
+SELECT decision, from_step, to_step, reason, evidence, actor, decided_at
+FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT 1
+
+-- name: list
+-- All decisions, newest first.
+SELECT decision, from_step, to_step, reason, evidence, actor, decided_at
+FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT %(limit)s
+
+-- name: before
+-- Which checkpoint served before the one that serves now was promoted.
+SELECT from_step FROM training.promotions
+WHERE lineage = %(lineage)s AND decision = 'promote' AND to_step = %(step)s
+ORDER BY id DESC LIMIT 1
+
+-- name: rolled_back
+-- Whether somebody took this checkpoint out of service.
+SELECT EXISTS (
+    SELECT FROM training.promotions p
+    WHERE p.lineage = %(lineage)s AND p.decision = 'rollback' AND p.from_step = %(step)s
+)
+
+-- name: deploy
+-- Babylon's own word for the checkpoint that serves now.
+UPDATE trained_models SET
+    status = 'deployed', "deployedAt" = now() AT TIME ZONE 'UTC', "archivedAt" = NULL,
+    "benchmarkScore" = coalesce(%(score)s, "benchmarkScore"),
+    "evalMetrics" = coalesce(%(evidence)s, "evalMetrics"), "updatedAt" = now() AT TIME ZONE 'UTC'
+WHERE "modelId" = %(model)s
+
+-- name: archive
+-- Babylon's own word for the checkpoint that served until now.
+UPDATE trained_models SET
+    status = 'archived', "archivedAt" = now() AT TIME ZONE 'UTC',
+    "updatedAt" = now() AT TIME ZONE 'UTC'
+WHERE "modelId" = %(model)s
+
+-- name: announce
+-- Where the trainer serves inference, told outside of a training step.
+UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_url)s,
+    updated_at = now()
+WHERE name = %(lineage)s

@@ -1,0 +1,201 @@
+"""Value the newest checkpoint on held-out windows; let it serve, or hold it, with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from babylon_tasks.dataset import held_out
+from babylon_tasks.db import evaluations, lineages, promotions
+from babylon_tasks.db.material import held_out_groups
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.pipeline import material
+from babylon_tasks.pipeline.run import write_groups
+from babylon_tasks.records import Group
+from babylon_tasks.registry import rule, serving
+from babylon_tasks.registry.rule import Valued, Verdict
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.protocol import Evaluate, Progress
+
+# Windows that offer groups to the set; older ones have had their time.
+_WINDOWS = 200
+
+log = structlog.get_logger()
+
+
+class Judgement(Struct, frozen=True):
+    """``action``: promoted, held, or idle (the newest checkpoint serves, or was held before)."""
+
+    action: str
+    candidate: int
+    serving: int
+    reason: str
+    evidence: dict[str, Any]
+
+
+def judge(
+    settings: Settings,
+    trainer: TrainerLike,
+    *,
+    actor: str,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Judgement:
+    """Judge the lineage's head; safe to call at any time, alone or beside others.
+
+    Raises TrainerDied, DatabaseError. A backend that cannot value counts as no evidence.
+    """
+    with session(settings) as connection:
+        lineage = lineages.ensure(connection, settings)
+        head, current = lineage.head_step, lineage.serving_step
+        if head == current:
+            return Judgement("idle", head, current, "the newest checkpoint serves already", {})
+        if promotions.was_rolled_back(connection, settings.lineage, head):
+            reason = f"{settings.lineage}@{head} was rolled back by hand; the next one is judged"
+            return Judgement("idle", head, current, reason, {})
+        groups = held_out_set(connection, settings)
+        digest = held_out.set_hash(groups)
+        latest = promotions.latest(connection, settings.lineage)
+        if (
+            latest is not None
+            and latest.decision == "hold"
+            and (latest.from_step, latest.to_step) == (current, head)
+            and latest.evidence.get("set_hash") == digest
+        ):
+            return Judgement("idle", head, current, f"held before: {latest.reason}", {})
+    verdict = _verdict(settings, trainer, groups, digest, head, current, on_progress)
+    evidence = verdict.evidence | {"set_hash": digest}
+    with session(settings) as connection:
+        if verdict.decision == "promote":
+            moved = serving.promote(
+                connection,
+                settings.lineage,
+                head,
+                reason=verdict.reason,
+                evidence=evidence,
+                actor=actor,
+                instead_of=current,
+            )
+            if not moved:
+                reason = "another came to serve meanwhile; the next call judges again"
+                return Judgement("idle", head, current, reason, evidence)
+            return Judgement("promoted", head, head, verdict.reason, evidence)
+        serving.hold(
+            connection,
+            settings.lineage,
+            head,
+            reason=verdict.reason,
+            evidence=evidence,
+            actor=actor,
+        )
+    return Judgement("held", head, current, verdict.reason, evidence)
+
+
+def held_out_set(connection: Connection, settings: Settings) -> tuple[Group, ...]:
+    """The groups that checkpoints are valued on, whoever gave their answers."""
+    offered = held_out_groups(connection, _WINDOWS)
+    versions = {(group.window, group.key): group.reward_version for group in offered}
+    ordered = held_out.order(
+        ((group.window, group.key, group.spread) for group in offered),
+        settings.min_reward_spread,
+    )
+    groups: list[Group] = []
+    for window, key in ordered:
+        if len(groups) == settings.eval_groups:
+            break
+        found = material.group(
+            connection, window, versions[window, key], key, material.rules(settings)
+        )
+        if found is not None:
+            groups.append(found)
+    return tuple(groups)
+
+
+def _verdict(
+    settings: Settings,
+    trainer: TrainerLike,
+    groups: Sequence[Group],
+    digest: str,
+    head: int,
+    current: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> Verdict:
+    if len(groups) < settings.min_eval_groups:
+        return rule.decide(
+            Valued(head, (0.0,) * len(groups)),
+            Valued(current, (0.0,) * len(groups)),
+            None,
+            settings,
+        )
+    try:
+        _value(settings, trainer, groups, digest, head, current, on_progress)
+    except TrainerDied:
+        raise
+    except TrainingError as error:
+        log.warning("checkpoints cannot be valued", error=str(error))
+        return rule.unevaluated(f"no evaluation: {error}", settings, {"groups": len(groups)})
+    with session(settings) as connection:
+        known = evaluations.of_set(connection, settings.lineage, digest)
+    best = max(
+        (found for step, found in known.items() if step != head),
+        key=lambda found: (found.value, found.step),
+        default=None,
+    )
+    return rule.decide(
+        Valued(head, known[head].values, known[head].coverage),
+        Valued(current, known[current].values, known[current].coverage),
+        None if best is None else (best.step, best.value),
+        settings,
+    )
+
+
+def _value(
+    settings: Settings,
+    trainer: TrainerLike,
+    groups: Sequence[Group],
+    digest: str,
+    head: int,
+    current: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    with session(settings) as connection:
+        known = evaluations.of_set(connection, settings.lineage, digest)
+        wanted = {head, current}
+        # On a new set nothing is known of the former best: without it the bar would drop.
+        former = evaluations.best_of_last_set(connection, settings.lineage, digest)
+        if former is not None:
+            wanted.add(former)
+    missing = tuple(sorted(wanted - known.keys()))
+    if not missing:
+        return
+    path = settings.data_dir.absolute() / settings.lineage / "evaluations" / f"{digest}.json"
+    write_groups(path, groups)
+    trainer.ready()
+    request = Evaluate(steps=missing, groups_path=str(path))
+    result = trainer.evaluate(request, on_progress or (lambda _: None))
+    path.unlink()
+    names = [(group.window_id, group.key) for group in groups]
+    with session(settings) as connection, connection.transaction():
+        for valued in result.steps:
+            figures = (*valued.values, *valued.coverage)
+            if len(figures) != 2 * len(groups) or not all(map(math.isfinite, figures)):
+                raise TrainingError(
+                    f"the trainer's values of step {valued.step} are not {len(groups)} finite "
+                    "numbers; nothing was stored, see the trainer's log"
+                )
+            evaluations.store(
+                connection,
+                settings.lineage,
+                valued.step,
+                digest,
+                groups=names,
+                values=valued.values,
+                coverage=valued.coverage,
+            )
+    if answered := {valued.step for valued in result.steps} ^ set(missing):
+        raise TrainingError(f"the trainer did not value what it was asked: {sorted(answered)}")

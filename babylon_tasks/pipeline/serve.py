@@ -1,0 +1,25 @@
+"""Let the trainer serve, and tell agents where, before anything has been trained."""
+
+from __future__ import annotations
+
+from babylon_tasks.db import lineages, promotions
+from babylon_tasks.db.session import session
+from babylon_tasks.registry.serving import Serving, serving
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.base import TrainerLike
+
+
+def serve(settings: Settings, trainer: TrainerLike) -> Serving:
+    """Start the trainer where it does not run, and note its address; what agents are to use.
+
+    A worker on queue gpu calls this when it starts: a new lineage's agents sample the base
+    model, or there would never be anything to train on.
+    """
+    with session(settings) as connection:
+        lineages.ensure(connection, settings)
+    ready = trainer.ready()
+    with session(settings) as connection:
+        promotions.announce(
+            connection, settings.lineage, backend=ready.backend, base_url=ready.base_url
+        )
+        return serving(connection, settings.lineage)

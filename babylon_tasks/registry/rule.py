@@ -1,0 +1,92 @@
+"""May a checkpoint serve? PURE: values in, a decision with its evidence out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from babylon_tasks.settings import Settings
+
+Decision = Literal["promote", "hold"]
+_RESAMPLES = 2000
+
+
+class Valued(Struct, frozen=True):
+    """A checkpoint's value in [0, 1] on each held-out group, in the order of the set."""
+
+    step: int
+    values: tuple[float, ...]
+    coverage: float = 1.0
+
+
+class Verdict(Struct, frozen=True):
+    """The decision, why, and the figures behind it."""
+
+    decision: Decision
+    reason: str
+    evidence: dict[str, Any]
+
+
+def decide(
+    candidate: Valued, serving: Valued, best: tuple[int, float] | None, settings: Settings
+) -> Verdict:
+    """Promote what is, within the tolerance, as good as what serves and as the best ever seen.
+
+    ``best``: (step, mean value) of the best checkpoint known on the same set. It keeps a slow
+    decline, each step within the tolerance, from reaching the agents.
+    """
+    if len(candidate.values) != len(serving.values):
+        raise ValueError("candidate and serving checkpoint must be valued on the same groups")
+    n = len(candidate.values)
+    evidence: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
+    if n < settings.min_eval_groups:
+        return unevaluated(
+            f"{n} held-out groups of at least {settings.min_eval_groups}", settings, evidence
+        )
+    ours, theirs = fmean(candidate.values), fmean(serving.values)
+    differences = [a - b for a, b in zip(candidate.values, serving.values, strict=True)]
+    low, high = interval(differences)
+    evidence |= {
+        "candidate": ours,
+        "serving": theirs,
+        "difference": fmean(differences),
+        "interval_95": [low, high],
+        "interval_method": f"percentile bootstrap over groups, {_RESAMPLES} resamples",
+        "coverage": {"candidate": candidate.coverage, "serving": serving.coverage},
+    }
+    if max(candidate.coverage, serving.coverage) < settings.min_eval_coverage:
+        return unevaluated(
+            f"the recorded answers cover {candidate.coverage:.1%} of what the policy says, "
+            f"less than {settings.min_eval_coverage:.1%}",
+            settings,
+            evidence,
+        )
+    bar, against = theirs, f"the serving checkpoint {serving.step}"
+    if best is not None:
+        evidence["best"] = {"step": best[0], "value": best[1]}
+        if best[1] > bar:
+            bar, against = best[1], f"the best known checkpoint {best[0]}"
+    text = f"value {ours:.4f} on {n} held-out groups against {bar:.4f} of {against}"
+    if ours >= bar - settings.promote_tolerance:
+        return Verdict("promote", text, evidence)
+    return Verdict("hold", f"{text}: worse by more than {settings.promote_tolerance:g}", evidence)
+
+
+def unevaluated(why: str, settings: Settings, evidence: dict[str, Any]) -> Verdict:
+    """The decision where there is no evidence: hold, unless the operator goes without."""
+    if settings.promote_without_evaluation:
+        return Verdict("promote", f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", evidence)
+    return Verdict("hold", why, evidence)
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The 95 % percentile-bootstrap interval of the mean; the same for the same input."""
+    source = random.Random(0)
+    means = sorted(
+        fmean(source.choices(differences, k=len(differences))) for _ in range(_RESAMPLES)
+    )
+    return means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES) - 1]

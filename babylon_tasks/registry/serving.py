@@ -1,0 +1,124 @@
+"""The serving pointer: moved only here, in one transaction with its reason and Babylon's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from babylon_tasks.db import promotions
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import CheckpointNotFound
+
+
+class Serving(Struct, frozen=True):
+    """What agents use now: ask ``base_url`` (an OpenAI endpoint) for model ``inference_name``.
+
+    ``base_url`` is None until a trainer has served for the first time.
+    """
+
+    step: int
+    inference_name: str
+    base_url: str | None
+
+
+def serving(connection: Connection, lineage: str) -> Serving:
+    """What serves now; raises CheckpointNotFound where the lineage has not begun."""
+    return Serving(*promotions.serving(connection, lineage))
+
+
+def promote(
+    connection: Connection,
+    lineage: str,
+    step: int,
+    *,
+    reason: str,
+    evidence: Mapping[str, Any],
+    actor: str,
+    instead_of: int | None = None,
+) -> bool:
+    """Let a committed checkpoint serve; raises CheckpointNotFound.
+
+    False, and nothing done, where it serves already, or where ``instead_of`` is given and
+    something else has come to serve meanwhile.
+    """
+    with connection.transaction():
+        _, current = promotions.lock(connection, lineage)
+        if step == current or instead_of not in (None, current):
+            return False
+        _move(connection, lineage, "promote", current, step, reason, evidence, actor)
+    return True
+
+
+def rollback(
+    connection: Connection, lineage: str, *, reason: str, actor: str, to: int | None = None
+) -> int:
+    """Go back to what served before, or to a given checkpoint; returns it.
+
+    The step left behind is not promoted again by the rule. Raises CheckpointNotFound.
+    """
+    with connection.transaction():
+        _, current = promotions.lock(connection, lineage)
+        target = promotions.before(connection, lineage, current) if to is None else to
+        if target is None:
+            raise CheckpointNotFound(
+                f"{lineage}@{current} was never promoted, so there is nothing to roll back to; "
+                "name a checkpoint, `babylon-tasks models` lists them"
+            )
+        if target != current:
+            _move(connection, lineage, "rollback", current, target, reason, {}, actor)
+    return target
+
+
+def hold(
+    connection: Connection,
+    lineage: str,
+    step: int,
+    *,
+    reason: str,
+    evidence: Mapping[str, Any],
+    actor: str,
+) -> None:
+    """Put on record that a checkpoint is not let serve."""
+    with connection.transaction():
+        _, current = promotions.lock(connection, lineage)
+        promotions.record(
+            connection,
+            lineage,
+            "hold",
+            from_step=current,
+            to_step=step,
+            reason=reason,
+            evidence=evidence,
+            actor=actor,
+        )
+
+
+def _move(
+    connection: Connection,
+    lineage: str,
+    decision: str,
+    current: int,
+    step: int,
+    reason: str,
+    evidence: Mapping[str, Any],
+    actor: str,
+) -> None:
+    if not promotions.is_committed(connection, lineage, step):
+        raise CheckpointNotFound(
+            f"{lineage}@{step} is not a committed checkpoint, {lineage}@{current} goes on serving; "
+            "`babylon-tasks models` lists what there is"
+        )
+    promotions.move(connection, lineage, step)
+    promotions.record(
+        connection,
+        lineage,
+        decision,
+        from_step=current,
+        to_step=step,
+        reason=reason,
+        evidence=evidence,
+        actor=actor,
+    )
+    promotions.publish(connection, lineage, served=current, serves=step, evidence=evidence)
