@@ -23,7 +23,8 @@ from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import Answer, Ask, sample
 
-_GATHER_SECONDS = 0.02  # how long the first request waits for company
+_GATHER_SECONDS = 0.03  # wait for company as long as it keeps coming,
+_GATHER_LIMIT_SECONDS = 0.3  # but no longer than this
 _MAX_SEQUENCES = 64
 _MAX_PROMPT_TOKENS = 2048
 
@@ -182,7 +183,7 @@ class InferenceServer:
 
     async def _drain(self) -> None:
         while self._pending:
-            await asyncio.sleep(_GATHER_SECONDS)
+            await self._gather()
             batch: list[_Pending] = []
             sequences = 0
             step = self._pending[0].step
@@ -209,6 +210,13 @@ class InferenceServer:
                 for pending, answer in zip(batch, answers, strict=True):
                     if not pending.future.cancelled():
                         pending.future.set_result(answer)
+
+    async def _gather(self) -> None:
+        deadline = time.monotonic() + _GATHER_LIMIT_SECONDS
+        seen = 0
+        while seen < len(self._pending) < _MAX_SEQUENCES and time.monotonic() < deadline:
+            seen = len(self._pending)
+            await asyncio.sleep(_GATHER_SECONDS)
 
     def _completion(
         self, body: ChatRequest, prompt_tokens: int, answers: list[Answer]

@@ -43,14 +43,8 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
     Holds the policy's lock for the whole batch. Raises FileNotFoundError for an unknown step.
     """
     tokenizer = policy.tokenizer
-    pad = tokenizer.eos_token_id
-    width = max(len(ask.prompt) for ask in asks)
-    tokens = torch.full((len(asks), width), pad)
-    visible = torch.zeros((len(asks), width), dtype=torch.long)
-    for row, ask in enumerate(asks):
-        tokens[row, width - len(ask.prompt) :] = torch.tensor(ask.prompt)
-        visible[row, width - len(ask.prompt) :] = 1
-    repeats = torch.tensor([ask.n for ask in asks])
+    prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often ask the same
+    tokens, visible = _left_padded(prompts, tokenizer.eos_token_id)
     owners = [ask for ask in asks for _ in range(ask.n)]
     answers = [Answer() for _ in owners]
     generators = _generators(asks)
@@ -63,7 +57,8 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
             logits_to_keep=1,
         )
         cache = output.past_key_values
-        index = torch.arange(len(asks)).repeat_interleave(repeats)
+        places = {prompt: row for row, prompt in enumerate(prompts)}
+        index = torch.tensor([places[owner.prompt] for owner in owners])
         cache.reorder_cache(index)
         logits = output.logits[index, -1].float()
         visible = visible[index]
@@ -102,6 +97,18 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
         grouped.append(answers[start : start + ask.n])
         start += ask.n
     return grouped
+
+
+def _left_padded(
+    prompts: Sequence[tuple[int, ...]], pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(prompt) for prompt in prompts)
+    tokens = torch.full((len(prompts), width), pad)
+    visible = torch.zeros((len(prompts), width), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        tokens[row, width - len(prompt) :] = torch.tensor(prompt)
+        visible[row, width - len(prompt) :] = 1
+    return tokens, visible
 
 
 def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:

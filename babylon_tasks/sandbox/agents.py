@@ -1,0 +1,125 @@
+"""The agents of the miniature Babylon: they ask the policy, trade on its answer, and record it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from babylon_tasks.recorder import Recorder
+from babylon_tasks.sandbox.world import SYSTEM_PROMPT, Market, profit, read_answer
+from babylon_tasks.windows import window_start
+
+MAX_TOKENS = 6
+TEMPERATURE = 1.0
+_PATIENCE_SECONDS = 120.0  # a trainer that was killed is back by then
+
+
+@dataclass
+class Account:
+    """An agent's money; ``pnl`` is cumulative over its life, as Babylon keeps it."""
+
+    agent_id: str
+    balance: float = 10_000.0
+    pnl: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How a set of answers did: ``right`` counts valid answers in the direction of the signal."""
+
+    n: int
+    valid: int
+    right: int
+
+
+def messages(market: Market) -> list[dict[str, str]]:
+    """The conversation that an agent begins about a market."""
+    return [
+        {"role": "system", "content": SYSTEM_PROMPT},
+        {"role": "user", "content": market.question},
+    ]
+
+
+async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
+    """One chat completion about a market, with logprobs and token ids."""
+    return await client.chat.completions.create(
+        model=model,
+        messages=messages(market),
+        n=n,
+        temperature=TEMPERATURE,
+        max_tokens=MAX_TOKENS,
+        logprobs=True,
+        timeout=_PATIENCE_SECONDS,
+        extra_body={"return_token_ids": True},
+    )
+
+
+async def play(
+    client: Any,
+    model: str,
+    policy_step: int,
+    window: str,
+    markets: Sequence[Market],
+    accounts: Sequence[Account],
+    recorder: Recorder,
+) -> Tally:
+    """One window: every agent decides on every market at once, then the markets end.
+
+    Records one trajectory a decision, profit and loss settled, in the order of the accounts.
+    """
+    decisions = [(account, market) for account in accounts for market in markets]
+    completions = await asyncio.gather(*(ask(client, model, market) for _, market in decisions))
+    start = window_start(window)
+    valid = right = 0
+    for number, ((account, market), completion) in enumerate(
+        zip(decisions, completions, strict=True)
+    ):
+        answer = read_answer(completion.choices[0].message.content or "")
+        valid += answer is not None
+        right += answer == market.rises
+        recording = recorder.start(
+            account.agent_id,
+            scenario_id=market.id,
+            window=window,
+            now=start + timedelta(seconds=number),
+        )
+        step = recording.step(
+            balance=account.balance, pnl=account.pnl, open_positions=0, active_markets=len(markets)
+        )
+        step.llm_call(
+            completion,
+            messages=messages(market),
+            temperature=TEMPERATURE,
+            max_tokens=MAX_TOKENS,
+            purpose="action",
+            policy_step=policy_step,
+        )
+        if answer is None:
+            step.action("HOLD", {"marketId": market.id}, success=False, error="unreadable answer")
+        else:
+            side = "YES" if answer else "NO"
+            step.action("BUY_SHARES", {"marketId": market.id, "side": side}, success=True)
+        earned = profit(market, answer)
+        account.balance += earned
+        account.pnl += earned
+        recording.finish(final_balance=account.balance, final_pnl=account.pnl)
+    return Tally(len(decisions), valid, right)
+
+
+async def examine(client: Any, model: str, markets: Sequence[Market], *, n: int) -> list[Tally]:
+    """Ask about each market ``n`` times, record nothing; a tally a market."""
+    completions = await asyncio.gather(*(ask(client, model, market, n=n) for market in markets))
+    tallies = []
+    for market, completion in zip(markets, completions, strict=True):
+        answers = [read_answer(choice.message.content or "") for choice in completion.choices]
+        tallies.append(
+            Tally(
+                len(answers),
+                sum(answer is not None for answer in answers),
+                sum(answer == market.rises for answer in answers),
+            )
+        )
+    return tallies

@@ -1,0 +1,186 @@
+"""The whole system on one machine: embedded servers and every process, started and stopped.
+
+Where DATABASE_URL or REDIS_URL is given, that service is the operator's and is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from babylon_tasks.errors import SandboxError
+from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
+from babylon_tasks.settings import Settings
+
+APP = "babylon_tasks.tasks.app"
+_STOP_SECONDS = 30.0
+
+
+@dataclass
+class Process:
+    """One process of the system, leader of a group of its own, logging to a file."""
+
+    name: str
+    child: subprocess.Popen[bytes]
+    log: Path
+
+
+class Stack:
+    """Beat, a CPU worker, a GPU-queue worker and Flower over Postgres and Redis.
+
+    A context manager. ``settings`` are those that the processes run with; ``secrets`` of the
+    embedded servers and of Flower are generated and never appear in arguments.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        options: Mapping[str, str] | None = None,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.processes: list[Process] = []
+        self.flower_port = 0
+        self.flower_login = f"babylon:{secrets.token_urlsafe(18)}"
+        self._options = dict(options or {})
+        self._database_url = database_url
+        self._redis_url = redis_url
+        self._durable = durable
+        self._servers = ExitStack()
+        self._environment: dict[str, str] = {}
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What the processes run with; raises SandboxError before the stack is entered."""
+        if self._settings is None:
+            raise SandboxError("the stack has not been started")
+        return self._settings
+
+    @property
+    def flower_url(self) -> str:
+        """Flower's address; the login is ``flower_login``."""
+        return f"http://127.0.0.1:{self.flower_port}"
+
+    def __enter__(self) -> Stack:
+        try:
+            self._start_servers()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start_servers(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self._database_url is None:
+            postgres = EmbeddedPostgres(self.data_dir / "postgres", durable=self._durable)
+            self._database_url = self._servers.enter_context(postgres).url
+        if self._redis_url is None:
+            valkey = EmbeddedValkey(self.data_dir / "valkey", persist=True)
+            self._redis_url = self._servers.enter_context(valkey).url
+        values = {
+            "BABYLON_DATA_DIR": str(self.data_dir / "models"),
+            "BABYLON_INFERENCE_API_KEY": secrets.token_urlsafe(18),
+            "BABYLON_INFERENCE_PORT": str(free_port()),
+            **self._options,
+            "DATABASE_URL": self._database_url,
+            "REDIS_URL": self._redis_url,
+        }
+        self._environment = {**os.environ, **values}
+        self._settings = _settings(values)
+
+    def start_processes(self) -> None:
+        """Start the four processes; they find each other through Postgres and Redis alone."""
+        celery = [sys.executable, "-m", "celery", "-A", APP]
+        worker = [*celery, "worker", "--loglevel", "INFO", "--pool", "prefork", "-c", "1"]
+        self.start("gpu-worker", [*worker, "-Q", "gpu", "-n", "gpu@%h"])
+        self.start("cpu-worker", [*worker, "-Q", "cpu,upkeep", "-n", "cpu@%h"])
+        schedule = self.data_dir / "beat-schedule"
+        self.start("beat", [*celery, "beat", "--loglevel", "INFO", "-s", str(schedule), "--pidfile="])
+        self.flower_port = free_port()
+        self.start(
+            "flower",
+            [*celery, "flower", "--address=127.0.0.1", f"--port={self.flower_port}"],
+            {"FLOWER_BASIC_AUTH": self.flower_login},
+        )
+
+    def start(
+        self, name: str, command: list[str], extra: Mapping[str, str] | None = None
+    ) -> Process:
+        """Start one more process of the system with the stack's environment."""
+        log = self.data_dir / f"{name}.log"
+        with log.open("ab") as stream:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env={**self._environment, **(extra or {})},
+                start_new_session=True,
+            )
+        process = Process(name, child, log)
+        self.processes.append(process)
+        return process
+
+    def check(self) -> None:
+        """Raise SandboxError, with the end of its log, if a process has ended."""
+        for process in self.processes:
+            if process.child.poll() is not None:
+                tail = process.log.read_text("utf-8", "replace").strip().splitlines()[-8:]
+                raise SandboxError(
+                    f"{process.name} ended with code {process.child.returncode}; "
+                    f"the end of {process.log}:\n" + "\n".join(tail)
+                )
+
+    def stop(self) -> None:
+        """Stop every process, then the servers; whatever resists is killed with its group."""
+        for process in reversed(self.processes):
+            if process.child.poll() is None:
+                process.child.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in reversed(self.processes):
+            try:
+                process.child.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass  # ended with its group below
+            _end_group(process.child.pid)
+            process.child.wait(timeout=10)
+        self.processes.clear()
+        self._servers.close()
+
+
+def _settings(values: Mapping[str, str]) -> Settings:
+    # Built from the same text that the processes get as their environment.
+    prefix = "BABYLON_"
+    named = {
+        key.removeprefix(prefix).lower() if key.startswith(prefix) else key: value
+        for key, value in values.items()
+    }
+    return Settings(**named)  # type: ignore[arg-type]
+
+
+def _end_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nobody was left

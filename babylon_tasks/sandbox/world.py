@@ -1,0 +1,77 @@
+"""The miniature Babylon: seeded markets with a headline that hints at how they end. Pure.
+
+Every window has as many rising as falling tickers, so that no constant answer pays. The
+questions are ones that a model of 135 million parameters can learn to answer, and that it
+answers no better than a coin before: it must read the headline, and say YES or NO, no more.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+SYSTEM_PROMPT = "Answer YES or NO."
+STAKE = 100.0
+# An order that nobody can read costs a fee: about what a wrong one loses.
+UNREADABLE_FEE = 70.0
+
+_TICKERS = (
+    "ACME", "ORCA", "VOLT", "PINE", "NOVA", "ECHO", "FERN", "KITE",
+    "LYNX", "MOSS", "ONYX", "PEAK", "RUNE", "SAGE", "TIDE", "WREN",
+)  # fmt: skip
+_HELD_OUT_TICKERS = ("BOLT", "CRUX", "DUNE", "FLUX", "GROVE", "HAZE", "IRIS", "JADE")
+_RISING = ("is up {percent}% and rising", "jumped {percent}% and keeps climbing")
+_FALLING = ("is down {percent}% and falling", "dropped {percent}% and keeps sliding")
+
+
+@dataclass(frozen=True)
+class Market:
+    """One prediction market; ``rises`` is how it ends, and what its headline hints at."""
+
+    id: str
+    ticker: str
+    question: str
+    yes_price: float
+    rises: bool
+
+
+def window_markets(seed: int, number: int, count: int) -> list[Market]:
+    """The markets of the ``number``-th window, half of them rising; the same for the same seed."""
+    draw = random.Random(f"{seed}/window/{number}")
+    tickers = draw.sample(_TICKERS, k=min(count, len(_TICKERS)))
+    made = [
+        _market(draw, f"m-{seed}-{number}-{index}", ticker, rises=index % 2 == 0)
+        for index, ticker in enumerate(tickers)
+    ]
+    draw.shuffle(made)
+    return made
+
+
+def held_out_markets(seed: int, count: int) -> list[Market]:
+    """Markets on tickers that no window ever has: never trained on, for the final evaluation."""
+    draw = random.Random(f"{seed}/held-out")
+    return [
+        _market(draw, f"h-{seed}-{index}", draw.choice(_HELD_OUT_TICKERS), rises=index % 2 == 0)
+        for index in range(count)
+    ]
+
+
+def _market(draw: random.Random, market_id: str, ticker: str, *, rises: bool) -> Market:
+    price = draw.randint(40, 60)
+    headline = draw.choice(_RISING if rises else _FALLING).format(percent=draw.randint(2, 9))
+    question = f"{ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher?"
+    return Market(market_id, ticker, question, price / 100, rises)
+
+
+def read_answer(text: str) -> bool | None:
+    """YES is True, NO is False, by the answer's first word; anything else cannot be read."""
+    words = text.split()
+    return {"YES": True, "NO": False}.get(words[0].strip(".,:;!?*'\"").upper()) if words else None
+
+
+def profit(market: Market, answer: bool | None) -> float:
+    """What an answer earns when the market ends: a stake buys shares that pay 1 each if right."""
+    if answer is None:
+        return -UNREADABLE_FEE
+    price = market.yes_price if answer else 1 - market.yes_price
+    return STAKE * (1 - price) if answer == market.rises else -STAKE * price
