@@ -1,0 +1,274 @@
+"""Any recorded row becomes a Trajectory or a Rejection with a stable reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from factories import exact_call, llm_call, plugin_step, step
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babylon_tasks.decode import decode, has_logprobs
+from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
+
+
+def raw(steps: Any, **fields: Any) -> RawTrajectory:
+    """A row; ``steps`` as JSON text, bytes, or as what json.dumps makes text of."""
+    text = steps if isinstance(steps, str | bytes | None) else json.dumps(steps)
+    values = {
+        "trajectory_id": "t-1",
+        "agent_id": "agent-1",
+        "scenario_id": None,
+        "steps_json": text,
+        "steps_bytes": len(text or ""),
+        "final_pnl": None,
+        "is_evaluation": False,
+        "is_training_data": True,
+        "already_used": False,
+    }
+    return RawTrajectory(**{**values, **fields})
+
+
+def decoded(steps: Any, **fields: Any) -> Trajectory:
+    found = decode(raw(steps, **fields))
+    assert isinstance(found, Trajectory), found
+    return found
+
+
+def one_call(**keys: Any) -> Any:
+    [call] = decoded([step(calls=[llm_call(**keys)])]).calls
+    return call
+
+
+def text_with(number: str = "0", **raw_keys: str) -> str:
+    """A usable row with one number and further keys of the call spelled out by hand."""
+    keys = "".join(f',"{key}":{value}' for key, value in raw_keys.items())
+    return (
+        f'[{{"environmentState":{{"agentPnL":{number}}},"llmCalls":'
+        f'[{{"systemPrompt":"s","userPrompt":"u","response":"r"{keys}}}]}}]'
+    )
+
+
+REJECTED: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "an evaluation": ("evaluation_row", [step()], {"is_evaluation": True}),
+    "no training data": ("not_training_data", [step()], {"is_training_data": False}),
+    "used before": ("already_used", [step()], {"already_used": True}),
+    "text left behind": ("too_large", None, {"steps_bytes": 20_000_000}),
+    "no JSON": ("malformed_json", "{not json", {}),
+    "nothing": ("malformed_json", "", {}),
+    "cut off": ("malformed_json", json.dumps([step()])[:-5], {}),
+    "text after the end": ("malformed_json", "[] []", {}),
+    "an unknown escape": ("malformed_json", text_with(x=r'"\x"'), {}),
+    "a raw line break in a string": ("malformed_json", text_with(x='"a\nb"'), {}),
+    "an object": ("bad_shape", {"steps": []}, {}),
+    "null": ("bad_shape", "null", {}),
+    "steps that are numbers": ("bad_shape", [1, 2], {}),
+    "a response that is a number": ("bad_shape", [step(calls=[llm_call(response=7)])], {}),
+    "a call without prompts": ("bad_shape", [step(calls=[{"response": "YES"}])], {}),
+    "a PnL that is text": ("bad_shape", text_with('"NaN"'), {}),
+    "zero steps": ("no_steps", [], {}),
+    "no calls in any step": ("no_llm_calls", [step(calls=[]), step(1, calls=[])], {}),
+    "a NaN that is used": ("not_finite", text_with("NaN"), {}),
+    "a NaN elsewhere": ("not_finite", text_with(x="[NaN]"), {}),
+    "an infinity": ("not_finite", text_with("-Infinity"), {}),
+    "a number beyond floats": ("not_finite", text_with("1e999"), {}),
+    "a final PnL of NaN": ("not_finite", [step()], {"final_pnl": math.nan}),
+    "a final PnL of infinity": ("not_finite", [step()], {"final_pnl": math.inf}),
+    "a NaN logprob": ("not_finite", text_with(logprobs="[-0.1,NaN]"), {}),
+    "a null logprob": ("not_finite", text_with(logprobs="[-0.1,null]"), {}),
+    "a positive logprob": ("bad_logprobs", text_with(logprobs="[0.5]"), {}),
+    "ids for other tokens": ("bad_logprobs", text_with(logprobs="[-0.5]", tokenIds="[1,2]"), {}),
+    "half a character": ("unstorable_text", text_with(reasoning=r'"\ud800"'), {}),
+    "the other half": ("unstorable_text", text_with(reasoning=r'"\udc00 x"'), {}),
+    "NUL in a model name": ("unstorable_text", text_with(model=r'"a\u0000b"'), {}),
+    "NUL in a response": ("unstorable_text", [step(calls=[llm_call("a\0")])], {}),
+    "NUL in a market": (
+        "unstorable_text",
+        [step(action={"actionType": "HOLD", "parameters": {"marketId": "m\0"}})],
+        {},
+    ),
+    "deep nesting in a key nobody reads": ("too_deep", text_with(x="[" * 9999 + "]" * 9999), {}),
+    "deep nesting without an end": ("too_deep", text_with(x='{"a":' * 9999), {}),
+    "deep nesting where calls belong": ("too_deep", '[{"llmCalls":' + "[" * 9999, {}),
+}
+
+
+@pytest.mark.parametrize(("reason", "steps", "fields"), REJECTED.values(), ids=REJECTED)
+def test_what_cannot_be_used_is_rejected_with_a_reason(
+    reason: str, steps: Any, fields: dict[str, Any]
+) -> None:
+    found = decode(raw(steps, **fields))
+    assert isinstance(found, Rejection)
+    assert (found.trajectory_id, found.stage, found.reason) == ("t-1", "decode", reason)
+    assert found.detail
+    assert len(found.detail) <= 200
+
+
+def test_shape_a_keeps_the_prompts_as_they_were_sent() -> None:
+    call = one_call(systemPrompt=" s\n", userPrompt="<think>", response="\tYES ")
+    assert call.messages == (("system", " s\n"), ("user", "<think>"))
+    assert call.response == "\tYES "
+
+
+def test_shape_b_keeps_every_message() -> None:
+    said = [{"role": r, "content": c} for r, c in (("system", "a"), ("user", "b"), ("user", "c"))]
+    trajectory = decoded([plugin_step(calls=[llm_call(messages=said)])])
+    assert trajectory.calls[0].messages == (("system", "a"), ("user", "b"), ("user", "c"))
+
+
+def test_shape_b_without_messages_falls_back_to_the_prompts() -> None:
+    assert one_call(messages=[], systemPrompt="a", userPrompt="b").messages[0] == ("system", "a")
+
+
+@pytest.mark.parametrize("keys", [{"policyStep": 7}, {"model": "babylon@7"}])
+def test_the_policy_step_is_recorded_or_in_the_models_name(keys: dict[str, Any]) -> None:
+    assert one_call(**keys).policy_step == 7
+
+
+def test_the_recorded_policy_step_wins_over_the_models_name() -> None:
+    assert one_call(policyStep=0, model="babylon@7").policy_step == 0
+
+
+@pytest.mark.parametrize("model", ["SmolLM2", "babylon@", "babylon@x", "a@7/b", "@"])
+def test_other_model_names_tell_no_policy_step(model: str) -> None:
+    assert one_call(model=model).policy_step is None
+
+
+def test_logprobs_come_as_numbers_with_token_ids() -> None:
+    call = one_call(logprobs=[-0.5, 0], tokenIds=[3, 4])
+    assert (call.logprobs, call.token_ids, call.tokens) == ((-0.5, 0.0), (3, 4), None)
+
+
+def test_logprobs_come_as_objects_with_tokens() -> None:
+    call = one_call(logprobs=[{"token": "YES", "logprob": -0.5, "bytes": [1]}])
+    assert (call.logprobs, call.tokens) == ((-0.5,), ("YES",))
+
+
+def test_a_logprob_a_hair_above_zero_is_rounding() -> None:
+    assert one_call(logprobs=[1e-7]).logprobs == (0.0,)
+
+
+def test_a_call_is_exact_only_with_logprobs() -> None:
+    calls = decoded([step(calls=[llm_call(), exact_call(), llm_call(logprobs=[])])]).calls
+    assert [has_logprobs(call) for call in calls] == [False, True, False]
+
+
+def test_unknown_keys_and_words_and_a_fractional_latency_do_no_harm() -> None:
+    odd = llm_call(purpose="daydream", latencyMs=0.1, novelty={"a": [1, {"b": None}]})
+    assert decoded([step(calls=[odd], surprise=[1], reward=None)]).calls
+
+
+def test_of_a_key_given_twice_the_last_counts() -> None:
+    assert decoded(text_with(response='"s"')).calls[0].response == "s"
+
+
+def test_null_is_a_number_that_is_not_known() -> None:
+    trajectory = decoded(text_with("null", temperature="null"))
+    assert trajectory.first_pnl is None
+    assert trajectory.calls[0].temperature == 1.0
+
+
+def test_the_pnl_of_the_first_and_last_step_is_kept() -> None:
+    trajectory = decoded([step(0, pnl=12.5), step(1, calls=[]), step(2, pnl=-3)], final_pnl=4.0)
+    assert (trajectory.first_pnl, trajectory.last_pnl, trajectory.final_pnl) == (12.5, -3.0, 4.0)
+
+
+def test_one_step_knows_no_last_pnl() -> None:
+    assert decoded([step(pnl=12.5)]).last_pnl is None
+
+
+def correct(**keys: Any) -> bool | None:
+    done = {"actionType": "BUY_SHARES", "success": True, "correctness": keys}
+    return decoded([step(action=done)]).decisions[0].correct
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"predictionCorrect": False, "perpCorrect": True}, False),
+        ({"perpCorrect": True}, True),
+        ({"predictedOutcome": False, "actualOutcome": False}, True),
+        ({"predictedOutcome": True, "actualOutcome": False}, False),
+        ({"predictedOutcome": True}, None),
+        ({"expectedDirection": "down", "priceChange": -2}, True),
+        ({"expectedDirection": "up", "priceChange": -2.5}, False),
+        ({"expectedDirection": "up", "priceChange": 0}, None),
+        ({"predictionCorrect": "yes", "sentimentAccuracy": 0.9}, None),
+        ({}, None),
+    ],
+)
+def test_recorded_correctness_in_all_its_forms(keys: dict[str, Any], expected: bool | None) -> None:
+    assert correct(**keys) is expected
+
+
+@pytest.mark.parametrize(("market", "kept"), [("m-1", "m-1"), (2468, "2468"), ({}, None)])
+def test_a_market_id_is_text_or_a_number(market: Any, kept: str | None) -> None:
+    done = {"actionType": "HOLD", "parameters": {"marketId": market}}
+    assert decoded([step(action=done)]).decisions[0].market_id == kept
+
+
+_LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
+)
+_KEYS = st.sampled_from(
+    [
+        "environmentState",
+        "agentPnL",
+        "llmCalls",
+        "action",
+        "parameters",
+        "correctness",
+        "marketId",
+        "side",
+        "response",
+        "systemPrompt",
+        "userPrompt",
+        "messages",
+        "role",
+        "content",
+        "logprobs",
+        "logprob",
+        "token",
+        "tokenIds",
+        "policyStep",
+        "model",
+        "temperature",
+        "success",
+        "actionType",
+        "predictedOutcome",
+        "priceChange",
+        "other",
+    ]
+)
+_JSON = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=6)
+)
+
+
+def storable(found: Trajectory | Rejection) -> None:
+    """What leaves the decoder can be encoded and holds no NUL where Postgres would see it."""
+    text = msgspec.json.encode(found)
+    if isinstance(found, Rejection):
+        assert "\0" not in (found.detail or "")
+    else:
+        assert b"\\u0000" not in text
+
+
+@given(st.lists(_JSON, max_size=4), st.floats() | st.none())
+def test_no_json_makes_it_raise(steps: list[Any], final_pnl: float | None) -> None:
+    storable(decode(raw(json.dumps(steps), final_pnl=final_pnl)))
+
+
+@given(st.dictionaries(_KEYS, _JSON, max_size=6), st.dictionaries(_KEYS, _JSON, max_size=6))
+def test_no_call_and_no_action_makes_it_raise(call: dict[str, Any], done: dict[str, Any]) -> None:
+    steps = [step(calls=[{**llm_call(), **call}], action={"actionType": "BUY_SHARES", **done})]
+    storable(decode(raw(json.dumps(steps))))
+
+
+@given(st.binary() | st.text(st.characters(codec="utf-8")))
+def test_no_bytes_make_it_raise(text: bytes | str) -> None:
+    storable(decode(raw(text)))

@@ -1,0 +1,57 @@
+"""Words of actions are exact: nothing is found inside a longer word."""
+
+from __future__ import annotations
+
+import pytest
+
+from babylon_tasks.records import Decision
+from babylon_tasks.vocabulary import expects_rise, is_taken, kind
+
+
+@pytest.mark.parametrize(
+    ("word", "side", "rise"),
+    [
+        ("BUY_SHARES", "YES", True),
+        ("buy_shares", "no", False),
+        ("BUY_PREDICTION_SHARES", "NO", False),
+        ("SELL_SHARES", "YES", False),
+        ("SELL_PREDICTION_SHARES", "NO", True),
+        ("OPEN_PERP_POSITION", "LONG", True),
+        ("OPEN_PERP_POSITION", "short", False),
+        ("TRADING_DECISION", "NO", False),
+        ("buy_yes", None, True),
+        ("buy_no", "YES", False),
+        ("open_long", None, True),
+        ("open_short", None, False),
+        ("close_position", "long", None),
+        ("CLOSE_PERP_POSITION", "long", None),
+        ("BUY_SHARES", None, None),
+        ("BUY_SHARES", "YESTERDAY", None),
+        ("HOLD", "YES", None),
+        ("BUYBACK", "YES", None),
+    ],
+)
+def test_the_direction_of_a_bet(word: str, side: str | None, rise: bool | None) -> None:
+    assert expects_rise(Decision(word, True, "m-1", None, side)) is rise
+
+
+@pytest.mark.parametrize("word", ["HOLD", "hold", "pending", "", "NONE", "wait"])
+def test_waiting_is_no_action(word: str) -> None:
+    assert not is_taken(Decision(word, True, "m-1"))
+
+
+@pytest.mark.parametrize("word", ["CREATE_POST", "LIKE_POST", "BUY_SHARES", "SOMETHING_NEW"])
+def test_whatever_succeeded_is_an_action(word: str) -> None:
+    assert is_taken(Decision(word, True))
+    assert not is_taken(Decision(word, False))
+
+
+def test_a_live_trading_decision_without_a_market_was_a_hold() -> None:
+    assert not is_taken(Decision("TRADING_DECISION", True))
+    assert is_taken(Decision("TRADING_DECISION", True, ticker="ACME"))
+
+
+@pytest.mark.parametrize("word", ["BUYBACK", "REPOST", "TRADING", "SHARES", "buy"])
+def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
+    assert not kind(word).trade
+    assert not kind(word).post
