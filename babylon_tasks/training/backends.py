@@ -243,6 +243,8 @@ class _OnDisk(_ArtBackend):
                 f"the step starts from {request.base_step} but the backend stands at {before}; "
                 "nothing was trained"
             )
+        parent = before if request.parent_step is None else request.parent_step
+        await self._branch(before, parent)
         result = await self._run(request, groups, tell, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
         trained = Trained(
@@ -250,7 +252,7 @@ class _OnDisk(_ArtBackend):
             gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
             trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),
             adapter_hash=adapter_hash(folder),
-            base_adapter_hash=adapter_hash(self.checkpoints / f"{before:04d}"),
+            base_adapter_hash=adapter_hash(self.checkpoints / f"{parent:04d}"),
             uri=str(folder),
             inference_name=self.model.get_inference_name(result.step),
             manifest_hash=request.manifest_hash,
@@ -259,6 +261,13 @@ class _OnDisk(_ArtBackend):
         if result.step > before:
             write_record(folder, trained)
         return trained
+
+    async def _branch(self, newest: int, parent: int) -> None:
+        if parent != newest:
+            raise TrainingError(
+                f"backend {self.start.backend} trains on from its newest step {newest} only, "
+                f"not from {parent}"
+            )
 
     async def step(self) -> BackendStep:
         from babylon_tasks.training.checkpoints import newest_step, read_record
@@ -286,6 +295,13 @@ class _Cpu(_OnDisk):
         from babylon_tasks.training.cpu import CPUBackend
 
         return CPUBackend(path=self.start.data_dir, seed=self.start.seed)
+
+    async def _branch(self, newest: int, parent: int) -> None:
+        del newest  # any checkpoint whose weights are here will do
+        service = await self.art._get_service(self.model)
+        if not service.policy.has_step(parent):
+            raise TrainingError(f"checkpoint {parent} is not on this machine to train on from")
+        service.parent_step = parent
 
     async def discard(self, step: int) -> BackendStep:
         (await self.art._get_service(self.model)).forget(step)

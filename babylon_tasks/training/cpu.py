@@ -34,6 +34,7 @@ from babylon_tasks.training.smollm import base_model_path
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.1
 _MAX_GRAD_NORM = 0.1
+_OPTIMIZER = "optimizer.pt"
 
 
 class CPUService:
@@ -45,6 +46,7 @@ class CPUService:
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.policy = Policy(base_model_path(base_model), self.checkpoints, seed=seed)
+        self.parent_step: int | None = None  # whose weights the next step starts from
         self._server: InferenceServer | None = None
         self._fresh = [p.detach().clone() for p in self.policy.trained_parameters()]
         self._optimizer = self._new_optimizer()
@@ -96,13 +98,14 @@ class CPUService:
         packed = packed_tensors_from_dir(**disk_packed_tensors)
         rows = disk_packed_tensors["num_sequences"]
         base_step = newest_step(self.checkpoints)
-        await asyncio.to_thread(self._load, base_step)
+        parent = base_step if self.parent_step is None else self.parent_step
+        await asyncio.to_thread(self._load, parent)
         self._loaded_step = None  # from here on the weights in memory are nobody's checkpoint
         for row in range(rows):
             inputs = create_train_inputs(packed, row, config, _config, warmup=False)
             metrics = await asyncio.to_thread(self._gradient_step, inputs, config, _config)
             yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(rows)}
-        await asyncio.to_thread(self._save, base_step + 1)
+        await asyncio.to_thread(self._save, base_step + 1, parent)
         self._loaded_step = base_step + 1
 
     def train_sft(self, *_: Any, **__: Any) -> AsyncIterator[dict[str, float]]:
@@ -164,37 +167,34 @@ class CPUService:
         if self._loaded_step == step:
             return
         self._optimizer = self._new_optimizer()
-        parameters = self.policy.trained_parameters()
         folder = self.policy.adapter_dir(step)
-        with self.policy.lock, torch.no_grad():
-            weights = self._fresh
-            if step > 0:
-                state = torch.load(folder / "optimizer.pt", weights_only=True)
-                self._optimizer.load_state_dict(state["optimizer"])
-                weights = state["weights"]
-            for parameter, value in zip(parameters, weights, strict=True):
-                parameter.copy_(value)
+        if step == 0:
+            with self.policy.lock, torch.no_grad():
+                parameters = self.policy.trained_parameters()
+                for parameter, value in zip(parameters, self._fresh, strict=True):
+                    parameter.copy_(value)
+        else:
+            self.policy.load_trained(folder)
+            moments = folder / _OPTIMIZER
+            if moments.exists():  # an old checkpoint that was rolled back to has none any more
+                self._optimizer.load_state_dict(torch.load(moments, weights_only=True))
         self._loaded_step = step
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, parent: int) -> None:
         target = self.policy.adapter_dir(step)
         scratch = self.checkpoints / f".writing-{step:04d}-{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
         with self.policy.lock:
             self.policy.save_trained(scratch)
-            torch.save(
-                {
-                    "optimizer": self._optimizer.state_dict(),
-                    "weights": [p.detach() for p in self.policy.trained_parameters()],
-                },
-                scratch / "optimizer.pt",
-            )
+            torch.save(self._optimizer.state_dict(), scratch / _OPTIMIZER)
         for path in scratch.iterdir():
             sync(path)
         scratch.rename(target)  # fails if the step exists: whoever wrote it was first
         sync(self.checkpoints)
-        # Only the newest two steps are ever trained from (the newest may yet be discarded).
-        (self.policy.adapter_dir(step - 2) / "optimizer.pt").unlink(missing_ok=True)
+        # The next step starts from this one or, if it is held, from the same parent again.
+        for moments in self.checkpoints.glob(f"*/{_OPTIMIZER}"):
+            if moments.parent.name not in (f"{step:04d}", f"{parent:04d}"):
+                moments.unlink()
 
 
 class CPUBackend(LocalBackend):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 LORA_RANK = 8
@@ -196,6 +197,14 @@ class Policy:
             )
             sources[index] = int(parent.nonzero()[-1])
         return sources
+
+    def load_trained(self, folder: Path) -> None:
+        """Set the adapter in training to a checkpoint's weights."""
+        weights = load_file(str(folder / "adapter_model.safetensors"))
+        with self.lock:
+            found = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
+            if found.unexpected_keys:
+                raise ValueError(f"{folder} holds weights that this model has no place for")
 
     def save_trained(self, folder: Path) -> None:
         """Write the adapter in training as a checkpoint that peft and ART can load."""

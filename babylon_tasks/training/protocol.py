@@ -38,7 +38,11 @@ class Start(Struct, frozen=True, tag=True):
 
 
 class Train(Struct, frozen=True, tag=True):
-    """Do one training step from ``base_step``; answered by ``Progress``..., then ``Trained``."""
+    """Do one training step; answered by ``Progress``..., then ``Trained``.
+
+    ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights are trained
+    on from (None: the same). They differ after a checkpoint was held back: it is a dead branch.
+    """
 
     base_step: int
     attempt: int
@@ -48,6 +52,7 @@ class Train(Struct, frozen=True, tag=True):
     kl_coefficient: float
     seed: int
     allow_without_logprobs: bool = False
+    parent_step: int | None = None
 
 
 class Evaluate(Struct, frozen=True, tag=True):
@@ -75,12 +80,16 @@ Request = Start | Train | Evaluate | AskStep | Discard | Close
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """First line of a trainer: the model is loaded and inference is served."""
+    """First line of a trainer: the model is loaded and inference is served.
+
+    ``branches``: a step may start from another checkpoint than the newest one.
+    """
 
     backend: str
     base_url: str
     backend_step: int
     inference_name: str  # of step 0, e.g. "babylon@0"
+    branches: bool = False
 
 
 class Heartbeat(Struct, frozen=True, tag=True):
@@ -100,7 +109,7 @@ class Progress(Struct, frozen=True, tag=True):
 class Trained(Struct, frozen=True, tag=True):
     """What a training step did, as the backend and the files on disk tell it.
 
-    ``base_adapter_hash`` is None at step 0: the base model has no adapter.
+    ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
     """
 
     step: int

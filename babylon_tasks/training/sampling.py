@@ -99,9 +99,7 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
     return grouped
 
 
-def _left_padded(
-    prompts: Sequence[tuple[int, ...]], pad: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _left_padded(prompts: Sequence[tuple[int, ...]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(len(prompt) for prompt in prompts)
     tokens = torch.full((len(prompts), width), pad)
     visible = torch.zeros((len(prompts), width), dtype=torch.long)

@@ -122,6 +122,7 @@ async def _serve(line: _Line) -> None:
             base_url=str(backend.model.inference_base_url),
             backend_step=state.step,
             inference_name=backend.model.get_inference_name(0),
+            branches=start.backend == "cpu",
         )
     )
     while True:
