@@ -1,0 +1,127 @@
+"""A trainer without a neural network that keeps a real one's word: files, steps, records.
+
+It reads the groups file, writes checkpoints in ART's layout and reports what lies on disk
+afterwards. Several of them on one folder are the same backend, as after a worker's death.
+``falls`` says how it misbehaves, by the point where it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.training import checkpoints
+from babylon_tasks.training.base import OnProgress
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Evaluate,
+    Evaluated,
+    GroupsFile,
+    Progress,
+    Ready,
+    StepValue,
+    Train,
+    Trained,
+)
+
+
+class PeerTrainer:
+    """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
+    and reports success, as ART does with nothing trainable), refuses (a failure it survives)."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        lineage: str = "babylon",
+        *,
+        falls: str | None = None,
+        during: Callable[[], None] | None = None,
+        worth: dict[int, float] | None = None,
+    ) -> None:
+        self.folder = data_dir / "backend" / lineage / "checkpoints"
+        self.lineage = lineage
+        self.falls = falls
+        self.during = during
+        self.worth = worth or {}
+        self.requests: list[Train] = []
+        self.evaluated: list[tuple[int, ...]] = []
+        self.killed = False
+
+    def ready(self) -> Ready:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        newest = checkpoints.newest_step(self.folder)
+        return Ready("cpu", "http://127.0.0.1:8100/v1", newest, f"{self.lineage}@0")
+
+    def backend_step(self) -> BackendStep:
+        newest = checkpoints.newest_step(self.folder)
+        record = None if newest == 0 else checkpoints.read_record(self._at(newest))
+        return BackendStep(newest, record)
+
+    def train(self, request: Train, on_progress: OnProgress) -> Trained:
+        self.requests.append(request)
+        if self.falls == "refuses":
+            raise TrainingError("the groups do not fit into memory")
+        base = checkpoints.newest_step(self.folder)
+        groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
+        on_progress(Progress(0, len(groups), job_reference=f"job-{request.attempt}"))
+        if self.during is not None:
+            self.during()
+        if self.killed or self.falls == "before_writing":
+            raise TrainerDied("the trainer was ended by signal SIGKILL")
+        before = None if base == 0 else checkpoints.adapter_hash(self._at(base))
+        folder = self._at(base + 1)
+        folder.mkdir(parents=True)
+        weights = folder / "adapter_model.safetensors"
+        trains = self.falls != "idle"
+        if trains:
+            weights.write_bytes(hashlib.sha256(f"{before}{request}".encode()).digest())
+        elif base:
+            shutil.copy(self._at(base) / weights.name, weights)
+        calls = [c for group in groups for member in group.members for c in member.calls]
+        trained = Trained(
+            step=base + 1,
+            gradient_steps=len(groups) if trains else 0,
+            trainable_tokens=sum(len(c.logprobs or ()) for c in calls) if trains else 0,
+            adapter_hash=checkpoints.adapter_hash(folder),
+            base_adapter_hash=before,
+            uri=str(folder),
+            inference_name=f"{self.lineage}@{base + 1}",
+            manifest_hash=request.manifest_hash,
+            metrics={"loss/train": 0.5},
+        )
+        checkpoints.write_record(folder, trained)
+        if self.falls == "after_writing":
+            raise TrainerDied("the trainer was ended by signal SIGKILL")
+        return trained
+
+    def evaluate(self, request: Evaluate, on_progress: OnProgress) -> Evaluated:
+        groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
+        self.evaluated.append(request.steps)
+        on_progress(Progress(0, len(groups) * len(request.steps)))
+        valued = []
+        for step in request.steps:
+            if step and not self._at(step).exists():
+                raise TrainingError(f"checkpoint {step} does not exist")
+            values = tuple(self.worth.get(step, 0.5) for _ in groups)
+            valued.append(StepValue(step, values, tuple(0.9 for _ in groups)))
+        return Evaluated(tuple(valued))
+
+    def discard(self, step: int) -> BackendStep:
+        if step != checkpoints.newest_step(self.folder):
+            raise TrainingError(f"step {step} is not the newest")
+        shutil.rmtree(self._at(step))
+        return self.backend_step()
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def close(self) -> None:
+        """Nothing runs between calls."""
+
+    def _at(self, step: int) -> Path:
+        return self.folder / f"{step:04d}"

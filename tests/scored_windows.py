@@ -1,0 +1,66 @@
+"""Windows as scoring leaves them, for tests of what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from factories import WINDOW, exact_call, insert, insert_trajectories, step, trajectory
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.windows import window_start
+
+REWARDS = (0.0, 0.25, 0.75, 1.0)
+
+
+def hour(number: int) -> str:
+    """The nth hour of a day long past."""
+    return f"{WINDOW[:11]}{number:02d}:00"
+
+
+def scored_window(
+    connection: Connection,
+    window: str = WINDOW,
+    rewards: Sequence[float] = REWARDS,
+    *,
+    key: str = "",
+    state: str = "scored",
+    model: str = "babylon@0",
+    calls: Sequence[dict[str, object]] | None = None,
+    policy_step: int | None = None,
+) -> list[str]:
+    """One group of a window, an agent for each reward; a second call adds another group."""
+    made = exact_call("YES", model=model, policy_step=policy_step)
+    rows = [
+        trajectory(window, f"agent-{number}", [step(0, calls or [made], window=window)])
+        for number, _ in enumerate(rewards)
+    ]
+    ids = insert_trajectories(connection, rows)
+    connection.execute(
+        "INSERT INTO training.windows (window_id, starts_at, held_out, state, sealed_at, scored_at)"
+        " VALUES (%s, %s, %s, %s, now(), now()) ON CONFLICT DO NOTHING",
+        (window, window_start(window), state == "held_out", state),
+    )
+    insert(
+        connection,
+        "training.scores",
+        [
+            {
+                "trajectory_id": trajectory_id,
+                "reward_version": 1,
+                "window_id": window,
+                "agent_id": f"agent-{number}",
+                "group_key": key,
+                "scorer": "default",
+                "scorer_version": "1",
+                "reward": reward,
+                "components": "{}",
+            }
+            for number, (trajectory_id, reward) in enumerate(zip(ids, rewards, strict=True))
+        ],
+    )
+    return ids
+
+
+def column(connection: Connection, query: str, *parameters: object) -> list[object]:
+    """The first column of a query."""
+    return [row[0] for row in connection.execute(query, parameters).fetchall()]  # type: ignore[arg-type]

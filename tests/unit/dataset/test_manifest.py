@@ -1,0 +1,67 @@
+"""The manifest: the same input gives the same bytes, any other input gives others."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from babylon_tasks.dataset import manifest as manifests
+from babylon_tasks.dataset.manifest import Config, Manifest
+from babylon_tasks.records import Group, LlmCall, Member
+
+
+def group(response: str = "up", reward: float = 0.25) -> Group:
+    call = LlmCall("babylon@0", (("user", "?"),), response, 1.0, 0, (-0.125,), (7,))
+    return Group(
+        "2026-01-31T09:00", "m-1", (Member("a", reward, (call,)), Member("b", 1.0, (call,)))
+    )
+
+
+def made(*groups: Group, **config: float) -> Manifest:
+    values = {
+        "learning_rate": 4e-4,
+        "kl_coefficient": 0.05,
+        "seed": 0,
+        "packed_sequence_length": 512,
+        "allow_without_logprobs": False,
+        "min_reward_spread": 1e-6,
+        "max_group_size": 16,
+        "max_staleness_steps": 8,
+    } | config
+    return Manifest(
+        lineage="babylon",
+        base_model="smol",
+        base_step=0,
+        code_version="0.1.0",
+        scorer="default 1",
+        logprobs="exact",
+        config=msgspec.convert(values, Config),
+        groups=manifests.list_groups(groups, {"2026-01-31T09:00": 1}),
+    )
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    assert manifests.canonical(made(group())) == manifests.canonical(made(group()))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [made(group(response="down")), made(group(reward=0.26)), made(group(), seed=1), made()],
+)
+def test_any_other_input_gives_another_hash(other: Manifest) -> None:
+    assert manifests.manifest_hash(other) != manifests.manifest_hash(made(group()))
+
+
+def test_a_manifest_survives_the_way_through_a_json_column() -> None:
+    original = made(group())
+    row = json.loads(json.dumps(json.loads(manifests.canonical(original))))
+
+    assert manifests.manifest_hash(manifests.from_row(row)) == manifests.manifest_hash(original)
+
+
+def test_groups_read_again_match_only_if_nothing_has_changed() -> None:
+    assert manifests.matches(made(group()), [group()])
+    assert not manifests.matches(made(group()), [group(response="down")])
+    assert not manifests.matches(made(group()), [])
