@@ -67,3 +67,17 @@ def outcomes_for(
         rows = connection.execute(statements["of_stocks"], parameters)
         moved = {ticker: Outcome(change=change) for ticker, change in rows}
     return Outcomes(ended, moved)
+
+
+def settle(connection: Connection, window: str, market: str, *, question: str, yes: bool) -> None:
+    """Record, as Babylon does, that a prediction market has ended in a window."""
+    connection.execute(
+        queries("outcomes")["settle"],
+        {
+            "window": window,
+            "market": market,
+            "question": question,
+            "outcome": "YES" if yes else "NO",
+            "probability": 1 if yes else 0,
+        },
+    )

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from babylon_tasks.recorder import Recorder
+from babylon_tasks.registry.serving import Serving
 from babylon_tasks.sandbox.world import SYSTEM_PROMPT, Market, profit, read_answer
 from babylon_tasks.windows import window_start
 
@@ -24,6 +25,15 @@ class Account:
     agent_id: str
     balance: float = 10_000.0
     pnl: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the policy answered an agent about a market."""
+
+    account: Account
+    market: Market
+    completion: Any  # OpenAI's ChatCompletion, handed to the recorder as it is
 
 
 @dataclass(frozen=True)
@@ -57,27 +67,29 @@ async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
     )
 
 
-async def play(
-    client: Any,
-    model: str,
-    policy_step: int,
-    window: str,
-    markets: Sequence[Market],
-    accounts: Sequence[Account],
-    recorder: Recorder,
-) -> Tally:
-    """One window: every agent decides on every market at once, then the markets end.
+async def decide(
+    client: Any, policy: Serving, markets: Sequence[Market], accounts: Sequence[Account]
+) -> list[Decision]:
+    """Every agent asks about every market at once."""
+    wanted = [(account, market) for account in accounts for market in markets]
+    completions = await asyncio.gather(
+        *(ask(client, policy.inference_name, market) for _, market in wanted)
+    )
+    return [
+        Decision(account, market, completion)
+        for (account, market), completion in zip(wanted, completions, strict=True)
+    ]
 
-    Records one trajectory a decision, profit and loss settled, in the order of the accounts.
-    """
-    decisions = [(account, market) for account in accounts for market in markets]
-    completions = await asyncio.gather(*(ask(client, model, market) for _, market in decisions))
+
+def record(
+    recorder: Recorder, policy: Serving, window: str, decisions: Sequence[Decision]
+) -> Tally:
+    """The markets have ended: book each decision's profit and record it as a trajectory."""
     start = window_start(window)
     valid = right = 0
-    for number, ((account, market), completion) in enumerate(
-        zip(decisions, completions, strict=True)
-    ):
-        answer = read_answer(completion.choices[0].message.content or "")
+    for number, decision in enumerate(decisions):
+        account, market = decision.account, decision.market
+        answer = read_answer(decision.completion.choices[0].message.content or "")
         valid += answer is not None
         right += answer == market.rises
         recording = recorder.start(
@@ -86,16 +98,14 @@ async def play(
             window=window,
             now=start + timedelta(seconds=number),
         )
-        step = recording.step(
-            balance=account.balance, pnl=account.pnl, open_positions=0, active_markets=len(markets)
-        )
+        step = recording.step(balance=account.balance, pnl=account.pnl)
         step.llm_call(
-            completion,
+            decision.completion,
             messages=messages(market),
             temperature=TEMPERATURE,
             max_tokens=MAX_TOKENS,
             purpose="action",
-            policy_step=policy_step,
+            policy_step=policy.step,
         )
         if answer is None:
             step.action("HOLD", {"marketId": market.id}, success=False, error="unreadable answer")

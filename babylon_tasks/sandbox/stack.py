@@ -116,7 +116,9 @@ class Stack:
         self.start("gpu-worker", [*worker, "-Q", "gpu", "-n", "gpu@%h"])
         self.start("cpu-worker", [*worker, "-Q", "cpu,upkeep", "-n", "cpu@%h"])
         schedule = self.data_dir / "beat-schedule"
-        self.start("beat", [*celery, "beat", "--loglevel", "INFO", "-s", str(schedule), "--pidfile="])
+        self.start(
+            "beat", [*celery, "beat", "--loglevel", "INFO", "-s", str(schedule), "--pidfile="]
+        )
         self.flower_port = free_port()
         self.start(
             "flower",

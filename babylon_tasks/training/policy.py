@@ -202,7 +202,7 @@ class Policy:
         """Set the adapter in training to a checkpoint's weights."""
         weights = load_file(str(folder / "adapter_model.safetensors"))
         with self.lock:
-            found = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
+            found: Any = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
             if found.unexpected_keys:
                 raise ValueError(f"{folder} holds weights that this model has no place for")
 

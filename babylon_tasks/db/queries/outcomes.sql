@@ -20,3 +20,8 @@ SELECT ticker, change FROM (
     ORDER BY "stockTicker", "windowId", "createdAt" DESC
 ) AS moves
 WHERE change IS NOT NULL AND change <> 'NaN'
+
+-- name: settle
+-- A prediction market has ended.
+INSERT INTO market_outcomes (id, "windowId", "predictionMarketId", question, outcome, "finalProbability")
+VALUES (gen_random_uuid()::text, %(window)s, %(market)s, %(question)s, %(outcome)s, %(probability)s)

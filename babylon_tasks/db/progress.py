@@ -1,0 +1,47 @@
+"""How far one window has come, from its trajectories to what agents use."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.states import WindowState
+
+
+class WindowProgress(Struct, frozen=True):
+    """A window, the newest step that used it, the decision about that step, and what serves now.
+
+    ``evaluation`` is the step's value in [0, 1] on the held-out groups.
+    """
+
+    window: str
+    state: WindowState
+    reason: str | None
+    trajectories: int
+    scored: int
+    reward_mean: float | None
+    rejected: dict[str, int]
+    step: int | None
+    step_state: str | None
+    gradient_steps: int
+    trainable_tokens: int
+    loss: float | None
+    decision: str | None
+    evaluation: float | None
+    serving_step: int | None
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will happen to the window by itself: its step, if any, has been judged."""
+        if self.state is WindowState.TRAINED:
+            return self.decision is not None
+        return self.state in (WindowState.HELD_OUT, WindowState.SKIPPED, WindowState.FAILED)
+
+
+def of_window(connection: Connection, lineage: str, window: str) -> WindowProgress | None:
+    """The window's progress; None as long as no row tells of it."""
+    row = connection.execute(
+        queries("progress")["of_window"], {"lineage": lineage, "window": window}
+    ).fetchone()
+    return None if row is None else WindowProgress(row[0], WindowState(row[1]), *row[2:])

@@ -1,0 +1,255 @@
+"""The whole loop on one machine: real servers, real processes, a real model that gets better."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from babylon_tasks.db import migrate, outcomes, progress
+from babylon_tasks.db.progress import WindowProgress
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.errors import CheckpointNotFound, SandboxError
+from babylon_tasks.recorder import Recorder
+from babylon_tasks.registry.serving import Serving, serving
+from babylon_tasks.sandbox import world
+from babylon_tasks.sandbox.agents import Account, Tally, decide, examine, record
+from babylon_tasks.sandbox.stack import Stack
+from babylon_tasks.sandbox.statistics import difference_interval
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.client import openai_client
+from babylon_tasks.windows import WINDOW, is_held_out, window_id
+
+MARKETS = 8
+AGENTS = 8
+HELD_OUT_MARKETS = 100
+ANSWERS_A_MARKET = 4
+_START_SECONDS = 300.0
+_WINDOW_SECONDS = 180.0
+_POLL_SECONDS = 0.2
+
+# Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
+OPTIONS = {
+    "BABYLON_BACKEND": "cpu",
+    "BABYLON_GRACE_SECONDS": "1",
+    "BABYLON_UPKEEP_SECONDS": "1",
+    "BABYLON_LOOKBACK_HOURS": "480",
+    "BABYLON_HELD_OUT_SHARE": "0.1",
+    "BABYLON_PROFIT_SCALE": str(world.STAKE),
+    "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
+    "BABYLON_LEARNING_RATE": "1e-3",
+    "BABYLON_FINAL_LEARNING_RATE": "1e-4",
+    "BABYLON_LEARNING_RATE_DECAY_STEPS": "40",
+    "BABYLON_KL_COEFFICIENT": "0.05",
+    "BABYLON_PACKED_SEQUENCE_LENGTH": "1024",
+}
+
+
+class WindowRow(Struct, frozen=True):
+    """One window of the report; ``step`` is None where it led to none."""
+
+    window: str
+    trajectories: int
+    scored: int
+    rejected: dict[str, int]
+    reward_mean: float | None
+    step: int | None
+    gradient_steps: int
+    trainable_tokens: int
+    served_step: int
+
+
+class Share(Struct, frozen=True):
+    """How a checkpoint did on the held-out markets; shares in [0, 1]."""
+
+    n: int
+    valid: float
+    right_of_valid: float
+
+
+class Interval(Struct, frozen=True):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+class Evaluation(Struct, frozen=True):
+    """Base model and serving checkpoint on the same markets, never trained on.
+
+    ``difference``: of the share of all decisions that are valid and right, served minus base.
+    """
+
+    base: Share
+    served: Share
+    difference: Interval
+
+
+class Report(Struct, frozen=True):
+    """What ``--json`` writes."""
+
+    windows: list[WindowRow]
+    evaluation: Evaluation
+    seconds: float
+
+
+class Watcher(Struct, frozen=True):
+    """How the demo tells of itself: a line of news, and each window as it is finished."""
+
+    news: Callable[[str], None]
+    window: Callable[[WindowProgress, Tally], None]
+
+
+def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) -> Report:
+    """Play the demo from nothing to the final evaluation, and leave no process behind.
+
+    ``keep``: a directory for all data and logs; without it they are removed, unless something
+    fails. Raises SandboxError when a process ends or a window stands still.
+    """
+    started = time.monotonic()
+    home = keep or Path(tempfile.mkdtemp(prefix="babylon-demo-"))
+    options = OPTIONS | {"BABYLON_SEED": str(seed), "BABYLON_LINEAGE": f"demo-{seed}"}
+    try:
+        with Stack(home, options=options, durable=False) as stack:
+            watcher.news("Postgres and Valkey run; migrating")
+            migrate.apply(stack.settings)
+            stack.start_processes()
+            watcher.news(
+                f"beat, cpu worker, gpu worker and Flower started; logs in {stack.data_dir}"
+            )
+            watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
+            rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed))
+    except BaseException:
+        watcher.news(f"the data and logs are kept in {home}")
+        raise
+    if keep is None:
+        shutil.rmtree(home)
+    return Report(rows, evaluation, round(time.monotonic() - started, 1))
+
+
+async def _play(
+    stack: Stack, watcher: Watcher, windows: int, seed: int
+) -> tuple[list[WindowRow], Evaluation]:
+    settings = stack.settings
+    rows: list[WindowRow] = []
+    accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
+    with session(settings) as connection, Recorder(settings) as recorder:
+        policy = await _first_policy(stack, connection)
+        client = _client(settings, policy)
+        watcher.news(f"the policy serves at {policy.base_url} as {policy.inference_name}")
+        for number, window in enumerate(_hours(settings, windows)):
+            policy = serving(connection, settings.lineage)
+            markets = world.window_markets(seed, number, MARKETS)
+            decisions = await decide(client, policy, markets, accounts)
+            for market in markets:
+                outcomes.settle(
+                    connection, window, market.id, question=market.question, yes=market.rises
+                )
+            tally = record(recorder, policy, window, decisions)
+            if not recorder.flush(30) or recorder.dropped or recorder.failed:
+                raise SandboxError(f"window {window}: the recorder did not write everything")
+            done = await _finished(stack, connection, window)
+            rows.append(_row(done, policy))
+            watcher.window(done, tally)
+        policy = serving(connection, settings.lineage)
+        watcher.news(
+            f"asking {settings.lineage}@0 and {policy.inference_name} about "
+            f"{HELD_OUT_MARKETS} markets that nobody has seen"
+        )
+        evaluation = await _evaluate(client, settings.lineage, policy, seed)
+    return rows, evaluation
+
+
+def _client(settings: Settings, policy: Serving) -> Any:
+    return openai_client(
+        settings.lineage,
+        settings.base_model,
+        settings.project,
+        policy.base_url or "",
+        settings.inference_api_key.get_secret_value(),
+    )
+
+
+def _hours(settings: Settings, count: int) -> list[str]:
+    """Past hours, one a window, beginning with a held-out one: without it nothing can be judged."""
+    first = datetime.now(UTC) - (count + 1) * WINDOW
+    while not is_held_out(window_id(first), settings.lineage, settings.held_out_share):
+        first -= WINDOW
+    return [window_id(first + number * WINDOW) for number in range(count)]
+
+
+async def _first_policy(stack: Stack, connection: Connection) -> Serving:
+    lineage = stack.settings.lineage
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        stack.check()
+        try:
+            policy = serving(connection, lineage)
+        except CheckpointNotFound:
+            policy = None  # the GPU worker has not come up yet
+        if policy is not None and policy.base_url is not None:
+            return policy
+        await asyncio.sleep(_POLL_SECONDS)
+    raise SandboxError(
+        f"the GPU worker did not serve inference within {_START_SECONDS:.0f} s; "
+        f"see gpu-worker.log and models/trainer.log in {stack.data_dir}"
+    )
+
+
+async def _finished(stack: Stack, connection: Connection, window: str) -> WindowProgress:
+    deadline = time.monotonic() + _WINDOW_SECONDS
+    while time.monotonic() < deadline:
+        stack.check()
+        found = progress.of_window(connection, stack.settings.lineage, window)
+        if found is not None and found.finished:
+            return found
+        await asyncio.sleep(_POLL_SECONDS)
+    raise SandboxError(
+        f"window {window} was not finished within {_WINDOW_SECONDS:.0f} s; "
+        f"see the logs in {stack.data_dir}"
+    )
+
+
+def _row(done: WindowProgress, policy: Serving) -> WindowRow:
+    committed = done.step_state == "committed"
+    return WindowRow(
+        window=done.window,
+        trajectories=done.trajectories,
+        scored=done.scored,
+        rejected=done.rejected,
+        reward_mean=done.reward_mean,
+        step=done.step if committed else None,
+        gradient_steps=done.gradient_steps,
+        trainable_tokens=done.trainable_tokens,
+        served_step=policy.step,
+    )
+
+
+async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> Evaluation:
+    markets = world.held_out_markets(seed, HELD_OUT_MARKETS)
+    base = await examine(client, f"{lineage}@0", markets, n=ANSWERS_A_MARKET)
+    served = await examine(client, policy.inference_name, markets, n=ANSWERS_A_MARKET)
+    low, high = difference_interval(
+        [tally.right / tally.n for tally in base], [tally.right / tally.n for tally in served]
+    )
+    return Evaluation(_share(base), _share(served), Interval(low, high))
+
+
+def _share(tallies: list[Tally]) -> Share:
+    n = sum(tally.n for tally in tallies)
+    valid = sum(tally.valid for tally in tallies)
+    right = sum(tally.right for tally in tallies)
+    return Share(n, valid / n, right / valid if valid else 0.0)
+
+
+def write(report: Report, path: Path) -> None:
+    """The report as JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

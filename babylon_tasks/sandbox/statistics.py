@@ -1,0 +1,22 @@
+"""The interval that the demo reports; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+# Two-sided 95 % point of the normal distribution: with 100 markets Student's is within 1.3 %.
+_Z95 = 1.959964
+
+
+def difference_interval(base: Sequence[float], served: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of ``served - base``, paired by market.
+
+    Each value is one market's share of right decisions, so that the several answers to one
+    market count as one observation: they are not independent of each other.
+    """
+    differences = [after - before for before, after in zip(base, served, strict=True)]
+    error = _Z95 * stdev(differences) / math.sqrt(len(differences))
+    middle = fmean(differences)
+    return middle - error, middle + error
