@@ -81,9 +81,7 @@ async def decide(
     ]
 
 
-def record(
-    recorder: Recorder, policy: Serving, window: str, decisions: Sequence[Decision]
-) -> Tally:
+def record(recorder: Recorder, window: str, decisions: Sequence[Decision]) -> Tally:
     """The markets have ended: book each decision's profit and record it as a trajectory."""
     start = window_start(window)
     valid = right = 0
@@ -105,7 +103,6 @@ def record(
             temperature=TEMPERATURE,
             max_tokens=MAX_TOKENS,
             purpose="action",
-            policy_step=policy.step,
         )
         if answer is None:
             step.action("HOLD", {"marketId": market.id}, success=False, error="unreadable answer")

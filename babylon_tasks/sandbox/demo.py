@@ -153,7 +153,7 @@ async def _play(
                 outcomes.settle(
                     connection, window, market.id, question=market.question, yes=market.rises
                 )
-            tally = record(recorder, policy, window, decisions)
+            tally = record(recorder, window, decisions)
             if not recorder.flush(30) or recorder.dropped or recorder.failed:
                 raise SandboxError(f"window {window}: the recorder did not write everything")
             done = await _finished(stack, connection, window)

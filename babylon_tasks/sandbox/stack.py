@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -161,10 +161,8 @@ class Stack:
                 process.child.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         for process in reversed(self.processes):
-            try:
+            with suppress(subprocess.TimeoutExpired):  # what resists is ended with its group
                 process.child.wait(timeout=max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass  # ended with its group below
             _end_group(process.child.pid)
             process.child.wait(timeout=10)
         self.processes.clear()
