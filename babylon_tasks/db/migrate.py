@@ -133,9 +133,9 @@ def apply(
                     "another runner or for a table in use and gave up, undone; see pg_locks for "
                     "who holds it, then run `babylon-tasks migrate` again"
                 ) from error
-            except psycopg.OperationalError:
-                raise  # the server went away: session() says so
             except psycopg.Error as error:
+                if connection.broken:
+                    raise  # the server went away: session() says so
                 raise MigrationError(
                     f"migration {migration.name} failed at {address(settings)} and is undone: "
                     f"{str(error).strip()}"
