@@ -1,0 +1,253 @@
+"""Judging and promotion: the better checkpoint serves, and everyone can read why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from factories import WINDOW
+from peer import PeerTrainer
+from scored_windows import column, hour, scored_window
+
+from babylon_tasks.db import promotions
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import CheckpointNotFound, TrainerDied, TrainingError
+from babylon_tasks.pipeline.judge import Judgement, held_out_set, judge
+from babylon_tasks.pipeline.serve import serve
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.registry import serving
+from babylon_tasks.settings import Settings
+
+LINEAGE = "babylon"
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(min_eval_groups=3, eval_groups=3, promote_tolerance=0.01)
+
+
+@pytest.fixture
+def trainer(settings: Settings) -> PeerTrainer:
+    return PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.7, 2: 0.4})
+
+
+def held_out_windows(connection: Connection, number: int = 3) -> None:
+    for n in range(number):
+        scored_window(connection, f"2026-01-30T{n:02d}:00", state="held_out", model="anyone")
+
+
+def trained(connection: Connection, settings: Settings, trainer: PeerTrainer, n: int) -> None:
+    scored_window(connection, hour(n))
+    outcome = train_window(settings, trainer, window=hour(n), actor="test")
+    assert outcome.action == "committed"
+
+
+def judged(settings: Settings, trainer: PeerTrainer) -> Judgement:
+    return judge(settings, trainer, actor="test")
+
+
+def statuses(connection: Connection) -> list[object]:
+    return column(connection, 'SELECT status FROM trained_models ORDER BY "modelId"')
+
+
+def test_a_better_checkpoint_comes_to_serve_with_its_evidence(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+
+    found = judged(settings, trainer)
+
+    assert (found.action, found.serving) == ("promoted", 1)
+    assert found.evidence["difference"] == pytest.approx(0.2)
+    now = serving.serving(connection, LINEAGE)
+    assert (now.step, now.inference_name) == (1, "babylon@1")
+    assert now.base_url == "http://127.0.0.1:8100/v1"
+    (row,) = promotions.list_promotions(connection, LINEAGE)
+    assert (row.decision, row.from_step, row.to_step, row.actor) == ("promote", 0, 1, "test")
+    model = connection.execute(
+        'SELECT status, "deployedAt" IS NOT NULL, "benchmarkScore" FROM trained_models'
+    ).fetchone()
+    assert model is not None
+    assert model[:2] == ("deployed", True)
+    assert model[2] == pytest.approx(0.7)
+
+
+def test_a_collapse_is_held_and_does_not_reach_the_agents(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        last = judged(settings, trainer)
+
+    assert (last.action, last.candidate, last.serving) == ("held", 2, 1)
+    assert serving.serving(connection, LINEAGE).step == 1
+    assert statuses(connection) == ["deployed", "ready"]
+    assert [p.decision for p in promotions.list_promotions(connection, LINEAGE)] == [
+        "hold",
+        "promote",
+    ]
+
+
+def test_a_checkpoint_is_valued_once_a_set_and_held_once(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        judged(settings, trainer)
+
+    assert judged(settings, trainer).action == "idle"
+    assert trainer.evaluated == [(0, 1), (2,)]
+    assert len(promotions.list_promotions(connection, LINEAGE)) == 2
+
+
+def test_on_a_new_set_the_former_best_is_valued_too(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(min_eval_groups=3, eval_groups=9)
+    trainer = PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.7, 2: 0.695, 3: 0.69})
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        assert judged(settings, trainer).action == "promoted"
+    held_out_windows(connection, 4)
+    trained(connection, settings, trainer, 3)
+
+    judged(settings, trainer)
+
+    assert trainer.evaluated[-1] == (1, 2, 3)
+
+
+def test_without_enough_held_out_groups_nothing_is_promoted_nor_valued(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection, 2)
+    trained(connection, settings, trainer, 1)
+
+    found = judged(settings, trainer)
+
+    assert (found.action, found.reason) == ("held", "2 held-out groups of at least 3")
+    assert trainer.evaluated == []
+
+
+def test_the_operator_may_promote_without_evaluation(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(promote_without_evaluation=True)
+    trainer = PeerTrainer(settings.data_dir)
+    trained(connection, settings, trainer, 1)
+
+    assert judged(settings, trainer).action == "promoted"
+    assert (
+        "BABYLON_PROMOTE_WITHOUT_EVALUATION"
+        in promotions.list_promotions(connection, LINEAGE)[0].reason
+    )
+
+
+def test_a_backend_that_cannot_value_is_no_evidence_but_a_dead_one_is_an_error(
+    connection: Connection,
+    settings: Settings,
+    trainer: PeerTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+
+    def refuse(*_: object) -> None:
+        raise TrainingError("this backend gives no log-probabilities")
+
+    def die(*_: object) -> None:
+        raise TrainerDied("gone")
+
+    monkeypatch.setattr(trainer, "evaluate", die)
+    with pytest.raises(TrainerDied):
+        judged(settings, trainer)
+    monkeypatch.setattr(trainer, "evaluate", refuse)
+    assert judged(settings, trainer).reason == (
+        "no evaluation: this backend gives no log-probabilities"
+    )
+
+
+def test_held_out_groups_without_spread_are_not_asked(
+    connection: Connection, settings: Settings
+) -> None:
+    held_out_windows(connection, 2)
+    scored_window(connection, WINDOW, (0.5, 0.5), state="held_out")
+    scored_window(connection, WINDOW, (0.0, 1.0), key="m-1", state="held_out")
+
+    groups = held_out_set(connection, settings)
+
+    assert len(groups) == 3
+    assert (WINDOW, "") not in {(group.window_id, group.key) for group in groups}
+
+
+def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_rule(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    judged(settings, trainer)
+
+    back = serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
+
+    assert back == 0
+    assert serving.serving(connection, LINEAGE).inference_name == "babylon@0"
+    assert statuses(connection) == ["archived"]
+    assert judged(settings, trainer).action == "idle"
+    assert serving.serving(connection, LINEAGE).step == 0
+
+
+def test_a_rollback_between_two_checkpoints_swaps_their_marks(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        serving.promote(connection, LINEAGE, n, reason="by hand", evidence={}, actor="operator")
+    assert statuses(connection) == ["archived", "deployed"]
+
+    serving.rollback(connection, LINEAGE, reason="worse", actor="operator")
+
+    assert statuses(connection) == ["deployed", "archived"]
+    cleared = column(
+        connection, "SELECT \"archivedAt\" FROM trained_models WHERE status = 'deployed'"
+    )
+    assert cleared == [None]
+
+
+def test_only_committed_checkpoints_come_to_serve(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    serve(settings, trainer)
+
+    with pytest.raises(CheckpointNotFound, match="babylon@7 is not a committed checkpoint"):
+        serving.promote(connection, LINEAGE, 7, reason="x", evidence={}, actor="operator")
+    with pytest.raises(CheckpointNotFound, match="nothing to roll back to"):
+        serving.rollback(connection, LINEAGE, reason="x", actor="operator")
+    assert promotions.list_promotions(connection, LINEAGE) == []
+
+
+def test_a_promotion_that_was_overtaken_does_nothing(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+    serving.promote(connection, LINEAGE, 2, reason="by hand", evidence={}, actor="operator")
+
+    assert not serving.promote(
+        connection, LINEAGE, 1, reason="late", evidence={}, actor="judge", instead_of=0
+    )
+    assert serving.serving(connection, LINEAGE).step == 2
+
+
+def test_agents_find_the_base_model_before_anything_was_trained(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    with pytest.raises(CheckpointNotFound, match="has not begun"):
+        serving.serving(connection, LINEAGE)
+
+    announced = serve(settings, trainer)
+
+    assert announced == serving.serving(connection, LINEAGE)
+    assert (announced.step, announced.inference_name) == (0, "babylon@0")

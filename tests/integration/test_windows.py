@@ -1,0 +1,354 @@
+"""Windows are opened, sealed and set in motion again; from any number of beats at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from factories import WINDOW, fill_window, insert_trajectories, recent_window, trajectory
+from peer import PeerTrainer
+from scored_windows import column, hour, scored_window
+
+from babylon_tasks.db import lineages, windows
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import BadWindowId, IllegalTransition, WindowNotFound
+from babylon_tasks.pipeline.discover import Discovered, discover
+from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
+from babylon_tasks.windows import window_id, window_start
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(held_out_share=0)
+
+
+def look(settings: Settings) -> Discovered:
+    return discover(settings, actor="test")
+
+
+def state(connection: Connection, window: str) -> str:
+    return windows.get(connection, window).state
+
+
+def written_now(window: str | None, **columns: object) -> dict[str, object]:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return trajectory(window, **{"createdAt": now, **columns})  # type: ignore[arg-type]
+
+
+def forget_messages(connection: Connection) -> None:
+    """As if the last message had been sent long ago."""
+    connection.execute("UPDATE training.windows SET enqueued_at = now() - interval '1 hour'")
+
+
+# --- opening
+
+
+def test_an_hour_that_is_over_and_quiet_is_sealed_with_its_counts_and_sent_to_scoring(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window()
+    fill_window(connection, window, agents=3)
+
+    found = look(settings)
+
+    assert (found.opened, found.sealed, found.to_score) == ([window], [window], [window])
+    row = windows.get(connection, window)
+    assert (row.state, row.trajectories, row.agents) == ("sealed", 3, 3)
+    assert column(connection, "SELECT kind FROM training.events ORDER BY id") == [
+        "opened",
+        "sealed",
+    ]
+
+
+def test_looking_twice_changes_nothing_and_sends_nothing(
+    connection: Connection, settings: Settings
+) -> None:
+    fill_window(connection, recent_window())
+    look(settings)
+
+    assert look(settings) == Discovered([], [], [], [], [])
+
+
+def test_the_hour_that_is_running_is_opened_and_not_sealed(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window(0)
+    fill_window(connection, window)
+
+    found = look(settings)
+
+    assert (found.opened, found.sealed) == ([window], [])
+
+
+def test_rows_without_a_window_id_belong_to_the_hour_in_which_they_started(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window()
+    starts = window_start(window).replace(tzinfo=None) + timedelta(minutes=59)
+    row = trajectory(None, startTime=starts, createdAt=starts)
+    insert_trajectories(connection, [row])
+
+    found = look(settings)
+
+    assert (found.opened, found.sealed) == ([window], [window])
+    assert windows.get(connection, window).trajectories == 1
+
+
+def test_hours_before_the_lookback_are_opened_only_when_asked_for(
+    connection: Connection, settings: Settings
+) -> None:
+    fill_window(connection, WINDOW)
+    assert look(settings).opened == []
+
+    found = discover(settings, actor="test", since=window_start(WINDOW))
+
+    assert (found.opened, found.sealed, found.to_score) == ([WINDOW], [WINDOW], [WINDOW])
+
+
+def test_a_window_from_the_future_waits_until_it_has_begun(
+    connection: Connection, settings: Settings
+) -> None:
+    fill_window(connection, window_id(datetime.now(UTC) + timedelta(hours=3)))
+
+    assert look(settings).opened == []
+
+
+def test_a_window_id_that_is_no_hour_is_told_and_stops_nothing(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window()
+    fill_window(connection, window)
+    insert_trajectories(connection, [trajectory(window, windowId="window-7")])
+
+    found = look(settings)
+
+    assert (found.opened, found.malformed) == ([window], ["window-7"])
+
+
+def test_a_share_of_windows_is_held_out_the_same_for_every_caller(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(held_out_share=0.5)
+    for ago in range(2, 22):
+        insert_trajectories(connection, [trajectory(recent_window(ago))])
+    look(settings)
+
+    first = dict(connection.execute("SELECT window_id, held_out FROM training.windows").fetchall())
+    connection.execute("DELETE FROM training.windows")
+    look(settings)
+    again = dict(connection.execute("SELECT window_id, held_out FROM training.windows").fetchall())
+
+    assert first == again
+    assert 0 < sum(first.values()) < 20
+
+
+# --- sealing
+
+
+def test_a_window_is_not_sealed_while_rows_of_it_still_come(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window()
+    insert_trajectories(connection, [written_now(window)])
+    assert look(settings).sealed == []
+
+    connection.execute("""UPDATE trajectories SET "createdAt" = "createdAt" - interval '1 hour'""")
+    assert look(settings).sealed == [window]
+
+
+def test_rows_without_a_window_id_also_keep_their_hour_open(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window()
+    starts = window_start(window).replace(tzinfo=None)
+    insert_trajectories(connection, [written_now(None, startTime=starts)])
+
+    assert look(settings).sealed == []
+
+
+def test_a_stream_that_never_stops_does_not_keep_a_window_open_for_ever(
+    connection: Connection, settings: Settings
+) -> None:
+    window = recent_window(3)
+    insert_trajectories(connection, [written_now(window)])
+    look(settings)
+    assert state(connection, window) == "open"
+
+    connection.execute("UPDATE training.windows SET opened_at = now() - interval '2 hours'")
+    assert look(settings).sealed == [window]
+
+
+def test_many_beats_at_once_open_seal_and_send_each_window_once(
+    connection: Connection, settings: Settings
+) -> None:
+    hours = [recent_window(ago) for ago in range(2, 12)]
+    for window in hours:
+        fill_window(connection, window, agents=2)
+    barrier = threading.Barrier(6)
+    found: list[Discovered] = []
+
+    def beat() -> None:
+        barrier.wait()
+        found.append(look(settings))
+
+    threads = [threading.Thread(target=beat) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    forgotten = look(settings)
+
+    for name in ("opened", "sealed", "to_score"):
+        each = [window for one in [*found, forgotten] for window in getattr(one, name)]
+        assert sorted(each) == sorted(hours), name
+    kinds = "SELECT kind, count(*) FROM training.events GROUP BY kind ORDER BY kind"
+    assert connection.execute(kinds).fetchall() == [("opened", 10), ("sealed", 10)]
+
+
+# --- moving
+
+
+def test_a_state_changes_only_along_the_table_and_only_from_where_it_is(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+
+    with pytest.raises(IllegalTransition):
+        windows.move(connection, WINDOW, WindowState.SCORED, WindowState.OPEN, actor="test")
+    assert not windows.move(
+        connection, WINDOW, WindowState.SEALED, WindowState.FAILED, actor="test"
+    )
+    assert windows.move(
+        connection, WINDOW, WindowState.SCORED, WindowState.SKIPPED, actor="test", reason="x"
+    )
+    assert windows.get(connection, WINDOW).reason == "x"
+    assert windows.counts(connection)["skipped"] == 1
+
+
+def test_windows_are_listed_newest_first_and_filtered(
+    connection: Connection, settings: Settings
+) -> None:
+    for number in (1, 3, 2):
+        scored_window(connection, hour(number), state="trained" if number == 2 else "scored")
+
+    def listed(**filters: object) -> list[str]:
+        return [w.window_id for w in windows.list_windows(connection, **filters)]  # type: ignore[arg-type]
+
+    assert listed() == [hour(3), hour(2), hour(1)]
+    assert listed(states=[WindowState.TRAINED]) == [hour(2)]
+    assert listed(since=window_start(hour(2)), limit=1) == [hour(3)]
+    assert listed(min_agents=1) == []
+
+
+def test_an_unknown_window_is_named_with_what_to_do(connection: Connection) -> None:
+    with pytest.raises(WindowNotFound, match="backfill"):
+        windows.get(connection, WINDOW)
+    with pytest.raises(BadWindowId):
+        windows.get(connection, "yesterday")
+
+
+# --- setting in motion again
+
+
+def test_a_lost_message_is_sent_again(connection: Connection, settings: Settings) -> None:
+    fill_window(connection, recent_window())
+    look(settings)
+    scored_window(connection, hour(1))
+    forget_messages(connection)
+
+    again = reconcile(settings, actor="test")
+
+    assert (again.to_score, again.to_train) == ([recent_window()], [hour(1)])
+    assert reconcile(settings, actor="test").to_score == []
+
+
+def test_a_window_whose_scorer_died_is_given_back_and_after_the_last_attempt_failed(
+    connection: Connection, settings: Settings
+) -> None:
+    for number, attempt in ((1, 1), (2, settings.max_attempts)):
+        scored_window(connection, hour(number), state="scoring")
+        connection.execute(
+            "UPDATE training.windows SET attempt = %s, lease_owner = 'gone',"
+            " lease_until = now() - interval '1 second' WHERE window_id = %s",
+            (attempt, hour(number)),
+        )
+    scored_window(connection, hour(3), state="scoring")
+    connection.execute(
+        "UPDATE training.windows SET lease_until = now() + interval '1 hour' WHERE window_id = %s",
+        [hour(3)],
+    )
+
+    found = reconcile(settings, actor="test")
+
+    assert (found.released, found.failed, found.to_score) == ([hour(1)], [hour(2)], [hour(1)])
+    assert state(connection, hour(3)) == "scoring"
+    assert "lost" in str(windows.get(connection, hour(2)).reason)
+
+
+def test_nothing_is_sent_to_training_while_a_trainer_is_at_work(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    lineages.ensure(connection, settings)
+    lease = lineages.claim(connection, "babylon", "one", 60)
+    assert lease is not None
+    assert reconcile(settings, actor="test").to_train == []
+
+    lineages.release(connection, lease)
+    assert reconcile(settings, actor="test").to_train == [WINDOW]
+
+
+def test_a_step_whose_worker_is_gone_is_sent_to_the_next_one(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(retry_delay_seconds=0)
+    scored_window(connection)
+    trainer = PeerTrainer(settings.data_dir, falls="after_writing")
+    train_window(settings, trainer, window=WINDOW, actor="test")
+
+    assert reconcile(settings, actor="test").to_train == [WINDOW]
+    successor = PeerTrainer(settings.data_dir)
+    assert train_window(settings, successor, window=WINDOW, actor="test").action == "adopted"
+    forget_messages(connection)
+    assert reconcile(settings, actor="test").to_train == []
+
+
+def test_rows_that_come_after_the_scoring_get_their_reason_and_stay_out(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    (late,) = insert_trajectories(connection, [written_now(WINDOW)])
+
+    assert reconcile(settings, actor="test").late == 1
+
+    rows = connection.execute("SELECT trajectory_id, stage, reason FROM training.rejections")
+    assert rows.fetchall() == [(late, "seal", "late")]
+    connection.execute("UPDATE training.windows SET late_checked_at = NULL")
+    assert reconcile(settings, actor="test").late == 0
+
+
+# --- the hot queries stay on their indexes
+
+
+def test_finding_windows_costs_a_probe_a_window_and_not_a_scan(
+    connection: Connection, settings: Settings
+) -> None:
+    for ago in range(2, 8):
+        fill_window(connection, recent_window(ago), agents=50)
+    connection.execute("ANALYZE trajectories")
+    connection.execute("SET enable_seqscan = on")
+    from babylon_tasks.db.sql import queries
+
+    plan = connection.execute(
+        "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) " + queries("windows")["seen"],
+        {"since": recent_window(72), "limit": 1000},
+    ).fetchall()
+    text = "\n".join(row[0] for row in plan)
+
+    assert "Seq Scan on trajectories" not in text
+    assert text.count("trajectories_windowId") == 2
