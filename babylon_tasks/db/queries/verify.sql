@@ -1,0 +1,30 @@
+-- name: overview
+-- What Babylon has recorded, by window, with where the window stands and why; newest first.
+SELECT held.window_id, w.state, w.reason, w.scored_at IS NOT NULL AS judged,
+       coalesce(w.reward_version, 1), held.trajectories, held.agents
+FROM (
+    SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
+               AS window_id,
+           count(*) AS trajectories, count(DISTINCT "agentId") AS agents
+    FROM trajectories
+    GROUP BY 1
+) AS held
+LEFT JOIN training.windows w USING (window_id)
+WHERE %(since)s::text IS NULL OR held.window_id >= %(since)s
+ORDER BY held.window_id DESC
+LIMIT %(limit)s
+
+-- name: usable
+-- Scores of a window that no later stage has rejected.
+SELECT count(*) FROM training.scores s
+WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
+                    AND r.stage = 'dataset')
+
+-- name: rejected
+-- Trajectories of a window that are not used, by reason.
+SELECT reason, count(DISTINCT trajectory_id) FROM training.rejections
+WHERE window_id = %(window)s AND reward_version = %(version)s
+GROUP BY reason
+ORDER BY 2 DESC, 1

@@ -1,0 +1,137 @@
+"""What is in the database, what of it is trainable, and why the rest is not. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from babylon_tasks.db.outcomes import OutcomeBook
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.trajectories import stream_window
+from babylon_tasks.db.verify import Held, judged, overview
+from babylon_tasks.decode import decode, has_logprobs
+from babylon_tasks.errors import BadWindowId
+from babylon_tasks.records import Rejection
+from babylon_tasks.scoring.base import Scorer, load_scorer
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
+from babylon_tasks.windows import window_start
+
+_NEVER_TRAINED = (WindowState.HELD_OUT, WindowState.SKIPPED, WindowState.FAILED)
+
+
+class WindowData(Struct, frozen=True):
+    """One window. ``rejected``: trajectories by the reason why they are not usable.
+
+    ``state`` is None where the window has not been discovered. ``exact`` counts usable
+    trajectories with logprobs; None for a window already scored, whose text is not read again.
+    """
+
+    window: str
+    state: str | None
+    reason: str | None
+    trajectories: int
+    agents: int
+    usable: int
+    trainable: int
+    exact: int | None
+    rejected: dict[str, int]
+
+
+class DataReport(Struct, frozen=True):
+    """All windows, newest first, and their sums; ``truncated``: there are older ones."""
+
+    windows: tuple[WindowData, ...]
+    trajectories: int
+    usable: int
+    trainable: int
+    rejected: dict[str, int]
+    truncated: bool
+
+
+def verify_data(
+    settings: Settings,
+    *,
+    since: str | None = None,
+    limit: int = 1000,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DataReport:
+    """Look at every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
+
+    Windows already scored are reported as they were judged; the others are read, decoded and
+    scored as they would be, and thrown away. ``on_progress`` gets (windows done, of).
+    """
+    if since is not None:
+        window_start(since)
+    scorer = load_scorer(settings)
+    found: list[WindowData] = []
+    with session(settings) as connection:
+        windows = overview(connection, since, limit + 1)
+        truncated = len(windows) > limit
+        for held in windows[:limit]:
+            found.append(_looked_at(settings, connection, held, scorer))
+            if on_progress is not None:
+                on_progress(len(found), min(len(windows), limit))
+    rejected: Counter[str] = Counter()
+    for window in found:
+        rejected.update(window.rejected)
+    return DataReport(
+        windows=tuple(found),
+        trajectories=sum(window.trajectories for window in found),
+        usable=sum(window.usable for window in found),
+        trainable=sum(window.trainable for window in found),
+        rejected=dict(rejected.most_common()),
+        truncated=truncated,
+    )
+
+
+def _looked_at(
+    settings: Settings, connection: Connection, held: Held, scorer: Scorer
+) -> WindowData:
+    exact: int | None = None
+    if held.judged:
+        usable, rejected = judged(connection, held)
+    else:
+        usable, exact, rejected = _tried(settings, connection, held, scorer)
+    return WindowData(
+        window=held.window,
+        state=held.state,
+        reason=held.reason,
+        trajectories=held.trajectories,
+        agents=held.agents,
+        usable=usable,
+        trainable=0 if held.state in _NEVER_TRAINED else usable,
+        exact=exact,
+        rejected=rejected,
+    )
+
+
+def _tried(
+    settings: Settings, connection: Connection, held: Held, scorer: Scorer
+) -> tuple[int, int, dict[str, int]]:
+    try:
+        window_start(held.window)
+    except BadWindowId:  # no hour to be found by: discovery passes over it as well
+        return 0, 0, {"bad_window_id": held.trajectories}
+    usable = exact = 0
+    rejected: Counter[str] = Counter()
+    book = OutcomeBook(connection, held.window)
+    with session(settings) as reading:
+        for batch in stream_window(reading, held.window, settings):
+            decoded = [decode(raw) for raw in batch]
+            trajectories = [one for one in decoded if not isinstance(one, Rejection)]
+            rejected.update(one.reason for one in decoded if isinstance(one, Rejection))
+            outcomes = book.covering(trajectories)
+            for trajectory in trajectories:
+                scored = scorer.score(trajectory, outcomes)
+                with_logprobs = any(map(has_logprobs, trajectory.calls))
+                if isinstance(scored, Rejection):
+                    rejected[scored.reason] += 1
+                elif not with_logprobs and not settings.allow_without_logprobs:
+                    rejected["no_logprobs"] += 1
+                else:
+                    usable += 1
+                    exact += with_logprobs
+    return usable, exact, dict(rejected.most_common())

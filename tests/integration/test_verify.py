@@ -1,0 +1,145 @@
+"""``verify-data``: what is there, what of it is trainable, why the rest is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from factories import (
+    WINDOW,
+    fill_window,
+    insert,
+    insert_trajectories,
+    llm_call,
+    step,
+    trajectory,
+)
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import BadWindowId
+from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.pipeline.verify import WindowData, verify_data
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
+
+OTHER = "2026-01-31T10:00"
+
+
+def mixed(connection: Connection, window: str) -> None:
+    """Four good rows, and five that are not."""
+    fill_window(connection, window)
+    bare = [step(0, [llm_call()], window=window), step(1, [llm_call()], window=window)]
+    insert_trajectories(
+        connection,
+        [
+            trajectory(window, steps=[]),
+            trajectory(window, steps=[]),
+            trajectory(window, steps_json="{"),
+            trajectory(window, isEvaluation=True),
+            trajectory(window, "agent-9", bare),
+        ],
+    )
+
+
+REJECTED = {"no_steps": 2, "malformed_json": 1, "evaluation_row": 1}
+
+
+def seal(connection: Connection, *, held_out: bool = False) -> None:
+    row = {"window_id": WINDOW, "starts_at": window_start(WINDOW), "held_out": held_out}
+    insert(connection, "training.windows", [row | {"state": "sealed"}])
+
+
+def test_an_empty_database_has_nothing(settings: Settings) -> None:
+    report = verify_data(settings)
+    assert (report.windows, report.trajectories, report.rejected) == ((), 0, {})
+
+
+def test_a_window_not_yet_scored_is_read_and_judged_without_a_trace(
+    settings: Settings, connection: Connection
+) -> None:
+    mixed(connection, WINDOW)
+    report = verify_data(settings)
+    assert report.windows == (
+        WindowData(
+            window=WINDOW,
+            state=None,
+            reason=None,
+            trajectories=9,
+            agents=5,
+            usable=4,
+            trainable=4,
+            exact=4,
+            rejected={**REJECTED, "no_logprobs": 1},
+        ),
+    )
+    assert report.trajectories == report.usable + sum(report.rejected.values()) == 9
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM training.scores) + (SELECT count(*) FROM training.windows)"
+    ).fetchone()
+    assert row == (0,)
+
+
+def test_calls_without_logprobs_count_where_the_operator_allows_them(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    mixed(connection, WINDOW)
+    [window] = verify_data(make_settings(allow_without_logprobs=True)).windows
+    assert (window.usable, window.exact) == (5, 4)
+
+
+def test_a_scored_window_is_told_as_it_was_judged(
+    settings: Settings, connection: Connection
+) -> None:
+    mixed(connection, WINDOW)
+    seal(connection)
+    score_window(settings, WINDOW, actor="test")
+    connection.execute("UPDATE trajectories SET \"stepsJson\" = '[]'")  # not read again
+    late = {"reward_version": 1, "stage": "dataset", "reason": "no_logprobs"}
+    bare = connection.execute(
+        "SELECT trajectory_id FROM training.scores WHERE agent_id = 'agent-9'"
+    ).fetchone()
+    assert bare is not None
+    row = {"trajectory_id": bare[0], "window_id": WINDOW, **late}
+    insert(connection, "training.rejections", [row])
+    [window] = verify_data(settings).windows
+    assert (window.state, window.usable, window.trainable, window.exact) == ("scored", 4, 4, None)
+    assert window.rejected == {**REJECTED, "no_logprobs": 1}
+
+
+def test_a_held_out_window_is_usable_but_never_trained_on(
+    settings: Settings, connection: Connection
+) -> None:
+    fill_window(connection)
+    seal(connection, held_out=True)
+    score_window(settings, WINDOW, actor="test")
+    [window] = verify_data(settings).windows
+    assert (window.state, window.usable, window.trainable) == ("held_out", 4, 0)
+
+
+def test_a_window_id_that_is_no_hour_is_told(settings: Settings, connection: Connection) -> None:
+    insert_trajectories(connection, [trajectory(windowId="test-window")])
+    report = verify_data(settings)
+    assert report.rejected == {"bad_window_id": 1}
+
+
+def test_rows_without_a_window_are_counted_in_their_hour(
+    settings: Settings, connection: Connection
+) -> None:
+    insert_trajectories(connection, [trajectory(None), trajectory(WINDOW)])
+    [window] = verify_data(settings).windows
+    assert (window.window, window.trajectories, window.usable) == (WINDOW, 2, 2)
+
+
+def test_older_windows_can_be_left_out(settings: Settings, connection: Connection) -> None:
+    fill_window(connection, WINDOW)
+    fill_window(connection, OTHER)
+    told: list[tuple[int, int]] = []
+    report = verify_data(settings, on_progress=lambda done, of: told.append((done, of)))
+    assert [window.window for window in report.windows] == [OTHER, WINDOW]
+    assert told == [(1, 2), (2, 2)]
+    assert [w.window for w in verify_data(settings, since=OTHER).windows] == [OTHER]
+    limited = verify_data(settings, limit=1)
+    assert [w.window for w in limited.windows] == [OTHER]
+    assert (limited.truncated, report.truncated) == (True, False)
+    with pytest.raises(BadWindowId):
+        verify_data(settings, since="yesterday")
