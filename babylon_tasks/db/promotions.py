@@ -14,6 +14,7 @@ from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import CheckpointNotFound
+from babylon_tasks.settings import Settings
 
 
 class Promotion(Struct, frozen=True):
@@ -157,3 +158,10 @@ def _exists(connection: Connection, name: str, lineage: str, step: int) -> bool:
     parameters = {"lineage": lineage, "step": step}
     row = connection.execute(queries("promotions")[name], parameters).fetchone()
     return row is not None and bool(row[0])
+
+
+def head_stands_unjudged(connection: Connection, settings: Settings) -> bool:
+    """Whether a worker died between a commit and its judgement: nobody else would come back."""
+    parameters = {"lineage": settings.lineage, "lease": settings.lease_seconds}
+    row = connection.execute(queries("promotions")["head_stands_unjudged"], parameters).fetchone()
+    return bool(row and row[0])

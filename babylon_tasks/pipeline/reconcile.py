@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.db import windows
+from babylon_tasks.db import promotions, windows
 from babylon_tasks.db.session import session
 from babylon_tasks.settings import Settings
 
@@ -14,13 +14,17 @@ LATE_WINDOWS = 4  # looked at in one call: each costs a scan of its rows
 
 
 class Reconciled(Struct, frozen=True):
-    """What was put right. Messages for ``to_score`` and ``to_train`` are the caller's to send."""
+    """What was put right. Messages for ``to_score`` and ``to_train`` are the caller's to send.
+
+    ``unjudged``: a worker died between committing the newest checkpoint and judging it.
+    """
 
     released: list[str]
     failed: list[str]
     late: int
     to_score: list[str]
     to_train: list[str]
+    unjudged: bool = False
 
 
 def reconcile(settings: Settings, *, actor: str) -> Reconciled:
@@ -39,4 +43,5 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         with connection.transaction():
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
-    return Reconciled(released, failed, late, to_score, to_train)
+        unjudged = promotions.head_stands_unjudged(connection, settings)
+    return Reconciled(released, failed, late, to_score, to_train, unjudged)

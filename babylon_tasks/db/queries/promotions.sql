@@ -76,3 +76,14 @@ WHERE "modelId" = %(model)s
 UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_url)s,
     updated_at = now()
 WHERE name = %(lineage)s
+
+-- name: head_stands_unjudged
+-- Whether the newest checkpoint was committed more than a lease ago and nobody has judged it.
+SELECT EXISTS (
+    SELECT FROM training.lineages l
+    JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.head_step
+    WHERE l.name = %(lineage)s AND l.head_step <> l.serving_step
+      AND c.created_at < now() - make_interval(secs => %(lease)s)
+      AND NOT EXISTS (SELECT FROM training.promotions p
+                      WHERE p.lineage = l.name AND l.head_step IN (p.to_step, p.from_step)
+                        AND p.decided_at > c.created_at))

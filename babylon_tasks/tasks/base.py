@@ -1,0 +1,58 @@
+"""The one Task class: what each of our tasks is about, and how it may end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from celery import Task
+
+from babylon_tasks import log
+from babylon_tasks.errors import BabylonTasksError, Fenced
+from babylon_tasks.settings import Settings, load_settings
+
+PROGRESS_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
+    """Binds the log context; ends quietly when fenced; never retries by itself.
+
+    What failed is tried again from its row in Postgres (``next_attempt_at``, expired leases),
+    whether this message, this worker and this broker are still there or not.
+    """
+
+    _last_progress = 0.0
+
+    @property
+    def settings(self) -> Settings:
+        """The process's settings."""
+        return load_settings()
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for the record of decisions."""
+        return f"celery:{self.request.hostname}:{self.request.id}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task inside its log context."""
+        window = next((argument for argument in args if isinstance(argument, str)), None)
+        with log.about(window=window, task_id=self.request.id, lineage=self.settings.lineage):
+            try:
+                return super().__call__(*args, **kwargs)
+            except Fenced as error:
+                _log.warning("task.fenced", task=self.name, why=str(error))
+                return None
+            except BabylonTasksError as error:
+                _log.error(
+                    "task.failed", task=self.name, error=type(error).__name__, why=str(error)
+                )
+                raise
+
+    def report(self, **progress: Any) -> None:
+        """Mirror progress to Celery's PROGRESS state, at most once a second."""
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_SECONDS:
+            self._last_progress = now
+            self.update_state(state="PROGRESS", meta=progress)

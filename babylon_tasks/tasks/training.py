@@ -1,0 +1,32 @@
+"""Queue ``gpu``: one training step, then the judgement of what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import to_builtins
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.judge import judge
+from babylon_tasks.pipeline.train import train_window as train
+from babylon_tasks.tasks.app import app
+from babylon_tasks.tasks.base import BabylonTask
+from babylon_tasks.tasks.trainer import keeper
+from babylon_tasks.training.protocol import Progress
+
+
+@app.task(base=BabylonTask, bind=True, name="babylon.train_window.v1")  # type: ignore[untyped-decorator]
+def train_window(self: BabylonTask, window: str | None = None) -> Any:
+    """Train a window, or the oldest that wait; then promote the newest checkpoint or hold it."""
+
+    def tell(progress: Progress) -> None:
+        self.report(window=window, stage="train", **to_builtins(progress))
+
+    with keeper.held() as trainer:
+        outcome = train(self.settings, trainer, window=window, actor=self.actor, on_progress=tell)
+        if outcome.action == "failed":
+            raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
+        if outcome.action == "busy":
+            return to_builtins(outcome)
+        judgement = judge(self.settings, trainer, actor=self.actor)
+    return to_builtins(outcome) | {"judgement": judgement.action, "serving": judgement.serving}
