@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -193,22 +193,28 @@ def _call(call: _Call, step: int) -> LlmCall:
 def _logprobs(
     recorded: list[float | _TokenLogprob | None], token_ids: list[int] | None, step: int
 ) -> tuple[tuple[float, ...], tuple[str, ...] | None]:
-    values: list[float] = []
-    tokens: list[str] = []
-    for entry in recorded:
-        value = entry.logprob if isinstance(entry, _TokenLogprob) else entry
-        if value is None:  # JSON.stringify writes NaN and Infinity as null
-            raise _Unusable("not_finite", f"step {step}: logprob {len(values)} is null")
-        if value > _LOGPROB_ROUNDING:
-            raise _Unusable("bad_logprobs", f"step {step}: logprob {len(values)} is {value} > 0")
-        values.append(min(value, 0.0))
-        if isinstance(entry, _TokenLogprob) and entry.token is not None:
-            tokens.append(entry.token)
+    values: list[Any] = recorded
+    tokens: list[str | None] = []
+    if any(isinstance(entry, _TokenLogprob) for entry in recorded[:1]):
+        tokens = [e.token if isinstance(e, _TokenLogprob) else None for e in recorded]
+        values = [e.logprob if isinstance(e, _TokenLogprob) else e for e in recorded]
+    if None in values:  # JSON.stringify writes NaN and Infinity as null
+        raise _Unusable("not_finite", f"step {step}: logprob {values.index(None)} is null")
+    try:
+        highest = max(values, default=0.0)
+    except TypeError:
+        raise _Unusable("bad_logprobs", f"step {step}: numbers and objects are mixed") from None
+    if highest > _LOGPROB_ROUNDING:
+        number = values.index(highest)
+        raise _Unusable("bad_logprobs", f"step {step}: logprob {number} is {highest} > 0")
+    if highest > 0:
+        values = [min(value, 0.0) for value in values]
     if token_ids is not None and len(token_ids) != len(values):
         raise _Unusable(
             "bad_logprobs", f"step {step}: {len(values)} logprobs for {len(token_ids)} tokenIds"
         )
-    return tuple(values), tuple(tokens) if tokens and len(tokens) == len(values) else None
+    complete = bool(tokens) and None not in tokens
+    return tuple(values), cast("tuple[str, ...]", tuple(tokens)) if complete else None
 
 
 def _decision(action: _Action) -> Decision:

@@ -56,9 +56,9 @@ def is_taken(decision: Decision) -> bool:
     if not decision.success:
         return False
     meant = kind(decision.action_type)
-    if meant.needs_market:
-        return decision.market_id is not None or decision.ticker is not None
-    return not meant.idle
+    if meant.idle:
+        return False
+    return not meant.needs_market or not (decision.market_id is None and decision.ticker is None)
 
 
 def expects_rise(decision: Decision) -> bool | None:
@@ -66,7 +66,12 @@ def expects_rise(decision: Decision) -> bool | None:
     meant = kind(decision.action_type)
     if meant.rise is not None:
         return meant.rise
-    side = None if decision.side is None else _SIDES.get(decision.side.strip().lower())
+    side = None if decision.side is None else _rises(decision.side)
     if side is None or meant.buys:
         return side
     return not side if meant.sells else None
+
+
+@lru_cache(maxsize=1024)
+def _rises(side: str) -> bool | None:
+    return _SIDES.get(side.strip().lower())

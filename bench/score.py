@@ -22,8 +22,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
+from pydantic import SecretStr
 
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
+from babylon_tasks.settings import Settings, load_settings
 
 WINDOW = "2026-01-05T10:00"
 AGENTS = 50
@@ -64,8 +68,13 @@ def steps_json(random_: random.Random) -> str:
                         "providerName": "BABYLON_MARKETS",
                         "data": {
                             "markets": [
-                                {"id": market, "question": words(40), "yesShares": 410.2,
-                                 "noShares": 590.8, "liquidity": 1000}
+                                {
+                                    "id": market,
+                                    "question": words(40),
+                                    "yesShares": 410.2,
+                                    "noShares": 590.8,
+                                    "liquidity": 1000,
+                                }
                             ]
                         },
                         "purpose": "prices before deciding",
@@ -113,9 +122,8 @@ def _rows(count: int) -> Iterator[tuple[object, ...]]:
 
 def fill(url: str, count: int) -> float:
     """Migrate, insert the rows and a sealed window; the mean size of stepsJson in bytes."""
+    apply(Settings(database_url=SecretStr(url)))
     with psycopg.connect(url, autocommit=True) as connection:
-        for migration in sorted((ROOT / "migrations").glob("*.sql")):
-            connection.execute(migration.read_text().encode())
         with connection.cursor() as cursor:
             with cursor.copy(
                 'COPY trajectories (id, "trajectoryId", "agentId", "startTime", "endTime", '
@@ -129,7 +137,12 @@ def fill(url: str, count: int) -> float:
                 cursor.execute(
                     'INSERT INTO market_outcomes (id, "windowId", "predictionMarketId", outcome) '
                     "VALUES (%s, %s, %s, %s)",
-                    (f"o-{market}", WINDOW, f"m-{market}", random.Random(market).choice(["YES", "NO"])),
+                    (
+                        f"o-{market}",
+                        WINDOW,
+                        f"m-{market}",
+                        random.Random(market).choice(["YES", "NO"]),
+                    ),
                 )
         connection.execute(
             "INSERT INTO training.windows (window_id, starts_at, held_out, state, trajectories) "
@@ -137,16 +150,15 @@ def fill(url: str, count: int) -> float:
             (WINDOW, count),
         )
         connection.execute("VACUUM (ANALYZE) trajectories")
-        row = connection.execute('SELECT avg(octet_length("stepsJson")) FROM trajectories').fetchone()
+        row = connection.execute(
+            'SELECT avg(octet_length("stepsJson")) FROM trajectories'
+        ).fetchone()
         assert row is not None
         return float(row[0])
 
 
 def ours() -> int:
     """The product, end to end."""
-    from babylon_tasks.pipeline.score import score_window
-    from babylon_tasks.settings import load_settings
-
     scoring = score_window(load_settings(), WINDOW, actor="bench")
     assert scoring.state == "scored", scoring
     return scoring.scored
@@ -212,11 +224,12 @@ def raw() -> int:
     return count
 
 
+# score_window last: it leaves the window scored.
 READERS = {
-    "score_window": ours,
     "plain": lambda: plain(writing=False),
     "plain, writing row by row": lambda: plain(writing=True),
     "raw": raw,
+    "score_window": ours,
 }
 
 
@@ -246,7 +259,10 @@ def _read(reader: str) -> None:
 
 
 def _import_seconds() -> float:
-    script = "import time; t = time.perf_counter(); import babylon_tasks.tasks.app; print(time.perf_counter() - t)"
+    script = (
+        "import time; began = time.perf_counter(); import babylon_tasks.tasks.app; "
+        "print(time.perf_counter() - began)"
+    )
     runs = [
         subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
         for _ in range(3)
@@ -267,7 +283,9 @@ def main() -> None:
         size = fill(postgres.url, arguments.trajectories)
         print(f"{arguments.trajectories} trajectories of 3 steps, {size:.0f} bytes of steps each")
         _measure("raw", postgres.url)  # warms the server's cache, for all alike
-        results = {reader: _measure(reader, postgres.url) for reader in READERS if reader != "score_window"}
+        results = {
+            reader: _measure(reader, postgres.url) for reader in READERS if reader != "score_window"
+        }
         results["score_window"] = _measure("score_window", postgres.url)
     rate = {reader: found["rows"] / found["seconds"] for reader, found in results.items()}
     for reader, found in results.items():

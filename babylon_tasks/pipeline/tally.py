@@ -19,7 +19,7 @@ class Tally:
         self.agents: set[str] = set()
         self._mean = 0.0
         self._squares = 0.0
-        self._groups: dict[str, tuple[int, float, float]] = {}  # members, lowest, highest
+        self._bounds: dict[str, list[float]] = {}  # lowest and highest reward of each group
 
     @property
     def trajectories(self) -> int:
@@ -34,8 +34,13 @@ class Tally:
         step = reward - self._mean
         self._mean += step / self.scored
         self._squares += step * (reward - self._mean)
-        members, low, high = self._groups.get(group, (0, reward, reward))
-        self._groups[group] = (members + 1, min(low, reward), max(high, reward))
+        bounds = self._bounds.get(group)
+        if bounds is None:
+            self._bounds[group] = [reward, reward]
+        elif reward < bounds[0]:
+            bounds[0] = reward
+        elif reward > bounds[1]:
+            bounds[1] = reward
 
     def result(self, settings: Settings, *, held_out: bool) -> Result:
         """The totals and the state that follows from them."""
@@ -58,7 +63,7 @@ class Tally:
             return WindowState.SKIPPED, "too_few_agents"
         if held_out:  # evaluation compares checkpoints with each other, not members of a group
             return WindowState.HELD_OUT, None
-        spread = max(high - low for _, low, high in self._groups.values())
+        spread = max(high - low for low, high in self._bounds.values())
         if spread <= settings.min_reward_spread:
             return WindowState.SKIPPED, "no_spread"
         return WindowState.SCORED, None
