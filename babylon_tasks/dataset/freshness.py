@@ -22,12 +22,15 @@ class Policies(Struct, frozen=True):
     """What is known of the lineage when a step is planned.
 
     ``inference_names`` maps the names that agents ask for to steps, step 0 included.
+    What ``serving_step`` wrote is never stale: agents have nothing newer to ask, and a lineage
+    whose newer checkpoints are all held back would refuse its only data.
     """
 
     lineage: str
     base_model: str
     head_step: int
     inference_names: Mapping[str, int]
+    serving_step: int | None = None
 
 
 def policy_step(call: LlmCall, policies: Policies) -> int | str:
@@ -64,7 +67,7 @@ def fault(
         return step
     if step > policies.head_step:
         return FUTURE
-    if step < policies.head_step - max_staleness_steps:
+    if step < policies.head_step - max_staleness_steps and step != policies.serving_step:
         return STALE
     if not exact(call) and not allow_without_logprobs:
         return NO_LOGPROBS

@@ -54,6 +54,8 @@ class Manifest(Struct, frozen=True):
     lineage: str
     base_model: str
     base_step: int
+    parent_step: int  # whose weights are trained on from; not base_step where that was held back
+    serving_step: int
     code_version: str
     scorer: str
     logprobs: str  # "exact", or "none" where the operator let in calls without them

@@ -36,13 +36,16 @@ class Planned(Struct, frozen=True):
     skipped: dict[str, str]
 
 
-def policies(connection: Connection, settings: Settings, head_step: int) -> Policies:
+def policies(
+    connection: Connection, settings: Settings, head_step: int, serving_step: int
+) -> Policies:
     """What the lineage looked like when ``head_step`` was its head."""
     return Policies(
         settings.lineage,
         settings.base_model,
         head_step,
         lineages.inference_names(connection, settings.lineage),
+        serving_step,
     )
 
 
@@ -52,16 +55,22 @@ def plan(
     lease: Lease,
     *,
     backend: str,
+    branches: bool,
     head_step: int,
     window: str | None,
     actor: str,
 ) -> Planned:
     """Plan one step from the given window or the oldest that wait, and claim its data.
 
+    It starts from the weights that serve: a checkpoint that was held back is a dead branch, and
+    what the agents did is then exactly on-policy. A backend that cannot branch goes on from its
+    newest step.
+
     Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``; a window
     alone is never cut. One whose training has failed before is tried alone: it may be the cause.
     """
-    known = policies(connection, settings, head_step)
+    known = policies(connection, settings, head_step, lease.serving_step)
+    parent_step = lease.serving_step if branches else head_step
     chosen: list[Material] = []
     skipped: dict[str, str] = {}
     tokens = 0
@@ -85,7 +94,7 @@ def plan(
         return Planned(None, None, (), skipped)
     chosen.sort(key=lambda found: found.window)
     groups = tuple(group for found in chosen for group in found.grouped.groups)
-    made = _manifest(settings, head_step, chosen, groups)
+    made = _manifest(settings, head_step, parent_step, lease.serving_step, chosen, groups)
     with connection.transaction():
         for found in chosen:
             _settle(connection, lease, found, actor)
@@ -117,13 +126,20 @@ def _queue(connection: Connection, window: str | None) -> list[tuple[str, int, i
 
 
 def _manifest(
-    settings: Settings, head_step: int, chosen: Sequence[Material], groups: tuple[Group, ...]
+    settings: Settings,
+    head_step: int,
+    parent_step: int,
+    serving_step: int,
+    chosen: Sequence[Material],
+    groups: tuple[Group, ...],
 ) -> Manifest:
     calls = (call for group in groups for member in group.members for call in member.calls)
     return Manifest(
         lineage=settings.lineage,
         base_model=settings.base_model,
         base_step=head_step,
+        parent_step=parent_step,
+        serving_step=serving_step,
         code_version=__version__,
         scorer=", ".join(sorted({scorer for found in chosen for scorer in found.scorers})),
         logprobs="exact" if all(exact(call) for call in calls) else "none",

@@ -80,6 +80,7 @@ class Run:
             kl_coefficient=config.kl_coefficient,
             seed=config.seed,
             allow_without_logprobs=config.allow_without_logprobs,
+            parent_step=manifest.parent_step,
         )
         self.keeper.check()
         try:

