@@ -297,6 +297,18 @@ def test_a_window_that_failed_for_good_can_be_retried_by_hand(
     assert train(settings, peer(settings), WINDOW).action == "committed"
 
 
+def test_what_was_used_up_stays_so_when_the_rest_of_its_window_is_planned_again(
+    connection: Connection, settings: Settings
+) -> None:
+    flat = scored_window(connection, rewards=(0.5, 0.5), key="flat")
+    ids = scored_window(connection, key="steep")
+    train(settings, peer(settings, falls="refuses"), WINDOW)
+
+    assert train(settings, peer(settings), WINDOW).action == "committed"
+    uses = connection.execute("SELECT trajectory_id, use FROM training.consumption").fetchall()
+    assert dict(uses) == dict.fromkeys(flat, "no_spread") | dict.fromkeys(ids, "trained")
+
+
 def test_a_window_that_failed_before_is_tried_alone(
     connection: Connection, settings: Settings
 ) -> None:
@@ -578,6 +590,32 @@ def test_a_superseded_claimant_can_change_nothing(
     assert lineage is not None
     assert (lineage.lease_owner, lineage.head_step) == ("two", 0)
     assert column(connection, "SELECT count(*) FROM training_batches") == [0]
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_superseded_claimant_cannot_commit_even_a_verified_step(
+    connection: Connection, settings: Settings, taken_over: bool
+) -> None:
+    old, step, ids = planned_step(connection, settings)
+    steps.start(connection, old, step, again=False, actor="test")
+    running = msgspec.structs.replace(step, state="running")
+    steps.trained(connection, old, running, RESULT, actor="test")
+    trained = msgspec.structs.replace(step, state="trained")
+    expire(connection)
+    new = lineages.claim(connection, "babylon", "two", 30)
+    assert new is not None
+
+    def commit(lease: lineages.Lease, row: steps.Step) -> None:
+        rewards = [(one, 0.5) for one in ids]
+        commits.commit(connection, lease, row, RESULT, base_model="m", rewards=rewards, actor="t")
+
+    mine = steps.take_over(connection, new, trained, actor="test") if taken_over else trained
+    with pytest.raises(Fenced):
+        commit(old, trained)
+    assert column(connection, "SELECT state FROM training.steps") == ["trained"]
+    if taken_over:
+        commit(new, mine)
+        assert column(connection, "SELECT state FROM training.steps") == ["committed"]
 
 
 def test_a_worker_that_was_superseded_while_training_discards_its_work(
