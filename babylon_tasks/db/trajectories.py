@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
@@ -16,12 +16,13 @@ _BATCH_BYTES = 4_000_000
 
 def stream_window(
     connection: Connection, window: str, settings: Settings
-) -> Iterator[list[RawTrajectory]]:
+) -> Generator[list[RawTrajectory], None, None]:
     """The rows of a window in batches, all as of one moment; the connection is taken meanwhile.
 
     A row belongs to a window by its "windowId", or, where the writer set none, by its start.
     Rows beyond ``max_steps_bytes`` come without their text: it never leaves the server. A batch
     ends at ``read_batch`` rows or a few megabytes, so memory does not depend on the rows' size.
+    Close the generator when leaving early: that cancels what the server still sends.
     """
     # COPY, not a cursor: the server sends on while the caller works, and one statement is one
     # snapshot without a transaction being held open.

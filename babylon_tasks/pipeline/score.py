@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 
 import msgspec
 import structlog
@@ -129,9 +130,12 @@ class _Run:
             Spool(version, held.window) as rejections,
         ):
             # A connection of its own: this one stays free for outcomes and for the lease.
-            with session(self.settings) as reading:
+            with (
+                session(self.settings) as reading,
+                closing(stream_window(reading, held.window, self.settings)) as batches,
+            ):
                 book = OutcomeBook(self.connection, held.window)
-                for batch in stream_window(reading, held.window, self.settings):
+                for batch in batches:
                     trajectories = self._decoded(batch, rejections)
                     self._scored(trajectories, book.covering(trajectories), scores, rejections)
                     self._between_batches()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 
 from msgspec import Struct
 
@@ -118,8 +119,11 @@ def _tried(
     usable = exact = 0
     rejected: Counter[str] = Counter()
     book = OutcomeBook(connection, held.window)
-    with session(settings) as reading:
-        for batch in stream_window(reading, held.window, settings):
+    with (
+        session(settings) as reading,
+        closing(stream_window(reading, held.window, settings)) as batches,
+    ):
+        for batch in batches:
             decoded = [decode(raw) for raw in batch]
             trajectories = [one for one in decoded if not isinstance(one, Rejection)]
             rejected.update(one.reason for one in decoded if isinstance(one, Rejection))

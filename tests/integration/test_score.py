@@ -413,6 +413,23 @@ def test_an_interruption_gives_the_window_back(
     assert run(make_settings()).state == WindowState.SCORED
 
 
+def test_an_interruption_while_the_server_still_sends_cancels_the_rest(
+    settings: Settings, connection: Connection
+) -> None:
+    rows = [trajectory(agent=f"a-{n}", steps=[step(note="x" * 5_000_000)]) for n in range(8)]
+    insert_trajectories(connection, rows)
+    seal(connection)
+
+    def interrupt(done: int, expected: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_window(settings, WINDOW, actor="test", on_progress=interrupt)
+    assert one(connection, "state") == ("sealed",)
+    busy = "count(*) FILTER (WHERE query LIKE 'COPY%' AND state = 'active')"
+    assert one(connection, busy, "pg_stat_activity") == (0,)
+
+
 def claim(settings: Settings, connection: Connection, owner: str = "first") -> Claim | Standing:
     return claims.claim(connection, WINDOW, owner, settings, actor="test")
 
