@@ -1,7 +1,8 @@
-"""Which held-out groups checkpoints are valued on: PURE, and slow to change.
+"""Which held-out groups checkpoints are valued on: PURE, and changed by new windows only.
 
-Two checkpoints can only be compared on the same set, so a new group displaces an old one only
-where its rank is lower: the set settles, while every window has the same chance to be in it.
+Two checkpoints can only be compared on the same set, so within a window the choice is by rank
+and never varies. The newest windows come first: their answers are those that the policies of
+now give, and a value says little where recorded answers cover little of what a policy says.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from babylon_tasks.records import Group
 def order(
     groups: Iterable[tuple[str, str, float]], min_reward_spread: float
 ) -> list[tuple[str, str]]:
-    """(window, key, spread) in, (window, key) out: those that tell policies apart, by rank.
+    """(window, key, spread) in, (window, key) out: those that tell policies apart, newest first.
 
-    Where all answers earned the same, every policy has the same value.
+    Where all answers earned the same, every policy has the same value. When the policy has
+    settled, its windows have no spread, and the set stays with the last that did.
     """
     informative = [(window, key) for window, key, spread in groups if spread > min_reward_spread]
-    return sorted(informative, key=lambda group: rank(f"{group[0]}\0{group[1]}"))
+    by_rank = sorted(informative, key=lambda group: rank(f"{group[0]}\0{group[1]}"))
+    return sorted(by_rank, key=lambda group: group[0], reverse=True)
 
 
 def set_hash(groups: Sequence[Group]) -> str:

