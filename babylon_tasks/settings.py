@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from babylon_tasks.errors import SettingsError
 
+_PRISMA_PARAMETERS = {
+    "schema",
+    "connection_limit",
+    "pool_timeout",
+    "pgbouncer",
+    "statement_cache_size",
+    "socket_timeout",
+    "sslaccept",
+    "sslidentity",
+}
 BackendName = Literal["auto", "serverless", "local", "cpu"]
 
 
@@ -97,6 +109,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql://")):
             raise ValueError("DATABASE_URL must begin with postgresql://")
+        if not re.fullmatch(r"\w+", self.database_schema):
+            raise ValueError("the schema in DATABASE_URL is not a plain name")
         if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("REDIS_URL must begin with redis:// or rediss://")
         if self.backend == "serverless" and self.wandb_api_key is None:
@@ -111,8 +125,19 @@ class Settings(BaseSettings):
 
     @property
     def dsn(self) -> str:
-        """The Postgres connection string, password included: never log it."""
-        return self.database_url.get_secret_value()
+        """The Postgres connection string, password included: never log it.
+
+        Babylon's own DATABASE_URL is written for Prisma, whose parameters libpq refuses.
+        """
+        parts = urlsplit(self.database_url.get_secret_value())
+        kept = [pair for pair in parse_qsl(parts.query) if pair[0] not in _PRISMA_PARAMETERS]
+        return urlunsplit(parts._replace(query=urlencode(kept, quote_via=quote)))
+
+    @property
+    def database_schema(self) -> str:
+        """The schema that holds Babylon's tables: Prisma's ``?schema=``, else ``public``."""
+        query = dict(parse_qsl(urlsplit(self.database_url.get_secret_value()).query))
+        return query.get("schema", "public")
 
 
 @lru_cache(maxsize=1)

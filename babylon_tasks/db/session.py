@@ -41,7 +41,7 @@ def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10
             settings.dsn,
             autocommit=autocommit,
             connect_timeout=5,
-            options=_OPTIONS,
+            options=f"{_OPTIONS} -c search_path={settings.database_schema}",
             application_name="babylon-tasks",
         )
 

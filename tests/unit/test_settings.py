@@ -78,3 +78,16 @@ def test_the_environment_wins_over_the_file(
     (tmp_path / ".env").write_text("BABYLON_MIN_AGENTS=5\nBABYLON_LINEAGE=from_file\n")
     monkeypatch.setenv("BABYLON_MIN_AGENTS", "3")
     assert (load_settings().min_agents, load_settings().lineage) == (3, "from_file")
+
+
+def test_what_babylon_writes_for_prisma_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{DATABASE}?schema=game&connection_limit=5&sslmode=prefer")
+    settings = load_settings()
+    assert settings.dsn == f"{DATABASE}?sslmode=prefer"
+    assert settings.database_schema == "game"
+
+
+def test_a_schema_that_is_no_plain_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{DATABASE}?schema=public%20-c%20role")
+    with pytest.raises(SettingsError, match="not a plain name"):
+        load_settings()

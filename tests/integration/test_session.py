@@ -1,0 +1,34 @@
+"""Connections as Babylon's operators write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from babylon_tasks.db.session import connect
+from babylon_tasks.errors import DatabaseUnavailable
+from babylon_tasks.settings import Settings
+
+
+def test_a_url_written_for_prisma_connects_to_its_schema(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    settings = make_settings(DATABASE_URL=f"{database_url}?schema=training&connection_limit=3")
+    with connect(settings) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("training",)
+
+
+def test_the_session_speaks_utc(make_settings: Callable[..., Settings]) -> None:
+    with connect(make_settings()) as connection:
+        assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+
+
+def test_a_wrong_password_is_refused_without_repeating_it(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    password = database_url.split(":")[2].split("@")[0]
+    wrong = database_url.replace(password, "planted-secret")
+    with pytest.raises(DatabaseUnavailable, match="check DATABASE_URL") as refusal:
+        connect(make_settings(DATABASE_URL=wrong), patience=0.5)
+    assert "planted-secret" not in str(refusal.value)
