@@ -42,12 +42,14 @@ class PeerTrainer:
         falls: str | None = None,
         during: Callable[[], None] | None = None,
         worth: dict[int, float] | None = None,
+        branches: bool = True,
     ) -> None:
         self.folder = data_dir / "backend" / lineage / "checkpoints"
         self.lineage = lineage
         self.falls = falls
         self.during = during
         self.worth = worth or {}
+        self.branches = branches
         self.requests: list[Train] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.killed = False
@@ -55,7 +57,8 @@ class PeerTrainer:
     def ready(self) -> Ready:
         self.folder.mkdir(parents=True, exist_ok=True)
         newest = checkpoints.newest_step(self.folder)
-        return Ready("cpu", "http://127.0.0.1:8100/v1", newest, f"{self.lineage}@0")
+        base_url = "http://127.0.0.1:8100/v1"
+        return Ready("cpu", base_url, newest, f"{self.lineage}@0", self.branches)
 
     def backend_step(self) -> BackendStep:
         newest = checkpoints.newest_step(self.folder)
@@ -73,15 +76,16 @@ class PeerTrainer:
             self.during()
         if self.killed or self.falls == "before_writing":
             raise TrainerDied("the trainer was ended by signal SIGKILL")
-        before = None if base == 0 else checkpoints.adapter_hash(self._at(base))
+        parent = base if request.parent_step is None else request.parent_step
+        before = None if parent == 0 else checkpoints.adapter_hash(self._at(parent))
         folder = self._at(base + 1)
         folder.mkdir(parents=True)
         weights = folder / "adapter_model.safetensors"
         trains = self.falls != "idle"
         if trains:
             weights.write_bytes(hashlib.sha256(f"{before}{request}".encode()).digest())
-        elif base:
-            shutil.copy(self._at(base) / weights.name, weights)
+        elif parent:
+            shutil.copy(self._at(parent) / weights.name, weights)
         calls = [c for group in groups for member in group.members for c in member.calls]
         trained = Trained(
             step=base + 1,

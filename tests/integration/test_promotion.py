@@ -13,6 +13,7 @@ from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound, TrainerDied, TrainingError
 from babylon_tasks.pipeline.judge import Judgement, held_out_set, judge
+from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
@@ -88,6 +89,34 @@ def test_a_collapse_is_held_and_does_not_reach_the_agents(
         "hold",
         "promote",
     ]
+
+
+@pytest.mark.parametrize(("branches", "parents"), [(True, [0, 1, 1]), (False, [0, 1, 2])])
+def test_after_a_hold_the_next_step_starts_from_what_serves_where_the_backend_can_branch(
+    connection: Connection, settings: Settings, branches: bool, parents: list[int]
+) -> None:
+    trainer = PeerTrainer(settings.data_dir, worth={1: 0.7, 2: 0.4, 3: 0.9}, branches=branches)
+    held_out_windows(connection)
+    for n in (1, 2, 3):
+        trained(connection, settings, trainer, n)
+        last = judged(settings, trainer)
+
+    assert [request.parent_step for request in trainer.requests] == parents
+    assert [request.base_step for request in trainer.requests] == [0, 1, 2]
+    assert (last.action, last.serving) == ("promoted", 3)
+
+
+def test_a_checkpoint_that_nobody_judged_is_found(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    assert not reconcile(settings, actor="test").unjudged
+    connection.execute("UPDATE training.checkpoints SET created_at = now() - interval '1 hour'")
+
+    assert reconcile(settings, actor="test").unjudged
+    judged(settings, trainer)
+    assert not reconcile(settings, actor="test").unjudged
 
 
 def test_a_checkpoint_is_valued_once_a_set_and_held_once(

@@ -52,6 +52,16 @@ def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, reason: str 
     assert found == reason
 
 
+def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
+    held = Policies("babylon", "smol", 50, {}, serving_step=5)
+
+    def found(step: int) -> str | None:
+        one = call(f"babylon@{step}", logprobs=(-1.0,))
+        return fault(one, held, max_staleness_steps=2, allow_without_logprobs=False)
+
+    assert (found(5), found(6), found(48)) == (None, "stale", None)
+
+
 def test_logprobs_are_exact_only_with_one_for_each_token() -> None:
     assert exact(call("babylon@5", logprobs=(-1.0, -0.1), token_ids=(7, 2)))
     assert not exact(call("babylon@5", logprobs=(-1.0,), token_ids=(7, 2)))
