@@ -15,6 +15,7 @@ BabylonTasksError
 │   ├── TrainerDied          (Retryable) the trainer process ended by signal, exit code or silence
 │   ├── StepNotVerified      the backend claims success but nothing was learned
 │   └── BackendUnavailable   the chosen backend cannot run here
+├── BrokerUnavailable        (Retryable) Redis did not take a message
 ├── CheckpointNotFound       promote or rollback names a step that is not committed
 └── SandboxError             an embedded server did not start
 
@@ -87,6 +88,10 @@ class StepNotVerified(TrainingError):
 
 class BackendUnavailable(TrainingError):
     """The chosen training backend cannot run on this machine."""
+
+
+class BrokerUnavailable(Retryable, BabylonTasksError):
+    """Redis did not take a message; Postgres still holds what it was about."""
 
 
 class CheckpointNotFound(BabylonTasksError, LookupError):

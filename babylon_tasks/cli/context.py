@@ -1,0 +1,63 @@
+"""Settings, logging and a checked database for a command; who acts, for the record."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from babylon_tasks import log
+from babylon_tasks.db import migrate, windows
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.cli.output import say
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.settings import Settings, load_settings
+
+
+def settings(*, verbose: bool = False) -> Settings:
+    """The process's settings; logs only warnings unless told otherwise."""
+    found = load_settings()
+    log.configure(found if verbose else found.model_copy(update={"log_level": "WARNING"}))
+    return found
+
+
+@contextmanager
+def database(found: Settings) -> Iterator[Connection]:
+    """A connection to a database of this code's schema; raises MigrationError otherwise."""
+    with session(found) as connection:
+        migrate.check(connection)
+        yield connection
+
+
+def actor() -> str:
+    """Who acts, as it stands in the record of decisions."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's bare uid
+        user = "unknown"
+    return f"cli:{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def told_when_interrupted(found: Settings, window: str | None) -> Iterator[None]:
+    """On Ctrl-C, say where the window stands after the pipeline has given back its claims."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(_standing(found, window))
+        raise
+
+
+def _standing(found: Settings, window: str | None) -> str:
+    if window is None:
+        return "interrupted; every claim was given back, run the same command to go on"
+    try:
+        with session(found, patience=2) as connection:
+            state = windows.get(connection, window).state
+    except BabylonTasksError as error:
+        return f"interrupted; where window {window} stands could not be read: {error}"
+    return (
+        f"interrupted; window {window} is {state}, nothing half done counts; "
+        "run the same command to go on"
+    )

@@ -1,0 +1,117 @@
+"""What all commands share: exit codes, two consoles, tables, JSON, and a progress bar.
+
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import IntEnum
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    """A remark for the reader; never part of the result."""
+    err.print(Text(line))
+
+
+def show(line: str) -> None:
+    """A line of the result."""
+    out.print(Text(line))
+
+
+def refuse(line: str) -> NoReturn:
+    """End with REFUSED: nothing was changed, and ``line`` says why."""
+    say(line)
+    raise typer.Exit(ExitCode.REFUSED)
+
+
+def as_json(document: Any) -> None:
+    """One JSON document; numbers that JSON cannot hold become null."""
+    text = msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(document))))
+    typer.echo(text.decode())
+
+
+def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table; columns whose name ends in ``#`` hold numbers."""
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        number = name.endswith("#")
+        drawn.add_column(name.rstrip("#"), justify="right" if number else "left", no_wrap=number)
+    for row in rows:
+        drawn.add_row(*(Text(cell(value)) for value in row))
+    out.print(drawn, soft_wrap=False)
+
+
+def cell(value: object) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items()) or "-"
+    return str(value)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on the terminal, told by ``(done, of)``; nothing where there is no terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value

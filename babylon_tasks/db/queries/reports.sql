@@ -1,0 +1,96 @@
+-- name: events_of_window
+-- Every decision about a window, about the steps that used it and about their checkpoints, in order.
+SELECT e.happened_at, e.kind, e.actor, e.lineage, s.target_step, e.detail
+FROM training.events e
+LEFT JOIN training.steps s ON s.id = e.step_id
+WHERE e.window_id = %(window)s
+   OR e.step_id IN (SELECT id FROM training.steps WHERE windows @> ARRAY[%(window)s::text])
+   OR (e.kind IN ('promote', 'hold', 'rollback')
+       AND EXISTS (SELECT FROM training.steps u
+                   WHERE u.windows @> ARRAY[%(window)s::text] AND u.lineage = e.lineage
+                     AND u.state = 'committed' AND e.happened_at >= u.committed_at
+                     AND u.target_step IN ((e.detail ->> 'to_step')::int,
+                                           (e.detail ->> 'from_step')::int)))
+ORDER BY e.id
+
+-- name: rejections_of_window
+-- Why trajectories of a window are not used, with the first of each as an example.
+SELECT g.stage, g.reason, g.n, r.trajectory_id, r.detail
+FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
+      FROM training.rejections WHERE window_id = %(window)s GROUP BY stage, reason) g
+JOIN training.rejections r ON r.id = g.first
+ORDER BY g.n DESC, g.stage, g.reason
+
+-- name: uses_of_window
+-- What became of a window's trajectories: trained, or used up without a step.
+SELECT use, count(*) FROM training.consumption
+WHERE window_id = %(window)s GROUP BY use ORDER BY 2 DESC, 1
+
+-- name: steps_of_window
+-- The steps that a window was part of, in order.
+SELECT id, lineage, base_step, target_step, state, tries, backend, windows, gradient_steps,
+       trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+FROM training.steps
+WHERE windows @> ARRAY[%(window)s::text]
+ORDER BY id
+
+-- name: evaluations_of_window
+-- What the checkpoints that came of a window are worth on held-out windows.
+SELECT v.step, v.value, v.coverage, v.groups, v.set_hash, v.evaluated_at
+FROM training.evaluations v
+WHERE EXISTS (SELECT FROM training.steps s
+              WHERE s.lineage = v.lineage AND s.target_step = v.step AND s.state = 'committed'
+                AND s.windows @> ARRAY[%(window)s::text])
+ORDER BY v.id
+
+-- name: step_in_work
+-- The step that was begun and not ended.
+SELECT id, lineage, base_step, target_step, state, tries, backend, windows, gradient_steps,
+       trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+FROM training.steps
+WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
+
+-- name: last_step
+-- The newest committed step.
+SELECT id, lineage, base_step, target_step, state, tries, backend, windows, gradient_steps,
+       trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+FROM training.steps
+WHERE lineage = %(lineage)s AND state = 'committed'
+ORDER BY target_step DESC
+LIMIT 1
+
+-- name: oldest_waiting
+-- The oldest window that is over and not finished, and since when its row stands as it stands.
+SELECT window_id, state, updated_at FROM training.windows
+WHERE state IN ('sealed', 'scoring', 'scored', 'training')
+ORDER BY starts_at
+LIMIT 1
+
+-- name: failed_windows
+-- Windows that wait for a human, newest first.
+SELECT window_id, reason FROM training.windows
+WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
+
+-- name: models
+-- Every checkpoint with its newest evaluation and the newest decision about it, newest first.
+SELECT c.step, c.inference_name, c.step = l.serving_step AS serving, c.step = l.head_step AS head,
+       c.created_at, v.value, v.coverage, v.groups, p.decision, p.reason, p.actor,
+       c.uri, c.content_hash
+FROM training.checkpoints c
+JOIN training.lineages l ON l.name = c.lineage
+LEFT JOIN LATERAL (
+    SELECT value, coverage, groups FROM training.evaluations v
+    WHERE v.lineage = c.lineage AND v.step = c.step ORDER BY v.id DESC LIMIT 1) v ON true
+LEFT JOIN LATERAL (
+    SELECT decision, reason, actor FROM training.promotions p
+    WHERE p.lineage = c.lineage AND p.decided_at >= c.created_at
+      AND (p.to_step = c.step OR (p.decision = 'rollback' AND p.from_step = c.step))
+    ORDER BY p.id DESC LIMIT 1) p ON true
+WHERE c.lineage = %(lineage)s
+ORDER BY c.step DESC
+LIMIT %(limit)s
+
+-- name: server
+-- What Postgres says of itself, and its clock.
+SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+       clock_timestamp()

@@ -1,0 +1,191 @@
+"""Read-only answers to what people ask: where does it stand, what happened here, which model."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from psycopg.rows import class_row
+
+from babylon_tasks.db import lineages, promotions, windows
+from babylon_tasks.db.lineages import Lineage
+from babylon_tasks.db.promotions import Promotion
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.db.windows import Window
+
+
+class Event(Struct, frozen=True):
+    """One decision; ``target_step``: the step it is about."""
+
+    happened_at: datetime
+    kind: str
+    actor: str
+    lineage: str | None
+    target_step: int | None
+    detail: dict[str, Any]
+
+
+class Rejected(Struct, frozen=True):
+    """A reason and how often it was given; the example is one trajectory with its detail."""
+
+    stage: str
+    reason: str
+    count: int
+    example: str
+    detail: str | None
+
+
+class StepReport(Struct, frozen=True):
+    """A training step as its row tells it."""
+
+    id: int
+    lineage: str
+    base_step: int
+    target_step: int
+    state: str
+    tries: int
+    backend: str
+    windows: list[str]
+    gradient_steps: int | None
+    trainable_tokens: int | None
+    metrics: dict[str, Any] | None
+    progress: dict[str, Any] | None
+    error: str | None
+    planned_at: datetime
+    started_at: datetime | None
+    committed_at: datetime | None
+    failed_at: datetime | None
+
+
+class Valuation(Struct, frozen=True):
+    """A checkpoint's mean value on the held-out groups of one set."""
+
+    step: int
+    value: float
+    coverage: float
+    groups: int
+    set_hash: str
+    evaluated_at: datetime
+
+
+class WindowHistory(Struct, frozen=True):
+    """Everything that was decided about a window, in order, and what came of it."""
+
+    window: Window
+    events: list[Event]
+    rejections: list[Rejected]
+    uses: dict[str, int]
+    steps: list[StepReport]
+    evaluations: list[Valuation]
+
+
+class Waiting(Struct, frozen=True):
+    """A window that is over and unfinished; ``since``: when its row changed last."""
+
+    window: str
+    state: str
+    since: datetime
+
+
+class FailedWindow(Struct, frozen=True):
+    """A window that waits for `babylon-tasks retry`."""
+
+    window: str
+    reason: str | None
+
+
+class Standing(Struct, frozen=True):
+    """Where the system stands; ``lineage`` is None until a worker has served or trained it."""
+
+    lineage: Lineage | None
+    windows: dict[str, int]
+    oldest_waiting: Waiting | None
+    step_in_work: StepReport | None
+    last_step: StepReport | None
+    last_decision: Promotion | None
+    failed: list[FailedWindow]
+
+
+class Model(Struct, frozen=True):
+    """A checkpoint; its newest evaluation, and the newest decision about it."""
+
+    step: int
+    inference_name: str
+    serving: bool
+    head: bool
+    created_at: datetime
+    value: float | None
+    coverage: float | None
+    groups: int | None
+    decision: str | None
+    reason: str | None
+    actor: str | None
+    uri: str
+    content_hash: str | None
+
+
+class Server(Struct, frozen=True):
+    """Postgres: its version as text and as a number, and its time."""
+
+    version: str
+    version_number: int
+    clock: datetime
+
+
+def history(connection: Connection, window: str) -> WindowHistory:
+    """All about one window; raises BadWindowId, WindowNotFound."""
+    found = queries("reports")
+    about = {"window": window}
+    row = windows.get(connection, window)
+    rejections = connection.execute(found["rejections_of_window"], about).fetchall()
+    with connection.cursor(row_factory=class_row(Event)) as cursor:
+        events = cursor.execute(found["events_of_window"], about).fetchall()
+    with connection.cursor(row_factory=class_row(StepReport)) as cursor:
+        steps = cursor.execute(found["steps_of_window"], about).fetchall()
+    with connection.cursor(row_factory=class_row(Valuation)) as cursor:
+        evaluations = cursor.execute(found["evaluations_of_window"], about).fetchall()
+    return WindowHistory(
+        window=row,
+        events=events,
+        rejections=[Rejected(*rejection) for rejection in rejections],
+        uses=dict(connection.execute(found["uses_of_window"], about).fetchall()),
+        steps=steps,
+        evaluations=evaluations,
+    )
+
+
+def standing(connection: Connection, lineage: str, *, limit: int = 20) -> Standing:
+    """The system at a glance; at most ``limit`` failed windows."""
+    found = queries("reports")
+    waiting = connection.execute(found["oldest_waiting"]).fetchone()
+    failed = connection.execute(found["failed_windows"], {"limit": limit}).fetchall()
+    return Standing(
+        lineage=lineages.get(connection, lineage),
+        windows=windows.counts(connection),
+        oldest_waiting=None if waiting is None else Waiting(*waiting),
+        step_in_work=_step(connection, "step_in_work", lineage),
+        last_step=_step(connection, "last_step", lineage),
+        last_decision=promotions.latest(connection, lineage),
+        failed=[FailedWindow(*row) for row in failed],
+    )
+
+
+def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[Model]:
+    """Checkpoints, newest first; empty where the lineage has not begun."""
+    parameters = {"lineage": lineage, "limit": limit}
+    with connection.cursor(row_factory=class_row(Model)) as cursor:
+        return cursor.execute(queries("reports")["models"], parameters).fetchall()
+
+
+def server(connection: Connection) -> Server:
+    """Who answers, and what time it is there."""
+    row = connection.execute(queries("reports")["server"]).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM always has a row
+    return Server(*row)
+
+
+def _step(connection: Connection, name: str, lineage: str) -> StepReport | None:
+    with connection.cursor(row_factory=class_row(StepReport)) as cursor:
+        return cursor.execute(queries("reports")[name], {"lineage": lineage}).fetchone()

@@ -1,0 +1,44 @@
+"""Sending: the only place where messages are made. Sending twice is harmless, losing one too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Signature, chain
+from kombu.exceptions import OperationalError
+
+from babylon_tasks.errors import BrokerUnavailable
+from babylon_tasks.tasks.scoring import score_window
+from babylon_tasks.tasks.training import train_window
+
+
+def send_windows(to_score: Sequence[str], to_train: Sequence[str]) -> list[str]:
+    """Messages for windows whose rows are committed; the task ids. Raises BrokerUnavailable."""
+    # Immutable signatures: results are ignored. The link to training costs nothing where a
+    # window turns out held out or skipped: the row says so, and the task returns.
+    return [
+        *(_sent(chain(score_window.si(window), train_window.si(window))) for window in to_score),
+        *(_sent(train_window.si(window)) for window in to_train),
+    ]
+
+
+def send_score(window: str) -> str:
+    """A message to score one window, and to train it then; the task id."""
+    return send_windows([window], [])[0]
+
+
+def send_train(window: str | None) -> str:
+    """A message to train one window, or whatever waits; the task id."""
+    return _sent(train_window.si(window))
+
+
+def _sent(message: Signature) -> str:
+    try:
+        sent: Any = message.apply_async()
+    except OperationalError as error:
+        raise BrokerUnavailable(
+            f"Redis did not take a message for {message.task}: {str(error).splitlines()[0]}; "
+            "nothing is lost: beat sends it again within BABYLON_UPKEEP_SECONDS of Redis's return"
+        ) from error
+    return str(sent.id)
