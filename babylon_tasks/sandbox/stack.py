@@ -11,17 +11,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import babylon_tasks
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.settings import Settings
 
 APP = "babylon_tasks.tasks.app"
+PROCESSES = ("gpu-worker", "cpu-worker", "beat", "flower")
+_FLOWER_CONFIG = Path(babylon_tasks.__file__).parent / "tasks" / "flowerconfig.py"
 _STOP_SECONDS = 30.0
 
 
@@ -109,22 +112,26 @@ class Stack:
         self._environment = {**os.environ, **values}
         self._settings = _settings(values)
 
-    def start_processes(self) -> None:
-        """Start the four processes; they find each other through Postgres and Redis alone."""
+    def start_processes(self, names: Sequence[str] = PROCESSES) -> None:
+        """Start some of the processes; they find each other through Postgres and Redis alone."""
+        for name in names:
+            if name == "flower":
+                self.flower_port = free_port()
+                self.start(name, self._command(name), {"FLOWER_BASIC_AUTH": self.flower_login})
+            else:
+                self.start(name, self._command(name))
+
+    def _command(self, name: str) -> list[str]:
         celery = [sys.executable, "-m", "celery", "-A", APP]
         worker = [*celery, "worker", "--loglevel", "INFO", "--pool", "prefork", "-c", "1"]
-        self.start("gpu-worker", [*worker, "-Q", "gpu", "-n", "gpu@%h"])
-        self.start("cpu-worker", [*worker, "-Q", "cpu,upkeep", "-n", "cpu@%h"])
         schedule = self.data_dir / "beat-schedule"
-        self.start(
-            "beat", [*celery, "beat", "--loglevel", "INFO", "-s", str(schedule), "--pidfile="]
-        )
-        self.flower_port = free_port()
-        self.start(
-            "flower",
-            [*celery, "flower", "--address=127.0.0.1", f"--port={self.flower_port}"],
-            {"FLOWER_BASIC_AUTH": self.flower_login},
-        )
+        flower = ["--address=127.0.0.1", f"--port={self.flower_port}", f"--conf={_FLOWER_CONFIG}"]
+        return {
+            "gpu-worker": [*worker, "-Q", "gpu", "-n", "gpu@%h"],
+            "cpu-worker": [*worker, "-Q", "cpu,upkeep", "-n", "cpu@%h"],
+            "beat": [*celery, "beat", "--loglevel", "INFO", "-s", str(schedule), "--pidfile="],
+            "flower": [*celery, "flower", *flower],
+        }[name]
 
     def start(
         self, name: str, command: list[str], extra: Mapping[str, str] | None = None

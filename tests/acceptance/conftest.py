@@ -1,0 +1,69 @@
+"""Fixtures of whole processes: ``babylon`` (nothing started yet) and ``make_babylon(OPTION=...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from acceptance.harness import OPTIONS, Babylon
+from models import save_tiny_model
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.sandbox.stack import Stack
+
+MakeBabylon = Callable[..., Babylon]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that trains in a blink and learns nothing."""
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def make_babylon(
+    database_url: str,
+    redis_url: str,
+    connection: Connection,
+    tiny_model: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[MakeBabylon]:
+    """``make_babylon(BABYLON_LEASE_SECONDS="3")``: a stack over the session's servers."""
+    with ExitStack() as systems:
+
+        def make(*, broker_url: str = redis_url, **options: str) -> Babylon:
+            stack = systems.enter_context(
+                Stack(
+                    tmp_path / "stack",
+                    options={**OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model), **options},
+                    database_url=database_url,
+                    redis_url=broker_url,
+                )
+            )
+            babylon = Babylon(stack, connection)
+            systems.callback(babylon.close)
+            request.node.babylon = babylon
+            return babylon
+
+        yield make
+
+
+@pytest.fixture
+def babylon(make_babylon: MakeBabylon) -> Babylon:
+    """A system with the usual options."""
+    return make_babylon()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the end of every log."""
+    report = yield
+    babylon: Babylon | None = getattr(item, "babylon", None)
+    if report.failed and babylon is not None:
+        report.sections += [(f"end of {name}", text) for name, text in babylon.logs()]
+    return report

@@ -1,0 +1,277 @@
+"""A running system for one test: real processes, watched, killed on demand, all gone at the end.
+
+Windows are filled with rows as Babylon's recorders write them, not by asking a model.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import redis
+from factories import exact_call, insert_trajectories, step, trajectory
+from psycopg.rows import dict_row
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.sandbox.stack import Process, Stack
+from babylon_tasks.training.checkpoints import adapter_hash, newest_step
+from babylon_tasks.windows import WINDOW, window_id
+
+T = TypeVar("T")
+PATIENCE = 90.0  # a bound for a hanging test, not an expectation
+_TAIL = 12
+
+# Leases and pauses shrunk like the demo's hours, but wide enough for a machine that is busy.
+OPTIONS = {
+    "BABYLON_BACKEND": "cpu",
+    "BABYLON_LINEAGE": "acceptance",
+    "BABYLON_GRACE_SECONDS": "0",
+    "BABYLON_UPKEEP_SECONDS": "0.5",
+    "BABYLON_LOOKBACK_HOURS": "480",
+    "BABYLON_HELD_OUT_SHARE": "0",
+    "BABYLON_MAX_WINDOWS_PER_STEP": "1",
+    "BABYLON_LEASE_SECONDS": "5",
+    "BABYLON_RETRY_DELAY_SECONDS": "0",
+    "BABYLON_PACKED_SEQUENCE_LENGTH": "128",
+    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "true",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def hours(count: int) -> list[str]:
+    """Windows of the last days, oldest first, none of them of the running hour."""
+    first = datetime.now(UTC) - (count + 2) * WINDOW
+    return [window_id(first + number * WINDOW) for number in range(count)]
+
+
+def until(what: str, found: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """Ask again and again until the answer is truthy; fails the test with ``what`` if never."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = found()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:.0f} s in vain until {what}; last answer: {answer!r}")
+
+
+class Babylon:
+    """The stack of one test and its database; ``down`` are the processes that the test ended."""
+
+    def __init__(self, stack: Stack, connection: Connection) -> None:
+        self.stack = stack
+        self.connection = connection
+        self.lineage = stack.settings.lineage
+        self.down: list[Process] = []
+
+    # --- rows in
+
+    def record(
+        self, window: str, *, groups: int = 2, agents: int = 3, spread: float = 400.0
+    ) -> list[str]:
+        """A window of markets that several agents decided on, asking ``lineage@0``.
+
+        ``spread`` 0: all of a group earn the same, and there is nothing to learn.
+        """
+        rows = []
+        for number in range(groups):
+            for agent in range(agents):
+                profit = spread * (agent / (agents - 1) - 0.5)
+                call = exact_call(
+                    "YES" if profit > 0 else "NO",
+                    token_ids=(35502, 2) if profit > 0 else (14320, 2),
+                    model=f"{self.lineage}@0",
+                    userPrompt=f"Market {number} of {window}: will it rise?",
+                )
+                steps = [step(0, [call], window=window)]
+                name = f"agent-{agent}"
+                rows.append(
+                    trajectory(window, name, steps, scenario=f"m-{number}", final_pnl=profit)
+                )
+        return insert_trajectories(self.connection, rows)
+
+    # --- what the database says
+
+    def rows(self, query: Any, parameters: Any = ()) -> list[dict[str, Any]]:
+        """All rows of a query, by column."""
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query, parameters).fetchall()
+
+    def states(self) -> dict[str, str]:
+        """Window to state."""
+        found = self.rows("SELECT window_id, state FROM training.windows")
+        return {row["window_id"]: row["state"] for row in found}
+
+    def steps(self, state: str | None = None) -> list[dict[str, Any]]:
+        """The rows of ``training.steps``, oldest first."""
+        every = self.rows("SELECT * FROM training.steps ORDER BY id")
+        return [row for row in every if state is None or row["state"] == state]
+
+    def told(self, window: str) -> list[dict[str, Any]]:
+        """What `why` tells of a window: every decision, in order."""
+        return self.rows(queries("events")["of_window"], {"window_id": window})
+
+    def await_states(self, windows: Sequence[str], *wanted: str) -> None:
+        """Until all of these windows stand in one of these states."""
+        until(
+            f"{list(windows)} are {' or '.join(wanted)}",
+            lambda: self._alive() and all(self.states().get(name) in wanted for name in windows),
+        )
+
+    def await_running_step(self) -> dict[str, Any]:
+        """Until the trainer has done at least one gradient step of a training step."""
+        return until(
+            "a training step is under way",
+            lambda: (
+                self._alive()
+                and next((row for row in self.steps("running") if row["progress"]), None)
+            ),
+        )
+
+    # --- processes
+
+    def start(self, *names: str) -> None:
+        """Start processes by name; one that the test has ended may be started again."""
+        self.stack.start_processes(names)
+
+    def process(self, name: str) -> Process:
+        """The newest process of that name."""
+        return next(found for found in reversed(self.stack.processes) if found.name == name)
+
+    def pool_child(self, name: str = "gpu-worker") -> psutil.Process:
+        """The child of a worker that runs its tasks."""
+
+        def only() -> psutil.Process | None:
+            children = psutil.Process(self.process(name).child.pid).children()
+            return children[0] if len(children) == 1 else None
+
+        return until(f"{name} has its pool", only)
+
+    def trainer(self) -> psutil.Process | None:
+        """The trainer process, where one lives."""
+        found = [p for p in self.family() if "babylon_tasks.training.trainer" in _command(p)]
+        return found[0] if found else None
+
+    def family(self) -> list[psutil.Process]:
+        """Every process that was started for this stack, by whomever, and lives."""
+        ours = str(self.stack.settings.data_dir)
+        return [p for p in psutil.process_iter() if _environ(p).get("BABYLON_DATA_DIR") == ours]
+
+    def kill(self, name: str, *, group: bool = True) -> None:
+        """SIGKILL to a process: with all its children, and the trainer for a GPU worker, or alone.
+
+        What the group left behind is asserted to be gone.
+        """
+        process = self.process(name)
+        self.down.append(process)
+        trainer = self.trainer() if group and name == "gpu-worker" else None
+        if group:
+            os.killpg(process.child.pid, signal.SIGKILL)
+        else:
+            process.child.kill()
+        if trainer is not None:
+            with suppress(psutil.NoSuchProcess):
+                trainer.kill()
+        process.child.wait(10)
+
+    def terminate(self, name: str) -> Process:
+        """SIGTERM to a process, as an orchestrator sends it; does not wait."""
+        process = self.process(name)
+        self.down.append(process)
+        process.child.send_signal(signal.SIGTERM)
+        return process
+
+    def _alive(self) -> bool:
+        for process in self.stack.processes:
+            if process not in self.down:
+                code = process.child.poll()
+                assert code is None, f"{process.name} ended by itself with code {code}"
+        return True
+
+    # --- the end
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """The end of each log."""
+        trainer_log = self.stack.settings.data_dir / "trainer.log"
+        for path in [*sorted(self.stack.data_dir.glob("*.log")), trainer_log]:
+            if path.exists():
+                lines = path.read_text("utf-8", "replace").splitlines()
+                yield path.name, "\n".join(lines[-_TAIL:])
+
+    def close(self) -> None:
+        """Stop everything; fails if a process outlives that."""
+        started = self.family()
+        try:
+            self.stack.stop()
+            until("every process of the stack has ended", lambda: not self.family(), 15)
+        finally:
+            for process in {*started, *self.family()}:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def assert_trained_once(babylon: Babylon, windows: Sequence[str], *, tries: int) -> None:
+    """Every trace of training, in both halves of the database and on disk, tells of one pass.
+
+    ``tries``: how often the steps were begun, at most.
+    """
+    committed = babylon.steps("committed")
+    used = sorted(window for step in committed for window in step["windows"])
+    assert used == sorted(windows), "each window in exactly one committed step"
+    assert babylon.steps() == committed, "no step was left over, none failed"
+    assert max(step["tries"] for step in committed) == tries
+    targets = [step["target_step"] for step in committed]
+    assert targets == list(range(1, len(committed) + 1))
+
+    checkpoints = babylon.rows(
+        "SELECT step, step_id, uri, content_hash FROM training.checkpoints WHERE step > 0"
+        " ORDER BY step"
+    )
+    assert [(row["step"], row["step_id"]) for row in checkpoints] == [
+        (step["target_step"], step["id"]) for step in committed
+    ]
+    for row in checkpoints:
+        assert adapter_hash(Path(row["uri"])) == row["content_hash"], "the files are what counted"
+    folder = Path(checkpoints[0]["uri"]).parent
+    assert newest_step(folder) == targets[-1], "backend and database stand at the same step"
+    (lineage,) = babylon.rows("SELECT head_step FROM training.lineages")
+    assert lineage["head_step"] == targets[-1]
+
+    recorded = babylon.rows(
+        'SELECT "trajectoryId" AS id, "usedInTraining" AS used FROM trajectories'
+        ' WHERE "windowId" = ANY (%s)',
+        [list(windows)],
+    )
+    consumed = babylon.rows("SELECT * FROM training.consumption WHERE use = 'trained'")
+    assert sorted(row["trajectory_id"] for row in consumed) == sorted(r["id"] for r in recorded)
+    assert {row["step_id"] for row in consumed} == {step["id"] for step in committed}
+    assert all(row["used"] for row in recorded)
+    assert len(babylon.rows("SELECT id FROM training_batches")) == len(committed)
+    assert len(babylon.rows("SELECT id FROM trained_models")) == len(committed)
+
+
+def queued(client: redis.Redis, queue: str) -> list[bytes]:
+    """The messages that wait in a queue."""
+    return list(client.lrange(queue, 0, -1))  # type: ignore[arg-type]
+
+
+def _environ(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return {}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

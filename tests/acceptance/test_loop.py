@@ -1,0 +1,87 @@
+"""The whole loop without a hand on it: recorded hours in, committed training steps out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from acceptance.harness import Babylon, assert_trained_once, hours
+
+from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
+
+MakeBabylon = Callable[..., Babylon]
+
+
+def test_recorded_windows_become_one_committed_step_each(babylon: Babylon) -> None:
+    windows = hours(3)
+    for window in windows:
+        babylon.record(window)
+
+    babylon.start("gpu-worker", "cpu-worker", "beat")
+    babylon.await_states(windows, "trained")
+
+    assert_trained_once(babylon, windows, tries=1)
+    assert len(babylon.steps()) == 3  # one window a step, as the settings say
+    for window in windows:
+        told = [event["kind"] for event in babylon.told(window)]
+        assert told == [
+            "opened",
+            "sealed",
+            "scored",
+            "grouped",
+            "step_planned",
+            "step_running",
+            "step_trained",
+            "step_committed",
+        ]
+
+
+def test_windows_that_wait_together_are_trained_together_and_a_held_out_one_never(
+    make_babylon: MakeBabylon,
+) -> None:
+    babylon = make_babylon(BABYLON_HELD_OUT_SHARE="0.5", BABYLON_MAX_WINDOWS_PER_STEP="4")
+    windows = _some_of_each(babylon.lineage)
+    kept = [name for name in windows if is_held_out(name, babylon.lineage, 0.5)]
+    taught = [name for name in windows if name not in kept]
+    for window in windows:
+        babylon.record(window, groups=4)
+
+    # Without a GPU worker nothing is trained, and the windows wait together.
+    babylon.start("cpu-worker", "beat")
+    babylon.await_states(taught, "scored")
+    babylon.await_states(kept, "held_out")
+    babylon.start("gpu-worker")
+    babylon.await_states(taught, "trained")
+
+    assert_trained_once(babylon, taught, tries=1)
+    assert [step["windows"] for step in babylon.steps()] == [taught]
+    assert {state for window, state in babylon.states().items() if window in kept} == {"held_out"}
+    used = babylon.rows("SELECT DISTINCT window_id FROM training.consumption")
+    assert sorted(row["window_id"] for row in used) == taught
+
+
+def test_a_window_in_which_all_earned_the_same_is_skipped_and_says_why(babylon: Babylon) -> None:
+    equal, spread = hours(2)
+    babylon.record(equal, spread=0.0)
+    babylon.record(spread)
+
+    babylon.start("gpu-worker", "cpu-worker", "beat")
+    babylon.await_states([equal], "skipped")
+    babylon.await_states([spread], "trained")
+
+    assert_trained_once(babylon, [spread], tries=1)
+    assert len(babylon.steps()) == 1
+    (row,) = babylon.rows("SELECT reason FROM training.windows WHERE window_id = %s", [equal])
+    assert row["reason"] == "no_spread"
+    last = babylon.told(equal)[-1]
+    assert (last["kind"], last["detail"]["reason"]) == ("skipped", "no_spread")
+
+
+def _some_of_each(lineage: str) -> list[str]:
+    """Hours in a row, two of them to be trained on and at least one held out."""
+    newest = window_start(hours(1)[0])
+    found: list[str] = []
+    while sum(not is_held_out(name, lineage, 0.5) for name in found) < 2 or not any(
+        is_held_out(name, lineage, 0.5) for name in found
+    ):
+        found.insert(0, window_id(newest - len(found) * WINDOW))
+    return found
