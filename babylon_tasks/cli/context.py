@@ -8,24 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from babylon_tasks import log
+from babylon_tasks.cli.output import say
 from babylon_tasks.db import migrate, windows
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.cli.output import say
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings, load_settings
 
 
-def settings(*, verbose: bool = False) -> Settings:
-    """The process's settings; logs only warnings unless told otherwise."""
-    found = load_settings()
-    log.configure(found if verbose else found.model_copy(update={"log_level": "WARNING"}))
-    return found
+def begin() -> Settings:
+    """The process's settings, with logging set up.
+
+    A command tells its own story: of the log only warnings are shown, unless DEBUG is asked for.
+    """
+    settings = load_settings()
+    quiet = settings.log_level.upper() == "INFO"
+    log.configure(settings.model_copy(update={"log_level": "WARNING"}) if quiet else settings)
+    return settings
 
 
 @contextmanager
-def database(found: Settings) -> Iterator[Connection]:
+def database(settings: Settings) -> Iterator[Connection]:
     """A connection to a database of this code's schema; raises MigrationError otherwise."""
-    with session(found) as connection:
+    with session(settings) as connection:
         migrate.check(connection)
         yield connection
 
@@ -40,20 +44,20 @@ def actor() -> str:
 
 
 @contextmanager
-def told_when_interrupted(found: Settings, window: str | None) -> Iterator[None]:
+def told_when_interrupted(settings: Settings, window: str | None) -> Iterator[None]:
     """On Ctrl-C, say where the window stands after the pipeline has given back its claims."""
     try:
         yield
     except KeyboardInterrupt:
-        say(_standing(found, window))
+        say(_standing(settings, window))
         raise
 
 
-def _standing(found: Settings, window: str | None) -> str:
+def _standing(settings: Settings, window: str | None) -> str:
     if window is None:
         return "interrupted; every claim was given back, run the same command to go on"
     try:
-        with session(found, patience=2) as connection:
+        with session(settings, patience=2) as connection:
             state = windows.get(connection, window).state
     except BabylonTasksError as error:
         return f"interrupted; where window {window} stands could not be read: {error}"

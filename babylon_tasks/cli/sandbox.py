@@ -1,0 +1,155 @@
+"""``demo`` and ``up``: the whole system on this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from babylon_tasks.cli.output import cell, err, out, say, show, table
+
+if TYPE_CHECKING:
+    from babylon_tasks.db.progress import WindowProgress
+    from babylon_tasks.sandbox.agents import Tally
+    from babylon_tasks.sandbox.demo import Report
+    from babylon_tasks.sandbox.stack import Stack
+
+_COLUMNS = (
+    "window",
+    "agents",
+    "decisions",
+    "valid",
+    "reward",
+    "step",
+    "loss",
+    "held-out",
+    "serves",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    for command in (demo, up):
+        app.command()(command)
+
+
+def demo(
+    windows: Annotated[int, typer.Option(min=1, help="How many hours to play.")] = 40,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep all data and logs there.")
+    ] = None,
+) -> None:
+    """Play the whole loop on this machine, on real parts, and show a model getting better.
+
+    JSON: {windows: [{window, trajectories, scored, rejected: {reason: n}, reward_mean, step,
+    gradient_steps, trainable_tokens, served_step}], evaluation: {base: {n, valid,
+    right_of_valid}, served: {the same}, difference: {low, high}}, seconds}.
+    """
+    from babylon_tasks.sandbox.demo import Watcher, run, write
+
+    with _Picture() as picture:
+        watcher = Watcher(news=picture.news, window=picture.window)
+        report = run(watcher, windows=windows, seed=seed, keep=keep)
+    _show_report(report)
+    if json is not None:
+        write(report, json)
+        say(f"the report is in {json}")
+
+
+def up(
+    data_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where data and logs are kept.")
+    ] = Path(".babylon"),
+) -> None:
+    """Run the whole stack until Ctrl-C: beat, workers, Flower, and servers where none are given.
+
+    DATABASE_URL and REDIS_URL, where set, are used as they are; otherwise an embedded Postgres
+    and Valkey keep their data in DIR. The database is migrated first.
+    """
+    from babylon_tasks.db import migrate
+    from babylon_tasks.sandbox.stack import Stack
+
+    stack = Stack(
+        data_dir,
+        database_url=os.environ.get("DATABASE_URL"),
+        redis_url=os.environ.get("REDIS_URL"),
+    )
+    try:
+        with stack:
+            migrate.apply(stack.settings)
+            stack.start_processes()
+            _show_addresses(stack)
+            while True:
+                stack.check()
+                time.sleep(1)
+    except KeyboardInterrupt:
+        say("stopped; the data are kept, `babylon-tasks up` goes on from there")
+
+
+class _Picture:
+    """The demo's live table on a terminal; one line a window elsewhere."""
+
+    def __init__(self) -> None:
+        self._table = Table(*_COLUMNS, box=None, pad_edge=False, header_style="bold")
+        self._live = Live(self._table, console=out, vertical_overflow="visible")
+
+    def __enter__(self) -> _Picture:
+        if out.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if out.is_terminal:
+            self._live.stop()
+
+    def news(self, line: str) -> None:
+        """A remark, above the table."""
+        (out if out.is_terminal else err).print(line, markup=False)
+
+    def window(self, done: WindowProgress, tally: Tally) -> None:
+        """A finished window."""
+        row = [cell(value) for value in _row(done, tally)]
+        if out.is_terminal:
+            self._table.add_row(*row)
+        else:
+            show("  ".join(f"{name} {value}" for name, value in zip(_COLUMNS, row, strict=True)))
+
+
+def _row(done: WindowProgress, tally: Tally) -> tuple[Any, ...]:
+    step = done.step if done.step is not None else done.reason or str(done.state)
+    serves = f"@{done.serving_step}" + (" (held)" if done.decision == "hold" else "")
+    return (
+        *(done.window, done.trajectories, tally.n, f"{tally.valid / tally.n:.0%}"),
+        *(done.reward_mean, step, done.loss, done.evaluation, serves),
+    )
+
+
+def _show_report(report: Report) -> None:
+    found = report.evaluation
+    out.print()
+    table(
+        "Held-out markets, never trained on",
+        ("policy", "decisions#", "valid#", "right of valid#"),
+        (
+            (name, share.n, f"{share.valid:.1%}", f"{share.right_of_valid:.1%}")
+            for name, share in (("base model", found.base), ("serving", found.served))
+        ),
+    )
+    low, high = found.difference.low, found.difference.high
+    show(f"valid and right, serving minus base: {low:+.1%} to {high:+.1%} (95 % interval)")
+    say(f"{len(report.windows)} windows in {report.seconds:.0f} s")
+
+
+def _show_addresses(stack: Stack) -> None:
+    show(f"Flower: {stack.flower_url}  login {stack.flower_login}")
+    show(f"logs: {stack.data_dir}/*.log")
+    say("running; Ctrl-C stops everything")

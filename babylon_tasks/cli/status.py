@@ -1,0 +1,126 @@
+"""``status`` and ``why``: where the system stands, and every decision about one window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from babylon_tasks.cli.context import begin, database
+from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
+from babylon_tasks.cli.windows import WindowArgument
+from babylon_tasks.db import reports
+from babylon_tasks.db.reports import Standing, StepReport, WindowHistory
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    for command in (status, why):
+        app.command()(command)
+
+
+def status(json: AsJson = False) -> None:
+    """Show where the system stands, from Postgres alone.
+
+    JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
+    leased, ...} or null, windows: {state: n}, oldest_waiting, step_in_work, last_step,
+    last_decision, failed: [{window, reason}]}.
+    """
+    settings = begin()
+    with database(settings) as connection:
+        found = reports.standing(connection, settings.lineage)
+    if json:
+        as_json(found)
+    else:
+        _show_standing(settings.lineage, found)
+
+
+def why(window: WindowArgument, json: AsJson = False) -> None:
+    """Tell every decision about a window, in order, and what came of it.
+
+    JSON: {window, events: [{happened_at, kind, actor, lineage, target_step, detail}],
+    rejections: [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations}.
+    """
+    settings = begin()
+    with database(settings) as connection:
+        found = reports.history(connection, window)
+    if json:
+        as_json(found)
+    else:
+        _show_history(found)
+
+
+def _show_standing(name: str, found: Standing) -> None:
+    lineage = found.lineage
+    if lineage is None:
+        show(f"lineage {name}: no worker has served or trained it yet")
+    else:
+        at_work = f", {lineage.lease_owner} is at work" if lineage.leased else ""
+        show(f"lineage {name} on {lineage.base_model} ({lineage.backend}){at_work}")
+        address = lineage.inference_base_url or "nowhere yet"
+        show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
+    show("windows: " + ", ".join(f"{n} {state}" for state, n in found.windows.items() if n))
+    if found.oldest_waiting is not None:
+        waiting = found.oldest_waiting
+        show(f"oldest unfinished: {waiting.window}, {waiting.state} since {waiting.since:%F %T}")
+    if found.step_in_work is not None:
+        show("in work: " + _step(found.step_in_work))
+    if found.last_step is not None:
+        show("last: " + _step(found.last_step))
+    if found.last_decision is not None:
+        decision = found.last_decision
+        show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
+    for failed in found.failed:
+        show(f"failed: {failed.window}: {failed.reason}; `babylon-tasks retry {failed.window}`")
+
+
+def _show_history(found: WindowHistory) -> None:
+    window = found.window
+    reason = f" ({window.reason})" if window.reason else ""
+    show(f"{window.window_id} is {window.state}{reason}")
+    events = (
+        (
+            event.happened_at,
+            _headline(event.kind, event.target_step),
+            _detail(event.detail),
+            event.actor,
+        )
+        for event in found.events
+    )
+    table(None, ("when (UTC)", "what", "detail", "who"), events)
+    if found.rejections:
+        out.print()
+        rejected = ((r.count, r.reason, r.stage, r.example, r.detail) for r in found.rejections)
+        table("not used", ("n#", "reason", "stage", "for example", "detail"), rejected)
+    if found.uses:
+        show("used up: " + cell(found.uses))
+    for step in found.steps:
+        show(_step(step))
+    for valued in found.evaluations:
+        show(
+            f"step {valued.step} is worth {valued.value:.3f} on {valued.groups} held-out groups "
+            f"(recorded answers cover {valued.coverage:.2f})"
+        )
+
+
+def _headline(kind: str, step: int | None) -> str:
+    return kind if step is None else f"{kind} {step}"
+
+
+def _detail(detail: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {cell(value)}" for name, value in detail.items())
+
+
+def _step(step: StepReport) -> str:
+    parts = [f"step {step.target_step} from {step.base_step} is {step.state}"]
+    parts.append(f"windows {', '.join(step.windows)}")
+    if step.gradient_steps is not None:
+        parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")
+    elif step.progress:
+        parts.append(_detail(step.progress))
+    if step.tries > 1:
+        parts.append(f"try {step.tries}")
+    if step.error:
+        parts.append(step.error)
+    return "; ".join(parts)

@@ -1,0 +1,26 @@
+"""Who answers: the workers that are connected now, by the queue that they consume."""
+
+from __future__ import annotations
+
+from kombu.exceptions import OperationalError
+
+from babylon_tasks.errors import BrokerUnavailable
+from babylon_tasks.tasks.app import QUEUES, app
+
+_ANSWER_SECONDS = 1.5
+
+
+def workers() -> dict[str, list[str]]:
+    """The names of workers for each queue, empty where nobody listens; raises BrokerUnavailable."""
+    found: dict[str, list[str]] = {name: [] for name in QUEUES}
+    try:
+        answers = app.control.inspect(timeout=_ANSWER_SECONDS).active_queues() or {}
+    except OperationalError as error:
+        raise BrokerUnavailable(
+            f"Redis did not pass on a question to the workers: {str(error).splitlines()[0]}; "
+            "check REDIS_URL and that the server runs"
+        ) from error
+    for worker, queues in sorted(answers.items()):
+        for queue in queues:
+            found.setdefault(queue["name"], []).append(worker)
+    return found
