@@ -76,7 +76,9 @@ class Settings(BaseSettings):
     # training
     learning_rate: float = Field(default=4e-4, gt=0)
     final_learning_rate: float = Field(default=4e-5, ge=0)
+    learning_rate_warmup_steps: int = Field(default=0, ge=0)
     learning_rate_decay_steps: int = Field(default=60, ge=1)
+    learning_rate_spread_power: float = Field(default=1.0, ge=0)
     kl_coefficient: float = Field(default=0.05, ge=0)
     packed_sequence_length: int = Field(default=512, ge=64)
     seed: int = 0
@@ -95,6 +97,7 @@ class Settings(BaseSettings):
     upkeep_seconds: float = Field(default=60, gt=0)
     trainer_start_timeout: float = Field(default=300, gt=0)
     trainer_silence_timeout: float = Field(default=600, gt=0)
+    shutdown_seconds: float = Field(default=20, gt=0)
 
     # inference hosted by the trainer (backends local and cpu)
     inference_host: str = "127.0.0.1"

@@ -144,7 +144,7 @@ def _manifest(
         scorer=", ".join(sorted({scorer for found in chosen for scorer in found.scorers})),
         logprobs="exact" if all(exact(call) for call in calls) else "none",
         config=Config(
-            learning_rate=learning_rate(head_step, settings),
+            learning_rate=learning_rate(head_step, _informative(chosen), settings),
             kl_coefficient=settings.kl_coefficient,
             seed=settings.seed,
             packed_sequence_length=settings.packed_sequence_length,
@@ -157,6 +157,13 @@ def _manifest(
             groups, {found.window: found.reward_version for found in chosen}
         ),
     )
+
+
+def _informative(chosen: Sequence[Material]) -> float:
+    """The share of the trajectories that could be compared which are in groups with spread."""
+    used = sum(len(group.members) for found in chosen for group in found.grouped.groups)
+    flat = sum(use == "no_spread" for found in chosen for _, use in found.grouped.used_up)
+    return used / (used + flat)
 
 
 def _settle(connection: Connection, lease: Lease, found: Material, actor: str) -> None:

@@ -47,8 +47,9 @@ OPTIONS = {
     "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
     "BABYLON_LEARNING_RATE": "1e-3",
     "BABYLON_FINAL_LEARNING_RATE": "1e-4",
+    "BABYLON_LEARNING_RATE_WARMUP_STEPS": "16",
     "BABYLON_LEARNING_RATE_DECAY_STEPS": "40",
-    "BABYLON_KL_COEFFICIENT": "0.05",
+    "BABYLON_KL_COEFFICIENT": "0.1",
     # Early answers are so diverse that the recorded ones cover next to nothing of what a
     # checkpoint says; from the first held-out window of a policy that has settled on YES and NO,
     # the gate has evidence, and decides by it.
