@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from babylon_tasks import log
 from babylon_tasks.settings import Settings, load_settings
@@ -20,6 +20,7 @@ app = Celery(
     "babylon-tasks",
     include=[
         "babylon_tasks.tasks.scoring",
+        "babylon_tasks.tasks.shutdown",
         "babylon_tasks.tasks.training",
         "babylon_tasks.tasks.upkeep",
     ],
@@ -52,7 +53,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "event_serializer": "json",
         # A misspelt queue fails at once instead of filling up unseen.
         "task_create_missing_queues": False,
-        "task_queues": [Queue(name) for name in QUEUES],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": "upkeep",
         "task_routes": {
             "babylon.score_window.v1": {"queue": "cpu"},
@@ -80,8 +81,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0.2, "interval_max": 1},
         # What runs is never cancelled by a lost connection: its lease tells whether it may go on.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Cold shutdown gives the task this long; the lease and the row states cover the rest.
-        "worker_soft_shutdown_timeout": 20.0,
+        # SIGQUIT waits this long too (SIGTERM: see tasks/shutdown.py); leases cover the rest.
+        "worker_soft_shutdown_timeout": settings.shutdown_seconds,
         "worker_enable_soft_shutdown_on_idle": False,
         # The trainer is started in the background, but a loaded machine may still be slow to fork.
         "worker_proc_alive_timeout": 60.0,

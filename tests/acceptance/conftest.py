@@ -1,4 +1,4 @@
-"""Fixtures of whole processes: ``babylon`` (nothing started yet) and ``make_babylon(OPTION=...)``."""
+"""Fixtures of whole processes: ``babylon``, of which nothing runs yet, and ``make_babylon``."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ Windows are filled with rows as Babylon's recorders write them, not by asking a 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,15 @@ from typing import Any, TypeVar
 
 import psutil
 import redis
+from celery import Celery
 from factories import exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.sandbox.stack import Process, Stack
+from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.app import configuration
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step
 from babylon_tasks.windows import WINDOW, window_id
 
@@ -142,6 +146,14 @@ class Babylon:
         """Start processes by name; one that the test has ended may be started again."""
         self.stack.start_processes(names)
 
+    def succeeded(self, task: str) -> int:
+        """How many messages of a task its workers have ended without an error."""
+        found = 0
+        for name in {process.name for process in self.stack.processes}:
+            text = (self.stack.data_dir / f"{name}.log").read_text("utf-8", "replace")
+            found += len(re.findall(rf'"event": "Task {re.escape(task)}\[[^"]*succeeded', text))
+        return found
+
     def process(self, name: str) -> Process:
         """The newest process of that name."""
         return next(found for found in reversed(self.stack.processes) if found.name == name)
@@ -256,6 +268,13 @@ def assert_trained_once(babylon: Babylon, windows: Sequence[str], *, tries: int)
     assert all(row["used"] for row in recorded)
     assert len(babylon.rows("SELECT id FROM training_batches")) == len(committed)
     assert len(babylon.rows("SELECT id FROM trained_models")) == len(committed)
+
+
+def sender(settings: Settings) -> Celery:
+    """An application of our configuration that can send; it belongs to no process of ours."""
+    app = Celery("sender", set_as_current=False)
+    app.conf.update(configuration(settings))
+    return app
 
 
 def queued(client: redis.Redis, queue: str) -> list[bytes]:
