@@ -6,6 +6,7 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -27,8 +28,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# Where nobody sits in front of it, a table is for grep: nothing is wrapped or cut short.
+_WIDE = 4000
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+err = Console(highlight=False, width=None if sys.stderr.isatty() else _WIDE, stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -45,12 +48,12 @@ class ExitCode(IntEnum):
 
 def say(line: str) -> None:
     """A remark for the reader; never part of the result."""
-    err.print(Text(line))
+    err.print(Text(line), soft_wrap=True)
 
 
 def show(line: str) -> None:
     """A line of the result."""
-    out.print(Text(line))
+    out.print(Text(line), soft_wrap=True)
 
 
 def refuse(line: str) -> NoReturn:
@@ -66,14 +69,16 @@ def as_json(document: Any) -> None:
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table; columns whose name ends in ``#`` hold numbers."""
+    """A table; columns whose name ends in ``#`` hold numbers, the first one names the row."""
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in columns:
+    for place, name in enumerate(columns):
         number = name.endswith("#")
-        drawn.add_column(name.rstrip("#"), justify="right" if number else "left", no_wrap=number)
+        drawn.add_column(
+            name.rstrip("#"), justify="right" if number else "left", no_wrap=number or place == 0
+        )
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row))
-    out.print(drawn, soft_wrap=False)
+    out.print(drawn)
 
 
 def cell(value: object) -> str:
@@ -87,7 +92,9 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {count}" for name, count in value.items()) or "-"
+        return ", ".join(f"{name} {cell(entry)}" for name, entry in value.items()) or "-"
+    if isinstance(value, list):
+        return " ".join(map(cell, value)) or "-"
     return str(value)
 
 

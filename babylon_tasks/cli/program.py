@@ -10,7 +10,7 @@ import typer
 
 from babylon_tasks.cli import data, doctor, models, sandbox, status, windows
 from babylon_tasks.cli.output import ExitCode, say
-from babylon_tasks.errors import BabylonTasksError, IllegalTransition, SettingsError
+from babylon_tasks.errors import BabylonTasksError, BadWindowId, IllegalTransition, SettingsError
 from babylon_tasks.log import Mask
 from babylon_tasks.settings import load_settings
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     try:
         app(arguments, prog_name="babylon-tasks")
-    except SettingsError as error:
+    except (SettingsError, BadWindowId) as error:
         _end(ExitCode.USAGE, str(error))
     except IllegalTransition as error:
         _end(ExitCode.REFUSED, str(error))

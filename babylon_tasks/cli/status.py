@@ -60,7 +60,8 @@ def _show_standing(name: str, found: Standing) -> None:
         show(f"lineage {name} on {lineage.base_model} ({lineage.backend}){at_work}")
         address = lineage.inference_base_url or "nowhere yet"
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
-    show("windows: " + ", ".join(f"{n} {state}" for state, n in found.windows.items() if n))
+    counted = (f"{n} {state}" for state, n in found.windows.items() if n)
+    show("windows: " + (", ".join(counted) or "none yet"))
     if found.oldest_waiting is not None:
         waiting = found.oldest_waiting
         show(f"oldest unfinished: {waiting.window}, {waiting.state} since {waiting.since:%F %T}")
@@ -109,7 +110,7 @@ def _headline(kind: str, step: int | None) -> str:
 
 
 def _detail(detail: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {cell(value)}" for name, value in detail.items())
+    return cell({name: value for name, value in detail.items() if value not in (None, {}, [])})
 
 
 def _step(step: StepReport) -> str:

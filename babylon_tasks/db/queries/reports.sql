@@ -4,7 +4,8 @@ SELECT e.happened_at, e.kind, e.actor, e.lineage, s.target_step, e.detail
 FROM training.events e
 LEFT JOIN training.steps s ON s.id = e.step_id
 WHERE e.window_id = %(window)s
-   OR e.step_id IN (SELECT id FROM training.steps WHERE windows @> ARRAY[%(window)s::text])
+   OR (e.window_id IS NULL
+       AND e.step_id IN (SELECT id FROM training.steps WHERE windows @> ARRAY[%(window)s::text]))
    OR (e.kind IN ('promote', 'hold', 'rollback')
        AND EXISTS (SELECT FROM training.steps u
                    WHERE u.windows @> ARRAY[%(window)s::text] AND u.lineage = e.lineage
