@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
-from babylon_tasks.errors import WindowNotFound
+from babylon_tasks.errors import IllegalTransition, WindowNotFound
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 from babylon_tasks.windows import is_held_out, window_end, window_start
@@ -265,11 +265,16 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
     with connection.transaction():
         row = get(connection, window)
         target = WindowState.SEALED if row.scored_at is None else WindowState.SCORED
-        check_window(WindowState(row.state), target, window)
+        check_window(WindowState.FAILED, target, window)
         parameters = {"window": window, "target": target}
-        if connection.execute(queries("windows")["retry"], parameters).rowcount:
-            detail = {"from": row.state, "to": target, "was": row.reason}
-            events.record(connection, "retried", actor=actor, window=window, detail=detail)
+        # Compare-and-set: an open or scoring window could become `sealed` too, but not by retry.
+        if not connection.execute(queries("windows")["retry"], parameters).rowcount:
+            raise IllegalTransition(
+                f"window {window} is {row.state}; only a failed window can be retried, "
+                f"see `babylon-tasks why {window}`"
+            )
+        detail = {"from": row.state, "to": target, "was": row.reason}
+        events.record(connection, "retried", actor=actor, window=window, detail=detail)
     return target
 
 

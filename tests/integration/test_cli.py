@@ -1,0 +1,455 @@
+"""The command line on real servers: what it prints, how it ends, what it never says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from factories import WINDOW, fill_window, insert_trajectories, recent_window, trajectory
+from peer import PeerTrainer
+from scored_windows import column, hour, scored_window
+
+from babylon_tasks.cli import main
+from babylon_tasks.db.migrate import migrations
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.settings import Settings, load_settings
+
+SECRET = "planted-secret-9f2c"
+Run = Callable[..., "Result"]
+
+
+class Result:
+    """How a command ended, and what it said where."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str, tmp_path: Any) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "BABYLON_DATA_DIR": str(tmp_path / "data"),
+        "BABYLON_GRACE_SECONDS": "0",
+        "BABYLON_HELD_OUT_SHARE": "0",
+    }
+
+
+@pytest.fixture
+def run(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """``run("score", WINDOW)``; keyword arguments replace environment variables."""
+
+    def call(*arguments: str, **variables: str) -> Result:
+        for name, value in (environment | variables).items():
+            monkeypatch.setenv(name, value)
+        load_settings.cache_clear()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        load_settings.cache_clear()
+        said = capsys.readouterr()
+        return Result(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
+    """A command as a process of its own: for Celery's application, which is one a process."""
+
+    def call(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from babylon_tasks.cli import main; main()", *arguments],
+            env={**os.environ, **environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return call
+
+
+def finished(process: subprocess.Popen[str]) -> Result:
+    out, err = process.communicate(timeout=60)
+    return Result(process.returncode, out, err)
+
+
+def sealed(run: Run, connection: Connection) -> str:
+    """A window that has been opened and sealed as beat would do it."""
+    window = recent_window()
+    fill_window(connection, window)
+    assert run("backfill", "--since", window).code == 0
+    return window
+
+
+# --- the schema
+
+
+def test_migrate_applies_what_is_pending_and_says_so(run: Run, empty_database_url: str) -> None:
+    names = [migration.name for migration in migrations()]
+    before = run("migrate", "--status", "--json", DATABASE_URL=empty_database_url)
+    assert before.code == 1
+    assert [(m["name"], m["state"]) for m in before.document["migrations"]] == [
+        (name, "pending") for name in names
+    ]
+
+    first = run("migrate", "--json", DATABASE_URL=empty_database_url)
+    again = run("migrate", "--json", DATABASE_URL=empty_database_url)
+
+    assert (first.code, first.document) == (0, {"applied": names})
+    assert (again.code, again.document) == (0, {"applied": []})
+    assert run("migrate", "--status", DATABASE_URL=empty_database_url).code == 0
+
+
+def test_the_script_for_a_dba_needs_no_database(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["migrate", "--sql"])
+    assert ended.value.code == 0
+    assert "CREATE TABLE training.windows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["windows", "status", "models", "doctor"])
+def test_a_database_that_is_behind_is_named_with_its_remedy(
+    run: Run, empty_database_url: str, command: str
+) -> None:
+    found = run(command, DATABASE_URL=empty_database_url)
+    assert found.code == 1
+    assert "babylon-tasks migrate" in found.out + found.err
+    assert "Traceback" not in found.err
+
+
+# --- doctor
+
+
+def findings(result: Result) -> dict[str, tuple[str, str | None]]:
+    return {f["check"]: (f["outcome"], f["todo"]) for f in result.document["findings"]}
+
+
+def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
+    found = run("doctor", "--json")
+    assert found.code == 0
+    outcomes = findings(found)
+    for check in ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder"):
+        assert outcomes[check] == ("ok", None)
+    # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
+    for check in ("redis disk", "queue cpu", "queue gpu", "queue upkeep"):
+        outcome, todo = outcomes[check]
+        assert outcome == "warn"
+        assert todo
+
+
+def test_doctor_looks_on_after_a_dead_redis_and_a_refused_password(
+    start: Callable[..., subprocess.Popen[str]], database_url: str
+) -> None:
+    wrong = database_url.replace("babylon:", f"babylon:{SECRET}", 1)
+    found = finished(
+        start(
+            "doctor",
+            "--json",
+            DATABASE_URL=wrong,
+            REDIS_URL=f"redis://:{SECRET}@127.0.0.1:1/0",
+            WANDB_API_KEY=SECRET,
+        )
+    )
+    assert found.code == 1
+    outcomes = findings(found)
+    assert outcomes["postgres"][0] == outcomes["redis"][0] == outcomes["workers"][0] == "fail"
+    assert outcomes["data folder"][0] == "ok"
+    assert SECRET not in found.out + found.err
+    assert "not ready: postgres, redis, workers" in found.err
+
+
+def test_doctor_finds_a_redis_that_may_forget(run: Run, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            found = run("doctor", "--json")
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert found.code == 1
+    assert findings(found)["redis memory"][0] == "fail"
+
+
+def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO training.lineages (name, base_model, backend) VALUES ('babylon', 'x', 'cpu')"
+    )
+    found = run("doctor", "--json")
+    assert found.code == 1
+    assert findings(found)["lineage"][0] == "fail"
+
+
+# --- windows
+
+
+def test_windows_are_listed_newest_first_and_filtered(run: Run, connection: Connection) -> None:
+    for number, state in ((1, "scored"), (2, "held_out"), (3, "scored")):
+        scored_window(connection, hour(number), state=state)
+    connection.execute("UPDATE training.windows SET agents = 4 WHERE window_id <> %s", [hour(1)])
+
+    def listed(*options: str) -> list[str]:
+        found = run("windows", "--json", *options)
+        assert found.code == 0
+        return [window["window_id"] for window in found.document["windows"]]
+
+    assert listed() == [hour(3), hour(2), hour(1)]
+    assert listed("--state", "scored") == [hour(3), hour(1)]
+    assert listed("--min-agents", "2") == [hour(3), hour(2)]
+    assert listed("--lookback-hours", "2") == []
+    assert listed("--limit", "1") == [hour(3)]
+    (window,) = run("windows", "--json", "--limit", "1").document["windows"]
+    assert {"state", "trajectories", "agents", "scored", "rejected", "reward_mean"} <= set(window)
+    table = run("windows").out.splitlines()
+    assert [line.split()[0] for line in table[1:]] == [hour(3), hour(2), hour(1)]
+
+
+def test_a_window_is_scored_here_and_a_second_time_is_harmless(
+    run: Run, connection: Connection
+) -> None:
+    window = sealed(run, connection)
+    first = run("score", window, "--json")
+    again = run("score", window, "--json")
+
+    assert (first.code, again.code) == (0, 0)
+    assert (first.document["state"], first.document["scored"]) == ("scored", 4)
+    assert again.document["claimed"] is False
+    assert column(connection, "SELECT count(*) FROM training.scores") == [4]
+    (actor,) = column(connection, "SELECT actor FROM training.events WHERE kind = 'scored'")
+    assert str(actor).startswith("cli:")
+
+
+def test_what_cannot_be_done_now_is_refused_and_changes_nothing(
+    run: Run, connection: Connection
+) -> None:
+    window = sealed(run, connection)
+    early = run("train", window)
+    assert early.code == 3
+    assert f"window {window} is sealed" in early.out
+    connection.execute("UPDATE training.windows SET state = 'open'")
+    assert run("score", window).code == 3
+    assert run("score", window, "--enqueue").code == 3
+    assert run("retry", window).code == 3
+    assert column(connection, "SELECT state FROM training.windows") == ["open"]
+
+
+def test_training_with_nothing_to_train_is_done_without_a_trainer(
+    run: Run, connection: Connection, environment: dict[str, str]
+) -> None:
+    scored_window(connection, WINDOW, state="held_out")
+    assert run("train").code == 0
+    found = run("train", WINDOW, "--json")
+    assert found.code == 0
+    assert found.document["outcome"]["action"] == "skipped"
+    assert not os.path.exists(environment["BABYLON_DATA_DIR"])  # noqa: PTH110
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("score", "2026-01-31T09:00"), 1),
+        (("why", "2026-01-31T09:00"), 1),
+        (("why", "yesterday"), 2),
+        (("score",), 2),
+        (("promote", "best"), 2),
+        (("promote", "7"), 1),
+        (("rollback",), 1),
+        (("backfill", "--since", "yesterday"), 2),
+        (("windows", "--state", "lost"), 2),
+        (("status", "--colour"), 2),
+    ],
+)
+def test_errors_are_one_readable_line_with_their_exit_code(
+    run: Run, arguments: tuple[str, ...], code: int
+) -> None:
+    found = run(*arguments)
+    assert found.code == code
+    assert found.out == ""
+    assert found.err
+    assert "Traceback" not in found.err
+
+
+def test_settings_that_are_missing_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run("status", DATABASE_URL="mysql://somewhere")
+    assert (found.code, "DATABASE_URL" in found.err) == (2, True)
+    assert "somewhere" not in found.err
+
+
+def test_backfill_opens_what_discovery_passed_over_once(
+    run: Run, connection: Connection, redis_url: str
+) -> None:
+    old = "2020-05-05T05:00"
+    fill_window(connection, old)
+    planned = run("backfill", "--since", "2020-05-05", "--dry-run", "--json")
+    assert planned.document["new"] == [old]
+    assert column(connection, "SELECT count(*) FROM training.windows") == [0]
+
+    first = run("backfill", "--since", "2020-05-05", "--json")
+    again = run("backfill", "--since", "2020-05-05", "--json")
+
+    assert (first.document["new"], first.document["sealed"]) == ([old], [old])
+    assert len(first.document["sent"]) == 1
+    assert again.document == {"since": "2020-05-05T00:00", "new": [], "sealed": [], "sent": []}
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.llen("cpu") == 1
+
+
+def test_a_failed_window_gets_another_life(run: Run, connection: Connection) -> None:
+    window = sealed(run, connection)
+    connection.execute("UPDATE training.windows SET state = 'failed', reason = 'x', attempt = 3")
+    found = run("retry", window, "--json")
+    assert (found.code, found.document) == (0, {"window": window, "state": "sealed"})
+    assert run("score", window).code == 0
+
+
+# --- through Celery
+
+
+def test_enqueued_work_is_a_message_with_the_window_and_nothing_else(
+    start: Callable[..., subprocess.Popen[str]], run: Run, connection: Connection, redis_url: str
+) -> None:
+    window = sealed(run, connection)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        ids = [finished(start("score", window, "--enqueue")) for _ in range(2)]
+        assert [found.code for found in ids] == [0, 0]
+        messages = [json.loads(raw) for raw in client.lrange("cpu", 0, -1)]  # type: ignore[union-attr]
+    assert {m["headers"]["task"] for m in messages} == {"babylon.score_window.v1"}
+    assert {m["headers"]["argsrepr"] for m in messages} == {f"({window!r},)"}
+    assert {m["content-type"] for m in messages} == {"application/json"}
+    assert len(messages) == 2
+
+
+def test_work_that_cannot_be_sent_is_an_error_that_says_what_is_lost(
+    start: Callable[..., subprocess.Popen[str]], run: Run, connection: Connection
+) -> None:
+    window = sealed(run, connection)
+    found = finished(
+        start("score", window, "--enqueue", REDIS_URL=f"redis://:{SECRET}@127.0.0.1:1/0")
+    )
+    assert found.code == 1
+    assert "nothing is lost" in found.err
+    assert SECRET not in found.err
+    assert "Traceback" not in found.err
+
+
+# --- why, models, promote, rollback, status
+
+
+@pytest.fixture
+def trained(run: Run, connection: Connection, settings: Settings) -> str:
+    """A window with a committed step, and a row that was rejected."""
+    window = sealed(run, connection)
+    insert_trajectories(connection, [trajectory(window, "broken", steps_json="{")])
+    assert run("score", window).code == 0
+    outcome = train_window(settings, PeerTrainer(settings.data_dir), window=window, actor="test")
+    assert outcome.action == "committed"
+    return window
+
+
+def test_why_tells_every_decision_in_order(run: Run, trained: str) -> None:
+    assert run("promote", "1", "--reason", "it is better").code == 0
+    found = run("why", trained, "--json").document
+
+    assert found["window"]["state"] == "trained"
+    kinds = [event["kind"] for event in found["events"]]
+    assert kinds[:3] == ["opened", "sealed", "scored"]
+    assert kinds[-2:] == ["step_committed", "promote"]
+    moments = [event["happened_at"] for event in found["events"]]
+    assert moments == sorted(moments)
+    assert [(r["reason"], r["count"]) for r in found["rejections"]] == [("malformed_json", 1)]
+    assert found["uses"] == {"trained": 4}
+    assert [(step["target_step"], step["state"]) for step in found["steps"]] == [(1, "committed")]
+
+    told = run("why", trained).out
+    for word in ("is trained", "malformed_json", "step_committed", "it is better", "trained 4"):
+        assert word in told
+
+
+def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, trained: str) -> None:
+    def serving() -> list[int]:
+        return [m["step"] for m in run("models", "--json").document["models"] if m["serving"]]
+
+    assert serving() == [0]
+    assert run("promote", "babylon@1", "--json").document == {"serving": 1, "changed": True}
+    assert run("promote", "1", "--json").document == {"serving": 1, "changed": False}
+    assert serving() == [1]
+    assert run("rollback", "--json", "--reason", "worse").document == {
+        "serving": 0,
+        "changed": True,
+    }
+    assert serving() == [0]
+    newest = run("models", "--json").document["models"][0]
+    assert (newest["step"], newest["head"], newest["decision"]) == (1, True, "rollback")
+    assert newest["reason"] == "worse"
+    assert "babylon@1" in run("models").out
+
+
+def test_status_tells_where_the_system_stands(
+    run: Run, trained: str, connection: Connection
+) -> None:
+    connection.execute(
+        "INSERT INTO training.windows (window_id, starts_at, held_out, state, reason)"
+        " VALUES (%s, now(), false, 'failed', 'broken scorer')",
+        [WINDOW],
+    )
+    found = run("status", "--json").document
+    assert found["windows"]["trained"] == 1
+    assert found["lineage"]["head_step"] == 1
+    assert (found["step_in_work"], found["last_step"]["target_step"]) == (None, 1)
+    assert found["failed"] == [{"window": WINDOW, "reason": "broken scorer"}]
+    told = run("status").out
+    assert f"babylon-tasks retry {WINDOW}" in told
+    assert "serving step 0 of 1" in told
+
+
+def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -> None:
+    fill_window(connection, WINDOW)
+    insert_trajectories(connection, [trajectory(WINDOW, "broken", steps_json="{")])
+    found = run("verify-data", "--json").document
+    assert (found["trajectories"], found["usable"]) == (5, 4)
+    assert found["rejected"] == {"malformed_json": 1}
+    assert "malformed_json" in run("verify-data").out
+
+
+# --- Ctrl-C
+
+
+def test_ctrl_c_gives_the_window_back_and_says_so(
+    start: Callable[..., subprocess.Popen[str]], run: Run, connection: Connection
+) -> None:
+    window = sealed(run, connection)
+    with connection.transaction():
+        connection.execute("LOCK TABLE trajectories IN ACCESS EXCLUSIVE MODE")
+        process = start("score", window)
+        while column(connection, "SELECT state FROM training.windows") != ["scoring"]:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        found = finished(process)
+
+    assert found.code == 130
+    assert f"window {window} is sealed" in found.err
+    assert "Traceback" not in found.err
+    assert column(connection, "SELECT state FROM training.windows") == ["sealed"]
+    assert column(connection, "SELECT count(*) FROM training.scores") == [0]
