@@ -9,6 +9,8 @@ import torch
 
 from babylon_tasks.training.policy import Policy
 
+_COLDEST = 1e-5  # below it, as in vLLM, the likeliest token: dividing by less overflows
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -116,12 +118,13 @@ def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:
             if ask.seed is None:
                 found.append(None)
             else:  # each of the n answers of a seeded request draws from a stream of its own
-                found.append(torch.Generator().manual_seed(ask.seed * 1009 + number))
+                seed = (ask.seed * 1009 + number) % 2**63  # torch takes 64 bits, JSON more
+                found.append(torch.Generator().manual_seed(seed))
     return found
 
 
 def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None) -> int:
-    if ask.temperature == 0:
+    if ask.temperature < _COLDEST:
         return int(log_softmax.argmax())
     chances = torch.softmax(log_softmax / ask.temperature, dim=-1)
     if ask.top_p < 1:

@@ -48,9 +48,12 @@ def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float]
             answer = tuple(call.token_ids or call.response for call in member.calls)
             rewards.setdefault(answer, []).append(member.reward)
             chances[answer] = math.exp(logprobs[index])
-        covered = min(1.0, sum(chances.values()))
+        total = sum(chances.values())
+        covered = min(1.0, total)
+        # An answer cut short at its limit has the chance of all that begins with it, so together
+        # they may exceed 1.
         expected = sum(
-            chance * sum(rewards[answer]) / len(rewards[answer])
+            chance / max(1.0, total) * sum(rewards[answer]) / len(rewards[answer])
             for answer, chance in chances.items()
         )
         share = len(indices) / len(group.members)

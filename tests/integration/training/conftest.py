@@ -1,0 +1,122 @@
+"""A tiny model, a policy on it in this process, and one trainer process for the whole run.
+
+Tests that use ``trainer`` leave it as they found it: they discard what they trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from models import save_tiny_model
+from recorded import groups_file, train_request, trainer_settings
+
+from babylon_tasks.records import Group
+from babylon_tasks.settings import Settings
+from babylon_tasks.training import policy as policies
+from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.protocol import Evaluate, Trained
+from babylon_tasks.training.supervisor import Trainer
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://babylon:word-of-postgres@127.0.0.1:1/none",
+    "REDIS_URL": "redis://:word-of-redis@127.0.0.1:1/0",
+    "WANDB_API_KEY": "word-of-wandb",
+    "BABYLON_INFERENCE_API_KEY": "word-of-inference",
+    "babylon_inference_api_key": "word-of-inference",  # settings are read in any case
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_price_map() -> Iterator[None]:
+    """`import art` must not ask the network for the prices of models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two random layers with the real tokenizer; a training step takes a tenth of a second."""
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def _policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    import torch
+
+    policies.undo_art_mask_patch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "FAST_BF16", False)
+        made = Policy(str(tiny_model), tmp_path_factory.mktemp("checkpoints"), seed=0)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in made.network.named_parameters():
+            if "lora" not in name and parameter.dim() == 2:
+                parameter.normal_(std=0.3)
+    return made
+
+
+@pytest.fixture
+def policy(_policy: Policy, monkeypatch: pytest.MonkeyPatch) -> Policy:
+    """The tiny model in exact fp32, its weights drawn so wide that every word matters."""
+    monkeypatch.setattr(policies, "FAST_BF16", False)
+    return _policy
+
+
+@pytest.fixture(scope="session")
+def worker_settings(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings of the shared trainer; every secret in them is recognisable."""
+    return trainer_settings(
+        tmp_path_factory.mktemp("trainer"),
+        base_model=str(tiny_model),
+        DATABASE_URL=SECRETS["DATABASE_URL"],
+        REDIS_URL=SECRETS["REDIS_URL"],
+        WANDB_API_KEY=SECRETS["WANDB_API_KEY"],
+        inference_api_key=SECRETS["BABYLON_INFERENCE_API_KEY"],
+    )
+
+
+@pytest.fixture(scope="session")
+def trainer(worker_settings: Settings) -> Iterator[Trainer]:
+    """A trainer process, started from an environment that is full of secrets."""
+    with Trainer(worker_settings) as started:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in SECRETS.items():
+                patch.setenv(name, value)
+            started.ready()
+        yield started
+
+
+@pytest.fixture
+def train(trainer: Trainer, tmp_path: Path) -> Iterator[Callable[..., Trained]]:
+    """``train(groups, learning_rate=...)``: one step of the shared trainer, from the base model.
+
+    What it leaves is discarded at the end of the test.
+    """
+    before = trainer.backend_step().step
+
+    def step(groups: Sequence[Group], **fields: Any) -> Trained:
+        base = trainer.backend_step().step
+        fields = {"base_step": base, "parent_step": 0, **fields}
+        return trainer.train(train_request(tmp_path, groups, **fields))
+
+    yield step
+    while (newest := trainer.backend_step().step) > before:
+        trainer.discard(newest)
+
+
+@pytest.fixture
+def value(trainer: Trainer, tmp_path: Path) -> Callable[..., float]:
+    """``value(step, group)``: the policy's value there; here rewards begin at 0."""
+
+    def ask(step: int, group: Group) -> float:
+        request = Evaluate(steps=(step,), groups_path=groups_file(tmp_path, [group]))
+        [found] = trainer.evaluate(request).steps
+        assert math.isfinite(found.values[0])
+        return found.values[0]
+
+    return ask

@@ -1,0 +1,64 @@
+"""The log-probabilities that training and evaluation rest on."""
+
+from __future__ import annotations
+
+import torch
+
+from babylon_tasks.training.policy import Policy
+
+PROMPT = [1, 4093, 198, 15469, 355, 1072, 216, 36, 29]
+BRANCHES = [[35502, 2], [14320, 198, 2], [35502, 198, 7, 2]]
+
+
+def plain(policy: Policy, prompt: list[int], answer: list[int]) -> list[float]:
+    """What the network says of an answer when it is asked about nothing else."""
+    with policy.at_step(0):
+        logits = policy.network(input_ids=torch.tensor([prompt + answer])).logits[0].float()
+    log_softmax = torch.log_softmax(logits, dim=-1)
+    return [float(log_softmax[len(prompt) - 1 + n, token]) for n, token in enumerate(answer)]
+
+
+def packed(policy: Policy, branches: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of all answers at once, behind one prompt, as ART packs them."""
+    length = len(PROMPT)
+    with policy.at_step(0):
+        return policy.row_logprobs(
+            torch.tensor(PROMPT + [token for branch in branches for token in branch]),
+            torch.tensor([*range(length), *(length + n for b in branches for n in range(len(b)))]),
+            torch.tensor([0] * length + [n for n, b in enumerate(branches, 1) for _ in b]),
+            torch.zeros(length + sum(map(len, branches)), dtype=torch.long),
+            torch.tensor([False] * length + [True for b in branches for _ in b]),
+        )
+
+
+def test_a_shared_prompt_gives_the_log_probabilities_of_separate_passes(policy: Policy) -> None:
+    found, _ = packed(policy, BRANCHES)
+
+    apart = [value for branch in BRANCHES for value in plain(policy, PROMPT, branch)]
+    assert torch.allclose(found, torch.tensor(apart), atol=1e-4)
+    other = plain(policy, [*PROMPT[:-1], 30], BRANCHES[0])  # the comparison can fail
+    assert abs(other[0] - apart[0]) > 0.1
+
+
+def test_an_answer_does_not_see_its_siblings(policy: Policy) -> None:
+    first, _ = packed(policy, [BRANCHES[0], BRANCHES[1]])
+    second, _ = packed(policy, [BRANCHES[2], BRANCHES[1]])
+
+    assert torch.allclose(first[2:], second[4:], atol=1e-4)
+
+
+def test_entropy_is_that_of_the_distribution_the_token_was_drawn_from(policy: Policy) -> None:
+    _, entropy = packed(policy, [BRANCHES[0]])
+
+    with policy.at_step(0):
+        logits = policy.network(input_ids=torch.tensor([PROMPT])).logits[0, -1].float()
+    expected = torch.distributions.Categorical(logits=logits).entropy()
+    assert torch.allclose(entropy[0], expected, atol=1e-3)
+
+
+def test_only_the_adapter_is_trained(policy: Policy) -> None:
+    with policy.training():
+        trained = [name for name, p in policy.network.named_parameters() if p.requires_grad]
+
+    assert len(trained) == len(policy.trained_parameters()) > 0
+    assert all("lora" in name for name in trained)

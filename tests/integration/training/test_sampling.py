@@ -1,0 +1,147 @@
+"""Sampling: grouping, seeds, stops, and log-probabilities that training can rely on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from recorded import QUESTION, prompt
+
+from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.sampling import Answer, Ask, sample
+
+
+def tokens(policy: Policy, question: str = QUESTION) -> tuple[int, ...]:
+    messages = [{"role": role, "content": text} for role, text in prompt(question)]
+    return tuple(
+        policy.tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    )
+
+
+def alone(policy: Policy, ask: Ask) -> list[Answer]:
+    [answers] = sample(policy, [ask], step=0)
+    return answers
+
+
+@pytest.fixture
+def asked(policy: Policy) -> tuple[int, ...]:
+    return tokens(policy)
+
+
+def test_what_a_sampled_token_was_worth_is_what_teacher_forcing_says(
+    policy: Policy, asked: tuple[int, ...]
+) -> None:
+    shorter = tokens(policy, "Short?")  # padded on the left beside the longer one
+
+    both = sample(policy, [Ask(asked, max_tokens=6), Ask(shorter, max_tokens=4)], step=0)
+
+    for question, [answer] in zip((asked, shorter), both, strict=True):
+        with policy.at_step(0):
+            row = torch.tensor([[*question, *answer.token_ids]])
+            logits = policy.network(input_ids=row).logits[0, len(question) - 1 : -1].float()
+        forced = torch.log_softmax(logits, -1).gather(-1, torch.tensor(answer.token_ids)[:, None])
+        assert torch.allclose(forced.squeeze(-1), torch.tensor(answer.logprobs), atol=1e-4)
+
+
+def test_each_request_gets_its_own_answers_where_prompts_repeat(
+    policy: Policy, asked: tuple[int, ...]
+) -> None:
+    other = tokens(policy, "Is it Tuesday?")
+    asks = [
+        Ask(asked, n=2, temperature=0, max_tokens=5),
+        Ask(other, n=1, temperature=0, max_tokens=3),
+        Ask(asked, n=3, temperature=0, max_tokens=2),
+    ]
+
+    found = sample(policy, asks, step=0)
+
+    here, there = alone(policy, asks[0])[0].token_ids, alone(policy, asks[1])[0].token_ids
+    assert [[a.token_ids for a in answers] for answers in found] == [
+        [here, here],
+        [there],
+        [here[:2]] * 3,
+    ]
+    assert here[:3] != there
+
+
+def test_a_seed_gives_the_same_answers_again(policy: Policy, asked: tuple[int, ...]) -> None:
+    def drawn(seed: int) -> list[list[int]]:
+        ask = Ask(asked, n=3, temperature=1.5, max_tokens=6, seed=seed)
+        return [answer.token_ids for answer in alone(policy, ask)]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    first, second, third = drawn(1)
+    assert first != second != third
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63 - 1, 10**30])
+def test_any_whole_number_is_a_seed(policy: Policy, asked: tuple[int, ...], seed: int) -> None:
+    ask = Ask(asked, max_tokens=3, seed=seed)
+
+    assert alone(policy, ask)[0].token_ids == alone(policy, ask)[0].token_ids
+
+
+def test_temperature_zero_takes_the_likeliest_token_each_time(
+    policy: Policy, asked: tuple[int, ...]
+) -> None:
+    [answer] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
+
+    row = list(asked)
+    with policy.at_step(0):
+        for _ in range(4):
+            row.append(int(policy.network(input_ids=torch.tensor([row])).logits[0, -1].argmax()))
+    assert answer.token_ids == row[len(asked) :]
+
+
+@pytest.mark.parametrize("how", [{"top_p": 1e-6}, {"temperature": 1e-40}, {"temperature": 1e-4}])
+def test_the_coldest_draws_are_greedy_too(
+    policy: Policy, asked: tuple[int, ...], how: dict[str, float]
+) -> None:
+    [cold] = alone(policy, Ask(asked, max_tokens=4, **how))
+    [greedy] = alone(policy, Ask(asked, max_tokens=4, temperature=0))
+
+    assert cold.token_ids == greedy.token_ids
+    assert cold.logprobs == pytest.approx(greedy.logprobs, abs=1e-4)  # untempered
+
+
+def test_an_answer_ends_before_a_stop_string(policy: Policy, asked: tuple[int, ...]) -> None:
+    [whole] = alone(policy, Ask(asked, temperature=0, max_tokens=6))
+    stop = whole.text[len(whole.text) // 2 :][:3]
+
+    [cut] = alone(policy, Ask(asked, temperature=0, max_tokens=6, stop=("never", stop)))
+
+    assert cut.finish_reason == "stop"
+    assert cut.text == whole.text[: whole.text.find(stop)]
+    assert cut.token_ids == whole.token_ids[: len(cut.token_ids)]
+    assert len(cut.logprobs) == len(cut.token_ids) < 6
+
+
+def test_an_answer_ends_at_its_limit(policy: Policy, asked: tuple[int, ...]) -> None:
+    short, long = sample(policy, [Ask(asked, max_tokens=2), Ask(asked, max_tokens=5)], step=0)
+
+    assert [len(a.token_ids) for a in (*short, *long)] == [2, 5]
+    assert {a.finish_reason for a in (*short, *long)} == {"length"}
+
+
+def test_an_answer_ends_with_its_end_token(policy: Policy, asked: tuple[int, ...]) -> None:
+    [whole] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
+    third = whole.token_ids[2]
+    usual = policy.tokenizer.eos_token
+    policy.tokenizer.eos_token = policy.tokenizer.convert_ids_to_tokens(third)
+
+    try:
+        [ended] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
+    finally:
+        policy.tokenizer.eos_token = usual
+
+    first = whole.token_ids.index(third)
+    assert ended.finish_reason == "stop"
+    assert ended.token_ids == whole.token_ids[: first + 1]  # trained on, so told
+    assert ended.text == policy.tokenizer.decode(whole.token_ids[:first])
+
+
+def test_a_checkpoint_that_is_not_there_is_not_found(
+    policy: Policy, asked: tuple[int, ...]
+) -> None:
+    with pytest.raises(FileNotFoundError, match="checkpoint 7"):
+        sample(policy, [Ask(asked)], step=7)
