@@ -61,15 +61,35 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "babylon.discover.v1": {"queue": "upkeep"},
             "babylon.reconcile.v1": {"queue": "upkeep"},
         },
+        # The last resort against what hangs; leases and the trainer's silence act long before.
+        # Soft: raised in the task, which gives its claim back. Hard: the process is killed.
+        "task_annotations": {
+            "babylon.discover.v1": {"soft_time_limit": 600, "time_limit": 660},
+            "babylon.reconcile.v1": {"soft_time_limit": 600, "time_limit": 660},
+            "babylon.score_window.v1": {"soft_time_limit": 3600, "time_limit": 3900},
+            "babylon.train_window.v1": {"soft_time_limit": 6 * 3600, "time_limit": 6 * 3600 + 300},
+        },
         # A black-holed Redis must not hang a worker or a sender: kombu's default waits for ever.
         "broker_transport_options": {
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            # A question to the workers or a first send gives up within a second or two.
             "max_retries": 3,
+            "interval_start": 0.1,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+            # The default, said aloud: of all workers on one Redis the shortest counts. It only
+            # concerns what was taken and never acknowledged, and reconcile is quicker.
+            "visibility_timeout": 3600,
         },
-        "result_backend_transport_options": {"socket_timeout": 30, "socket_connect_timeout": 5},
+        # Progress is a courtesy: it must not hold up a step for the default of 20 s.
+        "result_backend_transport_options": {
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "retry_policy": {"max_retries": 1, "interval_start": 0.1},
+        },
         "redis_socket_timeout": 30.0,
         "redis_socket_connect_timeout": 5.0,
         "redis_retry_on_timeout": True,
@@ -90,7 +110,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # Flower follows tasks by events.
-        "task_track_started": True,
         "task_send_sent_event": True,
         "worker_send_task_events": True,
         "enable_utc": True,

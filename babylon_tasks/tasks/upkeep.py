@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from celery import Celery, chain
+from celery import Celery
 from msgspec import to_builtins
 
 from babylon_tasks.pipeline.discover import discover as look
@@ -13,15 +12,14 @@ from babylon_tasks.pipeline.reconcile import reconcile as mend
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
-from babylon_tasks.tasks.scoring import score_window
-from babylon_tasks.tasks.training import train_window
+from babylon_tasks.tasks.send import send_train, send_windows
 
 
 @app.task(base=BabylonTask, bind=True, name="babylon.discover.v1")  # type: ignore[untyped-decorator]
 def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send what they need: their rows are committed by then."""
     found = look(self.settings, actor=self.actor)
-    enqueue(found.to_score, found.to_train)
+    send_windows(found.to_score, found.to_train)
     return to_builtins(found)
 
 
@@ -29,17 +27,10 @@ def discover(self: BabylonTask) -> Any:
 def reconcile(self: BabylonTask) -> Any:
     """Set in motion again whatever has stood still."""
     found = mend(self.settings, actor=self.actor)
-    enqueue(found.to_score, found.to_train)
+    send_windows(found.to_score, found.to_train)
     if found.unjudged:
-        train_window.si(None).apply_async()
+        send_train(None)
     return to_builtins(found)
-
-
-def enqueue(to_score: Sequence[str], to_train: Sequence[str]) -> list[str]:
-    """Send the messages for some windows; returns the task ids. Sending twice is harmless."""
-    sent = [chain(score_window.si(window), train_window.si(window)) for window in to_score]
-    sent += [train_window.si(window) for window in to_train]
-    return [message.apply_async().id for message in sent]
 
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]
