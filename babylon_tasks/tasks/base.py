@@ -7,12 +7,15 @@ from typing import Any
 
 import structlog
 from celery import Task
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from babylon_tasks import log
 from babylon_tasks.errors import BabylonTasksError, Fenced
 from babylon_tasks.settings import Settings, load_settings
 
 PROGRESS_SECONDS = 1.0
+_REDIS_AWAY_SECONDS = 30.0
 _log = structlog.get_logger(__name__)
 
 
@@ -23,7 +26,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
     whether this message, this worker and this broker are still there or not.
     """
 
-    _last_progress = 0.0
+    _next_report = 0.0
 
     @property
     def settings(self) -> Settings:
@@ -37,7 +40,8 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task inside its log context."""
-        window = next((argument for argument in args if isinstance(argument, str)), None)
+        given = (*args, kwargs.get("window"))
+        window = next((argument for argument in given if isinstance(argument, str)), None)
         with log.about(window=window, task_id=self.request.id, lineage=self.settings.lineage):
             try:
                 return super().__call__(*args, **kwargs)
@@ -51,8 +55,16 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
                 raise
 
     def report(self, **progress: Any) -> None:
-        """Mirror progress to Celery's PROGRESS state, at most once a second."""
+        """Mirror progress to Celery's PROGRESS state, at most once a second.
+
+        Postgres has it too: while Redis is away the work goes on, neither ended nor slowed down.
+        """
         now = time.monotonic()
-        if now - self._last_progress >= PROGRESS_SECONDS:
-            self._last_progress = now
+        if now < self._next_report:
+            return
+        self._next_report = now + PROGRESS_SECONDS
+        try:
             self.update_state(state="PROGRESS", meta=progress)
+        except (RedisError, OperationalError) as error:
+            self._next_report = now + _REDIS_AWAY_SECONDS
+            _log.warning("progress.not_mirrored", why=str(error), again_in=_REDIS_AWAY_SECONDS)
