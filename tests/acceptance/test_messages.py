@@ -1,0 +1,106 @@
+"""What a worker does with messages: each at most once, none hoarded, no code inside them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from acceptance.harness import Babylon, hours, queued, sender, until
+from celery import Celery
+from kombu import Connection as Broker
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.sandbox.stack import APP
+
+SCORE = "babylon.score_window.v1"
+
+
+@pytest.fixture
+def app(babylon: Babylon) -> Celery:
+    return sender(babylon.stack.settings)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as opened:
+        yield opened
+
+
+def start_cpu_worker(babylon: Babylon, number: int) -> None:
+    worker = ["worker", "--pool", "prefork", "-c", "1", "-Q", "cpu", "-n", f"cpu{number}@%h"]
+    babylon.stack.start(f"cpu-{number}", [sys.executable, "-m", "celery", "-A", APP, *worker])
+
+
+def sealed(babylon: Babylon, count: int) -> list[str]:
+    """Sealed windows, for which nobody has sent a message."""
+    windows = hours(count)
+    for window in windows:
+        babylon.record(window)
+    discover(babylon.stack.settings, actor="test")
+    return windows
+
+
+def test_a_busy_worker_holds_no_second_message_and_has_acknowledged_the_first(
+    babylon: Babylon, app: Celery, client: redis.Redis, connection: Connection
+) -> None:
+    windows = sealed(babylon, 3)
+    with connection.transaction():
+        # Scoring waits for these rows: a task as long as the test wants it.
+        connection.execute("LOCK TABLE trajectories IN ACCESS EXCLUSIVE MODE")
+        start_cpu_worker(babylon, 1)
+        for window in windows:
+            app.send_task(SCORE, (window,))
+        until("the first is being scored", lambda: "scoring" in babylon.states().values())
+        until("only the others wait", lambda: len(queued(client, "cpu")) == 2)
+        assert client.hlen("unacked") == 0, "what runs is acknowledged: it is never sent again"
+
+        start_cpu_worker(babylon, 2)
+        until(
+            "an idle worker takes the second",
+            lambda: list(babylon.states().values()).count("scoring") == 2,
+        )
+        assert len(queued(client, "cpu")) == 1
+        assert client.hlen("unacked") == 0
+
+    babylon.await_states(windows, "scored")
+    for window in windows:
+        assert [event["kind"] for event in babylon.told(window)].count("scored") == 1
+
+
+class Payload:
+    """Pickled, it makes a file wherever it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return os.mkdir, (str(self.path),)
+
+
+def test_poison_is_refused_and_the_worker_goes_on(
+    babylon: Babylon, app: Celery, client: redis.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    (window,) = sealed(babylon, 1)
+    trace = tmp_path / "trace"
+    with Broker(redis_url) as broker, broker.Producer() as producer:
+        for body in (([Payload(trace)], {}, {}), Payload(trace)):
+            producer.publish(
+                body,
+                serializer="pickle",
+                routing_key="cpu",
+                headers={"task": SCORE, "id": "poison", "lang": "py"},
+            )
+    app.send_task("babylon.no_such_task.v1", queue="cpu")
+    app.send_task(SCORE, ("../../etc/passwd",))
+    app.send_task(SCORE, (window,))
+
+    start_cpu_worker(babylon, 1)
+    babylon.await_states([window], "scored")
+
+    assert not trace.exists()
+    assert queued(client, "cpu") == []
