@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     eval_groups: int = Field(default=16, ge=1)
     min_eval_groups: int = Field(default=4, ge=1)
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
+    promote_entropy_weight: float = Field(default=0.1, ge=0)
     promote_tolerance: float = Field(default=0.01, ge=0)
     promote_without_evaluation: bool = False
 

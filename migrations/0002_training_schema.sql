@@ -140,6 +140,7 @@ CREATE TABLE training.evaluations (
     groups       integer          NOT NULL,
     value        double precision NOT NULL,
     coverage     double precision NOT NULL,
+    entropy      double precision NOT NULL,
     group_values jsonb            NOT NULL,
     evaluated_at timestamptz      NOT NULL DEFAULT now(),
     UNIQUE (lineage, step, set_hash)

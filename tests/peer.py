@@ -112,7 +112,7 @@ class PeerTrainer:
             if step and not self._at(step).exists():
                 raise TrainingError(f"checkpoint {step} does not exist")
             values = tuple(self.worth.get(step, 0.5) for _ in groups)
-            valued.append(StepValue(step, values, tuple(0.9 for _ in groups)))
+            valued.append(StepValue(step, values, (0.9,) * len(groups), (0.3,) * len(groups)))
         return Evaluated(tuple(valued))
 
     def discard(self, step: int) -> BackendStep:

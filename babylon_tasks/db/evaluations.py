@@ -15,12 +15,12 @@ from babylon_tasks.db.sql import queries
 
 
 class Evaluation(Struct, frozen=True):
-    """A checkpoint on a set: ``values`` by group, in the set's order."""
+    """A checkpoint on a set: ``values`` and ``entropy`` (nats) by group, in the set's order."""
 
     step: int
-    value: float
     coverage: float
     values: tuple[float, ...]
+    entropy: tuple[float, ...]
 
 
 class EvaluationRow(Struct, frozen=True):
@@ -39,7 +39,7 @@ def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Eva
     """All evaluations on one set, by step."""
     parameters = {"lineage": lineage, "set_hash": set_hash}
     rows = connection.execute(queries("evaluations")["of_set"], parameters).fetchall()
-    return {row[0]: Evaluation(row[0], row[1], row[2], tuple(row[3])) for row in rows}
+    return {row[0]: Evaluation(row[0], row[1], tuple(row[2]), tuple(row[3])) for row in rows}
 
 
 def best_of_last_set(connection: Connection, lineage: str, set_hash: str) -> int | None:
@@ -58,6 +58,7 @@ def store(
     groups: Sequence[tuple[str, str]],
     values: Sequence[float],
     coverage: Sequence[float],
+    entropy: Sequence[float],
 ) -> None:
     """Write one evaluation; ``groups``: (window, key) in the set's order."""
     parameters = {
@@ -68,10 +69,11 @@ def store(
         "groups": len(groups),
         "value": fmean(values),
         "coverage": fmean(coverage),
+        "entropy": fmean(entropy),
         "group_values": Jsonb(
             [
-                {"window": window, "key": key, "value": value, "coverage": covered}
-                for (window, key), value, covered in zip(groups, values, coverage, strict=True)
+                {"window": window, "key": key, "value": v, "coverage": c, "entropy": h}
+                for (window, key), v, c, h in zip(groups, values, coverage, entropy, strict=True)
             ]
         ),
     }

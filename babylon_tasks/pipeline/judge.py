@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 import structlog
@@ -141,15 +142,16 @@ def _verdict(
         return rule.unevaluated(f"no evaluation: {error}", settings, {"groups": len(groups)})
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, digest)
-    best = max(
-        (found for step, found in known.items() if step != head),
-        key=lambda found: (found.value, found.step),
-        default=None,
-    )
+    valued = {
+        step: Valued(step, found.values, found.coverage, found.entropy)
+        for step, found in known.items()
+    }
+    others = [(fmean(rule.worth(v, settings)), step) for step, v in valued.items() if step != head]
+    best = max(others, default=None)
     return rule.decide(
-        Valued(head, known[head].values, known[head].coverage),
-        Valued(current, known[current].values, known[current].coverage),
-        None if best is None else (best.step, best.value),
+        valued[head],
+        valued[current],
+        None if best is None else (best[1], best[0]),
         settings,
     )
 
@@ -182,8 +184,8 @@ def _value(
     names = [(group.window_id, group.key) for group in groups]
     with session(settings) as connection, connection.transaction():
         for valued in result.steps:
-            figures = (*valued.values, *valued.coverage)
-            if len(figures) != 2 * len(groups) or not all(map(math.isfinite, figures)):
+            figures = (*valued.values, *valued.coverage, *valued.entropy)
+            if len(figures) != 3 * len(groups) or not all(map(math.isfinite, figures)):
                 raise TrainingError(
                     f"the trainer's values of step {valued.step} are not {len(groups)} finite "
                     "numbers; nothing was stored, see the trainer's log"
@@ -196,6 +198,7 @@ def _value(
                 groups=names,
                 values=valued.values,
                 coverage=valued.coverage,
+                entropy=valued.entropy,
             )
     if answered := {valued.step for valued in result.steps} ^ set(missing):
         raise TrainingError(f"the trainer did not value what it was asked: {sorted(answered)}")

@@ -16,11 +16,26 @@ _RESAMPLES = 2000
 
 
 class Valued(Struct, frozen=True):
-    """A checkpoint's value in [0, 1] on each held-out group, in the order of the set."""
+    """A checkpoint on each held-out group, in the order of the set: its value in [0, 1], and
+    its entropy in nats (none given: not weighed)."""
 
     step: int
     values: tuple[float, ...]
     coverage: float = 1.0
+    entropy: tuple[float, ...] = ()
+
+
+def worth(valued: Valued, settings: Settings) -> tuple[float, ...]:
+    """What is compared, by group: value plus a little for diversity that is still there.
+
+    Without it a policy that has settled on one answer is as good as a coin where half of the
+    questions are answered yes; but it is a dead end: its windows have no spread of reward, and
+    nothing is ever learned from them again. (Entropy-regularised reward: Ziebart 2010.)
+    """
+    if not valued.entropy:
+        return valued.values
+    weight = settings.promote_entropy_weight
+    return tuple(v + weight * h for v, h in zip(valued.values, valued.entropy, strict=True))
 
 
 class Verdict(Struct, frozen=True):
@@ -34,9 +49,9 @@ class Verdict(Struct, frozen=True):
 def decide(
     candidate: Valued, serving: Valued, best: tuple[int, float] | None, settings: Settings
 ) -> Verdict:
-    """Promote what is, within the tolerance, as good as what serves and as the best ever seen.
+    """Promote what is, within the tolerance, worth as much as what serves and the best ever seen.
 
-    ``best``: (step, mean value) of the best checkpoint known on the same set. It keeps a slow
+    ``best``: (step, mean worth) of the best checkpoint known on the same set. It keeps a slow
     decline, each step within the tolerance, from reaching the agents.
     """
     if len(candidate.values) != len(serving.values):
@@ -47,12 +62,19 @@ def decide(
         return unevaluated(
             f"{n} held-out groups of at least {settings.min_eval_groups}", settings, evidence
         )
-    ours, theirs = fmean(candidate.values), fmean(serving.values)
-    differences = [a - b for a, b in zip(candidate.values, serving.values, strict=True)]
+    our_worth, their_worth = worth(candidate, settings), worth(serving, settings)
+    ours, theirs = fmean(our_worth), fmean(their_worth)
+    differences = [a - b for a, b in zip(our_worth, their_worth, strict=True)]
     low, high = interval(differences)
     evidence |= {
-        "candidate": ours,
-        "serving": theirs,
+        "candidate": fmean(candidate.values),
+        "serving": fmean(serving.values),
+        "entropy": {
+            "candidate": fmean(candidate.entropy) if candidate.entropy else None,
+            "serving": fmean(serving.entropy) if serving.entropy else None,
+            "weight": settings.promote_entropy_weight,
+        },
+        "worth": {"candidate": ours, "serving": theirs},
         "difference": fmean(differences),
         "interval_95": [low, high],
         "interval_method": f"percentile bootstrap over groups, {_RESAMPLES} resamples",
@@ -67,10 +89,10 @@ def decide(
         )
     bar, against = theirs, f"the serving checkpoint {serving.step}"
     if best is not None:
-        evidence["best"] = {"step": best[0], "value": best[1]}
+        evidence["best"] = {"step": best[0], "worth": best[1]}
         if best[1] > bar:
             bar, against = best[1], f"the best known checkpoint {best[0]}"
-    text = f"value {ours:.4f} on {n} held-out groups against {bar:.4f} of {against}"
+    text = f"worth {ours:.4f} on {n} held-out groups against {bar:.4f} of {against}"
     if ours >= bar - settings.promote_tolerance:
         return Verdict("promote", text, evidence)
     return Verdict("hold", f"{text}: worse by more than {settings.promote_tolerance:g}", evidence)

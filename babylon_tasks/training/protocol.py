@@ -125,12 +125,13 @@ class Trained(Struct, frozen=True, tag=True):
 
 
 class StepValue(Struct, frozen=True):
-    """Per held-out group: the policy's value in [0, 1] and the probability mass that the
-    recorded answers cover."""
+    """Per held-out group: the policy's value in [0, 1], the probability mass that the recorded
+    answers cover, and the entropy of the policy over them, in nats."""
 
     step: int
     values: tuple[float, ...]
     coverage: tuple[float, ...]
+    entropy: tuple[float, ...]
 
 
 class Evaluated(Struct, frozen=True, tag=True):

@@ -6,6 +6,8 @@ every answer nobody ever gave earned the group's lowest reward. That is the dire
 off-policy evaluation (Dudik et al., 2011) with the most pessimistic model of unseen answers:
 it needs no behaviour probabilities, and neither gibberish nor one constant answer can look good.
 ``coverage`` is ``sum p(y)``: near zero (long free text), the value says little.
+``entropy`` is that of the same distribution, all unseen answers being one: a policy that has
+settled on one answer has none left, and can learn nothing more from what it does.
 """
 
 from __future__ import annotations
@@ -23,23 +25,20 @@ _ROW_TOKENS = 1024
 
 
 def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
-    """Value and coverage of one checkpoint, a pair a group; raises FileNotFoundError."""
-    values, coverages = [], []
-    for group in groups:
-        value, coverage = _group_value(policy, step, group)
-        values.append(value)
-        coverages.append(coverage)
-    return StepValue(step=step, values=tuple(values), coverage=tuple(coverages))
+    """Value, coverage and entropy of one checkpoint on each group; raises FileNotFoundError."""
+    found = [_group_value(policy, step, group) for group in groups]
+    values, coverage, entropy = zip(*found, strict=True) if found else ((), (), ())
+    return StepValue(step=step, values=values, coverage=coverage, entropy=entropy)
 
 
-def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float]:
+def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float, float]:
     floor = min(member.reward for member in group.members)
     # Members that saw the same prompts are alternatives of each other; others are not.
     situations: dict[tuple[tuple[tuple[str, str], ...], ...], list[int]] = {}
     for index, member in enumerate(group.members):
         situations.setdefault(tuple(call.messages for call in member.calls), []).append(index)
     logprobs = _answer_logprobs(policy, step, group)
-    value = coverage = 0.0
+    value = coverage = entropy = 0.0
     for indices in situations.values():
         rewards: dict[tuple[object, ...], list[float]] = {}
         chances: dict[tuple[object, ...], float] = {}
@@ -59,7 +58,8 @@ def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float]
         share = len(indices) / len(group.members)
         value += share * (expected + (1 - covered) * floor)
         coverage += share * covered
-    return value, coverage
+        entropy -= share * sum(p * math.log(p) for p in (*chances.values(), 1 - covered) if p > 0)
+    return value, coverage, entropy
 
 
 def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:

@@ -1,8 +1,10 @@
 -- name: of_set
 -- What checkpoints are worth on one set.
-SELECT step, value, coverage, ARRAY(SELECT (g ->> 'value')::float8
-                                    FROM jsonb_array_elements(group_values) WITH ORDINALITY
-                                         AS e (g, place) ORDER BY place)
+SELECT step, coverage,
+       ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(group_values)
+             WITH ORDINALITY AS e (g, place) ORDER BY place),
+       ARRAY(SELECT (g ->> 'entropy')::float8 FROM jsonb_array_elements(group_values)
+             WITH ORDINALITY AS e (g, place) ORDER BY place)
 FROM training.evaluations
 WHERE lineage = %(lineage)s AND set_hash = %(set_hash)s
 
@@ -19,9 +21,9 @@ LIMIT 1
 -- name: store
 -- What a checkpoint is worth on a set; the first word stands.
 INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, value, coverage,
-                                  group_values)
+                                  entropy, group_values)
 VALUES (%(lineage)s, %(step)s, %(set_hash)s, %(windows)s, %(groups)s, %(value)s, %(coverage)s,
-        %(group_values)s)
+        %(entropy)s, %(group_values)s)
 ON CONFLICT (lineage, step, set_hash) DO NOTHING
 
 -- name: list
