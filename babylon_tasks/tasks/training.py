@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from msgspec import to_builtins
 
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import BrokerUnavailable, TrainingError
+from babylon_tasks.pipeline.backlog import more_waits
 from babylon_tasks.pipeline.judge import judge
 from babylon_tasks.pipeline.train import train_window as train
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.trainer import keeper
 from babylon_tasks.training.protocol import Progress
+
+_log = structlog.get_logger(__name__)
 
 
 @app.task(base=BabylonTask, bind=True, name="babylon.train_window.v1")  # type: ignore[untyped-decorator]
@@ -29,4 +33,17 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
         if outcome.action == "busy":
             return to_builtins(outcome)
         judgement = judge(self.settings, trainer, actor=self.actor)
+    if outcome.action in ("committed", "adopted") and more_waits(self.settings):
+        _wake_the_next()
     return to_builtins(outcome) | {"judgement": judgement.action, "serving": judgement.serving}
+
+
+def _wake_the_next() -> None:
+    # The messages of a backlog expire while a long step runs; waiting for beat would leave the
+    # GPU idle for a minute after each step.
+    from babylon_tasks.tasks.send import send_train  # sending knows both tasks, this one too
+
+    try:
+        send_train(None)
+    except BrokerUnavailable as error:
+        _log.warning("train_window.next_not_sent", why=str(error))
