@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import redis
-from acceptance.harness import Babylon, hours, queued, sender, until
+from acceptance.harness import Babylon, assert_trained_once, hours, queued, sender, until
 from celery import Celery
 from kombu import Connection as Broker
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.stack import APP
 
 SCORE = "babylon.score_window.v1"
@@ -104,3 +105,17 @@ def test_poison_is_refused_and_the_worker_goes_on(
 
     assert not trace.exists()
     assert queued(client, "cpu") == []
+
+
+def test_one_message_is_enough_to_train_all_that_waits(babylon: Babylon, app: Celery) -> None:
+    """Without beat: each step wakes the next."""
+    windows = sealed(babylon, 3)
+    for window in windows:
+        score_window(babylon.stack.settings, window, actor="test")
+
+    babylon.start("gpu-worker")
+    app.send_task("babylon.train_window.v1")
+    babylon.await_states(windows, "trained")
+
+    assert_trained_once(babylon, windows, tries=1)
+    assert len(babylon.steps()) == 3
