@@ -13,7 +13,7 @@ from babylon_tasks.registry.serving import Serving
 from babylon_tasks.sandbox.world import SYSTEM_PROMPT, Market, profit, read_answer
 from babylon_tasks.windows import window_start
 
-MAX_TOKENS = 2  # YES is two tokens of this model; what follows an answer is noise to learn from
+MAX_TOKENS = 1  # Yes and No are one token each; what would follow is noise to learn from
 TEMPERATURE = 1.0
 _PATIENCE_SECONDS = 120.0  # a trainer that was killed is back by then
 

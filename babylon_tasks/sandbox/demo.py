@@ -29,7 +29,7 @@ from babylon_tasks.training.client import openai_client
 from babylon_tasks.windows import WINDOW, is_held_out, window_id
 
 MARKETS = 8
-AGENTS = 8
+AGENTS = 16
 HELD_OUT_MARKETS = 100
 ANSWERS_A_MARKET = 4
 _START_SECONDS = 300.0
@@ -47,14 +47,10 @@ OPTIONS = {
     "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
     "BABYLON_LEARNING_RATE": "1e-3",
     "BABYLON_FINAL_LEARNING_RATE": "1e-4",
-    "BABYLON_LEARNING_RATE_WARMUP_STEPS": "16",
+    "BABYLON_LEARNING_RATE_WARMUP_STEPS": "6",
     "BABYLON_LEARNING_RATE_DECAY_STEPS": "40",
     "BABYLON_KL_COEFFICIENT": "0.1",
-    # Early answers are so diverse that the recorded ones cover next to nothing of what a
-    # checkpoint says; from the first held-out window of a policy that has settled on YES and NO,
-    # the gate has evidence, and decides by it.
-    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "true",
-    "BABYLON_PACKED_SEQUENCE_LENGTH": "1024",
+    "BABYLON_PACKED_SEQUENCE_LENGTH": "2048",
 }
 
 
@@ -184,9 +180,13 @@ def _client(settings: Settings, policy: Serving) -> Any:
 
 
 def _hours(settings: Settings, count: int) -> list[str]:
-    """Past hours, one a window, beginning with a held-out one: without it nothing can be judged."""
+    """Past hours, one a window. The first two are held out: without them nothing can be judged."""
+
+    def held_out(hour: datetime) -> bool:
+        return is_held_out(window_id(hour), settings.lineage, settings.held_out_share)
+
     first = datetime.now(UTC) - (count + 1) * WINDOW
-    while not is_held_out(window_id(first), settings.lineage, settings.held_out_share):
+    while not (held_out(first) and held_out(first + WINDOW)):
         first -= WINDOW
     return [window_id(first + number * WINDOW) for number in range(count)]
 

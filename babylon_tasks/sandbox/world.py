@@ -2,7 +2,7 @@
 
 Every window has as many rising as falling tickers, so that no constant answer pays. The
 questions are ones that a model of 135 million parameters can learn to answer, and that it
-answers no better than a coin before: it must read the headline, and say YES or NO, no more.
+answers no better than a coin before: it must read the headline, and say Yes or No, no more.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-SYSTEM_PROMPT = "Answer YES or NO."
+SYSTEM_PROMPT = "Answer Yes or No."
 STAKE = 100.0
 # An order that nobody can read costs a fee: about what a wrong one loses.
 UNREADABLE_FEE = 70.0
@@ -59,12 +59,14 @@ def held_out_markets(seed: int, count: int) -> list[Market]:
 def _market(draw: random.Random, market_id: str, ticker: str, *, rises: bool) -> Market:
     price = draw.randint(40, 60)
     headline = draw.choice(_RISING if rises else _FALLING).format(percent=draw.randint(2, 9))
-    question = f"{ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher?"
+    question = (
+        f"{ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher? Answer Yes or No."
+    )
     return Market(market_id, ticker, question, price / 100, rises)
 
 
 def read_answer(text: str) -> bool | None:
-    """YES is True, NO is False, by the answer's first word; anything else cannot be read."""
+    """Yes is True, No is False, by the answer's first word; anything else cannot be read."""
     words = text.split()
     return {"YES": True, "NO": False}.get(words[0].strip(".,:;!?*'\"").upper()) if words else None
 

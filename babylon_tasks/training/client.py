@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -10,6 +11,8 @@ def openai_client(lineage: str, base_model: str, project: str, base_url: str, ap
 
     Ask it for ``Serving.inference_name``. Imports ART, about 2.5 s.
     """
+    # Else `import art` asks the network for litellm's price list, and warns when refused.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from art import TrainableModel
 
     model: Any = TrainableModel(name=lineage, project=project, base_model=base_model)
