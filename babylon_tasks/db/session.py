@@ -8,10 +8,11 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from babylon_tasks.errors import DatabaseUnavailable
+from babylon_tasks.errors import DatabaseUnavailable, MigrationError
 from babylon_tasks.settings import Settings
 
 Connection = psycopg.Connection[TupleRow]
@@ -56,11 +57,19 @@ def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10
 
 @contextmanager
 def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
-    """A connection for the length of a block; a lost server becomes DatabaseUnavailable."""
+    """A connection for the length of a block; a lost server becomes DatabaseUnavailable.
+
+    A table or column that is not there becomes MigrationError.
+    """
     connection = connect(settings, **kwargs)
     try:
         with connection:
             yield connection
+    except (UndefinedTable, UndefinedColumn) as error:
+        raise MigrationError(
+            f"the database at {address(settings)} is not what this version expects: "
+            f"{_without_secrets(error)}; run `babylon-tasks migrate`"
+        ) from error
     except psycopg.OperationalError as error:
         if not connection.broken:
             raise

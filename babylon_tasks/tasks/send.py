@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from celery import Signature, chain
+from celery import Signature, Task
 from kombu.exceptions import OperationalError
 
 from babylon_tasks.errors import BrokerUnavailable
+from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.scoring import score_window
 from babylon_tasks.tasks.training import train_window
+
+_MIN_EXPIRES_SECONDS = 60.0
 
 
 def send_windows(to_score: Sequence[str], to_train: Sequence[str]) -> list[str]:
@@ -18,8 +21,8 @@ def send_windows(to_score: Sequence[str], to_train: Sequence[str]) -> list[str]:
     # Immutable signatures: results are ignored. The link to training costs nothing where a
     # window turns out held out or skipped: the row says so, and the task returns.
     return [
-        *(_sent(chain(score_window.si(window), train_window.si(window))) for window in to_score),
-        *(_sent(train_window.si(window)) for window in to_train),
+        *(_sent(_hint(score_window, window) | _hint(train_window, window)) for window in to_score),
+        *(_sent(_hint(train_window, window)) for window in to_train),
     ]
 
 
@@ -30,7 +33,14 @@ def send_score(window: str) -> str:
 
 def send_train(window: str | None) -> str:
     """A message to train one window, or whatever waits; the task id."""
-    return _sent(train_window.si(window))
+    return _sent(_hint(train_window, window))
+
+
+def _hint(task: Task, window: str | None) -> Signature:
+    # What still stands is sent again by each reconcile: without an end, the messages of a night
+    # without a GPU worker would pile up.
+    settings = load_settings()
+    return task.si(window).set(expires=max(_MIN_EXPIRES_SECONDS, 2 * settings.upkeep_seconds))
 
 
 def _sent(message: Signature) -> str:

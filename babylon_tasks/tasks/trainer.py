@@ -50,6 +50,9 @@ class Keeper:
                         _log.info("trainer.serving", model=serving.inference_name)
             except BabylonTasksError as error:
                 _log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)
+            except Exception:  # noqa: BLE001  # logged with its traceback, and tried again
+                # This thread must outlive whatever it meets: nobody else revives the trainer.
+                _log.exception("trainer.not_serving", next_try_in=_WATCH_SECONDS)
             self._stop.wait(_WATCH_SECONDS)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from acceptance.harness import OPTIONS, Babylon
 from models import save_tiny_model
 
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db.session import connect
 from babylon_tasks.sandbox.stack import Stack
 
 MakeBabylon = Callable[..., Babylon]
@@ -26,23 +26,28 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_babylon(
     database_url: str,
     redis_url: str,
-    connection: Connection,
     tiny_model: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[MakeBabylon]:
-    """``make_babylon(BABYLON_LEASE_SECONDS="3")``: a stack over the session's servers."""
+    """``make_babylon(BABYLON_LEASE_SECONDS="3")``: a stack over the session's servers.
+
+    ``database`` and ``broker`` are the addresses of others.
+    """
     with ExitStack() as systems:
 
-        def make(*, broker_url: str = redis_url, **options: str) -> Babylon:
+        def make(
+            *, database: str = database_url, broker: str = redis_url, **options: str
+        ) -> Babylon:
             stack = systems.enter_context(
                 Stack(
                     tmp_path / "stack",
                     options={**OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model), **options},
-                    database_url=database_url,
-                    redis_url=broker_url,
+                    database_url=database,
+                    redis_url=broker,
                 )
             )
+            connection = systems.enter_context(connect(stack.settings))
             babylon = Babylon(stack, connection)
             systems.callback(babylon.close)
             request.node.babylon = babylon

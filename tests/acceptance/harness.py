@@ -148,11 +148,16 @@ class Babylon:
 
     def succeeded(self, task: str) -> int:
         """How many messages of a task its workers have ended without an error."""
-        found = 0
-        for name in {process.name for process in self.stack.processes}:
-            text = (self.stack.data_dir / f"{name}.log").read_text("utf-8", "replace")
-            found += len(re.findall(rf'"event": "Task {re.escape(task)}\[[^"]*succeeded', text))
-        return found
+        line = re.compile(rf'"event": "Task {re.escape(task)}\[[^"]*succeeded')
+        return sum(len(line.findall(self.log(name))) for name in self.names())
+
+    def log(self, name: str) -> str:
+        """All that a process has logged."""
+        return (self.stack.data_dir / f"{name}.log").read_text("utf-8", "replace")
+
+    def names(self) -> set[str]:
+        """The processes that were started."""
+        return {process.name for process in self.stack.processes}
 
     def process(self, name: str) -> Process:
         """The newest process of that name."""

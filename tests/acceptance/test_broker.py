@@ -31,7 +31,7 @@ def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
 def test_redis_goes_away_under_a_training_step_and_comes_back(
     make_babylon: MakeBabylon, broker: EmbeddedValkey, how: str
 ) -> None:
-    babylon = make_babylon(broker_url=broker.url)
+    babylon = make_babylon(broker=broker.url)
     windows = hours(2)
     for window in windows:
         babylon.record(window, groups=40)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from acceptance.harness import Babylon, assert_trained_once, hours
+from acceptance.harness import Babylon, assert_trained_once, hours, until
 
+from babylon_tasks.db import migrate
 from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
 
 MakeBabylon = Callable[..., Babylon]
@@ -31,6 +32,7 @@ def test_recorded_windows_become_one_committed_step_each(babylon: Babylon) -> No
             "step_planned",
             "step_running",
             "step_trained",
+            "trained",
             "step_committed",
         ]
 
@@ -74,6 +76,25 @@ def test_a_window_in_which_all_earned_the_same_is_skipped_and_says_why(babylon: 
     assert row["reason"] == "no_spread"
     last = babylon.told(equal)[-1]
     assert (last["kind"], last["detail"]["reason"]) == ("skipped", "no_spread")
+
+
+def test_workers_that_start_before_the_migrations_need_no_restart(
+    make_babylon: MakeBabylon, empty_database_url: str
+) -> None:
+    babylon = make_babylon(database=empty_database_url)
+    babylon.start("gpu-worker", "cpu-worker", "beat")
+    for worker in ("gpu-worker", "cpu-worker"):
+        until(
+            f"{worker} has met the empty database",
+            lambda worker=worker: "babylon-tasks migrate" in babylon.log(worker),
+        )
+
+    migrate.apply(babylon.stack.settings)
+    (window,) = hours(1)
+    babylon.record(window)
+    babylon.await_states([window], "trained")
+
+    assert_trained_once(babylon, [window], tries=1)
 
 
 def _some_of_each(lineage: str) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from babylon_tasks.db.session import connect
-from babylon_tasks.errors import DatabaseUnavailable
+from babylon_tasks.db.session import connect, session
+from babylon_tasks.errors import DatabaseUnavailable, MigrationError
 from babylon_tasks.settings import Settings
 
 
@@ -22,6 +22,14 @@ def test_a_url_written_for_prisma_connects_to_its_schema(
 def test_the_session_speaks_utc(make_settings: Callable[..., Settings]) -> None:
     with connect(make_settings()) as connection:
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+
+
+def test_a_schema_that_was_never_migrated_is_named_with_its_remedy(
+    make_settings: Callable[..., Settings], empty_database_url: str
+) -> None:
+    settings = make_settings(DATABASE_URL=empty_database_url)
+    with pytest.raises(MigrationError, match="babylon-tasks migrate"), session(settings) as empty:
+        empty.execute("SELECT FROM training.windows")
 
 
 def test_a_wrong_password_is_refused_without_repeating_it(

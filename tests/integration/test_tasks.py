@@ -1,0 +1,211 @@
+"""Messages as they lie in Redis, and the one Task class."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import structlog
+from celery import Celery
+from celery.result import AsyncResult
+
+from babylon_tasks.errors import Fenced, TrainingError, WindowNotFound
+from babylon_tasks.sandbox.servers import free_port
+from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.app import QUEUES, configuration
+from babylon_tasks.tasks.base import BabylonTask
+
+WINDOW = "2026-01-31T09:00"
+_SEND = """
+from babylon_tasks.tasks.send import send_train, send_windows
+send_windows(["2026-01-31T09:00"], ["2026-01-31T08:00"])
+send_train(None)
+"""
+
+
+# --- messages
+
+
+def send(settings: Settings) -> None:
+    """Send as a worker does, in a process of its own: the application is the process's."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "REDIS_URL": settings.redis_url.get_secret_value(),
+        "WANDB_API_KEY": "planted-secret",
+    }
+    subprocess.run([sys.executable, "-c", _SEND], env=environment, check=True, timeout=60)
+
+
+@pytest.fixture
+def messages(settings: Settings) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """What lies in each queue after the three kinds of messages were sent, oldest first."""
+    send(settings)
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        yield {
+            queue: [json.loads(raw) for raw in reversed(client.lrange(queue, 0, -1))]  # type: ignore[arg-type]
+            for queue in QUEUES
+        }
+
+
+def body(message: dict[str, Any]) -> list[Any]:
+    """args, kwargs and what follows."""
+    return json.loads(base64.b64decode(message["body"]))  # type: ignore[no-any-return]
+
+
+def test_a_message_carries_the_window_id_and_its_successor_and_nothing_else(
+    messages: dict[str, list[dict[str, Any]]],
+) -> None:
+    (score,) = messages["cpu"]
+    args, kwargs, embedded = body(score)
+    assert (score["headers"]["task"], args, kwargs) == ("babylon.score_window.v1", [WINDOW], {})
+    (successor,) = embedded["chain"]
+    assert (successor["task"], successor["args"]) == ("babylon.train_window.v1", [WINDOW])
+    assert successor["immutable"] is True
+
+    assert [body(train)[:2] for train in messages["gpu"]] == [
+        [["2026-01-31T08:00"], {}],
+        [[None], {}],
+    ]
+    assert messages["upkeep"] == []
+
+
+def test_a_message_that_nobody_takes_does_not_stay_for_ever(
+    messages: dict[str, list[dict[str, Any]]],
+) -> None:
+    for message in [*messages["cpu"], *messages["gpu"]]:
+        assert message["headers"]["expires"] is not None
+    (successor,) = body(messages["cpu"][0])[2]["chain"]
+    assert successor["options"]["expires"] > 0
+
+
+def test_no_secret_travels_in_a_message(
+    messages: dict[str, list[dict[str, Any]]], settings: Settings
+) -> None:
+    sent = [message for queue in messages.values() for message in queue]
+    text = json.dumps([sent, [body(message) for message in sent]])
+    assert "planted-secret" not in text
+    for url in (settings.database_url, settings.redis_url):
+        password = url.get_secret_value().split(":")[2].split("@")[0]
+        assert len(password) > 8
+        assert password not in text
+
+
+# --- the Task class
+
+
+@pytest.fixture
+def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """An application of our configuration with tasks of the test's own."""
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("BABYLON_LINEAGE", "tested")
+    load_settings.cache_clear()
+    yield Celery("tested", set_as_current=False, changes=configuration(settings))
+    load_settings.cache_clear()
+
+
+def test_who_was_fenced_ends_quietly_with_the_reason_in_the_log(celery: Celery) -> None:
+    @celery.task(base=BabylonTask, bind=True)
+    def fenced(self: BabylonTask, window: str) -> None:
+        raise Fenced("attempt 7 holds the lineage")
+
+    with structlog.testing.capture_logs() as logs:
+        ended = fenced.apply((WINDOW,))
+
+    assert (ended.state, ended.result) == ("SUCCESS", None)
+    (told,) = [entry for entry in logs if entry["event"] == "task.fenced"]
+    assert told["why"] == "attempt 7 holds the lineage"
+
+
+@pytest.mark.parametrize("error", [TrainingError, WindowNotFound])
+def test_any_other_error_of_ours_is_logged_and_fails_the_task(
+    celery: Celery, error: type[Exception]
+) -> None:
+    @celery.task(base=BabylonTask, bind=True)
+    def failing(self: BabylonTask, window: str) -> None:
+        raise error("what happened; what to do")
+
+    with structlog.testing.capture_logs() as logs:
+        ended = failing.apply((WINDOW,))
+
+    assert ended.state == "FAILURE"
+    assert isinstance(ended.result, error)
+    (told,) = [entry for entry in logs if entry["event"] == "task.failed"]
+    assert (told["error"], told["why"]) == (error.__name__, "what happened; what to do")
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [((WINDOW,), {}), ((), {"window": WINDOW})])
+def test_every_line_logged_in_a_task_tells_its_window_and_lineage(
+    celery: Celery, args: tuple[str, ...], kwargs: dict[str, str]
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @celery.task(base=BabylonTask, bind=True)
+    def speaking(self: BabylonTask, window: str) -> None:
+        seen.append(structlog.contextvars.get_contextvars())
+
+    speaking.apply(args, kwargs)
+
+    assert (seen[0]["window"], seen[0]["lineage"]) == (WINDOW, "tested")
+    assert "window" not in structlog.contextvars.get_contextvars()
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery 5.7.0's call, not ours
+def test_progress_shows_as_celerys_own_state(celery: Celery) -> None:
+    @celery.task(base=BabylonTask, bind=True)
+    def moving(self: BabylonTask) -> None: ...
+
+    moving.push_request(id="task-1")
+    moving.report(window=WINDOW, stage="train", done=3, total=8)
+    moving.report(window=WINDOW, stage="train", done=4, total=8)  # within a second: not sent
+
+    shown = AsyncResult("task-1", app=celery)
+    assert shown.state == "PROGRESS"
+    assert shown.info == {"window": WINDOW, "stage": "train", "done": 3, "total": 8}
+
+
+def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
+    @celery.task(base=BabylonTask, bind=True)
+    def moving(self: BabylonTask) -> None: ...
+
+    celery.conf.result_backend = f"redis://127.0.0.1:{free_port()}/0"
+    moving.push_request(id="task-1")
+    with structlog.testing.capture_logs() as logs:
+        moving.report(done=1)
+
+    assert [entry["event"] for entry in logs] == ["progress.not_mirrored"]
+
+
+def test_a_sender_without_redis_is_told_that_nothing_is_lost(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+from babylon_tasks.errors import BrokerUnavailable
+from babylon_tasks.tasks.send import send_score
+try:
+    send_score("2026-01-31T09:00")
+except BrokerUnavailable as error:
+    print(error)
+"""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "REDIS_URL": f"redis://:planted-secret@127.0.0.1:{free_port()}/0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "nothing is lost" in done.stdout
+    assert "planted-secret" not in done.stdout + done.stderr
