@@ -24,6 +24,7 @@ _COLUMNS = (
     "agents",
     "decisions",
     "valid",
+    "right",
     "reward",
     "step",
     "loss",
@@ -59,6 +60,7 @@ def demo(
     with _Picture() as picture:
         watcher = Watcher(news=picture.news, window=picture.window)
         report = run(watcher, windows=windows, seed=seed, keep=keep)
+    picture.draw()
     _show_report(report)
     if json is not None:
         write(report, json)
@@ -100,7 +102,24 @@ class _Picture:
 
     def __init__(self) -> None:
         self._table = Table(*_COLUMNS, box=None, pad_edge=False, header_style="bold")
+        self._tallies: list[Tally] = []
         self._live = Live(self._table, console=out, vertical_overflow="visible")
+
+    def draw(self) -> None:
+        """How the agents' answers changed, window by window."""
+        import plotext
+
+        windows = range(1, len(self._tallies) + 1)
+        plotext.clear_figure()
+        plotext.theme("clear")
+        plotext.plot_size(min(100, out.width), 18)
+        plotext.ylim(0, 1)
+        plotext.title("share of the agents' decisions, by window")
+        valid = [tally.valid / tally.n for tally in self._tallies]
+        plotext.plot(windows, valid, label="valid", marker="dot")
+        right = [tally.right / tally.n for tally in self._tallies]
+        plotext.plot(windows, right, label="valid and right", marker="braille")
+        show(plotext.uncolorize(plotext.build()))
 
     def __enter__(self) -> _Picture:
         if out.is_terminal:
@@ -117,6 +136,7 @@ class _Picture:
 
     def window(self, done: WindowProgress, tally: Tally) -> None:
         """A finished window."""
+        self._tallies.append(tally)
         row = [cell(value) for value in _row(done, tally)]
         if out.is_terminal:
             self._table.add_row(*row)
@@ -128,7 +148,8 @@ def _row(done: WindowProgress, tally: Tally) -> tuple[Any, ...]:
     step = done.step if done.step is not None else done.reason or str(done.state)
     serves = f"@{done.serving_step}" + (" (held)" if done.decision == "hold" else "")
     return (
-        *(done.window, done.trajectories, tally.n, f"{tally.valid / tally.n:.0%}"),
+        *(done.window, done.agents, tally.n),
+        *(f"{tally.valid / tally.n:.0%}", f"{tally.right / tally.n:.0%}"),
         *(done.reward_mean, step, done.loss, done.evaluation, serves),
     )
 

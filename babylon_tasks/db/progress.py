@@ -18,6 +18,7 @@ class WindowProgress(Struct, frozen=True):
     window: str
     state: WindowState
     reason: str | None
+    agents: int
     trajectories: int
     scored: int
     reward_mean: float | None

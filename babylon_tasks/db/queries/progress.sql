@@ -1,6 +1,7 @@
 -- name: of_window
 -- Where one window stands, the newest step that used it, and what was decided about that step.
-SELECT w.window_id, w.state, w.reason, coalesce(w.trajectories, 0), coalesce(w.scored, 0),
+SELECT w.window_id, w.state, w.reason, coalesce(w.agents, 0), coalesce(w.trajectories, 0),
+       coalesce(w.scored, 0),
        w.reward_mean,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
         FROM (SELECT reason, count(*) AS n FROM training.rejections
