@@ -20,6 +20,13 @@ from babylon_tasks.training.protocol import GroupsFile, Train
 YES, NO = "YES", "NO"
 IDS = {YES: (35502, 2), NO: (14320, 2)}  # the word and the end of the turn
 AS_BASE = -math.log(49152)
+SECRETS = {
+    "DATABASE_URL": "postgresql://babylon:word-of-postgres@127.0.0.1:1/none",
+    "REDIS_URL": "redis://:word-of-redis@127.0.0.1:1/0",
+    "WANDB_API_KEY": "word-of-wandb",
+    "BABYLON_INFERENCE_API_KEY": "word-of-inference",
+    "babylon_inference_api_key": "word-of-inference",  # settings are read in any case
+}
 QUESTION = "ACME is down 4% and falling. Will ACME close higher? Answer YES or NO."
 
 

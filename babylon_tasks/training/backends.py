@@ -285,6 +285,7 @@ class _OnDisk(_ArtBackend):
             raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
         folder = self.checkpoints / f"{step:04d}"
         grave = self.checkpoints / f".discarded-{step:04d}"
+        shutil.rmtree(grave, ignore_errors=True)  # of a process that died over it
         folder.rename(grave)  # gone at once for every reader, then removed at leisure
         shutil.rmtree(grave)
         return await self.step()

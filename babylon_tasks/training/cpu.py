@@ -45,6 +45,8 @@ class CPUService:
         self.name = name
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        for litter in self.checkpoints.glob(".*-*"):  # of a process that died over it
+            shutil.rmtree(litter)
         self.policy = Policy(base_model_path(base_model), self.checkpoints, seed=seed)
         self.parent_step: int | None = None  # whose weights the next step starts from
         self._server: InferenceServer | None = None
@@ -144,10 +146,10 @@ class CPUService:
             )
             for group in self._optimizer.param_groups:
                 group["lr"] = config.learning_rate
+            self._optimizer.zero_grad(set_to_none=True)  # a backward pass that broke left some
             loss.policy_loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(self.policy.trained_parameters(), _MAX_GRAD_NORM)
             self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)
         measured = {
             "loss/train": float(loss.policy_loss.detach()),
             "loss/grad_norm": float(norm),

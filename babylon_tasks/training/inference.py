@@ -11,6 +11,7 @@ import hmac
 import socket
 import threading
 import time
+import traceback
 import uuid
 from typing import Any, Literal
 
@@ -83,6 +84,7 @@ class InferenceServer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self.host, self.port))
+            listener.listen()  # now, not when the thread comes to it: who is told may ask
         except OSError as error:
             listener.close()
             raise BackendUnavailable(
@@ -168,7 +170,7 @@ class InferenceServer:
 
     def _step(self, model: str) -> int:
         name, _, step = model.partition("@")
-        if name != self.lineage or not step.isdigit() or not self.policy.has_step(int(step)):
+        if name != self.lineage or not step.isdecimal() or not self.policy.has_step(int(step)):
             raise HTTPException(
                 404, f"no model {model!r} here; GET /v1/models lists {self.lineage}@STEP"
             )
@@ -198,17 +200,14 @@ class InferenceServer:
                 answers = await asyncio.to_thread(
                     sample, self.policy, [pending.ask for pending in batch], step=step
                 )
-            except FileNotFoundError as error:
-                refusal = HTTPException(404, str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it was, none may wait for ever
+                traceback.print_exc()
                 for pending in batch:
-                    pending.future.set_exception(refusal)
-            except RuntimeError as error:  # torch: out of memory, bad shapes
-                refusal = HTTPException(500, f"sampling failed: {error}")
-                for pending in batch:
-                    pending.future.set_exception(refusal)
+                    if not pending.future.done():
+                        pending.future.set_exception(_refusal(step, error))
             else:
                 for pending, answer in zip(batch, answers, strict=True):
-                    if not pending.future.cancelled():
+                    if not pending.future.done():
                         pending.future.set_result(answer)
 
     async def _gather(self) -> None:
@@ -257,3 +256,9 @@ class InferenceServer:
                 }
             )
         return {"content": content, "refusal": None}
+
+
+def _refusal(step: int, error: Exception) -> HTTPException:
+    if isinstance(error, FileNotFoundError):
+        return HTTPException(404, str(error))
+    return HTTPException(500, f"sampling from checkpoint {step} failed: {error}")

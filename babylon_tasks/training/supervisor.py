@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -41,8 +42,9 @@ from babylon_tasks.training.protocol import (
 OnProgress = Callable[[Progress], None]
 R = TypeVar("R", bound=msgspec.Struct)
 
-# What a trainer has no business with; what it needs comes through its stdin.
-_KEPT_FROM_TRAINER = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY")
+# What a trainer has no business with (in any case of letters, as settings are read); what it
+# needs of it comes through its stdin.
+_KEPT_FROM_TRAINER = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "BABYLON_")
 _CLOSE_SECONDS = 20.0
 
 
@@ -99,8 +101,11 @@ class Trainer:
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
         )
-        environment = {k: v for k, v in os.environ.items() if k not in _KEPT_FROM_TRAINER}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.upper().startswith(_KEPT_FROM_TRAINER)
+        }
         environment |= {
+            "PYTHON_DOTENV_DISABLED": "1",  # else `import art` fetches the secrets from a .env
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else `import art` asks the network
             "HF_HUB_OFFLINE": environment.get("HF_HUB_OFFLINE", "1"),
             "TQDM_DISABLE": "1",
@@ -143,22 +148,22 @@ class Trainer:
     def kill(self) -> None:
         """End the trainer and all its children at once. Safe from any thread."""
         process = self._process
-        if process is not None and process.poll() is None:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        if process is None:
+            return
+        if process.poll() is None:
+            _end_group(process)
             process.wait(timeout=10)
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
     def close(self) -> None:
         """Ask the trainer to finish, then see to it."""
-        if self.pid is None or self._process is None:
-            return
-        try:
-            self._send(Close())
-            self._process.wait(timeout=_CLOSE_SECONDS)
-        except (TrainerDied, subprocess.TimeoutExpired):
-            self.kill()
+        if self.pid is not None and self._process is not None:
+            with suppress(TrainerDied, subprocess.TimeoutExpired):
+                self._send(Close())
+                self._process.wait(timeout=_CLOSE_SECONDS)
+        self.kill()
         self._ready = None
 
     def _ask(self, request: Request, kind: type[R], tell: OnProgress | None = None) -> R:
@@ -212,6 +217,8 @@ class Trainer:
     def _death(self) -> TrainerDied:
         process = self._process
         code = process.wait(timeout=10) if process is not None else None
+        if process is not None:
+            _end_group(process)  # children of a backend would keep its memory and port
         self._ready = None
         if code is not None and code < 0:
             how = f"was ended by signal {signal.Signals(-code).name}"
@@ -222,6 +229,11 @@ class Trainer:
         )
 
 
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):  # nobody is left
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _reveal(settings: Settings) -> str | None:
     return settings.wandb_api_key.get_secret_value() if settings.wandb_api_key else None
 
@@ -229,11 +241,12 @@ def _reveal(settings: Settings) -> str | None:
 def _listen(process: subprocess.Popen[bytes], replies: queue.Queue[Reply | None]) -> None:
     decoder = msgspec.json.Decoder(Reply)
     if process.stdout is not None:
-        for raw in process.stdout:
-            try:
-                replies.put(decoder.decode(raw))
-            except msgspec.DecodeError:
-                break  # cut off in the middle of a line by its death
+        with process.stdout:
+            for raw in process.stdout:
+                try:
+                    replies.put(decoder.decode(raw))
+                except msgspec.DecodeError:
+                    break  # cut off in the middle of a line by its death
     replies.put(None)
 
 

@@ -163,14 +163,20 @@ def main() -> None:
     """Serve one supervisor until told to close; exit code 1 with a ``Failed`` line if unable."""
     line = _take_stdout()
     _keep_saying_so(line)
+    code = 1
     try:
         asyncio.run(_serve(line))
+        code = 0
     except BabylonTasksError as error:
         line.say(Failed(error=type(error).__name__, message=str(error)))
-        raise SystemExit(1) from error
-    # Threads of ART, torch and uvicorn must not keep a finished trainer alive.
-    sys.stderr.flush()
-    os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        # Threads of ART, torch and uvicorn must not keep a finished trainer alive, and the
+        # interpreter's own end aborts over the thread that waits for stdin.
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

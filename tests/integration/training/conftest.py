@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from models import save_tiny_model
-from recorded import groups_file, train_request, trainer_settings
+from recorded import SECRETS, groups_file, train_request, trainer_settings
 
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
@@ -20,14 +20,6 @@ from babylon_tasks.training import policy as policies
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import Evaluate, Trained
 from babylon_tasks.training.supervisor import Trainer
-
-SECRETS = {
-    "DATABASE_URL": "postgresql://babylon:word-of-postgres@127.0.0.1:1/none",
-    "REDIS_URL": "redis://:word-of-redis@127.0.0.1:1/0",
-    "WANDB_API_KEY": "word-of-wandb",
-    "BABYLON_INFERENCE_API_KEY": "word-of-inference",
-    "babylon_inference_api_key": "word-of-inference",  # settings are read in any case
-}
 
 
 @pytest.fixture(scope="session", autouse=True)
