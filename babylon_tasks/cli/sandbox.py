@@ -114,6 +114,7 @@ class _Picture:
         plotext.theme("clear")
         plotext.plot_size(min(100, out.width), 18)
         plotext.ylim(0, 1)
+        plotext.xticks([*range(1, len(self._tallies) + 1, 5)])
         plotext.title("share of the agents' decisions, by window")
         valid = [tally.valid / tally.n for tally in self._tallies]
         plotext.plot(windows, valid, label="valid", marker="dot")

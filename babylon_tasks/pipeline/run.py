@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 import structlog
@@ -83,8 +85,12 @@ class Run:
             parent_step=manifest.parent_step,
         )
         self.keeper.check()
+        reward = fmean(member.reward for group in groups for member in group.members)
+        begun = time.monotonic()
         try:
-            result = self.trainer.train(request, lambda progress: self._tell(step, progress))
+            result = self.trainer.train(
+                request, lambda progress: self._tell(step, progress, reward, begun)
+            )
         except TrainerDied as death:
             self.keeper.check()
             return self._broke_off(step, str(death))
@@ -181,7 +187,9 @@ class Run:
                 "the interruption is not on record", step=step.target_step, error=str(error)
             )
 
-    def _tell(self, step: Step, progress: Progress) -> None:
+    def _tell(self, step: Step, progress: Progress, reward: float, begun: float) -> None:
+        spent = time.monotonic() - begun
+        left = spent * (progress.total - progress.done) / progress.done if progress.done else None
         state = {
             "done": progress.done,
             "total": progress.total,
@@ -189,6 +197,8 @@ class Run:
             "loss": progress.loss
             if progress.loss is not None and math.isfinite(progress.loss)
             else None,
+            "reward": reward,
+            "seconds_left": None if left is None else round(left, 1),
         }
         self.keeper.tell(step, state, progress.job_reference)
         if self._on_progress is not None:
