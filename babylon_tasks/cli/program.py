@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ Settings come from the environment or a .env file: DATABASE_URL, REDIS_URL, WAND
 BABYLON_*. Results go to standard output, remarks and progress to standard error.
 
 Exit codes: 0 done, or nothing was left to do; 1 failed; 2 wrong usage or settings; 3 refused,
-nothing changed: the window or lineage is not at that point, or another works on it; 130 Ctrl-C.
+nothing changed: the window or lineage is not at that point, or another works on it; 130
+interrupted by Ctrl-C or SIGTERM.
 """
 
 app = typer.Typer(
@@ -36,7 +38,9 @@ for commands in (data, windows, models, status, doctor, sandbox):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code."""
+    """Run one command and exit with its code; SIGTERM counts as Ctrl-C."""
+    # By default it would end Python on the spot, with a window claimed and children left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(arguments, prog_name="babylon-tasks")
     except (SettingsError, BadWindowId) as error:

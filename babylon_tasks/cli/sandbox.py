@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
-from babylon_tasks.cli.output import cell, err, out, say, show, table
+from babylon_tasks.cli.output import cell, out, say, show, table
 
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
@@ -19,18 +18,19 @@ if TYPE_CHECKING:
     from babylon_tasks.sandbox.demo import Report
     from babylon_tasks.sandbox.stack import Stack
 
-_COLUMNS = (
-    "window",
-    "agents",
-    "decisions",
-    "valid",
-    "right",
-    "reward",
-    "step",
-    "loss",
-    "held-out",
-    "serves",
-)
+# Name and width: lines are printed as windows end, so that a long run scrolls like a log.
+_COLUMNS = {
+    "window": 16,
+    "agents": 6,
+    "decisions": 9,
+    "valid": 5,
+    "right": 5,
+    "reward": 6,
+    "step": 12,
+    "loss": 7,
+    "held-out": 8,
+    "serves": 9,
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -57,9 +57,9 @@ def demo(
     """
     from babylon_tasks.sandbox.demo import Watcher, run, write
 
-    with _Picture() as picture:
-        watcher = Watcher(news=picture.news, window=picture.window)
-        report = run(watcher, windows=windows, seed=seed, keep=keep)
+    picture = _Picture()
+    watcher = Watcher(news=say, window=picture.window)
+    report = run(watcher, windows=windows, seed=seed, keep=keep)
     picture.draw()
     _show_report(report)
     if json is not None:
@@ -98,12 +98,10 @@ def up(
 
 
 class _Picture:
-    """The demo's live table on a terminal; one line a window elsewhere."""
+    """The demo's table, a line as each window ends, and the picture at its end."""
 
     def __init__(self) -> None:
-        self._table = Table(*_COLUMNS, box=None, pad_edge=False, header_style="bold")
         self._tallies: list[Tally] = []
-        self._live = Live(self._table, console=out, vertical_overflow="visible")
 
     def draw(self) -> None:
         """How the agents' answers changed, window by window."""
@@ -122,27 +120,17 @@ class _Picture:
         plotext.plot(windows, right, label="valid and right", marker="braille")
         show(plotext.uncolorize(plotext.build()))
 
-    def __enter__(self) -> _Picture:
-        if out.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if out.is_terminal:
-            self._live.stop()
-
-    def news(self, line: str) -> None:
-        """A remark, above the table."""
-        (out if out.is_terminal else err).print(line, markup=False)
-
     def window(self, done: WindowProgress, tally: Tally) -> None:
         """A finished window."""
+        if not self._tallies:
+            show(_line(_COLUMNS))
         self._tallies.append(tally)
-        row = [cell(value) for value in _row(done, tally)]
-        if out.is_terminal:
-            self._table.add_row(*row)
-        else:
-            show("  ".join(f"{name} {value}" for name, value in zip(_COLUMNS, row, strict=True)))
+        show(_line(cell(value) for value in _row(done, tally)))
+
+
+def _line(cells: Iterable[str]) -> str:
+    widths = _COLUMNS.values()
+    return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _row(done: WindowProgress, tally: Tally) -> tuple[Any, ...]:

@@ -432,11 +432,15 @@ def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -
     assert "malformed_json" in run("verify-data").out
 
 
-# --- Ctrl-C
+# --- interruptions
 
 
-def test_ctrl_c_gives_the_window_back_and_says_so(
-    start: Callable[..., subprocess.Popen[str]], run: Run, connection: Connection
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_gives_the_window_back_and_says_so(
+    start: Callable[..., subprocess.Popen[str]],
+    run: Run,
+    connection: Connection,
+    how: signal.Signals,
 ) -> None:
     window = sealed(run, connection)
     with connection.transaction():
@@ -445,7 +449,7 @@ def test_ctrl_c_gives_the_window_back_and_says_so(
         while column(connection, "SELECT state FROM training.windows") != ["scoring"]:
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         found = finished(process)
 
     assert found.code == 130

@@ -1,0 +1,54 @@
+"""`babylon-tasks up`: everything with one command, and nothing left of it afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from acceptance.harness import until
+
+
+def test_up_runs_the_whole_stack_and_sigterm_ends_all_of_it(
+    empty_database_url: str, redis_url: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "up"
+    command = "from babylon_tasks.cli import main; main()"
+    up = subprocess.Popen(
+        [sys.executable, "-c", command, "up", "--data-dir", str(home)],
+        env={
+            **os.environ,
+            "DATABASE_URL": empty_database_url,
+            "REDIS_URL": redis_url,
+            "BABYLON_BASE_MODEL": str(tiny_model),
+            "BABYLON_BACKEND": "cpu",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+    def started() -> list[psutil.Process]:
+        return psutil.Process(up.pid).children(recursive=True)
+
+    try:
+        assert up.stdout is not None
+        said = [next(up.stdout) for _ in range(3)]
+        assert "Flower: http://127.0.0.1:" in said[0]
+        log = home / "gpu-worker.log"
+        until("the policy is served", lambda: "trainer.serving" in log.read_text("utf-8"))
+        family = started()
+
+        up.send_signal(signal.SIGTERM)
+        rest, _ = up.communicate(timeout=90)
+
+        assert up.returncode == 0
+        assert "stopped" in rest
+        until("nobody is left", lambda: not any(process.is_running() for process in family))
+    finally:
+        for process in started() if up.poll() is None else []:
+            process.kill()
+        up.kill()
