@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from babylon_tasks.errors import BackendUnavailable, TrainingError
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import BackendStep, Progress, Start, StepValue, Train, Trained
 
@@ -83,13 +83,9 @@ def make(start: Start) -> TrainingBackend:
 
 
 def art_groups(groups: Sequence[Group]) -> list[Any]:
-    """ART's trajectory groups: each call a history of its own, each answer a ``Choice``.
-
-    Token ids become ``token_id:N``, the form that ART turns back into exactly these tokens.
-    """
+    """ART's trajectory groups: each call a history of its own, ended by its answer."""
     from art import Trajectory, TrajectoryGroup
     from art.trajectories import History
-    from openai.types.chat.chat_completion import Choice
 
     made = []
     for group in groups:
@@ -97,31 +93,10 @@ def art_groups(groups: Sequence[Group]) -> list[Any]:
         for member in group.members:
             histories = []
             for call in member.calls:
-                words = (
-                    [f"token_id:{token}" for token in call.token_ids]
-                    if call.token_ids is not None
-                    else list(call.tokens or ())
-                )
-                content = (
-                    [
-                        {"token": word, "logprob": logprob, "top_logprobs": []}
-                        for word, logprob in zip(words, call.logprobs, strict=True)
-                    ]
-                    if call.logprobs is not None
-                    else None
-                )
-                choice = Choice.model_validate(
-                    {
-                        "index": 0,
-                        "finish_reason": "stop",
-                        "message": {"role": "assistant", "content": call.response},
-                        "logprobs": {"content": content} if content is not None else None,
-                    }
-                )
                 messages: list[Any] = [
                     {"role": role, "content": text} for role, text in call.messages
                 ]
-                histories.append([*messages, choice])
+                histories.append([*messages, _answer(call)])
             trajectories.append(
                 Trajectory(
                     messages_and_choices=histories[0],
@@ -134,6 +109,36 @@ def art_groups(groups: Sequence[Group]) -> list[Any]:
             )
         made.append(TrajectoryGroup(trajectories))
     return made
+
+
+def _answer(call: LlmCall) -> Any:
+    """A ``Choice`` with the recorded logprobs; a plain message where none were recorded.
+
+    ART trains on a plain message only where it is told to, and breaks over a ``Choice`` without
+    logprobs. Token ids become ``token_id:N``, which it turns back into exactly these tokens.
+    """
+    from openai.types.chat.chat_completion import Choice
+
+    message = {"role": "assistant", "content": call.response}
+    if call.logprobs is None:
+        return message
+    words = (
+        [f"token_id:{token}" for token in call.token_ids]
+        if call.token_ids is not None
+        else list(call.tokens or ())
+    )
+    content = [
+        {"token": word, "logprob": logprob, "top_logprobs": []}
+        for word, logprob in zip(words, call.logprobs, strict=True)
+    ]
+    return Choice.model_validate(
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": message,
+            "logprobs": {"content": content},
+        }
+    )
 
 
 class _ArtBackend:
@@ -362,6 +367,11 @@ class _Serverless(_ArtBackend):
             raise TrainingError(
                 f"the step starts from {request.base_step} but the backend stands at {before}; "
                 "nothing was trained"
+            )
+        if request.parent_step not in (None, before):
+            raise TrainingError(
+                f"backend serverless trains on from its newest step {before} only, "
+                f"not from {request.parent_step}"
             )
         jobs = self.art._client.training_jobs
         create: Callable[..., Awaitable[Any]] = jobs.create

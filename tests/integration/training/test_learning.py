@@ -1,0 +1,187 @@
+"""What a training step does to a policy, and what it must not do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from recorded import NO, YES, call, group, many, train_request, without_logprobs, yes_pays
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.records import Group
+from babylon_tasks.training.checkpoints import adapter_hash, read_record
+from babylon_tasks.training.protocol import Progress, Trained
+from babylon_tasks.training.supervisor import Trainer
+from babylon_tasks.training.verify import verify
+
+Train = Callable[..., Trained]
+Value = Callable[..., float]
+
+
+def chance(value: Value, step: int, answer: str, question: str) -> float:
+    """The probability of an answer: its value where it alone pays."""
+    return value(step, yes_pays(question, yes=float(answer == YES), no=float(answer == NO)))
+
+
+def gap(value: Value, step: int, groups: list[Group]) -> float:
+    """How many times likelier YES is than NO, as a logarithm, over the groups' questions."""
+    questions = [one.key for one in groups]
+    ratios = [chance(value, step, YES, q) / chance(value, step, NO, q) for q in questions]
+    return sum(map(math.log, ratios)) / len(ratios)
+
+
+def test_a_step_moves_probability_to_the_better_answers_and_flipped_rewards_move_it_back(
+    train: Train, value: Value
+) -> None:
+    groups = many(4)
+    start = gap(value, 0, groups)
+
+    towards = train(groups)
+    away = train(many(4, yes=0.0, no=1.0))
+
+    assert gap(value, towards.step, groups) > start + 0.1
+    assert gap(value, away.step, groups) < start - 0.1
+
+
+def test_a_policy_that_learned_what_pays_is_worth_more(train: Train, value: Value) -> None:
+    groups, yardstick = many(4), many(4)[0]
+
+    trained = train(groups)
+
+    assert 0 <= value(0, yardstick) < value(trained.step, yardstick) <= 1
+
+
+def test_a_step_tells_what_it_did_and_leaves_a_record(trainer: Trainer, train: Train) -> None:
+    before = trainer.backend_step().step
+
+    trained = train(many(4), manifest_hash="of-this-step")
+
+    assert verify(before, trained, "of-this-step") is None
+    assert trained.base_adapter_hash is None  # it came from the base model
+    assert trained.trainable_tokens == 4 * 4 * 2  # groups, members, tokens of an answer
+    assert trained.inference_name == f"tests@{before + 1}"
+    assert all(math.isfinite(value) for value in trained.metrics.values())
+    assert {"loss/train", "loss/grad_norm", "loss/entropy"} <= trained.metrics.keys()
+    assert trained.metrics["loss/grad_norm"] > 0
+    assert trained.metrics["loss/entropy"] == pytest.approx(math.log(49152), rel=0.05)
+    assert trainer.backend_step().trained == trained
+
+
+def test_progress_counts_the_gradient_steps(trainer: Trainer, train: Train, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    base = trainer.backend_step().step
+    request = train_request(tmp_path, many(6), base_step=base, parent_step=0)
+
+    trained = trainer.train(request, told.append)
+
+    assert [progress.done for progress in told] == list(range(1, trained.gradient_steps + 1))
+    assert {progress.total for progress in told} == {trained.gradient_steps}
+    assert trained.gradient_steps > 1
+
+
+def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: Train) -> None:
+    first = train(many(4))
+    trainer.discard(first.step)
+    again = train(many(4))
+    other = train(many(5))
+
+    assert again.adapter_hash == first.adapter_hash != other.adapter_hash
+
+
+def test_a_step_may_start_from_another_checkpoint_than_the_newest(
+    trainer: Trainer, train: Train
+) -> None:
+    one = train(many(3))
+    held = train(many(3, yes=0.0, no=1.0), parent_step=one.step)
+    branch = train(many(2), parent_step=one.step)
+    trainer.discard(branch.step)
+    trainer.discard(held.step)
+    straight = train(many(2), parent_step=one.step)
+
+    assert branch.step == held.step + 1
+    assert branch.base_adapter_hash == one.adapter_hash
+    assert branch.adapter_hash == straight.adapter_hash  # the dead branch left no trace
+
+
+def test_equal_rewards_teach_nothing_and_are_not_taken_for_a_step(
+    trainer: Trainer, train: Train
+) -> None:
+    first = train(many(2))
+
+    idle = train(many(2, yes=0.5, no=0.5), parent_step=first.step)
+
+    assert idle.gradient_steps == 0
+    assert idle.adapter_hash == idle.base_adapter_hash == first.adapter_hash
+    assert verify(first.step, idle, "manifest") == "no gradient step was taken"
+
+
+def test_answers_without_log_probabilities_are_not_trained_on(
+    trainer: Trainer, train: Train
+) -> None:
+    before = trainer.backend_step().step
+    bare = group([(without_logprobs(call(YES)), 1.0), (without_logprobs(call(NO)), 0.0)])
+
+    idle = train([bare])
+
+    assert idle.gradient_steps == 0
+    assert verify(before, idle, "manifest") is not None
+
+
+def test_answers_without_log_probabilities_are_trained_on_where_the_operator_allows_it(
+    trainer: Trainer, train: Train, value: Value
+) -> None:
+    before = trainer.backend_step().step
+    exact = yes_pays()
+    bare = group([(without_logprobs(call(YES)), 1.0), (without_logprobs(call(NO)), 0.0)])
+
+    trained = train([bare], allow_without_logprobs=True)
+
+    assert verify(before, trained, "manifest") is None
+    assert value(trained.step, exact) > value(0, exact)
+
+
+def test_every_call_of_a_trajectory_is_trained_on(train: Train) -> None:
+    asked = ("First?", "Second?", "Third?")
+    long = group([([call(YES, q) for q in asked], 1.0), ([call(NO, q) for q in asked], 0.0)])
+
+    assert train([long]).trainable_tokens == 2 * 3 * 2
+
+
+def test_the_kl_term_pulls_towards_the_base_model(train: Train, value: Value) -> None:
+    groups = many(4)
+    drifted = train(groups, learning_rate=3e-2)
+
+    free = train(groups, parent_step=drifted.step)
+    held = train(groups, parent_step=drifted.step, kl_coefficient=1000.0)
+
+    assert free.adapter_hash != held.adapter_hash
+    assert "loss/kl_policy_ref" in held.metrics
+    assert "loss/kl_policy_ref" not in free.metrics
+    assert abs(held.metrics["loss/kl_policy_ref"]) > 0
+    assert all(math.isfinite(value) for value in held.metrics.values())
+
+
+def test_a_step_that_diverges_fails_and_leaves_the_next_one_unharmed(
+    trainer: Trainer, train: Train
+) -> None:
+    sound = train(many(2))
+    trainer.discard(sound.step)
+    before = trainer.backend_step().step
+
+    with pytest.raises(TrainingError, match="not finite"):
+        train(many(8), learning_rate=1e30)
+    assert trainer.backend_step().step == before
+
+    assert train(many(2)).adapter_hash == sound.adapter_hash
+
+
+def test_a_discarded_checkpoint_is_gone_and_only_the_newest_can_be(
+    trainer: Trainer, train: Train
+) -> None:
+    one, two = train(many(2)), train(many(3))
+
+    assert trainer.discard(two.step).trained == one
+    assert adapter_hash(Path(two.uri)) is None
+    assert read_record(Path(one.uri)) == one
