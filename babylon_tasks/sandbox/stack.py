@@ -117,11 +117,12 @@ class Stack:
         for name in names:
             if name == "flower":
                 self.flower_port = free_port()
-                self.start(name, self._command(name), {"FLOWER_BASIC_AUTH": self.flower_login})
+                self.start(name, self.command(name), {"FLOWER_BASIC_AUTH": self.flower_login})
             else:
-                self.start(name, self._command(name))
+                self.start(name, self.command(name))
 
-    def _command(self, name: str) -> list[str]:
+    def command(self, name: str) -> list[str]:
+        """How a process is started; no secret is in it."""
         celery = [sys.executable, "-m", "celery", "-A", APP]
         worker = [*celery, "worker", "--loglevel", "INFO", "--pool", "prefork", "-c", "1"]
         schedule = self.data_dir / "beat-schedule"
