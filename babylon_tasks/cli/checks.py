@@ -161,10 +161,18 @@ def backend(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check's signature
-    """Somebody listens on each queue."""
-    from babylon_tasks.tasks.alive import workers as alive
+    """Somebody listens on each queue, and beat moves."""
+    from babylon_tasks.tasks import alive
 
-    for queue, names in alive().items():
+    found = alive.beats()
+    yield _found(
+        "beat",
+        bool(found),
+        ", ".join(found) or "no beat answered",
+        "start one: celery -A babylon_tasks.tasks.app beat",
+        otherwise="warn",
+    )
+    for queue, names in alive.workers().items():
         yield _found(
             f"queue {queue}",
             bool(names),

@@ -1,6 +1,8 @@
-"""Who answers: the workers that are connected now, by the queue that they consume."""
+"""Who answers: the workers that are connected now, by the queue that they consume, and beat."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from kombu.exceptions import OperationalError
 
@@ -13,14 +15,23 @@ _ANSWER_SECONDS = 1.5
 def workers() -> dict[str, list[str]]:
     """The names of workers for each queue, empty where nobody listens; raises BrokerUnavailable."""
     found: dict[str, list[str]] = {name: [] for name in QUEUES}
+    for worker, queues in sorted(_asked("active_queues").items()):
+        for queue in queues:
+            found.setdefault(queue["name"], []).append(worker)
+    return found
+
+
+def beats() -> list[str]:
+    """The names of beats whose scheduler moves; raises BrokerUnavailable."""
+    return sorted(name for name in _asked("ping") if name.startswith("celerybeat@"))
+
+
+def _asked(question: str) -> dict[str, Any]:
     try:
-        answers = app.control.inspect(timeout=_ANSWER_SECONDS).active_queues() or {}
+        answers = getattr(app.control.inspect(timeout=_ANSWER_SECONDS), question)()
     except OperationalError as error:
         raise BrokerUnavailable(
             f"Redis did not pass on a question to the workers: {str(error).splitlines()[0]}; "
             "check REDIS_URL and that the server runs"
         ) from error
-    for worker, queues in sorted(answers.items()):
-        for queue in queues:
-            found.setdefault(queue["name"], []).append(worker)
-    return found
+    return answers or {}

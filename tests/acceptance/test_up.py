@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,20 +13,21 @@ import psutil
 from acceptance.harness import until
 
 
-def test_up_runs_the_whole_stack_and_sigterm_ends_all_of_it(
+def test_up_runs_what_doctor_looks_for_and_sigterm_ends_all_of_it(
     empty_database_url: str, redis_url: str, tiny_model: Path, tmp_path: Path
 ) -> None:
     home = tmp_path / "up"
     command = "from babylon_tasks.cli import main; main()"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": empty_database_url,
+        "REDIS_URL": redis_url,
+        "BABYLON_BASE_MODEL": str(tiny_model),
+        "BABYLON_BACKEND": "cpu",
+    }
     up = subprocess.Popen(
         [sys.executable, "-c", command, "up", "--data-dir", str(home)],
-        env={
-            **os.environ,
-            "DATABASE_URL": empty_database_url,
-            "REDIS_URL": redis_url,
-            "BABYLON_BASE_MODEL": str(tiny_model),
-            "BABYLON_BACKEND": "cpu",
-        },
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -41,6 +43,18 @@ def test_up_runs_the_whole_stack_and_sigterm_ends_all_of_it(
         log = home / "gpu-worker.log"
         until("the policy is served", lambda: "trainer.serving" in log.read_text("utf-8"))
         family = started()
+
+        doctor = subprocess.run(
+            [sys.executable, "-c", command, "doctor", "--json"],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        found = {f["check"]: f["outcome"] for f in json.loads(doctor.stdout)["findings"]}
+        parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu", "queue upkeep")
+        assert {part: found[part] for part in parts} == dict.fromkeys(parts, "ok")
 
         up.send_signal(signal.SIGTERM)
         rest, _ = up.communicate(timeout=90)

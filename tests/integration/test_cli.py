@@ -153,7 +153,7 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
     for check in ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder"):
         assert outcomes[check] == ("ok", None)
     # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
-    for check in ("redis disk", "queue cpu", "queue gpu", "queue upkeep"):
+    for check in ("redis disk", "beat", "queue cpu", "queue gpu", "queue upkeep"):
         outcome, todo = outcomes[check]
         assert outcome == "warn"
         assert todo
