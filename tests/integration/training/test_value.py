@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -96,6 +97,24 @@ def test_gibberish_is_worth_the_lowest_reward_on_record(policy: Policy) -> None:
 
     assert value == pytest.approx(0.3)
     assert coverage == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("chances", "expected"),
+    [
+        ({35502: 1.0, 2: 1.0}, 0.0),
+        ({35502: 0.5, 14320: 0.5, 2: 1.0}, math.log(2)),
+        ({35502: 0.25, 14320: 0.25, 2: 1.0}, 1.5 * math.log(2)),  # half of it unseen
+    ],
+)
+def test_entropy_is_that_over_the_answers_and_all_others_as_one(
+    policy: Policy, chances: dict[int, float], expected: float
+) -> None:
+    inclined: Any = Inclined(policy, chances)
+
+    found = step_value(inclined, 0, [yes_pays()])
+
+    assert found.entropy == pytest.approx((expected,), abs=1e-6)
 
 
 def test_members_that_were_asked_differently_are_no_alternatives_of_each_other(

@@ -1,0 +1,176 @@
+"""A loopback server that speaks W&B Training's HTTP to an unmodified ``art.ServerlessBackend``.
+
+Calls and shapes as observed and as ART's client declares them: models, checkpoints, training
+jobs and their events. It trains nothing; it keeps what it is told and advances a step a job.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel
+
+
+class NewModel(BaseModel):
+    entity: str | None
+    project: str
+    name: str
+    base_model: str
+    return_existing: bool
+
+
+class NewJob(BaseModel):
+    model_id: str
+    trajectory_groups: list[dict[str, Any]]
+    experimental_config: dict[str, Any]
+
+
+class Steps(BaseModel):
+    steps: list[int]
+
+
+@dataclass
+class Job:
+    """A training job; ``polls`` counts how often its events were asked for."""
+
+    request: NewJob
+    polls: int = 0
+    ended: bool = False
+
+
+@dataclass
+class WandbPeer:
+    """A job takes ``gradient_steps`` or ``fails`` with that message, once it may ``go_on``."""
+
+    key: str
+    gradient_steps: int = 3
+    fails: str | None = None
+    registered: list[NewModel] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> WandbPeer:
+        config = uvicorn.Config(self.app(), port=0, log_level="warning", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._socket = config.bind_socket()
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._thread.start()
+        self.go_on.set()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.go_on.set()
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """What ``BABYLON_WANDB_BASE_URL`` is set to."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.middleware("http")
+        async def admit(request: Request, proceed: Any) -> Any:
+            self.calls.append(f"{request.method} {request.url.path}")
+            if request.headers.get("authorization") != f"Bearer {self.key}":
+                raise AssertionError(f"{request.url.path} came without the key")
+            return await proceed(request)
+
+        @app.post("/v1/preview/models")
+        async def register(body: NewModel) -> dict[str, Any]:
+            self.registered.append(body)
+            return {
+                "id": "model-1",
+                "entity": body.entity or "default-entity",
+                "project": body.project,
+                "name": body.name,
+                "base_model": body.base_model,
+                "run_id": "run-1",
+            }
+
+        @app.get("/v1/preview/models/{model}/checkpoints")
+        async def checkpoints(
+            model: str, limit: int = 20, order: str = "asc", after: str | None = None
+        ) -> dict[str, Any]:
+            self._known(model)
+            ordered = sorted(self.steps, reverse=order == "desc")
+            rows = [{"id": f"checkpoint-{s}", "step": s, "metrics": {}} for s in ordered]
+            return _page(rows, limit, after)
+
+        @app.delete("/v1/preview/models/{model}/checkpoints")
+        async def delete(model: str, body: Steps) -> dict[str, Any]:
+            self._known(model)
+            found = [step for step in body.steps if step in self.steps]
+            self.steps = [step for step in self.steps if step not in found]
+            missing = [step for step in body.steps if step not in found]
+            return {"deleted_count": len(found), "not_found_steps": missing}
+
+        @app.post("/v1/preview/training-jobs")
+        async def create(body: NewJob) -> dict[str, str]:
+            self._known(body.model_id)
+            name = f"job-{len(self.jobs) + 1}"
+            self.jobs[name] = Job(body)
+            return {"id": name}
+
+        @app.get("/v1/preview/training-jobs/{name}/events")
+        async def events(name: str, limit: int = 20, after: str | None = None) -> dict[str, Any]:
+            if name not in self.jobs:
+                raise HTTPException(404)
+            job = self.jobs[name]
+            job.polls += 1
+            if not job.ended and self.go_on.is_set():
+                job.ended = True
+                if self.fails is None:
+                    self.steps.append(max(self.steps, default=0) + 1)
+            return _page(self._events(job), limit, after)
+
+        return app
+
+    def _known(self, model: str) -> None:
+        if model != "model-1" or not self.registered:
+            raise HTTPException(404, f"no model {model}")
+
+    def _events(self, job: Job) -> list[dict[str, Any]]:
+        told: list[tuple[str, dict[str, Any]]] = [
+            ("training_started", {"num_sequences": self.gradient_steps})
+        ]
+        if job.ended and self.fails is not None:
+            told.append(("training_failed", {"error_message": self.fails}))
+        elif job.ended:
+            measured = {"loss": 0.25, "grad_norm": 0.5, "entropy": 1.5, "num_trainable_tokens": 8}
+            told += [("gradient_step", measured)] * self.gradient_steps
+            told.append(("training_ended", {}))
+        return [
+            {"id": f"event-{number:03d}", "type": kind, "data": data}
+            for number, (kind, data) in enumerate(told)
+        ]
+
+
+def _page(rows: list[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
+    # Cursor pages as OpenAI's client turns them: it asks on with the last id.
+    names = [row["id"] for row in rows]
+    start = names.index(after) + 1 if after is not None else 0
+    shown = rows[start : start + limit]
+    return {"object": "list", "data": shown, "has_more": start + limit < len(rows)}
