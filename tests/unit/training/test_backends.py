@@ -11,7 +11,8 @@ from recorded import IDS, NO, YES, call, group, prompt, trainer_settings, withou
 
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training import backends
-from babylon_tasks.training.backends import art_groups, choose
+from babylon_tasks.training.backends import choose
+from babylon_tasks.training.conversations import art_groups
 
 
 def settings(**fields: Any) -> Any:

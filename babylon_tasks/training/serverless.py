@@ -1,0 +1,84 @@
+"""The ``serverless`` backend: ART's own, against W&B's servers or a peer that speaks as they do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.records import Group
+from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
+from babylon_tasks.training.protocol import BackendStep, Progress, Train, Trained
+
+
+class Serverless(ArtBackend):
+    """ART's ServerlessBackend as it is; the weights stay with W&B, so their identity is the
+    checkpoint's id there. Has not run against W&B's servers here."""
+
+    def _make(self) -> Any:
+        from art import ServerlessBackend
+
+        return ServerlessBackend(
+            api_key=self.start.wandb_api_key, base_url=self.start.wandb_base_url
+        )
+
+    async def _newest(self) -> tuple[int, str | None]:
+        pages = self.art._client.models.checkpoints.list(
+            limit=1, order="desc", model_id=self.model.id
+        )
+        async for checkpoint in pages:
+            return checkpoint.step, checkpoint.id
+        return 0, None
+
+    async def step(self) -> BackendStep:
+        return BackendStep(step=(await self._newest())[0])
+
+    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+        before, before_id = await self._newest()
+        if before != request.base_step:
+            raise TrainingError(
+                f"the step starts from {request.base_step} but the backend stands at {before}; "
+                "nothing was trained"
+            )
+        if request.parent_step not in (None, before):
+            raise TrainingError(
+                f"backend serverless trains on from its newest step {before} only, "
+                f"not from {request.parent_step}"
+            )
+        jobs = self.art._client.training_jobs
+        create: Callable[..., Awaitable[Any]] = jobs.create
+        reference: str | None = None
+
+        async def noted(*args: Any, **kwargs: Any) -> Any:
+            # The job's id is known here and nowhere else: tell it at once, for recovery.
+            nonlocal reference
+            job = await create(*args, **kwargs)
+            reference = job.id
+            tell(Progress(done=0, total=0, job_reference=job.id))
+            return job
+
+        jobs.create = noted
+        try:
+            result = await self._run(request, groups, tell, {})
+        finally:
+            jobs.create = create
+        after, after_id = await self._newest()
+        return Trained(
+            step=after,
+            gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
+            trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),
+            adapter_hash=after_id,
+            base_adapter_hash=before_id,
+            uri=self.model.get_inference_name(after),
+            inference_name=self.model.get_inference_name(after),
+            manifest_hash=request.manifest_hash,
+            metrics=finite(result.metrics),
+            job_reference=reference,
+        )
+
+    async def discard(self, step: int) -> BackendStep:
+        newest, _ = await self._newest()
+        if step != newest or step == 0:
+            raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
+        await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=[step])
+        return await self.step()
