@@ -15,6 +15,7 @@ from babylon_tasks import log
 from babylon_tasks.settings import Settings, load_settings
 
 QUEUES = ("cpu", "gpu", "upkeep")
+KEY_PREFIX = "babylon-tasks:"
 
 app = Celery(
     "babylon-tasks",
@@ -71,6 +72,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         },
         # A black-holed Redis must not hang a worker or a sender: kombu's default waits for ever.
         "broker_transport_options": {
+            # Another Celery application on the same Redis has an `unacked`, and perhaps a queue
+            # `cpu`, too: without a prefix each would put back what the other is working on.
+            "global_keyprefix": KEY_PREFIX,
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -86,6 +90,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         },
         # Progress is a courtesy: it must not hold up a step for the default of 20 s.
         "result_backend_transport_options": {
+            "global_keyprefix": KEY_PREFIX,
             "socket_timeout": 5,
             "socket_connect_timeout": 5,
             "retry_policy": {"max_retries": 1, "interval_start": 0.1},

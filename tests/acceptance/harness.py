@@ -25,7 +25,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.sandbox.stack import Process, Stack
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks.app import configuration
+from babylon_tasks.tasks.app import KEY_PREFIX, configuration
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step
 from babylon_tasks.windows import WINDOW, window_id
 
@@ -179,8 +179,13 @@ class Babylon:
 
     def family(self) -> list[psutil.Process]:
         """Every process that was started for this stack, by whomever, and lives."""
+        # The trainer is given no setting by its environment; it works in the data folder.
         ours = str(self.stack.settings.data_dir)
-        return [p for p in psutil.process_iter() if _environ(p).get("BABYLON_DATA_DIR") == ours]
+        return [
+            process
+            for process in psutil.process_iter()
+            if _environ(process).get("BABYLON_DATA_DIR") == ours or _folder(process) == ours
+        ]
 
     def kill(self, name: str, *, group: bool = True) -> None:
         """SIGKILL to a process: with all its children, and the trainer for a GPU worker, or alone.
@@ -284,7 +289,7 @@ def sender(settings: Settings) -> Celery:
 
 def queued(client: redis.Redis, queue: str) -> list[bytes]:
     """The messages that wait in a queue."""
-    return list(client.lrange(queue, 0, -1))  # type: ignore[arg-type]
+    return list(client.lrange(KEY_PREFIX + queue, 0, -1))  # type: ignore[arg-type]
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:
@@ -292,6 +297,13 @@ def _environ(process: psutil.Process) -> dict[str, str]:
         return process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return {}
+
+
+def _folder(process: psutil.Process) -> str | None:
+    try:
+        return process.cwd() if process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -15,6 +15,7 @@ import redis
 from acceptance.harness import Babylon, assert_trained_once, hours, until
 
 from babylon_tasks.sandbox.servers import EmbeddedValkey
+from babylon_tasks.tasks.app import KEY_PREFIX
 
 MakeBabylon = Callable[..., Babylon]
 
@@ -52,8 +53,8 @@ def test_redis_goes_away_under_a_training_step_and_comes_back(
     assert_trained_once(babylon, windows, tries=1)
     assert _main_and_pool(babylon) == processes, "no worker process had to be replaced"
     with redis.Redis.from_url(broker.url) as client:
-        until("nothing is stranded", lambda: client.hlen("unacked") == 0)
-        assert client.zcard("unacked_index") == 0
+        until("nothing is stranded", lambda: client.hlen(KEY_PREFIX + "unacked") == 0)
+        assert client.zcard(KEY_PREFIX + "unacked_index") == 0
 
 
 def _main_and_pool(babylon: Babylon) -> list[psutil.Process]:

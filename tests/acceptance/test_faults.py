@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 import redis
-from acceptance.harness import Babylon, assert_trained_once, hours, sender, until
+from acceptance.harness import Babylon, assert_trained_once, hours, queued, sender, until
 
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.sandbox.stack import APP
@@ -84,7 +84,7 @@ def test_redis_emptied_between_scoring_and_training_and_again_while_a_step_runs(
     babylon.await_states(windows, "scored")
 
     with redis.Redis.from_url(redis_url) as client:
-        assert client.llen("gpu") > 0, "the messages that are about to be lost"
+        assert len(queued(client, "gpu")) > 0, "the messages that are about to be lost"
         client.flushall()
         babylon.start("gpu-worker")
         babylon.await_running_step()

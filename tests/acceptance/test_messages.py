@@ -17,6 +17,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.stack import APP
+from babylon_tasks.tasks.app import KEY_PREFIX
 
 SCORE = "babylon.score_window.v1"
 
@@ -58,7 +59,9 @@ def test_a_busy_worker_holds_no_second_message_and_has_acknowledged_the_first(
             app.send_task(SCORE, (window,))
         until("the first is being scored", lambda: "scoring" in babylon.states().values())
         until("only the others wait", lambda: len(queued(client, "cpu")) == 2)
-        assert client.hlen("unacked") == 0, "what runs is acknowledged: it is never sent again"
+        assert client.hlen(KEY_PREFIX + "unacked") == 0, (
+            "what runs is acknowledged: it is never sent again"
+        )
 
         start_cpu_worker(babylon, 2)
         until(
@@ -66,11 +69,14 @@ def test_a_busy_worker_holds_no_second_message_and_has_acknowledged_the_first(
             lambda: list(babylon.states().values()).count("scoring") == 2,
         )
         assert len(queued(client, "cpu")) == 1
-        assert client.hlen("unacked") == 0
+        assert client.hlen(KEY_PREFIX + "unacked") == 0
 
     babylon.await_states(windows, "scored")
     for window in windows:
         assert [event["kind"] for event in babylon.told(window)].count("scored") == 1
+    keys = {key.decode() for key in client.scan_iter()}
+    assert keys, "the bindings of the queues at least"
+    assert all(key.startswith(KEY_PREFIX) for key in keys), "another application may share Redis"
 
 
 class Payload:
@@ -88,7 +94,10 @@ def test_poison_is_refused_and_the_worker_goes_on(
 ) -> None:
     (window,) = sealed(babylon, 1)
     trace = tmp_path / "trace"
-    with Broker(redis_url) as broker, broker.Producer() as producer:
+    with (
+        Broker(redis_url, transport_options={"global_keyprefix": KEY_PREFIX}) as broker,
+        broker.Producer() as producer,
+    ):
         for body in (([Payload(trace)], {}, {}), Payload(trace)):
             producer.publish(
                 body,

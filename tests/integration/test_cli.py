@@ -22,6 +22,7 @@ from babylon_tasks.db.migrate import migrations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.app import KEY_PREFIX
 
 SECRET = "planted-secret-9f2c"
 Run = Callable[..., "Result"]
@@ -311,7 +312,7 @@ def test_backfill_opens_what_discovery_passed_over_once(
     assert len(first.document["sent"]) == 1
     assert again.document == {"since": "2020-05-05T00:00", "new": [], "sealed": [], "sent": []}
     with redis.Redis.from_url(redis_url) as client:
-        assert client.llen("cpu") == 1
+        assert client.llen(KEY_PREFIX + "cpu") == 1
 
 
 def test_a_failed_window_gets_another_life(run: Run, connection: Connection) -> None:
@@ -333,7 +334,7 @@ def test_enqueued_work_is_a_message_with_the_window_and_nothing_else(
         client.flushall()
         ids = [finished(start("score", window, "--enqueue")) for _ in range(2)]
         assert [found.code for found in ids] == [0, 0]
-        messages = [json.loads(raw) for raw in client.lrange("cpu", 0, -1)]  # type: ignore[union-attr]
+        messages = [json.loads(raw) for raw in client.lrange(KEY_PREFIX + "cpu", 0, -1)]  # type: ignore[union-attr]
     assert {m["headers"]["task"] for m in messages} == {"babylon.score_window.v1"}
     assert {m["headers"]["argsrepr"] for m in messages} == {f"({window!r},)"}
     assert {m["content-type"] for m in messages} == {"application/json"}

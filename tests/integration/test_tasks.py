@@ -19,7 +19,7 @@ from celery.result import AsyncResult
 from babylon_tasks.errors import Fenced, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
-from babylon_tasks.tasks.app import QUEUES, configuration
+from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES, configuration
 from babylon_tasks.tasks.base import BabylonTask
 
 WINDOW = "2026-01-31T09:00"
@@ -50,7 +50,7 @@ def messages(settings: Settings) -> Iterator[dict[str, list[dict[str, Any]]]]:
     send(settings)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         yield {
-            queue: [json.loads(raw) for raw in reversed(client.lrange(queue, 0, -1))]  # type: ignore[arg-type]
+            queue: [json.loads(raw) for raw in reversed(client.lrange(KEY_PREFIX + queue, 0, -1))]  # type: ignore[arg-type]
             for queue in QUEUES
         }
 
