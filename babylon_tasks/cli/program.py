@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from babylon_tasks.cli import data, doctor, models, sandbox, status, windows
+from babylon_tasks.cli import data, doctor, models, sandbox, status, windows, work
 from babylon_tasks.cli.output import ExitCode, say
 from babylon_tasks.errors import BabylonTasksError, BadWindowId, IllegalTransition, SettingsError
 from babylon_tasks.log import Mask
@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # main() prints errors: one line, no secrets
     rich_markup_mode=None,
 )
-for commands in (data, windows, models, status, doctor, sandbox):
+for commands in (data, windows, work, models, status, doctor, sandbox):
     commands.register(app)
 
 
