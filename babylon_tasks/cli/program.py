@@ -6,11 +6,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from babylon_tasks import __version__
 from babylon_tasks.cli import data, doctor, models, sandbox, status, windows, work
-from babylon_tasks.cli.output import ExitCode, say
+from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import BabylonTasksError, BadWindowId, IllegalTransition, SettingsError
 from babylon_tasks.log import Mask
 from babylon_tasks.settings import load_settings
@@ -33,6 +35,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # main() prints errors: one line, no secrets
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        show(f"babylon-tasks {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it, end."),
+    ] = False,
+) -> None:
+    del version  # has been answered by its callback
+
+
 for commands in (data, windows, work, models, status, doctor, sandbox):
     commands.register(app)
 
