@@ -6,6 +6,7 @@ on a migrated database; ``empty_database_url`` on one that holds nothing; ``redi
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+import structlog
 
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, connect
@@ -44,6 +46,17 @@ def _own_environment() -> Iterator[None]:
             if name.startswith(("BABYLON_", "WANDB_")) or name in ("DATABASE_URL", "REDIS_URL"):
                 patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a test does to the process's logging ends with it: its stream will be closed."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

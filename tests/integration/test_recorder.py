@@ -227,8 +227,10 @@ def test_what_is_finished_while_the_database_is_away_is_written_when_it_returns(
             agents = connection.execute(
                 'SELECT "agentId" FROM trajectories ORDER BY "createdAt", "agentId"'
             ).fetchall()
-    kept = [f"during-{number}" for number in range(in_flight_or_waiting)]
-    assert sorted(agent for (agent,) in agents) == sorted(["before", *kept, "after"])
+    written = [agent for (agent,) in agents]
+    # Which of the last two is dropped depends on when the writer takes the first.
+    assert {"before", "during-0", "during-1", "during-2", "after"} <= set(written)
+    assert len(written) == len(set(written)) == 2 + in_flight_or_waiting
 
 
 def test_closing_while_the_database_is_away_counts_what_is_lost(
