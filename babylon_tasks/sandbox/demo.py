@@ -116,7 +116,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
     fails. Raises SandboxError when a process ends or a window stands still.
     """
     started = time.monotonic()
-    home = keep or Path(tempfile.mkdtemp(prefix="babylon-demo-"))
+    home = keep or _temporary_home()
     options = OPTIONS | {"BABYLON_SEED": str(seed), "BABYLON_LINEAGE": f"demo-{seed}"}
     try:
         with Stack(home, options=options, durable=False) as stack:
@@ -134,6 +134,14 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
     if keep is None:
         shutil.rmtree(home)
     return Report(rows, evaluation, round(time.monotonic() - started, 1))
+
+
+def _temporary_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="babylon-demo-"))
+    # As root the servers run as another user, who must be able to pass through, or their data
+    # would lie elsewhere and stay.
+    home.chmod(0o711)
+    return home
 
 
 async def _play(
