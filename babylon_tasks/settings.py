@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +23,7 @@ _PRISMA_PARAMETERS = {
     "sslaccept",
     "sslidentity",
 }
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 BackendName = Literal["auto", "serverless", "local", "cpu"]
 
 
@@ -113,10 +114,15 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql://")):
             raise ValueError("DATABASE_URL must begin with postgresql://")
+        # Before anything else is read from it: a password cut in two would pass for an address.
+        _require_readable("DATABASE_URL", self.database_url)
         if not re.fullmatch(r"\w+", self.database_schema):
             raise ValueError("the schema in DATABASE_URL is not a plain name")
         if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("REDIS_URL must begin with redis:// or rediss://")
+        path = _require_readable("REDIS_URL", self.redis_url).path
+        if not re.fullmatch(r"(/\d*)?", path):
+            raise ValueError("the database in REDIS_URL is not a number, as in redis://host:6379/0")
         if self.backend == "serverless" and self.wandb_api_key is None:
             raise ValueError("BABYLON_BACKEND=serverless needs WANDB_API_KEY")
         if self.final_learning_rate > self.learning_rate:
@@ -142,6 +148,27 @@ class Settings(BaseSettings):
         """The schema that holds Babylon's tables: Prisma's ``?schema=``, else ``public``."""
         query = dict(parse_qsl(urlsplit(self.database_url.get_secret_value()).query))
         return query.get("schema", "public")
+
+
+def _require_readable(name: str, url: SecretStr) -> SplitResult:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        login, at, hosts = parts.netloc.rpartition("@")
+        readable = (
+            all(_HOST.fullmatch(host) for host in hosts.split(","))  # libpq takes several
+            and "@" not in parts.path + parts.fragment
+            and (bool(at) or "@" not in parts.query)
+            and not re.search(r"%(?![0-9A-Fa-f]{2})", login)
+        )
+    except ValueError:
+        readable = False
+    if not readable:
+        # What the standard library or libpq would say repeats a part of the password.
+        raise ValueError(
+            f"{name} cannot be read: the port must be a number, and in user and password "
+            "the characters : / ? # [ ] @ % are written percent-encoded"
+        ) from None
+    return parts
 
 
 @lru_cache(maxsize=1)

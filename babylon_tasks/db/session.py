@@ -8,11 +8,16 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedColumn, UndefinedTable
 from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from babylon_tasks.errors import DatabaseUnavailable, MigrationError
+from babylon_tasks.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    MigrationError,
+    SettingsError,
+)
 from babylon_tasks.settings import Settings
 
 Connection = psycopg.Connection[TupleRow]
@@ -26,7 +31,9 @@ _OPTIONS = (
 
 
 def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10) -> Connection:
-    """Open a connection, trying for ``patience`` seconds; raises DatabaseUnavailable.
+    """Open a connection, trying for ``patience`` seconds.
+
+    Raises DatabaseUnavailable, or SettingsError where libpq cannot read DATABASE_URL.
 
     Autocommit by default: a transaction is always a visible ``with conn.transaction():``.
     """
@@ -48,6 +55,10 @@ def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10
 
     try:
         return attempt()
+    except psycopg.ProgrammingError:  # libpq's own words may repeat a part of the password
+        raise SettingsError(
+            "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
+        ) from None
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
             f"Postgres at {address(settings)} did not let us in: {_without_secrets(error)}; "
@@ -59,7 +70,8 @@ def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10
 def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
     """A connection for the length of a block; a lost server becomes DatabaseUnavailable.
 
-    A table or column that is not there becomes MigrationError.
+    A table or column that is not there becomes MigrationError, a right that is missing
+    DatabaseError.
     """
     connection = connect(settings, **kwargs)
     try:
@@ -69,6 +81,16 @@ def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
         raise MigrationError(
             f"the database at {address(settings)} is not what this version expects: "
             f"{_without_secrets(error)}; run `babylon-tasks migrate`"
+        ) from error
+    except InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"Postgres at {address(settings)} forbids it: {_without_secrets(error)}; grant that "
+            "to the user of DATABASE_URL, then try again"
+        ) from error
+    except LockNotAvailable as error:
+        raise DatabaseUnavailable(
+            f"Postgres at {address(settings)} kept us waiting for another's lock: "
+            f"{_without_secrets(error)}; what was not committed is undone, try again"
         ) from error
     except psycopg.OperationalError as error:
         if not connection.broken:

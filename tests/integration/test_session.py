@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from babylon_tasks.db.session import connect, session
-from babylon_tasks.errors import DatabaseUnavailable, MigrationError
+from babylon_tasks.db.session import Connection, connect, session
+from babylon_tasks.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    MigrationError,
+    SettingsError,
+)
 from babylon_tasks.settings import Settings
 
 
@@ -39,4 +45,42 @@ def test_a_wrong_password_is_refused_without_repeating_it(
     wrong = database_url.replace(password, "planted-secret")
     with pytest.raises(DatabaseUnavailable, match="check DATABASE_URL") as refusal:
         connect(make_settings(DATABASE_URL=wrong), patience=0.5)
+    assert "planted-secret" not in str(refusal.value)
+
+
+def test_a_right_that_is_missing_is_named_with_its_remedy(
+    make_settings: Callable[..., Settings], database_url: str, connection: Connection
+) -> None:
+    connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'planted-secret'")
+    try:
+        url = urlsplit(database_url)
+        login = f"stranger:planted-secret@{url.hostname}:{url.port}"
+        settings = make_settings(DATABASE_URL=urlunsplit(url._replace(netloc=login)))
+        with (
+            pytest.raises(DatabaseError, match=r"permission denied for schema training.*grant"),
+            session(settings) as stranger,
+        ):
+            stranger.execute("SELECT FROM training.windows")
+    finally:
+        connection.execute("DROP ROLE stranger")
+
+
+def test_anothers_lock_is_waited_for_and_then_worth_another_try(
+    settings: Settings, connection: Connection
+) -> None:
+    with connection.transaction():
+        connection.execute("LOCK TABLE training.windows IN ACCESS EXCLUSIVE MODE")
+        with (
+            pytest.raises(DatabaseUnavailable, match=r"another's lock.*try again"),
+            session(settings) as waiting,
+        ):
+            waiting.execute("SET lock_timeout = 50; SELECT FROM training.windows")
+
+
+def test_a_parameter_that_libpq_does_not_know_is_refused_without_repeating_it(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    settings = make_settings(DATABASE_URL=f"{database_url}?unheard=planted-secret")
+    with pytest.raises(SettingsError, match="DATABASE_URL") as refusal:
+        connect(settings)
     assert "planted-secret" not in str(refusal.value)

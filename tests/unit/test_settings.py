@@ -29,6 +29,21 @@ def test_a_database_is_all_that_must_be_set() -> None:
     assert settings.wandb_api_key is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%2Fw%40@h/b",
+        "postgresql://u@h1:5432,h2:5433/b?target_session_attrs=read-write",
+        "postgresql://u@[::1]:5432/b",
+        "postgresql:///b?host=/run/postgresql",
+        "postgresql://u@h/b?application_name=a@b",
+    ],
+)
+def test_whatever_libpq_can_read_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert load_settings().database_url.get_secret_value() == url
+
+
 def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(SettingsError, match="DATABASE_URL: Field required"):
@@ -40,6 +55,14 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"DATABASE_URL": "mysql://root:planted-secret@h/b"}, "must begin with postgresql://"),
         ({"REDIS_URL": "amqp://x:planted-secret@h"}, "must begin with redis://"),
+        ({"DATABASE_URL": "postgresql://u:pa/planted-secret@h/b"}, "percent-encoded"),
+        ({"DATABASE_URL": "postgresql://u:1/planted-secret@h/b"}, "percent-encoded"),
+        ({"DATABASE_URL": "postgresql://u:[planted-secret@h/b"}, "percent-encoded"),
+        ({"DATABASE_URL": "postgresql://u:%zplanted-secret@h/b"}, "percent-encoded"),
+        ({"REDIS_URL": "redis://:pa/planted-secret@h:6379/0"}, "REDIS_URL cannot be read"),
+        ({"REDIS_URL": "redis://:1#planted-secret@h:6379/0"}, "REDIS_URL cannot be read"),
+        ({"REDIS_URL": "redis://h:planted-secret/0"}, "the port must be a number"),
+        ({"REDIS_URL": "redis://h:6379/planted-secret"}, "the database in REDIS_URL"),
         ({"BABYLON_BACKEND": "serverless"}, "needs WANDB_API_KEY"),
         ({"BABYLON_BACKEND": "planted-secret"}, "backend"),
         ({"BABYLON_LINEAGE": "a@b"}, "BABYLON_LINEAGE must not contain"),
