@@ -79,7 +79,7 @@ def test_a_window_in_which_all_earned_the_same_is_skipped_and_says_why(babylon: 
 
 
 def test_workers_that_start_before_the_migrations_need_no_restart(
-    make_babylon: MakeBabylon, empty_database_url: str
+    empty_database_url: str, make_babylon: MakeBabylon
 ) -> None:
     babylon = make_babylon(database=empty_database_url)
     babylon.start("gpu-worker", "cpu-worker", "beat")
