@@ -1,7 +1,7 @@
 """Redis is restarted under a running task: Celery 5.7.0 with our settings lives through it.
 
-With late acknowledgement this version's worker dies of it, and without worker_disable_prefetch
-the message it had reserved is stranded in ``unacked``: see docs/decisions.md.
+Without ``worker_disable_prefetch`` both tests fail: the message that the busy worker had reserved
+is stranded in ``unacked`` for an hour. ``test_messages.py`` pins early acknowledgement.
 """
 
 from __future__ import annotations
@@ -28,33 +28,66 @@ def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
     server.wipe()
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
-def test_redis_goes_away_under_a_training_step_and_comes_back(
-    make_babylon: MakeBabylon, broker: EmbeddedValkey, how: str
+def test_redis_is_killed_and_back_while_a_training_step_runs(
+    make_babylon: MakeBabylon, broker: EmbeddedValkey
 ) -> None:
-    babylon = make_babylon(broker=broker.url)
-    windows = hours(2)
-    for window in windows:
-        babylon.record(window, groups=40)
-    babylon.start("gpu-worker", "cpu-worker", "beat")
-    babylon.await_running_step()
-    trainer = babylon.trainer()
-    assert trainer is not None
-    processes = _main_and_pool(babylon)
+    babylon, windows = _two_windows(make_babylon, broker)
+    trainer, processes = _trainer(babylon), _main_and_pool(babylon)
+
+    trainer.suspend()  # so that the task is in flight all the time
+    broker.kill()
+    broker.restart()
+    until("the worker is back", lambda: babylon.log("gpu-worker").count("Connected to redis") > 1)
+    trainer.resume()
+    babylon.await_states(windows, "trained")
+
+    _assert_nothing_happened(babylon, broker, windows, processes)
+
+
+def test_redis_is_shut_down_under_a_training_step_and_back_after_it(
+    make_babylon: MakeBabylon, broker: EmbeddedValkey
+) -> None:
+    babylon, windows = _two_windows(make_babylon, broker)
+    trainer, processes = _trainer(babylon), _main_and_pool(babylon)
 
     trainer.suspend()  # or the step might be over before Redis is gone
-    broker.kill() if how == "kill" else broker.stop()
+    broker.stop()
     trainer.resume()
     # The step needs nobody's messages: it is committed while there is no Redis at all.
     until("the step is committed", lambda: babylon.steps("committed"))
     broker.restart()
     babylon.await_states(windows, "trained")
 
+    _assert_nothing_happened(babylon, broker, windows, processes)
+
+
+def _two_windows(make_babylon: MakeBabylon, broker: EmbeddedValkey) -> tuple[Babylon, list[str]]:
+    babylon = make_babylon(broker=broker.url)
+    windows = hours(2)
+    for window in windows:
+        babylon.record(window, groups=40)
+    babylon.start("gpu-worker", "cpu-worker", "beat")
+    babylon.await_running_step()
+    return babylon, windows
+
+
+def _assert_nothing_happened(
+    babylon: Babylon, broker: EmbeddedValkey, windows: list[str], processes: list[psutil.Process]
+) -> None:
     assert_trained_once(babylon, windows, tries=1)
     assert _main_and_pool(babylon) == processes, "no worker process had to be replaced"
     with redis.Redis.from_url(broker.url) as client:
-        until("nothing is stranded", lambda: client.hlen(KEY_PREFIX + "unacked") == 0)
-        assert client.zcard(KEY_PREFIX + "unacked_index") == 0
+        # New messages pass through these two keys in moments; what is stranded stays for an hour.
+        until(
+            "nothing is stranded",
+            lambda: not client.exists(KEY_PREFIX + "unacked", KEY_PREFIX + "unacked_index"),
+        )
+
+
+def _trainer(babylon: Babylon) -> psutil.Process:
+    trainer = babylon.trainer()
+    assert trainer is not None
+    return trainer
 
 
 def _main_and_pool(babylon: Babylon) -> list[psutil.Process]:
