@@ -100,8 +100,10 @@ def about(
 class Mask:
     """A structlog processor that blanks out secrets: by key, by shape, and by known value."""
 
-    def __init__(self, settings: Settings) -> None:
-        found = sorted(_known_secrets(settings), key=len, reverse=True)
+    def __init__(self, settings: Settings | None) -> None:
+        # Without settings no value is known; keys and shapes still are.
+        known = set() if settings is None else _known_secrets(settings)
+        found = sorted(known, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, found))) if found else None
 
     def __call__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -35,7 +35,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="BABYLON_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="BABYLON_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # the input is secrets
     )
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -173,9 +178,17 @@ def _require_readable(name: str, url: SecretStr) -> SplitResult:
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """The process's settings; raises SettingsError with one line per fault, no value repeated."""
+    """The process's settings, from its environment; raises SettingsError."""
+    return checked()
+
+
+def checked(**values: Any) -> Settings:
+    """Settings from these values, the rest from the environment.
+
+    Raises SettingsError that names each fault and repeats no value: some are secrets.
+    """
     try:
-        return Settings()  # type: ignore[call-arg]  # fields come from the environment
+        return Settings(**values)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"

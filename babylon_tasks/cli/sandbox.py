@@ -102,6 +102,7 @@ class _Picture:
 
     def __init__(self) -> None:
         self._tallies: list[Tally] = []
+        self._rewards: list[float] = []
 
     def draw(self) -> None:
         """How the agents' answers changed, window by window."""
@@ -113,11 +114,12 @@ class _Picture:
         plotext.plot_size(min(100, out.width), 18)
         plotext.ylim(0, 1)
         plotext.xticks([*range(1, len(self._tallies) + 1, 5)])
-        plotext.title("share of the agents' decisions, by window")
+        plotext.title("shares of the agents' decisions, and their mean reward, by window")
         valid = [tally.valid / tally.n for tally in self._tallies]
         plotext.plot(windows, valid, label="valid", marker="dot")
         right = [tally.right / tally.n for tally in self._tallies]
         plotext.plot(windows, right, label="valid and right", marker="braille")
+        plotext.plot(windows, self._rewards, label="mean reward", marker="hd")
         show(plotext.uncolorize(plotext.build()))
 
     def window(self, done: WindowProgress, tally: Tally) -> None:
@@ -125,6 +127,7 @@ class _Picture:
         if not self._tallies:
             show(_line(_COLUMNS))
         self._tallies.append(tally)
+        self._rewards.append(done.reward_mean or 0.0)
         show(_line(cell(value) for value in _row(done, tally)))
 
 

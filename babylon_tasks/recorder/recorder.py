@@ -22,7 +22,7 @@ from babylon_tasks.db.recording import TrajectoryWriter
 from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
-from babylon_tasks.settings import Settings
+from babylon_tasks.settings import Settings, checked
 from babylon_tasks.windows import window_id, window_start
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ class Recorder:
         self._settings = (
             database
             if isinstance(database, Settings)
-            else Settings(database_url=SecretStr(database))
+            else checked(database_url=SecretStr(database))
         )
         self._capacity = capacity
         self._begin()

@@ -20,7 +20,7 @@ from types import TracebackType
 import babylon_tasks
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
-from babylon_tasks.settings import Settings
+from babylon_tasks.settings import Settings, checked
 
 APP = "babylon_tasks.tasks.app"
 PROCESSES = ("gpu-worker", "cpu-worker", "beat", "flower")
@@ -184,7 +184,7 @@ def _settings(values: Mapping[str, str]) -> Settings:
         key.removeprefix(prefix).lower() if key.startswith(prefix) else key: value
         for key, value in values.items()
     }
-    return Settings(**named)  # type: ignore[arg-type]
+    return checked(**named)
 
 
 def _end_group(leader: int) -> None:

@@ -66,3 +66,30 @@ def test_up_runs_what_doctor_looks_for_and_sigterm_ends_all_of_it(
         for process in started() if up.poll() is None else []:
             process.kill()
         up.kill()
+
+
+def test_up_refuses_a_database_url_it_cannot_read_in_one_line_without_a_secret(
+    redis_url: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c", "from babylon_tasks.cli import main; main()"),
+            *("up", "--data-dir", str(tmp_path / "up")),
+        ],
+        env={
+            **os.environ,
+            "DATABASE_URL": "mysql://root:planted-secret@h/b",
+            "REDIS_URL": redis_url,
+            "BABYLON_INFERENCE_API_KEY": "planted-key",
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 2, said
+    assert "DATABASE_URL must begin with postgresql://" in said
+    assert "Traceback" not in said
+    assert "input_value" not in said
+    assert "planted" not in said

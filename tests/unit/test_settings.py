@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.settings import load_settings
+from babylon_tasks.settings import Settings, checked, load_settings
 
 DATABASE = "postgresql://babylon:planted-secret@127.0.0.1:5432/babylon"
 
@@ -114,3 +115,17 @@ def test_a_schema_that_is_no_plain_name_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DATABASE_URL", f"{DATABASE}?schema=public%20-c%20role")
     with pytest.raises(SettingsError, match="not a plain name"):
         load_settings()
+
+
+def test_values_that_cannot_be_used_are_refused_without_being_repeated() -> None:
+    with pytest.raises(SettingsError, match="must begin with postgresql://") as refusal:
+        checked(DATABASE_URL="mysql://root:planted-secret@h/b", inference_api_key="planted-key")
+    assert "planted" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__
+
+
+def test_not_even_pydantic_repeats_a_value() -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Settings(DATABASE_URL="mysql://root:planted-secret@h/b", inference_api_key="planted-key")
+    assert "planted" not in str(refusal.value)
