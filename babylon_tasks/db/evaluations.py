@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from statistics import fmean
 
 from msgspec import Struct
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.session import Connection
@@ -21,18 +19,6 @@ class Evaluation(Struct, frozen=True):
     coverage: float
     values: tuple[float, ...]
     entropy: tuple[float, ...]
-
-
-class EvaluationRow(Struct, frozen=True):
-    """An evaluation as it is listed."""
-
-    step: int
-    set_hash: str
-    windows: list[str]
-    groups: int
-    value: float
-    coverage: float
-    evaluated_at: datetime
 
 
 def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Evaluation]:
@@ -78,12 +64,3 @@ def store(
         ),
     }
     connection.execute(queries("evaluations")["store"], parameters)
-
-
-def list_evaluations(
-    connection: Connection, lineage: str, *, limit: int = 100
-) -> list[EvaluationRow]:
-    """All evaluations, newest first."""
-    parameters = {"lineage": lineage, "limit": limit}
-    with connection.cursor(row_factory=class_row(EvaluationRow)) as cursor:
-        return cursor.execute(queries("evaluations")["list"], parameters).fetchall()

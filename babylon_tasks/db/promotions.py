@@ -29,18 +29,6 @@ class Promotion(Struct, frozen=True):
     decided_at: datetime
 
 
-class Checkpoint(Struct, frozen=True):
-    """A committed checkpoint; step 0 is the base model."""
-
-    step: int
-    inference_name: str
-    uri: str
-    content_hash: str | None
-    created_at: datetime
-    serving: bool
-    head: bool
-
-
 def lock(connection: Connection, lineage: str) -> tuple[int, int]:
     """(head, serving), locked for the caller's transaction; raises CheckpointNotFound."""
     row = connection.execute(queries("promotions")["lock"], {"lineage": lineage}).fetchone()
@@ -131,13 +119,6 @@ def list_promotions(connection: Connection, lineage: str, *, limit: int = 100) -
     parameters = {"lineage": lineage, "limit": limit}
     with connection.cursor(row_factory=class_row(Promotion)) as cursor:
         return cursor.execute(queries("promotions")["list"], parameters).fetchall()
-
-
-def checkpoints(connection: Connection, lineage: str, *, limit: int = 100) -> list[Checkpoint]:
-    """All checkpoints, newest first."""
-    parameters = {"lineage": lineage, "limit": limit}
-    with connection.cursor(row_factory=class_row(Checkpoint)) as cursor:
-        return cursor.execute(queries("promotions")["checkpoints"], parameters).fetchall()
 
 
 def announce(connection: Connection, lineage: str, *, backend: str, base_url: str) -> None:

@@ -25,8 +25,3 @@ INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, valu
 VALUES (%(lineage)s, %(step)s, %(set_hash)s, %(windows)s, %(groups)s, %(value)s, %(coverage)s,
         %(entropy)s, %(group_values)s)
 ON CONFLICT (lineage, step, set_hash) DO NOTHING
-
--- name: list
--- All evaluations, newest first.
-SELECT step, set_hash, windows, groups, value, coverage, evaluated_at
-FROM training.evaluations WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT %(limit)s

@@ -13,16 +13,6 @@ WHERE l.name = %(lineage)s
 -- Whether a checkpoint is committed.
 SELECT EXISTS (SELECT FROM training.checkpoints WHERE lineage = %(lineage)s AND step = %(step)s)
 
--- name: checkpoints
--- All checkpoints, newest first.
-SELECT c.step, c.inference_name, c.uri, c.content_hash, c.created_at,
-       c.step = l.serving_step AS serving, c.step = l.head_step AS head
-FROM training.checkpoints c
-JOIN training.lineages l ON l.name = c.lineage
-WHERE c.lineage = %(lineage)s
-ORDER BY c.step DESC
-LIMIT %(limit)s
-
 -- name: move
 -- The serving pointer.
 UPDATE training.lineages SET serving_step = %(step)s, updated_at = now()
