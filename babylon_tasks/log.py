@@ -142,7 +142,7 @@ def _known_secrets(settings: Settings) -> set[str]:
             secret = value.get_secret_value()
             if "://" in secret:
                 secret = urlsplit(secret).password or ""
-            secrets |= {secret, unquote(secret)}
+            secrets |= {secret, unquote(secret), secret.partition(":")[2]}  # Flower's user:password
     return {secret for secret in secrets if len(secret) >= _MIN_SECRET}
 
 

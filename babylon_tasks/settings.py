@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -25,13 +26,17 @@ _PRISMA_PARAMETERS = {
 }
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 BackendName = Literal["auto", "serverless", "local", "cpu"]
+_DEFAULT_KEY = "default"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SECRETS_DIR = "BABYLON_SECRETS_DIR"
 
 
 class Settings(BaseSettings):
     """Every knob of the system, with the environment variable's name being ``BABYLON_<FIELD>``.
 
-    ``DATABASE_URL``, ``REDIS_URL`` and ``WANDB_API_KEY`` keep the names their world gave them.
-    Seconds unless a name says otherwise.
+    ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep the names
+    their world gave them. Seconds unless a name says otherwise. What the environment lacks is
+    read from a folder of files with these names, ``BABYLON_SECRETS_DIR``, where that is set.
     """
 
     model_config = SettingsConfigDict(
@@ -109,7 +114,16 @@ class Settings(BaseSettings):
     # inference hosted by the trainer (backends local and cpu)
     inference_host: str = "127.0.0.1"
     inference_port: int = Field(default=8100, ge=0, le=65535)
-    inference_api_key: SecretStr = SecretStr("default")
+    inference_url: str | None = None
+    inference_api_key: SecretStr = SecretStr(_DEFAULT_KEY)
+
+    # processes and what watches them
+    cpu_concurrency: int = Field(default=1, ge=1)
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    flower_host: str = "127.0.0.1"
+    flower_port: int = Field(default=5555, ge=0, le=65535)
+    flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")
 
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -134,6 +148,21 @@ class Settings(BaseSettings):
             raise ValueError("BABYLON_FINAL_LEARNING_RATE exceeds BABYLON_LEARNING_RATE")
         if self.min_eval_groups > self.eval_groups:
             raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_EVAL_GROUPS")
+        if self.inference_host not in _LOOPBACK:
+            # Other machines can ask for answers there, and agents must be told where.
+            if self.inference_api_key.get_secret_value() == _DEFAULT_KEY:
+                raise ValueError(
+                    "BABYLON_INFERENCE_HOST lets other machines in: set BABYLON_INFERENCE_API_KEY"
+                )
+            if self.inference_url is None:
+                raise ValueError(
+                    "BABYLON_INFERENCE_HOST lets other machines in: set BABYLON_INFERENCE_URL to "
+                    "the address that agents reach it by, as in http://inference:8100/v1"
+                )
+        if self.inference_url is not None and not re.fullmatch(
+            r"https?://[^\s@]+/v1", self.inference_url
+        ):
+            raise ValueError("BABYLON_INFERENCE_URL must look like http://inference:8100/v1")
         if "@" in self.lineage or "/" in self.lineage:
             raise ValueError("BABYLON_LINEAGE must not contain '@' or '/': it names checkpoints")
         return self
@@ -188,10 +217,24 @@ def checked(**values: Any) -> Settings:
     Raises SettingsError that names each fault and repeats no value: some are secrets.
     """
     try:
-        return Settings(**values)
+        return Settings(_secrets_dir=_secrets_dir(), **values)  # type: ignore[call-arg]
+    except OSError as error:
+        raise SettingsError(
+            f"the settings cannot be read: {error.filename}: {error.strerror}"
+        ) from None
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         )
         raise SettingsError(f"the settings cannot be used: {faults}") from None
+
+
+def _secrets_dir() -> Path | None:
+    given = os.environ.get(SECRETS_DIR)
+    if given is not None and not Path(given).is_dir():
+        # pydantic-settings would only warn, and the process go on without its passwords.
+        raise SettingsError(
+            f"{SECRETS_DIR} is {given}, which is no folder; mount the secrets there"
+        )
+    return None if given is None else Path(given)

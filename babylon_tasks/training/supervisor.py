@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import msgspec
+from msgspec import structs
 
 from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
@@ -44,7 +45,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 # What a trainer has no business with (in any case of letters, as settings are read); what it
 # needs of it comes through its stdin.
-_KEPT_FROM_TRAINER = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "BABYLON_")
+_KEPT_FROM_TRAINER = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "FLOWER_", "BABYLON_")
 _CLOSE_SECONDS = 20.0
 
 
@@ -126,8 +127,12 @@ class Trainer:
             target=_listen, args=(self._process, self._replies), name="trainer-replies", daemon=True
         ).start()
         self._send(start)
-        self._ready = self._await(Ready, None, patience=settings.trainer_start_timeout)
-        return self._ready
+        ready = self._await(Ready, None, patience=settings.trainer_start_timeout)
+        if settings.inference_url is not None and ready.backend != "serverless":
+            # What it listens on is not what agents reach it by: a Service, a proxy.
+            ready = structs.replace(ready, base_url=settings.inference_url)
+        self._ready = ready
+        return ready
 
     def backend_step(self) -> BackendStep:
         """Where the backend stands, and how its newest checkpoint came about."""

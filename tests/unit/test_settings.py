@@ -73,6 +73,16 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"BABYLON_MAX_GROUP_SIZE": "1"}, "max_group_size"),
         ({"BABYLON_HELD_OUT_SHARE": "1"}, "held_out_share"),
         ({"BABYLON_LEASE_SECONDS": "planted-secret"}, "lease_seconds"),
+        (
+            {"BABYLON_SECRETS_DIR": "/nowhere"},
+            "BABYLON_SECRETS_DIR is /nowhere, which is no folder",
+        ),
+        ({"BABYLON_INFERENCE_HOST": "0.0.0.0"}, "set BABYLON_INFERENCE_API_KEY"),  # noqa: S104
+        (
+            {"BABYLON_INFERENCE_HOST": "::", "BABYLON_INFERENCE_API_KEY": "planted-secret"},
+            "set BABYLON_INFERENCE_URL",
+        ),
+        ({"BABYLON_INFERENCE_URL": "http://u:planted-secret@h/v1"}, "must look like"),
     ],
 )
 def test_a_contradiction_is_named_and_no_value_repeated(
@@ -102,6 +112,32 @@ def test_the_environment_wins_over_the_file(
     (tmp_path / ".env").write_text("BABYLON_MIN_AGENTS=5\nBABYLON_LINEAGE=from_file\n")
     monkeypatch.setenv("BABYLON_MIN_AGENTS", "3")
     assert (load_settings().min_agents, load_settings().lineage) == (3, "from_file")
+
+
+def test_secrets_are_read_from_files_where_the_environment_lacks_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets = {
+        "REDIS_URL": "redis://:planted-secret@h:6379/0\n",
+        "wandb_api_key": "planted-key",
+        "babylon_inference_api_key": "planted-inference",
+        "FLOWER_BASIC_AUTH": "watch:planted-login\n",
+        "DATABASE_URL": "postgresql://elsewhere/b",
+    }
+    for name, value in secrets.items():
+        (tmp_path / name).write_text(value)
+    monkeypatch.setenv("BABYLON_SECRETS_DIR", str(tmp_path))
+
+    settings = load_settings()
+
+    assert settings.redis_url.get_secret_value() == "redis://:planted-secret@h:6379/0"
+    assert settings.wandb_api_key is not None
+    assert settings.wandb_api_key.get_secret_value() == "planted-key"
+    assert settings.inference_api_key.get_secret_value() == "planted-inference"
+    assert settings.flower_basic_auth is not None
+    assert settings.flower_basic_auth.get_secret_value() == "watch:planted-login"
+    assert settings.dsn == DATABASE
+    assert "planted" not in f"{settings!r}"
 
 
 def test_what_babylon_writes_for_prisma_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:

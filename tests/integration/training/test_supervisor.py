@@ -227,6 +227,12 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
     assert not answers(urlsplit(address).port)
 
 
+def test_agents_are_told_the_address_that_the_operator_publishes(settings: Settings) -> None:
+    published = settings.model_copy(update={"inference_url": "http://inference:8100/v1"})
+    with Trainer(published) as trainer:
+        assert trainer.ready().base_url == "http://inference:8100/v1"
+
+
 def test_a_silent_trainer_is_ended(settings: Settings) -> None:
     impatient = settings.model_copy(update={"trainer_silence_timeout": 2.0})
     with Trainer(impatient) as trainer:
