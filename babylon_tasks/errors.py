@@ -17,6 +17,7 @@ BabylonTasksError
 │   └── BackendUnavailable   the chosen backend cannot run here
 ├── BrokerUnavailable        (Retryable) Redis did not take a message
 ├── CheckpointNotFound       promote or rollback names a step that is not committed
+├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
 
 To add one: subclass the nearest node, say in the docstring when it is raised, and let the
@@ -96,6 +97,10 @@ class BrokerUnavailable(Retryable, BabylonTasksError):
 
 class CheckpointNotFound(BabylonTasksError, LookupError):
     """Promote or rollback names a step that is not committed."""
+
+
+class NotInstalled(BabylonTasksError):
+    """A command needs a package of an extra that is not installed."""
 
 
 class SandboxError(BabylonTasksError):

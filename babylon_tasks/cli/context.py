@@ -6,12 +6,13 @@ import getpass
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from babylon_tasks import log
 from babylon_tasks.cli.output import say
 from babylon_tasks.db import migrate, windows
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.errors import BabylonTasksError, NotInstalled
 from babylon_tasks.settings import Settings, load_settings
 
 
@@ -32,6 +33,16 @@ def database(settings: Settings) -> Iterator[Connection]:
     with session(settings) as connection:
         migrate.check(connection)
         yield connection
+
+
+def require(*packages: str) -> None:
+    """Raise NotInstalled, now rather than minutes later, where a package cannot be imported."""
+    missing = [name.replace("_", "-") for name in packages if find_spec(name) is None]
+    if missing:
+        raise NotInstalled(
+            f"not installed here: {', '.join(missing)}; "
+            "run `pip install 'babylon-tasks[cpu,sandbox,flower]'`"
+        )
 
 
 def actor() -> str:

@@ -9,7 +9,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import babylon_tasks
+from babylon_tasks import processes
 from babylon_tasks.errors import SandboxError
+from babylon_tasks.processes import PROCESSES, ProcessName
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.settings import Settings, checked
 
-APP = "babylon_tasks.tasks.app"
-PROCESSES = ("gpu-worker", "cpu-worker", "beat", "flower")
-_FLOWER_CONFIG = Path(babylon_tasks.__file__).parent / "tasks" / "flowerconfig.py"
 _STOP_SECONDS = 30.0
 
 
@@ -55,7 +52,7 @@ class Stack:
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.processes: list[Process] = []
-        self.flower_port = 0
+        self.metrics_ports: dict[str, int] = {}
         self.flower_login = f"babylon:{secrets.token_urlsafe(18)}"
         self._options = dict(options or {})
         self._database_url = database_url
@@ -71,6 +68,11 @@ class Stack:
         if self._settings is None:
             raise SandboxError("the stack has not been started")
         return self._settings
+
+    @property
+    def flower_port(self) -> int:
+        """Where Flower listens, and will again after a restart."""
+        return self.settings.flower_port
 
     @property
     def flower_url(self) -> str:
@@ -105,6 +107,7 @@ class Stack:
             "BABYLON_DATA_DIR": str(self.data_dir / "models"),
             "BABYLON_INFERENCE_API_KEY": secrets.token_urlsafe(18),
             "BABYLON_INFERENCE_PORT": str(free_port()),
+            "BABYLON_FLOWER_PORT": str(free_port()),
             **self._options,
             "DATABASE_URL": self._database_url,
             "REDIS_URL": self._redis_url,
@@ -115,24 +118,17 @@ class Stack:
     def start_processes(self, names: Sequence[str] = PROCESSES) -> None:
         """Start some of the processes; they find each other through Postgres and Redis alone."""
         for name in names:
+            extra = processes.prepare(ProcessName(name), self.settings)
             if name == "flower":
-                self.flower_port = free_port()
-                self.start(name, self.command(name), {"FLOWER_BASIC_AUTH": self.flower_login})
+                extra["FLOWER_BASIC_AUTH"] = self.flower_login  # nobody else needs to know it
             else:
-                self.start(name, self.command(name))
+                self.metrics_ports[name] = free_port()
+                extra["BABYLON_METRICS_PORT"] = str(self.metrics_ports[name])
+            self.start(name, self.command(name), extra)
 
     def command(self, name: str) -> list[str]:
         """How a process is started; no secret is in it."""
-        celery = [sys.executable, "-m", "celery", "-A", APP]
-        worker = [*celery, "worker", "--loglevel", "INFO", "--pool", "prefork", "-c", "1"]
-        schedule = self.data_dir / "beat-schedule"
-        flower = ["--address=127.0.0.1", f"--port={self.flower_port}", f"--conf={_FLOWER_CONFIG}"]
-        return {
-            "gpu-worker": [*worker, "-Q", "gpu", "-n", "gpu@%h"],
-            "cpu-worker": [*worker, "-Q", "cpu,upkeep", "-n", "cpu@%h"],
-            "beat": [*celery, "beat", "--loglevel", "INFO", "-s", str(schedule), "--pidfile="],
-            "flower": [*celery, "flower", *flower],
-        }[name]
+        return processes.command(ProcessName(name), self.settings)
 
     def start(
         self, name: str, command: list[str], extra: Mapping[str, str] | None = None

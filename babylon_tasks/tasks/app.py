@@ -1,4 +1,4 @@
-"""The Celery application: ``celery -A babylon_tasks.tasks.app worker -Q cpu,upkeep``.
+"""The Celery application; ``babylon-tasks run cpu-worker`` and its like start its processes.
 
 Importing it reads no setting and opens no connection; that waits until the app is used.
 """

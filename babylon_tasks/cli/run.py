@@ -1,0 +1,37 @@
+"""``run``: become one of the system's processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from babylon_tasks.cli.context import require
+from babylon_tasks.processes import ProcessName, command, prepare
+from babylon_tasks.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(run)
+
+
+def run(
+    process: Annotated[ProcessName, typer.Argument()],
+    extra: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- OPTION...]", help="More of Celery's own options."),
+    ] = None,
+) -> None:
+    """Run beat, cpu-worker, gpu-worker or flower: this process becomes it.
+
+    All its options come from the settings. Signals, exit code and process id are its own:
+    SIGTERM lets the running task end for BABYLON_SHUTDOWN_SECONDS, then interrupts it.
+    """
+    settings = load_settings()
+    if process is ProcessName.FLOWER:
+        require("flower")
+    os.environ.update(prepare(process, settings))
+    arguments = [*command(process, settings), *(extra or [])]
+    os.execv(arguments[0], arguments)  # noqa: S606  # no shell is what is wanted

@@ -1,0 +1,74 @@
+"""The processes of the system and how each is started: the one table for everybody who does.
+
+``babylon-tasks run NAME``, the sandbox, images, Compose and Kubernetes all start them from here.
+Options come from the settings, so that no secret ever stands in an argument.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import babylon_tasks
+from babylon_tasks.settings import Settings
+
+APP = "babylon_tasks.tasks.app"
+_FLOWER_CONFIG = Path(babylon_tasks.__file__).parent / "tasks" / "flowerconfig.py"
+
+
+class ProcessName(StrEnum):
+    """Every kind of process there is, in the order in which they are best started."""
+
+    GPU_WORKER = "gpu-worker"
+    CPU_WORKER = "cpu-worker"
+    BEAT = "beat"
+    FLOWER = "flower"
+
+
+PROCESSES = tuple(ProcessName)
+
+
+def _gpu_worker(_: Settings) -> list[str]:
+    # One task at a time, always: the one training step owns the device and the trainer.
+    return ["worker", "--pool=prefork", "-c", "1", "-Q", "gpu", "-n", "gpu@%h"]
+
+
+def _cpu_worker(settings: Settings) -> list[str]:
+    pool = ["--pool=prefork", "-c", str(settings.cpu_concurrency)]
+    return ["worker", *pool, "-Q", "cpu,upkeep", "-n", "cpu@%h"]
+
+
+def _beat(_: Settings) -> list[str]:
+    # The schedule is two entries of the code, each minute: nothing is worth a file, and no
+    # folder needs to be writable. (Celery's default keeps a shelve in the working directory.)
+    return ["beat", "--scheduler=celery.beat:Scheduler"]
+
+
+def _flower(settings: Settings) -> list[str]:
+    address = [f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
+    return ["flower", f"--conf={_FLOWER_CONFIG}", *address]
+
+
+_CELERY: Mapping[ProcessName, Callable[[Settings], list[str]]] = {
+    ProcessName.GPU_WORKER: _gpu_worker,
+    ProcessName.CPU_WORKER: _cpu_worker,
+    ProcessName.BEAT: _beat,
+    ProcessName.FLOWER: _flower,
+}
+
+
+def command(name: ProcessName, settings: Settings) -> list[str]:
+    """The arguments that start a process; no secret is in them."""
+    # --quiet: Celery's banner would be the only lines of the log that are no JSON.
+    return [sys.executable, "-m", "celery", "--quiet", "-A", APP, *_CELERY[name](settings)]
+
+
+def prepare(name: ProcessName, settings: Settings) -> dict[str, str]:
+    """What the environment of a process needs beside the settings, made ready before it starts."""
+    extra: dict[str, str] = {}
+    if name is ProcessName.FLOWER and settings.flower_basic_auth is not None:
+        # Flower reads its login from the environment alone; ours may stand in a file.
+        extra["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
+    return extra

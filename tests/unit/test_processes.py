@@ -1,0 +1,79 @@
+"""The table of processes: what each consumes, where it listens, and that no argument is secret."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.bin.base import CLIContext
+from celery.bin.celery import celery
+
+from babylon_tasks.processes import APP, PROCESSES, ProcessName, command, prepare
+from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.app import QUEUES
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(
+        **{
+            "_env_file": None,
+            "DATABASE_URL": "postgresql://u:planted-secret@h/b",
+            "REDIS_URL": "redis://:planted-secret@h:6379/0",
+            "WANDB_API_KEY": "planted-secret",
+            "inference_api_key": "planted-secret",
+            **values,
+        }
+    )
+
+
+def understood(name: str, chosen: Settings) -> dict[str, Any]:
+    """What Celery's own parser makes of a process's arguments."""
+    _, module, program, quiet, *rest = command(ProcessName(name), chosen)
+    assert (module, program, quiet) == ("-m", "celery", "--quiet")
+    assert rest[:2] == ["-A", APP]
+    kind, *arguments = rest[2:]
+    app = Celery("nobody's", set_as_current=False)
+    context = CLIContext(app, no_color=True, workdir=None, quiet=True)
+    parsed: dict[str, Any] = celery.commands[kind].make_context(kind, arguments, obj=context).params
+    return parsed
+
+
+def test_each_queue_is_consumed_by_one_kind_of_worker() -> None:
+    consumed = Counter(
+        queue
+        for name in PROCESSES
+        if name.endswith("-worker")
+        for queue in understood(name, settings())["queues"]
+    )
+    assert consumed == Counter(QUEUES)
+
+
+def test_only_the_cpu_worker_does_several_tasks_at_once() -> None:
+    chosen = settings(cpu_concurrency=5)
+    assert understood("cpu-worker", chosen)["concurrency"] == 5
+    assert understood("gpu-worker", chosen)["concurrency"] == 1
+
+
+def test_beat_writes_no_file() -> None:
+    parsed = understood("beat", settings())
+    assert parsed["pidfile"] is None
+    assert parsed["scheduler"] == "celery.beat:Scheduler"  # Celery's default keeps a file
+
+
+def test_flower_listens_where_the_settings_say() -> None:
+    arguments = command(ProcessName.FLOWER, settings(flower_host="10.0.0.7", flower_port=5556))
+    assert {"--address=10.0.0.7", "--port=5556"} <= set(arguments)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_no_secret_is_an_argument(name: ProcessName) -> None:
+    assert "planted" not in " ".join(command(name, settings()))
+
+
+def test_flower_and_nobody_else_is_given_its_login() -> None:
+    chosen = settings(FLOWER_BASIC_AUTH="someone:planted-secret")
+    told = {name: prepare(name, chosen).get("FLOWER_BASIC_AUTH") for name in PROCESSES}
+    assert told.pop(ProcessName.FLOWER) == "someone:planted-secret"
+    assert set(told.values()) == {None}
