@@ -10,7 +10,13 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from babylon_tasks.errors import SettingsError
 
@@ -219,15 +225,35 @@ def checked(**values: Any) -> Settings:
     try:
         return Settings(_secrets_dir=_secrets_dir(), **values)  # type: ignore[call-arg]
     except OSError as error:
-        raise SettingsError(
-            f"the settings cannot be read: {error.filename}: {error.strerror}"
-        ) from None
+        raise _unreadable(error) from None
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         )
         raise SettingsError(f"the settings cannot be used: {faults}") from None
+
+
+def given() -> dict[str, str]:
+    """What is set, usable or not, by variable: in the environment, ``.env`` or a secret's file."""
+    try:
+        found = {
+            **SecretsSettingsSource(Settings, _secrets_dir())(),
+            **DotEnvSettingsSource(Settings)(),
+            **EnvSettingsSource(Settings)(),
+        }
+    except OSError as error:
+        raise _unreadable(error) from None
+    # The sources name fields, or the aliases of those that have one.
+    return {
+        f"BABYLON_{name.upper()}" if name in Settings.model_fields else name: value
+        for name, value in found.items()
+        if value
+    }
+
+
+def _unreadable(error: OSError) -> SettingsError:
+    return SettingsError(f"the settings cannot be read: {error.filename}: {error.strerror}")
 
 
 def _secrets_dir() -> Path | None:

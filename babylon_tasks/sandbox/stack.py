@@ -9,9 +9,10 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,15 @@ from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free
 from babylon_tasks.settings import Settings, checked
 
 _STOP_SECONDS = 30.0
+# What the processes need and nobody may have set, made new for each run.
+MADE_UP: Mapping[str, Callable[[Path], str]] = {
+    "BABYLON_DATA_DIR": lambda home: str(home / "models"),
+    "BABYLON_INFERENCE_API_KEY": lambda _: secrets.token_urlsafe(18),
+    "BABYLON_INFERENCE_PORT": lambda _: str(free_port()),
+    "BABYLON_FLOWER_PORT": lambda _: str(free_port()),
+    "FLOWER_BASIC_AUTH": lambda _: f"babylon:{secrets.token_urlsafe(18)}",
+}
+_TETHER = (sys.executable, "-m", "babylon_tasks.sandbox.tether")
 
 
 @dataclass
@@ -37,8 +47,10 @@ class Process:
 class Stack:
     """Beat, a CPU worker, a GPU-queue worker and Flower over Postgres and Redis.
 
-    A context manager. ``settings`` are those that the processes run with; ``secrets`` of the
-    embedded servers and of Flower are generated and never appear in arguments.
+    A context manager. What ``options`` do not set is made up: passwords, free ports, a folder for
+    checkpoints in ``data_dir``. Metrics are served on BABYLON_METRICS_PORT and the ports after it,
+    or on free ones where it is 0. No secret appears in arguments. The processes end with the one
+    that started them, however it ends.
     """
 
     def __init__(
@@ -53,7 +65,7 @@ class Stack:
         self.data_dir = data_dir.absolute()
         self.processes: list[Process] = []
         self.metrics_ports: dict[str, int] = {}
-        self.flower_login = f"babylon:{secrets.token_urlsafe(18)}"
+        self.variables: dict[str, str] = {}
         self._options = dict(options or {})
         self._database_url = database_url
         self._redis_url = redis_url
@@ -73,6 +85,11 @@ class Stack:
     def flower_port(self) -> int:
         """Where Flower listens, and will again after a restart."""
         return self.settings.flower_port
+
+    @property
+    def flower_login(self) -> str:
+        """User and password, parted by a colon."""
+        return self.variables["FLOWER_BASIC_AUTH"]
 
     @property
     def flower_url(self) -> str:
@@ -103,28 +120,30 @@ class Stack:
         if self._redis_url is None:
             valkey = EmbeddedValkey(self.data_dir / "valkey", persist=True)
             self._redis_url = self._servers.enter_context(valkey).url
-        values = {
-            "BABYLON_DATA_DIR": str(self.data_dir / "models"),
-            "BABYLON_INFERENCE_API_KEY": secrets.token_urlsafe(18),
-            "BABYLON_INFERENCE_PORT": str(free_port()),
-            "BABYLON_FLOWER_PORT": str(free_port()),
+        made_up = {name: make(self.data_dir) for name, make in MADE_UP.items()}
+        self.variables = {
+            **made_up,
             **self._options,
             "DATABASE_URL": self._database_url,
             "REDIS_URL": self._redis_url,
         }
-        self._environment = {**os.environ, **values}
-        self._settings = _settings(values)
+        self._settings = _settings(self.variables)
+        self._environment = {**os.environ, **self.variables}
+        del self._environment["FLOWER_BASIC_AUTH"]  # Flower's alone: `prepare` gives it
 
     def start_processes(self, names: Sequence[str] = PROCESSES) -> None:
         """Start some of the processes; they find each other through Postgres and Redis alone."""
         for name in names:
             extra = processes.prepare(ProcessName(name), self.settings)
-            if name == "flower":
-                extra["FLOWER_BASIC_AUTH"] = self.flower_login  # nobody else needs to know it
-            else:
-                self.metrics_ports[name] = free_port()
-                extra["BABYLON_METRICS_PORT"] = str(self.metrics_ports[name])
+            port = 0 if name == ProcessName.FLOWER else self._metrics_port(name)
+            if port:
+                self.metrics_ports[name] = port
+            extra["BABYLON_METRICS_PORT"] = str(port)
             self.start(name, self.command(name), extra)
+
+    def _metrics_port(self, name: str) -> int:
+        first = self.settings.metrics_port
+        return free_port(first + PROCESSES.index(ProcessName(name)) if first else 0)
 
     def command(self, name: str) -> list[str]:
         """How a process is started; no secret is in it."""
@@ -137,7 +156,7 @@ class Stack:
         log = self.data_dir / f"{name}.log"
         with log.open("ab") as stream:
             child = subprocess.Popen(
-                command,
+                [*_TETHER, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -159,7 +178,17 @@ class Stack:
                 )
 
     def stop(self) -> None:
-        """Stop every process, then the servers; whatever resists is killed with its group."""
+        """Stop every process, then the servers; whatever resists is killed with its group.
+
+        A second Ctrl-C does not cut this short: it would leave servers behind.
+        """
+        with _undisturbed():
+            try:
+                self._stop_processes()
+            finally:
+                self._servers.close()
+
+    def _stop_processes(self) -> None:
         for process in reversed(self.processes):
             if process.child.poll() is None:
                 process.child.send_signal(signal.SIGTERM)
@@ -170,7 +199,17 @@ class Stack:
             _end_group(process.child.pid)
             process.child.wait(timeout=10)
         self.processes.clear()
-        self._servers.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in heard]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _settings(values: Mapping[str, str]) -> Settings:

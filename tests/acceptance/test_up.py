@@ -2,80 +2,264 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
+import pytest
 from acceptance.harness import until
 
+PROGRAM = "from babylon_tasks.cli import main; main()"
 
-def test_up_runs_what_doctor_looks_for_and_sigterm_ends_all_of_it(
-    empty_database_url: str, redis_url: str, tiny_model: Path, tmp_path: Path
-) -> None:
-    home = tmp_path / "up"
-    command = "from babylon_tasks.cli import main; main()"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": empty_database_url,
-        "REDIS_URL": redis_url,
-        "BABYLON_BASE_MODEL": str(tiny_model),
-        "BABYLON_BACKEND": "cpu",
-    }
-    up = subprocess.Popen(
-        [sys.executable, "-c", command, "up", "--data-dir", str(home)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
-    def started() -> list[psutil.Process]:
-        return psutil.Process(up.pid).children(recursive=True)
+class Up:
+    """A running `up`, in the folder and session of its own that a terminal would give it."""
 
-    try:
-        assert up.stdout is not None
-        said = [next(up.stdout) for _ in range(3)]
-        assert "Flower: http://127.0.0.1:" in said[0]
-        log = home / "gpu-worker.log"
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self.home = home
+        self.environment = os.environ | environment
+        # `.env` is read where the command runs, the checkout is found from anywhere.
+        self.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "up", "--data-dir", str(home / "data")],
+            cwd=home,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        self.said = ""
+        while "running; Ctrl-C stops everything" not in self.said:
+            line = self.process.stdout.readline()
+            assert line, f"up ended with {self.process.wait()}: {self.said}"
+            self.said += line
+        log = self.data / "gpu-worker.log"
         until("the policy is served", lambda: "trainer.serving" in log.read_text("utf-8"))
-        family = started()
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
 
-        doctor = subprocess.run(
-            [sys.executable, "-c", command, "doctor", "--json"],
-            env=environment,
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def made_up(self) -> dict[str, str]:
+        """What stands in up.env."""
+        lines = (self.data / "up.env").read_text("utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    @property
+    def ports(self) -> list[int]:
+        """Every port that was printed."""
+        return [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", self.said)]
+
+    def address(self, name: str) -> str:
+        found = re.search(rf"^{name}: (\S+)", self.said, re.M)
+        assert found, self.said
+        return found[1].rstrip(",")
+
+    def other(self, *arguments: str) -> str:
+        """What another command says, told by up.env alone how to reach this stack."""
+        script = 'set -a; . data/up.env; set +a; exec "$0" -c "$@"'
+        return subprocess.run(
+            ["sh", "-c", script, sys.executable, PROGRAM, *arguments],
+            cwd=self.home,
+            env=self.environment,
             check=True,
             capture_output=True,
             text=True,
             timeout=60,
-        )
-        found = {f["check"]: f["outcome"] for f in json.loads(doctor.stdout)["findings"]}
-        parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu", "queue upkeep")
-        assert {part: found[part] for part in parts} == dict.fromkeys(parts, "ok")
+        ).stdout
 
-        up.send_signal(signal.SIGTERM)
-        rest, _ = up.communicate(timeout=90)
+    def end(self, *signals: signal.Signals) -> str:
+        """Send signals to the whole foreground group, as a terminal does; what was said then."""
+        for number in signals:
+            os.killpg(self.process.pid, number)
+        rest, _ = self.process.communicate(timeout=90)
+        return rest
 
-        assert up.returncode == 0
-        assert "stopped" in rest
-        until("nobody is left", lambda: not any(process.is_running() for process in family))
+    def assert_all_gone(self) -> None:
+        until("nobody is left", lambda: not [p for p in self.family if lives(p)])
+        assert [port for port in self.ports if listens(port)] == []
+
+    def clean(self) -> None:
+        if self.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.end(signal.SIGTERM)
+        for process in self.family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def asked(address: str, path: str, login: str | None = None) -> int:
+    """The HTTP status of a request with a login, or with none."""
+    headers = {}
+    if login is not None:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    with closing(HTTPConnection(address.removeprefix("http://"), timeout=10)) as connection:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Open to the servers' unprivileged user, unlike tmp_path."""
+    made = Path(tempfile.mkdtemp(prefix="babylon-tasks-up-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made)
+
+
+def test_up_alone_tells_other_commands_how_to_reach_it_and_ctrl_c_leaves_nothing(
+    home: Path, tiny_model: Path
+) -> None:
+    environment = {"BABYLON_BASE_MODEL": str(tiny_model), "BABYLON_BACKEND": "cpu"}
+    first = Up(home, environment)
+    try:
+        assert (first.data / "up.env").stat().st_mode & 0o777 == 0o600
+        for name in ("DATABASE_URL", "REDIS_URL"):
+            password = first.made_up[name].rpartition("@")[0].rpartition(":")[2]
+            assert len(password) > 20
+            assert password not in first.said
+        assert first.made_up["BABYLON_INFERENCE_API_KEY"] not in first.said
+        for process in first.family:
+            for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
+                assert first.made_up[name] not in " ".join(process.cmdline()), "it shows in `ps`"
+
+        standing = json.loads(first.other("status", "--json"))
+        assert standing["lineage"]["inference_base_url"] == first.address("inference")
+        login = re.search(r"login: (\S+)", first.said)
+        assert login
+        flower = first.address("Flower")
+        until("Flower answers", lambda: listens(int(flower.rpartition(":")[2])))
+        assert asked(flower, "/tasks", login[1]) == 200
+        assert asked(flower, "/tasks") == 401
+
+        # Twice, as whoever is impatient does.
+        assert "stopped" in first.end(signal.SIGINT, signal.SIGINT)
+        assert first.process.returncode == 0
+        first.assert_all_gone()
+        assert not (first.data / "up.env").exists()
     finally:
-        for process in started() if up.poll() is None else []:
-            process.kill()
-        up.kill()
+        first.clean()
+
+    again = Up(home, environment)
+    try:
+        for name in ("Postgres", "Redis"):
+            assert again.address(name) == first.address(name)
+    finally:
+        again.clean()
+    again.assert_all_gone()
+
+
+def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
+    empty_database_url: str, redis_url: str, tiny_model: Path, home: Path
+) -> None:
+    own = {
+        "REDIS_URL": redis_url,
+        "BABYLON_INFERENCE_API_KEY": "planted-inference-key",
+        "FLOWER_BASIC_AUTH": "operator:planted-password",
+        "BABYLON_DATA_DIR": str(home / "checkpoints"),
+    }
+    (home / ".env").write_text("".join(f"{name}={value}\n" for name, value in own.items()))
+    running = Up(
+        home,
+        {
+            "DATABASE_URL": empty_database_url,
+            "BABYLON_BASE_MODEL": str(tiny_model),
+            "BABYLON_BACKEND": "cpu",
+        },
+    )
+    try:
+        assert not {"DATABASE_URL", *own} & running.made_up.keys()
+        for secret in ("planted", *(re.findall(r":([^:@]+)@", empty_database_url + redis_url))):
+            assert secret not in running.said
+        assert (home / "checkpoints" / "trainer.log").exists()
+        assert not (running.data / "postgres").exists()
+        flower = running.address("Flower")
+        until("Flower answers", lambda: listens(int(flower.rpartition(":")[2])))
+        assert asked(flower, "/tasks", "operator:planted-password") == 200
+
+        found = json.loads(running.other("doctor", "--json"))["findings"]
+        outcomes = {finding["check"]: finding["outcome"] for finding in found}
+        parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu", "queue upkeep")
+        assert {part: outcomes[part] for part in parts} == dict.fromkeys(parts, "ok")
+
+        refused = subprocess.run(
+            running.process.args,  # type: ignore[arg-type]
+            cwd=home,
+            env=running.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert refused.returncode == 1
+        assert f"belongs to the running process {running.process.pid}" in refused.stderr
+
+        os.kill(running.process.pid, signal.SIGTERM)
+        rest, _ = running.process.communicate(timeout=90)
+        assert (running.process.returncode, "stopped" in rest) == (0, True)
+        until("nobody is left", lambda: not [p for p in running.family if lives(p)])
+        for log in running.data.glob("*.log"):
+            assert "planted" not in log.read_text("utf-8"), log.name
+    finally:
+        running.clean()
+
+
+def test_workers_of_a_killed_up_end_by_themselves(
+    empty_database_url: str, redis_url: str, tiny_model: Path, home: Path
+) -> None:
+    running = Up(
+        home,
+        {
+            "DATABASE_URL": empty_database_url,
+            "REDIS_URL": redis_url,
+            "BABYLON_BASE_MODEL": str(tiny_model),
+            "BABYLON_BACKEND": "cpu",
+        },
+    )
+    try:
+        assert len(running.family) >= len(("beat", "cpu", "gpu", "flower", "trainer"))
+        running.process.kill()
+        running.process.wait(10)
+        until("nobody is left", lambda: not [p for p in running.family if lives(p)])
+    finally:
+        running.clean()
 
 
 def test_up_refuses_a_database_url_it_cannot_read_in_one_line_without_a_secret(
     redis_url: str, tmp_path: Path
 ) -> None:
     ended = subprocess.run(
-        [
-            *(sys.executable, "-c", "from babylon_tasks.cli import main; main()"),
-            *("up", "--data-dir", str(tmp_path / "up")),
-        ],
+        [sys.executable, "-c", PROGRAM, "up", "--data-dir", str(tmp_path / "up")],
         env={
             **os.environ,
             "DATABASE_URL": "mysql://root:planted-secret@h/b",

