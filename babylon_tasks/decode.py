@@ -104,11 +104,6 @@ def decode(raw: RawTrajectory) -> Trajectory | Rejection:
         return Rejection(raw.trajectory_id, STAGE, unusable.reason, bounded(unusable.detail))
 
 
-def has_logprobs(call: LlmCall) -> bool:
-    """Whether a call can be trained on as exact: a logprob for each token of its response."""
-    return bool(call.logprobs)
-
-
 def bounded(text: str) -> str:
     """Text from anywhere, made fit for a Postgres column and for a human's patience."""
     return text[:_DETAIL].replace("\0", "\\0").encode("utf-8", "replace").decode()

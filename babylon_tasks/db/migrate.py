@@ -171,7 +171,8 @@ def _apply_one(
     own = queries("migrations")
     connection.execute(own["bound_waits"], {"milliseconds": int(patience * 1000)})
     connection.execute(own["wait_for_turn"])
-    connection.execute(own["create_ledger"])
+    if not _has_ledger(connection):  # IF NOT EXISTS asks for the right to create a schema even so
+        connection.execute(own["create_ledger"])
     found = status(connection, known)
     _refuse_changed(found)
     if migration.name not in [entry.name for entry in found if entry.state == "pending"]:
@@ -182,14 +183,17 @@ def _apply_one(
 
 
 def _ledger(connection: Connection) -> dict[str, tuple[str, datetime]]:
-    own = queries("migrations")
-    row = connection.execute(own["has_ledger"]).fetchone()
-    if row is None or not row[0]:
+    if not _has_ledger(connection):
         return {}
     return {
         name: (checksum, applied_at)
-        for name, checksum, applied_at in connection.execute(own["ledger"])
+        for name, checksum, applied_at in connection.execute(queries("migrations")["ledger"])
     }
+
+
+def _has_ledger(connection: Connection) -> bool:
+    row = connection.execute(queries("migrations")["has_ledger"]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _refuse_changed(found: Sequence[MigrationStatus]) -> None:

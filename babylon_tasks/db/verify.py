@@ -20,11 +20,19 @@ class Held(Struct, frozen=True):
     agents: int
 
 
-def overview(connection: Connection, since: str | None, limit: int) -> list[Held]:
+def is_migrated(connection: Connection) -> bool:
+    """Whether this database has windows of ours at all."""
+    row = connection.execute(queries("verify")["is_migrated"]).fetchone()
+    return row is not None and bool(row[0])
+
+
+def overview(
+    connection: Connection, since: str | None, limit: int, *, migrated: bool
+) -> list[Held]:
     """Every window that holds trajectories, newest first, well formed or not."""
+    query = queries("verify")["overview" if migrated else "overview_before_migration"]
     with connection.cursor() as cursor:
-        rows = cursor.execute(queries("verify")["overview"], {"since": since, "limit": limit})
-        return [Held(*row) for row in rows]
+        return [Held(*row) for row in cursor.execute(query, {"since": since, "limit": limit})]
 
 
 def judged(connection: Connection, held: Held) -> tuple[int, dict[str, int]]:

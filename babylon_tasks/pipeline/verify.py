@@ -8,13 +8,15 @@ from contextlib import closing
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.freshness import Policies, exact, fault
+from babylon_tasks.db import lineages
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
-from babylon_tasks.db.verify import Held, judged, overview
-from babylon_tasks.decode import decode, has_logprobs
+from babylon_tasks.db.verify import Held, is_migrated, judged, overview
+from babylon_tasks.decode import decode
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.records import Rejection
+from babylon_tasks.records import LlmCall, Rejection
 from babylon_tasks.scoring.base import Scorer, load_scorer
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
@@ -62,17 +64,20 @@ def verify_data(
     """Look at every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
 
     Windows already scored are reported as they were judged; the others are read, decoded and
-    scored as they would be, and thrown away. ``on_progress`` gets (windows done, of).
+    scored as they would be, and thrown away. ``on_progress`` gets (windows done, of). A database
+    that has not been migrated yet is only Babylon's rows: it can be looked at before it is touched.
     """
     if since is not None:
         window_start(since)
     scorer = load_scorer(settings)
     found: list[WindowData] = []
     with session(settings) as connection:
-        windows = overview(connection, since, limit + 1)
+        migrated = is_migrated(connection)
+        policies = _policies(connection, settings, migrated=migrated)
+        windows = overview(connection, since, limit + 1, migrated=migrated)
         truncated = len(windows) > limit
         for held in windows[:limit]:
-            found.append(_looked_at(settings, connection, held, scorer))
+            found.append(_looked_at(settings, connection, held, scorer, policies))
             if on_progress is not None:
                 on_progress(len(found), min(len(windows), limit))
     rejected: Counter[str] = Counter()
@@ -89,13 +94,13 @@ def verify_data(
 
 
 def _looked_at(
-    settings: Settings, connection: Connection, held: Held, scorer: Scorer
+    settings: Settings, connection: Connection, held: Held, scorer: Scorer, policies: Policies
 ) -> WindowData:
-    exact: int | None = None
+    with_logprobs: int | None = None
     if held.judged:
         usable, rejected = judged(connection, held)
     else:
-        usable, exact, rejected = _tried(settings, connection, held, scorer)
+        usable, with_logprobs, rejected = _tried(settings, connection, held, scorer, policies)
     return WindowData(
         window=held.window,
         state=held.state,
@@ -104,19 +109,19 @@ def _looked_at(
         agents=held.agents,
         usable=usable,
         trainable=0 if held.state in _NEVER_TRAINED else usable,
-        exact=exact,
+        exact=with_logprobs,
         rejected=rejected,
     )
 
 
 def _tried(
-    settings: Settings, connection: Connection, held: Held, scorer: Scorer
+    settings: Settings, connection: Connection, held: Held, scorer: Scorer, policies: Policies
 ) -> tuple[int, int, dict[str, int]]:
     try:
         window_start(held.window)
     except BadWindowId:  # no hour to be found by: discovery passes over it as well
         return 0, 0, {"bad_window_id": held.trajectories}
-    usable = exact = 0
+    usable = with_logprobs = 0
     rejected: Counter[str] = Counter()
     book = OutcomeBook(connection, held.window)
     with (
@@ -130,12 +135,32 @@ def _tried(
             outcomes = book.covering(trajectories)
             for trajectory in trajectories:
                 scored = scorer.score(trajectory, outcomes)
-                with_logprobs = any(map(has_logprobs, trajectory.calls))
+                faults = [_fault(call, settings, policies) for call in trajectory.calls]
                 if isinstance(scored, Rejection):
                     rejected[scored.reason] += 1
-                elif not with_logprobs and not settings.allow_without_logprobs:
-                    rejected["no_logprobs"] += 1
+                elif None not in faults:  # as the next step would group it
+                    reasons = Counter(reason for reason in faults if reason is not None)
+                    rejected[reasons.most_common(1)[0][0]] += 1
                 else:
                     usable += 1
-                    exact += with_logprobs
-    return usable, exact, dict(rejected.most_common())
+                    with_logprobs += any(map(exact, trajectory.calls))
+    return usable, with_logprobs, dict(rejected.most_common())
+
+
+def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:
+    lineage = lineages.get(connection, settings.lineage) if migrated else None
+    if lineage is None:
+        return Policies(settings.lineage, settings.base_model, 0, {})
+    names = lineages.inference_names(connection, lineage.name)
+    return Policies(
+        lineage.name, lineage.base_model, lineage.head_step, names, lineage.serving_step
+    )
+
+
+def _fault(call: LlmCall, settings: Settings, policies: Policies) -> str | None:
+    return fault(
+        call,
+        policies,
+        max_staleness_steps=settings.max_staleness_steps,
+        allow_without_logprobs=settings.allow_without_logprobs,
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from factories import (
     WINDOW,
+    exact_call,
     fill_window,
     insert,
     insert_trajectories,
@@ -15,13 +17,14 @@ from factories import (
     trajectory,
 )
 
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.verify import WindowData, verify_data
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
+HERE = Path(__file__).parent
 OTHER = "2026-01-31T10:00"
 
 
@@ -77,6 +80,38 @@ def test_a_window_not_yet_scored_is_read_and_judged_without_a_trace(
         "SELECT (SELECT count(*) FROM training.scores) + (SELECT count(*) FROM training.windows)"
     ).fetchone()
     assert row == (0,)
+
+
+def test_a_database_that_was_never_migrated_can_be_looked_at(
+    make_settings: Callable[..., Settings], empty_database_url: str
+) -> None:
+    settings = make_settings(DATABASE_URL=empty_database_url)
+    with connect(settings) as connection:
+        connection.execute((HERE / "babylon_schema.sql").read_text("utf-8"))
+        agents = [{"id": f"agent-{n}", "updatedAt": "2026-01-31"} for n in range(1, 10)]
+        insert(connection, "User", agents)
+        mixed(connection, WINDOW)
+        fill_window(connection, OTHER)
+        insert_trajectories(connection, [trajectory(None)])
+        report = verify_data(settings)
+        found = [(w.window, w.state, w.trajectories, w.agents, w.usable) for w in report.windows]
+        assert found == [(OTHER, None, 4, 4, 4), (WINDOW, None, 10, 5, 5)]
+        assert [w.window for w in verify_data(settings, since=OTHER).windows] == [OTHER]
+        row = connection.execute("SELECT to_regnamespace('training')").fetchone()
+    assert row == (None,)
+
+
+def test_calls_of_another_model_are_not_counted_as_trainable(
+    settings: Settings, connection: Connection
+) -> None:
+    other = exact_call(model="another-house/large-model")
+    rows = [
+        trajectory(agent="agent-1", steps=[step(0, [other]), step(1, [other])]),
+        trajectory(agent="agent-2", steps=[step(0, [other]), step(1, [exact_call()], pnl=5.0)]),
+    ]
+    insert_trajectories(connection, rows)
+    [window] = verify_data(settings).windows
+    assert (window.usable, window.rejected) == (1, {"other_policy": 1})
 
 
 def test_calls_without_logprobs_count_where_the_operator_allows_them(

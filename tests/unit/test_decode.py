@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from factories import exact_call, llm_call, plugin_step, step
+from factories import llm_call, plugin_step, step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babylon_tasks.decode import decode, has_logprobs
+from babylon_tasks.decode import decode
 from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
 
@@ -150,11 +150,6 @@ def test_logprobs_come_as_objects_with_tokens() -> None:
 
 def test_a_logprob_a_hair_above_zero_is_rounding() -> None:
     assert one_call(logprobs=[1e-7]).logprobs == (0.0,)
-
-
-def test_a_call_is_exact_only_with_logprobs() -> None:
-    calls = decoded([step(calls=[llm_call(), exact_call(), llm_call(logprobs=[])])]).calls
-    assert [has_logprobs(call) for call in calls] == [False, True, False]
 
 
 def test_unknown_keys_and_words_and_a_fractional_latency_do_no_harm() -> None:

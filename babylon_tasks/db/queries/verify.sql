@@ -14,6 +14,23 @@ WHERE %(since)s::text IS NULL OR held.window_id >= %(since)s
 ORDER BY held.window_id DESC
 LIMIT %(limit)s
 
+-- name: is_migrated
+-- Whether `babylon-tasks migrate` has been run here.
+SELECT to_regclass('training.windows') IS NOT NULL
+
+-- name: overview_before_migration
+-- The same of a database that holds Babylon's tables and nothing of ours.
+SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
+           AS window_id,
+       NULL, NULL, false, 1, count(*), count(DISTINCT "agentId")
+FROM trajectories
+GROUP BY 1
+HAVING %(since)s::text IS NULL
+    OR coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
+       >= %(since)s
+ORDER BY 1 DESC
+LIMIT %(limit)s
+
 -- name: usable
 -- Scores of a window that no later stage has rejected.
 SELECT count(*) FROM training.scores s

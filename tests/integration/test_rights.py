@@ -1,0 +1,110 @@
+"""The rights that docs/quickstart.md grants: enough for everything, and not one to spare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from documents import ROOT, blocks
+from factories import fill_window, insert
+from peer import PeerTrainer
+
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import DatabaseError
+from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.judge import judge
+from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.pipeline.serve import serve
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.pipeline.verify import verify_data
+from babylon_tasks.registry import serving
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
+
+HERE = Path(__file__).parent
+ROLE = "babylon_tasks"
+WINDOW, OTHER = "2026-01-31T09:00", "2026-01-31T10:00"
+_GRANT = re.compile(r"^GRANT (?P<what>.+) ON (?P<where>.+) TO babylon_tasks;$", re.MULTILINE)
+
+
+def granted() -> list[tuple[str, str]]:
+    """(privilege, object), one by one, as the document grants them."""
+    (block,) = (b for b in blocks(ROOT / "docs/quickstart.md") if "CREATE ROLE" in b.text)
+    return [
+        (what.strip(), grant["where"])
+        for grant in _GRANT.finditer(block.text)
+        for what in re.split(r",(?![^(]*\))", grant["what"])
+    ]
+
+
+@pytest.fixture
+def owner(empty_database_url: str) -> Iterator[Connection]:
+    """Whoever owns Babylon's tables, in a database where nobody else has any right."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute((HERE / "babylon_schema.sql").read_text("utf-8"))
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        agents = [{"id": f"agent-{n}", "updatedAt": "2026-01-31"} for n in range(1, 5)]
+        insert(connection, "User", agents)
+        fill_window(connection, WINDOW)
+        fill_window(connection, OTHER)
+        connection.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'word'")
+        yield connection
+        connection.execute(f"DROP OWNED BY {ROLE} CASCADE")
+        connection.execute(f"DROP ROLE {ROLE}")
+
+
+@pytest.fixture
+def granting(
+    owner: Connection, empty_database_url: str, make_settings: Callable[..., Settings]
+) -> Callable[..., Settings]:
+    """``granting(but=("SELECT", "trajectories"))``: settings of the role, with all other rights."""
+
+    def make(but: tuple[str, str] | None = None) -> Settings:
+        for what, where in granted():
+            if (what, where) != but:
+                there = where.replace(':"DBNAME"', owner.info.dbname)
+                owner.execute(f"GRANT {what} ON {there} TO {ROLE}")  # type: ignore[arg-type]
+        address = empty_database_url.rpartition("@")[2]
+        url = f"postgresql://{ROLE}:word@{address}"
+        return make_settings(DATABASE_URL=url, promote_without_evaluation=True, held_out_share=0)
+
+    return make
+
+
+def everything(settings: Settings) -> None:
+    """All that the processes and an operator do to the database, once."""
+    verify_data(settings)
+    apply(settings)
+    trainer = PeerTrainer(settings.data_dir)
+    serve(settings, trainer)
+    discover(settings, actor="test", since=window_start(WINDOW))
+    for window in (WINDOW, OTHER):
+        assert score_window(settings, window, actor="test").state == "scored"
+        train_window(settings, trainer, window=window, actor="test")
+        assert judge(settings, trainer, actor="test").action == "promoted"
+    reconcile(settings, actor="test")
+    with psycopg.connect(settings.dsn, autocommit=True) as connection:
+        assert serving.rollback(connection, settings.lineage, reason="r", actor="test") == 1
+
+
+def test_they_are_enough(granting: Callable[..., Settings], owner: Connection) -> None:
+    settings = granting()
+    everything(settings)
+    used = owner.execute('SELECT count(*) FROM trajectories WHERE "usedInTraining"').fetchone()
+    assert used == (8,)
+
+    owner.execute(f"REVOKE CREATE ON DATABASE {owner.info.dbname} FROM {ROLE}")  # type: ignore[arg-type]
+    assert apply(settings) == [], "once migrated, the role makes no schema any more"
+
+
+@pytest.mark.parametrize("right", granted(), ids=lambda right: " on ".join(right))
+def test_none_is_to_spare(granting: Callable[..., Settings], right: tuple[str, str]) -> None:
+    settings = granting(but=right)
+    # Without USAGE on its schema a table is not even seen.
+    with pytest.raises(DatabaseError, match=r'permission denied|"trajectories" does not exist'):
+        everything(settings)
