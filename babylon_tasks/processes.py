@@ -7,6 +7,7 @@ Options come from the settings, so that no secret ever stands in an argument.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +44,7 @@ def _cpu_worker(settings: Settings) -> list[str]:
 def _beat(_: Settings) -> list[str]:
     # The schedule is two entries of the code, each minute: nothing is worth a file, and no
     # folder needs to be writable. (Celery's default keeps a shelve in the working directory.)
-    return ["beat", "--scheduler=celery.beat:Scheduler"]
+    return ["beat", "--scheduler=babylon_tasks.tasks.monitor:Turns"]
 
 
 def _flower(settings: Settings) -> list[str]:
@@ -71,4 +72,7 @@ def prepare(name: ProcessName, settings: Settings) -> dict[str, str]:
     if name is ProcessName.FLOWER and settings.flower_basic_auth is not None:
         # Flower reads its login from the environment alone; ours may stand in a file.
         extra["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
+    if settings.metrics_port and name in (ProcessName.CPU_WORKER, ProcessName.GPU_WORKER):
+        # Each child counts in a file of its own, and must know where when it first counts.
+        extra["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="babylon-tasks-metrics-")
     return extra

@@ -43,7 +43,10 @@ def _own_environment() -> Iterator[None]:
     """The developer's own settings and keys must not reach a test."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("BABYLON_", "WANDB_")) or name in ("DATABASE_URL", "REDIS_URL"):
+            if name.startswith(("BABYLON_", "WANDB_", "FLOWER_", "PROMETHEUS_")) or name in (
+                "DATABASE_URL",
+                "REDIS_URL",
+            ):
                 patch.delenv(name)
         yield
 

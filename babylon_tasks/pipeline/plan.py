@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks import __version__
+from babylon_tasks import __version__, metrics
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.freshness import NO_LOGPROBS, Policies, exact
 from babylon_tasks.dataset.manifest import Config, Manifest
@@ -176,6 +176,8 @@ def _settle(connection: Connection, lease: Lease, found: Material, actor: str) -
         [Use(one, found.reward_version, found.window, use) for one, use in grouped.used_up],
         step_id=None,
     )
+    for rejection in grouped.rejections:
+        metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
     detail: dict[str, Any] = {
         "groups": len(grouped.groups),
         "trajectories": sum(len(group.members) for group in grouped.groups),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from babylon_tasks import metrics
 from babylon_tasks.db import promotions, windows
 from babylon_tasks.db.session import session
 from babylon_tasks.settings import Settings
@@ -44,4 +45,11 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unjudged = promotions.head_stands_unjudged(connection, settings)
+    for action, count in zip(
+        metrics.ACTIONS,
+        (len(released), len(failed), late, len(to_score), len(to_train), int(unjudged)),
+        strict=True,
+    ):
+        metrics.RECONCILE_ACTIONS.labels(action).inc(count)
+    metrics.TRAJECTORIES_REJECTED.labels("late").inc(late)
     return Reconciled(released, failed, late, to_score, to_train, unjudged)

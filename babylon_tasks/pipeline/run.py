@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct, structs
 
+from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import Manifest
 from babylon_tasks.db import commits, events, steps
 from babylon_tasks.db.keeper import Keeper
@@ -104,6 +105,7 @@ class Run:
                 self._interrupted(step, type(error).__name__)
             raise
         self.keeper.check()
+        metrics.STEP_SECONDS.observe(time.monotonic() - begun)
         path.unlink()
         fault = verify(step.base_step, result, step.manifest_hash)
         if fault is not None:
@@ -134,6 +136,9 @@ class Run:
                 rewards=[(entry.trajectory_id, entry.reward) for _, entry in manifest.entries],
                 actor=self.actor,
             )
+        metrics.GRADIENT_STEPS.inc(verified.gradient_steps)
+        metrics.TRAINED_TOKENS.inc(verified.trainable_tokens)
+        metrics.STEPS.labels("committed").inc()
         return Ended(
             "committed",
             step,
@@ -156,6 +161,7 @@ class Run:
                 actor=self.actor,
                 metrics=None if result is None else result.metrics,
             )
+        metrics.STEPS.labels("failed").inc()
         return Ended("failed", step, reason)
 
     def discard(self, step: Step, why: str) -> None:
@@ -176,6 +182,7 @@ class Run:
         with session(self.settings) as connection:
             delay = self.settings.retry_delay_seconds
             steps.postpone(connection, self.lease, step, why, delay=delay, actor=self.actor)
+        metrics.STEPS.labels("broken_off").inc()
         return Ended("failed", step, why)
 
     def _interrupted(self, step: Step, why: str) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from babylon_tasks import metrics
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.scoring import Claim, Result, Standing
@@ -80,6 +81,10 @@ def score_window(
         _give_back(settings, held, f"interrupted by {type(error).__name__}", actor)
         raise
     seconds = time.monotonic() - began
+    metrics.WINDOWS_SCORED.labels(result.state).inc()
+    metrics.TRAJECTORIES_SCORED.inc(result.scored)
+    for reason, count in result.rejected.items():
+        metrics.TRAJECTORIES_REJECTED.labels(reason).inc(count)
     log.info(
         "score_window.done",
         window=window,

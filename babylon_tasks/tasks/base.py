@@ -10,11 +10,12 @@ from celery import Task
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from babylon_tasks import log
+from babylon_tasks import log, metrics
 from babylon_tasks.errors import BabylonTasksError, Fenced
 from babylon_tasks.settings import Settings, load_settings
 
 PROGRESS_SECONDS = 1.0
+SENT_AT = "babylon_sent_at"  # the header that tells when a message was sent
 _REDIS_AWAY_SECONDS = 30.0
 _log = structlog.get_logger(__name__)
 
@@ -40,12 +41,17 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task inside its log context."""
+        self._count_wait()
+        begun, outcome = time.monotonic(), "failed"
         given = (*args, kwargs.get("window"))
         window = next((argument for argument in given if isinstance(argument, str)), None)
         with log.about(window=window, task_id=self.request.id, lineage=self.settings.lineage):
             try:
-                return super().__call__(*args, **kwargs)
+                result = super().__call__(*args, **kwargs)
+                outcome = "done"
+                return result
             except Fenced as error:
+                outcome = "fenced"
                 _log.warning("task.fenced", task=self.name, why=str(error))
                 return None
             except BabylonTasksError as error:
@@ -53,6 +59,13 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
                     "task.failed", task=self.name, error=type(error).__name__, why=str(error)
                 )
                 raise
+            finally:
+                metrics.TASK_DURATION.labels(self.name, outcome).observe(time.monotonic() - begun)
+
+    def _count_wait(self) -> None:
+        sent = getattr(self.request, SENT_AT, None)
+        if sent is not None:  # clocks differ between machines
+            metrics.TASK_WAIT.labels(self.name).observe(max(0.0, time.time() - sent))
 
     def report(self, **progress: Any) -> None:
         """Mirror progress to Celery's PROGRESS state, at most once a second.

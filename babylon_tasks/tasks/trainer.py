@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
 
+from babylon_tasks import metrics
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.settings import load_settings
@@ -46,7 +47,10 @@ class Keeper:
             try:
                 with self.held() as trainer:
                     if trainer.pid is None and not self._stop.is_set():
+                        metrics.TRAINER_UP.set(0)
+                        metrics.TRAINER_STARTS.inc()
                         serving = serve(load_settings(), trainer)
+                        metrics.TRAINER_UP.set(1)
                         _log.info("trainer.serving", model=serving.inference_name)
             except BabylonTasksError as error:
                 _log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)

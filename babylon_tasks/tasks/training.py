@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from msgspec import to_builtins
 
+from babylon_tasks import metrics
 from babylon_tasks.errors import BrokerUnavailable, TrainingError
 from babylon_tasks.pipeline.backlog import more_waits
 from babylon_tasks.pipeline.judge import judge
@@ -33,6 +34,7 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
         if outcome.action == "busy":
             return to_builtins(outcome)
         judgement = judge(self.settings, trainer, actor=self.actor)
+    metrics.JUDGEMENTS.labels(judgement.action).inc()
     if outcome.action in ("committed", "adopted") and more_waits(self.settings):
         _wake_the_next()
     return to_builtins(outcome) | {"judgement": judgement.action, "serving": judgement.serving}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.beat import PersistentScheduler, Scheduler
 from celery.bin.base import CLIContext
 from celery.bin.celery import celery
+from kombu.utils.imports import symbol_by_name
 
 from babylon_tasks.processes import APP, PROCESSES, ProcessName, command, prepare
 from babylon_tasks.settings import Settings
@@ -59,7 +62,9 @@ def test_only_the_cpu_worker_does_several_tasks_at_once() -> None:
 def test_beat_writes_no_file() -> None:
     parsed = understood("beat", settings())
     assert parsed["pidfile"] is None
-    assert parsed["scheduler"] == "celery.beat:Scheduler"  # Celery's default keeps a file
+    scheduler = symbol_by_name(parsed["scheduler"])
+    assert issubclass(scheduler, Scheduler)
+    assert not issubclass(scheduler, PersistentScheduler)  # Celery's default
 
 
 def test_flower_listens_where_the_settings_say() -> None:
@@ -77,3 +82,14 @@ def test_flower_and_nobody_else_is_given_its_login() -> None:
     told = {name: prepare(name, chosen).get("FLOWER_BASIC_AUTH") for name in PROCESSES}
     assert told.pop(ProcessName.FLOWER) == "someone:planted-secret"
     assert set(told.values()) == {None}
+
+
+def test_a_worker_that_is_watched_gets_a_folder_where_its_children_count() -> None:
+    watched = {name: prepare(name, settings(metrics_port=9464)) for name in PROCESSES}
+    folders = {name: found.get("PROMETHEUS_MULTIPROC_DIR") for name, found in watched.items()}
+    assert folders["beat"] is folders["flower"] is None
+    for name in ("cpu-worker", "gpu-worker"):
+        folder = Path(str(folders[ProcessName(name)]))
+        assert not list(folder.iterdir()), "nothing of a process before it"
+        folder.rmdir()
+    assert "PROMETHEUS_MULTIPROC_DIR" not in prepare(ProcessName.CPU_WORKER, settings())

@@ -1,0 +1,90 @@
+"""The state of the whole system in figures, read in one short session for each scrape."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.states import StepState, WindowState
+
+
+class Rewards(Struct, frozen=True):
+    """Of the newest window that has any: mean, standard deviation, unix time of its scoring."""
+
+    mean: float
+    spread: float
+    scored_at: float
+
+
+class Evaluation(Struct, frozen=True):
+    """What a checkpoint is worth on held-out groups; see ``training/value.py``."""
+
+    value: float
+    coverage: float
+    entropy: float
+    groups: int
+
+
+class Standing(Struct, frozen=True):
+    """A lineage; ``lease_age``: seconds since the lease was renewed, 0 where it is free."""
+
+    head_step: int
+    serving_step: int
+    leased: bool
+    lease_age: float
+
+
+class Gauges(Struct, frozen=True):
+    """All of it. Ages in seconds, times in unix seconds; 0 where there is nothing yet.
+
+    ``evaluations``: by ``head`` and ``serving``, where these checkpoints have one.
+    """
+
+    windows: dict[str, int]
+    oldest_waiting: float
+    rewards: Rewards | None
+    lineage: Standing | None
+    steps: dict[str, int]
+    committed_at: float
+    decisions: dict[str, int]
+    promoted_at: float
+    evaluations: dict[str, Evaluation]
+
+
+def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
+    """What Postgres knows, in eight indexed or small reads."""
+    found = queries("gauges")
+    about = {"lineage": lineage, "lease": lease_seconds}
+    windows: dict[str, int] = dict(connection.execute(found["windows"]).fetchall())
+    waiting = connection.execute(found["waiting"]).fetchone()
+    rewards = connection.execute(found["rewards"]).fetchone()
+    row = connection.execute(found["lineage"], about).fetchone()
+    standing = None if row is None else Standing(*row)
+    steps = connection.execute(found["steps"], about).fetchall()
+    decisions = connection.execute(found["decisions"], about).fetchall()
+    evaluations = {}
+    if standing is not None:
+        for role, step in (("head", standing.head_step), ("serving", standing.serving_step)):
+            at = {"lineage": lineage, "step": step}
+            if (valued := connection.execute(found["evaluation"], at).fetchone()) is not None:
+                evaluations[role] = Evaluation(*valued)
+    return Gauges(
+        windows={state: windows.get(state, 0) for state in WindowState},
+        oldest_waiting=0.0 if waiting is None else waiting[0],
+        rewards=None if rewards is None else Rewards(*rewards),
+        lineage=standing,
+        steps={state: _count(steps, state) for state in StepState},
+        committed_at=_last(steps, StepState.COMMITTED),
+        decisions={made: _count(decisions, made) for made in ("promote", "hold", "rollback")},
+        promoted_at=_last(decisions, "promote"),
+        evaluations=evaluations,
+    )
+
+
+def _count(rows: list[tuple[str, int, float | None]], name: str) -> int:
+    return next((count for found, count, _ in rows if found == name), 0)
+
+
+def _last(rows: list[tuple[str, int, float | None]], name: str) -> float:
+    return next((moment or 0.0 for found, _, moment in rows if found == name), 0.0)

@@ -1,0 +1,43 @@
+-- name: windows
+-- How many windows stand where.
+SELECT state, count(*) FROM training.windows GROUP BY state
+
+-- name: waiting
+-- Seconds since the end of the oldest hour that is sealed and not finished; NULL where none is.
+SELECT extract(epoch FROM now() - (starts_at + interval '1 hour'))::float8
+FROM training.windows
+WHERE state IN ('sealed', 'scoring', 'scored', 'training')
+ORDER BY starts_at
+LIMIT 1
+
+-- name: rewards
+-- The newest window that has rewards: their mean and spread, and when it was scored.
+SELECT reward_mean, reward_std, extract(epoch FROM scored_at)::float8
+FROM training.windows
+WHERE reward_mean IS NOT NULL AND scored_at IS NOT NULL
+ORDER BY scored_at DESC
+LIMIT 1
+
+-- name: lineage
+-- How far a lineage has come, which checkpoint serves, and seconds since its lease was renewed.
+SELECT head_step, serving_step, coalesce(lease_until > clock_timestamp(), false),
+       CASE WHEN lease_until IS NULL THEN 0
+            ELSE greatest(0, %(lease)s - extract(epoch FROM lease_until - clock_timestamp())) END::float8
+FROM training.lineages WHERE name = %(lineage)s
+
+-- name: steps
+-- How many training steps stand where, and when the newest was committed.
+SELECT state, count(*), extract(epoch FROM max(committed_at))::float8
+FROM training.steps WHERE lineage = %(lineage)s GROUP BY state
+
+-- name: decisions
+-- How often checkpoints were promoted, held and rolled back, and when last.
+SELECT decision, count(*), extract(epoch FROM max(decided_at))::float8
+FROM training.promotions WHERE lineage = %(lineage)s GROUP BY decision
+
+-- name: evaluation
+-- The newest evaluation of a checkpoint.
+SELECT value, coverage, entropy, groups FROM training.evaluations
+WHERE lineage = %(lineage)s AND step = %(step)s
+ORDER BY id DESC
+LIMIT 1

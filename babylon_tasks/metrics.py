@@ -1,0 +1,116 @@
+"""What each process counts, for Prometheus; ``docs/operations.md`` lists it, made from here.
+
+Counters begin at zero with their process, as Prometheus expects. What the whole system looks
+like (windows by state, the age of what waits, ...) is read from Postgres: ``db/gauges.py``.
+
+In a prefork worker every child counts in files of its own (``PROMETHEUS_MULTIPROC_DIR``), which
+its main process adds up when it is asked.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Milliseconds for upkeep, hours for a step on a large model: the defaults end at 10 s.
+_SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
+
+TASK_WAIT = Histogram(
+    "babylon_task_wait_seconds",
+    "From the sending of a message to the start of its task.",
+    ["task"],
+    buckets=_SECONDS,
+)
+TASK_DURATION = Histogram(
+    "babylon_task_duration_seconds",
+    "How long tasks ran, by how they ended: done, fenced (another had taken over) or failed.",
+    ["task", "outcome"],
+    buckets=_SECONDS,
+)
+WINDOWS_SCORED = Counter(
+    "babylon_windows_scored",
+    "Windows that scoring finished, by the state it left them in.",
+    ["state"],
+)
+TRAJECTORIES_SCORED = Counter("babylon_trajectories_scored", "Trajectories that got a reward.")
+TRAJECTORIES_REJECTED = Counter(
+    "babylon_trajectories_rejected",
+    "Trajectories that are not used, by the reason that `babylon-tasks why` gives too.",
+    ["reason"],
+)
+STEP_SECONDS = Histogram(
+    "babylon_step_duration_seconds",
+    "How long a training step took in the trainer, from its data to its checkpoint.",
+    buckets=_SECONDS,
+)
+STEPS = Counter(
+    "babylon_step_runs",
+    "Runs of a training step by how they ended: committed, failed (its data are released), "
+    "broken_off (the trainer died: tried again).",
+    ["outcome"],
+)
+GRADIENT_STEPS = Counter("babylon_gradient_steps", "Optimiser steps of committed training steps.")
+TRAINED_TOKENS = Counter(
+    "babylon_trained_tokens", "Assistant tokens that committed training steps learned from."
+)
+JUDGEMENTS = Counter(
+    "babylon_judgements",
+    "What came of judging the newest checkpoint: promoted, held, or idle (nothing to judge).",
+    ["action"],
+)
+RECONCILE_ACTIONS = Counter(
+    "babylon_reconcile_actions",
+    "What reconcile set right: scoring claims released or failed, late rows rejected, "
+    "messages sent again.",
+    ["action"],
+)
+TRAINER_UP = Gauge(
+    "babylon_trainer_up",
+    "Whether this worker's trainer runs and serves: 1 or 0.",
+    multiprocess_mode="livemostrecent",
+)
+TRAINER_STARTS = Counter("babylon_trainer_starts", "Starts of this worker's trainer.")
+
+OUTCOMES = ("done", "fenced", "failed")
+ACTIONS = (
+    "claim_released",
+    "window_failed",
+    "late_rejected",
+    "sent_to_score",
+    "sent_to_train",
+    "sent_to_judge",
+)
+_STATES = ("scored", "held_out", "skipped")
+_JUDGED = ("promoted", "held", "idle")
+
+
+def scoring_begins() -> None:
+    """Show zeros from the start, so that a first failure is an increase and not a new series."""
+    _zero_tasks("babylon.score_window.v1")
+    for state in _STATES:
+        WINDOWS_SCORED.labels(state)
+    TRAJECTORIES_REJECTED.labels("no_evidence")
+
+
+def upkeep_begins() -> None:
+    """The same for a worker on queue ``upkeep``."""
+    _zero_tasks("babylon.discover.v1", "babylon.reconcile.v1")
+    for action in ACTIONS:
+        RECONCILE_ACTIONS.labels(action)
+    TRAJECTORIES_REJECTED.labels("late")
+
+
+def training_begins() -> None:
+    """The same for a worker on queue ``gpu``."""
+    _zero_tasks("babylon.train_window.v1")
+    for action in _JUDGED:
+        JUDGEMENTS.labels(action)
+    for outcome in ("committed", "failed", "broken_off"):
+        STEPS.labels(outcome)
+    TRAINER_UP.set(0)
+
+
+def _zero_tasks(*names: str) -> None:
+    for name in names:
+        TASK_WAIT.labels(name)
+        for outcome in OUTCOMES:
+            TASK_DURATION.labels(name, outcome)

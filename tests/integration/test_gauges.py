@@ -1,0 +1,170 @@
+"""The figures of the whole system: what beat reads from Postgres and Redis for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+from factories import insert
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from scored_windows import hour, scored_window
+
+from babylon_tasks.db import lineages
+from babylon_tasks.db.session import Connection
+from babylon_tasks.sandbox.servers import free_port
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import StepState, WindowState
+from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
+from babylon_tasks.tasks.fleet import FAMILIES, Fleet
+
+SOURCE_UP = "babylon_source_up"
+
+
+def scrape(settings: Settings) -> dict[str, dict[tuple[str, ...], float]]:
+    """Family to label values, in their names' order, to figure: as Prometheus reads it."""
+    registry = CollectorRegistry()
+    registry.register(Fleet(settings))
+    text = generate_latest(registry).decode()
+    return {
+        family.name: {
+            tuple(value for _, value in sorted(sample.labels.items())): sample.value
+            for sample in family.samples
+        }
+        for family in text_string_to_metric_families(text)
+    }
+
+
+def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:
+    found = scrape(settings)
+
+    assert set(found) == set(FAMILIES)
+    assert found[SOURCE_UP] == {("postgres",): 1, ("redis",): 1}
+    assert found["babylon_windows"] == {(state.value,): 0 for state in WindowState}
+    assert found["babylon_oldest_waiting_window_age_seconds"] == {(): 0}
+    assert found["babylon_queue_messages"] == {(queue,): 0 for queue in QUEUES}
+    assert found["babylon_serving_step"] == {}
+
+
+def test_windows_queues_and_rewards_are_counted(
+    settings: Settings, connection: Connection, redis_url: str
+) -> None:
+    scored_window(connection, hour(1), state="trained")
+    scored_window(connection, hour(2))
+    connection.execute(
+        "UPDATE training.windows SET reward_mean = 0.25, reward_std = 0.5, scored_at = now()"
+        " WHERE window_id = %s",
+        (hour(2),),
+    )
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush(f"{KEY_PREFIX}gpu", "a hint", "another")
+        client.lpush("gpu", "another application's")
+
+    found = scrape(settings)
+
+    assert found["babylon_windows"][("trained",)] == 1
+    assert found["babylon_windows"][("scored",)] == 1
+    (age,) = found["babylon_oldest_waiting_window_age_seconds"].values()
+    since = connection.execute(
+        "SELECT extract(epoch FROM now() - starts_at)::float8 - 3600 FROM training.windows"
+        " WHERE window_id = %s",
+        (hour(2),),
+    ).fetchone()
+    assert since is not None
+    assert age == pytest.approx(since[0], rel=0.01), "the trained window waits for nothing"
+    assert found["babylon_reward_mean"] == {(): 0.25}
+    assert found["babylon_reward_spread"] == {(): 0.5}
+    assert found["babylon_queue_messages"] == {("cpu",): 0, ("gpu",): 2, ("upkeep",): 0}
+
+
+def test_a_lineage_tells_its_steps_decisions_evaluations_and_lease(
+    settings: Settings, connection: Connection
+) -> None:
+    name = settings.lineage
+    lineages.ensure(connection, settings)
+    assert scrape(settings)["babylon_lease_age_seconds"] == {(name,): 0}, "nobody holds it"
+    lineages.claim(connection, name, "someone", settings.lease_seconds)
+    connection.execute(
+        "UPDATE training.lineages SET head_step = 2, serving_step = 1,"
+        " lease_until = lease_until - interval '30 s'"
+    )
+    step = {
+        "lineage": name,
+        "attempt": 1,
+        "backend": "cpu",
+        "windows": [hour(1)],
+        "manifest_hash": "h",
+        "manifest": "{}",
+        "committed_at": "2026-01-31T10:00:00Z",
+    }
+    insert(
+        connection,
+        "training.steps",
+        [
+            step | {"base_step": 0, "target_step": 1, "state": "committed"},
+            step | {"base_step": 1, "target_step": 2, "state": "committed"},
+            step | {"base_step": 2, "target_step": 3, "state": "failed", "committed_at": None},
+        ],
+    )
+    decision = {"lineage": name, "reason": "r", "evidence": "{}", "actor": "a"}
+    insert(
+        connection,
+        "training.promotions",
+        [
+            decision | {"decision": "promote", "from_step": 0, "to_step": 1},
+            decision | {"decision": "hold", "from_step": 1, "to_step": 2},
+        ],
+    )
+    valued = {
+        "lineage": name,
+        "windows": [],
+        "groups": 4,
+        "coverage": 0.5,
+        "entropy": 0.1,
+        "group_values": "[]",
+    }
+    insert(
+        connection,
+        "training.evaluations",
+        [
+            valued | {"step": 1, "set_hash": "old", "value": 0.1},
+            valued | {"step": 1, "set_hash": "new", "value": 0.6},
+            valued | {"step": 2, "set_hash": "new", "value": 0.4},
+        ],
+    )
+
+    found = scrape(settings)
+
+    assert found["babylon_head_step"] == {(name,): 2}
+    assert found["babylon_serving_step"] == {(name,): 1}
+    assert found["babylon_lease_held"] == {(name,): 1}
+    (age,) = found["babylon_lease_age_seconds"].values()
+    assert 30 <= age < settings.lease_seconds
+    assert found["babylon_steps"] == {
+        (name, state.value): {"committed": 2, "failed": 1}.get(state, 0) for state in StepState
+    }
+    assert found["babylon_last_committed_timestamp_seconds"] == {(name,): 1769853600}
+    assert found["babylon_promotions"] == {
+        ("promote", name): 1,
+        ("hold", name): 1,
+        ("rollback", name): 0,
+    }
+    assert found["babylon_evaluation_value"] == {("head", name): 0.4, ("serving", name): 0.6}
+
+
+def test_a_source_that_is_away_is_a_figure_and_the_other_one_is_still_read(
+    make_settings: Callable[..., Settings], redis_url: str
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    found = scrape(make_settings(REDIS_URL=f"redis://{nobody}/0"))
+    assert found[SOURCE_UP] == {("postgres",): 1, ("redis",): 0}
+    assert found["babylon_queue_messages"] == {}
+    assert found["babylon_windows"][("open",)] == 0
+
+    found = scrape(
+        make_settings(REDIS_URL=redis_url, DATABASE_URL=f"postgresql://babylon@{nobody}/b")
+    )
+    assert found[SOURCE_UP] == {("postgres",): 0, ("redis",): 1}
+    assert found["babylon_windows"] == {}
+    assert set(found["babylon_queue_messages"]) == {(queue,) for queue in QUEUES}
