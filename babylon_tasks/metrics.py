@@ -40,22 +40,27 @@ TRAJECTORIES_REJECTED = Counter(
 STEP_SECONDS = Histogram(
     "babylon_step_duration_seconds",
     "How long a training step took in the trainer, from its data to its checkpoint.",
+    ["lineage"],
     buckets=_SECONDS,
 )
 STEPS = Counter(
     "babylon_step_runs",
     "Runs of a training step by how they ended: committed, failed (its data are released), "
     "broken_off (the trainer died: tried again).",
-    ["outcome"],
+    ["lineage", "outcome"],
 )
-GRADIENT_STEPS = Counter("babylon_gradient_steps", "Optimiser steps of committed training steps.")
+GRADIENT_STEPS = Counter(
+    "babylon_gradient_steps", "Optimiser steps of committed training steps.", ["lineage"]
+)
 TRAINED_TOKENS = Counter(
-    "babylon_trained_tokens", "Assistant tokens that committed training steps learned from."
+    "babylon_trained_tokens",
+    "Assistant tokens that committed training steps learned from.",
+    ["lineage"],
 )
 JUDGEMENTS = Counter(
     "babylon_judgements",
     "What came of judging the newest checkpoint: promoted, held, or idle (nothing to judge).",
-    ["action"],
+    ["lineage", "action"],
 )
 RECONCILE_ACTIONS = Counter(
     "babylon_reconcile_actions",
@@ -66,9 +71,10 @@ RECONCILE_ACTIONS = Counter(
 TRAINER_UP = Gauge(
     "babylon_trainer_up",
     "Whether this worker's trainer runs and serves: 1 or 0.",
+    ["lineage"],
     multiprocess_mode="livemostrecent",
 )
-TRAINER_STARTS = Counter("babylon_trainer_starts", "Starts of this worker's trainer.")
+TRAINER_STARTS = Counter("babylon_trainer_starts", "Starts of this worker's trainer.", ["lineage"])
 
 OUTCOMES = ("done", "fenced", "failed")
 ACTIONS = (
@@ -99,14 +105,16 @@ def upkeep_begins() -> None:
     TRAJECTORIES_REJECTED.labels("late")
 
 
-def training_begins() -> None:
+def training_begins(lineage: str) -> None:
     """The same for a worker on queue ``gpu``."""
     _zero_tasks("babylon.train_window.v1")
     for action in _JUDGED:
-        JUDGEMENTS.labels(action)
+        JUDGEMENTS.labels(lineage, action)
     for outcome in ("committed", "failed", "broken_off"):
-        STEPS.labels(outcome)
-    TRAINER_UP.set(0)
+        STEPS.labels(lineage, outcome)
+    for counted in (STEP_SECONDS, GRADIENT_STEPS, TRAINED_TOKENS, TRAINER_STARTS):
+        counted.labels(lineage)
+    TRAINER_UP.labels(lineage).set(0)
 
 
 def _zero_tasks(*names: str) -> None:

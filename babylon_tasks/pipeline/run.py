@@ -105,7 +105,7 @@ class Run:
                 self._interrupted(step, type(error).__name__)
             raise
         self.keeper.check()
-        metrics.STEP_SECONDS.observe(time.monotonic() - begun)
+        metrics.STEP_SECONDS.labels(step.lineage).observe(time.monotonic() - begun)
         path.unlink()
         fault = verify(step.base_step, result, step.manifest_hash)
         if fault is not None:
@@ -136,9 +136,9 @@ class Run:
                 rewards=[(entry.trajectory_id, entry.reward) for _, entry in manifest.entries],
                 actor=self.actor,
             )
-        metrics.GRADIENT_STEPS.inc(verified.gradient_steps)
-        metrics.TRAINED_TOKENS.inc(verified.trainable_tokens)
-        metrics.STEPS.labels("committed").inc()
+        metrics.GRADIENT_STEPS.labels(step.lineage).inc(verified.gradient_steps)
+        metrics.TRAINED_TOKENS.labels(step.lineage).inc(verified.trainable_tokens)
+        metrics.STEPS.labels(step.lineage, "committed").inc()
         return Ended(
             "committed",
             step,
@@ -161,7 +161,7 @@ class Run:
                 actor=self.actor,
                 metrics=None if result is None else result.metrics,
             )
-        metrics.STEPS.labels("failed").inc()
+        metrics.STEPS.labels(step.lineage, "failed").inc()
         return Ended("failed", step, reason)
 
     def discard(self, step: Step, why: str) -> None:
@@ -182,7 +182,7 @@ class Run:
         with session(self.settings) as connection:
             delay = self.settings.retry_delay_seconds
             steps.postpone(connection, self.lease, step, why, delay=delay, actor=self.actor)
-        metrics.STEPS.labels("broken_off").inc()
+        metrics.STEPS.labels(step.lineage, "broken_off").inc()
         return Ended("failed", step, why)
 
     def _interrupted(self, step: Step, why: str) -> None:

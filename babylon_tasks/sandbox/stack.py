@@ -134,10 +134,11 @@ class Stack:
     def start_processes(self, names: Sequence[str] = PROCESSES) -> None:
         """Start some of the processes; they find each other through Postgres and Redis alone."""
         for name in names:
-            extra = processes.prepare(ProcessName(name), self.settings)
             port = 0 if name == ProcessName.FLOWER else self._metrics_port(name)
             if port:
                 self.metrics_ports[name] = port
+            watched = self.settings.model_copy(update={"metrics_port": port})
+            extra = processes.prepare(ProcessName(name), watched)
             extra["BABYLON_METRICS_PORT"] = str(port)
             self.start(name, self.command(name), extra)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Monitor:
         build = Info("babylon_build", "The version that runs.", registry=registry)
         build.info({"version": __version__})
         ProcessCollector(registry=registry)
-        serves = _trainer_serves(registry) if "gpu" in self.queues else lambda: True
+        serves = _trainer_serves(registry, settings) if "gpu" in self.queues else lambda: True
         probe = Probe(self.pulse, lambda: _away(settings), serves)
         self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, registry, probe)
 
@@ -168,7 +169,7 @@ def _begin(**_: Any) -> None:
     if "upkeep" in monitor.queues:
         metrics.upkeep_begins()
     if "gpu" in monitor.queues:
-        metrics.training_begins()
+        metrics.training_begins(load_settings().lineage)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]
@@ -186,8 +187,9 @@ def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
         headers[SENT_AT] = time.time()
 
 
-def _trainer_serves(registry: CollectorRegistry) -> Any:
-    return lambda: registry.get_sample_value("babylon_trainer_up") == 1
+def _trainer_serves(registry: CollectorRegistry, settings: Settings) -> Callable[[], bool]:
+    about = {"lineage": settings.lineage}
+    return lambda: registry.get_sample_value("babylon_trainer_up", about) == 1
 
 
 def _away(settings: Settings) -> bool:

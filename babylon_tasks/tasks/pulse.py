@@ -52,7 +52,7 @@ class Probe:
         alive, why = self.alive()
         if not alive:
             return False, why
-        if not self._pulse.connected:
+        if not self._pulse.connected or self._away():  # one ping; beat holds no connection
             return False, "not connected to Redis"
         if not self._serves():
             return False, "the trainer does not serve yet"

@@ -43,14 +43,16 @@ class Keeper:
 
     def watch(self) -> None:
         """Start the trainer and keep it up, until the process ends (runs in a thread)."""
+        lineage = load_settings().lineage
+        up = metrics.TRAINER_UP.labels(lineage)
         while not self._stop.is_set():
             try:
                 with self.held() as trainer:
                     if trainer.pid is None and not self._stop.is_set():
-                        metrics.TRAINER_UP.set(0)
-                        metrics.TRAINER_STARTS.inc()
+                        up.set(0)
+                        metrics.TRAINER_STARTS.labels(lineage).inc()
                         serving = serve(load_settings(), trainer)
-                        metrics.TRAINER_UP.set(1)
+                        up.set(1)
                         _log.info("trainer.serving", model=serving.inference_name)
             except BabylonTasksError as error:
                 _log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)

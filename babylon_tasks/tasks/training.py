@@ -34,7 +34,7 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
         if outcome.action == "busy":
             return to_builtins(outcome)
         judgement = judge(self.settings, trainer, actor=self.actor)
-    metrics.JUDGEMENTS.labels(judgement.action).inc()
+    metrics.JUDGEMENTS.labels(self.settings.lineage, judgement.action).inc()
     if outcome.action in ("committed", "adopted") and more_waits(self.settings):
         _wake_the_next()
     return to_builtins(outcome) | {"judgement": judgement.action, "serving": judgement.serving}

@@ -11,6 +11,7 @@ from acceptance.harness import OPTIONS, Babylon
 from models import save_tiny_model
 
 from babylon_tasks.db.session import connect
+from babylon_tasks.sandbox.servers import EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
 
 MakeBabylon = Callable[..., Babylon]
@@ -54,6 +55,14 @@ def make_babylon(
             return babylon
 
         yield make
+
+
+@pytest.fixture
+def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
+    """A server of the test's own, which keeps its data over a restart as it should in earnest."""
+    with EmbeddedValkey(servers_dir / "broker", persist=True) as server:
+        yield server
+    server.wipe()
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ is stranded in ``unacked`` for an hour. ``test_messages.py`` pins early acknowle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import psutil
-import pytest
 import redis
 from acceptance.harness import Babylon, assert_trained_once, hours, until
 
@@ -18,14 +16,6 @@ from babylon_tasks.sandbox.servers import EmbeddedValkey
 from babylon_tasks.tasks.app import KEY_PREFIX
 
 MakeBabylon = Callable[..., Babylon]
-
-
-@pytest.fixture
-def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
-    """A server of the test's own, which keeps its data over a restart as it should in earnest."""
-    with EmbeddedValkey(servers_dir / "broker", persist=True) as server:
-        yield server
-    server.wipe()
 
 
 def test_redis_is_killed_and_back_while_a_training_step_runs(

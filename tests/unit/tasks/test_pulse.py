@@ -63,6 +63,7 @@ def test_nobody_is_restarted_because_redis_is_away(clock: Clock, *, away: bool) 
 
 def test_what_is_not_connected_is_not_ready(clock: Clock) -> None:
     assert probe(Pulse()).ready() == (False, "not connected to Redis")
+    assert probe(connected(), away=True).ready() == (False, "not connected to Redis")
 
 
 def test_a_gpu_worker_is_ready_when_its_trainer_serves(clock: Clock) -> None:
