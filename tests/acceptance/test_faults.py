@@ -9,7 +9,7 @@ import redis
 from acceptance.harness import Babylon, assert_trained_once, hours, queued, sender, until
 
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.sandbox.stack import APP
+from babylon_tasks.processes import APP
 
 MakeBabylon = Callable[..., Babylon]
 

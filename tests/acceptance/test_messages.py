@@ -16,7 +16,7 @@ from kombu import Connection as Broker
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.score import score_window
-from babylon_tasks.sandbox.stack import APP
+from babylon_tasks.processes import APP
 from babylon_tasks.tasks.app import KEY_PREFIX
 
 SCORE = "babylon.score_window.v1"
