@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench up constraints clean
+.PHONY: help setup demo test check bench up secrets constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,12 +32,17 @@ check: setup ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m checks.dockerfile
+	$(BIN)/python -m checks.compose
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)
 
 up: setup ## the whole stack on this machine, or against your DATABASE_URL and REDIS_URL
 	$(BIN)/babylon-tasks up $(ARGS)
+
+secrets: ## passwords for compose.yaml, into secrets/; overwrites nothing
+	$(PYTHON) deploy/credentials.py secrets
 
 constraints: setup ## write constraints.txt from what is installed now
 	{ echo '# Exact versions of everything; written by `make constraints`.'; \

@@ -1,0 +1,1 @@
+"""What `make check` asks of everything that is not Python: one module a kind of file."""

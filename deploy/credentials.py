@@ -1,0 +1,71 @@
+"""Makes the secrets that compose.yaml mounts: ``make secrets``. Needs nothing but Python.
+
+Passwords are random; DATABASE_URL, REDIS_URL, WANDB_API_KEY and FLOWER_BASIC_AUTH of the
+environment are taken where they are set. The folder is its owner's alone (0700). The files in it
+are readable (0444): Compose mounts each of them alone and as it is, for users of other numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+PIP = "# Your pip.conf while the images are built, if you need one; it ends up in no image.\n"
+
+
+def generate(environment: Mapping[str, str]) -> dict[str, str]:
+    """The content of every file, by its name."""
+    postgres, redis = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    files = {
+        "postgres_password": postgres,
+        "redis_password": redis,
+        "database_url": f"postgresql://babylon:{postgres}@postgres:5432/babylon",
+        "redis_url": f"redis://:{redis}@redis:6379/0",
+        "flower_basic_auth": f"babylon:{secrets.token_urlsafe(24)}",
+        "babylon_inference_api_key": secrets.token_urlsafe(24),
+    }
+    for name in ("database_url", "redis_url", "flower_basic_auth", "wandb_api_key"):
+        if given := environment.get(name.upper()):
+            files[name] = given
+    return files
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Create the folder with all of the files, or nothing; raises FileExistsError."""
+    if folder.exists():
+        raise FileExistsError(
+            f"{folder} exists and is left as it is: it may hold the only copy of a password; "
+            "to rotate secrets see docs/operations.md"
+        )
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # 0700
+    try:
+        for name, content in files.items():
+            file = scratch / name
+            file.write_text(content, "utf-8")
+            file.chmod(0o444)
+        scratch.rename(folder)
+    except BaseException:
+        shutil.rmtree(scratch)
+        raise
+
+
+def main() -> None:
+    """Write the folder named by the first argument, ``secrets`` by default."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "secrets").absolute()
+    files = generate(os.environ)
+    try:
+        write(folder, {**files, "pip.conf": PIP})
+    except OSError as error:
+        sys.exit(f"no secrets were written: {error}")
+    taken = [name.upper() for name in files if os.environ.get(name.upper())]
+    print(f"{folder}: {', '.join(sorted(files))}")
+    print(f"taken from the environment: {', '.join(taken) or 'nothing, all are random'}")
+
+
+if __name__ == "__main__":
+    main()

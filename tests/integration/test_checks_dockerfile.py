@@ -1,0 +1,118 @@
+"""`make check` refuses a Dockerfile that breaks a law, and says where and what to do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from checks.dockerfile import check
+
+ROOT = Path(__file__).parents[2]
+LAST_USER = "USER 10001:10001\nSTOPSIGNAL SIGTERM"
+
+# What is replaced in the Dockerfile, by what, and what the fault must say.
+BROKEN = {
+    "root": (LAST_USER, "STOPSIGNAL SIGTERM", "worker: runs as root"),
+    "root by number": (LAST_USER, "USER 0\nSTOPSIGNAL SIGTERM", "worker: runs as 0"),
+    "a user without a number": (
+        LAST_USER,
+        "USER babylon\nSTOPSIGNAL SIGTERM",
+        "worker: runs as babylon",
+    ),
+    "root at the end": ("USER 10001:10001\nCOPY", "COPY", "trainer: runs as 0"),
+    "ADD of an address": (
+        "COPY migrations migrations",
+        "ADD https://files.test/migrations.tar.gz migrations/",
+        "ADD fetches and unpacks unseen",
+    ),
+    "a secret in ENV": (
+        "PYTHONUNBUFFERED=1",
+        "WANDB_API_KEY=0123456789",
+        "ENV WANDB_API_KEY stays in the image's history",
+    ),
+    "a secret as an argument": (
+        "ARG EXTRAS=cpu",
+        "ARG PIP_PASSWORD",
+        "ARG PIP_PASSWORD stays in the image's history",
+    ),
+    "the address of an index": (
+        "--constraint constraints.txt pip",
+        "--index-url https://index.test/simple --constraint constraints.txt pip",
+        "an address is written down",
+    ),
+    "the newest base": (
+        "ARG BASE_IMAGE=debian:bookworm-slim",
+        "ARG BASE_IMAGE=debian:latest",
+        "the base image debian:latest has no fixed tag",
+    ),
+    "a base without a tag": (
+        "ARG BASE_IMAGE=debian:bookworm-slim",
+        "ARG BASE_IMAGE=debian",
+        "the base image debian has no fixed tag",
+    ),
+    "a base that cannot be pinned": (
+        "FROM ${BASE_IMAGE} AS base",
+        "FROM debian:bookworm-slim AS base",
+        "is not an ARG",
+    ),
+    "no health check": (
+        'CMD ["--help"]',
+        'CMD ["--help"]\nHEALTHCHECK NONE',
+        "worker: has no HEALTHCHECK",
+    ),
+    "a shell as process 1": (
+        'ENTRYPOINT ["tini", "--", "babylon-tasks"]',
+        "ENTRYPOINT babylon-tasks",
+        "worker: its ENTRYPOINT must be",
+    ),
+    "another signal": ("STOPSIGNAL SIGTERM", "STOPSIGNAL SIGKILL", "needs STOPSIGNAL SIGTERM"),
+    "the whole context": (
+        "COPY migrations migrations",
+        "COPY . .",
+        "COPY of the whole context",
+    ),
+    "loose versions": (
+        "--constraint constraints.txt --build-constraint constraints.txt '.[flower]'",
+        "'.[flower]'",
+        "pip install without --constraint",
+    ),
+    "a download": (
+        "python3 -m venv /opt/pip",
+        "curl -fsSO /install.sh",
+        "downloads past apt and pip",
+    ),
+    "recommended packages": ("--no-install-recommends", "--show-progress", "hadolint DL3015"),
+    "a target less": ("AS trainer\n", "AS learner\n", "has no target trainer"),
+    "no Dockerfile": ("WORKDIR /tmp", "ENV nothing", "cannot be parsed"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of what the check reads."""
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_dockerfile_is_refused(folder: Path, case: str) -> None:
+    old, new, said = BROKEN[case]
+    path = folder / "Dockerfile"
+    text = path.read_text("utf-8")
+    assert old in text, f"the Dockerfile no longer has {old!r}: bring the test up to date"
+    path.write_text(text.replace(old, new), "utf-8")
+    faults = [str(fault) for fault in check(folder)]
+    assert any(said in fault and fault.startswith("Dockerfile") for fault in faults), faults
+
+
+def test_ours_is_as_it_should_be(folder: Path) -> None:
+    assert check(folder) == []
+
+
+def test_a_context_that_lets_secrets_in_is_refused(folder: Path) -> None:
+    (folder / ".dockerignore").write_text(".git\n", "utf-8")
+    [fault] = check(folder)
+    assert str(fault).startswith(".dockerignore:1: must begin with *")

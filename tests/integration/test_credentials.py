@@ -1,0 +1,77 @@
+"""`make secrets` makes what compose.yaml mounts, once, and overwrites nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from babylon_tasks.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def make(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "deploy" / "credentials.py", folder],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text("utf-8") for path in folder.iterdir()}
+
+
+def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
+    done = make(tmp_path / "secrets")
+    assert done.returncode == 0, done.stderr
+    mounted = YAML(typ="safe").load(ROOT / "compose.yaml")["secrets"].values()
+    made = content(tmp_path / "secrets")
+    assert {Path(secret["file"]).name for secret in mounted} == set(made)
+    values = [text for name, text in made.items() if name != "pip.conf"]
+    assert len(set(values)) == len(values)
+    assert not any(text in done.stdout + done.stderr for text in values)
+
+
+def test_the_settings_read_them_as_they_are(tmp_path: Path) -> None:
+    make(tmp_path / "secrets")
+    settings = Settings(_secrets_dir=tmp_path / "secrets", _env_file=None)
+    made = content(tmp_path / "secrets")
+    assert settings.database_url.get_secret_value() == made["database_url"]
+    assert made["postgres_password"] in made["database_url"]
+    assert settings.redis_url.get_secret_value() == made["redis_url"]
+    assert made["redis_password"] in made["redis_url"]
+    assert settings.inference_api_key.get_secret_value() == made["babylon_inference_api_key"]
+    assert settings.flower_basic_auth is not None
+    assert settings.flower_basic_auth.get_secret_value() == made["flower_basic_auth"]
+
+
+def test_only_the_owner_enters_the_folder_and_any_container_reads_a_mounted_file(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path / "secrets")
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "secrets").iterdir()} == {0o444}
+
+
+def test_what_exists_is_never_overwritten(tmp_path: Path) -> None:
+    make(tmp_path / "secrets")
+    before = content(tmp_path / "secrets")
+    done = make(tmp_path / "secrets")
+    assert done.returncode == 1
+    assert "exists and is left as it is" in done.stderr
+    assert content(tmp_path / "secrets") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["secrets"]
+
+
+def test_the_operators_own_servers_are_taken_from_the_environment(tmp_path: Path) -> None:
+    own = "postgresql://me:mine@db/babylon"
+    done = make(tmp_path / "secrets", DATABASE_URL=own, WANDB_API_KEY="key")
+    made = content(tmp_path / "secrets")
+    assert (made["database_url"], made["wandb_api_key"]) == (own, "key")
+    assert "mine" not in done.stdout
