@@ -1,8 +1,9 @@
 """Fenced blocks of the project's documents, and whether what was printed is what they promise.
 
-A comment right before a block is its marker: ``<!-- parsed: why -->``,
-``<!-- executed by FILE -->``, ``<!-- exit code 1: why -->``, ``<!-- again until it is so -->``.
-A block ``text`` right after one is what that one prints.
+A comment right before a block is its marker: ``<!-- executed by FILE -->``, ``<!-- parsed -->``,
+``<!-- exit code 1: why -->``, ``<!-- again until it is so -->``; ``<!-- all blocks executed by FILE
+-->`` at a document's head stands for all that are not ``parsed``. What nobody executes is parsed
+(tests/unit/test_documents.py). A block ``text`` right after one is what that one prints.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _BLOCK = re.compile(
     r"(?:\n+^```text\n(?P<expected>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
+_EXECUTED = re.compile(r"executed by (\S+)")
+_ALL_EXECUTED = re.compile(r"^<!-- all blocks executed by (\S+) -->$", re.MULTILINE)
 _ANYTHING = "…"
 
 
@@ -32,6 +35,7 @@ class Block:
     text: str
     marker: str
     expected: str | None
+    executed_by: str | None
 
     @property
     def where(self) -> str:
@@ -51,6 +55,7 @@ def documents() -> list[Path]:
 def blocks(path: Path) -> list[Block]:
     """The blocks of a document, in order."""
     text = path.read_text("utf-8")
+    whole = _ALL_EXECUTED.search(text)
     return [
         Block(
             str(path.relative_to(ROOT)),
@@ -59,9 +64,28 @@ def blocks(path: Path) -> list[Block]:
             found["text"],
             found["marker"] or "",
             found["expected"],
+            _executor(found["marker"] or "", None if whole is None else whole[1]),
         )
         for found in _BLOCK.finditer(text)
     ]
+
+
+def commands(path: Path) -> list[Block]:
+    """The blocks of a document that hold something to type."""
+    return [block for block in blocks(path) if block.language in SHELL]
+
+
+def executed_by(file: str) -> list[Block]:
+    """Every block, of any document, that a test (its ``__file__``) is said to execute; in order."""
+    name = str(Path(file).relative_to(ROOT))
+    return [b for path in documents() for b in commands(path) if b.executed_by == name]
+
+
+def _executor(marker: str, of_all: str | None) -> str | None:
+    if marker.startswith("parsed"):
+        return None
+    named = _EXECUTED.search(marker)
+    return of_all if named is None else named[1]
 
 
 def says(output: str, expected: str) -> bool:
@@ -75,8 +99,10 @@ def says(output: str, expected: str) -> bool:
         if line.strip() == _ANYTHING:
             pattern += r"(?:.*\n)*?"
         else:
-            parts = (re.escape(part) for part in _narrow(line).split(_ANYTHING))
-            pattern += ".*".join(parts) + r" ?\n"
+            begun = _narrow(line)
+            more = begun.endswith(f" {_ANYTHING}")
+            parts = begun.removesuffix(f" {_ANYTHING}").split(_ANYTHING)
+            pattern += ".*".join(map(re.escape, parts)) + (r"(?: .*)?\n" if more else r"\n")
     said = "".join(_narrow(line) + "\n" for line in output.splitlines())
     return re.fullmatch(pattern, said) is not None
 

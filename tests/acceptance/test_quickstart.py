@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 from acceptance.reader import Reader
-from documents import ROOT, SHELL, blocks
+from documents import ROOT, executed_by
 from factories import action, exact_call, insert, llm_call, market_outcome, step, trajectory
 
 from babylon_tasks.db.session import Connection
@@ -19,7 +19,6 @@ from babylon_tasks.sandbox.servers import EmbeddedPostgres, free_port
 from babylon_tasks.tasks.app import KEY_PREFIX
 
 SCHEMA = ROOT / "tests/integration/babylon_schema.sql"
-QUICKSTART = ROOT / "docs/quickstart.md"
 Contents = dict[str, list[tuple[Any, ...]]]
 
 
@@ -119,9 +118,8 @@ def test_the_first_hour_goes_as_it_is_written_and_can_be_undone(
         played(connection, str(tiny_model))
         before = contents(connection)
         with Reader(tmp_path, given, [postgres.program("psql").parent]) as reader:
-            for block in blocks(QUICKSTART):
-                if block.language in SHELL and not block.marker.startswith("parsed"):
-                    reader.follow(block)
+            for block in executed_by(__file__):
+                reader.follow(block)
         after = contents(connection)
 
     assert after == before

@@ -1,0 +1,119 @@
+"""No document tells a reader to type what does not work: each block is executed, or parsed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from documents import ROOT, Block, commands, documents, says
+from shell import commands as parsed
+from shell import fault, variables
+
+BLOCKS = [block for path in documents() for block in commands(path)]
+NAMED = re.compile(r"\bBABYLON_[A-Z][A-Z_]*[A-Z]\b")
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#]*)(#[^)]*)?\)|!\[[^\]]*\]\(([^)]+)\)")
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.where)
+def test_a_block_is_shell(block: Block) -> None:
+    found = subprocess.run(
+        ["bash", "-n"], input=block.text, text=True, capture_output=True, check=False
+    )
+    assert found.stderr == "" or block.language == "console"
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.executed_by], ids=lambda block: block.where
+)
+def test_a_block_that_is_said_to_be_executed_is(block: Block) -> None:
+    executor = ROOT / str(block.executed_by)
+    assert executor.name.startswith("test_")
+    assert "in executed_by(__file__)" in executor.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if not block.executed_by], ids=lambda block: block.where
+)
+def test_every_command_of_another_block_can_be_typed(block: Block) -> None:
+    faults = {str(command): fault(command) for command in parsed(block)}
+    assert faults, "an empty block"
+    assert {what: why for what, why in faults.items() if why is not None} == {}
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_a_document_names_only_settings_that_there_are(path: Path) -> None:
+    assert set(NAMED.findall(path.read_text("utf-8"))) <= variables()
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_a_document_points_only_at_what_is_there(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for file, heading, picture in LINK.findall(text):
+        target = path.parent / (picture or file) if picture or file else path
+        assert target.exists(), target
+        if heading:
+            assert heading[1:] in anchors(target), f"{target.name} has no heading {heading}"
+
+
+def anchors(path: Path) -> set[str]:
+    """The headings of a document, as addresses within it."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def typed(text: str) -> list[str | None]:
+    block = Block("somewhere.md", 1, "sh", text, "", None, None)
+    return [fault(command) for command in parsed(block)]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("babylon-tasks status --colour\n", "--colour"),
+        ("babylon-tasks statsu\n", "statsu"),
+        ("babylon-tasks score\n", "WINDOW"),
+        ("babylon-tasks run gpu-workers\n", "gpu-workers"),
+        ("babylon-tasks status && babylon-tasks windows --limit many | less\n", "--limit"),
+        ("make demonstration\n", "demonstration"),
+        ('make demo ARGS="--windows 3 --loud"\n', "--loud"),
+        ("BABYLON_LINAGE=x babylon-tasks status\n", "BABYLON_LINAGE"),
+        ("export BABYLON_BACKENDS=cpu\n", "BABYLON_BACKENDS"),
+        ("pip install '.[cpus]'\n", "cpus"),
+        ("frobnicate --now\n", "frobnicate"),
+        ("docker compose up --profile nobody -d\n", "compose"),
+        ("kubectl apply -k k8s/overlays/nobody\n", "k8s/overlays/nobody"),
+    ],
+)
+def test_what_would_not_work_is_found(text: str, why: str) -> None:
+    (found,) = [one for one in typed(text) if one is not None]
+    assert why in found
+
+
+def test_what_works_is_let_through() -> None:
+    text = """
+        # a comment
+        export DATABASE_URL=postgresql://… BABYLON_LINEAGE=x
+        BABYLON_BACKEND=cpu babylon-tasks score 2026-01-31T09:00 --json >report.json 2>&1
+        babylon-tasks migrate --sql | less
+        babylon-tasks run cpu-worker -- --loglevel=INFO
+        make demo ARGS="--seed 3 \\
+            --windows 40"
+        """
+    assert set(typed(text)) == {None}
+
+
+@pytest.mark.parametrize("text", ["cat <<E\nx\nE\n", "echo $(babylon-tasks status)\n"])
+def test_what_cannot_be_parsed_must_be_executed(text: str) -> None:
+    with pytest.raises(ValueError, match="let a test execute it"):
+        typed(text)
+
+
+def test_output_is_compared_line_by_line() -> None:
+    promised = "window  state\n…\n2026-01-31T09:00  trained  …\nready…\n"
+    assert says("window   state\na\nb\n2026-01-31T09:00 trained 0.5  \nready\n", promised)
+    assert says("window state\n2026-01-31T09:00 trained\nready, with 1 warnings\n", promised)
+    assert not says("window state\n2026-01-31T09:00 failed\nready\n", promised)
+    assert not says("window state\n2026-01-31T09:00 trained\nready\nand more\n", promised)
+    assert not says("something\nwindow state\n2026-01-31T09:00 trained\nready\n", promised)
