@@ -1,8 +1,8 @@
 """Logging: structlog and the standard library's loggers (Celery's too) in one format, no secrets.
 
     log = structlog.get_logger(__name__)
-    with about(window="2026-01-31T09:00", attempt=1):
-        log.info("window scored", scored=7)
+    now_about(window="2026-01-31T09:00", attempt=1)
+    log.info("window scored", scored=7)
 
 JSON lines to standard error, or readable ones where that is a terminal.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextvars import copy_context
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
@@ -64,6 +64,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -76,15 +77,15 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     )
 
 
-def about(
+def now_about(
     *,
     window: str | None = None,
     step: int | None = None,
     lineage: str | None = None,
     task_id: str | None = None,
     attempt: int | None = None,
-) -> AbstractContextManager[None]:
-    """What every line logged inside the block is about, in this thread."""
+) -> None:
+    """What every later line of this thread is about, as it becomes known, until ``forget``."""
     named = {
         "window": window,
         "step": step,
@@ -92,9 +93,20 @@ def about(
         "task_id": task_id,
         "attempt": attempt,
     }
-    return structlog.contextvars.bound_contextvars(
+    structlog.contextvars.bind_contextvars(
         **{name: value for name, value in named.items() if value is not None}
     )
+
+
+def forget() -> None:
+    """The task is over: what comes next is about something else."""
+    structlog.contextvars.clear_contextvars()
+
+
+def carried(function: Callable[[], None]) -> Callable[[], None]:
+    """For a thread: its lines will be about what this one's are about now."""
+    context = copy_context()
+    return lambda: context.run(function)
 
 
 class Mask:

@@ -16,6 +16,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import DatabaseError, Fenced
+from babylon_tasks.log import carried
 from babylon_tasks.settings import Settings
 
 _TICK_SECONDS = 1.0
@@ -40,7 +41,9 @@ class Keeper:
         self._lock = threading.Lock()
         self._news: tuple[Step, Mapping[str, Any], str | None] | None = None
         self._watchdog: threading.Timer | None = None
-        self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
+        self._thread = threading.Thread(
+            target=carried(self._keep), name="lease-keeper", daemon=True
+        )
 
     def __enter__(self) -> Keeper:
         self._watch(time.monotonic())
@@ -114,7 +117,7 @@ class Keeper:
         if self._watchdog is not None:
             self._watchdog.cancel()
         left = renewed + 0.8 * self._settings.lease_seconds - time.monotonic()
-        self._watchdog = threading.Timer(max(left, 0), self._starve)
+        self._watchdog = threading.Timer(max(left, 0), carried(self._starve))
         self._watchdog.daemon = True
         self._watchdog.start()
 

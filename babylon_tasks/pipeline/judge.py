@@ -15,6 +15,7 @@ from babylon_tasks.db import evaluations, lineages, promotions
 from babylon_tasks.db.material import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.log import now_about
 from babylon_tasks.pipeline import material
 from babylon_tasks.pipeline.run import write_groups
 from babylon_tasks.records import Group
@@ -69,6 +70,7 @@ def judge(
             and latest.evidence.get("set_hash") == digest
         ):
             return Judgement("idle", head, current, f"held before: {latest.reason}", {})
+    now_about(lineage=settings.lineage, step=head)
     verdict = _verdict(settings, trainer, groups, digest, head, current, on_progress)
     evidence = verdict.evidence | {"set_hash": digest}
     with session(settings) as connection:
@@ -85,6 +87,7 @@ def judge(
             if not moved:
                 reason = "another came to serve meanwhile; the next call judges again"
                 return Judgement("idle", head, current, reason, evidence)
+            log.info("judge.promoted", serving=head, reason=verdict.reason)
             return Judgement("promoted", head, head, verdict.reason, evidence)
         serving.hold(
             connection,
@@ -94,6 +97,7 @@ def judge(
             evidence=evidence,
             actor=actor,
         )
+    log.info("judge.held", serving=current, reason=verdict.reason)
     return Judgement("held", head, current, verdict.reason, evidence)
 
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import structlog
 from msgspec import structs
 
 from babylon_tasks.dataset.manifest import from_row
@@ -19,15 +20,19 @@ from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline import material
 from babylon_tasks.pipeline.plan import policies
-from babylon_tasks.pipeline.run import Ended, Run
+from babylon_tasks.pipeline.run import Ended, Run, about_step
 from babylon_tasks.states import StepState
 from babylon_tasks.training.verify import verify
+
+log = structlog.get_logger(__name__)
 
 
 def recover(run: Run, step: Step) -> Ended:
     """Bring an unfinished step to an end; raises Fenced, TrainingError."""
     with session(run.settings) as connection:
         step = steps.take_over(connection, run.lease, step, actor=run.actor)
+    about_step(step)
+    log.info("train_window.recovers", state=step.state, tries=step.tries)
     manifest = from_row(step.manifest)
     backend = run.trainer.backend_step()
     if backend.step not in (step.base_step, step.target_step):

@@ -21,6 +21,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import DatabaseError, TrainerDied, TrainingError
+from babylon_tasks.log import now_about
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState
@@ -68,11 +69,19 @@ class Run:
         A trainer that dies leaves the step to the next attempt: whether a checkpoint was
         written can only be told once another trainer has looked.
         """
+        about_step(step)
         with session(self.settings) as connection:
             steps.start(connection, self.lease, step, again=again, actor=self.actor)
         step = structs.replace(step, state=StepState.RUNNING, tries=step.tries + again)
         path = groups_path(self.settings, step)
         write_groups(path, groups)
+        log.info(
+            "train_window.trains",
+            windows=step.windows,
+            groups=len(groups),
+            tries=step.tries,
+            parent=manifest.parent_step,
+        )
         config = manifest.config
         request = Train(
             base_step=step.base_step,
@@ -210,6 +219,11 @@ class Run:
         self.keeper.tell(step, state, progress.job_reference)
         if self._on_progress is not None:
             self._on_progress(progress)
+
+
+def about_step(step: Step) -> None:
+    """Later lines of the log are about this step."""
+    now_about(window=", ".join(step.windows), step=step.target_step, attempt=step.attempt)
 
 
 def groups_path(settings: Settings, step: Step) -> Path:

@@ -20,6 +20,7 @@ from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, decode
 from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
+from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.tally import Tally
 from babylon_tasks.records import Outcomes, RawTrajectory, Rejection, Trajectory
 from babylon_tasks.scoring.base import Scorer, load_scorer
@@ -62,6 +63,7 @@ def score_window(
     if isinstance(held, Standing):
         log.info("score_window.not_claimed", window=window, state=held.state)
         return Scoring(window, held.state, claimed=False, reason=_unclaimed(held))
+    now_about(window=window, attempt=held.attempt)
     try:
         with session(settings) as connection:
             result = _Run(settings, connection, held, scorer, on_progress).score(actor)

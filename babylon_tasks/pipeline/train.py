@@ -19,6 +19,7 @@ from babylon_tasks.db.keeper import Keeper
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import DatabaseError
+from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.plan import plan
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.run import Ended, Run
@@ -69,6 +70,7 @@ def train_window(
         lease = lineages.claim(connection, settings.lineage, owner, settings.lease_seconds)
     if lease is None:
         return TrainOutcome("busy", reason=f"another worker trains lineage {settings.lineage}")
+    now_about(lineage=lease.lineage, attempt=lease.attempt)
     try:
         with Keeper(settings, lease, trainer.kill) as keeper:
             run = Run(settings, trainer, lease, keeper, actor, on_progress)
@@ -76,6 +78,7 @@ def train_window(
     finally:
         _release(settings, lease)
     seconds = time.monotonic() - begun
+    log.info(f"train_window.{outcome.action}", reason=outcome.reason, seconds=round(seconds, 3))
     return TrainOutcome(
         outcome.action,
         outcome.windows,

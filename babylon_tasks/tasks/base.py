@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from celery import Task
+from celery.signals import task_postrun, task_prerun
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -21,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
-    """Binds the log context; ends quietly when fenced; never retries by itself.
+    """Ends quietly when fenced; never retries by itself.
 
     What failed is tried again from its row in Postgres (``next_attempt_at``, expired leases),
     whether this message, this worker and this broker are still there or not.
@@ -40,27 +41,22 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         return f"celery:{self.request.hostname}:{self.request.id}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task inside its log context."""
+        """Run the task; how it ended is logged and counted."""
         self._count_wait()
         begun, outcome = time.monotonic(), "failed"
-        given = (*args, kwargs.get("window"))
-        window = next((argument for argument in given if isinstance(argument, str)), None)
-        with log.about(window=window, task_id=self.request.id, lineage=self.settings.lineage):
-            try:
-                result = super().__call__(*args, **kwargs)
-                outcome = "done"
-                return result
-            except Fenced as error:
-                outcome = "fenced"
-                _log.warning("task.fenced", task=self.name, why=str(error))
-                return None
-            except BabylonTasksError as error:
-                _log.error(
-                    "task.failed", task=self.name, error=type(error).__name__, why=str(error)
-                )
-                raise
-            finally:
-                metrics.TASK_DURATION.labels(self.name, outcome).observe(time.monotonic() - begun)
+        try:
+            result = super().__call__(*args, **kwargs)
+            outcome = "done"
+            return result
+        except Fenced as error:
+            outcome = "fenced"
+            _log.warning("task.fenced", task=self.name, why=str(error))
+            return None
+        except BabylonTasksError as error:
+            _log.error("task.failed", task=self.name, error=type(error).__name__, why=str(error))
+            raise
+        finally:
+            metrics.TASK_DURATION.labels(self.name, outcome).observe(time.monotonic() - begun)
 
     def _count_wait(self) -> None:
         sent = getattr(self.request, SENT_AT, None)
@@ -81,3 +77,18 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         except (RedisError, OperationalError) as error:
             self._next_report = now + _REDIS_AWAY_SECONDS
             _log.warning("progress.not_mirrored", why=str(error), again_in=_REDIS_AWAY_SECONDS)
+
+
+# By signals: Celery's own line of how a task ended is about it too, and comes after the call.
+@task_prerun.connect  # type: ignore[untyped-decorator]
+def _begin(task_id: str, task: Task, args: Any, kwargs: Any, **_: Any) -> None:
+    log.forget()  # of a task that was cut short
+    if isinstance(task, BabylonTask):
+        given = (*args, kwargs.get("window"))
+        window = next((argument for argument in given if isinstance(argument, str)), None)
+        log.now_about(task_id=task_id, window=window, lineage=task.settings.lineage)
+
+
+@task_postrun.connect  # type: ignore[untyped-decorator]
+def _end(**_: Any) -> None:
+    log.forget()

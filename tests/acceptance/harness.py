@@ -5,6 +5,7 @@ Windows are filled with rows as Babylon's recorders write them, not by asking a 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -154,6 +155,11 @@ class Babylon:
     def log(self, name: str) -> str:
         """All that a process has logged."""
         return (self.stack.data_dir / f"{name}.log").read_text("utf-8", "replace")
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """What a process has logged, without what Celery says past any logger."""
+        whole = self.log(name).split("\n")[:-1]
+        return [json.loads(line) for line in whole if line[:1] == "{"]
 
     def names(self) -> set[str]:
         """The processes that were started."""

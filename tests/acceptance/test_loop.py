@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from acceptance.harness import Babylon, assert_trained_once, hours, until
 
@@ -22,6 +23,7 @@ def test_recorded_windows_become_one_committed_step_each(babylon: Babylon) -> No
 
     assert_trained_once(babylon, windows, tries=1)
     assert len(babylon.steps()) == 3  # one window a step, as the settings say
+    _assert_lines_tell_what_they_are_about(babylon)
     for window in windows:
         told = [event["kind"] for event in babylon.told(window)]
         assert told == [
@@ -95,6 +97,36 @@ def test_workers_that_start_before_the_migrations_need_no_restart(
     babylon.await_states([window], "trained")
 
     assert_trained_once(babylon, [window], tries=1)
+
+
+def _assert_lines_tell_what_they_are_about(babylon: Babylon) -> None:
+    """From where each becomes known to the end of the task, Celery's last word included."""
+    steps = {step["windows"][0]: step for step in babylon.steps()}
+    last = "Task babylon.train_window.v1"
+    until(
+        "each task has said its last",
+        lambda: set(steps) == {line["window"] for line in _of_a_step(babylon, last)},
+    )
+    for window, step in steps.items():
+        lines = [line for line in _of_a_step(babylon) if line["window"] == window]
+        told = [line["event"].partition("[")[0] for line in lines]
+        assert told == ["train_window.trains", "train_window.committed", "judge.promoted", last]
+        about = {(line["step"], line["lineage"], line["attempt"]) for line in lines}
+        assert about == {(step["target_step"], babylon.lineage, step["attempt"])}
+        (task_id,) = {line["task_id"] for line in lines}
+        assert f"[{task_id}]" in lines[-1]["event"]
+    scored = [line for line in babylon.lines("cpu-worker") if line["event"] == "score_window.done"]
+    assert {line["window"] for line in scored} == set(steps)
+    assert {(line["lineage"], line["attempt"]) for line in scored} == {(babylon.lineage, 1)}
+    assert all(line["task_id"] for line in scored)
+
+
+def _of_a_step(babylon: Babylon, event: str = "") -> list[dict[str, Any]]:
+    return [
+        line
+        for line in babylon.lines("gpu-worker")
+        if line.get("step") is not None and line["event"].startswith(event)
+    ]
 
 
 def _some_of_each(lineage: str) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
+import threading
+import warnings
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.log import Mask, about, configure
+from babylon_tasks.log import Mask, carried, configure, forget, now_about
 from babylon_tasks.settings import Settings
 
 PLANTED = "planted%2Fsecret-9"
@@ -34,17 +35,6 @@ def settings(**values: Any) -> Settings:
     )
 
 
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-
-
 @pytest.fixture
 def stream() -> io.StringIO:
     return io.StringIO()
@@ -56,23 +46,52 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_line_says_what_it_is_about(stream: io.StringIO) -> None:
     configure(settings(), stream)
-    with about(window="2026-01-31T09:00", attempt=2, lineage=None):
-        structlog.get_logger("babylon").info("window scored", scored=7)
+    now_about(window="2026-01-31T09:00", lineage="babylon", task_id="t-1")
+    now_about(step=7, attempt=2)  # known a little later
+    structlog.get_logger("babylon").info("window scored", scored=7)
+    forget()
     structlog.get_logger("babylon").info("idle")
     first, second = lines(stream)
     assert (first["event"], first["scored"], first["level"]) == ("window scored", 7, "info")
-    assert (first["window"], first["attempt"]) == ("2026-01-31T09:00", 2)
+    about = {"window", "step", "lineage", "task_id", "attempt"}
+    assert {name: first[name] for name in about} == {
+        "window": "2026-01-31T09:00",
+        "step": 7,
+        "lineage": "babylon",
+        "task_id": "t-1",
+        "attempt": 2,
+    }
     assert first["timestamp"].endswith("Z")
-    assert not {"window", "attempt", "lineage"} & set(second)
+    assert not about & set(second)
 
 
 def test_the_standard_librarys_loggers_share_format_and_context(stream: io.StringIO) -> None:
     configure(settings(), stream)
-    with about(task_id="t-1"):
-        logging.getLogger("celery.worker").warning("lost %s", "the broker")
+    now_about(task_id="t-1")
+    logging.getLogger("celery.worker").warning("lost %s", "the broker")
     [line] = lines(stream)
     assert (line["event"], line["logger"]) == ("lost the broker", "celery.worker")
     assert (line["level"], line["task_id"]) == ("warning", "t-1")
+
+
+def test_a_thread_may_carry_on_what_its_lines_are_about(stream: io.StringIO) -> None:
+    configure(settings(), stream)
+    now_about(attempt=2)
+    say = structlog.get_logger("babylon").info
+    for work in (carried(lambda: say("carried")), lambda: say("not carried")):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert [line.get("attempt") for line in lines(stream)] == [2, None]
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_warning_of_a_library_is_a_line_like_any_other(stream: io.StringIO) -> None:
+    configure(settings(), stream)
+    warnings.warn(f"old way to say {PLANTED}", UserWarning, stacklevel=1)
+    [line] = lines(stream)
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+    assert "old way to say ***" in line["event"]
 
 
 def test_configuring_twice_logs_once(stream: io.StringIO) -> None:
