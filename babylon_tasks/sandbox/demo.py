@@ -132,6 +132,8 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
                 f"beat, cpu worker, gpu worker and Flower started; logs in {stack.data_dir}"
             )
             watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
+            for name, port in stack.metrics_ports.items():
+                watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
             rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed))
     except BaseException:
         watcher.news(f"the data and logs are kept in {home}")

@@ -1,0 +1,108 @@
+"""`babylon-tasks demo`, in small: every metric that is documented can be scraped while it runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from checks.metrics import listed
+
+WINDOWS = 4  # the first two are held out, the others trained on and judged by them
+_ADDRESS = re.compile(r"metrics of ([a-z-]+): (http://127\.0\.0\.1:\d+/metrics)")
+
+
+class Scraper:
+    """Follows a demo's output, and scrapes what it names until it ends, as Prometheus would."""
+
+    def __init__(self, demo: subprocess.Popen[str]) -> None:
+        self.said: list[str] = []
+        self._demo = demo
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._demo.stdout is not None
+        with self._demo.stdout as lines:
+            for line in lines:
+                self.said.append(line)
+
+    def last(self) -> dict[str, dict[str, Metric]]:
+        """The last scrape of each process, by process and family."""
+        found: dict[str, dict[str, Metric]] = {}
+        while self._demo.poll() is None:
+            for name, address in _ADDRESS.findall("".join(self.said)):
+                try:
+                    with urlopen(address, timeout=10) as answer:  # noqa: S310  # our own
+                        families = text_string_to_metric_families(answer.read().decode())
+                        found[name] = {family.name: family for family in families}
+                except (URLError, ConnectionError):
+                    continue  # not up yet, or gone already
+            time.sleep(0.5)
+        self._reader.join()
+        return found
+
+
+def values(family: Metric) -> Iterator[float]:
+    """The figures themselves: no bucket's, no moment of creation."""
+    for sample in family.samples:
+        if not sample.name.endswith(("_bucket", "_created")):
+            yield sample.value
+
+
+@pytest.mark.timeout(600)
+def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "from babylon_tasks.cli import main; main()"]
+    demo = subprocess.Popen(
+        [*program, "demo", "--windows", str(WINDOWS), "--keep", str(tmp_path / "demo")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        scraper = Scraper(demo)
+        seen = scraper.last()
+    finally:
+        demo.terminate()
+    assert demo.returncode == 0, "".join(scraper.said)
+    assert set(seen) == {"beat", "cpu-worker", "gpu-worker"}
+
+    for metric in listed():
+        for process in metric.told_by:
+            family = seen[process].get(metric.family)
+            assert family is not None, f"{process} does not tell {metric.name}"
+            assert family.type == metric.kind, metric
+            assert list(values(family)), f"{process} tells no figure of {metric.name}"
+            assert all(value >= 0 for value in values(family)), metric
+    told = {name for families in seen.values() for name in families}
+    ours = {name for name in told if name.startswith("babylon_")}
+    assert ours == {metric.family for metric in listed()}, "nothing is told that is not listed"
+
+    # That they are not only there but right, as far as the demo's own world says.
+    def total(process: str, sample: str) -> float:
+        families = seen[process].values()
+        return sum(s.value for family in families for s in family.samples if s.name == sample)
+
+    assert total("beat", "babylon_windows") == WINDOWS
+    assert total("beat", "babylon_source_up") == 2
+    assert total("cpu-worker", "babylon_trajectories_scored_total") == WINDOWS * 16 * 8
+    assert total("gpu-worker", "babylon_gradient_steps_total") >= WINDOWS - 2
+    assert total("gpu-worker", "babylon_trained_tokens_total") > 100
+    assert total("gpu-worker", "babylon_trainer_up") == 1
+    assert total("beat", "babylon_head_step") == total(
+        "gpu-worker", "babylon_step_duration_seconds_count"
+    )
+    assert 0 < total("beat", "babylon_reward_mean") < 1
+    assert 0 < total("beat", "babylon_reward_spread") < 1
+    assert total("beat", "babylon_evaluation_groups") > 0
+    assert total("cpu-worker", "babylon_task_wait_seconds_sum") > 0
