@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench up secrets constraints clean
+.PHONY: help setup demo test check bench up secrets docs constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,7 @@ check: setup ## format, lint, types, layers
 	$(BIN)/lint-imports
 	$(BIN)/python -m checks.dockerfile
 	$(BIN)/python -m checks.compose
+	$(BIN)/python -m checks.configuration
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)
@@ -43,6 +44,9 @@ up: setup ## the whole stack on this machine, or against your DATABASE_URL and R
 
 secrets: ## passwords for compose.yaml, into secrets/; overwrites nothing
 	$(PYTHON) deploy/credentials.py secrets
+
+docs: setup ## write the documents that are made from the code
+	$(BIN)/python -m checks.configuration --write
 
 constraints: setup ## write constraints.txt from what is installed now
 	{ echo '# Exact versions of everything; written by `make constraints`.'; \

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep the names
     their world gave them. Seconds unless a name says otherwise. What the environment lacks is
     read from a folder of files with these names, ``BABYLON_SECRETS_DIR``, where that is set.
+    The string under a field is its line in docs/configuration.md.
     """
 
     model_config = SettingsConfigDict(
@@ -55,85 +56,173 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    """Babylon's Postgres, as the role that the quickstart makes. Prisma's own parameters may stay
+    in it; `?schema=` names the schema of Babylon's tables."""
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL"
     )
+    """Redis or Valkey, 6.2 or newer, `redis://` or `rediss://`. It may be Babylon's own: every key
+    of ours begins with `babylon-tasks:`."""
     wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
+    """The W&B account that `serverless` trains with. Where it is set, `auto` chooses that
+    backend."""
     wandb_base_url: str | None = None
+    """Another address of ART's serverless API. Only tests and proxies need it."""
 
     # the lineage
     lineage: str = "babylon"
+    """The name of the model that keeps learning; its checkpoints are NAME@STEP. Another name begins
+    again from the base model."""
     base_model: str = "SmolLM2-135M-Instruct"
+    """What the lineage starts from, by the name in the recorded calls: a local folder, a hub name
+    (fetched only where `HF_HUB_OFFLINE=0`), or the small packaged model. Fixed once the lineage has
+    begun."""
     project: str = "babylon"
+    """ART's and W&B's project, in which the model is registered."""
     entity: str | None = None
+    """The W&B team or user, where it is not the key's default."""
     backend: BackendName = "auto"
+    """Who trains: `auto` takes `serverless` where there is a W&B key, `local` where there are an
+    NVIDIA GPU and unsloth, else `cpu`."""
     data_dir: Path = Path(".babylon")
+    """Where the GPU-queue worker keeps checkpoints, the data of a running step and `trainer.log`.
+    Back it up together with the schema `training`."""
 
     # windows
     grace_seconds: float = Field(default=300, ge=0)
+    """How long no row of an hour may have arrived before the hour, once over, is sealed. Raise it
+    where agents write late."""
     max_open_seconds: float = Field(default=3600, gt=0)
+    """An hour that has been over, and open, for so long is sealed even if rows still arrive."""
     lookback_hours: int = Field(default=72, gt=0)
+    """How far back new hours are looked for, and late rows of scored ones. Older hours are opened
+    by `backfill`."""
     min_agents: int = Field(default=2, ge=1)
+    """An hour in which fewer agents have usable trajectories is skipped."""
     held_out_share: float = Field(default=0.1, ge=0, lt=1)
+    """The share of hours, chosen by hash, that is never trained on and tells checkpoints apart. 0:
+    nothing can be promoted by evaluation."""
 
     # reading and scoring
     scorer: str = "default"
+    """How a trajectory becomes a reward: `default` (profit, right predictions and activity, weighed
+    5 : 3 : 2) or `profit`."""
     profit_scale: float = Field(default=1000.0, gt=0)
+    """The profit, in Babylon's money, that earns the highest reward; as great a loss earns the
+    lowest. Set it to what a good hour brings."""
     max_steps_bytes: int = Field(default=8_000_000, gt=0)
+    """A trajectory whose recorded steps are longer (bytes) is rejected as `too_large`, unread."""
     read_batch: int = Field(default=500, gt=0)
+    """Rows read and scored at once. Lower it for less memory."""
 
     # groups
     max_group_size: int = Field(default=16, ge=2)
+    """How many trajectories of one scenario are compared at most. Lower it for smaller and quicker
+    steps."""
     min_reward_spread: float = Field(default=1e-6, ge=0)
+    """A group whose rewards differ by no more than this teaches nothing and is left out."""
     max_staleness_steps: int = Field(default=8, ge=0)
+    """Calls of a checkpoint that is more steps behind the newest are not learned from, unless it is
+    the one that serves."""
     allow_without_logprobs: bool = False
+    """Learn from calls recorded without log-probabilities (`cpu` and `local`). The step is labelled
+    so, and without importance ratios."""
     step_token_budget: int = Field(default=60_000, gt=0)
+    """About how many tokens several hours may bring into one step together. One hour alone is never
+    cut."""
     max_windows_per_step: int = Field(default=4, ge=1)
+    """How many waiting hours may share a step. Raise it to work off a backlog faster."""
 
     # training
     learning_rate: float = Field(default=4e-4, gt=0)
+    """Where the learning rate starts."""
     final_learning_rate: float = Field(default=4e-5, ge=0)
+    """Where it ends after the decay, and stays."""
     learning_rate_warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which it first rises. 0: none."""
     learning_rate_decay_steps: int = Field(default=60, ge=1)
+    """Steps over which it falls in a straight line."""
     learning_rate_spread_power: float = Field(default=1.0, ge=0)
+    """The rate is multiplied by the share of trajectories in groups with spread, to this power. 0:
+    never."""
     kl_coefficient: float = Field(default=0.05, ge=0)
+    """How strongly a step is held to the base model (`cpu` and `local`)."""
     packed_sequence_length: int = Field(default=512, ge=64)
+    """Tokens of one packed training row (`cpu`). Longer prompts need more, and more memory."""
     seed: int = 0
+    """Of everything random in training (`cpu`); it is part of a step's manifest."""
 
     # evaluation and promotion
     eval_groups: int = Field(default=16, ge=1)
+    """How many held-out groups checkpoints are compared on at most, the newest first."""
     min_eval_groups: int = Field(default=4, ge=1)
+    """With fewer there is no evidence, and the checkpoint is held."""
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
+    """The least share of what a policy says that recorded answers must cover to be evidence. Lower
+    it only knowingly."""
     promote_entropy_weight: float = Field(default=0.1, ge=0)
+    """What variety of answers adds to a checkpoint's worth, per nat. Raise it where policies settle
+    on one answer."""
     promote_tolerance: float = Field(default=0.01, ge=0)
+    """How much worse than what serves, and than the best ever, a checkpoint may be and still serve.
+    """
     promote_without_evaluation: bool = False
+    """Promote where there is no evidence, instead of holding. Needed for `serverless` and `local`,
+    which cannot evaluate."""
 
     # leases and attempts
     lease_seconds: float = Field(default=90, gt=1)
+    """How long a claim lasts unless renewed, so: how long after a worker's death another may go on.
+    Renewed every quarter; given up after 0.8 of it."""
     max_attempts: int = Field(default=3, ge=1)
+    """How often an hour is scored, or a step run, before it fails for good and waits for `retry`.
+    """
     retry_delay_seconds: float = Field(default=30, ge=0)
+    """The wait before the next attempt; doubles each time for scoring."""
     upkeep_seconds: float = Field(default=60, gt=0)
+    """How often beat looks for work and for what stands still."""
     trainer_start_timeout: float = Field(default=300, gt=0)
+    """How long the trainer may take to load its model and serve. Raise it for large models on slow
+    disks."""
     trainer_silence_timeout: float = Field(default=600, gt=0)
+    """A trainer that says nothing for so long, not even a heartbeat, is killed and its step
+    recovered."""
     shutdown_seconds: float = Field(default=20, gt=0)
+    """How long a stopping worker lets its task run before interrupting it. Grace periods must be 15
+    s longer."""
 
     # inference hosted by the trainer (backends local and cpu)
     inference_host: str = "127.0.0.1"
+    """Where the trainer listens for agents' questions. Any but loopback needs a key and
+    `BABYLON_INFERENCE_URL`."""
     inference_port: int = Field(default=8100, ge=0, le=65535)
+    """The port of that. 0: any free one."""
     inference_url: str | None = None
+    """The address that agents are told where it is not the one listened on: a Service's name, a
+    proxy. Ends with `/v1`."""
     inference_api_key: SecretStr = SecretStr(_DEFAULT_KEY)
+    """What agents must present. The default is good for loopback only."""
 
     # processes and what watches them
     cpu_concurrency: int = Field(default=1, ge=1)
+    """Processes of one cpu-worker, each scoring one hour at a time."""
     metrics_host: str = "127.0.0.1"
+    """Where `/metrics`, `/livez` and `/readyz` are served."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
+    """The port of that, for each process. 0: not served."""
     flower_host: str = "127.0.0.1"
+    """Where Flower listens."""
     flower_port: int = Field(default=5555, ge=0, le=65535)
+    """The port of that."""
     flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")
+    """Flower's login, as user:password. Flower does not start without it."""
 
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"
+    """`json` lines, `console` for reading, or `auto`: console where standard error is a terminal.
+    """
     log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR. By hand, INFO shows warnings only."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -209,6 +298,12 @@ def _require_readable(name: str, url: SecretStr) -> SplitResult:
             "the characters : / ? # [ ] @ % are written percent-encoded"
         ) from None
     return parts
+
+
+def variable(field: str) -> str:
+    """The environment variable of one of the fields."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"BABYLON_{field.upper()}"
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ import yaml
 from documents import ROOT, Block
 
 from babylon_tasks.cli.program import app
-from babylon_tasks.settings import SECRETS_DIR, Settings
+from babylon_tasks.settings import SECRETS_DIR, Settings, variable
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SEPARATORS = {"|", "||", "&&", ";", "&"}
@@ -101,11 +101,7 @@ def fault(command: Command) -> str | None:
 @cache
 def variables() -> frozenset[str]:
     """Every environment variable that babylon-tasks reads."""
-    names = {SECRETS_DIR}
-    for name, about in Settings.model_fields.items():
-        alias = about.validation_alias
-        names.add(alias if isinstance(alias, str) else f"BABYLON_{name.upper()}")
-    return frozenset(names)
+    return frozenset({SECRETS_DIR, *map(variable, Settings.model_fields)})
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -215,7 +216,14 @@ def _model(settings: Settings) -> Finding:
         )
     if Path(model).exists():
         return Finding("base model", "ok", f"{model} is a local folder")
-    return Finding("base model", "ok", f"{model} will be fetched from the model hub")
+    return _found(
+        "base model",
+        os.environ.get("HF_HUB_OFFLINE") == "0",
+        f"{model} is no folder here, so a name on the model hub",
+        "set HF_HUB_OFFLINE=0 for the gpu-worker, or put the model into the hub's cache: the "
+        "trainer asks nobody by default",
+        otherwise="warn",
+    )
 
 
 def _found(

@@ -1,0 +1,152 @@
+"""docs/configuration.md is what babylon_tasks/settings.py says.
+
+``python -m checks.configuration`` fails where they differ; with ``--write`` it writes the document.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import typing
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from babylon_tasks.settings import SECRETS_DIR, Settings, variable
+from checks.faults import Fault, end
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = "docs/configuration.md"
+# The field that a section begins with, in the order of the class.
+SECTIONS = {
+    "database_url": "Servers and accounts",
+    "lineage": "The lineage",
+    "grace_seconds": "Windows",
+    "scorer": "Reading and scoring",
+    "max_group_size": "Groups and steps",
+    "learning_rate": "Training",
+    "eval_groups": "Evaluation and promotion",
+    "lease_seconds": "Leases and attempts",
+    "inference_host": "Inference by the trainer (backends `cpu` and `local`)",
+    "cpu_concurrency": "Processes and what watches them",
+    "log_format": "Logs",
+}
+HEAD = f"""# Configuration
+<!-- written by `make docs` from babylon_tasks/settings.py; do not edit -->
+
+Everything is set by environment variables, or by a file `.env` in the working directory. What
+these lack is read from a folder of files with the same names, `{SECRETS_DIR}`, where the
+environment names one: so that secrets (marked below) stand in nobody's environment. All processes
+of a lineage should be given the same. A setting that cannot be used ends a process at its start
+with exit code 2 and a line that names it, never its value. Times are in seconds unless a name says
+otherwise. `babylon-tasks doctor` checks what can be checked.
+
+Beside these: `HF_HUB_OFFLINE=0` lets the trainer fetch a base model from the hub (it asks nobody
+by default), and `XDG_CACHE_HOME` is where the packaged model is kept once it has been converted
+(540 MB).
+"""
+
+
+def rendered(meanings: Mapping[str, str]) -> str:
+    """The whole document."""
+    parts = [HEAD]
+    for name, field in Settings.model_fields.items():
+        if name in SECTIONS:
+            parts.append(
+                f"\n## {SECTIONS[name]}\n\n| variable | type and range | default | meaning |\n"
+            )
+            parts.append("|---|---|---|---|\n")
+        types = (field.annotation, *typing.get_args(field.annotation))
+        secret = " (secret)" if SecretStr in types else ""
+        kind = _kind(field).replace("|", "\\|")
+        parts.append(
+            f"| `{variable(name)}`{secret} | {kind} | {_default(field)} | {meanings[name]} |\n"
+        )
+    return "".join(parts)
+
+
+def faults(root: Path = ROOT) -> list[Fault]:
+    """Where document and settings differ; fields without a word about them."""
+    meanings = explained(root)
+    found = [
+        Fault("babylon_tasks/settings.py", f"{name} has no line that says what it does")
+        for name in Settings.model_fields
+        if not meanings.get(name)
+    ]
+    lost = set(SECTIONS) - set(Settings.model_fields)
+    found += [Fault("checks/configuration.py", f"no setting is named {name}") for name in lost]
+    if not found:
+        path = root / DOCUMENT
+        if not path.exists() or path.read_text("utf-8") != rendered(meanings):
+            found.append(Fault(DOCUMENT, "is not what the settings say; run `make docs`"))
+    return found
+
+
+def explained(root: Path = ROOT) -> dict[str, str]:
+    """The string under each field of the settings."""
+    # pydantic can read them as descriptions, at the cost of 30 ms at each start of a process.
+    tree = ast.parse((root / "babylon_tasks/settings.py").read_text("utf-8"))
+    (body,) = (n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings")
+    found = {}
+    for field, text in pairwise(body):
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(meaning))),
+            ):
+                found[name] = " ".join(meaning.split())
+    return found
+
+
+def _kind(field: FieldInfo) -> str:
+    """The type as somebody who writes an environment variable sees it, with what is allowed."""
+    of = [one for one in typing.get_args(field.annotation) if one is not type(None)]
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in of)
+    plain = field.annotation if not of else of[0]
+    names: dict[Any, str] = {
+        bool: "`true` or `false`",
+        int: "whole number",
+        float: "number",
+        Path: "folder",
+    }
+    return " ".join([names.get(plain, "text"), *_bounds(field)])
+
+
+def _bounds(field: FieldInfo) -> list[str]:
+    signs: list[tuple[type[Any], str, str]] = [
+        (Ge, "ge", "≥"),
+        (Gt, "gt", ">"),
+        (Le, "le", "≤"),
+        (Lt, "lt", "<"),
+    ]
+    stated = [
+        f"{sign} {getattr(bound, name):g}"
+        for bound in field.metadata
+        for kind, name, sign in signs
+        if isinstance(bound, kind)
+    ]
+    return [" and ".join(stated)] if stated else []
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default()
+    if value is PydanticUndefined:
+        return "**required**"
+    if value is None:
+        return "none"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()  # what stands in the code is nobody's secret
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        (ROOT / DOCUMENT).write_text(rendered(explained()), "utf-8")
+    end("configuration", faults(), f"{DOCUMENT} says what the settings say")

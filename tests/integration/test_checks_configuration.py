@@ -1,0 +1,64 @@
+"""`make check` fails where docs/configuration.md and the settings have parted."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documents import ROOT
+
+from babylon_tasks.settings import Settings, variable
+from checks.configuration import DOCUMENT, explained, faults, rendered
+
+SETTINGS = "babylon_tasks/settings.py"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for name in (DOCUMENT, SETTINGS):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def test_the_document_as_it_is_passes() -> None:
+    subprocess.run([sys.executable, "-m", "checks.configuration"], cwd=ROOT, check=True)
+
+
+def test_every_setting_has_its_line_and_secrets_are_marked() -> None:
+    text = rendered(explained())
+    for name in Settings.model_fields:
+        assert text.count(f"| `{variable(name)}`") == 1
+    marked = [line.split("`")[1] for line in text.splitlines() if "` (secret) |" in line]
+    assert marked == [
+        *("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY"),
+        *("BABYLON_INFERENCE_API_KEY", "FLOWER_BASIC_AUTH"),
+    ]
+    assert "| `BABYLON_HELD_OUT_SHARE` | number ≥ 0 and < 1 | `0.1` |" in text
+    assert "| `BABYLON_BACKEND` | `auto`, `serverless`, `local`, `cpu` | `auto` |" in text
+
+
+def test_an_edited_document_is_found(copy: Path) -> None:
+    assert faults(copy) == []
+    change(copy / DOCUMENT, "`300`", "`200`")
+    assert [fault.where for fault in faults(copy)] == [DOCUMENT]
+
+
+def test_another_explanation_is_found(copy: Path) -> None:
+    change(copy / SETTINGS, "Where the learning rate starts.", "Where it starts.")
+    assert [fault.where for fault in faults(copy)] == [DOCUMENT]
+
+
+def test_a_setting_without_a_word_about_it_is_found(copy: Path) -> None:
+    change(copy / SETTINGS, '    """Where the learning rate starts."""\n', "")
+    (fault,) = faults(copy)
+    assert "learning_rate has no line" in fault.what
