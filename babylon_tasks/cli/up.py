@@ -69,11 +69,19 @@ def up(
                 _show_addresses(stack, by_hand, backend)
                 show(f"for other commands: set -a; . {shlex.quote(str(made_up))}; set +a")
                 say("running; Ctrl-C stops everything")
-                while True:
-                    stack.check()
-                    time.sleep(1)
+                _watch(stack)
     except KeyboardInterrupt:
         say("stopped; the data are kept, `babylon-tasks up` goes on from there")
+
+
+def _watch(stack: Stack) -> None:
+    try:
+        while True:
+            stack.check()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        say(f"stopping; a task under way has {stack.settings.shutdown_seconds:.0f} s to end")
+        raise
 
 
 def _stack(data_dir: Path, by_hand: Mapping[str, str]) -> Stack:

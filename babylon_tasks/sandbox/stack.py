@@ -23,7 +23,7 @@ from babylon_tasks.processes import PROCESSES, ProcessName
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.settings import Settings, checked
 
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 15.0  # beyond what a task under way is given
 # What the processes need and nobody may have set, made new for each run.
 MADE_UP: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_DATA_DIR": lambda home: str(home / "models"),
@@ -193,7 +193,9 @@ class Stack:
         for process in reversed(self.processes):
             if process.child.poll() is None:
                 process.child.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
+        if not self.processes:
+            return
+        deadline = time.monotonic() + self.settings.shutdown_seconds + _STOP_SECONDS
         for process in reversed(self.processes):
             with suppress(subprocess.TimeoutExpired):  # what resists is ended with its group
                 process.child.wait(timeout=max(0.1, deadline - time.monotonic()))

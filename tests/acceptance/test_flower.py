@@ -44,6 +44,11 @@ def test_flower_shows_nothing_without_its_login_not_even_metrics(flower: Babylon
         assert login.partition(":")[2] not in " ".join(process.cmdline()), "it shows in `ps`"
 
 
+def test_flower_logs_in_the_one_form_that_all_processes_have(flower: Babylon) -> None:
+    until("it has told of the broker", lambda: "Connected to redis" in flower.log("flower"))
+    assert len(flower.lines("flower")) == flower.log("flower").count("\n")
+
+
 def test_nobody_stops_a_worker_from_the_web(flower: Babylon) -> None:
     login = flower.stack.flower_login
     for path in ("/api/worker/shutdown/cpu@vm", "/api/task/async-apply/babylon.discover.v1"):

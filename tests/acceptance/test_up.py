@@ -174,6 +174,8 @@ def test_up_alone_tells_other_commands_how_to_reach_it_and_ctrl_c_leaves_nothing
     try:
         for name in ("Postgres", "Redis"):
             assert again.address(name) == first.address(name)
+        again.end(signal.SIGHUP)  # the terminal is closed
+        assert again.process.returncode == 0
     finally:
         again.clean()
     again.assert_all_gone()
