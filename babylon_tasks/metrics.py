@@ -3,8 +3,8 @@
 Counters begin at zero with their process, as Prometheus expects. What the whole system looks
 like (windows by state, the age of what waits, ...) is read from Postgres: ``db/gauges.py``.
 
-In a prefork worker every child counts in files of its own (``PROMETHEUS_MULTIPROC_DIR``), which
-its main process adds up when it is asked.
+In a prefork worker every child, and the trainer, counts in files of its own
+(``PROMETHEUS_MULTIPROC_DIR``), which the worker's main process adds up when it is asked.
 """
 
 from __future__ import annotations
@@ -75,6 +75,17 @@ TRAINER_UP = Gauge(
     multiprocess_mode="livemostrecent",
 )
 TRAINER_STARTS = Counter("babylon_trainer_starts", "Starts of this worker's trainer.", ["lineage"])
+INFERENCE_SECONDS = Histogram(
+    "babylon_inference_duration_seconds",
+    "How long agents waited for an answer of the trainer (backend cpu), by HTTP status.",
+    ["lineage", "code"],
+    buckets=_SECONDS,
+)
+INFERENCE_TOKENS = Counter(
+    "babylon_inference_tokens",
+    "Tokens that agents sent (prompt) and were answered with (completion); backend cpu.",
+    ["lineage", "kind"],
+)
 
 OUTCOMES = ("done", "fenced", "failed")
 ACTIONS = (
@@ -114,6 +125,9 @@ def training_begins(lineage: str) -> None:
         STEPS.labels(lineage, outcome)
     for counted in (STEP_SECONDS, GRADIENT_STEPS, TRAINED_TOKENS, TRAINER_STARTS):
         counted.labels(lineage)
+    INFERENCE_SECONDS.labels(lineage, "200")
+    for kind in ("prompt", "completion"):
+        INFERENCE_TOKENS.labels(lineage, kind)
     TRAINER_UP.labels(lineage).set(0)
 
 

@@ -18,7 +18,7 @@ from babylon_tasks.tasks.fleet import FAMILIES
 DOCUMENT = Path(__file__).parents[1] / "docs" / "operations.md"
 _LIST = re.compile(r"(<!-- metrics: generated -->\n).*?(<!-- metrics: end -->)", re.S)
 _WORKERS = ("cpu-worker", "gpu-worker")
-_OF_TRAINING = ("step", "gradient", "trained", "judgements", "trainer")
+_OF_TRAINING = ("step", "gradient", "trained", "judgements", "trainer", "inference")
 
 
 class Listed(Struct, frozen=True):

@@ -13,13 +13,15 @@ import threading
 import time
 import traceback
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from babylon_tasks import metrics
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import Answer, Ask, sample
@@ -28,6 +30,7 @@ _GATHER_SECONDS = 0.03  # wait for company as long as it keeps coming,
 _GATHER_LIMIT_SECONDS = 0.3  # but no longer than this
 _MAX_SEQUENCES = 64
 _MAX_PROMPT_TOKENS = 2048
+_COMPLETIONS = "/v1/chat/completions"
 
 
 class ChatMessage(BaseModel):
@@ -118,6 +121,17 @@ class InferenceServer:
                 status_code=error.status_code,
             )
 
+        @app.middleware("http")
+        async def measure(
+            request: Request, answer: Callable[[Request], Awaitable[Response]]
+        ) -> Response:
+            begun = time.monotonic()
+            response = await answer(request)
+            if request.url.path == _COMPLETIONS:
+                waited = metrics.INFERENCE_SECONDS.labels(self.lineage, str(response.status_code))
+                waited.observe(time.monotonic() - begun)
+            return response
+
         @app.get("/health")
         async def health() -> dict[str, str]:
             return {"status": "ok"}
@@ -136,7 +150,7 @@ class InferenceServer:
                 ],
             }
 
-        @app.post("/v1/chat/completions")
+        @app.post(_COMPLETIONS)
         async def complete(body: ChatRequest, request: Request) -> dict[str, Any]:
             self._admit(request)
             step = self._step(body.model)
@@ -221,6 +235,8 @@ class InferenceServer:
         self, body: ChatRequest, prompt_tokens: int, answers: list[Answer]
     ) -> dict[str, Any]:
         spent = sum(len(answer.token_ids) for answer in answers)
+        metrics.INFERENCE_TOKENS.labels(self.lineage, "prompt").inc(prompt_tokens)
+        metrics.INFERENCE_TOKENS.labels(self.lineage, "completion").inc(spent)
         return {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",

@@ -99,6 +99,9 @@ def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) 
     assert total("gpu-worker", "babylon_gradient_steps_total") >= WINDOWS - 2
     assert total("gpu-worker", "babylon_trained_tokens_total") > 100
     assert total("gpu-worker", "babylon_trainer_up") == 1
+    answered = total("gpu-worker", "babylon_inference_tokens_total")
+    assert answered > WINDOWS * 16 * 8, "agents were answered by the trainer, a process below"
+    assert total("gpu-worker", "babylon_inference_duration_seconds_count") > 0
     assert total("beat", "babylon_head_step") == total(
         "gpu-worker", "babylon_step_duration_seconds_count"
     )
