@@ -35,6 +35,7 @@ check: setup ## format, lint, types, layers
 	$(BIN)/python -m checks.dockerfile
 	$(BIN)/python -m checks.compose
 	$(BIN)/python -m checks.configuration
+	$(BIN)/python -m checks.metrics
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)
@@ -47,6 +48,7 @@ secrets: ## passwords for compose.yaml, into secrets/; overwrites nothing
 
 docs: setup ## write the documents that are made from the code
 	$(BIN)/python -m checks.configuration --write
+	$(BIN)/python -m checks.metrics --write
 
 constraints: setup ## write constraints.txt from what is installed now
 	{ echo '# Exact versions of everything; written by `make constraints`.'; \

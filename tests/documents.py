@@ -20,7 +20,7 @@ _BLOCK = re.compile(
     r"(?:\n+^```text\n(?P<expected>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
-_EXECUTED = re.compile(r"executed by (\S+)")
+_EXECUTED = re.compile(r"executed by ([^\s;]+)")
 _ALL_EXECUTED = re.compile(r"^<!-- all blocks executed by (\S+) -->$", re.MULTILINE)
 _ANYTHING = "…"
 
@@ -47,6 +47,7 @@ def documents() -> list[Path]:
     """Everything that tells a reader what to type."""
     return [
         ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "k8s").glob("**/*.md")),
     ]

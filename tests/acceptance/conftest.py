@@ -6,12 +6,15 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
 import pytest
 from acceptance.harness import OPTIONS, Babylon
+from acceptance.reader import Reader
+from babylon import SCHEMA, played
 from models import save_tiny_model
 
-from babylon_tasks.db.session import connect
-from babylon_tasks.sandbox.servers import EmbeddedValkey
+from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.sandbox.stack import Stack
 
 MakeBabylon = Callable[..., Babylon]
@@ -69,6 +72,50 @@ def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
 def babylon(make_babylon: MakeBabylon) -> Babylon:
     """A system with the usual options."""
     return make_babylon()
+
+
+@pytest.fixture
+def played_database(
+    empty_database_url: str, administrator: Connection, tiny_model: Path
+) -> Iterator[Connection]:
+    """Babylon's own tables and hours that agents played, seen by the tables' owner."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(SCHEMA.read_text("utf-8"))
+        played(connection, str(tiny_model))
+        yield connection
+        found = connection.execute("SELECT FROM pg_roles WHERE rolname = 'babylon_tasks'")
+        if found.rowcount:  # the role is the server's, not the database's: nobody may inherit it
+            connection.execute("DROP OWNED BY babylon_tasks CASCADE")
+            connection.execute("DROP ROLE babylon_tasks")
+
+
+@pytest.fixture
+def reader(
+    played_database: Connection,
+    redis_url: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    postgres: EmbeddedPostgres,
+) -> Iterator[Reader]:
+    """Somebody with that database, a Redis and the programs of Postgres at hand."""
+    found = played_database.info
+    given = {
+        "PGHOST": found.host,
+        "PGPORT": str(found.port),
+        "PGDATABASE": found.dbname,
+        "PGUSER": found.user,
+        "PGPASSWORD": found.password,
+        "REDIS_URL": redis_url,
+        "BABYLON_BASE_MODEL": str(tiny_model),
+        # This machine's part, nothing of which changes what happens.
+        "BABYLON_BACKEND": "cpu",
+        "BABYLON_UPKEEP_SECONDS": "1",
+        "BABYLON_INFERENCE_PORT": str(free_port()),
+        "BABYLON_FLOWER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+    }
+    with Reader(tmp_path, given, [postgres.program("psql").parent]) as someone:
+        yield someone
 
 
 @pytest.hookimpl(wrapper=True)

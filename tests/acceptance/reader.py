@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,10 @@ class Reader:
             assert pipe is not None
             pipe.close()
 
+    def type(self, text: str) -> str:
+        """Type something that no document says; it must succeed."""
+        return self._typed(Block("the test itself", 0, "sh", text, "", None, None))
+
     def follow(self, block: Block) -> str:
         """Type a block in and see what was promised; returns what was printed."""
         if block.marker.startswith("again"):
@@ -86,8 +91,8 @@ class Reader:
     def _typed(self, block: Block) -> str:
         script = self.folder / ".block.sh"
         script.write_text(block.text, "utf-8")
-        expected = block.marker.removeprefix("exit code ").split(":")[0]
-        code = int(expected) if expected.isdecimal() else 0
+        expected = re.search(r"exit code (\d+)", block.marker)
+        code = 0 if expected is None else int(expected[1])
         stop = "set -eo pipefail;" if code == 0 else "set +e;"
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None

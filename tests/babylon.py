@@ -1,0 +1,41 @@
+"""A Babylon database as its operator has it: Babylon's own tables, and hours that were played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from factories import action, exact_call, insert, llm_call, market_outcome, step, trajectory
+
+from babylon_tasks.db.session import Connection
+
+SCHEMA = Path(__file__).parent / "integration/babylon_schema.sql"
+
+
+def played(connection: Connection, model: str) -> None:
+    """Ten hours of four agents on two markets each, and all that is wrong with a real database."""
+    agents = [{"id": f"agent-{n}", "updatedAt": "2026-01-28"} for n in range(5)]
+    insert(connection, "User", agents)
+    for hour in range(10):
+        window = f"2026-01-28T{hour:02d}:00"
+        called = {"model": "another-house/large-model"} if hour == 8 else {"model": model}
+        for market in ("m-1", "m-2"):
+            for agent in range(4):
+                answer, ids = ("YES", (35502, 2)) if agent % 2 else ("NO", (14320, 2))
+                asked = {**called, "userPrompt": f"{window} {market}: will it rise?"}
+                call = (
+                    llm_call(answer, **asked)
+                    if hour == 7
+                    else exact_call(answer, token_ids=ids, **asked)
+                )
+                traded = action(market=market, side=answer)
+                steps = [step(0, [call], window=window, action=traded)]
+                profit = 100.0 * (agent - 1.5)
+                row = trajectory(window, f"agent-{agent}", steps, scenario=market, final_pnl=profit)
+                insert(connection, "trajectories", [row])
+        outcomes = [market_outcome(market, "YES", window) for market in ("m-1", "m-2")]
+        insert(connection, "market_outcomes", outcomes)
+    broken = trajectory("2026-01-28T06:00", "agent-4", steps_json="[{")
+    insert(connection, "trajectories", [broken])
+    theirs = {"id": "theirs", "modelId": "theirs", "version": "v9", "baseModel": "large-model"}
+    model_row = {**theirs, "storagePath": "s", "updatedAt": "2026-01-01"}
+    insert(connection, "trained_models", [model_row])
