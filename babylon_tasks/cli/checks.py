@@ -170,7 +170,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
         "beat",
         bool(found),
         ", ".join(found) or "no beat answered",
-        "start one: celery -A babylon_tasks.tasks.app beat",
+        "start one: babylon-tasks run beat",
         otherwise="warn",
     )
     for queue, names in alive.workers().items():
@@ -178,7 +178,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
             f"queue {queue}",
             bool(names),
             ", ".join(names) or "no worker answered",
-            f"start one: celery -A babylon_tasks.tasks.app worker -Q {queue} -n {queue}@%h",
+            f"start one: babylon-tasks run {'gpu' if queue == 'gpu' else 'cpu'}-worker",
             otherwise="warn",
         )
 
