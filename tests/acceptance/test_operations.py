@@ -49,6 +49,8 @@ def test_backup_restore_rotation_and_drain_go_as_they_are_written(
         "SELECT uri, content_hash FROM training.checkpoints WHERE step > 0"
     ):
         assert adapter_hash(Path(uri)) == content, "what lies there is what was counted"
+        checkpoints = reader.folder / ".babylon/babylon/models/babylon/checkpoints"
+        assert Path(uri).parent == checkpoints, "PROJECT and LINEAGE have the same default"
 
     reader.follow(next(typed))  # another password
     reader.type("babylon-tasks run cpu-worker >cpu-worker.log 2>&1 &\n")
