@@ -119,3 +119,23 @@ def test_output_is_compared_line_by_line() -> None:
     assert not says("window state\n2026-01-31T09:00 failed\nready\n", promised)
     assert not says("window state\n2026-01-31T09:00 trained\nready\nand more\n", promised)
     assert not says("something\nwindow state\n2026-01-31T09:00 trained\nready\n", promised)
+
+
+def quoted_symptoms() -> list[str]:
+    """What docs/operations.md says one sees, in its own quotes, without what varies."""
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    rows = text.partition("## Recover")[2].partition("\n## ")[0]
+    seen = [row.split(" | ")[0] for row in rows.splitlines() if row.startswith("| ")]
+    quotes = [quote for cell in seen for quote in re.findall(r"`([^`]+)`", cell)]
+    parts = [part for quote in quotes for part in re.split(r"…|\b[A-Z]{4,}\b|\d+", quote)]
+    return sorted({part.strip(" ,:;") for part in parts} - {""})
+
+
+def test_the_symptoms_are_told_in_the_words_of_the_code() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "babylon_tasks").rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a message over several lines
+    code = re.sub(r"\{[^{}]*\}", "", code)  # what it says in between
+    symptoms = quoted_symptoms()
+    assert len(symptoms) > 20
+    theirs = {"No space left on device", "babylon-tasks train"}  # the system's, the reader's own
+    assert [one for one in symptoms if one not in code and one not in theirs] == []
