@@ -216,6 +216,9 @@ class Settings(BaseSettings):
     """The port of that."""
     flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")
     """Flower's login, as user:password. Flower does not start without it."""
+    flower_db: Path | None = None
+    """Where Flower keeps the tasks it has seen, so that a restart does not forget them; a file.
+    Without it they are kept in memory alone."""
 
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -123,6 +123,7 @@ class Stack:
         made_up = {name: make(self.data_dir) for name, make in MADE_UP.items()}
         self.variables = {
             **made_up,
+            "BABYLON_FLOWER_DB": str(self.data_dir / "flower-tasks"),
             **self._options,
             "DATABASE_URL": self._database_url,
             "REDIS_URL": self._redis_url,

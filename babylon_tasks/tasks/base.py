@@ -63,8 +63,8 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         if sent is not None:  # clocks differ between machines
             metrics.TASK_WAIT.labels(self.name).observe(max(0.0, time.time() - sent))
 
-    def report(self, **progress: Any) -> None:
-        """Mirror progress to Celery's PROGRESS state, at most once a second.
+    def report(self, text: str, **progress: Any) -> None:
+        """Mirror progress to Celery's PROGRESS state and to Flower, at most once a second.
 
         Postgres has it too: while Redis is away the work goes on, neither ended nor slowed down.
         """
@@ -74,6 +74,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         self._next_report = now + PROGRESS_SECONDS
         try:
             self.update_state(state="PROGRESS", meta=progress)
+            self.send_event("task-progress", retry=False, result=text)
         except (RedisError, OperationalError) as error:
             self._next_report = now + _REDIS_AWAY_SECONDS
             _log.warning("progress.not_mirrored", why=str(error), again_in=_REDIS_AWAY_SECONDS)

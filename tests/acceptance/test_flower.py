@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import base64
+import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
+from typing import Any
 
 import pytest
-from acceptance.harness import Babylon, until
+from acceptance.harness import Babylon, hours, until
+
+from babylon_tasks.sandbox.servers import EmbeddedValkey
 
 BEHIND_THE_LOGIN = ("/", "/tasks", "/api/tasks", "/api/workers", "/metrics")
 
 
+_LIST = "/tasks/datatable?draw=1&start=0&length=500&order[0][column]=0&columns[0][data]=name"
+
+
 def status(flower: Babylon, path: str, login: str | None = None, verb: str = "GET") -> int:
     """The HTTP status of a request; 0 while nobody listens."""
+    return ask(flower, path, login, verb)[0]
+
+
+def ask(flower: Babylon, path: str, login: str | None = None, verb: str = "GET") -> tuple[int, str]:
+    """Status and text of a request; 0 while nobody listens."""
     connection = HTTPConnection("127.0.0.1", flower.stack.flower_port, timeout=10)
     headers = {}
     if login is not None:
@@ -22,9 +35,39 @@ def status(flower: Babylon, path: str, login: str | None = None, verb: str = "GE
     with closing(connection):
         try:
             connection.request(verb, path, headers=headers)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         except ConnectionRefusedError:
-            return 0
+            return 0, ""
+
+
+def tasks(flower: Babylon, name: str, window: str = "") -> list[dict[str, Any]]:
+    """The tasks that Flower's list shows, as it shows them."""
+    code, text = ask(flower, _LIST, flower.stack.flower_login)
+    if code != 200:
+        return []
+    return [
+        task
+        for task in json.loads(text)["data"]
+        if task["name"] == f"babylon.{name}.v1" and window in task["args"]
+    ]
+
+
+def saved(flower: Babylon) -> float:
+    """When Flower wrote its file last."""
+    files = flower.stack.data_dir.glob("flower-tasks*")  # the suffix is the dbm library's
+    return max((path.stat().st_mtime for path in files if "tmp" not in path.name), default=0.0)
+
+
+def outcome(flower: Babylon, name: str, window: str, begins: str) -> str:
+    """What the list says came of a window's task: of two sent for it, one finds nothing to do."""
+
+    def ended() -> str | None:
+        done = [task for task in tasks(flower, name, window) if task["state"] == "SUCCESS"]
+        said = (task["result"] for task in done)
+        return next((text for text in said if text.startswith(begins)), None)
+
+    return str(until(f"Flower shows {name} of {window}", ended))
 
 
 @pytest.fixture
@@ -65,3 +108,60 @@ def test_flower_without_a_login_does_not_start(make_babylon: Callable[..., Babyl
     until("flower has ended", lambda: refused.child.poll() is not None)
     assert refused.child.returncode not in (0, None)
     assert "FLOWER_BASIC_AUTH" in babylon.log("flower")
+
+
+def test_tasks_are_shown_in_words_and_are_there_again_after_flower_was_killed(
+    make_babylon: Callable[..., Babylon],
+) -> None:
+    babylon = make_babylon()
+    (window,) = hours(1)
+    babylon.start("flower", "gpu-worker", "cpu-worker", "beat")
+    until("flower answers", lambda: status(babylon, "/healthcheck") == 200)
+    babylon.record(window)
+    babylon.await_states([window], "trained")
+
+    begins = f"{window} · scored, 6 of 6 trajectories of 3 agents, mean reward 0."
+    scored = outcome(babylon, "score_window", window, begins)
+    (step,) = babylon.steps("committed")
+    outcome(
+        babylon,
+        "train_window",
+        window,
+        f"{window} · acceptance step 1 · committed, {step['gradient_steps']} gradient steps over "
+        f"{step['trainable_tokens']} tokens · step 1 promoted: ",
+    )
+    known = len(tasks(babylon, "train_window", window))
+    for name in ("beat", "gpu-worker", "cpu-worker"):
+        babylon.kill(name)
+    now = time.time()
+    until("Flower has written down what it knows", lambda: saved(babylon) > now)
+    babylon.kill("flower")
+
+    babylon.start("flower")
+
+    until("flower answers", lambda: status(babylon, "/healthcheck") == 200)
+    assert outcome(babylon, "score_window", window, begins) == scored
+    assert len(tasks(babylon, "train_window", window)) >= known
+
+
+def test_after_a_restart_of_redis_new_tasks_and_workers_are_shown_again(
+    make_babylon: Callable[..., Babylon], broker: EmbeddedValkey
+) -> None:
+    babylon = make_babylon(broker=broker.url)
+    babylon.start("flower", "cpu-worker", "beat")
+    login = babylon.stack.flower_login
+    until("tasks are shown", lambda: tasks(babylon, "discover"))
+
+    broker.kill()
+    until("Flower notices", lambda: "Failed to capture events" in babylon.log("flower"))
+    broker.restart()
+    before = {task["uuid"] for task in tasks(babylon, "discover")}
+
+    until(
+        "new tasks are shown",
+        lambda: {task["uuid"] for task in tasks(babylon, "discover")} - before,
+    )
+    workers = until(
+        "the worker is shown", lambda: json.loads(ask(babylon, "/workers?json=1", login)[1])["data"]
+    )
+    assert [(w["hostname"].partition("@")[0], w["status"]) for w in workers] == [("cpu", True)]
