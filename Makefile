@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TOOLS  := $(VENV)-checks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench up secrets docs constraints clean
+.PHONY: help setup tools demo test check code deployment bench up secrets docs constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,18 +25,31 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --json report.json"
 	$(BIN)/babylon-tasks demo $(ARGS)
 
-test: setup ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+tools: setup $(TOOLS)/.installed ## make .venv-checks with what only the checks of k8s/ need: checkov, kubectl
+
+$(TOOLS)/.installed: requirements-checks.txt checks/kubectl.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --requirement requirements-checks.txt
+	$(BIN)/python -m checks.kubectl
+	@touch $@
+
+test: setup tools ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest $(ARGS)
 
-check: setup ## format, lint, types, layers
+check: code deployment ## everything below: what CI asks before the tests
+
+code: setup ## format, lint, types, layers, the documents that are made from the code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m checks.dockerfile
-	$(BIN)/python -m checks.compose
 	$(BIN)/python -m checks.configuration
 	$(BIN)/python -m checks.metrics
+
+deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, no drift from the code
+	$(BIN)/python -m checks.dockerfile
+	$(BIN)/python -m checks.compose
+	$(BIN)/python -m checks.manifests
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)
@@ -56,4 +70,4 @@ constraints: setup ## write constraints.txt from what is installed now
 	} > constraints.txt.new && mv constraints.txt.new constraints.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,87 @@
+"""Security policies of others: checkov over what k8s/ renders to, and over the Dockerfile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from checks.faults import Fault
+from checks.kubectl import TOOLS
+from checks.renderings import Rendering
+
+# What is not asked for, and why.
+SKIPPED = {
+    "CKV_K8S_15": "imagePullPolicy Always: a restart would need the registry. Tags are releases, "
+    "and never moved; who cannot trust that pins digests, for which this makes no difference.",
+    "CKV_K8S_43": "digests: an image's is known once it is in the operator's own registry. "
+    "k8s/README.md says how the overlay names it.",
+    "CKV_DOCKER_7": "the base image's tag: checkov does not look into the build argument that "
+    "names it; checks/dockerfile.py does.",
+}
+
+
+def policy_faults(root: Path, renderings: Sequence[Rendering]) -> Iterator[Fault]:
+    """What checkov finds in any rendering or in the Dockerfile, each once."""
+    with tempfile.TemporaryDirectory(prefix="babylon-tasks-policy-") as folder:
+        files = {}
+        for number, rendering in enumerate(renderings):
+            path = Path(folder) / f"{number}.yaml"
+            # Without kustomize's notes of origin, which are not applied.
+            path.write_text(yaml.safe_dump_all(one.content for one in rendering.objects), "utf-8")
+            files[path.name] = rendering
+        found = _checkov([*(Path(folder) / name for name in files), root / "Dockerfile"])
+    seen = set()
+    for one in found:
+        fault = _fault(one, files)
+        if fault not in seen:
+            seen.add(fault)
+            yield fault
+
+
+def _fault(found: dict[str, Any], files: dict[str, Rendering]) -> Fault:
+    what = f"{found['check_id']}: {found['check_name']}"
+    rendering = files.get(Path(found["file_path"]).name)
+    if rendering is None:
+        return Fault(f"Dockerfile:{found['file_line_range'][0]}", what)
+    # A Deployment.babylon-tasks.beat, or a Pod.babylon-tasks.beat.and-its-labels made from it.
+    parts = found["resource"].split(".")
+    at = found.get("check_result", {}).get("evaluated_keys") or []
+    where = re.sub(r"/?\[(\d+)\]", r"[\1]", at[0]).replace("/", ".") if at else ""
+    kinds = (parts[0], "Deployment", "StatefulSet", "Job")
+    named = (one for one in rendering.objects if one.name == parts[2] and one.kind in kinds)
+    owner = next(named, None)
+    place = owner.place if owner else f"k8s/{rendering.name}: {found['resource']}"
+    return Fault(place, f"{what}{where and f' (at {where})'}")
+
+
+def _checkov(files: Sequence[Path]) -> list[dict[str, Any]]:
+    program = TOOLS / "bin" / "checkov"
+    if not program.exists():
+        raise FileNotFoundError("there is no checkov: run `make tools`")
+    options = ["--framework", "kubernetes", "dockerfile", "--skip-download", "--output", "json"]
+    done = subprocess.run(
+        [program, *options, "--skip-check", ",".join(SKIPPED), "--quiet", "--file", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        # Its own folders are first on its path; ours have nothing that it could use.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(f"checkov failed with {done.returncode}: {done.stderr.strip()}")
+    reports = json.loads(done.stdout)
+    reports = reports if isinstance(reports, list) else [reports]
+    kinds = {report.get("check_type") for report in reports}
+    if kinds != {"kubernetes", "dockerfile"}:
+        raise RuntimeError(f"checkov looked at {kinds} only: {done.stdout[:500]}")
+    if any(report["summary"]["parsing_errors"] for report in reports):
+        raise RuntimeError(f"checkov cannot read a file: {done.stdout[:2000]}")
+    return [one for report in reports for one in report["results"]["failed_checks"]]

@@ -1,0 +1,144 @@
+"""Every way in which k8s/ is meant to be put together, rendered; and its objects."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from checks import kubectl
+from checks.faults import Fault
+
+# An overlay or example, and the components on top of it.
+RENDERINGS: tuple[tuple[str, ...], ...] = (
+    ("base",),
+    ("overlays/minimal",),
+    ("overlays/minimal", "gpu"),
+    ("overlays/minimal", "serverless"),
+    ("overlays/production",),
+    ("overlays/production", "gpu"),
+    ("overlays/production", "serverless"),
+    ("overlays/production", "serverless", "scale-to-zero"),
+    ("examples/external-secrets",),
+)
+_ORIGIN = "config.kubernetes.io/origin"
+
+
+@dataclass(frozen=True)
+class Object:
+    """One rendered object, and the file that it was begun in."""
+
+    content: dict[str, Any]
+    file: str
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.content.get("kind", ""))
+
+    @property
+    def name(self) -> str:
+        """Its name, with the hash that kustomize adds to generated ones."""
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Its metadata."""
+        return self.content.get("metadata") or {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return self.metadata.get("labels") or {}
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Its specification."""
+        return self.content.get("spec") or {}
+
+    @property
+    def place(self) -> str:
+        """File, kind and name: where a fault is."""
+        return f"{self.file}: {self.kind}/{self.name}"
+
+    def fault(self, what: str, container: str = "") -> Fault:
+        """A fault of this object, or of one of its containers."""
+        return Fault(f"{self.place}{container and f' container {container}'}", what)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """One way of putting it together: ``overlays/production + serverless``."""
+
+    name: str
+    text: str
+    root: Path
+    folder: Path
+
+    @cached_property
+    def objects(self) -> list[Object]:
+        """All objects, as kubectl would apply them."""
+        return [
+            Object(content, self._origin(content))
+            for content in yaml.safe_load_all(self.text)
+            if content
+        ]
+
+    def of(self, *kinds: str) -> Iterator[Object]:
+        """The objects of some kinds."""
+        return (one for one in self.objects if one.kind in kinds)
+
+    def named(self, kind: str, name: str) -> Object | None:
+        """The object of this kind and name, if there is one."""
+        return next((one for one in self.of(kind) if one.name == name), None)
+
+    def _origin(self, content: dict[str, Any]) -> str:
+        """The file, within the project; takes kustomize's note of it out again."""
+        annotations = content["metadata"].get("annotations", {})
+        note = yaml.safe_load(annotations.pop(_ORIGIN, "{}"))
+        if not annotations:
+            content["metadata"].pop("annotations", None)
+        path = self.folder / (note.get("path") or note.get("configuredIn") or ".")
+        return os.path.relpath(os.path.normpath(path), self.root)
+
+
+def render_all(root: Path) -> tuple[list[Rendering], list[Fault]]:
+    """All of RENDERINGS that can be rendered, and what kustomize says of the others."""
+    root = root.resolve()
+    with (
+        tempfile.TemporaryDirectory(prefix="babylon-tasks-rendering-") as folder,
+        ThreadPoolExecutor(max_workers=2) as pool,
+    ):
+        own = Path(folder).resolve()
+        done = list(pool.map(lambda parts: _render(root, own / "-".join(parts), parts), RENDERINGS))
+    return (
+        [found for found in done if isinstance(found, Rendering)],
+        [found for found in done if isinstance(found, Fault)],
+    )
+
+
+def _render(root: Path, folder: Path, parts: tuple[str, ...]) -> Rendering | Fault:
+    # As an operator's own overlay does it, and with a note in each object where it comes from.
+    manifests = Path(os.path.relpath(root / "k8s", folder))
+    base, *components = parts
+    folder.mkdir(parents=True)
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "buildMetadata": ["originAnnotations"],
+        "resources": [str(manifests / base)],
+        "components": [str(manifests / "components" / name) for name in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document), "utf-8")
+    name = " + ".join(parts)
+    try:
+        return Rendering(name, kubectl.render(folder), root, folder)
+    except ValueError as error:
+        return Fault(f"k8s/{name}", f"cannot be rendered: {error}")
