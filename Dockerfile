@@ -37,8 +37,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/pip \
     && /opt/pip/bin/pip install --quiet --constraint constraints.txt pip \
     && python3 -m venv --without-pip /opt/venv
-# What the package asks for, without the package itself: a change of code changes no dependency.
-COPY pyproject.toml README.md LICENSE ./
+# What the package asks for, without the package itself: only what is asked for changes this.
+COPY pyproject.toml ./
+RUN touch README.md LICENSE
 
 # ------------------------------------------------------------------------------------------------
 FROM builder AS worker-dependencies
@@ -80,6 +81,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 # ------------------------------------------------------------------------------------------------
 FROM builder AS package
+COPY README.md LICENSE ./
 COPY babylon_tasks babylon_tasks
 COPY migrations migrations
 # As files under /package, so that the images get the code as a small layer of its own.
@@ -106,7 +108,7 @@ USER 10001:10001
 STOPSIGNAL SIGTERM
 # The process's own answer; nothing is asked of the broker or of other workers.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python3", "-ISc", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['BABYLON_METRICS_PORT'] + '/livez', timeout=4)"]
+    CMD ["python", "-m", "babylon_tasks.probe"]
 # tini is process 1: it passes signals on and buries what a killed trainer leaves behind.
 ENTRYPOINT ["tini", "--", "babylon-tasks"]
 CMD ["--help"]

@@ -1,0 +1,40 @@
+"""Whether this container's process is well: ``python -m babylon_tasks.probe``, for HEALTHCHECK.
+
+Asks the process's own /livez, or Flower's /healthcheck (``… probe flower``), on this machine.
+Imports nothing of the package: it runs twice a minute in every container.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from http.client import HTTPConnection, HTTPException
+
+TIMEOUT_SECONDS = 4.0
+
+
+def ask(port: int, path: str) -> str | None:
+    """What is wrong, or None if the process answers 200."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status == 200:
+            return None
+        return f"port {port}{path}: {answer.status} {answer.read(500).decode('utf-8', 'replace')}"
+    except (OSError, HTTPException) as error:
+        return f"port {port}{path}: {error}"
+    finally:
+        connection.close()
+
+
+def main() -> None:
+    """Exit with 0 if the process is well, else with 1 and the reason."""
+    if sys.argv[1:] == ["flower"]:
+        sys.exit(ask(int(os.environ.get("BABYLON_FLOWER_PORT", "5555")), "/healthcheck"))
+    port = int(os.environ.get("BABYLON_METRICS_PORT", "0"))
+    sys.exit(ask(port, "/livez") if port else "BABYLON_METRICS_PORT is not set: nothing to ask")
+
+
+if __name__ == "__main__":
+    main()
