@@ -193,6 +193,7 @@ def _docker(arguments: Sequence[str]) -> str | None:
     return _known(wanted, services, "service")
 
 
+_OURS_TO_MAKE = {("secret", "generic")}  # `kubectl create secret generic NAME`
 _COMPOSE = {
     "up",
     "down",
@@ -215,6 +216,11 @@ def _built(arguments: Sequence[str]) -> str | None:
 
 
 def _kubectl(arguments: Sequence[str]) -> str | None:
+    if arguments and "--" in arguments:
+        inside = arguments[arguments.index("--") + 1 :]
+        unfit = _babylon_tasks(inside[1:]) if inside[:1] == ["babylon-tasks"] else None
+        if unfit:
+            return unfit
     rendered = set(arguments[1:2]) if arguments[:1] == ["kustomize"] else set()
     for folder in _after(arguments, "-k") | rendered:
         if not (ROOT / folder / "kustomization.yaml").exists():
@@ -226,6 +232,10 @@ def _kubectl(arguments: Sequence[str]) -> str | None:
         for kind, _, name in [word.partition("/")]
         if kind.lower() in kinds and name
     }
+    named |= {
+        (kind, name) for kind, name in pairwise(arguments) if kind in kinds and name[0] != "-"
+    }
+    named = {pair for pair in named if pair not in _OURS_TO_MAKE}
     unknown = named - _objects()
     return f"k8s/ has no {sorted(unknown)}" if unknown else None
 

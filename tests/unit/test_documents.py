@@ -84,7 +84,12 @@ def typed(text: str) -> list[str | None]:
         ("export BABYLON_BACKENDS=cpu\n", "BABYLON_BACKENDS"),
         ("pip install '.[cpus]'\n", "cpus"),
         ("frobnicate --now\n", "frobnicate"),
-        ("docker compose up --profile nobody -d\n", "compose"),
+        ("docker compose --profile nobody up -d\n", "nobody"),
+        ("docker compose logs cpu-workers\n", "cpu-workers"),
+        ("docker compose exec beat babylon-tasks statsu\n", "statsu"),
+        ("kubectl -n x rollout status deployment/cpu-workers\n", "cpu-workers"),
+        ("kubectl -n x delete job migration\n", "migration"),
+        ("kubectl exec deployment/beat -- babylon-tasks statsu\n", "statsu"),
         ("kubectl apply -k k8s/overlays/nobody\n", "k8s/overlays/nobody"),
     ],
 )
