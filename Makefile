@@ -49,6 +49,7 @@ code: setup ## format, lint, types, layers, the documents that are made from the
 deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, no drift from the code
 	$(BIN)/python -m checks.dockerfile
 	$(BIN)/python -m checks.compose
+	$(BIN)/python -m checks.drift
 	$(BIN)/python -m checks.manifests
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
