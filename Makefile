@@ -7,7 +7,7 @@ TOOLS  := $(VENV)-checks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test check code deployment bench up secrets docs constraints clean
+.PHONY: help setup tools demo test browser pictures check code deployment bench up secrets docs constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,7 +33,17 @@ $(TOOLS)/.installed: requirements-checks.txt checks/kubectl.txt
 	$(BIN)/python -m checks.kubectl
 	@touch $@
 
-test: setup tools ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+browser: ## Chromium, for the tests that look at Flower's pages
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
+	  || { echo "the tests need Chromium: install your system's package chromium"; exit 1; }
+	@command -v chromium >/dev/null || { apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	       chromium fonts-dejavu-core >/dev/null; }
+
+pictures: setup browser ## the pictures in docs/pictures, taken anew
+	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
+
+test: setup tools browser ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest $(ARGS)
 
 check: code deployment ## everything below: what CI asks before the tests
