@@ -15,7 +15,7 @@ import pytest
 import redis
 from acceptance.harness import OPTIONS, Babylon, hours, until
 from conftest import fresh_database
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
@@ -151,13 +151,13 @@ def search(page: Page, window: str) -> None:
     page.locator("input[type=search]").fill(f'args:"{window}"')
 
 
-def row(page: Page, *words: str) -> str:
-    """The text of the row of the list of tasks that holds all these words."""
+def row(page: Page, *words: str) -> Locator:
+    """The row of the list of tasks that holds all these words."""
     found = page.locator("table tbody tr")
     for word in words:
         found = found.filter(has_text=word)
     expect(found.first).to_be_visible()
-    return found.first.inner_text()
+    return found.first
 
 
 def test_without_a_password_nothing_is_shown(browser: Browser, scene: Scene) -> None:
@@ -193,16 +193,14 @@ def test_a_window_is_followed_from_its_score_to_its_training(
     page: Page, scene: Scene, pictures: Pictures
 ) -> None:
     search(page, scene.trained)
-    scored = row(page, "score_window", "SUCCESS")
-    assert "20 of 20 trajectories" in scored
-    assert "mean reward 0." in scored
+    scored = row(page, scene.trained, "score_window", "SUCCESS", "20 of 20 trajectories")
+    expect(scored).to_contain_text("mean reward 0.")
     (step, *_) = scene.steps("committed")
-    trained = row(page, "train_window", "SUCCESS", "committed")
-    assert f"{step['trainable_tokens']} tokens" in trained
+    trained = row(page, scene.trained, "train_window", "SUCCESS", "committed")
+    expect(trained).to_contain_text(f"{step['trainable_tokens']} tokens")
     pictures.take(page, "flower-tasks")
 
-    found = page.locator("table tbody tr").filter(has_text="train_window")
-    found.filter(has_text="committed").locator("a[href*='/task/']").first.click()
+    trained.locator("a[href*='/task/']").click()
     expect(page.locator("#task-page")).to_contain_text("promoted")
     expect(page.locator("#task-page")).to_contain_text(scene.trained)
     expect(page.locator("#task-page")).to_contain_text("babylon")
@@ -213,11 +211,10 @@ def test_why_a_window_failed_is_said_on_the_page(
     page: Page, scene: Scene, pictures: Pictures
 ) -> None:
     search(page, scene.failed)
-    failed = row(page, "score_window", "FAILURE")
-    assert 'relation "market_outcomes" does not exist' in failed
+    failed = row(page, scene.failed, "score_window", "FAILURE")
+    expect(failed).to_contain_text('relation "market_outcomes" does not exist')
 
-    found = page.locator("table tbody tr").filter(has_text="FAILURE")
-    found.locator("a[href*='/task/']").first.click()
+    failed.locator("a[href*='/task/']").click()
     shown = page.locator("#task-page")
     expect(shown).to_contain_text("run `babylon-tasks migrate`")
     pictures.take(page, "flower-failure")
@@ -231,6 +228,6 @@ def test_why_a_window_failed_is_said_on_the_page(
 def test_a_running_step_shows_how_far_it_is(page: Page, scene: Scene) -> None:
     (step,) = scene.steps("running")
     search(page, scene.running)
-    running = row(page, "train_window", f"of {step['progress']['total']}")
-    assert "SUCCESS" not in running
-    assert str(step["target_step"]) in running
+    running = row(page, scene.running, "train_window", f"of {step['progress']['total']}")
+    expect(running).not_to_contain_text("SUCCESS")
+    expect(running).to_contain_text(str(step["target_step"]))
