@@ -28,6 +28,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANY = {  # a value of the right form for each secret
     "DATABASE_URL": "postgresql://user:password@postgres/babylon",
     "REDIS_URL": "redis://:password@redis:6379/0",
+    "FLOWER_BASIC_AUTH": "user:made-up-password",
 }
 
 
@@ -106,7 +107,7 @@ def settings_of(unit: Unit, image: Mapping[str, str]) -> Settings:
     """
     with tempfile.TemporaryDirectory(prefix="babylon-tasks-secrets-") as folder:
         for name in unit.secret_files:
-            (Path(folder) / name).write_text(_ANY.get(name.upper(), "user:secret"), "utf-8")
+            (Path(folder) / name).write_text(_ANY.get(name.upper(), "made-up-secret"), "utf-8")
         ours = {k: v for k, v in {**image, **unit.environment}.items() if k in VARIABLES}
         with _environment({**ours, SECRETS_DIR: folder}):
             return checked(_env_file=None)
