@@ -106,7 +106,7 @@ def page(browser: Browser, scene: Scene) -> Iterator[Page]:
     context = browser.new_context(
         base_url=scene.stack.flower_url,
         http_credentials={"username": user, "password": password},
-        viewport={"width": 1440, "height": 700},
+        viewport={"width": 1600, "height": 720},
     )
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
@@ -198,7 +198,7 @@ def test_a_window_is_followed_from_its_score_to_its_training(
     (step, *_) = scene.steps("committed")
     trained = row(page, scene.trained, "train_window", "SUCCESS", "committed")
     expect(trained).to_contain_text(f"{step['trainable_tokens']} tokens")
-    pictures.take(page, "flower-tasks")
+    pictures.take(page, "flower-window")
 
     trained.locator("a[href*='/task/']").click()
     expect(page.locator("#task-page")).to_contain_text("promoted")
@@ -225,9 +225,14 @@ def test_why_a_window_failed_is_said_on_the_page(
         assert secret not in page.content()
 
 
-def test_a_running_step_shows_how_far_it_is(page: Page, scene: Scene) -> None:
+def test_a_running_step_shows_how_far_it_is(page: Page, scene: Scene, pictures: Pictures) -> None:
     (step,) = scene.steps("running")
     search(page, scene.running)
     running = row(page, scene.running, "train_window", f"of {step['progress']['total']}")
     expect(running).not_to_contain_text("SUCCESS")
     expect(running).to_contain_text(str(step["target_step"]))
+
+    page.locator("input[type=search]").fill("name:_window")
+    for window in (scene.trained, scene.failed, scene.running):
+        row(page, window)
+    pictures.take(page, "flower-tasks")
