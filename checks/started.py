@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def runs(unit: Unit, settings: Settings) -> Iterator[Fault]:
 
 def refused(arguments: list[str]) -> str | None:
     """What babylon-tasks' own command line says against these arguments."""
-    root = _command_line()
+    root: Any = typer.main.get_command(cli)
     try:
         context = root.make_context("babylon-tasks", arguments)
         name, chosen, rest = root.resolve_command(
@@ -68,11 +67,6 @@ def refused(arguments: list[str]) -> str | None:
     except _UsageError as error:
         return str(error.format_message())
     return None
-
-
-@cache
-def _command_line() -> Any:
-    return typer.main.get_command(cli)
 
 
 def together(deployment: Deployment, settings: Mapping[str, Settings]) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from babylon_tasks.db import lineages, steps, windows
 from babylon_tasks.db.keeper import Keeper
@@ -46,7 +46,6 @@ class TrainOutcome(Struct, frozen=True):
     gradient_steps: int = 0
     trainable_tokens: int = 0
     seconds: float = 0.0
-    reward_mean: float | None = None
 
 
 def train_window(
@@ -80,7 +79,15 @@ def train_window(
         _release(settings, lease)
     seconds = time.monotonic() - begun
     log.info(f"train_window.{outcome.action}", reason=outcome.reason, seconds=round(seconds, 3))
-    return structs.replace(outcome, seconds=seconds)
+    return TrainOutcome(
+        outcome.action,
+        outcome.windows,
+        outcome.step,
+        outcome.reason,
+        outcome.gradient_steps,
+        outcome.trainable_tokens,
+        seconds,
+    )
 
 
 def _train(run: Run, window: str | None) -> TrainOutcome:
@@ -153,7 +160,6 @@ def _outcome(ended: Ended) -> TrainOutcome:
         ended.reason,
         ended.gradient_steps,
         ended.trainable_tokens,
-        reward_mean=ended.reward_mean,
     )
 
 
