@@ -7,10 +7,10 @@ TOOLS  := $(VENV)-checks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test check code deployment image-proof bench up secrets docs constraints clean
+.PHONY: help setup tools demo test browser pictures check code deployment bench up secrets docs constraints clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with everything that demo and tests need (pinned by constraints.txt)
 
@@ -33,7 +33,17 @@ $(TOOLS)/.installed: requirements-checks.txt checks/kubectl.txt
 	$(BIN)/python -m checks.kubectl
 	@touch $@
 
-test: setup tools ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+browser: ## Chromium, for the tests that look at Flower's pages
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
+	  || { echo "the tests need Chromium: install your system's package chromium"; exit 1; }
+	@command -v chromium >/dev/null || { apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	       chromium fonts-dejavu-core >/dev/null; }
+
+pictures: setup browser ## the pictures in docs/pictures, taken anew
+	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
+
+test: setup tools browser ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest $(ARGS)
 
 check: code deployment ## everything below: what CI asks before the tests
@@ -51,9 +61,6 @@ deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, n
 	$(BIN)/python -m checks.compose
 	$(BIN)/python -m checks.drift
 	$(BIN)/python -m checks.manifests
-
-image-proof: setup ## as root, minutes: both images built and run (docs/images.md)
-	$(BIN)/python -m checks.image $(ARGS)
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)

@@ -98,6 +98,11 @@ def now_about(
     )
 
 
+def about() -> Mapping[str, Any]:
+    """What this thread's lines are about now: some of window, step, lineage, task_id, attempt."""
+    return structlog.contextvars.get_contextvars()
+
+
 def forget() -> None:
     """The task is over: what comes next is about something else."""
     structlog.contextvars.clear_contextvars()
@@ -154,7 +159,9 @@ def _known_secrets(settings: Settings) -> set[str]:
             secret = value.get_secret_value()
             if "://" in secret:
                 secret = urlsplit(secret).password or ""
-            secrets |= {secret, unquote(secret), secret.partition(":")[2]}  # Flower's user:password
+            secrets |= {secret, unquote(secret)}
+            # Flower's user:password,user:password
+            secrets |= {login.partition(":")[2] for login in secret.split(",")}
     return {secret for secret in secrets if len(secret) >= _MIN_SECRET}
 
 

@@ -31,6 +31,8 @@ _PRISMA_PARAMETERS = {
     "sslidentity",
 }
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+# Longer passwords only: what is shorter is not masked in logs. Others lock Flower for everybody.
+_LOGIN = re.compile(r"[!-9;-~]+:[!-~]{8,}")
 BackendName = Literal["auto", "serverless", "local", "cpu"]
 _DEFAULT_KEY = "default"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -215,10 +217,11 @@ class Settings(BaseSettings):
     flower_port: int = Field(default=5555, ge=0, le=65535)
     """The port of that."""
     flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")
-    """Flower's login, as user:password. Flower does not start without it."""
+    """Flower's login, as user:password, the password of 8 characters or more; several are separated
+    by commas. Flower does not start without it."""
     flower_db: Path | None = None
-    """Where Flower keeps the tasks it has seen, so that a restart does not forget them; a file.
-    Without it they are kept in memory alone."""
+    """Where Flower keeps the tasks it has seen, so that a restart does not forget them; a file in a
+    folder that only Flower can write to. Without it they are kept in memory alone."""
 
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -261,6 +264,14 @@ class Settings(BaseSettings):
             r"https?://[^\s@]+/v1", self.inference_url
         ):
             raise ValueError("BABYLON_INFERENCE_URL must look like http://inference:8100/v1")
+        if self.flower_basic_auth is not None and not all(
+            _LOGIN.fullmatch(login)
+            for login in self.flower_basic_auth.get_secret_value().split(",")
+        ):
+            raise ValueError(
+                "FLOWER_BASIC_AUTH must be user:password, in ASCII without spaces, the password "
+                "of 8 characters or more"
+            )
         if "@" in self.lineage or "/" in self.lineage:
             raise ValueError("BABYLON_LINEAGE must not contain '@' or '/': it names checkpoints")
         return self

@@ -8,7 +8,7 @@ ports and probes (checks/listening.py). Nothing is started.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from babylon_tasks.errors import SettingsError
@@ -16,22 +16,22 @@ from babylon_tasks.settings import Settings
 from checks.composition import Composition
 from checks.faults import Fault, end
 from checks.listening import listens
-from checks.renderings import render_all
+from checks.renderings import RENDERINGS, render_all
 from checks.stages import arguments, environments
 from checks.started import built, runs, table, together
 from checks.stores import keys, stores
-from checks.told import settings_of, told, unknown
+from checks.told import fits, named, settings_of, unknown
 from checks.units import Deployment, of_compositions, of_rendering
 
 _IMAGE = {"babylon-tasks-worker": "worker"}  # the others are the trainer's
 
 
-def check(root: Path) -> tuple[list[Fault], int]:
+def check(root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS) -> tuple[list[Fault], int]:
     """Every fault, each once; and how many units were looked at."""
     images = environments(root / "Dockerfile")
     main = Composition(root / "compose.yaml")
     overrides = [Composition(path) for path in sorted(root.glob("compose.*.yaml"))]
-    renderings, unrendered = render_all(root)
+    renderings, unrendered = render_all(root, which)
     whole = [one for one in renderings if any(one.of("Deployment"))]
     compose = list(of_compositions(main, overrides))
     kubernetes = [of_rendering(one) for one in whole]
@@ -54,11 +54,13 @@ def _deployment(
     read: dict[str, Settings] = {}
     for unit in deployment.units:
         image = images.get(_IMAGE.get(unit.image_name, "trainer"), {})
-        yield from told(unit, image)
+        yield from named(unit)
         try:
             settings = settings_of(unit, image)
-        except SettingsError:
-            continue  # told() says so
+        except SettingsError as error:
+            yield unit.fault(f"would not start: {error}")
+            continue
+        yield from fits(unit, settings)
         read[unit.name] = settings
         yield from runs(unit, settings)
         yield from built(unit, settings, root)

@@ -23,15 +23,8 @@ Law = Callable[[Rendering, str], Iterator[Fault]]
 LAWS: tuple[Law, ...] = (pods, secrets, confined, denied, services, references, scaled)
 
 
-def check(root: Path) -> list[Fault]:
-    """Every fault of k8s/ that needs no other program than kubectl, each once."""
-    return check_rendered(root, *render_all(root))
-
-
-def check_rendered(
-    root: Path, renderings: Sequence[Rendering], unrendered: Sequence[Fault]
-) -> list[Fault]:
-    """The same of what was rendered before. Laws are asked only of what fits its schema."""
+def check(root: Path, renderings: Sequence[Rendering], unrendered: Sequence[Fault]) -> list[Fault]:
+    """Every fault but those of common policies, each once; laws are for what fits its schema."""
     faults = dict.fromkeys([*unrendered, *_unlisted(root)])
     invalid = [
         fault
@@ -67,7 +60,7 @@ def main() -> None:
     """Check the project in the folder named by the first argument, the current one by default."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     renderings, unrendered = render_all(root)
-    faults = check_rendered(root, renderings, unrendered)
+    faults = check(root, renderings, unrendered)
     if renderings:
         faults += policy_faults(root, renderings)
     objects = sum(len(rendering.objects) for rendering in renderings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,7 +87,7 @@ class Rendering:
         """All objects, as kubectl would apply them."""
         return [
             Object(content, self._origin(content))
-            for content in yaml.safe_load_all(self.text)
+            for content in yaml.load_all(self.text, yaml.CSafeLoader)
             if content
         ]
 
@@ -109,15 +109,17 @@ class Rendering:
         return os.path.relpath(os.path.normpath(path), self.root)
 
 
-def render_all(root: Path) -> tuple[list[Rendering], list[Fault]]:
-    """All of RENDERINGS that can be rendered, and what kustomize says of the others."""
+def render_all(
+    root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS
+) -> tuple[list[Rendering], list[Fault]]:
+    """All that can be rendered, and what kustomize says of the others."""
     root = root.resolve()
     with (
         tempfile.TemporaryDirectory(prefix="babylon-tasks-rendering-") as folder,
         ThreadPoolExecutor(max_workers=2) as pool,
     ):
         own = Path(folder).resolve()
-        done = list(pool.map(lambda parts: _render(root, own / "-".join(parts), parts), RENDERINGS))
+        done = list(pool.map(lambda parts: _render(root, own / "-".join(parts), parts), which))
     return (
         [found for found in done if isinstance(found, Rendering)],
         [found for found in done if isinstance(found, Fault)],

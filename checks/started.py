@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def runs(unit: Unit, settings: Settings) -> Iterator[Fault]:
 
 def refused(arguments: list[str]) -> str | None:
     """What babylon-tasks' own command line says against these arguments."""
-    root: Any = typer.main.get_command(cli)
+    root = _command_line()
     try:
         context = root.make_context("babylon-tasks", arguments)
         name, chosen, rest = root.resolve_command(
@@ -67,6 +68,11 @@ def refused(arguments: list[str]) -> str | None:
     except _UsageError as error:
         return str(error.format_message())
     return None
+
+
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(cli)
 
 
 def together(deployment: Deployment, settings: Mapping[str, Settings]) -> Iterator[Fault]:

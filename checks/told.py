@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from babylon_tasks.errors import SettingsError
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.settings import SECRETS_DIR, Settings, checked, variable
 from checks.faults import Fault
@@ -29,6 +28,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANY = {  # a value of the right form for each secret
     "DATABASE_URL": "postgresql://user:password@postgres/babylon",
     "REDIS_URL": "redis://:password@redis:6379/0",
+    "FLOWER_BASIC_AUTH": "user:made-up-password",
 }
 
 
@@ -41,8 +41,8 @@ def unknown(names: Iterator[str], prefix: str = "") -> Iterator[str]:
         yield f"there is no setting {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def told(unit: Unit, image: Mapping[str, str]) -> Iterator[Fault]:
-    """Every law of a unit's settings; ``image`` is what its image sets."""
+def named(unit: Unit) -> Iterator[Fault]:
+    """Everything that a unit is told has a name that somebody reads."""
     for what in unknown(iter(unit.environment)):
         yield unit.fault(what)
     for name in unit.secret_files:
@@ -57,11 +57,10 @@ def told(unit: Unit, image: Mapping[str, str]) -> Iterator[Fault]:
         yield unit.fault(f"needs {SECRETS_DIR}: where its secrets are mounted")
     elif not unit.secret_files:
         yield unit.fault(f"{SECRETS_DIR} is {folder}, where no secret is mounted")
-    try:
-        settings = settings_of(unit, image)
-    except SettingsError as error:
-        yield unit.fault(f"would not start: {error}")
-        return
+
+
+def fits(unit: Unit, settings: Settings) -> Iterator[Fault]:
+    """With what it is told a process can do its work in a container."""
     yield from _reachable(unit, settings)
     yield from _writes(unit, settings)
 
@@ -102,10 +101,13 @@ def serves(unit: Unit, settings: Settings) -> bool:
 
 
 def settings_of(unit: Unit, image: Mapping[str, str]) -> Settings:
-    """What the unit's process would read, its secrets made up; raises SettingsError."""
+    """What a unit's process would read, its secrets made up; raises SettingsError.
+
+    ``image`` is what its image sets.
+    """
     with tempfile.TemporaryDirectory(prefix="babylon-tasks-secrets-") as folder:
         for name in unit.secret_files:
-            (Path(folder) / name).write_text(_ANY.get(name.upper(), "user:secret"), "utf-8")
+            (Path(folder) / name).write_text(_ANY.get(name.upper(), "made-up-secret"), "utf-8")
         ours = {k: v for k, v in {**image, **unit.environment}.items() if k in VARIABLES}
         with _environment({**ours, SECRETS_DIR: folder}):
             return checked(_env_file=None)

@@ -30,6 +30,11 @@ _TEMPLATE = "migrated_template"
 _numbers = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--pictures DIR``: tests of pages leave them there; see ``make pictures``."""
+    parser.addoption("--pictures", metavar="DIR", help="where to write pictures of pages")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tier is the folder: nobody marks a test by hand."""
     for item in items:
@@ -107,13 +112,13 @@ def database_url(
     administrator: Connection, template: str, postgres: EmbeddedPostgres
 ) -> Iterator[str]:
     """A fresh migrated database."""
-    yield from _fresh(administrator, postgres, template)
+    yield from fresh_database(administrator, postgres, template)
 
 
 @pytest.fixture
 def empty_database_url(administrator: Connection, postgres: EmbeddedPostgres) -> Iterator[str]:
     """A fresh database that holds nothing."""
-    yield from _fresh(administrator, postgres, "template0")
+    yield from fresh_database(administrator, postgres, "template0")
 
 
 @pytest.fixture
@@ -156,7 +161,10 @@ def _settings(**values: Any) -> Settings:
     return Settings(**{"_env_file": None, "WANDB_API_KEY": None, **values})
 
 
-def _fresh(administrator: Connection, postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+def fresh_database(
+    administrator: Connection, postgres: EmbeddedPostgres, template: str
+) -> Iterator[str]:
+    """A database of a test's own, made from a template and dropped in the end."""
     name = f"test_{next(_numbers)}"
     administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield postgres.database(name)

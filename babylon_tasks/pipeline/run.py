@@ -40,6 +40,7 @@ class Ended(Struct, frozen=True):
     reason: str | None = None
     gradient_steps: int = 0
     trainable_tokens: int = 0
+    reward_mean: float | None = None
 
 
 class Run:
@@ -153,6 +154,7 @@ class Run:
             step,
             gradient_steps=verified.gradient_steps,
             trainable_tokens=verified.trainable_tokens,
+            reward_mean=fmean(entry.reward for _, entry in manifest.entries),
         )
 
     def give_up(self, step: Step, reason: str, result: Trained | None = None) -> Ended:

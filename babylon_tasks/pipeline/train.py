@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from babylon_tasks.db import lineages, steps, windows
 from babylon_tasks.db.keeper import Keeper
@@ -46,6 +46,7 @@ class TrainOutcome(Struct, frozen=True):
     gradient_steps: int = 0
     trainable_tokens: int = 0
     seconds: float = 0.0
+    reward_mean: float | None = None
 
 
 def train_window(
@@ -79,15 +80,7 @@ def train_window(
         _release(settings, lease)
     seconds = time.monotonic() - begun
     log.info(f"train_window.{outcome.action}", reason=outcome.reason, seconds=round(seconds, 3))
-    return TrainOutcome(
-        outcome.action,
-        outcome.windows,
-        outcome.step,
-        outcome.reason,
-        outcome.gradient_steps,
-        outcome.trainable_tokens,
-        seconds,
-    )
+    return structs.replace(outcome, seconds=seconds)
 
 
 def _train(run: Run, window: str | None) -> TrainOutcome:
@@ -160,6 +153,7 @@ def _outcome(ended: Ended) -> TrainOutcome:
         ended.reason,
         ended.gradient_steps,
         ended.trainable_tokens,
+        reward_mean=ended.reward_mean,
     )
 
 

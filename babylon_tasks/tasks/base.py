@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import structlog
+from billiard.einfo import ExceptionInfo
 from celery import Task
 from celery.signals import task_postrun, task_prerun
 from kombu.exceptions import OperationalError
@@ -16,8 +17,11 @@ from babylon_tasks.errors import BabylonTasksError, Fenced
 from babylon_tasks.settings import Settings, load_settings
 
 PROGRESS_SECONDS = 1.0
+PROGRESS_EVENT = "task-progress"  # what Flower is told of a running task, see seen.py
 SENT_AT = "babylon_sent_at"  # the header that tells when a message was sent
 _REDIS_AWAY_SECONDS = 30.0
+_ONE_RETRY = {"max_retries": 1, "interval_start": 0.1}
+_SUMMARY = 500  # characters; a reason can be as long as a trace
 _log = structlog.get_logger(__name__)
 
 
@@ -51,7 +55,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         except Fenced as error:
             outcome = "fenced"
             _log.warning("task.fenced", task=self.name, why=str(error))
-            return None
+            return self.told(f"gave up its claim to a newer attempt: {error}")
         except BabylonTasksError as error:
             _log.error("task.failed", task=self.name, error=type(error).__name__, why=str(error))
             raise
@@ -63,8 +67,26 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         if sent is not None:  # clocks differ between machines
             metrics.TASK_WAIT.labels(self.name).observe(max(0.0, time.time() - sent))
 
-    def report(self, text: str, **progress: Any) -> None:
-        """Mirror progress to Celery's PROGRESS state and to Flower, at most once a second.
+    def begin(self) -> None:
+        """A new task has started in this process: its first progress is told at once."""
+        self._next_report = 0.0
+
+    def told(
+        self, summary: str, *, window: str | None = None, step: int | None = None
+    ) -> dict[str, Any]:
+        """What a task returns: in few words how it ended, and what it was about.
+
+        Nobody waits for results; Celery logs this one and Flower shows it.
+        """
+        known = self._about()
+        return known | {
+            "window": window or known["window"],
+            "step": known["step"] if step is None else step,
+            "summary": self._fit(summary),
+        }
+
+    def report(self, summary: str, **progress: Any) -> None:
+        """Tell Flower and Celery's PROGRESS state how far the task is, at most once a second.
 
         Postgres has it too: while Redis is away the work goes on, neither ended nor slowed down.
         """
@@ -72,12 +94,28 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         if now < self._next_report:
             return
         self._next_report = now + PROGRESS_SECONDS
+        told = self._about() | {"summary": self._fit(summary)}
         try:
-            self.update_state(state="PROGRESS", meta=progress)
-            self.send_event("task-progress", retry=False, result=text)
+            self.update_state(state="PROGRESS", meta=told | progress)
+            self.send_event(PROGRESS_EVENT, retry=True, retry_policy=_ONE_RETRY, **told)
         except (RedisError, OperationalError) as error:
             self._next_report = now + _REDIS_AWAY_SECONDS
             _log.warning("progress.not_mirrored", why=str(error), again_in=_REDIS_AWAY_SECONDS)
+
+    def on_failure(self, exc: BaseException, *failed: Any) -> None:
+        """Blank out secrets before error and traceback leave the process for Redis and Flower."""
+        einfo: ExceptionInfo = failed[-1]
+        text = log.Mask(self.settings).text
+        einfo.traceback = text(einfo.traceback)
+        exc.args = tuple(text(part) if isinstance(part, str) else part for part in exc.args)
+
+    def _about(self) -> dict[str, Any]:
+        known = log.about()
+        return {name: known.get(name) for name in ("window", "lineage", "step")}
+
+    def _fit(self, summary: str) -> str:
+        whole = log.Mask(self.settings).text(summary)
+        return whole if len(whole) <= _SUMMARY else f"{whole[: _SUMMARY - 1]}…"
 
 
 # By signals: Celery's own line of how a task ended is about it too, and comes after the call.
@@ -85,6 +123,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
 def _begin(task_id: str, task: Task, args: Any, kwargs: Any, **_: Any) -> None:
     log.forget()  # of a task that was cut short
     if isinstance(task, BabylonTask):
+        task.begin()
         given = (*args, kwargs.get("window"))
         window = next((argument for argument in given if isinstance(argument, str)), None)
         log.now_about(task_id=task_id, window=window, lineage=task.settings.lineage)

@@ -9,28 +9,28 @@ from celery import Celery
 from babylon_tasks.pipeline.discover import discover as look
 from babylon_tasks.pipeline.reconcile import reconcile as mend
 from babylon_tasks.settings import load_settings
-from babylon_tasks.tasks import wording
+from babylon_tasks.tasks import telling
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.send import send_train, send_windows
 
 
 @app.task(base=BabylonTask, bind=True, name="babylon.discover.v1")  # type: ignore[untyped-decorator]
-def discover(self: BabylonTask) -> str:
+def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send what they need: their rows are committed by then."""
     found = look(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
-    return wording.discovered(found)
+    return self.told(telling.discovery(found))
 
 
 @app.task(base=BabylonTask, bind=True, name="babylon.reconcile.v1")  # type: ignore[untyped-decorator]
-def reconcile(self: BabylonTask) -> str:
+def reconcile(self: BabylonTask) -> Any:
     """Set in motion again whatever has stood still."""
     found = mend(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
     if found.unjudged:
         send_train(None)
-    return wording.reconciled(found)
+    return self.told(telling.reconciliation(found))
 
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]

@@ -26,6 +26,7 @@ class Reader:
         self, folder: Path, environment: Mapping[str, str], programs: Sequence[Path] = ()
     ) -> None:
         self.folder = folder
+        self.given = dict(environment)
         programs = [str(Path(sys.executable).parent), *(str(path) for path in programs)]
         own = {
             "PATH": os.pathsep.join([*programs, os.environ["PATH"]]),

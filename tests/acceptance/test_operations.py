@@ -10,7 +10,11 @@ from documents import ROOT, Block, blocks, executed_by
 from scored_windows import column
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.settings import Settings, checked
 from babylon_tasks.training.checkpoints import adapter_hash
+from babylon_tasks.training.supervisor import Trainer
 
 FIRST, SECOND, THIRD = (f"2026-01-28T0{hour}:00" for hour in (1, 2, 4))
 USED = 'SELECT "trainedInBatch" FROM trajectories WHERE "usedInTraining" ORDER BY 1'
@@ -25,17 +29,34 @@ def of_the_first_hour(*words: str) -> list[Block]:
     return [Block(b.document, b.line, b.language, b.text, "", None, None) for b in found]
 
 
+def of_the_operator(database: Connection, reader: Reader) -> Settings:
+    """What the reader's shell has in its environment, but for who asks the database."""
+    found = database.info
+    login = f"{found.user}:{found.password}@{found.host}:{found.port}"
+    return checked(
+        DATABASE_URL=f"postgresql://{login}/{found.dbname}",
+        base_model=reader.given["BABYLON_BASE_MODEL"],
+        backend="cpu",
+        data_dir=reader.folder / ".babylon",
+        inference_port=0,
+    )
+
+
 @pytest.mark.timeout(600)
 def test_backup_restore_rotation_and_drain_go_as_they_are_written(
     played_database: Connection, reader: Reader
 ) -> None:
     for block in of_the_first_hour("CREATE ROLE", "babylon-tasks migrate\n", "export SINCE"):
         reader.follow(block)
-    reader.type(f"babylon-tasks score {FIRST}\nbabylon-tasks train\nbabylon-tasks score {SECOND}\n")
     typed = iter(executed_by(__file__))
-
-    reader.follow(next(typed))  # the backup
-    reader.type(f"babylon-tasks score {THIRD}\nbabylon-tasks train\n")
+    settings = of_the_operator(played_database, reader)
+    with Trainer(settings) as trainer:  # one for both steps: its start takes seconds
+        score_window(settings, FIRST, actor="test")
+        train_window(settings, trainer, window=None, actor="test")
+        score_window(settings, SECOND, actor="test")
+        reader.follow(next(typed))  # the backup, in which the third hour is not scored yet
+        score_window(settings, THIRD, actor="test")
+        train_window(settings, trainer, window=None, actor="test")
     assert column(played_database, USED) == ["babylon@1"] * 8 + ["babylon@2"] * 16
 
     reader.follow(next(typed))  # the schema alone is restored: refused

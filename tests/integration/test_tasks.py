@@ -8,14 +8,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 import redis
 import structlog
 from celery import Celery
+from celery.events import EventReceiver
 from celery.result import AsyncResult
+from kombu import Connection
 
+from babylon_tasks import log
 from babylon_tasks.errors import Fenced, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
@@ -119,7 +123,8 @@ def test_who_was_fenced_ends_quietly_with_the_reason_in_the_log(celery: Celery) 
     with structlog.testing.capture_logs() as logs:
         ended = fenced.apply((WINDOW,))
 
-    assert (ended.state, ended.result) == ("SUCCESS", None)
+    assert ended.state == "SUCCESS"
+    assert "newer attempt: attempt 7 holds the lineage" in ended.result["summary"]
     (told,) = [entry for entry in logs if entry["event"] == "task.fenced"]
     assert told["why"] == "attempt 7 holds the lineage"
 
@@ -139,6 +144,40 @@ def test_any_other_error_of_ours_is_logged_and_fails_the_task(
     assert isinstance(ended.result, error)
     (told,) = [entry for entry in logs if entry["event"] == "task.failed"]
     assert (told["error"], told["why"]) == (error.__name__, "what happened; what to do")
+
+
+def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
+    celery: Celery, settings: Settings
+) -> None:
+    url = settings.database_url.get_secret_value()
+    password = url.split(":")[2].split("@")[0]
+    assert len(password) > 8
+
+    @celery.task(base=BabylonTask, bind=True)
+    def failing(self: BabylonTask) -> None:
+        raise RuntimeError(f"cannot reach {url}, I tried {password}")
+
+    @celery.task(base=BabylonTask, bind=True)
+    def saying(self: BabylonTask) -> Any:
+        return self.told(f"reached {url} with {password}")
+
+    failed, said = failing.apply(), saying.apply()
+
+    assert (failed.state, said.state) == ("FAILURE", "SUCCESS")
+    assert "cannot reach postgresql://" in failed.traceback
+    assert password not in f"{failed.result!r} {failed.traceback}"
+    assert "reached postgresql://" in said.result["summary"]
+    assert password not in repr(said.result)
+
+
+def test_what_a_task_says_is_bounded(celery: Celery) -> None:
+    @celery.task(base=BabylonTask, bind=True)
+    def verbose(self: BabylonTask) -> Any:
+        return self.told("word " * 1000)
+
+    said = verbose.apply().result["summary"]
+
+    assert (len(said), said[-1]) == (500, "…")
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [((WINDOW,), {}), ((), {"window": WINDOW})])
@@ -162,13 +201,41 @@ def test_progress_shows_as_celerys_own_state(celery: Celery) -> None:
     @celery.task(base=BabylonTask, bind=True)
     def moving(self: BabylonTask) -> None: ...
 
-    moving.push_request(id="task-1")
-    moving.report("3 of 8", done=3, total=8)
-    moving.report("4 of 8", done=4, total=8)  # within a second: not sent
+    moving.push_request(id="task-1", hostname="gpu@there")
+    log.now_about(window=WINDOW, lineage="tested", step=4)
+    with capture_events(celery) as events:
+        moving.report("training: 3 of 8", done=3, total=8)
+        moving.report("training: 4 of 8", done=4, total=8)  # within a second: not sent
 
+    told = {"window": WINDOW, "lineage": "tested", "step": 4, "summary": "training: 3 of 8"}
     shown = AsyncResult("task-1", app=celery)
     assert shown.state == "PROGRESS"
-    assert shown.info == {"done": 3, "total": 8}
+    assert shown.info == told | {"done": 3, "total": 8}
+    (event,) = events
+    assert (event["type"], event["uuid"], event["hostname"]) == (
+        "task-progress",
+        "task-1",
+        "gpu@there",
+    )
+    assert event.items() >= told.items()
+
+
+@contextmanager
+def capture_events(celery: Celery) -> Iterator[list[dict[str, Any]]]:
+    """What a monitor, as Flower is one, hears meanwhile."""
+    heard: list[dict[str, Any]] = []
+    with celery.connection() as own:
+        receiver = EventReceiver(own, handlers={"*": heard.append}, app=celery)
+        with receiver.consumer_context(wakeup=False) as (connection, _channel, _consumers):
+            _drain(connection)  # subscribes
+            yield heard
+            _drain(connection)
+
+
+def _drain(connection: Connection) -> None:
+    with suppress(TimeoutError):
+        while True:
+            connection.drain_events(timeout=0.3)
 
 
 def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
@@ -178,7 +245,7 @@ def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
     celery.conf.result_backend = f"redis://127.0.0.1:{free_port()}/0"
     moving.push_request(id="task-1")
     with structlog.testing.capture_logs() as logs:
-        moving.report("1", done=1)
+        moving.report("moving", done=1)
 
     assert [entry["event"] for entry in logs] == ["progress.not_mirrored"]
 

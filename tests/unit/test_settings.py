@@ -83,6 +83,11 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             "set BABYLON_INFERENCE_URL",
         ),
         ({"BABYLON_INFERENCE_URL": "http://u:planted-secret@h/v1"}, "must look like"),
+        ({"FLOWER_BASIC_AUTH": "planted-secret"}, "FLOWER_BASIC_AUTH must be user:password"),
+        ({"FLOWER_BASIC_AUTH": "planted-secret:"}, "FLOWER_BASIC_AUTH must be user:password"),
+        ({"FLOWER_BASIC_AUTH": ":planted-secret"}, "FLOWER_BASIC_AUTH must be user:password"),
+        ({"FLOWER_BASIC_AUTH": "planted-secret:short"}, "8 characters or more"),
+        ({"FLOWER_BASIC_AUTH": "u:planted-secret-ü"}, "in ASCII without spaces"),
     ],
 )
 def test_a_contradiction_is_named_and_no_value_repeated(

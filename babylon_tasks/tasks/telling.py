@@ -1,0 +1,125 @@
+"""What tasks did, in the words that an engineer on call reads in Flower. PURE.
+
+The worker says how a task ended, since it knows; Flower only shows it. The window, lineage and
+step stand beside each of these texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from babylon_tasks.pipeline.discover import Discovered
+from babylon_tasks.pipeline.judge import Judgement
+from babylon_tasks.pipeline.reconcile import Reconciled
+from babylon_tasks.pipeline.score import Scoring
+from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.states import WindowState
+
+_NAMED = 3  # windows of a list that are named; the rest is counted
+NOTHING = "nothing to do"
+
+
+def progress(stage: str, done: int, total: int | None, of: str, tokens: int = 0) -> str:
+    """How far a running task has come: ``training: 3 of 8 gradient steps, 512 tokens``."""
+    whole = "" if total is None else f" of {total:,}"
+    read = f", {tokens:,} tokens" if tokens else ""
+    return f"{stage}: {done:,}{whole} {of}{read}"
+
+
+def scoring(did: Scoring) -> str:
+    """What scoring came to; ``skipped: too_few_agents`` where the window ends there."""
+    if not did.claimed:
+        return f"{NOTHING}: window is {did.state}" + (f", {did.reason}" if did.reason else "")
+    if did.state == WindowState.SKIPPED:
+        ended = f"skipped: {did.reason}"
+    elif did.state == WindowState.HELD_OUT:
+        ended = "held out for evaluation"
+    else:
+        ended = did.state.value
+    counted = f"{did.scored:,} of {did.trajectories:,} trajectories scored"
+    if did.reward_mean is not None:
+        counted += f", mean reward {did.reward_mean:.2f}"
+    if did.rejected:
+        reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(did.rejected.items()))
+        counted += f", rejected: {reasons}"
+    return f"{ended}, {counted}"
+
+
+def training(did: TrainOutcome, judgement: Judgement | None) -> str:
+    """What a call to train came to, and what was decided of the newest checkpoint."""
+    if did.action in ("committed", "adopted"):
+        ended = f"{did.action}, {_count(did.gradient_steps, 'gradient step')}"
+        ended += f", {did.trainable_tokens:,} tokens"
+        if did.reward_mean is not None:
+            ended += f", mean reward {did.reward_mean:.2f}"
+    else:
+        ended = _untrained(did)
+    return ended if judgement is None else f"{ended}{_judged(judgement)}"
+
+
+def discovery(found: Discovered) -> str:
+    """What a look at Babylon's rows found."""
+    return _found(
+        ("opened", found.opened),
+        ("sealed", found.sealed),
+        ("sent to score", found.to_score),
+        ("sent to train", found.to_train),
+        ("no hour, never read", found.malformed),
+    )
+
+
+def reconciliation(found: Reconciled) -> str:
+    """What had stood still and was set in motion again."""
+    said = _found(
+        ("lost while scoring, freed", found.released),
+        ("failed", found.failed),
+        ("sent to score", found.to_score),
+        ("sent to train", found.to_train),
+    )
+    more = [_count(found.late, "late row") + " rejected"] if found.late else []
+    more += ["sent to judge the newest checkpoint"] if found.unjudged else []
+    return said if not more else " · ".join([*([] if said == NOTHING else [said]), *more])
+
+
+def named(windows: Sequence[str]) -> str | None:
+    """A few windows by name, the others by number."""
+    if not windows:
+        return None
+    left = len(windows) - _NAMED
+    return ", ".join(windows[:_NAMED]) + (f" and {left:,} more" if left > 0 else "")
+
+
+def sentence(window: str | None, lineage: str | None, step: int | None, summary: str) -> str:
+    """All of it in a line."""
+    about = (("window", window), ("lineage", lineage), ("step", step))
+    return " · ".join([*(f"{word} {what}" for word, what in about if what is not None), summary])
+
+
+def _untrained(did: TrainOutcome) -> str:
+    if did.action == "idle" or (
+        did.action == "skipped" and (did.reason or "").startswith("window")
+    ):
+        return f"{NOTHING}: {did.reason}"
+    if did.action == "busy":
+        return f"waits: {did.reason}"
+    reason = did.reason or "no reason was given"
+    if len(did.windows) == 1:
+        reason = reason.removeprefix(f"{did.windows[0]}: ")
+    return f"{did.action}: {reason}"
+
+
+def _judged(judgement: Judgement) -> str:
+    if judgement.action == "idle":
+        return ""  # nothing was decided now
+    if judgement.action == "held":
+        return f" · held, step {judgement.serving} serves on: {judgement.reason}"
+    return f" · {judgement.action}: {judgement.reason}"
+
+
+def _found(*parts: tuple[str, Sequence[str]]) -> str:
+    said = [f"{what} {named(windows)}" for what, windows in parts if windows]
+    return " · ".join(said) or NOTHING
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,349 @@
+"""`make check` refuses manifests that break a schema or a law, and says where and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from copies import change, copy_deployed
+
+from checks.manifests import check
+from checks.policy import policy_faults
+from checks.renderings import RENDERINGS, render_all
+
+MINIMAL = ("overlays/minimal",)
+PRODUCTION = ("overlays/production",)
+TO_ZERO = ("overlays/production", "serverless", "scale-to-zero")
+
+
+@dataclass
+class Broken:
+    """What is replaced in a file of k8s/, by what, and what the fault must say."""
+
+    file: str
+    old: str
+    new: str
+    said: str
+    rendering: tuple[str, ...] = PRODUCTION
+
+
+CASES = {
+    "an apiVersion that is gone": Broken(
+        "base/migrate.yaml",
+        "apiVersion: batch/v1",
+        "apiVersion: batch/v1beta1",
+        "k8s/base/migrate.yaml: Job/migrate: Kubernetes 1.37.0 knows no Job of batch/v1beta1",
+    ),
+    "a misspelt field": Broken(
+        "base/beat.yaml",
+        "terminationGracePeriodSeconds: 60",
+        "terminationGraceSeconds: 60",
+        "k8s/base/beat.yaml: Deployment/beat: spec.template.spec: Additional properties",
+    ),
+    "a value of the wrong type": Broken(
+        "base/services.yaml", "port: 5555", 'port: "5555"', "Service/flower: spec.ports.0.port"
+    ),
+    "a kustomization that names no file": Broken(
+        "base/kustomization.yaml", "- beat.yaml", "- baet.yaml", "cannot be rendered"
+    ),
+    "a patch that meets nothing": Broken(
+        "overlays/production/kustomization.yaml",
+        "path: /spec/replicas",
+        "path: /spec/replica",
+        "k8s/overlays/production: cannot be rendered",
+    ),
+    "a field that KEDA has not": Broken(
+        "overlays/production/scaling.yaml",
+        "maxReplicaCount: 8",
+        "maxReplicas: 8",
+        "k8s/overlays/production/scaling.yaml: ScaledObject/cpu-worker: spec: Additional prop",
+    ),
+    "a version of External Secrets that is gone": Broken(
+        "examples/external-secrets/external-secret.yaml",
+        "external-secrets.io/v1",
+        "external-secrets.io/v1beta1",
+        "knows no ExternalSecret of external-secrets.io/v1beta1",
+        ("examples/external-secrets",),
+    ),
+    "a grace period that is too short": Broken(
+        "base/cpu-worker.yaml",
+        "terminationGracePeriodSeconds: 60",
+        "terminationGracePeriodSeconds: 35",
+        "Deployment/cpu-worker: terminationGracePeriodSeconds is 35, and "
+        "BABYLON_SHUTDOWN_SECONDS 20: it must exceed 35",
+    ),
+    "a longer shutdown than the grace period": Broken(
+        "base/settings.env",
+        "BABYLON_SHUTDOWN_SECONDS=20",
+        "BABYLON_SHUTDOWN_SECONDS=90",
+        "StatefulSet/gpu-worker: terminationGracePeriodSeconds is 60",
+    ),
+    "a probe that broadcasts": Broken(
+        "base/cpu-worker.yaml",
+        "httpGet: {path: /readyz, port: metrics}",
+        "exec: {command: [celery, -A, babylon_tasks.tasks.app, inspect, ping]}",
+        "Deployment/cpu-worker container cpu-worker: readinessProbe must be an httpGet of the "
+        "process's own port",
+    ),
+    "no liveness probe": Broken(
+        "base/beat.yaml",
+        "          livenessProbe:\n            httpGet: {path: /livez, port: metrics}\n"
+        "            periodSeconds: 15\n            timeoutSeconds: 5\n"
+        "            failureThreshold: 4\n",
+        "",
+        "Deployment/beat container beat: needs a livenessProbe",
+    ),
+    "a key twice": Broken(
+        "base/beat.yaml", "livenessProbe:", "startupProbe:", "cannot be rendered"
+    ),
+    "no limit": Broken(
+        "base/flower.yaml",
+        "limits: {cpu: 500m, memory: 512Mi, ephemeral-storage: 128Mi}",
+        "limits: {cpu: 500m}",
+        "flower: needs resources.limits of ephemeral-storage, memory",
+    ),
+    "scratch without a bound": Broken(
+        "base/beat.yaml", "emptyDir: {sizeLimit: 64Mi}", "emptyDir: {}", "needs a sizeLimit"
+    ),
+    "variables of other Services": Broken(
+        "base/flower.yaml",
+        "enableServiceLinks: false",
+        "enableServiceLinks: true",
+        "StatefulSet/flower: needs enableServiceLinks: false",
+    ),
+    "no wait for the schema": Broken(
+        "base/beat.yaml",
+        "args: [migrate, --status]",
+        "args: [--help]",
+        "Deployment/beat: needs an init container that runs [migrate, --status]",
+    ),
+    "the newest image": Broken(
+        "base/beat.yaml",
+        "image: babylon-tasks-worker:0.1.0",
+        "image: babylon-tasks-worker:latest",
+        "container schema: image babylon-tasks-worker:latest: name a fixed version",
+    ),
+    "an image of another version": Broken(
+        "base/migrate.yaml",
+        "image: babylon-tasks-worker:0.1.0",
+        "image: babylon-tasks-worker:0.0.9",
+        "image babylon-tasks-worker:0.0.9: pyproject.toml says version",
+    ),
+    "a password in the settings": Broken(
+        "base/settings.env",
+        "BABYLON_LOG_LEVEL=INFO",
+        "FLOWER_BASIC_AUTH=babylon:babylon",
+        "FLOWER_BASIC_AUTH is a secret; put it into the secret babylon-tasks",
+    ),
+    "a secret in the environment": Broken(
+        "base/gpu-worker.yaml",
+        "- {name: BABYLON_BACKEND, value: cpu}",
+        "- name: WANDB_API_KEY\n              valueFrom: "
+        "{secretKeyRef: {name: babylon-tasks, key: wandb_api_key}}",
+        "container gpu-worker: WANDB_API_KEY is a secret in the environment; mount it as a file",
+    ),
+    "an address with a password": Broken(
+        "base/settings.env",
+        "BABYLON_LOG_LEVEL=INFO",
+        "BABYLON_WANDB_BASE_URL=https://me:hunter2@tracker/v1",
+        "data.BABYLON_WANDB_BASE_URL holds a URL with a password",
+    ),
+    "a namespace that admits everything": Broken(
+        "base/namespace.yaml",
+        "pod-security.kubernetes.io/enforce: restricted",
+        "pod-security.kubernetes.io/enforce: privileged",
+        "Namespace/babylon-tasks: needs the label pod-security.kubernetes.io/enforce: restricted",
+    ),
+    "an object of no namespace": Broken(
+        "components/scale-to-zero/scaling.yaml",
+        "  namespace: babylon-tasks\n",
+        "",
+        "ScaledObject/gpu-worker: is not in the namespace babylon-tasks",
+        TO_ZERO,
+    ),
+    "no default-deny": Broken(
+        "base/network.yaml",
+        "policyTypes: [Ingress, Egress]",
+        "policyTypes: [Ingress]",
+        "Namespace/babylon-tasks: needs a NetworkPolicy that denies every pod both ways",
+    ),
+    "everybody let in": Broken(
+        "base/network.yaml",
+        "    - from:\n        - namespaceSelector:\n            matchLabels:\n"
+        '              babylon-tasks/agents: "true"\n      ports:',
+        "    - ports:",
+        "NetworkPolicy/agents-to-inference: a rule without `from` lets everybody in",
+    ),
+    "a policy for a port that nobody has": Broken(
+        "base/network.yaml",
+        "port: inference}",
+        "port: inferense}",
+        "NetworkPolicy/agents-to-inference: opens port inferense, on which none of its pods",
+    ),
+    "a policy for nobody": Broken(
+        "base/network.yaml",
+        "app.kubernetes.io/component: flower",
+        "app.kubernetes.io/component: flowers",
+        "NetworkPolicy/ingress-to-flower: its podSelector chooses no pod",
+    ),
+    "a Service that leads nowhere": Broken(
+        "base/services.yaml",
+        "app.kubernetes.io/component: gpu-worker",
+        "app.kubernetes.io/component: gpu-workers",
+        "Service/inference: its selector chooses no pod",
+    ),
+    "a Service at another port": Broken(
+        "base/services.yaml",
+        "port: 8100, targetPort: inference",
+        "port: 8000, targetPort: inference",
+        "Service/inference: port 8000 leads to 8100 of gpu-worker",
+    ),
+    "a Service open to the world": Broken(
+        "base/services.yaml",
+        "spec:\n  selector:",
+        "spec:\n  type: LoadBalancer\n  selector:",
+        "Service/flower: is open to the outside",
+    ),
+    "a monitor of no port": Broken(
+        "components/monitoring/metrics.yaml",
+        "- port: metrics",
+        "- port: metric",
+        "ServiceMonitor/babylon-tasks: scrapes port metric of no Service",
+    ),
+    "an account that is not there": Broken(
+        "base/gpu-worker.yaml",
+        "serviceAccountName: trainer",
+        "serviceAccountName: train",
+        "its serviceAccountName train is no ServiceAccount here",
+    ),
+    "settings that are not there": Broken(
+        "base/kustomization.yaml",
+        "- name: settings",
+        "- name: setting",
+        "takes its environment from settings, no ConfigMap here",
+    ),
+    "a budget for nobody": Broken(
+        "base/disruption.yaml",
+        "app.kubernetes.io/component: cpu-worker",
+        "app.kubernetes.io/component: worker",
+        "PodDisruptionBudget/cpu-worker: its selector chooses no pod",
+    ),
+    "two trainers": Broken(
+        "base/gpu-worker.yaml",
+        "replicas: 1",
+        "replicas: 2",
+        "StatefulSet/gpu-worker: replicas is 2: there must never be two gpu-worker",
+    ),
+    "two beats during an update": Broken(
+        "base/beat.yaml",
+        "strategy: {type: Recreate}",
+        "strategy: {type: RollingUpdate}",
+        "Deployment/beat: needs strategy Recreate",
+    ),
+    "KEDA by the length of a list": Broken(
+        "overlays/production/scaling.yaml",
+        "    - type: postgresql\n",
+        "    - type: redis\n",
+        "ScaledObject/cpu-worker: trigger redis: scale by a postgresql query of windows that wait",
+    ),
+    "KEDA that counts only what waits": Broken(
+        "overlays/production/scaling.yaml",
+        "state IN ('sealed', 'scoring')",
+        "state = 'sealed'",
+        "its query counts windows in sealed; what waits for and keeps busy a cpu-worker is "
+        "scoring, sealed",
+    ),
+    "KEDA with a misspelt state": Broken(
+        "components/scale-to-zero/scaling.yaml",
+        "'scored'",
+        "'score'",
+        "its query counts windows in score, training",
+        TO_ZERO,
+    ),
+    "no cpu-worker at times": Broken(
+        "overlays/production/scaling.yaml",
+        "minReplicaCount: 1",
+        "minReplicaCount: 0",
+        "ScaledObject/cpu-worker: minReplicaCount must be 1 at the least",
+    ),
+    "several trainers": Broken(
+        "components/scale-to-zero/scaling.yaml",
+        "maxReplicaCount: 1",
+        "maxReplicaCount: 4",
+        "ScaledObject/gpu-worker: maxReplicaCount must be 1: a lineage has one lease",
+        TO_ZERO,
+    ),
+    "KEDA and a number of replicas": Broken(
+        "overlays/production/kustomization.yaml",
+        "{op: remove, path: /spec/replicas}",
+        "{op: replace, path: /spec/replicas, value: 3}",
+        "Deployment/cpu-worker: replicas and ScaledObject cpu-worker contradict each other",
+    ),
+    "KEDA without a login": Broken(
+        "overlays/production/scaling.yaml",
+        "authenticationRef: {name: postgres}",
+        "authenticationRef: {name: postgresql}",
+        "its authenticationRef postgresql is no TriggerAuthentication",
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return copy_deployed(tmp_path)
+
+
+def found(folder: Path, *which: tuple[str, ...]) -> list[str]:
+    return [str(fault) for fault in check(folder, *render_all(folder, which))]
+
+
+def test_ours_break_no_law(folder: Path) -> None:
+    assert found(folder, *RENDERINGS) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_broken_manifest_is_refused(folder: Path, case: str) -> None:
+    broken = CASES[case]
+    change(folder / "k8s" / broken.file, broken.old, broken.new)
+    faults = found(folder, broken.rendering)
+    assert any(broken.said in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize("component", [(), ("gpu",)])
+def test_no_trainer_that_answers_agents_is_scaled_to_zero(
+    folder: Path, component: tuple[str, ...]
+) -> None:
+    (fault,) = found(folder, (*PRODUCTION, *component, "scale-to-zero"))
+    backend = "local" if component else "cpu"
+    assert f"ScaledObject/gpu-worker: minReplicaCount 0 with BABYLON_BACKEND={backend}" in fault
+
+
+def test_an_overlay_that_nobody_renders_is_a_fault(folder: Path) -> None:
+    new = folder / "k8s" / "overlays" / "new"
+    new.mkdir()
+    (new / "kustomization.yaml").write_text("resources: [../minimal]\n", "utf-8")
+    assert found(folder, MINIMAL) == [
+        "k8s/overlays/new: nobody renders it: add it to RENDERINGS in checks/renderings.py"
+    ]
+
+
+def test_common_policies_are_asked_too(folder: Path) -> None:
+    base = folder / "k8s" / "base"
+    change(base / "beat.yaml", "runAsUser: 10001", "runAsUser: 0")
+    change(base / "beat.yaml", "runAsNonRoot: true", "runAsNonRoot: false")
+    change(base / "flower.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+    change(base / "cpu-worker.yaml", "drop: [ALL]", "add: [SYS_ADMIN]")
+    limits = "limits: {cpu: 500m, memory: 256Mi, ephemeral-storage: 128Mi}"
+    change(base / "beat.yaml", limits, "limits: {ephemeral-storage: 128Mi}")
+    change(folder / "Dockerfile", "USER 10001:10001\nCOPY", "USER root\nCOPY")
+    renderings, _ = render_all(folder, [MINIMAL])
+
+    said = "\n".join(map(str, policy_faults(folder, renderings)))
+
+    assert "k8s/base/beat.yaml: Deployment/beat: CKV_K8S_40" in said, "a high user id"
+    assert "k8s/base/beat.yaml: Deployment/beat: CKV_K8S_13: Memory limits should be set" in said
+    assert "k8s/base/flower.yaml: StatefulSet/flower: CKV_K8S_22" in said, "a read-only root"
+    assert "k8s/base/cpu-worker.yaml: Deployment/cpu-worker: CKV_K8S_39" in said, "SYS_ADMIN"
+    assert "CKV_DOCKER_8" in said, "the image's last user"
+    assert "base/gpu-worker.yaml" not in said

@@ -1,0 +1,129 @@
+"""KEDA's queries, asked of a real database as KEDA asks: what waits and what runs is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from copies import ROOT
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.processes import ProcessName
+from babylon_tasks.states import WINDOW_TRANSITIONS, WindowState
+from checks.renderings import render_all
+from checks.scaling_laws import COUNTED
+
+ROLE = "keda_reader"
+
+
+@pytest.fixture(scope="module")
+def queries() -> dict[str, str]:
+    """The query of each ScaledObject, by the process that it scales."""
+    rendered, faults = render_all(ROOT, [("overlays/production", "serverless", "scale-to-zero")])
+    assert faults == []
+    triggers: dict[str, list[dict[str, Any]]] = {
+        one.spec["scaleTargetRef"]["name"]: one.spec["triggers"]
+        for one in rendered[0].of("ScaledObject")
+    }
+    return {name: trigger["metadata"]["query"] for name, (trigger,) in triggers.items()}
+
+
+@pytest.fixture
+def reader(connection: Connection) -> Iterator[Connection]:
+    """A connection of a role with the two rights that k8s/README.md names for KEDA."""
+    grants = ("GRANT USAGE ON SCHEMA training", "GRANT SELECT ON training.windows")
+    readme = (ROOT / "k8s" / "README.md").read_text("utf-8")
+    assert all(grant in readme for grant in grants)
+    connection.execute(f"CREATE ROLE {ROLE}")
+    for grant in grants:
+        connection.execute(f"{grant} TO {ROLE}")
+    connection.execute(f"SET ROLE {ROLE}")
+    yield connection
+    connection.execute("RESET ROLE")
+    connection.execute(f"DROP OWNED BY {ROLE}")
+    connection.execute(f"DROP ROLE {ROLE}")
+
+
+def windows(connection: Connection, numbers: dict[WindowState, int]) -> None:
+    """So many windows in each state; half of those that wait are to be tried again much later."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    states = [state for state, number in numbers.items() for _ in range(number)]
+    for hour, state in enumerate(states):
+        starts_at = start + timedelta(hours=hour)
+        connection.execute(
+            "INSERT INTO training.windows (window_id, starts_at, held_out, state, next_attempt_at)"
+            " VALUES (%s, %s, false, %s, %s)",
+            (
+                starts_at.strftime("%Y-%m-%dT%H:00"),
+                starts_at,
+                state,
+                start.replace(year=2099) if hour % 2 else None,
+            ),
+        )
+
+
+def ask(connection: Connection, query: str) -> float:
+    """One row of one column that is a number: what KEDA's scaler reads."""
+    ((count,),) = connection.execute(query).fetchall()
+    return float(count)
+
+
+def test_both_workers_are_scaled(queries: dict[str, str]) -> None:
+    assert set(queries) == {ProcessName.CPU_WORKER, ProcessName.GPU_WORKER}
+
+
+def test_nothing_waits_in_an_empty_system(reader: Connection, queries: dict[str, str]) -> None:
+    assert [ask(reader, query) for query in queries.values()] == [0, 0]
+
+
+def test_what_waits_and_what_runs_is_counted_and_nothing_else(
+    connection: Connection, queries: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    # A different number in each state, so that no sum of two could pass for another.
+    numbers = {state: 2**place for place, state in enumerate(WindowState)}
+    windows(connection, numbers)
+    reader = request.getfixturevalue("reader")
+
+    sealed, scoring = numbers[WindowState.SEALED], numbers[WindowState.SCORING]
+    scored, training = numbers[WindowState.SCORED], numbers[WindowState.TRAINING]
+    assert ask(reader, queries["cpu-worker"]) == sealed + scoring
+    assert ask(reader, queries["gpu-worker"]) == scored + training
+
+
+def test_a_worker_is_kept_until_its_window_is_done(
+    connection: Connection, queries: dict[str, str]
+) -> None:
+    """The window of a running task is in no Redis list; by its row it keeps its worker."""
+    windows(connection, {WindowState.SEALED: 1})
+    counts = []
+    for state in (
+        WindowState.SEALED,
+        WindowState.SCORING,
+        WindowState.SCORED,
+        WindowState.TRAINING,
+        WindowState.TRAINED,
+    ):
+        connection.execute("UPDATE training.windows SET state = %s", (state,))
+        counts.append([ask(connection, queries[name]) for name in ("cpu-worker", "gpu-worker")])
+    assert counts == [[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]]
+
+
+def test_every_state_that_work_leads_out_of_is_counted_by_one_worker() -> None:
+    """A new state of a window cannot be forgotten: its work would be scaled away."""
+    counted = [state for states in COUNTED.values() for state in states]
+    assert len(counted) == len(set(counted))
+    # Out of `open` leads the clock, which every cpu-worker that there is looks at; out of
+    # `failed`, a person.
+    of_others = {WindowState.OPEN, WindowState.FAILED}
+    assert (
+        set(counted)
+        == {state for state, following in WINDOW_TRANSITIONS.items() if following} - of_others
+    )
+
+
+def test_the_reader_may_read_nothing_else(reader: Connection) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("SELECT * FROM training.lineages")

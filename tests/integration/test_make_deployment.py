@@ -1,0 +1,81 @@
+"""`make check` fails as a whole, by its exit code, for what is broken in any part of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from copies import ROOT, change, copy_deployed
+
+VENV = Path(sys.prefix)
+# What is replaced in which file, and what is said.
+BROKEN = {
+    "a manifest": (
+        "k8s/base/beat.yaml",
+        "runAsNonRoot: true",
+        "runAsNonRoot: maybe",
+        "k8s/base/beat.yaml: Deployment/beat: spec.template.spec.securityContext.runAsNonRoot",
+    ),
+    "the Compose file": (
+        "compose.yaml",
+        "cap_drop: [ALL]",
+        "cap_drop: [NET_RAW]",
+        "needs cap_drop: [ALL]",
+    ),
+    "the Dockerfile": (
+        "Dockerfile",
+        "USER 10001:10001\nCOPY",
+        "COPY",
+        "trainer: runs as 0",
+    ),
+    "a queue's name": (
+        "babylon_tasks/processes.py",
+        '"cpu,upkeep"',
+        '"cpu,upkep"',
+        "consumes queue upkep, which babylon_tasks/tasks/app.py has not",
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the project, its code included."""
+    for name in ("babylon_tasks", "checks", "migrations"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
+    for name in ("Makefile", "README.md", "requirements-checks.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return copy_deployed(tmp_path)
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # The copy's checks, by the tools that are installed here: nothing is installed again.
+    tools = VENV.with_name(f"{VENV.name}-checks")
+    done = [f"--old-file={VENV / '.installed'}", f"--old-file={tools / '.installed'}"]
+    return subprocess.run(
+        ["make", *done, f"VENV={VENV}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_make_fails_for_what_is_broken(folder: Path, case: str) -> None:
+    file, old, new, said = BROKEN[case]
+    change(folder / file, old, new)
+    done = make(folder, "deployment")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_make_check_asks_all_of_it(folder: Path) -> None:
+    done = make(folder, "--just-print", "check")
+    assert done.returncode == 0, done.stderr
+    asked = [
+        line.split("-m checks.")[1] for line in done.stdout.splitlines() if "-m checks." in line
+    ]
+    assert {"dockerfile", "compose", "drift", "manifests"} <= set(asked)

@@ -1,0 +1,140 @@
+"""The words of tasks, for each way in which they end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from babylon_tasks.pipeline.discover import Discovered
+from babylon_tasks.pipeline.judge import Judgement
+from babylon_tasks.pipeline.reconcile import Reconciled
+from babylon_tasks.pipeline.score import Scoring
+from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.states import WindowState
+from babylon_tasks.tasks import telling
+
+WINDOW, NEXT, THIRD = "2026-01-31T09:00", "2026-01-31T10:00", "2026-01-31T11:00"
+
+
+def test_all_of_it_in_a_line() -> None:
+    assert (
+        telling.sentence(WINDOW, "babylon", 4, "committed")
+        == "window 2026-01-31T09:00 · lineage babylon · step 4 · committed"
+    )
+    assert telling.sentence(None, None, None, "nothing to do") == "nothing to do"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            ("training", 3, 8, "gradient steps", 1234),
+            "training: 3 of 8 gradient steps, 1,234 tokens",
+        ),
+        (("scoring", 1500, None, "trajectories"), "scoring: 1,500 trajectories"),
+        (("judging", 0, 16, "held-out groups"), "judging: 0 of 16 held-out groups"),
+    ],
+)
+def test_progress(given: tuple[Any, ...], words: str) -> None:
+    assert telling.progress(*given) == words
+
+
+@pytest.mark.parametrize(
+    ("did", "words"),
+    [
+        (
+            Scoring(
+                WINDOW, WindowState.SCORED, True, None, 14, 7, 12, {"late": 1, "empty": 1}, 0.4149
+            ),
+            "scored, 12 of 14 trajectories scored, mean reward 0.41, rejected: 1 empty, 1 late",
+        ),
+        (
+            Scoring(WINDOW, WindowState.SKIPPED, True, "too_few_agents", 1, 1, 0),
+            "skipped: too_few_agents, 0 of 1 trajectories scored",
+        ),
+        (
+            Scoring(WINDOW, WindowState.HELD_OUT, True, None, 6, 3, 6, {}, 0.5),
+            "held out for evaluation, 6 of 6 trajectories scored, mean reward 0.50",
+        ),
+        (
+            Scoring(WINDOW, WindowState.SCORING, False, "held by another worker"),
+            "nothing to do: window is scoring, held by another worker",
+        ),
+        (Scoring(WINDOW, WindowState.TRAINED, False), "nothing to do: window is trained"),
+    ],
+)
+def test_scoring(did: Scoring, words: str) -> None:
+    assert telling.scoring(did) == words
+
+
+PROMOTED = Judgement("promoted", 4, 4, "worth 0.5 against 0.4", {})
+HELD = Judgement("held", 4, 3, "worth 0.3 against 0.4", {})
+IDLE = Judgement("idle", 4, 4, "the newest checkpoint serves already", {})
+
+
+@pytest.mark.parametrize(
+    ("did", "judgement", "words"),
+    [
+        (
+            TrainOutcome("committed", [WINDOW], 4, None, 3, 1234, reward_mean=0.412),
+            PROMOTED,
+            "committed, 3 gradient steps, 1,234 tokens, mean reward 0.41"
+            " · promoted: worth 0.5 against 0.4",
+        ),
+        (
+            TrainOutcome("adopted", [WINDOW], 4, None, 1, 99),
+            HELD,
+            "adopted, 1 gradient step, 99 tokens · held, step 3 serves on: worth 0.3 against 0.4",
+        ),
+        (
+            TrainOutcome("skipped", [WINDOW], None, f"{WINDOW}: no_spread"),
+            IDLE,
+            "skipped: no_spread",
+        ),
+        (
+            TrainOutcome("skipped", [WINDOW, NEXT], None, f"{WINDOW}: no_spread; {NEXT}: stale"),
+            None,
+            f"skipped: {WINDOW}: no_spread; {NEXT}: stale",
+        ),
+        (
+            TrainOutcome("skipped", [WINDOW], 4, f"window {WINDOW} is trained"),
+            None,
+            f"nothing to do: window {WINDOW} is trained",
+        ),
+        (
+            TrainOutcome("busy", reason="another worker trains lineage babylon"),
+            None,
+            "waits: another worker trains lineage babylon",
+        ),
+        (
+            TrainOutcome("idle", reason="no scored window waits"),
+            PROMOTED,
+            "nothing to do: no scored window waits · promoted: worth 0.5 against 0.4",
+        ),
+    ],
+)
+def test_training(did: TrainOutcome, judgement: Judgement | None, words: str) -> None:
+    assert telling.training(did, judgement) == words
+
+
+def test_upkeep_says_what_it_found_in_a_few_words() -> None:
+    assert telling.discovery(Discovered([], [], [], [], [])) == "nothing to do"
+    assert (
+        telling.discovery(Discovered([THIRD], [NEXT], [NEXT], [], ["yesterday"]))
+        == f"opened {THIRD} · sealed {NEXT} · sent to score {NEXT} · no hour, never read yesterday"
+    )
+    assert telling.reconciliation(Reconciled([], [], 0, [], [])) == "nothing to do"
+    assert (
+        telling.reconciliation(Reconciled([WINDOW], [], 2, [WINDOW], [], unjudged=True))
+        == f"lost while scoring, freed {WINDOW} · sent to score {WINDOW} · 2 late rows rejected"
+        " · sent to judge the newest checkpoint"
+    )
+    assert telling.reconciliation(Reconciled([], [], 1, [], [])) == "1 late row rejected"
+
+
+def test_many_windows_are_counted() -> None:
+    windows = [f"2026-01-31T{hour:02}:00" for hour in range(24)]
+    assert telling.named([]) is None
+    assert telling.named(windows[:3]) == ", ".join(windows[:3])
+    assert telling.named(windows) == f"{', '.join(windows[:3])} and 21 more"
