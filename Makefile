@@ -7,10 +7,11 @@ TOOLS  := $(VENV)-checks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test browser pictures check code deployment bench up secrets docs constraints clean
+.PHONY: help setup tools demo test browser pictures check code deployment image-proof bench up \
+        secrets docs constraints clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with everything that demo and tests need (pinned by constraints.txt)
 
@@ -61,6 +62,9 @@ deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, n
 	$(BIN)/python -m checks.compose
 	$(BIN)/python -m checks.drift
 	$(BIN)/python -m checks.manifests
+
+image-proof: setup ## as root, minutes: both images built and run (docs/images.md)
+	$(BIN)/python -m checks.image $(ARGS)
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)
