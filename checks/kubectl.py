@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-TOOLS = Path(sys.prefix).with_name(".venv-checks")
+TOOLS = Path(f"{sys.prefix}-checks")  # as in the Makefile
 _PROGRAM = TOOLS / "bin" / "kubectl"
 _WHEEL = Path(__file__).with_name("kubectl.txt")
 
