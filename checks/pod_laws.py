@@ -65,7 +65,7 @@ def _image(container: Container, version: str) -> Iterator[Fault]:
     tag = container.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     if tag in ("", "latest") and "@sha256:" not in container.image:
         yield container.fault(f"image {container.image or '(none)'}: name a fixed version")
-    elif container.is_ours and tag != version:
+    elif container.is_ours and tag and tag != version:
         yield container.fault(f"image {container.image}: pyproject.toml says version {version}")
     if not container.is_ours and container.arguments[:1] in (["run"], ["migrate"]):
         yield container.fault(f"image {container.image}: ours are named {OWN_IMAGES}…")

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from copies import change, copy_deployed
+from copies import ROOT, change, copy_deployed
+from documents import blocks
 
 from checks.manifests import check
+from checks.pod_laws import pods
 from checks.policy import policy_faults
 from checks.renderings import RENDERINGS, render_all
+from checks.workloads import workloads
 
 MINIMAL = ("overlays/minimal",)
 PRODUCTION = ("overlays/production",)
@@ -326,6 +329,21 @@ def test_an_overlay_that_nobody_renders_is_a_fault(folder: Path) -> None:
     assert found(folder, MINIMAL) == [
         "k8s/overlays/new: nobody renders it: add it to RENDERINGS in checks/renderings.py"
     ]
+
+
+def test_the_overlay_that_the_readme_shows_can_be_rendered(folder: Path) -> None:
+    (block,) = (b for b in blocks(ROOT / "k8s" / "README.md") if b.language == "yaml")
+    own = folder / "k8s" / "overlays" / "mine"
+    own.mkdir()
+    text = block.text.replace("sha256:…", f"sha256:{64 * '0'}")
+    (own / "kustomization.yaml").write_text(text, "utf-8")
+    rendered, faults = render_all(folder, [("overlays/mine",)])
+    assert faults == []
+    images = {one.image for load in workloads(rendered[0]) for one in load.containers}
+    assert all(image.startswith("YOUR-REGISTRY/babylon-tasks-") for image in images), images
+    (settings,) = rendered[0].of("ConfigMap")
+    assert "BABYLON_BASE_MODEL" in settings.content["data"]
+    assert list(pods(rendered[0], "0.1.0")) == []
 
 
 def test_common_policies_are_asked_too(folder: Path) -> None:
