@@ -49,6 +49,8 @@ def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10
             settings.dsn,
             autocommit=autocommit,
             connect_timeout=5,
+            # A database of encoding SQL_ASCII would hand out bytes for text.
+            client_encoding="utf8",
             options=f"{_OPTIONS} -c search_path={settings.database_schema}",
             application_name="babylon-tasks",
         )

@@ -228,3 +228,19 @@ def psql(server: EmbeddedPostgres, url: str, script: str) -> subprocess.Complete
         text=True,
         check=False,
     )
+
+
+def test_a_database_without_an_encoding_is_read_as_utf_8(
+    administrator: Connection, postgres: EmbeddedPostgres, make_settings: Callable[..., Settings]
+) -> None:
+    administrator.execute(
+        "CREATE DATABASE old_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+    )
+    settings = make_settings(DATABASE_URL=postgres.database("old_ascii"))
+    try:
+        apply(settings)
+        with connect(settings) as connection:
+            check(connection)
+            assert connection.execute("SELECT 'Bäbylon'").fetchone() == ("Bäbylon",)
+    finally:
+        administrator.execute("DROP DATABASE old_ascii WITH (FORCE)")
