@@ -19,7 +19,7 @@ from factories import WINDOW, fill_window, insert_trajectories, recent_window, t
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.cli import main
+from babylon_tasks.cli import checks, main
 from babylon_tasks.db.migrate import migrations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
@@ -193,6 +193,18 @@ def test_doctor_finds_a_redis_that_may_forget(run: Run, redis_url: str) -> None:
             client.config_set("maxmemory-policy", "noeviction")
     assert found.code == 1
     assert findings(found)["redis memory"][0] == "fail"
+
+
+def test_doctor_minds_a_folder_that_cannot_be_written_only_where_a_trainer_can_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = "/proc/data"  # not even root can make a file there
+    found = run("doctor", "--json", BABYLON_DATA_DIR=nowhere)
+    assert findings(found)["data folder"][0] == "fail"
+
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)  # as in the image `worker`
+    found = run("doctor", "--json", BABYLON_DATA_DIR=nowhere)
+    assert findings(found)["data folder"][0] == "warn"
 
 
 def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Connection) -> None:
