@@ -97,10 +97,13 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         told = self._about() | {"summary": self._fit(summary)}
         try:
             self.update_state(state="PROGRESS", meta=told | progress)
-            self.send_event(PROGRESS_EVENT, retry=True, retry_policy=_ONE_RETRY, **told)
+            self._tell_flower(told)
         except (RedisError, OperationalError) as error:
             self._next_report = now + _REDIS_AWAY_SECONDS
             _log.warning("progress.not_mirrored", why=str(error), again_in=_REDIS_AWAY_SECONDS)
+
+    def _tell_flower(self, told: dict[str, Any]) -> None:
+        self.send_event(PROGRESS_EVENT, retry=True, retry_policy=_ONE_RETRY, **told)
 
     def on_failure(self, exc: BaseException, *failed: Any) -> None:
         """Blank out secrets before error and traceback leave the process for Redis and Flower."""
@@ -108,6 +111,12 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         text = log.Mask(self.settings).text
         einfo.traceback = text(einfo.traceback)
         exc.args = tuple(text(part) if isinstance(part, str) else part for part in exc.args)
+        if self.request.is_eager:
+            return
+        try:  # Celery's own event of a failure does not know the lineage and step
+            self._tell_flower(self._about())
+        except (RedisError, OperationalError) as error:
+            _log.warning("failure.not_mirrored", why=str(error))
 
     def _about(self) -> dict[str, Any]:
         known = log.about()

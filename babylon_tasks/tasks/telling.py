@@ -30,19 +30,17 @@ def scoring(did: Scoring) -> str:
     """What scoring came to; ``skipped: too_few_agents`` where the window ends there."""
     if not did.claimed:
         return f"{NOTHING}: window is {did.state}" + (f", {did.reason}" if did.reason else "")
-    if did.state == WindowState.SKIPPED:
-        ended = f"skipped: {did.reason}"
-    elif did.state == WindowState.HELD_OUT:
-        ended = "held out for evaluation"
-    else:
-        ended = did.state.value
-    counted = f"{did.scored:,} of {did.trajectories:,} trajectories scored"
+    counted = f"scored {did.scored:,} of {did.trajectories:,} trajectories"
     if did.reward_mean is not None:
         counted += f", mean reward {did.reward_mean:.2f}"
     if did.rejected:
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(did.rejected.items()))
         counted += f", rejected: {reasons}"
-    return f"{ended}, {counted}"
+    if did.state == WindowState.SKIPPED:
+        return f"skipped: {did.reason} · {counted}"
+    if did.state == WindowState.HELD_OUT:
+        return f"{counted} · held out for evaluation"
+    return counted
 
 
 def training(did: TrainOutcome, judgement: Judgement | None) -> str:

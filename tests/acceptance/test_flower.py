@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import pytest
-from acceptance.harness import Babylon, hours, until
+from acceptance.harness import Babylon, hours, sender, until
 
 from babylon_tasks.sandbox.servers import EmbeddedValkey
 
@@ -110,6 +110,48 @@ def test_flower_without_a_login_does_not_start(make_babylon: Callable[..., Babyl
     assert "FLOWER_BASIC_AUTH" in babylon.log("flower")
 
 
+def test_a_secret_that_an_error_repeats_is_in_nothing_that_flower_says(
+    make_babylon: Callable[..., Babylon],
+) -> None:
+    planted = "market_outcomes"  # Postgres will say this very word
+    babylon = make_babylon(BABYLON_INFERENCE_API_KEY=planted, BABYLON_MAX_ATTEMPTS="1")
+    babylon.start("flower", "cpu-worker", "beat")
+    until("Flower listens", lambda: "Connected to redis" in babylon.log("flower"))
+    babylon.connection.execute(f"ALTER TABLE {planted} RENAME TO elsewhere")
+    (window,) = hours(1)
+    babylon.record(window)
+    (failed,) = until(
+        "the failure is shown",
+        lambda: [t for t in tasks(babylon, "score_window", window) if t["state"] == "FAILURE"],
+    )
+
+    assert 'relation "***" does not exist' in failed["summary"]
+    login = babylon.stack.flower_login
+    for path in ("/api/tasks", f"/api/task/info/{failed['uuid']}", f"/task/{failed['uuid']}"):
+        code, text = ask(babylon, path, login)
+        assert (code, "MigrationError" in text) == (200, True), path
+        assert planted not in text, path
+
+
+def test_a_queue_is_shown_with_what_waits_in_it_though_no_worker_listens(flower: Babylon) -> None:
+    app = sender(flower.stack.settings)
+    for _ in range(3):
+        app.send_task("babylon.train_window.v1", (None,), queue="gpu")
+    login = flower.stack.flower_login
+    until(
+        "Flower knows the one worker's queues",
+        lambda: "active_queues" in ask(flower, "/api/workers?refresh=1", login)[1],
+    )
+
+    shown = json.loads(ask(flower, "/api/queues/length", login)[1])["active_queues"]
+
+    assert {queue["name"]: queue["messages"] for queue in shown} == {
+        "cpu": 0,
+        "gpu": 3,
+        "upkeep": 0,
+    }
+
+
 def test_tasks_are_shown_in_words_and_are_there_again_after_flower_was_killed(
     make_babylon: Callable[..., Babylon],
 ) -> None:
@@ -120,7 +162,7 @@ def test_tasks_are_shown_in_words_and_are_there_again_after_flower_was_killed(
     babylon.record(window)
     babylon.await_states([window], "trained")
 
-    begins = "scored, 6 of 6 trajectories scored, mean reward 0."
+    begins = "scored 6 of 6 trajectories, mean reward 0."
     scored = outcome(babylon, "score_window", window, begins)
     (step,) = babylon.steps("committed")
     assert step["gradient_steps"] == 1

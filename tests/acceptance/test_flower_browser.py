@@ -5,7 +5,10 @@ With ``--pictures DIR`` the pages are written there (``make pictures``).
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,45 +16,24 @@ from pathlib import Path
 
 import pytest
 import redis
-from acceptance.harness import OPTIONS, Babylon, hours, until
+from acceptance.harness import until
+from acceptance.pictures import NAMES, SIZE, Pictures, size
+from acceptance.scene import LINEAGE, SCENE_OPTIONS, Scene
 from conftest import fresh_database
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Error as Refused
 
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
-from babylon_tasks.tasks.app import QUEUES
 
 PATIENCE = 30_000  # milliseconds: a bound, not an expectation
+PAGES = ("/", "/tasks", "/workers", "/broker", "/metrics")
+API = ("/api/tasks", "/api/workers", "/api/queues/length")
 FLAGS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-
-
-class Scene(Babylon):
-    """A system with three windows: one trained, one failed, one whose training stands still."""
-
-    trained: str
-    failed: str
-    running: str
-
-    def play(self) -> None:
-        """Let it come to that."""
-        self.trained, self.failed, self.running = hours(3)
-        self.start("flower", "gpu-worker", "cpu-worker", "beat")
-        until("Flower listens", lambda: "Connected to redis" in self.log("flower"))
-        self.record(self.trained, groups=4, agents=5)
-        self.await_states([self.trained], "trained")
-        self.connection.execute("ALTER TABLE market_outcomes RENAME TO elsewhere")
-        self.record(self.failed)
-        self.await_states([self.failed], "failed")
-        self.connection.execute("ALTER TABLE elsewhere RENAME TO market_outcomes")
-        self.record(self.running, groups=100, agents=6)
-        self.await_running_step()
-        trainer = self.trainer()
-        assert trainer is not None
-        trainer.suspend()
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +52,7 @@ def scene(
         database = parts.enter_context(
             contextmanager(fresh_database)(administrator, postgres, template)
         )
-        options = {
-            **OPTIONS,
-            "BABYLON_LINEAGE": "babylon",
-            "BABYLON_BASE_MODEL": str(tiny_model),
-            "BABYLON_MAX_ATTEMPTS": "1",
-            "BABYLON_LEASE_SECONDS": "90",
-            "BABYLON_UPKEEP_SECONDS": "2",
-        }
+        options = {**SCENE_OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model)}
         home = tmp_path_factory.mktemp("flower") / "stack"
         stack = parts.enter_context(
             Stack(home, options=options, database_url=database, redis_url=valkey.url)
@@ -105,37 +80,13 @@ def page(browser: Browser, scene: Scene) -> Iterator[Page]:
     user, _, password = scene.stack.flower_login.partition(":")
     context = browser.new_context(
         base_url=scene.stack.flower_url,
-        http_credentials={"username": user, "password": password},
-        viewport={"width": 1600, "height": 720},
+        http_credentials={"username": user, "password": password, "send": "always"},
+        viewport=SIZE,
     )
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     yield context.new_page()
     context.close()
-
-
-class Pictures:
-    """The pages in docs/pictures: written where ``--pictures`` asks for it, else held to the page.
-
-    What cannot be compared is every dot; what is compared is each heading, column and label.
-    """
-
-    def __init__(self, folder: Path, *, write: bool) -> None:
-        self._folder = folder
-        self._write = write
-
-    def take(self, page: Page, name: str) -> None:
-        """A PNG of what is seen, and its headings beside it; or the check that these are such."""
-        image, words = self._folder / f"{name}.png", self._folder / f"{name}.txt"
-        seen = "\n".join(
-            text.strip()
-            for text in page.locator("nav a, .page-eyebrow, thead th, dt").all_inner_texts()
-        )
-        if self._write:
-            page.screenshot(path=image)
-            words.write_text(seen + "\n", "utf-8")
-        assert image.read_bytes().startswith(b"\x89PNG"), image
-        assert words.read_text("utf-8") == seen + "\n", f"{image} is old; run `make pictures`"
 
 
 @pytest.fixture
@@ -145,94 +96,159 @@ def pictures(request: pytest.FixtureRequest) -> Pictures:
     return Pictures(Path(chosen or "docs/pictures"), write=chosen is not None)
 
 
-def search(page: Page, window: str) -> None:
-    """The list of tasks, narrowed down to a window's; upkeep would fill it otherwise."""
-    page.goto("/tasks")
-    page.locator("input[type=search]").fill(f'args:"{window}"')
-
-
 def row(page: Page, *words: str) -> Locator:
-    """The row of the list of tasks that holds all these words."""
+    """The one row of the list of tasks that holds all these words."""
     found = page.locator("table tbody tr")
     for word in words:
         found = found.filter(has_text=word)
-    expect(found.first).to_be_visible()
-    return found.first
+    return found
 
 
-def test_without_a_password_nothing_is_shown(browser: Browser, scene: Scene) -> None:
-    context = browser.new_context(base_url=scene.stack.flower_url)
+def follow(page: Page, link: Locator) -> None:
+    """To the page of a task."""
+    link.click()
+    expect(page.locator("#task-page")).to_be_visible()
+
+
+def detail(page: Page, name: str) -> Locator:
+    """What stands beside a name on the page of a task."""
+    term = page.locator("dt").filter(has_text=re.compile(rf"^\s*{name}\s*$"))
+    return page.locator(".detail-row").filter(has=term).locator("dd")
+
+
+@pytest.mark.parametrize("login", [None, "babylon:guessed-it"])
+def test_without_the_password_nothing_is_shown(
+    browser: Browser, scene: Scene, login: str | None
+) -> None:
+    headers = {}
+    if login is not None:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    context = browser.new_context(base_url=scene.stack.flower_url, extra_http_headers=headers)
     page = context.new_page()
-    for path in ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers", "/metrics"):
+    for path in PAGES:
+        with pytest.raises(Refused, match="ERR_INVALID_AUTH_CREDENTIALS"):
+            page.goto(path)
+    for path in (*PAGES, *API):
         answer = context.request.get(path)
         assert answer.status == 401, path
-        assert scene.trained not in answer.text()
-    answer = page.goto("/healthcheck")
-    assert answer is not None
-    assert page.inner_text("body") == "OK"
+        assert answer.text() in ("", "Access denied"), path
+    assert context.request.get("/healthcheck").text() == "OK"
     context.close()
 
 
-def test_workers_and_the_three_queues_are_there(
-    page: Page, scene: Scene, pictures: Pictures
-) -> None:
+def test_the_workers_are_there_and_which_of_them_is_busy(page: Page, pictures: Pictures) -> None:
     page.goto("/workers")
-    for worker in ("cpu@", "gpu@"):
-        expect(page.locator("table tbody tr").filter(has_text=worker)).to_contain_text("Online")
+    for worker, active in (("cpu@", "0"), ("gpu@", "1")):
+        expect(row(page, worker)).to_contain_text("Online")
+        expect(row(page, worker).locator("td").nth(2)).to_have_text(active)
     pictures.take(page, "flower-workers")
 
+
+def test_the_three_queues_are_there_with_the_messages_that_wait(
+    page: Page, pictures: Pictures
+) -> None:
     page.goto("/broker")
-    for queue in QUEUES:
-        expect(page.locator(f"tr#{queue}")).to_be_visible()
-    password = scene.stack.settings.redis_url.get_secret_value().split(":")[2].split("@")[0]
-    assert password not in page.content()
+    lengths = {
+        row.locator("td").nth(0).inner_text(): row.locator("td").nth(1).inner_text()
+        for row in page.locator("#queue-table tbody tr").all()
+    }
+    assert lengths == {"cpu": "0", "gpu": "2", "upkeep": "0"}
     pictures.take(page, "flower-queues")
+
+
+def test_the_list_says_of_each_window_what_happened(
+    page: Page, scene: Scene, pictures: Pictures
+) -> None:
+    page.goto("/tasks?name=_window")
+    expect(row(page, scene.trained, "score_window")).to_contain_text("scored 12 of 12")
+    trained = row(page, scene.trained, "train_window")
+    expect(trained).to_contain_text(re.compile(r"committed, \d+ gradient steps?, \d+ tokens, mean"))
+    expect(row(page, scene.skipped, "score_window")).to_contain_text("skipped: no_spread")
+    failed = row(page, scene.failed, "score_window", "FAILURE")
+    expect(failed).to_contain_text('relation "market_outcomes" does not exist')
+    expect(row(page, scene.running, "train_window")).to_contain_text("training: ")
+    pictures.take(page, "flower-tasks")
 
 
 def test_a_window_is_followed_from_its_score_to_its_training(
     page: Page, scene: Scene, pictures: Pictures
 ) -> None:
-    search(page, scene.trained)
-    scored = row(page, scene.trained, "score_window", "SUCCESS", "20 of 20 trajectories")
-    expect(scored).to_contain_text("mean reward 0.")
-    (step, *_) = scene.steps("committed")
-    trained = row(page, scene.trained, "train_window", "SUCCESS", "committed")
-    expect(trained).to_contain_text(f"{step['trainable_tokens']} tokens")
+    page.goto("/tasks")
+    page.locator("input[type=search]").fill(f'"{scene.trained}" name:_window')
+    expect(page.locator("#tasks-table tbody tr")).to_have_count(2)  # the search has been done
+    score = row(page, "score_window")
+    expect(row(page, "train_window")).to_contain_text("promoted: worth 0.")
     pictures.take(page, "flower-window")
 
-    trained.locator("a[href*='/task/']").click()
-    expect(page.locator("#task-page")).to_contain_text("promoted")
-    expect(page.locator("#task-page")).to_contain_text(scene.trained)
-    expect(page.locator("#task-page")).to_contain_text("babylon")
+    follow(page, score.locator("a[href*='/task/']"))
+    expect(detail(page, "Window")).to_have_text(scene.trained)
+    expect(detail(page, "Summary")).to_contain_text("scored 12 of 12 trajectories")
+
+    follow(page, detail(page, "Children").get_by_role("link"))
+    expect(detail(page, "Name")).to_have_text("train_window")
+    (step,) = scene.steps("committed")
+    expect(detail(page, "Result")).to_contain_text(
+        f"window {scene.trained} · lineage {LINEAGE} · step {step['target_step']} · committed, "
+        f"{step['gradient_steps']} gradient steps, {step['trainable_tokens']} tokens, "
+    )
     pictures.take(page, "flower-task")
 
 
 def test_why_a_window_failed_is_said_on_the_page(
     page: Page, scene: Scene, pictures: Pictures
 ) -> None:
-    search(page, scene.failed)
-    failed = row(page, scene.failed, "score_window", "FAILURE")
-    expect(failed).to_contain_text('relation "market_outcomes" does not exist')
-
-    failed.locator("a[href*='/task/']").click()
-    shown = page.locator("#task-page")
-    expect(shown).to_contain_text("run `babylon-tasks migrate`")
+    page.goto("/tasks?state=FAILURE")
+    follow(page, row(page, scene.failed).locator("a[href*='/task/']"))
+    expect(detail(page, "Status")).to_have_text("FAILURE")
+    last = scene.told(scene.failed)[-1]
+    assert last["kind"] == "scoring_failed"
+    why = last["detail"]["error"]
+    assert "run `babylon-tasks migrate`" in why
+    expect(detail(page, "Summary")).to_have_text(f"failed: {why}")
+    expect(detail(page, "Lineage")).to_have_text(LINEAGE)
+    expect(detail(page, "Traceback")).to_contain_text("MigrationError")
     pictures.take(page, "flower-failure")
-    for secret in (
-        scene.stack.settings.database_url.get_secret_value().split(":")[2].split("@")[0],
-        scene.stack.settings.inference_api_key.get_secret_value(),
-    ):
-        assert secret not in page.content()
 
 
-def test_a_running_step_shows_how_far_it_is(page: Page, scene: Scene, pictures: Pictures) -> None:
+def test_a_running_step_shows_how_far_it_is_and_counts_as_started(page: Page, scene: Scene) -> None:
     (step,) = scene.steps("running")
-    search(page, scene.running)
-    running = row(page, scene.running, "train_window", f"of {step['progress']['total']}")
-    expect(running).not_to_contain_text("SUCCESS")
-    expect(running).to_contain_text(str(step["target_step"]))
+    page.goto("/tasks?state=STARTED")
+    follow(page, row(page, scene.running).locator("a[href*='/task/']"))
+    expect(detail(page, "Status")).to_have_text("STARTED")
+    expect(detail(page, "Step")).to_have_text(str(step["target_step"]))
+    expect(detail(page, "Summary")).to_have_text(
+        re.compile(rf"training: \d+ of {step['progress']['total']} gradient steps, [\d,]+ tokens")
+    )
 
-    page.locator("input[type=search]").fill("name:_window")
-    for window in (scene.trained, scene.failed, scene.running):
-        row(page, window)
-    pictures.take(page, "flower-tasks")
+
+def test_no_secret_is_on_any_page(page: Page, scene: Scene) -> None:
+    settings = scene.stack.settings
+    secrets = {
+        scene.stack.flower_login.partition(":")[2],
+        settings.inference_api_key.get_secret_value(),
+        *(
+            url.get_secret_value().split(":")[2].split("@")[0]
+            for url in (settings.database_url, settings.redis_url)
+        ),
+    }
+    assert min(map(len, secrets)) > 8
+    tasks = [f"/task/{name}" for name in json.loads(page.request.get("/api/tasks").text())]
+    assert len(tasks) > 10
+    gpu = until("the worker was inspected", lambda: _inspected(page))
+    for path in (*PAGES, *API, *tasks, f"/worker/{gpu}"):
+        answer = page.request.get(path)
+        assert answer.status == 200, path
+        assert not [secret for secret in secrets if secret in answer.text()], path
+
+
+def _inspected(page: Page) -> str | None:
+    workers = json.loads(page.request.get("/api/workers?refresh=1").text())
+    return next((name for name in workers if name.startswith("gpu@")), None)
+
+
+def test_the_pictures_in_the_documents_are_those_that_are_taken() -> None:
+    found = list(Path("docs/pictures").glob("flower-*.png"))
+    assert {image.stem for image in found} == NAMES
+    assert {size(image) for image in found} == {(SIZE["width"], SIZE["height"])}
+    source = Path(__file__).read_text("utf-8")
+    assert set(re.findall(r'pictures\.take\(page, "([^"]+)"\)', source)) == NAMES

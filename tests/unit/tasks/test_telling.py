@@ -47,15 +47,15 @@ def test_progress(given: tuple[Any, ...], words: str) -> None:
             Scoring(
                 WINDOW, WindowState.SCORED, True, None, 14, 7, 12, {"late": 1, "empty": 1}, 0.4149
             ),
-            "scored, 12 of 14 trajectories scored, mean reward 0.41, rejected: 1 empty, 1 late",
+            "scored 12 of 14 trajectories, mean reward 0.41, rejected: 1 empty, 1 late",
         ),
         (
             Scoring(WINDOW, WindowState.SKIPPED, True, "too_few_agents", 1, 1, 0),
-            "skipped: too_few_agents, 0 of 1 trajectories scored",
+            "skipped: too_few_agents · scored 0 of 1 trajectories",
         ),
         (
             Scoring(WINDOW, WindowState.HELD_OUT, True, None, 6, 3, 6, {}, 0.5),
-            "held out for evaluation, 6 of 6 trajectories scored, mean reward 0.50",
+            "scored 6 of 6 trajectories, mean reward 0.50 · held out for evaluation",
         ),
         (
             Scoring(WINDOW, WindowState.SCORING, False, "held by another worker"),
