@@ -114,7 +114,7 @@ def _kind(field: FieldInfo) -> str:
         bool: "`true` or `false`",
         int: "whole number",
         float: "number",
-        Path: "folder",
+        Path: "path",
     }
     return " ".join([names.get(plain, "text"), *_bounds(field)])
 

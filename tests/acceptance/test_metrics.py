@@ -63,6 +63,12 @@ def test_what_all_children_did_is_counted_once_and_the_system_is_told_by_beat(
     ready = ("gpu-worker", "cpu-worker", "beat")
     until("all are ready", lambda: all(ask(babylon, one, "/readyz")[0] == 200 for one in ready))
 
+    until(
+        "the judgement has been counted",
+        lambda: figure(
+            scrape(babylon, "gpu-worker"), "babylon_judgements_total", action="promoted"
+        ),
+    )
     gpu, beat = scrape(babylon, "gpu-worker"), scrape(babylon, "beat")
 
     until(

@@ -559,7 +559,7 @@ def test_an_interruption_gives_the_window_back_and_says_so(
         process.send_signal(how)
         found = finished(process)
 
-    assert found.code == 130
+    assert found.code == 130, found.err
     assert f"window {window} is sealed" in found.err
     assert "Traceback" not in found.err
     assert column(connection, "SELECT state FROM training.windows") == ["sealed"]
