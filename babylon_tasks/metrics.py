@@ -128,6 +128,8 @@ def training_begins(lineage: str) -> None:
     INFERENCE_SECONDS.labels(lineage, "200")
     for kind in ("prompt", "completion"):
         INFERENCE_TOKENS.labels(lineage, kind)
+    for reason in ("no_logprobs", "other_policy"):
+        TRAJECTORIES_REJECTED.labels(reason)
     TRAINER_UP.labels(lineage).set(0)
 
 

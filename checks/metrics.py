@@ -66,8 +66,8 @@ def listed() -> list[Listed]:
 
 def _teller(name: str) -> tuple[str, ...]:
     word = name.removeprefix("babylon_").partition("_")[0]
-    if word == "task":
-        return _WORKERS
+    if word == "task" or name == "babylon_trajectories_rejected":
+        return _WORKERS  # each refuses at its own stage
     return ("gpu-worker",) if word in _OF_TRAINING else ("cpu-worker",)
 
 

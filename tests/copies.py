@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _DEPLOYED = ("k8s", "Dockerfile", ".dockerignore", "pyproject.toml")
+
+
+@dataclass
+class Broken:
+    """What is replaced in a file, by what, and what the fault must say."""
+
+    file: str
+    old: str
+    new: str
+    said: str
+    rendering: tuple[str, ...] = ("overlays/production",)
 
 
 def copy_deployed(target: Path) -> Path:

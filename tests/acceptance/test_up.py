@@ -88,7 +88,7 @@ class Up:
         """Send signals to the whole foreground group, as a terminal does; what was said then."""
         for number in signals:
             os.killpg(self.process.pid, number)
-        rest, _ = self.process.communicate(timeout=180)
+        rest, _ = self.process.communicate(timeout=90)
         return rest
 
     def assert_all_gone(self) -> None:
@@ -227,7 +227,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         assert f"belongs to the running process {running.process.pid}" in refused.stderr
 
         os.kill(running.process.pid, signal.SIGTERM)
-        rest, _ = running.process.communicate(timeout=180)
+        rest, _ = running.process.communicate(timeout=90)
         assert (running.process.returncode, "stopped" in rest) == (0, True)
         until("nobody is left", lambda: not [p for p in running.family if lives(p)])
         for log in running.data.glob("*.log"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from copies import ROOT, change, copy_deployed
+from copies import ROOT, Broken, change, copy_deployed
 
 from babylon_tasks import processes
 from babylon_tasks.processes import ProcessName
@@ -21,223 +20,212 @@ MINIMAL = ("overlays/minimal",)
 SERVERLESS = ("overlays/production", "serverless")
 
 
-@dataclass
-class Parted:
-    """What is replaced in a file, by what, and what the fault must say."""
-
-    file: str
-    old: str
-    new: str
-    said: str
-    rendering: tuple[str, ...] = PRODUCTION
-
-
 CASES = {
-    "a misspelt variable in k8s": Parted(
+    "a misspelt variable in k8s": Broken(
         "k8s/base/settings.env",
         "BABYLON_LINEAGE",
         "BABYLON_LINAGE",
         "Deployment/beat container beat: there is no setting BABYLON_LINAGE; "
         "did you mean BABYLON_LINEAGE?",
     ),
-    "a misspelt variable in Compose": Parted(
+    "a misspelt variable in Compose": Broken(
         "compose.yaml",
         "BABYLON_FLOWER_PORT",
         "BABYLON_FLOWER_PROT",
         "flower: there is no setting BABYLON_FLOWER_PROT; did you mean BABYLON_FLOWER_PORT?",
     ),
-    "a misspelt variable in the image": Parted(
+    "a misspelt variable in the image": Broken(
         "Dockerfile",
         "BABYLON_METRICS_HOST",
         "BABYLON_METRIC_HOST",
         "Dockerfile: target worker: there is no setting BABYLON_METRIC_HOST",
     ),
-    "a value that cannot be used": Parted(
+    "a value that cannot be used": Broken(
         "k8s/base/settings.env",
         "BABYLON_SHUTDOWN_SECONDS=20",
         "BABYLON_SHUTDOWN_SECONDS=20s",
         "would not start: the settings cannot be used: shutdown_seconds",
     ),
-    "a backend that there is not": Parted(
+    "a backend that there is not": Broken(
         "compose.yaml",
         "BABYLON_BACKEND: cpu",
         "BABYLON_BACKEND: gpu",
         "gpu-worker: would not start: the settings cannot be used: backend",
     ),
-    "a misspelt secret in k8s": Parted(
+    "a misspelt secret in k8s": Broken(
         "k8s/base/cpu-worker.yaml",
         "path: redis_url",
         "path: redis_ulr",
         "container cpu-worker: nobody reads the secret's file redis_ulr; did you mean redis_url?",
     ),
-    "a secret that is not mounted": Parted(
+    "a secret that is not mounted": Broken(
         "compose.yaml",
         "secrets: [database_url, redis_url, babylon_inference_api_key]",
         "secrets: [database_url, redis_url]",
         "gpu-worker: would not start: the settings cannot be used: settings: Value error, "
         "BABYLON_INFERENCE_HOST lets other machines in: set BABYLON_INFERENCE_API_KEY",
     ),
-    "secrets at another place": Parted(
+    "secrets at another place": Broken(
         "k8s/base/settings.env",
         "BABYLON_SECRETS_DIR=/run/secrets/babylon-tasks",
         "BABYLON_SECRETS_DIR=/run/secrets",
         "BABYLON_SECRETS_DIR is /run/secrets, where no secret is mounted",
     ),
-    "a backend without its key": Parted(
+    "a backend without its key": Broken(
         "k8s/components/serverless/gpu-worker.yaml",
         "{key: wandb_api_key, path: wandb_api_key}",
         "{key: keda_connection, path: babylon_inference_api_key}",
         "BABYLON_BACKEND=serverless needs WANDB_API_KEY",
         SERVERLESS,
     ),
-    "Flower without a login": Parted(
+    "Flower without a login": Broken(
         "k8s/base/flower.yaml",
         "              - {key: flower_basic_auth, path: flower_basic_auth}\n",
         "",
         "container flower: has no secret flower_basic_auth: Flower does not start without a login",
     ),
-    "metrics that only the pod itself reaches": Parted(
+    "metrics that only the pod itself reaches": Broken(
         "k8s/base/settings.env",
         "BABYLON_METRICS_HOST=0.0.0.0",
         "BABYLON_METRICS_HOST=127.0.0.1",
         "BABYLON_METRICS_HOST is 127.0.0.1: nothing outside of the container would reach it",
     ),
-    "checkpoints on a read-only disk": Parted(
+    "checkpoints on a read-only disk": Broken(
         "k8s/base/settings.env",
         "BABYLON_DATA_DIR=/data",
         "BABYLON_DATA_DIR=/models",
         "BABYLON_DATA_DIR is /models, where no volume is mounted",
     ),
-    "a process that there is not, in k8s": Parted(
+    "a process that there is not, in k8s": Broken(
         "k8s/base/cpu-worker.yaml",
         "args: [run, cpu-worker]",
         "args: [run, cpu-workers]",
         "container cpu-worker: `babylon-tasks run cpu-workers` cannot run",
     ),
-    "a process that there is not, in Compose": Parted(
+    "a process that there is not, in Compose": Broken(
         "compose.yaml",
         "command: [run, beat]",
         "command: [run, clock]",
         "beat: `babylon-tasks run clock` cannot run",
     ),
-    "a command that there is not": Parted(
+    "a command that there is not": Broken(
         "k8s/base/migrate.yaml",
         "args: [migrate]",
         "args: [migrate, --all]",
         "container migrate: `babylon-tasks migrate --all` cannot run: No such option: --all",
     ),
-    "a misspelt queue in k8s": Parted(
+    "a misspelt queue in k8s": Broken(
         "k8s/base/cpu-worker.yaml",
         "args: [run, cpu-worker]",
         'args: [run, cpu-worker, --, -Q, "cpu,upkep"]',
         "container cpu-worker: consumes queue upkep; there are cpu, gpu, upkeep",
     ),
-    "a misspelt queue in Compose": Parted(
+    "a misspelt queue in Compose": Broken(
         "compose.yaml",
         "command: [run, gpu-worker]",
         "command: [run, gpu-worker, --, -Q, gpus]",
         "compose.yaml: nobody consumes queue gpu",
     ),
-    "a process that nobody runs": Parted(
+    "a process that nobody runs": Broken(
         "k8s/base/kustomization.yaml",
         "  - beat.yaml\n",
         "",
         "k8s/overlays/production: nobody runs beat",
     ),
-    "another metrics port": Parted(
+    "another metrics port": Broken(
         "k8s/base/settings.env",
         "BABYLON_METRICS_PORT=9464",
         "BABYLON_METRICS_PORT=9465",
         "container beat: BABYLON_METRICS_PORT is 9465, but its port metrics is 9464",
     ),
-    "another port of Flower, in Compose": Parted(
+    "another port of Flower, in Compose": Broken(
         "compose.yaml",
         'BABYLON_FLOWER_PORT: "5555"',
         'BABYLON_FLOWER_PORT: "5556"',
         "flower: publishes port 5555, on which flower does not listen: BABYLON_FLOWER_PORT is 5556",
     ),
-    "a port of the container on which nobody listens": Parted(
+    "a port of the container on which nobody listens": Broken(
         "k8s/base/beat.yaml",
         "{name: metrics, containerPort: 9464}",
         "{name: metrics, containerPort: 9464}\n            - {name: http, containerPort: 80}",
         "container beat: port http: beat does not listen there",
     ),
-    "no metrics in Compose": Parted(
+    "no metrics in Compose": Broken(
         "compose.yaml",
         'BABYLON_METRICS_PORT: "9464"',
         'BABYLON_METRICS_PORT: "0"',
         "beat: a probe asks port metrics, which is not open",
     ),
-    "a probe of another path": Parted(
+    "a probe of another path": Broken(
         "k8s/base/beat.yaml",
         "httpGet: {path: /livez, port: metrics}",
         "httpGet: {path: /health, port: metrics}",
         "container beat: a probe asks /health of port metrics; its paths are /livez, /readyz",
     ),
-    "a probe of Flower, of a worker": Parted(
+    "a probe of Flower, of a worker": Broken(
         "compose.yaml",
         "test: [CMD, python, -m, babylon_tasks.probe]",
         "test: [CMD, python, -m, babylon_tasks.probe, flower]",
         "beat: a probe asks port http, on which nobody listens",
     ),
-    "an address that agents cannot find, in k8s": Parted(
+    "an address that agents cannot find, in k8s": Broken(
         "k8s/base/services.yaml",
         "name: inference\nspec",
         "name: model\nspec",
         "BABYLON_INFERENCE_URL names inference.babylon-tasks.svc, but it is reached as "
         "model.babylon-tasks.svc",
     ),
-    "an address that agents cannot find, in Compose": Parted(
+    "an address that agents cannot find, in Compose": Broken(
         "compose.yaml",
         ":-http://gpu-worker:8100/v1",
         ":-http://trainer:8100/v1",
         "gpu-worker: BABYLON_INFERENCE_URL names trainer, but it is reached as gpu-worker",
     ),
-    "another inference port": Parted(
+    "another inference port": Broken(
         "compose.yaml",
         'BABYLON_INFERENCE_PORT: "8100"',
         'BABYLON_INFERENCE_PORT: "8101"',
         "BABYLON_INFERENCE_URL names port 8100, but BABYLON_INFERENCE_PORT is 8101",
     ),
-    "an image that nobody builds": Parted(
+    "an image that nobody builds": Broken(
         "k8s/base/beat.yaml",
         "image: babylon-tasks-worker:0.1.0",
         "image: babylon-tasks-beat:0.1.0",
         "container schema: image babylon-tasks-beat:0.1.0: the Dockerfile builds no such image",
     ),
-    "an image without what its backend needs": Parted(
+    "an image without what its backend needs": Broken(
         "k8s/components/serverless/kustomization.yaml",
         '/containers/0/image, value: "babylon-tasks-trainer-train:0.1.0"',
         '/containers/0/image, value: "babylon-tasks-trainer-cpu:0.1.0"',
         "backend serverless needs babylon-tasks-trainer-train",
         SERVERLESS,
     ),
-    "a target that the Dockerfile has not": Parted(
+    "a target that the Dockerfile has not": Broken(
         "compose.yaml", "target: trainer", "target: train", "the Dockerfile has no target train"
     ),
-    "a target that Compose builds and is gone": Parted(
+    "a target that Compose builds and is gone": Broken(
         "Dockerfile", " AS trainer\n", " AS learner\n", "the Dockerfile has no target trainer"
     ),
-    "an argument that the Dockerfile has not": Parted(
+    "an argument that the Dockerfile has not": Broken(
         "compose.yaml",
         "EXTRAS: cpu",
         "EXTRA: cpu",
         "gpu-worker: the Dockerfile takes no argument EXTRA",
     ),
-    "an extra in an image of another name": Parted(
+    "an extra in an image of another name": Broken(
         "compose.serverless.yaml",
         "{EXTRAS: train}",
         "{EXTRAS: cpu}",
         "EXTRAS cpu makes an image that is named babylon-tasks-trainer-train",
     ),
-    "another Valkey than Compose's": Parted(
+    "another Valkey than Compose's": Broken(
         "k8s/overlays/minimal/redis.yaml",
         "valkey/valkey:9.1.2-trixie",
         "valkey/valkey:9.0.0-trixie",
         "container redis: image valkey/valkey:9.0.0-trixie: compose.yaml has valkey/valkey:9.1.2",
         MINIMAL,
     ),
-    "a Valkey that evicts": Parted(
+    "a Valkey that evicts": Broken(
         "k8s/overlays/minimal/redis.yaml",
         "noeviction",
         "allkeys-lru",

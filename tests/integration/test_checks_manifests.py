@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from copies import ROOT, change, copy_deployed
+from copies import ROOT, Broken, change, copy_deployed
 from documents import blocks
 
 from checks.manifests import check
@@ -18,17 +17,6 @@ from checks.workloads import workloads
 MINIMAL = ("overlays/minimal",)
 PRODUCTION = ("overlays/production",)
 TO_ZERO = ("overlays/production", "serverless", "scale-to-zero")
-
-
-@dataclass
-class Broken:
-    """What is replaced in a file of k8s/, by what, and what the fault must say."""
-
-    file: str
-    old: str
-    new: str
-    said: str
-    rendering: tuple[str, ...] = PRODUCTION
 
 
 CASES = {
