@@ -71,7 +71,7 @@ def _assert_nothing_happened(
     assert _main_and_pool(babylon) == processes, "no worker process had to be replaced"
     with redis.Redis.from_url(broker.url) as client:
         # New messages pass through in moments; what is stranded stays for an hour. One of upkeep
-        # may: its acknowledgement crossed the death of Redis. The next is half a second away.
+        # is let pass: acknowledging it can cross the death of Redis, and the next comes at once.
         until("nothing is stranded", lambda: unacked(client) <= Counter(upkeep=1))
 
 

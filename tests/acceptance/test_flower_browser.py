@@ -65,7 +65,7 @@ def scene(
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Debian's Chromium; ``make setup`` installs it."""
+    """Debian's Chromium; ``make browser`` installs it."""
     program = shutil.which("chromium")
     assert program is not None, "Chromium is not installed; run `make browser`"
     # Its sandbox refuses to run as root.
