@@ -19,6 +19,11 @@ from pydantic_settings import (
 )
 
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.reward_settings import (
+    DEFAULT_WEIGHTS,
+    ScorerName,
+    Weights,
+)
 
 _PRISMA_PARAMETERS = {
     "schema",
@@ -106,9 +111,11 @@ class Settings(BaseSettings):
     nothing can be promoted by evaluation."""
 
     # reading and scoring
-    scorer: str = "default"
-    """How a trajectory becomes a reward: `default` (profit, right predictions and activity, weighed
-    5 : 3 : 2) or `profit`."""
+    scorer: ScorerName = "default"
+    """How a trajectory becomes a reward: `default` (profit, decisions and activity) or `profit`."""
+    reward_weights: Weights = DEFAULT_WEIGHTS
+    """What counts how much for the scorer `default`, as JSON. What is not named weighs nothing, and
+    only proportions matter; activity breaks ties and never decides."""
     profit_scale: float = Field(default=1000.0, gt=0)
     """The profit, in Babylon's money, that earns the highest reward; as great a loss earns the
     lowest. Set it to what a good hour brings."""

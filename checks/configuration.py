@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 import typing
 from collections.abc import Mapping
@@ -109,6 +110,8 @@ def _kind(field: FieldInfo) -> str:
     of = [one for one in typing.get_args(field.annotation) if one is not type(None)]
     if typing.get_origin(field.annotation) is typing.Literal:
         return ", ".join(f"`{value}`" for value in of)
+    if typing.get_origin(field.annotation) is dict:
+        return "JSON object"
     plain = field.annotation if not of else of[0]
     names: dict[Any, str] = {
         bool: "`true` or `false`",
@@ -143,7 +146,9 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()  # what stands in the code is nobody's secret
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if isinstance(value, bool | dict):
+        value = json.dumps(value)
+    return f"`{value}`"
 
 
 if __name__ == "__main__":

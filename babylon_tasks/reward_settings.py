@@ -1,0 +1,73 @@
+"""The settings that say what is rewarded: JSON objects and scorers' names, checked when read.
+
+What is wrong is a ValueError, which pydantic tells under the setting's name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+# The components of a reward and what the first system gave them.
+DEFAULT_WEIGHTS = {"profit": 0.5, "decisions": 0.3, "activity": 0.2}
+_SCORER = re.compile(r"[a-z_]+|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def _parsed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value, object_pairs_hook=_object)
+    except json.JSONDecodeError:
+        raise ValueError(
+            'not JSON; it is written as in {"name": …}, names in double quotes'
+        ) from None
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it says one name twice")
+    return found
+
+
+def _folded(value: object) -> object:
+    """Names of archetypes as they are compared: without regard to case."""
+    parsed = _parsed(value)
+    if not isinstance(parsed, dict):
+        return parsed
+    folded = _object([(str(name).strip().casefold(), one) for name, one in parsed.items()])
+    if "" in folded:
+        raise ValueError("an archetype in it has no name")
+    return folded
+
+
+def _complete(weights: dict[str, float]) -> dict[str, float]:
+    unknown = ", ".join(sorted(set(weights) - set(DEFAULT_WEIGHTS)))
+    if unknown:
+        raise ValueError(f"{unknown} is no component; those are {', '.join(DEFAULT_WEIGHTS)}")
+    complete = {name: weights.get(name, 0.0) for name in DEFAULT_WEIGHTS}
+    if not complete["profit"] + complete["decisions"]:
+        raise ValueError("profit or decisions must weigh something: activity only breaks ties")
+    return complete
+
+
+def _named(scorer: str) -> str:
+    if not _SCORER.fullmatch(scorer):
+        raise ValueError("neither a scorer's name nor module:Class")
+    return scorer
+
+
+ScorerName = Annotated[str, AfterValidator(_named)]
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Weights = Annotated[dict[str, _Weight], AfterValidator(_complete)]
+
+# NoDecode: pydantic-settings' own reading of JSON fails before anything can be named.
+Weights = Annotated[_Weights, NoDecode, BeforeValidator(_parsed)]
+WeightsByArchetype = Annotated[dict[str, _Weights], NoDecode, BeforeValidator(_folded)]
+ScorersByArchetype = Annotated[dict[str, ScorerName], NoDecode, BeforeValidator(_folded)]
