@@ -20,11 +20,19 @@ import psycopg
 import pytest
 import redis
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.settings import Settings
+
+# No test asserts on time: how long an example takes on a busy machine says nothing about it.
+hypothesis_settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
 _TEMPLATE = "migrated_template"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -21,6 +21,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.windows import window_start
 
 WINDOW = "2026-01-31T09:00"
+EVER = "1000000"  # hours, a century: BABYLON_LOOKBACK_HOURS that keep WINDOW in sight for ever
 MODEL = "SmolLM2-135M-Instruct"
 SYSTEM = "You trade on prediction markets. Answer YES or NO."
 USER = "ACME is down 4% and falling. YES costs 0.47. Will ACME close higher? Answer YES or NO."
@@ -281,11 +282,6 @@ def fill_window(
         ]
         rows.append(trajectory(window, f"agent-{number + 1}", steps, final_pnl=profit))
     return insert_trajectories(connection, rows)
-
-
-def recent_window(hours_ago: int = 2) -> str:
-    """The id of a window that ended lately, for code that looks back from now."""
-    return (datetime.now(UTC) - timedelta(hours=hours_ago)).strftime("%Y-%m-%dT%H:00")
 
 
 def _milliseconds(window: str, number: int) -> int:

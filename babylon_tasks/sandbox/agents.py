@@ -90,13 +90,9 @@ def record(recorder: Recorder, window: str, decisions: Sequence[Decision]) -> Ta
         answer = read_answer(decision.completion.choices[0].message.content or "")
         valid += answer is not None
         right += answer == market.rises
-        recording = recorder.start(
-            account.agent_id,
-            scenario_id=market.id,
-            window=window,
-            now=start + timedelta(seconds=number),
-        )
-        step = recording.step(balance=account.balance, pnl=account.pnl)
+        now = start + timedelta(seconds=number)
+        recording = recorder.start(account.agent_id, scenario_id=market.id, window=window, now=now)
+        step = recording.step(balance=account.balance, pnl=account.pnl, now=now)
         step.llm_call(
             decision.completion,
             messages=messages(market),

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.statistics import difference_interval
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.client import openai_client
-from babylon_tasks.windows import WINDOW, is_held_out, window_id
 
 MARKETS = 8
 AGENTS = 16
@@ -41,7 +39,7 @@ OPTIONS = {
     "BABYLON_BACKEND": "cpu",
     "BABYLON_GRACE_SECONDS": "1",
     "BABYLON_UPKEEP_SECONDS": "1",
-    "BABYLON_LOOKBACK_HOURS": "480",
+    "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the world's hours stay in sight
     "BABYLON_HELD_OUT_SHARE": "0.1",
     "BABYLON_PROFIT_SCALE": str(world.STAKE),
     "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
@@ -161,7 +159,8 @@ async def _play(
         policy = await _first_policy(stack, connection)
         client = _client(settings, policy)
         watcher.news(f"the policy serves at {policy.base_url} as {policy.inference_name}")
-        for number, window in enumerate(_hours(settings, windows)):
+        hours = world.hours(settings.lineage, settings.held_out_share, windows)
+        for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
             markets = world.window_markets(seed, number, MARKETS)
             decisions = await decide(client, policy, markets, accounts)
@@ -192,18 +191,6 @@ def _client(settings: Settings, policy: Serving) -> Any:
         policy.base_url or "",
         settings.inference_api_key.get_secret_value(),
     )
-
-
-def _hours(settings: Settings, count: int) -> list[str]:
-    """Past hours, one a window. The first two are held out: without them nothing can be judged."""
-
-    def held_out(hour: datetime) -> bool:
-        return is_held_out(window_id(hour), settings.lineage, settings.held_out_share)
-
-    first = datetime.now(UTC) - (count + 1) * WINDOW
-    while not (held_out(first) and held_out(first + WINDOW)):
-        first -= WINDOW
-    return [window_id(first + number * WINDOW) for number in range(count)]
 
 
 async def _first_policy(stack: Stack, connection: Connection) -> Serving:

@@ -1,4 +1,4 @@
-"""The miniature Babylon: seeded markets with a headline that hints at how they end. Pure.
+"""The miniature Babylon: its hours, and seeded markets whose headline hints at how they end. Pure.
 
 Every window has as many rising as falling tickers, so that no constant answer pays. The
 questions are ones that a model of 135 million parameters can learn to answer, and that it
@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate
+
+from babylon_tasks.errors import SandboxError
+from babylon_tasks.windows import WINDOW, is_held_out, window_id
 
 SYSTEM_PROMPT = "Answer Yes or No."
 STAKE = 100.0
 # An order that nobody can read costs a fee: about what a wrong one loses.
 UNREADABLE_FEE = 70.0
+
+# Hours of its own, long past: what is played must not depend on the day on which it is played.
+_FIRST_HOUR = datetime(2025, 1, 1, tzinfo=UTC)
+_SEARCHED_HOURS = 10_000
+_BALANCED_HOURS = 200
 
 _TICKERS = (
     "ACME", "ORCA", "VOLT", "PINE", "NOVA", "ECHO", "FERN", "KITE",
@@ -33,6 +43,31 @@ class Market:
     question: str
     yes_price: float
     rises: bool
+
+
+def hours(lineage: str, held_out_share: float, count: int) -> list[str]:
+    """The windows to play, one after the other: the same for the same lineage, for ever.
+
+    The first two are held out, for without them nothing can be judged. Of those that follow, never
+    more than twice the share are, counted from the first on: the shortest play has windows to train
+    on. A shorter play's windows are the beginning of a longer one's. Raises SandboxError where no
+    such hours are found.
+    """
+    known = range(_SEARCHED_HOURS + 2 + max(count, _BALANCED_HOURS))
+    windows = [window_id(_FIRST_HOUR + number * WINDOW) for number in known]
+    kept = [is_held_out(window, lineage, held_out_share) for window in windows]
+    for first in range(_SEARCHED_HOURS):
+        if kept[first] and kept[first + 1] and _teaches(kept[first + 2 :], held_out_share):
+            return windows[first : first + count]
+    raise SandboxError(
+        f"none of {_SEARCHED_HOURS} hours begins with two that {lineage} holds out at a share of "
+        f"{held_out_share}; choose another seed"
+    )
+
+
+def _teaches(kept: list[bool], share: float) -> bool:
+    counted = enumerate(accumulate(kept[:_BALANCED_HOURS]), start=1)
+    return all(held_out <= 2 * share * hours for hours, held_out in counted)
 
 
 def window_markets(seed: int, number: int, count: int) -> list[Market]:

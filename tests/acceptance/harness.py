@@ -12,14 +12,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 import redis
 from celery import Celery
-from factories import exact_call, insert_trajectories, step, trajectory
+from factories import EVER, exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
 from babylon_tasks.db.session import Connection
@@ -28,9 +27,10 @@ from babylon_tasks.sandbox.stack import Process, Stack
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, configuration
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step
-from babylon_tasks.windows import WINDOW, window_id
+from babylon_tasks.windows import WINDOW, window_id, window_start
 
 T = TypeVar("T")
+FIRST = "2025-12-31T23:00"  # the next hour is of another year
 PATIENCE = 90.0  # a bound for a hanging test, not an expectation
 _TAIL = 12
 
@@ -40,7 +40,7 @@ OPTIONS = {
     "BABYLON_LINEAGE": "acceptance",
     "BABYLON_GRACE_SECONDS": "0",
     "BABYLON_UPKEEP_SECONDS": "0.5",
-    "BABYLON_LOOKBACK_HOURS": "480",
+    "BABYLON_LOOKBACK_HOURS": EVER,
     "BABYLON_HELD_OUT_SHARE": "0",
     "BABYLON_MAX_WINDOWS_PER_STEP": "1",
     "BABYLON_LEASE_SECONDS": "5",
@@ -52,8 +52,8 @@ OPTIONS = {
 
 
 def hours(count: int) -> list[str]:
-    """Windows of the last days, oldest first, none of them of the running hour."""
-    first = datetime.now(UTC) - (count + 2) * WINDOW
+    """Windows in a row, oldest first: the same whenever a test is run."""
+    first = window_start(FIRST)
     return [window_id(first + number * WINDOW) for number in range(count)]
 
 

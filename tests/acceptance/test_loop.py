@@ -8,7 +8,7 @@ from typing import Any
 from acceptance.harness import Babylon, assert_trained_once, hours, until
 
 from babylon_tasks.db import migrate
-from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
+from babylon_tasks.windows import is_held_out
 
 MakeBabylon = Callable[..., Babylon]
 
@@ -43,9 +43,10 @@ def test_windows_that_wait_together_are_trained_together_and_a_held_out_one_neve
     make_babylon: MakeBabylon,
 ) -> None:
     babylon = make_babylon(BABYLON_HELD_OUT_SHARE="0.5", BABYLON_MAX_WINDOWS_PER_STEP="4")
-    windows = _some_of_each(babylon.lineage)
+    windows = hours(4)
     kept = [name for name in windows if is_held_out(name, babylon.lineage, 0.5)]
     taught = [name for name in windows if name not in kept]
+    assert (len(kept), len(taught)) == (2, 2)
     for window in windows:
         babylon.record(window, groups=4)
 
@@ -127,14 +128,3 @@ def _of_a_step(babylon: Babylon, event: str = "") -> list[dict[str, Any]]:
         for line in babylon.lines("gpu-worker")
         if line.get("step") is not None and line["event"].startswith(event)
     ]
-
-
-def _some_of_each(lineage: str) -> list[str]:
-    """Hours in a row, two of them to be trained on and at least one held out."""
-    newest = window_start(hours(1)[0])
-    found: list[str] = []
-    while sum(not is_held_out(name, lineage, 0.5) for name in found) < 2 or not any(
-        is_held_out(name, lineage, 0.5) for name in found
-    ):
-        found.insert(0, window_id(newest - len(found) * WINDOW))
-    return found

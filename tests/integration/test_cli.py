@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
-from factories import WINDOW, fill_window, insert_trajectories, recent_window, trajectory
+from factories import WINDOW, fill_window, insert_trajectories, trajectory
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
@@ -25,6 +25,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import KEY_PREFIX
+from babylon_tasks.windows import window_start
 
 SECRET = "planted-secret-9f2c"
 Run = Callable[..., "Result"]
@@ -97,10 +98,9 @@ def finished(process: subprocess.Popen[str]) -> Result:
 
 def sealed(run: Run, connection: Connection) -> str:
     """A window that has been opened and sealed as beat would do it."""
-    window = recent_window()
-    fill_window(connection, window)
-    assert run("backfill", "--since", window).code == 0
-    return window
+    fill_window(connection)
+    assert run("backfill", "--since", WINDOW).code == 0
+    return WINDOW
 
 
 # --- the schema
@@ -477,16 +477,16 @@ def test_status_tells_where_the_system_stands(
 ) -> None:
     connection.execute(
         "INSERT INTO training.windows (window_id, starts_at, held_out, state, reason)"
-        " VALUES (%s, now(), false, 'failed', 'broken scorer')",
-        [WINDOW],
+        " VALUES (%s, %s, false, 'failed', 'broken scorer')",
+        [hour(10), window_start(hour(10))],
     )
     found = run("status", "--json").document
     assert found["windows"]["trained"] == 1
     assert found["lineage"]["head_step"] == 1
     assert (found["step_in_work"], found["last_step"]["target_step"]) == (None, 1)
-    assert found["failed"] == [{"window": WINDOW, "reason": "broken scorer"}]
+    assert found["failed"] == [{"window": hour(10), "reason": "broken scorer"}]
     told = run("status").out
-    assert f"babylon-tasks retry {WINDOW}" in told
+    assert f"babylon-tasks retry {hour(10)}" in told
     assert "serving step 0 of 1" in told
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from babylon_tasks import log
 from babylon_tasks.errors import Fenced, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks import base
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES, configuration
 from babylon_tasks.tasks.base import BabylonTask
 
@@ -197,7 +199,12 @@ def test_every_line_logged_in_a_task_tells_its_window_and_lineage(
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery 5.7.0's call, not ours
-def test_progress_shows_as_celerys_own_state(celery: Celery) -> None:
+def test_progress_shows_as_celerys_own_state(
+    celery: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr(base, "time", clock)
+
     @celery.task(base=BabylonTask, bind=True)
     def moving(self: BabylonTask) -> None: ...
 
@@ -205,6 +212,7 @@ def test_progress_shows_as_celerys_own_state(celery: Celery) -> None:
     log.now_about(window=WINDOW, lineage="tested", step=4)
     with capture_events(celery) as events:
         moving.report("training: 3 of 8", done=3, total=8)
+        clock.monotonic = lambda: 1000.9
         moving.report("training: 4 of 8", done=4, total=8)  # within a second: not sent
 
     told = {"window": WINDOW, "lineage": "tested", "step": 4, "summary": "training: 3 of 8"}

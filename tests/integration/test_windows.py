@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from factories import WINDOW, fill_window, insert_trajectories, recent_window, trajectory
+from factories import EVER, WINDOW, fill_window, insert_trajectories, trajectory
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
@@ -24,7 +24,7 @@ from babylon_tasks.windows import window_id, window_start
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(held_out_share=0)
+    return make_settings(held_out_share=0, lookback_hours=int(EVER))
 
 
 def look(settings: Settings) -> Discovered:
@@ -51,13 +51,12 @@ def forget_messages(connection: Connection) -> None:
 def test_an_hour_that_is_over_and_quiet_is_sealed_with_its_counts_and_sent_to_scoring(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window()
-    fill_window(connection, window, agents=3)
+    fill_window(connection, agents=3)
 
     found = look(settings)
 
-    assert (found.opened, found.sealed, found.to_score) == ([window], [window], [window])
-    row = windows.get(connection, window)
+    assert (found.opened, found.sealed, found.to_score) == ([WINDOW], [WINDOW], [WINDOW])
+    row = windows.get(connection, WINDOW)
     assert (row.state, row.trajectories, row.agents) == ("sealed", 3, 3)
     assert column(connection, "SELECT kind FROM training.events ORDER BY id") == [
         "opened",
@@ -68,7 +67,7 @@ def test_an_hour_that_is_over_and_quiet_is_sealed_with_its_counts_and_sent_to_sc
 def test_looking_twice_changes_nothing_and_sends_nothing(
     connection: Connection, settings: Settings
 ) -> None:
-    fill_window(connection, recent_window())
+    fill_window(connection)
     look(settings)
 
     assert look(settings) == Discovered([], [], [], [], [])
@@ -77,7 +76,7 @@ def test_looking_twice_changes_nothing_and_sends_nothing(
 def test_the_hour_that_is_running_is_opened_and_not_sealed(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window(0)
+    window = window_id(datetime.now(UTC))  # should it turn now, the grace keeps it open
     fill_window(connection, window)
 
     found = look(settings)
@@ -88,26 +87,27 @@ def test_the_hour_that_is_running_is_opened_and_not_sealed(
 def test_rows_without_a_window_id_belong_to_the_hour_in_which_they_started(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window()
-    starts = window_start(window).replace(tzinfo=None) + timedelta(minutes=59)
+    starts = window_start(WINDOW).replace(tzinfo=None) + timedelta(minutes=59)
     row = trajectory(None, startTime=starts, createdAt=starts)
     insert_trajectories(connection, [row])
 
     found = look(settings)
 
-    assert (found.opened, found.sealed) == ([window], [window])
-    assert windows.get(connection, window).trajectories == 1
+    assert (found.opened, found.sealed) == ([WINDOW], [WINDOW])
+    assert windows.get(connection, WINDOW).trajectories == 1
 
 
 def test_hours_before_the_lookback_are_opened_only_when_asked_for(
-    connection: Connection, settings: Settings
+    connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    fill_window(connection, WINDOW)
+    settings = make_settings(lookback_hours=72)
+    old = "2020-05-05T05:00"
+    fill_window(connection, old)
     assert look(settings).opened == []
 
-    found = discover(settings, actor="test", since=window_start(WINDOW))
+    found = discover(settings, actor="test", since=window_start(old))
 
-    assert (found.opened, found.sealed, found.to_score) == ([WINDOW], [WINDOW], [WINDOW])
+    assert (found.opened, found.sealed, found.to_score) == ([old], [old], [old])
 
 
 def test_a_window_from_the_future_waits_until_it_has_begun(
@@ -121,21 +121,20 @@ def test_a_window_from_the_future_waits_until_it_has_begun(
 def test_a_window_id_that_is_no_hour_is_told_and_stops_nothing(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window()
-    fill_window(connection, window)
-    insert_trajectories(connection, [trajectory(window, windowId="window-7")])
+    fill_window(connection)
+    insert_trajectories(connection, [trajectory(WINDOW, windowId="window-7")])
 
     found = look(settings)
 
-    assert (found.opened, found.malformed) == ([window], ["window-7"])
+    assert (found.opened, found.malformed) == ([WINDOW], ["window-7"])
 
 
 def test_a_share_of_windows_is_held_out_the_same_for_every_caller(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(held_out_share=0.5)
-    for ago in range(2, 22):
-        insert_trajectories(connection, [trajectory(recent_window(ago))])
+    settings = make_settings(held_out_share=0.5, lookback_hours=int(EVER))
+    for number in range(20):
+        insert_trajectories(connection, [trajectory(hour(number))])
     look(settings)
 
     first = dict(connection.execute("SELECT window_id, held_out FROM training.windows").fetchall())
@@ -153,19 +152,17 @@ def test_a_share_of_windows_is_held_out_the_same_for_every_caller(
 def test_a_window_is_not_sealed_while_rows_of_it_still_come(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window()
-    insert_trajectories(connection, [written_now(window)])
+    insert_trajectories(connection, [written_now(WINDOW)])
     assert look(settings).sealed == []
 
     connection.execute("""UPDATE trajectories SET "createdAt" = "createdAt" - interval '1 hour'""")
-    assert look(settings).sealed == [window]
+    assert look(settings).sealed == [WINDOW]
 
 
 def test_rows_without_a_window_id_also_keep_their_hour_open(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window()
-    starts = window_start(window).replace(tzinfo=None)
+    starts = window_start(WINDOW).replace(tzinfo=None)
     insert_trajectories(connection, [written_now(None, startTime=starts)])
 
     assert look(settings).sealed == []
@@ -174,19 +171,18 @@ def test_rows_without_a_window_id_also_keep_their_hour_open(
 def test_a_stream_that_never_stops_does_not_keep_a_window_open_for_ever(
     connection: Connection, settings: Settings
 ) -> None:
-    window = recent_window(3)
-    insert_trajectories(connection, [written_now(window)])
+    insert_trajectories(connection, [written_now(WINDOW)])
     look(settings)
-    assert state(connection, window) == "open"
+    assert state(connection, WINDOW) == "open"
 
     connection.execute("UPDATE training.windows SET opened_at = now() - interval '2 hours'")
-    assert look(settings).sealed == [window]
+    assert look(settings).sealed == [WINDOW]
 
 
 def test_many_beats_at_once_open_seal_and_send_each_window_once(
     connection: Connection, settings: Settings
 ) -> None:
-    hours = [recent_window(ago) for ago in range(2, 12)]
+    hours = [hour(number) for number in range(10)]
     for window in hours:
         fill_window(connection, window, agents=2)
     barrier = threading.Barrier(6)
@@ -256,14 +252,14 @@ def test_an_unknown_window_is_named_with_what_to_do(connection: Connection) -> N
 
 
 def test_a_lost_message_is_sent_again(connection: Connection, settings: Settings) -> None:
-    fill_window(connection, recent_window())
+    fill_window(connection)
     look(settings)
     scored_window(connection, hour(1))
     forget_messages(connection)
 
     again = reconcile(settings, actor="test")
 
-    assert (again.to_score, again.to_train) == ([recent_window()], [hour(1)])
+    assert (again.to_score, again.to_train) == ([WINDOW], [hour(1)])
     assert reconcile(settings, actor="test").to_score == []
 
 
@@ -338,15 +334,15 @@ def test_rows_that_come_after_the_scoring_get_their_reason_and_stay_out(
 def test_finding_windows_costs_a_probe_a_window_and_not_a_scan(
     connection: Connection, settings: Settings
 ) -> None:
-    for ago in range(2, 8):
-        fill_window(connection, recent_window(ago), agents=50)
+    for number in range(6):
+        fill_window(connection, hour(number), agents=50)
     connection.execute("ANALYZE trajectories")
     connection.execute("SET enable_seqscan = on")
     from babylon_tasks.db.sql import queries
 
     plan = connection.execute(
         "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) " + queries("windows")["seen"],
-        {"since": recent_window(72), "limit": 1000},
+        {"since": hour(0), "limit": 1000},
     ).fetchall()
     text = "\n".join(row[0] for row in plan)
 
