@@ -6,6 +6,7 @@ are skipped without being built.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from typing import Any, cast
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.records import Decision, LlmCall, RawTrajectory, Rejection, Trajectory
+from babylon_tasks.vocabulary import kind
 
 STAGE = "decode"
 _DETAIL = 200
@@ -23,6 +25,7 @@ _LOGPROB_ROUNDING = 1e-3
 
 class _Environment(Struct, gc=False):
     agentPnL: float | None = None
+    agentBalance: Any = None
 
 
 class _Message(Struct, gc=False):
@@ -45,6 +48,13 @@ class _Call(Struct, gc=False):
     logprobs: list[float | _TokenLogprob | None] | None = None
     tokenIds: list[int] | None = None
     policyStep: int | None = None
+    topP: float | None = None
+    finishReason: str | None = None
+    promptTokens: int | None = None
+    completionTokens: int | None = None
+    callId: Any = None
+    purpose: Any = None
+    actionType: Any = None
 
 
 # Facts for scoring only are taken as they come (Any): an odd one is unknown, not a reason to
@@ -53,6 +63,16 @@ class _Parameters(Struct, gc=False):
     marketId: Any = None
     ticker: Any = None
     side: Any = None
+    marketType: Any = None
+    amount: Any = None
+    price: Any = None
+
+
+class _Done(Struct, gc=False):
+    marketId: Any = None
+    ticker: Any = None
+    shares: Any = None
+    avgPrice: Any = None
 
 
 class _Correctness(Struct, gc=False):
@@ -67,7 +87,9 @@ class _Correctness(Struct, gc=False):
 class _Action(Struct, gc=False):
     actionType: str = ""
     success: bool = False
+    llmCallId: Any = None
     parameters: _Parameters | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     correctness: _Correctness | None = None
 
 
@@ -77,7 +99,11 @@ class _Step(Struct, gc=False):
     action: _Action | None = None
 
 
+# An answer that nothing came of: it could not be read, or was cut off.
+_NOTHING_DONE = Decision("pending", success=False)
+
 _steps = msgspec.json.Decoder(list[_Step])
+_results = msgspec.json.Decoder(_Done | None)
 _well_formed = msgspec.json.Decoder(msgspec.Raw)
 _POLICY = re.compile(r"@(\d{1,9})\Z")
 # Possessive: an 8 MB string must not leave 8 million states to go back to.
@@ -109,6 +135,16 @@ def bounded(text: str) -> str:
     return text[:_DETAIL].replace("\0", "\\0").encode("utf-8", "replace").decode()
 
 
+def content_hash(raw: RawTrajectory) -> str:
+    """SHA-256 of all that a score was made from: what differs now was changed since."""
+    text = raw.steps_json
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    digest = hashlib.sha256(data or b"")
+    about = (raw.agent_id, raw.scenario_id, raw.archetype, raw.final_pnl)
+    digest.update(repr(about).encode())
+    return digest.hexdigest()
+
+
 def _decode(raw: RawTrajectory) -> Trajectory:
     if raw.is_evaluation:
         raise _Unusable("evaluation_row", "isEvaluation is set: never trained on")
@@ -132,12 +168,16 @@ def _decode(raw: RawTrajectory) -> Trajectory:
 
     calls: list[LlmCall] = []
     decisions: list[Decision] = []
+    passed_over = 0
     for number, step in enumerate(steps):
-        for call in step.llmCalls or ():
-            calls.append(_call(call, number))
         action = step.action
+        if step.llmCalls:
+            calls.append(_call(_acted_upon(step.llmCalls, action), number))
+            passed_over += len(step.llmCalls) - 1
         if action is not None:
             decisions.append(_decision(action))
+        elif step.llmCalls:
+            decisions.append(_NOTHING_DONE)
     if not calls:
         raise _Unusable("no_llm_calls", f"{len(steps)} steps, none with an LLM call")
 
@@ -152,10 +192,26 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         final_pnl=raw.final_pnl,
         decisions=tuple(decisions),
         calls=tuple(calls),
+        archetype=raw.archetype,
+        balance=None if first is None else _number(first.agentBalance),
+        passed_over=passed_over,
     )
     if ("\\u0000" in text) if isinstance(text, str) else (b"\\u0000" in text):
         _refuse_nul(trajectory)
     return trajectory
+
+
+def _acted_upon(calls: list[_Call], action: _Action | None) -> _Call:
+    """The call whose answer became the step's action: only that one earned the reward.
+
+    The plugin names it; elsewhere it is the last that was made to act: what came before it was
+    rejected and asked again, or prepared it.
+    """
+    if action is not None and action.llmCallId is not None:
+        for call in calls:
+            if call.callId == action.llmCallId:
+                return call
+    return next((call for call in reversed(calls) if call.purpose == "action"), calls[-1])
 
 
 def _call(call: _Call, step: int) -> LlmCall:
@@ -182,7 +238,20 @@ def _call(call: _Call, step: int) -> LlmCall:
         logprobs,
         None if call.tokenIds is None else tuple(call.tokenIds),
         tokens,
+        top_p=1.0 if call.topP is None else call.topP,
+        finish_reason=call.finishReason,
+        prompt_tokens=call.promptTokens,
+        completion_tokens=call.completionTokens,
+        purpose=_purpose(call),
     )
+
+
+def _purpose(call: _Call) -> str:
+    """The kind of question; an ``actionType`` that is an action's word was made from the answer."""
+    asked = call.actionType
+    if isinstance(asked, str) and asked and not kind(asked).known:
+        return asked
+    return call.purpose if isinstance(call.purpose, str) else ""
 
 
 def _logprobs(
@@ -213,24 +282,61 @@ def _logprobs(
 
 
 def _decision(action: _Action) -> Decision:
-    parameters, correctness = action.parameters, action.correctness
-    if parameters is None:
-        market = ticker = side = None
-    else:
-        market = parameters.marketId
-        if market is not None and type(market) is not str:
-            # Ids are snowflakes: some writers leave them as numbers.
-            market = str(market) if type(market) is int else None
-        ticker = parameters.ticker if type(parameters.ticker) is str else None
-        side = parameters.side if type(parameters.side) is str else None
+    parameters, correctness = action.parameters or _Parameters(), action.correctness
+    done = _done(action)
+    market, ticker = _name(parameters.marketId), _name(parameters.ticker)
+    if market is None and ticker is None:
+        market, ticker = _name(done.marketId), _name(done.ticker)
+    if market is not None and ticker is None and parameters.marketType == "perp":
+        market, ticker = None, market  # today a perpetual's ticker stands where its market would
+    staked = _number(parameters.amount)
+    if staked is not None and staked <= 0:
+        staked = None
     return Decision(
         action.actionType,
         action.success,
         market,
         ticker,
-        side,
+        parameters.side if type(parameters.side) is str else None,
         None if correctness is None else _correct(correctness),
+        None if ticker is not None else _price(parameters, done, staked),
+        staked,
     )
+
+
+def _done(action: _Action) -> _Done:
+    if not kind(action.actionType).trade:
+        return _Done()
+    try:
+        return _results.decode(action.result) or _Done()
+    except ValueError:  # anything may stand here; what is no object tells nothing
+        return _Done()
+
+
+def _name(value: Any) -> str | None:
+    # Ids are snowflakes: some writers leave them as numbers.
+    if type(value) is int:
+        return str(value)
+    return value if type(value) is str and value else None
+
+
+def _price(parameters: _Parameters, done: _Done, staked: float | None) -> float | None:
+    """What a share cost; what is no probability is no price."""
+    shares = _number(done.shares)
+    bought = staked / shares if staked is not None and shares is not None and shares > 0 else None
+    for price in (_number(done.avgPrice), _number(parameters.price), bought):
+        if price is not None and 0 < price < 1:
+            return price
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if type(value) not in (int, float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond every float
+        return None
 
 
 def _correct(recorded: _Correctness) -> bool | None:

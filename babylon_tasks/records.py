@@ -20,13 +20,17 @@ class RawTrajectory(Struct, frozen=True, gc=False):
     is_evaluation: bool
     is_training_data: bool
     already_used: bool = False
+    archetype: str | None = None
+    window_id: str | None = None  # as it stands in the row; None: the hour of its start counts
 
 
 class LlmCall(Struct, frozen=True, gc=False):
     """One LLM call, verbatim as the agent made it.
 
     ``messages`` are (role, content) pairs up to, not including, the response.
-    ``logprobs`` holds one natural-log probability per response token, ``token_ids`` its ids.
+    ``logprobs`` holds one natural-log probability per response token, ``token_ids`` its ids,
+    ``tokens`` and ``token_bytes`` its text. ``prompt_tokens`` and ``completion_tokens`` are what
+    the server counted. ``carries`` names what the messages cannot hold: ``tools`` or ``images``.
     """
 
     model: str
@@ -37,6 +41,13 @@ class LlmCall(Struct, frozen=True, gc=False):
     logprobs: tuple[float, ...] | None = None
     token_ids: tuple[int, ...] | None = None
     tokens: tuple[str, ...] | None = None
+    token_bytes: tuple[bytes, ...] | None = None
+    top_p: float = 1.0
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    purpose: str = ""  # with the kind of question, where it was recorded: "action", "multi_step_…"
+    carries: str | None = None
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -48,10 +59,16 @@ class Decision(Struct, frozen=True, gc=False):
     ticker: str | None = None
     side: str | None = None
     correct: bool | None = None  # as recorded in action.correctness; None: not known there
+    price: float | None = None  # paid for a share that pays 1 if right, in (0, 1)
+    staked: float | None = None
 
 
 class Trajectory(Struct, frozen=True, gc=False):
-    """A decoded trajectory. ``first_pnl``/``last_pnl``: cumulative, taken before the action."""
+    """A decoded trajectory. ``first_pnl``/``last_pnl``: cumulative, taken before the action.
+
+    ``calls`` are those that were acted upon, one for each step; ``passed_over`` counts the others:
+    answers that were rejected and asked for again, or that prepared the decision.
+    """
 
     trajectory_id: str
     agent_id: str
@@ -61,6 +78,9 @@ class Trajectory(Struct, frozen=True, gc=False):
     final_pnl: float | None
     decisions: tuple[Decision, ...]
     calls: tuple[LlmCall, ...]
+    archetype: str | None = None
+    balance: float | None = None  # before the first step
+    passed_over: int = 0
 
 
 class Outcome(Struct, frozen=True, gc=False):
@@ -77,8 +97,31 @@ class Outcomes(Struct, frozen=True):
     tickers: dict[str, Outcome]
 
 
+class Evidence(Struct, frozen=True, gc=False):
+    """What a trajectory shows by itself, before it is compared with others.
+
+    ``profit`` is in Babylon's money; None: not known. ``right`` and ``wrong`` count bets whose
+    outcome is known, ``unknown`` the others; ``failed`` counts decisions that failed or could not
+    be read, ``waited`` those to do nothing, ``taken`` the actions that were really taken.
+    ``merit`` is the mean over the known bets of what each earned per unit staked, in [-1, 1], a
+    sign where no price is known; None: no such bet. ``earned`` and ``staked`` are sums over the
+    known bets with price and stake.
+    """
+
+    profit: float | None
+    right: int
+    wrong: int
+    unknown: int
+    failed: int
+    waited: int
+    taken: int
+    merit: float | None
+    earned: float
+    staked: float
+
+
 class Score(Struct, frozen=True, gc=False):
-    """A reward in [0, 1] and the components it was blended from (absent: no evidence)."""
+    """A reward in [0, 1] and the components it was made from (absent: no evidence)."""
 
     reward: float
     components: dict[str, float]
@@ -101,6 +144,7 @@ class ScoredTrajectory(Struct, frozen=True, gc=False):
     group_key: str
     reward: float
     reward_version: int
+    activity: float = 0.0
 
 
 class Member(Struct, frozen=True, gc=False):

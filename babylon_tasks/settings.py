@@ -42,6 +42,7 @@ BackendName = Literal["auto", "serverless", "local", "cpu"]
 _DEFAULT_KEY = "default"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRETS_DIR = "BABYLON_SECRETS_DIR"
+GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
 
 
 class Settings(BaseSettings):
@@ -112,23 +113,34 @@ class Settings(BaseSettings):
 
     # reading and scoring
     scorer: ScorerName = "default"
-    """How a trajectory becomes a reward: `default` (profit, decisions and activity) or `profit`."""
+    """How comparable trajectories are ranked: `default` (profit and decisions, activity between
+    those that are equal), `profit`, or `outcome` (return per unit staked)."""
     reward_weights: Weights = DEFAULT_WEIGHTS
     """What counts how much for the scorer `default`, as JSON. What is not named weighs nothing, and
     only proportions matter; activity breaks ties and never decides."""
     profit_scale: float = Field(default=1000.0, gt=0)
-    """The profit, in Babylon's money, that earns the highest reward; as great a loss earns the
-    lowest. Set it to what a good hour brings."""
+    """What a good hour brings, in Babylon's money. Profits that differ by less than a thousandth of
+    it are alike."""
+    outcome_wait_hours: float = Field(default=24, ge=0)
+    """How long after its end an hour waits for the markets that its bets name. 0: it never waits,
+    and what comes later makes new rewards for what no step has taken yet."""
     max_steps_bytes: int = Field(default=8_000_000, gt=0)
     """A trajectory whose recorded steps are longer (bytes) is rejected as `too_large`, unread."""
     read_batch: int = Field(default=500, gt=0)
     """Rows read and scored at once. Lower it for less memory."""
 
     # groups
+    group_by: str = "scenario,archetype,decision,market"
+    """What trajectories must share to be compared, coarse to fine: of `scenario`, `archetype`,
+    `decision` (the kind of question), `market` (the one asked about), `balance` (before the first
+    step, in powers of two)."""
+    min_group_size: int = Field(default=8, ge=2)
+    """Fewer trajectories than this do not make a finer group: they are compared by what comes
+    before it in `BABYLON_GROUP_BY`. Scenario and archetype are never given up."""
     max_group_size: int = Field(default=16, ge=2)
-    """How many trajectories of one scenario are compared at most. Lower it for smaller and quicker
-    steps."""
-    min_reward_spread: float = Field(default=1e-6, ge=0)
+    """How many trajectories are compared at once. What can be compared and is more becomes several
+    groups."""
+    min_reward_spread: float = Field(default=1e-3, ge=0)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
     max_staleness_steps: int = Field(default=8, ge=0)
     """Calls of a checkpoint that is more steps behind the newest are not learned from, unless it is
@@ -254,6 +266,8 @@ class Settings(BaseSettings):
             raise ValueError("BABYLON_BACKEND=serverless needs WANDB_API_KEY")
         if self.final_learning_rate > self.learning_rate:
             raise ValueError("BABYLON_FINAL_LEARNING_RATE exceeds BABYLON_LEARNING_RATE")
+        if not set(self.grouping) <= set(GROUPINGS) or len(set(self.grouping)) < len(self.grouping):
+            raise ValueError(f"BABYLON_GROUP_BY lists some of {', '.join(GROUPINGS)}, once each")
         if self.min_eval_groups > self.eval_groups:
             raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_EVAL_GROUPS")
         if self.inference_host not in _LOOPBACK:
@@ -282,6 +296,11 @@ class Settings(BaseSettings):
         if "@" in self.lineage or "/" in self.lineage:
             raise ValueError("BABYLON_LINEAGE must not contain '@' or '/': it names checkpoints")
         return self
+
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """``group_by`` as names, coarse to fine."""
+        return tuple(name.strip() for name in self.group_by.split(",") if name.strip())
 
     @property
     def dsn(self) -> str:

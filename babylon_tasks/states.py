@@ -31,8 +31,9 @@ class StepState(StrEnum):
     FAILED = "failed"
 
 
-# `scoring -> sealed` and `training -> scored` are the ways back after a lost claim;
-# `failed -> sealed | scored` is the retry by hand.
+# `scoring -> sealed` and `training -> scored` are the ways back after a lost claim, `training ->
+# scored` also where a step has taken only a part; `scored | held_out | skipped -> sealed` is
+# scoring anew, with a new reward version; `failed -> sealed | scored` is the retry by hand.
 WINDOW_TRANSITIONS: dict[WindowState, frozenset[WindowState]] = {
     WindowState.OPEN: frozenset({WindowState.SEALED}),
     WindowState.SEALED: frozenset({WindowState.SCORING, WindowState.FAILED}),
@@ -40,18 +41,27 @@ WINDOW_TRANSITIONS: dict[WindowState, frozenset[WindowState]] = {
         {
             WindowState.SCORED,
             WindowState.HELD_OUT,
+            WindowState.TRAINED,
             WindowState.SKIPPED,
             WindowState.FAILED,
             WindowState.SEALED,
         }
     ),
-    WindowState.SCORED: frozenset({WindowState.TRAINING, WindowState.SKIPPED, WindowState.FAILED}),
+    WindowState.SCORED: frozenset(
+        {
+            WindowState.TRAINING,
+            WindowState.TRAINED,
+            WindowState.SKIPPED,
+            WindowState.FAILED,
+            WindowState.SEALED,
+        }
+    ),
     WindowState.TRAINING: frozenset(
         {WindowState.TRAINED, WindowState.SCORED, WindowState.SKIPPED, WindowState.FAILED}
     ),
     WindowState.TRAINED: frozenset(),
-    WindowState.HELD_OUT: frozenset(),
-    WindowState.SKIPPED: frozenset(),
+    WindowState.HELD_OUT: frozenset({WindowState.SEALED}),
+    WindowState.SKIPPED: frozenset({WindowState.SEALED}),
     WindowState.FAILED: frozenset({WindowState.SEALED, WindowState.SCORED}),
 }
 

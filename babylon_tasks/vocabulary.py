@@ -1,6 +1,7 @@
 """The words of actions, as Babylon's writers use them: exact, in any case, never by substring.
 
 The first system looked for BUY or POST inside the word, so REPOST and BUYBACK counted as well.
+Both contracts are known: that of 7a46248b and that of today (babylon-today.md).
 """
 
 from __future__ import annotations
@@ -11,22 +12,39 @@ from msgspec import Struct
 
 from babylon_tasks.records import Decision
 
-# An agent that waits has done nothing; `pending` is the plugin's mark for a step never completed.
-_IDLE = frozenset({"", "hold", "wait", "none", "pending"})
-# The live recorder's word for every trading step, holds included: a hold names no market.
-_LIVE = "trading_decision"
-_BUYS = frozenset({_LIVE, "buy_shares", "buy_prediction_shares", "open_perp_position"})
+# An agent that waits has done nothing; FINISH ends a turn.
+_IDLE = frozenset({"", "hold", "wait", "none", "finish"})
+# The plugin's mark for a step that was never completed.
+_UNFINISHED = frozenset({"pending"})
+# The live recorders' words for every trading step, holds included: a hold names no market.
+_LIVE = frozenset({"trading_decision", "trade"})
+_BUYS = _LIVE | {"buy_shares", "buy_prediction_shares", "open_perp_position"}
 _SELLS = frozenset({"sell_shares", "sell_prediction_shares"})
 # Closing a position says nothing about where the price goes next: a trade, but no bet.
 _CLOSES = frozenset({"close_perp_position", "close_position"})
-_DIRECTED = {"buy_yes": True, "buy_no": False, "open_long": True, "open_short": False}
-_POSTS = frozenset({"create_post"})
+_POSTS = frozenset({"create_post", "post"})
+_SOCIAL = frozenset(
+    {
+        "create_comment", "comment", "comment_on_post", "reply_comment", "like", "like_post",
+        "repost", "follow", "dm", "group_message", "send_message", "create_group", "send_money",
+        "share_information", "request_payment",
+    }
+)  # fmt: skip
+# A word that carries its own direction, as an action or as the side of a trade.
+_DIRECTED = {
+    "buy_yes": True, "buy_no": False, "sell_yes": False, "sell_no": True,
+    "open_long": True, "open_short": False,
+}  # fmt: skip
 _SIDES = {"yes": True, "long": True, "no": False, "short": False}
+_KNOWN = (
+    _IDLE | _UNFINISHED | _BUYS | _SELLS | _CLOSES | _POSTS | _SOCIAL | frozenset(_DIRECTED)
+)  # fmt: skip
 
 
 class Kind(Struct, frozen=True, gc=False):
     """What an action's word means. ``rise``: the bet that the word itself makes."""
 
+    known: bool
     idle: bool
     needs_market: bool
     trade: bool
@@ -41,8 +59,9 @@ def kind(action_type: str) -> Kind:
     """The meaning of an ``actionType``; an unknown word is an action, but no trade."""
     word = action_type.strip().lower()
     return Kind(
-        idle=word in _IDLE,
-        needs_market=word == _LIVE,
+        known=word in _KNOWN,
+        idle=word in _IDLE or word in _UNFINISHED,
+        needs_market=word in _LIVE,
         trade=word in _BUYS or word in _SELLS or word in _CLOSES or word in _DIRECTED,
         post=word in _POSTS,
         buys=word in _BUYS,
@@ -66,12 +85,26 @@ def expects_rise(decision: Decision) -> bool | None:
     meant = kind(decision.action_type)
     if meant.rise is not None:
         return meant.rise
-    side = None if decision.side is None else _rises(decision.side)
-    if side is None or meant.buys:
-        return side
-    return not side if meant.sells else None
+    side = None if decision.side is None else decision.side.strip().lower()
+    if side is None or not meant.trade:
+        return None
+    if side in _DIRECTED:  # a side that says it all, whatever the action is called
+        return _DIRECTED[side]
+    rise = _SIDES.get(side)
+    if rise is None or meant.buys:
+        return rise
+    return not rise if meant.sells else None
 
 
-@lru_cache(maxsize=1024)
-def _rises(side: str) -> bool | None:
-    return _SIDES.get(side.strip().lower())
+def buys(decision: Decision) -> bool:
+    """Whether a trade takes a position at its price, rather than giving one up."""
+    meant = kind(decision.action_type)
+    word = decision.action_type.strip().lower()
+    side = (decision.side or "").strip().lower()
+    return (meant.buys or word in _DIRECTED) and not (side or word).startswith(("sell", "close"))
+
+
+def is_known_side(side: str) -> bool:
+    """Whether the side of a trade is one of Babylon's words."""
+    word = side.strip().lower()
+    return word in _SIDES or word in _DIRECTED or word in _CLOSES

@@ -34,6 +34,7 @@ class OutcomeBook:
                 if decision.correct is None:
                     if decision.market_id is not None:
                         markets.add(decision.market_id)
+                        tickers.add(decision.market_id)  # where a perpetual's ticker may stand
                     if decision.ticker is not None:
                         tickers.add(decision.ticker)
         markets -= self._asked_markets

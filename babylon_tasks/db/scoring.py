@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, structs
@@ -33,6 +34,13 @@ class Standing(Struct, frozen=True):
     reason: str | None
 
 
+class Bet(Struct, frozen=True):
+    """A market that a bet names: ``kind`` is ``market`` or ``stock``, ``name`` its id or ticker."""
+
+    kind: str
+    name: str
+
+
 class Result(Struct, frozen=True):
     """What one scoring run found."""
 
@@ -44,6 +52,9 @@ class Result(Struct, frozen=True):
     rejected: dict[str, int]
     reward_mean: float | None
     reward_std: float | None
+    profit_mean: float | None
+    right_share: float | None
+    waits: bool  # for outcomes of bets that it holds
 
 
 def claim(
@@ -89,19 +100,52 @@ def finish(
     result: Result,
     scores: Spool,
     rejections: Spool,
+    bets: Mapping[Bet, bool],
+    settings: Settings,
     actor: str,
 ) -> None:
-    """Write everything of one run in one transaction, or nothing; raises Fenced."""
+    """Write everything of one run in one transaction, or nothing; raises Fenced.
+
+    ``bets``: the markets that bets name, and whether their outcome was known.
+    """
     check_window(WindowState.SCORING, result.state, held.window)
     statements = queries("scoring")
     with connection.transaction():
         # The fence first: whoever lost the claim writes not one row.
-        columns = structs.asdict(result) | {"rejected": sum(result.rejected.values())}
+        columns = structs.asdict(result) | {
+            "rejected": sum(result.rejected.values()),
+            "wait_seconds": settings.outcome_wait_hours * 3600,
+        }
         _fenced(connection, "finish", held, columns)
         scores.pour(connection, statements["copy_scores"])
         rejections.pour(connection, statements["copy_rejections"])
-        detail = structs.asdict(result) | {"attempt": held.attempt}
+        connection.execute(statements["forget_bets"], {"window": held.window})
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                statements["insert_bet"],
+                [
+                    {"window": held.window, "kind": bet.kind, "name": bet.name, "known": known}
+                    for bet, known in bets.items()
+                ],
+            )
+        detail = structs.asdict(result) | {
+            "attempt": held.attempt,
+            "reward_version": held.reward_version,
+        }
         events.record(connection, str(result.state), actor=actor, window=held.window, detail=detail)
+
+
+def consumed(connection: Connection, window: str) -> frozenset[str]:
+    """The trajectories of a window that steps have used, in any lineage."""
+    rows = connection.execute(queries("scoring")["consumed"], {"window": window}).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
+def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
+    """Whether a window is young enough to wait for outcomes."""
+    parameters = {"window": window, "wait_seconds": settings.outcome_wait_hours * 3600}
+    row = connection.execute(queries("scoring")["wait_is_over"], parameters).fetchone()
+    return row is not None and not row[0]
 
 
 def release(

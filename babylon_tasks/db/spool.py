@@ -6,6 +6,7 @@ so a run that lost its claim cannot make its successor wait on a unique index.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import LiteralString, Self
@@ -41,6 +42,13 @@ class Spool:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             while chunk := self._file.read(_CHUNK):
                 copy.write(chunk)
+
+    def lines(self) -> Iterator[str]:
+        """The rows in the order in which they were added, constants included, without line ends."""
+        self._spill()
+        self._file.seek(0)
+        for line in self._file:
+            yield line.decode()[:-1]
 
     def _spill(self) -> None:
         if self._pending:

@@ -10,7 +10,7 @@ from babylon_tasks.records import RawTrajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_end, window_start
 
-_TYPES = ("text", "text", "text", "text", "int4", "float8", "bool", "bool", "bool")
+_TYPES = (*["text"] * 4, "int4", "float8", *["bool"] * 3, "text", "text")
 _BATCH_BYTES = 4_000_000
 
 

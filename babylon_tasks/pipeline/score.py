@@ -12,22 +12,26 @@ import structlog
 from msgspec import Struct
 
 from babylon_tasks import metrics
+from babylon_tasks.dataset.keys import Part, keys, parts
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
-from babylon_tasks.db.scoring import Claim, Result, Standing
+from babylon_tasks.db.scoring import Bet, Claim, Result, Standing
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
-from babylon_tasks.decode import bounded, decode
+from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
 from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.tally import Tally
-from babylon_tasks.records import Outcomes, RawTrajectory, Rejection, Trajectory
-from babylon_tasks.scoring.base import Scorer, load_scorer
+from babylon_tasks.records import Evidence, Outcomes, RawTrajectory, Rejection, Score, Trajectory
+from babylon_tasks.scoring.base import STAGE, Scorer
+from babylon_tasks.scoring.choice import load_scorer
+from babylon_tasks.scoring.evidence import activity, bets, evidence
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
 Progress = Callable[[int, int | None], None]
+_NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
 log = structlog.get_logger(__name__)
 
 
@@ -111,7 +115,11 @@ def score_window(
 
 
 class _Run:
-    """One attempt: everything is collected aside and written at its end, behind the fence."""
+    """One attempt: everything is collected aside and written at its end, behind the fence.
+
+    What compares trajectories must have seen all of them, so their evidence is kept, in a few
+    hundred bytes each; their text is not.
+    """
 
     def __init__(
         self,
@@ -126,61 +134,99 @@ class _Run:
         self.held = held
         self.scorer = scorer
         self.on_progress = on_progress
-        self.tally = Tally()
+        # A window that is scored again keeps what steps have used as it was.
+        self.used = (
+            claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
+        )
+        self.tally = Tally(len(self.used))
+        self.evidence: list[Evidence] = []
+        self.parts: list[tuple[Part, ...]] = []
+        self.agents: list[str] = []
+        self.bets: dict[Bet, bool] = {}
         self.renewed = time.monotonic()
 
     def score(self, actor: str) -> Result:
-        held, scorer = self.held, self.scorer
+        held, settings = self.held, self.settings
         version = held.reward_version
         with (
-            Spool(version, held.window, scorer.name, scorer.version) as scores,
+            Spool() as read,
+            Spool(version, held.window) as scores,
             Spool(version, held.window) as rejections,
         ):
             # A connection of its own: this one stays free for outcomes and for the lease.
             with (
-                session(self.settings) as reading,
-                closing(stream_window(reading, held.window, self.settings)) as batches,
+                session(settings) as reading,
+                closing(stream_window(reading, held.window, settings)) as batches,
             ):
                 book = OutcomeBook(self.connection, held.window)
                 for batch in batches:
-                    trajectories = self._decoded(batch, rejections)
-                    self._scored(trajectories, book.covering(trajectories), scores, rejections)
+                    decoded = self._decoded(batch, rejections)
+                    outcomes = book.covering([trajectory for _, trajectory in decoded])
+                    for raw, trajectory in decoded:
+                        self._show(raw, trajectory, outcomes, read)
                     self._between_batches()
-            result = self.tally.result(self.settings, held_out=held.held_out)
-            claims.finish(self.connection, held, result, scores, rejections, actor)
+            self._reward(read, scores, rejections)
+            waits = not all(self.bets.values()) and claims.may_wait(
+                self.connection, held.window, settings
+            )
+            result = self.tally.result(settings, held_out=held.held_out, waits=waits)
+            claims.finish(
+                self.connection, held, result, scores, rejections, self.bets, settings, actor
+            )
         return result
 
-    def _decoded(self, batch: list[RawTrajectory], rejections: Spool) -> list[Trajectory]:
-        trajectories: list[Trajectory] = []
+    def _decoded(
+        self, batch: list[RawTrajectory], rejections: Spool
+    ) -> list[tuple[RawTrajectory, Trajectory]]:
+        found: list[tuple[RawTrajectory, Trajectory]] = []
         for raw in batch:
+            if raw.trajectory_id in self.used:
+                continue
             decoded = decode(raw)
             if isinstance(decoded, Rejection):
                 self._reject(decoded, rejections)
             else:
-                trajectories.append(decoded)
-        return trajectories
+                found.append((raw, decoded))
+        return found
 
-    def _scored(
-        self,
-        trajectories: list[Trajectory],
-        outcomes: Outcomes,
-        scores: Spool,
-        rejections: Spool,
+    def _show(
+        self, raw: RawTrajectory, trajectory: Trajectory, outcomes: Outcomes, read: Spool
     ) -> None:
-        window = self.held.window
-        score, add, encode = self.scorer.score, self.tally.add, msgspec.json.encode
-        for trajectory in trajectories:
-            scored = score(trajectory, outcomes)
-            if isinstance(scored, Rejection):
-                self._reject(scored, rejections)
+        shown = evidence(trajectory, outcomes)
+        self.tally.show(shown)
+        self.evidence.append(shown)
+        self.parts.append(parts(trajectory, self.held.window, self.settings.grouping))
+        self.agents.append(trajectory.agent_id)
+        for kind, name, known in bets(trajectory, outcomes):
+            self.bets[Bet(kind, name)] = known
+        read.add(
+            f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content_hash(raw)}"
+        )
+
+    def _reward(self, read: Spool, scores: Spool, rejections: Spool) -> None:
+        """Compare the members of each group, and write what came of it in the order of reading."""
+        groups: dict[str, list[int]] = {}
+        found_keys = keys(self.parts, self.settings.min_group_size)
+        for number, key in enumerate(found_keys):
+            groups.setdefault(key, []).append(number)
+        rewards: list[Score | None] = [None] * len(self.evidence)
+        for members in groups.values():
+            shown = [self.evidence[number] for number in members]
+            for number, score in zip(
+                members, self.scorer.rewards(shown, self.evidence), strict=True
+            ):
+                rewards[number] = score
+        encode = msgspec.json.encode
+        by = f"{field(self.scorer.name)}\t{field(self.scorer.version)}"
+        for number, line in enumerate(read.lines()):
+            score, key = rewards[number], found_keys[number]
+            if score is None:
+                self._reject_line(line, rejections)
                 continue
-            # Babylon's recorder names the window itself as the scenario: then they are one group.
-            scenario = trajectory.scenario_id
-            group = "" if scenario is None or scenario == window else scenario
-            add(trajectory.agent_id, group, scored.reward)
+            self.tally.add(self.agents[number], key, score.reward, activity(self.evidence[number]))
             scores.add(
-                f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{field(group)}"
-                f"\t{scored.reward!r}\t{field(encode(scored.components).decode())}"
+                f"{line}\t{field(key)}\t{score.reward!r}"
+                f"\t{field(encode(score.components).decode())}\t{by}"
             )
 
     def _reject(self, rejection: Rejection, rejections: Spool) -> None:
@@ -190,9 +236,15 @@ class _Run:
             f"\t{field(rejection.detail)}"
         )
 
+    def _reject_line(self, line: str, rejections: Spool) -> None:
+        self.tally.rejected["no_evidence"] += 1
+        trajectory_id, _, _ = line.partition("\t")  # made fit for COPY already
+        rejections.add(f"{trajectory_id}\t{STAGE}\tno_evidence\t{_NO_EVIDENCE}")
+
     def _between_batches(self) -> None:
         if self.on_progress is not None:
-            self.on_progress(self.tally.trajectories, self.held.expected)
+            done = self.tally.used + self.tally.rejected.total() + len(self.evidence)
+            self.on_progress(done, self.held.expected)
         if time.monotonic() - self.renewed > self.settings.lease_seconds / 3:
             claims.renew(self.connection, self.held, self.settings)
             self.renewed = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from msgspec import Struct
@@ -16,8 +16,10 @@ from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.db.verify import Held, is_migrated, judged, overview
 from babylon_tasks.decode import decode
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.records import LlmCall, Rejection
-from babylon_tasks.scoring.base import Scorer, load_scorer
+from babylon_tasks.records import Evidence, LlmCall, Rejection
+from babylon_tasks.scoring.base import Scorer
+from babylon_tasks.scoring.choice import load_scorer
+from babylon_tasks.scoring.evidence import evidence
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_start
@@ -121,8 +123,10 @@ def _tried(
         window_start(held.window)
     except BadWindowId:  # no hour to be found by: discovery passes over it as well
         return 0, 0, {"bad_window_id": held.trajectories}
-    usable = with_logprobs = 0
     rejected: Counter[str] = Counter()
+    shown: list[Evidence] = []
+    faults: list[str | None] = []
+    recorded_exactly: list[bool] = []
     book = OutcomeBook(connection, held.window)
     with (
         session(settings) as reading,
@@ -134,17 +138,28 @@ def _tried(
             rejected.update(one.reason for one in decoded if isinstance(one, Rejection))
             outcomes = book.covering(trajectories)
             for trajectory in trajectories:
-                scored = scorer.score(trajectory, outcomes)
-                faults = [_fault(call, settings, policies) for call in trajectory.calls]
-                if isinstance(scored, Rejection):
-                    rejected[scored.reason] += 1
-                elif None not in faults:  # as the next step would group it
-                    reasons = Counter(reason for reason in faults if reason is not None)
-                    rejected[reasons.most_common(1)[0][0]] += 1
-                else:
-                    usable += 1
-                    with_logprobs += any(map(exact, trajectory.calls))
+                shown.append(evidence(trajectory, outcomes))
+                faults.append(_commonest_fault(trajectory.calls, settings, policies))
+                recorded_exactly.append(any(map(exact, trajectory.calls)))
+    usable = with_logprobs = 0
+    scores = scorer.rewards(shown, shown) if shown else []
+    for score, reason, has_logprobs in zip(scores, faults, recorded_exactly, strict=True):
+        if score is None:
+            rejected["no_evidence"] += 1
+        elif reason is not None:
+            rejected[reason] += 1
+        else:
+            usable += 1
+            with_logprobs += has_logprobs
     return usable, with_logprobs, dict(rejected.most_common())
+
+
+def _commonest_fault(
+    calls: Sequence[LlmCall], settings: Settings, policies: Policies
+) -> str | None:
+    """Why the next step would not take a trajectory; None where it takes a call of it."""
+    faults = [_fault(call, settings, policies) for call in calls]
+    return None if None in faults else Counter(faults).most_common(1)[0][0]
 
 
 def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:

@@ -1,47 +1,129 @@
-"""The weights of the first system on corrected inputs."""
+"""Profit, decisions and activity, weighed as in the first system, compared inside the group."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
-from babylon_tasks.records import Outcomes, Rejection, Score, Trajectory
-from babylon_tasks.scoring.base import no_evidence, register
-from babylon_tasks.scoring.evidence import deeds, scaled_profit
+from babylon_tasks.records import Evidence, Score
+from babylon_tasks.scoring.comparison import as_reward, standings
+from babylon_tasks.scoring.evidence import activity
 from babylon_tasks.settings import Settings
 
-WEIGHTS = {"profit": 0.5, "win_rate": 0.3, "activity": 0.2}
+# Spreads below which members are alike: merit in [-1, 1]; profit as a share of ``profit_scale``.
+_MERIT_RESOLUTION = 0.05
+_PROFIT_RESOLUTION = 1e-3
+_TIE = 0.02  # what activity can add to a reward at most; it never reaches the next better one
 
 
-@register
 class DefaultScorer:
-    """50 % profit, 30 % win rate, 20 % activity; what lacks evidence leaves its weight to the rest.
+    """50 % profit, 30 % decisions, and activity (20 %) between those that are otherwise equal.
 
-    Activity of zero is a fact about an agent that waited, so it counts beside other evidence;
-    alone it says nothing about any decision, and the trajectory is rejected.
+    Each component is compared among the members that have it. What a member lacks counts as
+    nothing gained, or as the mean where that is less, so that hiding never pays: whoever made no
+    bet earned nothing with it, and what failed counts as if it had been lost. Activity alone
+    is no evidence, and a group that differs in nothing else has no spread.
     """
 
     name: ClassVar[str] = "default"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
-    def __init__(self, settings: Settings) -> None:
-        self.scale = settings.profit_scale
+    def __init__(self, settings: Settings, weights: Mapping[str, float] | None = None) -> None:
+        self.weights = settings.reward_weights if weights is None else weights
+        self.profit_resolution = settings.profit_scale * _PROFIT_RESOLUTION
 
-    def score(self, trajectory: Trajectory, outcomes: Outcomes) -> Score | Rejection:
-        """Blend whatever is known."""
-        components: dict[str, float] = {}
-        earned = scaled_profit(trajectory, self.scale)
-        if earned is not None:
-            components["profit"] = earned
-        done = deeds(trajectory, outcomes)
-        rate = done.win_rate
-        if rate is not None:
-            components["win_rate"] = rate
-        if done.taken or components:
-            components["activity"] = done.activity
-        if not components:
-            return no_evidence(trajectory, "no known profit, no known outcome, no action taken")
-        weight = blend = 0.0
-        for name, value in components.items():
-            weight += WEIGHTS[name]
-            blend += WEIGHTS[name] * value
-        return Score(min(1.0, blend / weight), components)  # rounding may exceed 1 by a hair
+    def rewards(
+        self, members: Sequence[Evidence], reference: Sequence[Evidence]
+    ) -> Sequence[Score | None]:
+        """Blend the standings in profit and decisions; break ties by activity."""
+        judged = any(decisions(one) is not None for one in members)
+        counted = [number for number, one in enumerate(members) if is_evidence(one, judged)]
+        if not counted:
+            return [None] * len(members)
+        shown = [members[number] for number in counted]
+        among = [one for one in reference if is_evidence(one, judged)]
+        parts = {
+            "profit": (_filled([one.profit for one in shown]), self.profit_resolution),
+            "decisions": (_decided(shown), _MERIT_RESOLUTION),
+        }
+        known = {
+            "profit": [one.profit for one in among if one.profit is not None],
+            "decisions": [m for one in among if (m := decisions(one)) is not None],
+        }
+        blend, weight = [0.0] * len(shown), 0.0
+        for name, (values, resolution) in parts.items():
+            found = standings(values, known[name] or values, resolution)
+            if found is not None and self.weights[name] > 0:
+                weight += self.weights[name]
+                blend = [b + self.weights[name] * z for b, z in zip(blend, found, strict=True)]
+        rewards = [as_reward(b / weight if weight else 0.0) for b in blend]
+        if self.weights["activity"] > 0 and weight:
+            # Of two that are equal, the one that lacks evidence is not the better for being busy.
+            lacks = [judged and decisions(one) is None for one in shown]
+            done = [0.0 if lack else activity(one) for one, lack in zip(shown, lacks, strict=True)]
+            rewards = _ties_broken(rewards, done)
+        scores: list[Score | None] = [None] * len(members)
+        for number, one, reward in zip(counted, shown, rewards, strict=True):
+            scores[number] = Score(reward, components(one))
+        return scores
+
+
+def decisions(shown: Evidence) -> float | None:
+    """The merit of what was decided, in [-1, 1]: each failure as bad as a stake that was lost.
+
+    None where nothing was decided that anybody can judge.
+    """
+    if shown.merit is None and not shown.failed:
+        return None
+    share = shown.failed / (shown.failed + shown.waited + shown.taken) if shown.failed else 0.0
+    return (shown.merit or 0.0) * (1 - share) - share
+
+
+def is_evidence(shown: Evidence, judged: bool) -> bool:
+    """Whether a trajectory shows more than activity; ``judged``: others' decisions can be.
+
+    Waiting is judged beside bets that are: it earned nothing.
+    """
+    if shown.profit is not None or decisions(shown) is not None:
+        return True
+    return judged and shown.waited > 0 and not shown.taken
+
+
+def components(shown: Evidence) -> dict[str, float]:
+    """What is written beside a reward, in the evidence's own units."""
+    found: dict[str, float] = {"activity": activity(shown)}
+    if shown.profit is not None:
+        found["profit"] = shown.profit
+    merit = decisions(shown)
+    if merit is not None:
+        found["decisions"] = merit
+    counts = {"right": shown.right, "wrong": shown.wrong, "failed": shown.failed}
+    found.update({name: float(count) for name, count in counts.items() if count})
+    return found
+
+
+def _filled(values: Sequence[float | None]) -> list[float]:
+    known = [value for value in values if value is not None]
+    lacking = min(0.0, sum(known) / len(known)) if known else 0.0
+    return [lacking if value is None else value for value in values]
+
+
+def _decided(shown: Sequence[Evidence]) -> list[float]:
+    merits = [decisions(one) for one in shown]
+    known = [merit for merit in merits if merit is not None]
+    lacking = min(0.0, sum(known) / len(known)) if known else 0.0
+    return [
+        merit if merit is not None else lacking if one.unknown else 0.0
+        for one, merit in zip(shown, merits, strict=True)
+    ]
+
+
+def _ties_broken(rewards: Sequence[float], activities: Sequence[float]) -> list[float]:
+    distinct = sorted(set(rewards))
+    gaps = [after - before for before, after in pairwise(distinct)]
+    room = min([_TIE, *(gap * (1 - _TIE) / 2 for gap in gaps)])
+    return [
+        0.5 + (reward - 0.5) * (1 - _TIE) + room * (done - 0.5)
+        for reward, done in zip(rewards, activities, strict=True)
+    ]

@@ -1,32 +1,71 @@
-"""What a trajectory shows about its agent: its profit, its trades, its activity."""
+"""What a trajectory shows by itself: its profit, its bets, what failed, what it did. Pure."""
 
 from __future__ import annotations
 
-from msgspec import Struct
-
-from babylon_tasks.records import Decision, Outcomes, Trajectory
-from babylon_tasks.vocabulary import expects_rise, is_taken, kind
+from babylon_tasks.records import Decision, Evidence, Outcomes, Trajectory
+from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
 
 SATURATION = 20  # actions; more of them are not a merit
 
 
-class Deeds(Struct, frozen=True, gc=False):
-    """Actions really taken, and among them the trades known to have been right or wrong."""
+def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
+    """Extract a trajectory's evidence with the outcomes that are known."""
+    right = wrong = unknown = failed = waited = taken = 0
+    merits = earned = staked = 0.0
+    for decision in trajectory.decisions:
+        if not decision.success:
+            failed += 1
+            continue
+        if not is_taken(decision):
+            waited += 1
+            continue
+        taken += 1
+        if expects_rise(decision) is None and decision.correct is None:
+            continue
+        if not kind(decision.action_type).trade:
+            continue
+        won = is_right(decision, outcomes)
+        if won is None:
+            unknown += 1
+            continue
+        right += won
+        wrong += not won
+        gain = _gain(decision, won)
+        merits += gain
+        if decision.price is not None and decision.staked is not None:
+            earned += gain * decision.staked
+            staked += decision.staked
+    known = right + wrong
+    return Evidence(
+        profit=profit(trajectory),
+        right=right,
+        wrong=wrong,
+        unknown=unknown,
+        failed=failed,
+        waited=waited,
+        taken=taken,
+        merit=merits / known if known else None,
+        earned=earned,
+        staked=staked,
+    )
 
-    taken: int
-    wins: int
-    losses: int
 
-    @property
-    def win_rate(self) -> float | None:
-        """The share of right trades; None where no outcome is known."""
-        known = self.wins + self.losses
-        return self.wins / known if known else None
+def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, bool]]:
+    """The markets that a trajectory's bets name, with whether their outcome is known.
 
-    @property
-    def activity(self) -> float:
-        """Actions as a share of the number from which more is no better."""
-        return min(1.0, self.taken / SATURATION)
+    Each is (kind, name, known), kind being ``market`` or ``stock``. Bets that were recorded as
+    right or wrong need no outcome.
+    """
+    found = []
+    for decision in trajectory.decisions:
+        if decision.correct is not None or not is_taken(decision) or expects_rise(decision) is None:
+            continue
+        if decision.market_id is not None:
+            known = decision.market_id in outcomes.markets or decision.market_id in outcomes.tickers
+            found.append(("market", decision.market_id, known))
+        elif decision.ticker is not None:
+            found.append(("stock", decision.ticker, decision.ticker in outcomes.tickers))
+    return found
 
 
 def profit(trajectory: Trajectory) -> float | None:
@@ -41,40 +80,38 @@ def profit(trajectory: Trajectory) -> float | None:
     return last - trajectory.first_pnl
 
 
-def scaled_profit(trajectory: Trajectory, scale: float) -> float | None:
-    """Profit mapped onto [0, 1]: a loss of ``scale`` or more is 0, nothing earned is 0.5."""
-    earned = profit(trajectory)
-    return None if earned is None else min(1.0, max(0.0, (earned / scale + 1) / 2))
+def activity(shown: Evidence) -> float:
+    """Actions as a share of the number from which more is no better, in [0, 1]."""
+    return min(1.0, shown.taken / SATURATION)
 
 
-def deeds(trajectory: Trajectory, outcomes: Outcomes) -> Deeds:
-    """Count what was done; what failed or only waited does not count, nor is it won or lost."""
-    taken = wins = losses = 0
-    for decision in trajectory.decisions:
-        if is_taken(decision):
-            taken += 1
-            right = won(decision, outcomes)
-            if right is not None:
-                wins += right
-                losses += not right
-    return Deeds(taken, wins, losses)
-
-
-def won(decision: Decision, outcomes: Outcomes) -> bool | None:
-    """Whether a trade turned out right; None where it is no trade or nobody knows yet."""
-    if not kind(decision.action_type).trade:
-        return None
+def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
+    """Whether a bet turned out right; None where nobody knows yet, or the price did not move."""
     if decision.correct is not None:
         return decision.correct
     rise = expects_rise(decision)
     if rise is None:
         return None
-    if decision.market_id is not None:
-        market = outcomes.markets.get(decision.market_id)
+    for name in (decision.market_id, decision.ticker):
+        if name is None:
+            continue
+        market = outcomes.markets.get(name)
         if market is not None and market.yes is not None:
             return market.yes is rise
-    if decision.ticker is not None:
-        stock = outcomes.tickers.get(decision.ticker)
-        if stock is not None and stock.change:  # unmoved: neither right nor wrong
+        # The market id of a perpetual is its ticker.
+        stock = outcomes.tickers.get(name)
+        if stock is not None and stock.change:
             return (stock.change > 0) is rise
     return None
+
+
+def _gain(decision: Decision, won: bool) -> float:
+    """What a bet earned per unit staked, in [-1, 1]; its sign where no price is known.
+
+    A share bought at price p pays 1 if right: (1 - p) / p of the stake is gained, or all is lost.
+    """
+    if not won:
+        return -1.0
+    if decision.price is None or not buys(decision):
+        return 1.0
+    return min(1.0, (1 - decision.price) / decision.price)

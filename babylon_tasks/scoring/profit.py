@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from babylon_tasks.records import Outcomes, Rejection, Score, Trajectory
-from babylon_tasks.scoring.base import no_evidence, register
-from babylon_tasks.scoring.evidence import scaled_profit
+from babylon_tasks.records import Evidence, Score
+from babylon_tasks.scoring.comparison import as_reward, standings
 from babylon_tasks.settings import Settings
 
 
-@register
 class ProfitScorer:
-    """The scaled profit is the reward."""
+    """The standing in profit is the reward; outcomes are not looked at: the profit holds them."""
 
     name: ClassVar[str] = "profit"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __init__(self, settings: Settings) -> None:
-        self.scale = settings.profit_scale
+        self.resolution = settings.profit_scale * 1e-3
 
-    def score(self, trajectory: Trajectory, outcomes: Outcomes) -> Score | Rejection:
-        """Outcomes are not looked at: the profit holds them already."""
-        del outcomes
-        earned = scaled_profit(trajectory, self.scale)
-        if earned is None:
-            return no_evidence(trajectory, "no known profit")
-        return Score(earned, {"profit": earned})
+    def rewards(
+        self, members: Sequence[Evidence], reference: Sequence[Evidence]
+    ) -> Sequence[Score | None]:
+        """Compare the members whose profit is known."""
+        known = [one.profit for one in members if one.profit is not None]
+        among = [one.profit for one in reference if one.profit is not None]
+        found = iter(
+            (standings(known, among, self.resolution) if known else None) or [0.0] * len(known)
+        )
+        return [
+            None if one.profit is None else Score(as_reward(next(found)), {"profit": one.profit})
+            for one in members
+        ]

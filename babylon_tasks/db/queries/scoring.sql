@@ -34,7 +34,10 @@ WHERE window_id = %(window)s AND state = 'scoring'
 UPDATE training.windows
 SET state = %(state)s, reason = %(reason)s, trajectories = %(trajectories)s, agents = %(agents)s,
     scored = %(scored)s, rejected = %(rejected)s, reward_mean = %(reward_mean)s,
-    reward_std = %(reward_std)s, lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
+    reward_std = %(reward_std)s, profit_mean = %(profit_mean)s, right_share = %(right_share)s,
+    waits_until = CASE WHEN %(waits)s THEN starts_at + interval '1 hour'
+                                           + make_interval(secs => %(wait_seconds)s) END,
+    lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
     scored_at = now(), updated_at = now()
 WHERE window_id = %(window)s AND state = 'scoring'
   AND attempt = %(attempt)s AND lease_owner = %(owner)s
@@ -49,9 +52,27 @@ WHERE window_id = %(window)s AND state = 'scoring'
 
 -- name: copy_scores
 -- The scores of one run.
-COPY training.scores (trajectory_id, agent_id, group_key, reward, components,
-                      reward_version, window_id, scorer, scorer_version) FROM STDIN
+COPY training.scores (trajectory_id, agent_id, content_hash, group_key, reward, components, scorer,
+                      scorer_version, reward_version, window_id) FROM STDIN
 
 -- name: copy_rejections
 -- The rejections of one run.
 COPY training.rejections (trajectory_id, stage, reason, detail, reward_version, window_id) FROM STDIN
+
+-- name: forget_bets
+-- What the last scoring found that the window's bets name.
+DELETE FROM training.bets WHERE window_id = %(window)s
+
+-- name: insert_bet
+-- A market that the window's bets name.
+INSERT INTO training.bets (window_id, kind, name, known)
+VALUES (%(window)s, %(kind)s, %(name)s, %(known)s)
+
+-- name: wait_is_over
+-- Whether an hour that ended so long ago waits for no outcome any more.
+SELECT starts_at + interval '1 hour' + make_interval(secs => %(wait_seconds)s) <= now()
+FROM training.windows WHERE window_id = %(window)s
+
+-- name: consumed
+-- What steps have used of a window: it keeps the reward that it was used with.
+SELECT trajectory_id FROM training.consumption WHERE window_id = %(window)s

@@ -120,6 +120,7 @@ WHERE window_id IN (
     SELECT w.window_id FROM training.windows w
     WHERE w.state = 'scored'
       AND coalesce(w.next_attempt_at <= now(), true)
+      AND coalesce(w.waits_until <= now(), true) AND w.rescore IS NULL
       AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
       AND NOT EXISTS (SELECT FROM training.lineages l
                       WHERE l.name = %(lineage)s AND l.lease_until > now())
@@ -201,5 +202,6 @@ WHERE window_id = %(window)s AND state = 'failed'
 -- Windows that wait for a training step, oldest first.
 SELECT window_id, reward_version, training_tries FROM training.windows
 WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
+  AND coalesce(waits_until <= now(), true) AND rescore IS NULL
 ORDER BY starts_at
 LIMIT %(limit)s

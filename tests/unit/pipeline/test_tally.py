@@ -23,12 +23,17 @@ def settings(**values: Any) -> Settings:
 
 
 def verdict(
-    *members: tuple[str, str, float], held_out: bool = False, **values: Any
+    *members: tuple[str, str, float],
+    held_out: bool = False,
+    waits: bool = False,
+    used: int = 0,
+    busy: float = 0.0,
+    **values: Any,
 ) -> tuple[str, str | None]:
-    tally = Tally()
-    for agent, group, reward in members:
-        tally.add(agent, group, reward)
-    result = tally.result(settings(**values), held_out=held_out)
+    tally = Tally(used)
+    for number, (agent, group, reward) in enumerate(members):
+        tally.add(agent, group, reward, busy * number)
+    result = tally.result(settings(**values), held_out=held_out, waits=waits)
     return str(result.state), result.reason
 
 
@@ -51,6 +56,22 @@ def test_equal_rewards_within_every_group_teach_nothing() -> None:
     assert verdict(*equal) == ("skipped", "no_spread")
 
 
+def test_groups_that_differ_in_activity_only_say_so() -> None:
+    assert verdict(("a", "", 0.5), ("b", "", 0.5), busy=0.1) == ("skipped", "only_activity")
+
+
+def test_nothing_is_given_up_while_outcomes_are_to_come() -> None:
+    assert verdict(waits=True) == ("scored", None)
+    assert verdict(("a", "", 0.5), ("a", "", 0.5), waits=True) == ("scored", None)
+    assert verdict(waits=True, held_out=True) == ("held_out", None)
+
+
+def test_what_is_left_of_a_window_that_steps_have_used_is_no_reason_to_skip_it() -> None:
+    assert verdict(("a", "", 0.2), ("a", "", 0.4), used=14) == ("scored", None)
+    assert verdict(("a", "", 0.5), ("b", "", 0.5), used=14) == ("trained", "no_spread")
+    assert verdict(used=16) == ("trained", None)
+
+
 def test_one_group_with_spread_is_enough() -> None:
     mixed = [("a", "x", 0.2), ("b", "x", 0.2), ("a", "y", 0.8), ("b", "y", 0.9)]
     assert verdict(*mixed) == ("scored", None)
@@ -64,7 +85,7 @@ def test_a_held_out_window_is_never_offered_for_training() -> None:
 def test_mean_and_deviation_are_those_of_the_rewards(rewards: list[float]) -> None:
     tally = Tally()
     for reward in rewards:
-        tally.add("a", "", reward)
-    result = tally.result(settings(), held_out=False)
+        tally.add("a", "", reward, 0.0)
+    result = tally.result(settings(), held_out=False, waits=False)
     assert result.reward_mean == pytest.approx(statistics.fmean(rewards), abs=1e-9)
     assert result.reward_std == pytest.approx(statistics.pstdev(rewards), abs=1e-9)

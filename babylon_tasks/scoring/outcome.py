@@ -1,0 +1,52 @@
+"""What was realised per unit staked: for worlds that record prices and stakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from babylon_tasks.records import Evidence, Score
+from babylon_tasks.scoring.comparison import as_reward, standings
+from babylon_tasks.settings import Settings
+
+_RESOLUTION = 0.01  # of a unit staked
+
+
+class OutcomeScorer:
+    """The standing in realised return, stakes weighed by their size.
+
+    A decision that failed has lost a stake of the trajectory's mean size; a trajectory that only
+    waited has returned nothing.
+    """
+
+    name: ClassVar[str] = "outcome"
+    version: ClassVar[str] = "1"
+
+    def __init__(self, settings: Settings) -> None:
+        del settings
+
+    def rewards(
+        self, members: Sequence[Evidence], reference: Sequence[Evidence]
+    ) -> Sequence[Score | None]:
+        """Compare the members whose return is known."""
+        found = [_returned(one) for one in members]
+        known = [value for value in found if value is not None]
+        among = [value for one in reference if (value := _returned(one)) is not None]
+        placed = iter(
+            (standings(known, among, _RESOLUTION) if known else None) or [0.0] * len(known)
+        )
+        return [
+            None if value is None else Score(as_reward(next(placed)), {"returned": value})
+            for value in found
+        ]
+
+
+def _returned(shown: Evidence) -> float | None:
+    """What came back per unit staked, in [-1, 1]; None where nothing was staked or is known."""
+    priced = shown.right + shown.wrong
+    if shown.staked > 0:
+        stake = shown.staked / priced if priced else shown.staked
+        return (shown.earned - shown.failed * stake) / (shown.staked + shown.failed * stake)
+    if shown.failed:
+        return -shown.failed / (shown.failed + shown.waited + shown.taken)
+    return 0.0 if shown.waited and not shown.taken else None

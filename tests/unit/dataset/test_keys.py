@@ -1,0 +1,101 @@
+"""Groups are made by what agents were asked, never by what they answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from babylon_tasks.dataset.keys import keys, parts
+from babylon_tasks.records import Decision, LlmCall, Trajectory
+
+WINDOW = "2026-01-31T09:00"
+ALL = ("scenario", "archetype", "decision", "market", "balance")
+
+
+def asked(
+    question: str = "up or down?", decisions: tuple[Decision, ...] = (), **values: Any
+) -> Trajectory:
+    call = LlmCall("m", (("user", question),), "up", 1.0, purpose=values.pop("purpose", "action"))
+    about = {"scenario_id": WINDOW, "archetype": None, "balance": None} | values
+    return Trajectory(
+        "t", "a", about["scenario_id"], None, None, None, decisions, (call,), about["archetype"],
+        about["balance"],
+    )  # fmt: skip
+
+
+def test_a_trajectory_is_grouped_by_scenario_archetype_question_market_and_balance() -> None:
+    one = asked(
+        "Market m-2 YES 41%. Balance $1000.",
+        scenario_id="crash",
+        archetype="Degen",
+        purpose="multi_step_decision",
+        balance=1000.0,
+    )
+    assert parts(one, WINDOW, ALL) == (
+        ("scenario", "crash"),
+        ("archetype", "degen"),
+        ("decision", "multi_step_decision"),
+        ("market", "m-2"),
+        ("balance", "2^9"),
+    )
+
+
+def test_babylons_live_scenario_is_the_window_and_tells_nothing() -> None:
+    assert parts(asked(archetype="trader"), WINDOW, ALL) == (("archetype", "trader"),)
+
+
+@pytest.mark.parametrize(
+    ("question", "market"),
+    [
+        ("Market m-2 YES 41% NO 59%.", "m-2"),
+        ('{"marketId": "246813579", "yes": 0.4}', "246813579"),
+        ("ticker: ACME is down", "ACME"),
+        ("The market is wrong", ""),
+        ("market m-1 YES 40%\nmarket m-2 YES 60%", ""),
+        ("market m-1 or, again, market m-1", "m-1"),
+    ],
+)
+def test_the_market_is_the_one_that_the_question_names(question: str, market: str) -> None:
+    found = dict(parts(asked(question), WINDOW, ALL)).get("market", "")
+    assert found == market
+
+
+def test_what_was_answered_never_moves_a_trajectory_to_another_group() -> None:
+    question = "Market m-2 YES 41%. Choose."
+    traded = asked(question, (Decision("TRADE", True, "m-9", None, "buy_no"),), purpose="action")
+    failed = asked(question, (Decision("TRADE", False),), purpose="action")
+    silent = asked(question, (), purpose="BUY_SHARES")
+    assert parts(traded, WINDOW, ALL) == parts(failed, WINDOW, ALL) == parts(silent, WINDOW, ALL)
+
+
+def placed(markets: str, size: int = 3, archetype: str = "trader") -> list[str]:
+    members = [
+        parts(asked(f"Market m-{letter}1", archetype=archetype), WINDOW, ALL) for letter in markets
+    ]
+    return keys(members, size)
+
+
+def test_a_finer_group_needs_company() -> None:
+    assert placed("aaab") == ["archetype=trader|market=m-a1"] * 3 + ["archetype=trader"]
+
+
+def test_those_left_alone_are_compared_with_each_other() -> None:
+    assert placed("ab") == ["archetype=trader"] * 2
+
+
+def test_archetype_and_scenario_are_never_given_up() -> None:
+    members = [
+        parts(asked(archetype=name, scenario_id=scenario), WINDOW, ALL)
+        for name, scenario in (("trader", "s-1"), ("degen", "s-1"), ("degen", "s-2"))
+    ]
+    assert keys(members, 8) == [
+        "s-1|archetype=trader",
+        "s-1|archetype=degen",
+        "s-2|archetype=degen",
+    ]
+
+
+def test_nothing_to_group_by_is_one_group() -> None:
+    assert keys([(), ()], 8) == ["", ""]
+    assert keys([], 8) == []

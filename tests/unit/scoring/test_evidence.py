@@ -1,0 +1,128 @@
+"""What one trajectory shows by itself."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from evidence import FAILED, POST, WAIT, trade, trajectory
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babylon_tasks.records import Decision, Outcome, Outcomes
+from babylon_tasks.scoring.evidence import bets, evidence
+
+NOTHING = Outcomes({}, {})
+ENDED = Outcomes(
+    {"m-1": Outcome(yes=True), "m-2": Outcome(yes=False)},
+    {"ACME": Outcome(change=-3.0), "FLAT": Outcome(change=0.0)},
+)
+
+
+@pytest.mark.parametrize(
+    ("decision", "right"),
+    [
+        (trade("buy_yes", "m-1"), True),
+        (trade("BUY_NO", "m-1"), False),
+        (trade("sell_yes", "m-1"), False),
+        (trade("sell_no", "m-1"), True),
+        (trade("buy_no", "m-2"), True),
+        (Decision("TRADE", True, None, "ACME", "open_long"), False),
+        (Decision("TRADE", True, None, "ACME", "open_short"), True),
+        (Decision("TRADE", True, "ACME", None, "open_short"), True),
+        (Decision("TRADING_DECISION", True, "m-1", None, "YES"), True),
+        (Decision("SELL_SHARES", True, "m-1", None, "YES"), False),
+        (Decision("BUY_SHARES", True, "m-1", None, "YES", False), False),
+    ],
+    ids=repr,
+)
+def test_a_bet_is_right_or_wrong_by_its_outcome(decision: Decision, right: bool) -> None:
+    found = evidence(trajectory([decision]), ENDED)
+    assert (found.right, found.wrong) == (int(right), int(not right))
+    assert found.merit == (1.0 if right else -1.0)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        trade("buy_yes", "m-open"),
+        Decision("TRADE", True, None, "FLAT", "open_long"),
+    ],
+    ids=["a market that has not ended", "a price that has not moved"],
+)
+def test_what_nobody_knows_yet_is_neither(decision: Decision) -> None:
+    found = evidence(trajectory([decision]), ENDED)
+    assert (found.right, found.wrong, found.unknown, found.merit) == (0, 0, 1, None)
+
+
+@pytest.mark.parametrize("side", ["close_position", "yesterday", ""])
+def test_what_is_no_bet_has_no_outcome_to_wait_for(side: str) -> None:
+    found = evidence(trajectory([trade(side)]), ENDED)
+    assert (found.taken, found.right, found.wrong, found.unknown) == (1, 0, 0, 0)
+    assert bets(trajectory([trade(side)]), ENDED) == []
+
+
+@pytest.mark.parametrize(
+    ("price", "gain"), [(0.8, 0.25), (0.5, 1.0), (0.4, 1.0), (None, 1.0)], ids=str
+)
+def test_a_right_bet_is_worth_what_it_earned_per_unit_staked(
+    price: float | None, gain: float
+) -> None:
+    bet = trade("buy_yes", "m-1", price=price, staked=40.0)
+    found = evidence(trajectory([bet]), ENDED)
+    assert found.merit == pytest.approx(gain)
+    assert (found.staked, found.earned) == (
+        (40.0, pytest.approx(40.0 * gain)) if price else (0.0, 0.0)
+    )
+
+
+def test_a_wrong_bet_loses_its_stake_whatever_it_paid() -> None:
+    found = evidence(trajectory([trade("buy_no", "m-1", price=0.2, staked=10.0)]), ENDED)
+    assert (found.merit, found.earned) == (-1.0, -10.0)
+
+
+def test_a_failure_is_counted_and_is_neither_taken_nor_waited() -> None:
+    found = evidence(trajectory([FAILED, WAIT, POST]), ENDED)
+    assert (found.failed, found.waited, found.taken) == (1, 1, 1)
+
+
+def test_profit_is_the_end_minus_the_beginning() -> None:
+    assert evidence(trajectory((), 500, 700, 1000), NOTHING).profit == 500
+    assert evidence(trajectory((), 500, 700, None), NOTHING).profit == 200
+    assert evidence(trajectory((), 500), NOTHING).profit is None
+    assert evidence(trajectory((), None, None, 500), NOTHING).profit is None
+
+
+def test_bets_name_what_they_wait_for() -> None:
+    made = [trade("buy_yes", "m-1"), trade("buy_no", "m-open"), trade(correct=True), POST]
+    short = Decision("TRADE", True, None, "ACME", "open_short")
+    assert bets(trajectory([*made, short]), ENDED) == [
+        ("market", "m-1", True),
+        ("market", "m-open", False),
+        ("stock", "ACME", True),
+    ]
+
+
+_DECISIONS = st.lists(
+    st.builds(
+        Decision,
+        action_type=st.sampled_from(["TRADE", "SELL_SHARES", "HOLD", "POST", "pending"]),
+        success=st.booleans(),
+        market_id=st.sampled_from([None, "m-1", "m-open"]),
+        side=st.sampled_from([None, "YES", "buy_no", "sell_yes"]),
+        correct=st.sampled_from([None, True, False]),
+        price=st.none() | st.floats(0.001, 0.999),
+        staked=st.none() | st.floats(0.01, 1e6),
+    ),
+    max_size=40,
+)
+
+
+@given(_DECISIONS)
+def test_every_decision_is_counted_once_and_merit_is_bounded(decisions: list[Decision]) -> None:
+    found = evidence(trajectory(decisions), ENDED)
+    assert found.failed + found.waited + found.taken == len(decisions)
+    assert found.right + found.wrong + found.unknown <= found.taken
+    assert found.merit is None or -1 <= found.merit <= 1
+    assert math.isfinite(found.earned)
+    assert abs(found.earned) <= found.staked * (1 + 1e-9)

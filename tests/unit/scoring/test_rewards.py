@@ -1,0 +1,202 @@
+"""Rewards are made inside the group: merit decides, activity breaks ties, hiding never pays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import pytest
+from evidence import bettor, settings, shown
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babylon_tasks.errors import SettingsError
+from babylon_tasks.records import Evidence
+from babylon_tasks.scoring.choice import load_scorer
+
+POSTER = shown(taken=20)
+
+
+def rewards(
+    members: Sequence[Evidence], reference: Sequence[Evidence] | None = None, **values: Any
+) -> list[float | None]:
+    found = load_scorer(settings(**values)).rewards(members, reference or members)
+    return [None if score is None else score.reward for score in found]
+
+
+def test_profit_and_decisions_weigh_as_the_settings_say() -> None:
+    """Whoever is ahead in one component and behind in the other: the weightier one decides."""
+    rich = bettor(0, 2, profit=100.0)
+    right = bettor(2, 0, profit=-100.0)
+    first, second = rewards([rich, right])
+    assert first is not None
+    assert second is not None
+    assert first > second
+    weights = {"profit": 0.1, "decisions": 0.9, "activity": 0.0}
+    first, second = rewards([rich, right], reward_weights=weights)
+    assert first is not None
+    assert second is not None
+    assert first < second
+
+
+def test_the_table_of_the_first_version_comes_out_in_the_right_order() -> None:
+    """signal.md, 1: a reward for activity and for missing evidence taught to post and to hide."""
+    won = bettor(1, 0, profit=250.0)
+    lost_and_posted = bettor(0, 1, profit=-40.0, taken=20)
+    pending = shown(unknown=1, taken=1)
+    found = rewards([POSTER, lost_and_posted, won, pending])
+    assert found[0] is None  # activity alone is no evidence
+    assert found[3] is None  # nor is a bet that nobody can judge yet
+    assert found[2] is not None
+    assert found[1] is not None
+    assert found[2] > 0.5 > found[1]
+
+
+def test_a_group_that_differs_in_activity_only_has_no_spread() -> None:
+    assert rewards([shown(profit=0.0, taken=n) for n in (0, 5, 20)]) == [0.5, 0.5, 0.5]
+
+
+def test_activity_breaks_ties_and_never_more() -> None:
+    idle, busy = bettor(1, 0, taken=1), bettor(1, 0, taken=20)
+    wrong = bettor(0, 1, taken=20)
+    first, second, third = rewards([idle, busy, wrong])
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert third < first < second
+    assert second - first < (first - third) / 10
+
+
+@pytest.mark.parametrize(
+    "evader",
+    [
+        shown(failed=1),
+        shown(failed=3, waited=1),
+        shown(waited=1),
+        shown(waited=2, unknown=0),
+        shown(profit=None, taken=5),
+        shown(profit=0.0, taken=5),
+        shown(failed=1, taken=9),
+        bettor(1, 0, failed=1),
+    ],
+    ids=[
+        "fails on purpose",
+        "fails, then waits",
+        "says nothing",
+        "ends early",
+        "posts instead",
+        "posts instead, profit known",
+        "hides a failure among posts",
+        "wins one, breaks one",
+    ],
+)
+@pytest.mark.parametrize("peers", ["coins", "better than coins", "worse than coins"])
+def test_whoever_avoids_evidence_earns_no_more_than_a_coin(evader: Evidence, peers: str) -> None:
+    """A coin: half of its bets right. Cursor's agents broke their tool calls to escape a loss."""
+    others = {
+        "coins": [bettor(1, 0), bettor(0, 1)] * 4,
+        "better than coins": [bettor(1, 0)] * 6 + [bettor(0, 1)] * 2,
+        "worse than coins": [bettor(1, 0)] * 2 + [bettor(0, 1)] * 6,
+    }[peers]
+    coin = bettor(1, 1)
+    profits = [evader.profit] * 9 if evader.profit is not None else [None] * 9
+    company = [*others, coin]
+    if evader.profit is not None:
+        company = [
+            Evidence(**{f: getattr(one, f) for f in one.__struct_fields__} | {"profit": value})
+            for one, value in zip(company, profits, strict=True)
+        ]
+    *_, coins, avoided = rewards([*company, evader])
+    assert coins is not None
+    assert avoided is None or avoided <= coins + 1e-9
+
+
+def test_hidden_profit_is_worth_no_more_than_none_and_no_more_than_the_mean() -> None:
+    losing = [shown(profit=-100.0), shown(profit=-300.0), shown(profit=None, right=1, merit=1.0)]
+    won, lost, hidden = rewards(losing, reward_weights=_PROFIT)
+    assert (won, lost, hidden) == (won, lost, pytest.approx(0.5, abs=0.05))
+    winning = [shown(profit=100.0), shown(profit=300.0), shown(profit=None, right=1, merit=1.0)]
+    less, more, hidden = rewards(winning, reward_weights=_PROFIT)
+    assert hidden is not None
+    assert less is not None
+    assert more is not None
+    assert hidden < less < more
+
+
+_PROFIT = {"profit": 1.0, "decisions": 0.0, "activity": 0.0}
+
+
+def test_the_noise_of_a_float_is_no_spread() -> None:
+    assert rewards([shown(profit=10.0), shown(profit=10.0 + 1e-6)]) == [0.5, 0.5]
+
+
+def test_a_small_group_is_drawn_towards_the_rest_of_the_window() -> None:
+    """Two members are one deviation apart whatever they did; the window knows what is usual."""
+    window = [bettor(1, 0)] * 10 + [bettor(0, 1)] * 10
+    pair = [bettor(1, 0), bettor(2, 1)]
+    alone, beside = rewards(pair), rewards(pair, window)
+    assert None not in alone + beside
+    assert fmean(beside) > fmean(alone)  # type: ignore[arg-type]  # both did better than most
+
+
+_EVIDENCE = st.builds(
+    lambda profit, right, wrong, failed, waited, posts: shown(
+        profit=profit,
+        right=right,
+        wrong=wrong,
+        failed=failed,
+        waited=waited,
+        taken=right + wrong + posts,
+        merit=(right - wrong) / (right + wrong) if right + wrong else None,
+    ),
+    st.none() | st.floats(-1e9, 1e9),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.integers(0, 30),
+)
+
+
+@given(
+    st.lists(_EVIDENCE, min_size=1, max_size=24), st.sampled_from(["default", "profit", "outcome"])
+)
+def test_every_reward_lies_between_nothing_and_one(members: list[Evidence], scorer: str) -> None:
+    for reward in rewards(members, scorer=scorer):
+        assert reward is None or 0 <= reward <= 1
+
+
+@given(st.lists(_EVIDENCE, min_size=2, max_size=24), st.randoms())
+def test_the_order_of_members_does_not_matter(members: list[Evidence], random: Any) -> None:
+    order = list(range(len(members)))
+    random.shuffle(order)
+    shuffled = rewards([members[n] for n in order], members)
+    straight = rewards(members)
+    for place, number in enumerate(order):
+        assert shuffled[place] == pytest.approx(straight[number], abs=1e-9)
+
+
+def test_the_profit_scorer_looks_at_nothing_else() -> None:
+    found = rewards([bettor(3, 0, profit=1.0), bettor(0, 3, profit=100.0), POSTER], scorer="profit")
+    assert found[2] is None
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0] < 0.5 < found[1]
+
+
+def test_the_outcome_scorer_weighs_stakes() -> None:
+    careful = shown(right=1, wrong=1, taken=2, merit=0.0, staked=110.0, earned=90.0)
+    careless = shown(right=1, wrong=1, taken=2, merit=0.0, staked=110.0, earned=-90.0)
+    failed = shown(failed=1)
+    found = rewards([careful, careless, failed, POSTER], scorer="outcome")
+    assert found[3] is None
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[2] is not None
+    assert found[0] > found[1] > found[2]
+
+
+def test_an_unknown_scorer_is_a_fault_of_the_settings() -> None:
+    with pytest.raises(SettingsError, match=r"BABYLON_SCORER=vibes .* default, profit, outcome"):
+        load_scorer(settings(scorer="vibes"))
