@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -31,8 +31,8 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseUnavailable, Fenced, ScoringFailed, WindowNotFound
 from babylon_tasks.pipeline import score
 from babylon_tasks.pipeline.score import Scoring, score_window
-from babylon_tasks.records import Outcomes, Rejection, Score, Trajectory
-from babylon_tasks.scoring.base import SCORERS
+from babylon_tasks.records import Evidence, Score
+from babylon_tasks.scoring.choice import SCORERS
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_start
@@ -91,8 +91,8 @@ def test_a_window_is_scored_with_its_components_in_one_go(
     ).fetchall()
     assert [row[0] for row in rows] == ids
     assert [row[1] for row in rows] == ["agent-1", "agent-2", "agent-3", "agent-4"]
-    assert {row[2:5] for row in rows} == {("", "default", "1")}
-    assert rows[0][6] == pytest.approx({"profit": 0.45, "activity": 0.1})
+    assert {row[2:5] for row in rows} == {("", "default", "2")}
+    assert rows[0][6] == {"profit": -100.0, "activity": 0.1}
     mean = sum(row[5] for row in rows) / 4
     state, scored, agents, stored, owner = one(
         connection, "state, scored, agents, reward_mean, lease_owner"
@@ -225,8 +225,8 @@ def test_outcomes_of_a_later_window_are_joined(settings: Settings, connection: C
     )
     seal(connection)
     run(settings)
-    found = {key: parts["win_rate"] for key, parts in components(connection).items()}
-    assert found == {right: 1.0, wrong: 0.0, short: 1.0}
+    found = {key: parts["decisions"] for key, parts in components(connection).items()}
+    assert found == {right: 1.0, wrong: -1.0, short: 1.0}
 
 
 def test_a_market_that_has_not_ended_is_no_evidence(
@@ -250,7 +250,7 @@ def test_a_market_that_has_not_ended_is_no_evidence(
     )
     seal(connection)
     run(settings)
-    assert all("win_rate" not in parts for parts in components(connection).values())
+    assert all("decisions" not in parts for parts in components(connection).values())
 
 
 def test_a_missing_change_follows_from_the_prices(
@@ -264,7 +264,7 @@ def test_a_missing_change_follows_from_the_prices(
     insert_outcomes(connection, [stock_outcome("ACME", 4.0, changePercent=None)])
     seal(connection)
     run(settings)
-    assert components(connection)[long]["win_rate"] == 1.0
+    assert components(connection)[long]["decisions"] == 1.0
     assert components(connection)[short]["win_rate"] == 0.0
 
 
@@ -347,19 +347,22 @@ def test_of_two_at_once_one_scores(settings: Settings, connection: Connection) -
 
 
 class _Breaks:
-    """A scorer that fails on the third trajectory."""
+    """A scorer that fails on a third member."""
 
     name = "breaks"
     version = "1"
 
-    def __init__(self, settings: Settings) -> None:  # noqa: ARG002
-        self.seen = 0
+    def __init__(self, settings: Settings) -> None:
+        """It needs none."""
 
-    def score(self, trajectory: Trajectory, outcomes: Outcomes) -> Score | Rejection:  # noqa: ARG002
-        self.seen += 1
-        if self.seen == 3:
+    def rewards(
+        self,
+        members: Sequence[Evidence],
+        reference: Sequence[Evidence],  # noqa: ARG002
+    ) -> list[Score | None]:
+        if len(members) > 2:
             raise ZeroDivisionError("scale is 0")
-        return Score(0.5, {})
+        return [Score(0.5, {}) for _ in members]
 
 
 @pytest.fixture
