@@ -265,7 +265,7 @@ def test_a_missing_change_follows_from_the_prices(
     seal(connection)
     run(settings)
     assert components(connection)[long]["decisions"] == 1.0
-    assert components(connection)[short]["win_rate"] == 0.0
+    assert components(connection)[short]["decisions"] == -1.0
 
 
 @pytest.mark.parametrize(
