@@ -7,7 +7,7 @@ TOOLS  := $(VENV)-checks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test browser pictures check code deployment image-proof bench up \
+.PHONY: help setup tools demo test browser pictures check code deployment image-proof bench demos up \
         secrets docs constraints clean
 
 help: ## list the targets
@@ -68,6 +68,9 @@ image-proof: setup ## as root, minutes: both images built and run (docs/images.m
 
 bench: setup ## ratios from one run: ours against the baseline and against the raw limit
 	$(BIN)/python -m bench.score $(ARGS)
+
+demos: setup ## the demo on five seeds drawn at random, one after the other: make demos ARGS="--count 3"
+	$(BIN)/python -m bench.demos $(ARGS)
 
 up: setup ## the whole stack on this machine, or against your DATABASE_URL and REDIS_URL
 	$(BIN)/babylon-tasks up $(ARGS)

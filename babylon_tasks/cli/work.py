@@ -34,7 +34,7 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
     """Score a sealed window here and now, or let a worker do it. Scoring twice is harmless.
 
     JSON: {window, state, claimed, reason, trajectories, agents, scored, rejected: {reason: n},
-    reward_mean, seconds}, or {"task_id"}, null where nothing is left to send.
+    profit_mean, right_share, seconds}, or {"task_id"}, null where nothing is left to send.
     """
     settings = begin()
     row = _get(settings, window)
@@ -135,11 +135,13 @@ def _why_not(row: Window) -> str:
 def _scored(result: Scoring) -> str:
     if not result.claimed:
         return f"{result.window} is {result.state}: {result.reason or 'nothing to score'}"
-    mean = "-" if result.reward_mean is None else f"{result.reward_mean:.3f}"
+    right = "-" if result.right_share is None else f"{result.right_share:.0%}"
+    profit = "-" if result.profit_mean is None else f"{result.profit_mean:,.2f}"
     rejected = ", ".join(f"{n} {reason}" for reason, n in result.rejected.items()) or "none"
     return (
         f"{result.window} is {result.state}{f' ({result.reason})' if result.reason else ''}: "
-        f"{result.scored} of {result.trajectories} trajectories scored, mean reward {mean}, "
+        f"{result.scored} of {result.trajectories} trajectories scored, "
+        f"bets right {right}, mean profit {profit}, "
         f"rejected: {rejected}; {result.seconds:.1f} s"
     )
 

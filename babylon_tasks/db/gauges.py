@@ -10,9 +10,11 @@ from babylon_tasks.states import StepState, WindowState
 
 
 class Rewards(Struct, frozen=True):
-    """Of the newest window that has any: mean, standard deviation, unix time of its scoring."""
+    """Of the newest window that has any: share of known bets that were right and mean profit
+    (None: nothing known), standard deviation of the rewards, unix time of its scoring."""
 
-    mean: float
+    right_share: float | None
+    profit_mean: float | None
     spread: float
     scored_at: float
 

@@ -12,7 +12,8 @@ from babylon_tasks.states import WindowState
 class WindowProgress(Struct, frozen=True):
     """A window, the newest step that used it, the decision about that step, and what serves now.
 
-    ``evaluation`` is the step's value in [0, 1] on the held-out groups.
+    ``profit_mean`` is in Babylon's money, ``right_share`` that of the bets known to be right or
+    wrong; ``evaluation`` is the step's value in [0, 1] on the held-out groups.
     """
 
     window: str
@@ -21,7 +22,8 @@ class WindowProgress(Struct, frozen=True):
     agents: int
     trajectories: int
     scored: int
-    reward_mean: float | None
+    profit_mean: float | None
+    right_share: float | None
     rejected: dict[str, int]
     step: int | None
     step_state: str | None
@@ -29,6 +31,7 @@ class WindowProgress(Struct, frozen=True):
     trainable_tokens: int
     loss: float | None
     decision: str | None
+    decision_reason: str | None
     evaluation: float | None
     serving_step: int | None
 

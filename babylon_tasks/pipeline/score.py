@@ -46,7 +46,8 @@ class Scoring(Struct, frozen=True):
     agents: int = 0
     scored: int = 0
     rejected: dict[str, int] = {}
-    reward_mean: float | None = None
+    profit_mean: float | None = None
+    right_share: float | None = None
     seconds: float = 0.0
 
 
@@ -109,7 +110,8 @@ def score_window(
         agents=result.agents,
         scored=result.scored,
         rejected=result.rejected,
-        reward_mean=result.reward_mean,
+        profit_mean=result.profit_mean,
+        right_share=result.right_share,
         seconds=seconds,
     )
 

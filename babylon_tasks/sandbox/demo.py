@@ -53,17 +53,23 @@ OPTIONS = {
 
 
 class WindowRow(Struct, frozen=True):
-    """One window of the report; ``step`` is None where it led to none."""
+    """One window of the report; ``step`` is None where it led to none.
+
+    ``decision`` is what came of the step, ``promote`` or ``hold``, and ``why`` its reason.
+    """
 
     window: str
     trajectories: int
     scored: int
     rejected: dict[str, int]
-    reward_mean: float | None
+    profit_mean: float | None
+    right_share: float | None
     step: int | None
     gradient_steps: int
     trainable_tokens: int
     served_step: int
+    decision: str | None
+    why: str | None
 
 
 class Share(Struct, frozen=True):
@@ -232,11 +238,14 @@ def _row(done: WindowProgress, policy: Serving) -> WindowRow:
         trajectories=done.trajectories,
         scored=done.scored,
         rejected=done.rejected,
-        reward_mean=done.reward_mean,
+        profit_mean=done.profit_mean,
+        right_share=done.right_share,
         step=done.step if committed else None,
         gradient_steps=done.gradient_steps,
         trainable_tokens=done.trainable_tokens,
         served_step=policy.step,
+        decision=done.decision,
+        why=done.decision_reason,
     )
 
 

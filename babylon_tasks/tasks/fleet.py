@@ -36,7 +36,11 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Since the end of the oldest hour that is sealed but not finished; 0 where none waits.",
         (),
     ),
-    "babylon_reward_mean": ("Mean reward of the window scored last.", ()),
+    "babylon_right_share": (
+        "Bets that were right, of those known to be right or wrong, in the window scored last.",
+        (),
+    ),
+    "babylon_profit_mean": ("Mean profit of the window scored last, in Babylon's money.", ()),
     "babylon_reward_spread": (
         "Standard deviation of the rewards of the window scored last: 0 leaves nothing to learn.",
         (),
@@ -133,7 +137,10 @@ def _of_windows(found: Gauges) -> Iterator[Sample]:
         yield "babylon_windows", (state,), count
     yield "babylon_oldest_waiting_window_age_seconds", (), found.oldest_waiting
     if found.rewards is not None:
-        yield "babylon_reward_mean", (), found.rewards.mean
+        if found.rewards.right_share is not None:
+            yield "babylon_right_share", (), found.rewards.right_share
+        if found.rewards.profit_mean is not None:
+            yield "babylon_profit_mean", (), found.rewards.profit_mean
         yield "babylon_reward_spread", (), found.rewards.spread
         yield "babylon_last_scored_timestamp_seconds", (), found.rewards.scored_at
 

@@ -31,8 +31,10 @@ def scoring(did: Scoring) -> str:
     if not did.claimed:
         return f"{NOTHING}: window is {did.state}" + (f", {did.reason}" if did.reason else "")
     counted = f"scored {did.scored:,} of {did.trajectories:,} trajectories"
-    if did.reward_mean is not None:
-        counted += f", mean reward {did.reward_mean:.2f}"
+    if did.right_share is not None:
+        counted += f", {did.right_share:.0%} of known bets right"
+    if did.profit_mean is not None:
+        counted += f", mean profit {did.profit_mean:,.2f}"
     if did.rejected:
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(did.rejected.items()))
         counted += f", rejected: {reasons}"
@@ -48,8 +50,6 @@ def training(did: TrainOutcome, judgement: Judgement | None) -> str:
     if did.action in ("committed", "adopted"):
         ended = f"{did.action}, {_count(did.gradient_steps, 'gradient step')}"
         ended += f", {did.trainable_tokens:,} tokens"
-        if did.reward_mean is not None:
-            ended += f", mean reward {did.reward_mean:.2f}"
     else:
         ended = _untrained(did)
     return ended if judgement is None else f"{ended}{_judged(judgement)}"

@@ -162,7 +162,7 @@ def test_tasks_are_shown_in_words_and_are_there_again_after_flower_was_killed(
     babylon.record(window)
     babylon.await_states([window], "trained")
 
-    begins = "scored 6 of 6 trajectories, mean reward 0."
+    begins = "scored 6 of 6 trajectories, mean profit "
     scored = outcome(babylon, "score_window", window, begins)
     (step,) = babylon.steps("committed")
     assert step["gradient_steps"] == 1
@@ -170,7 +170,7 @@ def test_tasks_are_shown_in_words_and_are_there_again_after_flower_was_killed(
         babylon,
         "train_window",
         window,
-        f"committed, 1 gradient step, {step['trainable_tokens']} tokens, mean reward 0.",
+        f"committed, 1 gradient step, {step['trainable_tokens']} tokens",
     )
     known = len(tasks(babylon, "train_window", window))
     for name in ("beat", "gpu-worker", "cpu-worker"):

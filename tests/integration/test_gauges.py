@@ -60,7 +60,7 @@ def test_windows_queues_and_rewards_are_counted(
     scored_window(connection, hour(1), state="trained")
     scored_window(connection, hour(2))
     connection.execute(
-        "UPDATE training.windows SET reward_mean = 0.25, reward_std = 0.5, scored_at = now()"
+        "UPDATE training.windows SET right_share = 0.25, reward_std = 0.5, scored_at = now()"
         " WHERE window_id = %s",
         (hour(2),),
     )
@@ -77,7 +77,7 @@ def test_windows_queues_and_rewards_are_counted(
     (age,) = found["babylon_oldest_waiting_window_age_seconds"].values()
     ended = window_end(hour(2)).timestamp()
     assert before - ended <= age <= after - ended, "the trained window waits for nothing"
-    assert found["babylon_reward_mean"] == {(): 0.25}
+    assert found["babylon_right_share"] == {(): 0.25}
     assert found["babylon_reward_spread"] == {(): 0.5}
     assert found["babylon_queue_messages"] == {("cpu",): 0, ("gpu",): 2, ("upkeep",): 0}
 

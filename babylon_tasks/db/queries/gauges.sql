@@ -11,10 +11,11 @@ ORDER BY starts_at
 LIMIT 1
 
 -- name: rewards
--- The newest window that has rewards: their mean and spread, and when it was scored.
-SELECT reward_mean, reward_std, extract(epoch FROM scored_at)::float8
+-- The newest window that has rewards: what its bets and profits were, how its rewards spread, and
+-- when it was scored.
+SELECT right_share, profit_mean, reward_std, extract(epoch FROM scored_at)::float8
 FROM training.windows
-WHERE reward_mean IS NOT NULL AND scored_at IS NOT NULL
+WHERE reward_std IS NOT NULL AND scored_at IS NOT NULL
 ORDER BY scored_at DESC
 LIMIT 1
 

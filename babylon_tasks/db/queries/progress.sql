@@ -2,12 +2,13 @@
 -- Where one window stands, the newest step that used it, and what was decided about that step.
 SELECT w.window_id, w.state, w.reason, coalesce(w.agents, 0), coalesce(w.trajectories, 0),
        coalesce(w.scored, 0),
-       w.reward_mean,
+       w.profit_mean, w.right_share,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
         FROM (SELECT reason, count(*) AS n FROM training.rejections
               WHERE window_id = w.window_id GROUP BY reason) r),
        s.target_step, s.state, coalesce(s.gradient_steps, 0), coalesce(s.trainable_tokens, 0),
-       (s.metrics ->> 'loss/train')::float8, p.decision, (p.evidence ->> 'candidate')::float8,
+       (s.metrics ->> 'loss/train')::float8, p.decision, p.reason,
+       (p.evidence ->> 'candidate')::float8,
        l.serving_step
 FROM training.windows w
 LEFT JOIN training.lineages l ON l.name = %(lineage)s

@@ -45,17 +45,27 @@ def test_progress(given: tuple[Any, ...], words: str) -> None:
     [
         (
             Scoring(
-                WINDOW, WindowState.SCORED, True, None, 14, 7, 12, {"late": 1, "empty": 1}, 0.4149
+                WINDOW,
+                WindowState.SCORED,
+                True,
+                None,
+                14,
+                7,
+                12,
+                {"late": 1, "empty": 1},
+                3.5,
+                0.615,
             ),
-            "scored 12 of 14 trajectories, mean reward 0.41, rejected: 1 empty, 1 late",
+            "scored 12 of 14 trajectories, 62% of known bets right, mean profit 3.50, "
+            "rejected: 1 empty, 1 late",
         ),
         (
             Scoring(WINDOW, WindowState.SKIPPED, True, "too_few_agents", 1, 1, 0),
             "skipped: too_few_agents · scored 0 of 1 trajectories",
         ),
         (
-            Scoring(WINDOW, WindowState.HELD_OUT, True, None, 6, 3, 6, {}, 0.5),
-            "scored 6 of 6 trajectories, mean reward 0.50 · held out for evaluation",
+            Scoring(WINDOW, WindowState.HELD_OUT, True, None, 6, 3, 6, {}),
+            "scored 6 of 6 trajectories · held out for evaluation",
         ),
         (
             Scoring(WINDOW, WindowState.SCORING, False, "held by another worker"),
@@ -77,10 +87,9 @@ IDLE = Judgement("idle", 4, 4, "the newest checkpoint serves already", {})
     ("did", "judgement", "words"),
     [
         (
-            TrainOutcome("committed", [WINDOW], 4, None, 3, 1234, reward_mean=0.412),
+            TrainOutcome("committed", [WINDOW], 4, None, 3, 1234),
             PROMOTED,
-            "committed, 3 gradient steps, 1,234 tokens, mean reward 0.41"
-            " · promoted: worth 0.5 against 0.4",
+            "committed, 3 gradient steps, 1,234 tokens · promoted: worth 0.5 against 0.4",
         ),
         (
             TrainOutcome("adopted", [WINDOW], 4, None, 1, 99),

@@ -1,0 +1,113 @@
+"""The demo on seeds that nobody chose: python -m bench.demos --count 5
+
+The seeds are drawn from the system's entropy, printed before the first run, and none is left out.
+Each run is the command that the README names, one after the other: two at once spoil each other.
+Exit code 1 if a seed misses the aim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VALID, RIGHT = 0.95, 0.80  # of all held-out decisions, and of the valid ones
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed's report: shares on held-out markets, and how it stood behind its gate."""
+
+    seed: int
+    windows: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    seconds: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether what serves in the end reaches the aim."""
+        served = self.evaluation["served"]
+        return bool(served["valid"] >= VALID and served["right_of_valid"] >= RIGHT)
+
+    @property
+    def held(self) -> list[dict[str, Any]]:
+        """The windows whose checkpoint was refused."""
+        return [window for window in self.windows if window["decision"] == "hold"]
+
+    @property
+    def longest_stand(self) -> int:
+        """The most windows in a row in which nothing was promoted although steps were taken."""
+        longest = stands = 0
+        for window in self.windows:
+            if window["decision"] == "promote":
+                stands = 0
+            elif window["decision"] == "hold":
+                stands += 1
+            longest = max(longest, stands)
+        return longest
+
+
+def play(seed: int, windows: int, folder: Path) -> Run:
+    """One demo; raises CalledProcessError, with its output shown, where it does not end well."""
+    report = folder / f"seed-{seed}.json"
+    begin = "from babylon_tasks.cli import main; main()"
+    program = [sys.executable, "-c", begin, "demo", "--seed", str(seed)]
+    output = folder / f"seed-{seed}.txt"
+    with output.open("w") as out:
+        subprocess.run(
+            [*program, "--windows", str(windows), "--json", str(report)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=True,
+        )
+    return Run(seed, **json.loads(report.read_bytes()))
+
+
+def line(run: Run) -> str:
+    """One row of the table."""
+    base, served = run.evaluation["base"], run.evaluation["served"]
+    low, high = run.evaluation["difference"].values()
+    return (
+        f"{run.seed:>10}  {base['valid']:>6.1%}  {base['right_of_valid']:>6.1%}  "
+        f"{served['valid']:>6.1%}  {served['right_of_valid']:>6.1%}  "
+        f"{low:+7.1%} … {high:+7.1%}  {len(run.held):>4}  {run.longest_stand:>7}  "
+        f"{run.seconds:>7.0f}  {'yes' if run.reached else 'NO'}"
+    )
+
+
+def main() -> None:
+    """Draw, play, and say how each seed did."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--count", type=int, default=5, help="how many seeds to draw")
+    asked.add_argument("--windows", type=int, default=40)
+    asked.add_argument("--seeds", type=int, nargs="*", help="these instead, to repeat a run")
+    asked.add_argument("--folder", type=Path, help="keep reports and outputs there")
+    given = asked.parse_args()
+    draw = random.SystemRandom()
+    seeds = given.seeds or [draw.randrange(10**6) for _ in range(given.count)]
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="babylon-demos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"seeds drawn: {' '.join(map(str, seeds))}; reports in {folder}", flush=True)
+    print(
+        f"{'seed':>10}  {'base':>6}  {'right':>6}  {'served':>6}  {'right':>6}  "
+        f"{'valid and right, 95 %':>19}  held  in a row  seconds  aim",
+        flush=True,
+    )
+    runs = []
+    for seed in seeds:
+        runs.append(play(seed, given.windows, folder))
+        print(line(runs[-1]), flush=True)
+    for run in runs:
+        for window in run.held:
+            print(f"seed {run.seed}, {window['window']}: held @{window['step']}: {window['why']}")
+    sys.exit(not all(run.reached for run in runs))
+
+
+if __name__ == "__main__":
+    main()
