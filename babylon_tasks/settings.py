@@ -143,8 +143,8 @@ class Settings(BaseSettings):
     min_reward_spread: float = Field(default=1e-3, ge=0)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
     max_staleness_steps: int = Field(default=8, ge=0)
-    """Calls of a checkpoint that is more steps behind the newest are not learned from, unless it is
-    the one that serves."""
+    """Calls of a checkpoint that is more training steps away from the one that is trained on from
+    are not learned from, unless it serves. Checkpoints that were held back do not count."""
     allow_without_logprobs: bool = False
     """Learn from calls recorded without log-probabilities (`cpu` and `local`). The step is labelled
     so, and without importance ratios."""

@@ -21,9 +21,10 @@ _OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:
 class Policies(Struct, frozen=True):
     """What is known of the lineage when a step is planned.
 
-    ``inference_names`` maps the names that agents ask for to steps, step 0 included.
-    What ``serving_step`` wrote is never stale: agents have nothing newer to ask, and a lineage
-    whose newer checkpoints are all held back would refuse its only data.
+    ``inference_names`` maps the names that agents ask for to steps, step 0 included. ``ages``
+    tells how many training steps part a step from the one that is trained on from; what is not
+    in it is as old as its number says. What ``serving_step`` wrote is never stale: agents have
+    nothing newer to ask.
     """
 
     lineage: str
@@ -31,6 +32,7 @@ class Policies(Struct, frozen=True):
     head_step: int
     inference_names: Mapping[str, int]
     serving_step: int | None = None
+    ages: Mapping[int, int] = {}
 
 
 def policy_step(call: LlmCall, policies: Policies) -> int | str:
@@ -67,7 +69,8 @@ def fault(
         return step
     if step > policies.head_step:
         return FUTURE
-    if step < policies.head_step - max_staleness_steps and step != policies.serving_step:
+    age = policies.ages.get(step, policies.head_step - step)
+    if age > max_staleness_steps and step != policies.serving_step:
         return STALE
     if not exact(call) and not allow_without_logprobs:
         return NO_LOGPROBS

@@ -10,20 +10,21 @@ from babylon_tasks.settings import Settings
 _CHARACTERS_PER_TOKEN = 4  # of English prose, for every tokeniser in use: an estimate, no more
 
 
-def learning_rate(step: int, informative: float, settings: Settings) -> float:
-    """The rate for the step that starts from ``step``: up, down in a straight line, then constant.
+def learning_rate(depth: int, informative: float, settings: Settings) -> float:
+    """The rate for a step: up, down in a straight line, then constant.
 
+    ``depth`` is how many training steps the weights have behind them that it starts from.
     ``informative`` is the share of the windows' trajectories, in (0, 1], that are in groups with
     spread. ART scales advantages to the same size however few there are, so that without this
     factor a window in which all but one answer earned the same would move the weights as far as
     a full one: measured, that is what throws a policy that has converged off its course.
     ``learning_rate_spread_power`` 0 switches it off.
     """
-    share = min(step / settings.learning_rate_decay_steps, 1.0)
+    share = min(depth / settings.learning_rate_decay_steps, 1.0)
     rate = settings.learning_rate + share * (settings.final_learning_rate - settings.learning_rate)
     if settings.learning_rate_warmup_steps:
         # Momentum carries the first, coherent gradients too far: diversity is lost for good.
-        rate *= min(1.0, (step + 2) / settings.learning_rate_warmup_steps)
+        rate *= min(1.0, (depth + 2) / settings.learning_rate_warmup_steps)
     return float(rate * informative**settings.learning_rate_spread_power)
 
 

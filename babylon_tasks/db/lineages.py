@@ -123,6 +123,11 @@ def inference_names(connection: Connection, name: str) -> dict[str, int]:
     )
 
 
+def parents(connection: Connection, name: str) -> dict[int, int]:
+    """The tree of checkpoints: step to the step that it was trained on from."""
+    return dict(connection.execute(queries("lineages")["parents"], {"name": name}).fetchall())
+
+
 def fenced(lease: Lease) -> Fenced:
     """The refusal that a superseded claimant meets."""
     return Fenced(

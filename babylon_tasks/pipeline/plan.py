@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from babylon_tasks import __version__, metrics
 from babylon_tasks.dataset import manifest as manifests
+from babylon_tasks.dataset.ancestry import ages, depth
 from babylon_tasks.dataset.freshness import NO_LOGPROBS, Policies, exact
 from babylon_tasks.dataset.manifest import Config, Manifest
 from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate
@@ -37,15 +38,22 @@ class Planned(Struct, frozen=True):
 
 
 def policies(
-    connection: Connection, settings: Settings, head_step: int, serving_step: int
+    connection: Connection,
+    settings: Settings,
+    *,
+    head_step: int,
+    serving_step: int,
+    parent_step: int,
 ) -> Policies:
-    """What the lineage looked like when ``head_step`` was its head."""
+    """The lineage as a step that is trained on from ``parent_step`` sees it."""
+    parents = lineages.parents(connection, settings.lineage)
     return Policies(
         settings.lineage,
         settings.base_model,
         head_step,
         lineages.inference_names(connection, settings.lineage),
         serving_step,
+        ages(parent_step, head_step, parents),
     )
 
 
@@ -69,8 +77,14 @@ def plan(
     Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``; a window
     alone is never cut. One whose training has failed before is tried alone: it may be the cause.
     """
-    known = policies(connection, settings, head_step, lease.serving_step)
     parent_step = lease.serving_step if branches else head_step
+    known = policies(
+        connection,
+        settings,
+        head_step=head_step,
+        serving_step=lease.serving_step,
+        parent_step=parent_step,
+    )
     chosen: list[Material] = []
     skipped: dict[str, str] = {}
     tokens = 0
@@ -94,7 +108,8 @@ def plan(
         return Planned(None, None, (), skipped)
     chosen.sort(key=lambda found: found.window)
     groups = tuple(group for found in chosen for group in found.grouped.groups)
-    made = _manifest(settings, head_step, parent_step, lease.serving_step, chosen, groups)
+    behind = depth(parent_step, lineages.parents(connection, settings.lineage))
+    made = _manifest(settings, head_step, parent_step, behind, lease.serving_step, chosen, groups)
     with connection.transaction():
         for found in chosen:
             _settle(connection, lease, found, actor)
@@ -129,6 +144,7 @@ def _manifest(
     settings: Settings,
     head_step: int,
     parent_step: int,
+    depth_of_parent: int,
     serving_step: int,
     chosen: Sequence[Material],
     groups: tuple[Group, ...],
@@ -144,7 +160,7 @@ def _manifest(
         scorer=", ".join(sorted({scorer for found in chosen for scorer in found.scorers})),
         logprobs="exact" if all(exact(call) for call in calls) else "none",
         config=Config(
-            learning_rate=learning_rate(head_step, _informative(chosen), settings),
+            learning_rate=learning_rate(depth_of_parent, _informative(chosen), settings),
             kl_coefficient=settings.kl_coefficient,
             seed=settings.seed,
             packed_sequence_length=settings.packed_sequence_length,

@@ -59,7 +59,13 @@ def recover(run: Run, step: Step) -> Ended:
     if step.tries >= run.settings.max_attempts:
         return run.give_up(step, f"broke off {step.tries} times")
     with session(run.settings) as connection:
-        known = policies(connection, run.settings, step.base_step, manifest.serving_step)
+        known = policies(
+            connection,
+            run.settings,
+            head_step=step.base_step,
+            serving_step=manifest.serving_step,
+            parent_step=manifest.parent_step,
+        )
         groups = material.again(connection, manifest, known)
     if groups is None:
         return run.give_up(step, "its trajectories have changed or gone since it was planned")

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.ancestry import ages
 from babylon_tasks.dataset.freshness import Policies, exact, fault
 from babylon_tasks.db import lineages
 from babylon_tasks.db.outcomes import OutcomeBook
@@ -166,9 +167,14 @@ def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> 
     lineage = lineages.get(connection, settings.lineage) if migrated else None
     if lineage is None:
         return Policies(settings.lineage, settings.base_model, 0, {})
-    names = lineages.inference_names(connection, lineage.name)
+    serving, head = lineage.serving_step, lineage.head_step
     return Policies(
-        lineage.name, lineage.base_model, lineage.head_step, names, lineage.serving_step
+        lineage.name,
+        lineage.base_model,
+        head,
+        lineages.inference_names(connection, lineage.name),
+        serving,
+        ages(serving, head, lineages.parents(connection, lineage.name)),
     )
 
 

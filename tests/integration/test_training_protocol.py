@@ -197,10 +197,27 @@ def test_the_learning_rate_and_the_manifest_reach_the_trainer(
         train(settings, trainer, hour(number))
 
     rates = [request.learning_rate for request in trainer.requests]
-    assert rates[0] == settings.learning_rate > rates[1]
+    assert rates == [settings.learning_rate] * 2  # nothing was promoted: both begin at the base
     hashes = column(connection, "SELECT manifest_hash FROM training.steps ORDER BY id")
     assert [request.manifest_hash for request in trainer.requests] == hashes
     assert len(set(hashes)) == 2
+
+
+def test_dead_branches_make_neither_the_data_nor_the_learning_rate_older(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(max_staleness_steps=1, retry_delay_seconds=0)
+    trainer = peer(settings)
+    for number in range(5):  # all but the first are held: they serve nobody
+        scored_window(connection, hour(number), model=f"babylon@{min(number, 1)}")
+        assert train(settings, trainer, hour(number)).action == "committed"
+        connection.execute("UPDATE training.lineages SET serving_step = 1")
+    scored_window(connection, hour(5), model="babylon@0")
+
+    assert train(settings, trainer, hour(5)).action == "committed"
+    rates = [request.learning_rate for request in trainer.requests]
+    assert rates[0] > rates[1]
+    assert set(rates[1:]) == {rates[1]}
 
 
 # --- nothing to learn

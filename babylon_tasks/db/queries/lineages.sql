@@ -57,6 +57,11 @@ WHERE lineage = %(name)s AND step = 0 AND inference_name <> %(inference_name)s
 UPDATE training.lineages SET head_step = %(step)s, updated_at = now()
 WHERE name = %(name)s AND attempt = %(attempt)s AND head_step = %(step)s - 1
 
+-- name: parents
+-- Of each committed step, the one whose weights it was trained on from.
+SELECT target_step, parent_step FROM training.steps
+WHERE lineage = %(name)s AND state = 'committed'
+
 -- name: inference_names
 -- By which names agents have asked for which steps.
 SELECT inference_name, step FROM training.checkpoints WHERE lineage = %(name)s

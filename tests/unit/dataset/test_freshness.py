@@ -62,6 +62,17 @@ def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
     assert (found(5), found(6), found(48)) == (None, "stale", None)
 
 
+def test_a_call_is_as_old_as_its_place_in_the_tree_of_checkpoints_not_as_its_number() -> None:
+    # 16 steps, of which 1 and 2 were promoted: 3 to 16 are dead branches of 2.
+    tree = Policies("babylon", "smol", 16, {}, 2, {0: 2, 1: 1, 2: 0, 9: 1})
+
+    def found(step: int) -> str | None:
+        one = call(f"babylon@{step}", logprobs=(-1.0,))
+        return fault(one, tree, max_staleness_steps=1, allow_without_logprobs=False)
+
+    assert [found(step) for step in (2, 1, 0, 9)] == [None, None, "stale", None]
+
+
 def test_logprobs_are_exact_only_with_one_for_each_token() -> None:
     assert exact(call("babylon@5", logprobs=(-1.0, -0.1), token_ids=(7, 2)))
     assert not exact(call("babylon@5", logprobs=(-1.0,), token_ids=(7, 2)))

@@ -1,0 +1,42 @@
+"""The tree of checkpoints: which was trained on from which. Pure.
+
+``parents`` maps a step to the one whose weights it started from; a step that is not in it
+started from the one before. A checkpoint that was held back is a branch that ends there: its
+number is used up, and counts for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Parents = Mapping[int, int]
+
+
+def parent(step: int, parents: Parents) -> int:
+    """What a step was trained on from; always an older one, whatever the rows say."""
+    return min(parents.get(step, step - 1), step - 1)
+
+
+def path(step: int, parents: Parents) -> list[int]:
+    """A step, its parent, and so on down to the base model, which is step 0."""
+    found = [step]
+    while found[-1] > 0:
+        found.append(parent(found[-1], parents))
+    return found
+
+
+def depth(step: int, parents: Parents) -> int:
+    """How many training steps lie between the base model and a checkpoint."""
+    return len(path(step, parents)) - 1
+
+
+def ages(origin: int, head: int, parents: Parents) -> dict[int, int]:
+    """For each step up to ``head``, how many training steps part its weights from ``origin``'s.
+
+    What is not an ancestor is reached by way of the last checkpoint that both came from.
+    """
+    found = {step: age for age, step in enumerate(path(origin, parents))}
+    for step in range(head + 1):
+        if step not in found:
+            found[step] = found[parent(step, parents)] + 1
+    return found
