@@ -24,6 +24,7 @@ from pathlib import Path
 import psycopg
 from pydantic import SecretStr
 
+from babylon_tasks.db.babylon import create
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
@@ -122,7 +123,9 @@ def _rows(count: int) -> Iterator[tuple[object, ...]]:
 
 def fill(url: str, count: int) -> float:
     """Migrate, insert the rows and a sealed window; the mean size of stepsJson in bytes."""
-    apply(Settings(database_url=SecretStr(url)))
+    settings = Settings(database_url=SecretStr(url))
+    create(settings)
+    apply(settings)
     with psycopg.connect(url, autocommit=True) as connection:
         with connection.cursor() as cursor:
             with cursor.copy(

@@ -20,6 +20,7 @@ HEAVY = ("torch", "art", "transformers", "peft", "litellm", "wandb")
 TOOLS = ("gcc", "cc", "pip", "git", "curl")
 WRITABLE = ["/tmp", "/data"]  # noqa: S108  # paths in a container
 PATIENCE_SECONDS = 300.0
+_MIGRATE = ("migrate", "--create-babylon-tables")  # as compose.yaml does in a Postgres of its own
 
 # Run inside: what it is, what it may, and what it has.
 INSIDE = """
@@ -91,7 +92,7 @@ def prove_worker(podman: Podman, image: Image, proof: Proof) -> None:
     found = _common(podman, image, proof)
     proof.that("no torch, no ART, nothing of theirs", found["modules"] == [], found["modules"])
     with _servers(podman.folder) as (options, values):
-        code, said = podman.run(image.name, "migrate", options=options)
+        code, said = podman.run(image.name, *_MIGRATE, options=options)
         proof.that("migrate ends with 0", code == 0, said.strip().splitlines()[-1])
         _process(podman, image, "beat", options, proof)
         _process(podman, image, "cpu-worker", options, proof)
@@ -104,7 +105,7 @@ def prove_trainer(podman: Podman, image: Image, proof: Proof) -> None:
     found = _common(podman, image, proof)
     proof.that("what the backend cpu needs is there", {"torch", "art"} <= set(found["modules"]))
     with _servers(podman.folder) as (options, _):
-        podman.run(image.name, "migrate", options=options)
+        podman.run(image.name, *_MIGRATE, options=options)
         serving = (
             *options,
             "--env=BABYLON_BACKEND=cpu",

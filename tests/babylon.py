@@ -1,20 +1,39 @@
-"""A Babylon database as its operator has it: Babylon's own tables, and hours that were played."""
+"""A Babylon database as its operator has it: Babylon's own tables, and hours that were played.
+
+Babylon keeps two contracts: Prisma's of 7a46248b, and Drizzle's of today.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from factories import action, exact_call, insert, llm_call, market_outcome, step, trajectory
+from factories import (
+    action,
+    exact_call,
+    insert,
+    insert_users,
+    llm_call,
+    market_outcome,
+    step,
+    trajectory,
+)
 
 from babylon_tasks.db.session import Connection
 
-SCHEMA = Path(__file__).parent / "integration/babylon_schema.sql"
+CONTRACTS = ("7a46248b", "today")
+_SCHEMAS = Path(__file__).parent / "contracts"
+_AGENTS = 100
+
+
+def make_tables(connection: Connection, contract: str) -> None:
+    """The tables of a contract, and users ``agent-0`` to ``agent-99``."""
+    text = (_SCHEMAS / f"{contract}.sql").read_text("utf-8")
+    connection.execute(text)  # type: ignore[arg-type]  # a file of ours
+    insert_users(connection, [f"agent-{n}" for n in range(_AGENTS)])
 
 
 def played(connection: Connection, model: str) -> None:
     """Ten hours of four agents on two markets each, and all that is wrong with a real database."""
-    agents = [{"id": f"agent-{n}", "updatedAt": "2026-01-28"} for n in range(5)]
-    insert(connection, "User", agents)
     for hour in range(10):
         window = f"2026-01-28T{hour:02d}:00"
         called = {"model": "another-house/large-model"} if hour == 8 else {"model": model}

@@ -1,7 +1,12 @@
 """Real servers for every test that asks for one, and a fresh database for each such test.
 
 Fixtures: ``settings`` (and ``make_settings`` for other values), ``database_url``, ``connection``
-on a migrated database; ``empty_database_url`` on one that holds nothing; ``redis_url`` emptied.
+on a migrated database; ``babylon_database_url`` on one that was never migrated;
+``empty_database_url`` on one that holds nothing; ``redis_url`` emptied.
+
+Whatever asks for a database of Babylon's is run on both contracts (``contract``), acceptance tests
+on today's. ``pytest.mark.contract("7a46248b")`` chooses one; ``pytest.mark.contract(None)`` says
+that a test touches no table of Babylon's, and gives it a database that holds only ours.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,9 +26,11 @@ import psycopg
 import pytest
 import redis
 import structlog
+from babylon import CONTRACTS, make_tables
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
@@ -35,7 +43,6 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
-_TEMPLATE = "migrated_template"
 _numbers = count(1)
 
 
@@ -50,6 +57,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in ("unit", "integration", "acceptance"):
             item.add_marker(tier)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What asks for a database of Babylon's is run once for each of its contracts."""
+    if "contract" in metafunc.fixturenames:
+        chosen = _contracts(metafunc.definition)
+        if len(chosen) > 1:
+            metafunc.parametrize("contract", chosen, indirect=True)
+
+
+def _contracts(item: pytest.Item) -> tuple[str | None, ...]:
+    marker = item.get_closest_marker("contract")
+    if marker is not None:
+        return marker.args
+    acceptance = item.path.relative_to(TESTS).parts[0] == "acceptance"
+    return CONTRACTS[-1:] if acceptance else CONTRACTS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -121,19 +144,57 @@ def administrator(postgres: EmbeddedPostgres) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def template(administrator: Connection, postgres: EmbeddedPostgres) -> str:
-    """A migrated database that each test's own is copied from."""
-    administrator.execute(f"CREATE DATABASE {_TEMPLATE}")
-    apply(_settings(DATABASE_URL=postgres.database(_TEMPLATE)))
-    return _TEMPLATE
+def templates(administrator: Connection, postgres: EmbeddedPostgres) -> Callable[..., str]:
+    """``templates(contract, migrated=True)``: a database to copy from, made when first needed."""
+
+    @cache
+    def template(contract: str | None, *, migrated: bool) -> str:
+        name = f"template_{contract}_{'migrated' if migrated else 'fresh'}".lower()
+        if migrated:
+            made_from = template(contract or CONTRACTS[-1], migrated=False)
+            administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{made_from}"')
+            settings = _settings(DATABASE_URL=postgres.database(name))
+            apply(settings)
+            if contract is None:
+                with connect(settings) as connection:
+                    connection.execute(f"DROP TABLE {', '.join(TABLES)}")
+        else:
+            assert contract is not None
+            administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            with psycopg.connect(postgres.database(name), autocommit=True) as connection:
+                make_tables(connection, contract)
+        return name
+
+    return template
+
+
+@pytest.fixture
+def contract(request: pytest.FixtureRequest) -> str | None:
+    """Which of Babylon's contracts the test's database keeps; see ``pytest_generate_tests``."""
+    chosen: str | None = request.param if hasattr(request, "param") else _contracts(request.node)[0]
+    return chosen
 
 
 @pytest.fixture
 def database_url(
-    administrator: Connection, template: str, postgres: EmbeddedPostgres
+    administrator: Connection,
+    templates: Callable[..., str],
+    contract: str | None,
+    postgres: EmbeddedPostgres,
 ) -> Iterator[str]:
     """A fresh migrated database."""
-    yield from fresh_database(administrator, postgres, template)
+    yield from fresh_database(administrator, postgres, templates(contract, migrated=True))
+
+
+@pytest.fixture
+def babylon_database_url(
+    administrator: Connection,
+    templates: Callable[..., str],
+    contract: str,
+    postgres: EmbeddedPostgres,
+) -> Iterator[str]:
+    """A fresh database with Babylon's own tables, which nobody has migrated."""
+    yield from fresh_database(administrator, postgres, templates(contract, migrated=False))
 
 
 @pytest.fixture
@@ -187,6 +248,6 @@ def fresh_database(
 ) -> Iterator[str]:
     """A database of a test's own, made from a template and dropped in the end."""
     name = f"test_{next(_numbers)}"
-    administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    administrator.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
     yield postgres.database(name)
     administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -241,8 +241,14 @@ def stock_outcome(
 
 
 def insert(connection: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert rows of any table, each by its own columns, in one transaction."""
+    """Insert rows of any table, each by its own columns, in one transaction.
+
+    On 7a46248b an agent is a user by foreign key, so the agents of trajectories are made users.
+    """
+    rows = list(rows)
     with connection.transaction(), connection.cursor() as cursor:
+        if table == "trajectories" and _agents_are_users(connection):
+            insert_users(connection, [row["agentId"] for row in rows])
         for row in rows:
             statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
                 sql.Identifier(*table.split(".")),
@@ -250,6 +256,25 @@ def insert(connection: Connection, table: str, rows: Iterable[Mapping[str, Any]]
                 sql.SQL(", ").join(map(sql.Placeholder, row)),
             )
             cursor.execute(statement, row)
+
+
+def insert_users(connection: Connection, ids: Sequence[str]) -> None:
+    """Make some ids users of Babylon's, whatever else its contract asks of a user."""
+    connection.execute(
+        """
+        INSERT INTO "User" SELECT made.* FROM unnest(%s::text[]) AS wanted (id),
+        jsonb_populate_record(NULL::"User", jsonb_build_object(
+            'id', wanted.id, 'isAgent', true, 'createdAt', now(), 'updatedAt', now())) AS made
+        ON CONFLICT DO NOTHING""",
+        [list(ids)],
+    )
+
+
+def _agents_are_users(connection: Connection) -> bool:
+    found = connection.execute(
+        "SELECT FROM pg_constraint WHERE conname = 'trajectories_agentId_fkey'"
+    )
+    return bool(found.rowcount)
 
 
 def insert_trajectories(connection: Connection, rows: Sequence[Row]) -> list[str]:

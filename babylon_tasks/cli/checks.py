@@ -16,7 +16,7 @@ from msgspec import Struct
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from babylon_tasks.db import lineages, migrate, reports
+from babylon_tasks.db import babylon, lineages, migrate, reports
 from babylon_tasks.db.session import address, session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
@@ -60,6 +60,10 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             "set this machine's clock (NTP): Postgres's decides when an hour is over",
             otherwise="warn",
         )
+        wrong = babylon.absence(connection)
+        if wrong is not None:
+            yield Finding("babylon", "fail", wrong, babylon.WITHOUT_TABLES)
+            return
         entries = migrate.status(connection)
         for state, outcome, todo in (
             ("pending", "fail", "run `babylon-tasks migrate`"),

@@ -8,6 +8,7 @@ import typer
 
 from babylon_tasks.cli.context import begin
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, out, progress_bar, say, show, table
+from babylon_tasks.db import babylon
 from babylon_tasks.db import migrate as migrations
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.verify import verify_data as look
@@ -24,25 +25,37 @@ def migrate(
     sql: Annotated[
         bool, typer.Option("--sql", help="Print one script for psql; needs no database.")
     ] = False,
+    create_babylon_tables: Annotated[
+        bool,
+        typer.Option(
+            "--create-babylon-tables",
+            help="For a database of its own: make Babylon's tables, where there is none of them.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Bring the database's schema up to date; safe from many pods at once.
 
     With --status: exit code 1 while a migration is pending or was edited after it was applied.
-    JSON: {"migrations": [{name, state, applied_at}]}, or {"applied": [name]}.
+    JSON: {"migrations": [{name, state, applied_at}]}, or {"created": [table], "applied": [name]}.
     """
     if sql:
-        typer.echo(migrations.as_sql(), nl=False)
+        script = migrations.as_sql(create_babylon_tables=create_babylon_tables)
+        typer.echo(script, nl=False)
         return
     settings = begin()
     if not status:
+        created = babylon.create(settings) if create_babylon_tables else []
         applied = migrations.apply(settings)
         if json:
-            as_json({"applied": applied})
+            as_json({"created": created, "applied": applied})
         else:
-            show("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+            done = [f"created {name}" for name in created]
+            done += [f"applied {name}" for name in applied]
+            show("\n".join(done) or "the schema is up to date")
         return
     with session(settings) as connection:
+        babylon.require(connection)
         found = migrations.status(connection)
     if json:
         as_json({"migrations": found})

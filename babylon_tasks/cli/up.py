@@ -46,14 +46,14 @@ def up(
 
     DATABASE_URL and REDIS_URL, where set, are used as they are, and so is every other setting;
     otherwise an embedded Postgres and Valkey keep their data in DIR. The database is migrated
-    first. What is made up for the run (addresses, passwords) stands in DIR/up.env, readable by
-    its owner alone, while it lasts.
+    first; Babylon's tables are made only in the embedded one. What is made up for the run
+    (addresses, passwords) stands in DIR/up.env, readable by its owner alone, while it lasts.
     """
     by_hand = given()
     require("psutil", "flower")
     require(*(package for name, package in _SERVERS.items() if name not in by_hand))
     make_folder("--data-dir", data_dir)
-    from babylon_tasks.db import migrate
+    from babylon_tasks.db import babylon, migrate
     from babylon_tasks.sandbox.owner import own
     from babylon_tasks.training.backends import choose
 
@@ -63,6 +63,8 @@ def up(
         with own(data_dir, "a stack"), _stack(data_dir, by_hand) as stack:
             configure_log(stack.settings)
             backend = choose(stack.settings)
+            if "DATABASE_URL" not in by_hand:
+                babylon.create(stack.settings)
             migrate.apply(stack.settings)
             stack.start_processes()
             with _made_up(stack, by_hand) as made_up:

@@ -69,7 +69,8 @@ def train(
     where nothing is left to send.
     """
     settings = begin()
-    row = None if window is None else _get(settings, window)
+    with database(settings) as connection:  # a wrong one is told now, not when a trainer has begun
+        row = None if window is None else rows.get(connection, window)
     if enqueue:
         if row is not None:
             _refuse_unless(row, "be trained", json, WindowState.SCORED, WindowState.TRAINING)

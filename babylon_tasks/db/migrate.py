@@ -18,12 +18,15 @@ from typing import Literal
 
 import psycopg
 
+from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
 
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+# Made Babylon's tables in 0.1.0; ledgers may still hold it, and nothing depends on it.
+_RETIRED = frozenset({"0001_babylon_tables"})
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def status(
     files = {migration.name: migration for migration in known or migrations()}
     ledger = _ledger(connection)
     result = []
-    for name in sorted({*files, *ledger}):
+    for name in sorted({*files, *ledger} - _RETIRED):
         if name not in ledger:
             result.append(MigrationStatus(name, "pending"))
             continue
@@ -104,7 +107,8 @@ def pending(connection: Connection) -> list[str]:
 
 
 def check(connection: Connection) -> None:
-    """Raise MigrationError unless every migration of this code is applied, unchanged."""
+    """Raise MigrationError unless this is a Babylon database with every migration, unchanged."""
+    babylon.require(connection)
     missing = pending(connection)
     if missing:
         raise MigrationError(
@@ -118,10 +122,12 @@ def apply(
 ) -> list[str]:
     """Apply what is pending and return its names; raises MigrationError, keeping whole files only.
 
+    Refuses a database without Babylon's tables, and creates nothing there.
     ``patience``: seconds to wait for another runner, or for a table that is in use.
     """
     done: list[str] = []
     with session(settings) as connection:
+        babylon.require(connection)
         for migration in known or migrations():
             try:
                 with connection.transaction():
@@ -143,10 +149,15 @@ def apply(
     return done
 
 
-def as_sql(known: Sequence[Migration] | None = None) -> str:
-    """All migrations as a script for psql, for a DBA to review; safe to run twice."""
+def as_sql(known: Sequence[Migration] | None = None, *, create_babylon_tables: bool = False) -> str:
+    """All migrations as a script for psql, for a DBA to review; safe to run twice.
+
+    It stops at a database without Babylon's tables, or makes them there.
+    """
     own, script = queries("migrations"), queries("psql")
-    parts = [_filled(script["head"], own)]
+    values = {**own, "sql": babylon.as_sql().rstrip()}
+    names = ("create_babylon" if create_babylon_tables else "require_babylon", "head")
+    parts = [_filled(script[name], values) for name in ("open", *names)]
     for migration in known or migrations():
         # Names and checksums hold only [a-z0-9_]: they need no quoting.
         values = {

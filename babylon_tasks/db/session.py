@@ -82,7 +82,8 @@ def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
     except (UndefinedTable, UndefinedColumn) as error:
         raise MigrationError(
             f"the database at {address(settings)} is not what this version expects: "
-            f"{_without_secrets(error)}; run `babylon-tasks migrate`"
+            f"{_without_secrets(error)}; check that DATABASE_URL names Babylon's database, then "
+            "run `babylon-tasks migrate`"
         ) from error
     except InsufficientPrivilege as error:
         raise DatabaseError(

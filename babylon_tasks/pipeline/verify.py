@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from babylon_tasks.dataset.ancestry import ages
 from babylon_tasks.dataset.freshness import Policies, exact, fault
-from babylon_tasks.db import lineages
+from babylon_tasks.db import babylon, lineages
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
@@ -75,6 +75,7 @@ def verify_data(
     scorer = load_scorer(settings)
     found: list[WindowData] = []
     with session(settings) as connection:
+        babylon.require(connection)
         migrated = is_migrated(connection)
         policies = _policies(connection, settings, migrated=migrated)
         windows = overview(connection, since, limit + 1, migrated=migrated)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.db import migrate, outcomes, progress
+from babylon_tasks.db import babylon, migrate, outcomes, progress
 from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CheckpointNotFound, SandboxError
@@ -130,6 +130,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
         with Stack(home, options=options, durable=False) as stack:
             watcher.settings(stack.settings)
             watcher.news("Postgres and Valkey run; migrating")
+            babylon.create(stack.settings)
             migrate.apply(stack.settings)
             stack.start_processes()
             watcher.news(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from acceptance.harness import OPTIONS, Babylon
 from acceptance.reader import Reader
-from babylon import SCHEMA, played
+from babylon import played
 from models import save_tiny_model
 
 from babylon_tasks.db.session import Connection, connect
@@ -76,11 +76,10 @@ def babylon(make_babylon: MakeBabylon) -> Babylon:
 
 @pytest.fixture
 def played_database(
-    empty_database_url: str, administrator: Connection, tiny_model: Path
+    babylon_database_url: str, administrator: Connection, tiny_model: Path
 ) -> Iterator[Connection]:
     """Babylon's own tables and hours that agents played, seen by the tables' owner."""
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        connection.execute(SCHEMA.read_text("utf-8"))
+    with psycopg.connect(babylon_database_url, autocommit=True) as connection:
         played(connection, str(tiny_model))
         yield connection
         found = connection.execute("SELECT FROM pg_roles WHERE rolname = 'babylon_tasks'")

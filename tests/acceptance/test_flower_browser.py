@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import redis
 from acceptance.harness import until
 from acceptance.pictures import NAMES, SIZE, Pictures, size
 from acceptance.scene import LINEAGE, SCENE_OPTIONS, Scene
+from babylon import CONTRACTS
 from conftest import fresh_database
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import Error as Refused
@@ -39,7 +40,7 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def scene(
     administrator: Connection,
-    template: str,
+    templates: Callable[..., str],
     postgres: EmbeddedPostgres,
     valkey: EmbeddedValkey,
     tiny_model: Path,
@@ -50,7 +51,9 @@ def scene(
         client.flushall()
     with ExitStack() as parts:
         database = parts.enter_context(
-            contextmanager(fresh_database)(administrator, postgres, template)
+            contextmanager(fresh_database)(
+                administrator, postgres, templates(CONTRACTS[-1], migrated=True)
+            )
         )
         options = {**SCENE_OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model)}
         home = tmp_path_factory.mktemp("flower") / "stack"

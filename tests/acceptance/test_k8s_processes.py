@@ -183,10 +183,10 @@ class Pod:
 
 
 def test_the_containers_of_minimal_work_as_they_are_told(
-    minimal: Rendering, empty_database_url: str, redis_address: str, tmp_path: Path
+    minimal: Rendering, babylon_database_url: str, redis_address: str, tmp_path: Path
 ) -> None:
     secrets = {
-        "database_url": empty_database_url,
+        "database_url": babylon_database_url,
         "redis_url": redis_address,
         "flower_basic_auth": f"someone:{PASSWORD}",
     }

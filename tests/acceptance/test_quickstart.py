@@ -37,6 +37,7 @@ def contents(connection: Connection) -> Contents:
     return found
 
 
+@pytest.mark.contract("7a46248b")
 @pytest.mark.timeout(600)
 def test_the_first_hour_goes_as_it_is_written_and_can_be_undone(
     played_database: Connection, redis_url: str, reader: Reader

@@ -182,7 +182,7 @@ def test_up_alone_tells_other_commands_how_to_reach_it_and_ctrl_c_leaves_nothing
 
 
 def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
-    empty_database_url: str, redis_url: str, tiny_model: Path, home: Path
+    babylon_database_url: str, redis_url: str, tiny_model: Path, home: Path
 ) -> None:
     own = {
         "REDIS_URL": redis_url,
@@ -194,14 +194,14 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
     running = Up(
         home,
         {
-            "DATABASE_URL": empty_database_url,
+            "DATABASE_URL": babylon_database_url,
             "BABYLON_BASE_MODEL": str(tiny_model),
             "BABYLON_BACKEND": "cpu",
         },
     )
     try:
         assert not {"DATABASE_URL", *own} & running.made_up.keys()
-        for secret in ("planted", *(re.findall(r":([^:@]+)@", empty_database_url + redis_url))):
+        for secret in ("planted", *(re.findall(r":([^:@]+)@", babylon_database_url + redis_url))):
             assert secret not in running.said
         assert (home / "checkpoints" / "trainer.log").exists()
         assert not (running.data / "postgres").exists()
@@ -236,13 +236,14 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         running.clean()
 
 
+@pytest.mark.contract("7a46248b")
 def test_workers_of_a_killed_up_end_by_themselves(
-    empty_database_url: str, redis_url: str, tiny_model: Path, home: Path
+    babylon_database_url: str, redis_url: str, tiny_model: Path, home: Path
 ) -> None:
     running = Up(
         home,
         {
-            "DATABASE_URL": empty_database_url,
+            "DATABASE_URL": babylon_database_url,
             "REDIS_URL": redis_url,
             "BABYLON_BASE_MODEL": str(tiny_model),
             "BABYLON_BACKEND": "cpu",

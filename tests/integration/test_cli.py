@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 import redis
 from factories import WINDOW, fill_window, insert_trajectories, trajectory
@@ -20,6 +21,7 @@ from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.cli import checks, main
+from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.migrate import migrations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
@@ -28,6 +30,8 @@ from babylon_tasks.tasks.app import KEY_PREFIX
 from babylon_tasks.windows import window_start
 
 SECRET = "planted-secret-9f2c"
+# What these show does not lie in Babylon's tables, though a command looks for them first.
+one_contract = pytest.mark.contract("today")
 Run = Callable[..., "Result"]
 
 
@@ -106,20 +110,64 @@ def sealed(run: Run, connection: Connection) -> str:
 # --- the schema
 
 
-def test_migrate_applies_what_is_pending_and_says_so(run: Run, empty_database_url: str) -> None:
+def test_migrate_applies_what_is_pending_and_says_so(run: Run, babylon_database_url: str) -> None:
     names = [migration.name for migration in migrations()]
-    before = run("migrate", "--status", "--json", DATABASE_URL=empty_database_url)
+    before = run("migrate", "--status", "--json", DATABASE_URL=babylon_database_url)
     assert before.code == 1
     assert [(m["name"], m["state"]) for m in before.document["migrations"]] == [
         (name, "pending") for name in names
     ]
 
-    first = run("migrate", "--json", DATABASE_URL=empty_database_url)
-    again = run("migrate", "--json", DATABASE_URL=empty_database_url)
+    first = run("migrate", "--json", DATABASE_URL=babylon_database_url)
+    again = run("migrate", "--json", DATABASE_URL=babylon_database_url)
 
-    assert (first.code, first.document) == (0, {"applied": names})
-    assert (again.code, again.document) == (0, {"applied": []})
-    assert run("migrate", "--status", DATABASE_URL=empty_database_url).code == 0
+    assert (first.code, first.document) == (0, {"created": [], "applied": names})
+    assert (again.code, again.document) == (0, {"created": [], "applied": []})
+    assert run("migrate", "--status", DATABASE_URL=babylon_database_url).code == 0
+
+
+@one_contract
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["migrate"],
+        ["migrate", "--status"],
+        ["doctor"],
+        ["verify-data"],
+        ["score", WINDOW],
+        ["train"],
+        ["status"],
+    ],
+    ids=" ".join,
+)
+def test_a_database_without_babylons_tables_is_said_to_be_the_wrong_one_and_is_left_alone(
+    run: Run, empty_database_url: str, command: list[str]
+) -> None:
+    found = run(*command, DATABASE_URL=empty_database_url)
+
+    assert found.code == 1
+    said = found.out + found.err
+    url = urlsplit(empty_database_url)
+    wrong = f"DATABASE_URL may be wrong: {url.hostname}:{url.port}{url.path} holds no table of"
+    assert 0 <= said.find(wrong) < said.find("migrate --create-babylon-tables")
+    assert str(url.password) not in said
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("SELECT to_regnamespace('training')").fetchone() == (None,)
+
+
+@one_contract
+def test_babylons_tables_are_made_where_that_is_asked_for_and_there_is_none_of_them(
+    run: Run, empty_database_url: str
+) -> None:
+    names = [migration.name for migration in migrations()]
+    asked = ("migrate", "--create-babylon-tables", "--json")
+
+    first = run(*asked, DATABASE_URL=empty_database_url)
+    again = run(*asked, DATABASE_URL=empty_database_url)
+
+    assert first.document == {"created": list(TABLES), "applied": names}
+    assert again.document == {"created": [], "applied": []}
+    assert run("verify-data", DATABASE_URL=empty_database_url).code == 0
 
 
 def test_the_script_for_a_dba_needs_no_database(
@@ -132,11 +180,12 @@ def test_the_script_for_a_dba_needs_no_database(
     assert "CREATE TABLE training.windows" in capsys.readouterr().out
 
 
+@one_contract
 @pytest.mark.parametrize("command", ["windows", "status", "models", "doctor"])
 def test_a_database_that_is_behind_is_named_with_its_remedy(
-    run: Run, empty_database_url: str, command: str
+    run: Run, babylon_database_url: str, command: str
 ) -> None:
-    found = run(command, DATABASE_URL=empty_database_url)
+    found = run(command, DATABASE_URL=babylon_database_url)
     assert found.code == 1
     assert "babylon-tasks migrate" in found.out + found.err
     assert "Traceback" not in found.err
@@ -149,6 +198,7 @@ def findings(result: Result) -> dict[str, tuple[str, str | None]]:
     return {f["check"]: (f["outcome"], f["todo"]) for f in result.document["findings"]}
 
 
+@one_contract
 def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
     found = run("doctor", "--json")
     assert found.code == 0
@@ -163,6 +213,7 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
         assert todo
 
 
+@one_contract
 def test_doctor_looks_on_after_a_dead_redis_and_a_refused_password(
     start: Callable[..., subprocess.Popen[str]], database_url: str
 ) -> None:
@@ -184,6 +235,7 @@ def test_doctor_looks_on_after_a_dead_redis_and_a_refused_password(
     assert "not ready: postgres, redis, workers" in found.err
 
 
+@one_contract
 def test_doctor_finds_a_redis_that_may_forget(run: Run, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -195,6 +247,7 @@ def test_doctor_finds_a_redis_that_may_forget(run: Run, redis_url: str) -> None:
     assert findings(found)["redis memory"][0] == "fail"
 
 
+@one_contract
 def test_doctor_minds_a_folder_that_cannot_be_written_only_where_a_trainer_can_run(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +260,7 @@ def test_doctor_minds_a_folder_that_cannot_be_written_only_where_a_trainer_can_r
     assert findings(found)["data folder"][0] == "warn"
 
 
+@one_contract
 def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Connection) -> None:
     connection.execute(
         "INSERT INTO training.lineages (name, base_model, backend) VALUES ('babylon', 'x', 'cpu')"
@@ -216,6 +270,7 @@ def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Conn
     assert findings(found)["lineage"][0] == "fail"
 
 
+@one_contract
 def test_doctor_says_what_is_wrong_with_the_settings(run: Run) -> None:
     found = run("doctor", "--json", DATABASE_URL=f"postgresql://babylon:pa/{SECRET}@h/b")
     assert found.code == 1
@@ -226,6 +281,7 @@ def test_doctor_says_what_is_wrong_with_the_settings(run: Run) -> None:
     assert SECRET not in found.out + found.err
 
 
+@one_contract
 def test_a_user_without_rights_is_told_so_in_one_line(
     run: Run, connection: Connection, database_url: str
 ) -> None:
@@ -308,6 +364,7 @@ def test_training_with_nothing_to_train_is_done_without_a_trainer(
     assert not os.path.exists(environment["BABYLON_DATA_DIR"])  # noqa: PTH110
 
 
+@one_contract
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -333,6 +390,7 @@ def test_errors_are_one_readable_line_with_their_exit_code(
     assert "Traceback" not in found.err
 
 
+@one_contract
 def test_settings_that_are_missing_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run("status", DATABASE_URL="mysql://somewhere")
     assert (found.code, "DATABASE_URL" in found.err) == (2, True)
@@ -372,6 +430,7 @@ def test_a_backfill_opens_neither_what_is_no_hour_nor_hours_to_come(
     assert column(connection, "SELECT count(*) FROM training.windows") == [0]
 
 
+@one_contract
 def test_a_failed_window_gets_another_life(run: Run, connection: Connection) -> None:
     window = sealed(run, connection)
     connection.execute("UPDATE training.windows SET state = 'failed', reason = 'x', attempt = 3")
@@ -383,6 +442,7 @@ def test_a_failed_window_gets_another_life(run: Run, connection: Connection) -> 
 # --- through Celery
 
 
+@one_contract
 def test_enqueued_work_is_a_message_with_the_window_and_nothing_else(
     start: Callable[..., subprocess.Popen[str]], run: Run, connection: Connection, redis_url: str
 ) -> None:
@@ -398,6 +458,7 @@ def test_enqueued_work_is_a_message_with_the_window_and_nothing_else(
     assert len(messages) == 2
 
 
+@one_contract
 def test_nothing_is_sent_for_a_window_that_is_done_and_json_says_so(
     run: Run, connection: Connection
 ) -> None:
@@ -407,6 +468,7 @@ def test_nothing_is_sent_for_a_window_that_is_done_and_json_says_so(
     assert (found.code, found.document) == (0, {"task_id": None})
 
 
+@one_contract
 def test_work_that_cannot_be_sent_is_an_error_that_says_what_is_lost(
     start: Callable[..., subprocess.Popen[str]], run: Run, connection: Connection
 ) -> None:
@@ -502,6 +564,7 @@ def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -
 # --- the sandbox's commands refuse at once what would fail at their end
 
 
+@one_contract
 def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
     run: Run, tmp_path: Path
 ) -> None:
@@ -518,6 +581,7 @@ def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
         assert "migrating" not in found.err
 
 
+@one_contract
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
@@ -542,6 +606,7 @@ def test_a_package_that_is_missing_is_one_line_that_says_what_to_install(
 # --- interruptions
 
 
+@one_contract
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_gives_the_window_back_and_says_so(
     start: Callable[..., subprocess.Popen[str]],

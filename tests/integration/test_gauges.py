@@ -19,6 +19,7 @@ from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
 from babylon_tasks.tasks.fleet import FAMILIES, Fleet
 from babylon_tasks.windows import window_end
 
+pytestmark = pytest.mark.contract(None)
 SOURCE_UP = "babylon_source_up"
 
 
@@ -54,6 +55,7 @@ def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:
     assert found["babylon_serving_step"] == {}
 
 
+@pytest.mark.contract("today")
 def test_windows_queues_and_rewards_are_counted(
     settings: Settings, connection: Connection, redis_url: str
 ) -> None:

@@ -16,6 +16,7 @@ from babylon_tasks.states import WINDOW_TRANSITIONS, WindowState
 from checks.renderings import render_all
 from checks.scaling_laws import COUNTED
 
+pytestmark = pytest.mark.contract(None)
 ROLE = "keda_reader"
 
 

@@ -12,6 +12,7 @@ import pytest
 from factories import insert, insert_outcomes, insert_trajectories, market_outcome, trajectory
 from psycopg import sql
 
+from babylon_tasks.db.babylon import TABLES, create
 from babylon_tasks.db.migrate import (
     Migration,
     apply,
@@ -34,25 +35,26 @@ Catalog = dict[str, list[tuple[Any, ...]]]
 
 
 @pytest.fixture
+def fresh(make_settings: Callable[..., Settings], babylon_database_url: str) -> Settings:
+    """A Babylon database that was never migrated."""
+    return make_settings(DATABASE_URL=babylon_database_url)
+
+
+@pytest.fixture
 def empty(make_settings: Callable[..., Settings], empty_database_url: str) -> Settings:
     return make_settings(DATABASE_URL=empty_database_url)
 
 
 @pytest.fixture
-def babylon(empty: Settings) -> Settings:
+def babylon(fresh: Settings) -> Settings:
     """A Babylon database with a row in each table that the migrations might touch."""
-    with connect(empty) as connection:
-        connection.execute((HERE / "babylon_schema.sql").read_text("utf-8"))
-        agents = [
-            {"id": f"agent-{n}", "username": "Ada", "updatedAt": "2026-01-31"} for n in (1, 2)
-        ]
-        insert(connection, "User", agents)
+    with connect(fresh) as connection:
         [first, _] = insert_trajectories(
             connection, [trajectory(agent="agent-1"), trajectory(agent="agent-2")]
         )
         insert_outcomes(connection, [market_outcome()])
         insert(connection, "reward_judgments", [judgment(first)])
-    return empty
+    return fresh
 
 
 def judgment(trajectory_id: str) -> dict[str, Any]:
@@ -84,10 +86,10 @@ def contents(connection: Connection) -> Catalog:
     return found
 
 
-def test_an_empty_database_gets_everything_in_order(empty: Settings) -> None:
-    with connect(empty) as connection:
+def test_a_babylon_database_gets_everything_in_order(fresh: Settings) -> None:
+    with connect(fresh) as connection:
         assert pending(connection) == NAMES
-        assert apply(empty) == NAMES
+        assert apply(fresh) == NAMES
         assert pending(connection) == []
         assert [entry.state for entry in status(connection)] == ["applied"] * len(NAMES)
         check(connection)
@@ -103,11 +105,11 @@ def test_a_second_run_changes_nothing(settings: Settings, connection: Connection
     assert seen() == before
 
 
-def test_eight_runners_at_once_apply_each_file_once(empty: Settings) -> None:
+def test_eight_runners_at_once_apply_each_file_once(fresh: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
-        applied = list(pool.map(apply, [empty] * 8))
+        applied = list(pool.map(apply, [fresh] * 8))
     assert sorted(name for names in applied for name in names) == NAMES
-    with connect(empty) as connection:
+    with connect(fresh) as connection:
         check(connection)
 
 
@@ -120,30 +122,97 @@ def test_on_a_babylon_database_nothing_of_babylons_changes(babylon: Settings) ->
         check(connection)
 
 
-def test_on_an_empty_database_babylons_tables_are_babylons_own(
-    babylon: Settings, connection: Connection
-) -> None:
-    with connect(babylon) as other:
+@pytest.mark.contract("today")
+def test_babylons_tables_made_on_request_are_todays_own(babylon: Settings, empty: Settings) -> None:
+    assert create(empty) == list(TABLES)
+    with connect(babylon) as other, connect(empty) as connection:
         theirs, ours = catalog(other), catalog(connection)
-    # The one difference: a stand-alone database has no "User" to refer to.
+    # The one difference: a stand-alone database has no users.
     for rows in theirs.values():
         rows[:] = [row for row in rows if not {'"User"', "User"} & set(map(str, row))]
-    keys = theirs["constraints"]
-    keys.remove(next(key for key in keys if key[1] == "trajectories_agentId_fkey"))
     theirs["others"] = [row for row in theirs["others"] if row[1] not in ("User_pkey", "_User")]
     assert ours == theirs
+    assert create(empty) == []
+    assert apply(empty) == NAMES
+
+
+def test_babylons_tables_are_made_only_where_there_is_none_of_them(fresh: Settings) -> None:
+    with connect(fresh) as connection:
+        connection.execute("DROP TABLE market_outcomes")
+        before = catalog(connection)
+        assert create(fresh) == []
+        assert catalog(connection) == before
+
+
+@pytest.mark.contract("today")
+def test_eight_creators_at_once_make_each_table_once(empty: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(create, [empty] * 8))
+    assert sorted(made) == [[]] * 7 + [list(TABLES)]
+
+
+def test_a_database_without_trajectories_is_refused_and_left_as_it_is(
+    fresh: Settings, empty: Settings
+) -> None:
+    with connect(fresh) as connection, connect(empty) as nothing:
+        connection.execute("DROP TABLE trajectories CASCADE")
+        there = (
+            r"holds llm_call_logs, .*training_batches but no trajectories \(seen by .+ in schema"
+        )
+        for settings, other, held in (
+            (fresh, connection, there),
+            (empty, nothing, "holds no table of Babylon's"),
+        ):
+            before = catalog(other)
+            with pytest.raises(MigrationError, match=f"DATABASE_URL may be wrong: .*{held}"):
+                apply(settings)
+            with pytest.raises(MigrationError, match="DATABASE_URL may be wrong"):
+                check(other)
+            assert catalog(other) == before
+            assert other.execute("SELECT to_regnamespace('training')").fetchone() == (None,)
+
+
+def test_a_database_that_0_1_0_migrated_is_up_to_date(
+    settings: Settings, connection: Connection
+) -> None:
+    connection.execute(
+        "INSERT INTO training.migrations (name, checksum) VALUES ('0001_babylon_tables', 'a7')"
+    )
+    assert apply(settings) == []
+    check(connection)
+    assert [(entry.name, entry.state) for entry in status(connection)] == [
+        (name, "applied") for name in NAMES
+    ]
 
 
 def test_the_script_for_psql_makes_the_same_schema_and_may_run_twice(
-    empty: Settings, empty_database_url: str, connection: Connection, postgres: EmbeddedPostgres
+    fresh: Settings, babylon_database_url: str, connection: Connection, postgres: EmbeddedPostgres
 ) -> None:
     for _ in range(2):
-        psql(postgres, empty_database_url, as_sql()).check_returncode()
-    with connect(empty) as other:
+        psql(postgres, babylon_database_url, as_sql()).check_returncode()
+    with connect(fresh) as other:
         for schema in ("public", "training"):
             assert catalog(other, schema) == catalog(connection, schema)
         check(other)
-        assert apply(empty) == []
+        assert apply(fresh) == []
+
+
+@pytest.mark.contract("today")
+def test_the_script_for_psql_stops_where_babylons_tables_are_not_or_makes_them(
+    empty: Settings, empty_database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    refused = psql(postgres, empty_database_url, as_sql())
+    assert refused.returncode == 3
+    assert "this may be the wrong database" in refused.stderr.splitlines()[0]
+    assert "--create-babylon-tables" in refused.stderr
+    with connect(empty) as connection:
+        assert connection.execute("SELECT to_regnamespace('training')").fetchone() == (None,)
+
+    for _ in range(2):
+        script = as_sql(create_babylon_tables=True)
+        psql(postgres, empty_database_url, script).check_returncode()
+    assert create(empty) == []
+    assert apply(empty) == []
 
 
 def test_the_script_for_psql_stops_at_a_file_changed_since(
@@ -167,12 +236,13 @@ def test_a_file_changed_after_it_was_applied_is_refused_by_name(
         check(connection)
 
 
-def test_a_schema_that_is_behind_is_refused_with_what_to_do(empty: Settings) -> None:
-    with connect(empty) as connection:
+def test_a_schema_that_is_behind_is_refused_with_what_to_do(fresh: Settings) -> None:
+    with connect(fresh) as connection:
         with pytest.raises(MigrationError, match="run `babylon-tasks migrate`"):
             check(connection)
-        apply(empty, known=migrations()[:1])
-        with pytest.raises(MigrationError, match=f": {NAMES[1]}"):
+        apply(fresh)
+        connection.execute("DELETE FROM training.migrations WHERE name = %s", [NAMES[-1]])
+        with pytest.raises(MigrationError, match=f": {NAMES[-1]} not applied"):
             check(connection)
 
 
@@ -203,12 +273,12 @@ def test_a_failing_file_leaves_nothing_and_keeps_those_before_it(
 
 
 def test_a_runner_that_waits_in_vain_says_so(
-    empty: Settings, make_settings: Callable[..., Settings]
+    fresh: Settings, make_settings: Callable[..., Settings]
 ) -> None:
-    with connect(empty, autocommit=False) as other:
+    with connect(fresh, autocommit=False) as other:
         other.execute("SELECT pg_advisory_xact_lock(7018331104227)")
         with pytest.raises(MigrationError, match="gave up, undone; see pg_locks"):
-            apply(empty, patience=0.1)
+            apply(fresh, patience=0.1)
 
 
 def test_two_files_with_one_number_are_refused() -> None:
@@ -238,6 +308,7 @@ def test_a_database_without_an_encoding_is_read_as_utf_8(
     )
     settings = make_settings(DATABASE_URL=postgres.database("old_ascii"))
     try:
+        create(settings)
         apply(settings)
         with connect(settings) as connection:
             check(connection)

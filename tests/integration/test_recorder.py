@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from factories import WINDOW
 
-from babylon_tasks.db.migrate import apply
+from babylon_tasks.db.babylon import create
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import decode
@@ -75,7 +75,7 @@ def test_a_recorded_trajectory_is_read_back_from_its_window(
 
 
 def test_every_column_that_babylon_writes_is_set(
-    recorder: Recorder, connection: Connection
+    recorder: Recorder, connection: Connection, contract: str
 ) -> None:
     play(recorder)
     assert recorder.flush()
@@ -87,7 +87,8 @@ def test_every_column_that_babylon_writes_is_set(
     assert row is not None
     empty = {name for name in names[0] if row[0][name] is None}
     judged_later = {"aiJudgeReward", "aiJudgeReasoning", "judgedAt", "trainedInBatch"}
-    assert empty == judged_later | {"batchId"}
+    of_today = {"archetype"} if contract == "today" else set()
+    assert empty == judged_later | of_today | {"batchId"}
 
 
 def test_the_window_is_fixed_at_the_start(recorder: Recorder, connection: Connection) -> None:
@@ -184,14 +185,14 @@ def test_agents_on_one_event_loop_share_one_recorder(
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_records_by_itself(recorder: Recorder, connection: Connection) -> None:
-    play(recorder, "parent")
+    play(recorder, "agent-1")
     assert recorder.flush()
     child = os.fork()
     if child == 0:
-        play(recorder, "child")
+        play(recorder, "agent-2")
         os._exit(0 if recorder.flush(30) and recorder.recorded == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    play(recorder, "parent")
+    play(recorder, "agent-1")
     assert recorder.flush()
     assert recorder.recorded == 2
     assert count(connection) == 3
@@ -208,7 +209,7 @@ def test_what_is_finished_while_the_database_is_away_is_written_when_it_returns(
     away: EmbeddedPostgres,
 ) -> None:
     settings = Settings(_env_file=None, WANDB_API_KEY=None, DATABASE_URL=away.url)
-    apply(settings)
+    create(settings)
     with Recorder(settings, capacity=3) as recorder:
         play(recorder, "before")
         assert recorder.flush()

@@ -16,6 +16,8 @@ from babylon_tasks.errors import (
 )
 from babylon_tasks.settings import Settings
 
+pytestmark = pytest.mark.contract(None)
+
 
 def test_a_url_written_for_prisma_connects_to_its_schema(
     make_settings: Callable[..., Settings], database_url: str
@@ -30,10 +32,11 @@ def test_the_session_speaks_utc(make_settings: Callable[..., Settings]) -> None:
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
 
 
+@pytest.mark.contract("today")
 def test_a_schema_that_was_never_migrated_is_named_with_its_remedy(
-    make_settings: Callable[..., Settings], empty_database_url: str
+    make_settings: Callable[..., Settings], babylon_database_url: str
 ) -> None:
-    settings = make_settings(DATABASE_URL=empty_database_url)
+    settings = make_settings(DATABASE_URL=babylon_database_url)
     with pytest.raises(MigrationError, match="babylon-tasks migrate"), session(settings) as empty:
         empty.execute("SELECT FROM training.windows")
 

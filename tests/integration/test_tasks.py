@@ -28,6 +28,7 @@ from babylon_tasks.tasks import base
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES, configuration
 from babylon_tasks.tasks.base import BabylonTask
 
+pytestmark = pytest.mark.contract(None)
 WINDOW = "2026-01-31T09:00"
 _SEND = """
 from babylon_tasks.tasks.send import send_train, send_windows

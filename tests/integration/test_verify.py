@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from factories import (
@@ -24,7 +23,6 @@ from babylon_tasks.pipeline.verify import WindowData, verify_data
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
-HERE = Path(__file__).parent
 OTHER = "2026-01-31T10:00"
 
 
@@ -83,13 +81,10 @@ def test_a_window_not_yet_scored_is_read_and_judged_without_a_trace(
 
 
 def test_a_database_that_was_never_migrated_can_be_looked_at(
-    make_settings: Callable[..., Settings], empty_database_url: str
+    make_settings: Callable[..., Settings], babylon_database_url: str
 ) -> None:
-    settings = make_settings(DATABASE_URL=empty_database_url)
+    settings = make_settings(DATABASE_URL=babylon_database_url)
     with connect(settings) as connection:
-        connection.execute((HERE / "babylon_schema.sql").read_text("utf-8"))
-        agents = [{"id": f"agent-{n}", "updatedAt": "2026-01-31"} for n in range(1, 10)]
-        insert(connection, "User", agents)
         mixed(connection, WINDOW)
         fill_window(connection, OTHER)
         insert_trajectories(connection, [trajectory(None)])

@@ -51,7 +51,7 @@ SELECT EXISTS (
 UPDATE trained_models SET
     status = 'deployed', "deployedAt" = now() AT TIME ZONE 'UTC', "archivedAt" = NULL,
     "benchmarkScore" = coalesce(%(score)s, "benchmarkScore"),
-    "evalMetrics" = coalesce(%(evidence)s, "evalMetrics"), "updatedAt" = now() AT TIME ZONE 'UTC'
+    "evalMetrics" = coalesce(%(evidence)s, "evalMetrics"::jsonb), "updatedAt" = now() AT TIME ZONE 'UTC'
 WHERE "modelId" = %(model)s
 
 -- name: archive

@@ -1,6 +1,34 @@
--- name: head
+-- name: open
 -- What opens the script that `babylon-tasks migrate --sql` prints.
 \set ON_ERROR_STOP on
+
+-- name: require_babylon
+-- Nothing is created where Babylon's tables are not.
+DO $check$
+BEGIN
+    IF to_regclass('trajectories') IS NULL THEN
+        RAISE EXCEPTION 'this may be the wrong database: % holds no table trajectories (schemas looked at: %); nothing was created',
+            current_database(), current_schemas(false)
+        USING HINT = 'Connect to Babylon''s database, with its schema in search_path. For a database of its own: babylon-tasks migrate --sql --create-babylon-tables';
+    END IF;
+END
+$check$;
+
+-- name: create_babylon
+-- Babylon's own tables as they are today, where there is not one of them.
+BEGIN;
+{wait_for_turn};
+SELECT coalesce(to_regclass('trajectories'), to_regclass('market_outcomes'),
+                to_regclass('llm_call_logs'), to_regclass('trained_models'),
+                to_regclass('training_batches'), to_regclass('reward_judgments')) IS NULL
+       AS babylon_tasks_todo \gset
+\if :babylon_tasks_todo
+{sql}
+\endif
+COMMIT;
+
+-- name: head
+-- The ledger.
 BEGIN;
 {wait_for_turn};
 {create_ledger};

@@ -1,7 +1,7 @@
 -- The tables of a Babylon database that this project reads or writes, as Babylon's own Prisma
 -- migration makes them, typed from the data contract; beside them a table that is Babylon's
 -- alone. Upper-case types and quoted names as Prisma prints them: an independent second reading,
--- not a copy of migrations/0001_babylon_tables.sql.
+-- not a copy of anything of ours.
 CREATE TABLE "User" (
     "id" TEXT NOT NULL,
     "username" TEXT,
