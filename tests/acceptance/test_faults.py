@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import pytest
 import redis
 from acceptance.harness import Babylon, assert_trained_once, hours, queued, sender, until
 
@@ -13,6 +14,7 @@ from babylon_tasks.processes import APP
 
 MakeBabylon = Callable[..., Babylon]
 
+pytestmark = pytest.mark.contract("7a46248b")
 LONG = 40  # groups: as many gradient steps, a few seconds of training
 
 
