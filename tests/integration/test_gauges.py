@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import redis
 from factories import insert
 from prometheus_client import CollectorRegistry, generate_latest
