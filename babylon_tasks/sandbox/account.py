@@ -18,8 +18,11 @@ def account() -> pwd.struct_passwd | None:
 
 
 def child_options(home: Path) -> dict[str, Any]:
-    """How ``subprocess`` starts a server: the right user, its folder, none of our environment."""
-    options: dict[str, Any] = {"cwd": home, "env": {"LC_ALL": "C", "PATH": os.defpath}}
+    """How ``subprocess`` starts a server: the right user, its folder, an environment of its own."""
+    # What every process of this machine is to preload, a server is too: a clock, an allocator.
+    preloaded = {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
+    environment = {"LC_ALL": "C", "PATH": os.defpath, **preloaded}
+    options: dict[str, Any] = {"cwd": home, "env": environment}
     user = account()
     if user is not None:
         options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +56,21 @@ def test_postgres_lets_nobody_in_without_the_password(postgres: EmbeddedPostgres
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(guess)
     assert (postgres.home / "password").stat().st_mode & 0o077 == 0
+
+
+def test_servers_live_by_the_clock_of_whoever_starts_them(
+    postgres: EmbeddedPostgres, valkey: EmbeddedValkey
+) -> None:
+    """Said of `make test-clock`, under which that is not the machine's."""
+    before = time.time()
+    with psycopg.connect(postgres.url) as connection:
+        row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    with redis.Redis.from_url(valkey.url) as client:
+        seconds, _ = client.time()  # type: ignore[misc]
+    after = time.time()
+    assert row is not None
+    assert before <= row[0] <= after
+    assert int(before) - 1 <= seconds <= after  # Valkey's own is read a moment earlier
 
 
 def test_servers_listen_on_loopback_alone(

@@ -1,0 +1,1 @@
+"""The tests at other hours than this one: ``make test-clock``."""

@@ -1,0 +1,55 @@
+"""A wall clock that processes share and that can be moved while they run; see clock.c."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+_SOURCE = Path(__file__).with_name("clock.c")
+_FORMAT = struct.Struct("=q")  # nanoseconds
+_FAR_OFF = 60.0
+
+
+class MovedClock:
+    """The clock of whoever preloads ``library``: the machine's, until ``stand_at`` moves it.
+
+    Linux alone, with a C compiler; both files must stay where they were made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.library = folder / "clock.so"
+        self._offset = folder / "offset"
+
+    @classmethod
+    def make(cls, folder: Path) -> Self:
+        """Compile the library into a folder; raises FileNotFoundError where nothing compiles."""
+        compiler = shutil.which("cc")
+        if compiler is None:
+            raise FileNotFoundError("there is no C compiler `cc`: apt-get install gcc libc6-dev")
+        clock = cls(folder)
+        clock._offset.write_bytes(_FORMAT.pack(0))
+        flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]
+        where = f'-DOFFSET_FILE="{clock._offset}"'
+        subprocess.run([compiler, *flags, where, "-o", clock.library, _SOURCE], check=True)
+        return clock
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment, for a child that is to live by this clock."""
+        given = os.environ.get("LD_PRELOAD")
+        return {**os.environ, "LD_PRELOAD": " ".join(filter(None, [str(self.library), given]))}
+
+    def stand_at(self, moment: datetime) -> None:
+        """Move the clock of all; asked by a process that lives by it. Raises RuntimeError."""
+        (offset,) = _FORMAT.unpack(self._offset.read_bytes())
+        machine = time.time_ns() - offset
+        with self._offset.open("r+b") as file:  # in place: it is mapped
+            file.write(_FORMAT.pack(int(moment.timestamp() * 1e9) - machine))
+        if abs(time.time() - moment.timestamp()) > _FAR_OFF:
+            raise RuntimeError(f"this process does not live by {self.library}")
