@@ -20,7 +20,15 @@
 
 static const volatile int64_t *offset; /* nanoseconds */
 
-__attribute__((constructor)) static void map_offset(void) {
+static __typeof__(&sem_timedwait) next_sem_timedwait;
+static __typeof__(&pthread_mutex_timedlock) next_pthread_mutex_timedlock;
+static __typeof__(&pthread_cond_timedwait) next_pthread_cond_timedwait;
+
+__attribute__((constructor)) static void prepare(void) {
+    /* Now, since looking a name up takes a lock, which a forked child may find taken for ever. */
+    next_sem_timedwait = dlsym(RTLD_NEXT, "sem_timedwait");
+    next_pthread_mutex_timedlock = dlsym(RTLD_NEXT, "pthread_mutex_timedlock");
+    next_pthread_cond_timedwait = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
     int file = open(OFFSET_FILE, O_RDONLY | O_CLOEXEC);
     if (file < 0) return;
     void *mapped = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
@@ -65,24 +73,23 @@ int timespec_get(struct timespec *now, int base) {
    the monotonic clock, which is far behind any date. */
 static struct timespec by_the_kernel(const struct timespec *until) {
     struct timespec at = *until;
+    if (!next_pthread_cond_timedwait) prepare(); /* asked by another library's constructor */
     if (offset && at.tv_sec > NANOSECONDS) move(&at, -*offset);
     return at;
 }
 
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
 int sem_timedwait(sem_t *restrict what, const struct timespec *restrict until) {
     struct timespec at = by_the_kernel(until);
-    return NEXT(sem_timedwait)(what, &at);
+    return next_sem_timedwait(what, &at);
 }
 
 int pthread_mutex_timedlock(pthread_mutex_t *restrict what, const struct timespec *restrict until) {
     struct timespec at = by_the_kernel(until);
-    return NEXT(pthread_mutex_timedlock)(what, &at);
+    return next_pthread_mutex_timedlock(what, &at);
 }
 
 int pthread_cond_timedwait(pthread_cond_t *restrict what, pthread_mutex_t *restrict held,
                            const struct timespec *restrict until) {
     struct timespec at = by_the_kernel(until);
-    return NEXT(pthread_cond_timedwait)(what, held, &at);
+    return next_pthread_cond_timedwait(what, held, &at);
 }
