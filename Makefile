@@ -7,7 +7,7 @@ TOOLS  := $(VENV)-checks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test browser pictures check code deployment image-proof bench demos up \
+.PHONY: help setup tools demo test test-clock browser pictures check code deployment image-proof bench demos up \
         secrets docs constraints clean
 
 help: ## list the targets
@@ -46,6 +46,9 @@ pictures: setup browser ## the pictures in docs/pictures, taken anew
 
 test: setup tools browser ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest $(ARGS)
+
+test-clock: setup tools ## an hour: tests at other hours: make test-clock ARGS="--moment year tests/unit"
+	$(BIN)/python -m checks.clock $(ARGS)
 
 check: code deployment ## everything below: what CI asks before the tests
 

@@ -108,7 +108,7 @@ def variables() -> frozenset[str]:
 def targets() -> frozenset[str]:
     """The Makefile's targets that `make help` lists."""
     text = (ROOT / "Makefile").read_text("utf-8")
-    return frozenset(re.findall(r"^([a-z]+):.*##", text, re.MULTILINE))
+    return frozenset(re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE))
 
 
 def _babylon_tasks(arguments: Sequence[str]) -> str | None:

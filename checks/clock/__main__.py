@@ -60,7 +60,7 @@ def main() -> None:
         folder.chmod(0o711)  # the servers' user reads the clock too
         try:
             clock = MovedClock.make(folder)
-        except FileNotFoundError as error:
+        except OSError as error:
             print(f"test-clock: {error}", file=sys.stderr)
             sys.exit(2)
         failed = [name for name in names if not _passes(clock, name, rest or [*TESTS])]

@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -29,10 +30,12 @@ class MovedClock:
 
     @classmethod
     def make(cls, folder: Path) -> Self:
-        """Compile the library into a folder; raises FileNotFoundError where nothing compiles."""
+        """Compile the library into a folder; raises OSError where that cannot be."""
+        if sys.platform != "linux":
+            raise OSError(f"a clock is moved on Linux alone, and this is {sys.platform}")
         compiler = shutil.which("cc")
         if compiler is None:
-            raise FileNotFoundError("there is no C compiler `cc`: apt-get install gcc libc6-dev")
+            raise OSError("there is no C compiler `cc`: apt-get install gcc libc6-dev")
         clock = cls(folder)
         clock._offset.write_bytes(_FORMAT.pack(0))
         flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]

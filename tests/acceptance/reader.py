@@ -16,6 +16,8 @@ from types import TracebackType
 from acceptance.harness import PATIENCE, until
 from documents import Block, says
 
+# Where the code under test is, where files may lie, which clock it lives by (`make test-clock`).
+INHERITED = ("PYTHONPATH", "TMPDIR", "LD_PRELOAD")
 _END = "--- end of block, code "
 
 
@@ -33,7 +35,7 @@ class Reader:
             "HOME": str(folder),
             "LANG": "C.UTF-8",
         }
-        inherited = {k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "TMPDIR")}
+        inherited = {k: v for k, v in os.environ.items() if k in INHERITED}
         self._shell = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
@@ -175,8 +174,8 @@ def test_tasks_are_shown_in_words_and_are_there_again_after_flower_was_killed(
     known = len(tasks(babylon, "train_window", window))
     for name in ("beat", "gpu-worker", "cpu-worker"):
         babylon.kill(name)
-    now = time.time()
-    until("Flower has written down what it knows", lambda: saved(babylon) > now)
+    before = saved(babylon)
+    until("Flower has written down what it knows", lambda: saved(babylon) > before)
     babylon.kill("flower")
 
     babylon.start("flower")

@@ -111,7 +111,7 @@ class Pods:
                 told[name] = str(free_port())  # all on one machine
             elif told[name].startswith("/data"):
                 told[name] = told[name].replace("/data", str(own), 1)
-        return {"PATH": os.environ["PATH"], "TMPDIR": str(own)} | pythonpath() | told
+        return {"PATH": os.environ["PATH"], "TMPDIR": str(own)} | inherited() | told
 
     def run(self, container: Container) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -142,9 +142,9 @@ class Pods:
             process.wait(30)
 
 
-def pythonpath() -> dict[str, str]:
-    """Where the code under test is, if that is not where it is installed."""
-    return {k: v for k, v in os.environ.items() if k == "PYTHONPATH"}
+def inherited() -> dict[str, str]:
+    """Where the code under test is, if that is not where it is installed, and its clock."""
+    return {k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "LD_PRELOAD")}
 
 
 class Pod:
