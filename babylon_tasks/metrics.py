@@ -37,6 +37,26 @@ TRAJECTORIES_REJECTED = Counter(
     "Trajectories that are not used, by the reason that `babylon-tasks why` gives too.",
     ["reason"],
 )
+RULER_ANSWERS = Counter(
+    "babylon_ruler_answers",
+    "Answers of the judge (scorer ruler), each question being put twice: answered, malformed, "
+    "no_answer, timeout, or died (its process).",
+    ["outcome"],
+)
+RULER_TOKENS = Counter(
+    "babylon_ruler_tokens", "Tokens that the judge read (prompt) and wrote (completion).", ["kind"]
+)
+RULER_COST = Counter(
+    "babylon_ruler_cost",
+    "What the judge cost, as far as litellm knows its price.",
+    ["currency"],
+)
+RULER_FALLBACKS = Counter(
+    "babylon_ruler_fallbacks",
+    "Groups whose rewards the scorer default made, since the judge's grades could not be had or "
+    "believed, by reason.",
+    ["reason"],
+)
 STEP_SECONDS = Histogram(
     "babylon_step_duration_seconds",
     "How long a training step took in the trainer, from its data to its checkpoint.",
@@ -106,6 +126,13 @@ def scoring_begins() -> None:
     for state in _STATES:
         WINDOWS_SCORED.labels(state)
     TRAJECTORIES_REJECTED.labels("no_evidence")
+    for outcome in ("answered", "no_answer", "malformed"):
+        RULER_ANSWERS.labels(outcome)
+    for kind in ("prompt", "completion"):
+        RULER_TOKENS.labels(kind)
+    RULER_COST.labels("usd")
+    for reason in ("no_answer", "malformed", "bounds", "disagreement"):
+        RULER_FALLBACKS.labels(reason)
 
 
 def upkeep_begins() -> None:

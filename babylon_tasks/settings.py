@@ -22,7 +22,9 @@ from babylon_tasks.errors import SettingsError
 from babylon_tasks.reward_settings import (
     DEFAULT_WEIGHTS,
     ScorerName,
+    ScorersByArchetype,
     Weights,
+    WeightsByArchetype,
 )
 
 _PRISMA_PARAMETERS = {
@@ -114,10 +116,37 @@ class Settings(BaseSettings):
     # reading and scoring
     scorer: ScorerName = "default"
     """How comparable trajectories are ranked: `default` (profit and decisions, activity between
-    those that are equal), `profit`, or `outcome` (return per unit staked)."""
+    those that are equal), `profit`, `outcome` (return per unit staked), `ruler` (by an LLM that
+    judges), or a class of your own as `module:Class`; docs/scorers.md has more of each."""
     reward_weights: Weights = DEFAULT_WEIGHTS
     """What counts how much for the scorer `default`, as JSON. What is not named weighs nothing, and
     only proportions matter; activity breaks ties and never decides."""
+    archetype_weights: WeightsByArchetype = {}
+    """Other weights for some archetypes, as in `{"degen": {"profit": 1}}`; the case of their names
+    does not matter."""
+    archetype_scorers: ScorersByArchetype = {}
+    """Another scorer for some archetypes, as in `{"trader": "profit"}`, named as `BABYLON_SCORER`
+    is."""
+    ruler_model: str | None = None
+    """Scorer `ruler`: the model that judges, as litellm names it: `openai/o3`, or `openai/NAME` for
+    any server that speaks as OpenAI's does, at `BABYLON_RULER_BASE_URL`."""
+    ruler_base_url: str | None = None
+    """Where that model is served, if not at its provider's own address."""
+    ruler_api_key: SecretStr | None = None
+    """The key for it. Without one litellm looks for the provider's own variable, unless there is a
+    base URL."""
+    ruler_rubric: str | None = None
+    """By what the judge is to grade. Without it: ART's general rubric."""
+    ruler_timeout: float = Field(default=120, gt=0)
+    """How long the judge may take over one question, repeated tries included."""
+    ruler_concurrency: int = Field(default=8, ge=1)
+    """How many questions may be with the judge at once."""
+    ruler_call_size: int = Field(default=16, ge=4)
+    """How many trajectories one question shows at most. Lower it where they are too long for the
+    judge's context."""
+    ruler_min_agreement: float = Field(default=0.5, ge=0, le=1)
+    """Each question is put twice, in another order. Where the rank correlation of both answers
+    (Kendall's tau-b) is less than this, neither counts."""
     profit_scale: float = Field(default=1000.0, gt=0)
     """What a good hour brings, in Babylon's money. Profits that differ by less than a thousandth of
     it are alike."""
@@ -285,6 +314,17 @@ class Settings(BaseSettings):
             r"https?://[^\s@]+/v1", self.inference_url
         ):
             raise ValueError("BABYLON_INFERENCE_URL must look like http://inference:8100/v1")
+        if (self.archetype_weights or self.archetype_scorers) and "archetype" not in self.grouping:
+            raise ValueError(
+                "BABYLON_ARCHETYPE_WEIGHTS and BABYLON_ARCHETYPE_SCORERS need groups of one "
+                "archetype: add archetype to BABYLON_GROUP_BY"
+            )
+        if self.ruler_base_url is not None and not re.fullmatch(
+            r"https?://[^\s@]+", self.ruler_base_url
+        ):
+            raise ValueError("BABYLON_RULER_BASE_URL must look like https://judge:8000/v1")
+        if "ruler" in (self.scorer, *self.archetype_scorers.values()) and not self.ruler_model:
+            raise ValueError("the scorer ruler needs BABYLON_RULER_MODEL")
         if self.flower_basic_auth is not None and not all(
             _LOGIN.fullmatch(login)
             for login in self.flower_basic_auth.get_secret_value().split(",")

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from babylon_tasks.db import babylon, lineages, migrate, reports
 from babylon_tasks.db.session import address, session
-from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
 from babylon_tasks.settings import Settings
 
 _OLDEST_POSTGRES = 140_000
@@ -154,6 +154,28 @@ def disk(settings: Settings) -> Iterator[Finding]:
     )
 
 
+def scorers(settings: Settings) -> Iterator[Finding]:
+    """The scorers, and ART where one of them asks a judge; only who consumes queue cpu needs it."""
+    from babylon_tasks.scoring.choice import Scorers
+    from babylon_tasks.training import judge
+
+    try:
+        found = Scorers(settings)
+    except SettingsError as error:
+        todo = "correct the setting, or the class, wherever a worker consumes queue cpu"
+        yield Finding("scorer", "fail", str(error), todo)
+        return
+    if found.judged:
+        try:
+            judge.require()
+        except NotInstalled as error:
+            todo = "install it where a worker consumes queue cpu; elsewhere all is well"
+            yield Finding("scorer", "warn", str(error), todo)
+            return
+    special = [f"{who}: {name}" for who, name in sorted(settings.archetype_scorers.items())]
+    yield Finding("scorer", "ok", ", ".join([settings.scorer, *special]))
+
+
 def backend(settings: Settings) -> Iterator[Finding]:
     """The training backend and what it needs; only a worker on queue gpu must have it."""
     from babylon_tasks.training.backends import choose
@@ -197,6 +219,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("postgres", postgres),
     ("redis", broker),
+    ("scorer", scorers),
     ("data folder", disk),
     ("backend", backend),
     ("workers", workers),

@@ -141,6 +141,15 @@ def consumed(connection: Connection, window: str) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
+def grades(connection: Connection, window: str) -> dict[tuple[str, str, str], float]:
+    """What a judge gave under earlier reward versions, by trajectory, content and judge's version.
+
+    Content is what Babylon held of the trajectory, as its hash.
+    """
+    rows = connection.execute(queries("scoring")["grades"], {"window": window}).fetchall()
+    return {(name, content, version): reward for name, content, version, reward in rows}
+
+
 def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
     """Whether a window is young enough to wait for outcomes."""
     parameters = {"window": window, "wait_seconds": settings.outcome_wait_hours * 3600}

@@ -9,10 +9,10 @@ from contextlib import closing
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from babylon_tasks import metrics
-from babylon_tasks.dataset.keys import Part, keys, parts
+from babylon_tasks.db import events
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.scoring import Bet, Claim, Result, Standing
@@ -22,13 +22,15 @@ from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
 from babylon_tasks.log import now_about
+from babylon_tasks.pipeline.rewarding import Rewarding
 from babylon_tasks.pipeline.tally import Tally
-from babylon_tasks.records import Evidence, Outcomes, RawTrajectory, Rejection, Score, Trajectory
-from babylon_tasks.scoring.base import STAGE, Scorer
-from babylon_tasks.scoring.choice import load_scorer
+from babylon_tasks.records import Outcomes, RawTrajectory, Rejection, Trajectory
+from babylon_tasks.scoring.base import STAGE
+from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.evidence import activity, bets, evidence
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
+from babylon_tasks.training import judge
 
 Progress = Callable[[int, int | None], None]
 _NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
@@ -61,7 +63,9 @@ def score_window(
     nothing of the run is in the database but the event that tells of it.
     """
     began = time.monotonic()
-    scorer = load_scorer(settings)
+    scorers = Scorers(settings)
+    if scorers.judged:
+        judge.require()
     with session(settings) as connection:
         owner = f"{actor}/{uuid.uuid4().hex}"
         held = claims.claim(connection, window, owner, settings, actor=actor)
@@ -71,7 +75,7 @@ def score_window(
     now_about(window=window, attempt=held.attempt)
     try:
         with session(settings) as connection:
-            result = _Run(settings, connection, held, scorer, on_progress).score(actor)
+            result = _Run(settings, connection, held, scorers, on_progress).score(actor)
     except Fenced:
         raise
     except BabylonTasksError as error:
@@ -119,8 +123,8 @@ def score_window(
 class _Run:
     """One attempt: everything is collected aside and written at its end, behind the fence.
 
-    What compares trajectories must have seen all of them, so their evidence is kept, in a few
-    hundred bytes each; their text is not.
+    What compares trajectories must have seen all of them, so their evidence is kept; their text
+    is not.
     """
 
     def __init__(
@@ -128,21 +132,20 @@ class _Run:
         settings: Settings,
         connection: Connection,
         held: Claim,
-        scorer: Scorer,
+        scorers: Scorers,
         on_progress: Progress | None,
     ) -> None:
         self.settings = settings
         self.connection = connection
         self.held = held
-        self.scorer = scorer
         self.on_progress = on_progress
         # A window that is scored again keeps what steps have used as it was.
         self.used = (
             claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
         )
         self.tally = Tally(len(self.used))
-        self.evidence: list[Evidence] = []
-        self.parts: list[tuple[Part, ...]] = []
+        known = claims.grades(connection, held.window) if scorers.judged else {}
+        self.rewarding = Rewarding(settings, held.window, scorers, known)
         self.agents: list[str] = []
         self.bets: dict[Bet, bool] = {}
         self.renewed = time.monotonic()
@@ -154,6 +157,7 @@ class _Run:
             Spool() as read,
             Spool(version, held.window) as scores,
             Spool(version, held.window) as rejections,
+            self.rewarding,
         ):
             # A connection of its own: this one stays free for outcomes and for the lease.
             with (
@@ -167,7 +171,7 @@ class _Run:
                     for raw, trajectory in decoded:
                         self._show(raw, trajectory, outcomes, read)
                     self._between_batches()
-            self._reward(read, scores, rejections)
+            self._reward(read, scores, rejections, actor)
             waits = not all(self.bets.values()) and claims.may_wait(
                 self.connection, held.window, settings
             )
@@ -194,41 +198,33 @@ class _Run:
     def _show(
         self, raw: RawTrajectory, trajectory: Trajectory, outcomes: Outcomes, read: Spool
     ) -> None:
-        shown = evidence(trajectory, outcomes)
+        shown, content = evidence(trajectory, outcomes), content_hash(raw)
         self.tally.show(shown)
-        self.evidence.append(shown)
-        self.parts.append(parts(trajectory, self.held.window, self.settings.grouping))
+        self.rewarding.add(trajectory, shown, content)
         self.agents.append(trajectory.agent_id)
         for kind, name, known in bets(trajectory, outcomes):
             self.bets[Bet(kind, name)] = known
-        read.add(
-            f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content_hash(raw)}"
-        )
+        read.add(f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content}")
 
-    def _reward(self, read: Spool, scores: Spool, rejections: Spool) -> None:
+    def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:
         """Compare the members of each group, and write what came of it in the order of reading."""
-        groups: dict[str, list[int]] = {}
-        found_keys = keys(self.parts, self.settings.min_group_size)
-        for number, key in enumerate(found_keys):
-            groups.setdefault(key, []).append(number)
-        rewards: list[Score | None] = [None] * len(self.evidence)
-        for members in groups.values():
-            shown = [self.evidence[number] for number in members]
-            for number, score in zip(
-                members, self.scorer.rewards(shown, self.evidence), strict=True
-            ):
-                rewards[number] = score
+        window, rewarding = self.held.window, self.rewarding
+        rewards = rewarding.rewards(self._keep_claim)
+        if rewarding.judgement is not None:
+            # At once, whatever becomes of this attempt: the judge has been paid.
+            detail = {"judge": structs.asdict(rewarding.judgement)}
+            events.record(self.connection, "judged", actor=actor, window=window, detail=detail)
         encode = msgspec.json.encode
-        by = f"{field(self.scorer.name)}\t{field(self.scorer.version)}"
-        for number, line in enumerate(read.lines()):
-            score, key = rewards[number], found_keys[number]
-            if score is None:
+        rows = zip(read.lines(), rewards, self.agents, rewarding.evidence, strict=True)
+        for line, one, agent, shown in rows:
+            if one.score is None:
                 self._reject_line(line, rejections)
                 continue
-            self.tally.add(self.agents[number], key, score.reward, activity(self.evidence[number]))
+            self.tally.add(agent, one.group, one.score.reward, activity(shown))
             scores.add(
-                f"{line}\t{field(key)}\t{score.reward!r}"
-                f"\t{field(encode(score.components).decode())}\t{by}"
+                f"{line}\t{field(one.group)}\t{one.score.reward!r}"
+                f"\t{field(encode(one.score.components).decode())}"
+                f"\t{field(one.scorer)}\t{field(one.version)}"
             )
 
     def _reject(self, rejection: Rejection, rejections: Spool) -> None:
@@ -245,8 +241,11 @@ class _Run:
 
     def _between_batches(self) -> None:
         if self.on_progress is not None:
-            done = self.tally.used + self.tally.rejected.total() + len(self.evidence)
+            done = self.tally.used + self.tally.rejected.total() + len(self.rewarding.evidence)
             self.on_progress(done, self.held.expected)
+        self._keep_claim()
+
+    def _keep_claim(self) -> None:
         if time.monotonic() - self.renewed > self.settings.lease_seconds / 3:
             claims.renew(self.connection, self.held, self.settings)
             self.renewed = time.monotonic()

@@ -17,9 +17,9 @@ from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.db.verify import Held, is_migrated, judged, overview
 from babylon_tasks.decode import decode
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.records import Evidence, LlmCall, Rejection
+from babylon_tasks.records import Evidence, LlmCall, Rejection, Score
 from babylon_tasks.scoring.base import Scorer
-from babylon_tasks.scoring.choice import load_scorer
+from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.evidence import evidence
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
@@ -72,7 +72,7 @@ def verify_data(
     """
     if since is not None:
         window_start(since)
-    scorer = load_scorer(settings)
+    scorers = Scorers(settings)
     found: list[WindowData] = []
     with session(settings) as connection:
         babylon.require(connection)
@@ -81,7 +81,7 @@ def verify_data(
         windows = overview(connection, since, limit + 1, migrated=migrated)
         truncated = len(windows) > limit
         for held in windows[:limit]:
-            found.append(_looked_at(settings, connection, held, scorer, policies))
+            found.append(_looked_at(settings, connection, held, scorers, policies))
             if on_progress is not None:
                 on_progress(len(found), min(len(windows), limit))
     rejected: Counter[str] = Counter()
@@ -98,13 +98,13 @@ def verify_data(
 
 
 def _looked_at(
-    settings: Settings, connection: Connection, held: Held, scorer: Scorer, policies: Policies
+    settings: Settings, connection: Connection, held: Held, scorers: Scorers, policies: Policies
 ) -> WindowData:
     with_logprobs: int | None = None
     if held.judged:
         usable, rejected = judged(connection, held)
     else:
-        usable, with_logprobs, rejected = _tried(settings, connection, held, scorer, policies)
+        usable, with_logprobs, rejected = _tried(settings, connection, held, scorers, policies)
     return WindowData(
         window=held.window,
         state=held.state,
@@ -119,7 +119,7 @@ def _looked_at(
 
 
 def _tried(
-    settings: Settings, connection: Connection, held: Held, scorer: Scorer, policies: Policies
+    settings: Settings, connection: Connection, held: Held, scorers: Scorers, policies: Policies
 ) -> tuple[int, int, dict[str, int]]:
     try:
         window_start(held.window)
@@ -127,6 +127,7 @@ def _tried(
         return 0, 0, {"bad_window_id": held.trajectories}
     rejected: Counter[str] = Counter()
     shown: list[Evidence] = []
+    archetypes: list[str | None] = []
     faults: list[str | None] = []
     recorded_exactly: list[bool] = []
     book = OutcomeBook(connection, held.window)
@@ -141,10 +142,11 @@ def _tried(
             outcomes = book.covering(trajectories)
             for trajectory in trajectories:
                 shown.append(evidence(trajectory, outcomes))
+                archetypes.append(trajectory.archetype)
                 faults.append(_commonest_fault(trajectory.calls, settings, policies))
                 recorded_exactly.append(any(map(exact, trajectory.calls)))
     usable = with_logprobs = 0
-    scores = scorer.rewards(shown, shown) if shown else []
+    scores = _scores(scorers, shown, archetypes)
     for score, reason, has_logprobs in zip(scores, faults, recorded_exactly, strict=True):
         if score is None:
             rejected["no_evidence"] += 1
@@ -154,6 +156,20 @@ def _tried(
             usable += 1
             with_logprobs += has_logprobs
     return usable, with_logprobs, dict(rejected.most_common())
+
+
+def _scores(
+    scorers: Scorers, shown: Sequence[Evidence], archetypes: Sequence[str | None]
+) -> list[Score | None]:
+    by_scorer: dict[Scorer, list[int]] = {}
+    for number, archetype in enumerate(archetypes):
+        by_scorer.setdefault(scorers.scorer_for(archetype), []).append(number)
+    scores: list[Score | None] = [None] * len(shown)
+    for scorer, members in by_scorer.items():
+        found = scorer.rewards([shown[number] for number in members], shown)
+        for number, score in zip(members, found, strict=True):
+            scores[number] = score
+    return scores
 
 
 def _commonest_fault(

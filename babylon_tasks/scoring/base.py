@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from babylon_tasks.records import Evidence, Score
 from babylon_tasks.settings import Settings
@@ -14,10 +14,13 @@ STAGE = "score"
 class Scorer(Protocol):
     """A pure function with a name. ``version`` changes whenever the same input scores otherwise."""
 
-    name: ClassVar[str]
-    version: ClassVar[str]
-
     def __init__(self, settings: Settings) -> None: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]

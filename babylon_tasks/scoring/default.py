@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -29,8 +29,8 @@ class DefaultScorer:
     name: ClassVar[str] = "default"
     version: ClassVar[str] = "2"
 
-    def __init__(self, settings: Settings, weights: Mapping[str, float] | None = None) -> None:
-        self.weights = settings.reward_weights if weights is None else weights
+    def __init__(self, settings: Settings) -> None:
+        self.weights = settings.reward_weights
         self.profit_resolution = settings.profit_scale * _PROFIT_RESOLUTION
 
     def rewards(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
+from babylon_tasks.training.environment import child_environment, end_group
 from babylon_tasks.training.protocol import (
     AskStep,
     BackendStep,
@@ -43,9 +43,6 @@ from babylon_tasks.training.protocol import (
 OnProgress = Callable[[Progress], None]
 R = TypeVar("R", bound=msgspec.Struct)
 
-# What a trainer has no business with (in any case of letters, as settings are read); what it
-# needs of it comes through its stdin.
-_KEPT_FROM_TRAINER = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "FLOWER_", "BABYLON_")
 _CLOSE_SECONDS = 20.0
 
 
@@ -102,16 +99,6 @@ class Trainer:
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
         )
-        environment = {
-            k: v for k, v in os.environ.items() if not k.upper().startswith(_KEPT_FROM_TRAINER)
-        }
-        environment |= {
-            "PYTHON_DOTENV_DISABLED": "1",  # else `import art` fetches the secrets from a .env
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else `import art` asks the network
-            "HF_HUB_OFFLINE": environment.get("HF_HUB_OFFLINE", "1"),
-            "TQDM_DISABLE": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
         self._replies = queue.Queue()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -119,7 +106,7 @@ class Trainer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment,
+                env=child_environment(),
                 cwd=data_dir,
                 start_new_session=True,  # its whole group can be ended, and Ctrl-C is ours alone
             )
@@ -156,7 +143,7 @@ class Trainer:
         if process is None:
             return
         if process.poll() is None:
-            _end_group(process)
+            end_group(process)
             process.wait(timeout=10)
         if process.stdin is not None:
             with suppress(BrokenPipeError):
@@ -223,7 +210,7 @@ class Trainer:
         process = self._process
         code = process.wait(timeout=10) if process is not None else None
         if process is not None:
-            _end_group(process)  # children of a backend would keep its memory and port
+            end_group(process)  # children of a backend would keep its memory and port
         self._ready = None
         if code is not None and code < 0:
             how = f"was ended by signal {signal.Signals(-code).name}"
@@ -232,11 +219,6 @@ class Trainer:
         return TrainerDied(
             f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
         )
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):  # nobody is left
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _reveal(settings: Settings) -> str | None:

@@ -76,3 +76,10 @@ FROM training.windows WHERE window_id = %(window)s
 -- name: consumed
 -- What steps have used of a window: it keeps the reward that it was used with.
 SELECT trajectory_id FROM training.consumption WHERE window_id = %(window)s
+
+-- name: grades
+-- What a judge last gave each trajectory of a window, and what Babylon held of it then.
+SELECT DISTINCT ON (trajectory_id) trajectory_id, content_hash, scorer_version, reward
+FROM training.scores
+WHERE window_id = %(window)s AND scorer = 'ruler'
+ORDER BY trajectory_id, reward_version DESC

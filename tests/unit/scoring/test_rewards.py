@@ -198,5 +198,5 @@ def test_the_outcome_scorer_weighs_stakes() -> None:
 
 
 def test_an_unknown_scorer_is_a_fault_of_the_settings() -> None:
-    with pytest.raises(SettingsError, match=r"BABYLON_SCORER=vibes .* default, profit, outcome"):
+    with pytest.raises(SettingsError, match=r"vibes, .* default, profit, outcome"):
         load_scorer(settings(scorer="vibes"))

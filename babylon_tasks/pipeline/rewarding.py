@@ -1,0 +1,113 @@
+"""A window's trajectories beside each other: each group rewarded by the scorer of its archetype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.keys import Part, keys, parts
+from babylon_tasks.pipeline.judging import Judgement, Judging
+from babylon_tasks.records import Evidence, Score, Trajectory
+from babylon_tasks.scoring.base import Scorer
+from babylon_tasks.scoring.choice import Scorers
+from babylon_tasks.scoring.ruler import Failure, RulerScorer
+from babylon_tasks.settings import Settings
+
+# The grades of earlier reward versions, by trajectory, content hash and judge's version.
+Known = Mapping[tuple[str, str, str], float]
+
+
+class Rewarded(Struct, frozen=True, gc=False):
+    """What came of comparing one trajectory: no score where it shows nothing to be judged by."""
+
+    score: Score | None
+    group: str
+    scorer: str
+    version: str
+
+
+class Rewarding:
+    """What is kept of each trajectory until all are known: its evidence and what it is grouped by.
+
+    A few hundred bytes each; what was said is kept only for a judge, and in a file. Use as a
+    context manager.
+    """
+
+    def __init__(self, settings: Settings, window: str, scorers: Scorers, known: Known) -> None:
+        self.evidence: list[Evidence] = []
+        self._settings = settings
+        self._window = window
+        self._scorers = scorers
+        self._known = known
+        self._parts: list[tuple[Part, ...]] = []
+        self._judging = Judging(settings)
+
+    def __enter__(self) -> Rewarding:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._judging.close()
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """What the judge cost and came to; None where none was asked."""
+        judgement = self._judging.judgement
+        return judgement if judgement.groups else None
+
+    def add(self, trajectory: Trajectory, shown: Evidence, content: str) -> None:
+        """Take a trajectory with its evidence and its content hash."""
+        number = len(self.evidence)
+        self.evidence.append(shown)
+        self._parts.append(parts(trajectory, self._window, self._settings.grouping))
+        scorer = self._scorer(number)
+        if isinstance(scorer, RulerScorer):
+            known = self._known.get((trajectory.trajectory_id, content, scorer.version))
+            self._judging.hear(number, trajectory, known)
+
+    def rewards(self, tick: Callable[[], None]) -> list[Rewarded]:
+        """Compare the members of each group; in the order in which they were added.
+
+        ``tick`` is called about every second while a judge is waited for. Raises ScoringFailed
+        where an operator's scorer breaks, NotInstalled where the judge cannot be asked.
+        """
+        found_keys = keys(self._parts, self._settings.min_group_size)
+        groups: dict[str, list[int]] = {}
+        for number, key in enumerate(found_keys):
+            groups.setdefault(key, []).append(number)
+        judged = {
+            key: members
+            for key, members in groups.items()
+            if isinstance(self._scorer(members[0]), RulerScorer)
+        }
+        graded = self._judging.grade(judged, tick)
+        found: dict[int, Rewarded] = {}
+        for key, members in groups.items():
+            scores, scorer, version = self._compared(members, graded.get(key))
+            for number, score in zip(members, scores, strict=True):
+                found[number] = Rewarded(score, key, scorer, version)
+        return [found[number] for number in range(len(found))]
+
+    def _compared(
+        self, members: Sequence[int], grades: Sequence[float] | Failure | None
+    ) -> tuple[Sequence[Score | None], str, str]:
+        """The scores of a group, and whose they are."""
+        scorer = self._scorer(members[0])
+        shown = [self.evidence[number] for number in members]
+        if not isinstance(scorer, RulerScorer) or grades is None:
+            return scorer.rewards(shown, self.evidence), scorer.name, scorer.version
+        if isinstance(grades, Failure):
+            fallback = scorer.fallback
+            label = f"{fallback.name} ({scorer.name} failed: {grades.reason})"
+            return fallback.rewards(shown, self.evidence), label, fallback.version
+        return scorer.scores(shown, grades), scorer.name, scorer.version
+
+    def _scorer(self, number: int) -> Scorer:
+        # Archetypes never share a group where their scorers differ: the settings see to it.
+        return self._scorers.scorer_for(dict(self._parts[number]).get("archetype"))

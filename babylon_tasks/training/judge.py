@@ -1,0 +1,173 @@
+"""The worker's side of the judge: start its process, put questions, take answers, end it."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from types import TracebackType
+from typing import IO
+
+import msgspec
+
+from babylon_tasks.errors import NotInstalled
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.environment import child_environment, end_group
+from babylon_tasks.training.ruler import Answer, Ask, Ready, Start
+
+_START_SECONDS = 180.0  # to import ART, on a slow disk
+_SLACK_SECONDS = 30.0  # by which a process that answers must have said that it ran out of time
+_TICK_SECONDS = 1.0
+
+Reply = Ready | Answer
+
+
+def require() -> None:
+    """Raise NotInstalled where a judge's process could not start."""
+    missing = [name for name in ("art", "litellm") if find_spec(name) is None]
+    if missing:
+        raise NotInstalled(
+            f"the scorer ruler needs {' and '.join(missing)} where windows are scored; install "
+            "babylon-tasks[train] there, or choose another BABYLON_SCORER"
+        )
+
+
+class Judge:
+    """A judge's process, from ``with`` to its end. Raises NotInstalled where ART is missing.
+
+    A process that dies or falls silent raises nothing: what it has not answered is answered by
+    ``died``, since a judgement that fails has a remedy (the scorer ``default``).
+    """
+
+    def __init__(self, settings: Settings, *, tick: Callable[[], None]) -> None:
+        require()
+        key = settings.ruler_api_key
+        self._start = Start(
+            model=settings.ruler_model or "",
+            base_url=settings.ruler_base_url,
+            api_key=None if key is None else key.get_secret_value(),
+            rubric=settings.ruler_rubric,
+            timeout=settings.ruler_timeout,
+            concurrency=settings.ruler_concurrency,
+        )
+        self._tick = tick
+        self._replies: queue.Queue[Reply | None] = queue.Queue()
+        self._patience = _START_SECONDS
+        self._death: str | None = None
+        self.rubric: str | None = None
+        """What is asked by, once it is known."""
+
+    def __enter__(self) -> Judge:
+        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "babylon_tasks.training.ruler"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=child_environment(),
+            start_new_session=True,
+        )
+        threading.Thread(
+            target=_listen, args=(self._process, self._replies), name="judge-replies", daemon=True
+        ).start()
+        self._send(self._start)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        end_group(self._process)
+        self._process.wait()
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._log.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def answers(self, asks: Iterable[Ask]) -> Iterator[Answer]:
+        """One answer for each question, in any order; ``asks`` is read as places become free.
+
+        ``tick`` is called about every second while it waits.
+        """
+        waiting: dict[int, Ask] = {}
+        more = iter(asks)
+        while True:
+            while len(waiting) < 2 * self._start.concurrency and (ask := next(more, None)):
+                waiting[ask.number] = ask
+                self._send(ask)
+            if not waiting:
+                return
+            answer = self._next()
+            if answer is None:
+                yield from (
+                    Answer(number, fault="died", detail=self._death or "") for number in waiting
+                )
+                waiting.clear()
+            else:
+                del waiting[answer.number]
+                yield answer
+
+    def _send(self, message: Start | Ask) -> None:
+        if self._death is None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):  # its death is noticed by whoever waits for an answer
+                self._process.stdin.write(msgspec.json.encode(message) + b"\n")
+                self._process.stdin.flush()
+
+    def _next(self) -> Answer | None:
+        """The next answer; None once the process is dead, and ever after."""
+        deadline = time.monotonic() + self._patience
+        while self._death is None:
+            try:
+                reply = self._replies.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                self._tick()
+                if time.monotonic() > deadline:
+                    end_group(self._process)
+                    self._death = f"the judge's process was silent for {self._patience:.0f} s"
+                continue
+            if reply is None:
+                code = self._process.wait()
+                how = f"exited with code {code}"
+                if code < 0:
+                    how = f"was ended by signal {signal.Signals(-code).name}"
+                self._death = f"the judge's process {how}: {self._last_words()}"
+            elif isinstance(reply, Ready):
+                self.rubric = reply.rubric
+                self._patience = self._start.timeout + _SLACK_SECONDS
+                deadline = time.monotonic() + self._patience
+            else:
+                return reply
+        return None
+
+    def _last_words(self) -> str:
+        self._log.seek(0, 2)
+        self._log.seek(max(0, self._log.tell() - 4096))
+        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        text = lines[-1] if lines else "it said nothing"
+        return text.replace(self._start.api_key, "***") if self._start.api_key else text
+
+
+def _listen(process: subprocess.Popen[bytes], replies: queue.Queue[Reply | None]) -> None:
+    decoder = msgspec.json.Decoder(Reply)
+    if process.stdout is not None:
+        with process.stdout:
+            for raw in process.stdout:
+                try:
+                    replies.put(decoder.decode(raw))
+                except msgspec.DecodeError:
+                    break  # cut off in the middle of a line by its death
+    replies.put(None)
