@@ -62,12 +62,12 @@ def test_servers_live_by_the_clock_of_whoever_starts_them(
     postgres: EmbeddedPostgres, valkey: EmbeddedValkey
 ) -> None:
     """Said of `make test-clock`, under which that is not the machine's."""
-    before = time.time()
+    before = time.time()  # noqa: TID251
     with psycopg.connect(postgres.url) as connection:
         row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
     with redis.Redis.from_url(valkey.url) as client:
         seconds, _ = client.time()  # type: ignore[misc]
-    after = time.time()
+    after = time.time()  # noqa: TID251
     assert row is not None
     assert before <= row[0] <= after
     assert int(before) - 1 <= seconds <= after  # Valkey's own is read a moment earlier

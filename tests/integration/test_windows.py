@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from factories import EVER, WINDOW, fill_window, insert_trajectories, trajectory
@@ -35,8 +35,8 @@ def state(connection: Connection, window: str) -> str:
     return windows.get(connection, window).state
 
 
-def written_now(window: str | None, **columns: object) -> dict[str, object]:
-    now = datetime.now(UTC).replace(tzinfo=None)
+def written_now(connection: Connection, window: str | None, **columns: object) -> dict[str, object]:
+    now = windows.clock(connection).replace(tzinfo=None)
     return trajectory(window, **{"createdAt": now, **columns})  # type: ignore[arg-type]
 
 
@@ -76,7 +76,7 @@ def test_looking_twice_changes_nothing_and_sends_nothing(
 def test_the_hour_that_is_running_is_opened_and_not_sealed(
     connection: Connection, settings: Settings
 ) -> None:
-    window = window_id(datetime.now(UTC))  # should it turn now, the grace keeps it open
+    window = window_id(windows.clock(connection))  # should it turn now, the grace keeps it open
     fill_window(connection, window)
 
     found = look(settings)
@@ -113,7 +113,7 @@ def test_hours_before_the_lookback_are_opened_only_when_asked_for(
 def test_a_window_from_the_future_waits_until_it_has_begun(
     connection: Connection, settings: Settings
 ) -> None:
-    fill_window(connection, window_id(datetime.now(UTC) + timedelta(hours=3)))
+    fill_window(connection, "2999-01-01T00:00")
 
     assert look(settings).opened == []
 
@@ -152,7 +152,7 @@ def test_a_share_of_windows_is_held_out_the_same_for_every_caller(
 def test_a_window_is_not_sealed_while_rows_of_it_still_come(
     connection: Connection, settings: Settings
 ) -> None:
-    insert_trajectories(connection, [written_now(WINDOW)])
+    insert_trajectories(connection, [written_now(connection, WINDOW)])
     assert look(settings).sealed == []
 
     connection.execute("""UPDATE trajectories SET "createdAt" = "createdAt" - interval '1 hour'""")
@@ -163,7 +163,7 @@ def test_rows_without_a_window_id_also_keep_their_hour_open(
     connection: Connection, settings: Settings
 ) -> None:
     starts = window_start(WINDOW).replace(tzinfo=None)
-    insert_trajectories(connection, [written_now(None, startTime=starts)])
+    insert_trajectories(connection, [written_now(connection, None, startTime=starts)])
 
     assert look(settings).sealed == []
 
@@ -171,7 +171,7 @@ def test_rows_without_a_window_id_also_keep_their_hour_open(
 def test_a_stream_that_never_stops_does_not_keep_a_window_open_for_ever(
     connection: Connection, settings: Settings
 ) -> None:
-    insert_trajectories(connection, [written_now(WINDOW)])
+    insert_trajectories(connection, [written_now(connection, WINDOW)])
     look(settings)
     assert state(connection, WINDOW) == "open"
 
@@ -318,7 +318,7 @@ def test_rows_that_come_after_the_scoring_get_their_reason_and_stay_out(
     connection: Connection, settings: Settings
 ) -> None:
     scored_window(connection)
-    (late,) = insert_trajectories(connection, [written_now(WINDOW)])
+    (late,) = insert_trajectories(connection, [written_now(connection, WINDOW)])
 
     assert reconcile(settings, actor="test").late == 1
 
