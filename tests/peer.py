@@ -43,6 +43,7 @@ class PeerTrainer:
         during: Callable[[], None] | None = None,
         worth: dict[int, float] | None = None,
         branches: bool = True,
+        names: str = "{lineage}@{step}",
     ) -> None:
         self.folder = data_dir / "backend" / lineage / "checkpoints"
         self.lineage = lineage
@@ -50,6 +51,7 @@ class PeerTrainer:
         self.during = during
         self.worth = worth or {}
         self.branches = branches
+        self.names = names
         self.requests: list[Train] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.killed = False
@@ -58,7 +60,7 @@ class PeerTrainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         newest = checkpoints.newest_step(self.folder)
         base_url = "http://127.0.0.1:8100/v1"
-        return Ready("cpu", base_url, newest, f"{self.lineage}@0", self.branches)
+        return Ready("cpu", base_url, newest, self._name(0), self.branches)
 
     def backend_step(self) -> BackendStep:
         newest = checkpoints.newest_step(self.folder)
@@ -94,7 +96,7 @@ class PeerTrainer:
             adapter_hash=checkpoints.adapter_hash(folder),
             base_adapter_hash=before,
             uri=str(folder),
-            inference_name=f"{self.lineage}@{base + 1}",
+            inference_name=self._name(base + 1),
             manifest_hash=request.manifest_hash,
             metrics={"loss/train": 0.5},
         )
@@ -126,6 +128,9 @@ class PeerTrainer:
 
     def close(self) -> None:
         """Nothing runs between calls."""
+
+    def _name(self, step: int) -> str:
+        return self.names.format(lineage=self.lineage, step=step)
 
     def _at(self, step: int) -> Path:
         return self.folder / f"{step:04d}"

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from babylon_tasks.db import events, windows
+from babylon_tasks.db import events, publication, windows
 from babylon_tasks.db.lineages import Lease, fenced, hold
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import Fenced
 from babylon_tasks.states import StepState, WindowState, check_step
-
-_IDS_AT_ONCE = 1000
-# Where ART's backends put the loss.
-_LOSSES = ("loss/train", "train/loss", "loss")
 
 
 def commit(
@@ -44,7 +39,6 @@ def commit(
                 f"step row {step.id} ({name}) is not attempt {lease.attempt}'s to commit; "
                 "nothing was written, whoever holds the lineage now decides about it"
             )
-        started_at = row[0]
         connection.execute(
             found["checkpoint"],
             {
@@ -69,34 +63,24 @@ def commit(
                 lineage=step.lineage,
                 step_id=step.id,
             )
-        ids = [trajectory_id for trajectory_id, _ in rewards]
-        for first in range(0, len(ids), _IDS_AT_ONCE):
-            chunk = {"batch": name, "ids": ids[first : first + _IDS_AT_ONCE]}
-            connection.execute(found["mark_used"], chunk)
-        average = sum(reward for _, reward in rewards) / len(rewards) if rewards else None
-        published = {
-            "batch": name,
-            "model": name,
-            "scenario": ",".join(step.windows),
-            "base_model": base_model,
-            "version": f"v{step.target_step}",
-            "trajectory_ids": json.dumps(ids),
-            "rewards": json.dumps([reward for _, reward in rewards]),
-            "loss": next((result.metrics[k] for k in _LOSSES if k in result.metrics), None),
-            "started_at": started_at,
-            "uri": result.uri,
-            "average_reward": average,
-        }
-        connection.execute(found["publish_batch"], published)
-        connection.execute(found["publish_model"], published)
+        missing = publication.committed(
+            connection,
+            step,
+            result,
+            base_model=base_model,
+            rewards=rewards,
+            started_at=row[0],
+        )
         detail = {
             "step": step.target_step,
             "windows": step.windows,
-            "trajectories": len(ids),
+            "trajectories": len(rewards),
             "gradient_steps": result.gradient_steps,
             "trainable_tokens": result.trainable_tokens,
             "adapter_hash": result.adapter_hash,
         }
+        if missing:
+            detail["not_told_to_babylon"] = missing
         events.record(
             connection,
             "step_committed",

@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.db import events
+from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import CheckpointNotFound
@@ -54,7 +54,7 @@ def record(
     evidence: Mapping[str, Any],
     actor: str,
 ) -> None:
-    """Write a decision and its event."""
+    """Write a decision and its event, and tell Babylon, once the pointer has moved."""
     parameters = {
         "lineage": lineage,
         "decision": decision,
@@ -65,22 +65,12 @@ def record(
         "actor": actor,
     }
     connection.execute(queries("promotions")["record"], parameters)
-    detail = {"from_step": from_step, "to_step": to_step, "reason": reason}
+    # Evidence is about the checkpoint that was judged, and a rollback has none.
+    missing = publication.decided(connection, lineage, to_step, evidence=evidence)
+    detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
+    if missing:
+        detail["not_told_to_babylon"] = missing
     events.record(connection, decision, actor=actor, lineage=lineage, detail=detail)
-
-
-def publish(
-    connection: Connection, lineage: str, *, served: int, serves: int, evidence: Mapping[str, Any]
-) -> None:
-    """Tell Babylon's ``trained_models``; the base model has no row there."""
-    found = queries("promotions")
-    connection.execute(found["archive"], {"model": f"{lineage}@{served}"})
-    parameters = {
-        "model": f"{lineage}@{serves}",
-        "score": evidence.get("candidate"),
-        "evidence": Jsonb(dict(evidence)) if evidence else None,
-    }
-    connection.execute(found["deploy"], parameters)
 
 
 def serving(connection: Connection, lineage: str) -> tuple[int, str, str | None]:

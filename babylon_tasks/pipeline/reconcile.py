@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import structlog
 from msgspec import Struct
 
 from babylon_tasks import metrics
-from babylon_tasks.db import promotions, windows
-from babylon_tasks.db.session import session
+from babylon_tasks.db import lineages, promotions, publication, windows
+from babylon_tasks.db.session import Connection, session
 from babylon_tasks.settings import Settings
 
 RELEASE_LIMIT = 100
 ENQUEUE_LIMIT = 100
 LATE_WINDOWS = 4  # looked at in one call: each costs a scan of its rows
+
+log = structlog.get_logger()
 
 
 class Reconciled(Struct, frozen=True):
@@ -45,6 +48,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unjudged = promotions.head_stands_unjudged(connection, settings)
+        _align_what_babylon_reads(connection, settings.lineage)
     for action, count in zip(
         metrics.ACTIONS,
         (len(released), len(failed), late, len(to_score), len(to_train), int(unjudged)),
@@ -53,3 +57,19 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         metrics.RECONCILE_ACTIONS.labels(action).inc(count)
     metrics.TRAJECTORIES_REJECTED.labels("late").inc(late)
     return Reconciled(released, failed, late, to_score, to_train, unjudged)
+
+
+def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:
+    # Babylon's own automation may have written a newer model, or marked one of ours.
+    if lineages.get(connection, lineage) is None:
+        return
+    with connection.transaction():
+        promotions.lock(connection, lineage)
+        rows = publication.models(connection, lineage)
+    if rows:
+        log.warning(
+            "trained_models did not say what serves, and was put right",
+            lineage=lineage,
+            rows=rows,
+            todo="`babylon-tasks doctor` tells whether Babylon's own training is at work",
+        )

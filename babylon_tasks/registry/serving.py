@@ -121,4 +121,3 @@ def _move(
         evidence=evidence,
         actor=actor,
     )
-    promotions.publish(connection, lineage, served=current, serves=step, evidence=evidence)

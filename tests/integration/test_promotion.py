@@ -68,10 +68,11 @@ def test_a_better_checkpoint_comes_to_serve_with_its_evidence(
     assert (row.decision, row.from_step, row.to_step, row.actor) == ("promote", 0, 1, "test")
     model = connection.execute(
         'SELECT status, "deployedAt" IS NOT NULL, "benchmarkScore" FROM trained_models'
+        " WHERE \"modelId\" = 'babylon@1'"
     ).fetchone()
     assert model is not None
-    assert model[:2] == ("deployed", True)
-    assert model[2] == pytest.approx(0.7)
+    assert model[:2] == ("ready", True)
+    assert model[2] == pytest.approx(70)
 
 
 def test_a_collapse_is_held_and_does_not_reach_the_agents(
@@ -84,7 +85,7 @@ def test_a_collapse_is_held_and_does_not_reach_the_agents(
 
     assert (last.action, last.candidate, last.serving) == ("held", 2, 1)
     assert serving.serving(connection, LINEAGE).step == 1
-    assert statuses(connection) == ["deployed", "ready"]
+    assert statuses(connection) == ["archived", "ready", "archived"]
     assert [p.decision for p in promotions.list_promotions(connection, LINEAGE)] == [
         "hold",
         "promote",
@@ -223,7 +224,7 @@ def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_rule(
 
     assert back == 0
     assert serving.serving(connection, LINEAGE).inference_name == "babylon@0"
-    assert statuses(connection) == ["archived"]
+    assert statuses(connection) == ["ready", "archived"]
     assert judged(settings, trainer).action == "idle"
     assert serving.serving(connection, LINEAGE).step == 0
 
@@ -234,14 +235,12 @@ def test_a_rollback_between_two_checkpoints_swaps_their_marks(
     for n in (1, 2):
         trained(connection, settings, trainer, n)
         serving.promote(connection, LINEAGE, n, reason="by hand", evidence={}, actor="operator")
-    assert statuses(connection) == ["archived", "deployed"]
+    assert statuses(connection) == ["archived", "archived", "ready"]
 
     serving.rollback(connection, LINEAGE, reason="worse", actor="operator")
 
-    assert statuses(connection) == ["deployed", "archived"]
-    cleared = column(
-        connection, "SELECT \"archivedAt\" FROM trained_models WHERE status = 'deployed'"
-    )
+    assert statuses(connection) == ["archived", "ready", "archived"]
+    cleared = column(connection, "SELECT \"archivedAt\" FROM trained_models WHERE status = 'ready'")
     assert cleared == [None]
 
 

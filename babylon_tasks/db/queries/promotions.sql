@@ -46,21 +46,6 @@ SELECT EXISTS (
     WHERE p.lineage = %(lineage)s AND p.decision = 'rollback' AND p.from_step = %(step)s
 )
 
--- name: deploy
--- Babylon's own word for the checkpoint that serves now.
-UPDATE trained_models SET
-    status = 'deployed', "deployedAt" = now() AT TIME ZONE 'UTC', "archivedAt" = NULL,
-    "benchmarkScore" = coalesce(%(score)s, "benchmarkScore"),
-    "evalMetrics" = coalesce(%(evidence)s, "evalMetrics"::jsonb), "updatedAt" = now() AT TIME ZONE 'UTC'
-WHERE "modelId" = %(model)s
-
--- name: archive
--- Babylon's own word for the checkpoint that served until now.
-UPDATE trained_models SET
-    status = 'archived', "archivedAt" = now() AT TIME ZONE 'UTC',
-    "updatedAt" = now() AT TIME ZONE 'UTC'
-WHERE "modelId" = %(model)s
-
 -- name: announce
 -- Where the trainer serves inference, told outside of a training step.
 UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_url)s,

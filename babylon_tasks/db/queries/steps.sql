@@ -123,39 +123,3 @@ SELECT target_step FROM training.steps
 WHERE lineage = %(lineage)s AND state = 'committed' AND %(window)s = ANY (windows)
 ORDER BY id DESC
 LIMIT 1
-
--- name: mark_used
--- Babylon's own mark on its trajectories.
-UPDATE trajectories SET
-    "usedInTraining" = true, "trainedInBatch" = %(batch)s, "updatedAt" = now() AT TIME ZONE 'UTC'
-WHERE "trajectoryId" = ANY (%(ids)s)
-
--- name: publish_batch
--- Babylon's record of a training run.
-INSERT INTO training_batches (
-    id, "batchId", "scenarioId", "baseModel", "modelVersion", "trajectoryIds", "rewardsJson",
-    "trainingLoss", status, "createdAt", "startedAt", "completedAt")
-VALUES (
-    %(batch)s, %(batch)s, %(scenario)s, %(base_model)s, %(version)s, %(trajectory_ids)s,
-    %(rewards)s, %(loss)s, 'completed', now() AT TIME ZONE 'UTC',
-    %(started_at)s::timestamptz AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
-ON CONFLICT (id) DO UPDATE SET
-    "scenarioId" = excluded."scenarioId", "baseModel" = excluded."baseModel",
-    "modelVersion" = excluded."modelVersion", "trajectoryIds" = excluded."trajectoryIds",
-    "rewardsJson" = excluded."rewardsJson", "trainingLoss" = excluded."trainingLoss",
-    status = excluded.status, error = NULL, "startedAt" = excluded."startedAt",
-    "completedAt" = excluded."completedAt"
-
--- name: publish_model
--- Babylon's record of a model: ready, not yet deployed.
-INSERT INTO trained_models (
-    id, "modelId", version, "baseModel", "trainingBatch", status, "storagePath", "avgReward",
-    "createdAt", "updatedAt")
-VALUES (
-    %(model)s, %(model)s, %(version)s, %(base_model)s, %(batch)s, 'ready', %(uri)s,
-    %(average_reward)s, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC')
-ON CONFLICT ("modelId") DO UPDATE SET
-    version = excluded.version, "baseModel" = excluded."baseModel",
-    "trainingBatch" = excluded."trainingBatch", status = excluded.status,
-    "storagePath" = excluded."storagePath", "avgReward" = excluded."avgReward",
-    "deployedAt" = NULL, "archivedAt" = NULL, "updatedAt" = excluded."updatedAt"

@@ -1,0 +1,100 @@
+"""What Babylon's own code reads of training: its marks, its batches, its models.
+
+Babylon takes the newest ``ready`` or ``deployed`` model for its agents, and its automation deploys
+what is ``ready``. So of a lineage only what serves is ``ready``, and no other model is newer. Call
+these under the lineage's lock, in the transaction that decides. Where Babylon lacks a table, what
+would stand there is left out; ``babylon.missing`` says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from babylon_tasks.db import babylon
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.db.steps import Result, Step
+
+BATCHES, MODELS = "training_batches", "trained_models"
+_IDS_AT_ONCE = 1000
+# Where ART's backends put the loss.
+_LOSSES = ("loss/train", "train/loss", "loss")
+
+
+def committed(
+    connection: Connection,
+    step: Step,
+    result: Result,
+    *,
+    base_model: str,
+    rewards: Sequence[tuple[str, float]],
+    started_at: datetime,
+) -> list[str]:
+    """Tell Babylon of a committed step; returns the tables of Babylon's that are missing for it.
+
+    ``rewards``: (trajectory id, reward).
+    """
+    found = queries("publication")
+    name = f"{step.lineage}@{step.target_step}"
+    ids = [trajectory_id for trajectory_id, _ in rewards]
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        chunk = {"batch": name, "ids": ids[first : first + _IDS_AT_ONCE]}
+        connection.execute(found["mark_used"], chunk)
+    average = sum(reward for _, reward in rewards) / len(rewards) if rewards else None
+    row = {
+        "name": name,
+        "scenario": ",".join(step.windows),
+        "base_model": base_model,
+        "version": f"v1.0.{step.target_step}",
+        "trajectory_ids": json.dumps(ids),
+        "rewards": json.dumps([reward for _, reward in rewards]),
+        "loss": next((result.metrics[k] for k in _LOSSES if k in result.metrics), None),
+        "started_at": started_at,
+        "inference_name": result.inference_name,
+        "average_reward": average,
+    }
+    missing = babylon.missing(connection, BATCHES, MODELS)
+    if BATCHES not in missing:
+        connection.execute(found["batch"], row)
+    if MODELS not in missing:
+        connection.execute(found["model"], row)
+        models(connection, step.lineage)
+    return missing
+
+
+def decided(
+    connection: Connection, lineage: str, step: int, *, evidence: Mapping[str, Any]
+) -> list[str]:
+    """Tell Babylon of a decision about a checkpoint; returns the tables that are missing for it."""
+    missing = babylon.missing(connection, MODELS)
+    if not missing:
+        models(connection, lineage)
+        if evidence:
+            value = evidence.get("candidate")
+            parameters = {
+                "name": f"{lineage}@{step}",
+                "score": None if value is None else 100 * value,  # Babylon's go from 0 to 100
+                "evidence": Jsonb(dict(evidence)),
+            }
+            connection.execute(queries("publication")["value"], parameters)
+    return missing
+
+
+def models(connection: Connection, lineage: str) -> int:
+    """Bring the lineage's rows of ``trained_models`` in line with what was decided; how many were
+    not. Nothing is there, and nothing done, before the lineage's first commit.
+
+    "createdAt" is the moment when a model came to serve, or later where Babylon's own trainer has
+    written a newer one: Babylon orders by it.
+    """
+    if babylon.missing(connection, MODELS):
+        return 0
+    found = queries("publication")
+    about = {"lineage": lineage}
+    made = connection.execute(found["serving_model"], about).rowcount
+    return max(made, connection.execute(found["models"], about).rowcount)
