@@ -212,7 +212,7 @@ class _Run:
         rewards = rewarding.rewards(self._keep_claim)
         if rewarding.judgement is not None:
             # At once, whatever becomes of this attempt: the judge has been paid.
-            detail = {"judge": structs.asdict(rewarding.judgement)}
+            detail = structs.asdict(rewarding.judgement)
             events.record(self.connection, "judged", actor=actor, window=window, detail=detail)
         encode = msgspec.json.encode
         rows = zip(read.lines(), rewards, self.agents, rewarding.evidence, strict=True)

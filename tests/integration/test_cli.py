@@ -204,13 +204,21 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
     assert found.code == 0
     outcomes = findings(found)
     reached = ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder")
-    for check in ("settings", *reached):
+    for check in ("settings", "scorer", *reached):
         assert outcomes[check] == ("ok", None)
     # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
     for check in ("redis disk", "beat", "queue cpu", "queue gpu", "queue upkeep"):
         outcome, todo = outcomes[check]
         assert outcome == "warn"
         assert todo
+
+
+@one_contract
+def test_doctor_tells_of_a_scorer_that_there_is_not(run: Run) -> None:
+    found = run("doctor", "--json", BABYLON_SCORER="nowhere.at:All")
+    outcome, todo = findings(found)["scorer"]
+    assert (found.code, outcome) == (1, "fail")
+    assert todo is not None
 
 
 @one_contract

@@ -27,6 +27,8 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training import judge
 from babylon_tasks.windows import window_start
 
+# What a judge is shown and says does not depend on how Babylon's tables are made.
+pytestmark = pytest.mark.contract("today")
 KEY = "word-of-the-judge"
 MakeSettings = Callable[..., Settings]
 ANSWERS = ("I buy YES at once", "I buy NO", "I wait and see")
@@ -111,7 +113,7 @@ def scores(connection: Connection, version: int = 1) -> dict[str, tuple[str, flo
 
 def judgements(connection: Connection) -> list[dict[str, Any]]:
     rows = connection.execute(
-        "SELECT detail -> 'judge' FROM training.events WHERE kind = 'judged' ORDER BY id"
+        "SELECT detail FROM training.events WHERE kind = 'judged' ORDER BY id"
     ).fetchall()
     return [detail for (detail,) in rows]
 
@@ -276,7 +278,6 @@ def test_an_archetype_is_judged_and_the_others_are_not(
         for archetype in ("Liar", "trader")
         for n, answer in enumerate(ANSWERS[:2])
     ]
-    connection.execute("ALTER TABLE trajectories ADD COLUMN IF NOT EXISTS archetype varchar(50)")
     insert_trajectories(connection, rows)
     seal(connection)
 

@@ -30,7 +30,6 @@ def test_what_is_not_named_weighs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.reward_weights == {"profit": 0, "decisions": 2, "activity": 0}
 
 
-@pytest.mark.parametrize("setting", ["BABYLON_REWARD_WEIGHTS"])
 @pytest.mark.parametrize(
     ("weights", "fault"),
     [
@@ -47,11 +46,10 @@ def test_what_is_not_named_weighs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_weights_that_say_nothing_or_the_wrong_thing_are_refused(
-    monkeypatch: pytest.MonkeyPatch, setting: str, weights: str, fault: str
+    monkeypatch: pytest.MonkeyPatch, weights: str, fault: str
 ) -> None:
-    with pytest.raises(SettingsError, match=fault) as refused:
-        read(monkeypatch, setting, weights)
-    assert setting.removeprefix("BABYLON_").lower() in str(refused.value)
+    with pytest.raises(SettingsError, match=f"reward_weights.*{fault}"):
+        read(monkeypatch, "BABYLON_REWARD_WEIGHTS", weights)
 
 
 @pytest.mark.parametrize("scorer", ["vibes!", "Default", "rewards:", ":Patience", "a:b:c", "a.:C"])
@@ -67,3 +65,54 @@ def test_what_is_set_can_be_listed_though_it_cannot_be_used(
 ) -> None:
     monkeypatch.setenv("BABYLON_REWARD_WEIGHTS", "no JSON")
     assert given()["BABYLON_REWARD_WEIGHTS"] == "no JSON"
+
+
+def test_archetypes_are_named_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BABYLON_ARCHETYPE_WEIGHTS", '{" Degen": {"profit": 1}}')
+    found = read(monkeypatch, "BABYLON_ARCHETYPE_SCORERS", '{"LIAR": "house.rewards:Charm"}')
+    assert found.archetype_weights == {"degen": {"profit": 1, "decisions": 0, "activity": 0}}
+    assert found.archetype_scorers == {"liar": "house.rewards:Charm"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "fault"),
+    [
+        ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": {"porfit": 1}}', "degen.* porfit is no component"),
+        ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": {"activity": 1}}', "only breaks ties"),
+        ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": 1}', "degen.* valid dictionary"),
+        ("BABYLON_ARCHETYPE_WEIGHTS", '{"a": {"profit": 1}, "A": {"profit": 2}}', "one name twice"),
+        ("BABYLON_ARCHETYPE_WEIGHTS", '{"": {"profit": 1}}', "has no name"),
+        ("BABYLON_ARCHETYPE_SCORERS", '{"degen": "Very Own"}', "neither a scorer's name"),
+        ("BABYLON_ARCHETYPE_SCORERS", '{"degen": "ruler"}', "needs BABYLON_RULER_MODEL"),
+        ("BABYLON_SCORER", "ruler", "needs BABYLON_RULER_MODEL"),
+        ("BABYLON_RULER_BASE_URL", "http://user:planted@judge/v1", "must look like"),
+        ("BABYLON_RULER_CALL_SIZE", "3", "greater than or equal to 4"),
+        ("BABYLON_RULER_MIN_AGREEMENT", "1.1", "less than or equal to 1"),
+    ],
+)
+def test_what_archetypes_and_judges_cannot_be_given_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, fault: str
+) -> None:
+    with pytest.raises(SettingsError, match=fault) as refused:
+        read(monkeypatch, setting, value)
+    assert "planted" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": {"profit": 1}}'),
+        ("BABYLON_ARCHETYPE_SCORERS", '{"degen": "profit"}'),
+    ],
+)
+def test_settings_by_archetype_need_groups_of_one_archetype(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+) -> None:
+    monkeypatch.setenv("BABYLON_GROUP_BY", "scenario,market")
+    with pytest.raises(SettingsError, match="add archetype to BABYLON_GROUP_BY"):
+        read(monkeypatch, setting, value)
+
+
+def test_a_judge_s_key_is_printed_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read(monkeypatch, "BABYLON_RULER_API_KEY", "planted-key")
+    assert "planted" not in f"{found!r} {found}"
