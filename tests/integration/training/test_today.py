@@ -2,11 +2,12 @@
 
 The rows are Babylon's own kind (tests/contracts/today_rows.sql): no log-probabilities, prices
 that are none, failures, several calls for one decision. What is trained on are answers of ours,
-sampled from the trainer and recorded beside them.
+sampled from the trainer and recorded beside them. The model is the one that the rows name.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import today
-from openai import OpenAI
+from openai import AsyncOpenAI
 
 from babylon_tasks.db import migrate
 from babylon_tasks.db.outcomes import settle
@@ -38,14 +39,13 @@ OURS = tuple(f"2026-11-25T{hour:02d}:00" for hour in range(8, 16))
 
 
 @pytest.fixture
-def settings(babylon_database_url: str, tiny_model: Path, tmp_path: Path) -> Settings:
+def settings(babylon_database_url: str, tmp_path: Path) -> Settings:
     return Settings(
         _env_file=None,
         DATABASE_URL=babylon_database_url,
         WANDB_API_KEY=None,
         data_dir=tmp_path / "data",
         lineage=LINEAGE,
-        base_model=str(tiny_model),
         backend="cpu",
         inference_port=0,
         held_out_share=0.4,
@@ -97,27 +97,39 @@ def read_as_decided(connection: Connection) -> int:
 
 
 def play(settings: Settings, connection: Connection, trainer: Trainer) -> None:
-    """Eight hours of eight agents, each asking what serves and trading as it answers."""
-    base_url = trainer.ready().base_url
-    key = settings.inference_api_key.get_secret_value()
-    with OpenAI(base_url=base_url, api_key=key) as client, Recorder(settings) as recorder:
-        for hour in OURS:
-            for market in ("m-1", "m-2"):
+    """Eight hours of four agents on two markets, asking what serves and trading as it answers."""
+    asked = [(hour, market, n) for hour in OURS for market in ("m-1", "m-2") for n in range(4)]
+    answers = asyncio.run(answered(settings, trainer, [question(market) for _, market, _ in asked]))
+    with Recorder(settings) as recorder:
+        for (hour, market, agent), completion in zip(asked, answers, strict=True):
+            if agent == 0:
                 settle(connection, hour, f"{market}-{hour}", question="q", yes=market == "m-1")
-                for agent in range(4):
-                    ask_and_trade(client, recorder, hour, f"{market}-{hour}", agent)
+            trade(recorder, hour, market, agent, completion)
         assert recorder.flush(30)
         assert not recorder.failed
 
 
-def ask_and_trade(client: OpenAI, recorder: Recorder, hour: str, market: str, agent: int) -> None:
-    messages: list[Any] = [
+def question(market: str) -> list[Any]:
+    return [
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": f"Market {market} YES 41% NO 59%. Will it end as YES?"},
     ]
-    completion = client.chat.completions.create(
-        model=f"{LINEAGE}@0", messages=messages, logprobs=True, max_tokens=4, seed=agent
-    )
+
+
+async def answered(settings: Settings, trainer: Trainer, asked: list[list[Any]]) -> list[Any]:
+    key = settings.inference_api_key.get_secret_value()
+    async with AsyncOpenAI(base_url=trainer.ready().base_url, api_key=key) as client:
+        return await asyncio.gather(
+            *(
+                client.chat.completions.create(
+                    model=f"{LINEAGE}@0", messages=messages, logprobs=True, max_tokens=4
+                )
+                for messages in asked
+            )
+        )
+
+
+def trade(recorder: Recorder, hour: str, market: str, agent: int, completion: Any) -> None:
     recording = recorder.start(
         f"u-{agent + 1}",
         scenario_id=market,
@@ -125,10 +137,10 @@ def ask_and_trade(client: OpenAI, recorder: Recorder, hour: str, market: str, ag
         now=window_start(hour) + timedelta(minutes=agent),
     )
     step = recording.step(balance=1000.0, pnl=0.0)
-    step.llm_call(completion, messages=messages, temperature=1.0, max_tokens=4)
+    step.llm_call(completion, messages=question(market), temperature=1.0, max_tokens=4)
     side = "buy_yes" if agent % 2 else "buy_no"
-    about = {"marketType": "prediction", "marketId": market, "side": side, "amount": 25}
-    step.action("TRADE", about, success=True)
+    traded = {"marketType": "prediction", "marketId": f"{market}-{hour}", "side": side}
+    step.action("TRADE", {**traded, "amount": 25}, success=True)
     recording.finish(final_pnl=0.0)
 
 
