@@ -53,8 +53,8 @@ RULER_COST = Counter(
 )
 RULER_FALLBACKS = Counter(
     "babylon_ruler_fallbacks",
-    "Groups whose rewards the scorer default made, since the judge's grades could not be had or "
-    "believed, by reason.",
+    "Trajectories whose reward the scorer default made, since the judge's grade could not be had "
+    "or believed, by reason.",
     ["reason"],
 )
 STEP_SECONDS = Histogram(

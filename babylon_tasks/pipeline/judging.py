@@ -1,12 +1,11 @@
 """Have what was said in a window graded by a judge: kept aside while it is read, then asked about.
 
-A question whose answers cannot be had or believed fails its whole group, whose rewards the scorer
-``default`` then makes: a judge's grades and rewards of another kind cannot be compared.
+Where the answers to a question cannot be had or believed, all whom it showed are without a grade.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from statistics import fmean
 from tempfile import SpooledTemporaryFile
 
@@ -40,12 +39,13 @@ _TRIES = 6  # that many questions unanswered in a row: no more are put for this 
 class Judgement(Struct):
     """What judging a window cost and came to; ``usd`` is None where litellm knows no price.
 
-    ``failures`` counts groups by reason; ``details`` has an example of each. ``agreement`` is the
-    mean over questions of how far both answers agreed, in rank.
+    ``failures`` counts trajectories without a grade by reason; ``details`` has an example of each.
+    ``agreement`` is the mean over questions of how far both answers agreed, in rank.
     """
 
     model: str
-    groups: int = 0
+    trajectories: int = 0
+    questions: int = 0
     answers: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -64,7 +64,7 @@ class Judging:
         self._places: dict[bytes, tuple[int, int]] = {}
         self._said: dict[int, bytes] = {}
         self._ranks: dict[int, bytes] = {}
-        self._known: dict[int, float] = {}
+        self._known: dict[bytes, float] = {}
         self._unanswered = 0
         self.judgement = Judgement(settings.ruler_model or "")
 
@@ -79,7 +79,7 @@ class Judging:
         self._said[number] = which
         self._ranks[number] = rank(trajectory.trajectory_id)
         if known is not None:
-            self._known[number] = known
+            self._known[which] = known
         if which not in self._places:
             text = msgspec.json.encode(said)
             self._places[which] = (self._texts.seek(0, 2), len(text))
@@ -87,58 +87,53 @@ class Judging:
 
     def grade(
         self, groups: Mapping[str, Sequence[int]], tick: Callable[[], None]
-    ) -> dict[str, list[float] | Failure]:
+    ) -> dict[str, list[float | Failure]]:
         """The grade of each member of each group, in the order given; raises NotInstalled.
 
         ``tick`` is called about every second while it waits for the judge.
         """
-        graded: dict[str, list[float] | Failure] = {}
         asked: dict[str, tuple[Question, ...]] = {}
         for key, members in groups.items():
-            if all(number in self._known for number in members):
-                graded[key] = [self._known[number] for number in members]
-                continue
             # As training chooses them, so that those who are trained together were shown together.
             ranked = sorted(members, key=self._ranks.__getitem__)
-            several = questions(map(self._said.__getitem__, ranked), self._settings.ruler_call_size)
-            if several:
-                asked[key] = several
-            else:
-                graded[key] = [ALIKE] * len(members)
-        self.judgement.groups = len(groups)
-        found = self._found(
-            dict.fromkeys(one for several in asked.values() for one in several), tick
-        )
+            said = map(self._said.__getitem__, ranked)
+            asked[key] = questions(said, self._settings.ruler_call_size)
+        found = self._found({one for several in asked.values() for one in several}, tick)
+        graded: dict[str, list[float | Failure]] = {}
         for key, several in asked.items():
-            grades: dict[bytes, float] = {}
+            grades: dict[bytes, float | Failure] = {}
             for question in several:
                 answer = found[question]
-                if isinstance(answer, Failure):
-                    graded[key] = answer
-                    self._note(answer)
-                    break
-                grades |= answer.grades
-            else:
-                graded[key] = [grades[self._said[number]] for number in groups[key]]
+                if isinstance(answer, Believed):
+                    grades |= answer.grades
+                else:
+                    grades |= dict.fromkeys(question.shown, answer)
+            graded[key] = [grades.get(self._said[number], ALIKE) for number in groups[key]]
+            self._note(graded[key])
         return graded
 
     def _found(
-        self, several: Collection[Question], tick: Callable[[], None]
+        self, several: Set[Question], tick: Callable[[], None]
     ) -> dict[Question, Believed | Failure]:
-        if not several:
-            return {}
-        asks = sorted(several, key=lambda question: question.shown)
+        found: dict[Question, Believed | Failure] = {
+            question: Believed({said: self._known[said] for said in question.shown}, 1.0)
+            for question in several
+            if self._known.keys() >= set(question.shown)
+        }
+        asks = sorted(several - found.keys(), key=lambda question: question.shown)
+        if not asks:
+            return found
         answers: dict[int, Answer] = {}
         with Judge(self._settings, tick=tick) as judge:
             for answer in judge.answers(self._asks(asks)):
                 answers[answer.number] = answer
                 self._count(answer)
-        found = {
-            question: self._believed(question, answers.get(2 * number), answers.get(2 * number + 1))
-            for number, question in enumerate(asks)
-        }
-        agreements = [one.agreement for one in found.values() if isinstance(one, Believed)]
-        self.judgement.agreement = fmean(agreements) if agreements else None
+        for number, question in enumerate(asks):
+            first, second = answers.get(2 * number), answers.get(2 * number + 1)
+            found[question] = self._believed(question, first, second)
+        agreed = [one.agreement for q in asks if isinstance(one := found[q], Believed)]
+        self.judgement.questions = len(asks)
+        self.judgement.agreement = fmean(agreed) if agreed else None
         return found
 
     def _asks(self, several: Sequence[Question]) -> Iterator[Ask]:
@@ -174,11 +169,14 @@ class Judging:
             judgement.usd = (judgement.usd or 0.0) + answer.usd
             metrics.RULER_COST.labels("usd").inc(answer.usd)
 
-    def _note(self, failure: Failure) -> None:
-        failures, reason = self.judgement.failures, failure.reason
-        failures[reason] = failures.get(reason, 0) + 1
-        self.judgement.details.setdefault(reason, failure.detail)
-        metrics.RULER_FALLBACKS.labels(reason).inc()
+    def _note(self, grades: Sequence[float | Failure]) -> None:
+        judgement = self.judgement
+        judgement.trajectories += len(grades)
+        for failure in (one for one in grades if isinstance(one, Failure)):
+            reason = failure.reason
+            judgement.failures[reason] = judgement.failures.get(reason, 0) + 1
+            judgement.details.setdefault(reason, failure.detail)
+            metrics.RULER_FALLBACKS.labels(reason).inc()
 
     def _text(self, which: bytes) -> Conversation:
         start, length = self._places[which]

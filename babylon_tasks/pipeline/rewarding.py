@@ -16,6 +16,7 @@ from babylon_tasks.scoring.ruler import Failure, RulerScorer
 from babylon_tasks.settings import Settings
 
 # The grades of earlier reward versions, by trajectory, content hash and judge's version.
+_UNJUDGED = "judged=no"  # ends the key of a group whom no judge's grades could be had for
 Known = Mapping[tuple[str, str, str], float]
 
 
@@ -59,7 +60,7 @@ class Rewarding:
     def judgement(self) -> Judgement | None:
         """What the judge cost and came to; None where none was asked."""
         judgement = self._judging.judgement
-        return judgement if judgement.groups else None
+        return judgement if judgement.questions else None
 
     def add(self, trajectory: Trajectory, shown: Evidence, content: str) -> None:
         """Take a trajectory with its evidence and its content hash."""
@@ -89,24 +90,45 @@ class Rewarding:
         graded = self._judging.grade(judged, tick)
         found: dict[int, Rewarded] = {}
         for key, members in groups.items():
-            scores, scorer, version = self._compared(members, graded.get(key))
-            for number, score in zip(members, scores, strict=True):
-                found[number] = Rewarded(score, key, scorer, version)
+            grades = graded.get(key)
+            found |= self._graded(key, members, grades) if grades else self._scored(key, members)
         return [found[number] for number in range(len(found))]
 
-    def _compared(
-        self, members: Sequence[int], grades: Sequence[float] | Failure | None
-    ) -> tuple[Sequence[Score | None], str, str]:
-        """The scores of a group, and whose they are."""
+    def _scored(self, key: str, members: Sequence[int]) -> dict[int, Rewarded]:
         scorer = self._scorer(members[0])
-        shown = [self.evidence[number] for number in members]
-        if not isinstance(scorer, RulerScorer) or grades is None:
-            return scorer.rewards(shown, self.evidence), scorer.name, scorer.version
-        if isinstance(grades, Failure):
-            fallback = scorer.fallback
-            label = f"{fallback.name} ({scorer.name} failed: {grades.reason})"
-            return fallback.rewards(shown, self.evidence), label, fallback.version
-        return scorer.scores(shown, grades), scorer.name, scorer.version
+        scores = scorer.rewards(self._shown(members), self.evidence)
+        return {
+            number: Rewarded(score, key, scorer.name, scorer.version)
+            for number, score in zip(members, scores, strict=True)
+        }
+
+    def _graded(
+        self, key: str, members: Sequence[int], grades: Sequence[float | Failure]
+    ) -> dict[int, Rewarded]:
+        """The grades as rewards; those without one make a group of their own, rewarded otherwise.
+
+        A judge's grades and rewards of another kind cannot be compared.
+        """
+        scorer = self._scorer(members[0])
+        if not isinstance(scorer, RulerScorer):
+            raise TypeError(f"group {key} was judged, and its scorer is {scorer.name}")
+        given = dict(zip(members, grades, strict=True))
+        found: dict[int, Rewarded] = {}
+        for number, grade in given.items():
+            if not isinstance(grade, Failure):
+                score = scorer.score(self.evidence[number], grade)
+                found[number] = Rewarded(score, key, scorer.name, scorer.version)
+        failed = {n: grade for n, grade in given.items() if isinstance(grade, Failure)}
+        fallback = scorer.fallback
+        scores = fallback.rewards(self._shown(list(failed)), self.evidence) if failed else []
+        apart = f"{key}|{_UNJUDGED}".lstrip("|")
+        for (number, failure), made in zip(failed.items(), scores, strict=True):
+            label = f"{fallback.name} ({scorer.name} failed: {failure.reason})"
+            found[number] = Rewarded(made, apart, label, fallback.version)
+        return found
+
+    def _shown(self, members: Sequence[int]) -> list[Evidence]:
+        return [self.evidence[number] for number in members]
 
     def _scorer(self, number: int) -> Scorer:
         # Archetypes never share a group where their scorers differ: the settings see to it.

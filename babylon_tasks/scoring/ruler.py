@@ -43,19 +43,16 @@ class RulerScorer:
         self.version = f"1 {settings.ruler_model} {rubric}"
         self.fallback = DefaultScorer(settings)
 
-    def scores(self, members: Sequence[Evidence], grades: Sequence[float]) -> list[Score]:
-        """A grade is the reward."""
-        return [
-            Score(grade, components(shown) | {"ruler": grade})
-            for shown, grade in zip(members, grades, strict=True)
-        ]
+    def score(self, shown: Evidence, grade: float) -> Score:
+        """The grade is the reward."""
+        return Score(grade, components(shown) | {"ruler": grade})
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
         """All alike: evidence alone tells a judge nothing, and nobody is without a grade."""
         del reference
-        return self.scores(members, [ALIKE] * len(members))
+        return [self.score(shown, ALIKE) for shown in members]
 
 
 def _art() -> str:

@@ -142,7 +142,8 @@ def test_a_judge_s_grades_are_the_rewards_and_what_they_cost_stands_with_the_win
     price = 2 * (PROMPT_TOKENS * 0.15e-6 + COMPLETION_TOKENS * 0.60e-6)
     assert judgement == {
         "model": "openai/gpt-4o-mini",
-        "groups": 1,
+        "trajectories": 3,
+        "questions": 1,
         "answers": 2,
         "prompt_tokens": 2 * PROMPT_TOKENS,
         "completion_tokens": 2 * COMPLETION_TOKENS,
@@ -215,7 +216,7 @@ def test_a_large_group_is_asked_about_in_parts_and_every_one_twice_in_another_or
     assert len(scores(connection)) == 21
 
 
-def test_grades_that_cannot_be_had_or_believed_leave_the_rewards_of_their_group_to_default(
+def test_grades_that_cannot_be_had_or_believed_leave_their_rewards_to_default(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     # More that go unanswered in a row, and the rest would not be asked about.
@@ -242,11 +243,43 @@ def test_grades_that_cannot_be_had_or_believed_leave_the_rewards_of_their_group_
         rewards = [reward for _, reward in members]
         assert rewards == sorted(set(rewards))  # by their profit, which the grades run against
     [judgement] = judgements(connection)
-    assert judgement["failures"] == Counter(faults.values())
+    assert judgement["failures"] == {why: 3 * n for why, n in Counter(faults.values()).items()}
     assert all(judgement["details"][why] for why in faults.values())
-    assert judgement["groups"] == len(faults) + 1
+    assert judgement["trajectories"] == len(rows)
     assert KEY not in str(judgement)
-    assert counted("babylon_ruler_fallbacks_total", reason="bounds") == before + 2
+    assert counted("babylon_ruler_fallbacks_total", reason="bounds") == before + 6
+
+
+def test_who_was_shown_in_a_question_that_failed_is_compared_with_nobody_who_was_graded(
+    judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
+) -> None:
+    """A noisy judge that contradicts itself now and then costs those answers, not the window."""
+    answers = [f"{ANSWERS[n % 2]}, {n}." for n in range(12)]
+    rows = [row(answer, f"agent-{n}", 10.0 * n) for n, answer in enumerate(answers)]
+    insert_trajectories(connection, rows)
+    seal(connection)
+    peer.grade = lambda said: 7.0 if f"{ANSWERS[0]}, 0." in said else grade(said)
+    settings = judged(ruler_call_size=4)
+    try:
+        run(settings)
+    finally:
+        peer.grade = grade
+
+    found = connection.execute(
+        "SELECT group_key, scorer, count(*) FROM training.scores GROUP BY 1, 2 ORDER BY 1"
+    ).fetchall()
+    assert found == [("", "ruler", 8), ("judged=no", "default (ruler failed: bounds)", 4)]
+    assert scores(connection)["agent-0"][0] == "default (ruler failed: bounds)"
+    [judgement] = judgements(connection)
+    assert (judgement["questions"], judgement["failures"]) == (3, {"bounds": 4})
+
+    peer.behave()
+    again(connection)
+
+    run(settings)
+
+    assert [len(asked) for asked in peer.asked] == [4, 4]  # once more about those alone
+    assert {scorer for scorer, _ in scores(connection, 2).values()} == {"ruler"}
 
 
 def test_a_judge_that_never_answers_is_not_asked_about_every_group(
@@ -265,8 +298,8 @@ def test_a_judge_that_never_answers_is_not_asked_about_every_group(
 
     [judgement] = judgements(connection)
     assert len(peer.requests) < 20
-    assert sum(judgement["failures"].values()) == 40
-    assert judgement["failures"]["given_up"] > 30
+    assert sum(judgement["failures"].values()) == 80
+    assert judgement["failures"]["given_up"] > 60
     assert len(scores(connection)) == 80
 
 

@@ -81,7 +81,7 @@ def test_what_is_only_looked_at_is_graded_alike_and_nobody_is_without_a_grade() 
 
 def test_a_grade_is_the_reward_and_the_evidence_stands_beside_it() -> None:
     scorer = RulerScorer(settings(scorer="ruler", ruler_model="openai/o3"))
-    [score, _] = scorer.scores(MEMBERS, [0.2, 0.8])
+    score = scorer.score(MEMBERS[0], 0.2)
     assert score.reward == 0.2
     assert score.components["ruler"] == 0.2
     assert score.components["right"] == 2
