@@ -8,27 +8,65 @@ comparable members of the window, as if it were a few members more (Efron and Mo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
+
+from msgspec import Struct
+
+from babylon_tasks.records import Evidence
 
 BOUND = 2.0  # standard deviations; beyond them a result is luck rather than merit
 _PRIOR = 4.0  # members that the reference weighs as much as
 
 
+class Moments(Struct, frozen=True):
+    """Mean and variance of one component."""
+
+    mean: float
+    variance: float
+
+
+def moments(values: Sequence[float]) -> Moments:
+    """Mean and variance of at least one value."""
+    mean = fmean(values)
+    return Moments(mean, fmean([(value - mean) ** 2 for value in values]))
+
+
+class Usual:
+    """What is usual in a window, by component.
+
+    All groups of a window share one reference, so its moments are computed once for them.
+    """
+
+    def __init__(self, components: Mapping[str, Callable[[Evidence], float | None]]) -> None:
+        self._components = components
+        self._reference: Sequence[Evidence] | None = None
+        self._found: dict[str, Moments | None] = {}
+
+    def among(self, reference: Sequence[Evidence]) -> Mapping[str, Moments | None]:
+        """The moments over those who have a component; None where nobody has it."""
+        if reference is not self._reference:
+            self._reference = reference
+            for name, component in self._components.items():
+                known = [value for one in reference if (value := component(one)) is not None]
+                self._found[name] = moments(known) if known else None
+        return self._found
+
+
 def standings(
-    values: Sequence[float], reference: Sequence[float], resolution: float
+    values: Sequence[float], usual: Moments | None, resolution: float
 ) -> list[float] | None:
     """Bounded z-scores, each in [-BOUND, BOUND]; None where the values do not differ.
 
     ``resolution``, in the unit of the values, is a spread that is not worth telling apart: the
     standard deviation is never taken to be smaller, so that the noise of a float stays noise.
     """
-    if max(values) - min(values) < resolution:
+    if not values or max(values) - min(values) < resolution:
         return None
-    centre = fmean(reference)
-    mean = (math.fsum(values) + _PRIOR * centre) / (len(values) + _PRIOR)
+    prior = usual or moments(values)
+    mean = (math.fsum(values) + _PRIOR * prior.mean) / (len(values) + _PRIOR)
     spread = math.fsum((value - mean) ** 2 for value in values)
-    spread += _PRIOR * fmean([(value - mean) ** 2 for value in reference])
+    spread += _PRIOR * (prior.variance + (prior.mean - mean) ** 2)
     deviation = max(math.sqrt(spread / (len(values) + _PRIOR)), resolution)
     return [max(-BOUND, min(BOUND, (value - mean) / deviation)) for value in values]
 
@@ -36,3 +74,12 @@ def standings(
 def as_reward(standing: float) -> float:
     """A standing mapped onto [0, 1]; the mean is 0.5."""
     return min(1.0, max(0.0, 0.5 + standing / (2 * BOUND)))
+
+
+def rewards(
+    values: Sequence[float | None], usual: Moments | None, resolution: float
+) -> list[float | None]:
+    """Rewards of the members that have a value, by that alone; 0.5 where these do not differ."""
+    known = [value for value in values if value is not None]
+    found = iter(standings(known, usual, resolution) or [0.0] * len(known))
+    return [None if value is None else as_reward(next(found)) for value in values]

@@ -7,13 +7,12 @@ from itertools import pairwise
 from typing import ClassVar
 
 from babylon_tasks.records import Evidence, Score
-from babylon_tasks.scoring.comparison import as_reward, standings
+from babylon_tasks.scoring.comparison import Usual, as_reward, standings
 from babylon_tasks.scoring.evidence import activity
+from babylon_tasks.scoring.profit import PROFIT_RESOLUTION, bounded_profit
 from babylon_tasks.settings import Settings
 
-# Spreads below which members are alike: merit in [-1, 1]; profit as a share of ``profit_scale``.
-_MERIT_RESOLUTION = 0.05
-_PROFIT_RESOLUTION = 1e-3
+_MERIT_RESOLUTION = 0.05  # a spread of merit, in [-1, 1], below which members are alike
 _TIE = 0.02  # what activity can add to a reward at most; it never reaches the next better one
 
 
@@ -31,7 +30,10 @@ class DefaultScorer:
 
     def __init__(self, settings: Settings) -> None:
         self.weights = settings.reward_weights
-        self.profit_resolution = settings.profit_scale * _PROFIT_RESOLUTION
+        self.scale = settings.profit_scale
+        self.usual = Usual(
+            {"profit": lambda one: bounded_profit(one, self.scale), "decisions": decisions}
+        )
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
@@ -42,18 +44,15 @@ class DefaultScorer:
         if not counted:
             return [None] * len(members)
         shown = [members[number] for number in counted]
-        among = [one for one in reference if is_evidence(one, judged)]
+        earned = [bounded_profit(one, self.scale) for one in shown]
         parts = {
-            "profit": (_filled([one.profit for one in shown]), self.profit_resolution),
+            "profit": (_filled(earned), self.scale * PROFIT_RESOLUTION),
             "decisions": (_decided(shown), _MERIT_RESOLUTION),
         }
-        known = {
-            "profit": [one.profit for one in among if one.profit is not None],
-            "decisions": [m for one in among if (m := decisions(one)) is not None],
-        }
+        usual = self.usual.among(reference)
         blend, weight = [0.0] * len(shown), 0.0
         for name, (values, resolution) in parts.items():
-            found = standings(values, known[name] or values, resolution)
+            found = standings(values, usual[name], resolution)
             if found is not None and self.weights[name] > 0:
                 weight += self.weights[name]
                 blend = [b + self.weights[name] * z for b, z in zip(blend, found, strict=True)]

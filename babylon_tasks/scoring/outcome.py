@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from babylon_tasks.records import Evidence, Score
-from babylon_tasks.scoring.comparison import as_reward, standings
+from babylon_tasks.scoring.comparison import Usual, rewards
 from babylon_tasks.settings import Settings
 
 _RESOLUTION = 0.01  # of a unit staked
@@ -24,20 +24,17 @@ class OutcomeScorer:
 
     def __init__(self, settings: Settings) -> None:
         del settings
+        self.usual = Usual({"returned": _returned})
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
         """Compare the members whose return is known."""
-        found = [_returned(one) for one in members]
-        known = [value for value in found if value is not None]
-        among = [value for one in reference if (value := _returned(one)) is not None]
-        placed = iter(
-            (standings(known, among, _RESOLUTION) if known else None) or [0.0] * len(known)
-        )
+        returned = [_returned(one) for one in members]
+        usual = self.usual.among(reference)["returned"]
         return [
-            None if value is None else Score(as_reward(next(placed)), {"returned": value})
-            for value in found
+            None if reward is None or value is None else Score(reward, {"returned": value})
+            for value, reward in zip(returned, rewards(returned, usual, _RESOLUTION), strict=True)
         ]
 
 

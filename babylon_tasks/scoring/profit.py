@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from babylon_tasks.records import Evidence, Score
-from babylon_tasks.scoring.comparison import as_reward, standings
+from babylon_tasks.scoring.comparison import Usual, rewards
 from babylon_tasks.settings import Settings
+
+# As shares of ``profit_scale``: a spread below which profits are alike, and the most that one
+# counts for. One agent's windfall would leave no difference between all the others.
+PROFIT_RESOLUTION = 1e-3
+_WINDFALL = 10.0
+
+
+def bounded_profit(shown: Evidence, scale: float) -> float | None:
+    """Profit in Babylon's money, at most ten times what a good hour brings; None: not known."""
+    if shown.profit is None:
+        return None
+    return max(-_WINDFALL * scale, min(_WINDFALL * scale, shown.profit))
 
 
 class ProfitScorer:
@@ -17,18 +29,18 @@ class ProfitScorer:
     version: ClassVar[str] = "2"
 
     def __init__(self, settings: Settings) -> None:
-        self.resolution = settings.profit_scale * 1e-3
+        self.scale = settings.profit_scale
+        self.usual = Usual({"profit": lambda one: bounded_profit(one, self.scale)})
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
         """Compare the members whose profit is known."""
-        known = [one.profit for one in members if one.profit is not None]
-        among = [one.profit for one in reference if one.profit is not None]
-        found = iter(
-            (standings(known, among, self.resolution) if known else None) or [0.0] * len(known)
-        )
+        earned = [bounded_profit(one, self.scale) for one in members]
+        usual = self.usual.among(reference)["profit"]
         return [
-            None if one.profit is None else Score(as_reward(next(found)), {"profit": one.profit})
-            for one in members
+            None if reward is None or one.profit is None else Score(reward, {"profit": one.profit})
+            for one, reward in zip(
+                members, rewards(earned, usual, self.scale * PROFIT_RESOLUTION), strict=True
+            )
         ]

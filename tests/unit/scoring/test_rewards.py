@@ -131,6 +131,15 @@ def test_the_noise_of_a_float_is_no_spread() -> None:
     assert rewards([shown(profit=10.0), shown(profit=10.0 + 1e-6)]) == [0.5, 0.5]
 
 
+def test_one_windfall_leaves_the_others_their_differences() -> None:
+    lucky, better, worse = rewards([shown(profit=1e300), shown(profit=900.0), shown(profit=-900.0)])
+    assert lucky is not None
+    assert better is not None
+    assert worse is not None
+    assert better - worse > 0.05
+    assert lucky > better
+
+
 def test_a_small_group_is_drawn_towards_the_rest_of_the_window() -> None:
     """Two members are one deviation apart whatever they did; the window knows what is usual."""
     window = [bettor(1, 0)] * 10 + [bettor(0, 1)] * 10
