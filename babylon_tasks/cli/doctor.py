@@ -9,8 +9,9 @@ import typer
 from msgspec import structs
 from rich.text import Text
 
-from babylon_tasks.cli.checks import Finding, examine
+from babylon_tasks.cli.checks import examine
 from babylon_tasks.cli.context import begin
+from babylon_tasks.cli.findings import Finding
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, err, out, say
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.log import Mask

@@ -6,10 +6,12 @@ is left out, and said: an event, or a warning of `doctor`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib import resources
 
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.sql import queries
+from babylon_tasks.db.verify import is_migrated
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
 
@@ -39,6 +41,30 @@ def missing(connection: Connection, *names: str) -> list[str]:
     """Which of some of Babylon's tables there are not."""
     there = tables(connection)
     return [name for name in names if name not in there]
+
+
+def strangers(connection: Connection, *, days: int) -> dict[str, tuple[int, datetime]]:
+    """What others than our lineages have trained of late: how many, and the newest moment (UTC).
+
+    Keys: ``batches``, ``models``, and ``trajectories`` marked as used; what there is none of is
+    left out.
+    """
+    found, there = queries("babylon"), tables(connection)
+    ours: list[str] = []
+    if is_migrated(connection):
+        ours = [row[0] for row in connection.execute(found["ours"]).fetchall()]
+    about = {"days": days, "ours": ours}
+    strange = {}
+    for what, table, query in (
+        ("batches", "training_batches", "strange_batches"),
+        ("models", "trained_models", "strange_models"),
+        ("trajectories", "trajectories", "strange_marks"),
+    ):
+        if table in there:
+            count, newest = connection.execute(found[query], about).fetchone() or (0, None)
+            if count:
+                strange[what] = (count, newest)
+    return strange
 
 
 def absence(connection: Connection) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.records import Outcome, Outcomes, Trajectory
@@ -54,8 +55,11 @@ def outcomes_for(
     """How the given markets ended, from this window or a later one.
 
     A prediction market ends once, perhaps hours later: the latest row counts. A stock moves in
-    every hour: the first window from this one on that has a row counts.
+    every hour: the first window from this one on that has a row counts. Nothing is known where
+    Babylon has no market_outcomes.
     """
+    if babylon.missing(connection, "market_outcomes"):
+        return Outcomes({}, {})
     statements = queries("outcomes")
     ended: dict[str, Outcome] = {}
     moved: dict[str, Outcome] = {}

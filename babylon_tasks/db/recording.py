@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
+import structlog
 
+from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection, address, connect
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
 from babylon_tasks.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 class TrajectoryWriter:
@@ -19,6 +23,7 @@ class TrajectoryWriter:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connection: Connection | None = None
+        self._logs_calls = True
 
     def write(self, trajectory: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> None:
         """Write a trajectory with its calls, or nothing.
@@ -28,12 +33,10 @@ class TrajectoryWriter:
         """
         statements = queries("recording")
         try:
-            if self._connection is None:
-                self._connection = connect(self._settings, patience=0)
-            connection = self._connection
+            connection = self._connection or self._connected()
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.execute(statements["insert_trajectory"], trajectory)
-                if calls:
+                if calls and self._logs_calls:
                     cursor.executemany(statements["insert_call"], calls)
         except (
             psycopg.OperationalError,
@@ -51,6 +54,17 @@ class TrajectoryWriter:
                 f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost, "
                 "check the recorder's database against the migrations"
             ) from error
+
+    def _connected(self) -> Connection:
+        self._connection = connection = connect(self._settings, patience=0)
+        logs_calls = not babylon.missing(connection, "llm_call_logs")
+        if self._logs_calls and not logs_calls:
+            log.warning(
+                "recorder.calls_in_steps_only",
+                why=f"{address(self._settings)} has no table llm_call_logs",
+            )
+        self._logs_calls = logs_calls
+        return connection
 
     def close(self) -> None:
         """Give the connection up; the next write opens another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -196,6 +197,19 @@ def test_a_forked_child_records_by_itself(recorder: Recorder, connection: Connec
     assert recorder.flush()
     assert recorder.recorded == 2
     assert count(connection) == 3
+
+
+def test_without_llm_call_logs_a_trajectory_is_written_with_its_calls_in_its_steps(
+    recorder: Recorder, connection: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection.execute("DROP TABLE llm_call_logs")
+    play(recorder)
+    play(recorder)
+    assert recorder.flush()
+    assert (recorder.recorded, recorder.failed, count(connection)) == (2, 0, 2)
+    [(steps,), _] = connection.execute('SELECT "stepsJson" FROM trajectories').fetchall()
+    assert [len(step["llmCalls"]) for step in json.loads(steps)] == [1]
+    assert capsys.readouterr().out.count("recorder.calls_in_steps_only") == 1
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 import pytest
@@ -11,6 +11,8 @@ from documents import ROOT, blocks
 from factories import fill_window
 from peer import PeerTrainer
 
+from babylon_tasks.cli import checks
+from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError
@@ -57,11 +59,16 @@ def owner(babylon_database_url: str) -> Iterator[Connection]:
 def granting(
     owner: Connection, babylon_database_url: str, make_settings: Callable[..., Settings]
 ) -> Callable[..., Settings]:
-    """``granting(but=("SELECT", "trajectories"))``: settings of the role, with all other rights."""
+    """``granting(but=("SELECT", "trajectories"))``: settings of the role, with all other rights.
 
-    def make(but: tuple[str, str] | None = None) -> Settings:
+    ``without``: tables that this Babylon has not, so that no right on them can be granted.
+    """
+
+    def make(but: tuple[str, str] | None = None, without: Sequence[str] = ()) -> Settings:
+        for table in without:
+            owner.execute(f"DROP TABLE {table}")  # type: ignore[arg-type]
         for what, where in granted():
-            if (what, where) != but:
+            if (what, where) != but and where not in without:
                 there = where.replace(':"DBNAME"', owner.info.dbname)
                 owner.execute(f"GRANT {what} ON {there} TO {ROLE}")  # type: ignore[arg-type]
         address = babylon_database_url.rpartition("@")[2]
@@ -95,6 +102,30 @@ def test_they_are_enough(granting: Callable[..., Settings], owner: Connection) -
 
     owner.execute(f"REVOKE CREATE ON DATABASE {owner.info.dbname} FROM {ROLE}")  # type: ignore[arg-type]
     assert apply(settings) == [], "once migrated, the role makes no schema any more"
+
+
+@pytest.mark.parametrize("missing", [*([name] for name in TABLES[1:]), TABLES[1:]], ids=", ".join)
+def test_they_are_enough_where_babylon_lacks_a_table(
+    granting: Callable[..., Settings], owner: Connection, missing: Sequence[str]
+) -> None:
+    settings = granting(without=missing)
+
+    everything(settings)
+
+    used = owner.execute('SELECT count(*) FROM trajectories WHERE "usedInTraining"').fetchone()
+    assert used == (8,)
+    not_told = [name for name in ("training_batches", "trained_models") if name in missing]
+    for kind, tables in (
+        ("step_committed", not_told),
+        ("promote", [name for name in not_told if name == "trained_models"]),
+    ):
+        details = owner.execute(
+            "SELECT detail -> 'not_told_to_babylon' FROM training.events WHERE kind = %s", [kind]
+        ).fetchall()
+        assert [row[0] for row in details] == [tables or None] * 2
+    findings = [found for found in checks.postgres(settings) if found.check == "babylon"]
+    named = {found.detail.split()[2].rstrip(":") for found in findings if found.outcome == "warn"}
+    assert named == set(missing) - {"reward_judgments"}, "nobody reads or writes reward_judgments"
 
 
 @pytest.mark.parametrize("right", granted(), ids=lambda right: " on ".join(right))

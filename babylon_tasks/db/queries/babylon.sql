@@ -6,3 +6,27 @@ WHERE to_regclass(quote_ident(name)) IS NOT NULL
 -- name: place
 -- The schemas that are looked at.
 SELECT current_schemas(false)
+
+-- name: ours
+-- What our lineages have published, by the name that Babylon's rows give it.
+SELECT lineage || '@' || step FROM training.checkpoints
+
+-- name: strange_batches
+-- Training runs of the last days that are none of ours: how many, and when the newest began.
+SELECT count(*), max("createdAt") FROM training_batches
+WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
+  AND NOT "batchId" = ANY (%(ours)s)
+
+-- name: strange_models
+-- Likewise for models.
+SELECT count(*), max("createdAt") FROM trained_models
+WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
+  AND NOT "modelId" = ANY (%(ours)s)
+
+-- name: strange_marks
+-- Trajectories of the last days that somebody else has used up: how many, and when the newest began.
+SELECT count(*), max("startTime")
+FROM trajectories
+WHERE "windowId" >= to_char(now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s),
+                            'YYYY-MM-DD"T"HH24:00')
+  AND "usedInTraining" AND NOT coalesce("trainedInBatch", '') = ANY (%(ours)s)

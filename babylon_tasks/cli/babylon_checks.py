@@ -1,0 +1,46 @@
+"""What `doctor` looks at in Babylon itself: its tables, and whether it trains beside us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from babylon_tasks.cli.findings import Finding
+from babylon_tasks.db.babylon import TABLES, WITHOUT_TABLES, absence, missing, strangers
+from babylon_tasks.db.session import Connection
+
+_DAYS = 7
+_WITHOUT = {
+    "market_outcomes": "how markets ended is not known, so no decision is right or wrong",
+    "llm_call_logs": "the recorder keeps calls in the steps of a trajectory only",
+    "training_batches": "Babylon is not told of training steps",
+    "trained_models": "Babylon is not told which checkpoint serves",
+}
+
+
+def babylon(connection: Connection) -> Iterator[Finding]:
+    """Its tables are there, and nobody else trains on them."""
+    wrong = absence(connection)
+    if wrong is not None:
+        yield Finding("babylon", "fail", wrong, WITHOUT_TABLES)
+        return
+    lacking = [name for name in missing(connection, *TABLES) if name in _WITHOUT]
+    for name in lacking:
+        todo = (
+            "apply Babylon's own migrations, and grant this user its rights there; or live without"
+        )
+        yield Finding("babylon", "warn", f"no table {name}: {_WITHOUT[name]}", todo)
+    others = strangers(connection, days=_DAYS)
+    if others:
+        seen = ", ".join(
+            f"{count} {what} (newest {newest:%Y-%m-%d %H:%M} UTC)"
+            for what, (count, newest) in others.items()
+        )
+        yield Finding(
+            "babylon",
+            "warn",
+            f"somebody else trains here, in the last {_DAYS} days: {seen}",
+            "switch Babylon's own training off (docs/quickstart.md): what it has used we may not "
+            "use, and it deploys models of its own",
+        )
+    elif not lacking:
+        yield Finding("babylon", "ok", f"its tables are there, nobody else trained in {_DAYS} days")

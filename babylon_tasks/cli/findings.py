@@ -1,0 +1,25 @@
+"""What a check of `doctor` answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Outcome = Literal["ok", "warn", "fail"]
+
+
+class Finding(Struct, frozen=True):
+    """One line of the doctor's report; ``todo`` is None where all is well."""
+
+    check: str
+    outcome: Outcome
+    detail: str
+    todo: str | None = None
+
+
+def found(
+    check: str, well: bool, detail: str, todo: str, *, otherwise: Outcome = "fail"
+) -> Finding:
+    """A finding of something that is well or not."""
+    return Finding(check, "ok" if well else otherwise, detail, None if well else todo)
