@@ -80,7 +80,9 @@ def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) 
     for metric in listed():
         for process in metric.told_by:
             family = seen[process].get(metric.family)
-            assert family is not None, f"{process} does not tell {metric.name}"
+            assert family is not None, (
+                f"{process} does not tell {metric.name}, but {sorted(seen[process])}"
+            )
             assert family.type == metric.kind, metric
             assert list(values(family)), f"{process} tells no figure of {metric.name}"
             if metric.name != "babylon_profit_mean":  # the only one that may be below nothing

@@ -7,6 +7,7 @@ from typing import Any
 
 from acceptance.harness import Babylon, assert_trained_once, hours, until
 
+from babylon_tasks.db import babylon as babylon_tables
 from babylon_tasks.db import migrate
 from babylon_tasks.windows import is_held_out
 
@@ -92,6 +93,7 @@ def test_workers_that_start_before_the_migrations_need_no_restart(
             lambda worker=worker: "babylon-tasks migrate" in babylon.log(worker),
         )
 
+    babylon_tables.create(babylon.stack.settings)
     migrate.apply(babylon.stack.settings)
     (window,) = hours(1)
     babylon.record(window)
