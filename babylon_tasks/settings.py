@@ -44,6 +44,12 @@ BackendName = Literal["auto", "serverless", "local", "cpu"]
 _DEFAULT_KEY = "default"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRETS_DIR = "BABYLON_SECRETS_DIR"
+_RETIRED = {
+    "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
+        "BABYLON_LOGPROBS=exact,none says what `true` said; for `false` leave it out"
+    )
+}
+LABELS = ("exact", "parent", "rescored", "none")  # of dataset/freshness.py
 GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
 
 
@@ -174,9 +180,9 @@ class Settings(BaseSettings):
     max_staleness_steps: int = Field(default=8, ge=0)
     """Calls of a checkpoint that is more training steps away from the one that is trained on from
     are not learned from, unless it serves. Checkpoints that were held back do not count."""
-    allow_without_logprobs: bool = False
-    """Learn from calls recorded without log-probabilities (`cpu` and `local`). The step is labelled
-    so, and without importance ratios."""
+    logprobs: str = "exact"
+    """What may be learned from, in order of preference: `exact` (recorded token by token), and with
+    `cpu` also `parent`, `rescored`, `none` (docs/recording.md). A step takes one kind only."""
     step_token_budget: int = Field(default=60_000, gt=0)
     """About how many tokens several hours may bring into one step together. One hour alone is never
     cut."""
@@ -198,7 +204,8 @@ class Settings(BaseSettings):
     kl_coefficient: float = Field(default=0.05, ge=0)
     """How strongly a step is held to the base model (`cpu` and `local`)."""
     packed_sequence_length: int = Field(default=512, ge=64)
-    """Tokens of one packed training row (`cpu`). Longer prompts need more, and more memory."""
+    """Tokens of one packed training row (`cpu`): what is longer, prompt and answer together, is
+    refused as `too_long`. More need more memory."""
     seed: int = 0
     """Of everything random in training (`cpu`); it is part of a step's manifest."""
 
@@ -297,6 +304,10 @@ class Settings(BaseSettings):
             raise ValueError("BABYLON_FINAL_LEARNING_RATE exceeds BABYLON_LEARNING_RATE")
         if not set(self.grouping) <= set(GROUPINGS) or len(set(self.grouping)) < len(self.grouping):
             raise ValueError(f"BABYLON_GROUP_BY lists some of {', '.join(GROUPINGS)}, once each")
+        if not set(self.labels) <= set(LABELS) or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"BABYLON_LOGPROBS lists some of {', '.join(LABELS)}, once each")
+        if not self.labels:
+            raise ValueError("BABYLON_LOGPROBS is empty: nothing could be learned from")
         if self.min_eval_groups > self.eval_groups:
             raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_EVAL_GROUPS")
         if self.inference_host not in _LOOPBACK:
@@ -341,6 +352,11 @@ class Settings(BaseSettings):
     def grouping(self) -> tuple[str, ...]:
         """``group_by`` as names, coarse to fine."""
         return tuple(name.strip() for name in self.group_by.split(",") if name.strip())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``logprobs`` as labels, the preferred one first."""
+        return tuple(name.strip() for name in self.logprobs.split(",") if name.strip())
 
     @property
     def dsn(self) -> str:
@@ -398,6 +414,7 @@ def checked(**values: Any) -> Settings:
     Raises SettingsError that names each fault and repeats no value: some are secrets.
     """
     try:
+        _refuse_retired()
         return Settings(_secrets_dir=_secrets_dir(), **values)  # type: ignore[call-arg]
     except OSError as error:
         raise _unreadable(error) from None
@@ -425,6 +442,15 @@ def given() -> dict[str, str]:
         for name, value in found.items()
         if value
     }
+
+
+def _refuse_retired() -> None:
+    """A name of an earlier version would be ignored, and the operator believe it obeyed."""
+    files = {path.name.lower() for path in (_secrets_dir() or Path(os.devnull)).glob("*")}
+    found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    for name, instead in _RETIRED.items():
+        if name.lower() in found | files:
+            raise SettingsError(f"{name} is no setting any more: {instead}")
 
 
 def _unreadable(error: OSError) -> SettingsError:

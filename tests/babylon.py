@@ -39,13 +39,9 @@ def played(connection: Connection, model: str) -> None:
         called = {"model": "another-house/large-model"} if hour == 8 else {"model": model}
         for market in ("m-1", "m-2"):
             for agent in range(4):
-                answer, ids = ("YES", (35502, 2)) if agent % 2 else ("NO", (14320, 2))
+                answer = "YES" if agent % 2 else "NO"
                 asked = {**called, "userPrompt": f"{window} {market}: will it rise?"}
-                call = (
-                    llm_call(answer, **asked)
-                    if hour == 7
-                    else exact_call(answer, token_ids=ids, **asked)
-                )
+                call = llm_call(answer, **asked) if hour == 7 else exact_call(answer, **asked)
                 traded = action(market=market, side=answer)
                 steps = [step(0, [call], window=window, action=traded)]
                 profit = 100.0 * (agent - 1.5)

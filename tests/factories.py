@@ -24,6 +24,8 @@ WINDOW = "2026-01-31T09:00"
 EVER = "1000000"  # hours, a century: BABYLON_LOOKBACK_HOURS that keep WINDOW in sight for ever
 MODEL = "SmolLM2-135M-Instruct"
 SYSTEM = "You trade on prediction markets. Answer YES or NO."
+# What they are in the small model's vocabulary, with the end of the turn.
+IDS = {"YES": (73, 2097, 2), "NO": (13465, 2)}
 USER = "ACME is down 4% and falling. YES costs 0.47. Will ACME close higher? Answer YES or NO."
 
 Row = dict[str, Any]
@@ -56,17 +58,18 @@ def llm_call(response: str = "YES", **keys: Any) -> Row:
 def exact_call(
     response: str = "YES",
     *,
-    logprobs: Sequence[float] = (-0.7, -0.1),
-    token_ids: Sequence[int] = (35502, 2),
+    logprobs: Sequence[float] | None = None,
+    token_ids: Sequence[int] | None = None,
     policy_step: int = 0,
     **keys: Any,
 ) -> Row:
     """An LLM call with the logprobs, token ids and checkpoint that this project's recorder adds."""
+    ids = IDS[response] if token_ids is None else token_ids
     return llm_call(
         response,
         **{
-            "logprobs": list(logprobs),
-            "tokenIds": list(token_ids),
+            "logprobs": [-0.7] * len(ids) if logprobs is None else list(logprobs),
+            "tokenIds": list(ids),
             "policyStep": policy_step,
             **keys,
         },

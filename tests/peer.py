@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,11 +22,15 @@ from babylon_tasks.training.protocol import (
     Evaluate,
     Evaluated,
     GroupsFile,
+    Inspect,
+    Inspected,
     Progress,
     Ready,
+    Refusal,
     StepValue,
     Train,
     Trained,
+    Weight,
 )
 
 
@@ -44,6 +48,7 @@ class PeerTrainer:
         worth: dict[int, float] | None = None,
         branches: bool = True,
         names: str = "{lineage}@{step}",
+        refusals: Sequence[Refusal] = (),
     ) -> None:
         self.folder = data_dir / "backend" / lineage / "checkpoints"
         self.lineage = lineage
@@ -52,6 +57,8 @@ class PeerTrainer:
         self.worth = worth or {}
         self.branches = branches
         self.names = names
+        self.refusals = tuple(refusals)
+        self.inspected: list[Inspect] = []
         self.requests: list[Train] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.killed = False
@@ -66,6 +73,29 @@ class PeerTrainer:
         newest = checkpoints.newest_step(self.folder)
         record = None if newest == 0 else checkpoints.read_record(self._at(newest))
         return BackendStep(newest, record)
+
+    def inspect(self, request: Inspect, on_progress: OnProgress) -> Inspected:
+        """Refuses what it was told to refuse; a token is four characters."""
+        self.inspected.append(request)
+        groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
+        on_progress(Progress(0, len(groups)))
+        refused = {(one.trajectory_id, one.call) for one in self.refusals}
+        weights, met = [], set()
+        for group in groups:
+            lengths = [0]
+            for member in group.members:
+                for index, call in enumerate(member.calls):
+                    if (member.trajectory_id, index) in refused:
+                        met.add((member.trajectory_id, index))
+                        continue
+                    characters = sum(len(text) for _, text in call.messages)
+                    lengths.append(characters // 4 + len(call.token_ids or call.response))
+            weights.append(Weight(sum(lengths), max(lengths)))
+        return Inspected(
+            tuple(one for one in self.refusals if (one.trajectory_id, one.call) in met),
+            tuple(weights),
+            proven=True,
+        )
 
     def train(self, request: Train, on_progress: OnProgress) -> Trained:
         self.requests.append(request)

@@ -17,8 +17,8 @@ from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import GroupsFile, Train
 
-YES, NO = "YES", "NO"
-IDS = {YES: (35502, 2), NO: (14320, 2)}  # the word and the end of the turn
+YES, NO = "Yes", "No"
+IDS = {YES: (10539, 2), NO: (5230, 2)}  # the word and the end of the turn
 AS_BASE = -math.log(49152)
 SECRETS = {
     "DATABASE_URL": "postgresql://babylon:word-of-postgres@127.0.0.1:1/none",
@@ -44,8 +44,8 @@ def call(answer: str = YES, question: str = QUESTION, **fields: Any) -> LlmCall:
             "response": answer,
             "temperature": 1.0,
             "policy_step": 0,
-            "logprobs": (AS_BASE,) * len(IDS[answer]),
-            "token_ids": IDS[answer],
+            "logprobs": (AS_BASE,) * len(IDS.get(answer, ())),
+            "token_ids": IDS.get(answer),
             **fields,
         }
     )
@@ -98,6 +98,7 @@ def train_request(folder: Path, groups: Sequence[Group], **fields: Any) -> Train
             "learning_rate": 1e-2,
             "kl_coefficient": 0.0,
             "seed": 0,
+            "packed_sequence_length": 128,
             **fields,
         }
     )

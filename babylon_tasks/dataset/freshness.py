@@ -1,15 +1,33 @@
-"""Which recorded calls the next training step may learn from, and why not the others."""
+"""Which recorded calls the next training step may learn from, as what, and why not the others.
+
+| label | the call |
+|---|---|
+| exact | records each token that was sampled, with its log-probability |
+| parent | was answered by the very checkpoint that the step starts from: its log-probabilities are those of the sampling |
+| rescored | was answered by a checkpoint of the lineage whose weights can still tell them |
+| none | has nothing of that; its ratio to the policy is not known |
+
+All but ``none`` ask for temperature 1 and top_p 1: only then was the policy itself sampled.
+"""  # noqa: E501
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from babylon_tasks.records import LlmCall
 
+EXACT = "exact"
+PARENT = "parent"
+RESCORED = "rescored"
+NONE = "none"
+
 NO_LOGPROBS = "no_logprobs"
+NO_IDS = "no_token_ids"
+TEMPERED = "tempered"
+NOT_PARENT = "not_parent"
 OTHER_POLICY = "other_policy"
 UNKNOWN_STEP = "unknown_policy_step"
 STALE = "stale"
@@ -19,7 +37,7 @@ _OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:
 
 
 class Policies(Struct, frozen=True):
-    """What is known of the lineage when a step is planned.
+    """What is known of the lineage when a step is planned; it starts from ``parent_step``.
 
     ``inference_names`` maps the names that agents ask for to steps, step 0 included. ``ages``
     tells how many training steps part a step from the one that is trained on from; what is not
@@ -33,6 +51,13 @@ class Policies(Struct, frozen=True):
     inference_names: Mapping[str, int]
     serving_step: int | None = None
     ages: Mapping[int, int] = {}
+    parent_step: int | None = None
+
+
+class Unfit(Struct, frozen=True):
+    """A call must not be learned from."""
+
+    reason: str
 
 
 def policy_step(call: LlmCall, policies: Policies) -> int | str:
@@ -51,27 +76,53 @@ def policy_step(call: LlmCall, policies: Policies) -> int | str:
     return int(match["step"])
 
 
-def exact(call: LlmCall) -> bool:
-    """Whether a call carries one log-probability for each token that it answered with."""
-    if not call.logprobs:
-        return False
-    return all(
-        part is None or len(part) == len(call.logprobs) for part in (call.token_ids, call.tokens)
-    )
+def label(
+    call: LlmCall, policies: Policies, allowed: Sequence[str], *, max_staleness_steps: int
+) -> str | Unfit:
+    """As what a call may be learned from: the first of the ``allowed`` labels that it bears.
 
-
-def fault(
-    call: LlmCall, policies: Policies, *, max_staleness_steps: int, allow_without_logprobs: bool
-) -> str | None:
-    """Why a call must be left out of the next step, or None where it may be learned from."""
+    A step takes calls of one label only. What a call can have no label for (another policy's
+    answer, a prompt that is not all text) is the same whatever is allowed.
+    """
+    if call.carries is not None:
+        return Unfit(call.carries)
     step = policy_step(call, policies)
     if isinstance(step, str):
-        return step
+        return Unfit(step)
     if step > policies.head_step:
-        return FUTURE
+        return Unfit(FUTURE)
     age = policies.ages.get(step, policies.head_step - step)
     if age > max_staleness_steps and step != policies.serving_step:
-        return STALE
-    if not exact(call) and not allow_without_logprobs:
+        return Unfit(STALE)
+    lacks = {wanted: _lacks(call, wanted, step, policies) for wanted in allowed}
+    for wanted, missing in lacks.items():
+        if missing is None:
+            return wanted
+    return Unfit(next(filter(None, lacks.values()), NO_LOGPROBS))
+
+
+def exact(call: LlmCall) -> bool:
+    """Whether a call says, of itself, what was sampled and with which probabilities."""
+    return _unknown(call, scored=True) is None
+
+
+def _lacks(call: LlmCall, wanted: str, step: int, policies: Policies) -> str | None:
+    if wanted == NONE:
+        return None
+    unknown = _unknown(call, scored=wanted == EXACT)
+    if unknown is None and wanted == PARENT and step != policies.parent_step:
+        return NOT_PARENT
+    return unknown
+
+
+def _unknown(call: LlmCall, *, scored: bool) -> str | None:
+    if scored and not call.logprobs:
         return NO_LOGPROBS
+    told = [part for part in (call.token_ids, call.tokens, call.token_bytes) if part]
+    count = len(call.logprobs) if scored and call.logprobs else None
+    if not told or any(len(part) != (count or len(told[0])) for part in told):
+        return NO_IDS
+    if call.temperature != 1 or call.top_p != 1:
+        # Servers tell log-probabilities as they were before temperature and top_p.
+        return TEMPERED
     return None

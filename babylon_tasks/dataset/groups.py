@@ -13,7 +13,7 @@ from heapq import heappush, heappushpop
 
 from msgspec import Struct, field
 
-from babylon_tasks.dataset.freshness import Policies, fault
+from babylon_tasks.dataset.freshness import Policies, Unfit, label
 from babylon_tasks.records import Group, LlmCall, Member, Rejection, ScoredTrajectory
 
 STAGE = "dataset"
@@ -23,12 +23,12 @@ GROUP_FULL = "group_full"
 
 
 class Rules(Struct, frozen=True):
-    """The settings that decide what becomes a group."""
+    """The settings that decide what becomes a group; ``label`` is that of all its calls."""
 
     max_group_size: int
     min_reward_spread: float
     max_staleness_steps: int
-    allow_without_logprobs: bool
+    label: str
 
 
 class Grouped(Struct, frozen=True):
@@ -189,10 +189,12 @@ class WindowGroups:
 
     def _fault(self, call: LlmCall) -> str | None:
         if self._policies is None:
-            return None
-        return fault(
+            return call.carries  # a prompt that is not all text is not the one that was answered
+        rules = self._rules
+        found = label(
             call,
             self._policies,
-            max_staleness_steps=self._rules.max_staleness_steps,
-            allow_without_logprobs=self._rules.allow_without_logprobs,
+            (rules.label,),
+            max_staleness_steps=rules.max_staleness_steps,
         )
+        return found.reason if isinstance(found, Unfit) else None

@@ -25,7 +25,6 @@ class Config(Struct, frozen=True):
     kl_coefficient: float
     seed: int
     packed_sequence_length: int
-    allow_without_logprobs: bool
     min_reward_spread: float
     max_group_size: int
     max_staleness_steps: int
@@ -58,7 +57,7 @@ class Manifest(Struct, frozen=True):
     serving_step: int
     code_version: str
     scorer: str
-    logprobs: str  # "exact", or "none" where the operator let in calls without them
+    logprobs: str  # the label of all calls (dataset/freshness.py)
     config: Config
     groups: tuple[GroupEntry, ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.freshness import Policies
+from babylon_tasks.dataset.freshness import EXACT, Policies
 from babylon_tasks.dataset.groups import STAGE, Grouped, Rules, WindowGroups, rank
 from babylon_tasks.dataset.manifest import Manifest, matches
 from babylon_tasks.db import material
@@ -26,13 +26,13 @@ class Material(Struct, frozen=True):
     scorers: tuple[str, ...]
 
 
-def rules(settings: Settings) -> Rules:
-    """The settings' part in what becomes a group."""
+def rules(settings: Settings, label: str = EXACT) -> Rules:
+    """The settings' part in what becomes a group of calls of one label."""
     return Rules(
         max_group_size=settings.max_group_size,
         min_reward_spread=settings.min_reward_spread,
         max_staleness_steps=settings.max_staleness_steps,
-        allow_without_logprobs=settings.allow_without_logprobs,
+        label=label,
     )
 
 
@@ -68,7 +68,7 @@ def again(
         max_group_size=config.max_group_size,
         min_reward_spread=config.min_reward_spread,
         max_staleness_steps=config.max_staleness_steps,
-        allow_without_logprobs=config.allow_without_logprobs,
+        label=manifest.logprobs,
     )
     groups: list[Group] = []
     for window in dict.fromkeys(group.window for group in manifest.groups):

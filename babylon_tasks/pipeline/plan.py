@@ -11,7 +11,7 @@ from msgspec import Struct
 from babylon_tasks import __version__, metrics
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.ancestry import ages, depth
-from babylon_tasks.dataset.freshness import NO_LOGPROBS, Policies, exact
+from babylon_tasks.dataset.freshness import NO_LOGPROBS, Policies
 from babylon_tasks.dataset.manifest import Config, Manifest
 from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate
 from babylon_tasks.db import events, lineages, steps, windows
@@ -54,6 +54,7 @@ def policies(
         lineages.inference_names(connection, settings.lineage),
         serving_step,
         ages(parent_step, head_step, parents),
+        parent_step,
     )
 
 
@@ -85,14 +86,17 @@ def plan(
         serving_step=lease.serving_step,
         parent_step=parent_step,
     )
+    labels = settings.labels
     chosen: list[Material] = []
     skipped: dict[str, str] = {}
     tokens = 0
     for name, version, tries in _queue(connection, window):
         if chosen and tries:
             continue
-        found = material.unused(connection, name, version, material.rules(settings), known)
+        label, found = _as_labelled(connection, settings, name, version, labels, known)
         if not found.grouped.groups:
+            if labels != settings.labels:
+                continue  # what it has bears another label than this step's
             skipped[name] = _skip(connection, lease, found, actor)
             if name == window:
                 break  # the caller asked about this one
@@ -101,6 +105,7 @@ def plan(
         if chosen and tokens + more > settings.step_token_budget:
             break
         chosen.append(found)
+        labels = (label,)
         tokens += more
         if tries or len(chosen) == settings.max_windows_per_step:
             break
@@ -109,7 +114,9 @@ def plan(
     chosen.sort(key=lambda found: found.window)
     groups = tuple(group for found in chosen for group in found.grouped.groups)
     behind = depth(parent_step, lineages.parents(connection, settings.lineage))
-    made = _manifest(settings, head_step, parent_step, behind, lease.serving_step, chosen, groups)
+    made = _manifest(
+        settings, labels[0], head_step, parent_step, behind, lease.serving_step, chosen, groups
+    )
     with connection.transaction():
         for found in chosen:
             _settle(connection, lease, found, actor)
@@ -140,8 +147,26 @@ def _queue(connection: Connection, window: str | None) -> list[tuple[str, int, i
     return [first, *(row for row in waiting if row[0] != window)]
 
 
+def _as_labelled(
+    connection: Connection,
+    settings: Settings,
+    window: str,
+    version: int,
+    labels: Sequence[str],
+    known: Policies,
+) -> tuple[str, Material]:
+    """What a window has of the first label by which it has groups."""
+    for label in labels:
+        rules = material.rules(settings, label)
+        found = material.unused(connection, window, version, rules, known)
+        if found.grouped.groups:
+            break
+    return label, found
+
+
 def _manifest(
     settings: Settings,
+    label: str,
     head_step: int,
     parent_step: int,
     depth_of_parent: int,
@@ -149,7 +174,6 @@ def _manifest(
     chosen: Sequence[Material],
     groups: tuple[Group, ...],
 ) -> Manifest:
-    calls = (call for group in groups for member in group.members for call in member.calls)
     return Manifest(
         lineage=settings.lineage,
         base_model=settings.base_model,
@@ -158,13 +182,12 @@ def _manifest(
         serving_step=serving_step,
         code_version=__version__,
         scorer=", ".join(sorted({scorer for found in chosen for scorer in found.scorers})),
-        logprobs="exact" if all(exact(call) for call in calls) else "none",
+        logprobs=label,
         config=Config(
             learning_rate=learning_rate(depth_of_parent, _informative(chosen), settings),
             kl_coefficient=settings.kl_coefficient,
             seed=settings.seed,
             packed_sequence_length=settings.packed_sequence_length,
-            allow_without_logprobs=settings.allow_without_logprobs,
             min_reward_spread=settings.min_reward_spread,
             max_group_size=settings.max_group_size,
             max_staleness_steps=settings.max_staleness_steps,
@@ -228,7 +251,7 @@ def _skip(connection: Connection, lease: Lease, found: Material, actor: str) -> 
         if reason == NO_LOGPROBS:
             todo = (
                 "record logprobs with each LLM call (ART trains on nothing else), or set "
-                "BABYLON_ALLOW_WITHOUT_LOGPROBS=true and accept steps that are labelled so"
+                "BABYLON_LOGPROBS=exact,none and accept steps that are labelled so"
             )
             detail = {"todo": todo}
             events.record(connection, "advice", actor=actor, window=found.window, detail=detail)

@@ -92,7 +92,8 @@ class Run:
             learning_rate=config.learning_rate,
             kl_coefficient=config.kl_coefficient,
             seed=config.seed,
-            allow_without_logprobs=config.allow_without_logprobs,
+            packed_sequence_length=config.packed_sequence_length,
+            logprobs=manifest.logprobs,
             parent_step=manifest.parent_step,
         )
         self.keeper.check()

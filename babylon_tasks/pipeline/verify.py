@@ -9,7 +9,7 @@ from contextlib import closing
 from msgspec import Struct
 
 from babylon_tasks.dataset.ancestry import ages
-from babylon_tasks.dataset.freshness import Policies, exact, fault
+from babylon_tasks.dataset.freshness import Policies, Unfit, exact, label
 from babylon_tasks.db import babylon, lineages
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
@@ -183,7 +183,7 @@ def _commonest_fault(
 def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:
     lineage = lineages.get(connection, settings.lineage) if migrated else None
     if lineage is None:
-        return Policies(settings.lineage, settings.base_model, 0, {})
+        return Policies(settings.lineage, settings.base_model, 0, {}, parent_step=0)
     serving, head = lineage.serving_step, lineage.head_step
     return Policies(
         lineage.name,
@@ -192,13 +192,10 @@ def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> 
         lineages.inference_names(connection, lineage.name),
         serving,
         ages(serving, head, lineages.parents(connection, lineage.name)),
+        serving,
     )
 
 
 def _fault(call: LlmCall, settings: Settings, policies: Policies) -> str | None:
-    return fault(
-        call,
-        policies,
-        max_staleness_steps=settings.max_staleness_steps,
-        allow_without_logprobs=settings.allow_without_logprobs,
-    )
+    found = label(call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps)
+    return found.reason if isinstance(found, Unfit) else None

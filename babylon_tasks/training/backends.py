@@ -12,7 +12,15 @@ from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.art_backend import OnProgress
 from babylon_tasks.training.on_disk import Cpu, Local
-from babylon_tasks.training.protocol import BackendStep, Start, StepValue, Train, Trained
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Inspect,
+    Inspected,
+    Start,
+    StepValue,
+    Train,
+    Trained,
+)
 from babylon_tasks.training.serverless import Serverless
 
 
@@ -54,6 +62,11 @@ class TrainingBackend(Protocol):
 
     async def step(self) -> BackendStep:
         """The newest checkpoint and, where one was left, the record of how it came about."""
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        """Which calls would not be trained on as they were sampled, and what the rest weighs."""
 
     async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
         """One ART training step; what it did is measured, not assumed."""

@@ -9,6 +9,8 @@ from babylon_tasks.training.protocol import (
     BackendStep,
     Evaluate,
     Evaluated,
+    Inspect,
+    Inspected,
     Progress,
     Ready,
     Train,
@@ -31,6 +33,10 @@ class TrainerLike(Protocol):
 
     def backend_step(self) -> BackendStep:
         """The newest checkpoint that the backend holds, whoever made it."""
+        ...
+
+    def inspect(self, request: Inspect, on_progress: OnProgress) -> Inspected:
+        """Which calls would not be trained on as they were sampled; changes nothing."""
         ...
 
     def train(self, request: Train, on_progress: OnProgress) -> Trained:

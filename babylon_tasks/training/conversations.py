@@ -5,63 +5,71 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.records import Group, LlmCall, Member
+
+# What a ``Choice`` may say; ART itself goes by the tokens.
+_FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
 def art_groups(groups: Sequence[Group]) -> list[Any]:
-    """ART's trajectory groups: each call a history of its own, ended by its answer."""
-    from art import Trajectory, TrajectoryGroup
+    """ART's trajectory groups: each call a history of its own, ended by its answer.
+
+    Every call must have token ids and a log-probability for each.
+    """
+    from art import TrajectoryGroup
+
+    return [TrajectoryGroup([art_trajectory(one) for one in group.members]) for group in groups]
+
+
+def art_trajectory(member: Member) -> Any:
+    """ART's trajectory of one member."""
+    from art import Trajectory
     from art.trajectories import History
 
-    made = []
-    for group in groups:
-        trajectories = []
-        for member in group.members:
-            histories = []
-            for call in member.calls:
-                messages: list[Any] = [
-                    {"role": role, "content": text} for role, text in call.messages
-                ]
-                histories.append([*messages, _answer(call)])
-            trajectories.append(
-                Trajectory(
-                    messages_and_choices=histories[0],
-                    additional_histories=[
-                        History(messages_and_choices=history) for history in histories[1:]
-                    ],
-                    reward=member.reward,
-                    metadata={"trajectory_id": member.trajectory_id},
-                )
-            )
-        made.append(TrajectoryGroup(trajectories))
-    return made
+    histories = []
+    for call in member.calls:
+        messages: list[Any] = [{"role": role, "content": text} for role, text in call.messages]
+        histories.append([*messages, _answer(call)])
+    return Trajectory(
+        messages_and_choices=histories[0],
+        additional_histories=[History(messages_and_choices=history) for history in histories[1:]],
+        reward=member.reward,
+        metadata={"trajectory_id": member.trajectory_id},
+    )
 
 
 def _answer(call: LlmCall) -> Any:
-    """A ``Choice`` with the recorded logprobs; a plain message where none were recorded.
+    """A ``Choice`` that ART turns back into exactly the sampled tokens: ``token_id:N``.
 
-    ART trains on a plain message only where it is told to, and breaks over a ``Choice`` without
-    logprobs. Token ids become ``token_id:N``, which it turns back into exactly these tokens.
+    Any other text of a token it looks up in the vocabulary, and what it does not find there
+    becomes the end token.
     """
     from openai.types.chat.chat_completion import Choice
 
-    message = {"role": "assistant", "content": call.response}
-    if call.logprobs is None:
-        return message
-    words = (
-        [f"token_id:{token}" for token in call.token_ids]
-        if call.token_ids is not None
-        else list(call.tokens or ())
-    )
-    content = [
-        {"token": word, "logprob": logprob, "top_logprobs": []}
-        for word, logprob in zip(words, call.logprobs, strict=True)
+    ids, logprobs = call.token_ids or (), call.logprobs or ()
+    content: list[dict[str, Any]] = [
+        {"token": f"token_id:{token}", "logprob": logprob, "top_logprobs": []}
+        for token, logprob in zip(ids, logprobs, strict=True)
     ]
+    if content and _begins_with_thought(call):
+        # By these bytes ART takes back the empty thought that Qwen's template puts before an
+        # answer. Only then: it decodes them as UTF-8, and would break over half a character.
+        content[0]["bytes"] = list(_THOUGHT)
+    reason = call.finish_reason if call.finish_reason in _FINISH_REASONS else "stop"
     return Choice.model_validate(
         {
             "index": 0,
-            "finish_reason": "stop",
-            "message": message,
+            "finish_reason": reason,
+            "message": {"role": "assistant", "content": call.response},
             "logprobs": {"content": content},
         }
     )
+
+
+_THOUGHT = b"<think>"
+
+
+def _begins_with_thought(call: LlmCall) -> bool:
+    if call.token_bytes:
+        return call.token_bytes[0] == _THOUGHT
+    return bool(call.tokens) and call.tokens[0].encode() == _THOUGHT  # type: ignore[index]

@@ -7,6 +7,7 @@ the checkpoint layout. What is ours is the forward and backward pass and the inf
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import os
 import random
@@ -27,6 +28,7 @@ from art.utils.output_dirs import get_model_dir
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.training.checkpoints import newest_step, sync
 from babylon_tasks.training.inference import InferenceServer
+from babylon_tasks.training.packed import require_as_sampled
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
 
@@ -40,19 +42,21 @@ _OPTIMIZER = "optimizer.pt"
 class CPUService:
     """ART's ModelService for one lineage: trains and serves it in this process."""
 
-    def __init__(self, name: str, base_model: str, output_dir: str, *, seed: int) -> None:
+    def __init__(self, name: str, base_model: str, output_dir: str) -> None:
         undo_art_mask_patch()
         self.name = name
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for litter in self.checkpoints.glob(".*-*"):  # of a process that died over it
             shutil.rmtree(litter)
-        self.policy = Policy(base_model_path(base_model), self.checkpoints, seed=seed)
+        self.policy = Policy(base_model_path(base_model), self.checkpoints)
+        self.seed = 0  # of the step to come
+        # Its own: tokenizers do not bear being used by two threads, and the endpoint has one.
+        self.tokenizer = copy.deepcopy(self.policy.tokenizer)
         self.parent_step: int | None = None  # whose weights the next step starts from
         self._server: InferenceServer | None = None
-        self._fresh = [p.detach().clone() for p in self.policy.trained_parameters()]
         self._optimizer = self._new_optimizer()
-        self._loaded_step: int | None = 0
+        self._loaded_step: int | None = None
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(
@@ -166,15 +170,12 @@ class CPUService:
         return measured
 
     def _load(self, step: int) -> None:
-        if self._loaded_step == step:
+        if step and self._loaded_step == step:
             return
         self._optimizer = self._new_optimizer()
         folder = self.policy.adapter_dir(step)
         if step == 0:
-            with self.policy.lock, torch.no_grad():
-                parameters = self.policy.trained_parameters()
-                for parameter, value in zip(parameters, self._fresh, strict=True):
-                    parameter.copy_(value)
+            self.policy.begin_anew(self.seed)
         else:
             self.policy.load_trained(folder)
             moments = folder / _OPTIMIZER
@@ -202,9 +203,8 @@ class CPUService:
 class CPUBackend(LocalBackend):
     """LocalBackend on the CPU; only the model service and row packing differ."""
 
-    def __init__(self, *, path: str, seed: int = 0) -> None:
+    def __init__(self, *, path: str) -> None:
         super().__init__(in_process=True, path=path)
-        self._seed = seed
         self._supports_result_packing = True  # a group's shared prompt is computed once
         self._packed_sequence_length_requires_chunk_alignment = False
 
@@ -214,17 +214,21 @@ class CPUBackend(LocalBackend):
                 model.name,
                 model.base_model,
                 get_model_dir(model=model, art_path=self._path),
-                seed=self._seed,
             )
         return self._services[model.name]
 
-    def _get_packed_tensors(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+    def _get_packed_tensors(
+        self, model: Any, trajectory_groups: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         # ART looks a tokenizer up by the base model's name; ours lies in a local directory.
-        service = self._services[model.name]
-        self._tokenizers[(model.base_model, None)] = service.policy.tokenizer  # type: ignore[attr-defined]
+        service: Any = self._services[model.name]
+        self._tokenizers[(model.base_model, None)] = service.tokenizer
         self._image_processors[model.base_model] = None
-        random.seed(self._seed)  # ART shuffles with the global generator
-        return super()._get_packed_tensors(model, *args, **kwargs)
+        random.seed(service.seed)  # ART shuffles with the global generator
+        packed = super()._get_packed_tensors(model, trajectory_groups, *args, **kwargs)
+        if packed is not None:
+            require_as_sampled(packed, trajectory_groups)
+        return packed
 
 
 def _at_predecessors(values: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

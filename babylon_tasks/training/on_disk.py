@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
+from babylon_tasks.dataset.freshness import EXACT, NO_LOGPROBS, RESCORED, Policies, policy_step
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
-from babylon_tasks.training.protocol import BackendStep, Progress, StepValue, Train, Trained
+from babylon_tasks.training.inspection import Inspector, Proven, refused, with_calls
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Inspect,
+    Inspected,
+    Progress,
+    StepValue,
+    Train,
+    Trained,
+)
+from babylon_tasks.training.spelling import Spelling, spelling_of
+
+_ART_LONGEST = 32_768  # what ART's own services are started with
+WEIGHTS_GONE = "weights_gone"
 
 
 class OnDisk(ArtBackend):
@@ -26,9 +44,38 @@ class OnDisk(ArtBackend):
     def _options(self, request: Train) -> dict[str, Any]:
         return {
             "kl_penalty_coef": request.kl_coefficient,
-            "packed_sequence_length": self.start.packed_sequence_length,
-            "allow_training_without_logprobs": request.allow_without_logprobs,
+            "packed_sequence_length": request.packed_sequence_length,
         }
+
+    async def _inspector(self, longest: int, label: str) -> Inspector:
+        raise NotImplementedError
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
+
+        def on_group(done: int, total: int) -> None:
+            tell(Progress(done=done, total=total))
+
+        return await asyncio.to_thread(inspector.inspect, groups, on_group)
+
+    async def _as_sampled(self, request: Train, groups: Sequence[Group]) -> tuple[Group, ...]:
+        """The groups with each call's tokens proven once more: nothing else is ever packed."""
+        inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
+        proofs = await asyncio.to_thread(inspector.proofs, groups)
+        return with_calls(groups, await self._scored(request, proofs))
+
+    async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
+        """The calls with a log-probability for each token, as the label of the step has it."""
+        if request.logprobs != EXACT:
+            raise TrainingError(f"{self._needs_exact(request.logprobs)}; nothing was trained")
+        return [proof.call for proof in proofs]
+
+    def _needs_exact(self, label: str) -> str:
+        return (
+            f"backend {self.start.backend} cannot compute log-probabilities, which `{label}` needs"
+        )
 
     async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
         from babylon_tasks.training.checkpoints import adapter_hash, newest_step, write_record
@@ -41,7 +88,8 @@ class OnDisk(ArtBackend):
             )
         parent = before if request.parent_step is None else request.parent_step
         await self._branch(before, parent)
-        result = await self._run(request, groups, tell, self._options(request))
+        sampled = await self._as_sampled(request, groups)
+        result = await self._run(request, sampled, tell, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
         trained = Trained(
             step=result.step,
@@ -91,7 +139,51 @@ class Cpu(OnDisk):
     def _make(self) -> Any:
         from babylon_tasks.training.cpu import CPUBackend
 
-        return CPUBackend(path=self.start.data_dir, seed=self.start.seed)
+        return CPUBackend(path=self.start.data_dir)
+
+    async def _inspector(self, longest: int, label: str) -> Inspector:
+        service = await self.art._get_service(self.model)
+        return Inspector(service.tokenizer, service.policy.spelling, longest, label)
+
+    async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
+        from babylon_tasks.training.rescoring import rescored
+
+        if request.logprobs == EXACT:
+            return await super()._scored(request, proofs)
+        policy = (await self.art._get_service(self.model)).policy
+        parent = request.base_step if request.parent_step is None else request.parent_step
+
+        def scored_by(call: LlmCall) -> int:
+            return self._answered_by(call) if request.logprobs == RESCORED else parent
+
+        return await asyncio.to_thread(rescored, policy, proofs, scored_by)
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        found = await super().inspect(request, groups, tell)
+        if request.logprobs != RESCORED:
+            return found
+        policy = (await self.art._get_service(self.model)).policy
+
+        def gone(call: LlmCall) -> tuple[str, str] | None:
+            step = self._answered_by(call)
+            if policy.has_step(step):
+                return None
+            return WEIGHTS_GONE, f"the weights of checkpoint {step} are not on this machine"
+
+        return structs.replace(found, refusals=(*found.refusals, *refused(groups, gone)))
+
+    def _answered_by(self, call: LlmCall) -> int:
+        start = self.start
+        step = policy_step(call, Policies(start.lineage, start.base_model, 0, {}))
+        if isinstance(step, str):
+            raise TrainingError(f"{call.model} is no checkpoint of lineage {start.lineage}: {step}")
+        return step
+
+    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+        (await self.art._get_service(self.model)).seed = request.seed
+        return await super().train(request, groups, tell)
 
     async def _branch(self, newest: int, parent: int) -> None:
         del newest  # any checkpoint whose weights are here will do
@@ -124,6 +216,33 @@ class Local(OnDisk):
         from art.local import LocalBackend
 
         return LocalBackend(path=self.start.data_dir)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.start.base_model)
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return spelling_of(self._tokenizer)
+
+    async def _inspector(self, longest: int, label: str) -> Inspector:
+        del longest  # rows are as long as ART lets them be
+        return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label)
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        found = await super().inspect(request, groups, tell)
+        if request.logprobs == EXACT:
+            return found
+        fault = (NO_LOGPROBS, self._needs_exact(request.logprobs))
+        return structs.replace(found, refusals=refused(groups, lambda _: fault))
+
+    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+        random.seed(request.seed)  # ART shuffles with the global generator
+        return await super().train(request, groups, tell)
 
     def _options(self, request: Train) -> dict[str, Any]:
         # ART's own packing length and chunk alignment belong to its GPU kernels.

@@ -10,13 +10,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from babylon_tasks.training.spelling import Spelling, spelling_of
 
 LORA_RANK = 8
 LORA_ALPHA = 16
@@ -53,11 +57,10 @@ class Policy:
     means the base model.
     """
 
-    def __init__(self, model_path: str, checkpoints: Path, *, seed: int = 0) -> None:
+    def __init__(self, model_path: str, checkpoints: Path) -> None:
         self.lock = threading.RLock()
         self.checkpoints = checkpoints
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model_path)
-        torch.manual_seed(seed)  # the adapter's first weights are drawn here
         base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
         if FAST_BF16:
             for name, module in base.named_modules():
@@ -84,6 +87,20 @@ class Policy:
             for name, parameter in self.network.named_parameters()
             if f".{_TRAINED}." in name
         ]
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """The vocabulary as bytes, with every token that ends an answer of this model."""
+        ends = self.network.generation_config.eos_token_id
+        return spelling_of(self.tokenizer, [ends] if isinstance(ends, int) else ends or ())
+
+    def begin_anew(self, seed: int) -> None:
+        """Draw the first weights of the adapter in training; it then changes nothing yet."""
+        with self.lock, torch.no_grad():
+            torch.manual_seed(seed)
+            for module in self.network.modules():
+                if isinstance(module, LoraLayer):
+                    module.reset_lora_parameters(_TRAINED, True)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def training(self) -> Iterator[None]:

@@ -27,8 +27,6 @@ class Start(Struct, frozen=True, tag=True):
     base_model: str
     project: str
     data_dir: str
-    seed: int
-    packed_sequence_length: int
     inference_host: str
     inference_port: int
     inference_api_key: str
@@ -42,6 +40,7 @@ class Train(Struct, frozen=True, tag=True):
 
     ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights are trained
     on from (None: the same). They differ after a checkpoint was held back: it is a dead branch.
+    ``logprobs`` is the label of every call in the file (``dataset/freshness.py``).
     """
 
     base_step: int
@@ -51,8 +50,21 @@ class Train(Struct, frozen=True, tag=True):
     learning_rate: float
     kl_coefficient: float
     seed: int
-    allow_without_logprobs: bool = False
+    packed_sequence_length: int
+    logprobs: str = "exact"
     parent_step: int | None = None
+
+
+class Inspect(Struct, frozen=True, tag=True):
+    """Prove that what would be trained on is what was sampled; answered by ``Inspected``.
+
+    ``Progress`` counts groups. ``packed_sequence_length`` is the longest row that a step may
+    take, ``logprobs`` the label of every call in the file.
+    """
+
+    groups_path: str
+    packed_sequence_length: int
+    logprobs: str = "exact"
 
 
 class Evaluate(Struct, frozen=True, tag=True):
@@ -76,7 +88,7 @@ class Close(Struct, frozen=True, tag=True):
     """Finish and exit with code 0."""
 
 
-Request = Start | Train | Evaluate | AskStep | Discard | Close
+Request = Start | Inspect | Train | Evaluate | AskStep | Discard | Close
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -124,6 +136,34 @@ class Trained(Struct, frozen=True, tag=True):
     job_reference: str | None = None
 
 
+class Refusal(Struct, frozen=True):
+    """A call that must not be trained on: the ``call``-th of its trajectory, counted from 0."""
+
+    trajectory_id: str
+    call: int
+    reason: str
+    detail: str
+
+
+class Weight(Struct, frozen=True):
+    """What one group costs without its refused calls: tokens in all, and of its longest row."""
+
+    tokens: int
+    longest: int
+
+
+class Inspected(Struct, frozen=True, tag=True):
+    """What an inspection found; ``weights`` are of the groups in the order of the file.
+
+    ``proven``: the backend has a tokenizer at hand. One that has none refuses only what can be
+    told without, and weighs nothing: ``weights`` is empty.
+    """
+
+    refusals: tuple[Refusal, ...]
+    weights: tuple[Weight, ...]
+    proven: bool
+
+
 class StepValue(Struct, frozen=True):
     """Per held-out group: the policy's value in [0, 1], the probability mass that the recorded
     answers cover, and the entropy of the policy over them, in nats."""
@@ -154,4 +194,4 @@ class Failed(Struct, frozen=True, tag=True):
     message: str
 
 
-Reply = Ready | Heartbeat | Progress | Trained | Evaluated | BackendStep | Failed
+Reply = Ready | Heartbeat | Progress | Inspected | Trained | Evaluated | BackendStep | Failed

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from babylon_tasks.dataset.freshness import EXACT, NO_IDS, NO_LOGPROBS
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
-from babylon_tasks.training.protocol import BackendStep, Progress, Train, Trained
+from babylon_tasks.training.inspection import refused
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Inspect,
+    Inspected,
+    Progress,
+    Train,
+    Trained,
+)
 
 
 class Serverless(ArtBackend):
@@ -33,6 +42,16 @@ class Serverless(ArtBackend):
     async def step(self) -> BackendStep:
         return BackendStep(step=(await self._newest())[0])
 
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        del tell  # nothing takes time here
+
+        def fault(call: LlmCall) -> tuple[str, str] | None:
+            return _unfit(call, request.logprobs)
+
+        return Inspected(refused(groups, fault), (), proven=False)
+
     async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
         before, before_id = await self._newest()
         if before != request.base_step:
@@ -44,6 +63,12 @@ class Serverless(ArtBackend):
             raise TrainingError(
                 f"backend serverless trains on from its newest step {before} only, "
                 f"not from {request.parent_step}"
+            )
+        unfit = refused(groups, lambda call: _unfit(call, request.logprobs))
+        if unfit:
+            raise TrainingError(
+                f"call {unfit[0].call} of trajectory {unfit[0].trajectory_id}: {unfit[0].detail}; "
+                "nothing was trained"
             )
         jobs = self.art._client.training_jobs
         create: Callable[..., Awaitable[Any]] = jobs.create
@@ -82,3 +107,13 @@ class Serverless(ArtBackend):
             raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
         await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=[step])
         return await self.step()
+
+
+def _unfit(call: LlmCall, label: str) -> tuple[str, str] | None:
+    """What can be told without a tokenizer: ART's servers take ids, and what else they are given
+    for a token they may train as the end token."""
+    if label != EXACT or call.logprobs is None:
+        return NO_LOGPROBS, "backend serverless trains on recorded log-probabilities only"
+    if call.token_ids is None or len(call.token_ids) != len(call.logprobs):
+        return NO_IDS, "backend serverless has no tokenizer at hand to tell the ids by"
+    return None

@@ -31,6 +31,8 @@ from babylon_tasks.training.protocol import (
     Evaluated,
     Failed,
     Heartbeat,
+    Inspect,
+    Inspected,
     Progress,
     Ready,
     Reply,
@@ -91,8 +93,6 @@ class Trainer:
             project=settings.project,
             entity=settings.entity,
             data_dir=str(data_dir),
-            seed=settings.seed,
-            packed_sequence_length=settings.packed_sequence_length,
             inference_host=settings.inference_host,
             inference_port=settings.inference_port,
             inference_api_key=settings.inference_api_key.get_secret_value(),
@@ -124,6 +124,10 @@ class Trainer:
     def backend_step(self) -> BackendStep:
         """Where the backend stands, and how its newest checkpoint came about."""
         return self._ask(AskStep(), BackendStep)
+
+    def inspect(self, request: Inspect, on_progress: OnProgress | None = None) -> Inspected:
+        """Which calls would not be trained on as they were sampled, and what the rest weighs."""
+        return self._ask(request, Inspected, on_progress)
 
     def train(self, request: Train, on_progress: OnProgress | None = None) -> Trained:
         """One training step; what it returns is still to be verified."""

@@ -29,6 +29,7 @@ from babylon_tasks.training.protocol import (
     Failed,
     GroupsFile,
     Heartbeat,
+    Inspect,
     Ready,
     Reply,
     Request,
@@ -131,8 +132,8 @@ async def _serve(line: _Line) -> None:
             break
         try:
             line.say(await _answer(backend, request, line))
-        except (TrainingError, OSError, RuntimeError, ValueError, KeyError) as error:
-            # The step failed, the process did not: say what and why, and stay warm.
+        except Exception as error:  # noqa: BLE001  # ART's, torch's, a template's: any
+            # The request failed, the process did not: say what and why, and stay warm.
             traceback.print_exc()
             line.say(Failed(error=type(error).__name__, message=str(error)[:2000]))
     await backend.close()
@@ -142,6 +143,8 @@ async def _serve(line: _Line) -> None:
 
 async def _answer(backend: backends.TrainingBackend, request: Request, line: _Line) -> Reply:
     match request:
+        case Inspect():
+            return await backend.inspect(request, _groups(request.groups_path), line.say)
         case Train():
             return await backend.train(request, _groups(request.groups_path), line.say)
         case Evaluate():

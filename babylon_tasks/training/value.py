@@ -15,13 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-
 from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.training.answers import difference, rebuild
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
-
-_ROW_TOKENS = 1024
+from babylon_tasks.training.rescoring import answer_logprobs
 
 
 def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
@@ -44,7 +42,7 @@ def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float,
         chances: dict[tuple[object, ...], float] = {}
         for index in indices:
             member = group.members[index]
-            answer = tuple(call.token_ids or call.response for call in member.calls)
+            answer = tuple(answer_ids(policy, call) for call in member.calls)
             rewards.setdefault(answer, []).append(member.reward)
             chances[answer] = math.exp(logprobs[index])
         total = sum(chances.values())
@@ -65,58 +63,31 @@ def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float,
 def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
     """Log-probability of each member's answers, summed over its calls."""
     totals = [0.0] * len(group.members)
-    by_prompt: dict[tuple[tuple[str, str], ...], list[tuple[int, list[int]]]] = {}
+    by_prompt: dict[tuple[tuple[str, str], ...], list[tuple[int, tuple[int, ...]]]] = {}
     for index, member in enumerate(group.members):
         for call in member.calls:
-            by_prompt.setdefault(call.messages, []).append((index, _answer_ids(policy, call)))
+            by_prompt.setdefault(call.messages, []).append((index, answer_ids(policy, call)))
     for messages, answers in by_prompt.items():
         prompt: list[int] = policy.tokenizer.apply_chat_template(
             [{"role": role, "content": text} for role, text in messages],
             add_generation_prompt=True,
         )["input_ids"]
-        distinct = sorted({tuple(ids) for _, ids in answers})
-        found: dict[tuple[int, ...], float] = {}
-        row: list[tuple[int, ...]] = []
-        size = len(prompt)
-        for ids in distinct:  # the prompt is computed once a row
-            if row and size + len(ids) > _ROW_TOKENS:
-                found.update(_row(policy, step, prompt, row))
-                row, size = [], len(prompt)
-            row.append(ids)
-            size += len(ids)
-        found.update(_row(policy, step, prompt, row))
+        found = answer_logprobs(policy, step, prompt, sorted({ids for _, ids in answers}))
         for index, answer in answers:
-            totals[index] += found[tuple(answer)]
+            totals[index] += sum(found[answer])
     return totals
 
 
-def _answer_ids(policy: Policy, call: LlmCall) -> list[int]:
-    if call.token_ids is not None:
-        return list(call.token_ids)
-    ids: list[int] = policy.tokenizer.encode(call.response, add_special_tokens=False)
-    return [*ids, policy.tokenizer.eos_token_id]
+def answer_ids(policy: Policy, call: LlmCall) -> tuple[int, ...]:
+    """An answer's tokens: as sampled where that is known, else as this tokenizer writes its text.
 
-
-def _row(
-    policy: Policy, step: int, prompt: list[int], answers: list[tuple[int, ...]]
-) -> dict[tuple[int, ...], float]:
-    tokens, positions = list(prompt), list(range(len(prompt)))
-    groups, wanted = [0] * len(prompt), [False] * len(prompt)
-    for branch, ids in enumerate(answers, start=1):
-        tokens += ids
-        positions += range(len(prompt), len(prompt) + len(ids))
-        groups += [branch] * len(ids)
-        wanted += [True] * len(ids)
-    with policy.at_step(step):
-        logprobs, _ = policy.row_logprobs(
-            torch.tensor(tokens),
-            torch.tensor(positions),
-            torch.tensor(groups),
-            torch.zeros(len(tokens), dtype=torch.long),
-            torch.tensor(wanted),
-        )
-    sums, start = {}, 0
-    for ids in answers:
-        sums[ids] = float(logprobs[start : start + len(ids)].sum())
-        start += len(ids)
-    return sums
+    Anybody may have answered a held-out question: the ids of another vocabulary say nothing here.
+    """
+    spelling = policy.spelling
+    ids = call.token_ids or rebuild(call, spelling)
+    if ids and all(map(spelling.holds, ids)) and difference(ids, call, spelling) is None:
+        return ids
+    text: list[int] = policy.tokenizer.encode(call.response, add_special_tokens=False)
+    # One that was cut off is not said to have ended there.
+    end = [] if call.finish_reason == "length" and text else [policy.tokenizer.eos_token_id]
+    return (*text, *end)

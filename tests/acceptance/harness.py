@@ -92,7 +92,6 @@ class Babylon:
                 profit = spread * (agent / (agents - 1) - 0.5)
                 call = exact_call(
                     "YES" if profit > 0 else "NO",
-                    token_ids=(35502, 2) if profit > 0 else (14320, 2),
                     model=f"{self.lineage}@0",
                     userPrompt=f"Market {number} of {window}: will it rise?",
                 )

@@ -255,13 +255,13 @@ def test_a_window_without_a_usable_call_is_skipped_and_each_trajectory_has_its_r
 def test_the_operator_may_train_without_logprobs_and_the_step_is_labelled_so(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(allow_without_logprobs=True)
+    settings = make_settings(logprobs="exact,none")
     scored_window(connection, calls=[llm_call(model="babylon@0")])
     trainer = peer(settings, falls="refuses")
 
     train(settings, trainer, WINDOW)
 
-    assert trainer.requests[0].allow_without_logprobs
+    assert trainer.requests[0].logprobs == "none"
     assert column(connection, "SELECT manifest ->> 'logprobs' FROM training.steps") == ["none"]
 
 

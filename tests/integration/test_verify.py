@@ -113,7 +113,7 @@ def test_calls_without_logprobs_count_where_the_operator_allows_them(
     make_settings: Callable[..., Settings], connection: Connection
 ) -> None:
     mixed(connection, WINDOW)
-    [window] = verify_data(make_settings(allow_without_logprobs=True)).windows
+    [window] = verify_data(make_settings(logprobs="exact,none")).windows
     assert (window.usable, window.exact) == (5, 4)
 
 

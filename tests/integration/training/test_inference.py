@@ -116,7 +116,7 @@ def test_the_model_list_names_the_base_model_and_every_checkpoint(
 def test_a_checkpoint_is_served_by_name_and_step_zero_stays_the_base_model(
     ask: Callable[..., ChatCompletion], learned: int, value: Callable[..., float]
 ) -> None:
-    def likeliest(step: int) -> tuple[tuple[int, ...], float]:
+    def likeliest(step: int) -> tuple[str, tuple[int, ...], float]:
         reply = ask(
             model=f"tests@{step}",
             temperature=0,
@@ -127,15 +127,16 @@ def test_a_checkpoint_is_served_by_name_and_step_zero_stays_the_base_model(
         [choice] = reply.choices
         assert choice.logprobs is not None
         logprobs = [token.logprob for token in choice.logprobs.content or []]
-        return tuple((choice.model_extra or {})["token_ids"]), math.exp(sum(logprobs))
+        ids = tuple((choice.model_extra or {})["token_ids"])
+        return choice.message.content or "", ids, math.exp(sum(logprobs))
 
     before, trained, after = likeliest(0), likeliest(learned), likeliest(0)
 
     assert before == after
     assert trained[0] != before[0]
     # Evaluation, by teacher forcing, says the same of what each of the two would answer.
-    for ids, chance, step in ((*before, 0), (*trained, learned)):
-        said = call(messages=(("user", QUESTION),), token_ids=ids)
+    for answer, ids, chance, step in ((*before, 0), (*trained, learned)):
+        said = call(answer, messages=(("user", QUESTION),), token_ids=ids, finish_reason="length")
         other = call(NO, messages=said.messages)
         assert value(step, group([(said, 1.0), (other, 0.0)])) == pytest.approx(chance, rel=0.1)
 

@@ -7,12 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from recorded import NO, YES, call, group, many, train_request, without_logprobs, yes_pays
+from recorded import (
+    NO,
+    YES,
+    call,
+    group,
+    groups_file,
+    many,
+    train_request,
+    without_logprobs,
+    yes_pays,
+)
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group
 from babylon_tasks.training.checkpoints import adapter_hash, read_record
-from babylon_tasks.training.protocol import Progress, Trained
+from babylon_tasks.training.protocol import Inspect, Progress, Trained
 from babylon_tasks.training.supervisor import Trainer
 from babylon_tasks.training.verify import verify
 
@@ -121,12 +131,12 @@ def test_answers_without_log_probabilities_are_not_trained_on(
     trainer: Trainer, train: Train
 ) -> None:
     before = trainer.backend_step().step
-    bare = group([(without_logprobs(call(YES)), 1.0), (without_logprobs(call(NO)), 0.0)])
+    bare = group([(call(YES, logprobs=None), 1.0), (call(NO, logprobs=None), 0.0)])
 
-    idle = train([bare])
+    with pytest.raises(TrainingError, match=r"call 0 of trajectory market-0.* no_logprobs"):
+        train([bare])
 
-    assert idle.gradient_steps == 0
-    assert verify(before, idle, "manifest") is not None
+    assert trainer.backend_step().step == before
 
 
 def test_answers_without_log_probabilities_are_trained_on_where_the_operator_allows_it(
@@ -136,7 +146,7 @@ def test_answers_without_log_probabilities_are_trained_on_where_the_operator_all
     exact = yes_pays()
     bare = group([(without_logprobs(call(YES)), 1.0), (without_logprobs(call(NO)), 0.0)])
 
-    trained = train([bare], allow_without_logprobs=True)
+    trained = train([bare], logprobs="none")
 
     assert verify(before, trained, "manifest") is None
     assert value(trained.step, exact) > value(0, exact)
@@ -185,3 +195,66 @@ def test_a_discarded_checkpoint_is_gone_and_only_the_newest_can_be(
     assert trainer.discard(two.step).trained == one
     assert adapter_hash(Path(two.uri)) is None
     assert read_record(Path(one.uri)) == one
+
+
+def test_a_call_that_was_not_sampled_so_fails_the_request_by_name_and_harms_nothing(
+    trainer: Trainer, train: Train, tmp_path: Path
+) -> None:
+    before = trainer.backend_step().step
+    pid = trainer.pid
+    foreign = group([(call(YES), 1.0), (call(NO, token_ids=(49152, 2)), 0.0)])
+    without_tokens = group([(call(YES), 1.0), (call(NO, token_ids=None), 0.0)])
+
+    with pytest.raises(TrainingError, match=r"trajectory market-1 .* foreign_token: token 49152"):
+        train([*many(2), foreign])
+    with pytest.raises(TrainingError, match=r"trajectory market-1 .* no_token_ids"):
+        train([*many(2), without_tokens])
+
+    assert trainer.backend_step().step == before
+    assert trainer.pid == pid
+
+
+def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the_rest(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    sound = yes_pays()
+    odd = group(
+        [
+            (call(YES), 1.0),
+            ([call(YES, "First?"), call(NO, token_ids=(49152, 2))], 0.5),
+            (call(NO, token_ids=(10539, 2)), 0.0),
+        ],
+        "odd",
+    )
+    told: list[Progress] = []
+    request = Inspect(groups_file(tmp_path, [sound, odd]), 128)
+
+    found = trainer.inspect(request, told.append)
+    narrow = trainer.inspect(Inspect(request.groups_path, 64))
+
+    assert [(one.trajectory_id, one.call, one.reason) for one in found.refusals] == [
+        ("odd-1", 1, "foreign_token"),
+        ("odd-2", 0, "answer_differs"),
+    ]
+    assert found.proven
+    alone = found.weights[0].longest
+    assert found.weights[0].tokens == 4 * alone
+    assert alone < found.weights[1].tokens < 2 * alone  # one whole, one with a short question
+    assert (told[-1].done, told[-1].total) == (2, 2)
+    assert {one.reason for one in narrow.refusals} >= {"foreign_token"}
+
+
+def test_the_seed_and_the_row_length_are_those_of_the_request(
+    trainer: Trainer, train: Train
+) -> None:
+    def step(**fields: object) -> Trained:
+        trained = train(many(4), **fields)
+        trainer.discard(trained.step)
+        return trained
+
+    first, again = step(seed=1), step(seed=1)
+    other, short = step(seed=2), step(seed=1, packed_sequence_length=64)
+
+    assert first.adapter_hash == again.adapter_hash
+    assert other.adapter_hash != first.adapter_hash
+    assert short.gradient_steps > first.gradient_steps

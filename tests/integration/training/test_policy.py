@@ -7,7 +7,7 @@ import torch
 from babylon_tasks.training.policy import Policy
 
 PROMPT = [1, 4093, 198, 15469, 355, 1072, 216, 36, 29]
-BRANCHES = [[35502, 2], [14320, 198, 2], [35502, 198, 7, 2]]
+BRANCHES = [[10539, 2], [5230, 198, 2], [10539, 198, 7, 2]]
 
 
 def plain(policy: Policy, prompt: list[int], answer: list[int]) -> list[float]:

@@ -117,8 +117,6 @@ def test_a_trainer_that_cannot_start_exits_with_the_reason(
             "base_model": worker_settings.base_model,
             "project": "babylon",
             "data_dir": str(worker_settings.data_dir),
-            "seed": 0,
-            "packed_sequence_length": 128,
             "inference_host": "127.0.0.1",
             "inference_port": 0,
             "inference_api_key": "key",

@@ -34,6 +34,7 @@ class Inclined:
     def __init__(self, policy: Policy, chances: dict[int, float]) -> None:
         self.tokenizer = policy.tokenizer
         self.at_step = policy.at_step
+        self.spelling = policy.spelling
         self._chances = chances
 
     def row_logprobs(
@@ -78,9 +79,9 @@ def test_several_calls_of_one_member_are_taken_together(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("chances", "expected"),
     [
-        ({35502: 0.9, 14320: 0.1, 2: 1.0}, 0.9),
-        ({35502: 0.1, 14320: 0.9, 2: 1.0}, 0.1),
-        ({35502: 0.5, 14320: 0.5, 2: 1.0}, 0.5),
+        ({10539: 0.9, 5230: 0.1, 2: 1.0}, 0.9),
+        ({10539: 0.1, 5230: 0.9, 2: 1.0}, 0.1),
+        ({10539: 0.5, 5230: 0.5, 2: 1.0}, 0.5),
         ({}, 0.0),  # gibberish earns what the worst answer earned
     ],
 )
@@ -102,9 +103,9 @@ def test_gibberish_is_worth_the_lowest_reward_on_record(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("chances", "expected"),
     [
-        ({35502: 1.0, 2: 1.0}, 0.0),
-        ({35502: 0.5, 14320: 0.5, 2: 1.0}, math.log(2)),
-        ({35502: 0.25, 14320: 0.25, 2: 1.0}, 1.5 * math.log(2)),  # half of it unseen
+        ({10539: 1.0, 2: 1.0}, 0.0),
+        ({10539: 0.5, 5230: 0.5, 2: 1.0}, math.log(2)),
+        ({10539: 0.25, 5230: 0.25, 2: 1.0}, 1.5 * math.log(2)),  # half of it unseen
     ],
 )
 def test_entropy_is_that_over_the_answers_and_all_others_as_one(
@@ -122,16 +123,16 @@ def test_members_that_were_asked_differently_are_no_alternatives_of_each_other(
 ) -> None:
     apart = group([(call(YES, "One?"), 1.0), (call(YES, "Two?"), 0.0)])
 
-    value, _ = valued(Inclined(policy, {35502: 0.5, 2: 1.0}), apart)
+    value, _ = valued(Inclined(policy, {10539: 0.5, 2: 1.0}), apart)
 
     assert value == pytest.approx(0.5 * 0.5)  # half of them, half the time
 
 
 def test_an_answer_cut_short_does_not_count_twice(policy: Policy) -> None:
-    cut = msgspec.structs.replace(call(YES), token_ids=(35502,), logprobs=(-0.1,))
+    cut = msgspec.structs.replace(call(YES), token_ids=(10539,), logprobs=(-0.1,))
     one = group([(call(YES), 1.0), (cut, 1.0), (call(NO), 0.0)])
 
-    value, coverage = valued(Inclined(policy, {35502: 0.9, 14320: 0.1, 2: 1.0}), one)
+    value, coverage = valued(Inclined(policy, {10539: 0.9, 5230: 0.1, 2: 1.0}), one)
 
     assert value <= 1.0
     assert coverage <= 1.0
@@ -139,11 +140,11 @@ def test_an_answer_cut_short_does_not_count_twice(policy: Policy) -> None:
 
 def test_answers_that_fill_several_rows_are_all_counted(policy: Policy) -> None:
     long = [
-        msgspec.structs.replace(call(), token_ids=(35502,) * 300 + (n,), response=str(n))
-        for n in range(5, 11)
+        call(policy.tokenizer.decode(ids), token_ids=ids, logprobs=None)
+        for ids in ((10539,) * 300 + (n,) for n in range(35, 41))
     ]
     one = group([(each, 1.0) for each in long])
 
-    _, coverage = valued(Inclined(policy, {35502: 1.0, **dict.fromkeys(range(5, 11), 0.1)}), one)
+    _, coverage = valued(Inclined(policy, {10539: 1.0, **dict.fromkeys(range(35, 41), 0.1)}), one)
 
     assert coverage == pytest.approx(0.6)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from babylon_tasks.dataset.freshness import Policies, exact, fault, policy_step
+from babylon_tasks.dataset.freshness import (
+    EXACT,
+    NONE,
+    PARENT,
+    RESCORED,
+    Policies,
+    Unfit,
+    label,
+    policy_step,
+)
 from babylon_tasks.records import LlmCall
 
 POLICIES = Policies("babylon", "smol", 5, {"babylon@0": 0, "an-alias": 4})
 
 
-def call(
-    model: str, step: int | None = None, **rest: tuple[float, ...] | tuple[int, ...]
-) -> LlmCall:
-    return LlmCall(model, (("user", "?"),), "up", 1.0, policy_step=step, **rest)  # type: ignore[arg-type]
+def call(model: str, step: int | None = None, **rest: Any) -> LlmCall:
+    """An answer of one token that records all of it; ``rest`` replaces any."""
+    told = {"temperature": 1.0, "logprobs": (-1.0,), "token_ids": (7,), **rest}
+    return LlmCall(model=model, messages=(("user", "?"),), response="up", policy_step=step, **told)
+
+
+def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
+    """The label of a call, or why it has none."""
+    answer = label(one, policies, allowed or (EXACT,), max_staleness_steps=2)
+    return answer.reason if isinstance(answer, Unfit) else answer
 
 
 @pytest.mark.parametrize(
@@ -39,48 +56,104 @@ def test_a_call_is_ours_by_the_name_it_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("step", "reason"), [(2, "stale"), (3, None), (5, None), (6, "future_policy")]
+    ("step", "standing"), [(2, "stale"), (3, "exact"), (5, "exact"), (6, "future_policy")]
 )
-def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, reason: str | None) -> None:
-    found = fault(
-        call(f"babylon@{step}", logprobs=(-1.0,)),
-        POLICIES,
-        max_staleness_steps=2,
-        allow_without_logprobs=False,
-    )
-
-    assert found == reason
+def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, standing: str) -> None:
+    assert found(call(f"babylon@{step}")) == standing
 
 
 def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
     held = Policies("babylon", "smol", 50, {}, serving_step=5)
 
-    def found(step: int) -> str | None:
-        one = call(f"babylon@{step}", logprobs=(-1.0,))
-        return fault(one, held, max_staleness_steps=2, allow_without_logprobs=False)
+    standing = [found(call(f"babylon@{step}"), policies=held) for step in (5, 6, 48)]
 
-    assert (found(5), found(6), found(48)) == (None, "stale", None)
+    assert standing == ["exact", "stale", "exact"]
 
 
 def test_a_call_is_as_old_as_its_place_in_the_tree_of_checkpoints_not_as_its_number() -> None:
     # 16 steps, of which 1 and 2 were promoted: 3 to 16 are dead branches of 2.
     tree = Policies("babylon", "smol", 16, {}, 2, {0: 2, 1: 1, 2: 0, 9: 1})
 
-    def found(step: int) -> str | None:
-        one = call(f"babylon@{step}", logprobs=(-1.0,))
-        return fault(one, tree, max_staleness_steps=1, allow_without_logprobs=False)
+    def standing(step: int) -> str | Unfit:
+        return label(call(f"babylon@{step}"), tree, (EXACT,), max_staleness_steps=1)
 
-    assert [found(step) for step in (2, 1, 0, 9)] == [None, None, "stale", None]
+    found = [standing(step) for step in (2, 1, 0, 9)]
 
-
-def test_logprobs_are_exact_only_with_one_for_each_token() -> None:
-    assert exact(call("babylon@5", logprobs=(-1.0, -0.1), token_ids=(7, 2)))
-    assert not exact(call("babylon@5", logprobs=(-1.0,), token_ids=(7, 2)))
-    assert not exact(call("babylon@5"))
+    assert found == ["exact", "exact", Unfit("stale"), "exact"]
 
 
-def test_the_operator_may_let_in_calls_without_logprobs_but_not_of_others() -> None:
-    rule = {"max_staleness_steps": 2, "allow_without_logprobs": True}
+NO_LOGPROBS = {"logprobs": None}
+NOTHING = {"logprobs": None, "token_ids": None}
 
-    assert fault(call("babylon@5"), POLICIES, **rule) is None  # type: ignore[arg-type]
-    assert fault(call("gpt-5"), POLICIES, **rule) == "other_policy"  # type: ignore[arg-type]
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({}, None),
+        ({"token_ids": None, "tokens": (" up",)}, None),  # to be proven by the trainer
+        ({"token_ids": None, "token_bytes": (b" up",)}, None),
+        (NO_LOGPROBS, "no_logprobs"),
+        ({"logprobs": ()}, "no_logprobs"),
+        ({"token_ids": None}, "no_token_ids"),  # numbers of nobody knows which tokens
+        ({"token_ids": (7, 2)}, "no_token_ids"),
+        ({"tokens": (" up", "")}, "no_token_ids"),
+        ({"temperature": 0.7}, "tempered"),
+        ({"temperature": 0.0}, "tempered"),
+        ({"top_p": 0.95}, "tempered"),
+        ({"carries": "tools"}, "tools"),
+        ({"carries": "images"}, "images"),
+    ],
+)
+def test_a_call_is_exact_if_it_records_each_token_that_the_policy_itself_was_sampled_as(
+    told: dict[str, Any], reason: str | None
+) -> None:
+    assert found(call("babylon@5", **told)) == (reason or "exact")
+
+
+@pytest.mark.parametrize(
+    ("step", "told", "standing"),
+    [
+        (4, NO_LOGPROBS, "parent"),
+        (3, NO_LOGPROBS, "not_parent"),
+        (4, NOTHING, "no_token_ids"),
+        (4, NO_LOGPROBS | {"temperature": 0.7}, "tempered"),
+        (4, NO_LOGPROBS | {"top_p": 0.9}, "tempered"),
+    ],
+)
+def test_what_the_parent_itself_answered_needs_no_log_probabilities(
+    step: int, told: dict[str, Any], standing: str
+) -> None:
+    known = Policies("babylon", "smol", 5, {}, serving_step=4, parent_step=4)
+
+    assert found(call(f"babylon@{step}", **told), PARENT, policies=known) == standing
+
+
+def test_what_a_checkpoint_of_the_lineage_answered_can_be_rescored() -> None:
+    assert found(call("babylon@3", **NO_LOGPROBS), RESCORED) == "rescored"
+    assert found(call("babylon@3", **NOTHING), RESCORED) == "no_token_ids"
+    assert found(call("gpt-5", 3, **NO_LOGPROBS), RESCORED) == "other_policy"
+
+
+def test_a_call_bears_the_first_of_the_allowed_labels_that_is_true_of_it() -> None:
+    known = Policies("babylon", "smol", 5, {}, parent_step=5)
+    all_told, untold = call("babylon@5"), call("babylon@5", **NOTHING)
+
+    assert found(all_told, EXACT, PARENT, NONE, policies=known) == "exact"
+    assert found(all_told, PARENT, EXACT, policies=known) == "parent"
+    assert found(untold, EXACT, PARENT, RESCORED, NONE, policies=known) == "none"
+    assert found(untold, PARENT, EXACT, policies=known) == "no_token_ids"
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (call("gpt-5"), "other_policy"),
+        (call("babylon@2"), "stale"),
+        (call("babylon@5", carries="tools"), "tools"),
+    ],
+)
+def test_the_operator_may_let_in_what_says_little_but_not_what_is_another_question_or_policy(
+    one: LlmCall, reason: str
+) -> None:
+    assert found(one, EXACT, NONE) == reason
+    assert found(call("babylon@5", temperature=0.7, logprobs=None), EXACT, NONE) == "none"

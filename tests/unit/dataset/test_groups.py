@@ -13,14 +13,13 @@ from babylon_tasks.dataset.groups import Grouped, Rules, WindowGroups, has_sprea
 from babylon_tasks.records import LlmCall, ScoredTrajectory, Trajectory
 
 WINDOW = "2026-01-31T09:00"
-RULES = Rules(
-    max_group_size=4, min_reward_spread=0.01, max_staleness_steps=2, allow_without_logprobs=False
-)
+RULES = Rules(max_group_size=4, min_reward_spread=0.01, max_staleness_steps=2, label="exact")
 POLICIES = Policies("babylon", "smol", 5, {"babylon@0": 0, "babylon@5": 5})
 
 
 def call(model: str = "babylon@5", logprobs: tuple[float, ...] | None = (-0.5,)) -> LlmCall:
-    return LlmCall(model, (("user", "up or down?"),), "up", 1.0, logprobs=logprobs)
+    question = (("user", "up or down?"),)
+    return LlmCall(model, question, "up", 1.0, logprobs=logprobs, token_ids=(7,))
 
 
 def scored(name: str, reward: float, *calls: LlmCall, key: str = "") -> ScoredTrajectory:

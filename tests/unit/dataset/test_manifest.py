@@ -25,7 +25,6 @@ def made(*groups: Group, **config: float) -> Manifest:
         "kl_coefficient": 0.05,
         "seed": 0,
         "packed_sequence_length": 512,
-        "allow_without_logprobs": False,
         "min_reward_spread": 1e-6,
         "max_group_size": 16,
         "max_staleness_steps": 8,

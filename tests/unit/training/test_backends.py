@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import IDS, NO, YES, call, group, prompt, trainer_settings, without_logprobs
+from recorded import IDS, NO, YES, call, group, prompt, trainer_settings
 
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training import backends
@@ -91,20 +91,40 @@ def test_token_ids_and_log_probabilities_arrive_exactly() -> None:
     [made] = art_groups([group([(call(YES, logprobs=(-0.7, -0.1)), 0.8), (call(NO), 0.2)])])
 
     [choice] = answers(made.trajectories[0])
-    assert [token.token for token in choice.logprobs.content] == ["token_id:35502", "token_id:2"]
+    assert [token.token for token in choice.logprobs.content] == ["token_id:10539", "token_id:2"]
     assert [token.logprob for token in choice.logprobs.content] == [-0.7, -0.1]
     assert choice.message.content == YES
     assert [one.reward for one in made.trajectories] == [0.8, 0.2]
     assert [one.metadata["trajectory_id"] for one in made.trajectories] == ["market-0", "market-1"]
 
 
-def test_tokens_are_passed_as_words_where_no_ids_were_recorded() -> None:
-    words = call(YES, token_ids=None, tokens=("YES", "<|im_end|>"))
-
-    [made] = art_groups([group([(words, 1.0)])])
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [("stop", "stop"), ("length", "length"), (None, "stop"), ("eos_token", "stop")],
+)
+def test_what_was_cut_off_is_told_as_cut_off(recorded: str | None, told: str) -> None:
+    [made] = art_groups([group([(call(YES, finish_reason=recorded), 1.0)])])
 
     [choice] = answers(made.trajectories[0])
-    assert [token.token for token in choice.logprobs.content] == ["YES", "<|im_end|>"]
+    assert choice.finish_reason == told
+
+
+@pytest.mark.parametrize(
+    ("told", "bytes_"),
+    [
+        ({"token_bytes": (b"<think>", b"<|im_end|>")}, list(b"<think>")),
+        ({"tokens": ("<think>", "<|im_end|>")}, list(b"<think>")),
+        ({"token_bytes": (b"\xf0\x9f", b"<|im_end|>")}, None),  # ART would break over it
+        ({}, None),
+    ],
+)
+def test_art_is_shown_where_an_answer_begins_with_a_thought(
+    told: dict[str, Any], bytes_: list[int] | None
+) -> None:
+    [made] = art_groups([group([(call(YES, **told), 1.0)])])
+
+    [choice] = answers(made.trajectories[0])
+    assert choice.logprobs.content[0].bytes == bytes_
 
 
 def test_each_call_is_a_history_of_its_own_with_its_own_prompt() -> None:
@@ -119,12 +139,6 @@ def test_each_call_is_a_history_of_its_own_with_its_own_prompt() -> None:
         *messages, choice = history.messages_and_choices
         assert [(m["role"], m["content"]) for m in messages] == list(prompt(question))
         assert choice.message.content == YES
-
-
-def test_an_answer_without_log_probabilities_is_a_plain_message() -> None:
-    [made] = art_groups([group([(without_logprobs(call(NO)), 1.0)])])
-
-    assert answers(made.trajectories[0]) == [{"role": "assistant", "content": NO}]
 
 
 def test_log_probabilities_that_do_not_fit_the_tokens_are_refused() -> None:

@@ -1,0 +1,232 @@
+"""Is what would be trained on what was sampled? Each call is tokenised by ART and compared.
+
+| reason | the call |
+|---|---|
+| no_logprobs | has not a log-probability for each token |
+| no_token_ids | its tokens are not known, nor to be told from their texts |
+| foreign_token | has an id that the vocabulary lacks |
+| answer_differs | has ids that do not spell the recorded answer, or not as many as were counted |
+| prompt_differs | had a prompt of another length than the template makes of its messages |
+| template_changes_answer | would be trained behind or among tokens that were not there |
+| template_error | has messages that the template refuses |
+| too_long | does not fit into the longest row |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct, structs
+
+from babylon_tasks.dataset.freshness import EXACT, NO_IDS, NO_LOGPROBS, NONE
+from babylon_tasks.decode import bounded
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.training.answers import difference, miscounted, rebuild
+from babylon_tasks.training.conversations import art_trajectory
+from babylon_tasks.training.protocol import Inspected, Refusal, Weight
+from babylon_tasks.training.spelling import Spelling
+
+FOREIGN = "foreign_token"
+ANSWER_DIFFERS = "answer_differs"
+PROMPT_DIFFERS = "prompt_differs"
+TEMPLATE_CHANGES_ANSWER = "template_changes_answer"
+TEMPLATE_ERROR = "template_error"
+TOO_LONG = "too_long"
+
+
+class Refused(Exception):
+    """A call must not be trained on; ``reason`` is a word, ``detail`` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = bounded(detail)
+
+
+class Proven(Struct, frozen=True):
+    """A call with its token ids and their bytes, and the prompt that it will be trained behind."""
+
+    call: LlmCall
+    prompt: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the row that it would fill alone."""
+        return len(self.prompt) + len(self.call.token_ids or ())
+
+
+class Inspector:
+    """Knows a tokenizer (of transformers) and the longest row that a step may take.
+
+    ``label`` is that of all calls (``dataset/freshness.py``).
+    """
+
+    def __init__(
+        self, tokenizer: Any, spelling: Spelling, packed_sequence_length: int, label: str
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._spelling = spelling
+        self._longest = packed_sequence_length
+        self._label = label
+
+    def inspect(
+        self, groups: Sequence[Group], on_group: Callable[[int, int], None] | None = None
+    ) -> Inspected:
+        """Look at every call of every member; what is refused does not weigh anything."""
+        refusals: list[Refusal] = []
+        weights: list[Weight] = []
+        for number, group in enumerate(groups):
+            lengths = [0]
+            for member in group.members:
+                for index, call in enumerate(member.calls):
+                    try:
+                        lengths.append(self.prove(call).length)
+                    except Refused as why:
+                        refusals.append(
+                            Refusal(member.trajectory_id, index, why.reason, why.detail)
+                        )
+            weights.append(Weight(tokens=sum(lengths), longest=max(lengths)))
+            if on_group is not None:
+                on_group(number + 1, len(groups))
+        return Inspected(tuple(refusals), tuple(weights), proven=True)
+
+    def proofs(self, groups: Sequence[Group]) -> list[Proven]:
+        """All calls, in order; raises TrainingError where one of them is refused."""
+        found = []
+        for group in groups:
+            for member in group.members:
+                for index, call in enumerate(member.calls):
+                    try:
+                        found.append(self.prove(call))
+                    except Refused as why:
+                        raise TrainingError(
+                            f"call {index} of trajectory {member.trajectory_id} would not be "
+                            f"trained on as it was sampled: {why}; nothing was trained"
+                        ) from None
+        return found
+
+    def prove(self, call: LlmCall) -> Proven:
+        """What would be trained on for one call; raises Refused."""
+        ids = self._ids(call)
+        if self._label == EXACT and len(call.logprobs or ()) != len(ids):
+            told = len(call.logprobs or ())
+            raise Refused(NO_LOGPROBS, f"{told} log-probabilities for {len(ids)} tokens")
+        pieces = tuple(self._spelling.piece(token) for token in ids)
+        known = structs.replace(call, token_ids=ids, token_bytes=pieces)
+        expected = self._prompts(call)
+        trained, mask = self._tokenized(known)
+        start = len(trained) - len(ids)
+        as_sampled = trained[start:] == list(ids) and mask == [0] * start + [1] * len(ids)
+        if not as_sampled or trained[:start] not in expected:
+            decode = self._tokenizer.decode
+            raise Refused(
+                TEMPLATE_CHANGES_ANSWER,
+                f"sampled behind {decode(expected[0][-8:])!r}, it would be trained as "
+                f"{decode(trained[max(0, start - 8) : start + 8])!r}",
+            )
+        if len(trained) > self._longest:
+            raise Refused(
+                TOO_LONG,
+                f"{start} tokens of prompt and {len(ids)} of answer; the longest row has "
+                f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
+            )
+        return Proven(known, tuple(trained[:start]))
+
+    def _ids(self, call: LlmCall) -> tuple[int, ...]:
+        ids = call.token_ids or rebuild(call, self._spelling)
+        if ids is None and self._label == NONE:
+            # Nothing tells how it was sampled: as the tokenizer would write it, without an end.
+            ids = tuple(self._tokenizer.encode(call.response, add_special_tokens=False))
+        if not ids:
+            shown = call.tokens or call.token_bytes
+            known = "texts of its tokens that others share" if shown else "only its text"
+            raise Refused(NO_IDS, f"of the answer {known} is recorded, no token ids")
+        foreign = next((token for token in ids if not self._spelling.holds(token)), None)
+        if foreign is not None:
+            size = len(self._spelling.pieces)
+            raise Refused(FOREIGN, f"token {foreign} is none of the model's {size}")
+        fault = difference(ids, call, self._spelling) or miscounted(ids, call, self._spelling)
+        if fault is not None:
+            raise Refused(ANSWER_DIFFERS, fault)
+        return ids
+
+    def _prompts(self, call: LlmCall) -> list[list[int]]:
+        """The prompts that the server can have made of the messages, as far as is known."""
+        messages = [{"role": role, "content": text} for role, text in call.messages]
+        found: list[list[int]] = []
+        for way in self._ways():
+            try:
+                prompt = self._tokenizer.apply_chat_template(
+                    messages, add_generation_prompt=True, **way
+                )["input_ids"]
+            except Exception as error:  # a template is a program: whatever it says
+                raise Refused(TEMPLATE_ERROR, f"{type(error).__name__}: {error}") from error
+            if prompt not in found:
+                found.append(prompt)
+        if self._label == NONE:  # whoever answered, by whatever template
+            return found
+        if call.prompt_tokens is None:
+            return found[:1]  # as a server does unasked
+        fitting = [prompt for prompt in found if len(prompt) == call.prompt_tokens]
+        if not fitting:
+            lengths = " or ".join(str(len(prompt)) for prompt in found)
+            raise Refused(
+                PROMPT_DIFFERS,
+                f"the server counted {call.prompt_tokens} tokens of the prompt, the template makes "
+                f"{lengths} of the recorded messages",
+            )
+        return fitting
+
+    def _ways(self) -> list[dict[str, bool]]:
+        # The one switch that templates have in common, and that ART knows.
+        if "enable_thinking" in str(self._tokenizer.chat_template):
+            return [{}, {"enable_thinking": True}, {"enable_thinking": False}]
+        return [{}]
+
+    def _tokenized(self, call: LlmCall) -> tuple[list[int], list[int]]:
+        """ART's own row for a call, and its mask of what is trained on."""
+        from art.preprocessing.tokenize import tokenize_trajectory
+        from art.trajectories import History
+
+        # Only the ids matter here, and without log-probabilities ART leaves an answer out.
+        told = structs.replace(call, logprobs=(0.0,) * len(call.token_ids or ()))
+        trajectory = art_trajectory(Member("", 0.0, (told,)))
+        history = History(messages_and_choices=trajectory.messages_and_choices)
+        try:
+            row = tokenize_trajectory(self._tokenizer, None, history, 1.0, False, trajectory)
+        except Exception as error:  # not foreseen in ART: one call must not end all
+            raise Refused(
+                TEMPLATE_CHANGES_ANSWER,
+                f"ART finds no place for the answer: {type(error).__name__}: {error}",
+            ) from error
+        return ([], []) if row is None else (row.token_ids, row.assistant_mask)
+
+
+def refused(
+    groups: Sequence[Group], why: Callable[[LlmCall], tuple[str, str] | None]
+) -> tuple[Refusal, ...]:
+    """The calls that are refused without a tokenizer: ``why`` gives reason and detail."""
+    return tuple(
+        Refusal(member.trajectory_id, index, *fault)
+        for group in groups
+        for member in group.members
+        for index, call in enumerate(member.calls)
+        if (fault := why(call)) is not None
+    )
+
+
+def with_calls(groups: Sequence[Group], calls: Iterable[LlmCall]) -> tuple[Group, ...]:
+    """The same groups with other calls, given in order."""
+    given = iter(calls)
+    return tuple(
+        structs.replace(
+            group,
+            members=tuple(
+                structs.replace(member, calls=tuple(next(given) for _ in member.calls))
+                for member in group.members
+            ),
+        )
+        for group in groups
+    )

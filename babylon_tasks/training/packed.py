@@ -1,0 +1,49 @@
+"""What ART has packed for a step, held against what was sampled."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from babylon_tasks.errors import TrainingError
+
+Answer = tuple[int, ...]
+
+
+def packed_answers(packed: Mapping[str, Any]) -> list[Answer]:
+    """The answers in ART's packed tensors: in each row, the trained tokens of each branch."""
+    found: list[Answer] = []
+    columns = ("tokens", "group_ids", "assistant_mask")
+    for row in zip(*(packed[name].tolist() for name in columns), strict=True):
+        branches: dict[int, list[int]] = {}
+        for token, branch, trained in zip(*row, strict=True):
+            if trained:
+                branches.setdefault(branch, []).append(token)
+        found.extend(tuple(tokens) for tokens in branches.values())
+    return found
+
+
+def sampled_answers(groups: Iterable[Any]) -> list[Answer]:
+    """The answers that ART is to pack: those of trajectories off their group's mean reward."""
+    found: list[Answer] = []
+    for group in groups:
+        mean = sum(trajectory.reward for trajectory in group) / len(group)
+        for trajectory in group:
+            if trajectory.reward - mean == 0:  # ART passes over an advantage of nothing
+                continue
+            others = [history.messages_and_choices for history in trajectory.additional_histories]
+            for history in (trajectory.messages_and_choices, *others):
+                told = history[-1].logprobs.content
+                found.append(tuple(int(one.token.removeprefix("token_id:")) for one in told))
+    return found
+
+
+def require_as_sampled(packed: Mapping[str, Any], groups: Iterable[Any]) -> None:
+    """Raise TrainingError where ART has packed other answers than were sampled."""
+    have, want = Counter(packed_answers(packed)), Counter(sampled_answers(groups))
+    if have != want:
+        raise TrainingError(
+            f"ART packed {(have - want).total()} answers that were not sampled and left out "
+            f"{(want - have).total()} of {want.total()} that were; nothing was trained"
+        )

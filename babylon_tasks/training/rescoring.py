@@ -1,0 +1,83 @@
+"""The log-probabilities of answers whose tokens are known, under checkpoints that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from msgspec import structs
+
+from babylon_tasks.records import LlmCall
+from babylon_tasks.training.inspection import Proven
+from babylon_tasks.training.policy import Policy
+
+_ROW_TOKENS = 1024
+Ids = tuple[int, ...]
+
+
+def rescored(
+    policy: Policy, proofs: Sequence[Proven], scored_by: Callable[[LlmCall], int]
+) -> list[LlmCall]:
+    """The calls, in order, with the log-probabilities that a checkpoint gives their tokens.
+
+    ``scored_by`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
+    not at hand.
+    """
+    wanted: dict[tuple[int, Ids], set[Ids]] = {}
+    for proof in proofs:
+        place = (scored_by(proof.call), proof.prompt)
+        wanted.setdefault(place, set()).add(proof.call.token_ids or ())
+    found = {
+        (step, prompt): answer_logprobs(policy, step, prompt, sorted(answers))
+        for (step, prompt), answers in sorted(wanted.items())  # each checkpoint is loaded once
+    }
+    return [
+        structs.replace(
+            proof.call,
+            logprobs=found[scored_by(proof.call), proof.prompt][proof.call.token_ids or ()],
+        )
+        for proof in proofs
+    ]
+
+
+def answer_logprobs(
+    policy: Policy, step: int, prompt: Sequence[int], answers: Iterable[Ids]
+) -> dict[Ids, tuple[float, ...]]:
+    """The log-probability of each token of each distinct answer to one prompt."""
+    found: dict[Ids, tuple[float, ...]] = {}
+    row: list[Ids] = []
+    size = len(prompt)
+    for ids in answers:  # the prompt is computed once a row
+        if row and size + len(ids) > _ROW_TOKENS:
+            found.update(_row(policy, step, prompt, row))
+            row, size = [], len(prompt)
+        row.append(ids)
+        size += len(ids)
+    if row:
+        found.update(_row(policy, step, prompt, row))
+    return found
+
+
+def _row(
+    policy: Policy, step: int, prompt: Sequence[int], answers: Sequence[Ids]
+) -> dict[Ids, tuple[float, ...]]:
+    tokens, positions = list(prompt), list(range(len(prompt)))
+    groups, wanted = [0] * len(prompt), [False] * len(prompt)
+    for branch, ids in enumerate(answers, start=1):
+        tokens += ids
+        positions += range(len(prompt), len(prompt) + len(ids))
+        groups += [branch] * len(ids)
+        wanted += [True] * len(ids)
+    with policy.at_step(step):
+        logprobs, _ = policy.row_logprobs(
+            torch.tensor(tokens),
+            torch.tensor(positions),
+            torch.tensor(groups),
+            torch.zeros(len(tokens), dtype=torch.long),
+            torch.tensor(wanted),
+        )
+    found, start, values = {}, 0, logprobs.tolist()
+    for ids in answers:
+        found[ids] = tuple(values[start : start + len(ids)])
+        start += len(ids)
+    return found
