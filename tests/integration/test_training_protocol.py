@@ -92,7 +92,7 @@ def test_a_scored_window_becomes_one_committed_step(
     outcome = train(settings, peer(settings), WINDOW)
 
     assert (outcome.action, outcome.windows, outcome.step) == ("committed", [WINDOW], 1)
-    assert (outcome.gradient_steps, outcome.trainable_tokens) == (1, 8)
+    assert (outcome.gradient_steps, outcome.trainable_tokens) == (1, 12)
     assert state(connection) == "trained"
     lineage = lineages.get(connection, "babylon")
     assert lineage is not None
@@ -348,7 +348,7 @@ def test_a_trainer_that_dies_leaves_a_step_that_the_next_claimant_ends(
     ended = train(settings, successor, WINDOW)
 
     assert broken.action == "failed"
-    assert (ended.action, ended.step, ended.trainable_tokens) == (action, 1, 8)
+    assert (ended.action, ended.step, ended.trainable_tokens) == (action, 1, 12)
     assert len(successor.requests) == tries - 1
     rows = connection.execute("SELECT id, state, tries FROM training.steps").fetchall()
     assert [row[1:] for row in rows] == [("committed", tries)]

@@ -186,3 +186,30 @@ def test_what_is_set_is_known_by_variable_wherever_it_stands(
         "REDIS_URL": "redis://from-a-secret/0",
         "BABYLON_INFERENCE_PORT": "8200",
     }
+
+
+@pytest.mark.parametrize("where", ["environment", "file", "secret"])
+def test_a_name_of_an_earlier_version_is_refused_with_what_says_it_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    name = "BABYLON_ALLOW_WITHOUT_LOGPROBS"
+    if where == "environment":
+        monkeypatch.setenv(name.lower(), "true")
+    elif where == "file":
+        (tmp_path / ".env").write_text(f"{name}=true\n")
+    else:
+        secrets = tmp_path / "secrets"
+        secrets.mkdir()
+        (secrets / name).write_text("true")
+        monkeypatch.setenv("BABYLON_SECRETS_DIR", str(secrets))
+
+    with pytest.raises(SettingsError, match="BABYLON_LOGPROBS=exact,none says what"):
+        load_settings()
+
+
+@pytest.mark.parametrize("labels", ["", "exact,exact", "exact,guessed"])
+def test_labels_are_those_there_are_once_each(monkeypatch: pytest.MonkeyPatch, labels: str) -> None:
+    monkeypatch.setenv("BABYLON_LOGPROBS", labels)
+
+    with pytest.raises(SettingsError, match="BABYLON_LOGPROBS"):
+        load_settings()
