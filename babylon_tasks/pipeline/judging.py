@@ -64,7 +64,7 @@ class Judging:
         self._places: dict[bytes, tuple[int, int]] = {}
         self._said: dict[int, bytes] = {}
         self._ranks: dict[int, bytes] = {}
-        self._known: dict[bytes, float] = {}
+        self._known: dict[int, float] = {}
         self._unanswered = 0
         self.judgement = Judgement(settings.ruler_model or "")
 
@@ -79,7 +79,7 @@ class Judging:
         self._said[number] = which
         self._ranks[number] = rank(trajectory.trajectory_id)
         if known is not None:
-            self._known[which] = known
+            self._known[number] = known
         if which not in self._places:
             text = msgspec.json.encode(said)
             self._places[which] = (self._texts.seek(0, 2), len(text))
@@ -92,46 +92,53 @@ class Judging:
 
         ``tick`` is called about every second while it waits for the judge.
         """
-        asked: dict[str, tuple[Question, ...]] = {}
+        graded: dict[str, dict[bytes, float | Failure]] = {}
+        asked: dict[str, list[Question]] = {}
         for key, members in groups.items():
             # As training chooses them, so that those who are trained together were shown together.
             ranked = sorted(members, key=self._ranks.__getitem__)
-            said = map(self._said.__getitem__, ranked)
-            asked[key] = questions(said, self._settings.ruler_call_size)
+            said = [self._said[number] for number in ranked]
+            known = {self._said[n]: self._known[n] for n in members if n in self._known}
+            graded[key] = dict(known)
+            asked[key] = [
+                question
+                for question in questions(said, self._settings.ruler_call_size)
+                if not known.keys() >= set(question.shown)
+            ]
         found = self._found({one for several in asked.values() for one in several}, tick)
-        graded: dict[str, list[float | Failure]] = {}
         for key, several in asked.items():
-            grades: dict[bytes, float | Failure] = {}
             for question in several:
                 answer = found[question]
-                if isinstance(answer, Believed):
-                    grades |= answer.grades
-                else:
-                    grades |= dict.fromkeys(question.shown, answer)
-            graded[key] = [grades.get(self._said[number], ALIKE) for number in groups[key]]
-            self._note(graded[key])
-        return graded
+                graded[key] |= (
+                    answer.grades
+                    if isinstance(answer, Believed)
+                    else dict.fromkeys(question.shown, answer)
+                )
+        grades = {
+            # Without a question all have said the same.
+            key: [graded[key].get(self._said[number], ALIKE) for number in members]
+            for key, members in groups.items()
+        }
+        for several_grades in grades.values():
+            self._note(several_grades)
+        return grades
 
     def _found(
         self, several: Set[Question], tick: Callable[[], None]
     ) -> dict[Question, Believed | Failure]:
-        found: dict[Question, Believed | Failure] = {
-            question: Believed({said: self._known[said] for said in question.shown}, 1.0)
-            for question in several
-            if self._known.keys() >= set(question.shown)
-        }
-        asks = sorted(several - found.keys(), key=lambda question: question.shown)
-        if not asks:
-            return found
+        if not several:
+            return {}
+        asks = sorted(several, key=lambda question: question.shown)
         answers: dict[int, Answer] = {}
         with Judge(self._settings, tick=tick) as judge:
             for answer in judge.answers(self._asks(asks)):
                 answers[answer.number] = answer
                 self._count(answer)
-        for number, question in enumerate(asks):
-            first, second = answers.get(2 * number), answers.get(2 * number + 1)
-            found[question] = self._believed(question, first, second)
-        agreed = [one.agreement for q in asks if isinstance(one := found[q], Believed)]
+        found = {
+            question: self._believed(question, answers.get(2 * number), answers.get(2 * number + 1))
+            for number, question in enumerate(asks)
+        }
+        agreed = [one.agreement for one in found.values() if isinstance(one, Believed)]
         self.judgement.questions = len(asks)
         self.judgement.agreement = fmean(agreed) if agreed else None
         return found

@@ -364,6 +364,32 @@ def test_a_window_scored_again_asks_only_about_groups_in_which_somebody_is_new_o
     assert len(peer.requests) == 4  # another judge has not graded them
 
 
+def test_a_grade_that_is_kept_belongs_to_its_group(
+    judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
+) -> None:
+    """The same words may be the best of one group and the worst of another."""
+    said = {"calm": (ANSWERS[1], ANSWERS[2]), "storm": (ANSWERS[0], ANSWERS[1])}
+    rows = [
+        row(answer, f"{scenario}-{n}", scenario=scenario)
+        for scenario, answers in said.items()
+        for n, answer in enumerate(answers)
+    ]
+    insert_trajectories(connection, rows)
+    seal(connection)
+    settings = judged()
+    run(settings)
+    connection.execute(
+        "UPDATE training.scores SET reward = 0.8 WHERE agent_id = 'calm-0'"  # beside the worse one
+    )
+    again(connection)
+
+    run(settings)
+
+    assert len(peer.requests) == 4
+    assert scores(connection, 2)["calm-0"] == ("ruler", 0.8)
+    assert scores(connection, 2)["storm-1"] == ("ruler", pytest.approx(0.6))
+
+
 def test_a_judge_that_is_not_installed_is_said_before_the_window_is_claimed(
     judged: Callable[..., Settings], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
