@@ -168,7 +168,7 @@ def test_the_list_says_of_each_window_what_happened(
     expect(trained).to_contain_text(re.compile(r"committed, \d+ gradient steps?, \d+ tokens, mean"))
     expect(row(page, scene.skipped, "score_window")).to_contain_text("skipped: no_spread")
     failed = row(page, scene.failed, "score_window", "FAILURE")
-    expect(failed).to_contain_text('relation "market_outcomes" does not exist')
+    expect(failed).to_contain_text('relation "training.scores" does not exist')
     expect(row(page, scene.running, "train_window")).to_contain_text("training: ")
     pictures.take(page, "flower-tasks")
 
