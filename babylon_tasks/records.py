@@ -84,7 +84,10 @@ class Trajectory(Struct, frozen=True, gc=False):
 
 
 class Outcome(Struct, frozen=True, gc=False):
-    """How a market ended: ``yes`` for a prediction market, ``change`` (percent) for a stock."""
+    """How a market ended: ``yes`` for a prediction market, ``change`` (percent) for a stock.
+
+    Neither: nobody knows yet.
+    """
 
     yes: bool | None = None
     change: float | None = None

@@ -140,8 +140,7 @@ def _nothing_to_do(
         reason = f"window {window} is {row.state}" + (f": {row.reason}" if row.reason else "")
         return TrainOutcome("skipped", [window], step, reason)
     if not row.due:
-        reason = f"window {window} waits for its next attempt at {row.next_attempt_at:%H:%M:%S} UTC"
-        return TrainOutcome("busy", [window], step, reason)
+        return TrainOutcome("busy", [window], step, f"window {window} {row.standstill}")
     return None
 
 

@@ -32,10 +32,12 @@ SELECT "trajectoryId", "agentId", "scenarioId", "stepsJson", octet_length("steps
 FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
 
 -- name: held_out_groups
--- Groups kept for evaluation, of the newest windows, with the spread of their rewards.
+-- Groups kept for evaluation, of the newest windows that wait for no outcome, with the spread of
+-- their rewards.
 SELECT s.window_id, w.reward_version, s.group_key, count(*), max(s.reward) - min(s.reward)
 FROM (SELECT window_id, reward_version FROM training.windows
-      WHERE state = 'held_out' ORDER BY starts_at DESC LIMIT %(windows)s) w
+      WHERE state = 'held_out' AND coalesce(waits_until <= now(), true)
+      ORDER BY starts_at DESC LIMIT %(windows)s) w
 JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version = w.reward_version
 GROUP BY s.window_id, w.reward_version, s.group_key
 HAVING count(*) > 1
