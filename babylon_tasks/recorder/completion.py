@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-_TOKEN_ID = re.compile(r"token_id:(\d+)\Z")  # vLLM with return_tokens_as_token_ids
+_TOKEN_ID = re.compile(r"token_id:(\d+)\Z")  # vLLM with return_tokens_as_token_ids, ART
 _POLICY = re.compile(r"@(\d{1,9})\Z")
 
 
 class Completion(Struct, frozen=True):
-    """One answer; ``tokens`` only where they are text, ``token_ids`` only where they are known."""
+    """One answer; of its tokens whatever the server told, by token: ids, texts, bytes."""
 
     model: str
     response: str
     reasoning: str | None = None
     logprobs: tuple[float, ...] | None = None
     tokens: tuple[str, ...] | None = None
+    token_bytes: tuple[Sequence[int] | None, ...] | None = None
     token_ids: tuple[int, ...] | None = None
+    finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    tool_calls: tuple[Any, ...] = ()
 
 
 def read_completion(completion: Any, index: int = 0) -> Completion:
@@ -33,37 +36,95 @@ def read_completion(completion: Any, index: int = 0) -> Completion:
     choice = choices[index]
     message = _get(choice, "message")
     usage = _get(completion, "usage")
-    entries = _get(_get(choice, "logprobs"), "content")
-    logprobs = tokens = None
-    token_ids = _get(choice, "token_ids")
-    if entries:
-        logprobs = tuple(float(_get(entry, "logprob")) for entry in entries)
-        words = [str(_get(entry, "token")) for entry in entries]
-        named = [_TOKEN_ID.match(word) for word in words]
-        if all(named):
-            token_ids = token_ids or [int(match[1]) for match in named if match]
-        else:
-            tokens = tuple(words)
-    if token_ids is not None and logprobs is not None and len(token_ids) != len(logprobs):
-        token_ids = None  # not the same tokens: the ids would be wrong for the logprobs
+    tokens = _tokens(choice)
+    prompt = _get(completion, "prompt_token_ids") or _get(choice, "prompt_token_ids")
     return Completion(
         model=str(_get(completion, "model") or ""),
         response=_get(message, "content") or "",
         reasoning=_get(message, "reasoning_content") or _get(message, "reasoning"),
-        logprobs=logprobs,
-        tokens=tokens,
-        token_ids=None if token_ids is None else tuple(int(token) for token in token_ids),
-        prompt_tokens=_get(usage, "prompt_tokens"),
-        completion_tokens=_get(usage, "completion_tokens"),
+        logprobs=tokens.logprobs,
+        tokens=tokens.texts,
+        token_bytes=tokens.data,
+        token_ids=tokens.ids,
+        finish_reason=_get(choice, "finish_reason"),
+        prompt_tokens=_get(usage, "prompt_tokens") or (len(prompt) if prompt else None),
+        # Of several answers the server counts all together.
+        completion_tokens=_get(usage, "completion_tokens") if len(choices) == 1 else None,
+        tool_calls=tuple(map(plain, _get(message, "tool_calls") or ())),
     )
 
 
-def read_messages(messages: Iterable[Any]) -> list[dict[str, str]]:
-    """Messages as role and text; several parts of text become one, other parts have no place."""
-    return [
-        {"role": str(_get(message, "role")), "content": _text(_get(message, "content"))}
-        for message in messages
-    ]
+class _Tokens(Struct, frozen=True):
+    logprobs: tuple[float, ...] | None
+    ids: tuple[int, ...] | None
+    texts: tuple[str, ...] | None
+    data: tuple[Sequence[int] | None, ...] | None
+
+
+def _tokens(choice: Any) -> _Tokens:
+    """What a choice says of its tokens, as vLLM, ART's servers, llama.cpp's or OpenAI's say it."""
+    beside = _get(choice, "token_ids") or _get(choice, "tokenIds")
+    ids = None if beside is None else tuple(map(int, beside))
+    entries = _get(_get(choice, "logprobs"), "content")
+    if not entries:
+        return _Tokens(None, ids, None, None)
+    logprobs = tuple(float(_get(entry, "logprob")) for entry in entries)
+    texts = tuple(str(_get(entry, "token")) for entry in entries)
+    data = tuple(_get(entry, "bytes") for entry in entries)
+    in_place = tuple(int(match[1]) for text in texts if (match := _TOKEN_ID.match(text)))
+    by_entry = tuple(_get(entry, "id") for entry in entries)  # llama.cpp
+    for named in (in_place, by_entry):
+        if len(named) == len(logprobs) and None not in named:
+            if ids is not None and ids != named:
+                return _Tokens(logprobs, None, None, None)  # two tellings, and one is wrong
+            ids = named
+    if ids is not None and len(ids) != len(logprobs):
+        ids = None  # not the same tokens: the ids would be wrong for the logprobs
+    return _Tokens(
+        logprobs,
+        ids,
+        None if in_place else texts,
+        None if all(one is None for one in data) else data,
+    )
+
+
+def read_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
+    """Messages as role and text, with the tool calls that belong to them.
+
+    Parts that are text become one text; of the others ``carried`` tells.
+    """
+    read = []
+    for message in messages:
+        said: dict[str, Any] = {
+            "role": str(_get(message, "role")),
+            "content": _text(_get(message, "content")),
+        }
+        calls = _get(message, "tool_calls")
+        if calls:
+            said["tool_calls"] = [plain(call) for call in calls]
+        if _get(message, "tool_call_id") is not None:
+            said["tool_call_id"] = str(_get(message, "tool_call_id"))
+        read.append(said)
+    return read
+
+
+def carried(messages: Iterable[Any]) -> str | None:
+    """What messages hold that is no text: ``tools`` or ``images``."""
+    found = None
+    for message in messages:
+        if _get(message, "tool_calls") or str(_get(message, "role")) in ("tool", "function"):
+            return "tools"
+        content = _get(message, "content")
+        if not isinstance(content, str | None):
+            # A picture, a sound, a file: for a prompt of text they are all the same.
+            found = "images" if any(_get(p, "text") is None for p in content) else found
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Models of pydantic, such as OpenAI's, as the JSON that they stand for."""
+    dump = getattr(value, "model_dump", None)
+    return dump(exclude_none=True) if callable(dump) else value
 
 
 def policy_step(model: str) -> int | None:

@@ -12,6 +12,8 @@ import structlog
 
 from babylon_tasks.recorder.completion import (
     Completion,
+    carried,
+    plain,
     policy_step,
     read_completion,
     read_messages,
@@ -45,22 +47,23 @@ class Step:
         logprobs: Sequence[float] | None = None,
         token_ids: Sequence[int] | None = None,
         top_p: float | None = None,
+        finish_reason: str | None = None,
+        tools: Iterable[Any] | None = None,
         latency_ms: float | None = None,
         choice: int = 0,
     ) -> None:
         """Record a call: an OpenAI ChatCompletion as it came, or its parts by keyword.
 
-        A keyword that is given wins over the completion. ``policy`` is the checkpoint that
-        answered; without it, a model named ``lineage@12`` tells.
+        A keyword that is given wins over the completion. ``temperature``, ``top_p`` and ``tools``
+        are those of the request. ``policy`` is the checkpoint that answered; without it, a model
+        named ``lineage@12`` tells.
         """
         with self._recording.guarded("llm_call"):
             read = Completion("", "") if completion is None else read_completion(completion, choice)
             name = model or read.model
-            # Logprobs by keyword are of other tokens than those of the completion, perhaps.
-            tokens = read.tokens if logprobs is None else None
-            values = read.logprobs if logprobs is None else tuple(map(float, logprobs))
-            ids = read.token_ids if token_ids is None else tuple(map(int, token_ids))
-            said = read_messages(messages)
+            said = read_messages(messages := list(messages))
+            definitions = [plain(tool) for tool in tools or ()]
+            by_tool = definitions or read.tool_calls
             call: dict[str, Any] = {
                 "model": name,
                 "modelVersion": model_version,
@@ -73,22 +76,18 @@ class Step:
                 "latencyMs": latency_ms,
                 "purpose": purpose,
                 "actionType": action_type,
-                "topP": top_p,
+                "topP": None if top_p is None else float(top_p),
+                "finishReason": finish_reason or read.finish_reason,
                 "promptTokens": read.prompt_tokens,
                 "completionTokens": read.completion_tokens,
                 "policyStep": policy_step(name) if policy is None else int(policy),
+                "tools": definitions or None,
+                "toolCalls": list(read.tool_calls) or None,
+                "carries": "tools" if by_tool else carried(messages),
             }
-            if [message["role"] for message in said] != ["system", "user"]:
+            if [one["role"] for one in said] != ["system", "user"] or not said[0]["content"]:
                 call["messages"] = said  # what two prompts cannot say
-            if values is not None:
-                pairs = zip(tokens, values, strict=True) if tokens else None
-                call["logprobs"] = (
-                    [{"token": token, "logprob": value} for token, value in pairs]
-                    if pairs
-                    else list(values)
-                )
-            if ids is not None:
-                call["tokenIds"] = list(ids)
+            call |= _tokens(read, logprobs, token_ids)
             # Optional keys are absent, not null, as JSON.stringify leaves them.
             present = {key: value for key, value in call.items() if value is not None}
             self._recorded["llmCalls"].append(present)
@@ -222,6 +221,26 @@ class Recording:
             log.warning("recorder.broken", trajectory=self.trajectory_id, why=self.broken)
 
 
-def _last(messages: list[dict[str, str]], role: str) -> str:
-    said = [message["content"] for message in messages if message["role"] == role]
+def _tokens(
+    read: Completion, logprobs: Sequence[float] | None, token_ids: Sequence[int] | None
+) -> dict[str, Any]:
+    """What is known of the sampled tokens: of the completion, or of what was given instead."""
+    ids = read.token_ids if token_ids is None else tuple(map(int, token_ids))
+    told: dict[str, Any] = {"tokenIds": None if ids is None else list(ids)}
+    if logprobs is not None:
+        # Of other tokens than those of the completion, perhaps: texts and bytes stay behind.
+        return told | {"logprobs": list(map(float, logprobs))}
+    if read.logprobs is None:
+        return told
+    if read.tokens is None and read.token_bytes is None:
+        return told | {"logprobs": list(read.logprobs)}
+    entries: list[dict[str, Any]] = [{"logprob": value} for value in read.logprobs]
+    for key, column in (("token", read.tokens), ("bytes", read.token_bytes)):
+        for entry, value in zip(entries, column or (), strict=False):
+            entry[key] = value
+    return told | {"logprobs": entries}
+
+
+def _last(messages: list[dict[str, Any]], role: str) -> str:
+    said = [str(message["content"]) for message in messages if message["role"] == role]
     return said[-1] if said else ""

@@ -54,7 +54,7 @@ def messages(market: Market) -> list[dict[str, str]]:
 
 
 async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
-    """One chat completion about a market, with logprobs and token ids."""
+    """One chat completion about a market, with logprobs; the token ids come unasked."""
     return await client.chat.completions.create(
         model=model,
         messages=messages(market),
@@ -63,7 +63,6 @@ async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
         max_tokens=MAX_TOKENS,
         logprobs=True,
         timeout=_PATIENCE_SECONDS,
-        extra_body={"return_token_ids": True},
     )
 
 

@@ -34,14 +34,20 @@ _COMPLETIONS = "/v1/chat/completions"
 
 
 class ChatMessage(BaseModel):
-    """One message of the prompt; other keys are ignored."""
+    """One message of the prompt: text. Tool calls and parts are refused, other keys ignored."""
 
     role: str
     content: str | None = ""
+    tool_calls: None = None
 
 
 class ChatRequest(BaseModel):
-    """What is honoured of OpenAI's request; ``stream`` and ``tools`` are refused, not ignored."""
+    """What is honoured of OpenAI's request; ``stream`` and ``tools`` are refused, not ignored.
+
+    Unasked, an answer tells its token ids as ART's servers do: as ``token_ids`` of the choice, and
+    as ``token_id:N`` in the place of a token's text. ``return_token_ids`` asked for brings the
+    prompt's too, as in vLLM.
+    """
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1)
@@ -54,8 +60,8 @@ class ChatRequest(BaseModel):
     seed: int | None = None
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=0)
-    return_tokens_as_token_ids: bool = False
-    return_token_ids: bool = False
+    return_tokens_as_token_ids: bool = True
+    return_token_ids: bool | None = None
     stream: Literal[False] | None = None
     tools: None = None
 
@@ -173,7 +179,7 @@ class InferenceServer:
                 seed=body.seed,
             )
             answers = await self._enqueue(step, ask)
-            return self._completion(body, len(prompt), answers)
+            return self._completion(body, prompt, answers)
 
         return app
 
@@ -232,8 +238,10 @@ class InferenceServer:
             await asyncio.sleep(_GATHER_SECONDS)
 
     def _completion(
-        self, body: ChatRequest, prompt_tokens: int, answers: list[Answer]
+        self, body: ChatRequest, prompt: list[int], answers: list[Answer]
     ) -> dict[str, Any]:
+        prompt_tokens = len(prompt)
+        told = body.return_token_ids is not False
         spent = sum(len(answer.token_ids) for answer in answers)
         metrics.INFERENCE_TOKENS.labels(self.lineage, "prompt").inc(prompt_tokens)
         metrics.INFERENCE_TOKENS.labels(self.lineage, "completion").inc(spent)
@@ -248,7 +256,7 @@ class InferenceServer:
                     "finish_reason": answer.finish_reason,
                     "message": {"role": "assistant", "content": answer.text},
                     "logprobs": self._logprobs(body, answer) if body.logprobs else None,
-                    **({"token_ids": answer.token_ids} if body.return_token_ids else {}),
+                    **({"token_ids": answer.token_ids} if told else {}),
                 }
                 for index, answer in enumerate(answers)
             ],
@@ -257,17 +265,19 @@ class InferenceServer:
                 "completion_tokens": spent,
                 "total_tokens": prompt_tokens + spent,
             },
+            **({"prompt_token_ids": prompt} if body.return_token_ids else {}),
         }
 
     def _logprobs(self, body: ChatRequest, answer: Answer) -> dict[str, Any]:
         content = []
         for token, logprob in zip(answer.token_ids, answer.logprobs, strict=True):
-            text = self.policy.tokenizer.decode([token])
+            piece = self.policy.spelling.piece(token)
+            text = piece.decode("utf-8", "replace")
             content.append(
                 {
                     "token": f"token_id:{token}" if body.return_tokens_as_token_ids else text,
                     "logprob": logprob,
-                    "bytes": list(text.encode()),
+                    "bytes": list(piece),
                     "top_logprobs": [],
                 }
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.spelling import Spelling
 
 _COLDEST = 1e-5  # below it, as in vLLM, the likeliest token: dividing by less overflows
 
@@ -29,12 +30,14 @@ class Ask:
 class Answer:
     """One sampled completion; ``token_ids`` include the end token where one was drawn.
 
-    ``logprobs`` are natural logs under the untempered policy, as vLLM reports them.
+    ``logprobs`` are natural logs under the untempered policy, as vLLM reports them. ``text`` is
+    without special tokens and ends before a stop string.
     """
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     text: str = ""
+    spelled: bytes = b""
     finish_reason: str = "length"
     done: bool = False
 
@@ -44,9 +47,8 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
 
     Holds the policy's lock for the whole batch. Raises FileNotFoundError for an unknown step.
     """
-    tokenizer = policy.tokenizer
     prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often ask the same
-    tokens, visible = _left_padded(prompts, tokenizer.eos_token_id)
+    tokens, visible = _left_padded(prompts, policy.tokenizer.eos_token_id)
     owners = [ask for ask in asks for _ in range(ask.n)]
     answers = [Answer() for _ in owners]
     generators = _generators(asks)
@@ -75,7 +77,7 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
             )
             chances = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
             for row, who in enumerate(alive):
-                _extend(answers[who], owners[who], int(picked[row]), chances[row], tokenizer)
+                _extend(answers[who], owners[who], int(picked[row]), chances[row], policy.spelling)
             kept = [row for row, who in enumerate(alive) if not answers[who].done]
             if not kept:
                 break
@@ -134,18 +136,18 @@ def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None
     return int(torch.multinomial(chances, 1, generator=generator))
 
 
-def _extend(answer: Answer, ask: Ask, token: int, logprob: float, tokenizer: object) -> None:
+def _extend(answer: Answer, ask: Ask, token: int, logprob: float, spelling: Spelling) -> None:
     answer.token_ids.append(token)
     answer.logprobs.append(logprob)
-    if token == tokenizer.eos_token_id:  # type: ignore[attr-defined]
+    if token in spelling.ends:
         answer.finish_reason, answer.done = "stop", True
         return
-    answer.text = tokenizer.decode(answer.token_ids)  # type: ignore[attr-defined]
-    for word in ask.stop:
-        place = answer.text.find(word)
-        if place >= 0:
-            answer.text = answer.text[:place]
-            answer.finish_reason, answer.done = "stop", True
-            return
-    if len(answer.token_ids) >= ask.max_tokens:
+    if token not in spelling.special:
+        answer.spelled += spelling.piece(token)
+    answer.text = spelling.text(answer.spelled)
+    places = [place for word in ask.stop if word and (place := answer.text.find(word)) >= 0]
+    if places:
+        answer.text = answer.text[: min(places)]
+        answer.finish_reason, answer.done = "stop", True
+    elif len(answer.token_ids) >= ask.max_tokens:
         answer.done = True

@@ -63,6 +63,10 @@ class Spelling:
             self.piece(token) for token in tokens if special or token not in self.special
         )
 
+    def text(self, spelled: bytes) -> str:
+        """An answer as servers show it: what is no whole character as U+FFFD."""
+        return self._shown(spelled.decode("utf-8", "replace"))
+
     def shown_as(self, text: str | None, data: bytes | None) -> list[int]:
         """Every token that a server may have shown so, by its text or, where known, its bytes.
 

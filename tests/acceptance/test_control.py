@@ -99,7 +99,6 @@ class School:
                             temperature=TEMPERATURE,
                             max_tokens=MAX_TOKENS,
                             logprobs=True,
-                            extra_body={"return_token_ids": True},
                         )
                         for market in markets
                     )

@@ -82,6 +82,21 @@ REJECTED: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "a null logprob": ("not_finite", text_with(logprobs="[-0.1,null]"), {}),
     "a positive logprob": ("bad_logprobs", text_with(logprobs="[0.5]"), {}),
     "ids for other tokens": ("bad_logprobs", text_with(logprobs="[-0.5]", tokenIds="[1,2]"), {}),
+    "ids that contradict each other": (
+        "bad_logprobs",
+        text_with(logprobs='[{"logprob":-1,"token":"token_id:3"}]', tokenIds="[4]"),
+        {},
+    ),
+    "a byte that is none": (
+        "bad_logprobs",
+        text_with(logprobs='[{"logprob":-1,"token":"a","bytes":[256]}]'),
+        {},
+    ),
+    "objects, then numbers": (
+        "bad_logprobs",
+        text_with(logprobs='[{"logprob":-1,"token":"a"},-0.5]'),
+        {},
+    ),
     "half a character": ("unstorable_text", text_with(reasoning=r'"\ud800"'), {}),
     "the other half": ("unstorable_text", text_with(reasoning=r'"\udc00 x"'), {}),
     "NUL in a model name": ("unstorable_text", text_with(model=r'"a\u0000b"'), {}),
@@ -146,6 +161,95 @@ def test_logprobs_come_as_numbers_with_token_ids() -> None:
 def test_logprobs_come_as_objects_with_tokens() -> None:
     call = one_call(logprobs=[{"token": "YES", "logprob": -0.5, "bytes": [1]}])
     assert (call.logprobs, call.tokens) == ((-0.5,), ("YES",))
+
+
+def test_ids_in_the_place_of_tokens_are_ids() -> None:
+    entries = [{"token": f"token_id:{n}", "logprob": -0.5, "bytes": [65 + n]} for n in (3, 4)]
+    call = one_call(logprobs=entries)
+    assert (call.token_ids, call.tokens, call.token_bytes) == ((3, 4), None, (b"D", b"E"))
+
+
+def test_ids_beside_each_token_are_ids() -> None:
+    entries = [{"token": "a", "id": 3, "logprob": -0.5}, {"token": "b", "id": 4, "logprob": -0.5}]
+    assert one_call(logprobs=entries).token_ids == (3, 4)
+
+
+@pytest.mark.parametrize("key", ["tokenIds", "token_ids"])
+def test_ids_are_kept_without_logprobs_too(key: str) -> None:
+    call = one_call(**{key: [3, 4]})
+    assert (call.token_ids, call.logprobs) == ((3, 4), None)
+
+
+def test_openais_object_around_the_logprobs_is_opened() -> None:
+    call = one_call(logprobs={"content": [{"token": "YES", "logprob": -0.5}]})
+    assert (call.logprobs, call.tokens) == ((-0.5,), ("YES",))
+    assert one_call(logprobs={"content": None}).logprobs is None
+
+
+def test_bytes_are_kept_where_they_were_told() -> None:
+    told = {"token": "\ufffd", "logprob": -0.5, "bytes": [240, 159]}
+    untold = {"token": "x", "logprob": -0.5, "bytes": None}
+    assert one_call(logprobs=[told, untold]).token_bytes == (b"\xf0\x9f", b"")
+    assert one_call(logprobs=[untold]).token_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "field", "value"),
+    [
+        ({"topP": 0.9}, "top_p", 0.9),
+        ({}, "top_p", 1.0),
+        ({"finishReason": "length"}, "finish_reason", "length"),
+        ({"finishReason": "content-filter"}, "finish_reason", "content_filter"),  # the AI SDK's
+        ({"finishReason": 7}, "finish_reason", None),
+        ({"promptTokens": 40}, "prompt_tokens", 40),
+        ({"promptTokens": 0}, "prompt_tokens", None),  # of writers that were told none
+        ({"promptTokens": "many"}, "prompt_tokens", None),
+        ({"completionTokens": 3}, "completion_tokens", 3),
+    ],
+)
+def test_what_was_recorded_of_the_sampling_is_kept(
+    keys: dict[str, Any], field: str, value: Any
+) -> None:
+    assert getattr(one_call(**keys), field) == value
+
+
+def test_an_absent_system_prompt_that_was_written_as_an_empty_one_is_absent() -> None:
+    assert one_call(systemPrompt="", userPrompt="u").messages == (("user", "u"),)
+
+
+def test_an_empty_system_message_that_was_sent_is_kept() -> None:
+    said = [{"role": "system", "content": ""}, {"role": "user", "content": "u"}]
+    assert one_call(messages=said).messages == (("system", ""), ("user", "u"))
+
+
+TOOL_CALL = {"id": "c-1", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "https://pictures.example/1.png"}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "carries"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": []}, None),
+        ({"toolCalls": [TOOL_CALL]}, "tools"),
+        ({"finishReason": "tool-calls"}, "tools"),
+        ({"messages": [{"role": "assistant", "content": "", "tool_calls": [TOOL_CALL]}]}, "tools"),
+        ({"messages": [{"role": "tool", "content": "3"}]}, "tools"),
+        ({"messages": [{"role": "user", "content": [PICTURE]}]}, "images"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}]}]}, None),
+        ({"carries": "images"}, "images"),
+        ({"carries": "apples"}, None),
+    ],
+)
+def test_what_the_messages_cannot_hold_is_named(keys: dict[str, Any], carries: str | None) -> None:
+    assert one_call(**keys).carries == carries
+
+
+def test_parts_of_text_become_one_text() -> None:
+    parts = [{"type": "text", "text": "YES "}, PICTURE, {"type": "text", "text": "or NO?"}]
+    assert one_call(messages=[{"role": "user", "content": parts}]).messages == (
+        ("user", "YES or NO?"),
+    )
 
 
 def test_a_logprob_a_hair_above_zero_is_rounding() -> None:
@@ -229,6 +333,12 @@ _KEYS = st.sampled_from(
         "logprob",
         "token",
         "tokenIds",
+        "bytes",
+        "id",
+        "tool_calls",
+        "tools",
+        "finishReason",
+        "promptTokens",
         "policyStep",
         "model",
         "temperature",

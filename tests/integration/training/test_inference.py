@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ from babylon_tasks.training.supervisor import Trainer
 
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 KEY = SECRETS["BABYLON_INFERENCE_API_KEY"]
+
+
+def _without_special(text: str) -> str:
+    return re.sub(r"<\|?[a-z_]+\|?>", "", text)
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +61,14 @@ def ask(client: OpenAI) -> Callable[..., ChatCompletion]:
     return asked
 
 
-def test_n_answers_come_with_log_probabilities_token_ids_and_usage(
+def test_n_answers_come_with_log_probabilities_token_ids_and_usage_unasked(
     ask: Callable[..., ChatCompletion],
 ) -> None:
-    reply = ask(
-        n=3,
-        logprobs=True,
-        extra_body={"return_tokens_as_token_ids": True, "return_token_ids": True},
-    )
+    reply = ask(n=3, logprobs=True)
 
     assert [choice.index for choice in reply.choices] == [0, 1, 2]
     assert reply.model == "tests@0"
+    assert "prompt_token_ids" not in (reply.model_extra or {})
     spent = 0
     for choice in reply.choices:
         assert choice.logprobs is not None
@@ -82,15 +84,56 @@ def test_n_answers_come_with_log_probabilities_token_ids_and_usage(
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + spent
 
 
-def test_log_probabilities_come_only_on_request_and_as_text_by_default(
+def test_log_probabilities_come_only_on_request_and_ids_always(
     ask: Callable[..., ChatCompletion],
 ) -> None:
     silent, told = ask(temperature=0), ask(temperature=0, logprobs=True)
 
     assert silent.choices[0].logprobs is None
     assert told.choices[0].logprobs is not None
-    words = "".join(token.token for token in told.choices[0].logprobs.content or [])
-    assert words == silent.choices[0].message.content
+    [ids, same] = [(one.choices[0].model_extra or {})["token_ids"] for one in (silent, told)]
+    assert ids == same
+
+
+def test_tokens_come_as_text_and_ids_not_at_all_where_that_is_asked_for(
+    ask: Callable[..., ChatCompletion],
+) -> None:
+    plain = {"return_tokens_as_token_ids": False, "return_token_ids": False}
+    reply = ask(temperature=0, logprobs=True, extra_body=plain)
+
+    [choice] = reply.choices
+    assert choice.logprobs is not None
+    words = "".join(token.token for token in choice.logprobs.content or [])
+    assert words == choice.message.content
+    assert "token_ids" not in (choice.model_extra or {})
+
+
+def test_the_prompts_ids_come_on_request(ask: Callable[..., ChatCompletion]) -> None:
+    reply = ask(extra_body={"return_token_ids": True})
+
+    assert reply.usage is not None
+    assert len((reply.model_extra or {})["prompt_token_ids"]) == reply.usage.prompt_tokens
+
+
+def test_the_bytes_of_the_tokens_are_those_of_the_answer_whatever_it_says(
+    ask: Callable[..., ChatCompletion],
+) -> None:
+    # A model of random weights says half an emoji now and then, and never in the same place.
+    reply = ask(n=16, seed=3, max_tokens=40, logprobs=True)
+
+    for choice in reply.choices:
+        assert choice.logprobs is not None
+        content = choice.logprobs.content or []
+        spelled = b"".join(bytes(token.bytes or ()) for token in content)
+        assert _without_special(spelled.decode("utf-8", "replace")) == choice.message.content
+
+
+def test_a_message_with_tool_calls_is_refused_not_cut(ask: Callable[..., ChatCompletion]) -> None:
+    called = {"id": "c", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
+    said = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [called]}]
+
+    with pytest.raises(openai.UnprocessableEntityError, match="tool_calls"):
+        ask(messages=said)
 
 
 def test_a_seed_gives_the_same_answers_and_the_limit_holds(
@@ -122,7 +165,6 @@ def test_a_checkpoint_is_served_by_name_and_step_zero_stays_the_base_model(
             temperature=0,
             logprobs=True,
             max_tokens=2,
-            extra_body={"return_token_ids": True},
         )
         [choice] = reply.choices
         assert choice.logprobs is not None

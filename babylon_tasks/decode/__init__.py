@@ -1,0 +1,10 @@
+"""From a recorded row to a Trajectory or a Rejection: pure, and never an exception.
+
+Both recorded shapes are read (Babylon's recorder and its plugin); keys that are not listed here
+are skipped without being built.
+"""
+
+from babylon_tasks.decode.faults import bounded
+from babylon_tasks.decode.trajectory import content_hash, decode
+
+__all__ = ["bounded", "content_hash", "decode"]

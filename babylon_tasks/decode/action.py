@@ -1,0 +1,122 @@
+"""What a step did, from its recorded action; what is odd there is not known, and no fault."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from babylon_tasks.records import Decision
+from babylon_tasks.vocabulary import kind
+
+
+# Facts for scoring only are taken as they come (Any): an odd one is unknown, not a reason to
+# throw away a trajectory whose calls are sound.
+class _Parameters(Struct, gc=False):
+    marketId: Any = None
+    ticker: Any = None
+    side: Any = None
+    marketType: Any = None
+    amount: Any = None
+    price: Any = None
+
+
+class _Done(Struct, gc=False):
+    marketId: Any = None
+    ticker: Any = None
+    shares: Any = None
+    avgPrice: Any = None
+
+
+class _Correctness(Struct, gc=False):
+    predictionCorrect: Any = None
+    predictedOutcome: Any = None
+    actualOutcome: Any = None
+    perpCorrect: Any = None
+    expectedDirection: Any = None
+    priceChange: Any = None
+
+
+class Action(Struct, gc=False):
+    actionType: str = ""
+    success: bool = False
+    llmCallId: Any = None
+    parameters: _Parameters | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    correctness: _Correctness | None = None
+
+
+_results = msgspec.json.Decoder(_Done | None)
+
+
+def read_action(action: Action) -> Decision:
+    parameters, correctness = action.parameters or _Parameters(), action.correctness
+    done = _done(action)
+    market, ticker = _name(parameters.marketId), _name(parameters.ticker)
+    if market is None and ticker is None:
+        market, ticker = _name(done.marketId), _name(done.ticker)
+    if market is not None and ticker is None and parameters.marketType == "perp":
+        market, ticker = None, market  # today a perpetual's ticker stands where its market would
+    staked = number_in(parameters.amount)
+    if staked is not None and staked <= 0:
+        staked = None
+    return Decision(
+        action.actionType,
+        action.success,
+        market,
+        ticker,
+        parameters.side if type(parameters.side) is str else None,
+        None if correctness is None else _correct(correctness),
+        None if ticker is not None else _price(parameters, done, staked),
+        staked,
+    )
+
+
+def _done(action: Action) -> _Done:
+    if not kind(action.actionType).trade:
+        return _Done()
+    try:
+        return _results.decode(action.result) or _Done()
+    except ValueError:  # anything may stand here; what is no object tells nothing
+        return _Done()
+
+
+def _name(value: Any) -> str | None:
+    # Ids are snowflakes: some writers leave them as numbers.
+    if type(value) is int:
+        return str(value)
+    return value if type(value) is str and value else None
+
+
+def _price(parameters: _Parameters, done: _Done, staked: float | None) -> float | None:
+    """What a share cost; what is no probability is no price."""
+    shares = number_in(done.shares)
+    bought = staked / shares if staked is not None and shares is not None and shares > 0 else None
+    for price in (number_in(done.avgPrice), number_in(parameters.price), bought):
+        if price is not None and 0 < price < 1:
+            return price
+    return None
+
+
+def number_in(value: Any) -> float | None:
+    if type(value) not in (int, float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond every float
+        return None
+
+
+def _correct(recorded: _Correctness) -> bool | None:
+    for flag in (recorded.predictionCorrect, recorded.perpCorrect):
+        if isinstance(flag, bool):
+            return flag
+    predicted, actual = recorded.predictedOutcome, recorded.actualOutcome
+    if isinstance(predicted, bool) and isinstance(actual, bool):
+        return predicted is actual
+    change, expected = recorded.priceChange, recorded.expectedDirection
+    if isinstance(change, int | float) and change and expected in ("up", "down"):
+        return bool(change > 0) is (expected == "up")
+    return None

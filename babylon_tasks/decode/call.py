@@ -1,0 +1,228 @@
+"""One LLM call, from what was recorded of it.
+
+Of the sampling, agents record what their server told, in its words: log-probabilities as numbers
+or as OpenAI's objects, ids beside them or in the place of the tokens' text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from babylon_tasks.decode.faults import Unusable
+from babylon_tasks.records import LlmCall
+from babylon_tasks.vocabulary import kind
+
+# A log-probability is never positive; servers round, so a hair above zero is let through.
+_LOGPROB_ROUNDING = 1e-3
+_POLICY = re.compile(r"@(\d{1,9})\Z")
+_TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # of vLLM and ART's servers, in place of a text
+_OF_TOOLS = ("tool_calls", "function_call")
+Ids = tuple[int, ...]
+
+
+class _Part(Struct, gc=False):
+    type: Any = None
+    text: Any = None
+
+
+class _Message(Struct, gc=False):
+    role: str
+    content: str | list[_Part] | None = None
+    tool_calls: Any = None
+    toolCalls: Any = None
+    function_call: Any = None
+
+
+class _TokenLogprob(Struct, gc=False):
+    logprob: float | None
+    token: str | None = None
+    bytes: list[int] | None = None
+    id: int | None = None  # of llama.cpp's server
+
+
+class _Logprobs(Struct, gc=False):
+    """OpenAI's object around the list."""
+
+    content: list[_TokenLogprob] | None = None
+
+
+class Call(Struct, gc=False):
+    """The keys of a recorded call that mean something here."""
+
+    response: str
+    model: str | None = None
+    systemPrompt: str | None = None
+    userPrompt: str | None = None
+    messages: list[_Message] | None = None
+    temperature: float | None = None
+    logprobs: list[float | _TokenLogprob | None] | _Logprobs | None = None
+    tokenIds: list[int] | None = None
+    token_ids: list[int] | None = None
+    policyStep: int | None = None
+    topP: float | None = None
+    finishReason: Any = None
+    promptTokens: Any = None
+    completionTokens: Any = None
+    callId: Any = None
+    purpose: Any = None
+    actionType: Any = None
+    tools: Any = None
+    toolCalls: Any = None
+    carries: Any = None
+
+
+class _Told(Struct, frozen=True):
+    """What was recorded of the sampled tokens."""
+
+    logprobs: tuple[float, ...] | None = None
+    ids: Ids | None = None
+    texts: tuple[str, ...] | None = None
+    data: tuple[bytes, ...] | None = field(default=None)
+
+
+def read_call(call: Call, step: int) -> LlmCall:
+    """The call as the other layers know it; raises Unusable."""
+    model = call.model or ""
+    policy = call.policyStep
+    if policy is None and "@" in model:
+        named = _POLICY.search(model)
+        policy = int(named[1]) if named else None
+    finish = _finish_reason(call.finishReason)
+    told = _told(call, step)
+    return LlmCall(
+        model,
+        _messages(call, step),
+        call.response,
+        1.0 if call.temperature is None else call.temperature,
+        policy if policy is None or policy >= 0 else None,
+        told.logprobs,
+        told.ids,
+        told.texts,
+        told.data,
+        top_p=1.0 if call.topP is None else call.topP,
+        finish_reason=finish,
+        prompt_tokens=_count(call.promptTokens),
+        completion_tokens=_count(call.completionTokens),
+        purpose=_purpose(call),
+        carries=_carried(call, finish),
+    )
+
+
+def _messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
+    if call.messages:
+        return tuple([(message.role, _text(message.content)) for message in call.messages])
+    if call.systemPrompt is None or call.userPrompt is None:
+        raise Unusable("bad_shape", f"step {step}: a call has neither messages nor both prompts")
+    asked = ("user", call.userPrompt)
+    # Babylon's column is never null: no system prompt is written as an empty one.
+    return (("system", call.systemPrompt), asked) if call.systemPrompt else (asked,)
+
+
+def _text(content: str | list[_Part] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.text for part in content if isinstance(part.text, str))
+
+
+def _carried(call: Call, finish: str | None) -> str | None:
+    """What the messages and the answer hold beside text."""
+    said = call.messages or ()
+    if (
+        call.tools
+        or call.toolCalls
+        or finish in _OF_TOOLS
+        or any(m.tool_calls or m.toolCalls or m.function_call for m in said)
+        or any(m.role in ("tool", "function") for m in said)
+    ):
+        return "tools"
+    parts = (part for m in said if isinstance(m.content, list) for part in m.content)
+    if any(not isinstance(part.text, str) for part in parts):
+        return "images"
+    return call.carries if call.carries in ("tools", "images") else None
+
+
+def _finish_reason(recorded: Any) -> str | None:
+    # The AI SDK writes tool-calls where OpenAI writes tool_calls.
+    return recorded.replace("-", "_") if isinstance(recorded, str) and recorded else None
+
+
+def _count(recorded: Any) -> int | None:
+    # Writers that were told no count leave 0.
+    return recorded if type(recorded) is int and recorded > 0 else None
+
+
+def _purpose(call: Call) -> str:
+    """The kind of question; an ``actionType`` that is an action's word was made from the answer."""
+    asked = call.actionType
+    if isinstance(asked, str) and asked and not kind(asked).known:
+        return asked
+    return call.purpose if isinstance(call.purpose, str) else ""
+
+
+def _told(call: Call, step: int) -> _Told:
+    beside = call.tokenIds if call.tokenIds is not None else call.token_ids
+    ids = None if beside is None else tuple(beside)
+    recorded = call.logprobs
+    entries: Sequence[Any] | None = (
+        recorded.content if isinstance(recorded, _Logprobs) else recorded
+    )
+    if entries is None:
+        return _Told(ids=ids)
+    values: Sequence[Any] = entries
+    named: Ids | None = None
+    texts: tuple[str, ...] | None = None
+    data: tuple[bytes, ...] | None = None
+    if entries and isinstance(entries[0], _TokenLogprob):
+        if not all(isinstance(entry, _TokenLogprob) for entry in entries):
+            raise Unusable("bad_logprobs", f"step {step}: numbers and objects are mixed")
+        values = [entry.logprob for entry in entries]
+        named, texts = _named(entries)
+        data = _bytes(entries, step)
+    logprobs = _logprobs(values, step)
+    if ids is not None and len(ids) != len(logprobs):
+        raise Unusable(
+            "bad_logprobs", f"step {step}: {len(logprobs)} logprobs for {len(ids)} tokenIds"
+        )
+    if ids is not None and named is not None and ids != named:
+        raise Unusable("bad_logprobs", f"step {step}: logprobs and tokenIds name other tokens")
+    return _Told(logprobs, ids or named, texts, data)
+
+
+def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
+    if None in values:  # JSON.stringify writes NaN and Infinity as null
+        raise Unusable("not_finite", f"step {step}: logprob {values.index(None)} is null")
+    try:
+        highest = max(values, default=0.0)
+    except TypeError:
+        raise Unusable("bad_logprobs", f"step {step}: numbers and objects are mixed") from None
+    if highest > _LOGPROB_ROUNDING:
+        number = values.index(highest)
+        raise Unusable("bad_logprobs", f"step {step}: logprob {number} is {highest} > 0")
+    return tuple([min(value, 0.0) for value in values] if highest > 0 else values)
+
+
+def _named(entries: Sequence[_TokenLogprob]) -> tuple[Ids | None, tuple[str, ...] | None]:
+    """Ids where every token has one, else the texts where every token has one."""
+    ids = [entry.id for entry in entries]
+    if None not in ids:
+        return tuple(ids), None  # type: ignore[arg-type]
+    texts = [entry.token for entry in entries]
+    if None in texts:
+        return None, None
+    named = [_TOKEN_ID.match(text) for text in texts]  # type: ignore[arg-type]
+    if all(named):
+        return tuple(int(match[1]) for match in named if match), None
+    return None, tuple(texts)  # type: ignore[arg-type]
+
+
+def _bytes(entries: Sequence[_TokenLogprob], step: int) -> tuple[bytes, ...] | None:
+    if all(entry.bytes is None for entry in entries):
+        return None
+    try:
+        return tuple(bytes(entry.bytes or ()) for entry in entries)
+    except ValueError:
+        raise Unusable("bad_logprobs", f"step {step}: the bytes of a token are none") from None

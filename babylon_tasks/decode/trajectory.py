@@ -1,0 +1,136 @@
+"""A recorded row, checked whole: steps, calls, decisions."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from babylon_tasks.decode.action import Action, number_in, read_action
+from babylon_tasks.decode.call import Call, read_call
+from babylon_tasks.decode.faults import Unusable, bounded, diagnosis
+from babylon_tasks.records import Decision, LlmCall, RawTrajectory, Rejection, Trajectory
+
+STAGE = "decode"
+
+
+class _Environment(Struct, gc=False):
+    agentPnL: float | None = None
+    agentBalance: Any = None
+
+
+class _Step(Struct, gc=False):
+    environmentState: _Environment | None = None
+    llmCalls: list[Call] | None = None
+    action: Action | None = None
+
+
+# An answer that nothing came of: it could not be read, or was cut off.
+_NOTHING_DONE = Decision("pending", success=False)
+
+_steps = msgspec.json.Decoder(list[_Step])
+
+
+def decode(raw: RawTrajectory) -> Trajectory | Rejection:
+    """Decode one row; whatever is wrong with it comes back as a Rejection with a stable reason.
+
+    Reasons: evaluation_row, not_training_data, already_used, too_large, malformed_json,
+    too_deep, bad_shape, unstorable_text, not_finite, bad_logprobs, no_steps, no_llm_calls.
+    """
+    try:
+        return _decode(raw)
+    except Unusable as unusable:
+        return Rejection(raw.trajectory_id, STAGE, unusable.reason, bounded(unusable.detail))
+
+
+def content_hash(raw: RawTrajectory) -> str:
+    """SHA-256 of all that a score was made from: what differs now was changed since."""
+    text = raw.steps_json
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    digest = hashlib.sha256(data or b"")
+    about = (raw.agent_id, raw.scenario_id, raw.archetype, raw.final_pnl)
+    digest.update(repr(about).encode())
+    return digest.hexdigest()
+
+
+def _decode(raw: RawTrajectory) -> Trajectory:
+    if raw.is_evaluation:
+        raise Unusable("evaluation_row", "isEvaluation is set: never trained on")
+    if not raw.is_training_data:
+        raise Unusable("not_training_data", "isTrainingData is not set")
+    if raw.already_used:
+        raise Unusable("already_used", "usedInTraining is set: some training has used it")
+    text = raw.steps_json
+    if text is None:
+        raise Unusable("too_large", f"stepsJson has {raw.steps_bytes} bytes")
+    if raw.final_pnl is not None and not math.isfinite(raw.final_pnl):
+        raise Unusable("not_finite", f"finalPnL is {raw.final_pnl}")
+    try:
+        steps = _steps.decode(text)
+    except RecursionError:
+        raise Unusable("too_deep", "stepsJson is nested too deeply") from None
+    except ValueError as error:  # msgspec's errors, and text that is not UTF-8
+        raise diagnosis(text, error) from None
+    if not steps:
+        raise Unusable("no_steps", "stepsJson is an empty list")
+
+    calls: list[LlmCall] = []
+    decisions: list[Decision] = []
+    passed_over = 0
+    for number, step in enumerate(steps):
+        action = step.action
+        if step.llmCalls:
+            calls.append(read_call(_acted_upon(step.llmCalls, action), number))
+            passed_over += len(step.llmCalls) - 1
+        if action is not None:
+            decisions.append(read_action(action))
+        elif step.llmCalls:
+            decisions.append(_NOTHING_DONE)
+    if not calls:
+        raise Unusable("no_llm_calls", f"{len(steps)} steps, none with an LLM call")
+
+    first, last = steps[0].environmentState, steps[-1].environmentState
+    trajectory = Trajectory(
+        trajectory_id=raw.trajectory_id,
+        agent_id=raw.agent_id,
+        scenario_id=raw.scenario_id,
+        first_pnl=None if first is None else first.agentPnL,
+        # One step tells the PnL before its action only, so it has a first value and no last.
+        last_pnl=None if last is None or len(steps) == 1 else last.agentPnL,
+        final_pnl=raw.final_pnl,
+        decisions=tuple(decisions),
+        calls=tuple(calls),
+        archetype=raw.archetype,
+        balance=None if first is None else number_in(first.agentBalance),
+        passed_over=passed_over,
+    )
+    if ("\\u0000" in text) if isinstance(text, str) else (b"\\u0000" in text):
+        _refuse_nul(trajectory)
+    return trajectory
+
+
+def _acted_upon(calls: list[Call], action: Action | None) -> Call:
+    """The call whose answer became the step's action: only that one earned the reward.
+
+    The plugin names it; elsewhere it is the last that was made to act: what came before it was
+    rejected and asked again, or prepared it.
+    """
+    if action is not None and action.llmCallId is not None:
+        for call in calls:
+            if call.callId == action.llmCallId:
+                return call
+    return next((call for call in reversed(calls) if call.purpose == "action"), calls[-1])
+
+
+def _refuse_nul(trajectory: Trajectory) -> None:
+    """NUL cannot be stored in Postgres nor sent to it as a parameter."""
+    for call in trajectory.calls:
+        texts = [call.model, call.response, *(part for pair in call.messages for part in pair)]
+        if any("\0" in text for text in (*texts, *(call.tokens or ()))):
+            raise Unusable("unstorable_text", "a NUL character in the text of an LLM call")
+    for d in trajectory.decisions:
+        if any(text and "\0" in text for text in (d.action_type, d.market_id, d.ticker, d.side)):
+            raise Unusable("unstorable_text", "a NUL character in an action")
