@@ -85,7 +85,7 @@ JUDGEMENTS = Counter(
 RECONCILE_ACTIONS = Counter(
     "babylon_reconcile_actions",
     "What reconcile set right: scoring claims released or failed, late rows rejected, "
-    "messages sent again.",
+    "messages sent again, windows sealed again for a new reward version.",
     ["action"],
 )
 TRAINER_UP = Gauge(
@@ -115,6 +115,7 @@ ACTIONS = (
     "sent_to_score",
     "sent_to_train",
     "sent_to_judge",
+    "sealed_anew",
 )
 _STATES = ("scored", "held_out", "skipped")
 _JUDGED = ("promoted", "held", "idle")

@@ -84,7 +84,10 @@ class Trajectory(Struct, frozen=True, gc=False):
 
 
 class Outcome(Struct, frozen=True, gc=False):
-    """How a market ended: ``yes`` for a prediction market, ``change`` (percent) for a stock."""
+    """How a market ended: ``yes`` for a prediction market, ``change`` (percent) for a stock.
+
+    Neither: nobody knows yet.
+    """
 
     yes: bool | None = None
     change: float | None = None
@@ -136,20 +139,27 @@ class Rejection(Struct, frozen=True, gc=False):
     detail: str | None = None
 
 
-class Member(Struct, frozen=True, gc=False):
-    """One trajectory inside a group. Each call is a conversation of its own.
+class ScoredTrajectory(Struct, frozen=True, gc=False):
+    """A trajectory with the reward it was given: what groups are built from."""
 
-    ``places``: where these calls stand among those of the trajectory; None: they are all of it.
-    """
+    trajectory: Trajectory
+    window_id: str
+    group_key: str
+    reward: float
+    reward_version: int
+    activity: float = 0.0
+
+
+class Member(Struct, frozen=True, gc=False):
+    """One trajectory inside a group. Each call is a conversation of its own."""
 
     trajectory_id: str
     reward: float
     calls: tuple[LlmCall, ...]
-    places: tuple[int, ...] | None = None
 
 
 class Group(Struct, frozen=True, gc=False):
-    """The trajectories that GRPO compares with each other: same window, same key."""
+    """The trajectories that GRPO compares with each other: same window, same scenario."""
 
     window_id: str
     key: str

@@ -35,6 +35,10 @@ _DIRECTED = {
     "buy_yes": True, "buy_no": False, "sell_yes": False, "sell_no": True,
     "open_long": True, "open_short": False,
 }  # fmt: skip
+# How an outcome says that a prediction market ended. 1 and 0 are left out: some number outcomes
+# from YES on, some count YES as true.
+ENDED_YES = ("yes", "true")
+ENDED_NO = ("no", "false")
 _SIDES = {"yes": True, "long": True, "no": False, "short": False}
 _KNOWN = (
     _IDLE | _UNFINISHED | _BUYS | _SELLS | _CLOSES | _POSTS | _SOCIAL | frozenset(_DIRECTED)

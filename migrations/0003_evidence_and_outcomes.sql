@@ -23,25 +23,51 @@ ALTER TABLE training.consumption
     ADD CONSTRAINT consumption_use_check
         CHECK (use IN ('trained', 'no_spread', 'only_activity', 'too_small'));
 
+CREATE INDEX windows_rescore ON training.windows (starts_at) WHERE rescore IS NOT NULL;
+
 -- How markets ended, as Babylon's market_outcomes last said: one row for each hour that it names.
 CREATE TABLE training.outcomes (
     kind       text        NOT NULL CHECK (kind IN ('market', 'stock')),
     name       text        NOT NULL,                     -- prediction market id, or ticker
     window_id  varchar(50) NOT NULL,
-    yes        boolean,
+    yes        boolean,                                  -- NULL: the last word was neither YES nor NO
     change     double precision,                         -- percent
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (kind, name, window_id),
-    CHECK ((kind = 'market') = (yes IS NOT NULL) AND (kind = 'stock') = (change IS NOT NULL))
+    CHECK (kind = 'market' AND change IS NULL
+           OR kind = 'stock' AND yes IS NULL AND change IS NOT NULL)
 );
-CREATE INDEX outcomes_window ON training.outcomes (window_id);
+-- By day, for whoever copies. By the hour itself it would also be in the order that a look-up asks
+-- for, and Postgres might read through all names to find one.
+CREATE INDEX outcomes_day ON training.outcomes (left(window_id, 10));
 
--- Which markets the bets of a window name: what it waits for, and who must hear of a new outcome.
+-- Which markets the bets of a window name, and how its newest reward version knew them: what it
+-- waits for, and who must hear of a new outcome. Neither yes nor change: not known then.
 CREATE TABLE training.bets (
-    window_id varchar(50) NOT NULL REFERENCES training.windows (window_id),
-    kind      text        NOT NULL CHECK (kind IN ('market', 'stock')),
-    name      text        NOT NULL,
-    known     boolean     NOT NULL,                      -- whether the newest reward version knew its outcome
+    window_id varchar(50)      NOT NULL REFERENCES training.windows (window_id),
+    kind      text             NOT NULL CHECK (kind IN ('market', 'stock')),
+    name      text             NOT NULL,
+    yes       boolean,
+    change    double precision,
     PRIMARY KEY (window_id, kind, name)
 );
-CREATE INDEX bets_name ON training.bets (kind, name);
+CREATE INDEX bets_name ON training.bets (name, window_id);
+
+-- The same with what is known now. A prediction market ends once, so its latest word counts; a
+-- stock moves in every hour, so the first one from the bet's hour on does. Where the id of a market
+-- is a ticker, the stock counts. Rewards follow from where a price went, not from how far.
+CREATE VIEW training.bets_now AS
+SELECT b.*, market.yes AS yes_now, stock.change AS change_now,
+       market.yes IS NOT NULL OR stock.change IS NOT NULL AS known,
+       b.yes IS DISTINCT FROM market.yes OR sign(b.change) IS DISTINCT FROM sign(stock.change)
+           AS differs
+FROM training.bets b
+LEFT JOIN LATERAL (
+    SELECT o.yes FROM training.outcomes o
+    WHERE b.kind = 'market' AND o.kind = 'market' AND o.name = b.name
+      AND o.window_id >= b.window_id
+    ORDER BY o.window_id DESC LIMIT 1) market ON true
+LEFT JOIN LATERAL (
+    SELECT o.change FROM training.outcomes o
+    WHERE o.kind = 'stock' AND o.name = b.name AND o.window_id >= b.window_id
+    ORDER BY o.window_id LIMIT 1) stock ON true;

@@ -12,6 +12,11 @@ from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import reports
 from babylon_tasks.db.reports import Standing, StepReport, WindowHistory
+from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
+from babylon_tasks.states import WindowState
+
+# Where later outcomes still count.
+_UNFINISHED = (WindowState.SCORED, WindowState.TRAINING, WindowState.HELD_OUT)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +29,10 @@ def status(json: AsJson = False) -> None:
     """Show where the system stands, from Postgres alone.
 
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
-    leased, ...} or null, windows: {state: n}, oldest_waiting, step_in_work, last_step,
-    last_decision, failed: [{window, reason}]}.
+    leased, ...} or null, windows: {state: n}, oldest_waiting, outcomes: {windows, to_score_anew,
+    next_window, next_until, names}, step_in_work, last_step, last_decision,
+    failed: [{window, reason}]}. In outcomes: how many windows wait for markets to end, and which
+    one's wait is over first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -39,7 +46,9 @@ def status(json: AsJson = False) -> None:
 def why(window: WindowArgument, json: AsJson = False) -> None:
     """Tell every decision about a window, in order, and what came of it.
 
-    JSON: {window, events: [{happened_at, kind, actor, lineage, target_step, detail}],
+    JSON: {window, waits_for: [market], reward_versions: [{version, scored_at, scored, right_share,
+    profit_mean, used, because, came: {market: yes, no, a change in percent, or null}}],
+    events: [{happened_at, kind, actor, lineage, target_step, detail}],
     rejections: [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations}.
     """
     settings = begin()
@@ -65,6 +74,7 @@ def _show_standing(name: str, found: Standing) -> None:
     if found.oldest_waiting is not None:
         waiting = found.oldest_waiting
         show(f"oldest unfinished: {waiting.window}, {waiting.state} since {waiting.since:%F %T}")
+    _show_pending(found.outcomes)
     if found.step_in_work is not None:
         show("in work: " + _step(found.step_in_work))
     if found.last_step is not None:
@@ -76,10 +86,27 @@ def _show_standing(name: str, found: Standing) -> None:
         show(f"failed: {failed.window}: {failed.reason}; `babylon-tasks retry {failed.window}`")
 
 
+def _show_pending(pending: WaitingForOutcomes) -> None:
+    if pending.windows:
+        named = ", ".join(pending.names) or "outcomes that are known by now"
+        show(
+            f"windows that wait for outcomes: {pending.windows}; the next, {pending.next_window}, "
+            f"until {pending.next_until:%F %H:%M} for {named}"
+        )
+    if pending.to_score_anew:
+        show(f"windows to be scored anew: {pending.to_score_anew}")
+
+
 def _show_history(found: WindowHistory) -> None:
     window = found.window
     reason = f" ({window.reason})" if window.reason else ""
     show(f"{window.window_id} is {window.state}{reason}")
+    if window.state in _UNFINISHED and window.standstill is not None:
+        show(f"it {window.standstill}")
+    if found.waits_for and window.state in _UNFINISHED:
+        show(f"outcomes not known yet: {', '.join(found.waits_for)}")
+    for version in found.reward_versions:
+        show(_version(version))
     events = (
         (
             event.happened_at,
@@ -103,6 +130,16 @@ def _show_history(found: WindowHistory) -> None:
             f"step {valued.step} is worth {valued.value:.3f} on {valued.groups} held-out groups "
             f"(recorded answers cover {valued.coverage:.2f})"
         )
+
+
+def _version(made: RewardVersion) -> str:
+    said = [f"reward version {made.version} of {made.scored_at:%F %T}: {made.scored} scored"]
+    if made.because is not None:
+        came = f": {cell(made.came)}" if made.came else ""
+        said.append(f"made since {made.because}{came}")
+    if made.used:
+        said.append(f"{made.used} used")
+    return "; ".join(said)
 
 
 def _headline(kind: str, step: int | None) -> str:

@@ -50,10 +50,11 @@ def windows(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     json: AsJson = False,
 ) -> None:
-    """List windows, newest first, with state, counts and rewards.
+    """List windows, newest first, with state, counts, share of right bets and mean profit.
 
     JSON: {"windows": [{window_id, state, held_out, reason, trajectories, agents, scored,
-    rejected, reward_mean, reward_std, attempt, training_tries, next_attempt_at, ...}]}.
+    rejected, right_share, profit_mean, reward_mean, reward_std, reward_version, waiting,
+    waits_until, rescore, attempt, training_tries, next_attempt_at, ...}]}.
     """
     settings = begin()
     with database(settings) as connection:
@@ -69,7 +70,7 @@ def windows(
     columns = ("window", "state", "agents#", "trajectories#", "scored#", "rejected#")
     table(
         None,
-        (*columns, "reward#", "spread#", "why"),
+        (*columns, "right#", "profit#", "why"),
         (
             (
                 w.window_id,
@@ -78,9 +79,9 @@ def windows(
                 w.trajectories,
                 w.scored,
                 w.rejected,
-                w.reward_mean,
-                w.reward_std,
-                w.reason or "",
+                None if w.right_share is None else f"{w.right_share:.0%}",
+                None if w.profit_mean is None else f"{w.profit_mean:z,.2f}",
+                _why(w),
             )
             for w in found
         ),
@@ -141,6 +142,12 @@ def retry(window: WindowArgument, json: AsJson = False) -> None:
         as_json({"window": window, "state": state})
     else:
         show(f"window {window} is {state} again; the workers take it up within a minute")
+
+
+def _why(row: rows.Window) -> str:
+    """What the table says of a window beside its figures: its reason, and what it waits for."""
+    waits = row.waiting or row.rescore is not None
+    return "; ".join(filter(None, (row.reason, row.standstill if waits else None)))
 
 
 def _moment(text: str) -> datetime:

@@ -34,7 +34,8 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
     """Score a sealed window here and now, or let a worker do it. Scoring twice is harmless.
 
     JSON: {window, state, claimed, reason, trajectories, agents, scored, rejected: {reason: n},
-    profit_mean, right_share, seconds}, or {"task_id"}, null where nothing is left to send.
+    profit_mean, right_share, waits_for, seconds}, or {"task_id"}, null where nothing is left to
+    send.
     """
     settings = begin()
     row = _get(settings, window)
@@ -143,7 +144,9 @@ def _scored(result: Scoring) -> str:
         f"{result.window} is {result.state}{f' ({result.reason})' if result.reason else ''}: "
         f"{result.scored} of {result.trajectories} trajectories scored, "
         f"bets right {right}, mean profit {profit}, "
-        f"rejected: {rejected}; {result.seconds:.1f} s"
+        f"rejected: {rejected}; "
+        f"{f'outcomes waited for: {result.waits_for}; ' if result.waits_for else ''}"
+        f"{result.seconds:.1f} s"
     )
 
 

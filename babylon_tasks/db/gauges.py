@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from babylon_tasks.db import reward_versions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.states import StepState, WindowState
@@ -40,11 +41,14 @@ class Standing(Struct, frozen=True):
 class Gauges(Struct, frozen=True):
     """All of it. Ages in seconds, times in unix seconds; 0 where there is nothing yet.
 
-    ``evaluations``: by ``head`` and ``serving``, where these checkpoints have one.
+    ``awaiting_outcomes`` and ``to_score_anew`` count windows. ``evaluations``: by ``head`` and
+    ``serving``, where these checkpoints have one.
     """
 
     windows: dict[str, int]
     oldest_waiting: float
+    awaiting_outcomes: int
+    to_score_anew: int
     rewards: Rewards | None
     lineage: Standing | None
     steps: dict[str, int]
@@ -55,11 +59,12 @@ class Gauges(Struct, frozen=True):
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
-    """What Postgres knows, in eight indexed or small reads."""
+    """What Postgres knows, in nine indexed or small reads."""
     found = queries("gauges")
     about = {"lineage": lineage, "lease": lease_seconds}
     windows: dict[str, int] = dict(connection.execute(found["windows"]).fetchall())
     waiting = connection.execute(found["waiting"]).fetchone()
+    pending = reward_versions.waiting(connection)
     rewards = connection.execute(found["rewards"]).fetchone()
     row = connection.execute(found["lineage"], about).fetchone()
     standing = None if row is None else Standing(*row)
@@ -73,7 +78,9 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
                 evaluations[role] = Evaluation(*valued)
     return Gauges(
         windows={state: windows.get(state, 0) for state in WindowState},
-        oldest_waiting=0.0 if waiting is None else waiting[0],
+        oldest_waiting=(waiting[0] if waiting else None) or 0.0,
+        awaiting_outcomes=pending.windows,
+        to_score_anew=pending.to_score_anew,
         rewards=None if rewards is None else Rewards(*rewards),
         lineage=standing,
         steps={state: _count(steps, state) for state in StepState},

@@ -1,15 +1,26 @@
-"""How the markets of a window's trades ended."""
+"""How markets ended: copied from Babylon's table into ours, and looked up there.
+
+Babylon's table has no index by market, so a look-up would cost the more the older its window is;
+and only what is kept can be compared with what comes later.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 
-from babylon_tasks.db import babylon
+from babylon_tasks.db import babylon, reward_versions, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
+from babylon_tasks.errors import BadWindowId
 from babylon_tasks.records import Outcome, Outcomes, Trajectory
+from babylon_tasks.settings import Settings
+from babylon_tasks.vocabulary import ENDED_NO, ENDED_YES
+from babylon_tasks.windows import WINDOW, window_id, window_start
 
 _REMEMBERED = 10_000  # markets; a window trades in a few dozen, a hostile one must not fill memory
+_SLICE = 20_000  # rows of Babylon's that one transaction looks at
+_WORDS = {"yes": list(ENDED_YES), "no": list(ENDED_NO)}
 
 
 class OutcomeBook:
@@ -18,6 +29,7 @@ class OutcomeBook:
     def __init__(self, connection: Connection, window: str) -> None:
         self._connection = connection
         self._window = window
+        self._where = _where(connection)
         self._asked_markets: set[str] = set()
         self._asked_tickers: set[str] = set()
         self._known = Outcomes({}, {})
@@ -40,38 +52,65 @@ class OutcomeBook:
                         tickers.add(decision.ticker)
         markets -= self._asked_markets
         tickers -= self._asked_tickers
-        if markets or tickers:
-            found = outcomes_for(self._connection, self._window, markets, tickers)
-            self._known.markets.update(found.markets)
-            self._known.tickers.update(found.tickers)
-            self._asked_markets |= markets
-            self._asked_tickers |= tickers
+        if markets:
+            self._known.markets.update(self._ended(markets))
+        if tickers:
+            self._known.tickers.update(self._moved(tickers))
+        self._asked_markets |= markets
+        self._asked_tickers |= tickers
         return self._known
 
+    def _ended(self, markets: Collection[str]) -> dict[str, Outcome]:
+        """A prediction market ends once, perhaps hours later: the latest word counts."""
+        if self._where is None:
+            return {}
+        parameters = {"window": self._window, "markets": list(markets), **_WORDS}
+        found = self._connection.execute(
+            queries("outcomes")[f"of_markets{self._where}"], parameters
+        )
+        return {market: Outcome(yes=yes) for market, yes in found}
 
-def outcomes_for(
-    connection: Connection, window: str, markets: Collection[str], tickers: Collection[str]
-) -> Outcomes:
-    """How the given markets ended, from this window or a later one.
+    def _moved(self, tickers: Collection[str]) -> dict[str, Outcome]:
+        """A stock moves in every hour: the first one from the window on counts."""
+        if self._where is None:
+            return {}
+        parameters = {"window": self._window, "tickers": list(tickers)}
+        found = self._connection.execute(queries("outcomes")[f"of_stocks{self._where}"], parameters)
+        return {ticker: Outcome(change=change) for ticker, change in found}
 
-    A prediction market ends once, perhaps hours later: the latest row counts. A stock moves in
-    every hour: the first window from this one on that has a row counts. Nothing is known where
-    Babylon has no market_outcomes.
+
+def follow(connection: Connection, settings: Settings, *, since: datetime | None = None) -> int:
+    """Copy what is new or has changed in Babylon's outcomes; the number of rows that differed.
+
+    Everything the first time, then the hours of the look-back, or those from ``since`` on. The
+    windows whose bets it concerns are marked to be scored anew in the same transaction. Where
+    Babylon has no such table nothing is known, and nothing forgotten. From any number of callers.
     """
     if babylon.missing(connection, "market_outcomes"):
-        return Outcomes({}, {})
-    statements = queries("outcomes")
-    ended: dict[str, Outcome] = {}
-    moved: dict[str, Outcome] = {}
-    if markets:
-        parameters = {"window": window, "markets": list(markets)}
-        rows = connection.execute(statements["of_markets"], parameters)
-        ended = {market: Outcome(yes=yes) for market, yes in rows}
-    if tickers:
-        parameters = {"window": window, "tickers": list(tickers)}
-        rows = connection.execute(statements["of_stocks"], parameters)
-        moved = {ticker: Outcome(change=change) for ticker, change in rows}
-    return Outcomes(ended, moved)
+        return 0
+    start: str | None = _start(connection, settings, since)
+    differed = 0
+    while start is not None:
+        with connection.transaction():
+            connection.execute(queries("outcomes")["take_turn"])
+            slice_ = {"since": start, "rows": _SLICE}
+            end = connection.execute(queries("outcomes")["end_of_slice"], slice_).fetchone()
+            hours = {"since": start, "until": "9999" if end is None else end[0]}
+            changed = connection.execute(
+                queries("outcomes")["copy"], {**hours, **_WORDS}
+            ).fetchall()
+            reward_versions.mark(connection, [(kind, name, at) for kind, name, at in changed])
+        differed += len(changed)
+        start = None if end is None else end[0]
+    return differed
+
+
+def not_understood(connection: Connection, since: str | None, limit: int) -> dict[str, int]:
+    """Words in Babylon's outcomes that say neither YES nor NO, with how often each stands there."""
+    if babylon.missing(connection, "market_outcomes"):
+        return {}
+    parameters = {"since": since, "limit": limit, **_WORDS}
+    return dict(connection.execute(queries("outcomes")["not_understood"], parameters).fetchall())
 
 
 def settle(connection: Connection, window: str, market: str, *, question: str, yes: bool) -> None:
@@ -86,3 +125,33 @@ def settle(connection: Connection, window: str, market: str, *, question: str, y
             "probability": 1 if yes else 0,
         },
     )
+
+
+def _start(connection: Connection, settings: Settings, since: datetime | None) -> str:
+    """The hour from which on Babylon's rows are compared with ours."""
+    now = windows.clock(connection)
+    newest = {"now": window_id(now)}
+    row = connection.execute(queries("outcomes")["newest"], newest).fetchone()
+    if row is None:
+        return ""
+    # Whoever was away for a week goes on where the last one stopped.
+    back = max(timedelta(hours=settings.lookback_hours), _wait(settings) + WINDOW)
+    try:
+        start = window_start(row[0]) - back
+    except BadWindowId:  # a writer's slip; then only the clock tells where to begin
+        start = now - back
+    return window_id(start if since is None else min(start, since))
+
+
+def _wait(settings: Settings) -> timedelta:
+    return timedelta(hours=settings.outcome_wait_hours)
+
+
+def _where(connection: Connection) -> str | None:
+    """Which statements to ask: ours, once anything was copied; Babylon's before; None: neither."""
+    kept = connection.execute(queries("outcomes")["is_kept"]).fetchone()
+    if kept is not None and kept[0]:
+        newest = connection.execute(queries("outcomes")["newest"], {"now": "9999"})
+        if newest.fetchone() is not None:
+            return ""
+    return None if babylon.missing(connection, "market_outcomes") else "_in_babylon"

@@ -13,7 +13,8 @@ class WindowProgress(Struct, frozen=True):
     """A window, the newest step that used it, the decision about that step, and what serves now.
 
     ``profit_mean`` is in Babylon's money, ``right_share`` that of the bets known to be right or
-    wrong; ``evaluation`` is the step's value in [0, 1] on the held-out groups.
+    wrong; ``evaluation`` is the step's value in [0, 1] on the held-out groups; ``pending``: held
+    out or skipped it waits for outcomes, or is to be scored anew.
     """
 
     window: str
@@ -34,10 +35,13 @@ class WindowProgress(Struct, frozen=True):
     decision_reason: str | None
     evaluation: float | None
     serving_step: int | None
+    pending: bool = False
 
     @property
     def finished(self) -> bool:
         """Nothing more will happen to the window by itself: its step, if any, has been judged."""
+        if self.pending:
+            return False
         if self.state is WindowState.TRAINED:
             return self.decision is not None
         return self.state in (WindowState.HELD_OUT, WindowState.SKIPPED, WindowState.FAILED)

@@ -8,9 +8,10 @@ from typing import Any
 from msgspec import Struct
 from psycopg.rows import class_row
 
-from babylon_tasks.db import lineages, promotions, windows
+from babylon_tasks.db import lineages, promotions, reward_versions, windows
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.promotions import Promotion
+from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.db.windows import Window
@@ -71,9 +72,15 @@ class Valuation(Struct, frozen=True):
 
 
 class WindowHistory(Struct, frozen=True):
-    """Everything that was decided about a window, in order, and what came of it."""
+    """Everything that was decided about a window, in order, and what came of it.
+
+    ``waits_for``: markets of its bets whose outcome nobody knows yet. ``rejections`` are those of
+    the newest of its ``reward_versions``.
+    """
 
     window: Window
+    waits_for: list[str]
+    reward_versions: list[RewardVersion]
     events: list[Event]
     rejections: list[Rejected]
     uses: dict[str, int]
@@ -102,6 +109,7 @@ class Standing(Struct, frozen=True):
     lineage: Lineage | None
     windows: dict[str, int]
     oldest_waiting: Waiting | None
+    outcomes: WaitingForOutcomes
     step_in_work: StepReport | None
     last_step: StepReport | None
     last_decision: Promotion | None
@@ -139,7 +147,8 @@ def history(connection: Connection, window: str) -> WindowHistory:
     found = queries("reports")
     about = {"window": window}
     row = windows.get(connection, window)
-    rejections = connection.execute(found["rejections_of_window"], about).fetchall()
+    newest = about | {"version": row.reward_version}
+    rejections = connection.execute(found["rejections_of_window"], newest).fetchall()
     with connection.cursor(row_factory=class_row(Event)) as cursor:
         events = cursor.execute(found["events_of_window"], about).fetchall()
     with connection.cursor(row_factory=class_row(StepReport)) as cursor:
@@ -148,6 +157,8 @@ def history(connection: Connection, window: str) -> WindowHistory:
         evaluations = cursor.execute(found["evaluations_of_window"], about).fetchall()
     return WindowHistory(
         window=row,
+        waits_for=reward_versions.waits_for(connection, window),
+        reward_versions=reward_versions.of_window(connection, window),
         events=events,
         rejections=[Rejected(*rejection) for rejection in rejections],
         uses=dict(connection.execute(found["uses_of_window"], about).fetchall()),
@@ -160,11 +171,13 @@ def standing(connection: Connection, lineage: str, *, limit: int = 20) -> Standi
     """The system at a glance; at most ``limit`` failed windows."""
     found = queries("reports")
     waiting = connection.execute(found["oldest_waiting"]).fetchone()
+    outcomes = reward_versions.waiting(connection)
     failed = connection.execute(found["failed_windows"], {"limit": limit}).fetchall()
     return Standing(
         lineage=lineages.get(connection, lineage),
         windows=windows.counts(connection),
         oldest_waiting=None if waiting is None else Waiting(*waiting),
+        outcomes=outcomes,
         step_in_work=_step(connection, "step_in_work", lineage),
         last_step=_step(connection, "last_step", lineage),
         last_decision=promotions.latest(connection, lineage),

@@ -7,17 +7,21 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events
+from babylon_tasks.db import events, reward_versions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import Fenced, WindowNotFound
+from babylon_tasks.records import Outcome
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 
 
 class Claim(Struct, frozen=True):
-    """The right to score a window: valid while attempt and owner are still in its row."""
+    """The right to score a window: valid while attempt and owner are still in its row.
+
+    ``reward_version`` is the one that the claim makes: it becomes the window's with its end.
+    """
 
     window: str
     owner: str
@@ -49,12 +53,13 @@ class Result(Struct, frozen=True):
     trajectories: int
     agents: int
     scored: int
+    used: int  # of those: taken by steps before, with the reward that they had then
     rejected: dict[str, int]
     reward_mean: float | None
     reward_std: float | None
     profit_mean: float | None
     right_share: float | None
-    waits: bool  # for outcomes of bets that it holds
+    waits_for: int  # markets that its bets name, whose outcome is to come
 
 
 def claim(
@@ -100,20 +105,25 @@ def finish(
     result: Result,
     scores: Spool,
     rejections: Spool,
-    bets: Mapping[Bet, bool],
+    bets: Mapping[Bet, Outcome],
     settings: Settings,
     actor: str,
 ) -> None:
     """Write everything of one run in one transaction, or nothing; raises Fenced.
 
-    ``bets``: the markets that bets name, and whether their outcome was known.
+    ``bets``: the markets that bets name, and how they were known. Where one is known otherwise by
+    now, the window is marked to be scored anew.
     """
     check_window(WindowState.SCORING, result.state, held.window)
     statements = queries("scoring")
     with connection.transaction():
-        # The fence first: whoever lost the claim writes not one row.
+        # Before any row's lock, as whoever copies outcomes takes it.
+        connection.execute(queries("outcomes")["take_part"])
+        # Then the fence: whoever lost the claim writes not one row.
         columns = structs.asdict(result) | {
             "rejected": sum(result.rejected.values()),
+            "reward_version": held.reward_version,
+            "waits": result.waits_for > 0,
             "wait_seconds": settings.outcome_wait_hours * 3600,
         }
         _fenced(connection, "finish", held, columns)
@@ -124,10 +134,17 @@ def finish(
             cursor.executemany(
                 statements["insert_bet"],
                 [
-                    {"window": held.window, "kind": bet.kind, "name": bet.name, "known": known}
+                    {
+                        "window": held.window,
+                        "kind": bet.kind,
+                        "name": bet.name,
+                        "yes": known.yes,
+                        "change": known.change,
+                    }
                     for bet, known in bets.items()
                 ],
             )
+        reward_versions.mark_scored(connection, held.window)
         detail = structs.asdict(result) | {
             "attempt": held.attempt,
             "reward_version": held.reward_version,
@@ -166,6 +183,8 @@ def release(
     check_window(WindowState.SCORING, state, held.window)
     delay = settings.retry_delay_seconds * 2 ** min(held.attempt - 1, 10)
     reason = f"scoring failed {held.attempt} times, last: {why}" if spent else None
+    if reason is not None and held.reward_version > 1:
+        reason += f"; its rewards of version {held.reward_version - 1} are kept"
     with connection.transaction():
         _fenced(
             connection,

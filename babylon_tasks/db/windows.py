@@ -19,7 +19,14 @@ from babylon_tasks.windows import is_held_out, window_end, window_start
 
 
 class Window(Struct, frozen=True):
-    """A window as its row tells it; ``due``: no wait for a next attempt is left."""
+    """A window as its row tells it.
+
+    ``rescore``: why it is to be scored anew, ``waiting``: it waits for outcomes until
+    ``waits_until``, ``due``: neither, nor does it wait for its next attempt. ``left_over``:
+    comparable trajectories that no step has taken yet; ``changes``: how often Babylon's rewriting
+    made it be scored again. ``profit_mean``, in Babylon's money, and ``right_share``, of the bets
+    known to be right or wrong, are those of the newest reward version.
+    """
 
     window_id: str
     state: str
@@ -41,20 +48,26 @@ class Window(Struct, frozen=True):
     scored_at: datetime | None
     trained_at: datetime | None
     updated_at: datetime
+    waits_until: datetime | None
+    rescore: str | None
+    changes: int
+    left_over: int
+    profit_mean: float | None
+    right_share: float | None
+    waiting: bool
     due: bool
 
-
-class Scored(Struct, frozen=True):
-    """A window that waits for a step.
-
-    ``tries``: training runs begun with it and not finished; ``changes``: how often it was scored
-    anew because Babylon had rewritten rows of it.
-    """
-
-    window: str
-    reward_version: int
-    tries: int
-    changes: int
+    @property
+    def standstill(self) -> str | None:
+        """Why nothing is done with it now, in words that follow its name; None where it is due."""
+        if self.due:
+            return None
+        if self.waiting:
+            anew = "" if self.rescore is None else ", then is scored anew"
+            return f"waits for outcomes until {self.waits_until:%F %H:%M} UTC{anew}"
+        if self.rescore is not None:
+            return f"is to be scored anew: {self.rescore}"
+        return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 
 def clock(connection: Connection) -> datetime:
@@ -202,11 +215,10 @@ def counts(connection: Connection) -> dict[str, int]:
     return {str(state): found.get(str(state), 0) for state in WindowState}
 
 
-def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[Scored]:
-    """Windows that wait for training, in the order in which steps take them, ``first`` first."""
-    parameters = {"limit": limit, "first": first}
-    rows = connection.execute(queries("windows")["scored"], parameters).fetchall()
-    return [Scored(*row) for row in rows]
+def scored(connection: Connection, limit: int) -> list[tuple[str, int, int]]:
+    """Windows that wait for training, oldest first: (window, reward version, tries so far)."""
+    rows = connection.execute(queries("windows")["scored"], {"limit": limit}).fetchall()
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
@@ -225,52 +237,6 @@ def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
     connection.execute(queries("windows")["mark_enqueued"], {"windows": list(windows)})
 
 
-def release_lost_scoring(
-    connection: Connection, settings: Settings, *, limit: int, actor: str
-) -> tuple[list[str], list[str]]:
-    """Take windows back from dead scorers: (to be scored again, failed for good)."""
-    again: list[str] = []
-    failed: list[str] = []
-    rows = connection.execute(queries("windows")["lost_scoring"], {"limit": limit}).fetchall()
-    for window, attempt in rows:
-        if attempt >= settings.max_attempts:
-            reason = f"{attempt} scoring claims were lost: their workers died or fell silent"
-            target, into = WindowState.FAILED, failed
-        else:
-            reason, target, into = None, WindowState.SEALED, again
-        if move(
-            connection,
-            window,
-            WindowState.SCORING,
-            target,
-            actor=actor,
-            kind="claim_lost" if reason is None else None,
-            reason=reason,
-        ):
-            into.append(window)
-    return again, failed
-
-
-def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
-    """Give trajectories that came too late their reason; looks at a few windows a time."""
-    parameters: dict[str, Any] = {
-        "hours": settings.lookback_hours,
-        "again": settings.grace_seconds,
-        "limit": limit,
-    }
-    found = queries("windows")
-    rows = connection.execute(found["to_check_for_late"], parameters).fetchall()
-    late = 0
-    for (window,) in rows:
-        parameters = {"window": window, "grace": settings.grace_seconds, "limit": 10_000}
-        count = connection.execute(found["reject_late"], parameters).rowcount
-        if count:
-            detail = {"trajectories": count}
-            events.record(connection, "late_arrivals", actor=actor, window=window, detail=detail)
-            late += count
-    return late
-
-
 def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
     """Put a failed window back where it failed, its attempts forgotten; the state it has then.
 
@@ -278,7 +244,11 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
     """
     with connection.transaction():
         row = get(connection, window)
-        target = WindowState.SEALED if row.scored_at is None else WindowState.SCORED
+        # Sealed again after its last scoring: it failed on the way to a new reward version.
+        scored = row.scored_at is not None and (
+            row.sealed_at is None or row.sealed_at <= row.scored_at
+        )
+        target = WindowState.SCORED if scored else WindowState.SEALED
         check_window(WindowState.FAILED, target, window)
         parameters = {"window": window, "target": target}
         # Compare-and-set: an open or scoring window could become `sealed` too, but not by retry.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec import Struct
 
-from babylon_tasks.db import windows
+from babylon_tasks.db import outcomes, windows
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.settings import Settings
@@ -22,20 +22,26 @@ log = structlog.get_logger()
 
 
 class Discovered(Struct, frozen=True):
-    """What one look found. Messages for ``to_score`` and ``to_train`` are the caller's to send."""
+    """What one look found. Messages for ``to_score`` and ``to_train`` are the caller's to send.
+
+    ``outcomes``: how many of Babylon's were new or had changed.
+    """
 
     opened: list[str]
     sealed: list[str]
     to_score: list[str]
     to_train: list[str]
     malformed: list[str]
+    outcomes: int = 0
 
 
 def discover(settings: Settings, *, actor: str, since: datetime | None = None) -> Discovered:
     """One look at Babylon's rows; safe at any time and from any number of callers.
 
     Windows are opened from ``since`` on, by default the last ``lookback_hours``; one that has
-    been opened stays in sight whatever its age. All is committed when this returns.
+    been opened stays in sight whatever its age. Outcomes are looked at after the sealing: what
+    was known when an hour's last trajectory was written is known to its scoring. All is committed
+    when this returns.
     """
     with session(settings) as connection:
         now = windows.clock(connection)
@@ -52,10 +58,11 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
             opened = windows.open_windows(connection, opening, settings, actor=actor)
         with connection.transaction():
             sealed = windows.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
+        changed = outcomes.follow(connection, settings, since=since)
         with connection.transaction():
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
-    return Discovered(opened, sealed, to_score, to_train, malformed)
+    return Discovered(opened, sealed, to_score, to_train, malformed, changed)
 
 
 def begun(seen: list[str], now: datetime) -> tuple[list[str], list[str]]:

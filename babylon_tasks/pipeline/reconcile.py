@@ -1,4 +1,7 @@
-"""Set in motion again whatever stood still: a lost message, a dead worker, a late row."""
+"""Set in motion again whatever stood still: a lost message, a dead worker, a late row.
+
+And what must be scored anew, since outcomes have come or Babylon's rows have changed.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import structlog
 from msgspec import Struct
 
 from babylon_tasks import metrics
-from babylon_tasks.db import lineages, promotions, publication, windows
+from babylon_tasks.db import lineages, lost, promotions, publication, reward_versions, windows
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.settings import Settings
 
 RELEASE_LIMIT = 100
+RESCORE_LIMIT = 50
 ENQUEUE_LIMIT = 100
 LATE_WINDOWS = 4  # looked at in one call: each costs a scan of its rows
 
@@ -20,7 +24,8 @@ log = structlog.get_logger()
 class Reconciled(Struct, frozen=True):
     """What was put right. Messages for ``to_score`` and ``to_train`` are the caller's to send.
 
-    ``unjudged``: a worker died between committing the newest checkpoint and judging it.
+    ``unjudged``: a worker died between committing the newest checkpoint and judging it. ``anew``:
+    windows that are sealed again, for a new reward version.
     """
 
     released: list[str]
@@ -29,6 +34,7 @@ class Reconciled(Struct, frozen=True):
     to_score: list[str]
     to_train: list[str]
     unjudged: bool = False
+    anew: list[str] = []
 
 
 def reconcile(settings: Settings, *, actor: str) -> Reconciled:
@@ -39,11 +45,15 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
     """
     with session(settings) as connection:
         with connection.transaction():
-            released, failed = windows.release_lost_scoring(
+            released, failed = lost.release_lost_scoring(
                 connection, settings, limit=RELEASE_LIMIT, actor=actor
             )
         with connection.transaction():
-            late = windows.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
+            late = lost.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
+        with connection.transaction():
+            anew = reward_versions.seal_again(
+                connection, settings, limit=RESCORE_LIMIT, actor=actor
+            )
         with connection.transaction():
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
@@ -51,12 +61,12 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         _align_what_babylon_reads(connection, settings.lineage)
     for action, count in zip(
         metrics.ACTIONS,
-        (len(released), len(failed), late, len(to_score), len(to_train), int(unjudged)),
+        (len(released), len(failed), late, len(to_score), len(to_train), int(unjudged), len(anew)),
         strict=True,
     ):
         metrics.RECONCILE_ACTIONS.labels(action).inc(count)
     metrics.TRAJECTORIES_REJECTED.labels("late").inc(late)
-    return Reconciled(released, failed, late, to_score, to_train, unjudged)
+    return Reconciled(released, failed, late, to_score, to_train, unjudged, anew)
 
 
 def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:

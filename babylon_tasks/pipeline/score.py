@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from babylon_tasks import metrics
 from babylon_tasks.db import events
+from babylon_tasks.db import outcomes as kept
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.scoring import Bet, Claim, Result, Standing
@@ -24,7 +25,7 @@ from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
 from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.rewarding import Rewarding
 from babylon_tasks.pipeline.tally import Tally
-from babylon_tasks.records import Outcomes, RawTrajectory, Rejection, Trajectory
+from babylon_tasks.records import Outcome, Outcomes, RawTrajectory, Rejection, Trajectory
 from babylon_tasks.scoring.base import STAGE
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.evidence import activity, bets, evidence
@@ -33,12 +34,16 @@ from babylon_tasks.states import WindowState
 from babylon_tasks.training import judge
 
 Progress = Callable[[int, int | None], None]
+_MARKETS = 10_000  # of one window's bets that are waited for; a hostile one must not fill memory
 _NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
 log = structlog.get_logger(__name__)
 
 
 class Scoring(Struct, frozen=True):
-    """What ``score_window`` did, or why it did nothing (``claimed`` is False)."""
+    """What ``score_window`` did, or why it did nothing (``claimed`` is False).
+
+    ``waits_for``: markets whose outcome the window waits for before it is trained.
+    """
 
     window: str
     state: WindowState
@@ -50,6 +55,7 @@ class Scoring(Struct, frozen=True):
     rejected: dict[str, int] = {}
     profit_mean: float | None = None
     right_share: float | None = None
+    waits_for: int = 0
     seconds: float = 0.0
 
 
@@ -58,6 +64,7 @@ def score_window(
 ) -> Scoring:
     """Score a sealed window, once: a window already scored, or in other hands, is left alone.
 
+    What Babylon says of outcomes at this moment is copied first.
     ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, Fenced when
     the claim was lost on the way, DatabaseUnavailable, or ScoringFailed; after each of them
     nothing of the run is in the database but the event that tells of it.
@@ -67,6 +74,7 @@ def score_window(
     if scorers.judged:
         judge.require()
     with session(settings) as connection:
+        kept.follow(connection, settings)
         owner = f"{actor}/{uuid.uuid4().hex}"
         held = claims.claim(connection, window, owner, settings, actor=actor)
     if isinstance(held, Standing):
@@ -93,7 +101,7 @@ def score_window(
         raise
     seconds = time.monotonic() - began
     metrics.WINDOWS_SCORED.labels(result.state).inc()
-    metrics.TRAJECTORIES_SCORED.inc(result.scored)
+    metrics.TRAJECTORIES_SCORED.inc(result.scored - result.used)
     for reason, count in result.rejected.items():
         metrics.TRAJECTORIES_REJECTED.labels(reason).inc(count)
     log.info(
@@ -103,6 +111,7 @@ def score_window(
         reason=result.reason,
         scored=result.scored,
         rejected=result.rejected,
+        waits_for=result.waits_for,
         seconds=round(seconds, 3),
     )
     return Scoring(
@@ -116,6 +125,7 @@ def score_window(
         rejected=result.rejected,
         profit_mean=result.profit_mean,
         right_share=result.right_share,
+        waits_for=result.waits_for,
         seconds=seconds,
     )
 
@@ -147,7 +157,7 @@ class _Run:
         known = claims.grades(connection, held.window) if scorers.judged else {}
         self.rewarding = Rewarding(settings, held.window, scorers, known)
         self.agents: list[str] = []
-        self.bets: dict[Bet, bool] = {}
+        self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
 
     def score(self, actor: str) -> Result:
@@ -172,10 +182,11 @@ class _Run:
                         self._show(raw, trajectory, outcomes, read)
                     self._between_batches()
             self._reward(read, scores, rejections, actor)
-            waits = not all(self.bets.values()) and claims.may_wait(
-                self.connection, held.window, settings
+            unknown = sum(known == Outcome() for known in self.bets.values())
+            waits = unknown > 0 and claims.may_wait(self.connection, held.window, settings)
+            result = self.tally.result(
+                settings, held_out=held.held_out, waits_for=unknown if waits else 0
             )
-            result = self.tally.result(settings, held_out=held.held_out, waits=waits)
             claims.finish(
                 self.connection, held, result, scores, rejections, self.bets, settings, actor
             )
@@ -203,7 +214,9 @@ class _Run:
         self.rewarding.add(trajectory, shown, content)
         self.agents.append(trajectory.agent_id)
         for kind, name, known in bets(trajectory, outcomes):
-            self.bets[Bet(kind, name)] = known
+            bet = Bet(kind, name)
+            if bet in self.bets or len(self.bets) < _MARKETS:
+                self.bets[bet] = known
         read.add(f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content}")
 
     def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:

@@ -22,7 +22,6 @@ class Tally:
         self.scored = 0
         self.rejected: Counter[str] = Counter()
         self.agents: set[str] = set()
-        self.unknown_bets = 0
         self._right = self._judged = 0
         self._profits = 0
         self._profit = 0.0
@@ -56,36 +55,37 @@ class Tally:
         bounds[0], bounds[1] = min(bounds[0], reward), max(bounds[1], reward)
         bounds[2], bounds[3] = min(bounds[2], activity), max(bounds[3], activity)
 
-    def result(self, settings: Settings, *, held_out: bool, waits: bool) -> Result:
+    def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> Result:
         """The totals and the state that follows from them.
 
-        ``waits``: outcomes are still to come, so nothing is given up yet.
+        ``waits_for``: markets whose outcome is still to come, so nothing is given up yet; the
+        reason for which it would be stands beside the state.
         """
-        state, reason = self._verdict(settings, held_out, waits)
+        state, reason = self._verdict(settings, held_out)
+        if waits_for and state not in (WindowState.HELD_OUT, WindowState.SCORED):
+            state = WindowState.HELD_OUT if held_out else WindowState.SCORED
+            reason = reason or "nothing_usable"
         return Result(
             state=state,
             reason=reason,
             trajectories=self.trajectories,
             agents=len(self.agents),
             scored=self.used + self.scored,
+            used=self.used,
             rejected=dict(self.rejected.most_common()),
             reward_mean=self._mean if self.scored else None,
             reward_std=math.sqrt(self._squares / self.scored) if self.scored else None,
             profit_mean=self._profit / self._profits if self._profits else None,
             right_share=self._right / self._judged if self._judged else None,
-            waits=waits,
+            waits_for=waits_for,
         )
 
-    def _verdict(
-        self, settings: Settings, held_out: bool, waits: bool
-    ) -> tuple[WindowState, str | None]:
-        if held_out and (waits or self.scored):
+    def _verdict(self, settings: Settings, held_out: bool) -> tuple[WindowState, str | None]:
+        if held_out and self.scored:
             # Evaluation compares checkpoints with each other, not members of a group.
-            if waits or len(self.agents) >= settings.min_agents:
+            if len(self.agents) >= settings.min_agents:
                 return WindowState.HELD_OUT, None
             return WindowState.SKIPPED, "too_few_agents"
-        if waits:
-            return WindowState.SCORED, None
         over = WindowState.TRAINED if self.used else WindowState.SKIPPED
         if not self.scored:
             return over, None if self.used else "nothing_usable"

@@ -20,7 +20,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.log import now_about
-from babylon_tasks.pipeline.plan import Planner
+from babylon_tasks.pipeline.plan import plan
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.run import Ended, Run
 from babylon_tasks.settings import Settings
@@ -107,27 +107,20 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
     run.keeper.check()
     align(run, head)
     with session(settings) as connection:
-        planner = Planner(
+        planned = plan(
             connection,
             settings,
             lease,
             backend=ready.backend,
             branches=ready.branches,
             head_step=head,
-            inspect=run.inspect,
+            window=window,
             actor=run.actor,
         )
-        planned = planner.plan(window)
     if planned.step is None or planned.manifest is None:
         if planned.skipped:
             reason = "; ".join(f"{name}: {why}" for name, why in planned.skipped.items())
             return TrainOutcome("skipped", list(planned.skipped), None, reason)
-        if window is not None:
-            reason = (
-                f"window {window} waits for outcomes, or to be scored anew; see "
-                f"`babylon-tasks why {window}`"
-            )
-            return TrainOutcome("busy", [window], None, reason)
         return TrainOutcome("idle", reason="no scored window waits")
     return _outcome(run.train(planned.step, planned.manifest, planned.groups, again=False))
 
@@ -147,8 +140,7 @@ def _nothing_to_do(
         reason = f"window {window} is {row.state}" + (f": {row.reason}" if row.reason else "")
         return TrainOutcome("skipped", [window], step, reason)
     if not row.due:
-        reason = f"window {window} waits for its next attempt at {row.next_attempt_at:%H:%M:%S} UTC"
-        return TrainOutcome("busy", [window], step, reason)
+        return TrainOutcome("busy", [window], step, f"window {window} {row.standstill}")
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babylon_tasks.records import Decision, Evidence, Outcomes, Trajectory
+from babylon_tasks.records import Decision, Evidence, Outcome, Outcomes, Trajectory
 from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
 
 SATURATION = 20  # actions; more of them are not a merit
@@ -50,10 +50,10 @@ def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
     )
 
 
-def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, bool]]:
-    """The markets that a trajectory's bets name, with whether their outcome is known.
+def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Outcome]]:
+    """The markets that a trajectory's bets name, with what is known of each.
 
-    Each is (kind, name, known), kind being ``market`` or ``stock``. Bets that were recorded as
+    Each is (kind, name, outcome), kind being ``market`` or ``stock``. Bets that were recorded as
     right or wrong need no outcome.
     """
     found = []
@@ -61,10 +61,14 @@ def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, boo
         if decision.correct is not None or not is_taken(decision) or expects_rise(decision) is None:
             continue
         if decision.market_id is not None:
-            known = decision.market_id in outcomes.markets or decision.market_id in outcomes.tickers
-            found.append(("market", decision.market_id, known))
+            name = decision.market_id
+            market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
+            known = Outcome(market.yes if market else None, stock.change if stock else None)
+            found.append(("market", name, known))
         elif decision.ticker is not None:
-            found.append(("stock", decision.ticker, decision.ticker in outcomes.tickers))
+            found.append(
+                ("stock", decision.ticker, outcomes.tickers.get(decision.ticker, Outcome()))
+            )
     return found
 
 

@@ -33,7 +33,16 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "babylon_windows": ("Windows by state.", ("state",)),
     "babylon_oldest_waiting_window_age_seconds": (
-        "Since the end of the oldest hour that is sealed but not finished; 0 where none waits.",
+        "Since the end of the oldest hour that is sealed but not finished, or of its wait for "
+        "outcomes; 0 where none waits for work.",
+        (),
+    ),
+    "babylon_windows_awaiting_outcomes": (
+        "Scored windows that wait for the markets of their bets to end, held-out ones too.",
+        (),
+    ),
+    "babylon_windows_to_score_anew": (
+        "Windows whose rewards are to be made anew, since outcomes or rows have changed.",
         (),
     ),
     "babylon_right_share": (
@@ -136,6 +145,8 @@ def _of_windows(found: Gauges) -> Iterator[Sample]:
     for state, count in found.windows.items():
         yield "babylon_windows", (state,), count
     yield "babylon_oldest_waiting_window_age_seconds", (), found.oldest_waiting
+    yield "babylon_windows_awaiting_outcomes", (), found.awaiting_outcomes
+    yield "babylon_windows_to_score_anew", (), found.to_score_anew
     if found.rewards is not None:
         if found.rewards.right_share is not None:
             yield "babylon_right_share", (), found.rewards.right_share

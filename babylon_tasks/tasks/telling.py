@@ -41,7 +41,9 @@ def scoring(did: Scoring) -> str:
     if did.state == WindowState.SKIPPED:
         return f"skipped: {did.reason} · {counted}"
     if did.state == WindowState.HELD_OUT:
-        return f"{counted} · held out for evaluation"
+        counted += " · held out for evaluation"
+    if did.waits_for:
+        counted += f" · waits for {_count(did.waits_for, 'outcome')}"
     return counted
 
 
@@ -57,13 +59,14 @@ def training(did: TrainOutcome, judgement: Judgement | None) -> str:
 
 def discovery(found: Discovered) -> str:
     """What a look at Babylon's rows found."""
-    return _found(
+    said = _found(
         ("opened", found.opened),
         ("sealed", found.sealed),
         ("sent to score", found.to_score),
         ("sent to train", found.to_train),
         ("no hour, never read", found.malformed),
     )
+    return _and(said, [_count(found.outcomes, "outcome") + " copied"] if found.outcomes else [])
 
 
 def reconciliation(found: Reconciled) -> str:
@@ -71,12 +74,13 @@ def reconciliation(found: Reconciled) -> str:
     said = _found(
         ("lost while scoring, freed", found.released),
         ("failed", found.failed),
+        ("to be scored anew", found.anew),
         ("sent to score", found.to_score),
         ("sent to train", found.to_train),
     )
     more = [_count(found.late, "late row") + " rejected"] if found.late else []
     more += ["sent to judge the newest checkpoint"] if found.unjudged else []
-    return said if not more else " · ".join([*([] if said == NOTHING else [said]), *more])
+    return _and(said, more)
 
 
 def named(windows: Sequence[str]) -> str | None:
@@ -117,6 +121,10 @@ def _judged(judgement: Judgement) -> str:
 def _found(*parts: tuple[str, Sequence[str]]) -> str:
     said = [f"{what} {named(windows)}" for what, windows in parts if windows]
     return " · ".join(said) or NOTHING
+
+
+def _and(said: str, more: Sequence[str]) -> str:
+    return " · ".join([*([] if said == NOTHING and more else [said]), *more])
 
 
 def _count(number: int, what: str) -> str:

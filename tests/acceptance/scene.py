@@ -51,9 +51,9 @@ class Scene(Babylon):
         self._come(self.trained, "trained", groups=4)
         self._come(self.skipped, "skipped", spread=0.0)
 
-        self.connection.execute("ALTER TABLE market_outcomes RENAME TO elsewhere")
+        self.connection.execute("ALTER TABLE training.scores RENAME TO elsewhere")
         self._come(self.failed, "failed")
-        self.connection.execute("ALTER TABLE elsewhere RENAME TO market_outcomes")
+        self.connection.execute("ALTER TABLE training.elsewhere RENAME TO scores")
 
         self._come(self.running, "training", groups=120)
         until(

@@ -112,7 +112,7 @@ def test_flower_without_a_login_does_not_start(make_babylon: Callable[..., Babyl
 def test_a_secret_that_an_error_repeats_is_in_nothing_that_flower_says(
     make_babylon: Callable[..., Babylon],
 ) -> None:
-    planted = "market_outcomes"  # Postgres will say this very word
+    planted = "training.scores"  # Postgres will say this very word
     babylon = make_babylon(BABYLON_INFERENCE_API_KEY=planted, BABYLON_MAX_ATTEMPTS="1")
     babylon.start("flower", "cpu-worker", "beat")
     until("Flower listens", lambda: "Connected to redis" in babylon.log("flower"))

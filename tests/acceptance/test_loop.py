@@ -83,13 +83,13 @@ def test_a_window_in_which_all_earned_the_same_is_skipped_and_says_why(babylon: 
 
 
 def test_workers_that_start_before_the_migrations_need_no_restart(
-    empty_database_url: str, make_babylon: MakeBabylon
+    babylon_database_url: str, make_babylon: MakeBabylon
 ) -> None:
-    babylon = make_babylon(database=empty_database_url)
+    babylon = make_babylon(database=babylon_database_url)
     babylon.start("gpu-worker", "cpu-worker", "beat")
     for worker in ("gpu-worker", "cpu-worker"):
         until(
-            f"{worker} has met the empty database",
+            f"{worker} has met the database as Babylon has it",
             lambda worker=worker: "babylon-tasks migrate" in babylon.log(worker),
         )
 

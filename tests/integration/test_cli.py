@@ -16,14 +16,25 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import redis
-from factories import WINDOW, fill_window, insert_trajectories, trajectory
+from factories import (
+    EVER,
+    WINDOW,
+    fill_window,
+    insert_outcomes,
+    insert_trajectories,
+    market_outcome,
+    trajectory,
+)
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.cli import checks, main
+from babylon_tasks.db import windows
 from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.migrate import migrations
+from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import KEY_PREFIX
@@ -558,6 +569,44 @@ def test_status_tells_where_the_system_stands(
     told = run("status").out
     assert f"babylon-tasks retry {hour(10)}" in told
     assert "serving step 0 of 1" in told
+
+
+def test_what_a_window_waits_for_and_what_made_each_reward_version_is_told(
+    run: Run, settings: Settings, connection: Connection
+) -> None:
+    waits = {"BABYLON_OUTCOME_WAIT_HOURS": EVER}
+    window = sealed(run, connection)  # everybody in it bets on m-1
+    assert "outcomes waited for: 1" in run("score", window, **waits).out
+    until = f"{windows.get(connection, window).waits_until:%F %H:%M}"
+    told = run("status").out
+    assert f"windows that wait for outcomes: 1; the next, {window}, until {until} for m-1" in told
+    assert "oldest unfinished" not in told
+    assert f"waits for outcomes until {until} UTC" in run("windows").out
+    told = run("why", window).out
+    assert f"it waits for outcomes until {until} UTC" in told
+    assert "outcomes not known yet: m-1" in told
+    refused = run("train", window)
+    assert (refused.code, "waits for outcomes" in refused.out) == (3, True)
+
+    insert_outcomes(connection, [market_outcome("m-1", "NO")])
+    connection.execute("UPDATE training.windows SET scored_at = scored_at - interval '1 hour'")
+    follow(connection, settings)
+    assert "windows to be scored anew: 1" in run("status").out
+    assert f"waits for outcomes until {until} UTC, then is scored anew" in run("windows").out
+    assert reconcile(settings, actor="test").anew == [window]
+    run("score", window, **waits)
+
+    found = run("why", window, "--json").document
+    assert (found["waits_for"], found["window"]["reward_version"]) == ([], 2)
+    assert [(v["version"], v["came"]) for v in found["reward_versions"]] == [
+        (1, None),
+        (2, {"m-1": "no"}),
+    ]
+    told = run("why", window).out
+    assert "4 scored; made since outcomes came or changed: m-1 no" in told
+    assert "waits" not in told.splitlines()[0]
+    pending = run("status", "--json").document["outcomes"]
+    assert (pending["windows"], pending["to_score_anew"]) == (0, 0)
 
 
 def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -> None:

@@ -112,13 +112,31 @@ def test_a_worker_is_kept_until_its_window_is_done(
     assert counts == [[1, 0], [1, 0], [0, 1], [0, 1], [0, 0]]
 
 
+def test_a_window_that_waits_for_outcomes_keeps_no_trainer(
+    connection: Connection, queries: dict[str, str]
+) -> None:
+    windows(connection, {WindowState.SCORED: 1})
+    for column, value, count in (
+        ("waits_until", "now() + interval '1 day'", 0),
+        ("waits_until", "now() - interval '1 day'", 1),
+        ("rescore", "'outcomes came'", 0),
+    ):
+        connection.execute(f"UPDATE training.windows SET {column} = {value}")  # type: ignore[arg-type]  # noqa: S608
+        assert ask(connection, queries["gpu-worker"]) == count
+
+
 def test_every_state_that_work_leads_out_of_is_counted_by_one_worker() -> None:
     """A new state of a window cannot be forgotten: its work would be scaled away."""
     counted = [state for states in COUNTED.values() for state in states]
     assert len(counted) == len(set(counted))
-    # Out of `open` leads the clock, which every cpu-worker that there is looks at; out of
-    # `failed`, a person.
-    of_others = {WindowState.OPEN, WindowState.FAILED}
+    # Out of `open` leads the clock, out of `held_out` and `skipped` an outcome that comes late:
+    # every cpu-worker that there is looks at both. Out of `failed`, a person.
+    of_others = {
+        WindowState.OPEN,
+        WindowState.HELD_OUT,
+        WindowState.SKIPPED,
+        WindowState.FAILED,
+    }
     assert (
         set(counted)
         == {state for state, following in WINDOW_TRANSITIONS.items() if following} - of_others

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from factories import insert
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.pipeline.judge import judge
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.serve import serve
@@ -307,6 +308,24 @@ def test_what_was_deleted_comes_back_only_where_it_serves(loop: Loop) -> None:
     reconcile(loop.settings, actor="test")
     loop.serves(2)
     assert loop.statuses() == {"2": "ready"}
+
+
+def test_whoever_decides_at_once_the_last_pointer_is_what_babylon_reads(loop: Loop) -> None:
+    for _ in range(3):
+        loop.commit()
+
+    def turn(number: int) -> None:
+        if number % 4 == 3:
+            reconcile(loop.settings, actor="test")
+            return
+        with connect(loop.settings) as connection:
+            step = number % 4 + (number // 4) % 2
+            serving.promote(connection, LINEAGE, step, reason="r", evidence={}, actor="test")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(turn, range(40)))
+    loop.serves(loop.serving_step())
+    assert list(loop.statuses().values()).count("ready") == 1
 
 
 def test_the_versions_of_batches_are_babylons_kind_too(loop: Loop) -> None:

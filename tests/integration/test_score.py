@@ -99,7 +99,7 @@ def test_a_window_is_scored_with_its_components_in_one_go(
     )
     assert (state, scored, agents, owner) == ("scored", 4, 4, None)
     assert stored == pytest.approx(mean)
-    assert done.reward_mean == pytest.approx(mean)
+    assert (done.profit_mean, done.right_share) == (pytest.approx(0), None)
     assert events(connection) == ["scored"]
 
 

@@ -3,12 +3,14 @@
 SELECT state, count(*) FROM training.windows GROUP BY state
 
 -- name: waiting
--- Seconds since the end of the oldest hour that is sealed and not finished; NULL where none is.
-SELECT extract(epoch FROM now() - (starts_at + interval '1 hour'))::float8
+-- Of the windows that somebody should work on: seconds since the end of the oldest hour, of its wait
+-- for outcomes, or since it was sealed for another reward version; NULL where none is.
+SELECT extract(epoch FROM now() - min(greatest(
+    starts_at + interval '1 hour', waits_until,
+    CASE WHEN reward_version > 1 OR scored_at < sealed_at THEN sealed_at END)))::float8
 FROM training.windows
-WHERE state IN ('sealed', 'scoring', 'scored', 'training')
-ORDER BY starts_at
-LIMIT 1
+WHERE state IN ('sealed', 'scoring', 'training')
+   OR state = 'scored' AND coalesce(waits_until <= now(), true)
 
 -- name: rewards
 -- The newest window that has rewards: what its bets and profits were, how its rewards spread, and

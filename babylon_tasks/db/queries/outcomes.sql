@@ -1,25 +1,126 @@
+-- name: is_kept
+-- Whether outcomes were ever copied here: before that, only Babylon's own table tells of them.
+SELECT to_regclass('training.outcomes') IS NOT NULL
+
 -- name: of_markets
 -- How prediction markets ended: the latest word on each, in this window or a later one.
-SELECT DISTINCT ON ("predictionMarketId") "predictionMarketId", upper(outcome) = 'YES'
-FROM market_outcomes
-WHERE "windowId" BETWEEN %(window)s AND '9999'
-  AND "predictionMarketId" = ANY (%(markets)s)
-  AND upper(outcome) IN ('YES', 'NO')
-ORDER BY "predictionMarketId", "windowId" DESC, "createdAt" DESC
+SELECT asked.name, latest.yes
+FROM unnest(%(markets)s::text[]) AS asked (name)
+CROSS JOIN LATERAL (
+    SELECT o.yes FROM training.outcomes o
+    WHERE o.kind = 'market' AND o.name = asked.name AND o.window_id >= %(window)s
+    ORDER BY o.window_id DESC LIMIT 1) AS latest
+WHERE latest.yes IS NOT NULL
 
 -- name: of_stocks
--- How prices moved: each ticker's earliest window from this one on, and there its newest row.
-SELECT ticker, change FROM (
-    SELECT DISTINCT ON ("stockTicker") "stockTicker" AS ticker,
-           coalesce("changePercent",
-                    ("endPrice" - "startPrice") / nullif("startPrice", 0) * 100)::float8 AS change
+-- How prices moved: each ticker's earliest window from this one on.
+SELECT asked.name, first.change
+FROM unnest(%(tickers)s::text[]) AS asked (name)
+CROSS JOIN LATERAL (
+    SELECT o.change FROM training.outcomes o
+    WHERE o.kind = 'stock' AND o.name = asked.name AND o.window_id >= %(window)s
+    ORDER BY o.window_id LIMIT 1) AS first
+
+-- name: newest
+-- The latest hour that was ever copied, of those that have begun; no row where none was.
+SELECT window_id FROM training.outcomes WHERE window_id <= %(now)s
+ORDER BY left(window_id, 10) DESC, window_id DESC
+LIMIT 1
+
+-- name: take_turn
+-- One copies at a time, and no scoring ends meanwhile, until the end of the transaction.
+SELECT pg_advisory_xact_lock(7018331104228)
+
+-- name: take_part
+-- No outcome changes until the end of the transaction; others may take part as well.
+SELECT pg_advisory_xact_lock_shared(7018331104228)
+
+-- name: end_of_slice
+-- The hour that ends a run of about %(rows)s rows from an hour on; no row: it is the last run.
+SELECT "windowId" FROM (
+    SELECT "windowId" FROM market_outcomes
+    WHERE "windowId" >= %(since)s AND "windowId" < '9999'
+    ORDER BY "windowId" OFFSET %(rows)s LIMIT 1) AS after
+WHERE "windowId" > %(since)s
+
+-- name: copy
+-- Make our rows of some hours what Babylon says of them now; returns those that were not.
+-- An hour's newest row counts; one that says nothing is no row.
+WITH said AS MATERIALIZED (
+    SELECT DISTINCT ON (kind, name, window_id) kind, name, window_id, yes, change
+    FROM (
+        SELECT 'market' AS kind, "predictionMarketId" AS name, "windowId" AS window_id,
+               CASE WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(yes)s) THEN true
+                    WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(no)s) THEN false END AS yes,
+               NULL::float8 AS change, "createdAt" AS made_at, id
+        FROM market_outcomes
+        WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
+          AND "predictionMarketId" <> '' AND btrim(outcome, E' \t\r\n') <> ''
+        UNION ALL
+        SELECT 'stock', "stockTicker", "windowId", NULL, moved.change, "createdAt", id
+        FROM market_outcomes
+        CROSS JOIN LATERAL (
+            SELECT coalesce(nullif("changePercent", 'NaN'),
+                            ("endPrice" - "startPrice") / nullif("startPrice", 0) * 100)::float8
+                       AS change) AS moved
+        WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
+          AND "stockTicker" <> '' AND moved.change <> 'NaN'
+    ) AS told
+    ORDER BY kind, name, window_id, made_at DESC, id DESC
+), kept AS (
+    SELECT * FROM training.outcomes
+    WHERE left(window_id, 10) >= left(%(since)s, 10) AND left(window_id, 10) <= left(%(until)s, 10)
+      AND window_id >= %(since)s AND window_id < %(until)s
+), gone AS (
+    DELETE FROM training.outcomes o
+    USING kept k
+    WHERE o.kind = k.kind AND o.name = k.name AND o.window_id = k.window_id
+      AND NOT EXISTS (SELECT FROM said s
+                      WHERE s.kind = o.kind AND s.name = o.name AND s.window_id = o.window_id)
+    RETURNING o.kind, o.name, o.window_id
+), written AS (
+    INSERT INTO training.outcomes (kind, name, window_id, yes, change)
+    SELECT s.kind, s.name, s.window_id, s.yes, s.change
+    FROM said s
+    LEFT JOIN kept k USING (kind, name, window_id)
+    WHERE k.name IS NULL OR k.yes IS DISTINCT FROM s.yes OR k.change IS DISTINCT FROM s.change
+    ON CONFLICT (kind, name, window_id) DO UPDATE
+    SET yes = excluded.yes, change = excluded.change, changed_at = now()
+    RETURNING kind, name, window_id
+)
+SELECT * FROM gone UNION ALL SELECT * FROM written
+
+-- name: of_markets_in_babylon
+-- How prediction markets ended, before anything of ours is here: the latest word on each.
+SELECT name, yes FROM (
+    SELECT DISTINCT ON (name) "predictionMarketId" AS name,
+           CASE WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(yes)s) THEN true
+                WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(no)s) THEN false END AS yes
     FROM market_outcomes
-    WHERE "windowId" BETWEEN %(window)s AND '9999'
-      AND "stockTicker" = ANY (%(tickers)s)
-      AND coalesce("changePercent", "endPrice" - "startPrice") IS NOT NULL
-    ORDER BY "stockTicker", "windowId", "createdAt" DESC
-) AS moves
-WHERE change IS NOT NULL AND change <> 'NaN'
+    WHERE "windowId" >= %(window)s AND "windowId" < '9999'
+      AND "predictionMarketId" = ANY (%(markets)s) AND btrim(outcome, E' \t\r\n') <> ''
+    ORDER BY name, "windowId" DESC, "createdAt" DESC, id DESC
+) AS latest
+WHERE yes IS NOT NULL
+
+-- name: of_stocks_in_babylon
+-- How prices moved, likewise: each ticker's earliest window from this one on, its newest row.
+SELECT DISTINCT ON ("stockTicker") "stockTicker", moved.change
+FROM market_outcomes
+CROSS JOIN LATERAL (
+    SELECT coalesce(nullif("changePercent", 'NaN'),
+                    ("endPrice" - "startPrice") / nullif("startPrice", 0) * 100)::float8
+               AS change) AS moved
+WHERE "windowId" >= %(window)s AND "windowId" < '9999'
+  AND "stockTicker" = ANY (%(tickers)s) AND moved.change <> 'NaN'
+ORDER BY "stockTicker", "windowId", "createdAt" DESC, id DESC
+
+-- name: not_understood
+-- Words that Babylon's outcomes hold and that are neither YES nor NO, the commonest first.
+SELECT left(btrim(outcome, E' \t\r\n'), 40), count(*) FROM market_outcomes
+WHERE ("windowId" >= %(since)s OR %(since)s::text IS NULL) AND "predictionMarketId" <> ''
+  AND lower(btrim(outcome, E' \t\r\n')) <> ALL (%(yes)s::text[] || %(no)s::text[] || ARRAY[''])
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(limit)s
 
 -- name: settle
 -- A prediction market has ended.

@@ -5,11 +5,16 @@ SELECT w.window_id, w.state, w.reason, coalesce(w.agents, 0), coalesce(w.traject
        w.profit_mean, w.right_share,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
         FROM (SELECT reason, count(*) AS n FROM training.rejections
-              WHERE window_id = w.window_id GROUP BY reason) r),
+              WHERE window_id = w.window_id AND reward_version = w.reward_version
+              GROUP BY reason) r),
        s.target_step, s.state, coalesce(s.gradient_steps, 0), coalesce(s.trainable_tokens, 0),
        (s.metrics ->> 'loss/train')::float8, p.decision, p.reason,
        (p.evidence ->> 'candidate')::float8,
-       l.serving_step
+       l.serving_step,
+       w.state IN ('held_out', 'skipped')
+           AND (w.rescore IS NOT NULL
+                OR w.state = 'held_out' AND w.waits_until IS NOT NULL
+                   AND (w.waits_until > now() OR w.reason IS NOT NULL))
 FROM training.windows w
 LEFT JOIN training.lineages l ON l.name = %(lineage)s
 LEFT JOIN LATERAL (

@@ -15,10 +15,13 @@ WHERE e.window_id = %(window)s
 ORDER BY e.id
 
 -- name: rejections_of_window
--- Why trajectories of a window are not used, with the first of each as an example.
+-- Why trajectories of a window are not used, with the first of each as an example, as of its newest
+-- reward version.
 SELECT g.stage, g.reason, g.n, r.trajectory_id, r.detail
 FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
-      FROM training.rejections WHERE window_id = %(window)s GROUP BY stage, reason) g
+      FROM training.rejections
+      WHERE window_id = %(window)s AND reward_version = %(version)s
+      GROUP BY stage, reason) g
 JOIN training.rejections r ON r.id = g.first
 ORDER BY g.n DESC, g.stage, g.reason
 
@@ -61,9 +64,11 @@ ORDER BY target_step DESC
 LIMIT 1
 
 -- name: oldest_waiting
--- The oldest window that is over and not finished, and since when its row stands as it stands.
+-- The oldest window that is over and not finished, nor waits for outcomes, and since when its row
+-- stands as it stands.
 SELECT window_id, state, updated_at FROM training.windows
-WHERE state IN ('sealed', 'scoring', 'scored', 'training')
+WHERE state IN ('sealed', 'scoring', 'training')
+   OR state = 'scored' AND coalesce(waits_until <= now(), true)
 ORDER BY starts_at
 LIMIT 1
 

@@ -1,6 +1,7 @@
 -- name: lock_window
--- Where a window stands, locked until the claim is decided.
-SELECT state, reason, attempt, reward_version, held_out, trajectories,
+-- Where a window stands, locked until the claim is decided, and the reward version to be made.
+SELECT state, reason, attempt, reward_version + (scored_at IS NOT NULL)::int, held_out,
+       trajectories,
        coalesce(lease_until < now(), true) AS lease_expired
 FROM training.windows
 WHERE window_id = %(window)s
@@ -32,8 +33,8 @@ WHERE window_id = %(window)s AND state = 'scoring'
 -- name: finish
 -- End a claim that is still ours with its result.
 UPDATE training.windows
-SET state = %(state)s, reason = %(reason)s, trajectories = %(trajectories)s, agents = %(agents)s,
-    scored = %(scored)s, rejected = %(rejected)s, reward_mean = %(reward_mean)s,
+SET state = %(state)s, reason = %(reason)s, reward_version = %(reward_version)s,
+    trajectories = %(trajectories)s, agents = %(agents)s, scored = %(scored)s, rejected = %(rejected)s, reward_mean = %(reward_mean)s,
     reward_std = %(reward_std)s, profit_mean = %(profit_mean)s, right_share = %(right_share)s,
     waits_until = CASE WHEN %(waits)s THEN starts_at + interval '1 hour'
                                            + make_interval(secs => %(wait_seconds)s) END,
@@ -64,9 +65,9 @@ COPY training.rejections (trajectory_id, stage, reason, detail, reward_version, 
 DELETE FROM training.bets WHERE window_id = %(window)s
 
 -- name: insert_bet
--- A market that the window's bets name.
-INSERT INTO training.bets (window_id, kind, name, known)
-VALUES (%(window)s, %(kind)s, %(name)s, %(known)s)
+-- A market that the window's bets name, and how it was known.
+INSERT INTO training.bets (window_id, kind, name, yes, change)
+VALUES (%(window)s, %(kind)s, %(name)s, %(yes)s, %(change)s)
 
 -- name: wait_is_over
 -- Whether an hour that ended so long ago waits for no outcome any more.

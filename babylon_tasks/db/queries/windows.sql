@@ -78,16 +78,22 @@ WHERE window_id = %(window)s AND state = %(current)s
 -- One window.
 SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
        reward_std, reward_version, attempt, training_tries, next_attempt_at, enqueued_at,
-       opened_at, sealed_at, scored_at, trained_at, updated_at,
-       coalesce(next_attempt_at <= now(), true) AS due
+       opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
+       left_over, profit_mean, right_share,
+       state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
+       coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
+           AND rescore IS NULL AS due
 FROM training.windows WHERE window_id = %(window)s
 
 -- name: list
 -- Windows from a moment on, newest first.
 SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
        reward_std, reward_version, attempt, training_tries, next_attempt_at, enqueued_at,
-       opened_at, sealed_at, scored_at, trained_at, updated_at,
-       coalesce(next_attempt_at <= now(), true) AS due
+       opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
+       left_over, profit_mean, right_share,
+       state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
+       coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
+           AND rescore IS NULL AS due
 FROM training.windows
 WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s)
   AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
@@ -124,7 +130,7 @@ WHERE window_id IN (
       AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
       AND NOT EXISTS (SELECT FROM training.lineages l
                       WHERE l.name = %(lineage)s AND l.lease_until > now())
-    ORDER BY w.left_over > 0, w.starts_at
+    ORDER BY w.starts_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
@@ -150,47 +156,6 @@ RETURNING window_id
 -- A message was sent for these windows: a hint, never the truth.
 UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows)s)
 
--- name: lost_scoring
--- Scoring claims whose holder fell silent, locked; a few at a time.
-SELECT window_id, attempt FROM training.windows
-WHERE state = 'scoring' AND lease_until < now()
-ORDER BY starts_at
-LIMIT %(limit)s
-FOR UPDATE SKIP LOCKED
-
--- name: to_check_for_late
--- The scored windows that were longest not looked at for latecomers; marks them looked at.
-UPDATE training.windows SET late_checked_at = now()
-WHERE window_id IN (
-    SELECT window_id FROM training.windows
-    WHERE state IN ('scored', 'training', 'trained', 'held_out', 'skipped')
-      AND scored_at >= now() - make_interval(hours => %(hours)s)
-      AND coalesce(late_checked_at < now() - make_interval(secs => %(again)s), true)
-    ORDER BY late_checked_at NULLS FIRST, starts_at
-    LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-)
-RETURNING window_id
-
--- name: reject_late
--- Trajectories that came after the seal and were therefore neither scored nor rejected.
-INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
-SELECT t."trajectoryId", w.window_id, w.reward_version, 'seal', 'late',
-       'written at ' || t."createdAt" || ' UTC, after the window had been sealed and scored'
-FROM training.windows w
-JOIN trajectories t
-  ON (t."windowId" = w.window_id
-      OR (t."windowId" IS NULL AND t."startTime" >= (w.starts_at AT TIME ZONE 'UTC')
-          AND t."startTime" < (w.starts_at AT TIME ZONE 'UTC') + interval '1 hour'))
-WHERE w.window_id = %(window)s
-  AND t."createdAt" > (w.sealed_at AT TIME ZONE 'UTC') - make_interval(secs => %(grace)s)
-  AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
-                  AND s.reward_version = w.reward_version)
-  AND NOT EXISTS (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId"
-                  AND r.reward_version = w.reward_version)
-LIMIT %(limit)s
-ON CONFLICT DO NOTHING
-
 -- name: retry
 -- A failed window's second life, by hand: its attempts begin again.
 UPDATE training.windows SET
@@ -199,12 +164,9 @@ UPDATE training.windows SET
 WHERE window_id = %(window)s AND state = 'failed'
 
 -- name: scored
--- Windows that wait for a training step: the one asked for, those that no step has seen, oldest
--- first, then what steps have left over, newest first: it is the likeliest to be fresh.
-SELECT window_id, reward_version, training_tries, changes FROM training.windows
+-- Windows that wait for a training step, oldest first.
+SELECT window_id, reward_version, training_tries FROM training.windows
 WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
   AND coalesce(waits_until <= now(), true) AND rescore IS NULL
-ORDER BY window_id IS NOT DISTINCT FROM %(first)s DESC, left_over > 0,
-         CASE WHEN left_over > 0 THEN -extract(epoch FROM starts_at)
-              ELSE extract(epoch FROM starts_at) END
+ORDER BY starts_at
 LIMIT %(limit)s

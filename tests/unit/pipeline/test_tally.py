@@ -25,7 +25,7 @@ def settings(**values: Any) -> Settings:
 def verdict(
     *members: tuple[str, str, float],
     held_out: bool = False,
-    waits: bool = False,
+    waits_for: int = 0,
     used: int = 0,
     busy: float = 0.0,
     **values: Any,
@@ -33,7 +33,7 @@ def verdict(
     tally = Tally(used)
     for number, (agent, group, reward) in enumerate(members):
         tally.add(agent, group, reward, busy * number)
-    result = tally.result(settings(**values), held_out=held_out, waits=waits)
+    result = tally.result(settings(**values), held_out=held_out, waits_for=waits_for)
     return str(result.state), result.reason
 
 
@@ -61,9 +61,12 @@ def test_groups_that_differ_in_activity_only_say_so() -> None:
 
 
 def test_nothing_is_given_up_while_outcomes_are_to_come() -> None:
-    assert verdict(waits=True) == ("scored", None)
-    assert verdict(("a", "", 0.5), ("a", "", 0.5), waits=True) == ("scored", None)
-    assert verdict(waits=True, held_out=True) == ("held_out", None)
+    assert verdict(("a", "", 0.2), ("b", "", 0.4), waits_for=1) == ("scored", None)
+    assert verdict(("a", "", 0.5), ("b", "", 0.5), waits_for=1) == ("scored", "no_spread")
+    assert verdict(("a", "", 0.5), waits_for=1, held_out=True) == ("held_out", "too_few_agents")
+    assert verdict(waits_for=2) == ("scored", "nothing_usable")
+    assert verdict(waits_for=2, held_out=True) == ("held_out", "nothing_usable")
+    assert verdict(waits_for=2, used=3) == ("scored", "nothing_usable")
 
 
 def test_what_is_left_of_a_window_that_steps_have_used_is_no_reason_to_skip_it() -> None:
@@ -86,6 +89,6 @@ def test_mean_and_deviation_are_those_of_the_rewards(rewards: list[float]) -> No
     tally = Tally()
     for reward in rewards:
         tally.add("a", "", reward, 0.0)
-    result = tally.result(settings(), held_out=False, waits=False)
+    result = tally.result(settings(), held_out=False, waits_for=0)
     assert result.reward_mean == pytest.approx(statistics.fmean(rewards), abs=1e-9)
     assert result.reward_std == pytest.approx(statistics.pstdev(rewards), abs=1e-9)

@@ -97,10 +97,12 @@ def test_bets_name_what_they_wait_for() -> None:
     made = [trade("buy_yes", "m-1"), trade("buy_no", "m-open"), trade(correct=True), POST]
     short = Decision("TRADE", True, None, "ACME", "open_short")
     assert bets(trajectory([*made, short]), ENDED) == [
-        ("market", "m-1", True),
-        ("market", "m-open", False),
-        ("stock", "ACME", True),
+        ("market", "m-1", Outcome(yes=True)),
+        ("market", "m-open", Outcome()),
+        ("stock", "ACME", Outcome(change=-3.0)),
     ]
+    perpetual = Decision("TRADE", True, "ACME", None, "open_short")
+    assert bets(trajectory([perpetual]), ENDED) == [("market", "ACME", Outcome(change=-3.0))]
 
 
 _DECISIONS = st.lists(

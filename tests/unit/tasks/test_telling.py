@@ -68,6 +68,10 @@ def test_progress(given: tuple[Any, ...], words: str) -> None:
             "scored 6 of 6 trajectories · held out for evaluation",
         ),
         (
+            Scoring(WINDOW, WindowState.SCORED, True, None, 6, 3, 6, {}, waits_for=2),
+            "scored 6 of 6 trajectories · waits for 2 outcomes",
+        ),
+        (
             Scoring(WINDOW, WindowState.SCORING, False, "held by another worker"),
             "nothing to do: window is scoring, held by another worker",
         ),
@@ -133,7 +137,15 @@ def test_upkeep_says_what_it_found_in_a_few_words() -> None:
         telling.discovery(Discovered([THIRD], [NEXT], [NEXT], [], ["yesterday"]))
         == f"opened {THIRD} · sealed {NEXT} · sent to score {NEXT} · no hour, never read yesterday"
     )
+    copied = Discovered([], [], [], [], [], outcomes=1)
+    assert telling.discovery(copied) == "1 outcome copied"
+    assert (
+        telling.discovery(Discovered([THIRD], [], [], [], [], outcomes=12))
+        == f"opened {THIRD} · 12 outcomes copied"
+    )
     assert telling.reconciliation(Reconciled([], [], 0, [], [])) == "nothing to do"
+    anew = Reconciled([], [], 0, [NEXT], [], anew=[NEXT])
+    assert telling.reconciliation(anew) == f"to be scored anew {NEXT} · sent to score {NEXT}"
     assert (
         telling.reconciliation(Reconciled([WINDOW], [], 2, [WINDOW], [], unjudged=True))
         == f"lost while scoring, freed {WINDOW} · sent to score {WINDOW} · 2 late rows rejected"

@@ -1,0 +1,107 @@
+-- name: mark
+-- Windows whose rewards would be others now: their bets are about outcomes that have changed. A
+-- stock's hour concerns those that no earlier hour of it tells of. Locked in order: whoever plans
+-- a step takes them in the same one.
+WITH changed AS (
+    SELECT c.kind, c.name, c.window_id,
+           CASE c.kind WHEN 'stock' THEN (
+               SELECT o.window_id FROM training.outcomes o
+               WHERE o.kind = 'stock' AND o.name = c.name AND o.window_id < c.window_id
+               ORDER BY o.window_id DESC LIMIT 1) END AS after
+    FROM unnest(%(kinds)s::text[], %(names)s::text[], %(windows)s::text[])
+         AS c (kind, name, window_id)
+), concerned AS (
+    SELECT w.window_id FROM training.windows w
+    WHERE w.rescore IS NULL
+      AND (w.state IN ('scored', 'training', 'held_out', 'failed')
+           -- In what planning has skipped it found nothing, whatever the rewards.
+           OR w.state = 'skipped'
+              AND NOT EXISTS (SELECT FROM training.consumption u WHERE u.window_id = w.window_id)
+              AND NOT EXISTS (SELECT FROM training.rejections r
+                              WHERE r.window_id = w.window_id AND r.stage = 'dataset'))
+      AND w.window_id IN (
+          SELECT b.window_id
+          FROM changed c
+          JOIN training.bets_now b
+            ON b.name = c.name AND b.kind IN ('market', c.kind)
+           AND b.window_id <= c.window_id AND b.window_id > coalesce(c.after, '')
+          WHERE b.differs)
+    ORDER BY w.window_id
+    FOR NO KEY UPDATE OF w
+)
+UPDATE training.windows w SET rescore = %(because)s
+FROM concerned WHERE w.window_id = concerned.window_id
+RETURNING w.window_id
+
+-- name: mark_scored
+-- A window that has just been scored: whether an outcome came between its reading and now.
+UPDATE training.windows w SET rescore = CASE
+    WHEN w.state IN ('scored', 'held_out', 'skipped')
+         AND EXISTS (SELECT FROM training.bets_now b
+                     WHERE b.window_id = w.window_id AND b.differs) THEN %(because)s END
+WHERE w.window_id = %(window)s
+
+-- name: due
+-- Windows to be scored anew, locked: those that are marked, and those whose wait is over and whose
+-- verdict was put off by it. While a window waits, only if nothing is left to wait for.
+SELECT w.window_id, w.state, w.rescore, w.reward_version FROM training.windows w
+WHERE w.state IN ('scored', 'held_out', 'skipped')
+  AND (w.rescore IS NOT NULL OR w.state <> 'skipped' AND w.reason IS NOT NULL AND w.waits_until <= now())
+  AND (coalesce(w.waits_until <= now(), true)
+       OR NOT EXISTS (SELECT FROM training.bets_now b
+                      WHERE b.window_id = w.window_id AND NOT b.known))
+  AND w.scored_at < now() - make_interval(secs => %(again)s)
+ORDER BY w.starts_at
+LIMIT %(limit)s
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: seal_again
+-- A locked window back to where scoring takes it from, with all its attempts.
+UPDATE training.windows SET
+    state = 'sealed', reason = NULL, rescore = NULL, waits_until = NULL, attempt = 0,
+    next_attempt_at = NULL, enqueued_at = NULL, sealed_at = now(), updated_at = now()
+WHERE window_id = %(window)s
+
+-- name: came
+-- What has come or changed for a window since it was scored, by market.
+SELECT name, yes_now, change_now FROM training.bets_now
+WHERE window_id = %(window)s AND differs
+ORDER BY name
+
+-- name: unknown
+-- The markets that a window's bets name and whose outcome nobody knows yet.
+SELECT name FROM training.bets_now WHERE window_id = %(window)s AND NOT known
+ORDER BY name LIMIT %(limit)s
+
+-- name: waiting
+-- How many windows wait for outcomes, how many of all are to be scored anew.
+SELECT count(*) FILTER (WHERE state IN ('scored', 'held_out') AND waits_until > now()),
+       count(*) FILTER (WHERE rescore IS NOT NULL)
+FROM training.windows
+WHERE state IN ('scored', 'training', 'held_out', 'skipped')
+  AND (waits_until > now() OR rescore IS NOT NULL)
+
+-- name: next_waiting
+-- The window whose wait ends first.
+SELECT window_id, waits_until FROM training.windows
+WHERE state IN ('scored', 'held_out') AND waits_until > now()
+ORDER BY waits_until, starts_at
+LIMIT 1
+
+-- name: of_window
+-- Each time that a window was scored to its end, and why it was scored again.
+SELECT (made.detail ->> 'reward_version')::int, made.happened_at,
+       coalesce((made.detail ->> 'scored')::int, 0), (made.detail ->> 'right_share')::float8,
+       (made.detail ->> 'profit_mean')::float8,
+       (SELECT count(*) FROM training.consumption c
+        WHERE c.window_id = made.window_id
+          AND c.reward_version = (made.detail ->> 'reward_version')::int),
+       why.detail ->> 'because', why.detail -> 'came'
+FROM training.events made
+LEFT JOIN LATERAL (
+    SELECT a.detail FROM training.events a
+    WHERE a.window_id = made.window_id AND a.kind = 'score_anew'
+      AND a.detail ->> 'reward_version' = made.detail ->> 'reward_version'
+    ORDER BY a.id DESC LIMIT 1) why ON true
+WHERE made.window_id = %(window)s AND made.detail ? 'reward_version' AND made.detail ? 'scored'
+ORDER BY made.id
