@@ -139,27 +139,20 @@ class Rejection(Struct, frozen=True, gc=False):
     detail: str | None = None
 
 
-class ScoredTrajectory(Struct, frozen=True, gc=False):
-    """A trajectory with the reward it was given: what groups are built from."""
-
-    trajectory: Trajectory
-    window_id: str
-    group_key: str
-    reward: float
-    reward_version: int
-    activity: float = 0.0
-
-
 class Member(Struct, frozen=True, gc=False):
-    """One trajectory inside a group. Each call is a conversation of its own."""
+    """One trajectory inside a group. Each call is a conversation of its own.
+
+    ``places``: where these calls stand among those of the trajectory; None: they are all of it.
+    """
 
     trajectory_id: str
     reward: float
     calls: tuple[LlmCall, ...]
+    places: tuple[int, ...] | None = None
 
 
 class Group(Struct, frozen=True, gc=False):
-    """The trajectories that GRPO compares with each other: same window, same scenario."""
+    """The trajectories that GRPO compares with each other: same window, same key."""
 
     window_id: str
     key: str

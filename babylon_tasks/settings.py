@@ -180,12 +180,15 @@ class Settings(BaseSettings):
     max_staleness_steps: int = Field(default=8, ge=0)
     """Calls of a checkpoint that is more training steps away from the one that is trained on from
     are not learned from, unless it serves. Checkpoints that were held back do not count."""
+    max_staleness_hours: int = Field(default=168, ge=1)
+    """An hour that lies further behind the newest sealed one is not learned from; what steps have
+    left over of it is refused as `stale`."""
     logprobs: str = "exact"
     """What may be learned from, in order of preference: `exact` (recorded token by token), and with
     `cpu` also `parent`, `rescored`, `none` (docs/recording.md). A step takes one kind only."""
     step_token_budget: int = Field(default=60_000, gt=0)
-    """About how many tokens several hours may bring into one step together. One hour alone is never
-    cut."""
+    """How many tokens a step takes, prompts included, though at least one group. What it leaves
+    over of an hour stays for later steps."""
     max_windows_per_step: int = Field(default=4, ge=1)
     """How many waiting hours may share a step. Raise it to work off a backlog faster."""
 

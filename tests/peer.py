@@ -36,7 +36,8 @@ from babylon_tasks.training.protocol import (
 
 class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
-    and reports success, as ART does with nothing trainable), refuses (a failure it survives)."""
+    and reports success, as ART does with nothing trainable), refuses (a failure it survives),
+    inspecting (it dies over candidates)."""
 
     def __init__(
         self,
@@ -76,6 +77,8 @@ class PeerTrainer:
 
     def inspect(self, request: Inspect, on_progress: OnProgress) -> Inspected:
         """Refuses what it was told to refuse; a token is four characters."""
+        if self.falls == "inspecting":
+            raise TrainerDied("the trainer was ended by signal SIGKILL")
         self.inspected.append(request)
         groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
         on_progress(Progress(0, len(groups)))
@@ -122,7 +125,7 @@ class PeerTrainer:
         trained = Trained(
             step=base + 1,
             gradient_steps=len(groups) if trains else 0,
-            trainable_tokens=sum(len(c.logprobs or ()) for c in calls) if trains else 0,
+            trainable_tokens=sum(len(c.logprobs or ("?",)) for c in calls) if trains else 0,
             adapter_hash=checkpoints.adapter_hash(folder),
             base_adapter_hash=before,
             uri=str(folder),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from factories import WINDOW, exact_call, insert, insert_trajectories, step, trajectory
 
+from babylon_tasks.db import material
 from babylon_tasks.db.session import Connection
+from babylon_tasks.decode import content_hash
 from babylon_tasks.windows import window_start
 
 REWARDS = (0.0, 0.25, 0.75, 1.0)
@@ -27,14 +30,17 @@ def scored_window(
     model: str = "babylon@0",
     calls: Sequence[dict[str, object]] | None = None,
     policy_step: int | None = None,
+    activities: Sequence[float] | None = None,
 ) -> list[str]:
-    """One group of a window, an agent for each reward; a second call adds another group."""
+    """One group of a window, an agent for each reward; called again, it adds another group.
+
+    ``calls``: those of each trajectory, one a step.
+    """
     made = exact_call("YES", model=model, policy_step=policy_step)
-    rows = [
-        trajectory(window, f"agent-{number}", [step(0, calls or [made], window=window)])
-        for number, _ in enumerate(rewards)
-    ]
+    steps = [step(number, [call], window=window) for number, call in enumerate(calls or [made])]
+    rows = [trajectory(window, f"agent-{number}", steps) for number, _ in enumerate(rewards)]
     ids = insert_trajectories(connection, rows)
+    recorded = material.rows(connection, ids, 1_000_000)
     connection.execute(
         "INSERT INTO training.windows (window_id, starts_at, held_out, state, sealed_at, scored_at)"
         " VALUES (%s, %s, %s, %s, now(), now()) ON CONFLICT DO NOTHING",
@@ -53,9 +59,12 @@ def scored_window(
                 "scorer": "default",
                 "scorer_version": "1",
                 "reward": reward,
-                "components": "{}",
+                "components": json.dumps({"activity": activity}),
+                "content_hash": content_hash(recorded[trajectory_id]),
             }
-            for number, (trajectory_id, reward) in enumerate(zip(ids, rewards, strict=True))
+            for number, (trajectory_id, reward, activity) in enumerate(
+                zip(ids, rewards, activities or [1.0] * len(rewards), strict=True)
+            )
         ],
     )
     return ids

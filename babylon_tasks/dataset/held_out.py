@@ -3,6 +3,8 @@
 Two checkpoints can only be compared on the same set, so within a window the choice is by rank
 and never varies. The newest windows come first: their answers are those that the policies of
 now give, and a value says little where recorded answers cover little of what a policy says.
+What many agents were asked makes several groups, but every question is heard before any is
+heard again.
 """
 
 from __future__ import annotations
@@ -16,16 +18,22 @@ from babylon_tasks.records import Group
 
 
 def order(
-    groups: Iterable[tuple[str, str, float]], min_reward_spread: float
-) -> list[tuple[str, str]]:
-    """(window, key, spread) in, (window, key) out: those that tell policies apart, newest first.
+    comparable: Iterable[tuple[str, str, int, float]], max_group_size: int, min_spread: float
+) -> list[tuple[str, str, int]]:
+    """(window, key, members, spread) in, (window, key, part) out: what tells policies apart.
 
     Where all answers earned the same, every policy has the same value. When the policy has
     settled, its windows have no spread, and the set stays with the last that did.
     """
-    informative = [(window, key) for window, key, spread in groups if spread > min_reward_spread]
-    by_rank = sorted(informative, key=lambda group: rank(f"{group[0]}\0{group[1]}"))
-    return sorted(by_rank, key=lambda group: group[0], reverse=True)
+    parts = [
+        (window, key, part)
+        for window, key, members, spread in comparable
+        if spread > min_spread
+        for part in range(-(-members // max_group_size))
+    ]
+    by_rank = sorted(parts, key=lambda one: rank(f"{one[0]}\0{one[1]}"))
+    newest_first = sorted(by_rank, key=lambda one: one[0], reverse=True)
+    return sorted(newest_first, key=lambda one: one[2])
 
 
 def set_hash(groups: Sequence[Group]) -> str:

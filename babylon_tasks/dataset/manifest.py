@@ -7,7 +7,8 @@ recognised, run again with the very same data, or adopted.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,20 +32,28 @@ class Config(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One trajectory: ``content`` is the SHA-256 of the member as the trainer gets it."""
+    """One trajectory: ``content`` is the SHA-256 of the member as the trainer gets it.
+
+    ``calls``: which of the trajectory's calls it holds, by their places; None: all.
+    """
 
     trajectory_id: str
     reward: float
     reward_version: int
     content: str
+    calls: tuple[int, ...] | None = None
 
 
 class GroupEntry(Struct, frozen=True):
-    """One group, members in the order of the file."""
+    """One group, members in the order of the file.
+
+    ``part``: its place among the groups that the step takes of one window and key, from 0.
+    """
 
     window: str
     key: str
     members: tuple[Entry, ...]
+    part: int = 0
 
 
 class Manifest(Struct, frozen=True):
@@ -92,27 +101,19 @@ def from_row(value: Any) -> Manifest:
     return msgspec.convert(value, Manifest)
 
 
-def list_groups(groups: Sequence[Group], reward_versions: dict[str, int]) -> tuple[GroupEntry, ...]:
+def list_groups(
+    groups: Sequence[Group], reward_versions: Mapping[str, int]
+) -> tuple[GroupEntry, ...]:
     """The manifest's view of groups; ``reward_versions`` by window."""
-    return tuple(
-        GroupEntry(
-            group.window_id,
-            group.key,
-            tuple(
-                Entry(
-                    member.trajectory_id,
-                    member.reward,
-                    reward_versions[group.window_id],
-                    content_hash(member),
-                )
-                for member in group.members
-            ),
+    listed: list[GroupEntry] = []
+    parts: Counter[tuple[str, str]] = Counter()
+    for group in groups:
+        version = reward_versions[group.window_id]
+        entries = tuple(
+            Entry(one.trajectory_id, one.reward, version, content_hash(one), one.places)
+            for one in group.members
         )
-        for group in groups
-    )
-
-
-def matches(manifest: Manifest, groups: Iterable[Group]) -> bool:
-    """Whether groups read again are, byte for byte, those that the manifest lists."""
-    versions = {window: entry.reward_version for window, entry in manifest.entries}
-    return list_groups(tuple(groups), versions) == manifest.groups
+        place = group.window_id, group.key
+        listed.append(GroupEntry(*place, entries, part=parts[place]))
+        parts[place] += 1
+    return tuple(listed)

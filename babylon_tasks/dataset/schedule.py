@@ -1,13 +1,14 @@
-"""What changes from step to step: the learning rate; and what a group costs."""
+"""What changes from step to step: the learning rate; how long its rows are; what members cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from babylon_tasks.records import Group
+from babylon_tasks.records import Member
 from babylon_tasks.settings import Settings
 
 _CHARACTERS_PER_TOKEN = 4  # of English prose, for every tokeniser in use: an estimate, no more
+_ROW = 512
 
 
 def learning_rate(depth: int, informative: float, settings: Settings) -> float:
@@ -28,17 +29,27 @@ def learning_rate(depth: int, informative: float, settings: Settings) -> float:
     return float(rate * informative**settings.learning_rate_spread_power)
 
 
-def estimated_tokens(groups: Iterable[Group]) -> int:
-    """About how many tokens a trainer reads for these groups, prompts included."""
+def row_length(longest: int, maximum: int) -> int:
+    """The length of packed rows for a step whose longest call has so many tokens, 0: not known.
+
+    Attention costs the square of it, so a power of two that is enough, though never fewer than
+    rows that each hold several short calls.
+    """
+    if longest == 0:
+        return maximum
+    return min(maximum, max(_ROW, 1 << (longest - 1).bit_length()))
+
+
+def estimated_tokens(members: Iterable[Member]) -> int:
+    """About how many tokens a trainer reads for these members, prompts included."""
     total = 0
-    for group in groups:
-        for member in group.members:
-            for call in member.calls:
-                characters = sum(len(content) for _, content in call.messages)
-                total += characters // _CHARACTERS_PER_TOKEN + 1
-                total += (
-                    len(call.logprobs)
-                    if call.logprobs
-                    else len(call.response) // _CHARACTERS_PER_TOKEN + 1
-                )
+    for member in members:
+        for call in member.calls:
+            characters = sum(len(content) for _, content in call.messages)
+            total += characters // _CHARACTERS_PER_TOKEN + 1
+            total += (
+                len(call.logprobs)
+                if call.logprobs
+                else len(call.response) // _CHARACTERS_PER_TOKEN + 1
+            )
     return total

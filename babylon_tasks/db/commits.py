@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from babylon_tasks.db import events, publication, windows
+from babylon_tasks.db import events, publication, step_windows
 from babylon_tasks.db.lineages import Lease, fenced, hold
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import Fenced
-from babylon_tasks.states import StepState, WindowState, check_step
+from babylon_tasks.states import StepState, check_step
 
 
 def commit(
@@ -54,15 +54,7 @@ def commit(
         if not connection.execute(queries("lineages")["advance"], advance).rowcount:
             raise fenced(lease)
         for window in step.windows:
-            windows.move(
-                connection,
-                window,
-                WindowState.TRAINING,
-                WindowState.TRAINED,
-                actor=actor,
-                lineage=step.lineage,
-                step_id=step.id,
-            )
+            step_windows.end(connection, window, lineage=step.lineage, step_id=step.id, actor=actor)
         missing = publication.committed(
             connection,
             step,

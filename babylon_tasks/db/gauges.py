@@ -41,7 +41,8 @@ class Standing(Struct, frozen=True):
 class Gauges(Struct, frozen=True):
     """All of it. Ages in seconds, times in unix seconds; 0 where there is nothing yet.
 
-    ``awaiting_outcomes`` and ``to_score_anew`` count windows. ``evaluations``: by ``head`` and
+    ``awaiting_outcomes`` and ``to_score_anew`` count windows, ``left_over`` the trajectories that
+    steps have left to later ones. ``evaluations``: by ``head`` and
     ``serving``, where these checkpoints have one.
     """
 
@@ -49,6 +50,7 @@ class Gauges(Struct, frozen=True):
     oldest_waiting: float
     awaiting_outcomes: int
     to_score_anew: int
+    left_over: int
     rewards: Rewards | None
     lineage: Standing | None
     steps: dict[str, int]
@@ -59,12 +61,13 @@ class Gauges(Struct, frozen=True):
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
-    """What Postgres knows, in nine indexed or small reads."""
+    """What Postgres knows, in ten indexed or small reads."""
     found = queries("gauges")
     about = {"lineage": lineage, "lease": lease_seconds}
     windows: dict[str, int] = dict(connection.execute(found["windows"]).fetchall())
     waiting = connection.execute(found["waiting"]).fetchone()
     pending = reward_versions.waiting(connection)
+    left_over = connection.execute(found["left_over"]).fetchone()
     rewards = connection.execute(found["rewards"]).fetchone()
     row = connection.execute(found["lineage"], about).fetchone()
     standing = None if row is None else Standing(*row)
@@ -81,6 +84,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         oldest_waiting=(waiting[0] if waiting else None) or 0.0,
         awaiting_outcomes=pending.windows,
         to_score_anew=pending.to_score_anew,
+        left_over=0 if left_over is None else left_over[0],
         rewards=None if rewards is None else Rewards(*rewards),
         lineage=standing,
         steps={state: _count(steps, state) for state in StepState},

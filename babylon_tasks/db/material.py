@@ -16,17 +16,23 @@ _FETCH_ROWS = 200
 
 
 class Listed(Struct, frozen=True):
-    """A scored trajectory without its text; ``size`` is None where Babylon has deleted it."""
+    """A scored trajectory without its text.
+
+    ``content_hash``: of the row that was scored; None for a score of a version that kept none.
+    ``size``: bytes of its text now, 0 where Babylon has deleted it.
+    """
 
     trajectory_id: str
     group_key: str
     reward: float
+    activity: float
     scorer: str
-    size: int | None
+    content_hash: str | None
+    size: int
 
 
 class HeldOutGroup(Struct, frozen=True):
-    """A group of a held-out window."""
+    """What can be compared with each other in a held-out window: one group, or several."""
 
     window: str
     reward_version: int
@@ -38,30 +44,21 @@ class HeldOutGroup(Struct, frozen=True):
 def list_unused(
     connection: Connection, window: str, reward_version: int, lineage: str
 ) -> list[Listed]:
-    """What a window still offers to a lineage."""
+    """What a window still offers to a lineage: neither used nor refused."""
     parameters = {"window": window, "version": reward_version, "lineage": lineage}
     rows = connection.execute(queries("material")["list_unused"], parameters).fetchall()
     return [Listed(*row) for row in rows]
 
 
-def list_some(
-    connection: Connection, window: str, reward_version: int, ids: Collection[str]
-) -> list[Listed]:
-    """Named trajectories of a window."""
-    parameters = {"window": window, "version": reward_version, "ids": list(ids)}
-    rows = connection.execute(queries("material")["list_some"], parameters).fetchall()
-    return [Listed(*row) for row in rows]
-
-
 def list_group(connection: Connection, window: str, reward_version: int, key: str) -> list[Listed]:
-    """One group of a window."""
+    """All that can be compared under one key of a window."""
     parameters = {"window": window, "version": reward_version, "group_key": key}
     rows = connection.execute(queries("material")["list_group"], parameters).fetchall()
     return [Listed(*row) for row in rows]
 
 
 def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
-    """The groups of the newest held-out windows that have at least two members."""
+    """What can be compared in the newest held-out windows, where there are at least two."""
     rows = connection.execute(queries("material")["held_out_groups"], {"windows": windows})
     return [HeldOutGroup(*row) for row in rows.fetchall()]
 
@@ -71,7 +68,7 @@ def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
     portion: list[Listed] = []
     weight = 0
     for one in listed:
-        size = one.size or 0
+        size = one.size
         if portion and (weight + size > _FETCH_BYTES or len(portion) == _FETCH_ROWS):
             yield portion
             portion, weight = [], 0
@@ -81,22 +78,12 @@ def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
         yield portion
 
 
-def texts(connection: Connection, ids: Collection[str]) -> dict[str, RawTrajectory]:
-    """The recorded rows by id; what Babylon has deleted is absent.
+def rows(connection: Connection, ids: Collection[str], largest: int) -> dict[str, RawTrajectory]:
+    """The rows as they are now, by id; what Babylon has deleted is absent.
 
-    They have been scored, so the flags that scoring looks at count as settled.
+    The window of each is the one that it belongs to by its own columns. Text of more than
+    ``largest`` bytes stays behind.
     """
-    rows = connection.execute(queries("material")["text"], {"ids": list(ids)}).fetchall()
-    return {
-        row[0]: RawTrajectory(
-            trajectory_id=row[0],
-            agent_id=row[1],
-            scenario_id=row[2],
-            steps_json=row[3],
-            steps_bytes=row[4],
-            final_pnl=row[5],
-            is_evaluation=False,
-            is_training_data=True,
-        )
-        for row in rows
-    }
+    parameters = {"ids": list(ids), "largest": largest}
+    found = connection.execute(queries("material")["rows"], parameters).fetchall()
+    return {row[0]: RawTrajectory(*row) for row in found}

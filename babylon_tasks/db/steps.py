@@ -7,23 +7,22 @@ several belong together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.db import events, windows
+from babylon_tasks.db import consumption, events, step_windows
+from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease, hold
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
-from babylon_tasks.errors import DatabaseError, Fenced, IllegalTransition
-from babylon_tasks.records import Rejection
+from babylon_tasks.errors import Fenced
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import StepState, WindowState, check_step, check_window
+from babylon_tasks.states import StepState, check_step
 
 
 class Step(Struct, frozen=True):
@@ -41,15 +40,6 @@ class Step(Struct, frozen=True):
     manifest: dict[str, Any]
     job_reference: str | None
     due: bool
-
-
-class Use(Struct, frozen=True):
-    """A trajectory that is used up: ``use`` is trained, no_spread or too_small."""
-
-    trajectory_id: str
-    reward_version: int
-    window_id: str
-    use: str
 
 
 class Result(Struct, frozen=True):
@@ -75,21 +65,23 @@ def plan(
     lease: Lease,
     *,
     backend: str,
-    windows: Sequence[str],
+    windows: Mapping[str, int],
     manifest: bytes,
     manifest_hash: str,
     uses: Sequence[Use],
     actor: str,
-) -> Step:
+) -> Step | None:
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
-    Raises Fenced, IllegalTransition where a window is no longer scored, DatabaseError where a
-    trajectory has been used before.
+    ``windows`` with the reward version that was planned from; None, with nothing written, where
+    one of them is not as it was. Raises Fenced, DatabaseError where a trajectory has been used
+    before.
     """
-    check_window(WindowState.SCORED, WindowState.TRAINING, windows[0])
     found = queries("steps")
     with connection.transaction():
         head, _ = hold(connection, lease)
+        if not step_windows.stand(connection, windows):
+            return None
         with connection.cursor(row_factory=class_row(Step)) as cursor:
             step = cursor.execute(
                 found["plan"],
@@ -105,12 +97,8 @@ def plan(
             ).fetchone()
         assert step is not None  # noqa: S101  # INSERT ... RETURNING without a conflict clause
         for window in windows:
-            if not connection.execute(found["take_window"], {"window": window}).rowcount:
-                raise IllegalTransition(
-                    f"window {window} was to join step {step.target_step} but is no longer scored; "
-                    f"see `babylon-tasks why {window}`"
-                )
-        consume(connection, lease, uses, step_id=step.id)
+            step_windows.take(connection, window)
+        consumption.consume(connection, lease, uses, step_id=step.id)
         detail = {
             "step": step.target_step,
             "windows": list(windows),
@@ -120,49 +108,6 @@ def plan(
         }
         _record(connection, "step_planned", step, actor, detail)
     return step
-
-
-def consume(
-    connection: Connection, lease: Lease, uses: Sequence[Use], *, step_id: int | None
-) -> None:
-    """Mark trajectories as used, once for ever; raises DatabaseError for a second time."""
-    if not uses:
-        return
-    parameters = {
-        "lineage": lease.lineage,
-        "step_id": step_id,
-        "ids": [use.trajectory_id for use in uses],
-        "versions": [use.reward_version for use in uses],
-        "windows": [use.window_id for use in uses],
-        "uses": [use.use for use in uses],
-    }
-    try:
-        connection.execute(queries("steps")["consume"], parameters)
-    except UniqueViolation as error:
-        raise DatabaseError(
-            f"lineage {lease.lineage} has already used a trajectory that is to be used now "
-            f"({error.diag.message_detail}); nothing was planned, see `babylon-tasks why` for it"
-        ) from error
-
-
-def reject(
-    connection: Connection, window: str, reward_version: int, rejections: Iterable[Rejection]
-) -> None:
-    """Write why trajectories are left out; what is there already stays as it is."""
-    rows = [
-        {
-            "trajectory_id": rejection.trajectory_id,
-            "window_id": window,
-            "reward_version": reward_version,
-            "stage": rejection.stage,
-            "reason": rejection.reason,
-            "detail": rejection.detail,
-        }
-        for rejection in rejections
-    ]
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(queries("steps")["reject"], rows)
 
 
 def take_over(connection: Connection, lease: Lease, step: Step, *, actor: str) -> Step:
@@ -186,7 +131,7 @@ def start(connection: Connection, lease: Lease, step: Step, *, again: bool, acto
         if again:
             if not connection.execute(found["try_again"], parameters).rowcount:
                 raise _gone(step, lease)
-            connection.execute(found["count_try"], {"windows": step.windows, "by": 1})
+            step_windows.count_try(connection, step.windows, 1)
         if step.state == StepState.PLANNED:
             check_step(StepState.PLANNED, StepState.RUNNING, step.id)
             if not connection.execute(found["start"], parameters).rowcount:
@@ -236,7 +181,7 @@ def interrupt(connection: Connection, lease: Lease, step: Step, why: str, *, act
         hold(connection, lease)
         parameters = {"step_id": step.id, "attempt": lease.attempt, "error": why}
         if connection.execute(found["give_back_try"], parameters).rowcount:
-            connection.execute(found["count_try"], {"windows": step.windows, "by": -1})
+            step_windows.count_try(connection, step.windows, -1)
         _record(connection, "step_interrupted", step, actor, {"why": why})
 
 
@@ -294,26 +239,21 @@ def fail(
         }
         if not connection.execute(found["fail"], parameters).rowcount:
             raise _gone(step, lease)
-        connection.execute(found["release_data"], {"step_id": step.id})
+        consumption.release(connection, step.id)
         detail = {"reason": reason[:2000], "step": step.target_step, "tries": step.tries}
         _record(connection, "step_failed", step, actor, detail)
-        rows = connection.execute(found["windows_of"], {"windows": step.windows}).fetchall()
-        for window, tries in rows:
-            spent = tries >= settings.max_attempts
-            if spent:
-                failed.append(window)
-            windows.move(
+        for window, tries in step_windows.of_step(connection, step.windows):
+            if step_windows.fail(
                 connection,
                 window,
-                WindowState.TRAINING,
-                WindowState.FAILED if spent else WindowState.SCORED,
+                tries,
+                reason,
+                settings,
                 actor=actor,
-                kind="failed" if spent else "training_failed",
-                reason=f"training failed {tries} times, last: {reason[:1000]}" if spent else None,
-                delay=None if spent else settings.retry_delay_seconds,
                 lineage=step.lineage,
                 step_id=step.id,
-            )
+            ):
+                failed.append(window)
     return failed
 
 

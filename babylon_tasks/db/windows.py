@@ -70,6 +70,19 @@ class Window(Struct, frozen=True):
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 
+class Scored(Struct, frozen=True):
+    """A window that waits for a step.
+
+    ``tries``: training runs begun with it and not finished; ``changes``: how often it was scored
+    anew because Babylon had rewritten rows of it.
+    """
+
+    window: str
+    reward_version: int
+    tries: int
+    changes: int
+
+
 def clock(connection: Connection) -> datetime:
     """Postgres's time: the clocks of workers decide nothing."""
     row = connection.execute(queries("windows")["clock"]).fetchone()
@@ -215,10 +228,11 @@ def counts(connection: Connection) -> dict[str, int]:
     return {str(state): found.get(str(state), 0) for state in WindowState}
 
 
-def scored(connection: Connection, limit: int) -> list[tuple[str, int, int]]:
-    """Windows that wait for training, oldest first: (window, reward version, tries so far)."""
-    rows = connection.execute(queries("windows")["scored"], {"limit": limit}).fetchall()
-    return [(row[0], row[1], row[2]) for row in rows]
+def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[Scored]:
+    """Windows that wait for training, in the order in which steps take them, ``first`` first."""
+    parameters = {"limit": limit, "first": first}
+    rows = connection.execute(queries("windows")["scored"], parameters).fetchall()
+    return [Scored(*row) for row in rows]
 
 
 def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:

@@ -106,15 +106,16 @@ def held_out_set(connection: Connection, settings: Settings) -> tuple[Group, ...
     offered = held_out_groups(connection, _WINDOWS)
     versions = {(group.window, group.key): group.reward_version for group in offered}
     ordered = held_out.order(
-        ((group.window, group.key, group.spread) for group in offered),
+        ((group.window, group.key, group.members, group.spread) for group in offered),
+        settings.max_group_size,
         settings.min_reward_spread,
     )
     groups: list[Group] = []
-    for window, key in ordered:
+    for window, key, part in ordered:
         if len(groups) == settings.eval_groups:
             break
-        found = material.group(
-            connection, window, versions[window, key], key, material.rules(settings)
+        found = material.held_out_group(
+            connection, settings, window, versions[window, key], key, part
         )
         if found is not None:
             groups.append(found)

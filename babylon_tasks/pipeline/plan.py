@@ -1,31 +1,35 @@
-"""Which windows go into the next training step, and with what; the others get their reason."""
+"""What goes into the next training step: which windows, which of their groups, from where on."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks import __version__, metrics
+from babylon_tasks import __version__
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.ancestry import ages, depth
-from babylon_tasks.dataset.freshness import NO_LOGPROBS, Policies
+from babylon_tasks.dataset.calls import Terms
+from babylon_tasks.dataset.freshness import Policies
+from babylon_tasks.dataset.groups import NO_SPREAD, ONLY_ACTIVITY
 from babylon_tasks.dataset.manifest import Config, Manifest
-from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate
-from babylon_tasks.db import events, lineages, steps, windows
+from babylon_tasks.dataset.schedule import learning_rate, row_length
+from babylon_tasks.db import lineages, step_windows, steps, windows
+from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.steps import Step, Use
-from babylon_tasks.pipeline import material
-from babylon_tasks.pipeline.material import Material
+from babylon_tasks.db.steps import Step
+from babylon_tasks.db.windows import Scored
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.offer import Inspect, Offer, offer
+from babylon_tasks.pipeline.settle import close, close_outdated, settle
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
 
 # How many windows without anything trainable one call settles on its way to one that has.
 _WINDOWS_AT_ONCE = 50
+# How often a plan is made again because a window was scored anew while it was made.
+_PLANS = 3
 
 
 class Planned(Struct, frozen=True):
@@ -37,222 +41,205 @@ class Planned(Struct, frozen=True):
     skipped: dict[str, str]
 
 
-def policies(
-    connection: Connection,
-    settings: Settings,
-    *,
-    head_step: int,
-    serving_step: int,
-    parent_step: int,
-) -> Policies:
-    """The lineage as a step that is trained on from ``parent_step`` sees it."""
-    parents = lineages.parents(connection, settings.lineage)
-    return Policies(
-        settings.lineage,
-        settings.base_model,
-        head_step,
-        lineages.inference_names(connection, settings.lineage),
-        serving_step,
-        ages(parent_step, head_step, parents),
-        parent_step,
-    )
+class _Chosen(Struct, frozen=True):
+    label: str
+    offers: list[Offer]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(group for found in self.offers for group in found.groups)
 
 
-def plan(
-    connection: Connection,
-    settings: Settings,
-    lease: Lease,
-    *,
-    backend: str,
-    branches: bool,
-    head_step: int,
-    window: str | None,
-    actor: str,
-) -> Planned:
-    """Plan one step from the given window or the oldest that wait, and claim its data.
+class Planner:
+    """Plans one step under a lease; ``skipped`` collects the windows that end without one.
 
-    It starts from the weights that serve: a checkpoint that was held back is a dead branch, and
-    what the agents did is then exactly on-policy. A backend that cannot branch goes on from its
-    newest step.
-
-    Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``; a window
-    alone is never cut. One whose training has failed before is tried alone: it may be the cause.
+    A step starts from the weights that serve: a checkpoint that was held back is a dead branch,
+    and what the agents did is then exactly on-policy. A backend that cannot branch goes on from
+    its newest step, ``head_step``.
     """
-    parent_step = lease.serving_step if branches else head_step
-    known = policies(
-        connection,
-        settings,
-        head_step=head_step,
-        serving_step=lease.serving_step,
-        parent_step=parent_step,
-    )
-    labels = settings.labels
-    chosen: list[Material] = []
-    skipped: dict[str, str] = {}
-    tokens = 0
-    for name, version, tries in _queue(connection, window):
-        if chosen and tries:
-            continue
-        label, found = _as_labelled(connection, settings, name, version, labels, known)
-        if not found.grouped.groups:
-            if labels != settings.labels:
-                continue  # what it has bears another label than this step's
-            skipped[name] = _skip(connection, lease, found, actor)
-            if name == window:
-                break  # the caller asked about this one
-            continue
-        more = estimated_tokens(found.grouped.groups)
-        if chosen and tokens + more > settings.step_token_budget:
-            break
-        chosen.append(found)
-        labels = (label,)
-        tokens += more
-        if tries or len(chosen) == settings.max_windows_per_step:
-            break
-    if not chosen:
-        return Planned(None, None, (), skipped)
-    chosen.sort(key=lambda found: found.window)
-    groups = tuple(group for found in chosen for group in found.grouped.groups)
-    behind = depth(parent_step, lineages.parents(connection, settings.lineage))
-    made = _manifest(
-        settings, labels[0], head_step, parent_step, behind, lease.serving_step, chosen, groups
-    )
-    with connection.transaction():
-        for found in chosen:
-            _settle(connection, lease, found, actor)
-        step = steps.plan(
-            connection,
-            lease,
-            backend=backend,
-            windows=[found.window for found in chosen],
-            manifest=manifests.canonical(made),
-            manifest_hash=manifests.manifest_hash(made),
-            uses=[
-                Use(entry.trajectory_id, entry.reward_version, where, "trained")
-                for where, entry in made.entries
-            ],
-            actor=actor,
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: Settings,
+        lease: Lease,
+        *,
+        backend: str,
+        branches: bool,
+        head_step: int,
+        inspect: Inspect,
+        actor: str,
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._lease = lease
+        self._backend = backend
+        self._head_step = head_step
+        self._parent_step = lease.serving_step if branches else head_step
+        self._inspect = inspect
+        self._actor = actor
+        self._parents = lineages.parents(connection, settings.lineage)
+        self._policies = Policies(
+            settings.lineage,
+            settings.base_model,
+            head_step,
+            lineages.inference_names(connection, settings.lineage),
+            lease.serving_step,
+            ages(self._parent_step, head_step, self._parents),
+            self._parent_step,
         )
-    return Planned(step, made, groups, skipped)
+        self._moved = False  # whether a window was scored anew while it was read
+        self.skipped: dict[str, str] = {}
 
+    def plan(self, window: str | None) -> Planned:
+        """Plan from the given window, or the oldest that no step has seen, and claim the data.
 
-def _queue(connection: Connection, window: str | None) -> list[tuple[str, int, int]]:
-    waiting = windows.scored(connection, _WINDOWS_AT_ONCE)
-    if window is None:
-        return waiting
-    asked = windows.get(connection, window)
-    if asked.state != WindowState.SCORED or not asked.due:  # taken meanwhile
-        return []
-    first = (window, asked.reward_version, asked.training_tries)
-    return [first, *(row for row in waiting if row[0] != window)]
-
-
-def _as_labelled(
-    connection: Connection,
-    settings: Settings,
-    window: str,
-    version: int,
-    labels: Sequence[str],
-    known: Policies,
-) -> tuple[str, Material]:
-    """What a window has of the first label by which it has groups."""
-    for label in labels:
-        rules = material.rules(settings, label)
-        found = material.unused(connection, window, version, rules, known)
-        if found.grouped.groups:
-            break
-    return label, found
-
-
-def _manifest(
-    settings: Settings,
-    label: str,
-    head_step: int,
-    parent_step: int,
-    depth_of_parent: int,
-    serving_step: int,
-    chosen: Sequence[Material],
-    groups: tuple[Group, ...],
-) -> Manifest:
-    return Manifest(
-        lineage=settings.lineage,
-        base_model=settings.base_model,
-        base_step=head_step,
-        parent_step=parent_step,
-        serving_step=serving_step,
-        code_version=__version__,
-        scorer=", ".join(sorted({scorer for found in chosen for scorer in found.scorers})),
-        logprobs=label,
-        config=Config(
-            learning_rate=learning_rate(depth_of_parent, _informative(chosen), settings),
-            kl_coefficient=settings.kl_coefficient,
-            seed=settings.seed,
-            packed_sequence_length=settings.packed_sequence_length,
-            min_reward_spread=settings.min_reward_spread,
-            max_group_size=settings.max_group_size,
-            max_staleness_steps=settings.max_staleness_steps,
-        ),
-        groups=manifests.list_groups(
-            groups, {found.window: found.reward_version for found in chosen}
-        ),
-    )
-
-
-def _informative(chosen: Sequence[Material]) -> float:
-    """The share of the trajectories that could be compared which are in groups with spread."""
-    used = sum(len(group.members) for found in chosen for group in found.grouped.groups)
-    flat = sum(use == "no_spread" for found in chosen for _, use in found.grouped.used_up)
-    return used / (used + flat)
-
-
-def _settle(connection: Connection, lease: Lease, found: Material, actor: str) -> None:
-    """Write down what a window does not contribute, and why."""
-    grouped = found.grouped
-    steps.reject(connection, found.window, found.reward_version, grouped.rejections)
-    steps.consume(
-        connection,
-        lease,
-        [Use(one, found.reward_version, found.window, use) for one, use in grouped.used_up],
-        step_id=None,
-    )
-    for rejection in grouped.rejections:
-        metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
-    detail: dict[str, Any] = {
-        "groups": len(grouped.groups),
-        "trajectories": sum(len(group.members) for group in grouped.groups),
-        "rejected": dict(Counter(rejection.reason for rejection in grouped.rejections)),
-        "used_up": dict(Counter(use for _, use in grouped.used_up)),
-        "calls_left_out": grouped.calls_left_out,
-    }
-    events.record(
-        connection,
-        "grouped",
-        actor=actor,
-        window=found.window,
-        lineage=lease.lineage,
-        detail=detail,
-    )
-
-
-def _skip(connection: Connection, lease: Lease, found: Material, actor: str) -> str:
-    reason = found.grouped.reason
-    with connection.transaction():
-        lineages.hold(connection, lease)
-        _settle(connection, lease, found, actor)
-        windows.move(
-            connection,
-            found.window,
-            WindowState.SCORED,
-            WindowState.SKIPPED,
-            actor=actor,
-            reason=reason,
-            lineage=lease.lineage,
+        Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``. What the
+        budget leaves over stays for later steps. One whose training has failed before is tried
+        alone: it may be the cause. Raises Fenced, TrainingError where the trainer fails over it.
+        """
+        self.skipped.update(
+            close_outdated(self._connection, self._settings, self._lease, actor=self._actor)
         )
-        if reason == NO_LOGPROBS:
-            todo = (
-                "record logprobs with each LLM call (ART trains on nothing else), or set "
-                "BABYLON_LOGPROBS=exact,none and accept steps that are labelled so"
+        for _ in range(_PLANS):
+            self._moved = False
+            chosen = self._choose(window)
+            if chosen is None and self._moved:
+                continue
+            if chosen is None:
+                break
+            made = self._manifest(chosen)
+            step = steps.plan(
+                self._connection,
+                self._lease,
+                backend=self._backend,
+                windows={found.window: found.reward_version for found in chosen.offers},
+                manifest=manifests.canonical(made),
+                manifest_hash=manifests.manifest_hash(made),
+                uses=[
+                    Use(entry.trajectory_id, entry.reward_version, where, "trained")
+                    for where, entry in made.entries
+                ],
+                actor=self._actor,
             )
-            detail = {"todo": todo}
-            events.record(connection, "advice", actor=actor, window=found.window, detail=detail)
-    return reason
+            if step is not None:
+                return Planned(step, made, chosen.groups, self.skipped)
+        return Planned(None, None, (), self.skipped)
+
+    def _choose(self, window: str | None) -> _Chosen | None:
+        settings = self._settings
+        labels = settings.labels
+        offers: list[Offer] = []
+        tokens = 0
+        for waiting in self._queue(window):
+            if offers and waiting.tries:
+                continue
+            label, found = self._offered(
+                waiting, labels, settings.step_token_budget - tokens, at_least_one=not offers
+            )
+            if found is None:
+                self._moved = True
+                continue
+            if not found.groups:
+                if found.full:
+                    break
+                if labels == settings.labels:
+                    self._skip(found)
+                    if waiting.window == window:
+                        break  # the caller asked about this one
+                continue
+            offers.append(found)
+            labels = (label,)
+            tokens += found.tokens
+            if found.full or waiting.tries or len(offers) == settings.max_windows_per_step:
+                break
+        offers.sort(key=lambda found: found.window)
+        return _Chosen(labels[0], offers) if offers else None
+
+    def _queue(self, window: str | None) -> list[Scored]:
+        waiting = windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
+        if window is not None and (not waiting or waiting[0].window != window):
+            return []  # taken meanwhile, or it waits
+        return waiting
+
+    def _offered(
+        self, waiting: Scored, labels: Sequence[str], budget: int, *, at_least_one: bool
+    ) -> tuple[str, Offer | None]:
+        """What a window has of the first label by which it has groups, the rest settled.
+
+        None where it is not scored any more.
+        """
+        label, found = "", None
+        for label in labels:
+            terms = Terms(
+                self._policies, label, self._settings.labels, self._settings.max_staleness_steps
+            )
+            try:
+                found = offer(
+                    self._connection,
+                    self._settings,
+                    waiting,
+                    terms,
+                    self._inspect,
+                    budget=budget,
+                    at_least_one=at_least_one,
+                )
+            except TrainingError as error:
+                step_windows.break_off(
+                    self._connection,
+                    self._lease,
+                    waiting.window,
+                    str(error),
+                    self._settings,
+                    actor=self._actor,
+                )
+                raise
+            if found.full and not found.groups:
+                break  # nothing of it fits into this step
+            if not settle(self._connection, self._lease, found, actor=self._actor):
+                return label, None
+            if found.groups:
+                break
+        return label, found
+
+    def _skip(self, found: Offer) -> None:
+        reason = close(self._connection, self._lease, found, actor=self._actor)
+        if reason is not None:
+            self.skipped[found.window] = reason
+
+    def _manifest(self, chosen: _Chosen) -> Manifest:
+        settings, offers = self._settings, chosen.offers
+        rows = [found.longest for found in offers]
+        return Manifest(
+            lineage=settings.lineage,
+            base_model=settings.base_model,
+            base_step=self._head_step,
+            parent_step=self._parent_step,
+            serving_step=self._lease.serving_step,
+            code_version=__version__,
+            scorer=", ".join(sorted({scorer for found in offers for scorer in found.scorers})),
+            logprobs=chosen.label,
+            config=Config(
+                learning_rate=learning_rate(
+                    depth(self._parent_step, self._parents), _informative(offers), settings
+                ),
+                kl_coefficient=settings.kl_coefficient,
+                seed=settings.seed,
+                packed_sequence_length=row_length(
+                    max(rows) if all(rows) else 0, settings.packed_sequence_length
+                ),
+                min_reward_spread=settings.min_reward_spread,
+                max_group_size=settings.max_group_size,
+                max_staleness_steps=settings.max_staleness_steps,
+            ),
+            groups=manifests.list_groups(
+                chosen.groups, {found.window: found.reward_version for found in offers}
+            ),
+        )
+
+
+def _informative(offers: Sequence[Offer]) -> float:
+    """The share of the trajectories that could be compared which are in groups with spread."""
+    used = sum(len(group.members) for found in offers for group in found.groups)
+    flat = sum(use in (NO_SPREAD, ONLY_ACTIVITY) for found in offers for _, use in found.used_up)
+    return used / (used + flat)

@@ -19,7 +19,6 @@ from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline import material
-from babylon_tasks.pipeline.plan import policies
 from babylon_tasks.pipeline.run import Ended, Run, about_step
 from babylon_tasks.states import StepState
 from babylon_tasks.training.verify import verify
@@ -59,14 +58,7 @@ def recover(run: Run, step: Step) -> Ended:
     if step.tries >= run.settings.max_attempts:
         return run.give_up(step, f"broke off {step.tries} times")
     with session(run.settings) as connection:
-        known = policies(
-            connection,
-            run.settings,
-            head_step=step.base_step,
-            serving_step=manifest.serving_step,
-            parent_step=manifest.parent_step,
-        )
-        groups = material.again(connection, manifest, known)
+        groups = material.again(connection, run.settings, manifest)
     if groups is None:
         return run.give_up(step, "its trajectories have changed or gone since it was planned")
     return run.train(step, manifest, groups, again=True)

@@ -26,7 +26,7 @@ from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.protocol import GroupsFile, Progress, Train, Trained
+from babylon_tasks.training.protocol import GroupsFile, Inspect, Inspected, Progress, Train, Trained
 from babylon_tasks.training.verify import verify
 
 log = structlog.get_logger()
@@ -61,6 +61,28 @@ class Run:
         self.keeper = keeper
         self.actor = actor
         self._on_progress = on_progress
+
+    def inspect(self, group: Group, label: str) -> Inspected:
+        """What the trainer says of candidates for a step; raises Fenced, TrainingError."""
+        path = inspection_path(self.settings, self.lease.attempt)
+        write_groups(path, [group])
+        request = Inspect(
+            groups_path=str(path),
+            packed_sequence_length=self.settings.packed_sequence_length,
+            logprobs=label,
+        )
+        self.keeper.check()
+        try:
+            return self.trainer.inspect(request, lambda _: None)
+        except TrainingError:
+            self.keeper.check()
+            raise
+        except BaseException:
+            # Its answer would be taken for that to the next request.
+            self.trainer.kill()
+            raise
+        finally:
+            path.unlink()
 
     def train(
         self, step: Step, manifest: Manifest, groups: Sequence[Group], *, again: bool
@@ -233,6 +255,12 @@ def groups_path(settings: Settings, step: Step) -> Path:
     """Where the data of one attempt are handed to the trainer."""
     folder = settings.data_dir.absolute() / step.lineage / "steps" / str(step.id)
     return folder / f"attempt-{step.attempt}.json"
+
+
+def inspection_path(settings: Settings, attempt: int) -> Path:
+    """Where candidates for a step are handed to the trainer."""
+    folder = settings.data_dir.absolute() / settings.lineage / "inspections"
+    return folder / f"attempt-{attempt}.json"
 
 
 def write_groups(path: Path, groups: Sequence[Group]) -> None:

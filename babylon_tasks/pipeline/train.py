@@ -20,7 +20,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.log import now_about
-from babylon_tasks.pipeline.plan import plan
+from babylon_tasks.pipeline.plan import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.run import Ended, Run
 from babylon_tasks.settings import Settings
@@ -107,16 +107,17 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
     run.keeper.check()
     align(run, head)
     with session(settings) as connection:
-        planned = plan(
+        planner = Planner(
             connection,
             settings,
             lease,
             backend=ready.backend,
             branches=ready.branches,
             head_step=head,
-            window=window,
+            inspect=run.inspect,
             actor=run.actor,
         )
+        planned = planner.plan(window)
     if planned.step is None or planned.manifest is None:
         if planned.skipped:
             reason = "; ".join(f"{name}: {why}" for name, why in planned.skipped.items())

@@ -33,8 +33,8 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "babylon_windows": ("Windows by state.", ("state",)),
     "babylon_oldest_waiting_window_age_seconds": (
-        "Since the end of the oldest hour that is sealed but not finished, or of its wait for "
-        "outcomes; 0 where none waits for work.",
+        "Since the end of the oldest hour that is sealed and that no step has seen, or of its wait "
+        "for outcomes; 0 where none waits for work.",
         (),
     ),
     "babylon_windows_awaiting_outcomes": (
@@ -43,6 +43,10 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "babylon_windows_to_score_anew": (
         "Windows whose rewards are to be made anew, since outcomes or rows have changed.",
+        (),
+    ),
+    "babylon_trajectories_left_over": (
+        "Comparable trajectories that steps have left to later ones, until they are stale.",
         (),
     ),
     "babylon_right_share": (
@@ -147,6 +151,7 @@ def _of_windows(found: Gauges) -> Iterator[Sample]:
     yield "babylon_oldest_waiting_window_age_seconds", (), found.oldest_waiting
     yield "babylon_windows_awaiting_outcomes", (), found.awaiting_outcomes
     yield "babylon_windows_to_score_anew", (), found.to_score_anew
+    yield "babylon_trajectories_left_over", (), found.left_over
     if found.rewards is not None:
         if found.rewards.right_share is not None:
             yield "babylon_right_share", (), found.rewards.right_share

@@ -15,9 +15,10 @@ from peer import PeerTrainer
 from psycopg.errors import CheckViolation
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import commits, lineages, steps, windows
+from babylon_tasks.db import commits, consumption, lineages, steps, windows
+from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.steps import Result, Use
+from babylon_tasks.db.steps import Result
 from babylon_tasks.errors import DatabaseError, Fenced, TrainingError
 from babylon_tasks.pipeline.train import TrainOutcome, train_window
 from babylon_tasks.settings import Settings
@@ -56,7 +57,7 @@ def planned_step(connection: Connection, settings: Settings, owner: str = "one")
         connection,
         lease,
         backend="cpu",
-        windows=[WINDOW],
+        windows={WINDOW: 1},
         manifest=b'{"a": 1}',
         manifest_hash="hash",
         uses=[Use(one, 1, WINDOW, "trained") for one in ids],
@@ -690,7 +691,7 @@ def test_a_trajectory_is_used_once_for_ever(connection: Connection, settings: Se
     lease, _, ids = planned_step(connection, settings)
 
     with pytest.raises(DatabaseError, match="already used"):
-        steps.consume(connection, lease, [Use(ids[0], 1, WINDOW, "no_spread")], step_id=None)
+        consumption.consume(connection, lease, [Use(ids[0], 1, WINDOW, "no_spread")], step_id=None)
 
 
 def test_a_plan_that_meets_a_used_trajectory_writes_nothing(
@@ -700,14 +701,14 @@ def test_a_plan_that_meets_a_used_trajectory_writes_nothing(
     lineages.ensure(connection, settings)
     lease = lineages.claim(connection, "babylon", "one", 30)
     assert lease is not None
-    steps.consume(connection, lease, [Use(ids[0], 1, WINDOW, "too_small")], step_id=None)
+    consumption.consume(connection, lease, [Use(ids[0], 1, WINDOW, "too_small")], step_id=None)
 
     with pytest.raises(DatabaseError, match="nothing was planned"):
         steps.plan(
             connection,
             lease,
             backend="cpu",
-            windows=[WINDOW],
+            windows={WINDOW: 1},
             manifest=b"{}",
             manifest_hash="hash",
             uses=[Use(one, 1, WINDOW, "trained") for one in ids],

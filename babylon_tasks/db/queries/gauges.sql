@@ -3,14 +3,18 @@
 SELECT state, count(*) FROM training.windows GROUP BY state
 
 -- name: waiting
--- Of the windows that somebody should work on: seconds since the end of the oldest hour, of its wait
--- for outcomes, or since it was sealed for another reward version; NULL where none is.
+-- Of the windows that no step has seen: seconds since the end of the oldest hour, of its wait for
+-- outcomes, or since it was sealed for another reward version; NULL where none is.
 SELECT extract(epoch FROM now() - min(greatest(
     starts_at + interval '1 hour', waits_until,
     CASE WHEN reward_version > 1 OR scored_at < sealed_at THEN sealed_at END)))::float8
 FROM training.windows
 WHERE state IN ('sealed', 'scoring', 'training')
-   OR state = 'scored' AND coalesce(waits_until <= now(), true)
+   OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
+
+-- name: left_over
+-- Comparable trajectories that no step has taken yet, of hours that one has seen.
+SELECT coalesce(sum(left_over), 0)::int FROM training.windows WHERE state IN ('scored', 'training')
 
 -- name: rewards
 -- The newest window that has rewards: what its bets and profits were, how its rewards spread, and

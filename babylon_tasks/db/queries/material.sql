@@ -1,39 +1,44 @@
 -- name: list_unused
--- A window's scored trajectories that the lineage has not used, without their text.
-SELECT s.trajectory_id, s.group_key, s.reward, s.scorer || ' ' || s.scorer_version,
-       octet_length(t."stepsJson")
+-- A window's scored trajectories that are neither used by the lineage nor refused, without text.
+SELECT s.trajectory_id, s.group_key, s.reward,
+       coalesce((s.components ->> 'activity')::float8, 0), s.scorer || ' ' || s.scorer_version,
+       s.content_hash, coalesce(octet_length(t."stepsJson"), 0)
 FROM training.scores s
 LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
 WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
   AND NOT EXISTS (SELECT FROM training.consumption c
                   WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
-
--- name: list_some
--- Named trajectories of a window, used or not, without their text.
-SELECT s.trajectory_id, s.group_key, s.reward, s.scorer || ' ' || s.scorer_version,
-       octet_length(t."stepsJson")
-FROM training.scores s
-LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
-WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
-  AND s.trajectory_id = ANY (%(ids)s)
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
+                    AND r.window_id = s.window_id AND r.stage = 'dataset')
 
 -- name: list_group
--- One group of a window, used or not, without its text.
-SELECT s.trajectory_id, s.group_key, s.reward, s.scorer || ' ' || s.scorer_version,
-       octet_length(t."stepsJson")
+-- What can be compared with each other in a window, used or not, without text.
+SELECT s.trajectory_id, s.group_key, s.reward,
+       coalesce((s.components ->> 'activity')::float8, 0), s.scorer || ' ' || s.scorer_version,
+       s.content_hash, coalesce(octet_length(t."stepsJson"), 0)
 FROM training.scores s
 LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
 WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
   AND s.group_key = %(group_key)s
 
--- name: text
--- The recorded steps of some trajectories.
-SELECT "trajectoryId", "agentId", "scenarioId", "stepsJson", octet_length("stepsJson"), "finalPnL"
-FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
+-- name: rows
+-- Some trajectories as they are now, each with the window that it belongs to now.
+-- A schema without archetypes takes the name from outside the subquery, where it is NULL.
+SELECT "trajectoryId", "agentId", "scenarioId",
+       CASE WHEN octet_length("stepsJson") <= %(largest)s THEN "stepsJson" END,
+       octet_length("stepsJson"), "finalPnL", "isEvaluation", "isTrainingData", "usedInTraining",
+       named.type,
+       coalesce("windowId"::text,
+                to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
+FROM (VALUES (NULL::text)) AS absent (archetype)
+CROSS JOIN LATERAL (
+    SELECT *, archetype::text AS type FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
+) AS named
 
 -- name: held_out_groups
--- Groups kept for evaluation, of the newest windows that wait for no outcome, with the spread of
--- their rewards.
+-- What can be compared in the newest windows kept for evaluation that wait for no outcome: how many,
+-- and how they differ.
 SELECT s.window_id, w.reward_version, s.group_key, count(*), max(s.reward) - min(s.reward)
 FROM (SELECT window_id, reward_version FROM training.windows
       WHERE state = 'held_out' AND coalesce(waits_until <= now(), true)

@@ -64,11 +64,11 @@ ORDER BY target_step DESC
 LIMIT 1
 
 -- name: oldest_waiting
--- The oldest window that is over and not finished, nor waits for outcomes, and since when its row
+-- The oldest window that is over, no step has seen and waits for no outcome, and since when its row
 -- stands as it stands.
 SELECT window_id, state, updated_at FROM training.windows
 WHERE state IN ('sealed', 'scoring', 'training')
-   OR state = 'scored' AND coalesce(waits_until <= now(), true)
+   OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
 ORDER BY starts_at
 LIMIT 1
 

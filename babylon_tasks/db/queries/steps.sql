@@ -14,31 +14,6 @@ VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(attempt)s, %(backend)s,
 RETURNING id, lineage, base_step, target_step, state, attempt, tries, windows, manifest_hash,
           manifest, job_reference, true AS due
 
--- name: take_window
--- A scored window joins a step.
-UPDATE training.windows SET
-    state = 'training', training_tries = training_tries + 1, next_attempt_at = NULL,
-    updated_at = now()
-WHERE window_id = %(window)s AND state = 'scored'
-
--- name: count_try
--- A step's windows are tried once more.
-UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
-WHERE window_id = ANY (%(windows)s) AND state = 'training'
-
--- name: consume
--- These trajectories are used up for the lineage, for ever.
-INSERT INTO training.consumption (lineage, trajectory_id, reward_version, window_id, step_id, use)
-SELECT %(lineage)s, used.trajectory_id, used.reward_version, used.window_id, %(step_id)s, used.use
-FROM unnest(%(ids)s::text[], %(versions)s::int[], %(windows)s::text[], %(uses)s::text[])
-     AS used (trajectory_id, reward_version, window_id, use)
-
--- name: reject
--- Why trajectories are left out of the step.
-INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
-VALUES (%(trajectory_id)s, %(window_id)s, %(reward_version)s, %(stage)s, %(reason)s, %(detail)s)
-ON CONFLICT DO NOTHING
-
 -- name: start
 -- A planned step begins.
 UPDATE training.steps SET state = 'running', started_at = coalesce(started_at, now())
@@ -97,17 +72,6 @@ VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(inferen
 UPDATE training.steps SET state = 'failed', failed_at = now(), error = %(error)s,
     metrics = coalesce(%(metrics)s, metrics)
 WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = %(state)s
-
--- name: release_data
--- The data of a failed step may be used again.
-DELETE FROM training.consumption WHERE step_id = %(step_id)s
-
--- name: windows_of
--- A step's windows, locked, with the runs they have seen.
-SELECT window_id, training_tries FROM training.windows
-WHERE window_id = ANY (%(windows)s) AND state = 'training'
-ORDER BY window_id
-FOR UPDATE
 
 -- name: failed_at_target
 -- Whether a step to this checkpoint was planned from this manifest and failed.

@@ -130,7 +130,7 @@ WHERE window_id IN (
       AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
       AND NOT EXISTS (SELECT FROM training.lineages l
                       WHERE l.name = %(lineage)s AND l.lease_until > now())
-    ORDER BY w.starts_at
+    ORDER BY w.left_over > 0, w.starts_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
@@ -164,9 +164,12 @@ UPDATE training.windows SET
 WHERE window_id = %(window)s AND state = 'failed'
 
 -- name: scored
--- Windows that wait for a training step, oldest first.
-SELECT window_id, reward_version, training_tries FROM training.windows
+-- Windows that wait for a training step: the one asked for, those that no step has seen, oldest
+-- first, then what steps have left over, newest first: it is the likeliest to be fresh.
+SELECT window_id, reward_version, training_tries, changes FROM training.windows
 WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
   AND coalesce(waits_until <= now(), true) AND rescore IS NULL
-ORDER BY starts_at
+ORDER BY window_id IS NOT DISTINCT FROM %(first)s DESC, left_over > 0,
+         CASE WHEN left_over > 0 THEN -extract(epoch FROM starts_at)
+              ELSE extract(epoch FROM starts_at) END
 LIMIT %(limit)s

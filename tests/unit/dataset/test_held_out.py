@@ -5,22 +5,33 @@ from __future__ import annotations
 from babylon_tasks.dataset.held_out import order, set_hash
 from babylon_tasks.records import Group, Member
 
-GROUPS = [(f"2026-01-31T{n:02d}:00", "", 0.5) for n in range(20)]
+GROUPS = [(f"2026-01-31T{n:02d}:00", "", 4, 0.5) for n in range(20)]
 
 
-def test_groups_without_spread_are_left_out() -> None:
-    assert order([("w1", "", 0.0), ("w2", "", 0.5)], 1e-6) == [("w2", "")]
+def test_what_has_no_spread_is_left_out() -> None:
+    found = order([("w1", "", 4, 0.0), ("w2", "", 4, 0.5)], 16, 1e-6)
+    assert found == [("w2", "", 0)]
 
 
 def test_a_new_group_displaces_at_most_one_of_the_chosen() -> None:
-    before = order(GROUPS[:-1], 0.1)[:8]
-    after = order(GROUPS, 0.1)[:8]
+    before = order(GROUPS[:-1], 16, 0.1)[:8]
+    after = order(GROUPS, 16, 0.1)[:8]
 
     assert len(set(before) - set(after)) <= 1
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_rows() -> None:
-    assert order(GROUPS, 0.1) == order(reversed(GROUPS), 0.1)
+    assert order(GROUPS, 16, 0.1) == order(reversed(GROUPS), 16, 0.1)
+
+
+def test_one_hour_of_many_agents_is_enough_for_several_groups() -> None:
+    assert order([("w", "", 4000, 0.5)], 16, 0.1)[:3] == [("w", "", 0), ("w", "", 1), ("w", "", 2)]
+
+
+def test_each_question_is_heard_before_any_is_heard_again() -> None:
+    found = order([("w1", "a", 40, 0.5), ("w2", "b", 17, 0.5)], 16, 0.1)
+
+    assert found == [("w2", "b", 0), ("w1", "a", 0), ("w2", "b", 1), ("w1", "a", 1), ("w1", "a", 2)]
 
 
 def test_the_set_is_named_by_its_content() -> None:
@@ -32,5 +43,6 @@ def test_the_set_is_named_by_its_content() -> None:
 
 
 def test_the_newest_windows_come_first() -> None:
-    groups = [("2026-01-31T09:00", key, 0.5) for key in "abc"] + [("2026-01-31T10:00", "d", 0.5)]
-    assert order(groups, 0.1)[0] == ("2026-01-31T10:00", "d")
+    groups = [("2026-01-31T09:00", key, 4, 0.5) for key in "abc"]
+    groups.append(("2026-01-31T10:00", "d", 4, 0.5))
+    assert order(groups, 16, 0.1)[0] == ("2026-01-31T10:00", "d", 0)

@@ -62,7 +62,23 @@ def test_a_manifest_survives_the_way_through_a_json_column() -> None:
     assert manifests.manifest_hash(manifests.from_row(row)) == manifests.manifest_hash(original)
 
 
-def test_groups_read_again_match_only_if_nothing_has_changed() -> None:
-    assert manifests.matches(made(group()), [group()])
-    assert not manifests.matches(made(group()), [group(response="down")])
-    assert not manifests.matches(made(group()), [])
+def test_each_group_says_which_of_its_key_it_is_and_which_calls_its_members_hold() -> None:
+    other = msgspec.structs.replace(group(), key="m-2")
+    held = msgspec.structs.replace(group().members[0], places=(1,))
+    third = msgspec.structs.replace(group(), members=(held, group().members[1]))
+
+    listed = made(group(), other, third).groups
+
+    assert [(entry.key, entry.part) for entry in listed] == [("m-1", 0), ("m-2", 0), ("m-1", 1)]
+    assert [entry.calls for entry in listed[2].members] == [(1,), None]
+
+
+def test_a_manifest_of_an_earlier_version_can_still_be_read() -> None:
+    row = json.loads(manifests.canonical(made(group())))
+    row["config"]["allow_without_logprobs"] = False
+    for listed in row["groups"]:
+        del listed["part"]
+        for entry in listed["members"]:
+            del entry["calls"]
+
+    assert manifests.from_row(row) == made(group())

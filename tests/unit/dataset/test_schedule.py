@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate
-from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate, row_length
+from babylon_tasks.records import LlmCall, Member
 from babylon_tasks.settings import Settings
 
 SETTINGS = Settings(
@@ -36,6 +36,15 @@ def test_the_first_steps_are_small_where_a_warm_up_is_set() -> None:
 
 def test_the_estimate_counts_prompts_and_every_recorded_token() -> None:
     calls = (LlmCall("m", (("user", "x" * 400),), "up", 1.0, logprobs=(-1.0,) * 7),)
-    group = Group("w", "", (Member("a", 0.0, calls), Member("b", 1.0, calls)))
 
-    assert estimated_tokens([group]) == 2 * (101 + 7)
+    assert estimated_tokens([Member("a", 0.0, calls), Member("b", 1.0, calls)]) == 2 * (101 + 7)
+
+
+@pytest.mark.parametrize(
+    ("longest", "length"),
+    [(60, 512), (512, 512), (513, 1024), (1500, 2048), (9000, 4096), (0, 4096)],
+)
+def test_rows_are_as_long_as_the_data_need_and_never_longer_than_the_setting(
+    longest: int, length: int
+) -> None:
+    assert row_length(longest, 4096) == length

@@ -1,0 +1,68 @@
+"""What has become of single trajectories: used up, once for ever, or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from psycopg.errors import UniqueViolation
+
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.errors import DatabaseError
+from babylon_tasks.records import Rejection
+
+
+class Use(Struct, frozen=True):
+    """A trajectory that is used up: ``use`` is trained, no_spread, only_activity or too_small."""
+
+    trajectory_id: str
+    reward_version: int
+    window_id: str
+    use: str
+
+
+def consume(
+    connection: Connection, lease: Lease, uses: Sequence[Use], *, step_id: int | None
+) -> None:
+    """Mark trajectories as used, once for ever; raises DatabaseError for a second time."""
+    if not uses:
+        return
+    parameters = {
+        "lineage": lease.lineage,
+        "step_id": step_id,
+        "ids": [use.trajectory_id for use in uses],
+        "versions": [use.reward_version for use in uses],
+        "windows": [use.window_id for use in uses],
+        "uses": [use.use for use in uses],
+    }
+    try:
+        connection.execute(queries("consumption")["consume"], parameters)
+    except UniqueViolation as error:
+        raise DatabaseError(
+            f"lineage {lease.lineage} has already used a trajectory that is to be used now "
+            f"({error.diag.message_detail}); nothing was planned, see `babylon-tasks why` for it"
+        ) from error
+
+
+def reject(
+    connection: Connection, window: str, reward_version: int, rejections: Sequence[Rejection]
+) -> None:
+    """Write why trajectories are left out; what is there already stays as it is."""
+    if not rejections:
+        return
+    parameters = {
+        "window": window,
+        "version": reward_version,
+        "ids": [one.trajectory_id for one in rejections],
+        "stages": [one.stage for one in rejections],
+        "reasons": [one.reason for one in rejections],
+        "details": [one.detail for one in rejections],
+    }
+    connection.execute(queries("consumption")["reject"], parameters)
+
+
+def release(connection: Connection, step_id: int) -> None:
+    """What a failed step had claimed may be used again."""
+    connection.execute(queries("consumption")["release"], {"step_id": step_id})

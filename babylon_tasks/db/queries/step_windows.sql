@@ -1,0 +1,100 @@
+-- name: lock
+-- Windows that are still scored, with the rewards that a plan was made from.
+SELECT w.window_id
+FROM training.windows w
+JOIN unnest(%(windows)s::text[], %(versions)s::int[]) AS planned (window_id, reward_version)
+  USING (window_id, reward_version)
+WHERE w.state = 'scored'
+ORDER BY w.window_id
+FOR UPDATE OF w
+
+-- name: take
+-- A scored window joins a step.
+UPDATE training.windows SET
+    state = 'training', training_tries = training_tries + 1, next_attempt_at = NULL,
+    updated_at = now()
+WHERE window_id = %(window)s AND state = 'scored'
+
+-- name: count_try
+-- A step's windows are tried once more.
+UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
+WHERE window_id = ANY (%(windows)s) AND state = 'training'
+
+-- name: of_step
+-- A step's windows, locked, with the runs they have seen.
+SELECT window_id, training_tries FROM training.windows
+WHERE window_id = ANY (%(windows)s) AND state = 'training'
+ORDER BY window_id
+FOR UPDATE
+
+-- name: rescore
+-- What is not used yet of a window is to be scored anew.
+UPDATE training.windows SET
+    rescore = coalesce(rescore, %(why)s), changes = changes + 1, updated_at = now()
+WHERE window_id = %(window)s AND rescore IS NULL
+
+-- name: end
+-- After the commit: what is neither used nor refused waits for another step.
+WITH rest AS (
+    SELECT count(*) AS n
+    FROM training.windows w
+    JOIN training.scores s
+      ON s.window_id = w.window_id AND s.reward_version = w.reward_version
+    WHERE w.window_id = %(window)s
+      AND NOT EXISTS (SELECT FROM training.consumption c
+                      WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
+      AND NOT EXISTS (SELECT FROM training.rejections r
+                      WHERE r.trajectory_id = s.trajectory_id
+                        AND r.reward_version = s.reward_version
+                        AND r.window_id = s.window_id AND r.stage = 'dataset')
+)
+UPDATE training.windows SET
+    state = CASE WHEN rest.n > 0 THEN 'scored' ELSE 'trained' END, left_over = rest.n,
+    trained_at = CASE WHEN rest.n > 0 THEN trained_at ELSE now() END,
+    training_tries = 0, next_attempt_at = NULL, enqueued_at = NULL, updated_at = now()
+FROM rest
+WHERE window_id = %(window)s AND state = 'training'
+RETURNING state, left_over
+
+-- name: was_used
+-- Whether a step has learned from a window.
+SELECT FROM training.consumption
+WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained'
+LIMIT 1
+
+-- name: commonest_cause
+-- What became of most trajectories of a window that no step has used.
+SELECT cause FROM (
+    SELECT use AS cause FROM training.consumption
+    WHERE lineage = %(lineage)s AND window_id = %(window)s AND use <> 'trained'
+    UNION ALL
+    SELECT r.reason FROM training.rejections r
+    JOIN training.windows w ON w.window_id = r.window_id AND w.reward_version = r.reward_version
+    WHERE r.window_id = %(window)s AND r.stage = 'dataset'
+) AS of_each
+GROUP BY cause ORDER BY count(*) DESC, cause
+LIMIT 1
+
+-- name: nothing_left
+-- All of a window is used or refused.
+UPDATE training.windows SET left_over = 0 WHERE window_id = %(window)s
+
+-- name: outdated
+-- Scored windows that lie too far behind the newest that is over.
+SELECT window_id, reward_version FROM training.windows
+WHERE state = 'scored' AND rescore IS NULL AND coalesce(waits_until <= now(), true)
+  AND starts_at < (SELECT max(starts_at) FROM training.windows WHERE state <> 'open')
+                  - make_interval(hours => %(hours)s)
+ORDER BY starts_at
+LIMIT %(limit)s
+
+-- name: count
+-- A scored window was tried once more.
+UPDATE training.windows SET training_tries = training_tries + 1, updated_at = now()
+WHERE window_id = %(window)s AND state = 'scored'
+RETURNING training_tries
+
+-- name: postpone
+-- A scored window waits for its next attempt.
+UPDATE training.windows SET next_attempt_at = now() + make_interval(secs => %(delay)s)
+WHERE window_id = %(window)s AND state = 'scored'

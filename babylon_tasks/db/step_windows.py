@@ -1,0 +1,169 @@
+"""What a training step does to its windows: takes them, gives them back, ends them.
+
+All of it under the lineage's lease, inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from babylon_tasks.db import events, windows
+from babylon_tasks.db.lineages import Lease, hold
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState, check_window
+
+
+def stand(connection: Connection, versions: Mapping[str, int]) -> bool:
+    """Lock windows; False where one is not scored any more, or has other rewards by now."""
+    parameters = {"windows": list(versions), "versions": list(versions.values())}
+    rows = connection.execute(queries("step_windows")["lock"], parameters).fetchall()
+    return len(rows) == len(versions)
+
+
+def take(connection: Connection, window: str) -> None:
+    """A scored, locked window joins a step."""
+    check_window(WindowState.SCORED, WindowState.TRAINING, window)
+    connection.execute(queries("step_windows")["take"], {"window": window})
+
+
+def count_try(connection: Connection, windows: Sequence[str], by: int) -> None:
+    """The windows of a step have seen ``by`` runs more."""
+    parameters = {"windows": list(windows), "by": by}
+    connection.execute(queries("step_windows")["count_try"], parameters)
+
+
+def of_step(connection: Connection, windows: Sequence[str]) -> list[tuple[str, int]]:
+    """The windows that are in training, locked, each with the runs that it has seen."""
+    parameters = {"windows": list(windows)}
+    rows = connection.execute(queries("step_windows")["of_step"], parameters).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
+def mark_changed(connection: Connection, lease: Lease, window: str, rows: int, actor: str) -> None:
+    """Have a window scored anew: so many of its rows say something else than was scored."""
+    parameters = {"window": window, "why": "rows changed"}
+    if not connection.execute(queries("step_windows")["rescore"], parameters).rowcount:
+        return  # it is to be scored anew already
+    detail = {"trajectories": rows, "why": "Babylon has rewritten them since they were scored"}
+    events.record(
+        connection,
+        "rows_changed",
+        actor=actor,
+        window=window,
+        lineage=lease.lineage,
+        detail=detail,
+    )
+
+
+def end(connection: Connection, window: str, *, lineage: str, step_id: int, actor: str) -> None:
+    """A committed step lets go of a window: trained, or scored where it has left something over."""
+    parameters = {"window": window, "lineage": lineage}
+    row = connection.execute(queries("step_windows")["end"], parameters).fetchone()
+    if row is None:  # not in training: whoever moved it has said why
+        return
+    state, left = WindowState(row[0]), row[1]
+    check_window(WindowState.TRAINING, state, window)
+    detail: dict[str, Any] = {"from": WindowState.TRAINING, "to": state}
+    if left:
+        detail["left_over"] = left
+    events.record(
+        connection,
+        "trained_in_part" if left else str(WindowState.TRAINED),
+        actor=actor,
+        window=window,
+        lineage=lineage,
+        step_id=step_id,
+        detail=detail,
+    )
+
+
+def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> str:
+    """A scored window has nothing more to offer: trained if a step has used it, else skipped.
+
+    Returns the reason: what became of most of those that no step has used.
+    """
+    parameters = {"window": window, "lineage": lease.lineage}
+    found = queries("step_windows")
+    used = connection.execute(found["was_used"], parameters).fetchone()
+    cause = connection.execute(found["commonest_cause"], parameters).fetchone()
+    reason = str(cause[0]) if cause else "nothing_trainable"
+    windows.move(
+        connection,
+        window,
+        WindowState.SCORED,
+        WindowState.TRAINED if used is not None else WindowState.SKIPPED,
+        actor=actor,
+        reason=reason,
+        lineage=lease.lineage,
+    )
+    connection.execute(found["nothing_left"], {"window": window})
+    return reason
+
+
+def outdated(connection: Connection, hours: int, limit: int) -> list[tuple[str, int]]:
+    """Scored windows more than ``hours`` before the newest sealed one: (window, version)."""
+    parameters = {"hours": hours, "limit": limit}
+    rows = connection.execute(queries("step_windows")["outdated"], parameters).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
+def break_off(
+    connection: Connection,
+    lease: Lease,
+    window: str,
+    error: str,
+    settings: Settings,
+    *,
+    actor: str,
+) -> None:
+    """The trainer failed over a scored window before a step was planned: that counts as a try.
+
+    Raises Fenced.
+    """
+    with connection.transaction():
+        hold(connection, lease)
+        _break_off(connection, window, error, settings, actor)
+
+
+def fail(
+    connection: Connection, window: str, tries: int, reason: str, settings: Settings, **of: Any
+) -> bool:
+    """A failed step lets go of a window: scored again, or failed for good after the last try."""
+    spent = tries >= settings.max_attempts
+    windows.move(
+        connection,
+        window,
+        WindowState.TRAINING,
+        WindowState.FAILED if spent else WindowState.SCORED,
+        kind="failed" if spent else "training_failed",
+        reason=f"training failed {tries} times, last: {reason[:1000]}" if spent else None,
+        delay=None if spent else settings.retry_delay_seconds,
+        **of,
+    )
+    return spent
+
+
+def _break_off(
+    connection: Connection, window: str, error: str, settings: Settings, actor: str
+) -> None:
+    row = connection.execute(queries("step_windows")["count"], {"window": window}).fetchone()
+    if row is None:
+        return
+    spent = row[0] >= settings.max_attempts
+    if spent:
+        windows.move(
+            connection,
+            window,
+            WindowState.SCORED,
+            WindowState.FAILED,
+            actor=actor,
+            reason=f"training failed {row[0]} times, last: {error[:1000]}",
+        )
+        return
+    parameters = {"window": window, "delay": settings.retry_delay_seconds}
+    connection.execute(queries("step_windows")["postpone"], parameters)
+    detail = {"reason": error[:2000], "tries": row[0]}
+    events.record(connection, "training_failed", actor=actor, window=window, detail=detail)

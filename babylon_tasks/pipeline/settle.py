@@ -1,0 +1,111 @@
+"""Write down what a window does not bring into a step, and end the window that has nothing more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from babylon_tasks import metrics
+from babylon_tasks.dataset.freshness import NO_LOGPROBS, STALE
+from babylon_tasks.dataset.groups import STAGE, TOO_SMALL
+from babylon_tasks.db import consumption, events, lineages, material, step_windows
+from babylon_tasks.db.consumption import Use
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.offer import Offer
+from babylon_tasks.records import Rejection
+from babylon_tasks.settings import Settings
+
+# How many windows that have grown too old one call ends.
+_OUTDATED_AT_ONCE = 50
+
+
+def settle(connection: Connection, lease: Lease, found: Offer, *, actor: str) -> bool:
+    """Who is refused, used up or to be scored anew; False where the window is not as it was read.
+
+    Facts about rows, so they stand whether or not a step comes of the groups. Raises Fenced.
+    """
+    with connection.transaction():
+        lineages.hold(connection, lease)
+        if not step_windows.stand(connection, {found.window: found.reward_version}):
+            return False
+        _refuse(connection, found.window, found.reward_version, found.rejections)
+        consumption.consume(connection, lease, _uses(found, found.used_up), step_id=None)
+        if found.changed:
+            step_windows.mark_changed(connection, lease, found.window, len(found.changed), actor)
+        detail = {
+            "groups": len(found.groups),
+            "trajectories": sum(len(group.members) for group in found.groups),
+            "tokens": found.tokens,
+            "left_over": len(found.left),
+            "changed": len(found.changed),
+            "rejected": dict(Counter(rejection.reason for rejection in found.rejections)),
+            "used_up": dict(Counter(use for _, use in found.used_up)),
+            "calls_left_out": found.calls_left_out,
+        }
+        events.record(
+            connection,
+            "grouped",
+            actor=actor,
+            window=found.window,
+            lineage=lease.lineage,
+            detail=detail,
+        )
+    return True
+
+
+def close(connection: Connection, lease: Lease, found: Offer, *, actor: str) -> str | None:
+    """No group came of a window, settled as ``found``: end it, unless rows are to be scored anew.
+
+    What is left can be compared with nobody. The reason, a word; None where another has moved
+    the window meanwhile. Raises Fenced.
+    """
+    with connection.transaction():
+        lineages.hold(connection, lease)
+        if not step_windows.stand(connection, {found.window: found.reward_version}):
+            return None
+        if found.changed:
+            return "rows_changed"
+        alone = [(trajectory_id, TOO_SMALL) for trajectory_id in found.left]
+        consumption.consume(connection, lease, _uses(found, alone), step_id=None)
+        reason = step_windows.close(connection, lease, found.window, actor=actor)
+        if reason == NO_LOGPROBS:
+            todo = (
+                "record logprobs with each LLM call (ART trains on nothing else), or set "
+                "BABYLON_LOGPROBS=exact,none and accept steps that are labelled so"
+            )
+            events.record(
+                connection, "advice", actor=actor, window=found.window, detail={"todo": todo}
+            )
+    return reason
+
+
+def close_outdated(
+    connection: Connection, settings: Settings, lease: Lease, *, actor: str
+) -> dict[str, str]:
+    """End the windows that are too old, their text unread; window to reason."""
+    hours = settings.max_staleness_hours
+    detail = f"its hour is more than {hours} hours before the newest that was sealed"
+    closed = {}
+    for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE):
+        listed = material.list_unused(connection, window, version, lease.lineage)
+        stale = [Rejection(one.trajectory_id, STAGE, STALE, detail) for one in listed]
+        with connection.transaction():
+            lineages.hold(connection, lease)
+            if not step_windows.stand(connection, {window: version}):
+                continue
+            _refuse(connection, window, version, stale)
+            closed[window] = step_windows.close(connection, lease, window, actor=actor)
+    return closed
+
+
+def _refuse(
+    connection: Connection, window: str, version: int, rejections: Sequence[Rejection]
+) -> None:
+    consumption.reject(connection, window, version, rejections)
+    for rejection in rejections:
+        metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
+
+
+def _uses(found: Offer, used_up: Sequence[tuple[str, str]]) -> list[Use]:
+    return [Use(one, found.reward_version, found.window, use) for one, use in used_up]

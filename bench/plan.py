@@ -1,0 +1,179 @@
+"""What an hour of thousands of agents comes to: ``python -m bench.plan --agents 4000``.
+
+One scenario, so all can be compared. The hour is scored as it would be, then step after step is
+planned and committed until nothing of it is left. The trainer is the tests' own, without a
+network: what is measured is everything but training. ``--inspect`` has the candidates proven by
+the cpu backend's real tokenizer instead. Prints groups, members, tokens and seconds of each step,
+peak resident memory, and what became of every trajectory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pydantic import SecretStr
+
+from babylon_tasks.db.babylon import create
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.sandbox.servers import EmbeddedPostgres
+from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.training.protocol import Inspect, Inspected
+from babylon_tasks.training.supervisor import Trainer
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from crowd import crowd  # noqa: E402  # the tests' parts are no package
+from factories import EVER, WINDOW  # noqa: E402
+from peer import PeerTrainer  # noqa: E402
+
+
+def fill(url: str, agents: int) -> None:
+    """Make the tables, the rows and a scored window."""
+    settings = Settings(database_url=SecretStr(url))
+    create(settings)
+    apply(settings)
+    with psycopg.connect(url, autocommit=True) as connection:
+        crowd(connection, agents, strangers=agents // 100)
+
+
+class Proving(PeerTrainer):
+    """The tests' trainer, but for candidates: these the real one proves."""
+
+    def __init__(self, settings: Settings, real: Trainer) -> None:
+        super().__init__(settings.data_dir / "peer", settings.lineage)
+        self._real = real
+
+    def inspect(self, request: Inspect, on_progress: Any) -> Inspected:
+        return self._real.inspect(request, on_progress)
+
+
+def score() -> dict[str, Any]:
+    """The hour scored, in this process."""
+    settings = load_settings()
+    discover(settings, actor="bench")
+    began = time.perf_counter()
+    scored = score_window(settings, WINDOW, actor="bench")
+    return {"scored": scored.scored, "seconds": time.perf_counter() - began, "peak": _peak()}
+
+
+def steps(*, proving: bool) -> dict[str, Any]:
+    """All steps that the hour gives, in this process."""
+    settings = load_settings()
+    if not proving:
+        return _steps(settings, PeerTrainer(settings.data_dir / "peer", settings.lineage))
+    with Trainer(settings) as real:
+        real.ready()
+        return _steps(settings, Proving(settings, real))
+
+
+def _steps(settings: Settings, trainer: PeerTrainer) -> dict[str, Any]:
+    before, found = _peak(), []
+    while True:
+        began = time.perf_counter()
+        outcome = train_window(settings, trainer, window=None, actor="bench")
+        if outcome.action != "committed":
+            break
+        found.append(_step(settings, time.perf_counter() - began))
+    return {"steps": found, "before": before, "peak": _peak(), "end": outcome.reason}
+
+
+def _step(settings: Settings, seconds: float) -> dict[str, Any]:
+    with psycopg.connect(settings.dsn) as connection:
+        row = connection.execute(
+            "SELECT detail FROM training.events WHERE kind = 'grouped' ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+    assert row is not None
+    return {**row[0], "seconds": seconds}
+
+
+def accounts(url: str) -> tuple[Counter[str], int]:
+    """What became of each trajectory; how many are in no account or in two."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT t.\"trajectoryId\", c.use, (SELECT string_agg(r.reason, '+') "
+            'FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId") '
+            "FROM trajectories t LEFT JOIN training.consumption c "
+            'ON c.trajectory_id = t."trajectoryId"'
+        ).fetchall()
+    lost = sum((use is None) == (reason is None) for _, use, reason in rows)
+    return Counter(use or f"refused: {reason}" for _, use, reason in rows), lost
+
+
+def _peak() -> float:
+    """Of this process's resident memory, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) / 1024
+
+
+def _in_a_child(stage: str, url: str, folder: Path, *more: str) -> dict[str, Any]:
+    environment = os.environ | {
+        "DATABASE_URL": url,
+        "BABYLON_DATA_DIR": str(folder / "models"),
+        "BABYLON_LOOKBACK_HOURS": EVER,
+        "BABYLON_LOG_LEVEL": "ERROR",
+        "BABYLON_INFERENCE_PORT": "0",
+        "BABYLON_BACKEND": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.plan", "--stage", stage, *more],
+        env=environment,
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Set up, run each stage in a process of its own, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, default=4000)
+    parser.add_argument("--inspect", action="store_true", help="with the real tokenizer")
+    parser.add_argument("--stage", choices=("score", "steps"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.stage:
+        found = score() if arguments.stage == "score" else steps(proving=arguments.inspect)
+        print(json.dumps(found))
+        return
+    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "pg") as postgres:
+        folder = Path(name)
+        fill(postgres.url, arguments.agents)
+        scored = _in_a_child("score", postgres.url, folder)
+        more = ("--inspect",) if arguments.inspect else ()
+        taken = _in_a_child("steps", postgres.url, folder, *more)
+        counts, lost = accounts(postgres.url)
+    print(
+        f"scored {scored['scored']} in {scored['seconds']:.1f} s, peak {scored['peak']:.0f} MB\n"
+        "step  groups  members  tokens  left over  seconds"
+    )
+    for number, step in enumerate(taken["steps"], start=1):
+        print(
+            f"{number:4}  {step['groups']:6}  {step['trajectories']:7}  {step['tokens']:6}  "
+            f"{step['left_over']:9}  {step['seconds']:7.2f}"
+        )
+    print(
+        f"{len(taken['steps'])} steps until nothing is left ({taken['end']}); resident memory "
+        f"{taken['before']:.0f} MB before, {taken['peak']:.0f} MB at most"
+    )
+    for what, count in counts.most_common():
+        print(f"{count:6}  {what}")
+    print(f"{lost:6}  in no account, or in two")
+
+
+if __name__ == "__main__":
+    main()
