@@ -108,7 +108,21 @@ def buys(decision: Decision) -> bool:
     return (meant.buys or word in _DIRECTED) and not (side or word).startswith(("sell", "close"))
 
 
-def is_known_side(side: str) -> bool:
-    """Whether the side of a trade is one of Babylon's words."""
-    word = side.strip().lower()
-    return word in _SIDES or word in _DIRECTED or word in _CLOSES
+def strange_word(decision: Decision) -> str | None:
+    """The word of an action where it is none of Babylon's."""
+    return None if kind(decision.action_type).known else decision.action_type
+
+
+def strange_side(decision: Decision) -> str | None:
+    """The side of a trade that was made, where it is none of Babylon's words; empty: it has none.
+
+    Closing a position needs none, nor does a word that says it all.
+    """
+    meant = kind(decision.action_type)
+    if not meant.trade or meant.rise is not None or not is_taken(decision):
+        return None
+    if decision.action_type.strip().lower() in _CLOSES:
+        return None
+    side = (decision.side or "").strip().lower()
+    known = side in _SIDES or side in _DIRECTED or side in _CLOSES
+    return None if known else decision.side or ""

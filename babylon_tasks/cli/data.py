@@ -8,10 +8,14 @@ import typer
 
 from babylon_tasks.cli.context import begin
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, out, progress_bar, say, show, table
+from babylon_tasks.dataset.freshness import OTHER_POLICY
 from babylon_tasks.db import babylon
 from babylon_tasks.db import migrate as migrations
 from babylon_tasks.db.session import session
+from babylon_tasks.pipeline.verify import DataReport
 from babylon_tasks.pipeline.verify import verify_data as look
+
+_LISTED = 10  # of each kind; the rest is in the JSON
 
 
 def register(app: typer.Typer) -> None:
@@ -76,8 +80,10 @@ def verify_data(
     """Show what is in the database, what of it is trainable, and why the rest is not.
 
     Writes nothing. JSON: {windows: [{window, state, reason, trajectories, agents, usable,
-    trainable, exact, rejected: {reason: n}}], trajectories, usable, trainable, rejected,
-    truncated}.
+    trainable, exact, rejected: {reason: n}, bets_known, bets_unknown, models: {name: calls}}],
+    trajectories, usable, trainable, rejected, bets_known, bets_unknown,
+    models: [{name, calls, whose: base model, lineage, or null}], unknown_actions: {word: n},
+    unknown_sides: {word: n}, unknown_outcomes: {word: n}, warnings: [text], truncated}.
     """
     settings = begin()
     with progress_bar("reading windows") as tell:
@@ -107,10 +113,40 @@ def verify_data(
         f"{report.trajectories} trajectories in {len(report.windows)} windows: "
         f"{report.usable} usable, {report.trainable} trainable"
     )
+    others = [model.name for model in report.models if model.whose is None]
     for reason, count in report.rejected.items():
-        show(f"  {count:>8}  {reason}")
+        asked = f": they asked {_some(others)}" if reason == OTHER_POLICY and others else ""
+        show(f"  {count:>8}  {reason}{asked}")
+    _show_recorded(report)
     if report.truncated:
         say("there are older windows: raise --limit, or choose with --since")
+
+
+def _show_recorded(report: DataReport) -> None:
+    show(f"bets: {report.bets_known} with an outcome, {report.bets_unknown} without")
+    whose = {None: "", "base model": ", the base model", "lineage": ", of the lineage"}
+    asked = {f"{model.name}{whose[model.whose]}": model.calls for model in report.models}
+    for what, counted in (
+        ("models asked, by calls", asked),
+        ("actions that are not understood", report.unknown_actions),
+        ("sides that are not understood", report.unknown_sides),
+        ("outcomes that are not understood", report.unknown_outcomes),
+    ):
+        if counted:
+            show(f"{what}:")
+        for name, count in list(counted.items())[:_LISTED]:
+            show(f"  {count:>8}  {name}")
+        if len(counted) > _LISTED:
+            show(f"            and {len(counted) - _LISTED} others: see --json")
+    for warning in report.warnings[:_LISTED]:
+        show(f"warning: {warning}")
+    if len(report.warnings) > _LISTED:
+        show(f"warning: and {len(report.warnings) - _LISTED} more: see --json")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _rows(found: list[migrations.MigrationStatus]) -> list[tuple[object, ...]]:

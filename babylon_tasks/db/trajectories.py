@@ -15,12 +15,13 @@ _BATCH_BYTES = 4_000_000
 
 
 def stream_window(
-    connection: Connection, window: str, settings: Settings
+    connection: Connection, window: str, settings: Settings, *, used: bool = False
 ) -> Generator[list[RawTrajectory], None, None]:
     """The rows of a window in batches, all as of one moment; the connection is taken meanwhile.
 
     A row belongs to a window by its "windowId", or, where the writer set none, by its start.
-    Rows beyond ``max_steps_bytes`` come without their text: it never leaves the server. A batch
+    Rows beyond ``max_steps_bytes`` come without their text: it never leaves the server. So do
+    those that some training has used, unless ``used`` asks for them too. A batch
     ends at ``read_batch`` rows or a few megabytes, so memory does not depend on the rows' size.
     Close the generator when leaving early: that cancels what the server still sends.
     """
@@ -32,6 +33,7 @@ def stream_window(
         "start": window_start(window).replace(tzinfo=None),
         "end": window_end(window).replace(tzinfo=None),
         "largest": settings.max_steps_bytes,
+        "used": used,
     }
     batch: list[RawTrajectory] = []
     weight = 0

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
 from babylon_tasks.dataset.ancestry import ages
-from babylon_tasks.dataset.freshness import Policies, Unfit, exact, label
-from babylon_tasks.db import babylon, lineages
-from babylon_tasks.db.outcomes import OutcomeBook
+from babylon_tasks.dataset.freshness import OTHER_POLICY, Policies, policy_step
+from babylon_tasks.db import babylon, lineages, outcomes
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.db.verify import Held, is_migrated, judged, overview
-from babylon_tasks.decode import decode
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.records import Evidence, LlmCall, Rejection, Score
-from babylon_tasks.scoring.base import Scorer
+from babylon_tasks.pipeline.recorded import Recorded
+from babylon_tasks.pipeline.trial import Trial, read
+from babylon_tasks.records import LlmCall
 from babylon_tasks.scoring.choice import Scorers
-from babylon_tasks.scoring.evidence import evidence
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_start
 
 _NEVER_TRAINED = (WindowState.HELD_OUT, WindowState.SKIPPED, WindowState.FAILED)
+_MODELS = 10  # of a window that are named
+_WORDS = 50  # of the outcomes that are named
 
 
 class WindowData(Struct, frozen=True):
     """One window. ``rejected``: trajectories by the reason why they are not usable.
 
     ``state`` is None where the window has not been discovered. ``exact`` counts usable
-    trajectories with logprobs; None for a window already scored, whose text is not read again.
+    trajectories with logprobs; None for a window already scored, which is told as it was judged.
+    ``bets_known`` and ``bets_unknown`` count the trades that have turned out right or wrong, and
+    those of which nobody knows; ``models`` the calls by the commonest models that were asked.
     """
 
     window: str
@@ -44,16 +44,37 @@ class WindowData(Struct, frozen=True):
     trainable: int
     exact: int | None
     rejected: dict[str, int]
+    bets_known: int
+    bets_unknown: int
+    models: dict[str, int]
+
+
+class AskedModel(Struct, frozen=True):
+    """A model by its recorded name; ``whose`` is ``base model``, ``lineage`` or None: another's."""
+
+    name: str
+    calls: int
+    whose: str | None
 
 
 class DataReport(Struct, frozen=True):
-    """All windows, newest first, and their sums; ``truncated``: there are older ones."""
+    """All windows, newest first, and their sums; ``truncated``: there are older ones.
+
+    ``unknown_...``: recorded words that are not understood, with how often they stand there.
+    """
 
     windows: tuple[WindowData, ...]
     trajectories: int
     usable: int
     trainable: int
     rejected: dict[str, int]
+    bets_known: int
+    bets_unknown: int
+    models: tuple[AskedModel, ...]
+    unknown_actions: dict[str, int]
+    unknown_sides: dict[str, int]
+    unknown_outcomes: dict[str, int]
+    warnings: tuple[str, ...]
     truncated: bool
 
 
@@ -66,14 +87,17 @@ def verify_data(
 ) -> DataReport:
     """Look at every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
 
-    Windows already scored are reported as they were judged; the others are read, decoded and
-    scored as they would be, and thrown away. ``on_progress`` gets (windows done, of). A database
-    that has not been migrated yet is only Babylon's rows: it can be looked at before it is touched.
+    All are read and decoded. Windows already scored are reported as they were judged; the others
+    are scored as they would be, and that is thrown away. ``on_progress`` gets (windows done, of).
+    A database that has not been migrated yet is only Babylon's rows: it can be looked at before it
+    is touched.
     """
     if since is not None:
         window_start(since)
     scorers = Scorers(settings)
     found: list[WindowData] = []
+    every = Recorded()
+    warnings: list[str] = []
     with session(settings) as connection:
         babylon.require(connection)
         migrated = is_migrated(connection)
@@ -81,9 +105,15 @@ def verify_data(
         windows = overview(connection, since, limit + 1, migrated=migrated)
         truncated = len(windows) > limit
         for held in windows[:limit]:
-            found.append(_looked_at(settings, connection, held, scorers, policies))
+            trial = _read(settings, connection, held, policies)
+            found.append(_looked_at(connection, held, trial, scorers))
+            every.join(trial.recorded)
+            warnings += _unmatched(held.window, trial.recorded)
             if on_progress is not None:
                 on_progress(len(found), min(len(windows), limit))
+        unknown_outcomes = outcomes.not_understood(connection, since, _WORDS)
+        if babylon.missing(connection, "market_outcomes"):
+            warnings.append("Babylon has no table market_outcomes: nobody knows of any outcome")
     rejected: Counter[str] = Counter()
     for window in found:
         rejected.update(window.rejected)
@@ -93,18 +123,63 @@ def verify_data(
         usable=sum(window.usable for window in found),
         trainable=sum(window.trainable for window in found),
         rejected=dict(rejected.most_common()),
+        bets_known=every.known,
+        bets_unknown=every.bets - every.known,
+        models=tuple(
+            AskedModel(name, calls, _whose(name, policies))
+            for name, calls in every.models.most_common()
+        ),
+        unknown_actions=dict(every.actions.most_common()),
+        unknown_sides=dict(every.sides.most_common()),
+        unknown_outcomes=unknown_outcomes,
+        warnings=(*warnings, *_strange(every, unknown_outcomes)),
         truncated=truncated,
     )
 
 
-def _looked_at(
-    settings: Settings, connection: Connection, held: Held, scorers: Scorers, policies: Policies
-) -> WindowData:
-    with_logprobs: int | None = None
+def _unmatched(window: str, recorded: Recorded) -> Iterator[str]:
+    if recorded.trades and not recorded.known:
+        why = []
+        if recorded.bets:
+            why.append(f"of {recorded.bets} market_outcomes does not know how they ended")
+        if recorded.sides:
+            why.append(f"the side of {recorded.sides.total()} is not understood")
+        yield (
+            f"{window}: none of {recorded.trades} trades could be matched to an outcome: "
+            f"{', '.join(why)}"
+        )
+
+
+def _strange(every: Recorded, unknown_outcomes: dict[str, int]) -> Iterator[str]:
+    """What is not understood, and what follows from that."""
+    if every.actions:
+        yield (
+            f"{every.actions.total()} actions have words that are not understood: they count as "
+            "done, but as neither trade nor post, and no bet of theirs is judged"
+        )
+    if every.sides:
+        yield f"{every.sides.total()} trades have no side that is understood: none is judged"
+    if unknown_outcomes:
+        yield (
+            f"{sum(unknown_outcomes.values())} outcomes are neither YES nor NO: nobody knows how "
+            "those markets ended"
+        )
+
+
+def _whose(model: str, policies: Policies) -> str | None:
+    if model == policies.base_model:
+        return "base model"
+    asked = LlmCall(model=model, messages=(), response="", temperature=1.0)
+    return None if policy_step(asked, policies) == OTHER_POLICY else "lineage"
+
+
+def _looked_at(connection: Connection, held: Held, trial: Trial, scorers: Scorers) -> WindowData:
+    exactly: int | None = None
     if held.judged:
         usable, rejected = judged(connection, held)
     else:
-        usable, with_logprobs, rejected = _tried(settings, connection, held, scorers, policies)
+        usable, exactly, rejected = trial.usable(scorers)
+    recorded = trial.recorded
     return WindowData(
         window=held.window,
         state=held.state,
@@ -113,71 +188,20 @@ def _looked_at(
         agents=held.agents,
         usable=usable,
         trainable=0 if held.state in _NEVER_TRAINED else usable,
-        exact=with_logprobs,
+        exact=exactly,
         rejected=rejected,
+        bets_known=recorded.known,
+        bets_unknown=recorded.bets - recorded.known,
+        models=dict(recorded.models.most_common(_MODELS)),
     )
 
 
-def _tried(
-    settings: Settings, connection: Connection, held: Held, scorers: Scorers, policies: Policies
-) -> tuple[int, int, dict[str, int]]:
+def _read(settings: Settings, connection: Connection, held: Held, policies: Policies) -> Trial:
     try:
         window_start(held.window)
     except BadWindowId:  # no hour to be found by: discovery passes over it as well
-        return 0, 0, {"bad_window_id": held.trajectories}
-    rejected: Counter[str] = Counter()
-    shown: list[Evidence] = []
-    archetypes: list[str | None] = []
-    faults: list[str | None] = []
-    recorded_exactly: list[bool] = []
-    book = OutcomeBook(connection, held.window)
-    with (
-        session(settings) as reading,
-        closing(stream_window(reading, held.window, settings)) as batches,
-    ):
-        for batch in batches:
-            decoded = [decode(raw) for raw in batch]
-            trajectories = [one for one in decoded if not isinstance(one, Rejection)]
-            rejected.update(one.reason for one in decoded if isinstance(one, Rejection))
-            outcomes = book.covering(trajectories)
-            for trajectory in trajectories:
-                shown.append(evidence(trajectory, outcomes))
-                archetypes.append(trajectory.archetype)
-                faults.append(_commonest_fault(trajectory.calls, settings, policies))
-                recorded_exactly.append(any(map(exact, trajectory.calls)))
-    usable = with_logprobs = 0
-    scores = _scores(scorers, shown, archetypes)
-    for score, reason, has_logprobs in zip(scores, faults, recorded_exactly, strict=True):
-        if score is None:
-            rejected["no_evidence"] += 1
-        elif reason is not None:
-            rejected[reason] += 1
-        else:
-            usable += 1
-            with_logprobs += has_logprobs
-    return usable, with_logprobs, dict(rejected.most_common())
-
-
-def _scores(
-    scorers: Scorers, shown: Sequence[Evidence], archetypes: Sequence[str | None]
-) -> list[Score | None]:
-    by_scorer: dict[Scorer, list[int]] = {}
-    for number, archetype in enumerate(archetypes):
-        by_scorer.setdefault(scorers.scorer_for(archetype), []).append(number)
-    scores: list[Score | None] = [None] * len(shown)
-    for scorer, members in by_scorer.items():
-        found = scorer.rewards([shown[number] for number in members], shown)
-        for number, score in zip(members, found, strict=True):
-            scores[number] = score
-    return scores
-
-
-def _commonest_fault(
-    calls: Sequence[LlmCall], settings: Settings, policies: Policies
-) -> str | None:
-    """Why the next step would not take a trajectory; None where it takes a call of it."""
-    faults = [_fault(call, settings, policies) for call in calls]
-    return None if None in faults else Counter(faults).most_common(1)[0][0]
+        return Trial(Recorded(), Counter(bad_window_id=held.trajectories))
+    return read(settings, connection, held.window, policies)
 
 
 def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:
@@ -194,8 +218,3 @@ def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> 
         ages(serving, head, lineages.parents(connection, lineage.name)),
         serving,
     )
-
-
-def _fault(call: LlmCall, settings: Settings, policies: Policies) -> str | None:
-    found = label(call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps)
-    return found.reason if isinstance(found, Unfit) else None

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import pytest
 from factories import (
     WINDOW,
+    action,
     exact_call,
     fill_window,
     insert,
+    insert_outcomes,
     insert_trajectories,
     llm_call,
+    market_outcome,
     step,
     trajectory,
 )
@@ -19,7 +22,7 @@ from factories import (
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.score import score_window
-from babylon_tasks.pipeline.verify import WindowData, verify_data
+from babylon_tasks.pipeline.verify import AskedModel, DataReport, WindowData, verify_data
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
@@ -71,6 +74,9 @@ def test_a_window_not_yet_scored_is_read_and_judged_without_a_trace(
             trainable=4,
             exact=4,
             rejected={**REJECTED, "no_logprobs": 1},
+            bets_known=0,
+            bets_unknown=10,
+            models={"SmolLM2-135M-Instruct": 10},
         ),
     )
     assert report.trajectories == report.usable + sum(report.rejected.values()) == 9
@@ -173,3 +179,107 @@ def test_older_windows_can_be_left_out(settings: Settings, connection: Connectio
     assert (limited.truncated, report.truncated) == (True, False)
     with pytest.raises(BadWindowId):
         verify_data(settings, since="yesterday")
+
+
+# --- what is recorded, and what of it is not understood
+
+BASE = "SmolLM2-135M-Instruct"
+FOREIGN = "another-house/large-model"
+
+
+def words(connection: Connection, window: str = WINDOW) -> list[str]:
+    """Three agents, of whom one is understood."""
+    acts = [
+        ("agent-1", action(market="m-1"), {}),
+        ("agent-2", action("SHORT_SELL", market="m-1"), {"model": FOREIGN}),
+        ("agent-3", action("TRADE", market="m-1", side="buy_maybe"), {"model": "babylon@7"}),
+    ]
+    rows = [
+        trajectory(window, agent, [step(0, [exact_call(**keys)], window=window, action=act)])
+        for agent, act, keys in acts
+    ]
+    return insert_trajectories(connection, rows)
+
+
+def test_words_and_models_are_counted_whether_or_not_a_window_was_scored_or_used(
+    settings: Settings, connection: Connection
+) -> None:
+    words(connection)
+    seal(connection)
+
+    def look() -> DataReport:
+        report = verify_data(settings)
+        assert report.unknown_actions == {"SHORT_SELL": 1}
+        assert report.unknown_sides == {"buy_maybe": 1}
+        assert set(report.models) == {
+            AskedModel(BASE, 1, "base model"),
+            AskedModel(FOREIGN, 1, None),
+            AskedModel("babylon@7", 1, "lineage"),
+        }
+        assert report.windows[0].models == {BASE: 1, FOREIGN: 1, "babylon@7": 1}
+        assert (report.bets_known, report.bets_unknown) == (0, 1)
+        return report
+
+    assert look().rejected == {"other_policy": 1, "future_policy": 1}
+    score_window(settings, WINDOW, actor="test")
+    look()
+    connection.execute('UPDATE trajectories SET "usedInTraining" = true')
+    look()
+    connection.execute("TRUNCATE training.windows CASCADE")
+    assert look().rejected == {"already_used": 3}
+
+
+def test_a_window_without_a_single_matched_trade_is_warned_of(
+    settings: Settings, connection: Connection
+) -> None:
+    words(connection)
+    fill_window(connection, OTHER)
+    insert_outcomes(connection, [market_outcome("m-1", "YES", OTHER)])
+    connection.execute("""UPDATE market_outcomes SET "windowId" = '2026-01-31T08:00'""")
+    report = verify_data(settings)
+    assert report.warnings == (
+        f"{OTHER}: none of 8 trades could be matched to an outcome: of 8 market_outcomes does not "
+        "know how they ended",
+        f"{WINDOW}: none of 2 trades could be matched to an outcome: of 1 market_outcomes does not "
+        "know how they ended, the side of 1 is not understood",
+        "1 actions have words that are not understood: they count as done, but as neither trade "
+        "nor post, and no bet of theirs is judged",
+        "1 trades have no side that is understood: none is judged",
+    )
+
+    connection.execute(f"""UPDATE market_outcomes SET "windowId" = '{OTHER}'""")  # type: ignore[arg-type]  # noqa: S608
+    report = verify_data(settings)
+    assert (report.bets_known, report.bets_unknown) == (9, 0)
+    assert not [warning for warning in report.warnings if "matched" in warning]
+
+
+def test_outcomes_that_are_not_understood_are_told(
+    settings: Settings, connection: Connection
+) -> None:
+    fill_window(connection)
+    insert_outcomes(connection, [market_outcome("m-1", "1"), market_outcome("m-2", "maybe")])
+    insert_outcomes(connection, [market_outcome("m-1", "1", "2026-01-30T09:00")])
+    assert verify_data(settings).unknown_outcomes == {"1": 2, "maybe": 1}
+    report = verify_data(settings, since=WINDOW)
+    assert report.unknown_outcomes == {"1": 1, "maybe": 1}
+    assert "2 outcomes are neither YES nor NO: nobody knows how those markets ended" in (
+        report.warnings
+    )
+
+
+def test_a_babylon_without_outcomes_is_warned_of(
+    settings: Settings, connection: Connection
+) -> None:
+    fill_window(connection)
+    connection.execute("DROP TABLE market_outcomes")
+    report = verify_data(settings)
+    assert report.unknown_outcomes == {}
+    assert "Babylon has no table market_outcomes: nobody knows of any outcome" in report.warnings
+
+
+def test_where_all_is_understood_nothing_is_warned_of(
+    settings: Settings, connection: Connection
+) -> None:
+    fill_window(connection)
+    insert_outcomes(connection, [market_outcome("m-1")])
+    assert verify_data(settings).warnings == ()

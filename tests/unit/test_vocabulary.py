@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.records import Decision
-from babylon_tasks.vocabulary import expects_rise, is_taken, kind
+from babylon_tasks.vocabulary import (
+    expects_rise,
+    is_taken,
+    kind,
+    strange_side,
+    strange_word,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +61,27 @@ def test_a_live_trading_decision_without_a_market_was_a_hold() -> None:
 def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
     assert not kind(word).trade
     assert not kind(word).post
+
+
+@pytest.mark.parametrize(
+    ("decision", "word", "side"),
+    [
+        (Decision("TRADE", True, "m", None, "buy_yes"), None, None),
+        (Decision(" trade ", True, "m", None, " LONG "), None, None),
+        (Decision("TRADE", True, "m", None, "buy_maybe"), None, "buy_maybe"),
+        (Decision("TRADE", True, "m", None, None), None, ""),
+        (Decision("TRADE", True, "m", None, "close_position"), None, None),
+        (Decision("CLOSE_POSITION", True, "m", None, None), None, None),
+        (Decision("BUY_YES", True, "m", None, None), None, None),
+        (Decision("TRADE", False, "m", None, "buy_maybe"), None, None),
+        (Decision("TRADING_DECISION", True, None, None, None), None, None),
+        (Decision("POST", True, None, None, "whatever"), None, None),
+        (Decision("SHORT_SELL", True, "m", None, "down"), "SHORT_SELL", None),
+        (Decision("SHORT_SELL", False, "m", None, "down"), "SHORT_SELL", None),
+    ],
+    ids=repr,
+)
+def test_what_is_none_of_babylons_words_is_found(
+    decision: Decision, word: str | None, side: str | None
+) -> None:
+    assert (strange_word(decision), strange_side(decision)) == (word, side)

@@ -4,7 +4,8 @@
 COPY (
     SELECT "trajectoryId", "agentId", "scenarioId",
            CASE WHEN octet_length("stepsJson") <= %(largest)s
-                     AND "isTrainingData" AND NOT "isEvaluation" AND NOT "usedInTraining"
+                     AND "isTrainingData" AND NOT "isEvaluation"
+                     AND (%(used)s OR NOT "usedInTraining")
                 THEN "stepsJson" END,
            octet_length("stepsJson"), "finalPnL",
            "isEvaluation", "isTrainingData", "usedInTraining", belonging.type, "windowId"::text

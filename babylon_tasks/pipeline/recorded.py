@@ -1,0 +1,65 @@
+"""What trajectories name: models, words, sides; and how many of their bets can be judged. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from babylon_tasks.decode import bounded
+from babylon_tasks.records import Evidence, Trajectory
+from babylon_tasks.vocabulary import strange_side, strange_word
+
+OTHERS = "(others)"
+NO_NAME = "(none)"
+_DISTINCT = 1000  # names of one kind: what is beyond is counted together
+_LENGTH = 80
+
+
+class Recorded:
+    """Counts, whose size does not follow the number of trajectories.
+
+    ``models``: calls that were acted upon, by the model that was asked. ``actions`` and ``sides``:
+    those that are none of Babylon's words. ``bets`` are trades with a side that is understood,
+    ``known`` those that turned out right or wrong.
+    """
+
+    def __init__(self) -> None:
+        self.models: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
+        self.sides: Counter[str] = Counter()
+        self.bets = 0
+        self.known = 0
+
+    @property
+    def trades(self) -> int:
+        """Actions that should have an outcome, whether or not their side is understood."""
+        return self.bets + self.sides.total()
+
+    def add(self, trajectory: Trajectory, shown: Evidence) -> None:
+        """Count one trajectory with its evidence."""
+        for call in trajectory.calls:
+            _count(self.models, call.model)
+        for decision in trajectory.decisions:
+            word, side = strange_word(decision), strange_side(decision)
+            if word is not None:
+                _count(self.actions, word)
+            if side is not None:
+                _count(self.sides, side)
+        self.known += shown.right + shown.wrong
+        self.bets += shown.right + shown.wrong + shown.unknown
+
+    def join(self, other: Recorded) -> None:
+        """Add what another has counted."""
+        for mine, theirs in (
+            (self.models, other.models),
+            (self.actions, other.actions),
+            (self.sides, other.sides),
+        ):
+            for name, number in theirs.items():
+                _count(mine, name, number)
+        self.known += other.known
+        self.bets += other.bets
+
+
+def _count(counter: Counter[str], name: str, number: int = 1) -> None:
+    short = bounded(name)[:_LENGTH].strip() or NO_NAME
+    counter[short if short in counter or len(counter) < _DISTINCT else OTHERS] += number
