@@ -105,8 +105,9 @@ def _show_history(found: WindowHistory) -> None:
         show(f"it {window.standstill}")
     if found.waits_for and window.state in _UNFINISHED:
         show(f"outcomes not known yet: {', '.join(found.waits_for)}")
-    for version in found.reward_versions:
-        show(_version(version))
+    if len(found.reward_versions) > 1:  # of a single one the events below tell all
+        for version in found.reward_versions:
+            show(_version(version))
     events = (
         (
             event.happened_at,
