@@ -8,9 +8,6 @@ from babylon_tasks.dataset.groups import STAGE
 from babylon_tasks.decode import content_hash, decode
 from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
-# How often a window is scored anew because Babylon rewrote rows of it; then they are refused.
-MAX_CHANGES = 3
-
 
 class Changed(Struct, frozen=True):
     """The row says something else than what its reward was made from."""

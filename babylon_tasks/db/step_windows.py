@@ -15,6 +15,9 @@ from babylon_tasks.db.sql import queries
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 
+# How often a window is scored anew because Babylon rewrote rows of it.
+MAX_CHANGES = 3
+
 
 def stand(connection: Connection, versions: Mapping[str, int]) -> bool:
     """Lock windows; False where one is not scored any more, or has other rewards by now."""
@@ -42,18 +45,23 @@ def of_step(connection: Connection, windows: Sequence[str]) -> list[tuple[str, i
     return [(row[0], row[1]) for row in rows]
 
 
-def mark_changed(connection: Connection, lease: Lease, window: str, rows: int, actor: str) -> None:
-    """Have a window scored anew: so many of its rows say something else than was scored."""
-    parameters = {"window": window, "why": "rows changed"}
+def mark_changed(
+    connection: Connection, window: str, rows: int, *, lineage: str, actor: str
+) -> None:
+    """Have a window scored anew: so many of its rows say something else than was scored.
+
+    Not where it is to be scored anew already, or has been ``MAX_CHANGES`` times.
+    """
+    parameters = {"window": window, "why": "rows changed", "most": MAX_CHANGES}
     if not connection.execute(queries("step_windows")["rescore"], parameters).rowcount:
-        return  # it is to be scored anew already
+        return
     detail = {"trajectories": rows, "why": "Babylon has rewritten them since they were scored"}
     events.record(
         connection,
         "rows_changed",
         actor=actor,
         window=window,
-        lineage=lease.lineage,
+        lineage=lineage,
         detail=detail,
     )
 

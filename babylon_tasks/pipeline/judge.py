@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct
 
 from babylon_tasks.dataset import held_out
-from babylon_tasks.db import evaluations, lineages, promotions
+from babylon_tasks.db import evaluations, lineages, promotions, step_windows
 from babylon_tasks.db.material import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import TrainerDied, TrainingError
@@ -60,7 +60,7 @@ def judge(
         if promotions.was_rolled_back(connection, settings.lineage, head):
             reason = f"{settings.lineage}@{head} was rolled back by hand; the next one is judged"
             return Judgement("idle", head, current, reason, {})
-        groups = held_out_set(connection, settings)
+        groups = held_out_set(connection, settings, actor=actor)
         digest = held_out.set_hash(groups)
         latest = promotions.latest(connection, settings.lineage)
         if (
@@ -101,8 +101,11 @@ def judge(
     return Judgement("held", head, current, verdict.reason, evidence)
 
 
-def held_out_set(connection: Connection, settings: Settings) -> tuple[Group, ...]:
-    """The groups that checkpoints are valued on, whoever gave their answers."""
+def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:
+    """The groups that checkpoints are valued on, whoever gave their answers.
+
+    Windows in which Babylon has rewritten rows are marked to be scored anew.
+    """
     offered = held_out_groups(connection, _WINDOWS)
     versions = {(group.window, group.key): group.reward_version for group in offered}
     ordered = held_out.order(
@@ -111,14 +114,23 @@ def held_out_set(connection: Connection, settings: Settings) -> tuple[Group, ...
         settings.min_reward_spread,
     )
     groups: list[Group] = []
+    rewritten: set[str] = set()
     for window, key, part in ordered:
         if len(groups) == settings.eval_groups:
             break
+        if window in rewritten:
+            continue  # its other groups are hardly better, and all of them would be read
         found = material.held_out_group(
             connection, settings, window, versions[window, key], key, part
         )
-        if found is not None:
-            groups.append(found)
+        if found.group is not None:
+            groups.append(found.group)
+        if found.changed:
+            rewritten.add(window)
+            with connection.transaction():
+                step_windows.mark_changed(
+                    connection, window, found.changed, lineage=settings.lineage, actor=actor
+                )
     return tuple(groups)
 
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from babylon_tasks.dataset.calls import member
 from babylon_tasks.dataset.groups import deal, fault
 from babylon_tasks.dataset.manifest import GroupEntry, Manifest, content_hash
-from babylon_tasks.dataset.reread import reread
+from babylon_tasks.dataset.reread import Changed, reread
 from babylon_tasks.db import material
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decode import decode
 from babylon_tasks.records import Group, Member, RawTrajectory, Rejection, Trajectory
 from babylon_tasks.settings import Settings
+
+
+class HeldOut(Struct, frozen=True):
+    """A group for evaluation, None where its rows make none that tells policies apart.
+
+    ``changed`` counts the rows that Babylon has rewritten since they were scored: left out, since
+    their rewards are other answers'.
+    """
+
+    group: Group | None
+    changed: int
 
 
 def held_out_group(
@@ -20,27 +33,25 @@ def held_out_group(
     reward_version: int,
     key: str,
     part: int,
-) -> Group | None:
-    """The ``part``-th group of what can be compared in a held-out window, whoever answered.
-
-    None where the rows, as they are now, make none that tells policies apart. What Babylon has
-    rewritten since it was scored is left out: its reward is another answer's.
-    """
+) -> HeldOut:
+    """The ``part``-th group of what can be compared in a held-out window, whoever answered."""
     listed = material.list_group(connection, window, reward_version, key)
     chosen = deal(listed, settings.max_group_size)[part]
     members: list[Member] = []
+    changed = 0
     for portion in material.portions(chosen):
         ids = [one.trajectory_id for one in portion]
         rows = material.rows(connection, ids, settings.max_steps_bytes)
         for one in portion:
             found = reread(one.trajectory_id, window, one.content_hash, rows.get(one.trajectory_id))
+            changed += isinstance(found, Changed)
             # A prompt that is not all text is not the one that was answered.
             if isinstance(found, Trajectory) and (places := _all_text(found)):
                 members.append(member(found, one.reward, places))
     rewards = [one.reward for one in members]
     if fault(rewards, (), settings.min_reward_spread) is not None:
-        return None
-    return Group(window, key, tuple(members))
+        return HeldOut(None, changed)
+    return HeldOut(Group(window, key, tuple(members)), changed)
 
 
 def again(

@@ -14,11 +14,12 @@ from msgspec import Struct
 
 from babylon_tasks.dataset.calls import Terms, member, refuse, sift, without
 from babylon_tasks.dataset.groups import STAGE, deal, fault, rank
-from babylon_tasks.dataset.reread import MAX_CHANGES, Changed, reread
+from babylon_tasks.dataset.reread import Changed, reread
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.db import material
 from babylon_tasks.db.material import Listed
 from babylon_tasks.db.session import Connection
+from babylon_tasks.db.step_windows import MAX_CHANGES
 from babylon_tasks.db.windows import Scored
 from babylon_tasks.records import Group, Member, Rejection
 from babylon_tasks.settings import Settings

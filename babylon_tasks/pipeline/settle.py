@@ -32,7 +32,13 @@ def settle(connection: Connection, lease: Lease, found: Offer, *, actor: str) ->
         _refuse(connection, found.window, found.reward_version, found.rejections)
         consumption.consume(connection, lease, _uses(found, found.used_up), step_id=None)
         if found.changed:
-            step_windows.mark_changed(connection, lease, found.window, len(found.changed), actor)
+            step_windows.mark_changed(
+                connection,
+                found.window,
+                len(found.changed),
+                lineage=lease.lineage,
+                actor=actor,
+            )
         detail = {
             "groups": len(found.groups),
             "trajectories": sum(len(group.members) for group in found.groups),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from crowd import crowd
-from factories import WINDOW, exact_call, llm_call, step
+from factories import WINDOW, exact_call, fill_window, llm_call, step
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
@@ -18,6 +18,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainerDied
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.judge import held_out_set
+from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train import TrainOutcome, train_window
 from babylon_tasks.settings import Settings
@@ -541,10 +542,10 @@ def test_a_held_out_hour_of_many_agents_gives_several_groups(
     settings = make_settings(max_group_size=4, eval_groups=3, min_eval_groups=3)
     scored_window(connection, rewards=MANY, state="held_out", model="anyone")
 
-    groups = held_out_set(connection, settings)
+    groups = held_out_set(connection, settings, actor="test")
 
     assert [len(group.members) for group in groups] == [4, 4, 4]
-    assert groups == held_out_set(connection, settings)
+    assert groups == held_out_set(connection, settings, actor="test")
     assert len({one.trajectory_id for group in groups for one in group.members}) == 12
 
 
@@ -555,10 +556,36 @@ def test_a_rewritten_row_is_not_valued_by_the_reward_of_another_answer(
     ids = scored_window(connection, state="held_out", model="anyone")
     rewrite(connection, ids[0])
 
-    (group,) = held_out_set(connection, settings)
+    (group,) = held_out_set(connection, settings, actor="test")
 
     assert ids[0] not in {one.trajectory_id for one in group.members}
     assert len(group.members) == 3
+    assert standing(connection) == ("held_out", "rows changed", 1, 0)
+
+
+def test_held_out_hours_that_were_rewritten_are_valued_again_once_they_are_scored_anew(
+    connection: Connection, make_settings: Make
+) -> None:
+    settings = make_settings(lookback_hours=1_000_000, upkeep_seconds=0.001, held_out_share=0.999)
+    ids = fill_window(connection)
+    discover(settings, actor="test")
+    score_window(settings, WINDOW, actor="test")
+    before = held_out_set(connection, settings, actor="test")
+    for one in ids:
+        rewrite(connection, one)
+    connection.execute('UPDATE trajectories SET "finalPnL" = -"finalPnL"')
+
+    assert held_out_set(connection, settings, actor="test") == ()
+    assert reconcile(settings, actor="test").anew == [WINDOW]
+    score_window(settings, WINDOW, actor="test")
+    after = held_out_set(connection, settings, actor="test")
+
+    assert len(before) == len(after) == 1
+    first, last = (
+        {one.trajectory_id: one.reward for one in groups[0].members} for groups in (before, after)
+    )
+    assert first.keys() == last.keys()
+    assert sorted(first, key=first.__getitem__) == sorted(last, key=last.__getitem__)[::-1]
 
 
 # --- thousands of agents

@@ -207,7 +207,7 @@ def test_held_out_groups_without_spread_are_not_asked(
     scored_window(connection, WINDOW, (0.5, 0.5), state="held_out")
     scored_window(connection, WINDOW, (0.0, 1.0), key="m-1", state="held_out")
 
-    groups = held_out_set(connection, settings)
+    groups = held_out_set(connection, settings, actor="test")
 
     assert len(groups) == 3
     assert (WINDOW, "") not in {(group.window_id, group.key) for group in groups}

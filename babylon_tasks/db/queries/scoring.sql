@@ -38,6 +38,7 @@ SET state = %(state)s, reason = %(reason)s, reward_version = %(reward_version)s,
     reward_std = %(reward_std)s, profit_mean = %(profit_mean)s, right_share = %(right_share)s,
     waits_until = CASE WHEN %(waits)s THEN starts_at + interval '1 hour'
                                            + make_interval(secs => %(wait_seconds)s) END,
+    left_over = CASE WHEN %(state)s = 'scored' THEN left_over ELSE 0 END,
     lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
     scored_at = now(), updated_at = now()
 WHERE window_id = %(window)s AND state = 'scoring'

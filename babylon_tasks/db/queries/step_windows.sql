@@ -31,7 +31,7 @@ FOR UPDATE
 -- What is not used yet of a window is to be scored anew.
 UPDATE training.windows SET
     rescore = coalesce(rescore, %(why)s), changes = changes + 1, updated_at = now()
-WHERE window_id = %(window)s AND rescore IS NULL
+WHERE window_id = %(window)s AND rescore IS NULL AND changes < %(most)s
 
 -- name: end
 -- After the commit: what is neither used nor refused waits for another step.
