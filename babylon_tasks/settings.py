@@ -44,7 +44,7 @@ BackendName = Literal["auto", "serverless", "local", "cpu"]
 _DEFAULT_KEY = "default"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRETS_DIR = "BABYLON_SECRETS_DIR"
-_RETIRED = {
+RETIRED = {
     "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
         "BABYLON_LOGPROBS=exact,none says what `true` said; for `false` leave it out"
     )
@@ -451,7 +451,7 @@ def _refuse_retired() -> None:
     """A name of an earlier version would be ignored, and the operator believe it obeyed."""
     files = {path.name.lower() for path in (_secrets_dir() or Path(os.devnull)).glob("*")}
     found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
-    for name, instead in _RETIRED.items():
+    for name, instead in RETIRED.items():
         if name.lower() in found | files:
             raise SettingsError(f"{name} is no setting any more: {instead}")
 

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from documents import ROOT, blocks
 from factories import WINDOW
 
 from babylon_tasks.db.babylon import create
@@ -53,6 +55,31 @@ def count(connection: Connection, table: str = "trajectories") -> int:
     row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
     assert row is not None
     return int(row[0])
+
+
+def test_the_example_of_the_document_records_what_was_sampled(
+    recorder: Recorder, settings: Settings, connection: Connection
+) -> None:
+    (example,) = (b for b in blocks(ROOT / "docs/recording.md") if b.language == "python")
+    names: dict[str, Any] = {}
+    exec(example.text, names)  # noqa: S102
+    entry = {"token": "token_id:7", "logprob": -0.5, "bytes": None}
+    choice = {
+        "message": {"content": "YES"},
+        "finish_reason": "stop",
+        "logprobs": {"content": [entry]},
+    }
+    names["record"](recorder, "agent-1", MESSAGES, {"model": "babylon@3", "choices": [choice]})
+    assert recorder.flush()
+    row = connection.execute('SELECT "windowId" FROM trajectories').fetchone()
+    assert row is not None
+    [[raw]] = stream_window(connection, row[0], settings)
+    found = decode(raw)
+    assert isinstance(found, Trajectory)
+    [call] = found.calls
+    assert (call.policy_step, call.logprobs, call.token_ids) == (3, (-0.5,), (7,))
+    assert (call.temperature, call.top_p, call.finish_reason) == (1, 1, "stop")
+    assert found.decisions[0].success
 
 
 def test_a_recorded_trajectory_is_read_back_from_its_window(
