@@ -106,9 +106,10 @@ class Evidence(Struct, frozen=True, gc=False):
     ``profit`` is in Babylon's money; None: not known. ``right`` and ``wrong`` count bets whose
     outcome is known, ``unknown`` the others; ``failed`` counts decisions that failed or could not
     be read, ``waited`` those to do nothing, ``taken`` the actions that were really taken.
-    ``merit`` is the mean over the known bets of what each earned per unit staked, in [-1, 1], a
-    sign where no price is known; None: no such bet. ``earned`` and ``staked`` are sums over the
-    known bets with price and stake.
+    ``merit`` is the mean over the known bets of what each earned, in [-1, 1]: stake or prize,
+    whichever is larger, counts as 1; a sign where no price is known; None: no such bet.
+    ``earned`` and ``staked`` are sums over the known bets with price and stake, each bet's
+    stake times what it earned.
     """
 
     profit: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import fmean
 from typing import ClassVar
 
 from babylon_tasks.records import Evidence, Score
@@ -104,14 +105,14 @@ def components(shown: Evidence) -> dict[str, float]:
 
 def _filled(values: Sequence[float | None]) -> list[float]:
     known = [value for value in values if value is not None]
-    lacking = min(0.0, sum(known) / len(known)) if known else 0.0
+    lacking = min(0.0, fmean(known)) if known else 0.0
     return [lacking if value is None else value for value in values]
 
 
 def _decided(shown: Sequence[Evidence]) -> list[float]:
     merits = [decisions(one) for one in shown]
     known = [merit for merit in merits if merit is not None]
-    lacking = min(0.0, sum(known) / len(known)) if known else 0.0
+    lacking = min(0.0, fmean(known)) if known else 0.0
     return [
         merit if merit is not None else lacking if one.unknown else 0.0
         for one, merit in zip(shown, merits, strict=True)

@@ -110,12 +110,15 @@ def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
 
 
 def _gain(decision: Decision, won: bool) -> float:
-    """What a bet earned per unit staked, in [-1, 1]; its sign where no price is known.
+    """What a bet earned, in [-1, 1], its sign without a price; at a fair price 0 on average.
 
-    A share bought at price p pays 1 if right: (1 - p) / p of the stake is gained, or all is lost.
+    A share bought at price p pays 1 if right, so a stake of p stands against 1 - p; in a sale it
+    is the other way round. The larger of the two counts as 1. Per unit staked, and cut off at 1,
+    a long shot would lose all and could win no more than that: not to bet would beat a coin.
     """
-    if not won:
-        return -1.0
-    if decision.price is None or not buys(decision):
-        return 1.0
-    return min(1.0, (1 - decision.price) / decision.price)
+    if decision.price is None:
+        return 1.0 if won else -1.0
+    stake, prize = decision.price, 1 - decision.price
+    if not buys(decision):
+        stake, prize = prize, stake
+    return min(1.0, prize / stake) if won else -min(1.0, stake / prize)

@@ -1,4 +1,4 @@
-"""What was realised per unit staked: for worlds that record prices and stakes."""
+"""What bets earned, each weighed by its stake: for worlds that record prices and stakes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OutcomeScorer:
 
 
 def _returned(shown: Evidence) -> float | None:
-    """What came back per unit staked, in [-1, 1]; None where nothing was staked or is known."""
+    """What a unit staked earned, in [-1, 1]; None where nothing was staked or is known."""
     priced = shown.right + shown.wrong
     if shown.staked > 0:
         stake = shown.staked / priced if priced else shown.staked

@@ -63,22 +63,44 @@ def test_what_is_no_bet_has_no_outcome_to_wait_for(side: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "gain"), [(0.8, 0.25), (0.5, 1.0), (0.4, 1.0), (None, 1.0)], ids=str
+    ("price", "won", "lost"),
+    [(0.8, 0.25, -1.0), (0.5, 1.0, -1.0), (0.2, 1.0, -0.25), (None, 1.0, -1.0)],
+    ids=str,
 )
-def test_a_right_bet_is_worth_what_it_earned_per_unit_staked(
-    price: float | None, gain: float
+@pytest.mark.parametrize("sold", [False, True], ids=["bought", "sold"])
+def test_a_bet_is_worth_what_it_won_or_lost_of_the_larger_of_stake_and_prize(
+    price: float | None, won: float, lost: float, sold: bool
 ) -> None:
-    bet = trade("buy_yes", "m-1", price=price, staked=40.0)
-    found = evidence(trajectory([bet]), ENDED)
-    assert found.merit == pytest.approx(gain)
-    assert (found.staked, found.earned) == (
-        (40.0, pytest.approx(40.0 * gain)) if price else (0.0, 0.0)
+    """To sell a share at .8 is to bet on the other side at .2."""
+    if price is not None and sold:
+        price = 1 - price
+    for side, gain in (
+        (("sell_no", won), ("sell_yes", lost))
+        if sold
+        else (
+            ("buy_yes", won),
+            ("buy_no", lost),
+        )
+    ):
+        bet = trade(side, "m-1", price=price, staked=40.0)
+        found = evidence(trajectory([bet]), ENDED)
+        assert found.merit == pytest.approx(gain)
+        assert (found.staked, found.earned) == (
+            (40.0, pytest.approx(40.0 * gain)) if price else (0.0, 0.0)
+        )
+
+
+@given(st.floats(0.001, 0.999), st.sampled_from(["buy_yes", "sell_yes"]))
+def test_a_bet_at_a_fair_price_is_worth_nothing_on_average(price: float, side: str) -> None:
+    """Else whoever makes none would earn more than a coin, or a seller of long shots would."""
+    won, lost = (
+        evidence(trajectory([trade(side, price=price, correct=right)]), ENDED).merit
+        for right in (True, False)
     )
-
-
-def test_a_wrong_bet_loses_its_stake_whatever_it_paid() -> None:
-    found = evidence(trajectory([trade("buy_no", "m-1", price=0.2, staked=10.0)]), ENDED)
-    assert (found.merit, found.earned) == (-1.0, -10.0)
+    chance = price if side == "buy_yes" else 1 - price
+    assert won is not None
+    assert lost is not None
+    assert chance * won + (1 - chance) * lost == pytest.approx(0, abs=1e-9)
 
 
 def test_a_failure_is_counted_and_is_neither_taken_nor_waited() -> None:
