@@ -11,6 +11,8 @@ from msgspec import Struct
 from babylon_tasks.records import Decision
 from babylon_tasks.vocabulary import kind
 
+_NO_MONEY = 1e15  # Babylon's own columns of money have room for 12 digits before the point
+
 
 # Facts for scoring only are taken as they come (Any): an odd one is unknown, not a reason to
 # throw away a trajectory whose calls are sound.
@@ -59,7 +61,7 @@ def read_action(action: Action) -> Decision:
         market, ticker = _name(done.marketId), _name(done.ticker)
     if market is not None and ticker is None and parameters.marketType == "perp":
         market, ticker = None, market  # today a perpetual's ticker stands where its market would
-    staked = number_in(parameters.amount)
+    staked = money_in(parameters.amount)
     if staked is not None and staked <= 0:
         staked = None
     return Decision(
@@ -107,6 +109,12 @@ def number_in(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:  # an integer beyond every float
         return None
+
+
+def money_in(value: Any) -> float | None:
+    """A sum of money; what no column of Babylon's holds is none: a sum of such would overflow."""
+    amount = number_in(value)
+    return None if amount is None or abs(amount) >= _NO_MONEY else amount
 
 
 def _correct(recorded: _Correctness) -> bool | None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.decode.action import Action, number_in, read_action
+from babylon_tasks.decode.action import Action, money_in, number_in, read_action
 from babylon_tasks.decode.call import Call, read_call
 from babylon_tasks.decode.faults import Unusable, bounded, diagnosis
 from babylon_tasks.records import Decision, LlmCall, RawTrajectory, Rejection, Trajectory
@@ -97,10 +97,10 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         trajectory_id=raw.trajectory_id,
         agent_id=raw.agent_id,
         scenario_id=raw.scenario_id,
-        first_pnl=None if first is None else first.agentPnL,
+        first_pnl=None if first is None else money_in(first.agentPnL),
         # One step tells the PnL before its action only, so it has a first value and no last.
-        last_pnl=None if last is None or len(steps) == 1 else last.agentPnL,
-        final_pnl=raw.final_pnl,
+        last_pnl=None if last is None or len(steps) == 1 else money_in(last.agentPnL),
+        final_pnl=money_in(raw.final_pnl),
         decisions=tuple(decisions),
         calls=tuple(calls),
         archetype=raw.archetype,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from factories import llm_call, plugin_step, step
+from factories import action, llm_call, plugin_step, step
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,6 +121,16 @@ def test_what_cannot_be_used_is_rejected_with_a_reason(
     assert (found.trajectory_id, found.stage, found.reason) == ("t-1", "decode", reason)
     assert found.detail
     assert len(found.detail) <= 200
+
+
+def test_what_is_no_sum_of_money_is_not_known_and_its_row_is_used() -> None:
+    """Finite each, and infinite in a window's sums: one row failed its whole hour."""
+    bet = action("TRADE", side="buy_yes")
+    bet["parameters"]["amount"] = 1.7e308
+    found = decode(raw([step(pnl=-1.7e308, action=bet), step(1, pnl=1e15)], final_pnl=1.7e308))
+    assert isinstance(found, Trajectory)
+    assert (found.first_pnl, found.last_pnl, found.final_pnl) == (None, None, None)
+    assert found.decisions[0].staked is None
 
 
 def test_shape_a_keeps_the_prompts_as_they_were_sent() -> None:
