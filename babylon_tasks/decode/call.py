@@ -84,8 +84,8 @@ class _Told(Struct, frozen=True):
     data: tuple[bytes, ...] | None = field(default=None)
 
 
-def read_call(call: Call, step: int) -> LlmCall:
-    """The call as the other layers know it; raises Unusable."""
+def read_call(call: Call, step: int, done: str = "") -> LlmCall:
+    """The call as the other layers know it; ``done``: the action of its step. Raises Unusable."""
     model = call.model or ""
     policy = call.policyStep
     if policy is None and "@" in model:
@@ -107,7 +107,7 @@ def read_call(call: Call, step: int) -> LlmCall:
         finish_reason=finish,
         prompt_tokens=_count(call.promptTokens),
         completion_tokens=_count(call.completionTokens),
-        purpose=_purpose(call),
+        purpose=_purpose(call, done),
         carries=_carried(call, finish),
     )
 
@@ -155,12 +155,19 @@ def _count(recorded: Any) -> int | None:
     return recorded if type(recorded) is int and recorded > 0 else None
 
 
-def _purpose(call: Call) -> str:
-    """The kind of question; an ``actionType`` that is an action's word was made from the answer."""
+def _purpose(call: Call, done: str) -> str:
+    """The kind of question; an ``actionType`` that is an action's word was made from the answer.
+
+    So was one that nobody knows, where the step's action is called so too.
+    """
     asked = call.actionType
-    if isinstance(asked, str) and asked and not kind(asked).known:
+    if isinstance(asked, str) and asked and not kind(asked).known and not _same(asked, done):
         return asked
     return call.purpose if isinstance(call.purpose, str) else ""
+
+
+def _same(word: str, other: str) -> bool:
+    return word.strip().lower() == other.strip().lower()
 
 
 def _told(call: Call, step: int) -> _Told:

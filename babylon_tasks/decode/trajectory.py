@@ -83,7 +83,8 @@ def _decode(raw: RawTrajectory) -> Trajectory:
     for number, step in enumerate(steps):
         action = step.action
         if step.llmCalls:
-            calls.append(read_call(_acted_upon(step.llmCalls, action), number))
+            done = "" if action is None else action.actionType
+            calls.append(read_call(_acted_upon(step.llmCalls, action), number, done))
             passed_over += len(step.llmCalls) - 1
         if action is not None:
             decisions.append(read_action(action))
@@ -128,7 +129,12 @@ def _acted_upon(calls: list[Call], action: Action | None) -> Call:
 def _refuse_nul(trajectory: Trajectory) -> None:
     """NUL cannot be stored in Postgres nor sent to it as a parameter."""
     for call in trajectory.calls:
-        texts = [call.model, call.response, *(part for pair in call.messages for part in pair)]
+        texts = [
+            call.model,
+            call.response,
+            call.purpose,
+            *(part for pair in call.messages for part in pair),
+        ]
         if any("\0" in text for text in (*texts, *(call.tokens or ()))):
             raise Unusable("unstorable_text", "a NUL character in the text of an LLM call")
     for d in trajectory.decisions:

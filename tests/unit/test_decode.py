@@ -101,6 +101,11 @@ REJECTED: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "the other half": ("unstorable_text", text_with(reasoning=r'"\udc00 x"'), {}),
     "NUL in a model name": ("unstorable_text", text_with(model=r'"a\u0000b"'), {}),
     "NUL in a response": ("unstorable_text", [step(calls=[llm_call("a\0")])], {}),
+    "NUL in a kind of question": (
+        "unstorable_text",
+        [step(calls=[llm_call(actionType="a\0")])],
+        {},
+    ),
     "NUL in a market": (
         "unstorable_text",
         [step(action={"actionType": "HOLD", "parameters": {"marketId": "m\0"}})],
@@ -269,6 +274,13 @@ def test_a_logprob_a_hair_above_zero_is_rounding() -> None:
 def test_unknown_keys_and_words_and_a_fractional_latency_do_no_harm() -> None:
     odd = llm_call(purpose="daydream", latencyMs=0.1, novelty={"a": [1, {"b": None}]})
     assert decoded([step(calls=[odd], surprise=[1], reward=None)]).calls
+
+
+@pytest.mark.parametrize("said", ["BUY_SHARES", "all_in", " All_In "])
+def test_a_word_that_the_answer_chose_is_no_kind_of_question(said: str) -> None:
+    """Groups are made by it: an answer must not choose whom it is compared with."""
+    asked = llm_call(actionType=said, purpose="action")
+    assert decoded([step(calls=[asked], action=action("all_in"))]).calls[0].purpose == "action"
 
 
 def test_of_a_key_given_twice_the_last_counts() -> None:
