@@ -24,6 +24,7 @@ class TrajectoryWriter:
         self._settings = settings
         self._connection: Connection | None = None
         self._logs_calls = True
+        self._insert = "insert_trajectory"
 
     def write(self, trajectory: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> None:
         """Write a trajectory with its calls, or nothing.
@@ -35,7 +36,7 @@ class TrajectoryWriter:
         try:
             connection = self._connection or self._connected()
             with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute(statements["insert_trajectory"], trajectory)
+                cursor.execute(statements[self._insert], trajectory)
                 if calls and self._logs_calls:
                     cursor.executemany(statements["insert_call"], calls)
         except (
@@ -64,6 +65,9 @@ class TrajectoryWriter:
                 why=f"{address(self._settings)} has no table llm_call_logs",
             )
         self._logs_calls = logs_calls
+        row = connection.execute(queries("recording")["knows_archetypes"]).fetchone()
+        if row is not None and row[0]:
+            self._insert = "insert_trajectory_with_archetype"
         return connection
 
     def close(self) -> None:

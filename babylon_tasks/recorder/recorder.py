@@ -64,6 +64,7 @@ class Recorder:
         agent_id: str,
         *,
         scenario_id: str | None = None,
+        archetype: str | None = None,
         window: str | None = None,
         now: datetime | None = None,
         episode_id: str | None = None,
@@ -73,6 +74,8 @@ class Recorder:
     ) -> Recording:
         """Begin a trajectory; its window is that of ``now``, or the one given (a replay).
 
+        Agents of one ``archetype`` are compared with each other; a Babylon of 7a46248b has no
+        place for it.
         Raises BadWindowId for a ``window`` or ``now`` that is none: a fault of the program, seen
         at its first call.
         """
@@ -88,6 +91,7 @@ class Recorder:
             "agent_id": agent_id,
             "window": window,
             "scenario_id": scenario,
+            "archetype": archetype,
             "episode_id": episode_id or f"{scenario}-{int(started.timestamp() * 1000)}"[-100:],
             "batch_id": batch_id,
             "is_evaluation": is_evaluation,

@@ -42,6 +42,7 @@ def rows_of(recording: Recording) -> tuple[dict[str, Any], list[dict[str, Any]]]
         "window": facts["window"],
         "episode_id": facts["episode_id"],
         "scenario_id": facts["scenario_id"],
+        "archetype": facts.get("archetype"),
         "batch_id": facts["batch_id"],
         "steps": to_json(steps),
         "reward_components": to_json({"environmentReward": reward}),

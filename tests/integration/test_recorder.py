@@ -137,6 +137,19 @@ def test_a_window_that_is_none_is_refused_at_once(recorder: Recorder) -> None:
         recorder.start("agent-1", now=datetime(2026, 1, 31, 9))
 
 
+def test_an_archetype_is_recorded_where_there_is_a_place_for_it(
+    recorder: Recorder, settings: Settings, connection: Connection, contract: str
+) -> None:
+    recording = recorder.start("agent-1", archetype="degen", window=WINDOW)
+    recording.step().llm_call(
+        messages=MESSAGES, response="YES", model="m", temperature=1, max_tokens=1
+    )
+    recording.finish()
+    assert recorder.flush()
+    ((raw,),) = stream_window(connection, WINDOW, settings)
+    assert raw.archetype == {"today": "degen", "7a46248b": None}[contract]
+
+
 def test_an_evaluation_is_no_training_data(recorder: Recorder, connection: Connection) -> None:
     recorder.start("agent-1", window=WINDOW, is_evaluation=True).finish()
     assert recorder.flush()

@@ -13,6 +13,22 @@ VALUES (
     %(is_evaluation)s, now() AT TIME ZONE 'UTC')
 ON CONFLICT ("trajectoryId") DO NOTHING
 
+-- name: insert_trajectory_with_archetype
+-- The same where the schema knows archetypes.
+INSERT INTO trajectories (
+    id, "trajectoryId", "agentId", "startTime", "endTime", "durationMs", "windowId", "windowHours",
+    "episodeId", "scenarioId", "batchId", "stepsJson", "rewardComponentsJson", "metricsJson",
+    "metadataJson", "totalReward", "episodeLength", "finalStatus", "finalBalance", "finalPnL",
+    "tradesExecuted", "postsCreated", "isTrainingData", "isEvaluation", archetype,
+    "updatedAt")
+VALUES (
+    %(id)s, %(trajectory_id)s, %(agent_id)s, %(start_time)s, %(end_time)s, %(duration_ms)s,
+    %(window)s, 1, %(episode_id)s, %(scenario_id)s, %(batch_id)s, %(steps)s, %(reward_components)s,
+    %(metrics)s, %(metadata)s, %(total_reward)s, %(episode_length)s, %(final_status)s,
+    %(final_balance)s, %(final_pnl)s, %(trades_executed)s, %(posts_created)s, %(is_training_data)s,
+    %(is_evaluation)s, %(archetype)s, now() AT TIME ZONE 'UTC')
+ON CONFLICT ("trajectoryId") DO NOTHING
+
 -- name: insert_call
 -- One LLM call of it, for those who read calls without unpacking steps.
 INSERT INTO llm_call_logs (
@@ -25,3 +41,10 @@ VALUES (
     %(reasoning)s, %(temperature)s, %(max_tokens)s, %(top_p)s, %(prompt_tokens)s,
     %(completion_tokens)s, %(total_tokens)s, %(metadata)s)
 ON CONFLICT ("callId") DO NOTHING
+
+-- name: knows_archetypes
+-- Whether trajectories have an archetype here: today's contract, not that of 7a46248b.
+SELECT EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass('trajectories') AND attname = 'archetype' AND NOT attisdropped
+)

@@ -354,6 +354,7 @@ def test_the_row_holds_every_column_that_babylon_demands() -> None:
         "window": "2026-01-31T09:00",
         "episode_id": "e-1",
         "scenario_id": "2026-01-31T09:00",
+        "archetype": None,
         "batch_id": None,
         "total_reward": 0.25,
         "episode_length": 2,
