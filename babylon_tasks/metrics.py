@@ -39,7 +39,7 @@ TRAJECTORIES_REJECTED = Counter(
 )
 RULER_ANSWERS = Counter(
     "babylon_ruler_answers",
-    "Answers of the judge (scorer ruler), each question being put twice: answered, malformed, "
+    "Answers of the judge (scorer ruler), two for each question: answered, malformed, "
     "no_answer, timeout, or died (its process).",
     ["outcome"],
 )
@@ -48,13 +48,13 @@ RULER_TOKENS = Counter(
 )
 RULER_COST = Counter(
     "babylon_ruler_cost",
-    "What the judge cost, as far as litellm knows its price.",
+    "What the judge cost; nothing is counted for a model whose price litellm does not know.",
     ["currency"],
 )
 RULER_FALLBACKS = Counter(
     "babylon_ruler_fallbacks",
-    "Trajectories whose reward the scorer default made, since the judge's grade could not be had "
-    "or believed, by reason.",
+    "Trajectories rewarded by the scorer default, the judge having given no usable grade, by "
+    "reason.",
     ["reason"],
 )
 STEP_SECONDS = Histogram(

@@ -1,6 +1,6 @@
-"""The settings that say what is rewarded: JSON objects and scorers' names, checked when read.
+"""The settings of rewards: JSON objects and names of scorers, validated when read.
 
-What is wrong is a ValueError, which pydantic tells under the setting's name.
+Errors are ValueError, which pydantic reports with the setting's name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _parsed(value: object) -> object:
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("it says one name twice")
+        raise ValueError("a name occurs twice")
     return found
 
 
@@ -50,7 +50,9 @@ def _folded(value: object) -> object:
 def _complete(weights: dict[str, float]) -> dict[str, float]:
     unknown = ", ".join(sorted(set(weights) - set(DEFAULT_WEIGHTS)))
     if unknown:
-        raise ValueError(f"{unknown} is no component; those are {', '.join(DEFAULT_WEIGHTS)}")
+        raise ValueError(
+            f"{unknown} is not a component; the components are {', '.join(DEFAULT_WEIGHTS)}"
+        )
     complete = {name: weights.get(name, 0.0) for name in DEFAULT_WEIGHTS}
     if not complete["profit"] + complete["decisions"]:
         raise ValueError("profit or decisions must weigh something: activity only breaks ties")

@@ -46,7 +46,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRETS_DIR = "BABYLON_SECRETS_DIR"
 RETIRED = {
     "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
-        "BABYLON_LOGPROBS=exact,none says what `true` said; for `false` leave it out"
+        "instead of `true` set BABYLON_LOGPROBS=exact,none; instead of `false` set nothing"
     )
 }
 LABELS = ("exact", "parent", "rescored", "none")  # of dataset/freshness.py
@@ -121,44 +121,44 @@ class Settings(BaseSettings):
 
     # reading and scoring
     scorer: ScorerName = "default"
-    """How comparable trajectories are ranked: `default` (profit and decisions, activity between
-    those that are equal), `profit`, `outcome` (return per unit staked), `ruler` (by an LLM that
-    judges), or a class of your own as `module:Class`; docs/scorers.md has more of each."""
+    """How rewards are made of comparable trajectories: `default` (profit and decisions, ties broken
+    by activity), `profit`, `outcome` (return per unit staked), `ruler` (an LLM judges), or a class
+    of your own as `module:Class`. See docs/scorers.md."""
     reward_weights: Weights = DEFAULT_WEIGHTS
-    """What counts how much for the scorer `default`, as JSON. What is not named weighs nothing, and
+    """The weight of each component for the scorer `default`, as JSON. A missing one weighs 0, and
     only proportions matter; activity breaks ties and never decides."""
     archetype_weights: WeightsByArchetype = {}
-    """Other weights for some archetypes, as in `{"degen": {"profit": 1}}`; the case of their names
-    does not matter."""
+    """Weights for single archetypes, as in `{"degen": {"profit": 1}}`; the case of names does not
+    matter."""
     archetype_scorers: ScorersByArchetype = {}
-    """Another scorer for some archetypes, as in `{"trader": "profit"}`, named as `BABYLON_SCORER`
-    is."""
+    """Scorers for single archetypes, as in `{"trader": "profit"}`, with the names of
+    `BABYLON_SCORER`."""
     ruler_model: str | None = None
-    """Scorer `ruler`: the model that judges, as litellm names it: `openai/o3`, or `openai/NAME` for
-    any server that speaks as OpenAI's does, at `BABYLON_RULER_BASE_URL`."""
+    """Scorer `ruler`: the judge's model, as litellm names it: `openai/o3`, or `openai/NAME` for any
+    OpenAI-compatible server at `BABYLON_RULER_BASE_URL`."""
     ruler_base_url: str | None = None
-    """Where that model is served, if not at its provider's own address."""
+    """Where the judge is served, if not at its provider's own address."""
     ruler_api_key: SecretStr | None = None
-    """The key for it. Without one litellm looks for the provider's own variable, unless there is a
-    base URL."""
+    """The judge's API key. Without one, and without a base URL, litellm reads the provider's own
+    variable, such as `OPENAI_API_KEY`."""
     ruler_rubric: str | None = None
-    """By what the judge is to grade. Without it: ART's general rubric."""
+    """The criteria by which the judge grades. Without it: ART's general rubric."""
     ruler_timeout: float = Field(default=120, gt=0)
-    """How long the judge may take over one question, repeated tries included."""
+    """How long the judge may take for one question, retries included. Then its trajectories are
+    rewarded by `default`."""
     ruler_concurrency: int = Field(default=8, ge=1)
-    """How many questions may be with the judge at once."""
+    """How many questions are sent to the judge at the same time."""
     ruler_call_size: int = Field(default=16, ge=4)
-    """How many trajectories one question shows at most. Lower it where they are too long for the
-    judge's context."""
+    """The most trajectories in one question. Lower it where they exceed the judge's context."""
     ruler_min_agreement: float = Field(default=0.5, ge=0, le=1)
-    """Each question is put twice, in another order. Where the rank correlation of both answers
-    (Kendall's tau-b) is less than this, neither counts."""
+    """Each question is asked twice, in different orders. If the rank correlation of the two answers
+    (Kendall's tau-b) is below this, neither is used."""
     profit_scale: float = Field(default=1000.0, gt=0)
-    """What a good hour brings, in Babylon's money. Profits that differ by less than a thousandth of
-    it are alike."""
+    """The profit of a good hour, in Babylon's money. Profits that differ by less than a thousandth
+    of it count as equal, and none counts for more than ten times as much."""
     outcome_wait_hours: float = Field(default=24, ge=0)
-    """How long after its end an hour waits for the markets that its bets name. 0: it never waits,
-    and what comes later makes new rewards for what no step has taken yet."""
+    """How long after its end an hour waits, untrained, for the outcomes of its bets. With 0 it
+    never waits. Outcomes that come later still make new rewards for what no step has used."""
     max_steps_bytes: int = Field(default=8_000_000, gt=0)
     """A trajectory whose recorded steps are longer (bytes) is rejected as `too_large`, unread."""
     read_batch: int = Field(default=500, gt=0)
@@ -166,29 +166,30 @@ class Settings(BaseSettings):
 
     # groups
     group_by: str = "scenario,archetype,decision,market"
-    """What trajectories must share to be compared, coarse to fine: of `scenario`, `archetype`,
-    `decision` (the kind of question), `market` (the one asked about), `balance` (before the first
-    step, in powers of two)."""
+    """What trajectories must have in common to be compared, coarse to fine: `scenario`,
+    `archetype`, `decision` (the kind of question), `market` (the one asked about), `balance`
+    (before the first step, in powers of two). Fewer names make fewer and larger sets to compare."""
     min_group_size: int = Field(default=8, ge=2)
-    """Fewer trajectories than this do not make a finer group: they are compared by what comes
-    before it in `BABYLON_GROUP_BY`. Scenario and archetype are never given up."""
+    """Where fewer trajectories than this share all of `BABYLON_GROUP_BY`, its last names are
+    ignored for them, one by one; scenario and archetype never are."""
     max_group_size: int = Field(default=16, ge=2)
-    """How many trajectories are compared at once. What can be compared and is more becomes several
-    groups."""
+    """The most trajectories in one group. More comparable ones make several groups. Lower it where
+    one group exceeds the token budget or the memory."""
     min_reward_spread: float = Field(default=1e-3, ge=0)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
     max_staleness_steps: int = Field(default=8, ge=0)
-    """Calls of a checkpoint that is more training steps away from the one that is trained on from
-    are not learned from, unless it serves. Checkpoints that were held back do not count."""
+    """Calls of a checkpoint more training steps away from the parent of the next step are refused
+    as `stale`, unless it serves. Checkpoints that were held do not count."""
     max_staleness_hours: int = Field(default=168, ge=1)
-    """An hour that lies further behind the newest sealed one is not learned from; what steps have
-    left over of it is refused as `stale`."""
+    """An hour further behind the newest sealed one is not trained on; what is left over of it is
+    refused as `stale`."""
     logprobs: str = "exact"
-    """What may be learned from, in order of preference: `exact` (recorded token by token), and with
-    `cpu` also `parent`, `rescored`, `none` (docs/recording.md). A step takes one kind only."""
+    """Which calls may be trained on, in order of preference: `exact` (recorded token by token), and
+    with `cpu` also `parent`, `rescored`, `none`. A step uses one kind only; docs/recording.md
+    explains them."""
     step_token_budget: int = Field(default=60_000, gt=0)
-    """How many tokens a step takes, prompts included, though at least one group. What it leaves
-    over of an hour stays for later steps."""
+    """The most tokens in one step, prompts included; one group is taken whatever its size. The rest
+    of an hour is left over for later steps. Raise it to work off a backlog faster."""
     max_windows_per_step: int = Field(default=4, ge=1)
     """How many waiting hours may share a step. Raise it to work off a backlog faster."""
 
@@ -208,7 +209,7 @@ class Settings(BaseSettings):
     """How strongly a step is held to the base model (`cpu` and `local`)."""
     packed_sequence_length: int = Field(default=512, ge=64)
     """Tokens of one packed training row (`cpu`): what is longer, prompt and answer together, is
-    refused as `too_long`. More need more memory."""
+    refused as `too_long`. Longer rows need more memory."""
     seed: int = 0
     """Of everything random in training (`cpu`); it is part of a step's manifest."""
 
@@ -448,12 +449,12 @@ def given() -> dict[str, str]:
 
 
 def _refuse_retired() -> None:
-    """A name of an earlier version would be ignored, and the operator believe it obeyed."""
+    """Refuse names of an earlier version, which would be ignored silently."""
     files = {path.name.lower() for path in (_secrets_dir() or Path(os.devnull)).glob("*")}
     found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
     for name, instead in RETIRED.items():
         if name.lower() in found | files:
-            raise SettingsError(f"{name} is no setting any more: {instead}")
+            raise SettingsError(f"{name} is no longer a setting: {instead}")
 
 
 def _unreadable(error: OSError) -> SettingsError:

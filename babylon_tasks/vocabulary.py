@@ -30,13 +30,13 @@ _SOCIAL = frozenset(
         "share_information", "request_payment",
     }
 )  # fmt: skip
-# A word that carries its own direction, as an action or as the side of a trade.
+# Words with a direction of their own, as an action or as the side of a trade.
 _DIRECTED = {
     "buy_yes": True, "buy_no": False, "sell_yes": False, "sell_no": True,
     "open_long": True, "open_short": False,
 }  # fmt: skip
-# How an outcome says that a prediction market ended. 1 and 0 are left out: some number outcomes
-# from YES on, some count YES as true.
+# How a prediction market's outcome is written. 1 and 0 are ambiguous: some sources number the
+# outcomes starting with YES, others write YES as 1.
 ENDED_YES = ("yes", "true")
 ENDED_NO = ("no", "false")
 _SIDES = {"yes": True, "long": True, "no": False, "short": False}
@@ -92,7 +92,7 @@ def expects_rise(decision: Decision) -> bool | None:
     side = None if decision.side is None else decision.side.strip().lower()
     if side is None or not meant.trade:
         return None
-    if side in _DIRECTED:  # a side that says it all, whatever the action is called
+    if side in _DIRECTED:  # a side with a direction, whatever the action is called
         return _DIRECTED[side]
     rise = _SIDES.get(side)
     if rise is None or meant.buys:
@@ -109,14 +109,14 @@ def buys(decision: Decision) -> bool:
 
 
 def strange_word(decision: Decision) -> str | None:
-    """The word of an action where it is none of Babylon's."""
+    """An action's word if it is unknown."""
     return None if kind(decision.action_type).known else decision.action_type
 
 
 def strange_side(decision: Decision) -> str | None:
-    """The side of a trade that was made, where it is none of Babylon's words; empty: it has none.
+    """The side of a successful trade if it is unknown; empty where a required one is missing.
 
-    Closing a position needs none, nor does a word that says it all.
+    Closing a position needs none, nor does a word with a direction of its own.
     """
     meant = kind(decision.action_type)
     if not meant.trade or meant.rise is not None or not is_taken(decision):

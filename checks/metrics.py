@@ -78,7 +78,7 @@ def table() -> str:
         f"| {', '.join(metric.told_by)} | {metric.text} |"
         for metric in listed()
     ]
-    head = ["| name | type | labels | told by | what it says |", "|---|---|---|---|---|"]
+    head = ["| name | type | labels | exported by | meaning |", "|---|---|---|---|---|"]
     return "\n".join([*head, *rows]) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from babylon_tasks.cli.findings import Finding
-from babylon_tasks.db.babylon import TABLES, WITHOUT_TABLES, absence, missing, strangers
+from babylon_tasks.db.babylon import TABLES, WITHOUT_TABLES, absence, missing, trained_by_others
 from babylon_tasks.db.session import Connection
 
 _DAYS = 7
@@ -18,7 +18,7 @@ _WITHOUT = {
 
 
 def babylon(connection: Connection) -> Iterator[Finding]:
-    """Its tables are there, and nobody else trains on them."""
+    """Check that Babylon's tables exist and that nobody else trains on them."""
     wrong = absence(connection)
     if wrong is not None:
         yield Finding("babylon", "fail", wrong, WITHOUT_TABLES)
@@ -26,10 +26,10 @@ def babylon(connection: Connection) -> Iterator[Finding]:
     lacking = [name for name in missing(connection, *TABLES) if name in _WITHOUT]
     for name in lacking:
         todo = (
-            "apply Babylon's own migrations, and grant this user its rights there; or live without"
+            "apply Babylon's own migrations, and grant this user its rights there; or accept this"
         )
         yield Finding("babylon", "warn", f"no table {name}: {_WITHOUT[name]}", todo)
-    others = strangers(connection, days=_DAYS)
+    others = trained_by_others(connection, days=_DAYS)
     if others:
         seen = ", ".join(
             f"{count} {what} (newest {newest:%Y-%m-%d %H:%M} UTC)"

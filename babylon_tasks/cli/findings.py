@@ -1,4 +1,4 @@
-"""What a check of `doctor` answers."""
+"""The result of one check of `doctor`."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _show_history(found: WindowHistory) -> None:
         show(f"it {window.standstill}")
     if found.waits_for and window.state in _UNFINISHED:
         show(f"outcomes not known yet: {', '.join(found.waits_for)}")
-    if len(found.reward_versions) > 1:  # of a single one the events below tell all
+    if len(found.reward_versions) > 1:  # a single one is covered by the events below
         for version in found.reward_versions:
             show(_version(version))
     events = (

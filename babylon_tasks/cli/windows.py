@@ -145,7 +145,7 @@ def retry(window: WindowArgument, json: AsJson = False) -> None:
 
 
 def _why(row: rows.Window) -> str:
-    """What the table says of a window beside its figures: its reason, and what it waits for."""
+    """The last column of the table: the window's reason, and what it waits for."""
     waits = row.waiting or row.rescore is not None
     return "; ".join(filter(None, (row.reason, row.standstill if waits else None)))
 

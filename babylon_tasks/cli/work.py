@@ -70,7 +70,7 @@ def train(
     where nothing is left to send.
     """
     settings = begin()
-    with database(settings) as connection:  # a wrong one is told now, not when a trainer has begun
+    with database(settings) as connection:  # refuse a wrong window before a trainer starts
         row = None if window is None else rows.get(connection, window)
     if enqueue:
         if row is not None:

@@ -13,7 +13,7 @@ Parents = Mapping[int, int]
 
 
 def parent(step: int, parents: Parents) -> int:
-    """What a step was trained on from; always an older one, whatever the rows say."""
+    """The step whose weights a step started from; always an older one, even if a row is wrong."""
     return min(parents.get(step, step - 1), step - 1)
 
 
@@ -31,9 +31,9 @@ def depth(step: int, parents: Parents) -> int:
 
 
 def ages(origin: int, head: int, parents: Parents) -> dict[int, int]:
-    """For each step up to ``head``, how many training steps part its weights from ``origin``'s.
+    """The distance in training steps between ``origin`` and each step up to ``head``.
 
-    What is not an ancestor is reached by way of the last checkpoint that both came from.
+    Between branches it is measured via their last common ancestor.
     """
     found = {step: age for age, step in enumerate(path(origin, parents))}
     for step in range(head + 1):

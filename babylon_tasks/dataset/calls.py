@@ -1,4 +1,4 @@
-"""Which calls of a trajectory a step may learn from, and why not the others. Pure."""
+"""Which calls of a trajectory a step may use, and why not the others. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MODELS = 120  # characters of a list of names in a rejection
 
 
 class Terms(Struct, frozen=True):
-    """What a step learns from: calls of one ``label`` of those that are ``allowed``."""
+    """Which calls a step uses: those of one ``label``, one of the ``allowed``."""
 
     policies: Policies
     label: str
@@ -24,8 +24,8 @@ class Terms(Struct, frozen=True):
 
 
 class Sifted(Struct, frozen=True):
-    """The places of the calls that fit; the reasons against others; whether some bear another
-    label that is allowed, so that a step of that label may take them."""
+    """The places of the calls that fit, the reasons against others, and whether a step of another
+    allowed label could use some of them."""
 
     places: tuple[int, ...]
     reasons: tuple[str, ...]
@@ -33,7 +33,7 @@ class Sifted(Struct, frozen=True):
 
 
 def sift(trajectory: Trajectory, terms: Terms) -> Sifted:
-    """Look at each call of a trajectory."""
+    """Sort the calls of a trajectory by whether a step under these terms may use them."""
     places, reasons, other_label = [], [], False
     for place, call in enumerate(trajectory.calls):
         limit = terms.max_staleness_steps
@@ -50,7 +50,7 @@ def sift(trajectory: Trajectory, terms: Terms) -> Sifted:
 
 
 def refuse(trajectory: Trajectory, reasons: Sequence[str]) -> Rejection:
-    """No call of a trajectory fits: the commonest reason, and whom the calls had asked."""
+    """Reject a trajectory without a fitting call, for the commonest reason; names the models."""
     reason, count = Counter(reasons).most_common(1)[0]
     models = ", ".join(sorted({call.model for call in trajectory.calls}))[:_MODELS]
     detail = f"{count} of {len(trajectory.calls)} calls; asked for: {models}"

@@ -1,11 +1,11 @@
-"""Which recorded calls the next training step may learn from, as what, and why not the others.
+"""Which recorded calls the next training step may use, with which label, and why not the others.
 
 | label | the call |
 |---|---|
 | exact | records each token that was sampled, with its log-probability |
 | parent | was answered by the very checkpoint that the step starts from: its log-probabilities are those of the sampling |
 | rescored | was answered by a checkpoint of the lineage whose weights can still tell them |
-| none | has nothing of that; its ratio to the policy is not known |
+| none | has none of that; its importance ratio is unknown |
 
 All but ``none`` ask for temperature 1 and top_p 1: only then was the policy itself sampled.
 """  # noqa: E501
@@ -39,10 +39,10 @@ _OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:
 class Policies(Struct, frozen=True):
     """What is known of the lineage when a step is planned; it starts from ``parent_step``.
 
-    ``inference_names`` maps the names that agents ask for to steps, step 0 included. ``ages``
-    tells how many training steps part a step from the one that is trained on from; what is not
-    in it is as old as its number says. What ``serving_step`` wrote is never stale: agents have
-    nothing newer to ask.
+    ``inference_names`` maps the names that agents ask for to steps, step 0 included. ``ages`` maps
+    a step to its distance from ``parent_step`` in training steps; without an entry, the distance is
+    that of the numbers. Answers of ``serving_step`` are never stale: agents cannot ask anything
+    newer.
     """
 
     lineage: str
@@ -66,7 +66,7 @@ def policy_step(call: LlmCall, policies: Policies) -> int | str:
     if known is not None:
         return known
     if call.model in (policies.base_model, policies.lineage):
-        # A name without a step: only what was recorded beside it tells; the base model is step 0.
+        # A name without a step: go by the recorded policyStep; the base model is step 0.
         if call.policy_step is not None:
             return call.policy_step
         return 0 if call.model == policies.base_model else UNKNOWN_STEP
@@ -79,10 +79,10 @@ def policy_step(call: LlmCall, policies: Policies) -> int | str:
 def label(
     call: LlmCall, policies: Policies, allowed: Sequence[str], *, max_staleness_steps: int
 ) -> str | Unfit:
-    """As what a call may be learned from: the first of the ``allowed`` labels that it bears.
+    """The first of the ``allowed`` labels that fits a call, or why none does.
 
-    A step takes calls of one label only. What a call can have no label for (another policy's
-    answer, a prompt that is not all text) is the same whatever is allowed.
+    A step uses calls of one label only. Some calls are unfit whatever is allowed: another policy's
+    answers, and prompts that are not all text.
     """
     if call.carries is not None:
         return Unfit(call.carries)
@@ -102,7 +102,7 @@ def label(
 
 
 def exact(call: LlmCall) -> bool:
-    """Whether a call says, of itself, what was sampled and with which probabilities."""
+    """Whether a call records the sampled tokens and their log-probabilities."""
     return _unknown(call, scored=True) is None
 
 
@@ -123,6 +123,6 @@ def _unknown(call: LlmCall, *, scored: bool) -> str | None:
     if not told or any(len(part) != (count or len(told[0])) for part in told):
         return NO_IDS
     if call.temperature != 1 or call.top_p != 1:
-        # Servers tell log-probabilities as they were before temperature and top_p.
+        # Servers report log-probabilities from before temperature and top_p.
         return TEMPERED
     return None

@@ -1,4 +1,4 @@
-"""Who is compared with whom: what can be compared is cut into the groups that GRPO takes. Pure."""
+"""Divide comparable trajectories into the groups that GRPO takes. Pure."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ R = TypeVar("R", bound=Rewarded)
 
 
 def rank(name: str) -> bytes:
-    """A place in a deterministic choice: as good as random, yet stable."""
+    """A key for sorting in an order that is pseudo-random, yet stable."""
     return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def deal(members: Iterable[R], size: int) -> list[list[R]]:
-    """Cut what can be compared into groups of at most ``size``, as equal in number as may be.
+    """Divide comparable trajectories into groups of at most ``size``, as equal as possible.
 
-    Dealt like cards in the order of reward, so that good and bad answers are in each group in
-    about the shares in which they were given. At random, most groups would hold only answers
-    that earned the same where few were better, and teach nothing. Between equal rewards the
-    hash of the id decides; the order of ``members`` does not matter.
+    They are dealt like cards in the order of reward, so that each group has about the same shares
+    of good and bad answers. At random, more groups would have no spread where good answers are
+    rare, and teach nothing. The hash of the id breaks ties; the order of ``members`` does not
+    matter.
     """
     ordered = sorted(members, key=lambda one: (one.reward, rank(one.trajectory_id)))
     number = -(-len(ordered) // size)
@@ -53,7 +53,7 @@ def spread(values: Sequence[float]) -> float:
 def fault(
     rewards: Sequence[float], activities: Sequence[float], min_reward_spread: float
 ) -> str | None:
-    """Why a group teaches nothing, or None where it tells which answer was the better one."""
+    """Why a group teaches nothing; None where its rewards differ enough."""
     if len(rewards) < 2:
         return TOO_SMALL
     if spread(rewards) > min_reward_spread:

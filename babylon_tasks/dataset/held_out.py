@@ -1,10 +1,10 @@
 """Which held-out groups checkpoints are valued on: PURE, and changed by new windows only.
 
 Two checkpoints can only be compared on the same set, so within a window the choice is by rank
-and never varies. The newest windows come first: their answers are those that the policies of
-now give, and a value says little where recorded answers cover little of what a policy says.
-What many agents were asked makes several groups, but every question is heard before any is
-heard again.
+and never varies. The newest windows come first: their answers are closest to those of the current
+policies, and a value means little where recorded answers cover little of what a policy says. A
+question that many agents were asked makes several groups, but each question contributes one group
+before any contributes a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from babylon_tasks.records import Group
 def order(
     comparable: Iterable[tuple[str, str, int, float]], max_group_size: int, min_spread: float
 ) -> list[tuple[str, str, int]]:
-    """(window, key, members, spread) in, (window, key, part) out: what tells policies apart.
+    """Order held-out groups: (window, key, members, spread) in, (window, key, part) out.
 
     Where all answers earned the same, every policy has the same value. When the policy has
     settled, its windows have no spread, and the set stays with the last that did.

@@ -1,7 +1,7 @@
-"""What makes trajectories comparable: the key of the group that each belongs to. Pure.
+"""Which trajectories are comparable: those with the same group key. Pure.
 
-A key tells what an agent was asked, never what it answered: a policy that could choose its group
-by its answer could choose whom it is compared with.
+A key depends on what an agent was asked, never on its answer: otherwise a policy could choose whom
+it is compared with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 from babylon_tasks.records import Trajectory
 from babylon_tasks.vocabulary import kind
 
-# Never given up for want of members: other tasks, other goals.
+# Never ignored, however few members remain: these are different tasks and goals.
 _FIRM = ("scenario", "archetype")
 # `Market m-2`, `"marketId": "246813579"`, `ticker: ACME`: an id holds a digit or is in capitals.
 _MARKET = re.compile(
@@ -27,18 +27,18 @@ Part = tuple[str, str]  # name and value
 
 
 def parts(trajectory: Trajectory, window: str, grouping: Sequence[str]) -> tuple[Part, ...]:
-    """What a trajectory is grouped by, coarse to fine; what is not known has no part."""
+    """The parts of a trajectory's key, coarse to fine; what is not known is left out."""
     found = []
     for name in sorted(grouping, key=lambda name: name not in _FIRM):
         value = _PARTS[name](trajectory)
-        # Babylon's recorder names the window itself as the scenario: that tells nothing.
+        # Babylon's recorder writes the window as the scenario, which adds nothing.
         if value and not (name == "scenario" and value == window):
             found.append((name, value))
     return tuple(found)
 
 
 def keys(members: Sequence[tuple[Part, ...]], min_group_size: int) -> list[str]:
-    """The key of each member: as fine as leaves it in company, coarser where it would not."""
+    """The finest key of each member that at least ``min_group_size`` members share."""
     placed: list[str | None] = [None] * len(members)
     open_ = list(range(len(members)))
     depth = max(map(len, members), default=0)
@@ -61,13 +61,13 @@ def _text(found: tuple[Part, ...]) -> str:
 
 
 def _decision(trajectory: Trajectory) -> str:
-    # A purpose such as "action" tells nothing; a kind of question does.
+    # A purpose such as "action" is not a kind of question.
     purpose = trajectory.calls[0].purpose
     return "" if purpose in ("", "action") or kind(purpose).known else purpose
 
 
 def _market(trajectory: Trajectory) -> str:
-    """The one market that the first question names; several: none."""
+    """The market that the first question names, if exactly one."""
     said = next((text for role, text in trajectory.calls[0].messages[::-1] if role == "user"), "")
     named = {match[1] for match in _MARKET.finditer(said)}
     return named.pop() if len(named) == 1 else ""

@@ -1,4 +1,4 @@
-"""What has become of a row since it was scored: Babylon rewrites, flags, moves, deletes. Pure."""
+"""Compare a row with the one that was scored: Babylon rewrites, flags, moves, deletes. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
 
 class Changed(Struct, frozen=True):
-    """The row says something else than what its reward was made from."""
+    """The row's content differs from what its reward was made from."""
 
     trajectory_id: str
 
@@ -18,11 +18,11 @@ class Changed(Struct, frozen=True):
 def reread(
     trajectory_id: str, window: str, content: str | None, raw: RawTrajectory | None
 ) -> Trajectory | Rejection | Changed:
-    """A row of now against the score of then; ``content`` is the hash that the score kept.
+    """Decode the current row unless it has changed; ``content`` is the hash kept with the score.
 
-    ``raw`` is None where the row is gone. Flags count as they are now: what came to be an
-    evaluation's, or used by another training, is refused by that name. A score of a version that
-    kept no hash tells nothing about the row, so it counts as changed.
+    ``raw`` is None where the row is gone. The current flags count: a row that has since become an
+    evaluation row, or been used by another trainer, is refused as such. Scores of 0.1.0 kept no
+    hash, so their rows count as changed.
     """
     if raw is None:
         return Rejection(

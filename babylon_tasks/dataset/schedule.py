@@ -1,4 +1,4 @@
-"""What changes from step to step: the learning rate; how long its rows are; what members cost."""
+"""What changes from step to step: learning rate, row length, estimated tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROW = 512
 def learning_rate(depth: int, informative: float, settings: Settings) -> float:
     """The rate for a step: up, down in a straight line, then constant.
 
-    ``depth`` is how many training steps the weights have behind them that it starts from.
+    ``depth`` is the number of training steps between the base model and the step's parent.
     ``informative`` is the share of the windows' trajectories, in (0, 1], that are in groups with
     spread. ART scales advantages to the same size however few there are, so that without this
     factor a window in which all but one answer earned the same would move the weights as far as

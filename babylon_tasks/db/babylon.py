@@ -1,7 +1,7 @@
-"""Babylon's own tables: which of them there are, and today's for a database that has none.
+"""Babylon's own tables: which of them exist, and how to create today's in a database without any.
 
-``trajectories`` is the one that is needed. Without any other, what would be read or written there
-is left out, and said: an event, or a warning of `doctor`.
+Only ``trajectories`` is required. Where another is missing, reads and writes of it are left out,
+and an event or a warning of `doctor` reports it.
 """
 
 from __future__ import annotations
@@ -38,37 +38,36 @@ def tables(connection: Connection) -> frozenset[str]:
 
 
 def missing(connection: Connection, *names: str) -> list[str]:
-    """Which of some of Babylon's tables there are not."""
+    """Those of ``names`` that do not exist."""
     there = tables(connection)
     return [name for name in names if name not in there]
 
 
-def strangers(connection: Connection, *, days: int) -> dict[str, tuple[int, datetime]]:
-    """What others than our lineages have trained of late: how many, and the newest moment (UTC).
+def trained_by_others(connection: Connection, *, days: int) -> dict[str, tuple[int, datetime]]:
+    """Count what other trainers have written in the last ``days``, with the newest time (UTC).
 
-    Keys: ``batches``, ``models``, and ``trajectories`` marked as used; what there is none of is
-    left out.
+    Keys: ``batches``, ``models``, and ``trajectories`` marked as used; without entry where 0.
     """
     found, there = queries("babylon"), tables(connection)
     ours: list[str] = []
     if is_migrated(connection):
         ours = [row[0] for row in connection.execute(found["ours"]).fetchall()]
     about = {"days": days, "ours": ours}
-    strange = {}
+    others = {}
     for what, table, query in (
-        ("batches", "training_batches", "strange_batches"),
-        ("models", "trained_models", "strange_models"),
-        ("trajectories", "trajectories", "strange_marks"),
+        ("batches", "training_batches", "batches_of_others"),
+        ("models", "trained_models", "models_of_others"),
+        ("trajectories", "trajectories", "marks_of_others"),
     ):
         if table in there:
             count, newest = connection.execute(found[query], about).fetchone() or (0, None)
             if count:
-                strange[what] = (count, newest)
-    return strange
+                others[what] = (count, newest)
+    return others
 
 
 def absence(connection: Connection) -> str | None:
-    """Why this database cannot be Babylon's, as far as its tables tell; None where it can."""
+    """Why this database cannot be Babylon's, judging by its tables; None where it can."""
     there = tables(connection)
     if "trajectories" in there:
         return None
@@ -90,7 +89,7 @@ def require(connection: Connection) -> None:
 
 
 def create(settings: Settings) -> list[str]:
-    """Make today's tables, all or none, where there is not one of them yet; those that were made.
+    """Create today's tables, all or none, where none exists; returns those that were created.
 
     Raises DatabaseError.
     """
@@ -103,5 +102,5 @@ def create(settings: Settings) -> list[str]:
 
 
 def as_sql() -> str:
-    """The statements that make today's tables."""
+    """The statements that create today's tables."""
     return resources.files("babylon_tasks.db").joinpath("babylon_tables.sql").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""What has become of single trajectories: used up, once for ever, or refused by name."""
+"""Mark single trajectories as used, once for ever, or as refused with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from babylon_tasks.records import Rejection
 
 
 class Use(Struct, frozen=True):
-    """A trajectory that is used up: ``use`` is trained, no_spread, only_activity or too_small."""
+    """The use of one trajectory: ``use`` is trained, no_spread, only_activity or too_small."""
 
     trajectory_id: str
     reward_version: int
@@ -49,7 +49,7 @@ def consume(
 def reject(
     connection: Connection, window: str, reward_version: int, rejections: Sequence[Rejection]
 ) -> None:
-    """Write why trajectories are left out; what is there already stays as it is."""
+    """Record why trajectories are left out of steps; existing rows stay as they are."""
     if not rejections:
         return
     parameters = {
@@ -64,5 +64,5 @@ def reject(
 
 
 def release(connection: Connection, step_id: int) -> None:
-    """What a failed step had claimed may be used again."""
+    """Make what a failed step had claimed available again."""
     connection.execute(queries("consumption")["release"], {"step_id": step_id})

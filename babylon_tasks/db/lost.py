@@ -1,4 +1,4 @@
-"""What was lost on the way: scoring claims of dead workers, rows that came too late."""
+"""Recover scoring claims of dead workers, and reject rows that came too late."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def release_lost_scoring(
 
 
 def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
-    """Give trajectories that came too late their reason; looks at a few windows a time."""
+    """Reject trajectories that came too late as `late`; checks a few windows per call."""
     parameters: dict[str, Any] = {
         "hours": settings.lookback_hours,
         "again": settings.grace_seconds,

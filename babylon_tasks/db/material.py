@@ -32,7 +32,7 @@ class Listed(Struct, frozen=True):
 
 
 class HeldOutGroup(Struct, frozen=True):
-    """What can be compared with each other in a held-out window: one group, or several."""
+    """The comparable trajectories of one key in a held-out window: one group, or several."""
 
     window: str
     reward_version: int
@@ -44,21 +44,21 @@ class HeldOutGroup(Struct, frozen=True):
 def list_unused(
     connection: Connection, window: str, reward_version: int, lineage: str
 ) -> list[Listed]:
-    """What a window still offers to a lineage: neither used nor refused."""
+    """The trajectories of a window that the lineage has neither used nor refused."""
     parameters = {"window": window, "version": reward_version, "lineage": lineage}
     rows = connection.execute(queries("material")["list_unused"], parameters).fetchall()
     return [Listed(*row) for row in rows]
 
 
 def list_group(connection: Connection, window: str, reward_version: int, key: str) -> list[Listed]:
-    """All that can be compared under one key of a window."""
+    """All comparable trajectories of one key of a window."""
     parameters = {"window": window, "version": reward_version, "group_key": key}
     rows = connection.execute(queries("material")["list_group"], parameters).fetchall()
     return [Listed(*row) for row in rows]
 
 
 def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
-    """What can be compared in the newest held-out windows, where there are at least two."""
+    """Keys with at least two trajectories in the newest held-out windows."""
     rows = connection.execute(queries("material")["held_out_groups"], {"windows": windows})
     return [HeldOutGroup(*row) for row in rows.fetchall()]
 
@@ -79,7 +79,7 @@ def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
 
 
 def rows(connection: Connection, ids: Collection[str], largest: int) -> dict[str, RawTrajectory]:
-    """The rows as they are now, by id; what Babylon has deleted is absent.
+    """The current rows, by id; what Babylon has deleted is absent.
 
     The window of each is the one that it belongs to by its own columns. Text of more than
     ``largest`` bytes stays behind.

@@ -1,7 +1,7 @@
 """How markets ended: copied from Babylon's table into ours, and looked up there.
 
-Babylon's table has no index by market, so a look-up would cost the more the older its window is;
-and only what is kept can be compared with what comes later.
+Babylon's table has no index by market, so a look-up would get slower with the window's age; and
+only with a copy can later changes be detected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.vocabulary import ENDED_NO, ENDED_YES
 from babylon_tasks.windows import WINDOW, window_id, window_start
 
-_REMEMBERED = 10_000  # markets; a window trades in a few dozen, a hostile one must not fill memory
+_REMEMBERED = 10_000  # markets; a window has a few dozen, and a hostile one must not fill memory
 _SLICE = 20_000  # rows of Babylon's that one transaction looks at
 _WORDS = {"yes": list(ENDED_YES), "no": list(ENDED_NO)}
 
@@ -80,11 +80,11 @@ class OutcomeBook:
 
 
 def follow(connection: Connection, settings: Settings, *, since: datetime | None = None) -> int:
-    """Copy what is new or has changed in Babylon's outcomes; the number of rows that differed.
+    """Copy new and changed outcomes from Babylon; returns the number of rows that differed.
 
-    Everything the first time, then the hours of the look-back, or those from ``since`` on. The
-    windows whose bets it concerns are marked to be scored anew in the same transaction. Where
-    Babylon has no such table nothing is known, and nothing forgotten. From any number of callers.
+    Everything the first time, then the hours of the look-back, or those from ``since`` on. Windows
+    with bets on them are marked to be scored anew in the same transaction. Where Babylon has no
+    such table, does nothing. Safe from any number of callers.
     """
     if babylon.missing(connection, "market_outcomes"):
         return 0
@@ -106,7 +106,7 @@ def follow(connection: Connection, settings: Settings, *, since: datetime | None
 
 
 def not_understood(connection: Connection, since: str | None, limit: int) -> dict[str, int]:
-    """Words in Babylon's outcomes that say neither YES nor NO, with how often each stands there."""
+    """Words in Babylon's outcomes that mean neither YES nor NO, with their counts."""
     if babylon.missing(connection, "market_outcomes"):
         return {}
     parameters = {"since": since, "limit": limit, **_WORDS}
@@ -134,11 +134,11 @@ def _start(connection: Connection, settings: Settings, since: datetime | None) -
     row = connection.execute(queries("outcomes")["newest"], newest).fetchone()
     if row is None:
         return ""
-    # Whoever was away for a week goes on where the last one stopped.
+    # After a week without copies, go on where the last one stopped.
     back = max(timedelta(hours=settings.lookback_hours), _wait(settings) + WINDOW)
     try:
         start = window_start(row[0]) - back
-    except BadWindowId:  # a writer's slip; then only the clock tells where to begin
+    except BadWindowId:  # malformed in Babylon's table: go by the clock alone
         start = now - back
     return window_id(start if since is None else min(start, since))
 

@@ -1,4 +1,4 @@
-"""What Babylon's own code reads of training: its marks, its batches, its models.
+"""What Babylon's own code reads of training: marks on trajectories, batches, models.
 
 Babylon takes the newest ``ready`` or ``deployed`` model for its agents, and its automation deploys
 what is ``ready``. So of a lineage only what serves is ``ready``, and no other model is newer. Call
@@ -35,7 +35,7 @@ def committed(
     rewards: Sequence[tuple[str, float]],
     started_at: datetime,
 ) -> list[str]:
-    """Tell Babylon of a committed step; returns the tables of Babylon's that are missing for it.
+    """Write a committed step into Babylon's tables; returns those that are missing.
 
     ``rewards``: (trajectory id, reward).
     """
@@ -63,17 +63,17 @@ def committed(
         connection.execute(found["batch"], row)
     if MODELS not in missing:
         connection.execute(found["model"], row)
-        models(connection, step.lineage)
+        align_models(connection, step.lineage)
     return missing
 
 
 def decided(
     connection: Connection, lineage: str, step: int, *, evidence: Mapping[str, Any]
 ) -> list[str]:
-    """Tell Babylon of a decision about a checkpoint; returns the tables that are missing for it."""
+    """Write a decision about a checkpoint into Babylon's tables; returns those that are missing."""
     missing = babylon.missing(connection, MODELS)
     if not missing:
-        models(connection, lineage)
+        align_models(connection, lineage)
         if evidence:
             value = evidence.get("candidate")
             parameters = {
@@ -85,12 +85,12 @@ def decided(
     return missing
 
 
-def models(connection: Connection, lineage: str) -> int:
-    """Bring the lineage's rows of ``trained_models`` in line with what was decided; how many were
-    not. Nothing is there, and nothing done, before the lineage's first commit.
+def align_models(connection: Connection, lineage: str) -> int:
+    """Align the lineage's rows of ``trained_models`` with our tables; returns how many changed.
 
-    "createdAt" is the moment when a model came to serve, or later where Babylon's own trainer has
-    written a newer one: Babylon orders by it.
+    Before the lineage's first commit there are none, and nothing is done. "createdAt" is the
+    moment of the promotion, or later where Babylon's own trainer has written a newer model, since
+    Babylon orders by it.
     """
     if babylon.missing(connection, MODELS):
         return 0

@@ -41,9 +41,9 @@ class RewardVersion(Struct, frozen=True):
 
 
 class WaitingForOutcomes(Struct, frozen=True):
-    """Windows that wait for outcomes, and those marked to be scored anew; the next of the former.
+    """Counts of windows that wait for outcomes and of those to be scored anew.
 
-    ``names``: some of the markets that it waits for.
+    ``next_window`` is the one whose wait ends first, ``names`` some of the markets it waits for.
     """
 
     windows: int
@@ -54,10 +54,10 @@ class WaitingForOutcomes(Struct, frozen=True):
 
 
 def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Mark the windows that changed outcomes concern: (kind, name, hour). Call it where they did.
+    """Mark the windows with bets on changed outcomes, given as (kind, name, hour).
 
-    The same transaction, and under the lock of ``outcomes.follow``: what ends scoring holds it too,
-    so a window being scored now is marked by its own end.
+    Call it in the transaction that changes them, under the lock of ``outcomes.follow``. The end of
+    scoring holds that lock too, so a window that is being scored is marked by ``mark_scored``.
     """
     if not changed:
         return []
@@ -73,19 +73,19 @@ def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> lis
 
 
 def mark_scored(connection: Connection, window: str) -> None:
-    """The same for a window whose scoring ends in this transaction, under ``take_part``'s lock."""
+    """Mark a window whose scoring ends in this transaction, under the lock of ``take_part``."""
     parameters = {"window": window, "because": OUTCOMES}
     connection.execute(queries("reward_versions")["mark_scored"], parameters)
 
 
 def seal_again(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
-    """Give marked windows to scoring again, at most once a round; a window in training is left.
+    """Seal marked windows again, each at most once a round; windows in training are left alone.
 
-    Call it in a transaction. Safe from any number of callers: what another has locked is passed
-    over.
+    Call it in a transaction. Safe from any number of callers: windows that another has locked are
+    skipped.
     """
     found = queries("reward_versions")
-    # A little less than the beat's pace, or each second beat would come too early.
+    # A little less than beat's interval, or every other round would come too early.
     parameters = {"again": settings.upkeep_seconds * 0.9, "limit": limit}
     rows = connection.execute(found["due"], parameters).fetchall()
     for window, state, because, version in rows:
@@ -104,7 +104,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
 
 
 def waiting(connection: Connection) -> WaitingForOutcomes:
-    """How many windows wait for outcomes or for a new scoring, and for what the next one waits."""
+    """Count windows that wait for outcomes or a new scoring; name the next one's markets."""
     found = queries("reward_versions")
     counts = connection.execute(found["waiting"]).fetchone()
     assert counts is not None  # noqa: S101  # an aggregate always has a row

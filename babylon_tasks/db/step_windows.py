@@ -1,4 +1,4 @@
-"""What a training step does to its windows: takes them, gives them back, ends them.
+"""What a training step does to its windows: take them, give them back, close them.
 
 All of it under the lineage's lease, inside the caller's transaction.
 """
@@ -19,27 +19,27 @@ from babylon_tasks.states import WindowState, check_window
 MAX_CHANGES = 3
 
 
-def stand(connection: Connection, versions: Mapping[str, int]) -> bool:
-    """Lock windows; False where one is not scored any more, or has other rewards by now."""
+def lock_scored(connection: Connection, versions: Mapping[str, int]) -> bool:
+    """Lock windows; False where one is no longer scored, or has another reward version."""
     parameters = {"windows": list(versions), "versions": list(versions.values())}
     rows = connection.execute(queries("step_windows")["lock"], parameters).fetchall()
     return len(rows) == len(versions)
 
 
 def take(connection: Connection, window: str) -> None:
-    """A scored, locked window joins a step."""
+    """Move a scored, locked window into training."""
     check_window(WindowState.SCORED, WindowState.TRAINING, window)
     connection.execute(queries("step_windows")["take"], {"window": window})
 
 
 def count_try(connection: Connection, windows: Sequence[str], by: int) -> None:
-    """The windows of a step have seen ``by`` runs more."""
+    """Add ``by`` runs to the windows of a step."""
     parameters = {"windows": list(windows), "by": by}
     connection.execute(queries("step_windows")["count_try"], parameters)
 
 
 def of_step(connection: Connection, windows: Sequence[str]) -> list[tuple[str, int]]:
-    """The windows that are in training, locked, each with the runs that it has seen."""
+    """Lock the windows that are in training; returns each with its number of runs."""
     parameters = {"windows": list(windows)}
     rows = connection.execute(queries("step_windows")["of_step"], parameters).fetchall()
     return [(row[0], row[1]) for row in rows]
@@ -48,9 +48,9 @@ def of_step(connection: Connection, windows: Sequence[str]) -> list[tuple[str, i
 def mark_changed(
     connection: Connection, window: str, rows: int, *, lineage: str, actor: str
 ) -> None:
-    """Have a window scored anew: so many of its rows say something else than was scored.
+    """Mark a window to be scored anew because ``rows`` of its rows have changed.
 
-    Not where it is to be scored anew already, or has been ``MAX_CHANGES`` times.
+    Does nothing where it is marked already, or has been scored anew ``MAX_CHANGES`` times.
     """
     parameters = {"window": window, "why": "rows changed", "most": MAX_CHANGES}
     if not connection.execute(queries("step_windows")["rescore"], parameters).rowcount:
@@ -67,7 +67,7 @@ def mark_changed(
 
 
 def end(connection: Connection, window: str, *, lineage: str, step_id: int, actor: str) -> None:
-    """A committed step lets go of a window: trained, or scored where it has left something over."""
+    """End a window's part in a committed step: trained, or scored if something is left over."""
     parameters = {"window": window, "lineage": lineage}
     row = connection.execute(queries("step_windows")["end"], parameters).fetchone()
     if row is None:  # not in training: whoever moved it has said why
@@ -89,9 +89,9 @@ def end(connection: Connection, window: str, *, lineage: str, step_id: int, acto
 
 
 def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> str:
-    """A scored window has nothing more to offer: trained if a step has used it, else skipped.
+    """Close a scored window with nothing left: trained if a step has used it, else skipped.
 
-    Returns the reason: what became of most of those that no step has used.
+    Returns the reason: the commonest one among the trajectories that no step has used.
     """
     parameters = {"window": window, "lineage": lease.lineage}
     found = queries("step_windows")
@@ -127,7 +127,7 @@ def break_off(
     *,
     actor: str,
 ) -> None:
-    """The trainer failed over a scored window before a step was planned: that counts as a try.
+    """Count a try for a scored window on which the trainer failed before a step was planned.
 
     Raises Fenced.
     """
@@ -139,7 +139,7 @@ def break_off(
 def fail(
     connection: Connection, window: str, tries: int, reason: str, settings: Settings, **of: Any
 ) -> bool:
-    """A failed step lets go of a window: scored again, or failed for good after the last try."""
+    """End a window's part in a failed step: scored again, or failed after the last try."""
     spent = tries >= settings.max_attempts
     windows.move(
         connection,

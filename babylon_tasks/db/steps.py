@@ -80,7 +80,7 @@ def plan(
     found = queries("steps")
     with connection.transaction():
         head, _ = hold(connection, lease)
-        if not step_windows.stand(connection, windows):
+        if not step_windows.lock_scored(connection, windows):
             return None
         with connection.cursor(row_factory=class_row(Step)) as cursor:
             step = cursor.execute(

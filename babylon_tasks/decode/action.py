@@ -1,4 +1,4 @@
-"""What a step did, from its recorded action; what is odd there is not known, and no fault."""
+"""Read a recorded action; a malformed fact counts as unknown and rejects nothing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _done(action: Action) -> _Done:
         return _Done()
     try:
         return _results.decode(action.result) or _Done()
-    except ValueError:  # anything may stand here; what is no object tells nothing
+    except ValueError:  # any JSON is allowed here; only an object is of use
         return _Done()
 
 
@@ -93,7 +93,7 @@ def _name(value: Any) -> str | None:
 
 
 def _price(parameters: _Parameters, done: _Done, staked: float | None) -> float | None:
-    """What a share cost; what is no probability is no price."""
+    """The price of a share; only values in (0, 1) count."""
     shares = number_in(done.shares)
     bought = staked / shares if staked is not None and shares is not None and shares > 0 else None
     for price in (number_in(done.avgPrice), number_in(parameters.price), bought):

@@ -1,7 +1,7 @@
 """One LLM call, from what was recorded of it.
 
-Of the sampling, agents record what their server told, in its words: log-probabilities as numbers
-or as OpenAI's objects, ids beside them or in the place of the tokens' text.
+Agents record tokens as their server reported them: log-probabilities as numbers or as OpenAI's
+objects, ids beside them or in place of the tokens' text.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _finish_reason(recorded: Any) -> str | None:
 
 
 def _count(recorded: Any) -> int | None:
-    # Writers that were told no count leave 0.
+    # Writers without a count write 0.
     return recorded if type(recorded) is int and recorded > 0 else None
 
 

@@ -1,4 +1,4 @@
-"""Why a row cannot be used: a stable reason, and a detail that is fit to be stored."""
+"""Why a row cannot be used: a stable reason and a storable detail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unusable(Exception):
 
 
 def bounded(text: str) -> str:
-    """Text from anywhere, made fit for a Postgres column and for a human's patience."""
+    """Shorten text and remove what Postgres cannot store."""
     return text[:_DETAIL].replace("\0", "\\0").encode("utf-8", "replace").decode()
 
 

@@ -1,6 +1,6 @@
-"""Have what was said in a window graded by a judge: kept aside while it is read, then asked about.
+"""Have a judge grade a window's conversations: store them while rows are read, then ask.
 
-Where the answers to a question cannot be had or believed, all whom it showed are without a grade.
+Where a question gets no usable answer, none of the conversations in it has a grade.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from babylon_tasks.training.ruler import Answer, Ask
 
 _IN_MEMORY = 8_000_000  # bytes
 _UNANSWERED = ("no_answer", "timeout", "died")
-_TRIES = 6  # that many questions unanswered in a row: no more are put for this window
+_TRIES = 6  # after so many unanswered questions in a row no more are sent for this window
 
 
 class Judgement(Struct):
-    """What judging a window cost and came to; ``usd`` is None where litellm knows no price.
+    """Costs and results of judging a window; ``usd`` is None where litellm knows no price.
 
     ``failures`` counts trajectories without a grade by reason; ``details`` has an example of each.
     ``agreement`` is the mean over questions of how far both answers agreed, in rank.
@@ -56,7 +56,7 @@ class Judgement(Struct):
 
 
 class Judging:
-    """A window's conversations, each different one once, and what a judge says of them."""
+    """A window's distinct conversations and the judge's grades of them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -69,11 +69,11 @@ class Judging:
         self.judgement = Judgement(settings.ruler_model or "")
 
     def close(self) -> None:
-        """Forget what was said."""
+        """Delete the stored conversations."""
         self._texts.close()
 
     def hear(self, number: int, trajectory: Trajectory, known: float | None) -> None:
-        """Keep what was said in the trajectory of this ``number``; ``known``: its grade, if any."""
+        """Store a trajectory's conversation; ``known`` is its earlier grade, if any."""
         said = conversation(trajectory)
         which = identity(said)
         self._said[number] = which
@@ -95,7 +95,7 @@ class Judging:
         graded: dict[str, dict[bytes, float | Failure]] = {}
         asked: dict[str, list[Question]] = {}
         for key, members in groups.items():
-            # As training chooses them, so that those who are trained together were shown together.
+            # In the order of training, so that what is trained together is shown together.
             ranked = sorted(members, key=self._ranks.__getitem__)
             said = [self._said[number] for number in ranked]
             known = {self._said[n]: self._known[n] for n in members if n in self._known}
@@ -115,7 +115,7 @@ class Judging:
                     else dict.fromkeys(question.shown, answer)
                 )
         grades = {
-            # Without a question all have said the same.
+            # Without a question, all conversations of the group are identical.
             key: [graded[key].get(self._said[number], ALIKE) for number in members]
             for key, members in groups.items()
         }
@@ -144,7 +144,7 @@ class Judging:
         return found
 
     def _asks(self, several: Sequence[Question]) -> Iterator[Ask]:
-        """Each question and then the same again, until it is plain that nobody answers."""
+        """Yield each question in both orders; stop after ``_TRIES`` unanswered ones in a row."""
         for number, question in enumerate(several):
             for second, asking in enumerate((question, question.again())):
                 if self._unanswered >= _TRIES:

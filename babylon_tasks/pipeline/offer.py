@@ -1,7 +1,7 @@
-"""What a window offers to a step: its rows as they are now, in groups, as far as the budget goes.
+"""What a window offers to a step: groups of its current rows, up to the token budget.
 
-First the list, then the text, group by group: what is in memory follows the budget and not the
-number of agents.
+The list is read first, then the text, group by group, so memory depends on the budget and not on
+the number of agents.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from babylon_tasks.records import Group, Member, Rejection
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import Inspected, Refusal
 
-# What the trainer says of candidates for a step of one label.
+# The trainer's inspection of candidates for a step of one label.
 Inspect = Callable[[Group, str], Inspected]
 
 
 class Offer(Struct, frozen=True):
     """The groups of a window for one step, and what has become of its other trajectories.
 
-    ``tokens`` of the groups; ``longest`` row among them, 0 where the trainer cannot tell.
-    ``used_up``: (id, use) of what can teach nothing. ``changed`` rows are to be scored anew.
-    ``left``: what another step may take. ``full``: the budget ended it.
+    ``tokens`` counts those of the groups; ``longest`` is their longest row, 0 where the trainer
+    does not know. ``used_up``: (id, use) of what teaches nothing. ``changed`` rows are to be scored
+    anew. ``left`` may be taken by another step. ``full``: the budget was reached.
     """
 
     window: str

@@ -1,4 +1,4 @@
-"""What goes into the next training step: which windows, which of their groups, from where on."""
+"""Plan the next training step: its windows, their groups, the parent and the manifest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from babylon_tasks.settings import Settings
 
 # How many windows without anything trainable one call settles on its way to one that has.
 _WINDOWS_AT_ONCE = 50
-# How often a plan is made again because a window was scored anew while it was made.
+# How often to plan again because a window was scored anew meanwhile.
 _PLANS = 3
 
 

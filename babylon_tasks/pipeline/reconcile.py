@@ -1,7 +1,4 @@
-"""Set in motion again whatever stood still: a lost message, a dead worker, a late row.
-
-And what must be scored anew, since outcomes have come or Babylon's rows have changed.
-"""
+"""Restart what has stopped: lost messages, dead workers, late rows, windows to be scored anew."""
 
 from __future__ import annotations
 
@@ -75,10 +72,10 @@ def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:
         return
     with connection.transaction():
         promotions.lock(connection, lineage)
-        rows = publication.models(connection, lineage)
+        rows = publication.align_models(connection, lineage)
     if rows:
         log.warning(
-            "trained_models did not say what serves, and was put right",
+            "trained_models did not match what serves, and was repaired",
             lineage=lineage,
             rows=rows,
             todo="`babylon-tasks doctor` tells whether Babylon's own training is at work",

@@ -1,4 +1,4 @@
-"""A window's trajectories beside each other: each group rewarded by the scorer of its archetype."""
+"""Reward the groups of a window, each by the scorer of its archetype."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.ruler import Failure, RulerScorer
 from babylon_tasks.settings import Settings
 
-# The grades of earlier reward versions, by trajectory, content hash and judge's version.
-_UNJUDGED = "judged=no"  # ends the key of a group whom no judge's grades could be had for
+_UNJUDGED = "judged=no"  # ends the key of the group of those without a grade
+# Grades from earlier reward versions, by trajectory, content hash and judge's version.
 Known = Mapping[tuple[str, str, str], float]
 
 
@@ -30,10 +30,10 @@ class Rewarded(Struct, frozen=True, gc=False):
 
 
 class Rewarding:
-    """What is kept of each trajectory until all are known: its evidence and what it is grouped by.
+    """Collect each trajectory's evidence and group key parts, and reward them once all are known.
 
-    A few hundred bytes each; what was said is kept only for a judge, and in a file. Use as a
-    context manager.
+    A few hundred bytes per trajectory; conversations are kept only for a judge, and in a file. Use
+    as a context manager.
     """
 
     def __init__(self, settings: Settings, window: str, scorers: Scorers, known: Known) -> None:
@@ -58,12 +58,12 @@ class Rewarding:
 
     @property
     def judgement(self) -> Judgement | None:
-        """What the judge cost and came to; None where none was asked."""
+        """The judge's costs and results; None where it was not asked."""
         judgement = self._judging.judgement
         return judgement if judgement.questions else None
 
     def add(self, trajectory: Trajectory, shown: Evidence, content: str) -> None:
-        """Take a trajectory with its evidence and its content hash."""
+        """Add a trajectory with its evidence and its content hash."""
         number = len(self.evidence)
         self.evidence.append(shown)
         self._parts.append(parts(trajectory, self._window, self._settings.grouping))

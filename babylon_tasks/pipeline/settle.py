@@ -1,4 +1,4 @@
-"""Write down what a window does not bring into a step, and end the window that has nothing more."""
+"""Record what planning refuses or uses up in a window, and close a window with nothing left."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from babylon_tasks.pipeline.offer import Offer
 from babylon_tasks.records import Rejection
 from babylon_tasks.settings import Settings
 
-# How many windows that have grown too old one call ends.
+# How many windows that are too old one call closes.
 _OUTDATED_AT_ONCE = 50
 
 
 def settle(connection: Connection, lease: Lease, found: Offer, *, actor: str) -> bool:
-    """Who is refused, used up or to be scored anew; False where the window is not as it was read.
+    """Record refused, used-up and changed rows; False where the window has moved on meanwhile.
 
-    Facts about rows, so they stand whether or not a step comes of the groups. Raises Fenced.
+    These are facts about rows, so they hold whether or not the groups become a step. Raises Fenced.
     """
     with connection.transaction():
         lineages.hold(connection, lease)
-        if not step_windows.stand(connection, {found.window: found.reward_version}):
+        if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
             return False
         _refuse(connection, found.window, found.reward_version, found.rejections)
         consumption.consume(connection, lease, _uses(found, found.used_up), step_id=None)
@@ -68,7 +68,7 @@ def close(connection: Connection, lease: Lease, found: Offer, *, actor: str) -> 
     """
     with connection.transaction():
         lineages.hold(connection, lease)
-        if not step_windows.stand(connection, {found.window: found.reward_version}):
+        if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
             return None
         if found.changed:
             return "rows_changed"
@@ -89,7 +89,7 @@ def close(connection: Connection, lease: Lease, found: Offer, *, actor: str) -> 
 def close_outdated(
     connection: Connection, settings: Settings, lease: Lease, *, actor: str
 ) -> dict[str, str]:
-    """End the windows that are too old, their text unread; window to reason."""
+    """Close the windows that are too old, without reading their text; window to reason."""
     hours = settings.max_staleness_hours
     detail = f"its hour is more than {hours} hours before the newest that was sealed"
     closed = {}
@@ -98,7 +98,7 @@ def close_outdated(
         stale = [Rejection(one.trajectory_id, STAGE, STALE, detail) for one in listed]
         with connection.transaction():
             lineages.hold(connection, lease)
-            if not step_windows.stand(connection, {window: version}):
+            if not step_windows.lock_scored(connection, {window: version}):
                 continue
             _refuse(connection, window, version, stale)
             closed[window] = step_windows.close(connection, lease, window, actor=actor)

@@ -58,8 +58,8 @@ class Tally:
     def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> Result:
         """The totals and the state that follows from them.
 
-        ``waits_for``: markets whose outcome is still to come, so nothing is given up yet; the
-        reason for which it would be stands beside the state.
+        ``waits_for`` counts markets without an outcome yet. While there are any, a window that
+        would be skipped is kept, with the reason recorded beside its state.
         """
         state, reason = self._verdict(settings, held_out)
         if waits_for and state not in (WindowState.HELD_OUT, WindowState.SCORED):

@@ -13,7 +13,7 @@ _POLICY = re.compile(r"@(\d{1,9})\Z")
 
 
 class Completion(Struct, frozen=True):
-    """One answer; of its tokens whatever the server told, by token: ids, texts, bytes."""
+    """One answer, with the ids, texts and bytes of its tokens as the server reported them."""
 
     model: str
     response: str
@@ -62,7 +62,7 @@ class _Tokens(Struct, frozen=True):
 
 
 def _tokens(choice: Any) -> _Tokens:
-    """What a choice says of its tokens, as vLLM, ART's servers, llama.cpp's or OpenAI's say it."""
+    """Read a choice's tokens in the form of vLLM, ART's servers, llama.cpp or OpenAI."""
     beside = _get(choice, "token_ids") or _get(choice, "tokenIds")
     ids = None if beside is None else tuple(map(int, beside))
     entries = _get(_get(choice, "logprobs"), "content")
@@ -76,7 +76,7 @@ def _tokens(choice: Any) -> _Tokens:
     for named in (in_place, by_entry):
         if len(named) == len(logprobs) and None not in named:
             if ids is not None and ids != named:
-                return _Tokens(logprobs, None, None, None)  # two tellings, and one is wrong
+                return _Tokens(logprobs, None, None, None)  # they contradict each other
             ids = named
     if ids is not None and len(ids) != len(logprobs):
         ids = None  # not the same tokens: the ids would be wrong for the logprobs
@@ -91,7 +91,7 @@ def _tokens(choice: Any) -> _Tokens:
 def read_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
     """Messages as role and text, with the tool calls that belong to them.
 
-    Parts that are text become one text; of the others ``carried`` tells.
+    Text parts are joined into one text; ``carried`` reports the others.
     """
     read = []
     for message in messages:
@@ -109,7 +109,7 @@ def read_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def carried(messages: Iterable[Any]) -> str | None:
-    """What messages hold that is no text: ``tools`` or ``images``."""
+    """What messages hold besides text: ``tools`` or ``images``."""
     found = None
     for message in messages:
         if _get(message, "tool_calls") or str(_get(message, "role")) in ("tool", "function"):
@@ -122,7 +122,7 @@ def carried(messages: Iterable[Any]) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """Models of pydantic, such as OpenAI's, as the JSON that they stand for."""
+    """Convert pydantic models, such as OpenAI's, to plain JSON values."""
     dump = getattr(value, "model_dump", None)
     return dump(exclude_none=True) if callable(dump) else value
 

@@ -224,11 +224,11 @@ class Recording:
 def _tokens(
     read: Completion, logprobs: Sequence[float] | None, token_ids: Sequence[int] | None
 ) -> dict[str, Any]:
-    """What is known of the sampled tokens: of the completion, or of what was given instead."""
+    """The sampled tokens as recorded keys, from the completion or from the keywords."""
     ids = read.token_ids if token_ids is None else tuple(map(int, token_ids))
     told: dict[str, Any] = {"tokenIds": None if ids is None else list(ids)}
     if logprobs is not None:
-        # Of other tokens than those of the completion, perhaps: texts and bytes stay behind.
+        # They may belong to other tokens than the completion's, so its texts and bytes are dropped.
         return told | {"logprobs": list(map(float, logprobs))}
     if read.logprobs is None:
         return told

@@ -34,7 +34,7 @@ class Scorers:
     """A scorer for every archetype, each made from the settings as they are for it."""
 
     def __init__(self, settings: Settings) -> None:
-        """Load all that the settings name; raises SettingsError, whichever of them it is."""
+        """Load every scorer that the settings name; raises SettingsError."""
         self._usual = load_scorer(settings)
         self._special = {
             archetype: load_scorer(_settings_of(settings, archetype))

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from babylon_tasks.records import Evidence
 
-BOUND = 2.0  # standard deviations; beyond them a result is luck rather than merit
+BOUND = 2.0  # standard deviations; a larger distance is put down to luck
 _PRIOR = 4.0  # members that the reference weighs as much as
 
 
@@ -33,10 +33,7 @@ def moments(values: Sequence[float]) -> Moments:
 
 
 class Usual:
-    """What is usual in a window, by component.
-
-    All groups of a window share one reference, so its moments are computed once for them.
-    """
+    """The moments of each component over a window, computed once for all its groups."""
 
     def __init__(self, components: Mapping[str, Callable[[Evidence], float | None]]) -> None:
         self._components = components

@@ -1,4 +1,4 @@
-"""A scorer of the operator's own, ``module:Class``: loaded, and never taken at its word."""
+"""Load an operator's scorer, ``module:Class``, and check what it returns."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def load(path: str, settings: Settings, taken: Collection[str]) -> Scorer:
         module = import_module(module_name)
     except Exception as error:
         raise SettingsError(
-            f"scorer {path}: module {module_name} cannot be imported ({_told(error)}); it must be "
-            "installed, or lie in a folder on PYTHONPATH, wherever windows are scored"
+            f"scorer {path}: module {module_name} cannot be imported ({_described(error)}); it "
+            "must be installed, or lie in a folder on PYTHONPATH, wherever windows are scored"
         ) from error
     scorer = getattr(module, class_name, None)
     if scorer is None:
@@ -35,12 +35,12 @@ def load(path: str, settings: Settings, taken: Collection[str]) -> Scorer:
     try:
         made = scorer(settings)
     except Exception as error:
-        raise SettingsError(f"scorer {path} cannot be made: {_told(error)}") from error
+        raise SettingsError(f"scorer {path} cannot be made: {_described(error)}") from error
     return CheckedScorer(path, made)
 
 
 class CheckedScorer:
-    """Another's scorer, what it returns held to what a scorer may return."""
+    """An operator's scorer whose results are checked."""
 
     def __init__(self, path: str, scorer: Scorer) -> None:
         self.path = path
@@ -51,11 +51,11 @@ class CheckedScorer:
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
-        """What the scorer says; raises ScoringFailed that names it where that cannot be used."""
+        """The scorer's results; raises ScoringFailed, which names it, where they are invalid."""
         try:
             found = list(self._scorer.rewards(members, reference))
         except Exception as error:
-            raise self._failed(f"raised {_told(error)}") from error
+            raise self._failed(f"raised {_described(error)}") from error
         if len(found) != len(members):
             raise self._failed(f"gave {len(found)} scores for {len(members)} trajectories")
         for number, score in enumerate(found, start=1):
@@ -66,8 +66,8 @@ class CheckedScorer:
 
     def _failed(self, what: str) -> ScoringFailed:
         return ScoringFailed(
-            f"scorer {self.path} {what}; mend it, restart the cpu-workers, and bring back by "
-            "`babylon-tasks retry` what has failed"
+            f"scorer {self.path} {what}; fix it, restart the cpu-workers, and bring back failed "
+            "windows with `babylon-tasks retry`"
         )
 
 
@@ -113,5 +113,5 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]

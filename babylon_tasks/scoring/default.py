@@ -91,7 +91,7 @@ def is_evidence(shown: Evidence, judged: bool) -> bool:
 
 
 def components(shown: Evidence) -> dict[str, float]:
-    """What is written beside a reward, in the evidence's own units."""
+    """The components stored with a reward, in the evidence's own units."""
     found: dict[str, float] = {"activity": activity(shown)}
     if shown.profit is not None:
         found["profit"] = shown.profit

@@ -1,11 +1,11 @@
-"""What a trajectory shows by itself: its profit, its bets, what failed, what it did. Pure."""
+"""Extract a trajectory's evidence: profit, bets, failures, activity. Pure."""
 
 from __future__ import annotations
 
 from babylon_tasks.records import Decision, Evidence, Outcome, Outcomes, Trajectory
 from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
 
-SATURATION = 20  # actions; more of them are not a merit
+SATURATION = 20  # actions; more add nothing
 
 
 def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
@@ -85,12 +85,12 @@ def profit(trajectory: Trajectory) -> float | None:
 
 
 def activity(shown: Evidence) -> float:
-    """Actions as a share of the number from which more is no better, in [0, 1]."""
+    """Actions as a share of ``SATURATION``, in [0, 1]."""
     return min(1.0, shown.taken / SATURATION)
 
 
 def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
-    """Whether a bet turned out right; None where nobody knows yet, or the price did not move."""
+    """Whether a bet was right; None where the outcome is unknown or the price did not move."""
     if decision.correct is not None:
         return decision.correct
     rise = expects_rise(decision)

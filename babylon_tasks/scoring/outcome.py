@@ -1,4 +1,4 @@
-"""What bets earned, each weighed by its stake: for worlds that record prices and stakes."""
+"""Reward what bets earned, weighted by stake: for worlds that record prices and stakes."""
 
 from __future__ import annotations
 

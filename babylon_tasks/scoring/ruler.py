@@ -1,4 +1,4 @@
-"""What a judge is asked about trajectories that are compared, and whether it can be believed.
+"""What a judge is asked about comparable trajectories, and whether its answers are usable.
 
 Pure: ``pipeline/judging.py`` has it asked. The judge sees conversations and nothing else: neither
 outcomes, which it could only repeat, nor who gave the answers.
@@ -25,13 +25,13 @@ Grades = Sequence[tuple[str, float | None]]  # (name, grade) as a judge gave the
 _MARKS = re.compile(r"<(?=\s*/?\s*(?:trajectory|context|available_tools)\b)", re.IGNORECASE)
 
 
-ALIKE = 0.5  # the grade of those between whom nothing tells
+ALIKE = 0.5  # the grade of identical conversations
 
 
 class RulerScorer:
-    """The grade that a judge gives to what was said, beside the evidence, which it did not see.
+    """The judge's grade as the reward, stored beside the evidence, which the judge did not see.
 
-    ``fallback`` makes the rewards of those whose grades could not be had or believed.
+    ``fallback`` rewards trajectories without a usable grade.
     """
 
     name: ClassVar[str] = "ruler"
@@ -50,7 +50,7 @@ class RulerScorer:
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
-        """All alike: evidence alone tells a judge nothing, and nobody is without a grade."""
+        """Give every member the same reward: without conversations there is nothing to grade."""
         del reference
         return [self.score(shown, ALIKE) for shown in members]
 
@@ -60,7 +60,7 @@ def _art() -> str:
     try:
         return f"art-{version('openpipe-art')}"
     except PackageNotFoundError:
-        return "art"  # nobody is asked then
+        return "art"  # then the judge cannot be asked either
 
 
 def _brief(text: str) -> str:
@@ -76,17 +76,17 @@ class Question(Struct, frozen=True):
     shown: tuple[bytes, ...]
 
     def again(self) -> Question:
-        """The same, each half a list further on: whoever grades by place contradicts itself.
+        """The same list rotated by half: a judge that grades by position contradicts itself.
 
-        That the first are the best, the last, or both ends, is told by a rank correlation of 0 or
-        less. (Were the order reversed, the ends would stay the ends.)
+        If it prefers the first, the last or both ends, the rank correlation is 0 or less. In a
+        reversed list the ends would stay the ends.
         """
         half = len(self.shown) // 2
         return Question(self.shown[half:] + self.shown[:half])
 
 
 def conversation(trajectory: Trajectory) -> Conversation:
-    """All that was said, call by call; a system prompt that stays the same is said once."""
+    """All messages, call by call; a system prompt is not repeated while it stays the same."""
     found: list[tuple[str, str]] = []
     system: str | None = None
     for call in trajectory.calls:
@@ -101,7 +101,7 @@ def conversation(trajectory: Trajectory) -> Conversation:
 
 
 def identity(said: Conversation) -> bytes:
-    """Equal for conversations in which the same was said."""
+    """A hash that is equal for identical conversations."""
     text = hashlib.blake2b(digest_size=16)
     for role, content in said:
         text.update(f"{role} {len(content)} {content}".encode("utf-8", "surrogatepass"))
@@ -126,7 +126,7 @@ def questions(said: Iterable[bytes], size: int) -> tuple[Question, ...]:
 
 
 class Failure(Struct, frozen=True):
-    """Why there are no grades: a word for it, and what was said."""
+    """Why there are no grades: a reason and its detail."""
 
     reason: str
     detail: str

@@ -33,11 +33,14 @@ def test_what_is_not_named_weighs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("weights", "fault"),
     [
-        ('{"porfit": 1}', "porfit is no component; those are profit, decisions, activity"),
+        (
+            '{"porfit": 1}',
+            "porfit is not a component; the components are profit, decisions, activity",
+        ),
         ('{"profit": -1}', r"profit: Input should be greater than or equal to 0"),
         ('{"profit": NaN}', r"profit: Input should be a finite number"),
         ('{"profit": "much"}', r"profit: Input should be a valid number"),
-        ('{"profit": 1, "profit": 2}', "says one name twice"),
+        ('{"profit": 1, "profit": 2}', "a name occurs twice"),
         ('{"profit": 0, "decisions": 0}', "profit or decisions must weigh something"),
         ('{"activity": 1}', "activity only breaks ties"),
         ("{}", "profit or decisions must weigh something"),
@@ -77,10 +80,18 @@ def test_archetypes_are_named_in_any_case(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("setting", "value", "fault"),
     [
-        ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": {"porfit": 1}}', "degen.* porfit is no component"),
+        (
+            "BABYLON_ARCHETYPE_WEIGHTS",
+            '{"degen": {"porfit": 1}}',
+            "degen.* porfit is not a component",
+        ),
         ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": {"activity": 1}}', "only breaks ties"),
         ("BABYLON_ARCHETYPE_WEIGHTS", '{"degen": 1}', "degen.* valid dictionary"),
-        ("BABYLON_ARCHETYPE_WEIGHTS", '{"a": {"profit": 1}, "A": {"profit": 2}}', "one name twice"),
+        (
+            "BABYLON_ARCHETYPE_WEIGHTS",
+            '{"a": {"profit": 1}, "A": {"profit": 2}}',
+            "a name occurs twice",
+        ),
         ("BABYLON_ARCHETYPE_WEIGHTS", '{"": {"profit": 1}}', "has no name"),
         ("BABYLON_ARCHETYPE_SCORERS", '{"degen": "Very Own"}', "neither a scorer's name"),
         ("BABYLON_ARCHETYPE_SCORERS", '{"degen": "ruler"}', "needs BABYLON_RULER_MODEL"),

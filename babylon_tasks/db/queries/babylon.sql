@@ -11,19 +11,19 @@ SELECT current_schemas(false)
 -- What our lineages have published, by the name that Babylon's rows give it.
 SELECT lineage || '@' || step FROM training.checkpoints
 
--- name: strange_batches
+-- name: batches_of_others
 -- Training runs of the last days that are none of ours: how many, and when the newest began.
 SELECT count(*), max("createdAt") FROM training_batches
 WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
   AND NOT "batchId" = ANY (%(ours)s)
 
--- name: strange_models
+-- name: models_of_others
 -- Likewise for models.
 SELECT count(*), max("createdAt") FROM trained_models
 WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
   AND NOT "modelId" = ANY (%(ours)s)
 
--- name: strange_marks
+-- name: marks_of_others
 -- Trajectories of the last days that somebody else has used up: how many, and when the newest began.
 SELECT count(*), max("startTime")
 FROM trajectories
