@@ -20,7 +20,7 @@ from babylon_tasks.states import WindowState, check_window
 class Claim(Struct, frozen=True):
     """The right to score a window: valid while attempt and owner are still in its row.
 
-    ``reward_version`` is the one that the claim makes: it becomes the window's with its end.
+    ``reward_version`` is the one being made; it becomes the window's when scoring ends.
     """
 
     window: str
@@ -39,7 +39,7 @@ class Standing(Struct, frozen=True):
 
 
 class Bet(Struct, frozen=True):
-    """A market that a bet names: ``kind`` is ``market`` or ``stock``, ``name`` its id or ticker."""
+    """The market of a bet: ``kind`` is ``market`` or ``stock``, ``name`` its id or ticker."""
 
     kind: str
     name: str
@@ -53,13 +53,13 @@ class Result(Struct, frozen=True):
     trajectories: int
     agents: int
     scored: int
-    used: int  # of those: taken by steps before, with the reward that they had then
+    used: int  # of those: used by steps under an earlier reward version
     rejected: dict[str, int]
     reward_mean: float | None
     reward_std: float | None
     profit_mean: float | None
     right_share: float | None
-    waits_for: int  # markets that its bets name, whose outcome is to come
+    waits_for: int  # markets of its bets without an outcome yet
 
 
 def claim(
@@ -111,15 +111,15 @@ def finish(
 ) -> None:
     """Write everything of one run in one transaction, or nothing; raises Fenced.
 
-    ``bets``: the markets that bets name, and how they were known. Where one is known otherwise by
-    now, the window is marked to be scored anew.
+    ``bets`` maps the markets of bets to the outcomes that were used. Where one has changed since,
+    the window is marked to be scored anew.
     """
     check_window(WindowState.SCORING, result.state, held.window)
     statements = queries("scoring")
     with connection.transaction():
-        # Before any row's lock, as whoever copies outcomes takes it.
+        # Before any row's lock, in the order in which copying outcomes takes them.
         connection.execute(queries("outcomes")["take_part"])
-        # Then the fence: whoever lost the claim writes not one row.
+        # Then the fence: without the claim not one row is written.
         columns = structs.asdict(result) | {
             "rejected": sum(result.rejected.values()),
             "reward_version": held.reward_version,
@@ -159,10 +159,7 @@ def consumed(connection: Connection, window: str) -> frozenset[str]:
 
 
 def grades(connection: Connection, window: str) -> dict[tuple[str, str, str], float]:
-    """What a judge gave under earlier reward versions, by trajectory, content and judge's version.
-
-    Content is what Babylon held of the trajectory, as its hash.
-    """
+    """A judge's grades under earlier reward versions, by (trajectory, content hash, version)."""
     rows = connection.execute(queries("scoring")["grades"], {"window": window}).fetchall()
     return {(name, content, version): reward for name, content, version, reward in rows}
 

@@ -73,8 +73,8 @@ def plan(
 ) -> Step | None:
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
-    ``windows`` with the reward version that was planned from; None, with nothing written, where
-    one of them is not as it was. Raises Fenced, DatabaseError where a trajectory has been used
+    ``windows`` maps each to the reward version that was planned from; returns None, with nothing
+    written, where one has moved on. Raises Fenced, DatabaseError where a trajectory has been used
     before.
     """
     found = queries("steps")

@@ -19,13 +19,12 @@ from babylon_tasks.windows import is_held_out, window_end, window_start
 
 
 class Window(Struct, frozen=True):
-    """A window as its row tells it.
+    """A row of ``training.windows``.
 
-    ``rescore``: why it is to be scored anew, ``waiting``: it waits for outcomes until
-    ``waits_until``, ``due``: neither, nor does it wait for its next attempt. ``left_over``:
-    comparable trajectories that no step has taken yet; ``changes``: how often Babylon's rewriting
-    made it be scored again. ``profit_mean``, in Babylon's money, and ``right_share``, of the bets
-    known to be right or wrong, are those of the newest reward version.
+    ``rescore`` is why it is to be scored anew; ``waiting``: it waits for outcomes until
+    ``waits_until``; ``due``: neither, and its next attempt may begin. ``changes`` counts how often
+    it was scored anew because of changed rows. ``profit_mean`` (Babylon's money) and
+    ``right_share`` (of the bets with an outcome) belong to the newest reward version.
     """
 
     window_id: str
@@ -59,7 +58,7 @@ class Window(Struct, frozen=True):
 
     @property
     def standstill(self) -> str | None:
-        """Why nothing is done with it now, in words that follow its name; None where it is due."""
+        """Why it is not worked on now, to follow its name; None where it is due."""
         if self.due:
             return None
         if self.waiting:
@@ -73,8 +72,8 @@ class Window(Struct, frozen=True):
 class Scored(Struct, frozen=True):
     """A window that waits for a step.
 
-    ``tries``: training runs begun with it and not finished; ``changes``: how often it was scored
-    anew because Babylon had rewritten rows of it.
+    ``tries`` counts training runs that began with it and did not finish; ``changes`` as in
+    ``Window``.
     """
 
     window: str
@@ -258,7 +257,7 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
     """
     with connection.transaction():
         row = get(connection, window)
-        # Sealed again after its last scoring: it failed on the way to a new reward version.
+        # If sealed after its last scoring, it failed while being scored anew.
         scored = row.scored_at is not None and (
             row.sealed_at is None or row.sealed_at <= row.scored_at
         )

@@ -63,7 +63,7 @@ class Run:
         self._on_progress = on_progress
 
     def inspect(self, group: Group, label: str) -> Inspected:
-        """What the trainer says of candidates for a step; raises Fenced, TrainingError."""
+        """Have the trainer inspect candidates for a step; raises Fenced, TrainingError."""
         path = inspection_path(self.settings, self.lease.attempt)
         write_groups(path, [group])
         request = Inspect(
@@ -78,7 +78,7 @@ class Run:
             self.keeper.check()
             raise
         except BaseException:
-            # Its answer would be taken for that to the next request.
+            # A late answer would be taken for the next request's.
             self.trainer.kill()
             raise
         finally:

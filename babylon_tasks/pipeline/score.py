@@ -34,7 +34,7 @@ from babylon_tasks.states import WindowState
 from babylon_tasks.training import judge
 
 Progress = Callable[[int, int | None], None]
-_MARKETS = 10_000  # of one window's bets that are waited for; a hostile one must not fill memory
+_MARKETS = 10_000  # of one window's bets; a hostile window must not fill memory
 _NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ def score_window(
 ) -> Scoring:
     """Score a sealed window, once: a window already scored, or in other hands, is left alone.
 
-    What Babylon says of outcomes at this moment is copied first.
+    Babylon's current outcomes are copied first.
     ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, Fenced when
     the claim was lost on the way, DatabaseUnavailable, or ScoringFailed; after each of them
     nothing of the run is in the database but the event that tells of it.
@@ -133,8 +133,8 @@ def score_window(
 class _Run:
     """One attempt: everything is collected aside and written at its end, behind the fence.
 
-    What compares trajectories must have seen all of them, so their evidence is kept; their text
-    is not.
+    Trajectories can only be compared once all have been read, so their evidence is kept; their
+    text is not.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class _Run:
         self.connection = connection
         self.held = held
         self.on_progress = on_progress
-        # A window that is scored again keeps what steps have used as it was.
+        # Scoring anew leaves alone what steps have used.
         self.used = (
             claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
         )
@@ -220,11 +220,11 @@ class _Run:
         read.add(f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content}")
 
     def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:
-        """Compare the members of each group, and write what came of it in the order of reading."""
+        """Compare the members of each group; write what results in the order of reading."""
         window, rewarding = self.held.window, self.rewarding
         rewards = rewarding.rewards(self._keep_claim)
         if rewarding.judgement is not None:
-            # At once, whatever becomes of this attempt: the judge has been paid.
+            # Even if this attempt fails: the judge has been paid.
             detail = structs.asdict(rewarding.judgement)
             events.record(self.connection, "judged", actor=actor, window=window, detail=detail)
         encode = msgspec.json.encode

@@ -18,8 +18,8 @@ def account() -> pwd.struct_passwd | None:
 
 
 def child_options(home: Path) -> dict[str, Any]:
-    """How ``subprocess`` starts a server: the right user, its folder, an environment of its own."""
-    # What every process of this machine is to preload, a server is too: a clock, an allocator.
+    """Options of ``subprocess`` for a server: user, folder, and a minimal environment."""
+    # A preloaded library, such as a moved clock or an allocator, applies to servers too.
     preloaded = {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
     environment = {"LC_ALL": "C", "PATH": os.defpath, **preloaded}
     options: dict[str, Any] = {"cwd": home, "env": environment}

@@ -20,7 +20,7 @@ STAKE = 100.0
 # An order that nobody can read costs a fee: about what a wrong one loses.
 UNREADABLE_FEE = 70.0
 
-# Hours of its own, long past: what is played must not depend on the day on which it is played.
+# Hours in the past, so that a demo does not depend on the date.
 _FIRST_HOUR = datetime(2025, 1, 1, tzinfo=UTC)
 _SEARCHED_HOURS = 10_000
 _BALANCED_HOURS = 200
@@ -46,12 +46,11 @@ class Market:
 
 
 def hours(lineage: str, held_out_share: float, count: int) -> list[str]:
-    """The windows to play, one after the other: the same for the same lineage, for ever.
+    """The windows to play, in order; always the same for a lineage.
 
-    The first two are held out, for without them nothing can be judged. Of those that follow, never
-    more than twice the share are, counted from the first on: the shortest play has windows to train
-    on. A shorter play's windows are the beginning of a longer one's. Raises SandboxError where no
-    such hours are found.
+    The first two are held out, since nothing can be judged without them. Of any first few after
+    them at most twice the share are, so that even a short demo has windows to train on. A shorter
+    demo plays the first windows of a longer one. Raises SandboxError where no such hours are found.
     """
     known = range(_SEARCHED_HOURS + 2 + max(count, _BALANCED_HOURS))
     windows = [window_id(_FIRST_HOUR + number * WINDOW) for number in known]

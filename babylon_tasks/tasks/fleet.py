@@ -33,24 +33,24 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "babylon_windows": ("Windows by state.", ("state",)),
     "babylon_oldest_waiting_window_age_seconds": (
-        "Since the end of the oldest hour that is sealed and that no step has seen, or of its wait "
-        "for outcomes; 0 where none waits for work.",
+        "Age of the oldest hour that scoring or a first step is due for, since its end or the end "
+        "of its wait for outcomes; 0 where there is none.",
         (),
     ),
     "babylon_windows_awaiting_outcomes": (
-        "Scored windows that wait for the markets of their bets to end, held-out ones too.",
+        "Scored and held-out windows that wait for outcomes.",
         (),
     ),
     "babylon_windows_to_score_anew": (
-        "Windows whose rewards are to be made anew, since outcomes or rows have changed.",
+        "Windows to be scored anew because outcomes or rows have changed.",
         (),
     ),
     "babylon_trajectories_left_over": (
-        "Comparable trajectories that steps have left to later ones, until they are stale.",
+        "Comparable trajectories left over for later steps, until they are stale.",
         (),
     ),
     "babylon_right_share": (
-        "Bets that were right, of those known to be right or wrong, in the window scored last.",
+        "Share of right bets among those with an outcome, in the window scored last.",
         (),
     ),
     "babylon_profit_mean": ("Mean profit of the window scored last, in Babylon's money.", ()),

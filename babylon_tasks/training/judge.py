@@ -1,9 +1,8 @@
-"""The worker's side of the judge: start its process, put questions, take answers, end it."""
+"""The worker's side of the judge: start its process, send questions, collect answers, end it."""
 
 from __future__ import annotations
 
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,11 +18,11 @@ import msgspec
 
 from babylon_tasks.errors import NotInstalled
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.environment import child_environment, end_group
+from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
 from babylon_tasks.training.ruler import Answer, Ask, Ready, Start
 
 _START_SECONDS = 180.0  # to import ART, on a slow disk
-_SLACK_SECONDS = 30.0  # by which a process that answers must have said that it ran out of time
+_SLACK_SECONDS = 30.0  # beyond the timeout, before a silent process counts as dead
 _TICK_SECONDS = 1.0
 
 Reply = Ready | Answer
@@ -40,10 +39,10 @@ def require() -> None:
 
 
 class Judge:
-    """A judge's process, from ``with`` to its end. Raises NotInstalled where ART is missing.
+    """A judge's process, run as a context manager. Raises NotInstalled where ART is missing.
 
-    A process that dies or falls silent raises nothing: what it has not answered is answered by
-    ``died``, since a judgement that fails has a remedy (the scorer ``default``).
+    A process that dies or stops answering raises nothing: its open questions are answered with the
+    fault ``died``, since there is a fallback (the scorer ``default``).
     """
 
     def __init__(self, settings: Settings, *, tick: Callable[[], None]) -> None:
@@ -62,7 +61,7 @@ class Judge:
         self._patience = _START_SECONDS
         self._death: str | None = None
         self.rubric: str | None = None
-        """What is asked by, once it is known."""
+        """The rubric in use, once the process is ready."""
 
     def __enter__(self) -> Judge:
         self._log: IO[bytes] = tempfile.TemporaryFile()
@@ -75,7 +74,10 @@ class Judge:
             start_new_session=True,
         )
         threading.Thread(
-            target=_listen, args=(self._process, self._replies), name="judge-replies", daemon=True
+            target=listen,
+            args=(self._process, msgspec.json.Decoder(Reply), self._replies),
+            name="judge-replies",
+            daemon=True,
         ).start()
         self._send(self._start)
         return self
@@ -99,7 +101,7 @@ class Judge:
         return self._process.pid
 
     def answers(self, asks: Iterable[Ask]) -> Iterator[Answer]:
-        """One answer for each question, in any order; ``asks`` is read as places become free.
+        """Yield one answer for each question, in any order; ``asks`` is consumed as slots free up.
 
         ``tick`` is called about every second while it waits.
         """
@@ -123,12 +125,12 @@ class Judge:
 
     def _send(self, message: Start | Ask) -> None:
         if self._death is None and self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # its death is noticed by whoever waits for an answer
+            with suppress(BrokenPipeError):  # the reader of the answers notices its death
                 self._process.stdin.write(msgspec.json.encode(message) + b"\n")
                 self._process.stdin.flush()
 
     def _next(self) -> Answer | None:
-        """The next answer; None once the process is dead, and ever after."""
+        """The next answer; None once the process has ended."""
         deadline = time.monotonic() + self._patience
         while self._death is None:
             try:
@@ -140,10 +142,7 @@ class Judge:
                     self._death = f"the judge's process was silent for {self._patience:.0f} s"
                 continue
             if reply is None:
-                code = self._process.wait()
-                how = f"exited with code {code}"
-                if code < 0:
-                    how = f"was ended by signal {signal.Signals(-code).name}"
+                how = how_ended(self._process.wait())
                 self._death = f"the judge's process {how}: {self._last_words()}"
             elif isinstance(reply, Ready):
                 self.rubric = reply.rubric
@@ -157,17 +156,5 @@ class Judge:
         self._log.seek(0, 2)
         self._log.seek(max(0, self._log.tell() - 4096))
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        text = lines[-1] if lines else "it said nothing"
+        text = lines[-1] if lines else "it wrote nothing"
         return text.replace(self._start.api_key, "***") if self._start.api_key else text
-
-
-def _listen(process: subprocess.Popen[bytes], replies: queue.Queue[Reply | None]) -> None:
-    decoder = msgspec.json.Decoder(Reply)
-    if process.stdout is not None:
-        with process.stdout:
-            for raw in process.stdout:
-                try:
-                    replies.put(decoder.decode(raw))
-                except msgspec.DecodeError:
-                    break  # cut off in the middle of a line by its death
-    replies.put(None)

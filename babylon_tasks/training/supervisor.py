@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
-from babylon_tasks.training.environment import child_environment, end_group
+from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
 from babylon_tasks.training.protocol import (
     AskStep,
     BackendStep,
@@ -111,7 +110,10 @@ class Trainer:
                 start_new_session=True,  # its whole group can be ended, and Ctrl-C is ours alone
             )
         threading.Thread(
-            target=_listen, args=(self._process, self._replies), name="trainer-replies", daemon=True
+            target=listen,
+            args=(self._process, msgspec.json.Decoder(Reply), self._replies),
+            name="trainer-replies",
+            daemon=True,
         ).start()
         self._send(start)
         ready = self._await(Ready, None, patience=settings.trainer_start_timeout)
@@ -216,10 +218,7 @@ class Trainer:
         if process is not None:
             end_group(process)  # children of a backend would keep its memory and port
         self._ready = None
-        if code is not None and code < 0:
-            how = f"was ended by signal {signal.Signals(-code).name}"
-        else:
-            how = f"exited with code {code}"
+        how = "was never started" if code is None else how_ended(code)
         return TrainerDied(
             f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
         )
@@ -227,18 +226,6 @@ class Trainer:
 
 def _reveal(settings: Settings) -> str | None:
     return settings.wandb_api_key.get_secret_value() if settings.wandb_api_key else None
-
-
-def _listen(process: subprocess.Popen[bytes], replies: queue.Queue[Reply | None]) -> None:
-    decoder = msgspec.json.Decoder(Reply)
-    if process.stdout is not None:
-        with process.stdout:
-            for raw in process.stdout:
-                try:
-                    replies.put(decoder.decode(raw))
-                except msgspec.DecodeError:
-                    break  # cut off in the middle of a line by its death
-    replies.put(None)
 
 
 def _tail(path: Path, lines: int = 3) -> str:

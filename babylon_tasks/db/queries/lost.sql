@@ -7,7 +7,7 @@ LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- name: to_check_for_late
--- The scored windows that were longest not looked at for latecomers; marks them looked at.
+-- The scored windows whose last check for late rows is longest ago; marks them as checked.
 UPDATE training.windows SET late_checked_at = now()
 WHERE window_id IN (
     SELECT window_id FROM training.windows

@@ -13,7 +13,7 @@ WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
                     AND r.window_id = s.window_id AND r.stage = 'dataset')
 
 -- name: list_group
--- What can be compared with each other in a window, used or not, without text.
+-- The comparable trajectories of one key of a window, used or not, without text.
 SELECT s.trajectory_id, s.group_key, s.reward,
        coalesce((s.components ->> 'activity')::float8, 0), s.scorer || ' ' || s.scorer_version,
        s.content_hash, coalesce(octet_length(t."stepsJson"), 0)
@@ -37,8 +37,8 @@ CROSS JOIN LATERAL (
 ) AS named
 
 -- name: held_out_groups
--- What can be compared in the newest windows kept for evaluation that wait for no outcome: how many,
--- and how they differ.
+-- Per key, the number and spread of comparable trajectories in the newest held-out windows that do
+-- not wait for outcomes.
 SELECT s.window_id, w.reward_version, s.group_key, count(*), max(s.reward) - min(s.reward)
 FROM (SELECT window_id, reward_version FROM training.windows
       WHERE state = 'held_out' AND coalesce(waits_until <= now(), true)

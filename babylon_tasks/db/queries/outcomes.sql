@@ -1,9 +1,9 @@
 -- name: is_kept
--- Whether outcomes were ever copied here: before that, only Babylon's own table tells of them.
+-- Whether outcomes were ever copied here: before that, only Babylon's own table has them.
 SELECT to_regclass('training.outcomes') IS NOT NULL
 
 -- name: of_markets
--- How prediction markets ended: the latest word on each, in this window or a later one.
+-- How prediction markets ended: the latest outcome of each, in this window or a later one.
 SELECT asked.name, latest.yes
 FROM unnest(%(markets)s::text[]) AS asked (name)
 CROSS JOIN LATERAL (
@@ -44,8 +44,8 @@ SELECT "windowId" FROM (
 WHERE "windowId" > %(since)s
 
 -- name: copy
--- Make our rows of some hours what Babylon says of them now; returns those that were not.
--- An hour's newest row counts; one that says nothing is no row.
+-- Update our rows of some hours from Babylon's; returns those that differed.
+-- An hour's newest row counts; rows without an outcome are ignored.
 WITH said AS MATERIALIZED (
     SELECT DISTINCT ON (kind, name, window_id) kind, name, window_id, yes, change
     FROM (
@@ -91,7 +91,7 @@ WITH said AS MATERIALIZED (
 SELECT * FROM gone UNION ALL SELECT * FROM written
 
 -- name: of_markets_in_babylon
--- How prediction markets ended, before anything of ours is here: the latest word on each.
+-- How prediction markets ended, before anything was copied: the latest outcome of each.
 SELECT name, yes FROM (
     SELECT DISTINCT ON (name) "predictionMarketId" AS name,
            CASE WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(yes)s) THEN true
@@ -116,7 +116,7 @@ WHERE "windowId" >= %(window)s AND "windowId" < '9999'
 ORDER BY "stockTicker", "windowId", "createdAt" DESC, id DESC
 
 -- name: not_understood
--- Words that Babylon's outcomes hold and that are neither YES nor NO, the commonest first.
+-- Words in Babylon's outcomes that mean neither YES nor NO, the commonest first.
 SELECT left(btrim(outcome, E' \t\r\n'), 40), count(*) FROM market_outcomes
 WHERE ("windowId" >= %(since)s OR %(since)s::text IS NULL) AND "predictionMarketId" <> ''
   AND lower(btrim(outcome, E' \t\r\n')) <> ALL (%(yes)s::text[] || %(no)s::text[] || ARRAY[''])

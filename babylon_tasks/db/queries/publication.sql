@@ -36,7 +36,7 @@ ON CONFLICT ("modelId") DO UPDATE SET
     "createdAt" = excluded."createdAt", "updatedAt" = excluded."updatedAt"
 
 -- name: serving_model
--- A row for what serves, where it has none: the base model has had no training run.
+-- Insert a row for the checkpoint that serves, where it has none: the base model had no run.
 INSERT INTO trained_models (
     id, "modelId", version, "baseModel", "trainingBatch", status, "storagePath", "createdAt",
     "updatedAt")
@@ -49,7 +49,7 @@ WHERE l.name = %(lineage)s AND l.head_step > 0
 ON CONFLICT ("modelId") DO NOTHING
 
 -- name: models
--- A lineage's models as they were decided about: what serves is ready, and newer than any other.
+-- Align a lineage's models: the one that serves is ready, and newer than any other.
 WITH ours AS (
     SELECT l.name || '@' || c.step AS name, 'v1.0.' || c.step AS version, c.inference_name,
            c.step = l.serving_step AS serves,

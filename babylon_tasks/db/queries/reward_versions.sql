@@ -1,7 +1,7 @@
 -- name: mark
--- Windows whose rewards would be others now: their bets are about outcomes that have changed. A
--- stock's hour concerns those that no earlier hour of it tells of. Locked in order: whoever plans
--- a step takes them in the same one.
+-- Windows whose rewards would differ now: they have bets on outcomes that have changed. A stock's
+-- hour concerns the windows for which it is the earliest. Locked in the order in which planning
+-- locks them.
 WITH changed AS (
     SELECT c.kind, c.name, c.window_id,
            CASE c.kind WHEN 'stock' THEN (
@@ -42,8 +42,8 @@ UPDATE training.windows w SET rescore = CASE
 WHERE w.window_id = %(window)s
 
 -- name: due
--- Windows to be scored anew, locked: those that are marked, and those whose wait is over and whose
--- verdict was put off by it. While a window waits, only if nothing is left to wait for.
+-- Windows to be scored anew, locked: those that are marked, and those whose wait is over and had
+-- postponed a decision. While a window waits, only if nothing is left to wait for.
 SELECT w.window_id, w.state, w.rescore, w.reward_version FROM training.windows w
 WHERE w.state IN ('scored', 'held_out', 'skipped')
   AND (w.rescore IS NOT NULL OR w.state <> 'skipped' AND w.reason IS NOT NULL AND w.waits_until <= now())
@@ -56,20 +56,20 @@ LIMIT %(limit)s
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: seal_again
--- A locked window back to where scoring takes it from, with all its attempts.
+-- Seal a locked window again, with all its attempts.
 UPDATE training.windows SET
     state = 'sealed', reason = NULL, rescore = NULL, waits_until = NULL, attempt = 0,
     next_attempt_at = NULL, enqueued_at = NULL, sealed_at = now(), updated_at = now()
 WHERE window_id = %(window)s
 
 -- name: came
--- What has come or changed for a window since it was scored, by market.
+-- Outcomes of a window that have arrived or changed since it was scored, by market.
 SELECT name, yes_now, change_now FROM training.bets_now
 WHERE window_id = %(window)s AND differs
 ORDER BY name
 
 -- name: unknown
--- The markets that a window's bets name and whose outcome nobody knows yet.
+-- The markets of a window's bets that have no outcome yet.
 SELECT name FROM training.bets_now WHERE window_id = %(window)s AND NOT known
 ORDER BY name LIMIT %(limit)s
 

@@ -9,14 +9,14 @@ ORDER BY w.window_id
 FOR UPDATE OF w
 
 -- name: take
--- A scored window joins a step.
+-- Move a scored window into training.
 UPDATE training.windows SET
     state = 'training', training_tries = training_tries + 1, next_attempt_at = NULL,
     updated_at = now()
 WHERE window_id = %(window)s AND state = 'scored'
 
 -- name: count_try
--- A step's windows are tried once more.
+-- Count a run of a step's windows.
 UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
 
@@ -34,7 +34,7 @@ UPDATE training.windows SET
 WHERE window_id = %(window)s AND rescore IS NULL AND changes < %(most)s
 
 -- name: end
--- After the commit: what is neither used nor refused waits for another step.
+-- After the commit: trained, or scored again if anything is neither used nor refused.
 WITH rest AS (
     SELECT count(*) AS n
     FROM training.windows w
@@ -63,7 +63,7 @@ WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained'
 LIMIT 1
 
 -- name: commonest_cause
--- What became of most trajectories of a window that no step has used.
+-- The commonest reason among the trajectories of a window that no step has used.
 SELECT cause FROM (
     SELECT use AS cause FROM training.consumption
     WHERE lineage = %(lineage)s AND window_id = %(window)s AND use <> 'trained'
@@ -89,7 +89,7 @@ ORDER BY starts_at
 LIMIT %(limit)s
 
 -- name: count
--- A scored window was tried once more.
+-- Count a try of a scored window.
 UPDATE training.windows SET training_tries = training_tries + 1, updated_at = now()
 WHERE window_id = %(window)s AND state = 'scored'
 RETURNING training_tries
