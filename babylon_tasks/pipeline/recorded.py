@@ -1,4 +1,4 @@
-"""What trajectories name: models, words, sides; and how many of their bets can be judged. Pure."""
+"""Count the models, unknown words and bets that trajectories hold. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ _LENGTH = 80
 
 
 class Recorded:
-    """Counts, whose size does not follow the number of trajectories.
+    """Counts of bounded size, whatever the number of trajectories.
 
-    ``models``: calls that were acted upon, by the model that was asked. ``actions`` and ``sides``:
-    those that are none of Babylon's words. ``bets`` are trades with a side that is understood,
-    ``known`` those that turned out right or wrong.
+    ``models`` counts calls that were acted upon, by model; ``actions`` and ``sides`` count unknown
+    words. ``bets`` are trades with a known side, ``known`` those of them with an outcome.
     """
 
     def __init__(self) -> None:

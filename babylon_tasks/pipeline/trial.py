@@ -1,4 +1,4 @@
-"""What would become of a window: read, decoded and scored like any other, and thrown away."""
+"""Score a window on trial: read, decode and score it as usual, and discard the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from babylon_tasks.settings import Settings
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """A trajectory that can be read; ``fault``: why the next step would not take it."""
+    """A decoded trajectory; ``fault`` is why the next step would not take it."""
 
     shown: Evidence
     archetype: str | None
@@ -31,14 +31,14 @@ class Candidate(Struct, frozen=True, gc=False):
 
 
 class Trial(Struct):
-    """A window as read: a few hundred bytes for each trajectory, its text is not kept."""
+    """A window as read; keeps a few hundred bytes per trajectory, and no text."""
 
     recorded: Recorded
     rejected: Counter[str] = field(default_factory=Counter)
     candidates: list[Candidate] = field(default_factory=list)
 
     def usable(self, scorers: Scorers) -> tuple[int, int, dict[str, int]]:
-        """How many could be learned from, how many of those exactly; the others by reason."""
+        """Count the usable trajectories, those of them labelled exact, and the others by reason."""
         rejected, exactly, usable = self.rejected.copy(), 0, 0
         for one, scored in zip(self.candidates, _scored(scorers, self.candidates), strict=True):
             if not scored:
@@ -52,7 +52,7 @@ class Trial(Struct):
 
 
 def read(settings: Settings, connection: Connection, window: str, policies: Policies) -> Trial:
-    """Read a window whose id is an hour; what was used before is counted among what is recorded."""
+    """Read a window whose id is an hour; rows already used count in ``recorded`` too."""
     trial = Trial(Recorded())
     book = OutcomeBook(connection, window)
     with (
@@ -79,7 +79,7 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
 
 
 def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
-    """Whether each shows anything to be judged by."""
+    """Whether each has evidence for its scorer."""
     by_scorer: dict[Scorer, list[int]] = {}
     for number, one in enumerate(candidates):
         by_scorer.setdefault(scorers.scorer_for(one.archetype), []).append(number)

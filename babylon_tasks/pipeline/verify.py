@@ -30,9 +30,9 @@ class WindowData(Struct, frozen=True):
     """One window. ``rejected``: trajectories by the reason why they are not usable.
 
     ``state`` is None where the window has not been discovered. ``exact`` counts usable
-    trajectories with logprobs; None for a window already scored, which is told as it was judged.
-    ``bets_known`` and ``bets_unknown`` count the trades that have turned out right or wrong, and
-    those of which nobody knows; ``models`` the calls by the commonest models that were asked.
+    trajectories with logprobs; None for a window already scored, which is reported as it was
+    scored. ``bets_known`` and ``bets_unknown`` count the trades with and without an outcome,
+    ``models`` the calls by model, the commonest ones only.
     """
 
     window: str
@@ -60,7 +60,7 @@ class AskedModel(Struct, frozen=True):
 class DataReport(Struct, frozen=True):
     """All windows, newest first, and their sums; ``truncated``: there are older ones.
 
-    ``unknown_...``: recorded words that are not understood, with how often they stand there.
+    ``unknown_...``: recorded words that are not understood, with their counts.
     """
 
     windows: tuple[WindowData, ...]
@@ -87,8 +87,8 @@ def verify_data(
 ) -> DataReport:
     """Look at every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
 
-    All are read and decoded. Windows already scored are reported as they were judged; the others
-    are scored as they would be, and that is thrown away. ``on_progress`` gets (windows done, of).
+    All are read and decoded. Windows already scored are reported as they were scored; the others
+    are scored now, and the result is discarded. ``on_progress`` gets (windows done, of).
     A database that has not been migrated yet is only Babylon's rows: it can be looked at before it
     is touched.
     """
@@ -113,7 +113,7 @@ def verify_data(
                 on_progress(len(found), min(len(windows), limit))
         unknown_outcomes = outcomes.not_understood(connection, since, _WORDS)
         if babylon.missing(connection, "market_outcomes"):
-            warnings.append("Babylon has no table market_outcomes: nobody knows of any outcome")
+            warnings.append("Babylon has no table market_outcomes: no bet can be judged")
     rejected: Counter[str] = Counter()
     for window in found:
         rejected.update(window.rejected)
@@ -141,9 +141,9 @@ def _unmatched(window: str, recorded: Recorded) -> Iterator[str]:
     if recorded.trades and not recorded.known:
         why = []
         if recorded.bets:
-            why.append(f"of {recorded.bets} market_outcomes does not know how they ended")
+            why.append(f"{recorded.bets} have no outcome in market_outcomes")
         if recorded.sides:
-            why.append(f"the side of {recorded.sides.total()} is not understood")
+            why.append(f"{recorded.sides.total()} have an unknown side")
         yield (
             f"{window}: none of {recorded.trades} trades could be matched to an outcome: "
             f"{', '.join(why)}"
@@ -151,18 +151,18 @@ def _unmatched(window: str, recorded: Recorded) -> Iterator[str]:
 
 
 def _strange(every: Recorded, unknown_outcomes: dict[str, int]) -> Iterator[str]:
-    """What is not understood, and what follows from that."""
+    """Warn of what is not understood, and of the consequence."""
     if every.actions:
         yield (
-            f"{every.actions.total()} actions have words that are not understood: they count as "
-            "done, but as neither trade nor post, and no bet of theirs is judged"
+            f"{every.actions.total()} actions have unknown words: they count as activity, but not "
+            "as trades or posts, and no bet in them is judged"
         )
     if every.sides:
-        yield f"{every.sides.total()} trades have no side that is understood: none is judged"
+        yield f"{every.sides.total()} trades have an unknown side: they are not judged"
     if unknown_outcomes:
         yield (
-            f"{sum(unknown_outcomes.values())} outcomes are neither YES nor NO: nobody knows how "
-            "those markets ended"
+            f"{sum(unknown_outcomes.values())} outcomes are neither YES nor NO: their markets "
+            "count as not ended"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which token ids an answer was sampled as, and the proof that they are what was recorded."""
+"""Rebuild the token ids of an answer, and prove that they spell what was recorded."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections.abc import Sequence
 from babylon_tasks.records import LlmCall
 from babylon_tasks.training.spelling import Spelling
 
-_LOST = "\ufffd"  # what is no whole character, as servers show it
+_LOST = "\ufffd"  # how servers show an incomplete character
 
 
 def rebuild(call: LlmCall, spelling: Spelling) -> tuple[int, ...] | None:
-    """The ids of the recorded token texts or bytes; None where they might be others as well.
+    """The ids of the recorded token texts or bytes; None unless they are unambiguous.
 
-    All sequences are followed that show as these tokens and spell the recorded response: exactly
-    one must be left.
+    Exactly one sequence must be shown as these tokens and spell the recorded response.
     """
     count = len(call.tokens or call.token_bytes or ())
     texts = call.tokens or (None,) * count
     data = call.token_bytes or (None,) * count
     shown = [bool(text or raw) for text, raw in zip(texts, data, strict=True)]
     if not shown or not all(shown[:-1]):
-        # A server that shows nothing for a part of a character shows the whole one for its last
-        # part: neither tells the token.
+        # Some servers show nothing for the first parts of a character and all of it for the last:
+        # then no part identifies its token.
         return None
     candidates = [
         spelling.shown_as(text, raw) for text, raw in zip(texts, data, strict=True) if text or raw
@@ -42,7 +41,7 @@ def _only_way(
     if _LOST in response:
         return None  # the bytes in the middle of the answer are not known
     wanted = response.encode()
-    # By the number of bytes spelled: a way to get there, None where there are several.
+    # By the number of bytes spelled: the way to get there, None if there are several.
     ways: dict[int, tuple[int, ...] | None] = {0: ()}
     for found in candidates:
         longer: dict[int, tuple[int, ...] | None] = {}
@@ -63,7 +62,7 @@ def _only_way(
 
 
 def difference(ids: Sequence[int], call: LlmCall, spelling: Spelling) -> str | None:
-    """Where ids do not spell the recorded response, in words; None where they do.
+    """Describe where ids do not spell the recorded response; None where they do.
 
     Servers leave out special tokens, the end token and, with what follows it, a stop string; some
     clients trim, or keep a reasoning apart.
@@ -91,7 +90,7 @@ def difference(ids: Sequence[int], call: LlmCall, spelling: Spelling) -> str | N
 
 
 def miscounted(ids: Sequence[int], call: LlmCall, spelling: Spelling) -> str | None:
-    """Where the server counted other tokens than were recorded, in words.
+    """Describe a server's token count that does not fit the recorded ids; None where it fits.
 
     Servers differ in whether the end token is counted, and whether it is told.
     """

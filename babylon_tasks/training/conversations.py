@@ -52,8 +52,8 @@ def _answer(call: LlmCall) -> Any:
         for token, logprob in zip(ids, logprobs, strict=True)
     ]
     if content and _begins_with_thought(call):
-        # By these bytes ART takes back the empty thought that Qwen's template puts before an
-        # answer. Only then: it decodes them as UTF-8, and would break over half a character.
+        # These bytes make ART remove the empty thought that Qwen's template puts before an answer.
+        # Only here: it decodes them as UTF-8 and would fail on an incomplete character.
         content[0]["bytes"] = list(_THOUGHT)
     reason = call.finish_reason if call.finish_reason in _FINISH_REASONS else "stop"
     return Choice.model_validate(

@@ -1,14 +1,14 @@
-"""Is what would be trained on what was sampled? Each call is tokenised by ART and compared.
+"""Check that what would be trained on is what was sampled: tokenise each call by ART and compare.
 
 | reason | the call |
 |---|---|
-| no_logprobs | has not a log-probability for each token |
-| no_token_ids | its tokens are not known, nor to be told from their texts |
+| no_logprobs | lacks a log-probability for each token |
+| no_token_ids | has no token ids, and they do not follow from the token texts |
 | foreign_token | has an id that the vocabulary lacks |
-| answer_differs | has ids that do not spell the recorded answer, or not as many as were counted |
+| answer_differs | has ids that do not spell the recorded answer, or not as many as counted |
 | prompt_differs | had a prompt of another length than the template makes of its messages |
-| template_changes_answer | would be trained behind or among tokens that were not there |
-| template_error | has messages that the template refuses |
+| template_changes_answer | would be trained after or among tokens that were not there |
+| template_error | has messages that the template rejects |
 | too_long | does not fit into the longest row |
 """
 
@@ -37,7 +37,7 @@ TOO_LONG = "too_long"
 
 
 class Refused(Exception):
-    """A call must not be trained on; ``reason`` is a word, ``detail`` a sentence."""
+    """A call must not be trained on; ``reason`` is from the table above, ``detail`` a sentence."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -46,19 +46,19 @@ class Refused(Exception):
 
 
 class Proven(Struct, frozen=True):
-    """A call with its token ids and their bytes, and the prompt that it will be trained behind."""
+    """A call with its token ids and their bytes, and the prompt tokens that precede them."""
 
     call: LlmCall
     prompt: tuple[int, ...]
 
     @property
     def length(self) -> int:
-        """Tokens of the row that it would fill alone."""
+        """The number of tokens of the call, prompt included."""
         return len(self.prompt) + len(self.call.token_ids or ())
 
 
 class Inspector:
-    """Knows a tokenizer (of transformers) and the longest row that a step may take.
+    """Inspect calls with a transformers tokenizer and the longest row that a step may have.
 
     ``label`` is that of all calls (``dataset/freshness.py``).
     """
@@ -74,7 +74,7 @@ class Inspector:
     def inspect(
         self, groups: Sequence[Group], on_group: Callable[[int, int], None] | None = None
     ) -> Inspected:
-        """Look at every call of every member; what is refused does not weigh anything."""
+        """Inspect every call of every member; refused calls do not count in the weights."""
         refusals: list[Refusal] = []
         weights: list[Weight] = []
         for number, group in enumerate(groups):
@@ -93,7 +93,7 @@ class Inspector:
         return Inspected(tuple(refusals), tuple(weights), proven=True)
 
     def proofs(self, groups: Sequence[Group]) -> list[Proven]:
-        """All calls, in order; raises TrainingError where one of them is refused."""
+        """Prove all calls, in order; raises TrainingError where one of them is refused."""
         found = []
         for group in groups:
             for member in group.members:
@@ -108,7 +108,7 @@ class Inspector:
         return found
 
     def prove(self, call: LlmCall) -> Proven:
-        """What would be trained on for one call; raises Refused."""
+        """Prove that a call would be trained on as it was sampled; raises Refused."""
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
             told = len(call.logprobs or ())
@@ -137,7 +137,7 @@ class Inspector:
     def _ids(self, call: LlmCall) -> tuple[int, ...]:
         ids = call.token_ids or rebuild(call, self._spelling)
         if ids is None and self._label == NONE:
-            # Nothing tells how it was sampled: as the tokenizer would write it, without an end.
+            # The sampled tokens are unknown: use the tokenizer's own, without an end token.
             ids = tuple(self._tokenizer.encode(call.response, add_special_tokens=False))
         if not ids:
             shown = call.tokens or call.token_bytes
@@ -153,7 +153,7 @@ class Inspector:
         return ids
 
     def _prompts(self, call: LlmCall) -> list[list[int]]:
-        """The prompts that the server can have made of the messages, as far as is known."""
+        """The prompts that the server may have made of the messages."""
         messages = [{"role": role, "content": text} for role, text in call.messages]
         found: list[list[int]] = []
         for way in self._ways():
@@ -161,14 +161,14 @@ class Inspector:
                 prompt = self._tokenizer.apply_chat_template(
                     messages, add_generation_prompt=True, **way
                 )["input_ids"]
-            except Exception as error:  # a template is a program: whatever it says
+            except Exception as error:  # a template is a program and may raise anything
                 raise Refused(TEMPLATE_ERROR, f"{type(error).__name__}: {error}") from error
             if prompt not in found:
                 found.append(prompt)
-        if self._label == NONE:  # whoever answered, by whatever template
+        if self._label == NONE:  # answered by any model, with any template
             return found
         if call.prompt_tokens is None:
-            return found[:1]  # as a server does unasked
+            return found[:1]  # a server's default
         fitting = [prompt for prompt in found if len(prompt) == call.prompt_tokens]
         if not fitting:
             lengths = " or ".join(str(len(prompt)) for prompt in found)
@@ -180,7 +180,7 @@ class Inspector:
         return fitting
 
     def _ways(self) -> list[dict[str, bool]]:
-        # The one switch that templates have in common, and that ART knows.
+        # The only switch that templates share and that ART supports.
         if "enable_thinking" in str(self._tokenizer.chat_template):
             return [{}, {"enable_thinking": True}, {"enable_thinking": False}]
         return [{}]
@@ -196,7 +196,7 @@ class Inspector:
         history = History(messages_and_choices=trajectory.messages_and_choices)
         try:
             row = tokenize_trajectory(self._tokenizer, None, history, 1.0, False, trajectory)
-        except Exception as error:  # not foreseen in ART: one call must not end all
+        except Exception as error:  # a bug in ART must not refuse other calls
             raise Refused(
                 TEMPLATE_CHANGES_ANSWER,
                 f"ART finds no place for the answer: {type(error).__name__}: {error}",
@@ -207,7 +207,7 @@ class Inspector:
 def refused(
     groups: Sequence[Group], why: Callable[[LlmCall], tuple[str, str] | None]
 ) -> tuple[Refusal, ...]:
-    """The calls that are refused without a tokenizer: ``why`` gives reason and detail."""
+    """Refuse calls without a tokenizer; ``why`` returns reason and detail, or None."""
     return tuple(
         Refusal(member.trajectory_id, index, *fault)
         for group in groups

@@ -1,4 +1,4 @@
-"""What ART has packed for a step, held against what was sampled."""
+"""Compare what ART has packed for a step with what was sampled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sampled_answers(groups: Iterable[Any]) -> list[Answer]:
     for group in groups:
         mean = sum(trajectory.reward for trajectory in group) / len(group)
         for trajectory in group:
-            if trajectory.reward - mean == 0:  # ART passes over an advantage of nothing
+            if trajectory.reward - mean == 0:  # ART skips an advantage of 0
                 continue
             others = [history.messages_and_choices for history in trajectory.additional_histories]
             for history in (trajectory.messages_and_choices, *others):
@@ -40,7 +40,7 @@ def sampled_answers(groups: Iterable[Any]) -> list[Answer]:
 
 
 def require_as_sampled(packed: Mapping[str, Any], groups: Iterable[Any]) -> None:
-    """Raise TrainingError where ART has packed other answers than were sampled."""
+    """Raise TrainingError unless ART has packed exactly the sampled answers."""
     have, want = Counter(packed_answers(packed)), Counter(sampled_answers(groups))
     if have != want:
         raise TrainingError(

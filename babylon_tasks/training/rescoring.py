@@ -1,4 +1,4 @@
-"""The log-probabilities of answers whose tokens are known, under checkpoints that are at hand."""
+"""Compute log-probabilities of answers with known tokens, under checkpoints on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rescored(
     """The calls, in order, with the log-probabilities that a checkpoint gives their tokens.
 
     ``scored_by`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
-    not at hand.
+    not on this machine.
     """
     wanted: dict[tuple[int, Ids], set[Ids]] = {}
     for proof in proofs:
@@ -47,7 +47,7 @@ def answer_logprobs(
     found: dict[Ids, tuple[float, ...]] = {}
     row: list[Ids] = []
     size = len(prompt)
-    for ids in answers:  # the prompt is computed once a row
+    for ids in answers:  # the prompt is computed once per row
         if row and size + len(ids) > _ROW_TOKENS:
             found.update(_row(policy, step, prompt, row))
             row, size = [], len(prompt)

@@ -1,8 +1,9 @@
 """The judge's process: ``python -m babylon_tasks.training.ruler``, started by ``judge.Judge``.
 
-ART's RULER in a process of its own, as the trainer is: importing ART costs seconds, hundreds of
-MB and the process's event loop, none of which a CPU worker is to pay. It reads one JSON object a
-line from stdin (``Start``, then ``Ask``), answers on stdout in any order, and ends with its stdin.
+ART's RULER runs in a process of its own, as the trainer does: importing ART takes seconds and
+hundreds of MB and changes the event loop, which CPU workers are spared. The process reads one JSON
+object per line from stdin (``Start``, then ``Ask``), answers on stdout in any order, and ends when
+its stdin closes.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ class Ask(Struct, frozen=True, tag=True):
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """ART is imported; ``rubric`` is what will be asked by."""
+    """ART is imported; ``rubric`` is the one in use."""
 
     rubric: str
 
 
 class Grade(Struct, frozen=True):
-    """What the judge said of the conversation that it was shown as ``name`` ("1", "2", ...).
+    """The judge's grade of the conversation shown as ``name`` ("1", "2", ...), unchecked.
 
-    Unchecked; a score of None is none of JSON's numbers (NaN, Infinity).
+    A score of None stands for NaN or Infinity, which JSON has not.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Grade(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, tag=True):
-    """The grades of one ``Ask``, or why there are none: a word and what was said.
+    """The grades of one ``Ask``, or why there are none: a reason and its detail.
 
     Tokens and price count either way; ``usd`` is None where litellm knows no price of the model.
     """
@@ -70,7 +71,7 @@ class Answer(Struct, frozen=True, tag=True):
 
 
 class _Bill:
-    """What the responses to one question cost, whether or not they could be read."""
+    """The cost of the responses to one question, usable or not."""
 
     def __init__(self) -> None:
         self.prompt_tokens = 0
@@ -94,7 +95,7 @@ class _Ruler:
         import litellm
         from art.rewards import ruler
 
-        # What the package calls `ruler` is the function; its module has the rest.
+        # The package exports the function `ruler`; the rest is in its module.
         module: Any = sys.modules[ruler.__module__]
         ask = module.acompletion
 
@@ -103,7 +104,7 @@ class _Ruler:
             bill.add(response)
             return response
 
-        # RULER returns scores and forgets the response; the rest of it is known here only.
+        # RULER returns scores only; the tokens and price are in the response.
         module.acompletion = billed
         litellm.suppress_debug_info = True
         self.ruler = ruler

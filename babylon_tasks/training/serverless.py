@@ -110,8 +110,8 @@ class Serverless(ArtBackend):
 
 
 def _unfit(call: LlmCall, label: str) -> tuple[str, str] | None:
-    """What can be told without a tokenizer: ART's servers take ids, and what else they are given
-    for a token they may train as the end token."""
+    """Check what needs no tokenizer: ART's servers take ids, and may train anything else as the end
+    token."""
     if label != EXACT or call.logprobs is None:
         return NO_LOGPROBS, "backend serverless trains on recorded log-probabilities only"
     if call.token_ids is None or len(call.token_ids) != len(call.logprobs):

@@ -64,19 +64,19 @@ class Spelling:
         )
 
     def text(self, spelled: bytes) -> str:
-        """An answer as servers show it: what is no whole character as U+FFFD."""
+        """An answer as servers show it, with U+FFFD for incomplete characters."""
         return self._shown(spelled.decode("utf-8", "replace"))
 
     def shown_as(self, text: str | None, data: bytes | None) -> list[int]:
-        """Every token that a server may have shown so, by its text or, where known, its bytes.
+        """The tokens that a server may show with this text or, where known, these bytes.
 
-        Servers make a text of each token by itself: what is no whole character becomes U+FFFD,
-        and some then give the bytes of that. Some give the vocabulary's own name for a token.
+        Servers decode each token by itself: an incomplete character becomes U+FFFD, and some then
+        report the bytes of that. Some report the vocabulary's own name of a token.
         """
         if data:
             try:
                 text = data.decode()
-            except UnicodeDecodeError:  # a part of a character, as it really is
+            except UnicodeDecodeError:  # the real bytes of an incomplete character
                 return self._by_bytes.get(data, [])
         text = text or ""
         return self._by_text.get(self._shown(text)) or self._by_name.get(text, [])

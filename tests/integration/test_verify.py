@@ -238,13 +238,13 @@ def test_a_window_without_a_single_matched_trade_is_warned_of(
     connection.execute("""UPDATE market_outcomes SET "windowId" = '2026-01-31T08:00'""")
     report = verify_data(settings)
     assert report.warnings == (
-        f"{OTHER}: none of 8 trades could be matched to an outcome: of 8 market_outcomes does not "
-        "know how they ended",
-        f"{WINDOW}: none of 2 trades could be matched to an outcome: of 1 market_outcomes does not "
-        "know how they ended, the side of 1 is not understood",
-        "1 actions have words that are not understood: they count as done, but as neither trade "
-        "nor post, and no bet of theirs is judged",
-        "1 trades have no side that is understood: none is judged",
+        f"{OTHER}: none of 8 trades could be matched to an outcome: 8 have no outcome in "
+        "market_outcomes",
+        f"{WINDOW}: none of 2 trades could be matched to an outcome: 1 have no outcome in "
+        "market_outcomes, 1 have an unknown side",
+        "1 actions have unknown words: they count as activity, but not as trades or posts, and no "
+        "bet in them is judged",
+        "1 trades have an unknown side: they are not judged",
     )
 
     connection.execute(f"""UPDATE market_outcomes SET "windowId" = '{OTHER}'""")  # type: ignore[arg-type]  # noqa: S608
@@ -262,7 +262,7 @@ def test_outcomes_that_are_not_understood_are_told(
     assert verify_data(settings).unknown_outcomes == {"1": 2, "maybe": 1}
     report = verify_data(settings, since=WINDOW)
     assert report.unknown_outcomes == {"1": 1, "maybe": 1}
-    assert "2 outcomes are neither YES nor NO: nobody knows how those markets ended" in (
+    assert "2 outcomes are neither YES nor NO: their markets count as not ended" in (
         report.warnings
     )
 
@@ -274,7 +274,7 @@ def test_a_babylon_without_outcomes_is_warned_of(
     connection.execute("DROP TABLE market_outcomes")
     report = verify_data(settings)
     assert report.unknown_outcomes == {}
-    assert "Babylon has no table market_outcomes: nobody knows of any outcome" in report.warnings
+    assert "Babylon has no table market_outcomes: no bet can be judged" in report.warnings
 
 
 def test_where_all_is_understood_nothing_is_warned_of(
