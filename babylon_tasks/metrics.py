@@ -84,7 +84,7 @@ JUDGEMENTS = Counter(
 )
 RECONCILE_ACTIONS = Counter(
     "babylon_reconcile_actions",
-    "What reconcile set right: scoring claims released or failed, late rows rejected, "
+    "Repairs by reconcile: scoring claims released or failed, late rows rejected, "
     "messages sent again, windows sealed again for a new reward version.",
     ["action"],
 )

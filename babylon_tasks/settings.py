@@ -122,8 +122,8 @@ class Settings(BaseSettings):
     # reading and scoring
     scorer: ScorerName = "default"
     """How rewards are made of comparable trajectories: `default` (profit and decisions, ties broken
-    by activity), `profit`, `outcome` (return per unit staked), `ruler` (an LLM judges), or a class
-    of your own as `module:Class`. See docs/scorers.md."""
+    by activity), `profit`, `outcome` (what bets earned, weighted by stake), `ruler` (an LLM
+    judges), or a class of your own as `module:Class`. See docs/scorers.md."""
     reward_weights: Weights = DEFAULT_WEIGHTS
     """The weight of each component for the scorer `default`, as JSON. A missing one weighs 0, and
     only proportions matter; activity breaks ties and never decides."""

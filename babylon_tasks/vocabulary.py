@@ -108,12 +108,12 @@ def buys(decision: Decision) -> bool:
     return (meant.buys or word in _DIRECTED) and not (side or word).startswith(("sell", "close"))
 
 
-def strange_word(decision: Decision) -> str | None:
+def unknown_word(decision: Decision) -> str | None:
     """An action's word if it is unknown."""
     return None if kind(decision.action_type).known else decision.action_type
 
 
-def strange_side(decision: Decision) -> str | None:
+def unknown_side(decision: Decision) -> str | None:
     """The side of a successful trade if it is unknown; empty where a required one is missing.
 
     Closing a position needs none, nor does a word with a direction of its own.

@@ -10,10 +10,10 @@ from babylon_tasks.db.session import Connection
 
 _DAYS = 7
 _WITHOUT = {
-    "market_outcomes": "how markets ended is not known, so no decision is right or wrong",
-    "llm_call_logs": "the recorder keeps calls in the steps of a trajectory only",
-    "training_batches": "Babylon is not told of training steps",
-    "trained_models": "Babylon is not told which checkpoint serves",
+    "market_outcomes": "no outcome is known, so no bet can be judged",
+    "llm_call_logs": "the recorder writes calls into trajectories only",
+    "training_batches": "training steps are not reported to Babylon",
+    "trained_models": "Babylon cannot read which checkpoint serves",
 }
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from babylon_tasks.decode import bounded
 from babylon_tasks.records import Evidence, Trajectory
-from babylon_tasks.vocabulary import strange_side, strange_word
+from babylon_tasks.vocabulary import unknown_side, unknown_word
 
 OTHERS = "(others)"
 NO_NAME = "(none)"
@@ -38,7 +38,7 @@ class Recorded:
         for call in trajectory.calls:
             _count(self.models, call.model)
         for decision in trajectory.decisions:
-            word, side = strange_word(decision), strange_side(decision)
+            word, side = unknown_word(decision), unknown_side(decision)
             if word is not None:
                 _count(self.actions, word)
             if side is not None:

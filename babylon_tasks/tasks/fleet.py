@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "babylon_source_up": ("Whether Postgres and Redis answered this scrape: 1 or 0.", ("source",)),
     "babylon_queue_messages": (
-        "Messages that no worker has taken yet; what waits in earnest is babylon_windows.",
+        "Messages that no worker has taken yet; babylon_windows counts the work that waits.",
         ("queue",),
     ),
     "babylon_windows": ("Windows by state.", ("state",)),

@@ -9,8 +9,8 @@ from babylon_tasks.vocabulary import (
     expects_rise,
     is_taken,
     kind,
-    strange_side,
-    strange_word,
+    unknown_side,
+    unknown_word,
 )
 
 
@@ -84,4 +84,4 @@ def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
 def test_what_is_none_of_babylons_words_is_found(
     decision: Decision, word: str | None, side: str | None
 ) -> None:
-    assert (strange_word(decision), strange_side(decision)) == (word, side)
+    assert (unknown_word(decision), unknown_side(decision)) == (word, side)
