@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     as `stale`, unless it serves. Checkpoints that were held do not count."""
     max_staleness_hours: int = Field(default=168, ge=1)
     """An hour further behind the newest sealed one is not trained on; what is left over of it is
-    refused as `stale`."""
+    refused as `stale`. Raise it to train on a backfill of older hours."""
     logprobs: str = "exact"
     """Which calls may be trained on, in order of preference: `exact` (recorded token by token), and
     with `cpu` also `parent`, `rescored`, `none`. A step uses one kind only; docs/recording.md

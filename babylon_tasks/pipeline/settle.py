@@ -91,7 +91,10 @@ def close_outdated(
 ) -> dict[str, str]:
     """Close the windows that are too old, without reading their text; window to reason."""
     hours = settings.max_staleness_hours
-    detail = f"its hour is more than {hours} hours before the newest that was sealed"
+    detail = (
+        f"its hour is more than {hours} hours before the newest that was sealed "
+        "(BABYLON_MAX_STALENESS_HOURS)"
+    )
     closed = {}
     for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE):
         listed = material.list_unused(connection, window, version, lease.lineage)
