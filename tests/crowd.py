@@ -9,8 +9,6 @@ from psycopg import sql
 
 from babylon_tasks.db.session import Connection
 
-# The word and the end of the turn, as the small packaged model writes them.
-_IDS = {"YES": (35502, 2), "NO": (14320, 2)}
 # About 150 tokens of any usual vocabulary.
 QUESTION = (
     "It is 09:00. You hold 1000 and no positions. The market asks: will ACME close higher today? "
@@ -34,13 +32,7 @@ def crowd(connection: Connection, agents: int, *, seed: int = 7, strangers: int 
         right = chance.random() < 1 / 3
         side = "YES" if right else "NO"
         model = "babylon@0" if number < agents - strangers else "qwen/qwen3-32b"
-        call = exact_call(
-            side,
-            model=model,
-            userPrompt=QUESTION,
-            logprobs=[-chance.random(), -chance.random()],
-            token_ids=_IDS[side],
-        )
+        call = exact_call(side, model=model, userPrompt=QUESTION)
         profit = chance.gauss(20.0 if right else -20.0, 30.0)
         steps = [step(0, [call], action=action(market="m-1", side=side))]
         rows.append(trajectory(WINDOW, f"agent-{number}", steps, final_pnl=profit))
