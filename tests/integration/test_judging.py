@@ -91,9 +91,7 @@ def seal(connection: Connection) -> None:
 
 def again(connection: Connection) -> None:
     """Let the window be scored once more, as when an outcome has come."""
-    connection.execute(
-        "UPDATE training.windows SET state = 'sealed', reward_version = reward_version + 1"
-    )
+    connection.execute("UPDATE training.windows SET state = 'sealed'")
 
 
 def run(settings: Settings) -> Scoring:
