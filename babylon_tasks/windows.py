@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 from babylon_tasks.errors import BadWindowId
 
 WINDOW = timedelta(hours=1)
-_SHAPE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00")
+_SHAPE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00", re.ASCII)
 
 
 def window_id(moment: datetime) -> str:
     """The id of the window that holds ``moment``, which must be timezone-aware."""
     if moment.tzinfo is None:
         raise BadWindowId(f"{moment!r} has no time zone; windows are UTC hours, pass an aware time")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:00")
+    # Not strftime: its %Y is not padded everywhere, and ids are compared as texts.
+    return f"{moment.astimezone(UTC).isoformat()[:13]}:00"
 
 
 def window_start(window: str) -> datetime:

@@ -138,7 +138,7 @@ def _start(connection: Connection, settings: Settings, since: datetime | None) -
     back = max(timedelta(hours=settings.lookback_hours), _wait(settings) + WINDOW)
     try:
         start = window_start(row[0]) - back
-    except BadWindowId:  # malformed in Babylon's table: go by the clock alone
+    except (BadWindowId, OverflowError):  # no hour to count from: go by the clock alone
         start = now - back
     return window_id(start if since is None else min(start, since))
 

@@ -235,8 +235,11 @@ def test_as_far_back_as_windows_wait(make_settings: MakeSettings, connection: Co
     assert set(kept(connection)) == {("m", hour(3))}
 
 
-def test_an_hour_that_is_none_stops_nothing(settings: Settings, connection: Connection) -> None:
-    insert_outcomes(connection, [market_outcome("m", "YES", "2026-02-31T01:00")])
+@pytest.mark.parametrize("slip", ["2026-02-31T01:00", "0001-01-01T00:00", "0500-01-01T00:00"])
+def test_an_hour_that_is_none_stops_nothing(
+    slip: str, settings: Settings, connection: Connection
+) -> None:
+    insert_outcomes(connection, [market_outcome("m", "YES", slip)])
     follow(connection, settings)
     insert_outcomes(connection, [market_outcome("n", "YES", WINDOW)])
     assert follow(connection, settings) == 1

@@ -12,7 +12,7 @@ from babylon_tasks.errors import BadWindowId
 from babylon_tasks.windows import is_held_out, window_end, window_id, window_start
 
 
-@given(st.datetimes(timezones=st.timezones(), min_value=datetime(1971, 1, 1)))
+@given(st.datetimes(timezones=st.timezones(), min_value=datetime(2, 1, 1)))
 def test_a_moment_lies_in_its_window(moment: datetime) -> None:
     window = window_id(moment)
     assert window_start(window) <= moment < window_end(window)
@@ -45,6 +45,7 @@ def test_a_time_without_zone_is_refused() -> None:
         "2026-01-31T09:00:00",
         "2026-01-31 09:00",
         "2026-1-31T09:00",
+        "\u0662\u0660\u0662\u0666-01-31T09:00",
         "2026-01-31T09:00\n",
         "2026-02-30T09:00",
         "2026-01-31T24:00",
