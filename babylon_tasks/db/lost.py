@@ -49,7 +49,7 @@ def reject_late(connection: Connection, settings: Settings, *, limit: int, actor
     rows = connection.execute(found["to_check_for_late"], parameters).fetchall()
     late = 0
     for (window,) in rows:
-        parameters = {"window": window, "grace": settings.grace_seconds, "limit": 10_000}
+        parameters = {"window": window, "limit": 10_000}
         count = connection.execute(found["reject_late"], parameters).rowcount
         if count:
             detail = {"trajectories": count}

@@ -328,6 +328,28 @@ def test_rows_that_come_after_the_scoring_get_their_reason_and_stay_out(
     assert reconcile(settings, actor="test").late == 0
 
 
+def test_a_row_whose_window_is_corrected_to_one_already_scored_gets_its_reason(
+    connection: Connection, settings: Settings
+) -> None:
+    """It was written in time, for another hour that nobody had looked at yet."""
+    scored_window(connection)
+    (moved,) = insert_trajectories(connection, [trajectory(hour(11))])
+    connection.execute(
+        'UPDATE trajectories SET "windowId" = %s WHERE "trajectoryId" = %s', (WINDOW, moved)
+    )
+
+    assert reconcile(settings, actor="test").late == 1
+
+
+def test_late_rows_of_an_hour_that_failed_are_named_too(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection, state="failed")
+    insert_trajectories(connection, [written_now(connection, WINDOW)])
+
+    assert reconcile(settings, actor="test").late == 1
+
+
 # --- the hot queries stay on their indexes
 
 
