@@ -395,6 +395,27 @@ def test_what_is_trained_whole_is_never_scored_anew(
     assert row(connection).rescore is None
 
 
+def test_what_a_step_takes_whole_while_an_outcome_changes_waits_for_no_scoring(
+    make_settings: MakeSettings, connection: Connection
+) -> None:
+    settings = make_settings(
+        lookback_hours=int(EVER), outcome_wait_hours=0, max_staleness_hours=int(EVER)
+    )
+    bets(connection, "m-1")
+    ends(connection, "m-1")
+    assert score(settings) == "scored"
+
+    def change() -> None:
+        ends(connection, "m-1", yes=False, at=hour(21))
+        upkeep(settings, connection)
+        assert row(connection).rescore == reward_versions.OUTCOMES
+
+    trainer = PeerTrainer(settings.data_dir, during=change)
+    train_window(settings, trainer, window=WINDOW, actor="test")
+
+    assert (row(connection).state, row(connection).rescore) == ("trained", None)
+
+
 def test_outcomes_do_not_revive_what_planning_has_skipped(
     hasty: Settings, connection: Connection
 ) -> None:

@@ -51,6 +51,7 @@ WITH rest AS (
 UPDATE training.windows SET
     state = CASE WHEN rest.n > 0 THEN 'scored' ELSE 'trained' END, left_over = rest.n,
     trained_at = CASE WHEN rest.n > 0 THEN trained_at ELSE now() END,
+    rescore = CASE WHEN rest.n > 0 THEN rescore END,
     training_tries = 0, next_attempt_at = NULL, enqueued_at = NULL, updated_at = now()
 FROM rest
 WHERE window_id = %(window)s AND state = 'training'
@@ -77,7 +78,9 @@ LIMIT 1
 
 -- name: nothing_left
 -- All of a window is used or refused.
-UPDATE training.windows SET left_over = 0 WHERE window_id = %(window)s
+UPDATE training.windows
+SET left_over = 0, rescore = CASE WHEN state <> 'trained' THEN rescore END
+WHERE window_id = %(window)s
 
 -- name: outdated
 -- Scored windows that lie too far behind the newest that is over.
