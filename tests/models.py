@@ -6,16 +6,30 @@ A training step of it takes a tenth of a second on a CPU, its start a few second
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from templates import Template
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write the model for ``BABYLON_BASE_MODEL``; about 13 MB, all its weights random."""
+def save_tiny_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    template: Template | None = None,
+    says: str | None = None,
+    begins: str | None = None,
+) -> Path:
+    """Write the model for ``BABYLON_BASE_MODEL``; about 13 MB, all its weights random.
+
+    With ``says`` it answers mostly in the tokens of that text, in any order, and with ends between;
+    with ``begins`` an answer begins with that token.
+    """
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    from babylon_tasks.training.smollm import NAME, base_model_path
+    from babylon_tasks.training.policy import undo_art_mask_patch
 
-    tokenizer = AutoTokenizer.from_pretrained(base_model_path(NAME))
+    tokenizer = tokenizer_for(template)
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -26,11 +40,51 @@ def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=2048,
-            tie_word_embeddings=True,
+            tie_word_embeddings=says is None,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    with torch.no_grad():
+        if says is not None:
+            spoken = {*tokenizer.encode(says, add_special_tokens=False), tokenizer.eos_token_id}
+            # The first of the hidden values is the same everywhere: a bias for the output layer.
+            model.model.embed_tokens.weight[:, 0] = 1.0
+            model.lm_head.weight[:, 0] = 0.0
+            model.lm_head.weight[sorted(spoken), 0] = 1.5
+        if begins is not None:
+            undo_art_mask_patch()  # no forward pass works where ART was imported before
+            asked = [{"role": "user", "content": "?"}]
+            prompt = tokenizer.apply_chat_template(
+                asked, add_generation_prompt=True, return_tensors="pt"
+            )["input_ids"]
+            last = model.model(prompt).last_hidden_state[0, -1]
+            last[0] = 0.0
+            token = tokenizer.convert_tokens_to_ids(begins)
+            model.lm_head.weight[token] = 25 * last / last.dot(last)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tokenizer_for(template: Template | None = None) -> Any:
+    """The small model's tokenizer, as another model's template needs it."""
+    from tokenizers import Regex, pre_tokenizers
+    from transformers import AutoTokenizer
+
+    from babylon_tasks.training.smollm import NAME, base_model_path
+
+    tokenizer = AutoTokenizer.from_pretrained(base_model_path(NAME))
+    if template is not None:
+        tokenizer.chat_template = template.text
+        tokenizer.add_tokens(list(template.special), special_tokens=True)
+        tokenizer.add_tokens(list(template.ordinary))
+        tokenizer.eos_token = template.end
+        if template.split is not None:
+            tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Split(Regex(template.split), "isolated"),
+                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+                ]
+            )
+    return tokenizer

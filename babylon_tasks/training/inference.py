@@ -62,6 +62,7 @@ class ChatRequest(BaseModel):
     top_logprobs: int | None = Field(default=None, ge=0, le=0)
     return_tokens_as_token_ids: bool = True
     return_token_ids: bool | None = None
+    chat_template_kwargs: dict[Literal["enable_thinking"], bool] = {}
     stream: Literal[False] | None = None
     tools: None = None
 
@@ -163,6 +164,7 @@ class InferenceServer:
             prompt = self.policy.tokenizer.apply_chat_template(
                 [{"role": m.role, "content": m.content or ""} for m in body.messages],
                 add_generation_prompt=True,
+                **body.chat_template_kwargs,
             )["input_ids"]
             if len(prompt) > _MAX_PROMPT_TOKENS:
                 raise HTTPException(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from recorded import IDS, NO, YES, call, group, train_request, trainer_settings
+from recorded import IDS, NO, YES, call, group, groups_file, train_request, trainer_settings
 from wandb_peer import WandbPeer
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.training.protocol import Evaluate, Progress
+from babylon_tasks.training.protocol import Evaluate, Inspect, Progress
 from babylon_tasks.training.supervisor import Trainer
 from babylon_tasks.training.verify import verify
 
@@ -109,6 +109,28 @@ def test_the_groups_travel_with_rewards_log_probabilities_and_token_ids(
     assert [token["token"] for token in content] == [f"token_id:{n}" for n in IDS[YES]]
     assert [token["logprob"] for token in content] == [-0.7, -0.1]
     assert choice["message"]["content"] == YES
+
+
+def test_what_can_be_told_without_a_tokenizer_is_refused_before_anything_is_sent(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path
+) -> None:
+    texts = call(NO, token_ids=None, tokens=(NO, "<|im_end|>"))
+    groups = [*GROUPS, group([(call(YES), 1.0), (texts, 0.0)], "texts")]
+    path = groups_file(tmp_path, groups)
+
+    found = remote.inspect(Inspect(path, 128))
+    unscored = remote.inspect(Inspect(path, 128, "parent"))
+
+    assert [(one.trajectory_id, one.reason) for one in found.refusals] == [
+        ("texts-1", "no_token_ids")
+    ]
+    assert not found.proven
+    assert found.weights == ()
+    assert {one.reason for one in unscored.refusals} == {"no_logprobs"}
+    jobs = len(peer.jobs)
+    with pytest.raises(TrainingError, match="call 0 of trajectory texts-1"):
+        remote.train(train_request(tmp_path, groups, base_step=1))
+    assert len(peer.jobs) == jobs
 
 
 def test_a_failed_job_is_a_failed_step_with_wandbs_reason(

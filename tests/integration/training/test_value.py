@@ -64,6 +64,27 @@ def test_recorded_text_counts_as_its_tokens_and_the_end_of_the_turn(policy: Poli
     assert valued(policy, text) == pytest.approx(valued(policy, exact))
 
 
+def test_rows_whose_tokens_mean_nothing_here_count_as_their_text(policy: Policy) -> None:
+    text = group([(without_logprobs(call(YES)), 1.0), (without_logprobs(call(NO)), 0.0)])
+    odd = group(
+        [
+            (call(YES, token_ids=(49152, 2)), 1.0),  # beyond the vocabulary
+            (call(NO, token_ids=None), 0.0),  # log-probabilities of nobody knows which tokens
+        ]
+    )
+    foreign = group([(call(YES, token_ids=(7, 9, 2)), 1.0), (call(NO, token_ids=(-1,)), 0.0)])
+
+    assert valued(policy, odd) == valued(policy, foreign) == valued(policy, text)
+
+
+def test_a_text_that_was_cut_off_is_not_said_to_have_ended_there(policy: Policy) -> None:
+    def coverage(**told: Any) -> float:
+        one = without_logprobs(call(YES, **told))
+        return valued(policy, group([(one, 1.0)]))[1]
+
+    assert coverage(finish_reason="length") > coverage(finish_reason="stop") > 0
+
+
 def test_several_calls_of_one_member_are_taken_together(policy: Policy) -> None:
     asked = ("First question?", "Second question?")
     one = group([([call(YES, q) for q in asked], 1.0), ([call(NO, q) for q in asked], 0.0)])
