@@ -58,10 +58,11 @@ def save_tiny_model(
             prompt = tokenizer.apply_chat_template(
                 asked, add_generation_prompt=True, return_tensors="pt"
             )["input_ids"]
-            last = model.model(prompt).last_hidden_state[0, -1]
-            last[0] = 0.0
+            hidden = model.model(prompt).last_hidden_state[0]
+            last, usual = hidden[-1], hidden[:-1].mean(0)
+            own = last - usual * last.dot(usual) / usual.dot(usual)  # of this place alone
             token = tokenizer.convert_tokens_to_ids(begins)
-            model.lm_head.weight[token] = 25 * last / last.dot(last)
+            model.lm_head.weight[token] = 25 * own / own.dot(last)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -143,7 +143,8 @@ class Cpu(OnDisk):
 
     async def _inspector(self, longest: int, label: str) -> Inspector:
         service = await self.art._get_service(self.model)
-        return Inspector(service.tokenizer, service.policy.spelling, longest, label)
+        policy = service.policy
+        return Inspector(service.tokenizer, policy.spelling, min(longest, policy.longest), label)
 
     async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
         from babylon_tasks.training.rescoring import rescored

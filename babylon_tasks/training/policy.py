@@ -94,6 +94,11 @@ class Policy:
         ends = self.network.generation_config.eos_token_id
         return spelling_of(self.tokenizer, [ends] if isinstance(ends, int) else ends or ())
 
+    @property
+    def longest(self) -> int:
+        """The most tokens that the model was made for."""
+        return int(self.network.config.max_position_embeddings)
+
     def begin_anew(self, seed: int) -> None:
         """Draw the first weights of the adapter in training; it then changes nothing yet."""
         with self.lock, torch.no_grad():

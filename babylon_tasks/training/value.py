@@ -13,6 +13,7 @@ settled on one answer has none left, and can learn nothing more from what it doe
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Sequence
 
 from babylon_tasks.records import Group, LlmCall
@@ -68,14 +69,25 @@ def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
         for call in member.calls:
             by_prompt.setdefault(call.messages, []).append((index, answer_ids(policy, call)))
     for messages, answers in by_prompt.items():
-        prompt: list[int] = policy.tokenizer.apply_chat_template(
-            [{"role": role, "content": text} for role, text in messages],
-            add_generation_prompt=True,
-        )["input_ids"]
-        found = answer_logprobs(policy, step, prompt, sorted({ids for _, ids in answers}))
+        prompt = _prompt(policy, messages)
+        possible = {ids for _, ids in answers if len(prompt or ()) + len(ids) <= policy.longest}
+        found = answer_logprobs(policy, step, prompt, sorted(possible)) if prompt else {}
         for index, answer in answers:
-            totals[index] += sum(found[answer])
+            # What the policy cannot be asked has no chance, with every checkpoint alike.
+            totals[index] += sum(found[answer]) if answer in found else -math.inf
     return totals
+
+
+def _prompt(policy: Policy, messages: Sequence[tuple[str, str]]) -> list[int] | None:
+    said = [{"role": role, "content": text} for role, text in messages]
+    try:
+        prompt: list[int] = policy.tokenizer.apply_chat_template(said, add_generation_prompt=True)[
+            "input_ids"
+        ]
+    except Exception:  # noqa: BLE001  # a template is a program: it may refuse anybody's messages
+        traceback.print_exc()  # into the trainer's log
+        return None
+    return prompt
 
 
 def answer_ids(policy: Policy, call: LlmCall) -> tuple[int, ...]:

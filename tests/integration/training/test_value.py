@@ -35,6 +35,7 @@ class Inclined:
         self.tokenizer = policy.tokenizer
         self.at_step = policy.at_step
         self.spelling = policy.spelling
+        self.longest = policy.longest
         self._chances = chances
 
     def row_logprobs(
@@ -75,6 +76,22 @@ def test_rows_whose_tokens_mean_nothing_here_count_as_their_text(policy: Policy)
     foreign = group([(call(YES, token_ids=(7, 9, 2)), 1.0), (call(NO, token_ids=(-1,)), 0.0)])
 
     assert valued(policy, odd) == valued(policy, foreign) == valued(policy, text)
+
+
+def test_a_question_that_the_policy_cannot_be_asked_is_worth_the_lowest_reward_and_breaks_nothing(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "{% for m in messages %}{% if m['role'] == 'bard' %}{{ raise_exception('who?') }}"
+    template += "{% endif %}{{ m['content'] }}{% endfor %}"
+    monkeypatch.setattr(policy.tokenizer, "chat_template", template)
+    strange = call(YES, messages=(("bard", "?"),))
+    endless = call(YES, messages=(("user", "? " * 3000),))
+
+    for one in (strange, endless):
+        value, coverage = valued(policy, group([(one, 1.0), (call(NO), 0.2)]))
+
+        assert value == pytest.approx(0.2)
+        assert coverage < 0.01
 
 
 def test_a_text_that_was_cut_off_is_not_said_to_have_ended_there(policy: Policy) -> None:
