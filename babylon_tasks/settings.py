@@ -207,9 +207,9 @@ class Settings(BaseSettings):
     never."""
     kl_coefficient: float = Field(default=0.05, ge=0)
     """How strongly a step is held to the base model (`cpu` and `local`)."""
-    packed_sequence_length: int = Field(default=512, ge=64)
-    """Tokens of one packed training row (`cpu`): what is longer, prompt and answer together, is
-    refused as `too_long`. Longer rows need more memory."""
+    packed_sequence_length: int = Field(default=2048, ge=64)
+    """The longest call, prompt and answer together, in tokens (`cpu`): what is longer is refused as
+    `too_long`. Packed rows are as long as a step's longest call needs; long rows need memory."""
     seed: int = 0
     """Of everything random in training (`cpu`); it is part of a step's manifest."""
 

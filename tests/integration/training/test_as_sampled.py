@@ -229,7 +229,8 @@ def test_what_is_asked_for_with_nothing_else_is_the_parents_and_packed_as_well(
 
 def test_the_documents_example_is_exact_and_packed(opened: Open) -> None:
     world = opened(CHATML)
-    (example,) = (b for b in blocks(ROOT / "docs/recording.md") if b.language == "python")
+    here = str(Path(__file__).relative_to(ROOT))
+    (example,) = (b for b in blocks(ROOT / "docs/recording.md") if b.executed_by == here)
     recording = begun()
     asked = {"client": world.client, "model": "tests@0", "messages": QUESTIONS[1]}
     for _ in range(2):
