@@ -80,6 +80,7 @@ class School:
             learning_rate=LEARNING_RATE,
             kl_coefficient=0.05,
             seed=SEED,
+            packed_sequence_length=512,
         )
         self.newest = self.trainer.train(request).step
         return self.newest
