@@ -111,8 +111,8 @@ class Settings(BaseSettings):
     max_open_seconds: float = Field(default=3600, gt=0)
     """An hour that has been over, and open, for so long is sealed even if rows still arrive."""
     lookback_hours: int = Field(default=72, gt=0)
-    """How far back new hours are looked for, and late rows of scored ones. Older hours are opened
-    by `backfill`."""
+    """How far back new hours are looked for, late rows of scored ones, and changes of Babylon's
+    outcomes. What is older is opened, and looked at again, by `backfill`."""
     min_agents: int = Field(default=2, ge=1)
     """An hour in which fewer agents have usable trajectories is skipped."""
     held_out_share: float = Field(default=0.1, ge=0, lt=1)

@@ -23,6 +23,15 @@ ALTER TABLE training.consumption
     ADD CONSTRAINT consumption_use_check
         CHECK (use IN ('trained', 'no_spread', 'only_activity', 'too_small'));
 
+-- Until now activity was rewarded, for each trajectory by itself, and outcomes were looked at once:
+-- what no step has used is scored again, but for hours in which planning found nothing to train on.
+UPDATE training.windows w SET rescore = 'scored by an older version'
+WHERE w.state IN ('scored', 'training', 'held_out', 'failed')
+   OR w.state = 'skipped'
+      AND NOT EXISTS (SELECT FROM training.consumption u WHERE u.window_id = w.window_id)
+      AND NOT EXISTS (SELECT FROM training.rejections r
+                      WHERE r.window_id = w.window_id AND r.stage = 'dataset');
+
 CREATE INDEX windows_rescore ON training.windows (starts_at) WHERE rescore IS NOT NULL;
 
 -- How markets ended, as Babylon's market_outcomes last said: one row for each hour that it names.

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from acceptance.harness import Babylon, assert_trained_once, hours, until
+from factories import EVER
 
 from babylon_tasks.db import babylon as babylon_tables
 from babylon_tasks.db import migrate
+from babylon_tasks.db.outcomes import settle
 from babylon_tasks.windows import is_held_out
 
 MakeBabylon = Callable[..., Babylon]
@@ -80,6 +82,26 @@ def test_a_window_in_which_all_earned_the_same_is_skipped_and_says_why(babylon: 
     assert row["reason"] == "no_spread"
     last = babylon.told(equal)[-1]
     assert (last["kind"], last["detail"]["reason"]) == ("skipped", "no_spread")
+
+
+def test_a_window_waits_for_its_markets_and_is_trained_with_what_they_came_to(
+    make_babylon: MakeBabylon,
+) -> None:
+    babylon = make_babylon(BABYLON_OUTCOME_WAIT_HOURS=EVER)
+    (window,) = hours(1)
+    babylon.record(window)
+    babylon.start("gpu-worker", "cpu-worker", "beat")
+    babylon.await_states([window], "scored")
+
+    settle(babylon.connection, window, "m-1", question="Will it rise?", yes=True)
+    babylon.await_states([window], "trained")
+
+    assert_trained_once(babylon, [window], tries=1)
+    told = [event["kind"] for event in babylon.told(window)]
+    assert told[:5] == ["opened", "sealed", "scored", "score_anew", "scored"]
+    assert "grouped" in told[5:]
+    used = babylon.rows("SELECT DISTINCT reward_version FROM training.consumption")
+    assert used == [{"reward_version": 2}]
 
 
 def test_workers_that_start_before_the_migrations_need_no_restart(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from factories import insert, insert_outcomes, insert_trajectories, market_outcome, trajectory
 from psycopg import sql
+from scored_windows import column, hour
 
 from babylon_tasks.db.babylon import TABLES, create
 from babylon_tasks.db.migrate import (
@@ -28,6 +29,7 @@ from babylon_tasks.db.sql import parse as statements
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
 
 HERE = Path(__file__).parent
 NAMES = [migration.name for migration in migrations()]
@@ -103,6 +105,30 @@ def test_a_second_run_changes_nothing(settings: Settings, connection: Connection
     before = seen()
     assert apply(settings) == []
     assert seen() == before
+
+
+def test_what_an_older_version_scored_and_no_step_has_used_is_scored_anew(
+    fresh: Settings,
+) -> None:
+    apply(fresh, known=migrations()[:1])
+    states = ("open", "sealed", "scored", "training", "trained", "held_out", "skipped", "failed")
+    with connect(fresh) as connection:
+        rows = [
+            {
+                "window_id": hour(number),
+                "starts_at": window_start(hour(number)),
+                "held_out": False,
+                "state": state,
+            }
+            for number, state in enumerate((*states, "skipped"))
+        ]
+        insert(connection, "training.windows", rows)
+        rejection = {"reward_version": 1, "stage": "dataset", "reason": "no_logprobs"}
+        rejection |= {"trajectory_id": "t", "window_id": hour(8)}
+        insert(connection, "training.rejections", [rejection])
+        apply(fresh)
+        marked = "SELECT state FROM training.windows WHERE rescore IS NOT NULL ORDER BY starts_at"
+        assert column(connection, marked) == ["scored", "training", "held_out", "skipped", "failed"]
 
 
 def test_eight_runners_at_once_apply_each_file_once(fresh: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 from factories import EVER, WINDOW, insert_outcomes, market_outcome, stock_outcome
 from scored_windows import column, hour
 
-from babylon_tasks.db import outcomes
+from babylon_tasks.db import outcomes, reward_versions
 from babylon_tasks.db.outcomes import OutcomeBook, follow
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.sql import queries
@@ -249,10 +249,13 @@ def test_many_rows_are_copied_in_slices(
     settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outcomes, "_SLICE", 3)
+    slices: list[int] = []
+    monkeypatch.setattr(reward_versions, "mark", lambda _, changed: slices.append(len(changed)))
     rows = [market_outcome(f"m-{m}", "YES", hour(n)) for n in range(5) for m in range(n + 1)]
     insert_outcomes(connection, rows)
     assert follow(connection, settings) == len(rows)
     assert len(kept(connection)) == len(rows)
+    assert slices == [3 + 3, 4, 5], "an hour is never cut"
     connection.execute("DELETE FROM market_outcomes")
     assert follow(connection, settings) == len(rows)
 

@@ -36,12 +36,14 @@ SELECT pg_advisory_xact_lock(7018331104228)
 SELECT pg_advisory_xact_lock_shared(7018331104228)
 
 -- name: end_of_slice
--- The hour that ends a run of about %(rows)s rows from an hour on; no row: it is the last run.
-SELECT "windowId" FROM (
-    SELECT "windowId" FROM market_outcomes
-    WHERE "windowId" >= %(since)s AND "windowId" < '9999'
-    ORDER BY "windowId" OFFSET %(rows)s LIMIT 1) AS after
-WHERE "windowId" > %(since)s
+-- The hour that ends a run of whole hours with some %(rows)s rows; no row: it is the last run.
+SELECT "windowId" FROM market_outcomes
+WHERE "windowId" > (SELECT "windowId" FROM market_outcomes
+                    WHERE "windowId" >= %(since)s AND "windowId" < '9999'
+                    ORDER BY "windowId" OFFSET %(rows)s LIMIT 1)
+  AND "windowId" < '9999'
+ORDER BY "windowId"
+LIMIT 1
 
 -- name: copy
 -- Update our rows of some hours from Babylon's; returns those that differed.
