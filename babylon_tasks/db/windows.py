@@ -22,9 +22,10 @@ class Window(Struct, frozen=True):
     """A row of ``training.windows``.
 
     ``rescore`` is why it is to be scored anew; ``waiting``: it waits for outcomes until
-    ``waits_until``; ``due``: neither, and its next attempt may begin. ``changes`` counts how often
-    it was scored anew because of changed rows. ``profit_mean`` (Babylon's money) and
-    ``right_share`` (of the bets with an outcome) belong to the newest reward version.
+    ``waits_until``, and its ``reason``, if any, is a verdict put off until then; ``due``: neither,
+    and its next attempt may begin. ``changes`` counts how often it was scored anew because of
+    changed rows. ``profit_mean`` (Babylon's money) and ``right_share`` (of the bets with an
+    outcome) belong to the newest reward version.
     """
 
     window_id: str
@@ -66,6 +67,8 @@ class Window(Struct, frozen=True):
             return f"waits for outcomes until {self.waits_until:%F %H:%M} UTC{anew}"
         if self.rescore is not None:
             return f"is to be scored anew: {self.rescore}"
+        if self.reason is not None:  # a verdict that the wait put off
+            return "is to be scored anew: the wait for outcomes is over"
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 

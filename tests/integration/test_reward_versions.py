@@ -224,7 +224,12 @@ def test_a_verdict_that_was_put_off_is_given_when_the_wait_is_over(
     assert upkeep(settings, connection).anew == []
 
     wait_is_over(connection)
-    assert upkeep(settings, connection).anew == [WINDOW]
+    assert windows.scored(connection, 10) == []
+    assert held_out or row(connection).standstill == (
+        "is to be scored anew: the wait for outcomes is over"
+    )
+    found = upkeep(settings, connection)
+    assert (found.anew, found.to_train) == ([WINDOW], [])
     assert anew(connection)[0]["because"] == "the wait for outcomes is over"
     score(make_settings(outcome_wait_hours=24))  # the hour ended longer ago than that
     assert standing(connection) == ("skipped", 2, "nothing_usable")

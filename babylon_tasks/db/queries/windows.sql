@@ -82,7 +82,7 @@ SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejecte
        left_over, profit_mean, right_share,
        state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
        coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
-           AND rescore IS NULL AS due
+           AND rescore IS NULL AND (state <> 'scored' OR reason IS NULL) AS due
 FROM training.windows WHERE window_id = %(window)s
 
 -- name: list
@@ -93,7 +93,7 @@ SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejecte
        left_over, profit_mean, right_share,
        state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
        coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
-           AND rescore IS NULL AS due
+           AND rescore IS NULL AND (state <> 'scored' OR reason IS NULL) AS due
 FROM training.windows
 WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s)
   AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
@@ -120,13 +120,13 @@ WHERE window_id IN (
 RETURNING window_id
 
 -- name: claim_to_train
--- Scored windows, unless a trainer of the lineage is at work and will come to them.
+-- Scored windows without a verdict that was put off, unless a trainer of the lineage is at work and will come to them.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
     SELECT w.window_id FROM training.windows w
     WHERE w.state = 'scored'
       AND coalesce(w.next_attempt_at <= now(), true)
-      AND coalesce(w.waits_until <= now(), true) AND w.rescore IS NULL
+      AND coalesce(w.waits_until <= now(), true) AND w.rescore IS NULL AND w.reason IS NULL
       AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
       AND NOT EXISTS (SELECT FROM training.lineages l
                       WHERE l.name = %(lineage)s AND l.lease_until > now())
@@ -168,7 +168,7 @@ WHERE window_id = %(window)s AND state = 'failed'
 -- first, then what steps have left over, newest first: it is the likeliest to be fresh.
 SELECT window_id, reward_version, training_tries, changes FROM training.windows
 WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
-  AND coalesce(waits_until <= now(), true) AND rescore IS NULL
+  AND coalesce(waits_until <= now(), true) AND rescore IS NULL AND reason IS NULL
 ORDER BY window_id IS NOT DISTINCT FROM %(first)s DESC, left_over > 0,
          CASE WHEN left_over > 0 THEN -extract(epoch FROM starts_at)
               ELSE extract(epoch FROM starts_at) END
