@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from recorded import (
     NO,
+    QUESTION,
     YES,
     call,
     group,
@@ -22,7 +23,7 @@ from recorded import (
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group
 from babylon_tasks.training.checkpoints import adapter_hash, read_record
-from babylon_tasks.training.protocol import Inspect, Progress, Trained
+from babylon_tasks.training.protocol import Inspect, Progress, Trained, Weight
 from babylon_tasks.training.supervisor import Trainer
 from babylon_tasks.training.verify import verify
 
@@ -230,8 +231,6 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
     request = Inspect(groups_file(tmp_path, [sound, odd]), 128)
 
     found = trainer.inspect(request, told.append)
-    narrow = trainer.inspect(Inspect(request.groups_path, 64))
-
     assert [(one.trajectory_id, one.call, one.reason) for one in found.refusals] == [
         ("odd-1", 1, "foreign_token"),
         ("odd-2", 0, "answer_differs"),
@@ -241,7 +240,26 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
     assert found.weights[0].tokens == 4 * alone
     assert alone < found.weights[1].tokens < 2 * alone  # one whole, one with a short question
     assert (told[-1].done, told[-1].total) == (2, 2)
-    assert {one.reason for one in narrow.refusals} >= {"foreign_token"}
+
+
+def test_what_is_longer_than_a_row_is_counted_before_the_step_and_not_lost_in_it(
+    trainer: Trainer, train: Train, tmp_path: Path
+) -> None:
+    short, long = yes_pays("Short?"), yes_pays(f"Long? {QUESTION * 4}")
+    path = groups_file(tmp_path, [short, long])
+    alone = trainer.inspect(Inspect(path, 512)).weights[1].longest
+
+    fitting = trainer.inspect(Inspect(path, alone))
+    narrow = trainer.inspect(Inspect(path, alone - 1))
+
+    assert fitting.refusals == ()
+    members = [one.trajectory_id for one in long.members]
+    assert [(one.trajectory_id, one.reason) for one in narrow.refusals] == [
+        (member, "too_long") for member in members
+    ]
+    assert narrow.weights[1] == Weight(0, 0)
+    with pytest.raises(TrainingError, match=r"would not be trained .* too_long"):
+        train([short, long], packed_sequence_length=alone - 1)
 
 
 def test_the_seed_and_the_row_length_are_those_of_the_request(
