@@ -78,7 +78,13 @@ def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Request
 
     def read() -> None:
         for raw in sys.stdin.buffer:
-            loop.call_soon_threadsafe(queue.put_nowait, decoder.decode(raw))
+            try:
+                request = decoder.decode(raw)
+            except msgspec.DecodeError as error:
+                # Of another version than the worker, after an upgrade: waiting would be for ever.
+                print(f"a request of the worker cannot be read: {error}", file=sys.stderr)
+                os._exit(2)
+            loop.call_soon_threadsafe(queue.put_nowait, request)
         # End of stdin: the supervisor closed it or died. A step in progress is abandoned:
         # its checkpoint is written whole or not at all, and Postgres still holds the data.
         os._exit(0)

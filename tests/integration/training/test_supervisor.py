@@ -274,6 +274,20 @@ def test_a_trainer_does_not_outlive_its_worker(settings: Settings) -> None:
         until("its port is free", lambda: not answers(port))
 
 
+def test_a_trainer_that_does_not_understand_its_worker_ends_and_says_so() -> None:
+    started = subprocess.run(
+        [sys.executable, "-m", "babylon_tasks.training.trainer"],
+        input=b'{"type": "Start", "backend": 7}\n',
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert started.returncode == 2
+    assert b"cannot be read: Expected `str`, got `int` - at `$.backend`" in started.stderr
+    assert b"Traceback" not in started.stderr
+
+
 def test_a_trainer_ends_with_its_stdin_even_before_it_knows_who_it_is() -> None:
     started = subprocess.run(
         [sys.executable, "-m", "babylon_tasks.training.trainer"],
