@@ -7,18 +7,24 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
-    BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
 )
 
+from babylon_tasks.agent_settings import (
+    DEFAULT_KEY,
+    DEFAULT_LINEAGE,
+    DatabaseSettings,
+    require_readable,
+)
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.read_settings import SECRETS_DIR as SECRETS_DIR
+from babylon_tasks.read_settings import read, secrets_dir, unreadable
 from babylon_tasks.reward_settings import (
     DEFAULT_WEIGHTS,
     ScorerName,
@@ -27,23 +33,10 @@ from babylon_tasks.reward_settings import (
     WeightsByArchetype,
 )
 
-_PRISMA_PARAMETERS = {
-    "schema",
-    "connection_limit",
-    "pool_timeout",
-    "pgbouncer",
-    "statement_cache_size",
-    "socket_timeout",
-    "sslaccept",
-    "sslidentity",
-}
-_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 # Longer passwords only: what is shorter is not masked in logs. Others lock Flower for everybody.
 _LOGIN = re.compile(r"[!-9;-~]+:[!-~]{8,}")
 BackendName = Literal["auto", "serverless", "local", "cpu"]
-_DEFAULT_KEY = "default"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-SECRETS_DIR = "BABYLON_SECRETS_DIR"
 RETIRED = {
     "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
         "instead of `true` set BABYLON_LOGPROBS=exact,none; instead of `false` set nothing"
@@ -53,7 +46,7 @@ LABELS = ("exact", "parent", "rescored", "none")  # of dataset/freshness.py
 GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
 
 
-class Settings(BaseSettings):
+class Settings(DatabaseSettings):
     """Every knob of the system, with the environment variable's name being ``BABYLON_<FIELD>``.
 
     ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep the names
@@ -62,14 +55,7 @@ class Settings(BaseSettings):
     The string under a field is its line in docs/configuration.md.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="BABYLON_",
-        env_file=".env",
-        extra="ignore",
-        frozen=True,
-        populate_by_name=True,
-        hide_input_in_errors=True,  # the input is secrets
-    )
+    model_config = SettingsConfigDict(env_file=".env")
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     """Babylon's Postgres, as the role that the quickstart makes. Prisma's own parameters may stay
@@ -86,7 +72,7 @@ class Settings(BaseSettings):
     """Another address of ART's serverless API. Only tests and proxies need it."""
 
     # the lineage
-    lineage: str = "babylon"
+    lineage: str = DEFAULT_LINEAGE
     """The name of the model that keeps learning; its checkpoints are NAME@STEP. Another name begins
     again from the base model."""
     base_model: str = "SmolLM2-135M-Instruct"
@@ -127,10 +113,10 @@ class Settings(BaseSettings):
     reward_weights: Weights = DEFAULT_WEIGHTS
     """The weight of each component for the scorer `default`, as JSON. A missing one weighs 0, and
     only proportions matter; activity breaks ties and never decides."""
-    archetype_weights: WeightsByArchetype = {}
+    archetype_weights: WeightsByArchetype = Field(default={})
     """Weights for single archetypes, as in `{"degen": {"profit": 1}}`; the case of names does not
     matter."""
-    archetype_scorers: ScorersByArchetype = {}
+    archetype_scorers: ScorersByArchetype = Field(default={})
     """Scorers for single archetypes, as in `{"trader": "profit"}`, with the names of
     `BABYLON_SCORER`."""
     ruler_model: str | None = None
@@ -261,7 +247,7 @@ class Settings(BaseSettings):
     inference_url: str | None = None
     """The address that agents are told where it is not the one listened on: a Service's name, a
     proxy. Ends with `/v1`."""
-    inference_api_key: SecretStr = SecretStr(_DEFAULT_KEY)
+    inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
     """What agents must present. The default is good for loopback only."""
 
     # processes and what watches them
@@ -291,15 +277,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql://")):
-            raise ValueError("DATABASE_URL must begin with postgresql://")
-        # Before anything else is read from it: a password cut in two would pass for an address.
-        _require_readable("DATABASE_URL", self.database_url)
-        if not re.fullmatch(r"\w+", self.database_schema):
-            raise ValueError("the schema in DATABASE_URL is not a plain name")
         if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
             raise ValueError("REDIS_URL must begin with redis:// or rediss://")
-        path = _require_readable("REDIS_URL", self.redis_url).path
+        path = require_readable("REDIS_URL", self.redis_url).path
         if not re.fullmatch(r"(/\d*)?", path):
             raise ValueError("the database in REDIS_URL is not a number, as in redis://host:6379/0")
         if self.backend == "serverless" and self.wandb_api_key is None:
@@ -316,7 +296,7 @@ class Settings(BaseSettings):
             raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_EVAL_GROUPS")
         if self.inference_host not in _LOOPBACK:
             # Other machines can ask for answers there, and agents must be told where.
-            if self.inference_api_key.get_secret_value() == _DEFAULT_KEY:
+            if self.inference_api_key.get_secret_value() == DEFAULT_KEY:
                 raise ValueError(
                     "BABYLON_INFERENCE_HOST lets other machines in: set BABYLON_INFERENCE_API_KEY"
                 )
@@ -362,43 +342,6 @@ class Settings(BaseSettings):
         """``logprobs`` as labels, the preferred one first."""
         return tuple(name.strip() for name in self.logprobs.split(",") if name.strip())
 
-    @property
-    def dsn(self) -> str:
-        """The Postgres connection string, password included: never log it.
-
-        Babylon's own DATABASE_URL is written for Prisma, whose parameters libpq refuses.
-        """
-        parts = urlsplit(self.database_url.get_secret_value())
-        kept = [pair for pair in parse_qsl(parts.query) if pair[0] not in _PRISMA_PARAMETERS]
-        return urlunsplit(parts._replace(query=urlencode(kept, quote_via=quote)))
-
-    @property
-    def database_schema(self) -> str:
-        """The schema that holds Babylon's tables: Prisma's ``?schema=``, else ``public``."""
-        query = dict(parse_qsl(urlsplit(self.database_url.get_secret_value()).query))
-        return query.get("schema", "public")
-
-
-def _require_readable(name: str, url: SecretStr) -> SplitResult:
-    try:
-        parts = urlsplit(url.get_secret_value())
-        login, at, hosts = parts.netloc.rpartition("@")
-        readable = (
-            all(_HOST.fullmatch(host) for host in hosts.split(","))  # libpq takes several
-            and "@" not in parts.path + parts.fragment
-            and (bool(at) or "@" not in parts.query)
-            and not re.search(r"%(?![0-9A-Fa-f]{2})", login)
-        )
-    except ValueError:
-        readable = False
-    if not readable:
-        # What the standard library or libpq would say repeats a part of the password.
-        raise ValueError(
-            f"{name} cannot be read: the port must be a number, and in user and password "
-            "the characters : / ? # [ ] @ % are written percent-encoded"
-        ) from None
-    return parts
-
 
 def variable(field: str) -> str:
     """The environment variable of one of the fields."""
@@ -417,29 +360,20 @@ def checked(**values: Any) -> Settings:
 
     Raises SettingsError that names each fault and repeats no value: some are secrets.
     """
-    try:
-        _refuse_retired()
-        return Settings(_secrets_dir=_secrets_dir(), **values)  # type: ignore[call-arg]
-    except OSError as error:
-        raise _unreadable(error) from None
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
-            for fault in error.errors(include_input=False, include_url=False, include_context=False)
-        )
-        raise SettingsError(f"the settings cannot be used: {faults}") from None
+    _refuse_retired()
+    return read(Settings, **values)
 
 
 def given() -> dict[str, str]:
     """What is set, usable or not, by variable: in the environment, ``.env`` or a secret's file."""
     try:
         found = {
-            **SecretsSettingsSource(Settings, _secrets_dir())(),
+            **SecretsSettingsSource(Settings, secrets_dir())(),
             **DotEnvSettingsSource(Settings)(),
             **EnvSettingsSource(Settings)(),
         }
     except OSError as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
     # The sources name fields, or the aliases of those that have one.
     return {
         f"BABYLON_{name.upper()}" if name in Settings.model_fields else name: value
@@ -450,22 +384,11 @@ def given() -> dict[str, str]:
 
 def _refuse_retired() -> None:
     """Refuse names of an earlier version, which would be ignored silently."""
-    files = {path.name.lower() for path in (_secrets_dir() or Path(os.devnull)).glob("*")}
-    found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    files = {path.name.lower() for path in (secrets_dir() or Path(os.devnull)).glob("*")}
+    try:
+        found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    except OSError as error:
+        raise unreadable(error) from None
     for name, instead in RETIRED.items():
         if name.lower() in found | files:
             raise SettingsError(f"{name} is no longer a setting: {instead}")
-
-
-def _unreadable(error: OSError) -> SettingsError:
-    return SettingsError(f"the settings cannot be read: {error.filename}: {error.strerror}")
-
-
-def _secrets_dir() -> Path | None:
-    given = os.environ.get(SECRETS_DIR)
-    if given is not None and not Path(given).is_dir():
-        # pydantic-settings would only warn, and the process go on without its passwords.
-        raise SettingsError(
-            f"{SECRETS_DIR} is {given}, which is no folder; mount the secrets there"
-        )
-    return None if given is None else Path(given)

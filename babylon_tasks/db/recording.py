@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import structlog
 
+from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection, address, connect
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
-from babylon_tasks.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class TrajectoryWriter:
     """Keeps one connection, opened when first needed and again after it was lost."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._connection: Connection | None = None
         self._logs_calls = True

@@ -12,13 +12,13 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedCol
 from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.errors import (
     DatabaseError,
     DatabaseUnavailable,
     MigrationError,
     SettingsError,
 )
-from babylon_tasks.settings import Settings
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -30,7 +30,9 @@ _OPTIONS = (
 )
 
 
-def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10) -> Connection:
+def connect(
+    settings: DatabaseSettings, *, autocommit: bool = True, patience: float = 10
+) -> Connection:
     """Open a connection, trying for ``patience`` seconds.
 
     Raises DatabaseUnavailable, or SettingsError where libpq cannot read DATABASE_URL.
@@ -69,7 +71,7 @@ def connect(settings: Settings, *, autocommit: bool = True, patience: float = 10
 
 
 @contextmanager
-def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
+def session(settings: DatabaseSettings, **kwargs: Any) -> Iterator[Connection]:
     """A connection for the length of a block; a lost server becomes DatabaseUnavailable.
 
     A table or column that is not there becomes MigrationError, a right that is missing
@@ -104,7 +106,7 @@ def session(settings: Settings, **kwargs: Any) -> Iterator[Connection]:
         ) from error
 
 
-def address(settings: Settings) -> str:
+def address(settings: DatabaseSettings) -> str:
     """Host, port and database of DATABASE_URL, without user or password."""
     parts = conninfo_to_dict(settings.dsn)
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"

@@ -9,7 +9,7 @@ import uuid
 import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from queue import Queue
+from queue import Empty, Queue, SimpleQueue
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -18,11 +18,12 @@ from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 from tenacity.stop import stop_when_event_set
 
+from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.db.recording import TrajectoryWriter
 from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
+from babylon_tasks.read_settings import read
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
-from babylon_tasks.settings import Settings, checked
 from babylon_tasks.windows import window_id, window_start
 
 log = structlog.get_logger(__name__)
@@ -32,17 +33,27 @@ Rows = tuple[dict[str, Any], list[dict[str, Any]]]
 class Recorder:
     """Never blocks and never raises into the agent; safe to call from threads and from asyncio.
 
+    ``database`` is Babylon's address; without it DATABASE_URL is read, from the environment or
+    the folder BABYLON_SECRETS_DIR. No other setting is, so none can break an agent.
+
     While the database is away, up to ``capacity`` finished trajectories wait in memory; what
     comes after them is dropped, counted and logged. After a fork the child begins with an empty
     buffer of its own; what was waiting stays with the parent.
+
+    Counts: ``recorded`` (written), ``dropped`` (never tried, or the database was away to the
+    end), ``failed`` (refused, or recorded wrongly), ``raised`` (its block raised; written all the
+    same) and ``unfinished`` (given up without ``finish``; nothing was written).
     """
 
-    def __init__(self, database: str | Settings, *, capacity: int = 1000) -> None:
-        self._settings = (
-            database
-            if isinstance(database, Settings)
-            else checked(database_url=SecretStr(database))
-        )
+    def __init__(
+        self, database: str | DatabaseSettings | None = None, *, capacity: int = 1000
+    ) -> None:
+        if isinstance(database, DatabaseSettings):
+            self._settings = database
+        elif database is None:
+            self._settings = read(DatabaseSettings)
+        else:
+            self._settings = read(DatabaseSettings, database_url=SecretStr(database))
         self._capacity = capacity
         self._begin()
         itself = weakref.ref(self)
@@ -54,10 +65,22 @@ class Recorder:
         self.recorded = 0
         self.dropped = 0
         self.failed = 0
+        self.raised = 0
+        self._unfinished = 0
         self._waiting: Queue[Rows | None] = Queue()  # bounded by _take
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._open: dict[str, weakref.finalize[Any, Recording]] = {}
+        # A garbage collection can run while the guard is held: it may only put, which is reentrant.
+        self._abandoned: SimpleQueue[str] = SimpleQueue()
+
+    @property
+    def unfinished(self) -> int:
+        """Trajectories that were given up without ``finish``, or still open at ``close``."""
+        with self._guard:
+            self._count_abandoned()
+        return self._unfinished
 
     def start(
         self,
@@ -72,8 +95,9 @@ class Recorder:
         is_evaluation: bool = False,
         metadata: Mapping[str, Any] | None = None,
     ) -> Recording:
-        """Begin a trajectory; its window is that of ``now``, or the one given (a replay).
+        """Begin a trajectory, for a ``with`` block (as ``record``) or to ``finish`` by hand.
 
+        Its window is that of ``now``, or the one given (a replay).
         Agents of one ``archetype`` are compared with each other; a Babylon of 7a46248b has no
         place for it.
         Raises BadWindowId for a ``window`` or ``now`` that is none: a fault of the program, seen
@@ -98,7 +122,17 @@ class Recorder:
             "metadata": {"isTrainingData": not is_evaluation, "gameKnowledge": {}}
             | dict(metadata or {}),
         }
-        return Recording(facts, started, self._take)
+        recording = Recording(facts, started, self._take)
+        name = recording.trajectory_id
+        gone = weakref.finalize(recording, self._abandoned.put, name)
+        gone.atexit = False  # what is open at the end is counted by close()
+        with self._guard:
+            self._count_abandoned()
+            self._open[name] = gone
+        return recording
+
+    # with recorder.record(agent) as trajectory: the block's end finishes it.
+    record = start
 
     def flush(self, timeout: float = 10) -> bool:
         """Wait until everything handed over is written or refused; False if time runs out."""
@@ -107,8 +141,15 @@ class Recorder:
             return done.wait_for(lambda: self._waiting.unfinished_tasks == 0, timeout)
 
     def close(self, timeout: float = 10) -> None:
-        """Write what waits, for at most ``timeout`` seconds, and stop; the rest is dropped."""
+        """Write what waits, for at most ``timeout`` seconds, and stop; the rest is dropped.
+
+        Trajectories that are still open are counted as unfinished.
+        """
         atexit.unregister(self._at_exit)
+        with self._guard:
+            self._count_abandoned()
+            still_open = [name for name, gone in self._open.items() if gone.detach()]
+            self._count_unfinished(*still_open)
         self.flush(timeout)
         self._stopping.set()
         with self._guard:
@@ -116,8 +157,14 @@ class Recorder:
         if thread is not None:
             self._waiting.put_nowait(None)
             thread.join(timeout)
-        if self.dropped:
-            log.error("recorder.closed_with_losses", dropped=self.dropped, recorded=self.recorded)
+        if self.dropped or self.failed or self._unfinished:
+            log.error(
+                "recorder.closed_with_losses",
+                recorded=self.recorded,
+                dropped=self.dropped,
+                failed=self.failed,
+                unfinished=self._unfinished,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -135,12 +182,18 @@ class Recorder:
         with recording.guarded("rows"):
             rows = rows_of(recording) if recording.broken is None else None
         with self._guard:
+            self._count_abandoned()
+            gone = self._open.pop(recording.trajectory_id, None)
+            if gone is not None:
+                gone.detach()
+            self.raised += recording.raised
             if rows is None:
                 self.failed += 1
                 return
             closed = self._stopping.is_set()
             if closed or self._waiting.qsize() >= self._capacity:
-                self.dropped += 1
+                # What was open at close() has been counted as unfinished.
+                self.dropped += not closed or gone is not None
                 log.error(
                     "recorder.dropped",
                     trajectory=recording.trajectory_id,
@@ -188,6 +241,21 @@ class Recorder:
                 self._count("recorded")
             waiting.task_done()
         writer.close()
+
+    def _count_abandoned(self) -> None:
+        """With the guard held: count and log what the garbage collector has found."""
+        while True:
+            try:
+                self._count_unfinished(self._abandoned.get_nowait())
+            except Empty:
+                return
+
+    def _count_unfinished(self, *names: str) -> None:
+        for name in names:
+            # After a fork the parent's are not in here: it finishes them itself.
+            if self._open.pop(name, None) is not None:
+                self._unfinished += 1
+                log.error("recorder.unfinished", trajectory=name, unfinished=self._unfinished)
 
     def _count(self, what: Literal["recorded", "dropped", "failed"]) -> None:
         with self._guard:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import structlog
 
@@ -124,7 +125,12 @@ class Step:
 
 
 class Recording:
-    """One trajectory; made by ``Recorder.start``. Nothing here raises into the agent."""
+    """One trajectory; made by ``Recorder.start``. Nothing here raises into the agent.
+
+    As a context manager it finishes itself at the block's end, unless the block has done so. A
+    block that raises is recorded up to there, with the status ``timeout`` (TimeoutError),
+    ``error`` (any other Exception) or ``terminated`` (cancelled, interrupted).
+    """
 
     def __init__(
         self, facts: dict[str, Any], started: datetime, hand_over: Callable[[Recording], None]
@@ -135,6 +141,7 @@ class Recording:
         self.ending: dict[str, Any] = {}
         self.broken: str | None = None
         self.finished = False
+        self.raised = False
         self._hand_over = hand_over
         self._clock = time.monotonic()
 
@@ -211,6 +218,30 @@ class Recording:
             }
         self._hand_over(self)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.finished:
+            return
+        if error is None:
+            self.finish()
+            return
+        self.raised = True
+        log.warning(
+            "recorder.raised",
+            trajectory=self.trajectory_id,
+            agent=self.facts["agent_id"],
+            steps=len(self.steps),
+            why=type(error).__name__,  # its message may hold what belongs in no log
+        )
+        self.finish(status=_status(error))
+
     @contextmanager
     def guarded(self, doing: str) -> Iterator[None]:
         """Whatever goes wrong in recording costs this trajectory, never the agent."""
@@ -219,6 +250,13 @@ class Recording:
         except Exception as error:  # noqa: BLE001  the agent goes on; the loss is logged and counted
             self.broken = f"{doing}: {type(error).__name__}: {error}"
             log.warning("recorder.broken", trajectory=self.trajectory_id, why=self.broken)
+
+
+def _status(error: BaseException) -> str:
+    """In Babylon's words; one of those that a trajectory may end with."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "error" if isinstance(error, Exception) else "terminated"
 
 
 def _tokens(
