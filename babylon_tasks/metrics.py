@@ -66,7 +66,7 @@ STEP_SECONDS = Histogram(
 STEPS = Counter(
     "babylon_step_runs",
     "Runs of a training step by how they ended: committed, failed (its data are released), "
-    "broken_off (the trainer died: tried again).",
+    "interrupted (the trainer died: tried again).",
     ["lineage", "outcome"],
 )
 GRADIENT_STEPS = Counter(
@@ -77,9 +77,9 @@ TRAINED_TOKENS = Counter(
     "Assistant tokens that committed training steps learned from.",
     ["lineage"],
 )
-JUDGEMENTS = Counter(
-    "babylon_judgements",
-    "What came of judging the newest checkpoint: promoted, held, or idle (nothing to judge).",
+EVALUATIONS = Counter(
+    "babylon_evaluations",
+    "Evaluations of the newest checkpoint by result: promoted, held, or idle (nothing to do).",
     ["lineage", "action"],
 )
 RECONCILE_ACTIONS = Counter(
@@ -114,11 +114,11 @@ ACTIONS = (
     "late_rejected",
     "sent_to_score",
     "sent_to_train",
-    "sent_to_judge",
+    "sent_to_evaluate",
     "sealed_anew",
 )
 _STATES = ("scored", "held_out", "skipped")
-_JUDGED = ("promoted", "held", "idle")
+_GATE_RESULTS = ("promoted", "held", "idle")
 
 
 def scoring_begins() -> None:
@@ -147,9 +147,9 @@ def upkeep_begins() -> None:
 def training_begins(lineage: str) -> None:
     """The same for a worker on queue ``gpu``."""
     _zero_tasks("babylon.train_window.v1")
-    for action in _JUDGED:
-        JUDGEMENTS.labels(lineage, action)
-    for outcome in ("committed", "failed", "broken_off"):
+    for action in _GATE_RESULTS:
+        EVALUATIONS.labels(lineage, action)
+    for outcome in ("committed", "failed", "interrupted"):
         STEPS.labels(lineage, outcome)
     for counted in (STEP_SECONDS, GRADIENT_STEPS, TRAINED_TOKENS, TRAINER_STARTS):
         counted.labels(lineage)

@@ -44,7 +44,7 @@ def _cpu_worker(settings: Settings) -> list[str]:
 def _beat(_: Settings) -> list[str]:
     # The schedule is two entries of the code, each minute: nothing is worth a file, and no
     # folder needs to be writable. (Celery's default keeps a shelve in the working directory.)
-    return ["beat", "--scheduler=babylon_tasks.tasks.monitor:Turns"]
+    return ["beat", "--scheduler=babylon_tasks.tasks.health.bootsteps:Turns"]
 
 
 def _flower(settings: Settings) -> list[str]:

@@ -40,9 +40,13 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 RETIRED = {
     "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
         "instead of `true` set BABYLON_LOGPROBS=exact,none; instead of `false` set nothing"
-    )
+    ),
+    "BABYLON_EVAL_GROUPS": "set BABYLON_MAX_EVAL_GROUPS",
+    "BABYLON_TRAINER_SILENCE_TIMEOUT": "set BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS",
+    "BABYLON_TRAINER_START_TIMEOUT": "set BABYLON_TRAINER_START_TIMEOUT_SECONDS",
+    "BABYLON_UPKEEP_SECONDS": "set BABYLON_UPKEEP_INTERVAL_SECONDS",
 }
-LABELS = ("exact", "parent", "rescored", "none")  # of dataset/freshness.py
+LABELS = ("exact", "parent", "rescored", "none")  # of dataset/eligibility.py
 GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
 
 
@@ -129,7 +133,7 @@ class Settings(DatabaseSettings):
     variable, such as `OPENAI_API_KEY`."""
     ruler_rubric: str | None = None
     """The criteria by which the judge grades. Without it: ART's general rubric."""
-    ruler_timeout: float = Field(default=120, gt=0)
+    ruler_timeout_seconds: float = Field(default=120, gt=0)
     """How long the judge may take for one question, retries included. Then its trajectories are
     rewarded by `default`."""
     ruler_concurrency: int = Field(default=8, ge=1)
@@ -200,7 +204,7 @@ class Settings(DatabaseSettings):
     """Of everything random in training (`cpu`); it is part of a step's manifest."""
 
     # evaluation and promotion
-    eval_groups: int = Field(default=16, ge=1)
+    max_eval_groups: int = Field(default=16, ge=1)
     """How many held-out groups checkpoints are compared on at most, the newest first."""
     min_eval_groups: int = Field(default=4, ge=1)
     """With fewer there is no evidence, and the checkpoint is held."""
@@ -226,12 +230,12 @@ class Settings(DatabaseSettings):
     """
     retry_delay_seconds: float = Field(default=30, ge=0)
     """The wait before the next attempt; doubles each time for scoring."""
-    upkeep_seconds: float = Field(default=60, gt=0)
+    upkeep_interval_seconds: float = Field(default=60, gt=0)
     """How often beat looks for work and for what stands still."""
-    trainer_start_timeout: float = Field(default=300, gt=0)
+    trainer_start_timeout_seconds: float = Field(default=300, gt=0)
     """How long the trainer may take to load its model and serve. Raise it for large models on slow
     disks."""
-    trainer_silence_timeout: float = Field(default=600, gt=0)
+    trainer_silence_timeout_seconds: float = Field(default=600, gt=0)
     """A trainer that says nothing for so long, not even a heartbeat, is killed and its step
     recovered."""
     shutdown_seconds: float = Field(default=20, gt=0)
@@ -292,8 +296,8 @@ class Settings(DatabaseSettings):
             raise ValueError(f"BABYLON_LOGPROBS lists some of {', '.join(LABELS)}, once each")
         if not self.labels:
             raise ValueError("BABYLON_LOGPROBS is empty: nothing could be learned from")
-        if self.min_eval_groups > self.eval_groups:
-            raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_EVAL_GROUPS")
+        if self.min_eval_groups > self.max_eval_groups:
+            raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_MAX_EVAL_GROUPS")
         if self.inference_host not in _LOOPBACK:
             # Other machines can ask for answers there, and agents must be told where.
             if self.inference_api_key.get_secret_value() == DEFAULT_KEY:

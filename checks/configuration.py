@@ -32,7 +32,7 @@ SECTIONS = {
     "scorer": "Reading and scoring",
     "max_group_size": "Groups and steps",
     "learning_rate": "Training",
-    "eval_groups": "Evaluation and promotion",
+    "max_eval_groups": "Evaluation and promotion",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",
     "cpu_concurrency": "Processes and what watches them",

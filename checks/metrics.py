@@ -13,7 +13,7 @@ from msgspec import Struct
 from prometheus_client.metrics import MetricWrapperBase
 
 from babylon_tasks import metrics
-from babylon_tasks.tasks.fleet import FAMILIES
+from babylon_tasks.tasks.system_metrics import FAMILIES
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "operations.md"
 _LIST = re.compile(r"(<!-- metrics: generated -->\n).*?(<!-- metrics: end -->)", re.S)

@@ -116,7 +116,7 @@ def trainer_settings(data_dir: Path, **fields: Any) -> Settings:
             "data_dir": data_dir,
             "inference_port": 0,
             "packed_sequence_length": 128,
-            "trainer_silence_timeout": 120,
+            "trainer_silence_timeout_seconds": 120,
             **fields,
         }
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from factories import WINDOW, exact_call, insert, insert_trajectories, step, trajectory
 
-from babylon_tasks.db import material
+from babylon_tasks.db import scored_trajectories
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decode import content_hash
 from babylon_tasks.windows import window_start
@@ -40,7 +40,7 @@ def scored_window(
     steps = [step(number, [call], window=window) for number, call in enumerate(calls or [made])]
     rows = [trajectory(window, f"agent-{number}", steps) for number, _ in enumerate(rewards)]
     ids = insert_trajectories(connection, rows)
-    recorded = material.rows(connection, ids, 1_000_000)
+    recorded = scored_trajectories.rows(connection, ids, 1_000_000)
     connection.execute(
         "INSERT INTO training.windows (window_id, starts_at, held_out, state, sealed_at, scored_at)"
         " VALUES (%s, %s, %s, %s, now(), now()) ON CONFLICT DO NOTHING",

@@ -110,7 +110,8 @@ def broker(settings: Settings) -> Iterator[Finding]:
         "redis disk",
         bool(about.get("aof_enabled")),
         f"appendonly {'yes' if about.get('aof_enabled') else 'no'}",
-        "set appendonly yes; without it a restart costs up to BABYLON_UPKEEP_SECONDS, no data",
+        "set appendonly yes; without it a restart delays work by up to "
+        "BABYLON_UPKEEP_INTERVAL_SECONDS, and loses no data",
         otherwise="warn",
     )
 
@@ -185,9 +186,9 @@ def backend(settings: Settings) -> Iterator[Finding]:
 
 def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check's signature
     """Somebody listens on each queue, and beat moves."""
-    from babylon_tasks.tasks import alive
+    from babylon_tasks.tasks import live_workers
 
-    beating = alive.beats()
+    beating = live_workers.beats()
     yield found(
         "beat",
         bool(beating),
@@ -195,7 +196,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
         "start one: babylon-tasks run beat",
         otherwise="warn",
     )
-    for queue, names in alive.workers().items():
+    for queue, names in live_workers.workers().items():
         yield found(
             f"queue {queue}",
             bool(names),

@@ -8,12 +8,12 @@ import typer
 
 from babylon_tasks.cli.context import begin
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, out, progress_bar, say, show, table
-from babylon_tasks.dataset.freshness import OTHER_POLICY
+from babylon_tasks.dataset.eligibility import OTHER_POLICY
 from babylon_tasks.db import babylon
 from babylon_tasks.db import migrate as migrations
 from babylon_tasks.db.session import session
-from babylon_tasks.pipeline.verify import DataReport
-from babylon_tasks.pipeline.verify import verify_data as look
+from babylon_tasks.pipeline.data_report import DataReport
+from babylon_tasks.pipeline.data_report import verify_data as look
 
 _LISTED = 10  # of each kind; the rest is in the JSON
 

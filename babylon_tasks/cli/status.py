@@ -128,7 +128,7 @@ def _show_history(found: WindowHistory) -> None:
         show(_step(step))
     for valued in found.evaluations:
         show(
-            f"step {valued.step} is worth {valued.value:.3f} on {valued.groups} held-out groups "
+            f"step {valued.step} has value {valued.value:.3f} on {valued.groups} held-out groups "
             f"(recorded answers cover {valued.coverage:.2f})"
         )
 

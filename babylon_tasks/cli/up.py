@@ -54,7 +54,7 @@ def up(
     require(*(package for name, package in _SERVERS.items() if name not in by_hand))
     make_folder("--data-dir", data_dir)
     from babylon_tasks.db import babylon, migrate
-    from babylon_tasks.sandbox.owner import own
+    from babylon_tasks.sandbox.folder_lock import own
     from babylon_tasks.training.backends import choose
 
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup wants it ignored

@@ -11,7 +11,7 @@ from babylon_tasks.cli.output import AsJson, ExitCode, as_json, progress_bar, re
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.windows import Window
-from babylon_tasks.pipeline.judge import Judgement, judge
+from babylon_tasks.pipeline.evaluate import GateResult, evaluate
 from babylon_tasks.pipeline.score import Scoring, score_window
 from babylon_tasks.pipeline.train import TrainOutcome, train_window
 from babylon_tasks.settings import Settings
@@ -62,11 +62,11 @@ def train(
     enqueue: Enqueue = False,
     json: AsJson = False,
 ) -> None:
-    """Do one training step and judge what came of it, here or on the GPU worker.
+    """Do one training step and evaluate its checkpoint, here or on the GPU worker.
 
     Here means: this process starts a trainer of its own for the length of the command.
     JSON: {outcome: {action, windows, step, reason, gradient_steps, trainable_tokens, seconds},
-    judgement: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}, null
+    gate_result: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}, null
     where nothing is left to send.
     """
     settings = begin()
@@ -79,16 +79,16 @@ def train(
         return
     if row is not None and row.state not in (WindowState.SCORED, WindowState.TRAINING):
         # Answered without a trainer, whose start takes many seconds.
-        outcome, judgement = TrainOutcome("skipped", [row.window_id], None, _why_not(row)), None
+        outcome, gate_result = TrainOutcome("skipped", [row.window_id], None, _why_not(row)), None
     else:
         with told_when_interrupted(settings, window):
-            outcome, judgement = _trained(settings, window)
+            outcome, gate_result = _trained(settings, window)
     if json:
-        as_json({"outcome": outcome, "judgement": judgement})
+        as_json({"outcome": outcome, "gate_result": gate_result})
     else:
         show(_told(outcome))
-        if judgement is not None:
-            show(f"{judgement.action}: step {judgement.serving} serves; {judgement.reason}")
+        if gate_result is not None:
+            show(f"{gate_result.action}: step {gate_result.serving} serves; {gate_result.reason}")
     if outcome.action == "failed":
         raise typer.Exit(ExitCode.FAILED)
     if outcome.action == "busy" or (
@@ -150,7 +150,7 @@ def _scored(result: Scoring) -> str:
     )
 
 
-def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Judgement | None]:
+def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, GateResult | None]:
     from babylon_tasks.training.supervisor import Trainer
 
     who = actor()
@@ -165,8 +165,8 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Judg
             )
         if outcome.action not in ("committed", "adopted"):
             return outcome, None
-        with progress_bar("valuing on held-out windows") as tell:
-            return outcome, judge(
+        with progress_bar("evaluating on held-out windows") as tell:
+            return outcome, evaluate(
                 settings,
                 trainer,
                 actor=who,

@@ -66,7 +66,7 @@ class Manifest(Struct, frozen=True):
     serving_step: int
     code_version: str
     scorer: str
-    logprobs: str  # the label of all calls (dataset/freshness.py)
+    logprobs: str  # the label of all calls (dataset/eligibility.py)
     config: Config
     groups: tuple[GroupEntry, ...]
 

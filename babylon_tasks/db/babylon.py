@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from importlib import resources
 
+from babylon_tasks.db.data_report import is_migrated
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.sql import queries
-from babylon_tasks.db.verify import is_migrated
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
 

@@ -1,4 +1,4 @@
-"""What checkpoints are worth on held-out sets: append only."""
+"""Values of checkpoints on held-out sets: append only."""
 
 from __future__ import annotations
 

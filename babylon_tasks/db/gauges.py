@@ -21,7 +21,7 @@ class Rewards(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """What a checkpoint is worth on held-out groups; see ``training/value.py``."""
+    """The value of a checkpoint on held-out groups; see ``training/offline_evaluation.py``."""
 
     value: float
     coverage: float

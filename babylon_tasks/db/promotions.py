@@ -65,7 +65,7 @@ def record(
         "actor": actor,
     }
     connection.execute(queries("promotions")["record"], parameters)
-    # Evidence is about the checkpoint that was judged, and a rollback has none.
+    # Evidence is about the checkpoint that was evaluated, and a rollback has none.
     missing = publication.decided(connection, lineage, to_step, evidence=evidence)
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
     if missing:
@@ -131,8 +131,8 @@ def _exists(connection: Connection, name: str, lineage: str, step: int) -> bool:
     return row is not None and bool(row[0])
 
 
-def head_stands_unjudged(connection: Connection, settings: Settings) -> bool:
-    """Whether a worker died between a commit and its judgement: nobody else would come back."""
+def head_is_unevaluated(connection: Connection, settings: Settings) -> bool:
+    """Whether a worker died between a commit and its gate_result: nobody else would come back."""
     parameters = {"lineage": settings.lineage, "lease": settings.lease_seconds}
-    row = connection.execute(queries("promotions")["head_stands_unjudged"], parameters).fetchone()
+    row = connection.execute(queries("promotions")["head_is_unevaluated"], parameters).fetchone()
     return bool(row and row[0])

@@ -86,7 +86,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
     """
     found = queries("reward_versions")
     # A little less than beat's interval, or every other round would come too early.
-    parameters = {"again": settings.upkeep_seconds * 0.9, "limit": limit}
+    parameters = {"again": settings.upkeep_interval_seconds * 0.9, "limit": limit}
     rows = connection.execute(found["due"], parameters).fetchall()
     for window, state, because, version in rows:
         check_window(WindowState(state), WindowState.SEALED, window)

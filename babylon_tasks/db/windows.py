@@ -282,7 +282,7 @@ def _claim(connection: Connection, name: str, settings: Settings, limit: int) ->
     parameters = {
         "lineage": settings.lineage,
         # A little less than the beat's pace, or each second beat would come too early.
-        "again": settings.upkeep_seconds * 0.9,
+        "again": settings.upkeep_interval_seconds * 0.9,
         "limit": limit,
     }
     return sorted(r[0] for r in connection.execute(queries("windows")[name], parameters).fetchall())

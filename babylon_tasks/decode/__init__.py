@@ -4,7 +4,7 @@ Both recorded shapes are read (Babylon's recorder and its plugin); keys that are
 are skipped without being built.
 """
 
-from babylon_tasks.decode.faults import bounded
+from babylon_tasks.decode.errors import bounded
 from babylon_tasks.decode.trajectory import content_hash, decode
 
 __all__ = ["bounded", "content_hash", "decode"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from babylon_tasks.decode.faults import Unusable
+from babylon_tasks.decode.errors import Undecodable
 from babylon_tasks.records import LlmCall
 from babylon_tasks.vocabulary import kind
 
@@ -85,7 +85,7 @@ class _Told(Struct, frozen=True):
 
 
 def read_call(call: Call, step: int, done: str = "") -> LlmCall:
-    """The call as the other layers know it; ``done``: the action of its step. Raises Unusable."""
+    """Decode a call; ``done`` is the action of its step. Raises Undecodable."""
     model = call.model or ""
     policy = call.policyStep
     if policy is None and "@" in model:
@@ -116,7 +116,7 @@ def _messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
     if call.messages:
         return tuple([(message.role, _text(message.content)) for message in call.messages])
     if call.systemPrompt is None or call.userPrompt is None:
-        raise Unusable("bad_shape", f"step {step}: a call has neither messages nor both prompts")
+        raise Undecodable("bad_shape", f"step {step}: a call has neither messages nor both prompts")
     asked = ("user", call.userPrompt)
     # Babylon's column is never null: no system prompt is written as an empty one.
     return (("system", call.systemPrompt), asked) if call.systemPrompt else (asked,)
@@ -185,30 +185,30 @@ def _told(call: Call, step: int) -> _Told:
     data: tuple[bytes, ...] | None = None
     if entries and isinstance(entries[0], _TokenLogprob):
         if not all(isinstance(entry, _TokenLogprob) for entry in entries):
-            raise Unusable("bad_logprobs", f"step {step}: numbers and objects are mixed")
+            raise Undecodable("bad_logprobs", f"step {step}: numbers and objects are mixed")
         values = [entry.logprob for entry in entries]
         named, texts = _named(entries)
         data = _bytes(entries, step)
     logprobs = _logprobs(values, step)
     if ids is not None and len(ids) != len(logprobs):
-        raise Unusable(
+        raise Undecodable(
             "bad_logprobs", f"step {step}: {len(logprobs)} logprobs for {len(ids)} tokenIds"
         )
     if ids is not None and named is not None and ids != named:
-        raise Unusable("bad_logprobs", f"step {step}: logprobs and tokenIds name other tokens")
+        raise Undecodable("bad_logprobs", f"step {step}: logprobs and tokenIds name other tokens")
     return _Told(logprobs, ids or named, texts, data)
 
 
 def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
     if None in values:  # JSON.stringify writes NaN and Infinity as null
-        raise Unusable("not_finite", f"step {step}: logprob {values.index(None)} is null")
+        raise Undecodable("not_finite", f"step {step}: logprob {values.index(None)} is null")
     try:
         highest = max(values, default=0.0)
     except TypeError:
-        raise Unusable("bad_logprobs", f"step {step}: numbers and objects are mixed") from None
+        raise Undecodable("bad_logprobs", f"step {step}: numbers and objects are mixed") from None
     if highest > _LOGPROB_ROUNDING:
         number = values.index(highest)
-        raise Unusable("bad_logprobs", f"step {step}: logprob {number} is {highest} > 0")
+        raise Undecodable("bad_logprobs", f"step {step}: logprob {number} is {highest} > 0")
     return tuple([min(value, 0.0) for value in values] if highest > 0 else values)
 
 
@@ -232,4 +232,4 @@ def _bytes(entries: Sequence[_TokenLogprob], step: int) -> tuple[bytes, ...] | N
     try:
         return tuple(bytes(entry.bytes or ()) for entry in entries)
     except ValueError:
-        raise Unusable("bad_logprobs", f"step {step}: the bytes of a token are none") from None
+        raise Undecodable("bad_logprobs", f"step {step}: the bytes of a token are none") from None

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from babylon_tasks import __version__
 from babylon_tasks.dataset import manifest as manifests
-from babylon_tasks.dataset.ancestry import ages, depth
-from babylon_tasks.dataset.calls import Terms
-from babylon_tasks.dataset.freshness import Policies
+from babylon_tasks.dataset.checkpoint_tree import ages, depth
+from babylon_tasks.dataset.eligibility import Policies
 from babylon_tasks.dataset.groups import NO_SPREAD, ONLY_ACTIVITY
 from babylon_tasks.dataset.manifest import Config, Manifest
 from babylon_tasks.dataset.schedule import learning_rate, row_length
+from babylon_tasks.dataset.select_calls import Terms
 from babylon_tasks.db import lineages, step_windows, steps, windows
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease
@@ -21,8 +21,8 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
 from babylon_tasks.db.windows import Scored
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.pipeline.offer import Inspect, Offer, offer
-from babylon_tasks.pipeline.settle import close, close_outdated, settle
+from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
+from babylon_tasks.pipeline.select_groups import Inspect, Selection, select_groups
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 
@@ -43,11 +43,11 @@ class Planned(Struct, frozen=True):
 
 class _Chosen(Struct, frozen=True):
     label: str
-    offers: list[Offer]
+    selections: list[Selection]
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        return tuple(group for found in self.offers for group in found.groups)
+        return tuple(group for found in self.selections for group in found.groups)
 
 
 class Planner:
@@ -113,7 +113,7 @@ class Planner:
                 self._connection,
                 self._lease,
                 backend=self._backend,
-                windows={found.window: found.reward_version for found in chosen.offers},
+                windows={found.window: found.reward_version for found in chosen.selections},
                 manifest=manifests.canonical(made),
                 manifest_hash=manifests.manifest_hash(made),
                 uses=[
@@ -129,13 +129,13 @@ class Planner:
     def _choose(self, window: str | None) -> _Chosen | None:
         settings = self._settings
         labels = settings.labels
-        offers: list[Offer] = []
+        selections: list[Selection] = []
         tokens = 0
         for waiting in self._queue(window):
-            if offers and waiting.tries:
+            if selections and waiting.tries:
                 continue
-            label, found = self._offered(
-                waiting, labels, settings.step_token_budget - tokens, at_least_one=not offers
+            label, found = self._select(
+                waiting, labels, settings.step_token_budget - tokens, at_least_one=not selections
             )
             if found is None:
                 self._moved = True
@@ -148,13 +148,13 @@ class Planner:
                     if waiting.window == window:
                         break  # the caller asked about this one
                 continue
-            offers.append(found)
+            selections.append(found)
             labels = (label,)
             tokens += found.tokens
-            if found.full or waiting.tries or len(offers) == settings.max_windows_per_step:
+            if found.full or waiting.tries or len(selections) == settings.max_windows_per_step:
                 break
-        offers.sort(key=lambda found: found.window)
-        return _Chosen(labels[0], offers) if offers else None
+        selections.sort(key=lambda found: found.window)
+        return _Chosen(labels[0], selections) if selections else None
 
     def _queue(self, window: str | None) -> list[Scored]:
         waiting = windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
@@ -162,9 +162,9 @@ class Planner:
             return []  # taken meanwhile, or it waits
         return waiting
 
-    def _offered(
+    def _select(
         self, waiting: Scored, labels: Sequence[str], budget: int, *, at_least_one: bool
-    ) -> tuple[str, Offer | None]:
+    ) -> tuple[str, Selection | None]:
         """What a window has of the first label by which it has groups, the rest settled.
 
         None where it is not scored any more.
@@ -175,7 +175,7 @@ class Planner:
                 self._policies, label, self._settings.labels, self._settings.max_staleness_steps
             )
             try:
-                found = offer(
+                found = select_groups(
                     self._connection,
                     self._settings,
                     waiting,
@@ -196,20 +196,20 @@ class Planner:
                 raise
             if found.full and not found.groups:
                 break  # nothing of it fits into this step
-            if not settle(self._connection, self._lease, found, actor=self._actor):
+            if not record_selection(self._connection, self._lease, found, actor=self._actor):
                 return label, None
             if found.groups:
                 break
         return label, found
 
-    def _skip(self, found: Offer) -> None:
-        reason = close(self._connection, self._lease, found, actor=self._actor)
+    def _skip(self, found: Selection) -> None:
+        reason = close_window(self._connection, self._lease, found, actor=self._actor)
         if reason is not None:
             self.skipped[found.window] = reason
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
-        settings, offers = self._settings, chosen.offers
-        rows = [found.longest for found in offers]
+        settings, selections = self._settings, chosen.selections
+        rows = [found.longest for found in selections]
         return Manifest(
             lineage=settings.lineage,
             base_model=settings.base_model,
@@ -217,11 +217,11 @@ class Planner:
             parent_step=self._parent_step,
             serving_step=self._lease.serving_step,
             code_version=__version__,
-            scorer=", ".join(sorted({scorer for found in offers for scorer in found.scorers})),
+            scorer=", ".join(sorted({scorer for found in selections for scorer in found.scorers})),
             logprobs=chosen.label,
             config=Config(
                 learning_rate=learning_rate(
-                    depth(self._parent_step, self._parents), _informative(offers), settings
+                    depth(self._parent_step, self._parents), _informative(selections), settings
                 ),
                 kl_coefficient=settings.kl_coefficient,
                 seed=settings.seed,
@@ -233,13 +233,15 @@ class Planner:
                 max_staleness_steps=settings.max_staleness_steps,
             ),
             groups=manifests.list_groups(
-                chosen.groups, {found.window: found.reward_version for found in offers}
+                chosen.groups, {found.window: found.reward_version for found in selections}
             ),
         )
 
 
-def _informative(offers: Sequence[Offer]) -> float:
+def _informative(selections: Sequence[Selection]) -> float:
     """The share of the trajectories that could be compared which are in groups with spread."""
-    used = sum(len(group.members) for found in offers for group in found.groups)
-    flat = sum(use in (NO_SPREAD, ONLY_ACTIVITY) for found in offers for _, use in found.used_up)
+    used = sum(len(group.members) for found in selections for group in found.groups)
+    flat = sum(
+        use in (NO_SPREAD, ONLY_ACTIVITY) for found in selections for _, use in found.used_up
+    )
     return used / (used + flat)

@@ -6,7 +6,14 @@ import structlog
 from msgspec import Struct
 
 from babylon_tasks import metrics
-from babylon_tasks.db import lineages, lost, promotions, publication, reward_versions, windows
+from babylon_tasks.db import (
+    expired_claims,
+    lineages,
+    promotions,
+    publication,
+    reward_versions,
+    windows,
+)
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.settings import Settings
 
@@ -21,8 +28,8 @@ log = structlog.get_logger()
 class Reconciled(Struct, frozen=True):
     """What was put right. Messages for ``to_score`` and ``to_train`` are the caller's to send.
 
-    ``unjudged``: a worker died between committing the newest checkpoint and judging it. ``anew``:
-    windows that are sealed again, for a new reward version.
+    ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
+    ``anew``: windows that are sealed again, for a new reward version.
     """
 
     released: list[str]
@@ -30,7 +37,7 @@ class Reconciled(Struct, frozen=True):
     late: int
     to_score: list[str]
     to_train: list[str]
-    unjudged: bool = False
+    unevaluated: bool = False
     anew: list[str] = []
 
 
@@ -42,11 +49,11 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
     """
     with session(settings) as connection:
         with connection.transaction():
-            released, failed = lost.release_lost_scoring(
+            released, failed = expired_claims.release_expired(
                 connection, settings, limit=RELEASE_LIMIT, actor=actor
             )
         with connection.transaction():
-            late = lost.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
+            late = expired_claims.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
         with connection.transaction():
             anew = reward_versions.seal_again(
                 connection, settings, limit=RESCORE_LIMIT, actor=actor
@@ -54,16 +61,24 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         with connection.transaction():
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
-        unjudged = promotions.head_stands_unjudged(connection, settings)
+        unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
     for action, count in zip(
         metrics.ACTIONS,
-        (len(released), len(failed), late, len(to_score), len(to_train), int(unjudged), len(anew)),
+        (
+            len(released),
+            len(failed),
+            late,
+            len(to_score),
+            len(to_train),
+            int(unevaluated),
+            len(anew),
+        ),
         strict=True,
     ):
         metrics.RECONCILE_ACTIONS.labels(action).inc(count)
     metrics.TRAJECTORIES_REJECTED.labels("late").inc(late)
-    return Reconciled(released, failed, late, to_score, to_train, unjudged, anew)
+    return Reconciled(released, failed, late, to_score, to_train, unevaluated, anew)
 
 
 def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:

@@ -18,10 +18,10 @@ from babylon_tasks.db import events, steps
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.pipeline import material
+from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.run import Ended, Run, about_step
+from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.states import StepState
-from babylon_tasks.training.verify import verify
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def recover(run: Run, step: Step) -> Ended:
     if step.tries >= run.settings.max_attempts:
         return run.give_up(step, f"broke off {step.tries} times")
     with session(run.settings) as connection:
-        groups = material.again(connection, run.settings, manifest)
+        groups = load_groups.of_manifest(connection, run.settings, manifest)
     if groups is None:
         return run.give_up(step, "its trajectories have changed or gone since it was planned")
     return run.train(step, manifest, groups, again=True)

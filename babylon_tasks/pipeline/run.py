@@ -16,18 +16,18 @@ from msgspec import Struct, structs
 from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import Manifest
 from babylon_tasks.db import commits, events, steps
-from babylon_tasks.db.keeper import Keeper
+from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import DatabaseError, TrainerDied, TrainingError
 from babylon_tasks.log import now_about
+from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import GroupsFile, Inspect, Inspected, Progress, Train, Trained
-from babylon_tasks.training.verify import verify
 
 log = structlog.get_logger()
 
@@ -51,14 +51,14 @@ class Run:
         settings: Settings,
         trainer: TrainerLike,
         lease: Lease,
-        keeper: Keeper,
+        heartbeat: LeaseHeartbeat,
         actor: str,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.settings = settings
         self.trainer = trainer
         self.lease = lease
-        self.keeper = keeper
+        self.heartbeat = heartbeat
         self.actor = actor
         self._on_progress = on_progress
 
@@ -71,11 +71,11 @@ class Run:
             packed_sequence_length=self.settings.packed_sequence_length,
             logprobs=label,
         )
-        self.keeper.check()
+        self.heartbeat.check()
         try:
             return self.trainer.inspect(request, lambda _: None)
         except TrainingError:
-            self.keeper.check()
+            self.heartbeat.check()
             raise
         except BaseException:
             # A late answer would be taken for the next request's.
@@ -118,7 +118,7 @@ class Run:
             logprobs=manifest.logprobs,
             parent_step=manifest.parent_step,
         )
-        self.keeper.check()
+        self.heartbeat.check()
         reward = fmean(member.reward for group in groups for member in group.members)
         begun = time.monotonic()
         try:
@@ -126,10 +126,10 @@ class Run:
                 request, lambda progress: self._tell(step, progress, reward, begun)
             )
         except TrainerDied as death:
-            self.keeper.check()
+            self.heartbeat.check()
             return self._broke_off(step, str(death))
         except TrainingError as error:
-            self.keeper.check()
+            self.heartbeat.check()
             return self.give_up(step, str(error))
         except BaseException as error:
             # The trainer would go on with a lease that is about to be given back.
@@ -137,7 +137,7 @@ class Run:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 self._interrupted(step, type(error).__name__)
             raise
-        self.keeper.check()
+        self.heartbeat.check()
         metrics.STEP_SECONDS.labels(step.lineage).observe(time.monotonic() - begun)
         path.unlink()
         fault = verify(step.base_step, result, step.manifest_hash)
@@ -216,7 +216,7 @@ class Run:
         with session(self.settings) as connection:
             delay = self.settings.retry_delay_seconds
             steps.postpone(connection, self.lease, step, why, delay=delay, actor=self.actor)
-        metrics.STEPS.labels(step.lineage, "broken_off").inc()
+        metrics.STEPS.labels(step.lineage, "interrupted").inc()
         return Ended("failed", step, why)
 
     def _interrupted(self, step: Step, why: str) -> None:
@@ -241,7 +241,7 @@ class Run:
             "reward": reward,
             "seconds_left": None if left is None else round(left, 1),
         }
-        self.keeper.tell(step, state, progress.job_reference)
+        self.heartbeat.report_progress(step, state, progress.job_reference)
         if self._on_progress is not None:
             self._on_progress(progress)
 

@@ -23,8 +23,8 @@ from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
 from babylon_tasks.log import now_about
-from babylon_tasks.pipeline.rewarding import Rewarding
-from babylon_tasks.pipeline.tally import Tally
+from babylon_tasks.pipeline.rewards import WindowRewards
+from babylon_tasks.pipeline.window_summary import WindowSummary
 from babylon_tasks.records import Outcome, Outcomes, RawTrajectory, Rejection, Trajectory
 from babylon_tasks.scoring.base import STAGE
 from babylon_tasks.scoring.choice import Scorers
@@ -153,9 +153,9 @@ class _Run:
         self.used = (
             claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
         )
-        self.tally = Tally(len(self.used))
+        self.summary = WindowSummary(len(self.used))
         known = claims.grades(connection, held.window) if scorers.judged else {}
-        self.rewarding = Rewarding(settings, held.window, scorers, known)
+        self.window_rewards = WindowRewards(settings, held.window, scorers, known)
         self.agents: list[str] = []
         self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
@@ -167,7 +167,7 @@ class _Run:
             Spool() as read,
             Spool(version, held.window) as scores,
             Spool(version, held.window) as rejections,
-            self.rewarding,
+            self.window_rewards,
         ):
             # A connection of its own: this one stays free for outcomes and for the lease.
             with (
@@ -184,7 +184,7 @@ class _Run:
             self._reward(read, scores, rejections, actor)
             unknown = sum(known == Outcome() for known in self.bets.values())
             waits = unknown > 0 and claims.may_wait(self.connection, held.window, settings)
-            result = self.tally.result(
+            result = self.summary.result(
                 settings, held_out=held.held_out, waits_for=unknown if waits else 0
             )
             claims.finish(
@@ -210,8 +210,8 @@ class _Run:
         self, raw: RawTrajectory, trajectory: Trajectory, outcomes: Outcomes, read: Spool
     ) -> None:
         shown, content = evidence(trajectory, outcomes), content_hash(raw)
-        self.tally.show(shown)
-        self.rewarding.add(trajectory, shown, content)
+        self.summary.show(shown)
+        self.window_rewards.add(trajectory, shown, content)
         self.agents.append(trajectory.agent_id)
         for kind, name, known in bets(trajectory, outcomes):
             bet = Bet(kind, name)
@@ -221,19 +221,19 @@ class _Run:
 
     def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:
         """Compare the members of each group; write what results in the order of reading."""
-        window, rewarding = self.held.window, self.rewarding
-        rewards = rewarding.rewards(self._keep_claim)
-        if rewarding.judgement is not None:
+        window, window_rewards = self.held.window, self.window_rewards
+        rewards = window_rewards.rewards(self._keep_claim)
+        if window_rewards.judge_report is not None:
             # Even if this attempt fails: the judge has been paid.
-            detail = structs.asdict(rewarding.judgement)
+            detail = structs.asdict(window_rewards.judge_report)
             events.record(self.connection, "judged", actor=actor, window=window, detail=detail)
         encode = msgspec.json.encode
-        rows = zip(read.lines(), rewards, self.agents, rewarding.evidence, strict=True)
+        rows = zip(read.lines(), rewards, self.agents, window_rewards.evidence, strict=True)
         for line, one, agent, shown in rows:
             if one.score is None:
                 self._reject_line(line, rejections)
                 continue
-            self.tally.add(agent, one.group, one.score.reward, activity(shown))
+            self.summary.add(agent, one.group, one.score.reward, activity(shown))
             scores.add(
                 f"{line}\t{field(one.group)}\t{one.score.reward!r}"
                 f"\t{field(encode(one.score.components).decode())}"
@@ -241,20 +241,24 @@ class _Run:
             )
 
     def _reject(self, rejection: Rejection, rejections: Spool) -> None:
-        self.tally.rejected[rejection.reason] += 1
+        self.summary.rejected[rejection.reason] += 1
         rejections.add(
             f"{field(rejection.trajectory_id)}\t{rejection.stage}\t{rejection.reason}"
             f"\t{field(rejection.detail)}"
         )
 
     def _reject_line(self, line: str, rejections: Spool) -> None:
-        self.tally.rejected["no_evidence"] += 1
+        self.summary.rejected["no_evidence"] += 1
         trajectory_id, _, _ = line.partition("\t")  # made fit for COPY already
         rejections.add(f"{trajectory_id}\t{STAGE}\tno_evidence\t{_NO_EVIDENCE}")
 
     def _between_batches(self) -> None:
         if self.on_progress is not None:
-            done = self.tally.used + self.tally.rejected.total() + len(self.rewarding.evidence)
+            done = (
+                self.summary.used
+                + self.summary.rejected.total()
+                + len(self.window_rewards.evidence)
+            )
             self.on_progress(done, self.held.expected)
         self._keep_claim()
 

@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct, structs
 
 from babylon_tasks.db import lineages, steps, windows
-from babylon_tasks.db.keeper import Keeper
+from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import DatabaseError
@@ -73,8 +73,8 @@ def train_window(
         return TrainOutcome("busy", reason=f"another worker trains lineage {settings.lineage}")
     now_about(lineage=lease.lineage, attempt=lease.attempt)
     try:
-        with Keeper(settings, lease, trainer.kill) as keeper:
-            run = Run(settings, trainer, lease, keeper, actor, on_progress)
+        with LeaseHeartbeat(settings, lease, trainer.kill) as heartbeat:
+            run = Run(settings, trainer, lease, heartbeat, actor, on_progress)
             outcome = _train(run, window)
     finally:
         _release(settings, lease)
@@ -104,7 +104,7 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
         if ended.action == "failed" or window is None or window in unfinished.windows:
             return _outcome(ended)
         head = unfinished.target_step
-    run.keeper.check()
+    run.heartbeat.check()
     align(run, head)
     with session(settings) as connection:
         planner = Planner(

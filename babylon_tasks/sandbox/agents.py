@@ -10,7 +10,7 @@ from typing import Any
 
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import Serving
-from babylon_tasks.sandbox.world import SYSTEM_PROMPT, Market, profit, read_answer
+from babylon_tasks.sandbox.markets import SYSTEM_PROMPT, Market, profit, read_answer
 from babylon_tasks.windows import window_start
 
 MAX_TOKENS = 1  # Yes and No are one token each; what would follow is noise to learn from

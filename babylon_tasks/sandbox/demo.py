@@ -19,7 +19,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CheckpointNotFound, SandboxError
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import Serving, serving
-from babylon_tasks.sandbox import world
+from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import Account, Tally, decide, examine, record
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.statistics import difference_interval
@@ -38,10 +38,10 @@ _POLL_SECONDS = 0.2
 OPTIONS = {
     "BABYLON_BACKEND": "cpu",
     "BABYLON_GRACE_SECONDS": "1",
-    "BABYLON_UPKEEP_SECONDS": "1",
+    "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
     "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the world's hours stay in sight
     "BABYLON_HELD_OUT_SHARE": "0.1",
-    "BABYLON_PROFIT_SCALE": str(world.STAKE),
+    "BABYLON_PROFIT_SCALE": str(markets.STAKE),
     "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
     "BABYLON_LEARNING_RATE": "1e-3",
     "BABYLON_FINAL_LEARNING_RATE": "1e-4",
@@ -166,12 +166,12 @@ async def _play(
         policy = await _first_policy(stack, connection)
         client = _client(settings, policy)
         watcher.news(f"the policy serves at {policy.base_url} as {policy.inference_name}")
-        hours = world.hours(settings.lineage, settings.held_out_share, windows)
+        hours = markets.hours(settings.lineage, settings.held_out_share, windows)
         for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
-            markets = world.window_markets(seed, number, MARKETS)
-            decisions = await decide(client, policy, markets, accounts)
-            for market in markets:
+            asked_about = markets.window_markets(seed, number, MARKETS)
+            decisions = await decide(client, policy, asked_about, accounts)
+            for market in asked_about:
                 outcomes.settle(
                     connection, window, market.id, question=market.question, yes=market.rises
                 )
@@ -251,9 +251,9 @@ def _row(done: WindowProgress, policy: Serving) -> WindowRow:
 
 
 async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> Evaluation:
-    markets = world.held_out_markets(seed, HELD_OUT_MARKETS)
-    base = await examine(client, f"{lineage}@0", markets, n=ANSWERS_A_MARKET)
-    served = await examine(client, policy.inference_name, markets, n=ANSWERS_A_MARKET)
+    asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS)
+    base = await examine(client, f"{lineage}@0", asked_about, n=ANSWERS_A_MARKET)
+    served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_A_MARKET)
     low, high = difference_interval(
         [tally.right / tally.n for tally in base], [tally.right / tally.n for tally in served]
     )

@@ -18,9 +18,9 @@ from typing import IO, ClassVar, Self
 import psutil
 
 from babylon_tasks.errors import SandboxError
-from babylon_tasks.sandbox.account import child_options, own_folder, write_private
-from babylon_tasks.sandbox.owner import own
-from babylon_tasks.sandbox.programs import Programs
+from babylon_tasks.sandbox.bundled_binaries import Programs
+from babylon_tasks.sandbox.folder_lock import own
+from babylon_tasks.sandbox.server_user import child_options, own_folder, write_private
 
 HOST = "127.0.0.1"
 _START_SECONDS = 60.0

@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from babylon_tasks.errors import SandboxError
-from babylon_tasks.sandbox.account import write_private
 from babylon_tasks.sandbox.process import HOST, ServerProcess, free_port
+from babylon_tasks.sandbox.server_user import write_private
 
 __all__ = ["EmbeddedPostgres", "EmbeddedValkey", "free_port"]
 

@@ -32,7 +32,7 @@ MADE_UP: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_FLOWER_PORT": lambda _: str(free_port()),
     "FLOWER_BASIC_AUTH": lambda _: f"babylon:{secrets.token_urlsafe(18)}",
 }
-_TETHER = (sys.executable, "-m", "babylon_tasks.sandbox.tether")
+_TETHER = (sys.executable, "-m", "babylon_tasks.sandbox.parent_death")
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What a judge is asked about comparable trajectories, and whether its answers are usable.
 
-Pure: ``pipeline/judging.py`` has it asked. The judge sees conversations and nothing else: neither
+Pure: ``pipeline/llm_judge.py`` has it asked. The judge sees conversations and nothing else: neither
 outcomes, which it could only repeat, nor who gave the answers.
 """
 

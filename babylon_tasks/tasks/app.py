@@ -20,7 +20,7 @@ KEY_PREFIX = "babylon-tasks:"
 app = Celery(
     "babylon-tasks",
     include=[
-        "babylon_tasks.tasks.monitor",
+        "babylon_tasks.tasks.health.bootsteps",
         "babylon_tasks.tasks.scoring",
         "babylon_tasks.tasks.shutdown",
         "babylon_tasks.tasks.training",

@@ -17,7 +17,7 @@ from babylon_tasks.errors import BabylonTasksError, Fenced
 from babylon_tasks.settings import Settings, load_settings
 
 PROGRESS_SECONDS = 1.0
-PROGRESS_EVENT = "task-progress"  # what Flower is told of a running task, see seen.py
+PROGRESS_EVENT = "task-progress"  # how Flower learns of a running task: tasks/flower/task_record.py
 SENT_AT = "babylon_sent_at"  # the header that tells when a message was sent
 _REDIS_AWAY_SECONDS = 30.0
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0.1}

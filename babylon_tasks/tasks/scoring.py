@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from babylon_tasks.pipeline.score import score_window as score
-from babylon_tasks.tasks import telling
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
+from babylon_tasks.tasks.flower import summaries
 
 
 @app.task(base=BabylonTask, bind=True, name="babylon.score_window.v1")  # type: ignore[untyped-decorator]
@@ -15,9 +15,9 @@ def score_window(self: BabylonTask, window: str) -> Any:
     """Score one sealed window; a window already scored, or in other hands, is left alone."""
 
     def tell(done: int, total: int | None) -> None:
-        words = telling.progress("scoring", done, total, "trajectories")
+        words = summaries.progress("scoring", done, total, "trajectories")
         self.report(words, stage="score", done=done, total=total)
 
     return self.told(
-        telling.scoring(score(self.settings, window, actor=self.actor, on_progress=tell))
+        summaries.scoring(score(self.settings, window, actor=self.actor, on_progress=tell))
     )

@@ -40,7 +40,9 @@ def _hint(task: Task, window: str | None) -> Signature:
     # What still stands is sent again by each reconcile: without an end, the messages of a night
     # without a GPU worker would pile up.
     settings = load_settings()
-    return task.si(window).set(expires=max(_MIN_EXPIRES_SECONDS, 2 * settings.upkeep_seconds))
+    return task.si(window).set(
+        expires=max(_MIN_EXPIRES_SECONDS, 2 * settings.upkeep_interval_seconds)
+    )
 
 
 def _sent(message: Signature) -> str:
@@ -49,6 +51,7 @@ def _sent(message: Signature) -> str:
     except OperationalError as error:
         raise BrokerUnavailable(
             f"Redis did not take a message for {message.task}: {str(error).splitlines()[0]}; "
-            "nothing is lost: beat sends it again within BABYLON_UPKEEP_SECONDS of Redis's return"
+            "nothing is lost: beat sends it again within BABYLON_UPKEEP_INTERVAL_SECONDS of "
+            "Redis's return"
         ) from error
     return str(sent.id)

@@ -1,4 +1,4 @@
-"""Queue ``gpu``: one training step, then the judgement of what came of it."""
+"""Queue ``gpu``: one training step, then the gate's decision about the newest checkpoint."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from msgspec import to_builtins
 from babylon_tasks import metrics
 from babylon_tasks.errors import BrokerUnavailable, TrainingError
 from babylon_tasks.pipeline.backlog import more_waits
-from babylon_tasks.pipeline.judge import Judgement, judge
+from babylon_tasks.pipeline.evaluate import GateResult, evaluate
 from babylon_tasks.pipeline.train import train_window as train
-from babylon_tasks.tasks import telling
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
-from babylon_tasks.tasks.trainer import keeper
+from babylon_tasks.tasks.flower import summaries
+from babylon_tasks.tasks.trainer_manager import trainer_manager
 from babylon_tasks.training.protocol import Progress
 
 _log = structlog.get_logger(__name__)
@@ -27,27 +27,31 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
 
     def tell(progress: Progress) -> None:
         counted = (progress.done, progress.total, "gradient steps", progress.tokens)
-        self.report(telling.progress("training", *counted), stage="train", **to_builtins(progress))
+        self.report(
+            summaries.progress("training", *counted), stage="train", **to_builtins(progress)
+        )
 
-    def tell_judging(progress: Progress) -> None:
-        words = telling.progress("judging", progress.done, progress.total, "held-out groups")
-        self.report(words, stage="judge", **to_builtins(progress))
+    def tell_evaluation(progress: Progress) -> None:
+        words = summaries.progress("evaluating", progress.done, progress.total, "held-out groups")
+        self.report(words, stage="evaluate", **to_builtins(progress))
 
-    def told(judgement: Judgement | None) -> dict[str, Any]:
-        summary = telling.training(outcome, judgement)
-        return self.told(summary, window=telling.named(outcome.windows), step=outcome.step)
+    def told(gate_result: GateResult | None) -> dict[str, Any]:
+        summary = summaries.training(outcome, gate_result)
+        return self.told(summary, window=summaries.named(outcome.windows), step=outcome.step)
 
-    with keeper.held() as trainer:
+    with trainer_manager.lock() as trainer:
         outcome = train(self.settings, trainer, window=window, actor=self.actor, on_progress=tell)
         if outcome.action == "failed":
             raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
         if outcome.action == "busy":
             return told(None)
-        judgement = judge(self.settings, trainer, actor=self.actor, on_progress=tell_judging)
-    metrics.JUDGEMENTS.labels(self.settings.lineage, judgement.action).inc()
+        gate_result = evaluate(
+            self.settings, trainer, actor=self.actor, on_progress=tell_evaluation
+        )
+    metrics.EVALUATIONS.labels(self.settings.lineage, gate_result.action).inc()
     if outcome.action in ("committed", "adopted") and more_waits(self.settings):
         _wake_the_next()
-    return told(judgement)
+    return told(gate_result)
 
 
 def _wake_the_next() -> None:

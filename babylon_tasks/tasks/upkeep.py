@@ -9,9 +9,9 @@ from celery import Celery
 from babylon_tasks.pipeline.discover import discover as look
 from babylon_tasks.pipeline.reconcile import reconcile as mend
 from babylon_tasks.settings import load_settings
-from babylon_tasks.tasks import telling
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
+from babylon_tasks.tasks.flower import summaries
 from babylon_tasks.tasks.send import send_train, send_windows
 
 
@@ -20,7 +20,7 @@ def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send what they need: their rows are committed by then."""
     found = look(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
-    return self.told(telling.discovery(found))
+    return self.told(summaries.discovery(found))
 
 
 @app.task(base=BabylonTask, bind=True, name="babylon.reconcile.v1")  # type: ignore[untyped-decorator]
@@ -28,14 +28,14 @@ def reconcile(self: BabylonTask) -> Any:
     """Set in motion again whatever has stood still."""
     found = mend(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
-    if found.unjudged:
+    if found.unevaluated:
         send_train(None)
-    return self.told(telling.reconciliation(found))
+    return self.told(summaries.reconciliation(found))
 
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]
 def _schedule(sender: Celery, **_: Any) -> None:
-    every = load_settings().upkeep_seconds
+    every = load_settings().upkeep_interval_seconds
     # `expires`: when no worker takes them, the entries of an hour must not pile up.
     sender.add_periodic_task(every, discover.si(), name="discover", expires=2 * every)
     sender.add_periodic_task(every, reconcile.si(), name="reconcile", expires=2 * every)

@@ -11,7 +11,7 @@ from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.art_backend import OnProgress
-from babylon_tasks.training.on_disk import Cpu, Local
+from babylon_tasks.training.disk_backend import Cpu, Local
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspect,

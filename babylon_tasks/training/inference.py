@@ -273,7 +273,7 @@ class InferenceServer:
     def _logprobs(self, body: ChatRequest, answer: Answer) -> dict[str, Any]:
         content = []
         for token, logprob in zip(answer.token_ids, answer.logprobs, strict=True):
-            piece = self.policy.spelling.piece(token)
+            piece = self.policy.token_text.piece(token)
             text = piece.decode("utf-8", "replace")
             content.append(
                 {

@@ -19,14 +19,14 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.dataset.freshness import EXACT, NO_IDS, NO_LOGPROBS, NONE
+from babylon_tasks.dataset.eligibility import EXACT, NO_IDS, NO_LOGPROBS, NONE
 from babylon_tasks.decode import bounded
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group, LlmCall, Member
-from babylon_tasks.training.answers import difference, miscounted, rebuild
 from babylon_tasks.training.conversations import art_trajectory
 from babylon_tasks.training.protocol import Inspected, Refusal, Weight
-from babylon_tasks.training.spelling import Spelling
+from babylon_tasks.training.rebuild_tokens import difference, miscounted, rebuild
+from babylon_tasks.training.token_text import TokenText
 
 FOREIGN = "foreign_token"
 ANSWER_DIFFERS = "answer_differs"
@@ -60,14 +60,14 @@ class Proven(Struct, frozen=True):
 class Inspector:
     """Inspect calls with a transformers tokenizer and the longest row that a step may have.
 
-    ``label`` is that of all calls (``dataset/freshness.py``).
+    ``label`` is that of all calls (``dataset/eligibility.py``).
     """
 
     def __init__(
-        self, tokenizer: Any, spelling: Spelling, packed_sequence_length: int, label: str
+        self, tokenizer: Any, token_text: TokenText, packed_sequence_length: int, label: str
     ) -> None:
         self._tokenizer = tokenizer
-        self._spelling = spelling
+        self._spelling = token_text
         self._longest = packed_sequence_length
         self._label = label
 

@@ -19,7 +19,7 @@ import msgspec
 from babylon_tasks.errors import NotInstalled
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
-from babylon_tasks.training.ruler import Answer, Ask, Ready, Start
+from babylon_tasks.training.judge_process import Answer, Ask, Ready, Start
 
 _START_SECONDS = 180.0  # to import ART, on a slow disk
 _SLACK_SECONDS = 30.0  # beyond the timeout, before a silent process counts as dead
@@ -53,7 +53,7 @@ class Judge:
             base_url=settings.ruler_base_url,
             api_key=None if key is None else key.get_secret_value(),
             rubric=settings.ruler_rubric,
-            timeout=settings.ruler_timeout,
+            timeout=settings.ruler_timeout_seconds,
             concurrency=settings.ruler_concurrency,
         )
         self._tick = tick
@@ -66,7 +66,7 @@ class Judge:
     def __enter__(self) -> Judge:
         self._log: IO[bytes] = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "babylon_tasks.training.ruler"],
+            [sys.executable, "-m", "babylon_tasks.training.judge_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

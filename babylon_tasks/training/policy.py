@@ -20,7 +20,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from babylon_tasks.training.spelling import Spelling, spelling_of
+from babylon_tasks.training.token_text import TokenText, token_text_of
 
 LORA_RANK = 8
 LORA_ALPHA = 16
@@ -89,10 +89,10 @@ class Policy:
         ]
 
     @cached_property
-    def spelling(self) -> Spelling:
+    def token_text(self) -> TokenText:
         """The vocabulary as bytes, with every token that ends an answer of this model."""
         ends = self.network.generation_config.eos_token_id
-        return spelling_of(self.tokenizer, [ends] if isinstance(ends, int) else ends or ())
+        return token_text_of(self.tokenizer, [ends] if isinstance(ends, int) else ends or ())
 
     @property
     def longest(self) -> int:

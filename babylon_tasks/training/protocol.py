@@ -40,7 +40,7 @@ class Train(Struct, frozen=True, tag=True):
 
     ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights are trained
     on from (None: the same). They differ after a checkpoint was held back: it is a dead branch.
-    ``logprobs`` is the label of every call in the file (``dataset/freshness.py``).
+    ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``).
     """
 
     base_step: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.spelling import Spelling
+from babylon_tasks.training.token_text import TokenText
 
 _COLDEST = 1e-5  # below it, as in vLLM, the likeliest token: dividing by less overflows
 
@@ -77,7 +77,9 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
             )
             chances = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
             for row, who in enumerate(alive):
-                _extend(answers[who], owners[who], int(picked[row]), chances[row], policy.spelling)
+                _extend(
+                    answers[who], owners[who], int(picked[row]), chances[row], policy.token_text
+                )
             kept = [row for row, who in enumerate(alive) if not answers[who].done]
             if not kept:
                 break
@@ -136,15 +138,15 @@ def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None
     return int(torch.multinomial(chances, 1, generator=generator))
 
 
-def _extend(answer: Answer, ask: Ask, token: int, logprob: float, spelling: Spelling) -> None:
+def _extend(answer: Answer, ask: Ask, token: int, logprob: float, token_text: TokenText) -> None:
     answer.token_ids.append(token)
     answer.logprobs.append(logprob)
-    if token in spelling.ends:
+    if token in token_text.ends:
         answer.finish_reason, answer.done = "stop", True
         return
-    if token not in spelling.special:
-        answer.spelled += spelling.piece(token)
-    answer.text = spelling.text(answer.spelled)
+    if token not in token_text.special:
+        answer.spelled += token_text.piece(token)
+    answer.text = token_text.text(answer.spelled)
     places = [place for word in ask.stop if word and (place := answer.text.find(word)) >= 0]
     if places:
         answer.text = answer.text[: min(places)]

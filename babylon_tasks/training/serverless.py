@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from babylon_tasks.dataset.freshness import EXACT, NO_IDS, NO_LOGPROBS
+from babylon_tasks.dataset.eligibility import EXACT, NO_IDS, NO_LOGPROBS
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite

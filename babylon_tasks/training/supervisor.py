@@ -51,7 +51,8 @@ class Trainer:
     """A supervised trainer process, started on first use and again after it died.
 
     Not thread-safe but for ``kill``. All calls raise TrainerDied when the process ends or falls
-    silent for ``settings.trainer_silence_timeout``, and TrainingError when it reports a failure.
+    silent for ``settings.trainer_silence_timeout_seconds``, and TrainingError when it reports a
+    failure.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -116,7 +117,7 @@ class Trainer:
             daemon=True,
         ).start()
         self._send(start)
-        ready = self._await(Ready, None, patience=settings.trainer_start_timeout)
+        ready = self._await(Ready, None, patience=settings.trainer_start_timeout_seconds)
         if settings.inference_url is not None and ready.backend != "serverless":
             # What it listens on is not what agents reach it by: a Service, a proxy.
             ready = structs.replace(ready, base_url=settings.inference_url)
@@ -167,7 +168,7 @@ class Trainer:
     def _ask(self, request: Request, kind: type[R], tell: OnProgress | None = None) -> R:
         self.ready()
         self._send(request)
-        return self._await(kind, tell, patience=self._settings.trainer_silence_timeout)
+        return self._await(kind, tell, patience=self._settings.trainer_silence_timeout_seconds)
 
     def _send(self, request: Request) -> None:
         process = self._process

@@ -108,7 +108,7 @@ def reader(
         "BABYLON_BASE_MODEL": str(tiny_model),
         # This machine's part, nothing of which changes what happens.
         "BABYLON_BACKEND": "cpu",
-        "BABYLON_UPKEEP_SECONDS": "1",
+        "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
         "BABYLON_INFERENCE_PORT": str(free_port()),
         "BABYLON_FLOWER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",

@@ -17,7 +17,7 @@ _SHARE = 0.2
 SCENE_OPTIONS = {
     **OPTIONS,
     "BABYLON_LINEAGE": LINEAGE,
-    "BABYLON_UPKEEP_SECONDS": "3600",  # the scene says when beat's messages come
+    "BABYLON_UPKEEP_INTERVAL_SECONDS": "3600",  # the scene says when beat's messages come
     "BABYLON_HELD_OUT_SHARE": str(_SHARE),
     "BABYLON_PROMOTE_WITHOUT_EVALUATION": "false",
     "BABYLON_MIN_EVAL_COVERAGE": "0",  # the tiny model says anything but YES and NO

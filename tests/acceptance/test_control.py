@@ -20,10 +20,10 @@ from openai import AsyncOpenAI
 
 from babylon_tasks.pipeline.run import write_groups
 from babylon_tasks.records import Group, LlmCall, Member
-from babylon_tasks.sandbox import world
+from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import MAX_TOKENS, TEMPERATURE
+from babylon_tasks.sandbox.markets import Market
 from babylon_tasks.sandbox.servers import free_port
-from babylon_tasks.sandbox.world import Market
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import Train
 from babylon_tasks.training.supervisor import Trainer
@@ -50,21 +50,22 @@ class School:
         """Windows one after the other, from the base model; the last checkpoint."""
         step = 0
         for number in range(WINDOWS):
-            markets = world.window_markets(SEED, number, MARKETS)
-            asked = self._ask(step, markets, AGENTS)
+            asked_about = markets.window_markets(SEED, number, MARKETS)
+            asked = self._ask(step, asked_about, AGENTS)
             groups = [
-                group(market, answers, deal) for market, answers in zip(markets, asked, strict=True)
+                group(market, answers, deal)
+                for market, answers in zip(asked_about, asked, strict=True)
             ]
             step = self._train(step, [one for one in groups if _has_spread(one)])
         return step
 
     def worth(self, step: int) -> float:
         """What the answers to questions that nobody was taught earn on average."""
-        markets = world.held_out_markets(SEED, 24)
-        asked = self._ask(step, markets, 4)
+        asked_about = markets.held_out_markets(SEED, 24)
+        asked = self._ask(step, asked_about, 4)
         return fmean(
             reward(market, choice.message.content)
-            for market, answers in zip(markets, asked, strict=True)
+            for market, answers in zip(asked_about, asked, strict=True)
             for choice in answers
         )
 
@@ -123,7 +124,7 @@ def prompt(market: Market) -> list[dict[str, str]]:
 
 def reward(market: Market, text: str | None) -> float:
     """What an answer earned, in [0, 1]."""
-    return (world.profit(market, world.read_answer(text or "")) / world.STAKE + 1) / 2
+    return (markets.profit(market, markets.read_answer(text or "")) / markets.STAKE + 1) / 2
 
 
 def group(market: Market, answers: Sequence[Any], deal: Deal) -> Group:

@@ -21,7 +21,7 @@ def peer() -> Iterator[JudgePeer]:
 def judge_of(babylon: Babylon) -> psutil.Process | None:
     """The judge's process, where the cpu-worker has one."""
     family = psutil.Process(babylon.process("cpu-worker").child.pid).children(recursive=True)
-    found = [one for one in family if "babylon_tasks.training.ruler" in one.cmdline()]
+    found = [one for one in family if "babylon_tasks.training.judge_process" in one.cmdline()]
     return found[0] if found else None
 
 

@@ -64,9 +64,9 @@ def test_what_all_children_did_is_counted_once_and_the_system_is_told_by_beat(
     until("all are ready", lambda: all(ask(babylon, one, "/readyz")[0] == 200 for one in ready))
 
     until(
-        "the judgement has been counted",
+        "the gate_result has been counted",
         lambda: figure(
-            scrape(babylon, "gpu-worker"), "babylon_judgements_total", action="promoted"
+            scrape(babylon, "gpu-worker"), "babylon_evaluations_total", action="promoted"
         ),
     )
     gpu, beat = scrape(babylon, "gpu-worker"), scrape(babylon, "beat")
@@ -98,7 +98,7 @@ def test_what_all_children_did_is_counted_once_and_the_system_is_told_by_beat(
     assert figure(gpu, "babylon_trained_tokens_total") == step["trainable_tokens"]
     assert figure(gpu, "babylon_step_runs_total", outcome="committed") == 1
     assert figure(gpu, "babylon_step_duration_seconds_count") == 1
-    assert figure(gpu, "babylon_judgements_total", action="promoted") == 1
+    assert figure(gpu, "babylon_evaluations_total", action="promoted") == 1
     assert figure(beat, "babylon_windows", state="trained") == 1
     assert figure(beat, "babylon_serving_step") == 1
     assert figure(beat, "babylon_source_up", source="redis") == 1

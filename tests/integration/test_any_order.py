@@ -1,7 +1,7 @@
 """Whatever comes in whatever order, every row is accounted for, once, and every window ends.
 
 Sequences are drawn at random by a seed: rows, outcomes and Babylon's changes to both between the
-beats, scorers, trainers that fall over, judgements and retries.
+beats, scorers, trainers that die, evaluations and retries.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from babylon_tasks.db import windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.judge import judge
+from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train import train_window
@@ -166,7 +166,7 @@ class World:
 
     def judge(self) -> None:
         worth = {n: self.rng.random() for n in range(1, 40)}
-        judge(self.settings, PeerTrainer(self.settings.data_dir, worth=worth), actor="test")
+        evaluate(self.settings, PeerTrainer(self.settings.data_dir, worth=worth), actor="test")
 
     def time_passes(self) -> None:
         self.connection.execute(
@@ -283,7 +283,7 @@ def test_all_is_accounted_for_once_whatever_comes_in_whatever_order(
         outcome_wait_hours=1_000_000,
         grace_seconds=0,
         retry_delay_seconds=0,
-        upkeep_seconds=0.001,
+        upkeep_interval_seconds=0.001,
         min_agents=2,
         min_group_size=2,
         max_group_size=4,

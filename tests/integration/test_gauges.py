@@ -17,7 +17,7 @@ from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, WindowState
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
-from babylon_tasks.tasks.fleet import FAMILIES, Fleet
+from babylon_tasks.tasks.system_metrics import FAMILIES, Fleet
 from babylon_tasks.windows import window_end
 
 pytestmark = pytest.mark.contract(None)
@@ -154,7 +154,7 @@ def test_a_lineage_tells_its_steps_decisions_evaluations_and_lease(
         (name, state.value): {"committed": 2, "failed": 1}.get(state, 0) for state in StepState
     }
     assert found["babylon_last_committed_timestamp_seconds"] == {(name,): 1769853600}
-    assert found["babylon_promotions"] == {
+    assert found["babylon_promotion_decisions"] == {
         ("promote", name): 1,
         ("hold", name): 1,
         ("rollback", name): 0,

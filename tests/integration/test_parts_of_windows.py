@@ -29,7 +29,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
         max_group_size=4,
         step_token_budget=1,
         lookback_hours=1_000_000,
-        upkeep_seconds=0.001,
+        upkeep_interval_seconds=0.001,
     )
 
 
@@ -198,7 +198,7 @@ def test_what_was_used_in_one_hour_is_not_used_again_in_another(
 def test_a_rewritten_row_is_scored_anew_and_taken_with_the_reward_of_what_it_says_now(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(lookback_hours=1_000_000, upkeep_seconds=0.001)
+    settings = make_settings(lookback_hours=1_000_000, upkeep_interval_seconds=0.001)
     ids = fill_window(connection, agents=12)
     discover(settings, actor="test")
     score_window(settings, WINDOW, actor="test")

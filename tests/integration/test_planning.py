@@ -17,7 +17,7 @@ from babylon_tasks.db import gauges, reports, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainerDied
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.judge import held_out_set
+from babylon_tasks.pipeline.evaluate import held_out_set
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train import TrainOutcome, train_window
@@ -539,7 +539,7 @@ def test_an_hour_over_which_the_trainer_dies_fails_in_the_end_and_holds_up_no_ot
 def test_a_held_out_hour_of_many_agents_gives_several_groups(
     connection: Connection, make_settings: Make
 ) -> None:
-    settings = make_settings(max_group_size=4, eval_groups=3, min_eval_groups=3)
+    settings = make_settings(max_group_size=4, max_eval_groups=3, min_eval_groups=3)
     scored_window(connection, rewards=MANY, state="held_out", model="anyone")
 
     groups = held_out_set(connection, settings, actor="test")
@@ -566,7 +566,9 @@ def test_a_rewritten_row_is_not_valued_by_the_reward_of_another_answer(
 def test_held_out_hours_that_were_rewritten_are_valued_again_once_they_are_scored_anew(
     connection: Connection, make_settings: Make
 ) -> None:
-    settings = make_settings(lookback_hours=1_000_000, upkeep_seconds=0.001, held_out_share=0.999)
+    settings = make_settings(
+        lookback_hours=1_000_000, upkeep_interval_seconds=0.001, held_out_share=0.999
+    )
     ids = fill_window(connection)
     discover(settings, actor="test")
     score_window(settings, WINDOW, actor="test")

@@ -1,4 +1,4 @@
-"""Judging and promotion: the better checkpoint serves, and everyone can read why."""
+"""JudgeSession and promotion: the better checkpoint serves, and everyone can read why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scored_windows import column, hour, scored_window
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound, TrainerDied, TrainingError
-from babylon_tasks.pipeline.judge import Judgement, held_out_set, judge
+from babylon_tasks.pipeline.evaluate import GateResult, evaluate, held_out_set
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
@@ -24,7 +24,7 @@ LINEAGE = "babylon"
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(min_eval_groups=3, eval_groups=3, promote_tolerance=0.01)
+    return make_settings(min_eval_groups=3, max_eval_groups=3, promote_tolerance=0.01)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def trained(connection: Connection, settings: Settings, trainer: PeerTrainer, n:
     assert outcome.action == "committed"
 
 
-def judged(settings: Settings, trainer: PeerTrainer) -> Judgement:
-    return judge(settings, trainer, actor="test")
+def judged(settings: Settings, trainer: PeerTrainer) -> GateResult:
+    return evaluate(settings, trainer, actor="test")
 
 
 def statuses(connection: Connection) -> list[object]:
@@ -112,12 +112,12 @@ def test_a_checkpoint_that_nobody_judged_is_found(
 ) -> None:
     held_out_windows(connection)
     trained(connection, settings, trainer, 1)
-    assert not reconcile(settings, actor="test").unjudged
+    assert not reconcile(settings, actor="test").unevaluated
     connection.execute("UPDATE training.checkpoints SET created_at = now() - interval '1 hour'")
 
-    assert reconcile(settings, actor="test").unjudged
+    assert reconcile(settings, actor="test").unevaluated
     judged(settings, trainer)
-    assert not reconcile(settings, actor="test").unjudged
+    assert not reconcile(settings, actor="test").unevaluated
 
 
 def test_a_checkpoint_is_valued_once_a_set_and_held_once(
@@ -136,7 +136,7 @@ def test_a_checkpoint_is_valued_once_a_set_and_held_once(
 def test_on_a_new_set_the_former_best_is_valued_too(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(min_eval_groups=3, eval_groups=9)
+    settings = make_settings(min_eval_groups=3, max_eval_groups=9)
     trainer = PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.7, 2: 0.695, 3: 0.69})
     held_out_windows(connection)
     for n in (1, 2):

@@ -20,7 +20,7 @@ from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db.session import Connection, connect
-from babylon_tasks.pipeline.judge import judge
+from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
@@ -60,7 +60,7 @@ DEPLOYED_BY_THE_WORKER = """
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(min_eval_groups=3, eval_groups=3, promote_tolerance=0.01)
+    return make_settings(min_eval_groups=3, max_eval_groups=3, promote_tolerance=0.01)
 
 
 class Loop:
@@ -92,7 +92,7 @@ class Loop:
 
     def judge(self, **worth: float) -> str:
         self.trainer.worth = {int(step[1:]): value for step, value in worth.items()}
-        return judge(self.settings, self.trainer, actor="test").action
+        return evaluate(self.settings, self.trainer, actor="test").action
 
     def decide(self, what: str, step: int | None = None) -> None:
         if what == "promote":

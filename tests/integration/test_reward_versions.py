@@ -351,7 +351,7 @@ def test_what_a_step_has_used_keeps_its_reward_and_the_rest_gets_a_new_one(
 def test_a_held_out_window_is_scored_anew_and_not_valued_before_its_outcomes_are_known(
     settings: Settings, connection: Connection
 ) -> None:
-    from babylon_tasks.db.material import held_out_groups
+    from babylon_tasks.db.scored_trajectories import held_out_groups
 
     bets(connection, "m-1", "m-2", held_out=True)
     ends(connection, "m-1")

@@ -16,13 +16,13 @@ from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError
+from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.judge import judge
+from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
-from babylon_tasks.pipeline.verify import verify_data
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
@@ -88,7 +88,7 @@ def everything(settings: Settings) -> None:
     for window in (WINDOW, OTHER):
         assert score_window(settings, window, actor="test").state == "scored"
         train_window(settings, trainer, window=window, actor="test")
-        assert judge(settings, trainer, actor="test").action == "promoted"
+        assert evaluate(settings, trainer, actor="test").action == "promoted"
     reconcile(settings, actor="test")
     with psycopg.connect(settings.dsn, autocommit=True) as connection:
         assert serving.rollback(connection, settings.lineage, reason="r", actor="test") == 1

@@ -656,7 +656,7 @@ def test_a_worker_that_learns_it_is_superseded_kills_its_trainer(
     def supersede() -> None:
         expire(connection)
         assert lineages.claim(connection, "babylon", "another", 60) is not None
-        assert gone.wait(30), "the keeper never noticed"
+        assert gone.wait(30), "the heartbeat never noticed"
 
     trainer.during = supersede
     with pytest.raises(Fenced):

@@ -69,7 +69,7 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"BABYLON_LINEAGE": "a@b"}, "BABYLON_LINEAGE must not contain"),
         ({"BABYLON_LINEAGE": "a/b"}, "BABYLON_LINEAGE must not contain"),
         ({"BABYLON_FINAL_LEARNING_RATE": "1"}, "exceeds BABYLON_LEARNING_RATE"),
-        ({"BABYLON_MIN_EVAL_GROUPS": "99"}, "exceeds BABYLON_EVAL_GROUPS"),
+        ({"BABYLON_MIN_EVAL_GROUPS": "99"}, "exceeds BABYLON_MAX_EVAL_GROUPS"),
         ({"BABYLON_MAX_GROUP_SIZE": "1"}, "max_group_size"),
         ({"BABYLON_HELD_OUT_SHARE": "1"}, "held_out_share"),
         ({"BABYLON_LEASE_SECONDS": "planted-secret"}, "lease_seconds"),

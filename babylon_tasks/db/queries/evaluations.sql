@@ -1,5 +1,5 @@
 -- name: of_set
--- What checkpoints are worth on one set.
+-- Values of checkpoints on one set.
 SELECT step, coverage,
        ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(group_values)
              WITH ORDINALITY AS e (g, place) ORDER BY place),
@@ -19,7 +19,7 @@ ORDER BY e.value DESC, e.step DESC
 LIMIT 1
 
 -- name: store
--- What a checkpoint is worth on a set; the first word stands.
+-- Store a checkpoint's value on a set; the first write wins.
 INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, value, coverage,
                                   entropy, group_values)
 VALUES (%(lineage)s, %(step)s, %(set_hash)s, %(windows)s, %(groups)s, %(value)s, %(coverage)s,

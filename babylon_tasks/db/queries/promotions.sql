@@ -52,8 +52,8 @@ UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_
     updated_at = now()
 WHERE name = %(lineage)s
 
--- name: head_stands_unjudged
--- Whether the newest checkpoint was committed more than a lease ago and nobody has judged it.
+-- name: head_is_unevaluated
+-- Whether the newest checkpoint was committed more than a lease ago and nobody has evaluated it.
 SELECT EXISTS (
     SELECT FROM training.lineages l
     JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.head_step

@@ -39,7 +39,7 @@ WHERE windows @> ARRAY[%(window)s::text]
 ORDER BY id
 
 -- name: evaluations_of_window
--- What the checkpoints that came of a window are worth on held-out windows.
+-- Values on held-out windows of the checkpoints that a window was trained into.
 SELECT v.step, v.value, v.coverage, v.groups, v.set_hash, v.evaluated_at
 FROM training.evaluations v
 WHERE EXISTS (SELECT FROM training.steps s

@@ -21,7 +21,7 @@ from openai import OpenAI
 from recorded import groups_file, train_request, trainer_settings
 from templates import CHATML, LLAMA3, QWEN3, R1, Template
 
-from babylon_tasks.dataset.freshness import EXACT, PARENT, Policies, label
+from babylon_tasks.dataset.eligibility import EXACT, PARENT, Policies, label
 from babylon_tasks.decode import decode
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of

@@ -21,11 +21,11 @@ from recorded import (
 )
 
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group
 from babylon_tasks.training.checkpoints import adapter_hash, read_record
 from babylon_tasks.training.protocol import Inspect, Progress, Trained, Weight
 from babylon_tasks.training.supervisor import Trainer
-from babylon_tasks.training.verify import verify
 
 Train = Callable[..., Trained]
 Value = Callable[..., float]

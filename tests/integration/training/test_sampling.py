@@ -130,11 +130,11 @@ def test_an_answer_ends_with_its_end_token(
     third = whole.token_ids[2]
     # A model may have other ends beside its tokenizer's.
     monkeypatch.setattr(policy.network.generation_config, "eos_token_id", [2, third])
-    monkeypatch.delitem(policy.__dict__, "spelling", raising=False)
+    monkeypatch.delitem(policy.__dict__, "token_text", raising=False)
     try:
         [ended] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
     finally:
-        del policy.spelling
+        del policy.token_text
 
     first = whole.token_ids.index(third)
     assert ended.finish_reason == "stop"

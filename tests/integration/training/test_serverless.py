@@ -11,9 +11,9 @@ from recorded import IDS, NO, YES, call, group, groups_file, train_request, trai
 from wandb_peer import WandbPeer
 
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.training.protocol import Evaluate, Inspect, Progress
 from babylon_tasks.training.supervisor import Trainer
-from babylon_tasks.training.verify import verify
 
 KEY = "word-of-wandb"
 GROUPS = [group([(call(YES, logprobs=(-0.7, -0.1)), 0.9), (call(NO), 0.1)])]

@@ -232,7 +232,7 @@ def test_agents_are_told_the_address_that_the_operator_publishes(settings: Setti
 
 
 def test_a_silent_trainer_is_ended(settings: Settings) -> None:
-    impatient = settings.model_copy(update={"trainer_silence_timeout": 2.0})
+    impatient = settings.model_copy(update={"trainer_silence_timeout_seconds": 2.0})
     with Trainer(impatient) as trainer:
         trainer.ready()
         pid = trainer.pid

@@ -21,12 +21,12 @@ from openai import AsyncOpenAI
 from babylon_tasks.db import migrate
 from babylon_tasks.db.outcomes import settle
 from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.judge import judge
+from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
-from babylon_tasks.pipeline.verify import verify_data
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
@@ -185,7 +185,7 @@ def test_a_database_of_today_is_verified_scored_trained_on_and_promoted_by_the_r
         while (did := train_window(settings, trainer, window=None, actor="test")).action != "idle":
             if did.action == "committed":
                 assert read_as_decided(babylon) == trainer_serves(babylon), "after a commit"
-                decisions.append(judge(settings, trainer, actor="test").action)
+                decisions.append(evaluate(settings, trainer, actor="test").action)
                 read_as_decided(babylon)
         assert "promoted" in decisions
         served = read_as_decided(babylon)

@@ -115,7 +115,7 @@ def worker() -> dict[str, Any]:
     """What a worker's process knows after its imports."""
     done = subprocess.run(
         [sys.executable, "-c", _PROBE],
-        env={"DATABASE_URL": "postgresql://nowhere/x", "BABYLON_UPKEEP_SECONDS": "60"},
+        env={"DATABASE_URL": "postgresql://nowhere/x", "BABYLON_UPKEEP_INTERVAL_SECONDS": "60"},
         check=True,
         capture_output=True,
         text=True,

@@ -1,0 +1,78 @@
+"""Which calls of a trajectory a step may use, and why not the others. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct, structs
+
+from babylon_tasks.dataset.eligibility import Policies, Unfit, label
+from babylon_tasks.dataset.groups import STAGE
+from babylon_tasks.records import Member, Rejection, Trajectory
+
+_MODELS = 120  # characters of a list of names in a rejection
+
+
+class Terms(Struct, frozen=True):
+    """Which calls a step uses: those of one ``label``, one of the ``allowed``."""
+
+    policies: Policies
+    label: str
+    allowed: tuple[str, ...]
+    max_staleness_steps: int
+
+
+class SelectedCalls(Struct, frozen=True):
+    """The places of the calls that fit, the reasons against others, and whether a step of another
+    allowed label could use some of them."""
+
+    places: tuple[int, ...]
+    reasons: tuple[str, ...]
+    other_label: bool
+
+
+def select_calls(trajectory: Trajectory, terms: Terms) -> SelectedCalls:
+    """Sort the calls of a trajectory by whether a step under these terms may use them."""
+    places, reasons, other_label = [], [], False
+    for place, call in enumerate(trajectory.calls):
+        limit = terms.max_staleness_steps
+        found = label(call, terms.policies, (terms.label,), max_staleness_steps=limit)
+        if not isinstance(found, Unfit):
+            places.append(place)
+            continue
+        found = label(call, terms.policies, terms.allowed, max_staleness_steps=limit)
+        if isinstance(found, Unfit):
+            reasons.append(found.reason)
+        else:
+            other_label = True
+    return SelectedCalls(tuple(places), tuple(reasons), other_label)
+
+
+def refuse(trajectory: Trajectory, reasons: Sequence[str]) -> Rejection:
+    """Reject a trajectory without a fitting call, for the commonest reason; names the models."""
+    reason, count = Counter(reasons).most_common(1)[0]
+    models = ", ".join(sorted({call.model for call in trajectory.calls}))[:_MODELS]
+    detail = f"{count} of {len(trajectory.calls)} calls; asked for: {models}"
+    return Rejection(trajectory.trajectory_id, STAGE, reason, detail)
+
+
+def member(trajectory: Trajectory, reward: float, places: Sequence[int] | None = None) -> Member:
+    """A trajectory as a group holds it, with the calls at these places; raises IndexError."""
+    whole = places is None or len(places) == len(trajectory.calls)
+    calls = trajectory.calls if places is None else tuple(trajectory.calls[n] for n in places)
+    # + 0.0: minus zero would not survive the way through jsonb.
+    return Member(
+        trajectory.trajectory_id, reward + 0.0, calls, None if whole else tuple(places or ())
+    )
+
+
+def without(one: Member, refused: Collection[int]) -> Member:
+    """A member without some of its calls, numbered as it holds them."""
+    left = [n for n in range(len(one.calls)) if n not in refused]
+    places = one.places if one.places is not None else range(len(one.calls))
+    return structs.replace(
+        one,
+        calls=tuple(one.calls[n] for n in left),
+        places=tuple(places[n] for n in left),
+    )

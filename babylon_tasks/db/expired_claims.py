@@ -1,0 +1,60 @@
+"""Recover scoring claims of dead workers, and reject rows that came too late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from babylon_tasks.db import events
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.db.windows import move
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
+
+
+def release_expired(
+    connection: Connection, settings: Settings, *, limit: int, actor: str
+) -> tuple[list[str], list[str]]:
+    """Take windows back from dead scorers: (to be scored again, failed for good)."""
+    again: list[str] = []
+    failed: list[str] = []
+    rows = connection.execute(
+        queries("expired_claims")["expired_scoring"], {"limit": limit}
+    ).fetchall()
+    for window, attempt in rows:
+        if attempt >= settings.max_attempts:
+            reason = f"{attempt} scoring claims were lost: their workers died or fell silent"
+            target, into = WindowState.FAILED, failed
+        else:
+            reason, target, into = None, WindowState.SEALED, again
+        if move(
+            connection,
+            window,
+            WindowState.SCORING,
+            target,
+            actor=actor,
+            kind="claim_lost" if reason is None else None,
+            reason=reason,
+        ):
+            into.append(window)
+    return again, failed
+
+
+def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
+    """Reject trajectories that came too late as `late`; checks a few windows per call."""
+    parameters: dict[str, Any] = {
+        "hours": settings.lookback_hours,
+        "again": settings.grace_seconds,
+        "limit": limit,
+    }
+    found = queries("expired_claims")
+    rows = connection.execute(found["to_check_for_late"], parameters).fetchall()
+    late = 0
+    for (window,) in rows:
+        parameters = {"window": window, "limit": 10_000}
+        count = connection.execute(found["reject_late"], parameters).rowcount
+        if count:
+            detail = {"trajectories": count}
+            events.record(connection, "late_arrivals", actor=actor, window=window, detail=detail)
+            late += count
+    return late

@@ -1,0 +1,139 @@
+"""Keeps a lineage's lease alive beside a long run, and tells the run when it must stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import psycopg
+import structlog
+
+from babylon_tasks.db import lineages, steps
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.db.steps import Step
+from babylon_tasks.errors import DatabaseError, Fenced
+from babylon_tasks.log import carried
+from babylon_tasks.settings import Settings
+
+_TICK_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+class LeaseHeartbeat:
+    """A thread that renews the lease every quarter of its length, on its own connection.
+
+    When a newer claimant exists, or no renewal has succeeded for 0.8 of the lease, ``on_lost``
+    is called once from another thread, and ``check`` raises from then on.
+    """
+
+    def __init__(self, settings: Settings, lease: Lease, on_lost: Callable[[], None]) -> None:
+        self.lost: str | None = None
+        self._settings = settings
+        self._lease = lease
+        self._on_lost = on_lost
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._progress: tuple[Step, Mapping[str, Any], str | None] | None = None
+        self._watchdog: threading.Timer | None = None
+        self._thread = threading.Thread(
+            target=carried(self._renew_until_stopped), name="lease-heartbeat", daemon=True
+        )
+
+    def __enter__(self) -> LeaseHeartbeat:
+        self._watch(time.monotonic())
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    def check(self) -> None:
+        """Raise Fenced if the lease is lost."""
+        if self.lost is not None:
+            raise Fenced(self.lost)
+
+    def report_progress(
+        self, step: Step, state: Mapping[str, Any], job_reference: str | None
+    ) -> None:
+        """Progress to be stored soon; at once where a job reference has become known."""
+        with self._lock:
+            known = job_reference or (self._progress[2] if self._progress else None)
+            self._progress = (step, state, known)
+        if job_reference is not None:
+            self._wake.set()
+
+    def _renew_until_stopped(self) -> None:
+        seconds = self._settings.lease_seconds
+        connection: Connection | None = None
+        renew_at = time.monotonic() + seconds / 4
+        while not self._stop.is_set():
+            self._wake.wait(min(_TICK_SECONDS, seconds / 8))
+            self._wake.clear()
+            with self._lock:
+                progress, self._progress = self._progress, None
+            due = time.monotonic() >= renew_at
+            if not (due or progress):
+                continue
+            try:
+                connection = connection or connect(self._settings, patience=seconds / 8)
+                if due:
+                    asked = time.monotonic()
+                    lineages.renew(connection, self._lease, seconds)
+                    self._watch(asked)
+                    renew_at = asked + seconds / 4
+                if progress:
+                    steps.progress(connection, self._lease, *progress)
+            except Fenced as fenced:
+                self._lose(str(fenced))
+                break
+            except (DatabaseError, psycopg.Error) as error:
+                # Not the end yet: the watchdog decides when it is.
+                log.warning(
+                    "the lease was not renewed", lineage=self._lease.lineage, error=str(error)
+                )
+                if connection is not None:
+                    connection.close()
+                connection = None
+                with self._lock:
+                    self._progress = self._progress or progress
+        if connection is not None:
+            connection.close()
+
+    def _watch(self, renewed: float) -> None:
+        # A renewal may hang in a dead network, so another thread counts the time.
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        left = renewed + 0.8 * self._settings.lease_seconds - time.monotonic()
+        self._watchdog = threading.Timer(max(left, 0), carried(self._starve))
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    def _starve(self) -> None:
+        self._lose(
+            f"attempt {self._lease.attempt} on lineage {self._lease.lineage} could not renew its "
+            f"lease for {0.8 * self._settings.lease_seconds:.0f} s and gave up before another may "
+            "begin; check Postgres, the step is recovered by the next attempt"
+        )
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            if self.lost is not None or self._stop.is_set():
+                return
+            self.lost = why
+        log.warning("the lease is lost", lineage=self._lease.lineage, why=why)
+        self._on_lost()

@@ -1,0 +1,91 @@
+"""Scored trajectories as training and evaluation read them: first the list, then the text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from msgspec import Struct
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import queries
+from babylon_tasks.records import RawTrajectory
+
+# What one fetch may weigh, in bytes of text and in rows.
+_FETCH_BYTES = 16_000_000
+_FETCH_ROWS = 200
+
+
+class Listed(Struct, frozen=True):
+    """A scored trajectory without its text.
+
+    ``content_hash``: of the row that was scored; None for a score of a version that kept none.
+    ``size``: bytes of its text now, 0 where Babylon has deleted it.
+    """
+
+    trajectory_id: str
+    group_key: str
+    reward: float
+    activity: float
+    scorer: str
+    content_hash: str | None
+    size: int
+
+
+class HeldOutGroup(Struct, frozen=True):
+    """The comparable trajectories of one key in a held-out window: one group, or several."""
+
+    window: str
+    reward_version: int
+    key: str
+    members: int
+    spread: float
+
+
+def list_unused(
+    connection: Connection, window: str, reward_version: int, lineage: str
+) -> list[Listed]:
+    """The trajectories of a window that the lineage has neither used nor refused."""
+    parameters = {"window": window, "version": reward_version, "lineage": lineage}
+    rows = connection.execute(queries("scored_trajectories")["list_unused"], parameters).fetchall()
+    return [Listed(*row) for row in rows]
+
+
+def list_group(connection: Connection, window: str, reward_version: int, key: str) -> list[Listed]:
+    """All comparable trajectories of one key of a window."""
+    parameters = {"window": window, "version": reward_version, "group_key": key}
+    rows = connection.execute(queries("scored_trajectories")["list_group"], parameters).fetchall()
+    return [Listed(*row) for row in rows]
+
+
+def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
+    """Keys with at least two trajectories in the newest held-out windows."""
+    rows = connection.execute(
+        queries("scored_trajectories")["held_out_groups"], {"windows": windows}
+    )
+    return [HeldOutGroup(*row) for row in rows.fetchall()]
+
+
+def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
+    """Cut a list into runs that are safe to fetch at once."""
+    portion: list[Listed] = []
+    weight = 0
+    for one in listed:
+        size = one.size
+        if portion and (weight + size > _FETCH_BYTES or len(portion) == _FETCH_ROWS):
+            yield portion
+            portion, weight = [], 0
+        portion.append(one)
+        weight += size
+    if portion:
+        yield portion
+
+
+def rows(connection: Connection, ids: Collection[str], largest: int) -> dict[str, RawTrajectory]:
+    """The current rows, by id; what Babylon has deleted is absent.
+
+    The window of each is the one that it belongs to by its own columns. Text of more than
+    ``largest`` bytes stays behind.
+    """
+    parameters = {"ids": list(ids), "largest": largest}
+    found = connection.execute(queries("scored_trajectories")["rows"], parameters).fetchall()
+    return {row[0]: RawTrajectory(*row) for row in found}

@@ -1,0 +1,64 @@
+"""Why a row cannot be used: a stable reason and a storable detail."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_DETAIL = 200
+_well_formed = msgspec.json.Decoder(msgspec.Raw)
+# Possessive: an 8 MB string must not leave 8 million states to go back to.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?Infinity|NaN', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
+
+
+class Undecodable(Exception):
+    """A row cannot be used; ``reason`` is a word of the contract, ``detail`` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+def bounded(text: str) -> str:
+    """Shorten text and remove what Postgres cannot store."""
+    return text[:_DETAIL].replace("\0", "\\0").encode("utf-8", "replace").decode()
+
+
+def diagnosis(text: bytes | str, error: ValueError) -> Undecodable:
+    """Tell apart what the fast decoder cannot: broken JSON, NaN, half a character, wrong types."""
+    found: set[bytes] = set()
+
+    def repaired(match: re.Match[bytes]) -> bytes:
+        token = match[0]
+        if not token.startswith(b'"'):
+            found.add(b"constant")
+            return b"null"
+        return _ESCAPE.sub(escape, token) if b"\\u" in token else token
+
+    def escape(match: re.Match[bytes]) -> bytes:
+        if len(match[0]) == 2:
+            return match[0]
+        found.add(b"surrogate")
+        return b"?"
+
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    cleaned = _TOKEN.sub(repaired, data)
+    try:
+        _well_formed.decode(cleaned)
+    except RecursionError:
+        return Undecodable("too_deep", "stepsJson is nested too deeply")
+    except ValueError as fault:
+        return Undecodable("malformed_json", str(fault))
+    if isinstance(error, msgspec.ValidationError):
+        reason = "not_finite" if "Number out of range" in str(error) else "bad_shape"
+        if b"constant" in found and reason == "bad_shape":
+            return Undecodable("not_finite", "NaN or Infinity in stepsJson")
+        return Undecodable(reason, str(error))
+    if b"constant" in found:
+        return Undecodable("not_finite", "NaN or Infinity in stepsJson")
+    if b"surrogate" in found:
+        return Undecodable("unstorable_text", f"half of a surrogate pair in stepsJson: {error}")
+    return Undecodable("malformed_json", str(error))

@@ -1,0 +1,220 @@
+"""What is in the database, what of it is trainable, and why the rest is not. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.checkpoint_tree import ages
+from babylon_tasks.dataset.eligibility import OTHER_POLICY, Policies, policy_step
+from babylon_tasks.db import babylon, lineages, outcomes
+from babylon_tasks.db.data_report import Held, is_migrated, judged, overview
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.errors import BadWindowId
+from babylon_tasks.pipeline.dry_run import DryRun, read
+from babylon_tasks.pipeline.recorded_words import RecordedWords
+from babylon_tasks.records import LlmCall
+from babylon_tasks.scoring.choice import Scorers
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
+from babylon_tasks.windows import window_start
+
+_NEVER_TRAINED = (WindowState.HELD_OUT, WindowState.SKIPPED, WindowState.FAILED)
+_MODELS = 10  # of a window that are named
+_WORDS = 50  # of the outcomes that are named
+
+
+class WindowData(Struct, frozen=True):
+    """One window. ``rejected``: trajectories by the reason why they are not usable.
+
+    ``state`` is None where the window has not been discovered. ``exact`` counts usable
+    trajectories with logprobs; None for a window already scored, which is reported as it was
+    scored. ``bets_known`` and ``bets_unknown`` count the trades with and without an outcome,
+    ``models`` the calls by model, the commonest ones only.
+    """
+
+    window: str
+    state: str | None
+    reason: str | None
+    trajectories: int
+    agents: int
+    usable: int
+    trainable: int
+    exact: int | None
+    rejected: dict[str, int]
+    bets_known: int
+    bets_unknown: int
+    models: dict[str, int]
+
+
+class AskedModel(Struct, frozen=True):
+    """A model by its recorded name; ``whose`` is ``base model``, ``lineage`` or None: another's."""
+
+    name: str
+    calls: int
+    whose: str | None
+
+
+class DataReport(Struct, frozen=True):
+    """All windows, newest first, and their sums; ``truncated``: there are older ones.
+
+    ``unknown_...``: recorded words that are not understood, with their counts.
+    """
+
+    windows: tuple[WindowData, ...]
+    trajectories: int
+    usable: int
+    trainable: int
+    rejected: dict[str, int]
+    bets_known: int
+    bets_unknown: int
+    models: tuple[AskedModel, ...]
+    unknown_actions: dict[str, int]
+    unknown_sides: dict[str, int]
+    unknown_outcomes: dict[str, int]
+    warnings: tuple[str, ...]
+    truncated: bool
+
+
+def verify_data(
+    settings: Settings,
+    *,
+    since: str | None = None,
+    limit: int = 1000,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DataReport:
+    """Look at every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
+
+    All are read and decoded. Windows already scored are reported as they were scored; the others
+    are scored now, and the result is discarded. ``on_progress`` gets (windows done, of).
+    A database that has not been migrated yet is only Babylon's rows: it can be looked at before it
+    is touched.
+    """
+    if since is not None:
+        window_start(since)
+    scorers = Scorers(settings)
+    found: list[WindowData] = []
+    every = RecordedWords()
+    warnings: list[str] = []
+    with session(settings) as connection:
+        babylon.require(connection)
+        migrated = is_migrated(connection)
+        policies = _policies(connection, settings, migrated=migrated)
+        windows = overview(connection, since, limit + 1, migrated=migrated)
+        truncated = len(windows) > limit
+        for held in windows[:limit]:
+            dry_run = _read(settings, connection, held, policies)
+            found.append(_looked_at(connection, held, dry_run, scorers))
+            every.join(dry_run.recorded)
+            warnings += _unmatched(held.window, dry_run.recorded)
+            if on_progress is not None:
+                on_progress(len(found), min(len(windows), limit))
+        unknown_outcomes = outcomes.not_understood(connection, since, _WORDS)
+        if babylon.missing(connection, "market_outcomes"):
+            warnings.append("Babylon has no table market_outcomes: no bet can be judged")
+    rejected: Counter[str] = Counter()
+    for window in found:
+        rejected.update(window.rejected)
+    return DataReport(
+        windows=tuple(found),
+        trajectories=sum(window.trajectories for window in found),
+        usable=sum(window.usable for window in found),
+        trainable=sum(window.trainable for window in found),
+        rejected=dict(rejected.most_common()),
+        bets_known=every.known,
+        bets_unknown=every.bets - every.known,
+        models=tuple(
+            AskedModel(name, calls, _whose(name, policies))
+            for name, calls in every.models.most_common()
+        ),
+        unknown_actions=dict(every.actions.most_common()),
+        unknown_sides=dict(every.sides.most_common()),
+        unknown_outcomes=unknown_outcomes,
+        warnings=(*warnings, *_strange(every, unknown_outcomes)),
+        truncated=truncated,
+    )
+
+
+def _unmatched(window: str, recorded: RecordedWords) -> Iterator[str]:
+    if recorded.trades and not recorded.known:
+        why = []
+        if recorded.bets:
+            why.append(f"{recorded.bets} have no outcome in market_outcomes")
+        if recorded.sides:
+            why.append(f"{recorded.sides.total()} have an unknown side")
+        yield (
+            f"{window}: none of {recorded.trades} trades could be matched to an outcome: "
+            f"{', '.join(why)}"
+        )
+
+
+def _strange(every: RecordedWords, unknown_outcomes: dict[str, int]) -> Iterator[str]:
+    """Warn of what is not understood, and of the consequence."""
+    if every.actions:
+        yield (
+            f"{every.actions.total()} actions have unknown words: they count as activity, but not "
+            "as trades or posts, and no bet in them is judged"
+        )
+    if every.sides:
+        yield f"{every.sides.total()} trades have an unknown side: they are not judged"
+    if unknown_outcomes:
+        yield (
+            f"{sum(unknown_outcomes.values())} outcomes are neither YES nor NO: their markets "
+            "count as not ended"
+        )
+
+
+def _whose(model: str, policies: Policies) -> str | None:
+    if model == policies.base_model:
+        return "base model"
+    asked = LlmCall(model=model, messages=(), response="", temperature=1.0)
+    return None if policy_step(asked, policies) == OTHER_POLICY else "lineage"
+
+
+def _looked_at(connection: Connection, held: Held, dry_run: DryRun, scorers: Scorers) -> WindowData:
+    exactly: int | None = None
+    if held.judged:
+        usable, rejected = judged(connection, held)
+    else:
+        usable, exactly, rejected = dry_run.usable(scorers)
+    recorded = dry_run.recorded
+    return WindowData(
+        window=held.window,
+        state=held.state,
+        reason=held.reason,
+        trajectories=held.trajectories,
+        agents=held.agents,
+        usable=usable,
+        trainable=0 if held.state in _NEVER_TRAINED else usable,
+        exact=exactly,
+        rejected=rejected,
+        bets_known=recorded.known,
+        bets_unknown=recorded.bets - recorded.known,
+        models=dict(recorded.models.most_common(_MODELS)),
+    )
+
+
+def _read(settings: Settings, connection: Connection, held: Held, policies: Policies) -> DryRun:
+    try:
+        window_start(held.window)
+    except BadWindowId:  # no hour to be found by: discovery passes over it as well
+        return DryRun(RecordedWords(), Counter(bad_window_id=held.trajectories))
+    return read(settings, connection, held.window, policies)
+
+
+def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:
+    lineage = lineages.get(connection, settings.lineage) if migrated else None
+    if lineage is None:
+        return Policies(settings.lineage, settings.base_model, 0, {}, parent_step=0)
+    serving, head = lineage.serving_step, lineage.head_step
+    return Policies(
+        lineage.name,
+        lineage.base_model,
+        head,
+        lineages.inference_names(connection, lineage.name),
+        serving,
+        ages(serving, head, lineages.parents(connection, lineage.name)),
+        serving,
+    )

@@ -1,0 +1,105 @@
+"""Score a window on dry_run: read, decode and score it as usual, and discard the result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+
+from msgspec import Struct, field, structs
+
+from babylon_tasks.dataset.eligibility import Policies, Unfit, exact, label
+from babylon_tasks.db.outcomes import OutcomeBook
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.trajectories import stream_window
+from babylon_tasks.decode import decode
+from babylon_tasks.pipeline.recorded_words import RecordedWords
+from babylon_tasks.records import Evidence, LlmCall, Rejection
+from babylon_tasks.scoring.base import Scorer
+from babylon_tasks.scoring.choice import Scorers
+from babylon_tasks.scoring.evidence import evidence
+from babylon_tasks.settings import Settings
+
+
+class Candidate(Struct, frozen=True, gc=False):
+    """A decoded trajectory; ``fault`` is why the next step would not take it."""
+
+    shown: Evidence
+    archetype: str | None
+    fault: str | None
+    exact: bool
+
+
+class DryRun(Struct):
+    """A window as read; keeps a few hundred bytes per trajectory, and no text."""
+
+    recorded: RecordedWords
+    rejected: Counter[str] = field(default_factory=Counter)
+    candidates: list[Candidate] = field(default_factory=list)
+
+    def usable(self, scorers: Scorers) -> tuple[int, int, dict[str, int]]:
+        """Count the usable trajectories, those of them labelled exact, and the others by reason."""
+        rejected, exactly, usable = self.rejected.copy(), 0, 0
+        for one, scored in zip(self.candidates, _scored(scorers, self.candidates), strict=True):
+            if not scored:
+                rejected["no_evidence"] += 1
+            elif one.fault is not None:
+                rejected[one.fault] += 1
+            else:
+                usable += 1
+                exactly += one.exact
+        return usable, exactly, dict(rejected.most_common())
+
+
+def read(settings: Settings, connection: Connection, window: str, policies: Policies) -> DryRun:
+    """Read a window whose id is an hour; rows already used count in ``recorded`` too."""
+    dry_run = DryRun(RecordedWords())
+    book = OutcomeBook(connection, window)
+    with (
+        session(settings) as reading,
+        closing(stream_window(reading, window, settings, used=True)) as batches,
+    ):
+        for batch in batches:
+            decoded = [decode(structs.replace(raw, already_used=False)) for raw in batch]
+            outcomes = book.covering(one for one in decoded if not isinstance(one, Rejection))
+            for raw, one in zip(batch, decoded, strict=True):
+                if isinstance(one, Rejection):
+                    dry_run.rejected["already_used" if raw.already_used else one.reason] += 1
+                    continue
+                shown = evidence(one, outcomes)
+                dry_run.recorded.add(one, shown)
+                if raw.already_used:
+                    dry_run.rejected["already_used"] += 1
+                    continue
+                fault = _commonest_fault(one.calls, settings, policies)
+                dry_run.candidates.append(
+                    Candidate(shown, one.archetype, fault, any(map(exact, one.calls)))
+                )
+    return dry_run
+
+
+def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
+    """Whether each has evidence for its scorer."""
+    by_scorer: dict[Scorer, list[int]] = {}
+    for number, one in enumerate(candidates):
+        by_scorer.setdefault(scorers.scorer_for(one.archetype), []).append(number)
+    scored = [False] * len(candidates)
+    every = [one.shown for one in candidates]
+    for scorer, members in by_scorer.items():
+        found = scorer.rewards([every[number] for number in members], every)
+        for number, score in zip(members, found, strict=True):
+            scored[number] = score is not None
+    return scored
+
+
+def _commonest_fault(
+    calls: Sequence[LlmCall], settings: Settings, policies: Policies
+) -> str | None:
+    """Why the next step would not take a trajectory; None where it takes a call of it."""
+    faults = [_fault(call, settings, policies) for call in calls]
+    return None if None in faults else Counter(faults).most_common(1)[0][0]
+
+
+def _fault(call: LlmCall, settings: Settings, policies: Policies) -> str | None:
+    found = label(call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps)
+    return found.reason if isinstance(found, Unfit) else None

@@ -1,0 +1,229 @@
+"""Evaluate the newest checkpoint on held-out windows; promote it or hold it, and say why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from babylon_tasks.dataset import held_out
+from babylon_tasks.db import evaluations, lineages, promotions, step_windows
+from babylon_tasks.db.scored_trajectories import held_out_groups
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.log import now_about
+from babylon_tasks.pipeline import load_groups
+from babylon_tasks.pipeline.run import write_groups
+from babylon_tasks.records import Group
+from babylon_tasks.registry import promotion_gate, serving
+from babylon_tasks.registry.promotion_gate import CheckpointScores, GateDecision
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.protocol import Evaluate, Progress
+
+# Windows that offer groups to the set; older ones have had their time.
+_WINDOWS = 200
+
+log = structlog.get_logger()
+
+
+class GateResult(Struct, frozen=True):
+    """``action``: promoted, held, or idle (the newest checkpoint serves, or was held before)."""
+
+    action: str
+    candidate: int
+    serving: int
+    reason: str
+    evidence: dict[str, Any]
+
+
+def evaluate(
+    settings: Settings,
+    trainer: TrainerLike,
+    *,
+    actor: str,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> GateResult:
+    """Evaluate the lineage's head; safe to call at any time, alone or beside others.
+
+    Raises TrainerDied, DatabaseError. A backend that cannot evaluate counts as no evidence.
+    """
+    with session(settings) as connection:
+        lineage = lineages.ensure(connection, settings)
+        head, current = lineage.head_step, lineage.serving_step
+        if head == current:
+            return GateResult("idle", head, current, "the newest checkpoint serves already", {})
+        if promotions.was_rolled_back(connection, settings.lineage, head):
+            reason = f"{settings.lineage}@{head} was rolled back by hand; the next one is evaluated"
+            return GateResult("idle", head, current, reason, {})
+        groups = held_out_set(connection, settings, actor=actor)
+        digest = held_out.set_hash(groups)
+        latest = promotions.latest(connection, settings.lineage)
+        if (
+            latest is not None
+            and latest.decision == "hold"
+            and (latest.from_step, latest.to_step) == (current, head)
+            and latest.evidence.get("set_hash") == digest
+        ):
+            return GateResult("idle", head, current, f"held before: {latest.reason}", {})
+    now_about(lineage=settings.lineage, step=head)
+    decision = _decide(settings, trainer, groups, digest, head, current, on_progress)
+    evidence = decision.evidence | {"set_hash": digest}
+    with session(settings) as connection:
+        if decision.decision == "promote":
+            moved = serving.promote(
+                connection,
+                settings.lineage,
+                head,
+                reason=decision.reason,
+                evidence=evidence,
+                actor=actor,
+                instead_of=current,
+            )
+            if not moved:
+                reason = "another was promoted meanwhile; the next call evaluates again"
+                return GateResult("idle", head, current, reason, evidence)
+            log.info("gate.promoted", serving=head, reason=decision.reason)
+            return GateResult("promoted", head, head, decision.reason, evidence)
+        serving.hold(
+            connection,
+            settings.lineage,
+            head,
+            reason=decision.reason,
+            evidence=evidence,
+            actor=actor,
+        )
+    log.info("gate.held", serving=current, reason=decision.reason)
+    return GateResult("held", head, current, decision.reason, evidence)
+
+
+def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:
+    """The groups that checkpoints are evaluated on, whoever gave their answers.
+
+    Windows in which Babylon has rewritten rows are marked to be scored anew.
+    """
+    offered = held_out_groups(connection, _WINDOWS)
+    versions = {(group.window, group.key): group.reward_version for group in offered}
+    ordered = held_out.order(
+        ((group.window, group.key, group.members, group.spread) for group in offered),
+        settings.max_group_size,
+        settings.min_reward_spread,
+    )
+    groups: list[Group] = []
+    rewritten: set[str] = set()
+    for window, key, part in ordered:
+        if len(groups) == settings.max_eval_groups:
+            break
+        if window in rewritten:
+            continue  # its other groups are hardly better, and all of them would be read
+        found = load_groups.held_out_group(
+            connection, settings, window, versions[window, key], key, part
+        )
+        if found.group is not None:
+            groups.append(found.group)
+        if found.changed:
+            rewritten.add(window)
+            with connection.transaction():
+                step_windows.mark_changed(
+                    connection, window, found.changed, lineage=settings.lineage, actor=actor
+                )
+    return tuple(groups)
+
+
+def _decide(
+    settings: Settings,
+    trainer: TrainerLike,
+    groups: Sequence[Group],
+    digest: str,
+    head: int,
+    current: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> GateDecision:
+    if len(groups) < settings.min_eval_groups:
+        return promotion_gate.decide(
+            CheckpointScores(head, (0.0,) * len(groups)),
+            CheckpointScores(current, (0.0,) * len(groups)),
+            None,
+            settings,
+        )
+    try:
+        _score_missing(settings, trainer, groups, digest, head, current, on_progress)
+    except TrainerDied:
+        raise
+    except TrainingError as error:
+        log.warning("gate.no_evaluation", error=str(error))
+        return promotion_gate.without_evidence(
+            f"no evaluation: {error}", settings, {"groups": len(groups)}
+        )
+    with session(settings) as connection:
+        known = evaluations.of_set(connection, settings.lineage, digest)
+    scores = {
+        step: CheckpointScores(step, found.values, found.coverage, found.entropy)
+        for step, found in known.items()
+    }
+    others = [
+        (fmean(promotion_gate.objective(v, settings)), step)
+        for step, v in scores.items()
+        if step != head
+    ]
+    best = max(others, default=None)
+    return promotion_gate.decide(
+        scores[head],
+        scores[current],
+        None if best is None else (best[1], best[0]),
+        settings,
+    )
+
+
+def _score_missing(
+    settings: Settings,
+    trainer: TrainerLike,
+    groups: Sequence[Group],
+    digest: str,
+    head: int,
+    current: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    with session(settings) as connection:
+        known = evaluations.of_set(connection, settings.lineage, digest)
+        wanted = {head, current}
+        # On a new set nothing is known of the former best: without it the bar would drop.
+        former = evaluations.best_of_last_set(connection, settings.lineage, digest)
+        if former is not None:
+            wanted.add(former)
+    missing = tuple(sorted(wanted - known.keys()))
+    if not missing:
+        return
+    path = settings.data_dir.absolute() / settings.lineage / "evaluations" / f"{digest}.json"
+    write_groups(path, groups)
+    trainer.ready()
+    request = Evaluate(steps=missing, groups_path=str(path))
+    result = trainer.evaluate(request, on_progress or (lambda _: None))
+    path.unlink()
+    names = [(group.window_id, group.key) for group in groups]
+    with session(settings) as connection, connection.transaction():
+        for scored in result.steps:
+            figures = (*scored.values, *scored.coverage, *scored.entropy)
+            if len(figures) != 3 * len(groups) or not all(map(math.isfinite, figures)):
+                raise TrainingError(
+                    f"the trainer's values of step {scored.step} are not {len(groups)} finite "
+                    "numbers; nothing was stored, see the trainer's log"
+                )
+            evaluations.store(
+                connection,
+                settings.lineage,
+                scored.step,
+                digest,
+                groups=names,
+                values=scored.values,
+                coverage=scored.coverage,
+                entropy=scored.entropy,
+            )
+    if answered := {scored.step for scored in result.steps} ^ set(missing):
+        raise TrainingError(
+            f"the trainer did not evaluate what it was asked for: {sorted(answered)}"
+        )

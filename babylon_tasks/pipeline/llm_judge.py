@@ -1,0 +1,195 @@
+"""Have a judge grade a window's conversations: store them while rows are read, then ask.
+
+Where a question gets no usable answer, none of the conversations in it has a grade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from statistics import fmean
+from tempfile import SpooledTemporaryFile
+
+import msgspec
+from msgspec import Struct, field
+
+from babylon_tasks import metrics
+from babylon_tasks.dataset.groups import rank
+from babylon_tasks.records import Trajectory
+from babylon_tasks.scoring.ruler import (
+    ALIKE,
+    Believed,
+    Conversation,
+    Failure,
+    Grades,
+    Question,
+    believed,
+    conversation,
+    identity,
+    questions,
+)
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.judge import Judge
+from babylon_tasks.training.judge_process import Answer, Ask
+
+_IN_MEMORY = 8_000_000  # bytes
+_UNANSWERED = ("no_answer", "timeout", "died")
+_TRIES = 6  # after so many unanswered questions in a row no more are sent for this window
+
+
+class JudgeReport(Struct):
+    """Costs and results of judging a window; ``usd`` is None where litellm knows no price.
+
+    ``failures`` counts trajectories without a grade by reason; ``details`` has an example of each.
+    ``agreement`` is the mean over questions of how far both answers agreed, in rank.
+    """
+
+    model: str
+    trajectories: int = 0
+    questions: int = 0
+    answers: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    agreement: float | None = None
+    failures: dict[str, int] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+
+
+class JudgeSession:
+    """A window's distinct conversations and the judge's grades of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._texts = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by __exit__
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._said: dict[int, bytes] = {}
+        self._ranks: dict[int, bytes] = {}
+        self._known: dict[int, float] = {}
+        self._unanswered = 0
+        self.judge_report = JudgeReport(settings.ruler_model or "")
+
+    def close(self) -> None:
+        """Delete the stored conversations."""
+        self._texts.close()
+
+    def hear(self, number: int, trajectory: Trajectory, known: float | None) -> None:
+        """Store a trajectory's conversation; ``known`` is its earlier grade, if any."""
+        said = conversation(trajectory)
+        which = identity(said)
+        self._said[number] = which
+        self._ranks[number] = rank(trajectory.trajectory_id)
+        if known is not None:
+            self._known[number] = known
+        if which not in self._places:
+            text = msgspec.json.encode(said)
+            self._places[which] = (self._texts.seek(0, 2), len(text))
+            self._texts.write(text)
+
+    def grade(
+        self, groups: Mapping[str, Sequence[int]], tick: Callable[[], None]
+    ) -> dict[str, list[float | Failure]]:
+        """The grade of each member of each group, in the order given; raises NotInstalled.
+
+        ``tick`` is called about every second while it waits for the judge.
+        """
+        graded: dict[str, dict[bytes, float | Failure]] = {}
+        asked: dict[str, list[Question]] = {}
+        for key, members in groups.items():
+            # In the order of training, so that what is trained together is shown together.
+            ranked = sorted(members, key=self._ranks.__getitem__)
+            said = [self._said[number] for number in ranked]
+            known = {self._said[n]: self._known[n] for n in members if n in self._known}
+            graded[key] = dict(known)
+            asked[key] = [
+                question
+                for question in questions(said, self._settings.ruler_call_size)
+                if not known.keys() >= set(question.shown)
+            ]
+        found = self._found({one for several in asked.values() for one in several}, tick)
+        for key, several in asked.items():
+            for question in several:
+                answer = found[question]
+                graded[key] |= (
+                    answer.grades
+                    if isinstance(answer, Believed)
+                    else dict.fromkeys(question.shown, answer)
+                )
+        grades = {
+            # Without a question, all conversations of the group are identical.
+            key: [graded[key].get(self._said[number], ALIKE) for number in members]
+            for key, members in groups.items()
+        }
+        for several_grades in grades.values():
+            self._note(several_grades)
+        return grades
+
+    def _found(
+        self, several: Set[Question], tick: Callable[[], None]
+    ) -> dict[Question, Believed | Failure]:
+        if not several:
+            return {}
+        asks = sorted(several, key=lambda question: question.shown)
+        answers: dict[int, Answer] = {}
+        with Judge(self._settings, tick=tick) as judge:
+            for answer in judge.answers(self._asks(asks)):
+                answers[answer.number] = answer
+                self._count(answer)
+        found = {
+            question: self._believed(question, answers.get(2 * number), answers.get(2 * number + 1))
+            for number, question in enumerate(asks)
+        }
+        agreed = [one.agreement for one in found.values() if isinstance(one, Believed)]
+        self.judge_report.questions = len(asks)
+        self.judge_report.agreement = fmean(agreed) if agreed else None
+        return found
+
+    def _asks(self, several: Sequence[Question]) -> Iterator[Ask]:
+        """Yield each question in both orders; stop after ``_TRIES`` unanswered ones in a row."""
+        for number, question in enumerate(several):
+            for second, asking in enumerate((question, question.again())):
+                if self._unanswered >= _TRIES:
+                    return
+                yield Ask(2 * number + second, tuple(map(self._text, asking.shown)))
+
+    def _believed(
+        self, question: Question, first: Answer | None, second: Answer | None
+    ) -> Believed | Failure:
+        if first is None or second is None:
+            return Failure("given_up", f"{_TRIES} questions in a row went unanswered")
+        for answer in (first, second):
+            if answer.fault is not None:
+                return Failure(answer.fault, answer.detail)
+        return believed(
+            question, _grades(first), _grades(second), self._settings.ruler_min_agreement
+        )
+
+    def _count(self, answer: Answer) -> None:
+        self._unanswered = self._unanswered + 1 if answer.fault in _UNANSWERED else 0
+        judge_report = self.judge_report
+        judge_report.answers += 1
+        judge_report.prompt_tokens += answer.prompt_tokens
+        judge_report.completion_tokens += answer.completion_tokens
+        metrics.RULER_ANSWERS.labels(answer.fault or "answered").inc()
+        metrics.RULER_TOKENS.labels("prompt").inc(answer.prompt_tokens)
+        metrics.RULER_TOKENS.labels("completion").inc(answer.completion_tokens)
+        if answer.usd is not None:
+            judge_report.usd = (judge_report.usd or 0.0) + answer.usd
+            metrics.RULER_COST.labels("usd").inc(answer.usd)
+
+    def _note(self, grades: Sequence[float | Failure]) -> None:
+        judge_report = self.judge_report
+        judge_report.trajectories += len(grades)
+        for failure in (one for one in grades if isinstance(one, Failure)):
+            reason = failure.reason
+            judge_report.failures[reason] = judge_report.failures.get(reason, 0) + 1
+            judge_report.details.setdefault(reason, failure.detail)
+            metrics.RULER_FALLBACKS.labels(reason).inc()
+
+    def _text(self, which: bytes) -> Conversation:
+        start, length = self._places[which]
+        self._texts.seek(start)
+        return msgspec.json.decode(self._texts.read(length), type=Conversation)
+
+
+def _grades(answer: Answer) -> Grades:
+    return [(grade.name, grade.score) for grade in answer.grades]

@@ -1,0 +1,94 @@
+"""Groups read again from rows: those kept for evaluation, and those of a manifest."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.groups import deal, fault
+from babylon_tasks.dataset.manifest import GroupEntry, Manifest, content_hash
+from babylon_tasks.dataset.row_changes import Changed, compare_with_score
+from babylon_tasks.dataset.select_calls import member
+from babylon_tasks.db import scored_trajectories
+from babylon_tasks.db.session import Connection
+from babylon_tasks.decode import decode
+from babylon_tasks.records import Group, Member, RawTrajectory, Rejection, Trajectory
+from babylon_tasks.settings import Settings
+
+
+class HeldOut(Struct, frozen=True):
+    """A group for evaluation, None where its rows make none that tells policies apart.
+
+    ``changed`` counts the rows that Babylon has rewritten since they were scored: left out, since
+    their rewards are other answers'.
+    """
+
+    group: Group | None
+    changed: int
+
+
+def held_out_group(
+    connection: Connection,
+    settings: Settings,
+    window: str,
+    reward_version: int,
+    key: str,
+    part: int,
+) -> HeldOut:
+    """The ``part``-th group of what can be compared in a held-out window, whoever answered."""
+    listed = scored_trajectories.list_group(connection, window, reward_version, key)
+    chosen = deal(listed, settings.max_group_size)[part]
+    members: list[Member] = []
+    changed = 0
+    for portion in scored_trajectories.portions(chosen):
+        ids = [one.trajectory_id for one in portion]
+        rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
+        for one in portion:
+            found = compare_with_score(
+                one.trajectory_id, window, one.content_hash, rows.get(one.trajectory_id)
+            )
+            changed += isinstance(found, Changed)
+            # A prompt that is not all text is not the one that was answered.
+            if isinstance(found, Trajectory) and (places := _all_text(found)):
+                members.append(member(found, one.reward, places))
+    rewards = [one.reward for one in members]
+    if fault(rewards, (), settings.min_reward_spread) is not None:
+        return HeldOut(None, changed)
+    return HeldOut(Group(window, key, tuple(members)), changed)
+
+
+def of_manifest(
+    connection: Connection, settings: Settings, manifest: Manifest
+) -> tuple[Group, ...] | None:
+    """The groups that a manifest lists, by id; None where a row has changed or gone."""
+    groups = []
+    for entry in manifest.groups:
+        found = _listed_group(connection, settings, entry)
+        if found is None:
+            return None
+        groups.append(found)
+    return tuple(groups)
+
+
+def _listed_group(connection: Connection, settings: Settings, listed: GroupEntry) -> Group | None:
+    ids = [entry.trajectory_id for entry in listed.members]
+    rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
+    members = []
+    for entry in listed.members:
+        trajectory = _decoded(rows.get(entry.trajectory_id))
+        places = entry.calls
+        if trajectory is None or (places and max(places) >= len(trajectory.calls)):
+            return None
+        one = member(trajectory, entry.reward, places)
+        if content_hash(one) != entry.content:
+            return None
+        members.append(one)
+    return Group(listed.window, listed.key, tuple(members))
+
+
+def _all_text(trajectory: Trajectory) -> list[int]:
+    return [place for place, call in enumerate(trajectory.calls) if call.carries is None]
+
+
+def _decoded(raw: RawTrajectory | None) -> Trajectory | None:
+    found = None if raw is None else decode(raw)
+    return None if isinstance(found, Rejection) else found

@@ -1,0 +1,122 @@
+"""Record what planning refuses or uses up in a window, and close a window with nothing left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from babylon_tasks import metrics
+from babylon_tasks.dataset.eligibility import NO_LOGPROBS, STALE
+from babylon_tasks.dataset.groups import STAGE, TOO_SMALL
+from babylon_tasks.db import consumption, events, lineages, scored_trajectories, step_windows
+from babylon_tasks.db.consumption import Use
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.select_groups import Selection
+from babylon_tasks.records import Rejection
+from babylon_tasks.settings import Settings
+
+# How many windows that are too old one call closes.
+_OUTDATED_AT_ONCE = 50
+
+
+def record_selection(connection: Connection, lease: Lease, found: Selection, *, actor: str) -> bool:
+    """Record refused, used-up and changed rows; False where the window has moved on meanwhile.
+
+    These are facts about rows, so they hold whether or not the groups become a step. Raises Fenced.
+    """
+    with connection.transaction():
+        lineages.hold(connection, lease)
+        if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
+            return False
+        _refuse(connection, found.window, found.reward_version, found.rejections)
+        consumption.consume(connection, lease, _uses(found, found.used_up), step_id=None)
+        if found.changed:
+            step_windows.mark_changed(
+                connection,
+                found.window,
+                len(found.changed),
+                lineage=lease.lineage,
+                actor=actor,
+            )
+        detail = {
+            "groups": len(found.groups),
+            "trajectories": sum(len(group.members) for group in found.groups),
+            "tokens": found.tokens,
+            "left_over": len(found.left),
+            "changed": len(found.changed),
+            "rejected": dict(Counter(rejection.reason for rejection in found.rejections)),
+            "used_up": dict(Counter(use for _, use in found.used_up)),
+            "calls_left_out": found.calls_left_out,
+        }
+        events.record(
+            connection,
+            "grouped",
+            actor=actor,
+            window=found.window,
+            lineage=lease.lineage,
+            detail=detail,
+        )
+    return True
+
+
+def close_window(
+    connection: Connection, lease: Lease, found: Selection, *, actor: str
+) -> str | None:
+    """No group came of a window, settled as ``found``: end it, unless rows are to be scored anew.
+
+    What is left can be compared with nobody. The reason, a word; None where another has moved
+    the window meanwhile. Raises Fenced.
+    """
+    with connection.transaction():
+        lineages.hold(connection, lease)
+        if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
+            return None
+        if found.changed:
+            return "rows_changed"
+        alone = [(trajectory_id, TOO_SMALL) for trajectory_id in found.left]
+        consumption.consume(connection, lease, _uses(found, alone), step_id=None)
+        reason = step_windows.close(connection, lease, found.window, actor=actor)
+        if reason == NO_LOGPROBS:
+            todo = (
+                "record logprobs with each LLM call (ART trains on nothing else), or set "
+                "BABYLON_LOGPROBS=exact,none and accept steps that are labelled so"
+            )
+            events.record(
+                connection, "advice", actor=actor, window=found.window, detail={"todo": todo}
+            )
+    return reason
+
+
+def close_outdated(
+    connection: Connection, settings: Settings, lease: Lease, *, actor: str
+) -> dict[str, str]:
+    """Close the windows that are too old, without reading their text; window to reason."""
+    hours = settings.max_staleness_hours
+    detail = (
+        f"its hour is more than {hours} hours before the newest that was sealed "
+        "(BABYLON_MAX_STALENESS_HOURS)"
+    )
+    closed = {}
+    for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE):
+        listed = scored_trajectories.list_unused(connection, window, version, lease.lineage)
+        stale = [Rejection(one.trajectory_id, STAGE, STALE, detail) for one in listed]
+        with connection.transaction():
+            lineages.hold(connection, lease)
+            if not step_windows.lock_scored(connection, {window: version}):
+                continue
+            _refuse(connection, window, version, stale)
+            closed[window] = step_windows.close(connection, lease, window, actor=actor)
+    return closed
+
+
+def _refuse(
+    connection: Connection, window: str, version: int, rejections: Sequence[Rejection]
+) -> None:
+    consumption.reject(connection, window, version, rejections)
+    for rejection in rejections:
+        metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
+
+
+def _uses(found: Selection, used_up: Sequence[tuple[str, str]]) -> list[Use]:
+    return [Use(one, found.reward_version, found.window, use) for one, use in used_up]

@@ -1,0 +1,135 @@
+"""Reward the groups of a window, each by the scorer of its archetype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.keys import Part, keys, parts
+from babylon_tasks.pipeline.llm_judge import JudgeReport, JudgeSession
+from babylon_tasks.records import Evidence, Score, Trajectory
+from babylon_tasks.scoring.base import Scorer
+from babylon_tasks.scoring.choice import Scorers
+from babylon_tasks.scoring.ruler import Failure, RulerScorer
+from babylon_tasks.settings import Settings
+
+_UNJUDGED = "judged=no"  # ends the key of the group of those without a grade
+# Grades from earlier reward versions, by trajectory, content hash and judge's version.
+Known = Mapping[tuple[str, str, str], float]
+
+
+class Rewarded(Struct, frozen=True, gc=False):
+    """What came of comparing one trajectory: no score where it shows nothing to be judged by."""
+
+    score: Score | None
+    group: str
+    scorer: str
+    version: str
+
+
+class WindowRewards:
+    """Collect each trajectory's evidence and group key parts, and reward them once all are known.
+
+    A few hundred bytes per trajectory; conversations are kept only for a judge, and in a file. Use
+    as a context manager.
+    """
+
+    def __init__(self, settings: Settings, window: str, scorers: Scorers, known: Known) -> None:
+        self.evidence: list[Evidence] = []
+        self._settings = settings
+        self._window = window
+        self._scorers = scorers
+        self._known = known
+        self._parts: list[tuple[Part, ...]] = []
+        self._judge_session = JudgeSession(settings)
+
+    def __enter__(self) -> WindowRewards:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._judge_session.close()
+
+    @property
+    def judge_report(self) -> JudgeReport | None:
+        """The judge's costs and results; None where it was not asked."""
+        judge_report = self._judge_session.judge_report
+        return judge_report if judge_report.questions else None
+
+    def add(self, trajectory: Trajectory, shown: Evidence, content: str) -> None:
+        """Add a trajectory with its evidence and its content hash."""
+        number = len(self.evidence)
+        self.evidence.append(shown)
+        self._parts.append(parts(trajectory, self._window, self._settings.grouping))
+        scorer = self._scorer(number)
+        if isinstance(scorer, RulerScorer):
+            known = self._known.get((trajectory.trajectory_id, content, scorer.version))
+            self._judge_session.hear(number, trajectory, known)
+
+    def rewards(self, tick: Callable[[], None]) -> list[Rewarded]:
+        """Compare the members of each group; in the order in which they were added.
+
+        ``tick`` is called about every second while a judge is waited for. Raises ScoringFailed
+        where an operator's scorer breaks, NotInstalled where the judge cannot be asked.
+        """
+        found_keys = keys(self._parts, self._settings.min_group_size)
+        groups: dict[str, list[int]] = {}
+        for number, key in enumerate(found_keys):
+            groups.setdefault(key, []).append(number)
+        judged = {
+            key: members
+            for key, members in groups.items()
+            if isinstance(self._scorer(members[0]), RulerScorer)
+        }
+        graded = self._judge_session.grade(judged, tick)
+        found: dict[int, Rewarded] = {}
+        for key, members in groups.items():
+            grades = graded.get(key)
+            found |= self._graded(key, members, grades) if grades else self._scored(key, members)
+        return [found[number] for number in range(len(found))]
+
+    def _scored(self, key: str, members: Sequence[int]) -> dict[int, Rewarded]:
+        scorer = self._scorer(members[0])
+        scores = scorer.rewards(self._shown(members), self.evidence)
+        return {
+            number: Rewarded(score, key, scorer.name, scorer.version)
+            for number, score in zip(members, scores, strict=True)
+        }
+
+    def _graded(
+        self, key: str, members: Sequence[int], grades: Sequence[float | Failure]
+    ) -> dict[int, Rewarded]:
+        """The grades as rewards; those without one make a group of their own, rewarded otherwise.
+
+        A judge's grades and rewards of another kind cannot be compared.
+        """
+        scorer = self._scorer(members[0])
+        if not isinstance(scorer, RulerScorer):
+            raise TypeError(f"group {key} was judged, and its scorer is {scorer.name}")
+        given = dict(zip(members, grades, strict=True))
+        found: dict[int, Rewarded] = {}
+        for number, grade in given.items():
+            if not isinstance(grade, Failure):
+                score = scorer.score(self.evidence[number], grade)
+                found[number] = Rewarded(score, key, scorer.name, scorer.version)
+        failed = {n: grade for n, grade in given.items() if isinstance(grade, Failure)}
+        fallback = scorer.fallback
+        scores = fallback.rewards(self._shown(list(failed)), self.evidence) if failed else []
+        apart = f"{key}|{_UNJUDGED}".lstrip("|")
+        for (number, failure), made in zip(failed.items(), scores, strict=True):
+            label = f"{fallback.name} ({scorer.name} failed: {failure.reason})"
+            found[number] = Rewarded(made, apart, label, fallback.version)
+        return found
+
+    def _shown(self, members: Sequence[int]) -> list[Evidence]:
+        return [self.evidence[number] for number in members]
+
+    def _scorer(self, number: int) -> Scorer:
+        # Archetypes never share a group where their scorers differ: the settings see to it.
+        return self._scorers.scorer_for(dict(self._parts[number]).get("archetype"))

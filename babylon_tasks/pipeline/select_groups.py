@@ -1,0 +1,228 @@
+"""What a window selections to a step: groups of its current rows, up to the token budget.
+
+The list is read first, then the text, group by group, so memory depends on the budget and not on
+the number of agents.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.groups import STAGE, deal, fault, rank
+from babylon_tasks.dataset.row_changes import Changed, compare_with_score
+from babylon_tasks.dataset.schedule import estimated_tokens
+from babylon_tasks.dataset.select_calls import Terms, member, refuse, select_calls, without
+from babylon_tasks.db import scored_trajectories
+from babylon_tasks.db.scored_trajectories import Listed
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.step_windows import MAX_CHANGES
+from babylon_tasks.db.windows import Scored
+from babylon_tasks.records import Group, Member, Rejection
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.protocol import Inspected, Refusal
+
+# The trainer's inspection of candidates for a step of one label.
+Inspect = Callable[[Group, str], Inspected]
+
+
+class Selection(Struct, frozen=True):
+    """The groups of a window for one step, and what has become of its other trajectories.
+
+    ``tokens`` counts those of the groups; ``longest`` is their longest row, 0 where the trainer
+    does not know. ``used_up``: (id, use) of what teaches nothing. ``changed`` rows are to be scored
+    anew. ``left`` may be taken by another step. ``full``: the budget was reached.
+    """
+
+    window: str
+    reward_version: int
+    groups: tuple[Group, ...]
+    tokens: int
+    longest: int
+    rejections: tuple[Rejection, ...]
+    used_up: tuple[tuple[str, str], ...]
+    changed: tuple[str, ...]
+    left: tuple[str, ...]
+    full: bool
+    calls_left_out: dict[str, int]
+    scorers: tuple[str, ...]
+
+
+class _Filled(Struct, frozen=True):
+    group: Group
+    tokens: int
+    longest: int
+
+
+def select_groups(
+    connection: Connection,
+    settings: Settings,
+    waiting: Scored,
+    terms: Terms,
+    inspect: Inspect,
+    *,
+    budget: int,
+    at_least_one: bool,
+) -> Selection:
+    """Read a window group by group until ``budget`` tokens are reached or nothing is left.
+
+    Each key gives one group before any gives a second one. Raises TrainingError where the
+    trainer fails over the rows.
+    """
+    reading = _Reading(connection, settings, waiting, terms, inspect)
+    return reading.until(budget, at_least_one=at_least_one)
+
+
+class _Reading:
+    def __init__(
+        self,
+        connection: Connection,
+        settings: Settings,
+        waiting: Scored,
+        terms: Terms,
+        inspect: Inspect,
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._window = waiting
+        self._terms = terms
+        self._inspect = inspect
+        self._listed = scored_trajectories.list_unused(
+            connection, waiting.window, waiting.reward_version, terms.policies.lineage
+        )
+        by_key: dict[str, list[Listed]] = {}
+        for one in self._listed:
+            by_key.setdefault(one.group_key, []).append(one)
+        self._unread = {
+            key: deque(chain.from_iterable(deal(by_key[key], settings.max_group_size)))
+            for key in sorted(by_key, key=rank)
+        }
+        self._rejections: list[Rejection] = []
+        self._used_up: list[tuple[str, str]] = []
+        self._changed: list[str] = []
+        self._calls_left_out: Counter[str] = Counter()
+        self._of_other_label: set[str] = set()  # keys
+
+    def until(self, budget: int, *, at_least_one: bool) -> Selection:
+        groups: list[_Filled] = []
+        tokens = 0
+        while any(self._unread.values()):
+            for key, unread in self._unread.items():
+                filled = self._fill(key, unread) if unread else None
+                if filled is None:
+                    continue
+                if tokens + filled.tokens > budget and (groups or not at_least_one):
+                    return self._made(groups, tokens, full=True)
+                groups.append(filled)
+                tokens += filled.tokens
+        return self._made(groups, tokens, full=False)
+
+    def _fill(self, key: str, unread: deque[Listed]) -> _Filled | None:
+        """The next group of a key; None where what is left of it makes none."""
+        groups_left = -(-len(unread) // self._settings.max_group_size)
+        size = -(-len(unread) // groups_left)
+        listed: list[Listed] = []
+        members: list[Member] = []
+        tokens = longest = 0
+        while unread and len(members) < size:
+            wanted = min(size - len(members), len(unread))
+            for portion in scored_trajectories.portions([unread.popleft() for _ in range(wanted)]):
+                found, more, row = self._read(key, portion)
+                members += found
+                ids = {one.trajectory_id for one in found}
+                listed += [one for one in portion if one.trajectory_id in ids]
+                tokens, longest = tokens + more, max(longest, row)
+        why = fault(
+            [one.reward for one in listed],
+            [one.activity for one in listed],
+            self._settings.min_reward_spread,
+        )
+        if why is None:
+            return _Filled(Group(self._window.window, key, tuple(members)), tokens, longest)
+        if key not in self._of_other_label:  # with those it might make a group
+            self._used_up += [(one.trajectory_id, why) for one in listed]
+        return None
+
+    def _read(self, key: str, portion: Sequence[Listed]) -> tuple[list[Member], int, int]:
+        """Those that may be learned from, the tokens that they cost and their longest row."""
+        ids = [one.trajectory_id for one in portion]
+        rows = scored_trajectories.rows(self._connection, ids, self._settings.max_steps_bytes)
+        candidates = []
+        for one in portion:
+            found = compare_with_score(
+                one.trajectory_id,
+                self._window.window,
+                one.content_hash,
+                rows.get(one.trajectory_id),
+            )
+            if isinstance(found, Rejection):
+                self._rejections.append(found)
+            elif isinstance(found, Changed):
+                self._note_changed(one.trajectory_id)
+            else:
+                selected = select_calls(found, self._terms)
+                self._calls_left_out.update(selected.reasons)
+                if selected.places:
+                    candidates.append(member(found, one.reward, selected.places))
+                elif selected.other_label:
+                    self._of_other_label.add(key)
+                else:
+                    self._rejections.append(refuse(found, selected.reasons))
+        if not candidates:
+            return [], 0, 0
+        group = Group(self._window.window, key, tuple(candidates))
+        inspected = self._inspect(group, self._terms.label)
+        members = self._without_refused(candidates, inspected.refusals)
+        if inspected.weights:
+            (weight,) = inspected.weights
+            return members, weight.tokens, weight.longest
+        return members, estimated_tokens(members), 0
+
+    def _note_changed(self, trajectory_id: str) -> None:
+        if self._window.changes < MAX_CHANGES:
+            self._changed.append(trajectory_id)
+            return
+        detail = f"its row has changed again; it was scored anew {MAX_CHANGES} times for that"
+        self._rejections.append(Rejection(trajectory_id, STAGE, "changed", detail))
+
+    def _without_refused(
+        self, candidates: Sequence[Member], refusals: Sequence[Refusal]
+    ) -> list[Member]:
+        refused: dict[str, dict[int, Refusal]] = {}
+        for refusal in refusals:
+            refused.setdefault(refusal.trajectory_id, {})[refusal.call] = refusal
+        members = []
+        for one in candidates:
+            against = refused.get(one.trajectory_id, {})
+            self._calls_left_out.update(refusal.reason for refusal in against.values())
+            if len(against) < len(one.calls):
+                members.append(without(one, against) if against else one)
+                continue
+            reason, _ = Counter(refusal.reason for refusal in against.values()).most_common(1)[0]
+            first = next(refusal for refusal in against.values() if refusal.reason == reason)
+            self._rejections.append(Rejection(one.trajectory_id, STAGE, reason, first.detail))
+        return members
+
+    def _made(self, filled: Sequence[_Filled], tokens: int, *, full: bool) -> Selection:
+        gone = {m.trajectory_id for one in filled for m in one.group.members}
+        gone.update(rejection.trajectory_id for rejection in self._rejections)
+        gone.update(trajectory_id for trajectory_id, _ in self._used_up)
+        gone.update(self._changed)
+        rows = [one.longest for one in filled]
+        return Selection(
+            window=self._window.window,
+            reward_version=self._window.reward_version,
+            groups=tuple(one.group for one in filled),
+            tokens=tokens,
+            longest=max(rows) if rows and all(rows) else 0,
+            rejections=tuple(self._rejections),
+            used_up=tuple(self._used_up),
+            changed=tuple(self._changed),
+            left=tuple(o.trajectory_id for o in self._listed if o.trajectory_id not in gone),
+            full=full,
+            calls_left_out=dict(sorted(self._calls_left_out.items())),
+            scorers=tuple(sorted({one.scorer for one in self._listed})),
+        )

@@ -1,0 +1,97 @@
+"""Running totals of a scoring run, and the verdict on its window. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from babylon_tasks.db.scoring import Result
+from babylon_tasks.records import Evidence
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
+
+
+class WindowSummary:
+    """What a run has seen so far: as small as its agents and groups are few.
+
+    ``used``: trajectories that steps have taken already, under an earlier reward version.
+    """
+
+    def __init__(self, used: int = 0) -> None:
+        self.used = used
+        self.scored = 0
+        self.rejected: Counter[str] = Counter()
+        self.agents: set[str] = set()
+        self._right = self._judged = 0
+        self._profits = 0
+        self._profit = 0.0
+        self._mean = 0.0
+        self._squares = 0.0
+        # Of each group: lowest and highest reward, lowest and highest activity.
+        self._bounds: dict[str, list[float]] = {}
+
+    @property
+    def trajectories(self) -> int:
+        """All rows seen, used or not."""
+        return self.used + self.scored + self.rejected.total()
+
+    def show(self, shown: Evidence) -> None:
+        """The evidence of one trajectory, whether or not it can be rewarded."""
+        self._right += shown.right
+        self._judged += shown.right + shown.wrong
+        if shown.profit is not None:
+            self._profits += 1
+            self._profit += shown.profit
+
+    def add(self, agent: str, group: str, reward: float, activity: float) -> None:
+        """One scored trajectory."""
+        self.scored += 1
+        self.agents.add(agent)
+        # Welford: the plain sum of squares loses everything when rewards are nearly equal.
+        step = reward - self._mean
+        self._mean += step / self.scored
+        self._squares += step * (reward - self._mean)
+        bounds = self._bounds.setdefault(group, [reward, reward, activity, activity])
+        bounds[0], bounds[1] = min(bounds[0], reward), max(bounds[1], reward)
+        bounds[2], bounds[3] = min(bounds[2], activity), max(bounds[3], activity)
+
+    def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> Result:
+        """The totals and the state that follows from them.
+
+        ``waits_for`` counts markets without an outcome yet. While there are any, a window that
+        would be skipped is kept, with the reason recorded beside its state.
+        """
+        state, reason = self._verdict(settings, held_out)
+        if waits_for and state not in (WindowState.HELD_OUT, WindowState.SCORED):
+            state = WindowState.HELD_OUT if held_out else WindowState.SCORED
+            reason = reason or "nothing_usable"
+        return Result(
+            state=state,
+            reason=reason,
+            trajectories=self.trajectories,
+            agents=len(self.agents),
+            scored=self.used + self.scored,
+            used=self.used,
+            rejected=dict(self.rejected.most_common()),
+            reward_mean=self._mean if self.scored else None,
+            reward_std=math.sqrt(self._squares / self.scored) if self.scored else None,
+            profit_mean=self._profit / self._profits if self._profits else None,
+            right_share=self._right / self._judged if self._judged else None,
+            waits_for=waits_for,
+        )
+
+    def _verdict(self, settings: Settings, held_out: bool) -> tuple[WindowState, str | None]:
+        if held_out and self.scored:
+            # Evaluation compares checkpoints with each other, not members of a group.
+            if len(self.agents) >= settings.min_agents:
+                return WindowState.HELD_OUT, None
+            return WindowState.SKIPPED, "too_few_agents"
+        over = WindowState.TRAINED if self.used else WindowState.SKIPPED
+        if not self.scored:
+            return over, None if self.used else "nothing_usable"
+        if not self.used and len(self.agents) < settings.min_agents:
+            return WindowState.SKIPPED, "too_few_agents"
+        if max(b[1] - b[0] for b in self._bounds.values()) <= settings.min_reward_spread:
+            busy = max(b[3] - b[2] for b in self._bounds.values()) > 0
+            return over, "only_activity" if busy else "no_spread"
+        return WindowState.SCORED, None

@@ -1,0 +1,121 @@
+"""The promotion rule: values on held-out groups in, a decision with its evidence out. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from babylon_tasks.settings import Settings
+
+Decision = Literal["promote", "hold"]
+_RESAMPLES = 2000
+
+
+class CheckpointScores(Struct, frozen=True):
+    """A checkpoint on each held-out group, in the order of the set: its value in [0, 1], and
+    its entropy in nats (none given: not weighed)."""
+
+    step: int
+    values: tuple[float, ...]
+    coverage: float = 1.0
+    entropy: tuple[float, ...] = ()
+
+
+def objective(scores: CheckpointScores, settings: Settings) -> tuple[float, ...]:
+    """What is compared, by group: value plus a little for diversity that is still there.
+
+    Without it a policy that has settled on one answer is as good as a coin where half of the
+    questions are answered yes; but it is a dead end: its windows have no spread of reward, and
+    nothing is ever learned from them again. (Entropy-regularised reward: Ziebart 2010.)
+    """
+    if not scores.entropy:
+        return scores.values
+    weight = settings.promote_entropy_weight
+    return tuple(v + weight * h for v, h in zip(scores.values, scores.entropy, strict=True))
+
+
+class GateDecision(Struct, frozen=True):
+    """The decision, why, and the figures behind it."""
+
+    decision: Decision
+    reason: str
+    evidence: dict[str, Any]
+
+
+def decide(
+    candidate: CheckpointScores,
+    serving: CheckpointScores,
+    best: tuple[int, float] | None,
+    settings: Settings,
+) -> GateDecision:
+    """Promote what is, within the tolerance, as good as what serves and the best ever seen.
+
+    ``best``: (step, mean objective) of the best checkpoint known on the same set. It keeps a slow
+    decline, each step within the tolerance, from reaching the agents.
+    """
+    if len(candidate.values) != len(serving.values):
+        raise ValueError("candidate and serving checkpoint must be evaluated on the same groups")
+    n = len(candidate.values)
+    evidence: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
+    if n < settings.min_eval_groups:
+        return without_evidence(
+            f"{n} held-out groups of at least {settings.min_eval_groups}", settings, evidence
+        )
+    our_objective, their_objective = objective(candidate, settings), objective(serving, settings)
+    ours, theirs = fmean(our_objective), fmean(their_objective)
+    differences = [a - b for a, b in zip(our_objective, their_objective, strict=True)]
+    low, high = interval(differences)
+    evidence |= {
+        "candidate": fmean(candidate.values),
+        "serving": fmean(serving.values),
+        "entropy": {
+            "candidate": fmean(candidate.entropy) if candidate.entropy else None,
+            "serving": fmean(serving.entropy) if serving.entropy else None,
+            "weight": settings.promote_entropy_weight,
+        },
+        "objective": {"candidate": ours, "serving": theirs},
+        "difference": fmean(differences),
+        "interval_95": [low, high],
+        "interval_method": f"percentile bootstrap over groups, {_RESAMPLES} resamples",
+        "coverage": {"candidate": candidate.coverage, "serving": serving.coverage},
+    }
+    if max(candidate.coverage, serving.coverage) < settings.min_eval_coverage:
+        return without_evidence(
+            f"the recorded answers cover {candidate.coverage:.1%} of what the policy says, "
+            f"less than {settings.min_eval_coverage:.1%}",
+            settings,
+            evidence,
+        )
+    bar, against = theirs, f"the serving checkpoint {serving.step}"
+    if best is not None:
+        evidence["best"] = {"step": best[0], "objective": best[1]}
+        if best[1] > bar:
+            bar, against = best[1], f"the best known checkpoint {best[0]}"
+    text = f"objective {ours:.4f} on {n} held-out groups against {bar:.4f} of {against}"
+    if ours >= bar - settings.promote_tolerance:
+        return GateDecision("promote", text, evidence)
+    return GateDecision(
+        "hold", f"{text}: worse by more than {settings.promote_tolerance:g}", evidence
+    )
+
+
+def without_evidence(why: str, settings: Settings, evidence: dict[str, Any]) -> GateDecision:
+    """The decision where there is no evidence: hold, unless the operator goes without."""
+    if settings.promote_without_evaluation:
+        return GateDecision(
+            "promote", f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", evidence
+        )
+    return GateDecision("hold", why, evidence)
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The 95 % percentile-bootstrap interval of the mean; the same for the same input."""
+    source = random.Random(0)
+    means = sorted(
+        fmean(source.choices(differences, k=len(differences))) for _ in range(_RESAMPLES)
+    )
+    return means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES) - 1]

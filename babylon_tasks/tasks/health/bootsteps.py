@@ -1,0 +1,202 @@
+"""Beat and workers open their HTTP port, count their tasks and mark their turns.
+
+Bootsteps and signals only; what is answered lies in ``endpoint``, ``pulse`` and ``fleet``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from celery import bootsteps
+from celery.beat import Scheduler
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    celeryd_after_setup,
+    worker_process_init,
+)
+from prometheus_client import CollectorRegistry, Info, ProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from redis import Redis
+from redis.exceptions import RedisError
+
+from babylon_tasks import __version__, metrics
+from babylon_tasks.errors import SettingsError
+from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.app import app
+from babylon_tasks.tasks.base import SENT_AT
+from babylon_tasks.tasks.health.endpoint import Endpoint
+from babylon_tasks.tasks.health.liveness import Probe, Pulse
+from babylon_tasks.tasks.system_metrics import Fleet
+
+_TURN_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
+
+
+class Monitor:
+    """This process's endpoint, where BABYLON_METRICS_PORT asks for one."""
+
+    def __init__(self) -> None:
+        self.pulse = Pulse()
+        self.queues: frozenset[str] = frozenset()
+        self._endpoint: Endpoint | None = None
+
+    def open(self, settings: Settings, registry: CollectorRegistry) -> None:
+        """Listen; raises SettingsError where the port is taken."""
+        if not settings.metrics_port:
+            return
+        build = Info("babylon_build", "The version that runs.", registry=registry)
+        build.info({"version": __version__})
+        ProcessCollector(registry=registry)
+        serves = _trainer_serves(registry, settings) if "gpu" in self.queues else lambda: True
+        probe = Probe(self.pulse, lambda: _away(settings), serves)
+        self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, registry, probe)
+
+    def forget(self) -> None:
+        """In a forked child."""
+        if self._endpoint is not None:
+            self._endpoint.forget()
+            self._endpoint = None
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+
+
+monitor = Monitor()
+
+
+class Turns(Scheduler):  # type: ignore[misc]  # celery is untyped
+    """Celery's scheduler that keeps no file, which also marks each of its turns."""
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """One look at the schedule; returns the seconds until the next."""
+        wait = super().tick(*args, **kwargs)
+        monitor.pulse.turn()
+        return wait
+
+
+class Listening(bootsteps.StartStopStep):  # type: ignore[misc]
+    """A worker's endpoint, opened after its first children were forked."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: Any) -> None:
+        """Open the port; without the children's files there is nothing to add up."""
+        del parent
+        settings = load_settings()
+        if not settings.metrics_port:
+            return
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            raise SettingsError(
+                "BABYLON_METRICS_PORT is set, but this worker was not started by "
+                "`babylon-tasks run`, which gives its children a place to count: use that"
+            )
+        registry = CollectorRegistry()
+        LiveChildren(registry)  # type: ignore[no-untyped-call]
+        monitor.open(settings, registry)
+
+    def stop(self, parent: Any) -> None:
+        """Close it, and remove what the children counted."""
+        del parent
+        monitor.close()
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    terminate = stop
+
+
+class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Marks the turns of a worker's event loop while it is connected and subscribed."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._timer: Any = None
+
+    def start(self, parent: Any) -> None:
+        """Connected: from here on the loop must turn."""
+        monitor.pulse.turn()
+        monitor.pulse.connected = True
+        self._timer = parent.timer.call_repeatedly(_TURN_SECONDS, monitor.pulse.turn)
+
+    def stop(self, parent: Any) -> None:
+        """The connection is lost, or the worker ends."""
+        del parent
+        monitor.pulse.connected = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    shutdown = stop
+
+
+app.steps["worker"].add(Listening)
+app.steps["consumer"].add(Turning)
+
+
+class LiveChildren(MultiProcessCollector):
+    """Adds up what the children counted; a child that has died is up no more."""
+
+    def collect(self) -> Any:
+        """All families of this worker's children."""
+        for file in Path(self._path).glob("gauge_live*.db"):
+            pid = int(file.stem.rpartition("_")[2])
+            if not Path(f"/proc/{pid}").exists():
+                mark_process_dead(pid, self._path)  # type: ignore[no-untyped-call]
+        return super().collect()  # type: ignore[no-untyped-call]
+
+
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _notice_queues(instance: Any, **_: Any) -> None:
+    monitor.queues = frozenset(instance.app.amqp.queues.consume_from)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _begin(**_: Any) -> None:
+    monitor.forget()
+    if "cpu" in monitor.queues:
+        metrics.scoring_begins()
+    if "upkeep" in monitor.queues:
+        metrics.upkeep_begins()
+    if "gpu" in monitor.queues:
+        metrics.training_begins(load_settings().lineage)
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _watch_beat(**_: Any) -> None:
+    settings = load_settings()
+    monitor.pulse.connected = True  # it connects when it sends; see Probe.alive for the rest
+    registry = CollectorRegistry()
+    registry.register(Fleet(settings))
+    monitor.open(settings, registry)
+
+
+@before_task_publish.connect  # type: ignore[untyped-decorator]
+def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    if headers is not None:
+        headers[SENT_AT] = time.time()
+
+
+def _trainer_serves(registry: CollectorRegistry, settings: Settings) -> Callable[[], bool]:
+    about = {"lineage": settings.lineage}
+    return lambda: registry.get_sample_value("babylon_trainer_up", about) == 1
+
+
+def _away(settings: Settings) -> bool:
+    url = settings.redis_url.get_secret_value()
+    try:
+        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+    except (RedisError, OSError):
+        return True
+    return False

@@ -1,0 +1,96 @@
+"""The HTTP port of a process: ``/metrics`` for Prometheus, ``/livez`` and ``/readyz`` for probes.
+
+Only for the inside of a deployment: it needs no login and says nothing that is secret.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import structlog
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from babylon_tasks.errors import SettingsError
+from babylon_tasks.tasks.health.liveness import Probe
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+_log = structlog.get_logger(__name__)
+
+
+class Endpoint:
+    """A server in a daemon thread; raises SettingsError where its port is taken."""
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, probe: Probe) -> None:
+        server = _Server6 if ":" in host else _Server
+        try:
+            self._server = make_server(
+                host, port, _application(registry, probe), server, _QuietHandler
+            )
+        except OSError as error:
+            raise SettingsError(
+                f"BABYLON_METRICS_PORT {port} on {host} cannot be listened on: {error.strerror}; "
+                "each process on a machine needs one of its own"
+            ) from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+        self._thread.start()
+        _log.info("metrics.listening", host=host, port=self._server.server_port)
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's socket, or the port would outlive it."""
+        self._server.socket.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _application(
+    registry: CollectorRegistry, probe: Probe
+) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    metrics = make_wsgi_app(registry)
+    probes = {"/livez": probe.alive, "/readyz": probe.ready}
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            answer: Iterable[bytes] = metrics(environ, start_response)
+            return answer
+        status, text = "404 Not Found", "/metrics, /livez, /readyz"
+        if path in probes:
+            good, text = probes[path]()
+            status = "200 OK" if good else "503 Service Unavailable"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{text}\n".encode()]
+
+    return application
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # The standard library's looks its own name up, which hangs where DNS is not allowed.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = 10  # a client that says nothing holds no thread for ever
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """A line for every probe would bury the log."""

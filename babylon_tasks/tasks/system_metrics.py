@@ -1,0 +1,192 @@
+"""What beat tells Prometheus of the whole system: rows of Postgres and queues of Redis.
+
+Beat, because there is one of it: from every worker the same figures would come many times. A
+source that does not answer is a figure too (``babylon_source_up``), never a failed scrape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis import Redis
+from redis.exceptions import RedisError
+
+from babylon_tasks.db import gauges
+from babylon_tasks.db.gauges import Gauges
+from babylon_tasks.db.session import session
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
+
+_PATIENCE_SECONDS = 2.0  # Prometheus itself waits for ten
+_log = structlog.get_logger(__name__)
+
+# Name: what it is, and its labels. A figure that does not exist yet is left out.
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "babylon_source_up": ("Whether Postgres and Redis answered this scrape: 1 or 0.", ("source",)),
+    "babylon_queue_messages": (
+        "Messages that no worker has taken yet; babylon_windows counts the work that waits.",
+        ("queue",),
+    ),
+    "babylon_windows": ("Windows by state.", ("state",)),
+    "babylon_oldest_waiting_window_age_seconds": (
+        "Age of the oldest hour that scoring or a first step is due for, since its end or the end "
+        "of its wait for outcomes; 0 where there is none.",
+        (),
+    ),
+    "babylon_windows_awaiting_outcomes": (
+        "Scored and held-out windows that wait for outcomes.",
+        (),
+    ),
+    "babylon_windows_to_score_anew": (
+        "Windows to be scored anew because outcomes or rows have changed.",
+        (),
+    ),
+    "babylon_trajectories_left_over": (
+        "Comparable trajectories left over for later steps, until they are stale.",
+        (),
+    ),
+    "babylon_right_share": (
+        "Share of right bets among those with an outcome, in the window scored last.",
+        (),
+    ),
+    "babylon_profit_mean": ("Mean profit of the window scored last, in Babylon's money.", ()),
+    "babylon_reward_spread": (
+        "Standard deviation of the rewards of the window scored last: 0 leaves nothing to learn.",
+        (),
+    ),
+    "babylon_last_scored_timestamp_seconds": (
+        "When a window was scored last, in unix time.",
+        (),
+    ),
+    "babylon_serving_step": ("The checkpoint that agents use now.", ("lineage",)),
+    "babylon_head_step": ("The newest checkpoint.", ("lineage",)),
+    "babylon_lease_held": ("Whether somebody trains the lineage now: 1 or 0.", ("lineage",)),
+    "babylon_lease_age_seconds": (
+        "Since the lineage's lease was renewed, 0 where it is free; beyond BABYLON_LEASE_SECONDS "
+        "its holder is gone.",
+        ("lineage",),
+    ),
+    "babylon_steps": ("Training steps by state.", ("lineage", "state")),
+    "babylon_last_committed_timestamp_seconds": (
+        "When a training step was committed last, in unix time; 0 for never.",
+        ("lineage",),
+    ),
+    "babylon_promotion_decisions": (
+        "Decisions on record about checkpoints: promote, hold, rollback.",
+        ("lineage", "decision"),
+    ),
+    "babylon_last_promoted_timestamp_seconds": (
+        "When a checkpoint was promoted last, in unix time; 0 for never.",
+        ("lineage",),
+    ),
+    "babylon_evaluation_value": (
+        "Expected reward on held-out groups, of the newest and of the serving checkpoint.",
+        ("lineage", "checkpoint"),
+    ),
+    "babylon_evaluation_coverage": (
+        "Share of what the checkpoint says that recorded answers cover.",
+        ("lineage", "checkpoint"),
+    ),
+    "babylon_evaluation_entropy": (
+        "How undecided the checkpoint is between recorded answers, in nats.",
+        ("lineage", "checkpoint"),
+    ),
+    "babylon_evaluation_groups": (
+        "Held-out groups that the evaluation used.",
+        ("lineage", "checkpoint"),
+    ),
+}
+Sample = tuple[str, tuple[str, ...], float]
+
+
+class Fleet(Collector):
+    """Reads everything anew for each scrape: some milliseconds, one connection to each source."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self) -> Iterable[Metric]:
+        """Every family without its samples, so that registering asks no database."""
+        return _families(())
+
+    def collect(self) -> Iterable[Metric]:
+        """All families; those of a source that is away have no samples."""
+        return _families(
+            [*self._asked("postgres", self._rows), *self._asked("redis", self._queues)]
+        )
+
+    def _asked(self, source: str, ask: Callable[[], Iterable[Sample]]) -> Iterator[Sample]:
+        try:
+            found = list(ask())
+        except (BabylonTasksError, RedisError) as error:
+            _log.warning("metrics.source_away", source=source, why=str(error))
+            yield "babylon_source_up", (source,), 0
+        else:
+            yield "babylon_source_up", (source,), 1
+            yield from found
+
+    def _rows(self) -> Iterable[Sample]:
+        settings = self._settings
+        with session(settings, patience=_PATIENCE_SECONDS) as connection:
+            found = gauges.read(connection, settings.lineage, settings.lease_seconds)
+        return [*_of_windows(found), *_of_lineage(found, settings.lineage)]
+
+    def _queues(self) -> Iterator[Sample]:
+        with Redis.from_url(
+            self._settings.redis_url.get_secret_value(),
+            socket_timeout=_PATIENCE_SECONDS,
+            socket_connect_timeout=_PATIENCE_SECONDS,
+        ) as client:
+            for queue in QUEUES:
+                yield "babylon_queue_messages", (queue,), float(client.llen(KEY_PREFIX + queue))
+
+
+def _of_windows(found: Gauges) -> Iterator[Sample]:
+    for state, count in found.windows.items():
+        yield "babylon_windows", (state,), count
+    yield "babylon_oldest_waiting_window_age_seconds", (), found.oldest_waiting
+    yield "babylon_windows_awaiting_outcomes", (), found.awaiting_outcomes
+    yield "babylon_windows_to_score_anew", (), found.to_score_anew
+    yield "babylon_trajectories_left_over", (), found.left_over
+    if found.rewards is not None:
+        if found.rewards.right_share is not None:
+            yield "babylon_right_share", (), found.rewards.right_share
+        if found.rewards.profit_mean is not None:
+            yield "babylon_profit_mean", (), found.rewards.profit_mean
+        yield "babylon_reward_spread", (), found.rewards.spread
+        yield "babylon_last_scored_timestamp_seconds", (), found.rewards.scored_at
+
+
+def _of_lineage(found: Gauges, lineage: str) -> Iterator[Sample]:
+    if found.lineage is None:  # nobody has begun it
+        return
+    yield "babylon_serving_step", (lineage,), found.lineage.serving_step
+    yield "babylon_head_step", (lineage,), found.lineage.head_step
+    yield "babylon_lease_held", (lineage,), found.lineage.leased
+    yield "babylon_lease_age_seconds", (lineage,), found.lineage.lease_age
+    for state, count in found.steps.items():
+        yield "babylon_steps", (lineage, state), count
+    yield "babylon_last_committed_timestamp_seconds", (lineage,), found.committed_at
+    for decision, count in found.decisions.items():
+        yield "babylon_promotion_decisions", (lineage, decision), count
+    yield "babylon_last_promoted_timestamp_seconds", (lineage,), found.promoted_at
+    for checkpoint, evaluation in found.evaluations.items():
+        about = (lineage, checkpoint)
+        yield "babylon_evaluation_value", about, evaluation.value
+        yield "babylon_evaluation_coverage", about, evaluation.coverage
+        yield "babylon_evaluation_entropy", about, evaluation.entropy
+        yield "babylon_evaluation_groups", about, evaluation.groups
+
+
+def _families(samples: Iterable[Sample]) -> list[Metric]:
+    made = {
+        name: GaugeMetricFamily(name, text, labels=labels)
+        for name, (text, labels) in FAMILIES.items()
+    }
+    for name, labels, value in samples:
+        made[name].add_metric(labels, float(value))
+    return list(made.values())

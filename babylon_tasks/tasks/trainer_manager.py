@@ -1,0 +1,89 @@
+"""The trainer that a GPU-queue worker keeps: started with it, revived if it dies, closed with it.
+
+Only a worker that consumes queue ``gpu`` has one. It serves inference from the start, before
+there is anything to train on: without it the agents could not act.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
+
+from babylon_tasks import metrics
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.pipeline.serve import serve
+from babylon_tasks.settings import load_settings
+from babylon_tasks.training.supervisor import Trainer
+
+_WATCH_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
+
+
+class TrainerManager:
+    """One trainer for this process; ``lock`` gives it to one thread at a time."""
+
+    def __init__(self) -> None:
+        self.serves_gpu = False
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._trainer: Trainer | None = None
+
+    @contextmanager
+    def lock(self) -> Iterator[Trainer]:
+        """The trainer, for the length of a block."""
+        with self._lock:
+            if self._trainer is None:
+                self._trainer = Trainer(load_settings())
+            yield self._trainer
+
+    def watch(self) -> None:
+        """Start the trainer and keep it up, until the process ends (runs in a thread)."""
+        lineage = load_settings().lineage
+        up = metrics.TRAINER_UP.labels(lineage)
+        while not self._stop.is_set():
+            try:
+                with self.lock() as trainer:
+                    if trainer.pid is None and not self._stop.is_set():
+                        up.set(0)
+                        metrics.TRAINER_STARTS.labels(lineage).inc()
+                        serving = serve(load_settings(), trainer)
+                        up.set(1)
+                        _log.info("trainer.serving", model=serving.inference_name)
+            except BabylonTasksError as error:
+                _log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)
+            except Exception:  # noqa: BLE001  # logged with its traceback, and tried again
+                # This thread must outlive whatever it meets: nobody else revives the trainer.
+                _log.exception("trainer.not_serving", next_try_in=_WATCH_SECONDS)
+            self._stop.wait(_WATCH_SECONDS)
+
+    def close(self) -> None:
+        """End the trainer; nothing is started again."""
+        self._stop.set()
+        if self._trainer is not None:
+            self._trainer.close()
+
+
+trainer_manager = TrainerManager()
+
+
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _notice_queues(instance: Any, **_: Any) -> None:
+    # In the worker's main process, before it forks: the children inherit the answer.
+    trainer_manager.serves_gpu = "gpu" in instance.app.amqp.queues.consume_from
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _start(**_: Any) -> None:
+    if trainer_manager.serves_gpu:
+        # A thread: a child that is not up within worker_proc_alive_timeout is killed.
+        threading.Thread(target=trainer_manager.watch, name="trainer-manager", daemon=True).start()
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _end(**_: Any) -> None:
+    trainer_manager.close()

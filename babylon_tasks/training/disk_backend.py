@@ -1,0 +1,250 @@
+"""Backends whose checkpoints are folders on this machine, in ART's layout: ``cpu``, ``local``."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from babylon_tasks.dataset.eligibility import EXACT, NO_LOGPROBS, RESCORED, Policies, policy_step
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
+from babylon_tasks.training.inspection import Inspector, Proven, refused, with_calls
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Inspect,
+    Inspected,
+    Progress,
+    StepValue,
+    Train,
+    Trained,
+)
+from babylon_tasks.training.token_text import TokenText, token_text_of
+
+_ART_LONGEST = 32_768  # what ART's own services are started with
+WEIGHTS_GONE = "weights_gone"
+
+
+class DiskBackend(ArtBackend):
+    """Backends whose checkpoints are folders on this machine, in ART's layout."""
+
+    @property
+    def checkpoints(self) -> Path:
+        from art.utils.output_dirs import get_model_dir
+
+        return Path(get_model_dir(model=self.model, art_path=self.start.data_dir)) / "checkpoints"
+
+    def _options(self, request: Train) -> dict[str, Any]:
+        return {
+            "kl_penalty_coef": request.kl_coefficient,
+            "packed_sequence_length": request.packed_sequence_length,
+        }
+
+    async def _inspector(self, longest: int, label: str) -> Inspector:
+        raise NotImplementedError
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
+
+        def on_group(done: int, total: int) -> None:
+            tell(Progress(done=done, total=total))
+
+        return await asyncio.to_thread(inspector.inspect, groups, on_group)
+
+    async def _as_sampled(self, request: Train, groups: Sequence[Group]) -> tuple[Group, ...]:
+        """The groups with each call's tokens proven once more: nothing else is ever packed."""
+        inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
+        proofs = await asyncio.to_thread(inspector.proofs, groups)
+        return with_calls(groups, await self._scored(request, proofs))
+
+    async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
+        """The calls with a log-probability for each token, as the label of the step has it."""
+        if request.logprobs != EXACT:
+            raise TrainingError(f"{self._needs_exact(request.logprobs)}; nothing was trained")
+        return [proof.call for proof in proofs]
+
+    def _needs_exact(self, label: str) -> str:
+        return (
+            f"backend {self.start.backend} cannot compute log-probabilities, which `{label}` needs"
+        )
+
+    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+        from babylon_tasks.training.checkpoints import adapter_hash, newest_step, write_record
+
+        before = newest_step(self.checkpoints)
+        if before != request.base_step:
+            raise TrainingError(
+                f"the step starts from {request.base_step} but the backend stands at {before}; "
+                "nothing was trained"
+            )
+        parent = before if request.parent_step is None else request.parent_step
+        await self._branch(before, parent)
+        sampled = await self._as_sampled(request, groups)
+        result = await self._run(request, sampled, tell, self._options(request))
+        folder = self.checkpoints / f"{result.step:04d}"
+        trained = Trained(
+            step=result.step,
+            gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
+            trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),
+            adapter_hash=adapter_hash(folder),
+            base_adapter_hash=adapter_hash(self.checkpoints / f"{parent:04d}"),
+            uri=str(folder),
+            inference_name=self.model.get_inference_name(result.step),
+            manifest_hash=request.manifest_hash,
+            metrics=finite(result.metrics),
+        )
+        if result.step > before:
+            write_record(folder, trained)
+        return trained
+
+    async def _branch(self, newest: int, parent: int) -> None:
+        if parent != newest:
+            raise TrainingError(
+                f"backend {self.start.backend} trains on from its newest step {newest} only, "
+                f"not from {parent}"
+            )
+
+    async def step(self) -> BackendStep:
+        from babylon_tasks.training.checkpoints import newest_step, read_record
+
+        newest = newest_step(self.checkpoints)
+        return BackendStep(
+            step=newest, trained=read_record(self.checkpoints / f"{newest:04d}") if newest else None
+        )
+
+    async def discard(self, step: int) -> BackendStep:
+        from babylon_tasks.training.checkpoints import newest_step
+
+        newest = newest_step(self.checkpoints)
+        if step != newest or step == 0:
+            raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
+        folder = self.checkpoints / f"{step:04d}"
+        grave = self.checkpoints / f".discarded-{step:04d}"
+        shutil.rmtree(grave, ignore_errors=True)  # of a process that died over it
+        folder.rename(grave)  # gone at once for every reader, then removed at leisure
+        shutil.rmtree(grave)
+        return await self.step()
+
+
+class Cpu(DiskBackend):
+    def _make(self) -> Any:
+        from babylon_tasks.training.cpu import CPUBackend
+
+        return CPUBackend(path=self.start.data_dir)
+
+    async def _inspector(self, longest: int, label: str) -> Inspector:
+        service = await self.art._get_service(self.model)
+        policy = service.policy
+        return Inspector(service.tokenizer, policy.token_text, min(longest, policy.longest), label)
+
+    async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
+        from babylon_tasks.training.rescoring import rescored
+
+        if request.logprobs == EXACT:
+            return await super()._scored(request, proofs)
+        policy = (await self.art._get_service(self.model)).policy
+        parent = request.base_step if request.parent_step is None else request.parent_step
+
+        def scored_by(call: LlmCall) -> int:
+            return self._answered_by(call) if request.logprobs == RESCORED else parent
+
+        return await asyncio.to_thread(rescored, policy, proofs, scored_by)
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        found = await super().inspect(request, groups, tell)
+        if request.logprobs != RESCORED:
+            return found
+        policy = (await self.art._get_service(self.model)).policy
+
+        def gone(call: LlmCall) -> tuple[str, str] | None:
+            step = self._answered_by(call)
+            if policy.has_step(step):
+                return None
+            return WEIGHTS_GONE, f"the weights of checkpoint {step} are not on this machine"
+
+        return structs.replace(found, refusals=(*found.refusals, *refused(groups, gone)))
+
+    def _answered_by(self, call: LlmCall) -> int:
+        start = self.start
+        step = policy_step(call, Policies(start.lineage, start.base_model, 0, {}))
+        if isinstance(step, str):
+            raise TrainingError(f"{call.model} is no checkpoint of lineage {start.lineage}: {step}")
+        return step
+
+    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+        (await self.art._get_service(self.model)).seed = request.seed
+        return await super().train(request, groups, tell)
+
+    async def _branch(self, newest: int, parent: int) -> None:
+        del newest  # any checkpoint whose weights are here will do
+        service = await self.art._get_service(self.model)
+        if not service.policy.has_step(parent):
+            raise TrainingError(f"checkpoint {parent} is not on this machine to train on from")
+        service.parent_step = parent
+
+    async def discard(self, step: int) -> BackendStep:
+        (await self.art._get_service(self.model)).forget(step)
+        return await super().discard(step)
+
+    async def values(
+        self, steps: Sequence[int], groups: Sequence[Group], tell: OnProgress
+    ) -> list[StepValue]:
+        from babylon_tasks.training.offline_evaluation import step_value
+
+        policy = (await self.art._get_service(self.model)).policy
+        found = []
+        for number, step in enumerate(steps):
+            found.append(await asyncio.to_thread(step_value, policy, step, groups))
+            tell(Progress(done=number + 1, total=len(steps)))
+        return found
+
+
+class Local(DiskBackend):
+    """ART's LocalBackend as it is (unsloth, vLLM). Has not run here: this machine has no GPU."""
+
+    def _make(self) -> Any:
+        from art.local import LocalBackend
+
+        return LocalBackend(path=self.start.data_dir)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.start.base_model)
+
+    @cached_property
+    def _spelling(self) -> TokenText:
+        return token_text_of(self._tokenizer)
+
+    async def _inspector(self, longest: int, label: str) -> Inspector:
+        del longest  # rows are as long as ART lets them be
+        return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label)
+
+    async def inspect(
+        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+    ) -> Inspected:
+        found = await super().inspect(request, groups, tell)
+        if request.logprobs == EXACT:
+            return found
+        fault = (NO_LOGPROBS, self._needs_exact(request.logprobs))
+        return structs.replace(found, refusals=refused(groups, lambda _: fault))
+
+    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+        random.seed(request.seed)  # ART shuffles with the global generator
+        return await super().train(request, groups, tell)
+
+    def _options(self, request: Train) -> dict[str, Any]:
+        # ART's own packing length and chunk alignment belong to its GPU kernels.
+        return {**super()._options(request), "packed_sequence_length": None}

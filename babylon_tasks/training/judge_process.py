@@ -1,0 +1,206 @@
+"""The judge's process, started by ``judge.Judge``.
+
+ART's RULER runs in a process of its own, as the trainer does: importing ART takes seconds and
+hundreds of MB and changes the event loop, which CPU workers are spared. The process reads one JSON
+object per line from stdin (``Start``, then ``Ask``), answers on stdout in any order, and ends when
+its stdin closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+MASK = "***"
+_FAULT_LENGTH = 300
+
+
+class Start(Struct, frozen=True, tag=True):
+    """First line to the process; answered by ``Ready``. The key travels here and nowhere else."""
+
+    model: str
+    base_url: str | None
+    api_key: str | None
+    rubric: str | None
+    timeout: float
+    concurrency: int
+
+
+class Ask(Struct, frozen=True, tag=True):
+    """Grade these conversations, each a sequence of (role, content); answered by ``Answer``."""
+
+    number: int
+    conversations: tuple[tuple[tuple[str, str], ...], ...]
+
+
+class Ready(Struct, frozen=True, tag=True):
+    """ART is imported; ``rubric`` is the one in use."""
+
+    rubric: str
+
+
+class Grade(Struct, frozen=True):
+    """The judge's grade of the conversation shown as ``name`` ("1", "2", ...), unchecked.
+
+    A score of None stands for NaN or Infinity, which JSON has not.
+    """
+
+    name: str
+    score: float | None
+
+
+class Answer(Struct, frozen=True, tag=True):
+    """The grades of one ``Ask``, or why there are none: a reason and its detail.
+
+    Tokens and price count either way; ``usd`` is None where litellm knows no price of the model.
+    """
+
+    number: int
+    grades: tuple[Grade, ...] = ()
+    fault: str | None = None
+    detail: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+
+
+class _Bill:
+    """The cost of the responses to one question, usable or not."""
+
+    def __init__(self) -> None:
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.usd: float | None = None
+
+    def add(self, response: Any) -> None:
+        usage = getattr(response, "usage", None)
+        if usage is not None:
+            self.prompt_tokens += usage.prompt_tokens or 0
+            self.completion_tokens += usage.completion_tokens or 0
+        price = getattr(response, "_hidden_params", {}).get("response_cost")
+        if price is not None:
+            self.usd = (self.usd or 0.0) + price
+
+
+class _Ruler:
+    """ART's ``ruler`` with a bill for each question."""
+
+    def __init__(self, start: Start) -> None:
+        import litellm
+        from art.rewards import ruler
+
+        # The package exports the function `ruler`; the rest is in its module.
+        module: Any = sys.modules[ruler.__module__]
+        ask = module.acompletion
+
+        async def billed(*args: Any, bill: _Bill, **keywords: Any) -> Any:
+            response = await ask(*args, **keywords)
+            bill.add(response)
+            return response
+
+        # RULER returns scores only; the tokens and price are in the response.
+        module.acompletion = billed
+        litellm.suppress_debug_info = True
+        self.ruler = ruler
+        self.rubric: str = module.DEFAULT_RUBRIC if start.rubric is None else start.rubric
+        self._start = start
+        self._places = asyncio.Semaphore(start.concurrency)
+
+    async def answer(self, ask: Ask) -> Answer:
+        from openai import OpenAIError
+
+        bill, start = _Bill(), self._start
+        lists: list[Any] = [
+            [{"role": role, "content": text} for role, text in one] for one in ask.conversations
+        ]
+        options: dict[str, object] = {
+            "bill": bill,
+            "temperature": 0,
+            "drop_params": True,  # some models take no temperature
+            "max_retries": 2,
+        }
+        if start.base_url is not None:
+            # Else litellm would send the provider's own key from the environment there.
+            options |= {"api_base": start.base_url, "api_key": start.api_key or "none"}
+        elif start.api_key is not None:
+            options["api_key"] = start.api_key
+        grades: tuple[Grade, ...] = ()
+        fault, detail = None, ""
+        async with self._places:
+            try:
+                async with asyncio.timeout(start.timeout):
+                    found = await self.ruler(
+                        lists,
+                        judge_model=start.model,
+                        extra_litellm_params=options,
+                        rubric=self.rubric,
+                    )
+                grades = tuple(Grade(one.trajectory_id, one.score) for one in found)
+            except TimeoutError:
+                fault, detail = "timeout", f"no answer within {start.timeout:g} s"
+            except OpenAIError as error:  # of which litellm's errors are subclasses
+                fault, detail = "no_answer", self._told(error)
+            except ValueError as error:  # pydantic's, json's, and ART's own about the count
+                fault, detail = "malformed", self._told(error)
+        return Answer(
+            ask.number,
+            grades,
+            fault,
+            detail,
+            bill.prompt_tokens,
+            bill.completion_tokens,
+            bill.usd,
+        )
+
+    def _told(self, error: Exception) -> str:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        if self._start.api_key:
+            text = text.replace(self._start.api_key, MASK)  # servers repeat the key they refuse
+        return text[:_FAULT_LENGTH]
+
+
+async def _serve(out: Any) -> None:
+    loop = asyncio.get_running_loop()
+    asks: asyncio.Queue[Start | Ask] = asyncio.Queue()
+    decoder = msgspec.json.Decoder(Start | Ask)
+
+    def read() -> None:
+        for raw in sys.stdin.buffer:
+            loop.call_soon_threadsafe(asks.put_nowait, decoder.decode(raw))
+        os._exit(0)  # the worker has all its answers, or is gone
+
+    def say(reply: Ready | Answer) -> None:
+        out.write(msgspec.json.encode(reply) + b"\n")
+        out.flush()
+
+    async def answer(ask: Ask) -> None:
+        say(await ruler.answer(ask))
+
+    threading.Thread(target=read, name="questions", daemon=True).start()
+    start = await asks.get()
+    if not isinstance(start, Start):
+        raise TypeError("the first line must be Start")
+    ruler = _Ruler(start)
+    say(Ready(ruler.rubric))
+    async with asyncio.TaskGroup() as answering:
+        while True:
+            ask = await asks.get()
+            if isinstance(ask, Ask):
+                answering.create_task(answer(ask))
+
+
+def main() -> None:
+    """Answer one worker until its end."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # RULER prints warnings; stdout is for answers only
+    asyncio.run(_serve(out))
+
+
+if __name__ == "__main__":
+    main()

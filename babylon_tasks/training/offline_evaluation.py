@@ -1,0 +1,105 @@
+"""Off-policy evaluation on recorded, held-out groups, by teacher forcing: no sampling noise.
+
+For one prompt with recorded answers y and their rewards r(y), the value of a policy is
+``sum p(y) r(y) + (1 - sum p(y)) * floor`` over the distinct answers: its expected reward if
+every answer nobody ever gave earned the group's lowest reward. That is the direct method of
+off-policy evaluation (Dudik et al., 2011) with the most pessimistic model of unseen answers:
+it needs no behaviour probabilities, and neither gibberish nor one constant answer can look good.
+``coverage`` is ``sum p(y)``: near zero (long free text), the value says little.
+``entropy`` is that of the same distribution, all unseen answers being one: a policy that has
+settled on one answer has none left, and can learn nothing more from what it does.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Sequence
+
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.protocol import StepValue
+from babylon_tasks.training.rebuild_tokens import difference, rebuild
+from babylon_tasks.training.rescoring import answer_logprobs
+
+
+def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
+    """Value, coverage and entropy of one checkpoint on each group; raises FileNotFoundError."""
+    found = [_group_value(policy, step, group) for group in groups]
+    values, coverage, entropy = zip(*found, strict=True) if found else ((), (), ())
+    return StepValue(step=step, values=values, coverage=coverage, entropy=entropy)
+
+
+def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float, float]:
+    floor = min(member.reward for member in group.members)
+    # Members that saw the same prompts are alternatives of each other; others are not.
+    situations: dict[tuple[tuple[tuple[str, str], ...], ...], list[int]] = {}
+    for index, member in enumerate(group.members):
+        situations.setdefault(tuple(call.messages for call in member.calls), []).append(index)
+    logprobs = _answer_logprobs(policy, step, group)
+    value = coverage = entropy = 0.0
+    for indices in situations.values():
+        rewards: dict[tuple[object, ...], list[float]] = {}
+        chances: dict[tuple[object, ...], float] = {}
+        for index in indices:
+            member = group.members[index]
+            answer = tuple(answer_ids(policy, call) for call in member.calls)
+            rewards.setdefault(answer, []).append(member.reward)
+            chances[answer] = math.exp(logprobs[index])
+        total = sum(chances.values())
+        covered = min(1.0, total)
+        # An answer cut short at its limit has the chance of all that begins with it, so together
+        # they may exceed 1.
+        expected = sum(
+            chance / max(1.0, total) * sum(rewards[answer]) / len(rewards[answer])
+            for answer, chance in chances.items()
+        )
+        share = len(indices) / len(group.members)
+        value += share * (expected + (1 - covered) * floor)
+        coverage += share * covered
+        entropy -= share * sum(p * math.log(p) for p in (*chances.values(), 1 - covered) if p > 0)
+    return value, coverage, entropy
+
+
+def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
+    """Log-probability of each member's answers, summed over its calls."""
+    totals = [0.0] * len(group.members)
+    by_prompt: dict[tuple[tuple[str, str], ...], list[tuple[int, tuple[int, ...]]]] = {}
+    for index, member in enumerate(group.members):
+        for call in member.calls:
+            by_prompt.setdefault(call.messages, []).append((index, answer_ids(policy, call)))
+    for messages, answers in by_prompt.items():
+        prompt = _prompt(policy, messages)
+        possible = {ids for _, ids in answers if len(prompt or ()) + len(ids) <= policy.longest}
+        found = answer_logprobs(policy, step, prompt, sorted(possible)) if prompt else {}
+        for index, answer in answers:
+            # What the policy cannot be asked has no chance, with every checkpoint alike.
+            totals[index] += sum(found[answer]) if answer in found else -math.inf
+    return totals
+
+
+def _prompt(policy: Policy, messages: Sequence[tuple[str, str]]) -> list[int] | None:
+    said = [{"role": role, "content": text} for role, text in messages]
+    try:
+        prompt: list[int] = policy.tokenizer.apply_chat_template(said, add_generation_prompt=True)[
+            "input_ids"
+        ]
+    except Exception:  # noqa: BLE001  # a template is a program: it may refuse anybody's messages
+        traceback.print_exc()  # into the trainer's log
+        return None
+    return prompt
+
+
+def answer_ids(policy: Policy, call: LlmCall) -> tuple[int, ...]:
+    """An answer's tokens: as sampled where that is known, else as this tokenizer writes its text.
+
+    Anybody may have answered a held-out question: the ids of another vocabulary say nothing here.
+    """
+    token_text = policy.token_text
+    ids = call.token_ids or rebuild(call, token_text)
+    if ids and all(map(token_text.holds, ids)) and difference(ids, call, token_text) is None:
+        return ids
+    text: list[int] = policy.tokenizer.encode(call.response, add_special_tokens=False)
+    # One that was cut off is not said to have ended there.
+    end = [] if call.finish_reason == "length" and text else [policy.tokenizer.eos_token_id]
+    return (*text, *end)

@@ -1,0 +1,159 @@
+"""Freshness: which recorded calls belong to the lineage, and are young enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from babylon_tasks.dataset.eligibility import (
+    EXACT,
+    NONE,
+    PARENT,
+    RESCORED,
+    Policies,
+    Unfit,
+    label,
+    policy_step,
+)
+from babylon_tasks.records import LlmCall
+
+POLICIES = Policies("babylon", "smol", 5, {"babylon@0": 0, "an-alias": 4})
+
+
+def call(model: str, step: int | None = None, **rest: Any) -> LlmCall:
+    """An answer of one token that records all of it; ``rest`` replaces any."""
+    told = {"temperature": 1.0, "logprobs": (-1.0,), "token_ids": (7,), **rest}
+    return LlmCall(model=model, messages=(("user", "?"),), response="up", policy_step=step, **told)
+
+
+def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
+    """The label of a call, or why it has none."""
+    answer = label(one, policies, allowed or (EXACT,), max_staleness_steps=2)
+    return answer.reason if isinstance(answer, Unfit) else answer
+
+
+@pytest.mark.parametrize(
+    ("model", "recorded", "step"),
+    [
+        ("babylon@3", None, 3),
+        ("an-alias", None, 4),
+        ("smol", None, 0),
+        ("smol", 2, 2),
+        ("babylon", 4, 4),
+        ("babylon", None, "unknown_policy_step"),
+        ("babylon-2@3", None, "other_policy"),
+        ("xbabylon@3", None, "other_policy"),
+        ("gpt-5", 3, "other_policy"),
+        ("wandb-artifact:///team/games/babylon:step7", None, 7),
+        ("wandb-artifact:///team/games/other:step7", None, "other_policy"),
+    ],
+)
+def test_a_call_is_ours_by_the_name_it_asked_for(
+    model: str, recorded: int | None, step: int | str
+) -> None:
+    assert policy_step(call(model, recorded), POLICIES) == step
+
+
+@pytest.mark.parametrize(
+    ("step", "standing"), [(2, "stale"), (3, "exact"), (5, "exact"), (6, "future_policy")]
+)
+def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, standing: str) -> None:
+    assert found(call(f"babylon@{step}")) == standing
+
+
+def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
+    held = Policies("babylon", "smol", 50, {}, serving_step=5)
+
+    standing = [found(call(f"babylon@{step}"), policies=held) for step in (5, 6, 48)]
+
+    assert standing == ["exact", "stale", "exact"]
+
+
+def test_a_call_is_as_old_as_its_place_in_the_tree_of_checkpoints_not_as_its_number() -> None:
+    # 16 steps, of which 1 and 2 were promoted: 3 to 16 are dead branches of 2.
+    tree = Policies("babylon", "smol", 16, {}, 2, {0: 2, 1: 1, 2: 0, 9: 1})
+
+    def standing(step: int) -> str | Unfit:
+        return label(call(f"babylon@{step}"), tree, (EXACT,), max_staleness_steps=1)
+
+    found = [standing(step) for step in (2, 1, 0, 9)]
+
+    assert found == ["exact", "exact", Unfit("stale"), "exact"]
+
+
+NO_LOGPROBS = {"logprobs": None}
+NOTHING = {"logprobs": None, "token_ids": None}
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({}, None),
+        ({"token_ids": None, "tokens": (" up",)}, None),  # to be proven by the trainer
+        ({"token_ids": None, "token_bytes": (b" up",)}, None),
+        (NO_LOGPROBS, "no_logprobs"),
+        ({"logprobs": ()}, "no_logprobs"),
+        ({"token_ids": None}, "no_token_ids"),  # numbers of nobody knows which tokens
+        ({"token_ids": (7, 2)}, "no_token_ids"),
+        ({"tokens": (" up", "")}, "no_token_ids"),
+        ({"temperature": 0.7}, "tempered"),
+        ({"temperature": 0.0}, "tempered"),
+        ({"top_p": 0.95}, "tempered"),
+        ({"carries": "tools"}, "tools"),
+        ({"carries": "images"}, "images"),
+    ],
+)
+def test_a_call_is_exact_if_it_records_each_token_that_the_policy_itself_was_sampled_as(
+    told: dict[str, Any], reason: str | None
+) -> None:
+    assert found(call("babylon@5", **told)) == (reason or "exact")
+
+
+@pytest.mark.parametrize(
+    ("step", "told", "standing"),
+    [
+        (4, NO_LOGPROBS, "parent"),
+        (3, NO_LOGPROBS, "not_parent"),
+        (4, NOTHING, "no_token_ids"),
+        (4, NO_LOGPROBS | {"temperature": 0.7}, "tempered"),
+        (4, NO_LOGPROBS | {"top_p": 0.9}, "tempered"),
+    ],
+)
+def test_what_the_parent_itself_answered_needs_no_log_probabilities(
+    step: int, told: dict[str, Any], standing: str
+) -> None:
+    known = Policies("babylon", "smol", 5, {}, serving_step=4, parent_step=4)
+
+    assert found(call(f"babylon@{step}", **told), PARENT, policies=known) == standing
+
+
+def test_what_a_checkpoint_of_the_lineage_answered_can_be_rescored() -> None:
+    assert found(call("babylon@3", **NO_LOGPROBS), RESCORED) == "rescored"
+    assert found(call("babylon@3", **NOTHING), RESCORED) == "no_token_ids"
+    assert found(call("gpt-5", 3, **NO_LOGPROBS), RESCORED) == "other_policy"
+
+
+def test_a_call_bears_the_first_of_the_allowed_labels_that_is_true_of_it() -> None:
+    known = Policies("babylon", "smol", 5, {}, parent_step=5)
+    all_told, untold = call("babylon@5"), call("babylon@5", **NOTHING)
+
+    assert found(all_told, EXACT, PARENT, NONE, policies=known) == "exact"
+    assert found(all_told, PARENT, EXACT, policies=known) == "parent"
+    assert found(untold, EXACT, PARENT, RESCORED, NONE, policies=known) == "none"
+    assert found(untold, PARENT, EXACT, policies=known) == "no_token_ids"
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (call("gpt-5"), "other_policy"),
+        (call("babylon@2"), "stale"),
+        (call("babylon@5", carries="tools"), "tools"),
+    ],
+)
+def test_the_operator_may_let_in_what_says_little_but_not_what_is_another_question_or_policy(
+    one: LlmCall, reason: str
+) -> None:
+    assert found(one, EXACT, NONE) == reason
+    assert found(call("babylon@5", temperature=0.7, logprobs=None), EXACT, NONE) == "none"

@@ -1,0 +1,44 @@
+"""Verification: what the backend calls a success must have taught something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.training.protocol import Trained
+
+SOUND = Trained(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})
+
+
+def test_a_sound_result_counts() -> None:
+    assert verify(3, SOUND, "hash") is None
+
+
+def test_the_first_step_has_no_adapter_to_compare_with() -> None:
+    first = msgspec.structs.replace(SOUND, step=1, base_adapter_hash=None)
+
+    assert verify(0, first, "hash") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"step": 3}, "step 3"),
+        ({"step": 5}, "step 5"),
+        ({"gradient_steps": 0}, "gradient"),
+        ({"trainable_tokens": 0}, "token"),
+        ({"adapter_hash": None}, "no adapter"),
+        ({"adapter_hash": "old"}, "same"),
+        ({"manifest_hash": "other"}, "manifest"),
+        ({"metrics": {"loss": float("nan")}}, "loss"),
+        ({"metrics": {"loss": float("inf")}}, "loss"),
+    ],
+)
+def test_anything_less_does_not_count_and_says_why(change: dict[str, Any], word: str) -> None:
+    fault = verify(3, msgspec.structs.replace(SOUND, **change), "hash")
+
+    assert fault is not None
+    assert word in fault

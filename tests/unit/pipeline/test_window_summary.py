@@ -1,0 +1,94 @@
+"""The verdict on a window follows from what its rows had in them."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babylon_tasks.pipeline.window_summary import WindowSummary
+from babylon_tasks.settings import Settings
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(
+        _env_file=None,
+        DATABASE_URL="postgresql://nobody@127.0.0.1:1/none",
+        WANDB_API_KEY=None,
+        **values,
+    )
+
+
+def verdict(
+    *members: tuple[str, str, float],
+    held_out: bool = False,
+    waits_for: int = 0,
+    used: int = 0,
+    busy: float = 0.0,
+    **values: Any,
+) -> tuple[str, str | None]:
+    summary = WindowSummary(used)
+    for number, (agent, group, reward) in enumerate(members):
+        summary.add(agent, group, reward, busy * number)
+    result = summary.result(settings(**values), held_out=held_out, waits_for=waits_for)
+    return str(result.state), result.reason
+
+
+def test_two_agents_with_different_rewards_make_a_window() -> None:
+    assert verdict(("a", "", 0.2), ("b", "", 0.4)) == ("scored", None)
+
+
+def test_nothing_usable() -> None:
+    assert verdict() == ("skipped", "nothing_usable")
+    assert verdict(held_out=True) == ("skipped", "nothing_usable")
+
+
+def test_one_agent_alone_is_too_few() -> None:
+    assert verdict(("a", "", 0.2), ("a", "", 0.4)) == ("skipped", "too_few_agents")
+    assert verdict(("a", "", 0.2), ("b", "", 0.4), min_agents=3) == ("skipped", "too_few_agents")
+
+
+def test_equal_rewards_within_every_group_teach_nothing() -> None:
+    equal = [("a", "x", 0.2), ("b", "x", 0.2), ("a", "y", 0.9), ("b", "y", 0.9)]
+    assert verdict(*equal) == ("skipped", "no_spread")
+
+
+def test_groups_that_differ_in_activity_only_say_so() -> None:
+    assert verdict(("a", "", 0.5), ("b", "", 0.5), busy=0.1) == ("skipped", "only_activity")
+
+
+def test_nothing_is_given_up_while_outcomes_are_to_come() -> None:
+    assert verdict(("a", "", 0.2), ("b", "", 0.4), waits_for=1) == ("scored", None)
+    assert verdict(("a", "", 0.5), ("b", "", 0.5), waits_for=1) == ("scored", "no_spread")
+    assert verdict(("a", "", 0.5), waits_for=1, held_out=True) == ("held_out", "too_few_agents")
+    assert verdict(waits_for=2) == ("scored", "nothing_usable")
+    assert verdict(waits_for=2, held_out=True) == ("held_out", "nothing_usable")
+    assert verdict(waits_for=2, used=3) == ("scored", "nothing_usable")
+
+
+def test_what_is_left_of_a_window_that_steps_have_used_is_no_reason_to_skip_it() -> None:
+    assert verdict(("a", "", 0.2), ("a", "", 0.4), used=14) == ("scored", None)
+    assert verdict(("a", "", 0.5), ("b", "", 0.5), used=14) == ("trained", "no_spread")
+    assert verdict(used=16) == ("trained", None)
+
+
+def test_one_group_with_spread_is_enough() -> None:
+    mixed = [("a", "x", 0.2), ("b", "x", 0.2), ("a", "y", 0.8), ("b", "y", 0.9)]
+    assert verdict(*mixed) == ("scored", None)
+
+
+def test_a_held_out_window_is_never_offered_for_training() -> None:
+    assert verdict(("a", "", 0.2), ("b", "", 0.4), held_out=True) == ("held_out", None)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_mean_and_deviation_are_those_of_the_rewards(rewards: list[float]) -> None:
+    summary = WindowSummary()
+    for reward in rewards:
+        summary.add("a", "", reward, 0.0)
+    result = summary.result(settings(), held_out=False, waits_for=0)
+    assert result.reward_mean == pytest.approx(statistics.fmean(rewards), abs=1e-9)
+    assert result.reward_std == pytest.approx(statistics.pstdev(rewards), abs=1e-9)

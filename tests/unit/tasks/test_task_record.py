@@ -1,0 +1,157 @@
+"""What Flower makes of the events of a task: Celery's own state, and our words."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from typing import Any
+
+import pytest
+from celery.events.state import State
+
+from babylon_tasks.tasks.flower.task_record import SeenTask, shown
+
+WINDOW = "2026-01-31T09:00"
+HOURLY = 3600  # heartbeats: however slow this machine is, the worker has not fallen silent
+TRAIN = "babylon.train_window.v1"
+TOLD = {"window": WINDOW, "lineage": "babylon", "step": 4, "summary": "committed · promoted"}
+
+
+class Cluster(State):  # type: ignore[misc]
+    """As Flower keeps it."""
+
+    Task = SeenTask
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.ticks = 0
+
+    def hear(self, kind: str, uuid: str = "a", **fields: Any) -> SeenTask:
+        """One event of the worker gpu@there, a moment after the last."""
+        self.ticks += 1
+        now = time.time()  # noqa: TID251  # Celery asks whether a worker was heard lately
+        event = {"hostname": "gpu@there", "timestamp": now, "local_received": now, "pid": 1}
+        self.event(event | {"type": kind, "uuid": uuid, "clock": self.ticks} | fields)
+        return self.tasks.get(uuid)  # type: ignore[no-any-return]
+
+    def begin(self, uuid: str = "a", **fields: Any) -> SeenTask:
+        """A task is sent, taken and begun."""
+        what = {"name": TRAIN, "args": f"('{WINDOW}',)", "kwargs": "{}"} | fields
+        self.hear("worker-heartbeat", freq=HOURLY, active=1)
+        self.hear("task-sent", uuid, **what)
+        self.hear("task-received", uuid, **what)
+        return self.hear("task-started", uuid)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def test_a_running_task_tells_its_progress_and_stays_started(cluster: Cluster) -> None:
+    task = cluster.begin()
+    began = task.started
+    assert (task.window, shown(task).summary) == (WINDOW, "running")
+
+    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
+
+    assert (task.state, task.started) == ("STARTED", began)
+    assert shown(task).result == f"window {WINDOW} · lineage babylon · step 4 · training: 3 of 8"
+
+
+def test_a_task_that_ended_shows_what_it_returned(cluster: Cluster) -> None:
+    task = cluster.begin()
+    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
+    cluster.hear("task-succeeded", result=repr(TOLD), runtime=2.0)
+    cluster.hear("task-progress", **TOLD | {"summary": "overtaken"})  # another process's event
+
+    seen = shown(task)
+
+    assert task.state == "SUCCESS"
+    assert (seen.window, seen.lineage, seen.step) == (WINDOW, "babylon", 4)
+    assert seen.result == f"window {WINDOW} · lineage babylon · step 4 · committed · promoted"
+    assert seen.name == "train_window"
+    assert (task.name, task.result) == (TRAIN, repr(TOLD)), "only the copy is changed"
+
+
+@pytest.mark.parametrize(
+    ("exception", "words"),
+    [
+        ("TrainingError('window 1: no spread')", "failed: window 1: no spread"),
+        ('TrainerDied("it\'s gone",)', "failed: it's gone"),
+        ("ValueError('3')", "failed: ValueError: 3"),
+        (
+            "WorkerLostError('Worker exited prematurely: signal 9 (SIGKILL) Job: 1.')",
+            "failed: WorkerLostError: Worker exited prematurely: signal 9 (SIGKILL) Job: 1.",
+        ),
+        ("TimeLimitExceeded(3900,)", "failed: TimeLimitExceeded(3900,)"),
+        (
+            "TrainingError('cut short in the mid...",
+            "failed: TrainingError('cut short in the mid...",
+        ),
+        (None, "failed: no reason was given"),
+    ],
+)
+def test_a_failed_task_shows_the_reason(
+    cluster: Cluster, exception: str | None, words: str
+) -> None:
+    task = cluster.begin()
+    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
+    cluster.hear("task-failed", exception=exception, traceback="...")
+    assert shown(task).result == f"window {WINDOW} · lineage babylon · step 4 · {words}"
+
+
+def test_what_has_not_begun_says_so(cluster: Cluster) -> None:
+    what = {"name": TRAIN, "args": "(None,)", "kwargs": "{}"}
+    task = cluster.hear("task-sent", **what)
+    assert shown(task).result == "sent, not taken by a worker yet"
+    cluster.hear("task-received", **what)
+    assert shown(task).result == "taken by a worker, not begun yet"
+    cluster.hear("task-revoked", expired=True, terminated=False, signum=None)
+    assert shown(task).result.startswith("not begun in time and dropped")
+
+
+def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster) -> None:
+    """Redis was away when the task ended, and its event is lost."""
+    task = cluster.begin()
+    later = time.time() + 60  # noqa: TID251
+    cluster.hear("worker-heartbeat", freq=HOURLY, active=1, timestamp=later, local_received=later)
+    assert shown(task).summary == "running"
+    cluster.hear("worker-heartbeat", freq=HOURLY, active=0, timestamp=later, local_received=later)
+    assert shown(task).summary == (
+        "its worker is done with it, but Flower did not see how it ended; "
+        f"`babylon-tasks why {WINDOW}` knows its end"
+    )
+
+
+def test_a_task_whose_worker_is_gone_says_so(cluster: Cluster) -> None:
+    task = cluster.begin()
+    cluster.hear("worker-offline")
+    assert (shown(task).summary or "").startswith("its worker is gone or cannot be heard; ")
+
+
+def test_the_way_from_scoring_to_training_is_kept(cluster: Cluster) -> None:
+    cluster.begin("score", name="babylon.score_window.v1")
+    cluster.begin("train", parent_id="score", root_id="score")
+    assert [child.id for child in shown(cluster.tasks["score"]).children] == ["train"]
+
+
+def test_what_was_told_outlives_a_restart_of_flower(cluster: Cluster) -> None:
+    cluster.begin()
+    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
+    cluster.begin("b")
+    cluster.hear("task-succeeded", "b", result=repr(TOLD), runtime=2.0)
+
+    back = pickle.loads(pickle.dumps(cluster))  # noqa: S301 - as Flower keeps its state
+
+    assert {name: task.summary for name, task in back.tasks.items()} == {
+        "a": "training: 3 of 8",
+        "b": "committed · promoted",
+    }
+    assert back.tasks["b"].window == WINDOW
+
+
+def test_tasks_of_other_applications_are_left_as_they_are(cluster: Cluster) -> None:
+    task = cluster.begin(name="mail.send")
+    cluster.hear("task-succeeded", result="'fine'", runtime=2.0)
+    assert (shown(task).name, shown(task).result) == ("mail.send", "'fine'")
