@@ -150,7 +150,7 @@ def test_upkeep_says_what_it_found_in_a_few_words() -> None:
     assert (
         summaries.reconciliation(Reconciled([WINDOW], [], 2, [WINDOW], [], unevaluated=True))
         == f"lost while scoring, freed {WINDOW} · sent to score {WINDOW} · 2 late rows rejected"
-        " · sent to judge the newest checkpoint"
+        " · sent to evaluate the newest checkpoint"
     )
     assert summaries.reconciliation(Reconciled([], [], 1, [], [])) == "1 late row rejected"
 
