@@ -10,10 +10,9 @@ BabylonTasksError
 │   ├── WindowNotFound       no such window in ``training.windows``
 │   └── ScoringFailed        the scorer itself broke: a fault of code, not of a row
 ├── IllegalTransition        a state change that the transition table forbids
-├── Fenced                   a newer claimant holds the lease: stop and discard
+├── StaleLease               a newer claimant holds the lease: stop and discard
 ├── TrainingError
 │   ├── TrainerDied          (Retryable) the trainer process ended by signal, exit code or silence
-│   ├── StepNotVerified      the backend claims success but nothing was learned
 │   └── BackendUnavailable   the chosen backend cannot run here
 ├── BrokerUnavailable        (Retryable) Redis did not take a message
 ├── CheckpointNotFound       promote or rollback names a step that is not committed
@@ -71,7 +70,7 @@ class IllegalTransition(BabylonTasksError):
     """A state change that the transition table forbids."""
 
 
-class Fenced(BabylonTasksError):
+class StaleLease(BabylonTasksError):
     """A newer claimant holds the lease; whoever sees this stops and discards its work."""
 
 
@@ -81,10 +80,6 @@ class TrainingError(BabylonTasksError):
 
 class TrainerDied(Retryable, TrainingError):
     """The trainer process ended by signal, by exit code, or fell silent."""
-
-
-class StepNotVerified(TrainingError):
-    """The backend claims success but nothing was learned."""
 
 
 class BackendUnavailable(TrainingError):

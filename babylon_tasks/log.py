@@ -1,7 +1,7 @@
 """Logging: structlog and the standard library's loggers (Celery's too) in one format, no secrets.
 
     log = structlog.get_logger(__name__)
-    now_about(window="2026-01-31T09:00", attempt=1)
+    now_about(window="2026-01-31T09:00", attempts=1)
     log.info("window scored", scored=7)
 
 JSON lines to standard error, or readable ones where that is a terminal.
@@ -24,9 +24,12 @@ from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings
 
 MASK = "***"
-# Only whole last words: `trainable_tokens` and `token_ids` are figures, not secrets.
+# Only whole last words: `trainable_tokens` and `token_ids` are figures, not secrets, and so is
+# `fencing_token`.
 _SECRET_KEY = re.compile(
-    r"(?:password|passwd|secret|(?:^|[_-])(?:token|api[_-]?key|authorization|credentials?))$", re.I
+    r"(?:password|passwd|secret"
+    r"|(?:^|(?<!fencing)[_-])(?:token|api[_-]?key|authorization|credentials?))$",
+    re.I,
 )
 _URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"']*:)[^\s/\"']+@", re.I)
 _BEARER = re.compile(r"(bearer\s+)[^\s\"',]+", re.I)
@@ -83,7 +86,8 @@ def now_about(
     step: int | None = None,
     lineage: str | None = None,
     task_id: str | None = None,
-    attempt: int | None = None,
+    fencing_token: int | None = None,
+    attempts: int | None = None,
 ) -> None:
     """What every later line of this thread is about, as it becomes known, until ``forget``."""
     named = {
@@ -91,7 +95,8 @@ def now_about(
         "step": step,
         "lineage": lineage,
         "task_id": task_id,
-        "attempt": attempt,
+        "fencing_token": fencing_token,
+        "attempts": attempts,
     }
     structlog.contextvars.bind_contextvars(
         **{name: value for name, value in named.items() if value is not None}
@@ -99,7 +104,7 @@ def now_about(
 
 
 def about() -> Mapping[str, Any]:
-    """What this thread's lines are about now: some of window, step, lineage, task_id, attempt."""
+    """What this thread's lines are about now: the names of ``now_about``."""
     return structlog.contextvars.get_contextvars()
 
 

@@ -22,7 +22,7 @@ TASK_WAIT = Histogram(
 )
 TASK_DURATION = Histogram(
     "babylon_task_duration_seconds",
-    "How long tasks ran, by how they ended: done, fenced (another had taken over) or failed.",
+    "How long tasks ran, by how they ended: done, stale_lease (another had taken over) or failed.",
     ["task", "outcome"],
     buckets=_SECONDS,
 )
@@ -107,7 +107,7 @@ INFERENCE_TOKENS = Counter(
     ["lineage", "kind"],
 )
 
-OUTCOMES = ("done", "fenced", "failed")
+OUTCOMES = ("done", "stale_lease", "failed")
 ACTIONS = (
     "claim_released",
     "window_failed",

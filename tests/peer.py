@@ -106,7 +106,7 @@ class PeerTrainer:
             raise TrainingError("the groups do not fit into memory")
         base = checkpoints.newest_step(self.folder)
         groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
-        on_progress(Progress(0, len(groups), job_reference=f"job-{request.attempt}"))
+        on_progress(Progress(0, len(groups)))
         if self.during is not None:
             self.during()
         if self.killed or self.falls == "before_writing":

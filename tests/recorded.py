@@ -92,7 +92,6 @@ def train_request(folder: Path, groups: Sequence[Group], **fields: Any) -> Train
     return Train(
         **{
             "base_step": 0,
-            "attempt": 1,
             "manifest_hash": "manifest",
             "groups_path": groups_file(folder, groups),
             "learning_rate": 1e-2,

@@ -16,9 +16,9 @@ from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import (
     BabylonTasksError,
     BadWindowId,
-    Fenced,
     IllegalTransition,
     SettingsError,
+    StaleLease,
 )
 from babylon_tasks.log import Mask
 from babylon_tasks.settings import load_settings
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, prog_name="babylon-tasks")
     except (SettingsError, BadWindowId) as error:
         _end(ExitCode.USAGE, str(error))
-    except (IllegalTransition, Fenced) as error:
+    except (IllegalTransition, StaleLease) as error:
         _end(ExitCode.REFUSED, str(error))
     except BabylonTasksError as error:
         _end(ExitCode.FAILED, str(error))

@@ -158,8 +158,8 @@ def _step(step: StepReport) -> str:
         parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")
     elif step.progress:
         parts.append(_detail(step.progress))
-    if step.tries > 1:
-        parts.append(f"try {step.tries}")
+    if step.attempts > 1:
+        parts.append(f"attempt {step.attempts}")
     if step.error:
         parts.append(step.error)
     return "; ".join(parts)

@@ -54,7 +54,7 @@ def windows(
 
     JSON: {"windows": [{window_id, state, held_out, reason, trajectories, agents, scored,
     rejected, right_share, profit_mean, reward_mean, reward_std, reward_version, waiting,
-    waits_until, rescore, attempt, training_tries, next_attempt_at, ...}]}.
+    waits_until, rescore, attempts, training_attempts, next_attempt_at, ...}]}.
     """
     settings = begin()
     with database(settings) as connection:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from babylon_tasks.db import events, publication, step_windows
-from babylon_tasks.db.lineages import Lease, fenced, hold
+from babylon_tasks.db.lineages import Lease, lock_lineage, stale
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.db.steps import Result, Step
-from babylon_tasks.errors import Fenced
+from babylon_tasks.errors import StaleLease
 from babylon_tasks.states import StepState, check_step
 
 
@@ -23,20 +23,20 @@ def commit(
     rewards: Sequence[tuple[str, float]],
     actor: str,
 ) -> None:
-    """Checkpoint, step, windows, head and Babylon's own rows, or nothing at all; raises Fenced.
+    """Checkpoint, step, windows, head and Babylon's own rows, or nothing at all; raises StaleLease.
 
     ``rewards``: (trajectory id, reward) in the manifest's order.
     """
     check_step(StepState.TRAINED, StepState.COMMITTED, step.id)
     found = queries("steps")
     name = f"{step.lineage}@{step.target_step}"
-    mine = {"step_id": step.id, "attempt": lease.attempt}
+    mine = {"step_id": step.id, "fencing_token": lease.fencing_token}
     with connection.transaction():
-        hold(connection, lease)
+        lock_lineage(connection, lease)
         row = connection.execute(found["commit"], mine).fetchone()
         if row is None:
-            raise Fenced(
-                f"step row {step.id} ({name}) is not attempt {lease.attempt}'s to commit; "
+            raise StaleLease(
+                f"step row {step.id} ({name}) is not under fencing token {lease.fencing_token}; "
                 "nothing was written, whoever holds the lineage now decides about it"
             )
         connection.execute(
@@ -50,9 +50,13 @@ def commit(
                 "inference_name": result.inference_name,
             },
         )
-        advance = {"name": step.lineage, "attempt": lease.attempt, "step": step.target_step}
+        advance = {
+            "name": step.lineage,
+            "fencing_token": lease.fencing_token,
+            "step": step.target_step,
+        }
         if not connection.execute(queries("lineages")["advance"], advance).rowcount:
-            raise fenced(lease)
+            raise stale(lease)
         for window in step.windows:
             step_windows.end(connection, window, lineage=step.lineage, step_id=step.id, actor=actor)
         missing = publication.committed(

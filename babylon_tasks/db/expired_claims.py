@@ -21,9 +21,9 @@ def release_expired(
     rows = connection.execute(
         queries("expired_claims")["expired_scoring"], {"limit": limit}
     ).fetchall()
-    for window, attempt in rows:
-        if attempt >= settings.max_attempts:
-            reason = f"{attempt} scoring claims were lost: their workers died or fell silent"
+    for window, attempts in rows:
+        if attempts >= settings.max_attempts:
+            reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
             target, into = WindowState.FAILED, failed
         else:
             reason, target, into = None, WindowState.SEALED, again

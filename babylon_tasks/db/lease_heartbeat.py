@@ -15,7 +15,7 @@ from babylon_tasks.db import lineages, steps
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.steps import Step
-from babylon_tasks.errors import DatabaseError, Fenced
+from babylon_tasks.errors import DatabaseError, StaleLease
 from babylon_tasks.log import carried
 from babylon_tasks.settings import Settings
 
@@ -37,9 +37,8 @@ class LeaseHeartbeat:
         self._lease = lease
         self._on_lost = on_lost
         self._stop = threading.Event()
-        self._wake = threading.Event()
         self._lock = threading.Lock()
-        self._progress: tuple[Step, Mapping[str, Any], str | None] | None = None
+        self._progress: tuple[Step, Mapping[str, Any]] | None = None
         self._watchdog: threading.Timer | None = None
         self._thread = threading.Thread(
             target=carried(self._renew_until_stopped), name="lease-heartbeat", daemon=True
@@ -57,33 +56,25 @@ class LeaseHeartbeat:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._wake.set()
         self._thread.join()
         if self._watchdog is not None:
             self._watchdog.cancel()
 
     def check(self) -> None:
-        """Raise Fenced if the lease is lost."""
+        """Raise StaleLease if the lease is lost."""
         if self.lost is not None:
-            raise Fenced(self.lost)
+            raise StaleLease(self.lost)
 
-    def report_progress(
-        self, step: Step, state: Mapping[str, Any], job_reference: str | None
-    ) -> None:
-        """Progress to be stored soon; at once where a job reference has become known."""
+    def report_progress(self, step: Step, state: Mapping[str, Any]) -> None:
+        """Progress to be stored soon; a later call replaces what is not stored yet."""
         with self._lock:
-            known = job_reference or (self._progress[2] if self._progress else None)
-            self._progress = (step, state, known)
-        if job_reference is not None:
-            self._wake.set()
+            self._progress = (step, state)
 
     def _renew_until_stopped(self) -> None:
         seconds = self._settings.lease_seconds
         connection: Connection | None = None
         renew_at = time.monotonic() + seconds / 4
-        while not self._stop.is_set():
-            self._wake.wait(min(_TICK_SECONDS, seconds / 8))
-            self._wake.clear()
+        while not self._stop.wait(min(_TICK_SECONDS, seconds / 8)):
             with self._lock:
                 progress, self._progress = self._progress, None
             due = time.monotonic() >= renew_at
@@ -98,8 +89,8 @@ class LeaseHeartbeat:
                     renew_at = asked + seconds / 4
                 if progress:
                     steps.progress(connection, self._lease, *progress)
-            except Fenced as fenced:
-                self._lose(str(fenced))
+            except StaleLease as stale:
+                self._lose(str(stale))
                 break
             except (DatabaseError, psycopg.Error) as error:
                 # Not the end yet: the watchdog decides when it is.
@@ -125,9 +116,10 @@ class LeaseHeartbeat:
 
     def _starve(self) -> None:
         self._lose(
-            f"attempt {self._lease.attempt} on lineage {self._lease.lineage} could not renew its "
-            f"lease for {0.8 * self._settings.lease_seconds:.0f} s and gave up before another may "
-            "begin; check Postgres, the step is recovered by the next attempt"
+            f"the lease on lineage {self._lease.lineage} (fencing token "
+            f"{self._lease.fencing_token}) could not be renewed for "
+            f"{0.8 * self._settings.lease_seconds:.0f} s and was given up before another may "
+            "claim it; check Postgres, the next claimant recovers the step"
         )
 
     def _lose(self, why: str) -> None:

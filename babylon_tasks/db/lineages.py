@@ -7,7 +7,7 @@ from psycopg.rows import class_row
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
-from babylon_tasks.errors import Fenced, SettingsError
+from babylon_tasks.errors import SettingsError, StaleLease
 from babylon_tasks.settings import Settings
 
 
@@ -20,17 +20,17 @@ class Lineage(Struct, frozen=True):
     head_step: int
     serving_step: int
     inference_base_url: str | None
-    attempt: int
+    fencing_token: int
     lease_owner: str | None
     leased: bool
 
 
 class Lease(Struct, frozen=True):
-    """The right to change a lineage, good until a newer attempt exists."""
+    """The right to change a lineage, good until a newer claim exists."""
 
     lineage: str
     owner: str
-    attempt: int
+    fencing_token: int
     head_step: int
     serving_step: int
 
@@ -75,43 +75,43 @@ def claim(connection: Connection, name: str, owner: str, seconds: float) -> Leas
 
 
 def renew(connection: Connection, lease: Lease, seconds: float) -> None:
-    """Push the lease's end out; raises Fenced."""
-    parameters = {"name": lease.lineage, "attempt": lease.attempt, "seconds": seconds}
+    """Push the lease's end out; raises StaleLease."""
+    parameters = {"name": lease.lineage, "fencing_token": lease.fencing_token, "seconds": seconds}
     if not connection.execute(queries("lineages")["renew"], parameters).rowcount:
-        raise fenced(lease)
+        raise stale(lease)
 
 
 def release(connection: Connection, lease: Lease) -> bool:
     """Give the lease back; False where it was no longer ours to give."""
-    parameters = {"name": lease.lineage, "attempt": lease.attempt}
+    parameters = {"name": lease.lineage, "fencing_token": lease.fencing_token}
     return bool(connection.execute(queries("lineages")["release"], parameters).rowcount)
 
 
-def hold(connection: Connection, lease: Lease) -> tuple[int, int]:
-    """Lock the lineage for the caller's transaction: (head step, serving step); raises Fenced.
+def lock_lineage(connection: Connection, lease: Lease) -> tuple[int, int]:
+    """Lock the lineage for the caller's transaction: (head step, serving step); raises StaleLease.
 
     The first statement of every transaction that changes what the lease protects.
     """
-    parameters = {"name": lease.lineage, "attempt": lease.attempt}
-    row = connection.execute(queries("lineages")["hold"], parameters).fetchone()
+    parameters = {"name": lease.lineage, "fencing_token": lease.fencing_token}
+    row = connection.execute(queries("lineages")["lock"], parameters).fetchone()
     if row is None:
-        raise fenced(lease)
+        raise stale(lease)
     return row[0], row[1]
 
 
 def note_trainer(
     connection: Connection, lease: Lease, *, backend: str, base_url: str, inference_name: str
 ) -> None:
-    """Write down where the trainer serves, for agents to find it; raises Fenced."""
+    """Write down where the trainer serves, for agents to find it; raises StaleLease."""
     parameters = {
         "name": lease.lineage,
-        "attempt": lease.attempt,
+        "fencing_token": lease.fencing_token,
         "backend": backend,
         "base_url": base_url,
         "inference_name": inference_name,
     }
     with connection.transaction():
-        hold(connection, lease)
+        lock_lineage(connection, lease)
         connection.execute(queries("lineages")["note_trainer"], parameters)
         connection.execute(queries("lineages")["note_base_inference_name"], parameters)
 
@@ -128,9 +128,10 @@ def parents(connection: Connection, name: str) -> dict[int, int]:
     return dict(connection.execute(queries("lineages")["parents"], {"name": name}).fetchall())
 
 
-def fenced(lease: Lease) -> Fenced:
+def stale(lease: Lease) -> StaleLease:
     """The refusal that a superseded claimant meets."""
-    return Fenced(
-        f"attempt {lease.attempt} of {lease.owner} on lineage {lease.lineage} has been superseded; "
+    return StaleLease(
+        f"the lease of {lease.owner} on lineage {lease.lineage} (fencing token "
+        f"{lease.fencing_token}) has been superseded; "
         "nothing of it was written, the newer claimant goes on"
     )

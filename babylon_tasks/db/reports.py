@@ -46,7 +46,7 @@ class StepReport(Struct, frozen=True):
     base_step: int
     target_step: int
     state: str
-    tries: int
+    attempts: int
     backend: str
     windows: list[str]
     gradient_steps: int | None

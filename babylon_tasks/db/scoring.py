@@ -11,21 +11,21 @@ from babylon_tasks.db import events, reward_versions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import queries
-from babylon_tasks.errors import Fenced, WindowNotFound
+from babylon_tasks.errors import StaleLease, WindowNotFound
 from babylon_tasks.records import Outcome
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 
 
 class Claim(Struct, frozen=True):
-    """The right to score a window: valid while attempt and owner are still in its row.
+    """The right to score a window: valid while owner and attempts are still in its row.
 
     ``reward_version`` is the one being made; it becomes the window's when scoring ends.
     """
 
     window: str
     owner: str
-    attempt: int
+    attempts: int
     reward_version: int
     held_out: bool
     expected: int | None  # trajectories counted at the seal
@@ -67,7 +67,7 @@ def claim(
 ) -> Claim | Standing:
     """Take a sealed window, or one whose claimant fell silent; raises WindowNotFound.
 
-    ``owner`` must be new for every claim: with the attempt it is the fence.
+    ``owner`` must be new for every claim: with the attempts it is the fence.
     """
     statements = queries("scoring")
     with connection.transaction():
@@ -80,7 +80,7 @@ def claim(
         state = WindowState(state)
         if state == WindowState.SCORING and expired:
             check_window(state, WindowState.SEALED, window)  # what the lost claim should have done
-            detail = {"attempt": attempts}
+            detail = {"attempts": attempts}
             events.record(connection, "claim_lost", actor=actor, window=window, detail=detail)
             state = WindowState.SEALED
             if attempts >= settings.max_attempts:
@@ -90,13 +90,13 @@ def claim(
         check_window(state, WindowState.SCORING, window)
         parameters = {"window": window, "owner": owner, "lease": settings.lease_seconds}
         taken = connection.execute(statements["claim"], parameters).fetchone()
-        attempt = taken[0] if taken else attempts
-        return Claim(window, owner, attempt, version, held_out, expected)
+        attempts = taken[0] if taken else attempts
+        return Claim(window, owner, attempts, version, held_out, expected)
 
 
 def renew(connection: Connection, held: Claim, settings: Settings) -> None:
-    """Push the lease's end out; raises Fenced if the claim is no longer ours."""
-    _fenced(connection, "renew", held, {"lease": settings.lease_seconds})
+    """Push the lease's end out; raises StaleLease if the claim is no longer ours."""
+    _guarded(connection, "renew", held, {"lease": settings.lease_seconds})
 
 
 def finish(
@@ -109,7 +109,7 @@ def finish(
     settings: Settings,
     actor: str,
 ) -> None:
-    """Write everything of one run in one transaction, or nothing; raises Fenced.
+    """Write everything of one run in one transaction, or nothing; raises StaleLease.
 
     ``bets`` maps the markets of bets to the outcomes that were used. Where one has changed since,
     the window is marked to be scored anew.
@@ -126,7 +126,7 @@ def finish(
             "waits": result.waits_for > 0,
             "wait_seconds": settings.outcome_wait_hours * 3600,
         }
-        _fenced(connection, "finish", held, columns)
+        _guarded(connection, "finish", held, columns)
         scores.pour(connection, statements["copy_scores"])
         rejections.pour(connection, statements["copy_rejections"])
         connection.execute(statements["forget_bets"], {"window": held.window})
@@ -146,7 +146,7 @@ def finish(
             )
         reward_versions.mark_scored(connection, held.window)
         detail = structs.asdict(result) | {
-            "attempt": held.attempt,
+            "attempts": held.attempts,
             "reward_version": held.reward_version,
         }
         events.record(connection, str(result.state), actor=actor, window=held.window, detail=detail)
@@ -174,22 +174,22 @@ def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
 def release(
     connection: Connection, held: Claim, why: str, settings: Settings, *, actor: str
 ) -> WindowState:
-    """Give the window back after a failure, or fail it after the last attempt; raises Fenced."""
-    spent = held.attempt >= settings.max_attempts
+    """Give the window back after a failure, or fail it after the last one; raises StaleLease."""
+    spent = held.attempts >= settings.max_attempts
     state = WindowState.FAILED if spent else WindowState.SEALED
     check_window(WindowState.SCORING, state, held.window)
-    delay = settings.retry_delay_seconds * 2 ** min(held.attempt - 1, 10)
-    reason = f"scoring failed {held.attempt} times, last: {why}" if spent else None
+    delay = settings.retry_delay_seconds * 2 ** min(held.attempts - 1, 10)
+    reason = f"scoring failed {held.attempts} times, last: {why}" if spent else None
     if reason is not None and held.reward_version > 1:
         reason += f"; its rewards of version {held.reward_version - 1} are kept"
     with connection.transaction():
-        _fenced(
+        _guarded(
             connection,
             "release",
             held,
             {"state": state, "reason": reason, "delay": None if spent else delay},
         )
-        detail = {"error": why, "attempt": held.attempt, "state": state}
+        detail = {"error": why, "attempts": held.attempts, "state": state}
         events.record(connection, "scoring_failed", actor=actor, window=held.window, detail=detail)
     return state
 
@@ -199,15 +199,15 @@ def _give_up(connection: Connection, window: str, attempts: int, actor: str) -> 
     reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
     parameters = {"window": window, "reason": reason}
     connection.execute(queries("scoring")["give_up"], parameters)
-    detail = {"reason": reason, "attempt": attempts}
+    detail = {"reason": reason, "attempts": attempts}
     events.record(connection, str(WindowState.FAILED), actor=actor, window=window, detail=detail)
     return Standing(WindowState.FAILED, reason)
 
 
-def _fenced(connection: Connection, name: str, held: Claim, parameters: dict[str, Any]) -> None:
-    guard = {"window": held.window, "attempt": held.attempt, "owner": held.owner}
+def _guarded(connection: Connection, name: str, held: Claim, parameters: dict[str, Any]) -> None:
+    guard = {"window": held.window, "attempts": held.attempts, "owner": held.owner}
     if connection.execute(queries("scoring")[name], parameters | guard).rowcount != 1:
-        raise Fenced(
-            f"window {held.window}: scoring attempt {held.attempt} lost its claim to a newer one; "
+        raise StaleLease(
+            f"window {held.window}: scoring attempt {held.attempts} lost its claim to a newer one; "
             "its work is discarded, nothing needs to be done"
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from babylon_tasks.db import events, windows
-from babylon_tasks.db.lineages import Lease, hold
+from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.settings import Settings
@@ -32,10 +32,10 @@ def take(connection: Connection, window: str) -> None:
     connection.execute(queries("step_windows")["take"], {"window": window})
 
 
-def count_try(connection: Connection, windows: Sequence[str], by: int) -> None:
+def count_attempt(connection: Connection, windows: Sequence[str], by: int) -> None:
     """Add ``by`` runs to the windows of a step."""
     parameters = {"windows": list(windows), "by": by}
-    connection.execute(queries("step_windows")["count_try"], parameters)
+    connection.execute(queries("step_windows")["count_attempt"], parameters)
 
 
 def of_step(connection: Connection, windows: Sequence[str]) -> list[tuple[str, int]]:
@@ -118,7 +118,7 @@ def outdated(connection: Connection, hours: int, limit: int) -> list[tuple[str, 
     return [(row[0], row[1]) for row in rows]
 
 
-def break_off(
+def count_failure(
     connection: Connection,
     lease: Lease,
     window: str,
@@ -127,34 +127,34 @@ def break_off(
     *,
     actor: str,
 ) -> None:
-    """Count a try for a scored window on which the trainer failed before a step was planned.
+    """Count an attempt at a scored window on which the trainer failed before a step was planned.
 
-    Raises Fenced.
+    Raises StaleLease.
     """
     with connection.transaction():
-        hold(connection, lease)
-        _break_off(connection, window, error, settings, actor)
+        lock_lineage(connection, lease)
+        _count_failure(connection, window, error, settings, actor)
 
 
 def fail(
-    connection: Connection, window: str, tries: int, reason: str, settings: Settings, **of: Any
+    connection: Connection, window: str, attempts: int, reason: str, settings: Settings, **of: Any
 ) -> bool:
-    """End a window's part in a failed step: scored again, or failed after the last try."""
-    spent = tries >= settings.max_attempts
+    """End a window's part in a failed step: scored again, or failed after the last attempt."""
+    spent = attempts >= settings.max_attempts
     windows.move(
         connection,
         window,
         WindowState.TRAINING,
         WindowState.FAILED if spent else WindowState.SCORED,
         kind="failed" if spent else "training_failed",
-        reason=f"training failed {tries} times, last: {reason[:1000]}" if spent else None,
+        reason=f"training failed {attempts} times, last: {reason[:1000]}" if spent else None,
         delay=None if spent else settings.retry_delay_seconds,
         **of,
     )
     return spent
 
 
-def _break_off(
+def _count_failure(
     connection: Connection, window: str, error: str, settings: Settings, actor: str
 ) -> None:
     row = connection.execute(queries("step_windows")["count"], {"window": window}).fetchone()
@@ -173,5 +173,5 @@ def _break_off(
         return
     parameters = {"window": window, "delay": settings.retry_delay_seconds}
     connection.execute(queries("step_windows")["postpone"], parameters)
-    detail = {"reason": error[:2000], "tries": row[0]}
+    detail = {"reason": error[:2000], "attempts": row[0]}
     events.record(connection, "training_failed", actor=actor, window=window, detail=detail)

@@ -1,7 +1,7 @@
 """Training steps: planned with their claim on the data, run, failed; see ``commits`` for the end.
 
 Every function that writes takes the lease and works under its lock: a superseded claimant
-meets Fenced and has changed nothing. Call them inside ``with connection.transaction():`` where
+meets StaleLease and has changed nothing. Call them inside ``with connection.transaction():`` where
 several belong together.
 """
 
@@ -17,10 +17,10 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import consumption, events, step_windows
 from babylon_tasks.db.consumption import Use
-from babylon_tasks.db.lineages import Lease, hold
+from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
-from babylon_tasks.errors import Fenced
+from babylon_tasks.errors import StaleLease
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, check_step
 
@@ -33,12 +33,11 @@ class Step(Struct, frozen=True):
     base_step: int
     target_step: int
     state: str
-    attempt: int
-    tries: int
+    fencing_token: int
+    attempts: int
     windows: list[str]
     manifest_hash: str
     manifest: dict[str, Any]
-    job_reference: str | None
     due: bool
 
 
@@ -51,7 +50,6 @@ class Result(Struct, frozen=True):
     uri: str
     inference_name: str
     metrics: dict[str, float]
-    job_reference: str | None
 
 
 def unfinished(connection: Connection, lineage: str) -> Step | None:
@@ -74,12 +72,12 @@ def plan(
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
     ``windows`` maps each to the reward version that was planned from; returns None, with nothing
-    written, where one has moved on. Raises Fenced, DatabaseError where a trajectory has been used
-    before.
+    written, where one has moved on. Raises StaleLease, DatabaseError where a trajectory has been
+    used before.
     """
     found = queries("steps")
     with connection.transaction():
-        head, _ = hold(connection, lease)
+        head, _ = lock_lineage(connection, lease)
         if not step_windows.lock_scored(connection, windows):
             return None
         with connection.cursor(row_factory=class_row(Step)) as cursor:
@@ -88,7 +86,7 @@ def plan(
                 {
                     "lineage": lease.lineage,
                     "base_step": head,
-                    "attempt": lease.attempt,
+                    "fencing_token": lease.fencing_token,
                     "backend": backend,
                     "windows": list(windows),
                     "manifest_hash": manifest_hash,
@@ -104,39 +102,43 @@ def plan(
             "windows": list(windows),
             "trajectories": len(uses),
             "manifest": manifest_hash,
-            "attempt": lease.attempt,
+            "fencing_token": lease.fencing_token,
         }
         _record(connection, "step_planned", step, actor, detail)
     return step
 
 
 def take_over(connection: Connection, lease: Lease, step: Step, *, actor: str) -> Step:
-    """Put an unfinished step under the new attempt; raises Fenced."""
+    """Put an unfinished step under the new fencing token; raises StaleLease."""
     with connection.transaction():
-        hold(connection, lease)
-        parameters = {"step_id": step.id, "attempt": lease.attempt}
+        lock_lineage(connection, lease)
+        parameters = {"step_id": step.id, "fencing_token": lease.fencing_token}
         if not connection.execute(queries("steps")["adopt"], parameters).rowcount:
             raise _gone(step, lease)
-        detail = {"from_attempt": step.attempt, "attempt": lease.attempt, "tries": step.tries}
+        detail = {
+            "from_token": step.fencing_token,
+            "fencing_token": lease.fencing_token,
+            "attempts": step.attempts,
+        }
         _record(connection, "step_taken_over", step, actor, detail)
-    return msgspec.structs.replace(step, attempt=lease.attempt)
+    return msgspec.structs.replace(step, fencing_token=lease.fencing_token)
 
 
 def start(connection: Connection, lease: Lease, step: Step, *, again: bool, actor: str) -> None:
     """The run begins; ``again``: it is not the first of this step."""
     found = queries("steps")
-    parameters = {"step_id": step.id, "attempt": lease.attempt}
+    parameters = {"step_id": step.id, "fencing_token": lease.fencing_token}
     with connection.transaction():
-        hold(connection, lease)
+        lock_lineage(connection, lease)
         if again:
             if not connection.execute(found["try_again"], parameters).rowcount:
                 raise _gone(step, lease)
-            step_windows.count_try(connection, step.windows, 1)
+            step_windows.count_attempt(connection, step.windows, 1)
         if step.state == StepState.PLANNED:
             check_step(StepState.PLANNED, StepState.RUNNING, step.id)
             if not connection.execute(found["start"], parameters).rowcount:
                 raise _gone(step, lease)
-        detail = {"tries": step.tries + again, "attempt": lease.attempt}
+        detail = {"attempts": step.attempts + again, "fencing_token": lease.fencing_token}
         _record(connection, "step_running", step, actor, detail)
 
 
@@ -145,14 +147,12 @@ def progress(
     lease: Lease,
     step: Step,
     state: Mapping[str, Any],
-    job_reference: str | None,
 ) -> None:
     """How far the run has come; without a lock: it is overwritten in a moment."""
     parameters = {
         "step_id": step.id,
-        "attempt": lease.attempt,
+        "fencing_token": lease.fencing_token,
         "progress": Jsonb(dict(state)),
-        "job_reference": job_reference,
     }
     connection.execute(queries("steps")["progress"], parameters)
 
@@ -160,47 +160,46 @@ def progress(
 def postpone(
     connection: Connection, lease: Lease, step: Step, error: str, *, delay: float, actor: str
 ) -> None:
-    """The run broke off: leave the step to its next attempt, ``delay`` seconds from now."""
+    """The trainer died: leave the step to its next attempt, ``delay`` seconds from now."""
     parameters = {
         "step_id": step.id,
-        "attempt": lease.attempt,
+        "fencing_token": lease.fencing_token,
         "error": error[:2000],
         "delay": delay,
     }
     with connection.transaction():
-        hold(connection, lease)
+        lock_lineage(connection, lease)
         connection.execute(queries("steps")["postpone"], parameters)
-        detail = {"error": error[:2000], "tries": step.tries, "again_in_seconds": delay}
+        detail = {"error": error[:2000], "attempts": step.attempts, "again_in_seconds": delay}
         _record(connection, "step_broke_off", step, actor, detail)
 
 
 def interrupt(connection: Connection, lease: Lease, step: Step, why: str, *, actor: str) -> None:
-    """The run was stopped from outside: the step waits, and the try is not held against it."""
+    """The run was stopped from outside: the step waits, and the attempt does not count."""
     found = queries("steps")
     with connection.transaction():
-        hold(connection, lease)
-        parameters = {"step_id": step.id, "attempt": lease.attempt, "error": why}
+        lock_lineage(connection, lease)
+        parameters = {"step_id": step.id, "fencing_token": lease.fencing_token, "error": why}
         if connection.execute(found["give_back_try"], parameters).rowcount:
-            step_windows.count_try(connection, step.windows, -1)
+            step_windows.count_attempt(connection, step.windows, -1)
         _record(connection, "step_interrupted", step, actor, {"why": why})
 
 
 def trained(
     connection: Connection, lease: Lease, step: Step, result: Result, *, actor: str
 ) -> None:
-    """The verified word of the backend; raises Fenced."""
+    """The verified word of the backend; raises StaleLease."""
     check_step(StepState.RUNNING, StepState.TRAINED, step.id)
     parameters = {
         "step_id": step.id,
-        "attempt": lease.attempt,
+        "fencing_token": lease.fencing_token,
         "metrics": Jsonb(result.metrics),
         "gradient_steps": result.gradient_steps,
         "trainable_tokens": result.trainable_tokens,
         "adapter_hash": result.adapter_hash,
-        "job_reference": result.job_reference,
     }
     with connection.transaction():
-        hold(connection, lease)
+        lock_lineage(connection, lease)
         if not connection.execute(queries("steps")["trained"], parameters).rowcount:
             raise _gone(step, lease)
         detail = {
@@ -223,16 +222,16 @@ def fail(
 ) -> list[str]:
     """End a step without a result: its data are free again, its windows scored or failed.
 
-    A window fails for good after ``max_attempts`` runs. Returns those; raises Fenced.
+    A window fails for good after ``max_attempts`` runs. Returns those; raises StaleLease.
     """
     found = queries("steps")
     check_step(StepState(step.state), StepState.FAILED, step.id)
     failed = []
     with connection.transaction():
-        hold(connection, lease)
+        lock_lineage(connection, lease)
         parameters = {
             "step_id": step.id,
-            "attempt": lease.attempt,
+            "fencing_token": lease.fencing_token,
             "state": step.state,
             "error": reason[:2000],
             "metrics": None if metrics is None else Jsonb(_finite(metrics)),
@@ -240,13 +239,13 @@ def fail(
         if not connection.execute(found["fail"], parameters).rowcount:
             raise _gone(step, lease)
         consumption.release(connection, step.id)
-        detail = {"reason": reason[:2000], "step": step.target_step, "tries": step.tries}
+        detail = {"reason": reason[:2000], "step": step.target_step, "attempts": step.attempts}
         _record(connection, "step_failed", step, actor, detail)
-        for window, tries in step_windows.of_step(connection, step.windows):
+        for window, attempts in step_windows.of_step(connection, step.windows):
             if step_windows.fail(
                 connection,
                 window,
-                tries,
+                attempts,
                 reason,
                 settings,
                 actor=actor,
@@ -280,10 +279,10 @@ def _record(
     )
 
 
-def _gone(step: Step, lease: Lease) -> Fenced:
-    return Fenced(
-        f"step row {step.id} ({step.lineage}@{step.target_step}) is no longer attempt "
-        f"{lease.attempt}'s to change; nothing was written, the newer claimant goes on"
+def _gone(step: Step, lease: Lease) -> StaleLease:
+    return StaleLease(
+        f"step row {step.id} ({step.lineage}@{step.target_step}) is no longer under "
+        f"fencing token {lease.fencing_token}; nothing was written, the newer claimant goes on"
     )
 
 

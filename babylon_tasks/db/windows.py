@@ -39,8 +39,8 @@ class Window(Struct, frozen=True):
     reward_mean: float | None
     reward_std: float | None
     reward_version: int
-    attempt: int
-    training_tries: int
+    attempts: int
+    training_attempts: int
     next_attempt_at: datetime | None
     enqueued_at: datetime | None
     opened_at: datetime
@@ -75,13 +75,13 @@ class Window(Struct, frozen=True):
 class Scored(Struct, frozen=True):
     """A window that waits for a step.
 
-    ``tries`` counts training runs that began with it and did not finish; ``changes`` as in
+    ``attempts`` counts training runs that began with it and did not finish; ``changes`` as in
     ``Window``.
     """
 
     window: str
     reward_version: int
-    tries: int
+    attempts: int
     changes: int
 
 

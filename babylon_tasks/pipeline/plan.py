@@ -96,7 +96,7 @@ class Planner:
 
         Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``. What the
         budget leaves over stays for later steps. One whose training has failed before is tried
-        alone: it may be the cause. Raises Fenced, TrainingError where the trainer fails over it.
+        alone: it may be the cause. Raises StaleLease, TrainingError where the trainer fails on it.
         """
         self.skipped.update(
             close_outdated(self._connection, self._settings, self._lease, actor=self._actor)
@@ -132,7 +132,7 @@ class Planner:
         selections: list[Selection] = []
         tokens = 0
         for waiting in self._queue(window):
-            if selections and waiting.tries:
+            if selections and waiting.attempts:
                 continue
             label, found = self._select(
                 waiting, labels, settings.step_token_budget - tokens, at_least_one=not selections
@@ -151,7 +151,7 @@ class Planner:
             selections.append(found)
             labels = (label,)
             tokens += found.tokens
-            if found.full or waiting.tries or len(selections) == settings.max_windows_per_step:
+            if found.full or waiting.attempts or len(selections) == settings.max_windows_per_step:
                 break
         selections.sort(key=lambda found: found.window)
         return _Chosen(labels[0], selections) if selections else None
@@ -185,7 +185,7 @@ class Planner:
                     at_least_one=at_least_one,
                 )
             except TrainingError as error:
-                step_windows.break_off(
+                step_windows.count_failure(
                     self._connection,
                     self._lease,
                     waiting.window,

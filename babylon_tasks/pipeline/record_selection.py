@@ -23,10 +23,10 @@ _OUTDATED_AT_ONCE = 50
 def record_selection(connection: Connection, lease: Lease, found: Selection, *, actor: str) -> bool:
     """Record refused, used-up and changed rows; False where the window has moved on meanwhile.
 
-    These are facts about rows, so they hold whether or not the groups become a step. Raises Fenced.
+    These are facts about rows, true whether or not the groups become a step. Raises StaleLease.
     """
     with connection.transaction():
-        lineages.hold(connection, lease)
+        lineages.lock_lineage(connection, lease)
         if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
             return False
         _refuse(connection, found.window, found.reward_version, found.rejections)
@@ -66,10 +66,10 @@ def close_window(
     """No group came of a window, settled as ``found``: end it, unless rows are to be scored anew.
 
     What is left can be compared with nobody. The reason, a word; None where another has moved
-    the window meanwhile. Raises Fenced.
+    the window meanwhile. Raises StaleLease.
     """
     with connection.transaction():
-        lineages.hold(connection, lease)
+        lineages.lock_lineage(connection, lease)
         if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
             return None
         if found.changed:
@@ -102,7 +102,7 @@ def close_outdated(
         listed = scored_trajectories.list_unused(connection, window, version, lease.lineage)
         stale = [Rejection(one.trajectory_id, STAGE, STALE, detail) for one in listed]
         with connection.transaction():
-            lineages.hold(connection, lease)
+            lineages.lock_lineage(connection, lease)
             if not step_windows.lock_scored(connection, {window: version}):
                 continue
             _refuse(connection, window, version, stale)

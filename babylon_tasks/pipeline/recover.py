@@ -27,11 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 def recover(run: Run, step: Step) -> Ended:
-    """Bring an unfinished step to an end; raises Fenced, TrainingError."""
+    """Bring an unfinished step to an end; raises StaleLease, TrainingError."""
     with session(run.settings) as connection:
         step = steps.take_over(connection, run.lease, step, actor=run.actor)
     about_step(step)
-    log.info("train_window.recovers", state=step.state, tries=step.tries)
+    log.info("train_window.recovers", state=step.state, attempts=step.attempts)
     manifest = from_row(step.manifest)
     backend = run.trainer.backend_step()
     if backend.step not in (step.base_step, step.target_step):
@@ -55,8 +55,8 @@ def recover(run: Run, step: Step) -> Ended:
         run.discard(step, _stranger(step, None if record is None else record.manifest_hash))
     if step.state == StepState.TRAINED:
         return run.give_up(step, "its checkpoint, once verified, is gone from the backend")
-    if step.tries >= run.settings.max_attempts:
-        return run.give_up(step, f"broke off {step.tries} times")
+    if step.attempts >= run.settings.max_attempts:
+        return run.give_up(step, f"interrupted {step.attempts} times")
     with session(run.settings) as connection:
         groups = load_groups.of_manifest(connection, run.settings, manifest)
     if groups is None:

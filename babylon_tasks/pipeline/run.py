@@ -63,8 +63,8 @@ class Run:
         self._on_progress = on_progress
 
     def inspect(self, group: Group, label: str) -> Inspected:
-        """Have the trainer inspect candidates for a step; raises Fenced, TrainingError."""
-        path = inspection_path(self.settings, self.lease.attempt)
+        """Have the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
+        path = inspection_path(self.settings, self.lease.fencing_token)
         write_groups(path, [group])
         request = Inspect(
             groups_path=str(path),
@@ -87,7 +87,7 @@ class Run:
     def train(
         self, step: Step, manifest: Manifest, groups: Sequence[Group], *, again: bool
     ) -> Ended:
-        """Run a planned step, or one that broke off, and commit it; raises Fenced.
+        """Run a planned step, or one that was interrupted, and commit it; raises StaleLease.
 
         A trainer that dies leaves the step to the next attempt: whether a checkpoint was
         written can only be told once another trainer has looked.
@@ -95,20 +95,19 @@ class Run:
         about_step(step)
         with session(self.settings) as connection:
             steps.start(connection, self.lease, step, again=again, actor=self.actor)
-        step = structs.replace(step, state=StepState.RUNNING, tries=step.tries + again)
+        step = structs.replace(step, state=StepState.RUNNING, attempts=step.attempts + again)
         path = groups_path(self.settings, step)
         write_groups(path, groups)
         log.info(
             "train_window.trains",
             windows=step.windows,
             groups=len(groups),
-            tries=step.tries,
+            attempts=step.attempts,
             parent=manifest.parent_step,
         )
         config = manifest.config
         request = Train(
             base_step=step.base_step,
-            attempt=self.lease.attempt,
             manifest_hash=step.manifest_hash,
             groups_path=str(path),
             learning_rate=config.learning_rate,
@@ -127,7 +126,7 @@ class Run:
             )
         except TrainerDied as death:
             self.heartbeat.check()
-            return self._broke_off(step, str(death))
+            return self._postpone(step, str(death))
         except TrainingError as error:
             self.heartbeat.check()
             return self.give_up(step, str(error))
@@ -146,7 +145,7 @@ class Run:
         return self.commit(step, manifest, result)
 
     def commit(self, step: Step, manifest: Manifest, verified: Trained) -> Ended:
-        """Write down a verified result and make it count; raises Fenced."""
+        """Write down a verified result and make it count; raises StaleLease."""
         result = Result(
             gradient_steps=verified.gradient_steps,
             trainable_tokens=verified.trainable_tokens,
@@ -154,7 +153,6 @@ class Run:
             uri=verified.uri,
             inference_name=verified.inference_name,
             metrics=verified.metrics,
-            job_reference=verified.job_reference,
         )
         with session(self.settings) as connection:
             if step.state == StepState.RUNNING:
@@ -212,7 +210,7 @@ class Run:
             )
         self.trainer.discard(step.target_step)
 
-    def _broke_off(self, step: Step, why: str) -> Ended:
+    def _postpone(self, step: Step, why: str) -> Ended:
         with session(self.settings) as connection:
             delay = self.settings.retry_delay_seconds
             steps.postpone(connection, self.lease, step, why, delay=delay, actor=self.actor)
@@ -241,26 +239,28 @@ class Run:
             "reward": reward,
             "seconds_left": None if left is None else round(left, 1),
         }
-        self.heartbeat.report_progress(step, state, progress.job_reference)
+        self.heartbeat.report_progress(step, state)
         if self._on_progress is not None:
             self._on_progress(progress)
 
 
 def about_step(step: Step) -> None:
     """Later lines of the log are about this step."""
-    now_about(window=", ".join(step.windows), step=step.target_step, attempt=step.attempt)
+    now_about(
+        window=", ".join(step.windows), step=step.target_step, fencing_token=step.fencing_token
+    )
 
 
 def groups_path(settings: Settings, step: Step) -> Path:
-    """Where the data of one attempt are handed to the trainer."""
+    """Where the data of one run are handed to the trainer."""
     folder = settings.data_dir.absolute() / step.lineage / "steps" / str(step.id)
-    return folder / f"attempt-{step.attempt}.json"
+    return folder / f"lease-{step.fencing_token}.json"
 
 
-def inspection_path(settings: Settings, attempt: int) -> Path:
+def inspection_path(settings: Settings, fencing_token: int) -> Path:
     """Where candidates for a step are handed to the trainer."""
     folder = settings.data_dir.absolute() / settings.lineage / "inspections"
-    return folder / f"attempt-{attempt}.json"
+    return folder / f"lease-{fencing_token}.json"
 
 
 def write_groups(path: Path, groups: Sequence[Group]) -> None:

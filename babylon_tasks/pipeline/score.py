@@ -21,7 +21,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
-from babylon_tasks.errors import BabylonTasksError, Fenced, ScoringFailed
+from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
 from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
@@ -65,7 +65,7 @@ def score_window(
     """Score a sealed window, once: a window already scored, or in other hands, is left alone.
 
     Babylon's current outcomes are copied first.
-    ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, Fenced when
+    ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, StaleLease when
     the claim was lost on the way, DatabaseUnavailable, or ScoringFailed; after each of them
     nothing of the run is in the database but the event that tells of it.
     """
@@ -80,11 +80,11 @@ def score_window(
     if isinstance(held, Standing):
         log.info("score_window.not_claimed", window=window, state=held.state)
         return Scoring(window, held.state, claimed=False, reason=_unclaimed(held))
-    now_about(window=window, attempt=held.attempt)
+    now_about(window=window, attempts=held.attempts)
     try:
         with session(settings) as connection:
             result = _Run(settings, connection, held, scorers, on_progress).score(actor)
-    except Fenced:
+    except StaleLease:
         raise
     except BabylonTasksError as error:
         _give_back(settings, held, str(error), actor)

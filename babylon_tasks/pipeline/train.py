@@ -1,4 +1,4 @@
-"""Exactly one training step for each window: claim, run, verify, commit; or recover what broke off.
+"""Exactly one training step for each window: claim, run, verify, commit; or recover one.
 
 Messages may be lost or come twice: what happens is decided by rows, under the lineage's lease.
 """
@@ -36,7 +36,7 @@ class TrainOutcome(Struct, frozen=True):
 
     ``action``: committed, adopted (another's finished run was committed), skipped (nothing to
     train on in the window, or it is not at that point), busy (another holds the lineage, or a
-    broken-off step waits), idle (no window waits), failed (this attempt; ``reason`` says why).
+    interrupted step waits), idle (no window waits), failed (this attempt; ``reason`` says why).
     """
 
     action: str
@@ -59,7 +59,7 @@ def train_window(
 ) -> TrainOutcome:
     """Train the given window, or the oldest that wait; an unfinished step comes first.
 
-    Raises WindowNotFound, Fenced, DatabaseError, and TrainingError where no step could begin.
+    Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError where no step could begin.
     """
     begun = time.monotonic()
     with session(settings) as connection:
@@ -71,7 +71,7 @@ def train_window(
         lease = lineages.claim(connection, settings.lineage, owner, settings.lease_seconds)
     if lease is None:
         return TrainOutcome("busy", reason=f"another worker trains lineage {settings.lineage}")
-    now_about(lineage=lease.lineage, attempt=lease.attempt)
+    now_about(lineage=lease.lineage, fencing_token=lease.fencing_token)
     try:
         with LeaseHeartbeat(settings, lease, trainer.kill) as heartbeat:
             run = Run(settings, trainer, lease, heartbeat, actor, on_progress)
@@ -98,7 +98,7 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
     head = lease.head_step
     if unfinished is not None:
         if not unfinished.due:
-            reason = f"step {unfinished.target_step} broke off and waits for its next attempt"
+            reason = f"step {unfinished.target_step} was interrupted and waits for its next attempt"
             return TrainOutcome("busy", unfinished.windows, unfinished.target_step, reason)
         ended = recover(run, unfinished)
         if ended.action == "failed" or window is None or window in unfinished.windows:

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from babylon_tasks import log, metrics
-from babylon_tasks.errors import BabylonTasksError, Fenced
+from babylon_tasks.errors import BabylonTasksError, StaleLease
 from babylon_tasks.settings import Settings, load_settings
 
 PROGRESS_SECONDS = 1.0
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
-    """Ends quietly when fenced; never retries by itself.
+    """Ends quietly on a stale lease; never retries by itself.
 
     What failed is tried again from its row in Postgres (``next_attempt_at``, expired leases),
     whether this message, this worker and this broker are still there or not.
@@ -52,10 +52,10 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
             result = super().__call__(*args, **kwargs)
             outcome = "done"
             return result
-        except Fenced as error:
-            outcome = "fenced"
-            _log.warning("task.fenced", task=self.name, why=str(error))
-            return self.told(f"gave up its claim to a newer attempt: {error}")
+        except StaleLease as error:
+            outcome = "stale_lease"
+            _log.warning("task.stale_lease", task=self.name, why=str(error))
+            return self.told(f"gave way to a newer claimant: {error}")
         except BabylonTasksError as error:
             _log.error("task.failed", task=self.name, error=type(error).__name__, why=str(error))
             raise

@@ -1,7 +1,7 @@
 """A worker told to stop ends within a bounded time, and what it interrupts gives its claim back.
 
 SIGTERM alone makes Celery wait for the running task, however long that takes, until the
-orchestrator's SIGKILL; then the lease must run out and the attempt counts as broken off. Here
+orchestrator's SIGKILL; then the lease must run out and the step counts as interrupted. Here
 the task has ``shutdown_seconds`` to finish; then its process gets SIGTERM, which is raised in it
 as SystemExit: the pipeline puts the interruption on record and releases what it held.
 """

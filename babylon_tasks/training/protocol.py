@@ -44,7 +44,6 @@ class Train(Struct, frozen=True, tag=True):
     """
 
     base_step: int
-    attempt: int
     manifest_hash: str
     groups_path: str
     learning_rate: float
@@ -115,7 +114,6 @@ class Progress(Struct, frozen=True, tag=True):
     total: int
     tokens: int = 0
     loss: float | None = None
-    job_reference: str | None = None
 
 
 class Trained(Struct, frozen=True, tag=True):
@@ -133,7 +131,6 @@ class Trained(Struct, frozen=True, tag=True):
     inference_name: str
     manifest_hash: str
     metrics: dict[str, float]
-    job_reference: str | None = None
 
 
 class Refusal(Struct, frozen=True):

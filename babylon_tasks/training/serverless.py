@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from babylon_tasks.dataset.eligibility import EXACT, NO_IDS, NO_LOGPROBS
@@ -10,14 +10,7 @@ from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
 from babylon_tasks.training.inspection import refused
-from babylon_tasks.training.protocol import (
-    BackendStep,
-    Inspect,
-    Inspected,
-    Progress,
-    Train,
-    Trained,
-)
+from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, Train, Trained
 
 
 class Serverless(ArtBackend):
@@ -70,23 +63,7 @@ class Serverless(ArtBackend):
                 f"call {unfit[0].call} of trajectory {unfit[0].trajectory_id}: {unfit[0].detail}; "
                 "nothing was trained"
             )
-        jobs = self.art._client.training_jobs
-        create: Callable[..., Awaitable[Any]] = jobs.create
-        reference: str | None = None
-
-        async def noted(*args: Any, **kwargs: Any) -> Any:
-            # The job's id is known here and nowhere else: tell it at once, for recovery.
-            nonlocal reference
-            job = await create(*args, **kwargs)
-            reference = job.id
-            tell(Progress(done=0, total=0, job_reference=job.id))
-            return job
-
-        jobs.create = noted
-        try:
-            result = await self._run(request, groups, tell, {})
-        finally:
-            jobs.create = create
+        result = await self._run(request, groups, tell, {})
         after, after_id = await self._newest()
         return Trained(
             step=after,
@@ -98,7 +75,6 @@ class Serverless(ArtBackend):
             inference_name=self.model.get_inference_name(after),
             manifest_hash=request.manifest_hash,
             metrics=finite(result.metrics),
-            job_reference=reference,
         )
 
     async def discard(self, step: int) -> BackendStep:

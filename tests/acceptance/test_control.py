@@ -75,7 +75,6 @@ class School:
         request = Train(
             base_step=self.newest,
             parent_step=parent,
-            attempt=1,
             manifest_hash="0" * 64,
             groups_path=str(path),
             learning_rate=LEARNING_RATE,

@@ -136,13 +136,13 @@ def _assert_lines_tell_what_they_are_about(babylon: Babylon) -> None:
         lines = [line for line in _of_a_step(babylon) if line["window"] == window]
         told = [line["event"].partition("[")[0] for line in lines]
         assert told == ["train_window.trains", "train_window.committed", "judge.promoted", last]
-        about = {(line["step"], line["lineage"], line["attempt"]) for line in lines}
+        about = {(line["step"], line["lineage"], line["fencing_token"]) for line in lines}
         assert about == {(step["target_step"], babylon.lineage, step["attempt"])}
         (task_id,) = {line["task_id"] for line in lines}
         assert f"[{task_id}]" in lines[-1]["event"]
     scored = [line for line in babylon.lines("cpu-worker") if line["event"] == "score_window.done"]
     assert {line["window"] for line in scored} == set(steps)
-    assert {(line["lineage"], line["attempt"]) for line in scored} == {(babylon.lineage, 1)}
+    assert {(line["lineage"], line["attempts"]) for line in scored} == {(babylon.lineage, 1)}
     assert all(line["task_id"] for line in scored)
 
 

@@ -80,7 +80,7 @@ def test_a_crash_between_a_partial_steps_commit_and_the_next_loses_and_repeats_n
     assert windows.get(connection, WINDOW).state == "trained"
 
 
-def test_a_partial_step_that_broke_off_is_run_again_with_the_groups_that_it_had(
+def test_a_partial_step_that_was_interrupted_is_run_again_with_the_groups_that_it_had(
     connection: Connection, settings: Settings, make_settings: Callable[..., Settings]
 ) -> None:
     scored_window(connection, rewards=MANY)
@@ -126,7 +126,7 @@ def test_a_window_that_gave_many_steps_has_as_many_tries_left_as_a_fresh_one(
     train(settings)
     train(settings)
 
-    assert windows.get(connection, WINDOW).training_tries == 0
+    assert windows.get(connection, WINDOW).training_attempts == 0
     train(settings, PeerTrainer(settings.data_dir, falls="refuses"))
     assert windows.get(connection, WINDOW).state == "scored"
 

@@ -28,7 +28,7 @@ from factories import (
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.scoring import Claim, Standing
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import DatabaseUnavailable, Fenced, ScoringFailed, WindowNotFound
+from babylon_tasks.errors import DatabaseUnavailable, ScoringFailed, StaleLease, WindowNotFound
 from babylon_tasks.pipeline import score
 from babylon_tasks.pipeline.score import Scoring, score_window
 from babylon_tasks.records import Evidence, Score
@@ -493,7 +493,7 @@ def test_a_zombie_writes_not_one_row(
             expire(connection)
             overtaken.append(run(settings))
 
-    with pytest.raises(Fenced, match="attempt 1 lost its claim"):
+    with pytest.raises(StaleLease, match="attempt 1 lost its claim"):
         score_window(settings, WINDOW, actor="zombie", on_progress=overtake)
     assert overtaken[0].scored == 4
     assert count(connection, "training.scores") == 4
@@ -510,8 +510,8 @@ def test_a_retry_by_hand_does_not_let_an_old_claim_in(
     connection.execute("UPDATE training.windows SET state = 'sealed', attempt = 0")
     new = claim(settings, connection, "new")
     assert isinstance(new, Claim)
-    assert old.attempt == new.attempt
-    with pytest.raises(Fenced):
+    assert old.attempts == new.attempts
+    with pytest.raises(StaleLease):
         claims.renew(connection, old, settings)
     claims.renew(connection, new, settings)
 

@@ -21,7 +21,7 @@ from celery.result import AsyncResult
 from kombu import Connection
 
 from babylon_tasks import log
-from babylon_tasks.errors import Fenced, TrainingError, WindowNotFound
+from babylon_tasks.errors import StaleLease, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks import base
@@ -118,17 +118,17 @@ def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cele
     load_settings.cache_clear()
 
 
-def test_who_was_fenced_ends_quietly_with_the_reason_in_the_log(celery: Celery) -> None:
+def test_a_stale_lease_ends_quietly_with_the_reason_in_the_log(celery: Celery) -> None:
     @celery.task(base=BabylonTask, bind=True)
-    def fenced(self: BabylonTask, window: str) -> None:
-        raise Fenced("attempt 7 holds the lineage")
+    def superseded(self: BabylonTask, window: str) -> None:
+        raise StaleLease("attempt 7 holds the lineage")
 
     with structlog.testing.capture_logs() as logs:
-        ended = fenced.apply((WINDOW,))
+        ended = superseded.apply((WINDOW,))
 
     assert ended.state == "SUCCESS"
-    assert "newer attempt: attempt 7 holds the lineage" in ended.result["summary"]
-    (told,) = [entry for entry in logs if entry["event"] == "task.fenced"]
+    assert "newer claimant: attempt 7 holds the lineage" in ended.result["summary"]
+    (told,) = [entry for entry in logs if entry["event"] == "task.stale_lease"]
     assert told["why"] == "attempt 7 holds the lineage"
 
 

@@ -47,19 +47,19 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_a_line_says_what_it_is_about(stream: io.StringIO) -> None:
     configure(settings(), stream)
     now_about(window="2026-01-31T09:00", lineage="babylon", task_id="t-1")
-    now_about(step=7, attempt=2)  # known a little later
+    now_about(step=7, fencing_token=2)  # known a little later
     structlog.get_logger("babylon").info("window scored", scored=7)
     forget()
     structlog.get_logger("babylon").info("idle")
     first, second = lines(stream)
     assert (first["event"], first["scored"], first["level"]) == ("window scored", 7, "info")
-    about = {"window", "step", "lineage", "task_id", "attempt"}
+    about = {"window", "step", "lineage", "task_id", "fencing_token"}
     assert {name: first[name] for name in about} == {
         "window": "2026-01-31T09:00",
         "step": 7,
         "lineage": "babylon",
         "task_id": "t-1",
-        "attempt": 2,
+        "fencing_token": 2,
     }
     assert first["timestamp"].endswith("Z")
     assert not about & set(second)
@@ -76,13 +76,13 @@ def test_the_standard_librarys_loggers_share_format_and_context(stream: io.Strin
 
 def test_a_thread_may_carry_on_what_its_lines_are_about(stream: io.StringIO) -> None:
     configure(settings(), stream)
-    now_about(attempt=2)
+    now_about(attempts=2)
     say = structlog.get_logger("babylon").info
     for work in (carried(lambda: say("carried")), lambda: say("not carried")):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-    assert [line.get("attempt") for line in lines(stream)] == [2, None]
+    assert [line.get("attempts") for line in lines(stream)] == [2, None]
 
 
 @pytest.mark.filterwarnings("always::UserWarning")

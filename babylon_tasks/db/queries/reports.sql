@@ -32,8 +32,8 @@ WHERE window_id = %(window)s GROUP BY use ORDER BY 2 DESC, 1
 
 -- name: steps_of_window
 -- The steps that a window was part of, in order.
-SELECT id, lineage, base_step, target_step, state, tries, backend, windows, gradient_steps,
-       trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
+       gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
 FROM training.steps
 WHERE windows @> ARRAY[%(window)s::text]
 ORDER BY id
@@ -49,15 +49,15 @@ ORDER BY v.id
 
 -- name: step_in_work
 -- The step that was begun and not ended.
-SELECT id, lineage, base_step, target_step, state, tries, backend, windows, gradient_steps,
-       trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
+       gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
 FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
 -- name: last_step
 -- The newest committed step.
-SELECT id, lineage, base_step, target_step, state, tries, backend, windows, gradient_steps,
-       trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
+       gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
 FROM training.steps
 WHERE lineage = %(lineage)s AND state = 'committed'
 ORDER BY target_step DESC

@@ -8,7 +8,7 @@ WHERE window_id = %(window)s
 FOR UPDATE
 
 -- name: claim
--- Take a locked window for scoring: the next attempt, a lease.
+-- Take a locked window for scoring: one more attempt, and a lease.
 UPDATE training.windows
 SET state = 'scoring', reason = NULL, attempt = attempt + 1, lease_owner = %(owner)s,
     lease_until = now() + make_interval(secs => %(lease)s), next_attempt_at = NULL,
@@ -28,7 +28,7 @@ WHERE window_id = %(window)s
 UPDATE training.windows
 SET lease_until = now() + make_interval(secs => %(lease)s), updated_at = now()
 WHERE window_id = %(window)s AND state = 'scoring'
-  AND attempt = %(attempt)s AND lease_owner = %(owner)s
+  AND attempt = %(attempts)s AND lease_owner = %(owner)s
 
 -- name: finish
 -- End a claim that is still ours with its result.
@@ -42,7 +42,7 @@ SET state = %(state)s, reason = %(reason)s, reward_version = %(reward_version)s,
     lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
     scored_at = now(), updated_at = now()
 WHERE window_id = %(window)s AND state = 'scoring'
-  AND attempt = %(attempt)s AND lease_owner = %(owner)s
+  AND attempt = %(attempts)s AND lease_owner = %(owner)s
 
 -- name: release
 -- Give back a claim that is still ours, to be tried again later, or never.
@@ -50,7 +50,7 @@ UPDATE training.windows
 SET state = %(state)s, reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
     next_attempt_at = now() + make_interval(secs => %(delay)s), updated_at = now()
 WHERE window_id = %(window)s AND state = 'scoring'
-  AND attempt = %(attempt)s AND lease_owner = %(owner)s
+  AND attempt = %(attempts)s AND lease_owner = %(owner)s
 
 -- name: copy_scores
 -- The scores of one run.

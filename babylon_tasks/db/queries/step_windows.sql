@@ -15,7 +15,7 @@ UPDATE training.windows SET
     updated_at = now()
 WHERE window_id = %(window)s AND state = 'scored'
 
--- name: count_try
+-- name: count_attempt
 -- Count a run of a step's windows.
 UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
@@ -92,7 +92,7 @@ ORDER BY starts_at
 LIMIT %(limit)s
 
 -- name: count
--- Count a try of a scored window.
+-- Count an attempt at training a scored window.
 UPDATE training.windows SET training_tries = training_tries + 1, updated_at = now()
 WHERE window_id = %(window)s AND state = 'scored'
 RETURNING training_tries

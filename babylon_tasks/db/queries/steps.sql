@@ -1,7 +1,7 @@
 -- name: unfinished
 -- The step that was begun and neither committed nor failed; at most one by the unique index.
-SELECT id, lineage, base_step, target_step, state, attempt, tries, windows, manifest_hash,
-       manifest, job_reference, coalesce(next_attempt_at <= now(), true) AS due
+SELECT id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts,
+       windows, manifest_hash, manifest, coalesce(next_attempt_at <= now(), true) AS due
 FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
@@ -9,57 +9,55 @@ WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 -- A step's first row, together with its claim on the data.
 INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, windows,
                             manifest_hash, manifest)
-VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(attempt)s, %(backend)s, %(windows)s,
+VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(backend)s, %(windows)s,
         %(manifest_hash)s, %(manifest)s)
-RETURNING id, lineage, base_step, target_step, state, attempt, tries, windows, manifest_hash,
-          manifest, job_reference, true AS due
+RETURNING id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts,
+          windows, manifest_hash, manifest, true AS due
 
 -- name: start
 -- A planned step begins.
 UPDATE training.steps SET state = 'running', started_at = coalesce(started_at, now())
-WHERE id = %(step_id)s AND state = 'planned' AND attempt = %(attempt)s
+WHERE id = %(step_id)s AND state = 'planned' AND attempt = %(fencing_token)s
 
 -- name: adopt
--- A newer claimant takes an unfinished step over; what is written under the old attempt is void.
-UPDATE training.steps SET attempt = %(attempt)s, next_attempt_at = NULL
+-- A newer claimant takes an unfinished step over; what is written under the old token is void.
+UPDATE training.steps SET attempt = %(fencing_token)s, next_attempt_at = NULL
 WHERE id = %(step_id)s AND state IN ('planned', 'running', 'trained')
 RETURNING state
 
 -- name: try_again
 -- The same step, the same data, once more.
 UPDATE training.steps SET tries = tries + 1, progress = NULL, error = NULL
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state IN ('planned', 'running')
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state IN ('planned', 'running')
 
 -- name: give_back_try
 -- An interruption from outside is nobody's fault.
 UPDATE training.steps SET tries = greatest(tries - 1, 0), error = %(error)s
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state IN ('planned', 'running')
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state IN ('planned', 'running')
 
 -- name: postpone
--- The run broke off; the step waits for its next attempt.
+-- The trainer died; the step waits for its next attempt.
 UPDATE training.steps SET
     error = %(error)s, next_attempt_at = now() + make_interval(secs => %(delay)s)
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state IN ('planned', 'running', 'trained')
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state IN ('planned', 'running', 'trained')
 
 -- name: progress
 -- How far the run has come.
-UPDATE training.steps SET
-    progress = %(progress)s, job_reference = coalesce(%(job_reference)s, job_reference)
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = 'running'
+UPDATE training.steps SET progress = %(progress)s
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
 
 -- name: trained
 -- The backend's word, verified.
 UPDATE training.steps SET
     state = 'trained', trained_at = now(), metrics = %(metrics)s,
     gradient_steps = %(gradient_steps)s, trainable_tokens = %(trainable_tokens)s,
-    adapter_hash = %(adapter_hash)s, job_reference = coalesce(%(job_reference)s, job_reference),
-    error = NULL
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = 'running'
+    adapter_hash = %(adapter_hash)s, error = NULL
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
 
 -- name: commit
 -- The step counts.
 UPDATE training.steps SET state = 'committed', committed_at = now()
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = 'trained'
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'trained'
 RETURNING started_at, adapter_hash, metrics
 
 -- name: checkpoint
@@ -71,7 +69,7 @@ VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(inferen
 -- The step does not count.
 UPDATE training.steps SET state = 'failed', failed_at = now(), error = %(error)s,
     metrics = coalesce(%(metrics)s, metrics)
-WHERE id = %(step_id)s AND attempt = %(attempt)s AND state = %(state)s
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = %(state)s
 
 -- name: failed_at_target
 -- Whether a step to this checkpoint was planned from this manifest and failed.

@@ -77,8 +77,8 @@ WHERE window_id = %(window)s AND state = %(current)s
 -- name: get
 -- One window.
 SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
-       reward_std, reward_version, attempt, training_tries, next_attempt_at, enqueued_at,
-       opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
+       reward_std, reward_version, attempt AS attempts, training_tries AS training_attempts,
+       next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
        left_over, profit_mean, right_share,
        state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
        coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
@@ -88,8 +88,8 @@ FROM training.windows WHERE window_id = %(window)s
 -- name: list
 -- Windows from a moment on, newest first.
 SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
-       reward_std, reward_version, attempt, training_tries, next_attempt_at, enqueued_at,
-       opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
+       reward_std, reward_version, attempt AS attempts, training_tries AS training_attempts,
+       next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
        left_over, profit_mean, right_share,
        state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
        coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)

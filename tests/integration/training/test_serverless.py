@@ -42,13 +42,13 @@ def remote(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def peer(service: WandbPeer) -> Iterator[WandbPeer]:
+def peer(service: WandbPeer) -> WandbPeer:
     """The peer, which holds one checkpoint and has forgotten what it was asked."""
     service.fails = None
     service.steps = [1]
     service.calls.clear()
-    yield service
-    service.go_on.set()
+    service.jobs.clear()
+    return service
 
 
 def test_the_model_is_registered_and_its_policy_is_named_as_wandb_names_it(
@@ -65,25 +65,17 @@ def test_the_model_is_registered_and_its_policy_is_named_as_wandb_names_it(
     assert model.return_existing  # one lineage, however often it is started
 
 
-def test_a_step_is_a_job_whose_reference_is_told_before_it_ends(
+def test_a_step_is_a_job_and_each_gradient_step_is_reported(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
-    peer.go_on.clear()  # the job cannot end before its reference is known
-    told: list[Progress] = []
+    reported: list[Progress] = []
 
-    def note(progress: Progress) -> None:
-        told.append(progress)
-        if progress.job_reference is not None:
-            assert not peer.jobs[progress.job_reference].ended
-            peer.go_on.set()
+    trained = remote.train(train_request(tmp_path, GROUPS, base_step=1), reported.append)
 
-    trained = remote.train(train_request(tmp_path, GROUPS, base_step=1), note)
-
-    reference = told[0].job_reference
-    assert trained.job_reference == reference is not None
-    assert peer.jobs[reference].ended
-    assert [progress.done for progress in told] == [0, 1, 2, 3]
-    assert [progress.loss for progress in told[1:]] == [0.25] * 3
+    [job] = peer.jobs.values()
+    assert job.ended
+    assert [progress.done for progress in reported] == [1, 2, 3]
+    assert [progress.loss for progress in reported] == [0.25] * 3
     assert verify(1, trained, "manifest") is None
     assert trained.step == 2
     assert trained.gradient_steps == 3
@@ -96,10 +88,10 @@ def test_a_step_is_a_job_whose_reference_is_told_before_it_ends(
 def test_the_groups_travel_with_rewards_log_probabilities_and_token_ids(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
-    trained = remote.train(train_request(tmp_path, GROUPS, base_step=1, learning_rate=3e-5))
+    remote.train(train_request(tmp_path, GROUPS, base_step=1, learning_rate=3e-5))
 
-    assert trained.job_reference is not None
-    sent = peer.jobs[trained.job_reference].request
+    [job] = peer.jobs.values()
+    sent = job.request
     assert sent.experimental_config["learning_rate"] == 3e-5
     [one] = sent.trajectory_groups
     assert [trajectory["reward"] for trajectory in one["trajectories"]] == [0.9, 0.1]
