@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean
 from typing import Any
 
 import structlog
@@ -23,7 +22,7 @@ from babylon_tasks.registry import promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointScores, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.protocol import Evaluate, Progress
+from babylon_tasks.training.protocol import Evaluate, Evaluated, Progress
 
 # Windows that offer groups to the set; older ones have had their time.
 _WINDOWS = 200
@@ -165,18 +164,9 @@ def _decide(
         step: CheckpointScores(step, found.values, found.coverage, found.entropy)
         for step, found in known.items()
     }
-    others = [
-        (fmean(promotion_gate.objective(v, settings)), step)
-        for step, v in scores.items()
-        if step != head
-    ]
-    best = max(others, default=None)
-    return promotion_gate.decide(
-        scores[head],
-        scores[current],
-        None if best is None else (best[1], best[0]),
-        settings,
-    )
+    others = [one for step, one in scores.items() if step != head]
+    best = promotion_gate.best(others, settings)
+    return promotion_gate.decide(scores[head], scores[current], best, settings)
 
 
 def _score_missing(
@@ -204,15 +194,10 @@ def _score_missing(
     request = Evaluate(steps=missing, groups_path=str(path))
     result = trainer.evaluate(request, on_progress or (lambda _: None))
     path.unlink()
+    check_answer(result, missing, len(groups))
     names = [(group.window_id, group.key) for group in groups]
     with session(settings) as connection, connection.transaction():
         for scored in result.steps:
-            figures = (*scored.values, *scored.coverage, *scored.entropy)
-            if len(figures) != 3 * len(groups) or not all(map(math.isfinite, figures)):
-                raise TrainingError(
-                    f"the trainer's values of step {scored.step} are not {len(groups)} finite "
-                    "numbers; nothing was stored, see the trainer's log"
-                )
             evaluations.store(
                 connection,
                 settings.lineage,
@@ -223,7 +208,20 @@ def _score_missing(
                 coverage=scored.coverage,
                 entropy=scored.entropy,
             )
-    if answered := {scored.step for scored in result.steps} ^ set(missing):
+
+
+def check_answer(answer: Evaluated, steps: Sequence[int], groups: int) -> None:
+    """Raise TrainingError unless each step, and no other, has its finite figures per group."""
+    answered = [scored.step for scored in answer.steps]
+    if sorted(answered) != sorted(steps):
         raise TrainingError(
-            f"the trainer did not evaluate what it was asked for: {sorted(answered)}"
+            f"the trainer was asked to evaluate steps {sorted(steps)} and answered with "
+            f"{sorted(answered)}; nothing was stored, see the trainer's log"
         )
+    for scored in answer.steps:
+        for figures in (scored.values, scored.coverage, scored.entropy):
+            if len(figures) != groups or not all(map(math.isfinite, figures)):
+                raise TrainingError(
+                    f"the trainer's values of step {scored.step} are not {groups} finite "
+                    "numbers; nothing was stored, see the trainer's log"
+                )

@@ -209,7 +209,6 @@ class Planner:
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
         settings, selections = self._settings, chosen.selections
-        rows = [found.longest for found in selections]
         return Manifest(
             lineage=settings.lineage,
             base_model=settings.base_model,
@@ -221,12 +220,14 @@ class Planner:
             logprobs=chosen.label,
             config=Config(
                 learning_rate=learning_rate(
-                    depth(self._parent_step, self._parents), _informative(selections), settings
+                    depth(self._parent_step, self._parents),
+                    informative_share(selections),
+                    settings,
                 ),
                 kl_coefficient=settings.kl_coefficient,
                 seed=settings.seed,
                 packed_sequence_length=row_length(
-                    max(rows) if all(rows) else 0, settings.packed_sequence_length
+                    longest_row(selections), settings.packed_sequence_length
                 ),
                 min_reward_spread=settings.min_reward_spread,
                 max_group_size=settings.max_group_size,
@@ -238,10 +239,19 @@ class Planner:
         )
 
 
-def _informative(selections: Sequence[Selection]) -> float:
-    """The share of the trajectories that could be compared which are in groups with spread."""
+def informative_share(selections: Sequence[Selection]) -> float:
+    """The share of the trajectories that could be compared which are in groups with spread.
+
+    What could be compared with nobody (``too_small``) counts on neither side.
+    """
     used = sum(len(group.members) for found in selections for group in found.groups)
     flat = sum(
         use in (NO_SPREAD, ONLY_ACTIVITY) for found in selections for _, use in found.used_up
     )
     return used / (used + flat)
+
+
+def longest_row(selections: Sequence[Selection]) -> int:
+    """The longest row of all windows; 0 where the trainer does not know it of each."""
+    rows = [found.longest for found in selections]
+    return max(rows) if all(rows) else 0

@@ -63,19 +63,16 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
-    for action, count in zip(
-        metrics.ACTIONS,
-        (
-            len(released),
-            len(failed),
-            late,
-            len(to_score),
-            len(to_train),
-            int(unevaluated),
-            len(anew),
-        ),
-        strict=True,
-    ):
+    actions = {
+        "claim_released": len(released),
+        "window_failed": len(failed),
+        "late_rejected": late,
+        "sent_to_score": len(to_score),
+        "sent_to_train": len(to_train),
+        "sent_to_evaluate": int(unevaluated),
+        "sealed_anew": len(anew),
+    }
+    for action, count in actions.items():
         metrics.RECONCILE_ACTIONS.labels(action).inc(count)
     metrics.TRAJECTORIES_REJECTED.labels("late").inc(late)
     return Reconciled(released, failed, late, to_score, to_train, unevaluated, anew)

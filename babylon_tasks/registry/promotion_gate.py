@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
@@ -36,6 +36,15 @@ def objective(scores: CheckpointScores, settings: Settings) -> tuple[float, ...]
         return scores.values
     weight = settings.promote_entropy_weight
     return tuple(v + weight * h for v, h in zip(scores.values, scores.entropy, strict=True))
+
+
+def best(others: Iterable[CheckpointScores], settings: Settings) -> tuple[int, float] | None:
+    """(step, mean objective) of the best; of equal ones the newest. None where there is none."""
+    means = [(fmean(objective(one, settings)), one.step) for one in others]
+    if not means:
+        return None
+    mean, step = max(means)
+    return step, mean
 
 
 class GateDecision(Struct, frozen=True):

@@ -133,6 +133,40 @@ def test_a_checkpoint_is_valued_once_a_set_and_held_once(
     assert len(promotions.list_promotions(connection, LINEAGE)) == 2
 
 
+def test_a_checkpoint_that_was_held_is_evaluated_again_on_a_new_set(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(min_eval_groups=3, max_eval_groups=9)
+    trainer = PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.4})
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    assert judged(settings, trainer).action == "held"
+    assert judged(settings, trainer).action == "idle"
+
+    held_out_windows(connection, 4)
+    trainer.worth[1] = 0.7
+
+    assert judged(settings, trainer).action == "promoted"
+    assert trainer.evaluated == [(0, 1), (0, 1)]
+    assert serving.serving(connection, LINEAGE).step == 1
+
+
+def test_a_checkpoint_that_was_held_is_evaluated_again_beside_another_that_serves(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        last = judged(settings, trainer)
+    assert last.action == "held"
+
+    serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
+    again = judged(settings, trainer)
+
+    assert (again.action, again.candidate, again.serving) == ("held", 2, 0)
+    assert "of the best known checkpoint 1" in again.reason
+
+
 def test_on_a_new_set_the_former_best_is_valued_too(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
@@ -227,6 +261,30 @@ def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_rule(
     assert statuses(connection) == ["ready", "archived"]
     assert judged(settings, trainer).action == "idle"
     assert serving.serving(connection, LINEAGE).step == 0
+
+
+@pytest.mark.parametrize("clock", ["steady", "set back"])
+def test_a_checkpoint_that_was_rolled_back_is_not_sent_to_evaluation(
+    connection: Connection, settings: Settings, trainer: PeerTrainer, clock: str
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    judged(settings, trainer)
+    if clock == "set back":  # between the commit and the promotion
+        connection.execute(
+            "UPDATE training.promotions SET decided_at = decided_at - interval '1 day'"
+        )
+        connection.execute(
+            "UPDATE training.checkpoints SET created_at = created_at - interval '1 hour'"
+        )
+    else:
+        connection.execute(
+            "UPDATE training.checkpoints SET created_at = created_at - interval '1 day'"
+        )
+
+    serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
+
+    assert not reconcile(settings, actor="test").unevaluated
 
 
 def test_a_rollback_between_two_checkpoints_swaps_their_marks(

@@ -1,4 +1,4 @@
-"""Windows are opened, sealed and set in motion again; from any number of beats at once."""
+"""Windows are opened, sealed and moved; from any number of beats at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from datetime import timedelta
 
 import pytest
 from factories import EVER, WINDOW, fill_window, insert_trajectories, trajectory
-from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import lineages, windows
+from babylon_tasks.db import windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import BadWindowId, IllegalTransition, WindowNotFound
 from babylon_tasks.pipeline.discover import Discovered, discover
-from babylon_tasks.pipeline.reconcile import reconcile
-from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_id, window_start
@@ -38,11 +35,6 @@ def state(connection: Connection, window: str) -> str:
 def written_now(connection: Connection, window: str | None, **columns: object) -> dict[str, object]:
     now = windows.clock(connection).replace(tzinfo=None)
     return trajectory(window, **{"createdAt": now, **columns})  # type: ignore[arg-type]
-
-
-def forget_messages(connection: Connection) -> None:
-    """As if the last message had been sent long ago."""
-    connection.execute("UPDATE training.windows SET enqueued_at = now() - interval '1 hour'")
 
 
 # --- opening
@@ -246,108 +238,6 @@ def test_an_unknown_window_is_named_with_what_to_do(connection: Connection) -> N
         windows.get(connection, WINDOW)
     with pytest.raises(BadWindowId):
         windows.get(connection, "yesterday")
-
-
-# --- setting in motion again
-
-
-def test_a_lost_message_is_sent_again(connection: Connection, settings: Settings) -> None:
-    fill_window(connection)
-    look(settings)
-    scored_window(connection, hour(1))
-    forget_messages(connection)
-
-    again = reconcile(settings, actor="test")
-
-    assert (again.to_score, again.to_train) == ([WINDOW], [hour(1)])
-    assert reconcile(settings, actor="test").to_score == []
-
-
-def test_a_window_whose_scorer_died_is_given_back_and_after_the_last_attempt_failed(
-    connection: Connection, settings: Settings
-) -> None:
-    for number, attempt in ((1, 1), (2, settings.max_attempts)):
-        scored_window(connection, hour(number), state="scoring")
-        connection.execute(
-            "UPDATE training.windows SET attempt = %s, lease_owner = 'gone',"
-            " lease_until = now() - interval '1 second' WHERE window_id = %s",
-            (attempt, hour(number)),
-        )
-    scored_window(connection, hour(3), state="scoring")
-    connection.execute(
-        "UPDATE training.windows SET lease_until = now() + interval '1 hour' WHERE window_id = %s",
-        [hour(3)],
-    )
-
-    found = reconcile(settings, actor="test")
-
-    assert (found.released, found.failed, found.to_score) == ([hour(1)], [hour(2)], [hour(1)])
-    assert state(connection, hour(3)) == "scoring"
-    assert "lost" in str(windows.get(connection, hour(2)).reason)
-
-
-def test_nothing_is_sent_to_training_while_a_trainer_is_at_work(
-    connection: Connection, settings: Settings
-) -> None:
-    scored_window(connection)
-    lineages.ensure(connection, settings)
-    lease = lineages.claim(connection, "babylon", "one", 60)
-    assert lease is not None
-    assert reconcile(settings, actor="test").to_train == []
-
-    lineages.release(connection, lease)
-    assert reconcile(settings, actor="test").to_train == [WINDOW]
-
-
-def test_a_step_whose_worker_is_gone_is_sent_to_the_next_one(
-    connection: Connection, make_settings: Callable[..., Settings]
-) -> None:
-    settings = make_settings(retry_delay_seconds=0)
-    scored_window(connection)
-    trainer = PeerTrainer(settings.data_dir, falls="after_writing")
-    train_window(settings, trainer, window=WINDOW, actor="test")
-
-    assert reconcile(settings, actor="test").to_train == [WINDOW]
-    successor = PeerTrainer(settings.data_dir)
-    assert train_window(settings, successor, window=WINDOW, actor="test").action == "adopted"
-    forget_messages(connection)
-    assert reconcile(settings, actor="test").to_train == []
-
-
-def test_rows_that_come_after_the_scoring_get_their_reason_and_stay_out(
-    connection: Connection, settings: Settings
-) -> None:
-    scored_window(connection)
-    (late,) = insert_trajectories(connection, [written_now(connection, WINDOW)])
-
-    assert reconcile(settings, actor="test").late == 1
-
-    rows = connection.execute("SELECT trajectory_id, stage, reason FROM training.rejections")
-    assert rows.fetchall() == [(late, "seal", "late")]
-    connection.execute("UPDATE training.windows SET late_checked_at = NULL")
-    assert reconcile(settings, actor="test").late == 0
-
-
-def test_a_row_whose_window_is_corrected_to_one_already_scored_gets_its_reason(
-    connection: Connection, settings: Settings
-) -> None:
-    """It was written in time, for another hour that nobody had looked at yet."""
-    scored_window(connection)
-    (moved,) = insert_trajectories(connection, [trajectory(hour(11))])
-    connection.execute(
-        'UPDATE trajectories SET "windowId" = %s WHERE "trajectoryId" = %s', (WINDOW, moved)
-    )
-
-    assert reconcile(settings, actor="test").late == 1
-
-
-def test_late_rows_of_an_hour_that_failed_are_named_too(
-    connection: Connection, settings: Settings
-) -> None:
-    scored_window(connection, state="failed")
-    insert_trajectories(connection, [written_now(connection, WINDOW)])
-
-    assert reconcile(settings, actor="test").late == 1
 
 
 # --- the hot queries stay on their indexes

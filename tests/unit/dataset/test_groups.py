@@ -78,5 +78,20 @@ def test_a_group_teaches_only_if_its_answers_earned_different_rewards(
     assert fault(rewards, activities, 0.01) == reason
 
 
+@pytest.mark.parametrize(
+    ("rewards", "limit", "reason"),
+    [
+        ([0.5, 0.5], 0.0, "no_spread"),
+        ([0.25, 0.5], 0.25, "no_spread"),
+        ([0.25, 0.5], 0.2, None),
+        ([0.5, 0.500001], 0.0, None),
+    ],
+)
+def test_a_spread_equal_to_the_limit_is_none_even_where_the_limit_is_zero(
+    rewards: list[float], limit: float, reason: str | None
+) -> None:
+    assert fault(rewards, [3, 3], limit) == reason
+
+
 def test_the_spread_of_nothing_is_none() -> None:
     assert spread([]) == 0.0

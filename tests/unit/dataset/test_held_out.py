@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from babylon_tasks.dataset.held_out import order, set_hash
 from babylon_tasks.records import Group, Member
 
 GROUPS = [(f"2026-01-31T{n:02d}:00", "", 4, 0.5) for n in range(20)]
 
 
-def test_what_has_no_spread_is_left_out() -> None:
-    found = order([("w1", "", 4, 0.0), ("w2", "", 4, 0.5)], 16, 1e-6)
-    assert found == [("w2", "", 0)]
+@pytest.mark.parametrize(("limit", "kept"), [(0.0, ["w2", "w3"]), (0.25, ["w3"]), (0.5, [])])
+def test_what_has_no_more_spread_than_the_limit_is_left_out(limit: float, kept: list[str]) -> None:
+    found = order([("w1", "", 4, 0.0), ("w2", "", 4, 0.25), ("w3", "", 4, 0.5)], 16, limit)
+
+    assert sorted(window for window, _, _ in found) == kept
 
 
 def test_a_new_group_displaces_at_most_one_of_the_chosen() -> None:

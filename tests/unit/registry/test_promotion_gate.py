@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from babylon_tasks.registry.promotion_gate import CheckpointScores, decide, interval
+from babylon_tasks.registry.promotion_gate import (
+    CheckpointScores,
+    best,
+    decide,
+    interval,
+    objective,
+)
 from babylon_tasks.settings import Settings
 
 VALUES = (0.4, 0.5, 0.6, 0.5)
@@ -16,9 +22,7 @@ VALUES = (0.4, 0.5, 0.6, 0.5)
 def settings(**values: object) -> Settings:
     return Settings(
         database_url=SecretStr("postgresql://u@h/d"),
-        min_eval_groups=4,
-        promote_tolerance=0.01,
-        **values,  # type: ignore[arg-type]
+        **{"min_eval_groups": 4, "promote_tolerance": 0.01, **values},  # type: ignore[arg-type]
     )
 
 
@@ -38,11 +42,39 @@ def test_a_checkpoint_serves_if_it_is_as_good_within_the_tolerance(
     assert decide(shifted(by), SERVING, None, settings()).decision == decision
 
 
+def test_exactly_the_tolerance_below_still_serves() -> None:
+    candidate, serves = CheckpointScores(2, (0.25,) * 4), CheckpointScores(1, (0.5,) * 4)
+
+    assert decide(candidate, serves, None, settings(promote_tolerance=0.25)).decision == "promote"
+
+
 def test_a_slow_decline_below_the_best_known_is_held() -> None:
     decision = decide(shifted(-0.005), SERVING, (0, 0.6), settings())
 
     assert decision.decision == "hold"
     assert "best known checkpoint 0" in decision.reason
+
+
+def test_a_best_known_below_what_serves_does_not_lower_the_bar() -> None:
+    decision = decide(shifted(-0.02), SERVING, (0, 0.3), settings())
+
+    assert decision.decision == "hold"
+    assert "the serving checkpoint 1" in decision.reason
+    assert decision.evidence["best"] == {"step": 0, "objective": 0.3}
+
+
+def test_the_best_known_is_that_of_the_highest_mean_objective_and_of_equal_ones_the_newest() -> (
+    None
+):
+    plain, diverse = with_entropy(3, 0.6, 0.0), with_entropy(1, 0.55, 0.6)
+    weighed = settings(promote_entropy_weight=0.1)
+
+    assert best([], weighed) is None
+    assert best([plain, diverse], weighed) == pytest.approx((1, 0.61))
+    assert best([plain, diverse], settings(promote_entropy_weight=0)) == pytest.approx((3, 0.6))
+    assert best([with_entropy(1, 0.5, 0.1), with_entropy(2, 0.5, 0.1)], weighed) == pytest.approx(
+        (2, 0.51)
+    )
 
 
 def test_too_few_groups_hold_unless_the_operator_goes_without() -> None:
@@ -63,6 +95,55 @@ def test_values_that_cover_almost_nothing_are_no_evidence() -> None:
 
     assert decision.decision == "hold"
     assert "cover" in decision.reason
+
+
+@pytest.mark.parametrize(("candidate", "serving"), [(1.0, 0.001), (0.001, 1.0), (0.02, 0.001)])
+def test_it_is_enough_that_the_answers_cover_one_of_the_two(
+    candidate: float, serving: float
+) -> None:
+    """A policy that has moved away from the recorded answers is known by that to be worse."""
+    limited = settings(min_eval_coverage=0.02)
+
+    decision = decide(
+        shifted(0.1, coverage=candidate), shifted(0.0, 1, coverage=serving), None, limited
+    )
+
+    assert decision.decision == "promote"
+    assert decision.evidence["coverage"] == {"candidate": candidate, "serving": serving}
+
+
+def with_entropy(step: int, value: float, entropy: float) -> CheckpointScores:
+    return CheckpointScores(step, (value,) * 4, entropy=(entropy,) * 4)
+
+
+def test_diversity_counts_for_a_checkpoint_and_not_against_it() -> None:
+    diverse, settled = with_entropy(2, 0.5, 0.6), with_entropy(1, 0.5, 0.1)
+    weighed = settings(promote_entropy_weight=0.1)
+
+    assert objective(diverse, weighed) == pytest.approx((0.56,) * 4)
+    assert decide(diverse, settled, None, weighed).decision == "promote"
+    assert decide(settled, diverse, None, weighed).decision == "hold"
+
+
+def test_a_little_more_value_does_not_pay_for_the_loss_of_all_diversity() -> None:
+    collapsed, serves = with_entropy(2, 0.52, 0.0), with_entropy(1, 0.5, 0.6)
+
+    held = decide(collapsed, serves, None, settings(promote_entropy_weight=0.1))
+
+    assert held.decision == "hold"
+    assert held.evidence["objective"] == pytest.approx({"candidate": 0.52, "serving": 0.56})
+    assert held.evidence["entropy"] == pytest.approx(
+        {"candidate": 0.0, "serving": 0.6, "weight": 0.1}
+    )
+    unweighed = settings(promote_entropy_weight=0)
+    assert decide(collapsed, serves, None, unweighed).decision == "promote"
+
+
+def test_without_entropies_values_alone_are_compared() -> None:
+    decision = decide(shifted(0.1), SERVING, None, settings(promote_entropy_weight=5.0))
+
+    assert decision.evidence["objective"] == pytest.approx({"candidate": 0.6, "serving": 0.5})
+    assert decision.evidence["entropy"] == {"candidate": None, "serving": None, "weight": 5.0}
 
 
 def test_the_evidence_holds_the_paired_difference_with_its_interval() -> None:

@@ -1,0 +1,57 @@
+"""What planning makes of the windows it chose: the share that teaches, and the longest row."""
+
+from __future__ import annotations
+
+import pytest
+
+from babylon_tasks.pipeline.plan import informative_share, longest_row
+from babylon_tasks.pipeline.select_groups import Selection
+from babylon_tasks.records import Group, Member
+
+
+def selection(*groups: int, used_up: tuple[str, ...] = (), longest: int = 0) -> Selection:
+    """Groups of so many members; ``used_up``: the use of each trajectory that teaches nothing."""
+    made = [
+        Group("w", str(key), tuple(Member(f"{key}-{n}", n / size, ()) for n in range(size)))
+        for key, size in enumerate(groups)
+    ]
+    return Selection(
+        window="w",
+        reward_version=1,
+        groups=tuple(made),
+        tokens=0,
+        longest=longest,
+        rejections=(),
+        used_up=tuple((f"flat-{n}", use) for n, use in enumerate(used_up)),
+        changed=(),
+        left=("left-over",) * 100,
+        full=False,
+        calls_left_out={},
+        scorers=("default",),
+    )
+
+
+@pytest.mark.parametrize("use", ["no_spread", "only_activity"])
+def test_trajectories_without_spread_of_reward_lower_the_share(use: str) -> None:
+    assert informative_share([selection(4, used_up=(use,) * 12)]) == 0.25
+
+
+def test_where_every_group_teaches_the_share_is_one() -> None:
+    assert informative_share([selection(4, 3)]) == 1.0
+
+
+def test_what_could_be_compared_with_nobody_counts_on_neither_side() -> None:
+    assert informative_share([selection(4, used_up=("too_small",) * 12)]) == 1.0
+
+
+def test_the_share_is_that_of_all_windows_together_and_no_mean_of_their_shares() -> None:
+    flat = selection(2, used_up=("no_spread",) * 6)
+
+    assert informative_share([selection(8), flat]) == 10 / 16
+
+
+@pytest.mark.parametrize(("rows", "longest"), [((700, 60), 700), ((700, 0), 0), ((0,), 0)])
+def test_the_longest_row_is_known_only_where_it_is_known_of_every_window(
+    rows: tuple[int, ...], longest: int
+) -> None:
+    assert longest_row([selection(2, longest=row) for row in rows]) == longest
