@@ -18,7 +18,6 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import pytest
 import redis
 import structlog
 from babylon import CONTRACTS, make_tables
+from databases import fresh_database
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -43,7 +43,6 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
-_numbers = count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -241,13 +240,3 @@ def connection(make_settings: Callable[..., Settings]) -> Iterator[Connection]:
 
 def _settings(**values: Any) -> Settings:
     return Settings(**{"_env_file": None, "WANDB_API_KEY": None, **values})
-
-
-def fresh_database(
-    administrator: Connection, postgres: EmbeddedPostgres, template: str
-) -> Iterator[str]:
-    """A database of a test's own, made from a template and dropped in the end."""
-    name = f"test_{next(_numbers)}"
-    administrator.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
-    yield postgres.database(name)
-    administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -20,7 +20,7 @@ from acceptance.harness import until
 from acceptance.pictures import NAMES, SIZE, Pictures, size
 from acceptance.scene import LINEAGE, SCENE_OPTIONS, Scene
 from babylon import CONTRACTS
-from conftest import fresh_database
+from databases import fresh_database
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import Error as Refused
 
