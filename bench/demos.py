@@ -61,7 +61,7 @@ def play(seed: int, windows: int, folder: Path) -> Run:
     output = folder / f"seed-{seed}.txt"
     with output.open("w") as out:
         subprocess.run(
-            [*program, "--windows", str(windows), "--json", str(report)],
+            [*program, "--windows", str(windows), "--report", str(report)],
             stdout=out,
             stderr=subprocess.STDOUT,
             check=True,

@@ -112,12 +112,13 @@ def targets() -> frozenset[str]:
 
 
 def _babylon_tasks(arguments: Sequence[str]) -> str | None:
-    root: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     try:
-        context = root.make_context("babylon-tasks", list(arguments))
-        rest = [*context._protected_args, *context.args]
-        name, command, rest = root.resolve_command(context, rest)
-        command.make_context(name, rest, parent=context)
+        context = command.make_context("babylon-tasks", list(arguments))
+        while hasattr(command, "resolve_command"):  # a noun, whose verb follows
+            rest = [*context._protected_args, *context.args]
+            name, command, rest = command.resolve_command(context, rest)
+            context = command.make_context(name, rest, parent=context)
     except typer.Exit:  # --help, --version
         return None
     except _UsageError as error:

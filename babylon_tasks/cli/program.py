@@ -12,6 +12,7 @@ import typer
 
 from babylon_tasks import __version__
 from babylon_tasks.cli import data, demo, doctor, models, run, status, up, windows, work
+from babylon_tasks.cli.nouns import Root
 from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import (
     BabylonTasksError,
@@ -35,9 +36,10 @@ interrupted by Ctrl-C or SIGTERM.
 
 app = typer.Typer(
     name="babylon-tasks",
+    cls=Root,
     help=_HELP,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,  # main() prints errors: one line, no secrets
     rich_markup_mode=None,
 )

@@ -83,7 +83,10 @@ def _show_standing(name: str, found: Standing) -> None:
         decision = found.last_decision
         show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
     for failed in found.failed:
-        show(f"failed: {failed.window}: {failed.reason}; `babylon-tasks retry {failed.window}`")
+        show(
+            f"failed: {failed.window}: {failed.reason}; "
+            f"`babylon-tasks windows retry {failed.window}`"
+        )
 
 
 def _show_pending(pending: WaitingForOutcomes) -> None:

@@ -1,4 +1,4 @@
-"""``windows``, ``backfill``, ``retry``: the hours, and how they come to be worked on."""
+"""``windows list|backfill|retry``: the hours, and how they come to be worked on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from msgspec import Struct
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
 from babylon_tasks.db import windows as rows
 from babylon_tasks.pipeline.discover import SEEN_LIMIT, begun, discover
@@ -35,11 +36,14 @@ class Backfill(Struct, frozen=True):
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (windows, backfill, retry):
-        app.command()(command)
+    windows = typer.Typer(cls=Noun, no_args_is_help=True, help="The hours: list, backfill, retry.")
+    windows.command("list")(list_windows)
+    windows.command()(backfill)
+    windows.command()(retry)
+    app.add_typer(windows, name="windows")
 
 
-def windows(
+def list_windows(
     min_agents: Annotated[int, typer.Option(min=0, help="Only with so many agents.")] = 0,
     lookback_hours: Annotated[
         int | None, typer.Option(min=1, help="Only those that began in the last hours.")

@@ -97,7 +97,7 @@ class Waiting(Struct, frozen=True):
 
 
 class FailedWindow(Struct, frozen=True):
-    """A window that waits for `babylon-tasks retry`."""
+    """A window that waits for `babylon-tasks windows retry`."""
 
     window: str
     reason: str | None

@@ -74,7 +74,7 @@ def claim(
         row = connection.execute(statements["lock_window"], {"window": window}).fetchone()
         if row is None:
             raise WindowNotFound(
-                f"no window {window} in training.windows; `babylon-tasks windows` lists them"
+                f"no window {window} in training.windows; `babylon-tasks windows list` lists them"
             )
         state, reason, attempts, version, held_out, expected, expired = row
         state = WindowState(state)

@@ -199,8 +199,8 @@ def get(connection: Connection, window: str) -> Window:
         row = cursor.execute(queries("windows")["get"], {"window": window}).fetchone()
     if row is None:
         raise WindowNotFound(
-            f"no window {window} in training.windows; `babylon-tasks windows` lists them, "
-            "`babylon-tasks backfill --since` opens older ones"
+            f"no window {window} in training.windows; `babylon-tasks windows list` lists them, "
+            "`babylon-tasks windows backfill --since` opens older ones"
         )
     return row
 

@@ -64,7 +64,7 @@ def rollback(
         if target is None:
             raise CheckpointNotFound(
                 f"{lineage}@{current} was never promoted, so there is nothing to roll back to; "
-                "name a checkpoint, `babylon-tasks models` lists them"
+                "name a checkpoint, `babylon-tasks models list` lists them"
             )
         if target != current:
             _move(connection, lineage, "rollback", current, target, reason, {}, actor)
@@ -108,7 +108,7 @@ def _move(
     if not promotions.is_committed(connection, lineage, step):
         raise CheckpointNotFound(
             f"{lineage}@{step} is not a committed checkpoint, {lineage}@{current} goes on serving; "
-            "`babylon-tasks models` lists what there is"
+            "`babylon-tasks models list` lists what there is"
         )
     promotions.move(connection, lineage, step)
     promotions.record(

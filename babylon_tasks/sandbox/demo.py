@@ -99,7 +99,7 @@ class Evaluation(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What ``--json`` writes."""
+    """What ``--report`` writes."""
 
     windows: list[WindowRow]
     evaluation: Evaluation

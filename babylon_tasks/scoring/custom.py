@@ -67,7 +67,7 @@ class CheckedScorer:
     def _failed(self, what: str) -> ScoringFailed:
         return ScoringFailed(
             f"scorer {self.path} {what}; fix it, restart the cpu-workers, and bring back failed "
-            "windows with `babylon-tasks retry`"
+            "windows with `babylon-tasks windows retry`"
         )
 
 

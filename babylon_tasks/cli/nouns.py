@@ -1,0 +1,35 @@
+"""Nouns and their verbs, as in `windows retry`; an old spelling is refused with the new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+_MOVED = {
+    "retry": "windows retry",
+    "backfill": "windows backfill",
+    "promote": "models promote",
+    "rollback": "models rollback",
+}
+
+
+class Root(TyperGroup):
+    """The commands; refuses those that have become verbs of a noun."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that ``args`` begin with."""
+        if args[0] in _MOVED and not ctx.resilient_parsing:  # that is: completing a line
+            ctx.fail(f"`babylon-tasks {args[0]}` is now `babylon-tasks {_MOVED[args[0]]}`")
+        return super().resolve_command(ctx, args)
+
+
+class Noun(TyperGroup):
+    """Verbs of one noun, whose name alone was a list before."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse options of the list where the verb is missing."""
+        options_only = bool(args) and args[0].startswith("-")
+        if options_only and args[0] not in ctx.help_option_names and not ctx.resilient_parsing:
+            ctx.fail(f"`babylon-tasks {self.name}` is now `babylon-tasks {self.name} list`")
+        return super().parse_args(ctx, args)

@@ -1,0 +1,128 @@
+"""`doctor`: each thing that can be wrong, found and named with its remedy."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+from command_line import SECRET, Result, Run, finished, one_contract
+
+from babylon_tasks.cli import checks
+from babylon_tasks.db.session import Connection
+
+
+def findings(result: Result) -> dict[str, tuple[str, str | None]]:
+    return {f["check"]: (f["outcome"], f["todo"]) for f in result.document["findings"]}
+
+
+@one_contract
+def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
+    found = run("doctor", "--json")
+    assert found.code == 0
+    outcomes = findings(found)
+    reached = ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder")
+    for check in ("settings", "scorer", *reached):
+        assert outcomes[check] == ("ok", None)
+    # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
+    for check in ("redis disk", "beat", "queue cpu", "queue gpu", "queue upkeep"):
+        outcome, todo = outcomes[check]
+        assert outcome == "warn"
+        assert todo
+
+
+@one_contract
+def test_doctor_tells_of_a_scorer_that_there_is_not(run: Run) -> None:
+    found = run("doctor", "--json", BABYLON_SCORER="nowhere.at:All")
+    outcome, todo = findings(found)["scorer"]
+    assert (found.code, outcome) == (1, "fail")
+    assert todo is not None
+
+
+@one_contract
+def test_doctor_looks_on_after_a_dead_redis_and_a_refused_password(
+    start: Callable[..., subprocess.Popen[str]], database_url: str
+) -> None:
+    wrong = database_url.replace("babylon:", f"babylon:{SECRET}", 1)
+    found = finished(
+        start(
+            "doctor",
+            "--json",
+            DATABASE_URL=wrong,
+            REDIS_URL=f"redis://:{SECRET}@127.0.0.1:1/0",
+            WANDB_API_KEY=SECRET,
+        )
+    )
+    assert found.code == 1
+    outcomes = findings(found)
+    assert outcomes["postgres"][0] == outcomes["redis"][0] == outcomes["workers"][0] == "fail"
+    assert outcomes["data folder"][0] == "ok"
+    assert SECRET not in found.out + found.err
+    assert "not ready: postgres, redis, workers" in found.err
+
+
+@one_contract
+def test_doctor_finds_a_redis_that_may_forget(run: Run, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            found = run("doctor", "--json")
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert found.code == 1
+    assert findings(found)["redis memory"][0] == "fail"
+
+
+@one_contract
+def test_doctor_minds_a_folder_that_cannot_be_written_only_where_a_trainer_can_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = "/proc/data"  # not even root can make a file there
+    found = run("doctor", "--json", BABYLON_DATA_DIR=nowhere)
+    assert findings(found)["data folder"][0] == "fail"
+
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)  # as in the image `worker`
+    found = run("doctor", "--json", BABYLON_DATA_DIR=nowhere)
+    assert findings(found)["data folder"][0] == "warn"
+
+
+@one_contract
+def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO training.lineages (name, base_model, backend) VALUES ('babylon', 'x', 'cpu')"
+    )
+    found = run("doctor", "--json")
+    assert found.code == 1
+    assert findings(found)["lineage"][0] == "fail"
+
+
+@one_contract
+def test_doctor_says_what_is_wrong_with_the_settings(run: Run) -> None:
+    found = run("doctor", "--json", DATABASE_URL=f"postgresql://babylon:pa/{SECRET}@h/b")
+    assert found.code == 1
+    assert [(f["check"], f["outcome"]) for f in found.document["findings"]] == [
+        ("settings", "fail")
+    ]
+    assert "percent-encoded" in found.out
+    assert SECRET not in found.out + found.err
+
+
+@one_contract
+def test_a_user_without_rights_is_told_so_in_one_line(
+    run: Run, connection: Connection, database_url: str
+) -> None:
+    connection.execute(f"CREATE ROLE outsider LOGIN PASSWORD '{SECRET}'")
+    try:
+        url = urlsplit(database_url)
+        login = f"outsider:{SECRET}@{url.hostname}:{url.port}"
+        outsider = urlunsplit(url._replace(netloc=login))
+        for command in ("status", "verify-data", "windows list", "migrate", "doctor"):
+            found = run(*command.split(), DATABASE_URL=outsider)
+            assert found.code == 1
+            assert "permission denied" in found.out + found.err
+            assert "Traceback" not in found.err
+            assert SECRET not in found.out + found.err
+    finally:
+        connection.execute("DROP ROLE outsider")

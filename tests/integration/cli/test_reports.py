@@ -1,0 +1,146 @@
+"""`why`, `models`, `status`, `verify-data`: what has happened, and what serves."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import Run, sealed
+from factories import (
+    EVER,
+    WINDOW,
+    fill_window,
+    insert_outcomes,
+    insert_trajectories,
+    market_outcome,
+    trajectory,
+)
+from peer import PeerTrainer
+from scored_windows import hour
+
+from babylon_tasks.db import windows
+from babylon_tasks.db.outcomes import follow
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
+
+
+@pytest.fixture
+def trained(run: Run, connection: Connection, settings: Settings) -> str:
+    """A window with a committed step, and a row that was rejected."""
+    window = sealed(run, connection)
+    insert_trajectories(connection, [trajectory(window, "broken", steps_json="{")])
+    assert run("score", window).code == 0
+    outcome = train_window(settings, PeerTrainer(settings.data_dir), window=window, actor="test")
+    assert outcome.action == "committed"
+    return window
+
+
+def test_why_tells_every_decision_in_order(run: Run, trained: str) -> None:
+    assert run("models", "promote", "1", "--reason", "it is better").code == 0
+    found = run("why", trained, "--json").document
+
+    assert found["window"]["state"] == "trained"
+    kinds = [event["kind"] for event in found["events"]]
+    assert kinds[:3] == ["opened", "sealed", "scored"]
+    assert kinds[-2:] == ["step_committed", "promote"]
+    moments = [event["happened_at"] for event in found["events"]]
+    assert moments == sorted(moments)
+    assert [(r["reason"], r["count"]) for r in found["rejections"]] == [("malformed_json", 1)]
+    assert found["uses"] == {"trained": 4}
+    assert [(step["target_step"], step["state"]) for step in found["steps"]] == [(1, "committed")]
+
+    told = run("why", trained).out
+    for word in ("is trained", "malformed_json", "step_committed", "it is better", "trained 4"):
+        assert word in told
+
+
+def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, trained: str) -> None:
+    def serving() -> list[int]:
+        return [
+            m["step"] for m in run("models", "list", "--json").document["models"] if m["serving"]
+        ]
+
+    assert serving() == [0]
+    assert run("models", "promote", "babylon@1", "--json").document == {
+        "serving": 1,
+        "changed": True,
+    }
+    assert run("models", "promote", "1", "--json").document == {"serving": 1, "changed": False}
+    assert serving() == [1]
+    assert run("models", "rollback", "--json", "--reason", "worse").document == {
+        "serving": 0,
+        "changed": True,
+    }
+    assert serving() == [0]
+    newest = run("models", "list", "--json").document["models"][0]
+    assert (newest["step"], newest["head"], newest["decision"]) == (1, True, "rollback")
+    assert newest["reason"] == "worse"
+    assert "babylon@1" in run("models", "list").out
+
+
+def test_status_tells_where_the_system_stands(
+    run: Run, trained: str, connection: Connection
+) -> None:
+    connection.execute(
+        "INSERT INTO training.windows (window_id, starts_at, held_out, state, reason)"
+        " VALUES (%s, %s, false, 'failed', 'broken scorer')",
+        [hour(10), window_start(hour(10))],
+    )
+    found = run("status", "--json").document
+    assert found["windows"]["trained"] == 1
+    assert found["lineage"]["head_step"] == 1
+    assert (found["step_in_work"], found["last_step"]["target_step"]) == (None, 1)
+    assert found["failed"] == [{"window": hour(10), "reason": "broken scorer"}]
+    told = run("status").out
+    assert f"babylon-tasks windows retry {hour(10)}" in told
+    assert "serving step 0 of 1" in told
+
+
+def test_what_a_window_waits_for_and_what_made_each_reward_version_is_told(
+    run: Run, settings: Settings, connection: Connection
+) -> None:
+    waits = {"BABYLON_OUTCOME_WAIT_HOURS": EVER}
+    window = sealed(run, connection)  # everybody in it bets on m-1
+    assert "outcomes waited for: 1" in run("score", window, **waits).out
+    until = f"{windows.get(connection, window).waits_until:%F %H:%M}"
+    told = run("status").out
+    assert f"windows that wait for outcomes: 1; the next, {window}, until {until} for m-1" in told
+    assert "oldest unfinished" not in told
+    assert f"waits for outcomes until {until} UTC" in run("windows", "list").out
+    told = run("why", window).out
+    assert f"it waits for outcomes until {until} UTC" in told
+    assert "outcomes not known yet: m-1" in told
+    refused = run("train", window)
+    assert (refused.code, "waits for outcomes" in refused.out) == (3, True)
+
+    insert_outcomes(connection, [market_outcome("m-1", "NO")])
+    connection.execute("UPDATE training.windows SET scored_at = scored_at - interval '1 hour'")
+    follow(connection, settings)
+    assert "windows to be scored anew: 1" in run("status").out
+    assert (
+        f"waits for outcomes until {until} UTC, then is scored anew" in run("windows", "list").out
+    )
+    assert reconcile(settings, actor="test").anew == [window]
+    run("score", window, **waits)
+
+    found = run("why", window, "--json").document
+    assert (found["waits_for"], found["window"]["reward_version"]) == ([], 2)
+    assert [(v["version"], v["came"]) for v in found["reward_versions"]] == [
+        (1, None),
+        (2, {"m-1": "no"}),
+    ]
+    told = run("why", window).out
+    assert "4 scored; made since outcomes came or changed: m-1 no" in told
+    assert "waits" not in told.splitlines()[0]
+    pending = run("status", "--json").document["outcomes"]
+    assert (pending["windows"], pending["to_score_anew"]) == (0, 0)
+
+
+def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -> None:
+    fill_window(connection, WINDOW)
+    insert_trajectories(connection, [trajectory(WINDOW, "broken", steps_json="{")])
+    found = run("verify-data", "--json").document
+    assert (found["trajectories"], found["usable"]) == (5, 4)
+    assert found["rejected"] == {"malformed_json": 1}
+    assert "malformed_json" in run("verify-data").out
