@@ -1,17 +1,35 @@
-"""Statements by name, from ``queries/<noun>.sql`` files.
+"""Statements by name, from ``queries/<noun>.sql`` files, and what they return by type.
 
 A file is a run of blocks: a line ``-- name: verb_noun``, one line of English as a comment,
-then the statement. ``queries("windows")["seal"]`` is its text.
+then the statement. ``statement("windows.seal")`` is its text.
+
+    fetch_one(connection, "windows.get", Window, window="2026-01-31T09:00")   # Window | None
+    fetch_value(connection, "windows.clock", datetime)                        # datetime | None
+
+A row becomes a struct by the names of its columns, and each value is checked against the field's
+type: text becomes an enum's member, and NULL where the field allows none is an error.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import Any, LiteralString, TypeVar, cast
+
+import msgspec
+from psycopg import Cursor
+from psycopg.rows import tuple_row
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import DatabaseError
 
 _HEADER = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+Value = TypeVar("Value")
+Key = TypeVar("Key")
 
 
 @cache
@@ -19,6 +37,61 @@ def queries(noun: str) -> dict[str, LiteralString]:
     """All statements of ``queries/<noun>.sql``; raises FileNotFoundError or ValueError."""
     path = resources.files("babylon_tasks.db").joinpath("queries", f"{noun}.sql")
     return parse(path.read_text("utf-8"), str(path))
+
+
+def statement(name: str) -> LiteralString:
+    """The text of ``noun.verb``; raises FileNotFoundError or KeyError."""
+    noun, _, verb = name.partition(".")
+    return queries(noun)[verb]
+
+
+def fetch_one(
+    connection: Connection, name: str, row: type[Row], /, **parameters: object
+) -> Row | None:
+    """The first row, or None; raises DatabaseError where a value is not of its field's type."""
+    with connection.cursor(row_factory=_struct(name, row)) as cursor:
+        return cursor.execute(statement(name), parameters or None).fetchone()
+
+
+def fetch_all(
+    connection: Connection, name: str, row: type[Row], /, **parameters: object
+) -> list[Row]:
+    """All rows; raises DatabaseError where a value is not of its field's type."""
+    with connection.cursor(row_factory=_struct(name, row)) as cursor:
+        return cursor.execute(statement(name), parameters or None).fetchall()
+
+
+def fetch_value(
+    connection: Connection, name: str, kind: type[Value], /, **parameters: object
+) -> Value | None:
+    """The one column of the first row; None for no row, and for NULL."""
+    row = _tuples(connection, name, parameters).fetchone()
+    if row is None:
+        return None
+    (value,) = row
+    return None if value is None else _converted(name, value, kind)
+
+
+def fetch_values(
+    connection: Connection, name: str, kind: type[Value], /, **parameters: object
+) -> list[Value]:
+    """The one column of all rows."""
+    return [_converted(name, value, kind) for (value,) in _tuples(connection, name, parameters)]
+
+
+def fetch_pairs(
+    connection: Connection, name: str, key: type[Key], value: type[Value], /, **parameters: object
+) -> dict[Key, Value]:
+    """Two columns, the first of them without duplicates, as a dict in the order of the rows."""
+    return {
+        _converted(name, one, key): _converted(name, other, value)
+        for one, other in _tuples(connection, name, parameters)
+    }
+
+
+def execute(connection: Connection, name: str, /, **parameters: object) -> int:
+    """The number of rows that the statement changed."""
+    return connection.execute(statement(name), parameters or None).rowcount
 
 
 def parse(text: str, origin: str) -> dict[str, LiteralString]:
@@ -32,3 +105,32 @@ def parse(text: str, origin: str) -> dict[str, LiteralString]:
         name: cast("LiteralString", body.strip())
         for name, body in zip(names, parts[2::2], strict=True)
     }
+
+
+def _struct(name: str, row: type[Row]) -> Callable[[Cursor[Any]], Callable[[Sequence[Any]], Row]]:
+    def factory(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
+        columns = [column.name for column in cursor.description or ()]
+        # msgspec ignores what a struct lacks: a misspelt alias would leave a default in its place.
+        unknown = sorted(set(columns) - set(row.__struct_fields__))
+        if unknown:
+            raise TypeError(f"{name} selects {', '.join(unknown)}, which {row.__name__} lacks")
+        return lambda values: _converted(name, dict(zip(columns, values, strict=True)), row)
+
+    return factory
+
+
+def _tuples(
+    connection: Connection, name: str, parameters: dict[str, object]
+) -> Cursor[tuple[Any, ...]]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    return cursor.execute(statement(name), parameters or None)
+
+
+def _converted(name: str, value: object, kind: type[Value]) -> Value:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise DatabaseError(
+            f"statement {name} returned what this version does not expect: {error}; run "
+            "`babylon-tasks migrate --status` to see whether database and code belong together"
+        ) from None

@@ -66,7 +66,7 @@ LIMIT 1
 -- name: oldest_waiting
 -- The oldest window that is over, no step has seen and waits for no outcome, and since when its row
 -- stands as it stands.
-SELECT window_id, state, updated_at FROM training.windows
+SELECT window_id AS window, state, updated_at AS since FROM training.windows
 WHERE state IN ('sealed', 'scoring', 'training')
    OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
 ORDER BY starts_at
@@ -74,7 +74,7 @@ LIMIT 1
 
 -- name: failed_windows
 -- Windows that wait for a human, newest first.
-SELECT window_id, reason FROM training.windows
+SELECT window_id AS window, reason FROM training.windows
 WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: models
