@@ -14,7 +14,7 @@ class RawTrajectory(Struct, frozen=True, gc=False):
     trajectory_id: str
     agent_id: str
     scenario_id: str | None
-    steps_json: bytes | str | None
+    steps_json: str | None
     steps_bytes: int
     final_pnl: float | None
     is_evaluation: bool

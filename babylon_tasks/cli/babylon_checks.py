@@ -32,8 +32,8 @@ def babylon(connection: Connection) -> Iterator[Finding]:
     others = trained_by_others(connection, days=_DAYS)
     if others:
         seen = ", ".join(
-            f"{count} {what} (newest {newest:%Y-%m-%d %H:%M} UTC)"
-            for what, (count, newest) in others.items()
+            f"{found.count} {what} (newest {found.newest:%Y-%m-%d %H:%M} UTC)"
+            for what, found in others.items()
         )
         yield Finding(
             "babylon",

@@ -9,9 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from importlib import resources
 
+from msgspec import Struct
+
 from babylon_tasks.db.data_report import is_migrated
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_one, fetch_value, fetch_values
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
 
@@ -31,10 +33,16 @@ WITHOUT_TABLES = (
 )
 
 
+class Others(Struct, frozen=True):
+    """How much other trainers have written, and the time of the newest (UTC, without a zone)."""
+
+    count: int
+    newest: datetime | None
+
+
 def tables(connection: Connection) -> frozenset[str]:
     """Those of ``TABLES`` that this user sees on the connection's search path."""
-    rows = connection.execute(queries("babylon")["tables"], {"names": list(TABLES)}).fetchall()
-    return frozenset(row[0] for row in rows)
+    return frozenset(fetch_values(connection, "babylon.tables", str, names=list(TABLES)))
 
 
 def missing(connection: Connection, *names: str) -> list[str]:
@@ -43,26 +51,23 @@ def missing(connection: Connection, *names: str) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def trained_by_others(connection: Connection, *, days: int) -> dict[str, tuple[int, datetime]]:
-    """Count what other trainers have written in the last ``days``, with the newest time (UTC).
+def trained_by_others(connection: Connection, *, days: int) -> dict[str, Others]:
+    """Count what other trainers have written in the last ``days``.
 
     Keys: ``batches``, ``models``, and ``trajectories`` marked as used; without entry where 0.
     """
-    found, there = queries("babylon"), tables(connection)
-    ours: list[str] = []
-    if is_migrated(connection):
-        ours = [row[0] for row in connection.execute(found["ours"]).fetchall()]
-    about = {"days": days, "ours": ours}
+    there = tables(connection)
+    ours = fetch_values(connection, "babylon.ours", str) if is_migrated(connection) else []
     others = {}
     for what, table, query in (
-        ("batches", "training_batches", "batches_of_others"),
-        ("models", "trained_models", "models_of_others"),
-        ("trajectories", "trajectories", "marks_of_others"),
+        ("batches", "training_batches", "babylon.batches_of_others"),
+        ("models", "trained_models", "babylon.models_of_others"),
+        ("trajectories", "trajectories", "babylon.marks_of_others"),
     ):
         if table in there:
-            count, newest = connection.execute(found[query], about).fetchone() or (0, None)
-            if count:
-                others[what] = (count, newest)
+            found = fetch_one(connection, query, Others, days=days, ours=ours)
+            if found is not None and found.count:
+                others[what] = found
     return others
 
 
@@ -71,8 +76,7 @@ def absence(connection: Connection) -> str | None:
     there = tables(connection)
     if "trajectories" in there:
         return None
-    row = connection.execute(queries("babylon")["place"]).fetchone()
-    schemas = ", ".join(row[0]) if row is not None else ""
+    schemas = ", ".join(fetch_value(connection, "babylon.place", list[str]) or ())
     info = connection.info
     held = f"{', '.join(sorted(there))} but no trajectories" if there else "no table of Babylon's"
     return (
@@ -94,7 +98,7 @@ def create(settings: Settings) -> list[str]:
     Raises DatabaseError.
     """
     with session(settings) as connection, connection.transaction():
-        connection.execute(queries("migrations")["wait_for_turn"])
+        execute(connection, "migrations.wait_for_turn")
         if tables(connection):
             return []
         connection.execute(as_sql())

@@ -9,7 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.records import Rejection
 
@@ -29,16 +29,17 @@ def consume(
     """Mark trajectories as used, once for ever; raises DatabaseError for a second time."""
     if not uses:
         return
-    parameters = {
-        "lineage": lease.lineage,
-        "step_id": step_id,
-        "ids": [use.trajectory_id for use in uses],
-        "versions": [use.reward_version for use in uses],
-        "windows": [use.window_id for use in uses],
-        "uses": [use.use for use in uses],
-    }
     try:
-        connection.execute(queries("consumption")["consume"], parameters)
+        execute(
+            connection,
+            "consumption.consume",
+            lineage=lease.lineage,
+            step_id=step_id,
+            ids=[use.trajectory_id for use in uses],
+            versions=[use.reward_version for use in uses],
+            windows=[use.window_id for use in uses],
+            uses=[use.use for use in uses],
+        )
     except UniqueViolation as error:
         raise DatabaseError(
             f"lineage {lease.lineage} has already used a trajectory that is to be used now "
@@ -52,17 +53,18 @@ def reject(
     """Record why trajectories are left out of steps; existing rows stay as they are."""
     if not rejections:
         return
-    parameters = {
-        "window": window,
-        "version": reward_version,
-        "ids": [one.trajectory_id for one in rejections],
-        "stages": [one.stage for one in rejections],
-        "reasons": [one.reason for one in rejections],
-        "details": [one.detail for one in rejections],
-    }
-    connection.execute(queries("consumption")["reject"], parameters)
+    execute(
+        connection,
+        "consumption.reject",
+        window=window,
+        version=reward_version,
+        ids=[one.trajectory_id for one in rejections],
+        stages=[one.stage for one in rejections],
+        reasons=[one.reason for one in rejections],
+        details=[one.detail for one in rejections],
+    )
 
 
 def release(connection: Connection, step_id: int) -> None:
     """Make what a failed step had claimed available again."""
-    connection.execute(queries("consumption")["release"], {"step_id": step_id})
+    execute(connection, "consumption.release", step_id=step_id)

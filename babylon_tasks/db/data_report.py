@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import fetch_all, fetch_pairs, fetch_value
 
 
 class Held(Struct, frozen=True):
@@ -22,22 +22,19 @@ class Held(Struct, frozen=True):
 
 def is_migrated(connection: Connection) -> bool:
     """Whether this database has windows of ours at all."""
-    row = connection.execute(queries("data_report")["is_migrated"]).fetchone()
-    return row is not None and bool(row[0])
+    return bool(fetch_value(connection, "data_report.is_migrated", bool))
 
 
 def overview(
     connection: Connection, since: str | None, limit: int, *, migrated: bool
 ) -> list[Held]:
     """Every window that holds trajectories, newest first, well formed or not."""
-    query = queries("data_report")["overview" if migrated else "overview_before_migration"]
-    with connection.cursor() as cursor:
-        return [Held(*row) for row in cursor.execute(query, {"since": since, "limit": limit})]
+    query = "data_report.overview" if migrated else "data_report.overview_before_migration"
+    return fetch_all(connection, query, Held, since=since, limit=limit)
 
 
 def judged(connection: Connection, held: Held) -> tuple[int, dict[str, int]]:
     """Usable trajectories of a scored window, and the others by reason."""
-    parameters = {"window": held.window, "version": held.reward_version}
-    usable = connection.execute(queries("data_report")["usable"], parameters).fetchone()
-    rejected = connection.execute(queries("data_report")["rejected"], parameters).fetchall()
-    return (usable[0] if usable else 0), dict(rejected)
+    about = {"window": held.window, "version": held.reward_version}
+    usable = fetch_value(connection, "data_report.usable", int, **about) or 0
+    return usable, fetch_pairs(connection, "data_report.rejected", str, int, **about)

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute
 
 
 def record(
@@ -22,14 +22,13 @@ def record(
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one decision, in the caller's transaction, so that it stands or falls with it."""
-    connection.execute(
-        queries("events")["record"],
-        {
-            "window_id": window,
-            "lineage": lineage,
-            "step_id": step_id,
-            "kind": kind,
-            "detail": Jsonb(dict(detail or {})),
-            "actor": actor,
-        },
+    execute(
+        connection,
+        "events.record",
+        window_id=window,
+        lineage=lineage,
+        step_id=step_id,
+        kind=kind,
+        detail=Jsonb(dict(detail or {})),
+        actor=actor,
     )

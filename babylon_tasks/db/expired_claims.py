@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import Struct
 
 from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_all, fetch_values
 from babylon_tasks.db.windows import move
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
+
+
+class _Expired(Struct, frozen=True):
+    window: str
+    attempts: int
 
 
 def release_expired(
@@ -18,10 +23,8 @@ def release_expired(
     """Take windows back from dead scorers: (to be scored again, failed for good)."""
     again: list[str] = []
     failed: list[str] = []
-    rows = connection.execute(
-        queries("expired_claims")["expired_scoring"], {"limit": limit}
-    ).fetchall()
-    for window, attempts in rows:
+    for claim in fetch_all(connection, "expired_claims.expired_scoring", _Expired, limit=limit):
+        window, attempts = claim.window, claim.attempts
         if attempts >= settings.max_attempts:
             reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
             target, into = WindowState.FAILED, failed
@@ -42,17 +45,17 @@ def release_expired(
 
 def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
     """Reject trajectories that came too late as `late`; checks a few windows per call."""
-    parameters: dict[str, Any] = {
-        "hours": settings.lookback_hours,
-        "again": settings.grace_seconds,
-        "limit": limit,
-    }
-    found = queries("expired_claims")
-    rows = connection.execute(found["to_check_for_late"], parameters).fetchall()
+    windows = fetch_values(
+        connection,
+        "expired_claims.to_check_for_late",
+        str,
+        hours=settings.lookback_hours,
+        again=settings.grace_seconds,
+        limit=limit,
+    )
     late = 0
-    for (window,) in rows:
-        parameters = {"window": window, "limit": 10_000}
-        count = connection.execute(found["reject_late"], parameters).rowcount
+    for window in windows:
+        count = execute(connection, "expired_claims.reject_late", window=window, limit=10_000)
         if count:
             detail = {"trajectories": count}
             events.record(connection, "late_arrivals", actor=actor, window=window, detail=detail)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.db import reward_versions
+from babylon_tasks.db import reward_versions, windows
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
-from babylon_tasks.states import StepState, WindowState
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
+from babylon_tasks.states import StepState
 
 
 class Rewards(Struct, frozen=True):
@@ -38,6 +38,14 @@ class Standing(Struct, frozen=True):
     lease_age: float
 
 
+class _Counted(Struct, frozen=True):
+    """How many rows have a name (a state, a decision), and when the newest came, in unix time."""
+
+    name: str
+    count: int
+    last_at: float | None
+
+
 class Gauges(Struct, frozen=True):
     """All of it. Ages in seconds, times in unix seconds; 0 where there is nothing yet.
 
@@ -62,42 +70,44 @@ class Gauges(Struct, frozen=True):
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
     """What Postgres knows, in ten indexed or small reads."""
-    found = queries("gauges")
-    about = {"lineage": lineage, "lease": lease_seconds}
-    windows: dict[str, int] = dict(connection.execute(found["windows"]).fetchall())
-    waiting = connection.execute(found["waiting"]).fetchone()
     pending = reward_versions.waiting(connection)
-    left_over = connection.execute(found["left_over"]).fetchone()
-    rewards = connection.execute(found["rewards"]).fetchone()
-    row = connection.execute(found["lineage"], about).fetchone()
-    standing = None if row is None else Standing(*row)
-    steps = connection.execute(found["steps"], about).fetchall()
-    decisions = connection.execute(found["decisions"], about).fetchall()
+    standing = fetch_one(
+        connection, "gauges.lineage", Standing, lineage=lineage, lease=lease_seconds
+    )
+    steps = _counted(connection, "gauges.steps", lineage)
+    decisions = _counted(connection, "gauges.decisions", lineage)
     evaluations = {}
     if standing is not None:
         for role, step in (("head", standing.head_step), ("serving", standing.serving_step)):
-            at = {"lineage": lineage, "step": step}
-            if (valued := connection.execute(found["evaluation"], at).fetchone()) is not None:
-                evaluations[role] = Evaluation(*valued)
+            evaluated = fetch_one(
+                connection, "gauges.evaluation", Evaluation, lineage=lineage, step=step
+            )
+            if evaluated is not None:
+                evaluations[role] = evaluated
     return Gauges(
-        windows={state: windows.get(state, 0) for state in WindowState},
-        oldest_waiting=(waiting[0] if waiting else None) or 0.0,
+        windows=windows.counts(connection),
+        oldest_waiting=fetch_value(connection, "gauges.waiting", float) or 0.0,
         awaiting_outcomes=pending.windows,
         to_score_anew=pending.to_score_anew,
-        left_over=0 if left_over is None else left_over[0],
-        rewards=None if rewards is None else Rewards(*rewards),
+        left_over=fetch_value(connection, "gauges.left_over", int) or 0,
+        rewards=fetch_one(connection, "gauges.rewards", Rewards),
         lineage=standing,
         steps={state: _count(steps, state) for state in StepState},
-        committed_at=_last(steps, StepState.COMMITTED),
+        committed_at=_last_at(steps, StepState.COMMITTED),
         decisions={made: _count(decisions, made) for made in ("promote", "hold", "rollback")},
-        promoted_at=_last(decisions, "promote"),
+        promoted_at=_last_at(decisions, "promote"),
         evaluations=evaluations,
     )
 
 
-def _count(rows: list[tuple[str, int, float | None]], name: str) -> int:
-    return next((count for found, count, _ in rows if found == name), 0)
+def _counted(connection: Connection, query: str, lineage: str) -> dict[str, _Counted]:
+    rows = fetch_all(connection, query, _Counted, lineage=lineage)
+    return {row.name: row for row in rows}
 
 
-def _last(rows: list[tuple[str, int, float | None]], name: str) -> float:
-    return next((moment or 0.0 for found, _, moment in rows if found == name), 0.0)
+def _count(rows: dict[str, _Counted], name: str) -> int:
+    return rows[name].count if name in rows else 0
+
+
+def _last_at(rows: dict[str, _Counted], name: str) -> float:
+    return (rows[name].last_at or 0.0) if name in rows else 0.0

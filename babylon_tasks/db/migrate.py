@@ -17,10 +17,11 @@ from importlib import resources
 from typing import Literal
 
 import psycopg
+from msgspec import Struct
 
 from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection, address, session
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_all, fetch_value, queries
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
 
@@ -49,6 +50,14 @@ class MigrationStatus:
     name: str
     state: Literal["applied", "pending", "changed", "unknown"]
     applied_at: datetime | None = None
+
+
+class _Applied(Struct, frozen=True):
+    """A row of the ledger."""
+
+    name: str
+    checksum: str
+    applied_at: datetime
 
 
 @cache
@@ -87,15 +96,15 @@ def status(
         if name not in ledger:
             result.append(MigrationStatus(name, "pending"))
             continue
-        checksum, applied_at = ledger[name]
+        applied = ledger[name]
         state: Literal["applied", "changed", "unknown"] = (
             "unknown"
             if name not in files
             else "applied"
-            if files[name].checksum == checksum
+            if files[name].checksum == applied.checksum
             else "changed"
         )
-        result.append(MigrationStatus(name, state, applied_at))
+        result.append(MigrationStatus(name, state, applied.applied_at))
     return result
 
 
@@ -179,32 +188,27 @@ def _apply_one(
     known: Sequence[Migration] | None,
     patience: float,
 ) -> bool:
-    own = queries("migrations")
-    connection.execute(own["bound_waits"], {"milliseconds": int(patience * 1000)})
-    connection.execute(own["wait_for_turn"])
+    execute(connection, "migrations.bound_waits", milliseconds=int(patience * 1000))
+    execute(connection, "migrations.wait_for_turn")
     if not _has_ledger(connection):  # IF NOT EXISTS asks for the right to create a schema even so
-        connection.execute(own["create_ledger"])
+        execute(connection, "migrations.create_ledger")
     found = status(connection, known)
     _refuse_changed(found)
     if migration.name not in [entry.name for entry in found if entry.state == "pending"]:
         return False
     connection.execute(migration.sql)
-    connection.execute(own["record"], {"name": migration.name, "checksum": migration.checksum})
+    execute(connection, "migrations.record", name=migration.name, checksum=migration.checksum)
     return True
 
 
-def _ledger(connection: Connection) -> dict[str, tuple[str, datetime]]:
+def _ledger(connection: Connection) -> dict[str, _Applied]:
     if not _has_ledger(connection):
         return {}
-    return {
-        name: (checksum, applied_at)
-        for name, checksum, applied_at in connection.execute(queries("migrations")["ledger"])
-    }
+    return {row.name: row for row in fetch_all(connection, "migrations.ledger", _Applied)}
 
 
 def _has_ledger(connection: Connection) -> bool:
-    row = connection.execute(queries("migrations")["has_ledger"]).fetchone()
-    return row is not None and bool(row[0])
+    return bool(fetch_value(connection, "migrations.has_ledger", bool))
 
 
 def _refuse_changed(found: Sequence[MigrationStatus]) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from babylon_tasks.db import babylon, reward_versions, windows
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.records import Outcome, Outcomes, Trajectory
 from babylon_tasks.settings import Settings
@@ -21,6 +23,15 @@ from babylon_tasks.windows import WINDOW, window_id, window_start
 _REMEMBERED = 10_000  # markets; a window has a few dozen, and a hostile one must not fill memory
 _SLICE = 20_000  # rows of Babylon's that one transaction looks at
 _WORDS = {"yes": list(ENDED_YES), "no": list(ENDED_NO)}
+_OURS, _BABYLONS = "", "_in_babylon"  # what the names of the statements end in
+
+
+class _Changed(Struct, frozen=True):
+    """An outcome that came, changed or was taken back, of the hour ``window_id``."""
+
+    kind: str
+    name: str
+    window_id: str
 
 
 class OutcomeBook:
@@ -64,19 +75,30 @@ class OutcomeBook:
         """A prediction market ends once, perhaps hours later: the latest word counts."""
         if self._where is None:
             return {}
-        parameters = {"window": self._window, "markets": list(markets), **_WORDS}
-        found = self._connection.execute(
-            queries("outcomes")[f"of_markets{self._where}"], parameters
+        found = fetch_pairs(
+            self._connection,
+            f"outcomes.of_markets{self._where}",
+            str,
+            bool,
+            window=self._window,
+            markets=list(markets),
+            **_WORDS,
         )
-        return {market: Outcome(yes=yes) for market, yes in found}
+        return {market: Outcome(yes=yes) for market, yes in found.items()}
 
     def _moved(self, tickers: Collection[str]) -> dict[str, Outcome]:
         """A stock moves in every hour: the first one from the window on counts."""
         if self._where is None:
             return {}
-        parameters = {"window": self._window, "tickers": list(tickers)}
-        found = self._connection.execute(queries("outcomes")[f"of_stocks{self._where}"], parameters)
-        return {ticker: Outcome(change=change) for ticker, change in found}
+        found = fetch_pairs(
+            self._connection,
+            f"outcomes.of_stocks{self._where}",
+            str,
+            float,
+            window=self._window,
+            tickers=list(tickers),
+        )
+        return {ticker: Outcome(change=change) for ticker, change in found.items()}
 
 
 def follow(connection: Connection, settings: Settings, *, since: datetime | None = None) -> int:
@@ -92,16 +114,21 @@ def follow(connection: Connection, settings: Settings, *, since: datetime | None
     differed = 0
     while start is not None:
         with connection.transaction():
-            connection.execute(queries("outcomes")["take_turn"])
-            slice_ = {"since": start, "rows": _SLICE}
-            end = connection.execute(queries("outcomes")["end_of_slice"], slice_).fetchone()
-            hours = {"since": start, "until": "9999" if end is None else end[0]}
-            changed = connection.execute(
-                queries("outcomes")["copy"], {**hours, **_WORDS}
-            ).fetchall()
-            reward_versions.mark(connection, [(kind, name, at) for kind, name, at in changed])
+            execute(connection, "outcomes.take_turn")
+            end = fetch_value(connection, "outcomes.end_of_slice", str, since=start, rows=_SLICE)
+            changed = fetch_all(
+                connection,
+                "outcomes.copy",
+                _Changed,
+                since=start,
+                until="9999" if end is None else end,
+                **_WORDS,
+            )
+            reward_versions.mark(
+                connection, [(one.kind, one.name, one.window_id) for one in changed]
+            )
         differed += len(changed)
-        start = None if end is None else end[0]
+        start = end
     return differed
 
 
@@ -109,35 +136,34 @@ def not_understood(connection: Connection, since: str | None, limit: int) -> dic
     """Words in Babylon's outcomes that mean neither YES nor NO, with their counts."""
     if babylon.missing(connection, "market_outcomes"):
         return {}
-    parameters = {"since": since, "limit": limit, **_WORDS}
-    return dict(connection.execute(queries("outcomes")["not_understood"], parameters).fetchall())
+    return fetch_pairs(
+        connection, "outcomes.not_understood", str, int, since=since, limit=limit, **_WORDS
+    )
 
 
 def settle(connection: Connection, window: str, market: str, *, question: str, yes: bool) -> None:
     """Record, as Babylon does, that a prediction market has ended in a window."""
-    connection.execute(
-        queries("outcomes")["settle"],
-        {
-            "window": window,
-            "market": market,
-            "question": question,
-            "outcome": "YES" if yes else "NO",
-            "probability": 1 if yes else 0,
-        },
+    execute(
+        connection,
+        "outcomes.settle",
+        window=window,
+        market=market,
+        question=question,
+        outcome="YES" if yes else "NO",
+        probability=1 if yes else 0,
     )
 
 
 def _start(connection: Connection, settings: Settings, since: datetime | None) -> str:
     """The hour from which on Babylon's rows are compared with ours."""
     now = windows.clock(connection)
-    newest = {"now": window_id(now)}
-    row = connection.execute(queries("outcomes")["newest"], newest).fetchone()
-    if row is None:
+    newest = fetch_value(connection, "outcomes.newest", str, now=window_id(now))
+    if newest is None:
         return ""
     # After a week without copies, go on where the last one stopped.
     back = max(timedelta(hours=settings.lookback_hours), _wait(settings) + WINDOW)
     try:
-        start = window_start(row[0]) - back
+        start = window_start(newest) - back
     except (BadWindowId, OverflowError):  # no hour to count from: go by the clock alone
         start = now - back
     return window_id(start if since is None else min(start, since))
@@ -149,9 +175,7 @@ def _wait(settings: Settings) -> timedelta:
 
 def _where(connection: Connection) -> str | None:
     """Which statements to ask: ours, once anything was copied; Babylon's before; None: neither."""
-    kept = connection.execute(queries("outcomes")["is_kept"]).fetchone()
-    if kept is not None and kept[0]:
-        newest = connection.execute(queries("outcomes")["newest"], {"now": "9999"})
-        if newest.fetchone() is not None:
-            return ""
-    return None if babylon.missing(connection, "market_outcomes") else "_in_babylon"
+    kept = fetch_value(connection, "outcomes.is_kept", bool)
+    if kept and fetch_value(connection, "outcomes.newest", str, now="9999") is not None:
+        return _OURS
+    return None if babylon.missing(connection, "market_outcomes") else _BABYLONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import fetch_one
 from babylon_tasks.states import WindowState
 
 
@@ -49,7 +49,6 @@ class WindowProgress(Struct, frozen=True):
 
 def of_window(connection: Connection, lineage: str, window: str) -> WindowProgress | None:
     """The window's progress; None as long as no row tells of it."""
-    row = connection.execute(
-        queries("progress")["of_window"], {"lineage": lineage, "window": window}
-    ).fetchone()
-    return None if row is None else WindowProgress(row[0], WindowState(row[1]), *row[2:])
+    return fetch_one(
+        connection, "progress.of_window", WindowProgress, lineage=lineage, window=window
+    )

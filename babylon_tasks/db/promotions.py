@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_one, fetch_value
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.settings import Settings
 
@@ -29,18 +28,31 @@ class Promotion(Struct, frozen=True):
     decided_at: datetime
 
 
-def lock(connection: Connection, lineage: str) -> tuple[int, int]:
-    """(head, serving), locked for the caller's transaction; raises CheckpointNotFound."""
-    row = connection.execute(queries("promotions")["lock"], {"lineage": lineage}).fetchone()
-    if row is None:
+class Serving(Struct, frozen=True):
+    """What agents use now: ask ``base_url`` (an OpenAI endpoint) for model ``inference_name``.
+
+    ``base_url`` is None until a trainer has served for the first time.
+    """
+
+    step: int
+    inference_name: str
+    base_url: str | None
+
+
+def lock(connection: Connection, lineage: str) -> int:
+    """The serving step, its lineage locked for the caller's transaction.
+
+    Raises CheckpointNotFound.
+    """
+    step = fetch_value(connection, "promotions.lock", int, lineage=lineage)
+    if step is None:
         raise not_begun(lineage)
-    return row[0], row[1]
+    return step
 
 
 def move(connection: Connection, lineage: str, step: int) -> None:
     """Point to another checkpoint, in the caller's transaction, under ``lock``."""
-    parameters = {"lineage": lineage, "step": step}
-    connection.execute(queries("promotions")["move"], parameters)
+    execute(connection, "promotions.move", lineage=lineage, step=step)
 
 
 def record(
@@ -55,16 +67,17 @@ def record(
     actor: str,
 ) -> None:
     """Write a decision and its event, and tell Babylon, once the pointer has moved."""
-    parameters = {
-        "lineage": lineage,
-        "decision": decision,
-        "from_step": from_step,
-        "to_step": to_step,
-        "reason": reason,
-        "evidence": Jsonb(dict(evidence)),
-        "actor": actor,
-    }
-    connection.execute(queries("promotions")["record"], parameters)
+    execute(
+        connection,
+        "promotions.record",
+        lineage=lineage,
+        decision=decision,
+        from_step=from_step,
+        to_step=to_step,
+        reason=reason,
+        evidence=Jsonb(dict(evidence)),
+        actor=actor,
+    )
     # Evidence is about the checkpoint that was evaluated, and a rollback has none.
     missing = publication.decided(connection, lineage, to_step, evidence=evidence)
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
@@ -73,48 +86,37 @@ def record(
     events.record(connection, decision, actor=actor, lineage=lineage, detail=detail)
 
 
-def serving(connection: Connection, lineage: str) -> tuple[int, str, str | None]:
-    """(step, inference name, base URL) of what serves; raises CheckpointNotFound."""
-    row = connection.execute(queries("promotions")["serving"], {"lineage": lineage}).fetchone()
+def serving(connection: Connection, lineage: str) -> Serving:
+    """What serves now; raises CheckpointNotFound where the lineage has not begun."""
+    row = fetch_one(connection, "promotions.serving", Serving, lineage=lineage)
     if row is None:
         raise not_begun(lineage)
-    return row[0], row[1], row[2]
+    return row
 
 
 def is_committed(connection: Connection, lineage: str, step: int) -> bool:
     """Whether there is such a checkpoint."""
-    return _exists(connection, "checkpoint", lineage, step)
+    return bool(fetch_value(connection, "promotions.checkpoint", bool, lineage=lineage, step=step))
 
 
 def was_rolled_back(connection: Connection, lineage: str, step: int) -> bool:
     """Whether somebody took this checkpoint out of service."""
-    return _exists(connection, "rolled_back", lineage, step)
+    return bool(fetch_value(connection, "promotions.rolled_back", bool, lineage=lineage, step=step))
 
 
 def before(connection: Connection, lineage: str, step: int) -> int | None:
     """What served before ``step`` was promoted."""
-    parameters = {"lineage": lineage, "step": step}
-    row = connection.execute(queries("promotions")["before"], parameters).fetchone()
-    return None if row is None else int(row[0])
+    return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)
 
 
 def latest(connection: Connection, lineage: str) -> Promotion | None:
     """The newest decision."""
-    with connection.cursor(row_factory=class_row(Promotion)) as cursor:
-        return cursor.execute(queries("promotions")["latest"], {"lineage": lineage}).fetchone()
-
-
-def list_promotions(connection: Connection, lineage: str, *, limit: int = 100) -> list[Promotion]:
-    """All decisions, newest first."""
-    parameters = {"lineage": lineage, "limit": limit}
-    with connection.cursor(row_factory=class_row(Promotion)) as cursor:
-        return cursor.execute(queries("promotions")["list"], parameters).fetchall()
+    return fetch_one(connection, "promotions.latest", Promotion, lineage=lineage)
 
 
 def announce(connection: Connection, lineage: str, *, backend: str, base_url: str) -> None:
     """Write down where the trainer serves inference."""
-    parameters = {"lineage": lineage, "backend": backend, "base_url": base_url}
-    connection.execute(queries("promotions")["announce"], parameters)
+    execute(connection, "promotions.announce", lineage=lineage, backend=backend, base_url=base_url)
 
 
 def not_begun(lineage: str) -> CheckpointNotFound:
@@ -125,14 +127,13 @@ def not_begun(lineage: str) -> CheckpointNotFound:
     )
 
 
-def _exists(connection: Connection, name: str, lineage: str, step: int) -> bool:
-    parameters = {"lineage": lineage, "step": step}
-    row = connection.execute(queries("promotions")[name], parameters).fetchone()
-    return row is not None and bool(row[0])
-
-
 def head_is_unevaluated(connection: Connection, settings: Settings) -> bool:
     """Whether a worker died between a commit and its gate_result: nobody else would come back."""
-    parameters = {"lineage": settings.lineage, "lease": settings.lease_seconds}
-    row = connection.execute(queries("promotions")["head_is_unevaluated"], parameters).fetchone()
-    return bool(row and row[0])
+    found = fetch_value(
+        connection,
+        "promotions.head_is_unevaluated",
+        bool,
+        lineage=settings.lineage,
+        lease=settings.lease_seconds,
+    )
+    return bool(found)

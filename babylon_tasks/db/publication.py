@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute
 from babylon_tasks.db.steps import Result, Step
 
 BATCHES, MODELS = "training_batches", "trained_models"
@@ -39,12 +39,11 @@ def committed(
 
     ``rewards``: (trajectory id, reward).
     """
-    found = queries("publication")
     name = f"{step.lineage}@{step.target_step}"
     ids = [trajectory_id for trajectory_id, _ in rewards]
     for first in range(0, len(ids), _IDS_AT_ONCE):
-        chunk = {"batch": name, "ids": ids[first : first + _IDS_AT_ONCE]}
-        connection.execute(found["mark_used"], chunk)
+        chunk = ids[first : first + _IDS_AT_ONCE]
+        execute(connection, "publication.mark_used", batch=name, ids=chunk)
     average = sum(reward for _, reward in rewards) / len(rewards) if rewards else None
     row = {
         "name": name,
@@ -60,9 +59,9 @@ def committed(
     }
     missing = babylon.missing(connection, BATCHES, MODELS)
     if BATCHES not in missing:
-        connection.execute(found["batch"], row)
+        execute(connection, "publication.batch", **row)
     if MODELS not in missing:
-        connection.execute(found["model"], row)
+        execute(connection, "publication.model", **row)
         align_models(connection, step.lineage)
     return missing
 
@@ -76,12 +75,13 @@ def decided(
         align_models(connection, lineage)
         if evidence:
             value = evidence.get("candidate")
-            parameters = {
-                "name": f"{lineage}@{step}",
-                "score": None if value is None else 100 * value,  # Babylon's go from 0 to 100
-                "evidence": Jsonb(dict(evidence)),
-            }
-            connection.execute(queries("publication")["value"], parameters)
+            execute(
+                connection,
+                "publication.value",
+                name=f"{lineage}@{step}",
+                score=None if value is None else 100 * value,  # Babylon's go from 0 to 100
+                evidence=Jsonb(dict(evidence)),
+            )
     return missing
 
 
@@ -94,7 +94,5 @@ def align_models(connection: Connection, lineage: str) -> int:
     """
     if babylon.missing(connection, MODELS):
         return 0
-    found = queries("publication")
-    about = {"lineage": lineage}
-    made = connection.execute(found["serving_model"], about).rowcount
-    return max(made, connection.execute(found["models"], about).rowcount)
+    made = execute(connection, "publication.serving_model", lineage=lineage)
+    return max(made, execute(connection, "publication.models", lineage=lineage))

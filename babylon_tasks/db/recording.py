@@ -11,7 +11,7 @@ import structlog
 from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection, address, connect
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import fetch_value, statement
 from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ class TrajectoryWriter:
         self._settings = settings
         self._connection: Connection | None = None
         self._logs_calls = True
-        self._insert = "insert_trajectory"
+        self._insert = "recording.insert_trajectory"
 
     def write(self, trajectory: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> None:
         """Write a trajectory with its calls, or nothing.
@@ -32,13 +32,12 @@ class TrajectoryWriter:
         Raises DatabaseUnavailable where trying again makes sense, DatabaseError where the row
         itself is refused.
         """
-        statements = queries("recording")
         try:
             connection = self._connection or self._connected()
             with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute(statements[self._insert], trajectory)
+                cursor.execute(statement(self._insert), trajectory)
                 if calls and self._logs_calls:
-                    cursor.executemany(statements["insert_call"], calls)
+                    cursor.executemany(statement("recording.insert_call"), calls)
         except (
             psycopg.OperationalError,
             psycopg.InterfaceError,
@@ -65,9 +64,8 @@ class TrajectoryWriter:
                 why=f"{address(self._settings)} has no table llm_call_logs",
             )
         self._logs_calls = logs_calls
-        row = connection.execute(queries("recording")["knows_archetypes"]).fetchone()
-        if row is not None and row[0]:
-            self._insert = "insert_trajectory_with_archetype"
+        if fetch_value(connection, "recording.knows_archetypes", bool):
+            self._insert = "recording.insert_trajectory_with_archetype"
         return connection
 
     def close(self) -> None:

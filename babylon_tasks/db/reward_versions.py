@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 
@@ -40,6 +40,35 @@ class RewardVersion(Struct, frozen=True):
     came: dict[str, str | float | None] | None
 
 
+class _Due(Struct, frozen=True):
+    """A window to be sealed again; ``rescore``: why, None where only its wait has ended."""
+
+    window: str
+    state: WindowState
+    rescore: str | None
+    reward_version: int
+
+
+class _Came(Struct, frozen=True):
+    """What is known now of a bet's market whose outcome differs from the one rewarded."""
+
+    name: str
+    yes_now: bool | None
+    change_now: float | None
+
+    @property
+    def now(self) -> str | float | None:
+        """As ``RewardVersion.came`` has it."""
+        if self.yes_now is None:
+            return self.change_now
+        return "yes" if self.yes_now else "no"
+
+
+class _NextWaiting(Struct, frozen=True):
+    window: str
+    until: datetime
+
+
 class WaitingForOutcomes(Struct, frozen=True):
     """Counts of windows that wait for outcomes and of those to be scored anew.
 
@@ -62,20 +91,21 @@ def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> lis
     if not changed:
         return []
     kinds, names, hours = zip(*changed, strict=True)
-    parameters = {
-        "kinds": list(kinds),
-        "names": list(names),
-        "windows": list(hours),
-        "because": OUTCOMES,
-    }
-    rows = connection.execute(queries("reward_versions")["mark"], parameters).fetchall()
-    return sorted(row[0] for row in rows)
+    marked = fetch_values(
+        connection,
+        "reward_versions.mark",
+        str,
+        kinds=list(kinds),
+        names=list(names),
+        windows=list(hours),
+        because=OUTCOMES,
+    )
+    return sorted(marked)
 
 
 def mark_scored(connection: Connection, window: str) -> None:
     """Mark a window whose scoring ends in this transaction, under the lock of ``take_part``."""
-    parameters = {"window": window, "because": OUTCOMES}
-    connection.execute(queries("reward_versions")["mark_scored"], parameters)
+    execute(connection, "reward_versions.mark_scored", window=window, because=OUTCOMES)
 
 
 def seal_again(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
@@ -84,52 +114,44 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
     Call it in a transaction. Safe from any number of callers: windows that another has locked are
     skipped.
     """
-    found = queries("reward_versions")
     # A little less than beat's interval, or every other round would come too early.
-    parameters = {"again": settings.upkeep_interval_seconds * 0.9, "limit": limit}
-    rows = connection.execute(found["due"], parameters).fetchall()
-    for window, state, because, version in rows:
-        check_window(WindowState(state), WindowState.SEALED, window)
-        came = _came(connection, window)
-        connection.execute(found["seal_again"], {"window": window})
+    again = settings.upkeep_interval_seconds * 0.9
+    due = fetch_all(connection, "reward_versions.due", _Due, again=again, limit=limit)
+    for row in due:
+        check_window(row.state, WindowState.SEALED, row.window)
+        came = fetch_all(connection, "reward_versions.came", _Came, window=row.window)
+        execute(connection, "reward_versions.seal_again", window=row.window)
         detail = {
-            "from": state,
-            "because": because or _WAIT_IS_OVER,
-            "reward_version": version + 1,
-            "came": dict(list(came.items())[:_NAMED]),
+            "from": row.state,
+            "because": row.rescore or _WAIT_IS_OVER,
+            "reward_version": row.reward_version + 1,
+            "came": {one.name: one.now for one in came[:_NAMED]},
             "outcomes": len(came),
         }
-        events.record(connection, "score_anew", actor=actor, window=window, detail=detail)
-    return [row[0] for row in rows]
+        events.record(connection, "score_anew", actor=actor, window=row.window, detail=detail)
+    return [row.window for row in due]
 
 
 def waiting(connection: Connection) -> WaitingForOutcomes:
     """Count windows that wait for outcomes or a new scoring; name the next one's markets."""
-    found = queries("reward_versions")
-    counts = connection.execute(found["waiting"]).fetchone()
+    counts = fetch_one(connection, "reward_versions.waiting", WaitingForOutcomes)
     assert counts is not None  # noqa: S101  # an aggregate always has a row
-    first = connection.execute(found["next_waiting"]).fetchone()
-    windows, anew = counts
+    first = fetch_one(connection, "reward_versions.next_waiting", _NextWaiting)
     if first is None:
-        return WaitingForOutcomes(windows, anew)
-    window, until = first
-    names = waits_for(connection, window, limit=5)
-    return WaitingForOutcomes(windows, anew, window, until, names)
+        return counts
+    return structs.replace(
+        counts,
+        next_window=first.window,
+        next_until=first.until,
+        names=waits_for(connection, first.window, limit=5),
+    )
 
 
 def waits_for(connection: Connection, window: str, *, limit: int = 100) -> list[str]:
     """The markets of a window's bets whose outcome is not known now; at most ``limit``."""
-    parameters = {"window": window, "limit": limit}
-    rows = connection.execute(queries("reward_versions")["unknown"], parameters).fetchall()
-    return [row[0] for row in rows]
+    return fetch_values(connection, "reward_versions.unknown", str, window=window, limit=limit)
 
 
 def of_window(connection: Connection, window: str) -> list[RewardVersion]:
     """All reward versions of a window, oldest first."""
-    rows = connection.execute(queries("reward_versions")["of_window"], {"window": window})
-    return [RewardVersion(*row) for row in rows.fetchall()]
-
-
-def _came(connection: Connection, window: str) -> dict[str, str | float | None]:
-    rows = connection.execute(queries("reward_versions")["came"], {"window": window}).fetchall()
-    return {name: change if yes is None else "yes" if yes else "no" for name, yes, change in rows}
+    return fetch_all(connection, "reward_versions.of_window", RewardVersion, window=window)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import fetch_all
 from babylon_tasks.records import RawTrajectory
 
 # What one fetch may weigh, in bytes of text and in rows.
@@ -45,24 +45,33 @@ def list_unused(
     connection: Connection, window: str, reward_version: int, lineage: str
 ) -> list[Listed]:
     """The trajectories of a window that the lineage has neither used nor refused."""
-    parameters = {"window": window, "version": reward_version, "lineage": lineage}
-    rows = connection.execute(queries("scored_trajectories")["list_unused"], parameters).fetchall()
-    return [Listed(*row) for row in rows]
+    return fetch_all(
+        connection,
+        "scored_trajectories.list_unused",
+        Listed,
+        window=window,
+        version=reward_version,
+        lineage=lineage,
+    )
 
 
 def list_group(connection: Connection, window: str, reward_version: int, key: str) -> list[Listed]:
     """All comparable trajectories of one key of a window."""
-    parameters = {"window": window, "version": reward_version, "group_key": key}
-    rows = connection.execute(queries("scored_trajectories")["list_group"], parameters).fetchall()
-    return [Listed(*row) for row in rows]
+    return fetch_all(
+        connection,
+        "scored_trajectories.list_group",
+        Listed,
+        window=window,
+        version=reward_version,
+        group_key=key,
+    )
 
 
 def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
     """Keys with at least two trajectories in the newest held-out windows."""
-    rows = connection.execute(
-        queries("scored_trajectories")["held_out_groups"], {"windows": windows}
+    return fetch_all(
+        connection, "scored_trajectories.held_out_groups", HeldOutGroup, windows=windows
     )
-    return [HeldOutGroup(*row) for row in rows.fetchall()]
 
 
 def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
@@ -86,6 +95,7 @@ def rows(connection: Connection, ids: Collection[str], largest: int) -> dict[str
     The window of each is the one that it belongs to by its own columns. Text of more than
     ``largest`` bytes stays behind.
     """
-    parameters = {"ids": list(ids), "largest": largest}
-    found = connection.execute(queries("scored_trajectories")["rows"], parameters).fetchall()
-    return {row[0]: RawTrajectory(*row) for row in found}
+    found = fetch_all(
+        connection, "scored_trajectories.rows", RawTrajectory, ids=list(ids), largest=largest
+    )
+    return {row.trajectory_id: row for row in found}

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import statement
 from babylon_tasks.records import RawTrajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_end, window_start
 
-_TYPES = (*["text"] * 4, "int4", "float8", *["bool"] * 3, "text", "text")
+# COPY sends neither names nor types: what trajectories.copy_window selects, in its order.
+_COLUMNS = {
+    "trajectory_id": "text",
+    "agent_id": "text",
+    "scenario_id": "text",
+    "steps_json": "text",
+    "steps_bytes": "int4",
+    "final_pnl": "float8",
+    "is_evaluation": "bool",
+    "is_training_data": "bool",
+    "already_used": "bool",
+    "archetype": "text",
+    "window_id": "text",
+}
 _BATCH_BYTES = 4_000_000
 
 
@@ -39,11 +52,11 @@ def stream_window(
     weight = 0
     with (
         connection.cursor() as cursor,
-        cursor.copy(queries("trajectories")["copy_window"], parameters) as copy,
+        cursor.copy(statement("trajectories.copy_window"), parameters) as copy,
     ):
-        copy.set_types(_TYPES)
+        copy.set_types(list(_COLUMNS.values()))
         for row in copy.rows():
-            raw = RawTrajectory(*row)
+            raw = RawTrajectory(**dict(zip(_COLUMNS, row, strict=True)))
             batch.append(raw)
             weight += raw.steps_bytes if raw.steps_json is not None else 0
             if len(batch) >= settings.read_batch or weight >= _BATCH_BYTES:

@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from babylon_tasks.db import promotions
+from babylon_tasks.db.promotions import Serving as Serving
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound
 
 
-class Serving(Struct, frozen=True):
-    """What agents use now: ask ``base_url`` (an OpenAI endpoint) for model ``inference_name``.
-
-    ``base_url`` is None until a trainer has served for the first time.
-    """
-
-    step: int
-    inference_name: str
-    base_url: str | None
-
-
 def serving(connection: Connection, lineage: str) -> Serving:
     """What serves now; raises CheckpointNotFound where the lineage has not begun."""
-    return Serving(*promotions.serving(connection, lineage))
+    return promotions.serving(connection, lineage)
 
 
 def promote(
@@ -44,7 +32,7 @@ def promote(
     something else has come to serve meanwhile.
     """
     with connection.transaction():
-        _, current = promotions.lock(connection, lineage)
+        current = promotions.lock(connection, lineage)
         if step == current or instead_of not in (None, current):
             return False
         _move(connection, lineage, "promote", current, step, reason, evidence, actor)
@@ -59,7 +47,7 @@ def rollback(
     The step left behind is not promoted again by the rule. Raises CheckpointNotFound.
     """
     with connection.transaction():
-        _, current = promotions.lock(connection, lineage)
+        current = promotions.lock(connection, lineage)
         target = promotions.before(connection, lineage, current) if to is None else to
         if target is None:
             raise CheckpointNotFound(
@@ -82,7 +70,7 @@ def hold(
 ) -> None:
     """Put on record that a checkpoint is not let serve."""
     with connection.transaction():
-        _, current = promotions.lock(connection, lineage)
+        current = promotions.lock(connection, lineage)
         promotions.record(
             connection,
             lineage,

@@ -13,19 +13,19 @@ SELECT lineage || '@' || step FROM training.checkpoints
 
 -- name: batches_of_others
 -- Training runs of the last days that are none of ours: how many, and when the newest began.
-SELECT count(*), max("createdAt") FROM training_batches
+SELECT count(*), max("createdAt") AS newest FROM training_batches
 WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
   AND NOT "batchId" = ANY (%(ours)s)
 
 -- name: models_of_others
 -- Likewise for models.
-SELECT count(*), max("createdAt") FROM trained_models
+SELECT count(*), max("createdAt") AS newest FROM trained_models
 WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
   AND NOT "modelId" = ANY (%(ours)s)
 
 -- name: marks_of_others
 -- Trajectories of the last days that somebody else has used up: how many, and when the newest began.
-SELECT count(*), max("startTime")
+SELECT count(*), max("startTime") AS newest
 FROM trajectories
 WHERE "windowId" >= to_char(now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s),
                             'YYYY-MM-DD"T"HH24:00')

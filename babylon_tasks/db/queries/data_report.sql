@@ -1,7 +1,7 @@
 -- name: overview
 -- What Babylon has recorded, by window, with where the window stands and why; newest first.
-SELECT held.window_id, w.state, w.reason, w.scored_at IS NOT NULL AS judged,
-       coalesce(w.reward_version, 1), held.trajectories, held.agents
+SELECT held.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS judged,
+       coalesce(w.reward_version, 1) AS reward_version, held.trajectories, held.agents
 FROM (
     SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
                AS window_id,
@@ -21,8 +21,9 @@ SELECT to_regclass('training.windows') IS NOT NULL
 -- name: overview_before_migration
 -- The same of a database that holds Babylon's tables and nothing of ours.
 SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
-           AS window_id,
-       NULL, NULL, false, 1, count(*), count(DISTINCT "agentId")
+           AS window,
+       NULL AS state, NULL AS reason, false AS judged, 1 AS reward_version,
+       count(*) AS trajectories, count(DISTINCT "agentId") AS agents
 FROM trajectories
 GROUP BY 1
 HAVING %(since)s::text IS NULL

@@ -2,9 +2,9 @@
 -- Values of checkpoints on one set.
 SELECT step, coverage,
        ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(group_values)
-             WITH ORDINALITY AS e (g, place) ORDER BY place),
+             WITH ORDINALITY AS e (g, place) ORDER BY place) AS values,
        ARRAY(SELECT (g ->> 'entropy')::float8 FROM jsonb_array_elements(group_values)
-             WITH ORDINALITY AS e (g, place) ORDER BY place)
+             WITH ORDINALITY AS e (g, place) ORDER BY place) AS entropy
 FROM training.evaluations
 WHERE lineage = %(lineage)s AND set_hash = %(set_hash)s
 

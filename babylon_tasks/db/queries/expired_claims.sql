@@ -1,6 +1,6 @@
 -- name: expired_scoring
 -- Scoring claims whose holder fell silent, locked; a few at a time.
-SELECT window_id, attempt FROM training.windows
+SELECT window_id AS window, attempt AS attempts FROM training.windows
 WHERE state = 'scoring' AND lease_until < now()
 ORDER BY starts_at
 LIMIT %(limit)s

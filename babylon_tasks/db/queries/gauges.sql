@@ -1,7 +1,3 @@
--- name: windows
--- How many windows stand where.
-SELECT state, count(*) FROM training.windows GROUP BY state
-
 -- name: waiting
 -- Of the windows that no step has seen: seconds since the end of the oldest hour, of its wait for
 -- outcomes, or since it was sealed for another reward version; NULL where none is.
@@ -19,7 +15,8 @@ SELECT coalesce(sum(left_over), 0)::int FROM training.windows WHERE state IN ('s
 -- name: rewards
 -- The newest window that has rewards: what its bets and profits were, how its rewards spread, and
 -- when it was scored.
-SELECT right_share, profit_mean, reward_std, extract(epoch FROM scored_at)::float8
+SELECT right_share, profit_mean, reward_std AS spread,
+       extract(epoch FROM scored_at)::float8 AS scored_at
 FROM training.windows
 WHERE reward_std IS NOT NULL AND scored_at IS NOT NULL
 ORDER BY scored_at DESC
@@ -27,19 +24,20 @@ LIMIT 1
 
 -- name: lineage
 -- How far a lineage has come, which checkpoint serves, and seconds since its lease was renewed.
-SELECT head_step, serving_step, coalesce(lease_until > clock_timestamp(), false),
+SELECT head_step, serving_step, coalesce(lease_until > clock_timestamp(), false) AS leased,
        CASE WHEN lease_until IS NULL THEN 0
-            ELSE greatest(0, %(lease)s - extract(epoch FROM lease_until - clock_timestamp())) END::float8
+            ELSE greatest(0, %(lease)s - extract(epoch FROM lease_until - clock_timestamp()))
+       END::float8 AS lease_age
 FROM training.lineages WHERE name = %(lineage)s
 
 -- name: steps
 -- How many training steps stand where, and when the newest was committed.
-SELECT state, count(*), extract(epoch FROM max(committed_at))::float8
+SELECT state AS name, count(*), extract(epoch FROM max(committed_at))::float8 AS last_at
 FROM training.steps WHERE lineage = %(lineage)s GROUP BY state
 
 -- name: decisions
 -- How often checkpoints were promoted, held and rolled back, and when last.
-SELECT decision, count(*), extract(epoch FROM max(decided_at))::float8
+SELECT decision AS name, count(*), extract(epoch FROM max(decided_at))::float8 AS last_at
 FROM training.promotions WHERE lineage = %(lineage)s GROUP BY decision
 
 -- name: evaluation

@@ -1,20 +1,23 @@
 -- name: of_window
 -- Where one window stands, the newest step that used it, and what was decided about that step.
-SELECT w.window_id, w.state, w.reason, coalesce(w.agents, 0), coalesce(w.trajectories, 0),
-       coalesce(w.scored, 0),
+SELECT w.window_id AS window, w.state, w.reason, coalesce(w.agents, 0) AS agents,
+       coalesce(w.trajectories, 0) AS trajectories, coalesce(w.scored, 0) AS scored,
        w.profit_mean, w.right_share,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
         FROM (SELECT reason, count(*) AS n FROM training.rejections
               WHERE window_id = w.window_id AND reward_version = w.reward_version
-              GROUP BY reason) r),
-       s.target_step, s.state, coalesce(s.gradient_steps, 0), coalesce(s.trainable_tokens, 0),
-       (s.metrics ->> 'loss/train')::float8, p.decision, p.reason,
-       (p.evidence ->> 'candidate')::float8,
+              GROUP BY reason) r) AS rejected,
+       s.target_step AS step, s.state AS step_state,
+       coalesce(s.gradient_steps, 0) AS gradient_steps,
+       coalesce(s.trainable_tokens, 0) AS trainable_tokens,
+       (s.metrics ->> 'loss/train')::float8 AS loss,
+       p.decision, p.reason AS decision_reason,
+       (p.evidence ->> 'candidate')::float8 AS evaluation,
        l.serving_step,
        w.state IN ('held_out', 'skipped')
            AND (w.rescore IS NOT NULL
                 OR w.state = 'held_out' AND w.waits_until IS NOT NULL
-                   AND (w.waits_until > now() OR w.reason IS NOT NULL))
+                   AND (w.waits_until > now() OR w.reason IS NOT NULL)) AS pending
 FROM training.windows w
 LEFT JOIN training.lineages l ON l.name = %(lineage)s
 LEFT JOIN LATERAL (

@@ -1,10 +1,10 @@
 -- name: lock
--- The lineage's pointers, locked.
-SELECT head_step, serving_step FROM training.lineages WHERE name = %(lineage)s FOR UPDATE
+-- The lineage's serving pointer, its row locked.
+SELECT serving_step FROM training.lineages WHERE name = %(lineage)s FOR UPDATE
 
 -- name: serving
 -- What agents are to use now, and where.
-SELECT l.serving_step, c.inference_name, l.inference_base_url
+SELECT l.serving_step AS step, c.inference_name, l.inference_base_url AS base_url
 FROM training.lineages l
 JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.serving_step
 WHERE l.name = %(lineage)s
@@ -27,11 +27,6 @@ VALUES (%(lineage)s, %(decision)s, %(from_step)s, %(to_step)s, %(reason)s, %(evi
 -- The newest decision.
 SELECT decision, from_step, to_step, reason, evidence, actor, decided_at
 FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT 1
-
--- name: list
--- All decisions, newest first.
-SELECT decision, from_step, to_step, reason, evidence, actor, decided_at
-FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT %(limit)s
 
 -- name: before
 -- Which checkpoint served before the one that serves now was promoted.

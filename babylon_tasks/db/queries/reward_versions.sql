@@ -44,7 +44,7 @@ WHERE w.window_id = %(window)s
 -- name: due
 -- Windows to be scored anew, locked: those that are marked, and those whose wait is over and had
 -- postponed a decision. While a window waits, only if nothing is left to wait for.
-SELECT w.window_id, w.state, w.rescore, w.reward_version FROM training.windows w
+SELECT w.window_id AS window, w.state, w.rescore, w.reward_version FROM training.windows w
 WHERE w.state IN ('scored', 'held_out', 'skipped')
   AND (w.rescore IS NOT NULL OR w.state <> 'skipped' AND w.reason IS NOT NULL AND w.waits_until <= now())
   AND (coalesce(w.waits_until <= now(), true)
@@ -75,28 +75,29 @@ ORDER BY name LIMIT %(limit)s
 
 -- name: waiting
 -- How many windows wait for outcomes, how many of all are to be scored anew.
-SELECT count(*) FILTER (WHERE state IN ('scored', 'held_out') AND waits_until > now()),
-       count(*) FILTER (WHERE rescore IS NOT NULL)
+SELECT count(*) FILTER (WHERE state IN ('scored', 'held_out') AND waits_until > now()) AS windows,
+       count(*) FILTER (WHERE rescore IS NOT NULL) AS to_score_anew
 FROM training.windows
 WHERE state IN ('scored', 'training', 'held_out', 'skipped')
   AND (waits_until > now() OR rescore IS NOT NULL)
 
 -- name: next_waiting
 -- The window whose wait ends first.
-SELECT window_id, waits_until FROM training.windows
+SELECT window_id AS window, waits_until AS until FROM training.windows
 WHERE state IN ('scored', 'held_out') AND waits_until > now()
 ORDER BY waits_until, starts_at
 LIMIT 1
 
 -- name: of_window
 -- Each time that a window was scored to its end, and why it was scored again.
-SELECT (made.detail ->> 'reward_version')::int, made.happened_at,
-       coalesce((made.detail ->> 'scored')::int, 0), (made.detail ->> 'right_share')::float8,
-       (made.detail ->> 'profit_mean')::float8,
+SELECT (made.detail ->> 'reward_version')::int AS version, made.happened_at AS scored_at,
+       coalesce((made.detail ->> 'scored')::int, 0) AS scored,
+       (made.detail ->> 'right_share')::float8 AS right_share,
+       (made.detail ->> 'profit_mean')::float8 AS profit_mean,
        (SELECT count(*) FROM training.consumption c
         WHERE c.window_id = made.window_id
-          AND c.reward_version = (made.detail ->> 'reward_version')::int),
-       why.detail ->> 'because', why.detail -> 'came'
+          AND c.reward_version = (made.detail ->> 'reward_version')::int) AS used,
+       why.detail ->> 'because' AS because, why.detail -> 'came' AS came
 FROM training.events made
 LEFT JOIN LATERAL (
     SELECT a.detail FROM training.events a

@@ -1,8 +1,9 @@
 -- name: list_unused
 -- A window's scored trajectories that are neither used by the lineage nor refused, without text.
 SELECT s.trajectory_id, s.group_key, s.reward,
-       coalesce((s.components ->> 'activity')::float8, 0), s.scorer || ' ' || s.scorer_version,
-       s.content_hash, coalesce(octet_length(t."stepsJson"), 0)
+       coalesce((s.components ->> 'activity')::float8, 0) AS activity,
+       s.scorer || ' ' || s.scorer_version AS scorer,
+       s.content_hash, coalesce(octet_length(t."stepsJson"), 0) AS size
 FROM training.scores s
 LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
 WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
@@ -15,8 +16,9 @@ WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
 -- name: list_group
 -- The comparable trajectories of one key of a window, used or not, without text.
 SELECT s.trajectory_id, s.group_key, s.reward,
-       coalesce((s.components ->> 'activity')::float8, 0), s.scorer || ' ' || s.scorer_version,
-       s.content_hash, coalesce(octet_length(t."stepsJson"), 0)
+       coalesce((s.components ->> 'activity')::float8, 0) AS activity,
+       s.scorer || ' ' || s.scorer_version AS scorer,
+       s.content_hash, coalesce(octet_length(t."stepsJson"), 0) AS size
 FROM training.scores s
 LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
 WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
@@ -25,12 +27,13 @@ WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
 -- name: rows
 -- Some trajectories as they are now, each with the window that it belongs to now.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.
-SELECT "trajectoryId", "agentId", "scenarioId",
-       CASE WHEN octet_length("stepsJson") <= %(largest)s THEN "stepsJson" END,
-       octet_length("stepsJson"), "finalPnL", "isEvaluation", "isTrainingData", "usedInTraining",
-       named.type,
+SELECT "trajectoryId" AS trajectory_id, "agentId" AS agent_id, "scenarioId" AS scenario_id,
+       CASE WHEN octet_length("stepsJson") <= %(largest)s THEN "stepsJson" END AS steps_json,
+       octet_length("stepsJson") AS steps_bytes, "finalPnL" AS final_pnl,
+       "isEvaluation" AS is_evaluation, "isTrainingData" AS is_training_data,
+       "usedInTraining" AS already_used, named.type AS archetype,
        coalesce("windowId"::text,
-                to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
+                to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00')) AS window_id
 FROM (VALUES (NULL::text)) AS absent (archetype)
 CROSS JOIN LATERAL (
     SELECT *, archetype::text AS type FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
@@ -39,7 +42,8 @@ CROSS JOIN LATERAL (
 -- name: held_out_groups
 -- Per key, the number and spread of comparable trajectories in the newest held-out windows that do
 -- not wait for outcomes.
-SELECT s.window_id, w.reward_version, s.group_key, count(*), max(s.reward) - min(s.reward)
+SELECT s.window_id AS window, w.reward_version, s.group_key AS key, count(*) AS members,
+       max(s.reward) - min(s.reward) AS spread
 FROM (SELECT window_id, reward_version FROM training.windows
       WHERE state = 'held_out' AND coalesce(waits_until <= now(), true)
       ORDER BY starts_at DESC LIMIT %(windows)s) w
