@@ -1,8 +1,11 @@
 """Logging: structlog and the standard library's loggers (Celery's too) in one format, no secrets.
 
-    log = structlog.get_logger(__name__)
-    now_about(window="2026-01-31T09:00", attempts=1)
-    log.info("window scored", scored=7)
+    bind_contextvars(window="2026-01-31T09:00", attempts=1)  # this line and all later ones
+    structlog.get_logger(__name__).info("window scored", scored=7)
+
+``structlog.contextvars`` holds what the lines of a thread are about (window, step, lineage,
+task_id, fencing_token, attempts). A task starts without any of it; a thread takes it along with
+``copy_context().run``.
 
 JSON lines to standard error, or readable ones where that is a terminal.
 """
@@ -12,8 +15,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextvars import copy_context
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
@@ -78,45 +80,6 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-
-
-def now_about(
-    *,
-    window: str | None = None,
-    step: int | None = None,
-    lineage: str | None = None,
-    task_id: str | None = None,
-    fencing_token: int | None = None,
-    attempts: int | None = None,
-) -> None:
-    """What every later line of this thread is about, as it becomes known, until ``forget``."""
-    named = {
-        "window": window,
-        "step": step,
-        "lineage": lineage,
-        "task_id": task_id,
-        "fencing_token": fencing_token,
-        "attempts": attempts,
-    }
-    structlog.contextvars.bind_contextvars(
-        **{name: value for name, value in named.items() if value is not None}
-    )
-
-
-def about() -> Mapping[str, Any]:
-    """What this thread's lines are about now: the names of ``now_about``."""
-    return structlog.contextvars.get_contextvars()
-
-
-def forget() -> None:
-    """The task is over: what comes next is about something else."""
-    structlog.contextvars.clear_contextvars()
-
-
-def carried(function: Callable[[], None]) -> Callable[[], None]:
-    """For a thread: its lines will be about what this one's are about now."""
-    context = copy_context()
-    return lambda: context.run(function)
 
 
 class Mask:

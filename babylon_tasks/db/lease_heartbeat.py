@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,6 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import DatabaseError, StaleLease
-from babylon_tasks.log import carried
 from babylon_tasks.settings import Settings
 
 _TICK_SECONDS = 1.0
@@ -41,7 +41,10 @@ class LeaseHeartbeat:
         self._progress: tuple[Step, Mapping[str, Any]] | None = None
         self._watchdog: threading.Timer | None = None
         self._thread = threading.Thread(
-            target=carried(self._renew_until_stopped), name="lease-heartbeat", daemon=True
+            target=copy_context().run,
+            args=(self._renew_until_stopped,),
+            name="lease-heartbeat",
+            daemon=True,
         )
 
     def __enter__(self) -> LeaseHeartbeat:
@@ -110,7 +113,7 @@ class LeaseHeartbeat:
         if self._watchdog is not None:
             self._watchdog.cancel()
         left = renewed + 0.8 * self._settings.lease_seconds - time.monotonic()
-        self._watchdog = threading.Timer(max(left, 0), carried(self._starve))
+        self._watchdog = threading.Timer(max(left, 0), copy_context().run, (self._starve,))
         self._watchdog.daemon = True
         self._watchdog.start()
 

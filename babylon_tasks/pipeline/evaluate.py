@@ -8,13 +8,13 @@ from typing import Any
 
 import structlog
 from msgspec import Struct
+from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db import evaluations, lineages, promotions, step_windows
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import TrainerDied, TrainingError
-from babylon_tasks.log import now_about
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.run import write_groups
 from babylon_tasks.records import Group
@@ -69,7 +69,7 @@ def evaluate(
             and latest.evidence.get("set_hash") == digest
         ):
             return GateResult("idle", head, current, f"held before: {latest.reason}", {})
-    now_about(lineage=settings.lineage, step=head)
+    bind_contextvars(lineage=settings.lineage, step=head)
     decision = _decide(settings, trainer, groups, digest, head, current, on_progress)
     evidence = decision.evidence | {"set_hash": digest}
     with session(settings) as connection:

@@ -12,6 +12,7 @@ from statistics import fmean
 import msgspec
 import structlog
 from msgspec import Struct, structs
+from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import Manifest
@@ -21,7 +22,6 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import DatabaseError, TrainerDied, TrainingError
-from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
@@ -246,7 +246,7 @@ class Run:
 
 def about_step(step: Step) -> None:
     """Later lines of the log are about this step."""
-    now_about(
+    bind_contextvars(
         window=", ".join(step.windows), step=step.target_step, fencing_token=step.fencing_token
     )
 

@@ -10,6 +10,7 @@ from contextlib import closing
 import msgspec
 import structlog
 from msgspec import Struct, structs
+from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
 from babylon_tasks.db import events
@@ -22,7 +23,6 @@ from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
-from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
 from babylon_tasks.records import Outcome, Outcomes, RawTrajectory, Rejection, Trajectory
@@ -80,7 +80,7 @@ def score_window(
     if isinstance(held, Standing):
         log.info("score_window.not_claimed", window=window, state=held.state)
         return Scoring(window, held.state, claimed=False, reason=_unclaimed(held))
-    now_about(window=window, attempts=held.attempts)
+    bind_contextvars(window=window, attempts=held.attempts)
     try:
         with session(settings) as connection:
             result = _Run(settings, connection, held, scorers, on_progress).score(actor)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import structlog
 from msgspec import Struct, structs
+from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.db import lineages, steps, windows
 from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import DatabaseError
-from babylon_tasks.log import now_about
 from babylon_tasks.pipeline.plan import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.run import Ended, Run
@@ -71,7 +71,7 @@ def train_window(
         lease = lineages.claim(connection, settings.lineage, owner, settings.lease_seconds)
     if lease is None:
         return TrainOutcome("busy", reason=f"another worker trains lineage {settings.lineage}")
-    now_about(lineage=lease.lineage, fencing_token=lease.fencing_token)
+    bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
     try:
         with LeaseHeartbeat(settings, lease, trainer.kill) as heartbeat:
             run = Run(settings, trainer, lease, heartbeat, actor, on_progress)

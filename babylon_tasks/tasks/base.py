@@ -11,6 +11,7 @@ from celery import Task
 from celery.signals import task_postrun, task_prerun
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from babylon_tasks import log, metrics
 from babylon_tasks.errors import BabylonTasksError, StaleLease
@@ -119,7 +120,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
             _log.warning("failure.not_mirrored", why=str(error))
 
     def _about(self) -> dict[str, Any]:
-        known = log.about()
+        known = get_contextvars()
         return {name: known.get(name) for name in ("window", "lineage", "step")}
 
     def _fit(self, summary: str) -> str:
@@ -130,14 +131,16 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
 # By signals: Celery's own line of how a task ended is about it too, and comes after the call.
 @task_prerun.connect  # type: ignore[untyped-decorator]
 def _begin(task_id: str, task: Task, args: Any, kwargs: Any, **_: Any) -> None:
-    log.forget()  # of a task that was cut short
+    clear_contextvars()  # of a task that was cut short
     if isinstance(task, BabylonTask):
         task.begin()
         given = (*args, kwargs.get("window"))
         window = next((argument for argument in given if isinstance(argument, str)), None)
-        log.now_about(task_id=task_id, window=window, lineage=task.settings.lineage)
+        bind_contextvars(task_id=task_id, lineage=task.settings.lineage)
+        if window is not None:
+            bind_contextvars(window=window)
 
 
 @task_postrun.connect  # type: ignore[untyped-decorator]
 def _end(**_: Any) -> None:
-    log.forget()
+    clear_contextvars()

@@ -19,8 +19,8 @@ from celery import Celery
 from celery.events import EventReceiver
 from celery.result import AsyncResult
 from kombu import Connection
+from structlog.contextvars import bind_contextvars
 
-from babylon_tasks import log
 from babylon_tasks.errors import StaleLease, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
@@ -210,7 +210,7 @@ def test_progress_shows_as_celerys_own_state(
     def moving(self: BabylonTask) -> None: ...
 
     moving.push_request(id="task-1", hostname="gpu@there")
-    log.now_about(window=WINDOW, lineage="tested", step=4)
+    bind_contextvars(window=WINDOW, lineage="tested", step=4)
     with capture_events(celery) as events:
         moving.report("training: 3 of 8", done=3, total=8)
         clock.monotonic = lambda: 1000.9

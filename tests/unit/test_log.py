@@ -7,14 +7,17 @@ import json
 import logging
 import threading
 import warnings
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import pytest
 import structlog
 from pydantic import SecretStr
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.log import Mask, carried, configure, forget, now_about
+from babylon_tasks.log import Mask, configure
 from babylon_tasks.settings import Settings
 
 PLANTED = "planted%2Fsecret-9"
@@ -46,10 +49,10 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_line_says_what_it_is_about(stream: io.StringIO) -> None:
     configure(settings(), stream)
-    now_about(window="2026-01-31T09:00", lineage="babylon", task_id="t-1")
-    now_about(step=7, fencing_token=2)  # known a little later
+    bind_contextvars(window="2026-01-31T09:00", lineage="babylon", task_id="t-1")
+    bind_contextvars(step=7, fencing_token=2)  # known a little later
     structlog.get_logger("babylon").info("window scored", scored=7)
-    forget()
+    clear_contextvars()
     structlog.get_logger("babylon").info("idle")
     first, second = lines(stream)
     assert (first["event"], first["scored"], first["level"]) == ("window scored", 7, "info")
@@ -67,7 +70,7 @@ def test_a_line_says_what_it_is_about(stream: io.StringIO) -> None:
 
 def test_the_standard_librarys_loggers_share_format_and_context(stream: io.StringIO) -> None:
     configure(settings(), stream)
-    now_about(task_id="t-1")
+    bind_contextvars(task_id="t-1")
     logging.getLogger("celery.worker").warning("lost %s", "the broker")
     [line] = lines(stream)
     assert (line["event"], line["logger"]) == ("lost the broker", "celery.worker")
@@ -76,9 +79,9 @@ def test_the_standard_librarys_loggers_share_format_and_context(stream: io.Strin
 
 def test_a_thread_may_carry_on_what_its_lines_are_about(stream: io.StringIO) -> None:
     configure(settings(), stream)
-    now_about(attempts=2)
+    bind_contextvars(attempts=2)
     say = structlog.get_logger("babylon").info
-    for work in (carried(lambda: say("carried")), lambda: say("not carried")):
+    for work in (partial(copy_context().run, partial(say, "carried")), partial(say, "not carried")):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
