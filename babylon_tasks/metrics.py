@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from babylon_tasks.reasons import Reason
+
 # Milliseconds for upkeep, hours for a step on a large model: the defaults end at 10 s.
 _SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 
@@ -126,7 +128,7 @@ def scoring_begins() -> None:
     _zero_tasks("babylon.score_window.v1")
     for state in _STATES:
         WINDOWS_SCORED.labels(state)
-    TRAJECTORIES_REJECTED.labels("no_evidence")
+    TRAJECTORIES_REJECTED.labels(Reason.NO_EVIDENCE)
     for outcome in ("answered", "no_answer", "malformed"):
         RULER_ANSWERS.labels(outcome)
     for kind in ("prompt", "completion"):
@@ -141,7 +143,7 @@ def upkeep_begins() -> None:
     _zero_tasks("babylon.discover.v1", "babylon.reconcile.v1")
     for action in ACTIONS:
         RECONCILE_ACTIONS.labels(action)
-    TRAJECTORIES_REJECTED.labels("late")
+    TRAJECTORIES_REJECTED.labels(Reason.LATE)
 
 
 def training_begins(lineage: str) -> None:
@@ -156,7 +158,7 @@ def training_begins(lineage: str) -> None:
     INFERENCE_SECONDS.labels(lineage, "200")
     for kind in ("prompt", "completion"):
         INFERENCE_TOKENS.labels(lineage, kind)
-    for reason in ("no_logprobs", "other_policy"):
+    for reason in (Reason.NO_LOGPROBS, Reason.OTHER_POLICY):
         TRAJECTORIES_REJECTED.labels(reason)
     TRAINER_UP.labels(lineage).set(0)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from babylon_tasks.reasons import Reason, Stage
+
 
 class RawTrajectory(Struct, frozen=True, gc=False):
     """A row of Babylon's ``trajectories`` as read, undecoded.
@@ -135,8 +137,8 @@ class Rejection(Struct, frozen=True, gc=False):
     """Why a trajectory is not used; ``detail`` is for a human, bounded in length."""
 
     trajectory_id: str
-    stage: str
-    reason: str
+    stage: Stage
+    reason: Reason
     detail: str | None = None
 
 

@@ -8,12 +8,12 @@ import typer
 
 from babylon_tasks.cli.context import begin
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, out, progress_bar, say, show, table
-from babylon_tasks.dataset.eligibility import OTHER_POLICY
 from babylon_tasks.db import babylon
 from babylon_tasks.db import migrate as migrations
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.data_report import DataReport
 from babylon_tasks.pipeline.data_report import verify_data as look
+from babylon_tasks.reasons import Reason
 
 _LISTED = 10  # of each kind; the rest is in the JSON
 
@@ -115,7 +115,7 @@ def verify_data(
     )
     others = [model.name for model in report.models if model.whose is None]
     for reason, count in report.rejected.items():
-        asked = f": they asked {_some(others)}" if reason == OTHER_POLICY and others else ""
+        asked = f": they asked {_some(others)}" if reason == Reason.OTHER_POLICY and others else ""
         show(f"  {count:>8}  {reason}{asked}")
     _show_recorded(report)
     if report.truncated:

@@ -17,21 +17,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 
 EXACT = "exact"
 PARENT = "parent"
 RESCORED = "rescored"
 NONE = "none"
-
-NO_LOGPROBS = "no_logprobs"
-NO_IDS = "no_token_ids"
-TEMPERED = "tempered"
-NOT_PARENT = "not_parent"
-OTHER_POLICY = "other_policy"
-UNKNOWN_STEP = "unknown_policy_step"
-STALE = "stale"
-FUTURE = "future_policy"
 
 _OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:step)(?P<step>\d+)")
 
@@ -57,10 +49,10 @@ class Policies(Struct, frozen=True):
 class Unfit(Struct, frozen=True):
     """A call must not be learned from."""
 
-    reason: str
+    reason: Reason
 
 
-def policy_step(call: LlmCall, policies: Policies) -> int | str:
+def policy_step(call: LlmCall, policies: Policies) -> int | Reason:
     """The lineage's step that produced a call, or the reason why none can be named."""
     known = policies.inference_names.get(call.model)
     if known is not None:
@@ -69,10 +61,10 @@ def policy_step(call: LlmCall, policies: Policies) -> int | str:
         # A name without a step: go by the recorded policyStep; the base model is step 0.
         if call.policy_step is not None:
             return call.policy_step
-        return 0 if call.model == policies.base_model else UNKNOWN_STEP
+        return 0 if call.model == policies.base_model else Reason.UNKNOWN_POLICY_STEP
     match = _OURS.fullmatch(call.model)
     if match is None or match["name"] != policies.lineage:
-        return OTHER_POLICY
+        return Reason.OTHER_POLICY
     return int(match["step"])
 
 
@@ -85,20 +77,20 @@ def label(
     answers, and prompts that are not all text.
     """
     if call.carries is not None:
-        return Unfit(call.carries)
+        return Unfit(Reason(call.carries))
     step = policy_step(call, policies)
-    if isinstance(step, str):
+    if isinstance(step, Reason):
         return Unfit(step)
     if step > policies.head_step:
-        return Unfit(FUTURE)
+        return Unfit(Reason.FUTURE_POLICY)
     age = policies.ages.get(step, policies.head_step - step)
     if age > max_staleness_steps and step != policies.serving_step:
-        return Unfit(STALE)
+        return Unfit(Reason.STALE)
     lacks = {wanted: _lacks(call, wanted, step, policies) for wanted in allowed}
     for wanted, missing in lacks.items():
         if missing is None:
             return wanted
-    return Unfit(next(filter(None, lacks.values()), NO_LOGPROBS))
+    return Unfit(next(filter(None, lacks.values()), Reason.NO_LOGPROBS))
 
 
 def exact(call: LlmCall) -> bool:
@@ -106,23 +98,23 @@ def exact(call: LlmCall) -> bool:
     return _unknown(call, scored=True) is None
 
 
-def _lacks(call: LlmCall, wanted: str, step: int, policies: Policies) -> str | None:
+def _lacks(call: LlmCall, wanted: str, step: int, policies: Policies) -> Reason | None:
     if wanted == NONE:
         return None
     unknown = _unknown(call, scored=wanted == EXACT)
     if unknown is None and wanted == PARENT and step != policies.parent_step:
-        return NOT_PARENT
+        return Reason.NOT_PARENT
     return unknown
 
 
-def _unknown(call: LlmCall, *, scored: bool) -> str | None:
+def _unknown(call: LlmCall, *, scored: bool) -> Reason | None:
     if scored and not call.logprobs:
-        return NO_LOGPROBS
+        return Reason.NO_LOGPROBS
     told = [part for part in (call.token_ids, call.tokens, call.token_bytes) if part]
     count = len(call.logprobs) if scored and call.logprobs else None
     if not told or any(len(part) != (count or len(told[0])) for part in told):
-        return NO_IDS
+        return Reason.NO_TOKEN_IDS
     if call.temperature != 1 or call.top_p != 1:
         # Servers report log-probabilities from before temperature and top_p.
-        return TEMPERED
+        return Reason.TEMPERED
     return None

@@ -6,10 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
-STAGE = "dataset"
-NO_SPREAD = "no_spread"
-ONLY_ACTIVITY = "only_activity"
-TOO_SMALL = "too_small"
+from babylon_tasks.reasons import UsedAs
 
 
 class Rewarded(Protocol):
@@ -52,10 +49,10 @@ def spread(values: Sequence[float]) -> float:
 
 def fault(
     rewards: Sequence[float], activities: Sequence[float], min_reward_spread: float
-) -> str | None:
+) -> UsedAs | None:
     """Why a group teaches nothing; None where its rewards differ enough."""
     if len(rewards) < 2:
-        return TOO_SMALL
+        return UsedAs.TOO_SMALL
     if spread(rewards) > min_reward_spread:
         return None
-    return ONLY_ACTIVITY if spread(activities) > 0 else NO_SPREAD
+    return UsedAs.ONLY_ACTIVITY if spread(activities) > 0 else UsedAs.NO_SPREAD

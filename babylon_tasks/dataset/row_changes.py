@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.groups import STAGE
 from babylon_tasks.decode import content_hash, decode
+from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
 
@@ -26,15 +26,18 @@ def compare_with_score(
     """
     if raw is None:
         return Rejection(
-            trajectory_id, STAGE, "deleted", "Babylon has deleted it since it was scored"
+            trajectory_id,
+            Stage.DATASET,
+            Reason.DELETED,
+            "Babylon has deleted it since it was scored",
         )
     flagged = raw.is_evaluation or not raw.is_training_data or raw.already_used
     if not flagged and raw.window_id != window:
         detail = f"Babylon has moved it to {raw.window_id} since it was scored"
-        return Rejection(trajectory_id, STAGE, "moved", detail)
+        return Rejection(trajectory_id, Stage.DATASET, Reason.MOVED, detail)
     if not flagged and content_hash(raw) != content:
         return Changed(trajectory_id)
     decoded = decode(raw)
     if isinstance(decoded, Rejection):
-        return Rejection(trajectory_id, STAGE, decoded.reason, decoded.detail)
+        return Rejection(trajectory_id, Stage.DATASET, decoded.reason, decoded.detail)
     return decoded

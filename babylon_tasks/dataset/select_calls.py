@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct, structs
 
 from babylon_tasks.dataset.eligibility import Policies, Unfit, label
-from babylon_tasks.dataset.groups import STAGE
+from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import Member, Rejection, Trajectory
 
 _MODELS = 120  # characters of a list of names in a rejection
@@ -28,7 +28,7 @@ class SelectedCalls(Struct, frozen=True):
     allowed label could use some of them."""
 
     places: tuple[int, ...]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     other_label: bool
 
 
@@ -49,12 +49,12 @@ def select_calls(trajectory: Trajectory, terms: Terms) -> SelectedCalls:
     return SelectedCalls(tuple(places), tuple(reasons), other_label)
 
 
-def refuse(trajectory: Trajectory, reasons: Sequence[str]) -> Rejection:
+def refuse(trajectory: Trajectory, reasons: Sequence[Reason]) -> Rejection:
     """Reject a trajectory without a fitting call, for the commonest reason; names the models."""
     reason, count = Counter(reasons).most_common(1)[0]
     models = ", ".join(sorted({call.model for call in trajectory.calls}))[:_MODELS]
     detail = f"{count} of {len(trajectory.calls)} calls; asked for: {models}"
-    return Rejection(trajectory.trajectory_id, STAGE, reason, detail)
+    return Rejection(trajectory.trajectory_id, Stage.DATASET, reason, detail)
 
 
 def member(trajectory: Trajectory, reward: float, places: Sequence[int] | None = None) -> Member:

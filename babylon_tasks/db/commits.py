@@ -10,6 +10,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import StaleLease
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.states import StepState, check_step
 
 
@@ -79,7 +80,7 @@ def commit(
             detail["not_told_to_babylon"] = missing
         events.record(
             connection,
-            "step_committed",
+            EventKind.STEP_COMMITTED,
             actor=actor,
             lineage=step.lineage,
             step_id=step.id,

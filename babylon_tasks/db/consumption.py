@@ -11,16 +11,17 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
 from babylon_tasks.errors import DatabaseError
+from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Rejection
 
 
 class Use(Struct, frozen=True):
-    """The use of one trajectory: ``use`` is trained, no_spread, only_activity or too_small."""
+    """The use of one trajectory."""
 
     trajectory_id: str
     reward_version: int
     window_id: str
-    use: str
+    use: UsedAs
 
 
 def consume(

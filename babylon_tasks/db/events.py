@@ -9,11 +9,12 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
+from babylon_tasks.event_kinds import EventKind
 
 
 def record(
     connection: Connection,
-    kind: str,
+    kind: EventKind,
     *,
     actor: str,
     window: str | None = None,

@@ -8,6 +8,7 @@ from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_values
 from babylon_tasks.db.windows import move
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
@@ -36,7 +37,7 @@ def release_expired(
             WindowState.SCORING,
             target,
             actor=actor,
-            kind="claim_lost" if reason is None else None,
+            kind=EventKind.CLAIM_LOST if reason is None else None,
             reason=reason,
         ):
             into.append(window)
@@ -58,6 +59,8 @@ def reject_late(connection: Connection, settings: Settings, *, limit: int, actor
         count = execute(connection, "expired_claims.reject_late", window=window, limit=10_000)
         if count:
             detail = {"trajectories": count}
-            events.record(connection, "late_arrivals", actor=actor, window=window, detail=detail)
+            events.record(
+                connection, EventKind.LATE_ARRIVALS, actor=actor, window=window, detail=detail
+            )
             late += count
     return late

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from psycopg.types.json import Jsonb
@@ -13,7 +13,10 @@ from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_one, fetch_value
 from babylon_tasks.errors import CheckpointNotFound
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
+
+Decision = Literal["promote", "hold", "rollback"]
 
 
 class Promotion(Struct, frozen=True):
@@ -58,7 +61,7 @@ def move(connection: Connection, lineage: str, step: int) -> None:
 def record(
     connection: Connection,
     lineage: str,
-    decision: str,
+    decision: Decision,
     *,
     from_step: int,
     to_step: int,
@@ -83,7 +86,7 @@ def record(
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
     if missing:
         detail["not_told_to_babylon"] = missing
-    events.record(connection, decision, actor=actor, lineage=lineage, detail=detail)
+    events.record(connection, EventKind(decision), actor=actor, lineage=lineage, detail=detail)
 
 
 def serving(connection: Connection, lineage: str) -> Serving:

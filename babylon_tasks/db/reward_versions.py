@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 
@@ -128,7 +129,9 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
             "came": {one.name: one.now for one in came[:_NAMED]},
             "outcomes": len(came),
         }
-        events.record(connection, "score_anew", actor=actor, window=row.window, detail=detail)
+        events.record(
+            connection, EventKind.SCORE_ANEW, actor=actor, window=row.window, detail=detail
+        )
     return [row.window for row in due]
 
 

@@ -12,6 +12,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import StaleLease, WindowNotFound
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.records import Outcome
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
@@ -81,7 +82,9 @@ def claim(
         if state == WindowState.SCORING and expired:
             check_window(state, WindowState.SEALED, window)  # what the lost claim should have done
             detail = {"attempts": attempts}
-            events.record(connection, "claim_lost", actor=actor, window=window, detail=detail)
+            events.record(
+                connection, EventKind.CLAIM_LOST, actor=actor, window=window, detail=detail
+            )
             state = WindowState.SEALED
             if attempts >= settings.max_attempts:
                 return _give_up(connection, window, attempts, actor)
@@ -149,7 +152,9 @@ def finish(
             "attempts": held.attempts,
             "reward_version": held.reward_version,
         }
-        events.record(connection, str(result.state), actor=actor, window=held.window, detail=detail)
+        events.record(
+            connection, EventKind(result.state), actor=actor, window=held.window, detail=detail
+        )
 
 
 def consumed(connection: Connection, window: str) -> frozenset[str]:
@@ -190,7 +195,9 @@ def release(
             {"state": state, "reason": reason, "delay": None if spent else delay},
         )
         detail = {"error": why, "attempts": held.attempts, "state": state}
-        events.record(connection, "scoring_failed", actor=actor, window=held.window, detail=detail)
+        events.record(
+            connection, EventKind.SCORING_FAILED, actor=actor, window=held.window, detail=detail
+        )
     return state
 
 
@@ -200,7 +207,7 @@ def _give_up(connection: Connection, window: str, attempts: int, actor: str) -> 
     parameters = {"window": window, "reason": reason}
     connection.execute(queries("scoring")["give_up"], parameters)
     detail = {"reason": reason, "attempts": attempts}
-    events.record(connection, str(WindowState.FAILED), actor=actor, window=window, detail=detail)
+    events.record(connection, EventKind.FAILED, actor=actor, window=window, detail=detail)
     return Standing(WindowState.FAILED, reason)
 
 

@@ -12,6 +12,8 @@ from babylon_tasks.db import events, windows
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
+from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.reasons import WindowReason
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 
@@ -58,7 +60,7 @@ def mark_changed(
     detail = {"trajectories": rows, "why": "Babylon has rewritten them since they were scored"}
     events.record(
         connection,
-        "rows_changed",
+        EventKind.ROWS_CHANGED,
         actor=actor,
         window=window,
         lineage=lineage,
@@ -79,7 +81,7 @@ def end(connection: Connection, window: str, *, lineage: str, step_id: int, acto
         detail["left_over"] = left
     events.record(
         connection,
-        "trained_in_part" if left else str(WindowState.TRAINED),
+        EventKind.TRAINED_IN_PART if left else EventKind.TRAINED,
         actor=actor,
         window=window,
         lineage=lineage,
@@ -97,7 +99,7 @@ def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> s
     found = queries("step_windows")
     used = connection.execute(found["was_used"], parameters).fetchone()
     cause = connection.execute(found["commonest_cause"], parameters).fetchone()
-    reason = str(cause[0]) if cause else "nothing_trainable"
+    reason = str(cause[0]) if cause else WindowReason.NOTHING_TRAINABLE
     windows.move(
         connection,
         window,
@@ -146,7 +148,7 @@ def fail(
         window,
         WindowState.TRAINING,
         WindowState.FAILED if spent else WindowState.SCORED,
-        kind="failed" if spent else "training_failed",
+        kind=EventKind.FAILED if spent else EventKind.TRAINING_FAILED,
         reason=f"training failed {attempts} times, last: {reason[:1000]}" if spent else None,
         delay=None if spent else settings.retry_delay_seconds,
         **of,
@@ -174,4 +176,4 @@ def _count_failure(
     parameters = {"window": window, "delay": settings.retry_delay_seconds}
     connection.execute(queries("step_windows")["postpone"], parameters)
     detail = {"reason": error[:2000], "attempts": row[0]}
-    events.record(connection, "training_failed", actor=actor, window=window, detail=detail)
+    events.record(connection, EventKind.TRAINING_FAILED, actor=actor, window=window, detail=detail)

@@ -21,6 +21,7 @@ from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import StaleLease
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, check_step
 
@@ -275,7 +276,12 @@ def _record(
 ) -> None:
     # One event, not one a window: `why WINDOW` finds it by the step's list of windows.
     events.record(
-        connection, kind, actor=actor, lineage=step.lineage, step_id=step.id, detail=detail
+        connection,
+        EventKind(kind),
+        actor=actor,
+        lineage=step.lineage,
+        step_id=step.id,
+        detail=detail,
     )
 
 

@@ -13,6 +13,7 @@ from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import IllegalTransition, WindowNotFound
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState, check_window
 from babylon_tasks.windows import is_held_out, window_end, window_start
@@ -122,7 +123,7 @@ def open_windows(
         }
         if connection.execute(queries("windows")["open"], parameters).rowcount:
             detail = {"held_out": held_out}
-            events.record(connection, "opened", actor=actor, window=window, detail=detail)
+            events.record(connection, EventKind.OPENED, actor=actor, window=window, detail=detail)
             opened.append(window)
     return opened
 
@@ -144,7 +145,7 @@ def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: s
         if row is None:  # another beat was quicker
             continue
         detail = {"trajectories": row[0], "agents": row[1], "overdue": overdue}
-        events.record(connection, "sealed", actor=actor, window=window, detail=detail)
+        events.record(connection, EventKind.SEALED, actor=actor, window=window, detail=detail)
         sealed.append(window)
     return sealed
 
@@ -156,7 +157,7 @@ def move(
     target: WindowState,
     *,
     actor: str,
-    kind: str | None = None,
+    kind: EventKind | None = None,
     reason: str | None = None,
     delay: float | None = None,
     lineage: str | None = None,
@@ -182,7 +183,7 @@ def move(
         detail["reason"] = reason
     events.record(
         connection,
-        kind or str(target),
+        kind or EventKind(target),
         actor=actor,
         window=window,
         lineage=lineage,
@@ -274,7 +275,7 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
                 f"see `babylon-tasks why {window}`"
             )
         detail = {"from": row.state, "to": target, "was": row.reason}
-        events.record(connection, "retried", actor=actor, window=window, detail=detail)
+        events.record(connection, EventKind.RETRIED, actor=actor, window=window, detail=detail)
     return target
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from babylon_tasks.decode.errors import Undecodable
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.vocabulary import kind
 
@@ -116,7 +117,9 @@ def _messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
     if call.messages:
         return tuple([(message.role, _text(message.content)) for message in call.messages])
     if call.systemPrompt is None or call.userPrompt is None:
-        raise Undecodable("bad_shape", f"step {step}: a call has neither messages nor both prompts")
+        raise Undecodable(
+            Reason.BAD_SHAPE, f"step {step}: a call has neither messages nor both prompts"
+        )
     asked = ("user", call.userPrompt)
     # Babylon's column is never null: no system prompt is written as an empty one.
     return (("system", call.systemPrompt), asked) if call.systemPrompt else (asked,)
@@ -185,30 +188,34 @@ def _told(call: Call, step: int) -> _Told:
     data: tuple[bytes, ...] | None = None
     if entries and isinstance(entries[0], _TokenLogprob):
         if not all(isinstance(entry, _TokenLogprob) for entry in entries):
-            raise Undecodable("bad_logprobs", f"step {step}: numbers and objects are mixed")
+            raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: numbers and objects are mixed")
         values = [entry.logprob for entry in entries]
         named, texts = _named(entries)
         data = _bytes(entries, step)
     logprobs = _logprobs(values, step)
     if ids is not None and len(ids) != len(logprobs):
         raise Undecodable(
-            "bad_logprobs", f"step {step}: {len(logprobs)} logprobs for {len(ids)} tokenIds"
+            Reason.BAD_LOGPROBS, f"step {step}: {len(logprobs)} logprobs for {len(ids)} tokenIds"
         )
     if ids is not None and named is not None and ids != named:
-        raise Undecodable("bad_logprobs", f"step {step}: logprobs and tokenIds name other tokens")
+        raise Undecodable(
+            Reason.BAD_LOGPROBS, f"step {step}: logprobs and tokenIds name other tokens"
+        )
     return _Told(logprobs, ids or named, texts, data)
 
 
 def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
     if None in values:  # JSON.stringify writes NaN and Infinity as null
-        raise Undecodable("not_finite", f"step {step}: logprob {values.index(None)} is null")
+        raise Undecodable(Reason.NOT_FINITE, f"step {step}: logprob {values.index(None)} is null")
     try:
         highest = max(values, default=0.0)
     except TypeError:
-        raise Undecodable("bad_logprobs", f"step {step}: numbers and objects are mixed") from None
+        raise Undecodable(
+            Reason.BAD_LOGPROBS, f"step {step}: numbers and objects are mixed"
+        ) from None
     if highest > _LOGPROB_ROUNDING:
         number = values.index(highest)
-        raise Undecodable("bad_logprobs", f"step {step}: logprob {number} is {highest} > 0")
+        raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: logprob {number} is {highest} > 0")
     return tuple([min(value, 0.0) for value in values] if highest > 0 else values)
 
 
@@ -232,4 +239,6 @@ def _bytes(entries: Sequence[_TokenLogprob], step: int) -> tuple[bytes, ...] | N
     try:
         return tuple(bytes(entry.bytes or ()) for entry in entries)
     except ValueError:
-        raise Undecodable("bad_logprobs", f"step {step}: the bytes of a token are none") from None
+        raise Undecodable(
+            Reason.BAD_LOGPROBS, f"step {step}: the bytes of a token are none"
+        ) from None

@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from babylon_tasks.reasons import Reason
+
 _DETAIL = 200
 _well_formed = msgspec.json.Decoder(msgspec.Raw)
 # Possessive: an 8 MB string must not leave 8 million states to go back to.
@@ -14,9 +16,9 @@ _ESCAPE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 
 
 class Undecodable(Exception):
-    """A row cannot be used; ``reason`` is a word of the contract, ``detail`` a sentence."""
+    """A row cannot be used; ``detail`` is a sentence for a human."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
@@ -49,16 +51,18 @@ def diagnosis(text: bytes | str, error: ValueError) -> Undecodable:
     try:
         _well_formed.decode(cleaned)
     except RecursionError:
-        return Undecodable("too_deep", "stepsJson is nested too deeply")
+        return Undecodable(Reason.TOO_DEEP, "stepsJson is nested too deeply")
     except ValueError as fault:
-        return Undecodable("malformed_json", str(fault))
+        return Undecodable(Reason.MALFORMED_JSON, str(fault))
     if isinstance(error, msgspec.ValidationError):
-        reason = "not_finite" if "Number out of range" in str(error) else "bad_shape"
-        if b"constant" in found and reason == "bad_shape":
-            return Undecodable("not_finite", "NaN or Infinity in stepsJson")
+        reason = Reason.NOT_FINITE if "Number out of range" in str(error) else Reason.BAD_SHAPE
+        if b"constant" in found and reason is Reason.BAD_SHAPE:
+            return Undecodable(Reason.NOT_FINITE, "NaN or Infinity in stepsJson")
         return Undecodable(reason, str(error))
     if b"constant" in found:
-        return Undecodable("not_finite", "NaN or Infinity in stepsJson")
+        return Undecodable(Reason.NOT_FINITE, "NaN or Infinity in stepsJson")
     if b"surrogate" in found:
-        return Undecodable("unstorable_text", f"half of a surrogate pair in stepsJson: {error}")
-    return Undecodable("malformed_json", str(error))
+        return Undecodable(
+            Reason.UNSTORABLE_TEXT, f"half of a surrogate pair in stepsJson: {error}"
+        )
+    return Undecodable(Reason.MALFORMED_JSON, str(error))

@@ -12,9 +12,8 @@ from msgspec import Struct
 from babylon_tasks.decode.action import Action, money_in, number_in, read_action
 from babylon_tasks.decode.call import Call, read_call
 from babylon_tasks.decode.errors import Undecodable, bounded, diagnosis
+from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import Decision, LlmCall, RawTrajectory, Rejection, Trajectory
-
-STAGE = "decode"
 
 
 class _Environment(Struct, gc=False):
@@ -43,7 +42,7 @@ def decode(raw: RawTrajectory) -> Trajectory | Rejection:
     try:
         return _decode(raw)
     except Undecodable as unusable:
-        return Rejection(raw.trajectory_id, STAGE, unusable.reason, bounded(unusable.detail))
+        return Rejection(raw.trajectory_id, Stage.DECODE, unusable.reason, bounded(unusable.detail))
 
 
 def content_hash(raw: RawTrajectory) -> str:
@@ -58,24 +57,24 @@ def content_hash(raw: RawTrajectory) -> str:
 
 def _decode(raw: RawTrajectory) -> Trajectory:
     if raw.is_evaluation:
-        raise Undecodable("evaluation_row", "isEvaluation is set: never trained on")
+        raise Undecodable(Reason.EVALUATION_ROW, "isEvaluation is set: never trained on")
     if not raw.is_training_data:
-        raise Undecodable("not_training_data", "isTrainingData is not set")
+        raise Undecodable(Reason.NOT_TRAINING_DATA, "isTrainingData is not set")
     if raw.already_used:
-        raise Undecodable("already_used", "usedInTraining is set: some training has used it")
+        raise Undecodable(Reason.ALREADY_USED, "usedInTraining is set: some training has used it")
     text = raw.steps_json
     if text is None:
-        raise Undecodable("too_large", f"stepsJson has {raw.steps_bytes} bytes")
+        raise Undecodable(Reason.TOO_LARGE, f"stepsJson has {raw.steps_bytes} bytes")
     if raw.final_pnl is not None and not math.isfinite(raw.final_pnl):
-        raise Undecodable("not_finite", f"finalPnL is {raw.final_pnl}")
+        raise Undecodable(Reason.NOT_FINITE, f"finalPnL is {raw.final_pnl}")
     try:
         steps = _steps.decode(text)
     except RecursionError:
-        raise Undecodable("too_deep", "stepsJson is nested too deeply") from None
+        raise Undecodable(Reason.TOO_DEEP, "stepsJson is nested too deeply") from None
     except ValueError as error:  # msgspec's errors, and text that is not UTF-8
         raise diagnosis(text, error) from None
     if not steps:
-        raise Undecodable("no_steps", "stepsJson is an empty list")
+        raise Undecodable(Reason.NO_STEPS, "stepsJson is an empty list")
 
     calls: list[LlmCall] = []
     decisions: list[Decision] = []
@@ -91,7 +90,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         elif step.llmCalls:
             decisions.append(_NOTHING_DONE)
     if not calls:
-        raise Undecodable("no_llm_calls", f"{len(steps)} steps, none with an LLM call")
+        raise Undecodable(Reason.NO_LLM_CALLS, f"{len(steps)} steps, none with an LLM call")
 
     first, last = steps[0].environmentState, steps[-1].environmentState
     trajectory = Trajectory(
@@ -136,7 +135,7 @@ def _refuse_nul(trajectory: Trajectory) -> None:
             *(part for pair in call.messages for part in pair),
         ]
         if any("\0" in text for text in (*texts, *(call.tokens or ()))):
-            raise Undecodable("unstorable_text", "a NUL character in the text of an LLM call")
+            raise Undecodable(Reason.UNSTORABLE_TEXT, "a NUL character in the text of an LLM call")
     for d in trajectory.decisions:
         if any(text and "\0" in text for text in (d.action_type, d.market_id, d.ticker, d.side)):
-            raise Undecodable("unstorable_text", "a NUL character in an action")
+            raise Undecodable(Reason.UNSTORABLE_TEXT, "a NUL character in an action")

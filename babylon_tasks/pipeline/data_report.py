@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from babylon_tasks.dataset.checkpoint_tree import ages
-from babylon_tasks.dataset.eligibility import OTHER_POLICY, Policies, policy_step
+from babylon_tasks.dataset.eligibility import Policies, policy_step
 from babylon_tasks.db import babylon, lineages, outcomes
 from babylon_tasks.db.data_report import Held, is_migrated, judged, overview
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.dry_run import DryRun, read
 from babylon_tasks.pipeline.recorded_words import RecordedWords
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.settings import Settings
@@ -170,7 +171,7 @@ def _whose(model: str, policies: Policies) -> str | None:
     if model == policies.base_model:
         return "base model"
     asked = LlmCall(model=model, messages=(), response="", temperature=1.0)
-    return None if policy_step(asked, policies) == OTHER_POLICY else "lineage"
+    return None if policy_step(asked, policies) == Reason.OTHER_POLICY else "lineage"
 
 
 def _looked_at(connection: Connection, held: Held, dry_run: DryRun, scorers: Scorers) -> WindowData:

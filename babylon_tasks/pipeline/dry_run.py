@@ -14,6 +14,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import decode
 from babylon_tasks.pipeline.recorded_words import RecordedWords
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Evidence, LlmCall, Rejection
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import Scorers
@@ -42,7 +43,7 @@ class DryRun(Struct):
         rejected, exactly, usable = self.rejected.copy(), 0, 0
         for one, scored in zip(self.candidates, _scored(scorers, self.candidates), strict=True):
             if not scored:
-                rejected["no_evidence"] += 1
+                rejected[Reason.NO_EVIDENCE] += 1
             elif one.fault is not None:
                 rejected[one.fault] += 1
             else:
@@ -64,12 +65,12 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
             outcomes = book.covering(one for one in decoded if not isinstance(one, Rejection))
             for raw, one in zip(batch, decoded, strict=True):
                 if isinstance(one, Rejection):
-                    dry_run.rejected["already_used" if raw.already_used else one.reason] += 1
+                    dry_run.rejected[Reason.ALREADY_USED if raw.already_used else one.reason] += 1
                     continue
                 shown = evidence(one, outcomes)
                 dry_run.recorded.add(one, shown)
                 if raw.already_used:
-                    dry_run.rejected["already_used"] += 1
+                    dry_run.rejected[Reason.ALREADY_USED] += 1
                     continue
                 fault = _commonest_fault(one.calls, settings, policies)
                 dry_run.candidates.append(
@@ -94,12 +95,12 @@ def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
 
 def _commonest_fault(
     calls: Sequence[LlmCall], settings: Settings, policies: Policies
-) -> str | None:
+) -> Reason | None:
     """Why the next step would not take a trajectory; None where it takes a call of it."""
     faults = [_fault(call, settings, policies) for call in calls]
     return None if None in faults else Counter(faults).most_common(1)[0][0]
 
 
-def _fault(call: LlmCall, settings: Settings, policies: Policies) -> str | None:
+def _fault(call: LlmCall, settings: Settings, policies: Policies) -> Reason | None:
     found = label(call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps)
     return found.reason if isinstance(found, Unfit) else None

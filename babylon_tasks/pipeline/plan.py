@@ -10,7 +10,6 @@ from babylon_tasks import __version__
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.checkpoint_tree import ages, depth
 from babylon_tasks.dataset.eligibility import Policies
-from babylon_tasks.dataset.groups import NO_SPREAD, ONLY_ACTIVITY
 from babylon_tasks.dataset.manifest import Config, Manifest
 from babylon_tasks.dataset.schedule import learning_rate, row_length
 from babylon_tasks.dataset.select_calls import Terms
@@ -23,6 +22,7 @@ from babylon_tasks.db.windows import Scored
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
 from babylon_tasks.pipeline.select_groups import Inspect, Selection, select_groups
+from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 
@@ -117,7 +117,7 @@ class Planner:
                 manifest=manifests.canonical(made),
                 manifest_hash=manifests.manifest_hash(made),
                 uses=[
-                    Use(entry.trajectory_id, entry.reward_version, where, "trained")
+                    Use(entry.trajectory_id, entry.reward_version, where, UsedAs.TRAINED)
                     for where, entry in made.entries
                 ],
                 actor=self._actor,
@@ -246,7 +246,9 @@ def informative_share(selections: Sequence[Selection]) -> float:
     """
     used = sum(len(group.members) for found in selections for group in found.groups)
     flat = sum(
-        use in (NO_SPREAD, ONLY_ACTIVITY) for found in selections for _, use in found.used_up
+        use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY)
+        for found in selections
+        for _, use in found.used_up
     )
     return used / (used + flat)
 

@@ -15,6 +15,7 @@ from babylon_tasks.db import (
     windows,
 )
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
 
 RELEASE_LIMIT = 100
@@ -74,7 +75,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
     }
     for action, count in actions.items():
         metrics.RECONCILE_ACTIONS.labels(action).inc(count)
-    metrics.TRAJECTORIES_REJECTED.labels("late").inc(late)
+    metrics.TRAJECTORIES_REJECTED.labels(Reason.LATE).inc(late)
     return Reconciled(released, failed, late, to_score, to_train, unevaluated, anew)
 
 

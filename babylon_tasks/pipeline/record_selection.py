@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from babylon_tasks import metrics
-from babylon_tasks.dataset.eligibility import NO_LOGPROBS, STALE
-from babylon_tasks.dataset.groups import STAGE, TOO_SMALL
 from babylon_tasks.db import consumption, events, lineages, scored_trajectories, step_windows
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.select_groups import Selection
+from babylon_tasks.reasons import Reason, Stage, UsedAs
 from babylon_tasks.records import Rejection
 from babylon_tasks.settings import Settings
 
@@ -51,7 +51,7 @@ def record_selection(connection: Connection, lease: Lease, found: Selection, *, 
         }
         events.record(
             connection,
-            "grouped",
+            EventKind.GROUPED,
             actor=actor,
             window=found.window,
             lineage=lease.lineage,
@@ -74,16 +74,20 @@ def close_window(
             return None
         if found.changed:
             return "rows_changed"
-        alone = [(trajectory_id, TOO_SMALL) for trajectory_id in found.left]
+        alone = [(trajectory_id, UsedAs.TOO_SMALL) for trajectory_id in found.left]
         consumption.consume(connection, lease, _uses(found, alone), step_id=None)
         reason = step_windows.close(connection, lease, found.window, actor=actor)
-        if reason == NO_LOGPROBS:
+        if reason == Reason.NO_LOGPROBS:
             todo = (
                 "record logprobs with each LLM call (ART trains on nothing else), or set "
                 "BABYLON_LOGPROBS=exact,none and accept steps that are labelled so"
             )
             events.record(
-                connection, "advice", actor=actor, window=found.window, detail={"todo": todo}
+                connection,
+                EventKind.ADVICE,
+                actor=actor,
+                window=found.window,
+                detail={"todo": todo},
             )
     return reason
 
@@ -100,7 +104,9 @@ def close_outdated(
     closed = {}
     for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE):
         listed = scored_trajectories.list_unused(connection, window, version, lease.lineage)
-        stale = [Rejection(one.trajectory_id, STAGE, STALE, detail) for one in listed]
+        stale = [
+            Rejection(one.trajectory_id, Stage.DATASET, Reason.STALE, detail) for one in listed
+        ]
         with connection.transaction():
             lineages.lock_lineage(connection, lease)
             if not step_windows.lock_scored(connection, {window: version}):
@@ -118,5 +124,5 @@ def _refuse(
         metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
 
 
-def _uses(found: Selection, used_up: Sequence[tuple[str, str]]) -> list[Use]:
+def _uses(found: Selection, used_up: Sequence[tuple[str, UsedAs]]) -> list[Use]:
     return [Use(one, found.reward_version, found.window, use) for one, use in used_up]

@@ -18,6 +18,7 @@ from babylon_tasks.db import events, steps
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.run import Ended, Run, about_step
 from babylon_tasks.pipeline.verify_step import verify
@@ -81,7 +82,7 @@ def align(run: Run, head_step: int) -> None:
         ):
             events.record(
                 connection,
-                "checkpoint_discarded",
+                EventKind.CHECKPOINT_DISCARDED,
                 actor=run.actor,
                 lineage=run.lease.lineage,
                 detail={"step": backend.step, "why": "left behind by a step that failed"},

@@ -22,6 +22,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Result, Step
 from babylon_tasks.errors import DatabaseError, TrainerDied, TrainingError
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
@@ -202,7 +203,7 @@ class Run:
         with session(self.settings) as connection:
             events.record(
                 connection,
-                "checkpoint_discarded",
+                EventKind.CHECKPOINT_DISCARDED,
                 actor=self.actor,
                 lineage=step.lineage,
                 step_id=step.id,

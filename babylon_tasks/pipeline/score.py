@@ -23,10 +23,11 @@ from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
+from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import Outcome, Outcomes, RawTrajectory, Rejection, Trajectory
-from babylon_tasks.scoring.base import STAGE
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.evidence import activity, bets, evidence
 from babylon_tasks.settings import Settings
@@ -226,7 +227,9 @@ class _Run:
         if window_rewards.judge_report is not None:
             # Even if this attempt fails: the judge has been paid.
             detail = structs.asdict(window_rewards.judge_report)
-            events.record(self.connection, "judged", actor=actor, window=window, detail=detail)
+            events.record(
+                self.connection, EventKind.JUDGED, actor=actor, window=window, detail=detail
+            )
         encode = msgspec.json.encode
         rows = zip(read.lines(), rewards, self.agents, window_rewards.evidence, strict=True)
         for line, one, agent, shown in rows:
@@ -248,9 +251,9 @@ class _Run:
         )
 
     def _reject_line(self, line: str, rejections: Spool) -> None:
-        self.summary.rejected["no_evidence"] += 1
+        self.summary.rejected[Reason.NO_EVIDENCE] += 1
         trajectory_id, _, _ = line.partition("\t")  # made fit for COPY already
-        rejections.add(f"{trajectory_id}\t{STAGE}\tno_evidence\t{_NO_EVIDENCE}")
+        rejections.add(f"{trajectory_id}\t{Stage.SCORE}\t{Reason.NO_EVIDENCE}\t{_NO_EVIDENCE}")
 
     def _between_batches(self) -> None:
         if self.on_progress is not None:

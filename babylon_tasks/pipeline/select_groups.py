@@ -12,7 +12,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.groups import STAGE, deal, fault, rank
+from babylon_tasks.dataset.groups import deal, fault, rank
 from babylon_tasks.dataset.row_changes import Changed, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import Terms, member, refuse, select_calls, without
@@ -21,6 +21,7 @@ from babylon_tasks.db.scored_trajectories import Listed
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.step_windows import MAX_CHANGES
 from babylon_tasks.db.windows import Scored
+from babylon_tasks.reasons import Reason, Stage, UsedAs
 from babylon_tasks.records import Group, Member, Rejection
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import Inspected, Refusal
@@ -43,7 +44,7 @@ class Selection(Struct, frozen=True):
     tokens: int
     longest: int
     rejections: tuple[Rejection, ...]
-    used_up: tuple[tuple[str, str], ...]
+    used_up: tuple[tuple[str, UsedAs], ...]
     changed: tuple[str, ...]
     left: tuple[str, ...]
     full: bool
@@ -101,7 +102,7 @@ class _Reading:
             for key in sorted(by_key, key=rank)
         }
         self._rejections: list[Rejection] = []
-        self._used_up: list[tuple[str, str]] = []
+        self._used_up: list[tuple[str, UsedAs]] = []
         self._changed: list[str] = []
         self._calls_left_out: Counter[str] = Counter()
         self._of_other_label: set[str] = set()  # keys
@@ -186,7 +187,7 @@ class _Reading:
             self._changed.append(trajectory_id)
             return
         detail = f"its row has changed again; it was scored anew {MAX_CHANGES} times for that"
-        self._rejections.append(Rejection(trajectory_id, STAGE, "changed", detail))
+        self._rejections.append(Rejection(trajectory_id, Stage.DATASET, Reason.CHANGED, detail))
 
     def _without_refused(
         self, candidates: Sequence[Member], refusals: Sequence[Refusal]
@@ -203,7 +204,9 @@ class _Reading:
                 continue
             reason, _ = Counter(refusal.reason for refusal in against.values()).most_common(1)[0]
             first = next(refusal for refusal in against.values() if refusal.reason == reason)
-            self._rejections.append(Rejection(one.trajectory_id, STAGE, reason, first.detail))
+            self._rejections.append(
+                Rejection(one.trajectory_id, Stage.DATASET, reason, first.detail)
+            )
         return members
 
     def _made(self, filled: Sequence[_Filled], tokens: int, *, full: bool) -> Selection:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 from babylon_tasks.db.scoring import Result
+from babylon_tasks.reasons import Reason, WindowReason
 from babylon_tasks.records import Evidence
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
@@ -20,7 +21,7 @@ class WindowSummary:
     def __init__(self, used: int = 0) -> None:
         self.used = used
         self.scored = 0
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Counter[Reason] = Counter()
         self.agents: set[str] = set()
         self._right = self._judged = 0
         self._profits = 0
@@ -64,7 +65,7 @@ class WindowSummary:
         state, reason = self._verdict(settings, held_out)
         if waits_for and state not in (WindowState.HELD_OUT, WindowState.SCORED):
             state = WindowState.HELD_OUT if held_out else WindowState.SCORED
-            reason = reason or "nothing_usable"
+            reason = reason or WindowReason.NOTHING_USABLE
         return Result(
             state=state,
             reason=reason,
@@ -80,18 +81,20 @@ class WindowSummary:
             waits_for=waits_for,
         )
 
-    def _verdict(self, settings: Settings, held_out: bool) -> tuple[WindowState, str | None]:
+    def _verdict(
+        self, settings: Settings, held_out: bool
+    ) -> tuple[WindowState, WindowReason | None]:
         if held_out and self.scored:
             # Evaluation compares checkpoints with each other, not members of a group.
             if len(self.agents) >= settings.min_agents:
                 return WindowState.HELD_OUT, None
-            return WindowState.SKIPPED, "too_few_agents"
+            return WindowState.SKIPPED, WindowReason.TOO_FEW_AGENTS
         over = WindowState.TRAINED if self.used else WindowState.SKIPPED
         if not self.scored:
-            return over, None if self.used else "nothing_usable"
+            return over, None if self.used else WindowReason.NOTHING_USABLE
         if not self.used and len(self.agents) < settings.min_agents:
-            return WindowState.SKIPPED, "too_few_agents"
+            return WindowState.SKIPPED, WindowReason.TOO_FEW_AGENTS
         if max(b[1] - b[0] for b in self._bounds.values()) <= settings.min_reward_spread:
             busy = max(b[3] - b[2] for b in self._bounds.values()) > 0
-            return over, "only_activity" if busy else "no_spread"
+            return over, WindowReason.ONLY_ACTIVITY if busy else WindowReason.NO_SPREAD
         return WindowState.SCORED, None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from babylon_tasks.db import promotions
+from babylon_tasks.db.promotions import Decision
 from babylon_tasks.db.promotions import Serving as Serving
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound
@@ -86,7 +87,7 @@ def hold(
 def _move(
     connection: Connection,
     lineage: str,
-    decision: str,
+    decision: Decision,
     current: int,
     step: int,
     reason: str,

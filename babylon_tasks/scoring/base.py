@@ -8,8 +8,6 @@ from typing import Protocol
 from babylon_tasks.records import Evidence, Score
 from babylon_tasks.settings import Settings
 
-STAGE = "score"
-
 
 class Scorer(Protocol):
     """A pure function with a name. ``version`` changes whenever the same input scores otherwise."""

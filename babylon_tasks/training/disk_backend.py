@@ -12,8 +12,9 @@ from typing import Any
 
 from msgspec import structs
 
-from babylon_tasks.dataset.eligibility import EXACT, NO_LOGPROBS, RESCORED, Policies, policy_step
+from babylon_tasks.dataset.eligibility import EXACT, RESCORED, Policies, policy_step
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
 from babylon_tasks.training.inspection import Inspector, Proven, refused, with_calls
@@ -29,7 +30,6 @@ from babylon_tasks.training.protocol import (
 from babylon_tasks.training.token_text import TokenText, token_text_of
 
 _ART_LONGEST = 32_768  # what ART's own services are started with
-WEIGHTS_GONE = "weights_gone"
 
 
 class DiskBackend(ArtBackend):
@@ -167,11 +167,11 @@ class Cpu(DiskBackend):
             return found
         policy = (await self.art._get_service(self.model)).policy
 
-        def gone(call: LlmCall) -> tuple[str, str] | None:
+        def gone(call: LlmCall) -> tuple[Reason, str] | None:
             step = self._answered_by(call)
             if policy.has_step(step):
                 return None
-            return WEIGHTS_GONE, f"the weights of checkpoint {step} are not on this machine"
+            return Reason.WEIGHTS_GONE, f"the weights of checkpoint {step} are not on this machine"
 
         return structs.replace(found, refusals=(*found.refusals, *refused(groups, gone)))
 
@@ -238,7 +238,7 @@ class Local(DiskBackend):
         found = await super().inspect(request, groups, tell)
         if request.logprobs == EXACT:
             return found
-        fault = (NO_LOGPROBS, self._needs_exact(request.logprobs))
+        fault = (Reason.NO_LOGPROBS, self._needs_exact(request.logprobs))
         return structs.replace(found, refusals=refused(groups, lambda _: fault))
 
     async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:

@@ -19,27 +19,21 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.dataset.eligibility import EXACT, NO_IDS, NO_LOGPROBS, NONE
+from babylon_tasks.dataset.eligibility import EXACT, NONE
 from babylon_tasks.decode import bounded
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.training.conversations import art_trajectory
 from babylon_tasks.training.protocol import Inspected, Refusal, Weight
 from babylon_tasks.training.rebuild_tokens import difference, miscounted, rebuild
 from babylon_tasks.training.token_text import TokenText
 
-FOREIGN = "foreign_token"
-ANSWER_DIFFERS = "answer_differs"
-PROMPT_DIFFERS = "prompt_differs"
-TEMPLATE_CHANGES_ANSWER = "template_changes_answer"
-TEMPLATE_ERROR = "template_error"
-TOO_LONG = "too_long"
-
 
 class Refused(Exception):
     """A call must not be trained on; ``reason`` is from the table above, ``detail`` a sentence."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = bounded(detail)
@@ -112,7 +106,7 @@ class Inspector:
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
             told = len(call.logprobs or ())
-            raise Refused(NO_LOGPROBS, f"{told} log-probabilities for {len(ids)} tokens")
+            raise Refused(Reason.NO_LOGPROBS, f"{told} log-probabilities for {len(ids)} tokens")
         pieces = tuple(self._spelling.piece(token) for token in ids)
         known = structs.replace(call, token_ids=ids, token_bytes=pieces)
         expected = self._prompts(call)
@@ -122,13 +116,13 @@ class Inspector:
         if not as_sampled or trained[:start] not in expected:
             decode = self._tokenizer.decode
             raise Refused(
-                TEMPLATE_CHANGES_ANSWER,
+                Reason.TEMPLATE_CHANGES_ANSWER,
                 f"sampled behind {decode(expected[0][-8:])!r}, it would be trained as "
                 f"{decode(trained[max(0, start - 8) : start + 8])!r}",
             )
         if len(trained) > self._longest:
             raise Refused(
-                TOO_LONG,
+                Reason.TOO_LONG,
                 f"{start} tokens of prompt and {len(ids)} of answer; the longest row has "
                 f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
             )
@@ -142,14 +136,14 @@ class Inspector:
         if not ids:
             shown = call.tokens or call.token_bytes
             known = "texts of its tokens that others share" if shown else "only its text"
-            raise Refused(NO_IDS, f"of the answer {known} is recorded, no token ids")
+            raise Refused(Reason.NO_TOKEN_IDS, f"of the answer {known} is recorded, no token ids")
         foreign = next((token for token in ids if not self._spelling.holds(token)), None)
         if foreign is not None:
             size = len(self._spelling.pieces)
-            raise Refused(FOREIGN, f"token {foreign} is none of the model's {size}")
+            raise Refused(Reason.FOREIGN_TOKEN, f"token {foreign} is none of the model's {size}")
         fault = difference(ids, call, self._spelling) or miscounted(ids, call, self._spelling)
         if fault is not None:
-            raise Refused(ANSWER_DIFFERS, fault)
+            raise Refused(Reason.ANSWER_DIFFERS, fault)
         return ids
 
     def _prompts(self, call: LlmCall) -> list[list[int]]:
@@ -162,7 +156,7 @@ class Inspector:
                     messages, add_generation_prompt=True, **way
                 )["input_ids"]
             except Exception as error:  # a template is a program and may raise anything
-                raise Refused(TEMPLATE_ERROR, f"{type(error).__name__}: {error}") from error
+                raise Refused(Reason.TEMPLATE_ERROR, f"{type(error).__name__}: {error}") from error
             if prompt not in found:
                 found.append(prompt)
         if self._label == NONE:  # answered by any model, with any template
@@ -173,7 +167,7 @@ class Inspector:
         if not fitting:
             lengths = " or ".join(str(len(prompt)) for prompt in found)
             raise Refused(
-                PROMPT_DIFFERS,
+                Reason.PROMPT_DIFFERS,
                 f"the server counted {call.prompt_tokens} tokens of the prompt, the template makes "
                 f"{lengths} of the recorded messages",
             )
@@ -198,18 +192,18 @@ class Inspector:
             row = tokenize_trajectory(self._tokenizer, None, history, 1.0, False, trajectory)
         except Exception as error:  # a bug in ART must not refuse other calls
             raise Refused(
-                TEMPLATE_CHANGES_ANSWER,
+                Reason.TEMPLATE_CHANGES_ANSWER,
                 f"ART finds no place for the answer: {type(error).__name__}: {error}",
             ) from error
         return ([], []) if row is None else (row.token_ids, row.assistant_mask)
 
 
 def refused(
-    groups: Sequence[Group], why: Callable[[LlmCall], tuple[str, str] | None]
+    groups: Sequence[Group], why: Callable[[LlmCall], tuple[Reason, str] | None]
 ) -> tuple[Refusal, ...]:
     """Refuse calls without a tokenizer; ``why`` returns reason and detail, or None."""
     return tuple(
-        Refusal(member.trajectory_id, index, *fault)
+        Refusal(member.trajectory_id, index, fault[0], fault[1])
         for group in groups
         for member in group.members
         for index, call in enumerate(member.calls)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group
 
 
@@ -138,7 +139,7 @@ class Refusal(Struct, frozen=True):
 
     trajectory_id: str
     call: int
-    reason: str
+    reason: Reason
     detail: str
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from babylon_tasks.dataset.eligibility import EXACT, NO_IDS, NO_LOGPROBS
+from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
 from babylon_tasks.training.inspection import refused
@@ -40,7 +41,7 @@ class Serverless(ArtBackend):
     ) -> Inspected:
         del tell  # nothing takes time here
 
-        def fault(call: LlmCall) -> tuple[str, str] | None:
+        def fault(call: LlmCall) -> tuple[Reason, str] | None:
             return _unfit(call, request.logprobs)
 
         return Inspected(refused(groups, fault), (), proven=False)
@@ -85,11 +86,11 @@ class Serverless(ArtBackend):
         return await self.step()
 
 
-def _unfit(call: LlmCall, label: str) -> tuple[str, str] | None:
+def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:
     """Check what needs no tokenizer: ART's servers take ids, and may train anything else as the end
     token."""
     if label != EXACT or call.logprobs is None:
-        return NO_LOGPROBS, "backend serverless trains on recorded log-probabilities only"
+        return Reason.NO_LOGPROBS, "backend serverless trains on recorded log-probabilities only"
     if call.token_ids is None or len(call.token_ids) != len(call.logprobs):
-        return NO_IDS, "backend serverless has no tokenizer at hand to tell the ids by"
+        return Reason.NO_TOKEN_IDS, "backend serverless has no tokenizer at hand to tell the ids by"
     return None

@@ -86,7 +86,7 @@ def test_no_row_is_none_or_nothing(connection: Connection) -> None:
     assert fetch_all(connection, "reports.failed_windows", Failed, limit=10) == []
     assert fetch_value(connection, "outcomes.newest", str, now="9999") is None
     assert fetch_values(connection, "windows.known", str, windows=[]) == []
-    assert fetch_pairs(connection, "gauges.windows", WindowState, int) == {}
+    assert fetch_pairs(connection, "windows.counts", WindowState, int) == {}
 
 
 def test_a_column_that_the_struct_lacks_is_refused(failed: Connection) -> None:
@@ -107,7 +107,7 @@ def test_single_values_come_without_their_tuple(failed: Connection) -> None:
 
 
 def test_two_columns_become_a_dict(failed: Connection) -> None:
-    assert fetch_pairs(failed, "gauges.windows", WindowState, int) == {WindowState.FAILED: 2}
+    assert fetch_pairs(failed, "windows.counts", WindowState, int) == {WindowState.FAILED: 2}
 
 
 def test_execute_counts_the_rows_that_changed(failed: Connection) -> None:

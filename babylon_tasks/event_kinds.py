@@ -1,0 +1,45 @@
+"""What ``training.events`` records: the words are stored, so they never change."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """One decision about a window, a step or a checkpoint, as `babylon-tasks why` lists it."""
+
+    # A window comes into a state of this name.
+    OPENED = "opened"
+    SEALED = "sealed"
+    SCORED = "scored"
+    TRAINING = "training"
+    TRAINED = "trained"
+    HELD_OUT = "held_out"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    # What else happens to a window.
+    CLAIM_LOST = "claim_lost"
+    SCORING_FAILED = "scoring_failed"
+    JUDGED = "judged"  # by an LLM, see scorer `ruler`
+    LATE_ARRIVALS = "late_arrivals"
+    SCORE_ANEW = "score_anew"
+    ROWS_CHANGED = "rows_changed"
+    GROUPED = "grouped"
+    ADVICE = "advice"
+    TRAINED_IN_PART = "trained_in_part"
+    TRAINING_FAILED = "training_failed"
+    RETRIED = "retried"
+    # A step.
+    STEP_PLANNED = "step_planned"
+    STEP_RUNNING = "step_running"
+    STEP_TRAINED = "step_trained"
+    STEP_COMMITTED = "step_committed"
+    STEP_FAILED = "step_failed"
+    STEP_TAKEN_OVER = "step_taken_over"
+    STEP_POSTPONED = "step_broke_off"
+    STEP_INTERRUPTED = "step_interrupted"
+    # A checkpoint.
+    CHECKPOINT_DISCARDED = "checkpoint_discarded"
+    PROMOTE = "promote"
+    HOLD = "hold"
+    ROLLBACK = "rollback"

@@ -1,0 +1,86 @@
+"""Why a trajectory is not used, and why a window ends without a step.
+
+The words are stored (``training.rejections``, ``training.consumption``, ``training.windows``), so
+they never change. docs/recording.md and docs/operations.md say what to do about each.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Where a trajectory was rejected."""
+
+    SEAL = "seal"
+    DECODE = "decode"
+    SCORE = "score"
+    DATASET = "dataset"
+
+
+class Reason(StrEnum):
+    """Why a trajectory is rejected."""
+
+    LATE = "late"
+
+    # Decoding: the row itself.
+    EVALUATION_ROW = "evaluation_row"
+    NOT_TRAINING_DATA = "not_training_data"
+    ALREADY_USED = "already_used"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    MALFORMED_JSON = "malformed_json"
+    BAD_SHAPE = "bad_shape"
+    NOT_FINITE = "not_finite"
+    UNSTORABLE_TEXT = "unstorable_text"
+    BAD_LOGPROBS = "bad_logprobs"
+    NO_STEPS = "no_steps"
+    NO_LLM_CALLS = "no_llm_calls"
+
+    # Scoring.
+    NO_EVIDENCE = "no_evidence"
+
+    # Planning: what has become of the row since it was scored.
+    DELETED = "deleted"
+    MOVED = "moved"
+    CHANGED = "changed"
+
+    # Planning: its calls, none of which may be learned from.
+    TOOLS = "tools"
+    IMAGES = "images"
+    OTHER_POLICY = "other_policy"
+    UNKNOWN_POLICY_STEP = "unknown_policy_step"
+    FUTURE_POLICY = "future_policy"
+    STALE = "stale"
+    NO_LOGPROBS = "no_logprobs"
+    NO_TOKEN_IDS = "no_token_ids"  # noqa: S105
+    TEMPERED = "tempered"
+    NOT_PARENT = "not_parent"
+
+    # The trainer's inspection of its calls.
+    FOREIGN_TOKEN = "foreign_token"  # noqa: S105
+    ANSWER_DIFFERS = "answer_differs"
+    PROMPT_DIFFERS = "prompt_differs"
+    TEMPLATE_CHANGES_ANSWER = "template_changes_answer"
+    TEMPLATE_ERROR = "template_error"
+    TOO_LONG = "too_long"
+    WEIGHTS_GONE = "weights_gone"
+
+
+class UsedAs(StrEnum):
+    """What used a trajectory up: a step, or the finding that it teaches nothing."""
+
+    TRAINED = "trained"
+    NO_SPREAD = "no_spread"
+    ONLY_ACTIVITY = "only_activity"
+    TOO_SMALL = "too_small"
+
+
+class WindowReason(StrEnum):
+    """Why a window ends without a step, where not for the commonest reason of its trajectories."""
+
+    TOO_FEW_AGENTS = "too_few_agents"
+    NOTHING_USABLE = "nothing_usable"
+    NO_SPREAD = "no_spread"
+    ONLY_ACTIVITY = "only_activity"
+    NOTHING_TRAINABLE = "nothing_trainable"
