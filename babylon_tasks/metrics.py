@@ -9,8 +9,11 @@ In a prefork worker every child, and the trainer, counts in files of its own
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from prometheus_client import Counter, Gauge, Histogram
 
+from babylon_tasks import task_names
 from babylon_tasks.reasons import Reason
 
 # Milliseconds for upkeep, hours for a step on a large model: the defaults end at 10 s.
@@ -109,23 +112,27 @@ INFERENCE_TOKENS = Counter(
     ["lineage", "kind"],
 )
 
+
+class ReconcileAction(StrEnum):
+    """What reconcile repairs: the values of label ``action``."""
+
+    CLAIM_RELEASED = "claim_released"
+    WINDOW_FAILED = "window_failed"
+    LATE_REJECTED = "late_rejected"
+    SENT_TO_SCORE = "sent_to_score"
+    SENT_TO_TRAIN = "sent_to_train"
+    SENT_TO_EVALUATE = "sent_to_evaluate"
+    SEALED_ANEW = "sealed_anew"
+
+
 OUTCOMES = ("done", "stale_lease", "failed")
-ACTIONS = (
-    "claim_released",
-    "window_failed",
-    "late_rejected",
-    "sent_to_score",
-    "sent_to_train",
-    "sent_to_evaluate",
-    "sealed_anew",
-)
 _STATES = ("scored", "held_out", "skipped")
 _GATE_RESULTS = ("promoted", "held", "idle")
 
 
 def scoring_begins() -> None:
     """Show zeros from the start, so that a first failure is an increase and not a new series."""
-    _zero_tasks("babylon.score_window.v1")
+    _zero_tasks(task_names.SCORE_WINDOW)
     for state in _STATES:
         WINDOWS_SCORED.labels(state)
     TRAJECTORIES_REJECTED.labels(Reason.NO_EVIDENCE)
@@ -140,15 +147,15 @@ def scoring_begins() -> None:
 
 def upkeep_begins() -> None:
     """The same for a worker on queue ``upkeep``."""
-    _zero_tasks("babylon.discover.v1", "babylon.reconcile.v1")
-    for action in ACTIONS:
+    _zero_tasks(task_names.DISCOVER, task_names.RECONCILE)
+    for action in ReconcileAction:
         RECONCILE_ACTIONS.labels(action)
     TRAJECTORIES_REJECTED.labels(Reason.LATE)
 
 
 def training_begins(lineage: str) -> None:
     """The same for a worker on queue ``gpu``."""
-    _zero_tasks("babylon.train_window.v1")
+    _zero_tasks(task_names.TRAIN_WINDOW)
     for action in _GATE_RESULTS:
         EVALUATIONS.labels(lineage, action)
     for outcome in ("committed", "failed", "interrupted"):

@@ -15,6 +15,7 @@ from babylon_tasks.db import (
     windows,
 )
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.metrics import ReconcileAction
 from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
 
@@ -64,19 +65,27 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
-    actions = {
-        "claim_released": len(released),
-        "window_failed": len(failed),
-        "late_rejected": late,
-        "sent_to_score": len(to_score),
-        "sent_to_train": len(to_train),
-        "sent_to_evaluate": int(unevaluated),
-        "sealed_anew": len(anew),
+    counted = {
+        ReconcileAction.CLAIM_RELEASED: len(released),
+        ReconcileAction.WINDOW_FAILED: len(failed),
+        ReconcileAction.LATE_REJECTED: late,
+        ReconcileAction.SENT_TO_SCORE: len(to_score),
+        ReconcileAction.SENT_TO_TRAIN: len(to_train),
+        ReconcileAction.SENT_TO_EVALUATE: int(unevaluated),
+        ReconcileAction.SEALED_ANEW: len(anew),
     }
-    for action, count in actions.items():
+    for action, count in counted.items():
         metrics.RECONCILE_ACTIONS.labels(action).inc(count)
     metrics.TRAJECTORIES_REJECTED.labels(Reason.LATE).inc(late)
-    return Reconciled(released, failed, late, to_score, to_train, unevaluated, anew)
+    return Reconciled(
+        released=released,
+        failed=failed,
+        late=late,
+        to_score=to_score,
+        to_train=to_train,
+        unevaluated=unevaluated,
+        anew=anew,
+    )
 
 
 def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:

@@ -10,12 +10,29 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 from kombu import Exchange, Queue
+from msgspec import Struct
 
-from babylon_tasks import log
+from babylon_tasks import log, task_names
 from babylon_tasks.settings import Settings, load_settings
 
 QUEUES = ("cpu", "gpu", "upkeep")
 KEY_PREFIX = "babylon-tasks:"
+
+
+class _Task(Struct, frozen=True, kw_only=True):
+    """Where the messages of a task go, and after how many seconds it is ended."""
+
+    queue: str
+    soft_limit: int
+    hard_limit: int
+
+
+_TASKS = {
+    task_names.SCORE_WINDOW: _Task(queue="cpu", soft_limit=3600, hard_limit=3900),
+    task_names.TRAIN_WINDOW: _Task(queue="gpu", soft_limit=21_600, hard_limit=21_900),
+    task_names.DISCOVER: _Task(queue="upkeep", soft_limit=600, hard_limit=660),
+    task_names.RECONCILE: _Task(queue="upkeep", soft_limit=600, hard_limit=660),
+}
 
 app = Celery(
     "babylon-tasks",
@@ -57,19 +74,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": False,
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": "upkeep",
-        "task_routes": {
-            "babylon.score_window.v1": {"queue": "cpu"},
-            "babylon.train_window.v1": {"queue": "gpu"},
-            "babylon.discover.v1": {"queue": "upkeep"},
-            "babylon.reconcile.v1": {"queue": "upkeep"},
-        },
+        "task_routes": {name: {"queue": task.queue} for name, task in _TASKS.items()},
         # The last resort against what hangs; leases and the trainer's silence act long before.
         # Soft: raised in the task, which gives its claim back. Hard: the process is killed.
         "task_annotations": {
-            "babylon.discover.v1": {"soft_time_limit": 600, "time_limit": 660},
-            "babylon.reconcile.v1": {"soft_time_limit": 600, "time_limit": 660},
-            "babylon.score_window.v1": {"soft_time_limit": 3600, "time_limit": 3900},
-            "babylon.train_window.v1": {"soft_time_limit": 6 * 3600, "time_limit": 6 * 3600 + 300},
+            name: {"soft_time_limit": task.soft_limit, "time_limit": task.hard_limit}
+            for name, task in _TASKS.items()
         },
         # A black-holed Redis must not hang a worker or a sender: kombu's default waits for ever.
         "broker_transport_options": {

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from msgspec import to_builtins
 
-from babylon_tasks import metrics
+from babylon_tasks import metrics, task_names
 from babylon_tasks.errors import BrokerUnavailable, TrainingError
 from babylon_tasks.pipeline.backlog import more_waits
 from babylon_tasks.pipeline.evaluate import GateResult, evaluate
@@ -21,7 +21,7 @@ from babylon_tasks.training.protocol import Progress
 _log = structlog.get_logger(__name__)
 
 
-@app.task(base=BabylonTask, bind=True, name="babylon.train_window.v1")  # type: ignore[untyped-decorator]
+@app.task(base=BabylonTask, bind=True, name=task_names.TRAIN_WINDOW)  # type: ignore[untyped-decorator]
 def train_window(self: BabylonTask, window: str | None = None) -> Any:
     """Train a window, or the oldest that wait; then promote the newest checkpoint or hold it."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import Celery
 
+from babylon_tasks import task_names
 from babylon_tasks.pipeline.discover import discover as look
 from babylon_tasks.pipeline.reconcile import reconcile as mend
 from babylon_tasks.settings import load_settings
@@ -15,7 +16,7 @@ from babylon_tasks.tasks.flower import summaries
 from babylon_tasks.tasks.send import send_train, send_windows
 
 
-@app.task(base=BabylonTask, bind=True, name="babylon.discover.v1")  # type: ignore[untyped-decorator]
+@app.task(base=BabylonTask, bind=True, name=task_names.DISCOVER)  # type: ignore[untyped-decorator]
 def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send what they need: their rows are committed by then."""
     found = look(self.settings, actor=self.actor)
@@ -23,7 +24,7 @@ def discover(self: BabylonTask) -> Any:
     return self.told(summaries.discovery(found))
 
 
-@app.task(base=BabylonTask, bind=True, name="babylon.reconcile.v1")  # type: ignore[untyped-decorator]
+@app.task(base=BabylonTask, bind=True, name=task_names.RECONCILE)  # type: ignore[untyped-decorator]
 def reconcile(self: BabylonTask) -> Any:
     """Set in motion again whatever has stood still."""
     found = mend(self.settings, actor=self.actor)
