@@ -157,19 +157,19 @@ class JudgeSession:
         if first is None or second is None:
             return Failure("given_up", f"{_TRIES} questions in a row went unanswered")
         for answer in (first, second):
-            if answer.fault is not None:
-                return Failure(answer.fault, answer.detail)
+            if answer.failure is not None:
+                return Failure(answer.failure, answer.detail)
         return believed(
             question, _grades(first), _grades(second), self._settings.ruler_min_agreement
         )
 
     def _count(self, answer: Answer) -> None:
-        self._unanswered = self._unanswered + 1 if answer.fault in _UNANSWERED else 0
+        self._unanswered = self._unanswered + 1 if answer.failure in _UNANSWERED else 0
         judge_report = self.judge_report
         judge_report.answers += 1
         judge_report.prompt_tokens += answer.prompt_tokens
         judge_report.completion_tokens += answer.completion_tokens
-        metrics.RULER_ANSWERS.labels(answer.fault or "answered").inc()
+        metrics.RULER_ANSWERS.labels(answer.failure or "answered").inc()
         metrics.RULER_TOKENS.labels("prompt").inc(answer.prompt_tokens)
         metrics.RULER_TOKENS.labels("completion").inc(answer.completion_tokens)
         if answer.usd is not None:

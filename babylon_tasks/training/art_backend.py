@@ -1,4 +1,4 @@
-"""What all backends share: an ART backend, a model registered with it, steps told as they go."""
+"""What all backends share: an ART backend, a model registered with it, progress of each step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class ArtBackend:
-    """What the three share: an ART backend, a model registered with it, steps on record."""
+    """An ART backend with a model registered with it; its three subclasses make the backend."""
 
     def __init__(self, start: Start) -> None:
         from art import TrainableModel
@@ -51,9 +51,9 @@ class ArtBackend:
             await self.art.close()
 
     async def values(
-        self, steps: Sequence[int], groups: Sequence[Group], tell: OnProgress
+        self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:
-        del steps, groups, tell  # without the weights at hand there is nothing to compute
+        del steps, groups, on_progress  # the weights are not at hand
         raise TrainingError(
             f"backend {self.start.backend} cannot score recorded answers; held-out evaluation "
             "needs the cpu backend, or set BABYLON_PROMOTE_WITHOUT_EVALUATION"
@@ -63,10 +63,10 @@ class ArtBackend:
         self,
         request: Train,
         groups: Sequence[Group],
-        tell: OnProgress,
+        on_progress: OnProgress,
         options: dict[str, Any],
     ) -> Any:
-        """Call ART's train, telling of each gradient step as its events come in."""
+        """Call ART's train and report each gradient step as its events come in."""
         inner: Callable[..., Any] = self.art._train_model
         done = 0
 
@@ -74,7 +74,7 @@ class ArtBackend:
             nonlocal done
             async for metrics in inner(*args, **kwargs):
                 done += 1
-                tell(
+                on_progress(
                     Progress(
                         done=done,
                         total=int(metrics.get("data/step_num_gradient_steps", 0)),
@@ -97,5 +97,5 @@ class ArtBackend:
 
 
 def finite(metrics: dict[str, float]) -> dict[str, float]:
-    """The metrics that JSON can carry."""
+    """Drop the metrics that JSON cannot carry (NaN, infinities)."""
     return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}

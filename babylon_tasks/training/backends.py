@@ -25,7 +25,7 @@ from babylon_tasks.training.serverless import Serverless
 
 
 def choose(settings: Settings) -> str:
-    """The backend's name: the setting, or by ``auto`` serverless, local, cpu in that order.
+    """Choose a backend: the setting's, or for ``auto`` serverless, local, cpu in that order.
 
     Looks for CUDA without importing torch (a worker must stay small and fork-safe): NVIDIA's
     driver makes ``/dev/nvidia0``. Raises BackendUnavailable when its packages are missing.
@@ -61,30 +61,32 @@ class TrainingBackend(Protocol):
         """Load, register with ART, and serve inference where the backend serves it itself."""
 
     async def step(self) -> BackendStep:
-        """The newest checkpoint and, where one was left, the record of how it came about."""
+        """Return the newest checkpoint and, where one was left, the record of what made it."""
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
-        """Which calls would not be trained on as they were sampled, and what the rest weighs."""
+        """Find calls that would not be trained on as sampled; weigh each group without them."""
 
-    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
-        """One ART training step; what it did is measured, not assumed."""
+    async def train(
+        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Trained:
+        """Run one ART training step; the result is measured afterwards, not assumed."""
 
     async def discard(self, step: int) -> BackendStep:
-        """Remove the newest checkpoint; raises TrainingError if ``step`` is not it."""
+        """Remove the newest checkpoint; raises TrainingError if that is not ``step``."""
 
     async def values(
-        self, steps: Sequence[int], groups: Sequence[Group], tell: OnProgress
+        self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:
-        """The held-out value of each step; raises TrainingError where it cannot be computed."""
+        """Estimate each step's held-out value; raises TrainingError where it cannot be computed."""
 
     async def close(self) -> None:
         """Release the model and stop serving."""
 
 
 def make(start: Start) -> TrainingBackend:
-    """The named backend, not yet opened."""
+    """Make the named backend; it is opened later."""
     makers: dict[str, Callable[[Start], TrainingBackend]] = {
         "cpu": Cpu,
         "local": Local,

@@ -21,30 +21,30 @@ OnProgress = Callable[[Progress], None]
 
 
 class TrainerLike(Protocol):
-    """A trainer that can be asked, waited for and ended.
+    """A trainer process as the pipeline uses it.
 
     Each call but ``kill`` and ``close`` raises TrainerDied where the process ended or fell
-    silent, TrainingError where it refused and lives on.
+    silent, TrainingError where it refused the request and still runs.
     """
 
     def ready(self) -> Ready:
-        """Start it where it does not run yet, and wait until it serves; BackendUnavailable."""
+        """Start it unless it runs, and wait until it serves; raises BackendUnavailable."""
         ...
 
     def backend_step(self) -> BackendStep:
-        """The newest checkpoint that the backend holds, whoever made it."""
+        """Return the newest checkpoint that the backend holds, whoever made it."""
         ...
 
     def inspect(self, request: Inspect, on_progress: OnProgress) -> Inspected:
-        """Which calls would not be trained on as they were sampled; changes nothing."""
+        """Find calls that would not be trained on as they were sampled; changes nothing."""
         ...
 
     def train(self, request: Train, on_progress: OnProgress) -> Trained:
-        """One training step; returns only what the backend and its files say."""
+        """Run one training step; the result is what the backend and its files show."""
         ...
 
     def evaluate(self, request: Evaluate, on_progress: OnProgress) -> Evaluated:
-        """Value checkpoints on held-out groups; changes nothing."""
+        """Evaluate checkpoints on held-out groups; changes nothing."""
         ...
 
     def discard(self, step: int) -> BackendStep:
@@ -56,5 +56,5 @@ class TrainerLike(Protocol):
         ...
 
     def close(self) -> None:
-        """End it in order; harmless when it has ended already."""
+        """End it in order; does nothing when it has ended already."""
         ...

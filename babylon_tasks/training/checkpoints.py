@@ -1,4 +1,4 @@
-"""Checkpoint folders in ART's layout: numbers, content hashes, and how each came about."""
+"""Checkpoint folders in ART's layout: numbers, content hashes, and what made each of them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _RECORD = "step.json"
 
 
 def newest_step(checkpoints: Path) -> int:
-    """The highest step that has a folder, 0 where there is none: ART's own rule."""
+    """Find the highest step that has a folder, 0 where there is none: ART's own rule."""
     if not checkpoints.exists():
         return 0
     return max((int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()), default=0)
 
 
 def adapter_hash(folder: Path) -> str | None:
-    """SHA-256 of a checkpoint's weights, None where it has none."""
+    """Hash a checkpoint's weights (SHA-256); None where it has none."""
     weights = folder / "adapter_model.safetensors"
     return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
 
 
 def write_record(folder: Path, trained: Trained) -> None:
-    """Leave beside the weights what made them, so that a crash before the commit can be mended."""
+    """Store beside the weights what made them, to recover from a crash before the commit."""
     scratch = folder / f".{_RECORD}"
     scratch.write_bytes(msgspec.json.encode(trained))
     sync(scratch)
@@ -36,13 +36,13 @@ def write_record(folder: Path, trained: Trained) -> None:
 
 
 def read_record(folder: Path) -> Trained | None:
-    """What ``write_record`` left; None if the trainer died before it could."""
+    """Read what ``write_record`` stored; None if the trainer died before it could."""
     path = folder / _RECORD
     return msgspec.json.decode(path.read_bytes(), type=Trained) if path.exists() else None
 
 
 def sync(path: Path) -> None:
-    """Force a file's or folder's content to disk."""
+    """Flush a file's or folder's content to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What the worker's child processes have in common: environment, replies, and their end."""
+"""What the worker's child processes share: environment, replies, termination."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import msgspec
 
 T = TypeVar("T")
 
-# Variables withheld from the child, whatever their case (settings are case-insensitive); what it
-# needs of them comes through its stdin.
+# Variables withheld from the child, in any case (settings are case-insensitive). The child gets
+# what it needs of them through its stdin.
 _KEPT_BACK = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "FLOWER_", "BABYLON_")
 
 
 def child_environment() -> dict[str, str]:
-    """The environment without our settings and secrets; ART uses neither network nor ``.env``."""
+    """Copy the environment without our settings and secrets; ART stays off network and ``.env``."""
     inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(_KEPT_BACK)}
     return inherited | {
-        "PYTHON_DOTENV_DISABLED": "1",  # else `import art` fetches the secrets from a .env
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else `import art` asks the network
+        "PYTHON_DOTENV_DISABLED": "1",  # else `import art` reads secrets from a .env
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else `import art` accesses the network
         "HF_HUB_OFFLINE": inherited.get("HF_HUB_OFFLINE", "1"),
         "TQDM_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
@@ -31,7 +31,7 @@ def child_environment() -> dict[str, str]:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that leads a group, and whatever it has started."""
+    """Kill a process that leads a group, and all that it has started."""
     with suppress(ProcessLookupError):  # they have all exited
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -53,7 +53,7 @@ def listen(
 
 
 def how_ended(code: int) -> str:
-    """An exit code in words, for a message."""
+    """Describe an exit code for a message, e.g. "was ended by signal SIGKILL"."""
     if code < 0:
         return f"was ended by signal {signal.Signals(-code).name}"
     return f"exited with code {code}"

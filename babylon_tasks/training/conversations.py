@@ -1,4 +1,4 @@
-"""From recorded groups to ART's trajectory groups."""
+"""Convert recorded groups to ART's trajectory groups."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 from babylon_tasks.records import Group, LlmCall, Member
 
-# What a ``Choice`` may say; ART itself goes by the tokens.
+# The reasons that a ``Choice`` accepts; ART itself looks only at the tokens.
 _FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
 def art_groups(groups: Sequence[Group]) -> list[Any]:
-    """ART's trajectory groups: each call a history of its own, ended by its answer.
+    """Make ART's trajectory groups: each call is a history of its own that ends with its answer.
 
     Every call must have token ids and a log-probability for each.
     """
     from art import TrajectoryGroup
 
-    return [TrajectoryGroup([art_trajectory(one) for one in group.members]) for group in groups]
+    return [TrajectoryGroup(list(map(art_trajectory, group.members))) for group in groups]
 
 
 def art_trajectory(member: Member) -> Any:
-    """ART's trajectory of one member."""
+    """Make ART's trajectory of one member."""
     from art import Trajectory
     from art.trajectories import History
 
@@ -39,10 +39,10 @@ def art_trajectory(member: Member) -> Any:
 
 
 def _answer(call: LlmCall) -> Any:
-    """A ``Choice`` that ART turns back into exactly the sampled tokens: ``token_id:N``.
+    """Make a ``Choice`` that ART converts back to exactly the sampled tokens: ``token_id:N``.
 
-    Any other text of a token it looks up in the vocabulary, and what it does not find there
-    becomes the end token.
+    ART looks any other token text up in the vocabulary, and replaces what it does not find by the
+    end token.
     """
     from openai.types.chat.chat_completion import Choice
 
@@ -53,7 +53,8 @@ def _answer(call: LlmCall) -> Any:
     ]
     if content and _begins_with_thought(call):
         # These bytes make ART remove the empty thought that Qwen's template puts before an answer.
-        # Only here: it decodes them as UTF-8 and would fail on an incomplete character.
+        # For other answers they are left out: ART decodes them as UTF-8 and would fail on an
+        # incomplete character.
         content[0]["bytes"] = list(_THOUGHT)
     reason = call.finish_reason if call.finish_reason in _FINISH_REASONS else "stop"
     return Choice.model_validate(

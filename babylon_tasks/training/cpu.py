@@ -1,7 +1,7 @@
 """The ``cpu`` backend: ART's LocalBackend with its model service on transformers and peft.
 
-ART's own code does the tokenising, the advantages, the packing, the loss, the step numbers and
-the checkpoint layout. What is ours is the forward and backward pass and the inference server.
+Tokenising, advantages, packing, loss, step numbers and checkpoint layout are ART's own code. Ours
+are the forward and backward pass and the inference server.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class CPUService:
         self.name = name
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        for litter in self.checkpoints.glob(".*-*"):  # of a process that died over it
-            shutil.rmtree(litter)
+        for stale in self.checkpoints.glob(".*-*"):  # left by a process that died meanwhile
+            shutil.rmtree(stale)
         self.policy = Policy(base_model_path(base_model), self.checkpoints)
-        self.seed = 0  # of the step to come
-        # Its own: tokenizers do not bear being used by two threads, and the endpoint has one.
+        self.seed = 0  # of the next step
+        # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
         self.tokenizer = copy.deepcopy(self.policy.tokenizer)
         self.parent_step: int | None = None  # whose weights the next step starts from
         self._server: InferenceServer | None = None
@@ -64,7 +64,7 @@ class CPUService:
         )
 
     async def start_openai_server(self, config: dev.OpenAIServerConfig | None) -> tuple[str, int]:
-        """Serve the lineage's checkpoints; ART's ``server_args`` host, port and api_key hold."""
+        """Serve the lineage's checkpoints on ART's ``server_args``: host, port, api_key."""
         if self._server is None:
             args: dict[str, Any] = dict((config or {}).get("server_args", {}))
             self._server = InferenceServer(
@@ -78,11 +78,11 @@ class CPUService:
         return self._server.host, self._server.port
 
     async def vllm_engine_is_sleeping(self) -> bool:
-        """Never: sampling and training take turns, neither is put to sleep."""
+        """Return False: sampling and training take turns, so neither is put to sleep."""
         return False
 
     def forget(self, step: int) -> None:
-        """A checkpoint is about to be discarded: neither serve it nor train on from it."""
+        """Stop serving a checkpoint that is about to be discarded, and do not train on from it."""
         self.policy.forget(step)
         if self._loaded_step == step:
             self._loaded_step = None
@@ -100,13 +100,13 @@ class CPUService:
         _config: dev.TrainConfig,
         verbose: bool = False,  # noqa: ARG002  # ART's interface
     ) -> AsyncIterator[dict[str, float]]:
-        """One gradient step a packed row, then the next checkpoint, whole or not at all."""
+        """Take one gradient step per packed row, then write the next checkpoint in one rename."""
         packed = packed_tensors_from_dir(**disk_packed_tensors)
         rows = disk_packed_tensors["num_sequences"]
         base_step = newest_step(self.checkpoints)
         parent = base_step if self.parent_step is None else self.parent_step
         await asyncio.to_thread(self._load, parent)
-        self._loaded_step = None  # from here on the weights in memory are nobody's checkpoint
+        self._loaded_step = None  # the weights in memory no longer match any checkpoint
         for row in range(rows):
             inputs = create_train_inputs(packed, row, config, _config, warmup=False)
             metrics = await asyncio.to_thread(self._gradient_step, inputs, config, _config)
@@ -115,8 +115,10 @@ class CPUService:
         self._loaded_step = base_step + 1
 
     def train_sft(self, *_: Any, **__: Any) -> AsyncIterator[dict[str, float]]:
-        """Not offered: ART's SFT tokenising imports unsloth, which needs CUDA."""
-        raise TrainingError("the cpu backend does not do supervised fine-tuning; use GRPO steps")
+        """Refuse: ART's SFT tokenising imports unsloth, which needs CUDA."""
+        raise TrainingError(
+            "the cpu backend does not support supervised fine-tuning; use GRPO steps"
+        )
 
     def _gradient_step(
         self, inputs: Any, config: types.TrainConfig, dev_config: dev.TrainConfig
@@ -150,7 +152,7 @@ class CPUService:
             )
             for group in self._optimizer.param_groups:
                 group["lr"] = config.learning_rate
-            self._optimizer.zero_grad(set_to_none=True)  # a backward pass that broke left some
+            self._optimizer.zero_grad(set_to_none=True)  # an interrupted backward pass leaves some
             loss.policy_loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(self.policy.trained_parameters(), _MAX_GRAD_NORM)
             self._optimizer.step()
@@ -175,11 +177,11 @@ class CPUService:
         self._optimizer = self._new_optimizer()
         folder = self.policy.adapter_dir(step)
         if step == 0:
-            self.policy.begin_anew(self.seed)
+            self.policy.init_adapter(self.seed)
         else:
             self.policy.load_trained(folder)
             moments = folder / _OPTIMIZER
-            if moments.exists():  # an old checkpoint that was rolled back to has none any more
+            if moments.exists():  # an old checkpoint's, after a rollback, are deleted
                 self._optimizer.load_state_dict(torch.load(moments, weights_only=True))
         self._loaded_step = step
 
@@ -192,7 +194,7 @@ class CPUService:
             torch.save(self._optimizer.state_dict(), scratch / _OPTIMIZER)
         for path in scratch.iterdir():
             sync(path)
-        scratch.rename(target)  # fails if the step exists: whoever wrote it was first
+        scratch.rename(target)  # fails if the step exists already
         sync(self.checkpoints)
         # The next step starts from this one or, if it is held, from the same parent again.
         for moments in self.checkpoints.glob(f"*/{_OPTIMIZER}"):
@@ -220,7 +222,7 @@ class CPUBackend(LocalBackend):
     def _get_packed_tensors(
         self, model: Any, trajectory_groups: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        # ART looks a tokenizer up by the base model's name; ours lies in a local directory.
+        # ART looks a tokenizer up by the base model's name; ours is in a local directory.
         service: Any = self._services[model.name]
         self._tokenizers[(model.base_model, None)] = service.tokenizer
         self._image_processors[model.base_model] = None
@@ -232,6 +234,6 @@ class CPUBackend(LocalBackend):
 
 
 def _at_predecessors(values: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    # ART's loss expects, at place i, the log-probability of the token at place i + 1.
+    # ART's loss expects at index i the log-probability of the token at index i + 1.
     row = torch.zeros(len(wanted), dtype=values.dtype)
     return row.index_put((wanted.nonzero().squeeze(-1) - 1,), values)[None]

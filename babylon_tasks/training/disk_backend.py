@@ -51,23 +51,23 @@ class DiskBackend(ArtBackend):
         raise NotImplementedError
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
 
         def on_group(done: int, total: int) -> None:
-            tell(Progress(done=done, total=total))
+            on_progress(Progress(done=done, total=total))
 
         return await asyncio.to_thread(inspector.inspect, groups, on_group)
 
     async def _as_sampled(self, request: Train, groups: Sequence[Group]) -> tuple[Group, ...]:
-        """The groups with each call's tokens proven once more: nothing else is ever packed."""
+        """Prove each call's tokens once more before packing: nothing unproven is trained on."""
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
         proofs = await asyncio.to_thread(inspector.proofs, groups)
         return with_calls(groups, await self._scored(request, proofs))
 
     async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
-        """The calls with a log-probability for each token, as the label of the step has it."""
+        """Return the calls with a log-probability for each token, made as the step's label says."""
         if request.logprobs != EXACT:
             raise TrainingError(f"{self._needs_exact(request.logprobs)}; nothing was trained")
         return [proof.call for proof in proofs]
@@ -77,7 +77,9 @@ class DiskBackend(ArtBackend):
             f"backend {self.start.backend} cannot compute log-probabilities, which `{label}` needs"
         )
 
-    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+    async def train(
+        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Trained:
         from babylon_tasks.training.checkpoints import adapter_hash, newest_step, write_record
 
         before = newest_step(self.checkpoints)
@@ -89,7 +91,7 @@ class DiskBackend(ArtBackend):
         parent = before if request.parent_step is None else request.parent_step
         await self._branch(before, parent)
         sampled = await self._as_sampled(request, groups)
-        result = await self._run(request, sampled, tell, self._options(request))
+        result = await self._run(request, sampled, on_progress, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
         trained = Trained(
             step=result.step,
@@ -128,10 +130,10 @@ class DiskBackend(ArtBackend):
         if step != newest or step == 0:
             raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
         folder = self.checkpoints / f"{step:04d}"
-        grave = self.checkpoints / f".discarded-{step:04d}"
-        shutil.rmtree(grave, ignore_errors=True)  # of a process that died over it
-        folder.rename(grave)  # gone at once for every reader, then removed at leisure
-        shutil.rmtree(grave)
+        trash = self.checkpoints / f".discarded-{step:04d}"
+        shutil.rmtree(trash, ignore_errors=True)  # left by a process that died meanwhile
+        folder.rename(trash)  # invisible to readers at once; deleting takes longer
+        shutil.rmtree(trash)
         return await self.step()
 
 
@@ -160,11 +162,11 @@ class Cpu(DiskBackend):
         return await asyncio.to_thread(rescored, policy, proofs, scored_by)
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
-        found = await super().inspect(request, groups, tell)
+        inspected = await super().inspect(request, groups, on_progress)
         if request.logprobs != RESCORED:
-            return found
+            return inspected
         policy = (await self.art._get_service(self.model)).policy
 
         def gone(call: LlmCall) -> tuple[Reason, str] | None:
@@ -173,24 +175,30 @@ class Cpu(DiskBackend):
                 return None
             return Reason.WEIGHTS_GONE, f"the weights of checkpoint {step} are not on this machine"
 
-        return structs.replace(found, refusals=(*found.refusals, *refused(groups, gone)))
+        return structs.replace(inspected, refusals=(*inspected.refusals, *refused(groups, gone)))
 
     def _answered_by(self, call: LlmCall) -> int:
         start = self.start
         step = policy_step(call, Policies(start.lineage, start.base_model, 0, {}))
         if isinstance(step, str):
-            raise TrainingError(f"{call.model} is no checkpoint of lineage {start.lineage}: {step}")
+            raise TrainingError(
+                f"{call.model} is not a checkpoint of lineage {start.lineage}: {step}"
+            )
         return step
 
-    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+    async def train(
+        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Trained:
         (await self.art._get_service(self.model)).seed = request.seed
-        return await super().train(request, groups, tell)
+        return await super().train(request, groups, on_progress)
 
     async def _branch(self, newest: int, parent: int) -> None:
-        del newest  # any checkpoint whose weights are here will do
+        del newest  # any checkpoint with weights on this machine can be the parent
         service = await self.art._get_service(self.model)
         if not service.policy.has_step(parent):
-            raise TrainingError(f"checkpoint {parent} is not on this machine to train on from")
+            raise TrainingError(
+                f"cannot train on from checkpoint {parent}: its weights are not on this machine"
+            )
         service.parent_step = parent
 
     async def discard(self, step: int) -> BackendStep:
@@ -198,20 +206,20 @@ class Cpu(DiskBackend):
         return await super().discard(step)
 
     async def values(
-        self, steps: Sequence[int], groups: Sequence[Group], tell: OnProgress
+        self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:
         from babylon_tasks.training.offline_evaluation import step_value
 
         policy = (await self.art._get_service(self.model)).policy
-        found = []
+        values = []
         for number, step in enumerate(steps):
-            found.append(await asyncio.to_thread(step_value, policy, step, groups))
-            tell(Progress(done=number + 1, total=len(steps)))
-        return found
+            values.append(await asyncio.to_thread(step_value, policy, step, groups))
+            on_progress(Progress(done=number + 1, total=len(steps)))
+        return values
 
 
 class Local(DiskBackend):
-    """ART's LocalBackend as it is (unsloth, vLLM). Has not run here: this machine has no GPU."""
+    """ART's LocalBackend unchanged (unsloth, vLLM). Not tested by us: it needs a GPU."""
 
     def _make(self) -> Any:
         from art.local import LocalBackend
@@ -229,21 +237,23 @@ class Local(DiskBackend):
         return token_text_of(self._tokenizer)
 
     async def _inspector(self, longest: int, label: str) -> Inspector:
-        del longest  # rows are as long as ART lets them be
+        del longest  # ART decides the length of rows
         return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label)
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
-        found = await super().inspect(request, groups, tell)
+        inspected = await super().inspect(request, groups, on_progress)
         if request.logprobs == EXACT:
-            return found
-        fault = (Reason.NO_LOGPROBS, self._needs_exact(request.logprobs))
-        return structs.replace(found, refusals=refused(groups, lambda _: fault))
+            return inspected
+        refusal = (Reason.NO_LOGPROBS, self._needs_exact(request.logprobs))
+        return structs.replace(inspected, refusals=refused(groups, lambda _: refusal))
 
-    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+    async def train(
+        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Trained:
         random.seed(request.seed)  # ART shuffles with the global generator
-        return await super().train(request, groups, tell)
+        return await super().train(request, groups, on_progress)
 
     def _options(self, request: Train) -> dict[str, Any]:
         # ART's own packing length and chunk alignment belong to its GPU kernels.

@@ -1,7 +1,7 @@
 """The OpenAI-compatible endpoint of the ``cpu`` backend: chat completions and the model list.
 
-Requests that arrive together are sampled together. Models are named as ART names them:
-``lineage@step``; ``lineage@0`` is the base model.
+Requests that arrive together are sampled as one batch. Models have ART's names: ``lineage@step``;
+``lineage@0`` is the base model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import Answer, Ask, sample
 
-_GATHER_SECONDS = 0.03  # wait for company as long as it keeps coming,
+_GATHER_SECONDS = 0.03  # wait for more requests as long as they keep coming,
 _GATHER_LIMIT_SECONDS = 0.3  # but no longer than this
 _MAX_SEQUENCES = 64
 _MAX_PROMPT_TOKENS = 2048
@@ -34,7 +34,7 @@ _COMPLETIONS = "/v1/chat/completions"
 
 
 class ChatMessage(BaseModel):
-    """One message of the prompt: text. Tool calls and parts are refused, other keys ignored."""
+    """One text message of the prompt: tool calls and parts are refused, other keys ignored."""
 
     role: str
     content: str | None = ""
@@ -42,11 +42,11 @@ class ChatMessage(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """What is honoured of OpenAI's request; ``stream`` and ``tools`` are refused, not ignored.
+    """The supported part of OpenAI's request; ``stream`` and ``tools`` are refused, not ignored.
 
-    Unasked, an answer tells its token ids as ART's servers do: as ``token_ids`` of the choice, and
-    as ``token_id:N`` in the place of a token's text. ``return_token_ids`` asked for brings the
-    prompt's too, as in vLLM.
+    By default an answer carries its token ids as ART's servers send them: as ``token_ids`` of the
+    choice, and as ``token_id:N`` in place of a token's text. With ``return_token_ids`` the prompt's
+    are added, as in vLLM.
     """
 
     model: str
@@ -75,7 +75,7 @@ class _Pending:
 
 
 class InferenceServer:
-    """Serves one lineage's checkpoints from a thread of its own; ``port`` 0 chooses one."""
+    """Serve one lineage's checkpoints from a thread of its own; ``port`` 0 chooses one."""
 
     def __init__(self, policy: Policy, lineage: str, *, host: str, port: int, api_key: str) -> None:
         self.policy = policy
@@ -94,7 +94,7 @@ class InferenceServer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self.host, self.port))
-            listener.listen()  # now, not when the thread comes to it: who is told may ask
+            listener.listen()  # before the port is announced: clients may connect at once
         except OSError as error:
             listener.close()
             raise BackendUnavailable(
@@ -102,7 +102,7 @@ class InferenceServer:
                 "another trainer may be running, or set BABYLON_INFERENCE_PORT"
             ) from error
         self.port = listener.getsockname()[1]
-        # asyncio's own loop: ART applies nest_asyncio, which uvloop does not bear.
+        # asyncio's own loop: ART applies nest_asyncio, which uvloop does not support.
         config = uvicorn.Config(self.app(), loop="asyncio", log_level="warning", lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -117,12 +117,12 @@ class InferenceServer:
             self._thread.join(timeout=10)
 
     def app(self) -> FastAPI:
-        """The HTTP application."""
+        """Build the HTTP application."""
         app = FastAPI(title="babylon-tasks inference", docs_url=None, redoc_url=None)
 
         @app.exception_handler(HTTPException)
         async def refusal(_: Request, error: HTTPException) -> JSONResponse:
-            # OpenAI's clients look for the message in this place.
+            # OpenAI's clients look for the message in this field.
             return JSONResponse(
                 {"error": {"message": error.detail, "code": error.status_code}},
                 status_code=error.status_code,
@@ -194,7 +194,8 @@ class InferenceServer:
         name, _, step = model.partition("@")
         if name != self.lineage or not step.isdecimal() or not self.policy.has_step(int(step)):
             raise HTTPException(
-                404, f"no model {model!r} here; GET /v1/models lists {self.lineage}@STEP"
+                404,
+                f"no model {model!r} here; GET /v1/models lists the names {self.lineage}@STEP",
             )
         return int(step)
 
@@ -222,7 +223,7 @@ class InferenceServer:
                 answers = await asyncio.to_thread(
                     sample, self.policy, [pending.ask for pending in batch], step=step
                 )
-            except Exception as error:  # noqa: BLE001  # whatever it was, none may wait for ever
+            except Exception as error:  # noqa: BLE001  # whatever fails ends all their waits
                 traceback.print_exc()
                 for pending in batch:
                     if not pending.future.done():
@@ -243,10 +244,10 @@ class InferenceServer:
         self, body: ChatRequest, prompt: list[int], answers: list[Answer]
     ) -> dict[str, Any]:
         prompt_tokens = len(prompt)
-        told = body.return_token_ids is not False
-        spent = sum(len(answer.token_ids) for answer in answers)
+        with_ids = body.return_token_ids is not False
+        completion_tokens = sum(len(answer.token_ids) for answer in answers)
         metrics.INFERENCE_TOKENS.labels(self.lineage, "prompt").inc(prompt_tokens)
-        metrics.INFERENCE_TOKENS.labels(self.lineage, "completion").inc(spent)
+        metrics.INFERENCE_TOKENS.labels(self.lineage, "completion").inc(completion_tokens)
         return {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",
@@ -258,14 +259,14 @@ class InferenceServer:
                     "finish_reason": answer.finish_reason,
                     "message": {"role": "assistant", "content": answer.text},
                     "logprobs": self._logprobs(body, answer) if body.logprobs else None,
-                    **({"token_ids": answer.token_ids} if told else {}),
+                    **({"token_ids": answer.token_ids} if with_ids else {}),
                 }
                 for index, answer in enumerate(answers)
             ],
             "usage": {
                 "prompt_tokens": prompt_tokens,
-                "completion_tokens": spent,
-                "total_tokens": prompt_tokens + spent,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
             },
             **({"prompt_token_ids": prompt} if body.return_token_ids else {}),
         }

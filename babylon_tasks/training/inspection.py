@@ -1,13 +1,13 @@
-"""Check that what would be trained on is what was sampled: tokenise each call by ART and compare.
+"""Check that what would be trained on is what was sampled: tokenise each call as ART does.
 
 | reason | the call |
 |---|---|
 | no_logprobs | lacks a log-probability for each token |
 | no_token_ids | has no token ids, and they do not follow from the token texts |
 | foreign_token | has an id that the vocabulary lacks |
-| answer_differs | has ids that do not spell the recorded answer, or not as many as counted |
-| prompt_differs | had a prompt of another length than the template makes of its messages |
-| template_changes_answer | would be trained after or among tokens that were not there |
+| answer_differs | has ids that do not spell the recorded answer, or contradict its token count |
+| prompt_differs | had a prompt of another length than the template renders from its messages |
+| template_changes_answer | would be trained with other tokens around it than when it was sampled |
 | template_error | has messages that the template rejects |
 | too_long | does not fit into the longest row |
 """
@@ -61,14 +61,14 @@ class Inspector:
         self, tokenizer: Any, token_text: TokenText, packed_sequence_length: int, label: str
     ) -> None:
         self._tokenizer = tokenizer
-        self._spelling = token_text
+        self._token_text = token_text
         self._longest = packed_sequence_length
         self._label = label
 
     def inspect(
         self, groups: Sequence[Group], on_group: Callable[[int, int], None] | None = None
     ) -> Inspected:
-        """Inspect every call of every member; refused calls do not count in the weights."""
+        """Inspect every call of every member; refused calls do not count towards the weights."""
         refusals: list[Refusal] = []
         weights: list[Weight] = []
         for number, group in enumerate(groups):
@@ -105,9 +105,9 @@ class Inspector:
         """Prove that a call would be trained on as it was sampled; raises Refused."""
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
-            told = len(call.logprobs or ())
-            raise Refused(Reason.NO_LOGPROBS, f"{told} log-probabilities for {len(ids)} tokens")
-        pieces = tuple(self._spelling.piece(token) for token in ids)
+            recorded = len(call.logprobs or ())
+            raise Refused(Reason.NO_LOGPROBS, f"{recorded} log-probabilities for {len(ids)} tokens")
+        pieces = tuple(self._token_text.piece(token) for token in ids)
         known = structs.replace(call, token_ids=ids, token_bytes=pieces)
         expected = self._prompts(call)
         trained, mask = self._tokenized(known)
@@ -117,7 +117,7 @@ class Inspector:
             decode = self._tokenizer.decode
             raise Refused(
                 Reason.TEMPLATE_CHANGES_ANSWER,
-                f"sampled behind {decode(expected[0][-8:])!r}, it would be trained as "
+                f"sampled after {decode(expected[0][-8:])!r}, it would be trained as "
                 f"{decode(trained[max(0, start - 8) : start + 8])!r}",
             )
         if len(trained) > self._longest:
@@ -129,71 +129,77 @@ class Inspector:
         return Proven(known, tuple(trained[:start]))
 
     def _ids(self, call: LlmCall) -> tuple[int, ...]:
-        ids = call.token_ids or rebuild(call, self._spelling)
+        ids = call.token_ids or rebuild(call, self._token_text)
         if ids is None and self._label == NONE:
             # The sampled tokens are unknown: use the tokenizer's own, without an end token.
             ids = tuple(self._tokenizer.encode(call.response, add_special_tokens=False))
         if not ids:
-            shown = call.tokens or call.token_bytes
-            known = "texts of its tokens that others share" if shown else "only its text"
-            raise Refused(Reason.NO_TOKEN_IDS, f"of the answer {known} is recorded, no token ids")
-        foreign = next((token for token in ids if not self._spelling.holds(token)), None)
+            texts = call.tokens or call.token_bytes
+            known = "ambiguous token texts" if texts else "text"
+            raise Refused(
+                Reason.NO_TOKEN_IDS, f"only the answer's {known} is recorded, no token ids"
+            )
+        foreign = next((token for token in ids if not self._token_text.holds(token)), None)
         if foreign is not None:
-            size = len(self._spelling.pieces)
-            raise Refused(Reason.FOREIGN_TOKEN, f"token {foreign} is none of the model's {size}")
-        fault = difference(ids, call, self._spelling) or miscounted(ids, call, self._spelling)
-        if fault is not None:
-            raise Refused(Reason.ANSWER_DIFFERS, fault)
+            size = len(self._token_text.pieces)
+            raise Refused(
+                Reason.FOREIGN_TOKEN, f"token {foreign} is not in the model's vocabulary of {size}"
+            )
+        mismatch = difference(ids, call, self._token_text) or miscounted(
+            ids, call, self._token_text
+        )
+        if mismatch is not None:
+            raise Refused(Reason.ANSWER_DIFFERS, mismatch)
         return ids
 
     def _prompts(self, call: LlmCall) -> list[list[int]]:
-        """The prompts that the server may have made of the messages."""
+        """Render the prompts that the server may have made of the messages."""
         messages = [{"role": role, "content": text} for role, text in call.messages]
-        found: list[list[int]] = []
-        for way in self._ways():
+        prompts: list[list[int]] = []
+        for options in self._template_options():
             try:
                 prompt = self._tokenizer.apply_chat_template(
-                    messages, add_generation_prompt=True, **way
+                    messages, add_generation_prompt=True, **options
                 )["input_ids"]
             except Exception as error:  # a template is a program and may raise anything
                 raise Refused(Reason.TEMPLATE_ERROR, f"{type(error).__name__}: {error}") from error
-            if prompt not in found:
-                found.append(prompt)
+            if prompt not in prompts:
+                prompts.append(prompt)
         if self._label == NONE:  # answered by any model, with any template
-            return found
+            return prompts
         if call.prompt_tokens is None:
-            return found[:1]  # a server's default
-        fitting = [prompt for prompt in found if len(prompt) == call.prompt_tokens]
+            return prompts[:1]  # the server's default
+        fitting = [prompt for prompt in prompts if len(prompt) == call.prompt_tokens]
         if not fitting:
-            lengths = " or ".join(str(len(prompt)) for prompt in found)
+            lengths = " or ".join(str(len(prompt)) for prompt in prompts)
             raise Refused(
                 Reason.PROMPT_DIFFERS,
-                f"the server counted {call.prompt_tokens} tokens of the prompt, the template makes "
-                f"{lengths} of the recorded messages",
+                f"the server counted {call.prompt_tokens} prompt tokens, the template renders "
+                f"{lengths} from the recorded messages",
             )
         return fitting
 
-    def _ways(self) -> list[dict[str, bool]]:
-        # The only switch that templates share and that ART supports.
+    def _template_options(self) -> list[dict[str, bool]]:
+        # The only option that templates share and that ART supports.
         if "enable_thinking" in str(self._tokenizer.chat_template):
             return [{}, {"enable_thinking": True}, {"enable_thinking": False}]
         return [{}]
 
     def _tokenized(self, call: LlmCall) -> tuple[list[int], list[int]]:
-        """ART's own row for a call, and its mask of what is trained on."""
+        """Tokenise a call with ART; returns its row and the mask of the trained tokens."""
         from art.preprocessing.tokenize import tokenize_trajectory
         from art.trajectories import History
 
         # Only the ids matter here, and without log-probabilities ART leaves an answer out.
-        told = structs.replace(call, logprobs=(0.0,) * len(call.token_ids or ()))
-        trajectory = art_trajectory(Member("", 0.0, (told,)))
+        with_logprobs = structs.replace(call, logprobs=(0.0,) * len(call.token_ids or ()))
+        trajectory = art_trajectory(Member("", 0.0, (with_logprobs,)))
         history = History(messages_and_choices=trajectory.messages_and_choices)
         try:
             row = tokenize_trajectory(self._tokenizer, None, history, 1.0, False, trajectory)
         except Exception as error:  # a bug in ART must not refuse other calls
             raise Refused(
                 Reason.TEMPLATE_CHANGES_ANSWER,
-                f"ART finds no place for the answer: {type(error).__name__}: {error}",
+                f"ART cannot locate the answer: {type(error).__name__}: {error}",
             ) from error
         return ([], []) if row is None else (row.token_ids, row.assistant_mask)
 
@@ -201,18 +207,18 @@ class Inspector:
 def refused(
     groups: Sequence[Group], why: Callable[[LlmCall], tuple[Reason, str] | None]
 ) -> tuple[Refusal, ...]:
-    """Refuse calls without a tokenizer; ``why`` returns reason and detail, or None."""
+    """Refuse calls without a tokenizer; ``why`` returns reason and detail, or None to accept."""
     return tuple(
-        Refusal(member.trajectory_id, index, fault[0], fault[1])
+        Refusal(member.trajectory_id, index, refusal[0], refusal[1])
         for group in groups
         for member in group.members
         for index, call in enumerate(member.calls)
-        if (fault := why(call)) is not None
+        if (refusal := why(call)) is not None
     )
 
 
 def with_calls(groups: Sequence[Group], calls: Iterable[LlmCall]) -> tuple[Group, ...]:
-    """The same groups with other calls, given in order."""
+    """Replace the groups' calls, given in order."""
     given = iter(calls)
     return tuple(
         structs.replace(

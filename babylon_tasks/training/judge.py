@@ -1,4 +1,4 @@
-"""The worker's side of the judge: start its process, send questions, collect answers, end it."""
+"""The worker's side of the judge: start its process, send questions, collect answers, stop it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Judge:
     """A judge's process, run as a context manager. Raises NotInstalled where ART is missing.
 
     A process that dies or stops answering raises nothing: its open questions are answered with the
-    fault ``died``, since there is a fallback (the scorer ``default``).
+    failure ``died``, since there is a fallback (the scorer ``default``).
     """
 
     def __init__(self, settings: Settings, *, tick: Callable[[], None]) -> None:
@@ -116,7 +116,7 @@ class Judge:
             answer = self._next()
             if answer is None:
                 yield from (
-                    Answer(number, fault="died", detail=self._death or "") for number in waiting
+                    Answer(number, failure="died", detail=self._death or "") for number in waiting
                 )
                 waiting.clear()
             else:
@@ -130,7 +130,7 @@ class Judge:
                 self._process.stdin.flush()
 
     def _next(self) -> Answer | None:
-        """The next answer; None once the process has ended."""
+        """Wait for the next answer; None once the process has ended."""
         deadline = time.monotonic() + self._patience
         while self._death is None:
             try:
@@ -143,7 +143,7 @@ class Judge:
                 continue
             if reply is None:
                 how = how_ended(self._process.wait())
-                self._death = f"the judge's process {how}: {self._last_words()}"
+                self._death = f"the judge's process {how}: {self._last_line()}"
             elif isinstance(reply, Ready):
                 self.rubric = reply.rubric
                 self._patience = self._start.timeout + _SLACK_SECONDS
@@ -152,7 +152,7 @@ class Judge:
                 return reply
         return None
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         self._log.seek(0, 2)
         self._log.seek(max(0, self._log.tell() - 4096))
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()

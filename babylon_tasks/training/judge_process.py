@@ -1,7 +1,7 @@
 """The judge's process, started by ``judge.Judge``.
 
-ART's RULER runs in a process of its own, as the trainer does: importing ART takes seconds and
-hundreds of MB and changes the event loop, which CPU workers are spared. The process reads one JSON
+ART's RULER runs in its own process, as the trainer does: importing ART takes seconds and hundreds
+of MB and changes the event loop, which CPU workers should not pay for. The process reads one JSON
 object per line from stdin (``Start``, then ``Ask``), answers on stdout in any order, and ends when
 its stdin closes.
 """
@@ -18,11 +18,11 @@ import msgspec
 from msgspec import Struct
 
 MASK = "***"
-_FAULT_LENGTH = 300
+_MAX_DETAIL = 300
 
 
 class Start(Struct, frozen=True, tag=True):
-    """First line to the process; answered by ``Ready``. The key travels here and nowhere else."""
+    """First line to the process; answered by ``Ready``. The key is sent here and nowhere else."""
 
     model: str
     base_url: str | None
@@ -48,7 +48,7 @@ class Ready(Struct, frozen=True, tag=True):
 class Grade(Struct, frozen=True):
     """The judge's grade of the conversation shown as ``name`` ("1", "2", ...), unchecked.
 
-    A score of None stands for NaN or Infinity, which JSON has not.
+    A score of None means NaN or Infinity, which JSON does not have.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Grade(Struct, frozen=True):
 class Answer(Struct, frozen=True, tag=True):
     """The grades of one ``Ask``, or why there are none: a reason and its detail.
 
-    Tokens and price count either way; ``usd`` is None where litellm knows no price of the model.
+    Tokens and price count either way; ``usd`` is None where litellm knows no price for the model.
     """
 
     number: int
     grades: tuple[Grade, ...] = ()
-    fault: str | None = None
+    failure: str | None = None
     detail: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -71,7 +71,7 @@ class Answer(Struct, frozen=True, tag=True):
 
 
 class _Bill:
-    """The cost of the responses to one question, usable or not."""
+    """The cost of all responses to one question, usable or not."""
 
     def __init__(self) -> None:
         self.prompt_tokens = 0
@@ -89,7 +89,7 @@ class _Bill:
 
 
 class _Ruler:
-    """ART's ``ruler`` with a bill for each question."""
+    """ART's ``ruler``, counting the cost of each question."""
 
     def __init__(self, start: Start) -> None:
         import litellm
@@ -122,47 +122,47 @@ class _Ruler:
         options: dict[str, object] = {
             "bill": bill,
             "temperature": 0,
-            "drop_params": True,  # some models take no temperature
+            "drop_params": True,  # some models reject a temperature
             "max_retries": 2,
         }
         if start.base_url is not None:
-            # Else litellm would send the provider's own key from the environment there.
+            # Otherwise litellm would send the provider's own key from the environment there.
             options |= {"api_base": start.base_url, "api_key": start.api_key or "none"}
         elif start.api_key is not None:
             options["api_key"] = start.api_key
         grades: tuple[Grade, ...] = ()
-        fault, detail = None, ""
+        failure, detail = None, ""
         async with self._places:
             try:
                 async with asyncio.timeout(start.timeout):
-                    found = await self.ruler(
+                    scored = await self.ruler(
                         lists,
                         judge_model=start.model,
                         extra_litellm_params=options,
                         rubric=self.rubric,
                     )
-                grades = tuple(Grade(one.trajectory_id, one.score) for one in found)
+                grades = tuple(Grade(one.trajectory_id, one.score) for one in scored)
             except TimeoutError:
-                fault, detail = "timeout", f"no answer within {start.timeout:g} s"
-            except OpenAIError as error:  # of which litellm's errors are subclasses
-                fault, detail = "no_answer", self._told(error)
-            except ValueError as error:  # pydantic's, json's, and ART's own about the count
-                fault, detail = "malformed", self._told(error)
+                failure, detail = "timeout", f"no answer within {start.timeout:g} s"
+            except OpenAIError as error:  # litellm's errors are subclasses
+                failure, detail = "no_answer", self._describe(error)
+            except ValueError as error:  # from pydantic, json, or ART's check of the count
+                failure, detail = "malformed", self._describe(error)
         return Answer(
             ask.number,
             grades,
-            fault,
+            failure,
             detail,
             bill.prompt_tokens,
             bill.completion_tokens,
             bill.usd,
         )
 
-    def _told(self, error: Exception) -> str:
+    def _describe(self, error: Exception) -> str:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         if self._start.api_key:
-            text = text.replace(self._start.api_key, MASK)  # servers repeat the key they refuse
-        return text[:_FAULT_LENGTH]
+            text = text.replace(self._start.api_key, MASK)  # servers quote the key that they reject
+        return text[:_MAX_DETAIL]
 
 
 async def _serve(out: Any) -> None:
@@ -173,21 +173,21 @@ async def _serve(out: Any) -> None:
     def read() -> None:
         for raw in sys.stdin.buffer:
             loop.call_soon_threadsafe(asks.put_nowait, decoder.decode(raw))
-        os._exit(0)  # the worker has all its answers, or is gone
+        os._exit(0)  # the worker has all its answers, or has ended
 
-    def say(reply: Ready | Answer) -> None:
+    def send(reply: Ready | Answer) -> None:
         out.write(msgspec.json.encode(reply) + b"\n")
         out.flush()
 
     async def answer(ask: Ask) -> None:
-        say(await ruler.answer(ask))
+        send(await ruler.answer(ask))
 
     threading.Thread(target=read, name="questions", daemon=True).start()
     start = await asks.get()
     if not isinstance(start, Start):
         raise TypeError("the first line must be Start")
     ruler = _Ruler(start)
-    say(Ready(ruler.rubric))
+    send(Ready(ruler.rubric))
     async with asyncio.TaskGroup() as answering:
         while True:
             ask = await asks.get()
@@ -196,7 +196,7 @@ async def _serve(out: Any) -> None:
 
 
 def main() -> None:
-    """Answer one worker until its end."""
+    """Answer one worker's questions until it closes stdin."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # RULER prints warnings; stdout is for answers only
     asyncio.run(_serve(out))

@@ -2,12 +2,12 @@
 
 For one prompt with recorded answers y and their rewards r(y), the value of a policy is
 ``sum p(y) r(y) + (1 - sum p(y)) * floor`` over the distinct answers: its expected reward if
-every answer nobody ever gave earned the group's lowest reward. That is the direct method of
+every answer that was never given earned the group's lowest reward. That is the direct method of
 off-policy evaluation (Dudik et al., 2011) with the most pessimistic model of unseen answers:
-it needs no behaviour probabilities, and neither gibberish nor one constant answer can look good.
+it needs no behaviour probabilities, and neither gibberish nor one constant answer can score high.
 ``coverage`` is ``sum p(y)``: near zero (long free text), the value says little.
-``entropy`` is that of the same distribution, all unseen answers being one: a policy that has
-settled on one answer has none left, and can learn nothing more from what it does.
+``entropy`` is that of the same distribution with all unseen answers as one: a policy that has
+settled on one answer has none left, and learns nothing more from what it does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from babylon_tasks.training.rescoring import answer_logprobs
 
 
 def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
-    """Value, coverage and entropy of one checkpoint on each group; raises FileNotFoundError."""
+    """Estimate a checkpoint's value, coverage, entropy per group; raises FileNotFoundError."""
     found = [_group_value(policy, step, group) for group in groups]
     values, coverage, entropy = zip(*found, strict=True) if found else ((), (), ())
     return StepValue(step=step, values=values, coverage=coverage, entropy=entropy)
@@ -40,29 +40,29 @@ def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float,
     value = coverage = entropy = 0.0
     for indices in situations.values():
         rewards: dict[tuple[object, ...], list[float]] = {}
-        chances: dict[tuple[object, ...], float] = {}
+        probs: dict[tuple[object, ...], float] = {}
         for index in indices:
             member = group.members[index]
             answer = tuple(answer_ids(policy, call) for call in member.calls)
             rewards.setdefault(answer, []).append(member.reward)
-            chances[answer] = math.exp(logprobs[index])
-        total = sum(chances.values())
+            probs[answer] = math.exp(logprobs[index])
+        total = sum(probs.values())
         covered = min(1.0, total)
-        # An answer cut short at its limit has the chance of all that begins with it, so together
+        # An answer cut short at its limit has the probability of all its continuations, so together
         # they may exceed 1.
         expected = sum(
-            chance / max(1.0, total) * sum(rewards[answer]) / len(rewards[answer])
-            for answer, chance in chances.items()
+            prob / max(1.0, total) * sum(rewards[answer]) / len(rewards[answer])
+            for answer, prob in probs.items()
         )
         share = len(indices) / len(group.members)
         value += share * (expected + (1 - covered) * floor)
         coverage += share * covered
-        entropy -= share * sum(p * math.log(p) for p in (*chances.values(), 1 - covered) if p > 0)
+        entropy -= share * sum(p * math.log(p) for p in (*probs.values(), 1 - covered) if p > 0)
     return value, coverage, entropy
 
 
 def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
-    """Log-probability of each member's answers, summed over its calls."""
+    """Compute the log-probability of each member's answers, summed over its calls."""
     totals = [0.0] * len(group.members)
     by_prompt: dict[tuple[tuple[str, str], ...], list[tuple[int, tuple[int, ...]]]] = {}
     for index, member in enumerate(group.members):
@@ -73,33 +73,34 @@ def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
         possible = {ids for _, ids in answers if len(prompt or ()) + len(ids) <= policy.longest}
         found = answer_logprobs(policy, step, prompt, sorted(possible)) if prompt else {}
         for index, answer in answers:
-            # What the policy cannot be asked has no chance, with every checkpoint alike.
+            # A prompt that the template rejects has probability 0, under every checkpoint.
             totals[index] += sum(found[answer]) if answer in found else -math.inf
     return totals
 
 
 def _prompt(policy: Policy, messages: Sequence[tuple[str, str]]) -> list[int] | None:
-    said = [{"role": role, "content": text} for role, text in messages]
+    chat = [{"role": role, "content": text} for role, text in messages]
     try:
-        prompt: list[int] = policy.tokenizer.apply_chat_template(said, add_generation_prompt=True)[
+        prompt: list[int] = policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)[
             "input_ids"
         ]
-    except Exception:  # noqa: BLE001  # a template is a program: it may refuse anybody's messages
+    except Exception:  # noqa: BLE001  # a template is a program: it may refuse some messages
         traceback.print_exc()  # into the trainer's log
         return None
     return prompt
 
 
 def answer_ids(policy: Policy, call: LlmCall) -> tuple[int, ...]:
-    """An answer's tokens: as sampled where that is known, else as this tokenizer writes its text.
+    """Return an answer's tokens: as sampled where that is known, else its text tokenised here.
 
-    Anybody may have answered a held-out question: the ids of another vocabulary say nothing here.
+    A held-out question may have been answered by any model: ids of another vocabulary are useless
+    here.
     """
     token_text = policy.token_text
     ids = call.token_ids or rebuild(call, token_text)
     if ids and all(map(token_text.holds, ids)) and difference(ids, call, token_text) is None:
         return ids
     text: list[int] = policy.tokenizer.encode(call.response, add_special_tokens=False)
-    # One that was cut off is not said to have ended there.
+    # An answer that was cut off gets no end token.
     end = [] if call.finish_reason == "length" and text else [policy.tokenizer.eos_token_id]
     return (*text, *end)

@@ -12,21 +12,21 @@ Answer = tuple[int, ...]
 
 
 def packed_answers(packed: Mapping[str, Any]) -> list[Answer]:
-    """The answers in ART's packed tensors: in each row, the trained tokens of each branch."""
-    found: list[Answer] = []
+    """Collect the answers in ART's packed tensors: per row, the trained tokens of each branch."""
+    answers: list[Answer] = []
     columns = ("tokens", "group_ids", "assistant_mask")
     for row in zip(*(packed[name].tolist() for name in columns), strict=True):
         branches: dict[int, list[int]] = {}
         for token, branch, trained in zip(*row, strict=True):
             if trained:
                 branches.setdefault(branch, []).append(token)
-        found.extend(tuple(tokens) for tokens in branches.values())
-    return found
+        answers.extend(tuple(tokens) for tokens in branches.values())
+    return answers
 
 
 def sampled_answers(groups: Iterable[Any]) -> list[Answer]:
-    """The answers that ART is to pack: those of trajectories off their group's mean reward."""
-    found: list[Answer] = []
+    """Collect the answers that ART should pack: of trajectories off their group's mean reward."""
+    answers: list[Answer] = []
     for group in groups:
         mean = sum(trajectory.reward for trajectory in group) / len(group)
         for trajectory in group:
@@ -34,9 +34,9 @@ def sampled_answers(groups: Iterable[Any]) -> list[Answer]:
                 continue
             others = [history.messages_and_choices for history in trajectory.additional_histories]
             for history in (trajectory.messages_and_choices, *others):
-                told = history[-1].logprobs.content
-                found.append(tuple(int(one.token.removeprefix("token_id:")) for one in told))
-    return found
+                content = history[-1].logprobs.content
+                answers.append(tuple(int(one.token.removeprefix("token_id:")) for one in content))
+    return answers
 
 
 def require_as_sampled(packed: Mapping[str, Any], groups: Iterable[Any]) -> None:

@@ -1,7 +1,7 @@
-"""The model in memory: one frozen base, one LoRA adapter a checkpoint, log-probabilities out.
+"""The model in memory: one frozen base, one LoRA adapter per checkpoint, log-probabilities out.
 
-One lock guards the network: peft switches adapters in place, so a forward pass under one
-adapter must not meet another thread's switch.
+One lock guards the network: peft switches adapters in place, so no other thread may switch while
+a forward pass runs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from babylon_tasks.training.token_text import TokenText, token_text_of
 LORA_RANK = 8
 LORA_ALPHA = 16
 _TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-_TRAINED = "head_step"  # not "train": peft keeps adapters as attributes of modules
-_RESIDENT_ADAPTERS = 4  # about 10 MB each at rank 8; the least recently used one goes
+_TRAINED = "head_step"  # not "train": peft stores adapters as attributes of modules
+_RESIDENT_ADAPTERS = 4  # about 10 MB each at rank 8; the least recently used one is dropped
 
 
 def undo_art_mask_patch() -> None:
-    """Take back ART's patch of transformers' mask code, which breaks every forward pass.
+    """Undo ART's patch of transformers' mask code, which breaks every forward pass.
 
     `import art` replaces ``masking_utils._preprocess_mask_arguments`` by a function with the
     signature of transformers 5.2; with 5.23 it raises TypeError (measured, art-on-cpu.md).
@@ -46,7 +46,7 @@ def _precision() -> torch.autocast:
 
 
 # bf16 products, fp32 adapter, norms and residual stream: 2.5 to 3 times the speed of fp32 where
-# the processor multiplies bf16 (measured), and far below it where it does not.
+# the processor multiplies bf16 (measured), and much slower elsewhere.
 FAST_BF16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -65,7 +65,7 @@ class Policy:
         if FAST_BF16:
             for name, module in base.named_modules():
                 if name.rpartition(".")[2] in _TARGETS:
-                    module.to(torch.bfloat16)  # frozen: what autocast would cast at each pass
+                    module.to(torch.bfloat16)  # frozen, so cast once instead of at each pass
         self.network: Any = get_peft_model(
             base,
             LoraConfig(
@@ -77,11 +77,11 @@ class Policy:
         self._resident: OrderedDict[int, str] = OrderedDict()
 
     def adapter_dir(self, step: int) -> Path:
-        """Where the adapter of a step lies (ART's layout)."""
+        """Return the folder of a step's adapter (ART's layout)."""
         return self.checkpoints / f"{step:04d}"
 
     def trained_parameters(self) -> list[torch.nn.Parameter]:
-        """The weights of the adapter in training, in a fixed order."""
+        """List the weights of the adapter in training, in a fixed order."""
         return [
             parameter
             for name, parameter in self.network.named_parameters()
@@ -99,8 +99,8 @@ class Policy:
         """The most tokens that the model was made for."""
         return int(self.network.config.max_position_embeddings)
 
-    def begin_anew(self, seed: int) -> None:
-        """Draw the first weights of the adapter in training; it then changes nothing yet."""
+    def init_adapter(self, seed: int) -> None:
+        """Initialise the adapter in training; it does not change the model's output yet."""
         with self.lock, torch.no_grad():
             torch.manual_seed(seed)
             for module in self.network.modules():
@@ -109,7 +109,7 @@ class Policy:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """The network under the adapter in training, gradients on."""
+        """Use the network under the adapter in training, gradients on."""
         with self.lock:
             self.network.set_adapter(_TRAINED)
             with torch.enable_grad(), _precision():
@@ -117,7 +117,7 @@ class Policy:
 
     @contextmanager
     def at_step(self, step: int) -> Iterator[None]:
-        """The network as of a checkpoint, gradients off; raises FileNotFoundError."""
+        """Use the network as of a checkpoint, gradients off; raises FileNotFoundError."""
         with self.lock, torch.no_grad(), _precision():
             if step == 0:
                 with self.network.disable_adapter():
@@ -140,14 +140,14 @@ class Policy:
         return name
 
     def forget(self, step: int) -> None:
-        """Drop a checkpoint from memory: its files are about to go."""
+        """Drop a checkpoint from memory before its files are deleted."""
         with self.lock:
             name = self._resident.pop(step, None)
             if name is not None:
                 self.network.delete_adapter(name)
 
     def has_step(self, step: int) -> bool:
-        """Whether the step can be served: the base model, or an adapter on disk."""
+        """Check whether a step can be served: the base model, or an adapter on disk."""
         return step == 0 or (self.adapter_dir(step) / "adapter_model.safetensors").exists()
 
     def row_logprobs(
@@ -158,12 +158,12 @@ class Policy:
         parent_ids: torch.Tensor,
         wanted: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probability and entropy of each wanted token of one packed row.
+        """Compute log-probability and entropy of each wanted token of one packed row.
 
         All inputs are 1-D of length L; ``wanted`` is a mask of target tokens. A token sees the
         earlier tokens of its own branch and of its parent (the shared prompt, computed once).
-        The head runs on the wanted positions only: over 49,152 words it would cost as much as
-        half the network. Returns two 1-D tensors, one value a wanted token, in row order.
+        The head runs on the wanted positions only: over 49,152 words it would cost as much as half
+        the network. Returns two 1-D tensors, one value per wanted token, in row order.
         """
         hidden = self.hidden(tokens, positions, group_ids, parent_ids)
         targets = wanted.nonzero().squeeze(-1)
@@ -181,7 +181,7 @@ class Policy:
         group_ids: torch.Tensor,
         parent_ids: torch.Tensor,
     ) -> torch.Tensor:
-        """Last hidden states (L, width) of one packed row under the adapter that is set."""
+        """Compute the last hidden states (L, width) of one packed row under the current adapter."""
         order = torch.arange(len(tokens))
         visible = (order[:, None] >= order[None, :]) & (
             (group_ids[:, None] == group_ids[None, :]) | (parent_ids[:, None] == group_ids[None, :])
@@ -203,7 +203,7 @@ class Policy:
         group_ids: torch.Tensor,
         parent_ids: torch.Tensor,
     ) -> torch.Tensor:
-        """Row index of the token before each target in its own conversation.
+        """Find the row index of the token before each target in its own conversation.
 
         Usually the one to its left; for the first token of a branch that was packed after a
         sibling, the last token of the shared prompt.
@@ -221,18 +221,18 @@ class Policy:
         return sources
 
     def load_trained(self, folder: Path) -> None:
-        """Set the adapter in training to a checkpoint's weights."""
+        """Load a checkpoint's weights into the adapter in training."""
         weights = load_file(str(folder / "adapter_model.safetensors"))
         with self.lock:
             found: Any = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
             if found.unexpected_keys:
-                raise ValueError(f"{folder} holds weights that this model has no place for")
+                raise ValueError(f"{folder} holds weights that do not fit this model")
 
     def save_trained(self, folder: Path) -> None:
         """Write the adapter in training as a checkpoint that peft and ART can load."""
         self.network.save_pretrained(str(folder), selected_adapters=[_TRAINED])
         nested = folder / _TRAINED
-        if nested.exists():  # peft nests every adapter that is not named "default"
+        if nested.exists():  # peft puts every adapter not named "default" in a subfolder
             for path in nested.iterdir():
                 path.rename(folder / path.name)
             nested.rmdir()

@@ -1,8 +1,8 @@
-"""What the GPU worker and its trainer process say to each other: one JSON object a line.
+"""The messages between the GPU worker and its trainer process: one JSON object per line.
 
 The worker writes requests to the trainer's stdin and reads replies from its stdout; stderr is
-the trainer's log. While it lives, a trainer says something (``Heartbeat`` at the least) every
-few seconds, so that silence means trouble. End of stdin means: stop at once.
+the trainer's log. A live trainer sends something (``Heartbeat`` at the least) every few seconds,
+so silence means trouble. End of stdin means: stop at once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class GroupsFile(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True, tag=True):
-    """First line to a trainer: who it is. Secrets travel here, never in arguments or environment;
-    answered by ``Ready``."""
+    """First line to a trainer: its configuration; answered by ``Ready``. Secrets are sent here,
+    never in arguments or environment."""
 
     backend: str
     lineage: str
@@ -39,8 +39,8 @@ class Start(Struct, frozen=True, tag=True):
 class Train(Struct, frozen=True, tag=True):
     """Do one training step; answered by ``Progress``..., then ``Trained``.
 
-    ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights are trained
-    on from (None: the same). They differ after a checkpoint was held back: it is a dead branch.
+    ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights the step
+    starts from (None: the same). They differ after a checkpoint was held: it is a dead branch.
     ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``).
     """
 
@@ -68,14 +68,14 @@ class Inspect(Struct, frozen=True, tag=True):
 
 
 class Evaluate(Struct, frozen=True, tag=True):
-    """Value checkpoints on held-out groups; answered by ``Progress``..., then ``Evaluated``."""
+    """Evaluate checkpoints on held-out groups; answered by ``Progress``..., then ``Evaluated``."""
 
     steps: tuple[int, ...]
     groups_path: str
 
 
 class AskStep(Struct, frozen=True, tag=True):
-    """Which step has the backend reached, by what manifest? Answered by ``BackendStep``."""
+    """Ask for the newest step and the manifest that made it; answered by ``BackendStep``."""
 
 
 class Discard(Struct, frozen=True, tag=True):
@@ -118,7 +118,7 @@ class Progress(Struct, frozen=True, tag=True):
 
 
 class Trained(Struct, frozen=True, tag=True):
-    """What a training step did, as the backend and the files on disk tell it.
+    """What a training step did, as measured by the backend and on disk.
 
     ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
     """
@@ -153,8 +153,8 @@ class Weight(Struct, frozen=True):
 class Inspected(Struct, frozen=True, tag=True):
     """What an inspection found; ``weights`` are of the groups in the order of the file.
 
-    ``proven``: the backend has a tokenizer at hand. One that has none refuses only what can be
-    told without, and weighs nothing: ``weights`` is empty.
+    ``proven``: the backend has a tokenizer at hand. One without it refuses only what can be seen
+    without a tokenizer, and weighs nothing: ``weights`` is empty.
     """
 
     refusals: tuple[Refusal, ...]
@@ -173,7 +173,7 @@ class StepValue(Struct, frozen=True):
 
 
 class Evaluated(Struct, frozen=True, tag=True):
-    """The values of each asked step, groups in the order of the file."""
+    """The values of each requested step, groups in the order of the file."""
 
     steps: tuple[StepValue, ...]
 
@@ -186,7 +186,7 @@ class BackendStep(Struct, frozen=True, tag=True):
 
 
 class Failed(Struct, frozen=True, tag=True):
-    """A request failed but the trainer lives on."""
+    """A request failed, but the trainer keeps running."""
 
     error: str
     message: str

@@ -11,7 +11,7 @@ _LOST = "\ufffd"  # how servers show an incomplete character
 
 
 def rebuild(call: LlmCall, token_text: TokenText) -> tuple[int, ...] | None:
-    """The ids of the recorded token texts or bytes; None unless they are unambiguous.
+    """Rebuild the ids of the recorded token texts or bytes; None unless they are unambiguous.
 
     Exactly one sequence must be shown as these tokens and spell the recorded response.
     """
@@ -20,7 +20,7 @@ def rebuild(call: LlmCall, token_text: TokenText) -> tuple[int, ...] | None:
     data = call.token_bytes or (None,) * count
     shown = [bool(text or raw) for text, raw in zip(texts, data, strict=True)]
     if not shown or not all(shown[:-1]):
-        # Some servers show nothing for the first parts of a character and all of it for the last:
+        # Some servers send nothing for the first parts of a character and all of it with the last:
         # then no part identifies its token.
         return None
     candidates = [
@@ -41,7 +41,7 @@ def _only_way(
     if _LOST in response:
         return None  # the bytes in the middle of the answer are not known
     wanted = response.encode()
-    # By the number of bytes spelled: the way to get there, None if there are several.
+    # By the number of bytes spelled: the ids that spell them, None if there are several.
     ways: dict[int, tuple[int, ...] | None] = {0: ()}
     for found in candidates:
         longer: dict[int, tuple[int, ...] | None] = {}
@@ -64,8 +64,8 @@ def _only_way(
 def difference(ids: Sequence[int], call: LlmCall, token_text: TokenText) -> str | None:
     """Describe where ids do not spell the recorded response; None where they do.
 
-    Servers leave out special tokens, the end token and, with what follows it, a stop string; some
-    clients trim, or keep a reasoning apart.
+    Servers leave out special tokens and the end token, and a stop string with all that follows it;
+    some clients trim, or keep the reasoning apart.
     """
     ended = bool(ids) and ids[-1] in token_text.ends
     body = ids[:-1] if ended else ids
@@ -92,14 +92,14 @@ def difference(ids: Sequence[int], call: LlmCall, token_text: TokenText) -> str 
 def miscounted(ids: Sequence[int], call: LlmCall, token_text: TokenText) -> str | None:
     """Describe a server's token count that does not fit the recorded ids; None where it fits.
 
-    Servers differ in whether the end token is counted, and whether it is told.
+    Servers differ in whether they count the end token, and whether they return it.
     """
     counted = call.completion_tokens
     if counted is None or counted == len(ids):
         return None
     ended = bool(ids) and ids[-1] in token_text.ends
-    untold = 1 if not ended and call.finish_reason in (None, "stop") else 0
-    if counted in (len(ids) - ended, len(ids) + untold):
+    unreturned = 1 if not ended and call.finish_reason in (None, "stop") else 0
+    if counted in (len(ids) - ended, len(ids) + unreturned):
         return None
     return f"the server counted {counted} tokens of the answer, {len(ids)} are recorded"
 

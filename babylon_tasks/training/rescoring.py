@@ -18,7 +18,7 @@ Ids = tuple[int, ...]
 def rescored(
     policy: Policy, proofs: Sequence[Proven], scored_by: Callable[[LlmCall], int]
 ) -> list[LlmCall]:
-    """The calls, in order, with the log-probabilities that a checkpoint gives their tokens.
+    """Replace the calls' log-probabilities by those that a checkpoint gives their tokens, in order.
 
     ``scored_by`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
     not on this machine.
@@ -43,7 +43,7 @@ def rescored(
 def answer_logprobs(
     policy: Policy, step: int, prompt: Sequence[int], answers: Iterable[Ids]
 ) -> dict[Ids, tuple[float, ...]]:
-    """The log-probability of each token of each distinct answer to one prompt."""
+    """Compute the log-probability of each token of each distinct answer to one prompt."""
     found: dict[Ids, tuple[float, ...]] = {}
     row: list[Ids] = []
     size = len(prompt)

@@ -1,4 +1,4 @@
-"""Sampling from a policy: many prompts at once, each prompt's prefix computed once for its n."""
+"""Sample from a policy: many prompts in one batch, each prompt's prefix computed once for its n."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.token_text import TokenText
 
-_COLDEST = 1e-5  # below it, as in vLLM, the likeliest token: dividing by less overflows
+_MIN_TEMPERATURE = 1e-5  # below: the likeliest token, as in vLLM; dividing by less overflows
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Answer:
 
 
 def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answer]]:
-    """Sample every ask under one checkpoint; answers in the order of the asks.
+    """Sample every ask under one checkpoint; answers are in the order of the asks.
 
     Holds the policy's lock for the whole batch. Raises FileNotFoundError for an unknown step.
     """
-    prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often ask the same
+    prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often send the same prompt
     tokens, visible = _left_padded(prompts, policy.tokenizer.eos_token_id)
     owners = [ask for ask in asks for _ in range(ask.n)]
     answers = [Answer() for _ in owners]
@@ -75,10 +75,10 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
                     for row, who in enumerate(alive)
                 ]
             )
-            chances = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
+            logprobs = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
             for row, who in enumerate(alive):
                 _extend(
-                    answers[who], owners[who], int(picked[row]), chances[row], policy.token_text
+                    answers[who], owners[who], int(picked[row]), logprobs[row], policy.token_text
                 )
             kept = [row for row, who in enumerate(alive) if not answers[who].done]
             if not kept:
@@ -128,14 +128,14 @@ def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:
 
 
 def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None) -> int:
-    if ask.temperature < _COLDEST:
+    if ask.temperature < _MIN_TEMPERATURE:
         return int(log_softmax.argmax())
-    chances = torch.softmax(log_softmax / ask.temperature, dim=-1)
+    probs = torch.softmax(log_softmax / ask.temperature, dim=-1)
     if ask.top_p < 1:
-        ordered, places = chances.sort(descending=True)
+        ordered, places = probs.sort(descending=True)
         beyond = ordered.cumsum(-1) - ordered >= ask.top_p
-        chances = torch.zeros_like(chances).scatter(0, places, ordered.masked_fill(beyond, 0))
-    return int(torch.multinomial(chances, 1, generator=generator))
+        probs = torch.zeros_like(probs).scatter(0, places, ordered.masked_fill(beyond, 0))
+    return int(torch.multinomial(probs, 1, generator=generator))
 
 
 def _extend(answer: Answer, ask: Ask, token: int, logprob: float, token_text: TokenText) -> None:

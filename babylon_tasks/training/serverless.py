@@ -1,4 +1,4 @@
-"""The ``serverless`` backend: ART's own, against W&B's servers or a peer that speaks as they do."""
+"""The ``serverless`` backend: ART's own, with W&B's servers or a stand-in of the same API."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, Tra
 
 
 class Serverless(ArtBackend):
-    """ART's ServerlessBackend as it is; the weights stay with W&B, so their identity is the
-    checkpoint's id there. Has not run against W&B's servers here."""
+    """ART's ServerlessBackend unchanged. The weights stay with W&B, so a checkpoint is identified
+    by its id there. Not tested against W&B's servers by us."""
 
     def _make(self) -> Any:
         from art import ServerlessBackend
@@ -37,16 +37,18 @@ class Serverless(ArtBackend):
         return BackendStep(step=(await self._newest())[0])
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], tell: OnProgress
+        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
-        del tell  # nothing takes time here
+        del on_progress  # returns at once
 
-        def fault(call: LlmCall) -> tuple[Reason, str] | None:
+        def refusal(call: LlmCall) -> tuple[Reason, str] | None:
             return _unfit(call, request.logprobs)
 
-        return Inspected(refused(groups, fault), (), proven=False)
+        return Inspected(refused(groups, refusal), (), proven=False)
 
-    async def train(self, request: Train, groups: Sequence[Group], tell: OnProgress) -> Trained:
+    async def train(
+        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Trained:
         before, before_id = await self._newest()
         if before != request.base_step:
             raise TrainingError(
@@ -64,7 +66,7 @@ class Serverless(ArtBackend):
                 f"call {unfit[0].call} of trajectory {unfit[0].trajectory_id}: {unfit[0].detail}; "
                 "nothing was trained"
             )
-        result = await self._run(request, groups, tell, {})
+        result = await self._run(request, groups, on_progress, {})
         after, after_id = await self._newest()
         return Trained(
             step=after,
@@ -87,10 +89,10 @@ class Serverless(ArtBackend):
 
 
 def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:
-    """Check what needs no tokenizer: ART's servers take ids, and may train anything else as the end
-    token."""
+    """Check what needs no tokenizer: ART's servers take ids, and may train any other token text as
+    the end token."""
     if label != EXACT or call.logprobs is None:
         return Reason.NO_LOGPROBS, "backend serverless trains on recorded log-probabilities only"
     if call.token_ids is None or len(call.token_ids) != len(call.logprobs):
-        return Reason.NO_TOKEN_IDS, "backend serverless has no tokenizer at hand to tell the ids by"
+        return Reason.NO_TOKEN_IDS, "backend serverless has no tokenizer to rebuild the ids with"
     return None

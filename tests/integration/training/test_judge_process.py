@@ -84,7 +84,7 @@ def test_every_question_is_answered_with_a_grade_for_each_conversation(
             ("2", 0.1),
             ("3", 0.9),
         ]
-        assert answer.fault is None
+        assert answer.failure is None
 
 
 def test_the_judge_reads_the_conversations_and_grades_by_the_rubric(
@@ -114,24 +114,24 @@ def test_tokens_are_counted_and_priced_where_the_price_is_known(
 
 
 @pytest.mark.parametrize(
-    ("misbehaviour", "fault"),
+    ("misbehaviour", "failure"),
     [(m, f) for m, f in MISBEHAVIOURS.items() if f in ("malformed", "no_answer", "timeout")],
 )
-def test_an_answer_that_cannot_be_had_or_read_is_a_fault_and_the_next_is_fine(
-    judge: Judge, peer: JudgePeer, misbehaviour: str, fault: str
+def test_an_answer_that_cannot_be_had_or_read_fails_and_the_next_is_fine(
+    judge: Judge, peer: JudgePeer, misbehaviour: str, failure: str
 ) -> None:
     peer.misbehaves = misbehaviour
 
     [answer] = judge.answers([ask(1, "YES", "NO")])
 
-    assert (answer.number, answer.grades, answer.fault) == (1, (), fault)
+    assert (answer.number, answer.grades, answer.failure) == (1, (), failure)
     assert answer.detail
     assert KEY not in answer.detail
     read = misbehaviour in ("broken off", "prose", "one short")
     assert answer.prompt_tokens == (PROMPT_TOKENS if read else 0)  # paid for all the same
     peer.misbehaves = None
     [answer] = judge.answers([ask(2, "YES", "NO")])
-    assert answer.fault is None
+    assert answer.failure is None
 
 
 def test_what_is_no_number_is_passed_on_as_none(judge: Judge, peer: JudgePeer) -> None:
@@ -149,7 +149,7 @@ def test_as_many_questions_are_with_the_judge_as_the_setting_lets_and_no_more(
 
     answers = list(judge.answers(ask(number, "YES", "NO") for number in range(8)))
 
-    assert [answer.fault for answer in answers] == [None] * 8
+    assert [answer.failure for answer in answers] == [None] * 8
     assert peer.most_at_once == 2
 
 
@@ -177,7 +177,7 @@ def test_a_provider_s_key_of_the_environment_is_not_sent_elsewhere(
     with Judge(settings(peer, tmp_path, ruler_api_key=None), tick=lambda: None) as keyless:
         [answer] = keyless.answers([ask(1, "YES", "NO")])
 
-    assert answer.fault == "no_answer"  # the peer wants its own
+    assert answer.failure == "no_answer"  # the peer wants its own
     assert {request["authorization"] for request in peer.requests} == {"Bearer none"}
 
 
@@ -194,7 +194,7 @@ def test_what_a_dead_judge_was_asked_is_answered_by_its_death(
         answers = list(mortal.answers([ask(number, "YES", "NO") for number in range(9)]))
 
     assert sorted(answer.number for answer in answers) == list(range(9))
-    assert {answer.fault for answer in answers} == {"died"}
+    assert {answer.failure for answer in answers} == {"died"}
     assert all("ended by signal SIGKILL" in answer.detail for answer in answers)
 
 
