@@ -1,1 +1,1 @@
-"""What `make check` asks of everything that is not Python: one module a kind of file."""
+"""What `make check` asks of everything that is not Python; drift/ compares it with the code."""

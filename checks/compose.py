@@ -1,49 +1,104 @@
-"""compose.yaml and its overrides: the specification's schema, and our laws.
+"""compose.yaml and its overrides: ``python -m checks.compose [FOLDER]``.
 
-``python -m checks.compose [FOLDER]``; the laws are in checks/compose_laws.py. Compose itself can
-be asked too, without an engine, where it is installed: ``docker compose config --quiet``.
+They are held to the specification's schema (as check-jsonschema ships it), to compose-lint, and to
+our rules: checks/rules/compose.yaml for what is wrong by itself, below what must fit together.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
-import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from checks.compose_laws import LAWS, override_faults
-from checks.composition import Composition, schema_faults
-from checks.faults import Fault, end
+from jsonschema.validators import validator_for
+
+from checks import redis
+from checks.compose_file import ComposeFile
+from checks.schemas import RULES, broken, rules
+from checks.violations import Violation, end
 
 MAIN = "compose.yaml"
 
 
-def check(folder: Path) -> list[Fault]:
-    """Every fault of the folder's Compose files."""
-    faults: list[Fault] = []
-    read: dict[str, Composition] = {}
+def check(folder: Path) -> list[Violation]:
+    """Every violation of the folder's Compose files."""
+    found: list[Violation] = []
+    read: dict[str, ComposeFile] = {}
     for path in sorted(folder.glob("compose*.yaml")):
         try:
-            read[path.name] = Composition(path)
+            read[path.name] = ComposeFile(path)
         except ValueError as error:
-            faults.append(Fault(path.name, f"cannot be read: {error}"))
-    for composition in read.values():
-        faults += schema_faults(composition)
-    main = read.get(MAIN)
-    if faults or main is None:
-        return faults or [Fault(MAIN, f"is not in {folder}")]
-    version = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    for law in LAWS:
-        faults += law(main, version)
-    for name, composition in read.items():
-        if name != MAIN:
-            faults += override_faults(composition, main, version)
-    return faults
+            found.append(Violation(path.name, f"cannot be read: {error}"))
+    for file in read.values():
+        found += _of_schema(_specification(), file)
+    main = read.pop(MAIN, None)
+    if found or main is None:
+        return found or [Violation(MAIN, f"is not in {folder}")]
+    found += _of_schema(rules("compose.yaml", "main_file"), main)
+    found += [*_compose_lint(folder / MAIN), *_declared(main), *_keeps_messages(main)]
+    for override in read.values():
+        found += _of_schema(rules("compose.yaml", "any_file"), override)
+        for name in set(override.services) - set(main.services):
+            found.append(override.violation(("services", name), f"{MAIN} has no service {name}"))
+    return found
+
+
+@cache
+def _specification() -> Any:
+    path = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
+    schema = json.loads(path.read_text("utf-8"))
+    return validator_for(schema)(schema)
+
+
+def _of_schema(schema: Any, file: ComposeFile) -> Iterator[Violation]:
+    return (file.violation(keys, what) for keys, what in broken(schema, file.content))
+
+
+def _compose_lint(path: Path) -> Iterator[Violation]:
+    program = Path(sys.executable).with_name("compose-lint")
+    config = RULES / "compose-lint.yaml"
+    # Without what an operator has in .env and babylon.env.
+    options = ["--format=json", "--no-env", "--skip-suppressed", f"--config={config}"]
+    done = subprocess.run([program, *options, path], capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(f"compose-lint failed with {done.returncode}: {done.stderr.strip()}")
+    for one in json.loads(done.stdout)["findings"]:
+        where = f"{path.name}:{one['line']}: {one['service']}"
+        yield Violation(where, f"compose-lint {one['rule_id']}: {one['message']}")
+
+
+def _declared(file: ComposeFile) -> Iterator[Violation]:
+    """What a service uses is declared below; what is declared is used."""
+    used: dict[str, set[str]] = {"networks": set(), "volumes": set(), "secrets": set()}
+    for name, service in file.services.items():
+        for kind in used:
+            given = [*(service.get(kind) or []), *(service.get("build") or {}).get(kind, [])]
+            sources = (one["source"] if isinstance(one, dict) else one for one in given)
+            names = {str(source).partition(":")[0] for source in sources}
+            used[kind] |= names
+            for unknown in sorted(names - set(file.content.get(kind) or {})):
+                what = f"{kind[:-1]} {unknown} is not declared under {kind}"
+                yield file.violation(("services", name, kind), what)
+    for kind, names in used.items():
+        for unused in sorted(set(file.content.get(kind) or {}) - names):
+            yield file.violation((kind, unused), f"{kind[:-1]} {unused} is used by no service")
+
+
+def _keeps_messages(file: ComposeFile) -> Iterator[Violation]:
+    command = file.services.get("redis", {}).get("command") or []
+    for what in redis.missing(" ".join(map(str, command))):
+        yield file.violation(("services", "redis", "command"), what)
 
 
 def main() -> None:
     """Check the folder named by the first argument, the current one by default."""
-    faults = check(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
-    end("Compose", faults, "the specification's schema and our laws hold")
+    violations = check(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    end("Compose", violations, "the specification, compose-lint and our rules hold")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from babylon_tasks.settings import SECRETS_DIR, Settings, variable
-from checks.faults import Fault, end
+from checks.violations import Violation, end
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = "docs/configuration.md"
@@ -72,20 +72,20 @@ def rendered(meanings: Mapping[str, str]) -> str:
     return "".join(parts)
 
 
-def faults(root: Path = ROOT) -> list[Fault]:
+def violations(root: Path = ROOT) -> list[Violation]:
     """Where document and settings differ; fields without a word about them."""
     meanings = explained(root)
     found = [
-        Fault("babylon_tasks/settings.py", f"{name} has no line that says what it does")
+        Violation("babylon_tasks/settings.py", f"{name} has no line that says what it does")
         for name in Settings.model_fields
         if not meanings.get(name)
     ]
     lost = set(SECTIONS) - set(Settings.model_fields)
-    found += [Fault("checks/configuration.py", f"no setting is named {name}") for name in lost]
+    found += [Violation("checks/configuration.py", f"no setting is named {name}") for name in lost]
     if not found:
         path = root / DOCUMENT
         if not path.exists() or path.read_text("utf-8") != rendered(meanings):
-            found.append(Fault(DOCUMENT, "is not what the settings say; run `make docs`"))
+            found.append(Violation(DOCUMENT, "is not what the settings say; run `make docs`"))
     return found
 
 
@@ -154,4 +154,4 @@ def _default(field: FieldInfo) -> str:
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
         (ROOT / DOCUMENT).write_text(rendered(explained()), "utf-8")
-    end("configuration", faults(), f"{DOCUMENT} says what the settings say")
+    end("configuration", violations(), f"{DOCUMENT} says what the settings say")

@@ -1,71 +1,88 @@
-"""k8s/: rendered, against schemas, common policies and our laws: ``python -m checks.manifests``.
+"""k8s/, rendered: ``python -m checks.manifests [FOLDER]``.
 
-Schemas: checks/schemas.py. Policies: checks/policy.py. Laws: checks/{pod,network,scaling}_laws.py.
-Whether it fits the code is asked by checks/drift.py.
+Schemas of Kubernetes and others: kubernetes_schemas.py. Security policies: policy.py (checkov).
+Ours: rules/kubernetes.yaml for what is wrong by itself, network.py for what points at what. Whether
+it fits the code is asked by checks/drift/.
 """
 
 from __future__ import annotations
 
 import sys
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from checks.faults import Fault, end
-from checks.network_laws import denied, references, services
-from checks.pod_laws import confined, pods, secrets
-from checks.policy import policy_faults
+from checks import redis
+from checks.kubernetes_schemas import invalid
+from checks.network import denied, references, services
+from checks.policy import policy_violations
 from checks.renderings import RENDERINGS, Rendering, render_all
-from checks.scaling_laws import scaled
-from checks.schemas import schema_faults
-
-Law = Callable[[Rendering, str], Iterator[Fault]]
-LAWS: tuple[Law, ...] = (pods, secrets, confined, denied, services, references, scaled)
+from checks.schemas import broken, rules
+from checks.violations import Violation, end
+from checks.workloads import workloads
 
 
-def check(root: Path, renderings: Sequence[Rendering], unrendered: Sequence[Fault]) -> list[Fault]:
-    """Every fault but those of common policies, each once; laws are for what fits its schema."""
-    faults = dict.fromkeys([*unrendered, *_unlisted(root)])
-    invalid = [
-        fault
-        for rendering in renderings
-        for one in rendering.objects
-        for fault in schema_faults(one)
-    ]
-    faults |= dict.fromkeys(invalid)
-    if invalid:
-        return list(faults)
-    version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    for rendering in renderings:
-        for law in LAWS:
-            faults |= dict.fromkeys(law(rendering, version))
-    return list(faults)
+def check(
+    root: Path, renderings: Sequence[Rendering], unrendered: Sequence[Violation]
+) -> list[Violation]:
+    """Every violation but those of policies, each once; rules are for what fits its schema."""
+    found = dict.fromkeys([*unrendered, *_unlisted(root)])
+    objects = (one for rendering in renderings for one in rendering.objects)
+    wrong = [violation for one in objects for violation in invalid(one)]
+    found |= dict.fromkeys(wrong)
+    for rendering in renderings if not wrong else []:
+        for rule in (by_themselves, in_one_namespace, denied, services, references):
+            found |= dict.fromkeys(rule(rendering))
+    return list(found)
 
 
-def _unlisted(root: Path) -> Iterator[Fault]:
-    listed = {name for parts in RENDERINGS for name in (parts[0], *_components(parts))}
+def by_themselves(rendering: Rendering) -> Iterator[Violation]:
+    """What is wrong with an object, a pod or a container of it, whatever else there is."""
+    for one in rendering.objects:
+        for _, what in broken(rules("kubernetes.yaml", "object"), one.content):
+            yield one.violation(what)
+    for workload in workloads(rendering):
+        for _, what in broken(rules("kubernetes.yaml", "pod"), workload.pod):
+            yield workload.object.violation(what)
+        for container in workload.containers:
+            stays = not container.is_init and workload.object.kind not in ("Job", "CronJob")
+            parts = {"container": True, "staying": stays, "process": container.process is not None}
+            for part in (part for part, applies in parts.items() if applies):
+                for _, what in broken(rules("kubernetes.yaml", part), container.content):
+                    yield container.violation(what)
+            if container.name == "redis":
+                yield from map(container.violation, redis.missing(" ".join(container.command)))
+
+
+def in_one_namespace(rendering: Rendering) -> Iterator[Violation]:
+    """Everything is in the namespace, whose label admits only restricted pods."""
+    names = {space.name for space in rendering.of("Namespace")}
+    for one in rendering.objects:
+        inside = one.kind not in ("Namespace", "PriorityClass")
+        if names and inside and one.metadata.get("namespace") not in names:
+            yield one.violation(f"is not in the namespace {', '.join(sorted(names))}")
+
+
+def _unlisted(root: Path) -> Iterator[Violation]:
+    listed = {"components/monitoring"}  # in production
+    for base, *components in RENDERINGS:
+        listed |= {base, *(f"components/{name}" for name in components)}
     for path in sorted((root / "k8s").rglob("kustomization.yaml")):
         name = path.parent.relative_to(root / "k8s").as_posix()
-        if name not in listed and name != "components/monitoring":  # in production
-            yield Fault(
-                f"k8s/{name}", "nobody renders it: add it to RENDERINGS in checks/renderings.py"
-            )
-
-
-def _components(parts: tuple[str, ...]) -> list[str]:
-    return [f"components/{name}" for name in parts[1:]]
+        if name not in listed:
+            what = "nobody renders it: add it to RENDERINGS in checks/renderings.py"
+            yield Violation(f"k8s/{name}", what)
 
 
 def main() -> None:
     """Check the project in the folder named by the first argument, the current one by default."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     renderings, unrendered = render_all(root)
-    faults = check(root, renderings, unrendered)
+    found = check(root, renderings, unrendered)
     if renderings:
-        faults += policy_faults(root, renderings)
+        found += policy_violations(root, renderings)
     objects = sum(len(rendering.objects) for rendering in renderings)
-    done = f"{objects} objects in {len(renderings)} renderings fit schemas, policies and our laws"
-    end("Kubernetes", faults, done)
+    done = f"{objects} objects in {len(renderings)} renderings fit schemas, policies and our rules"
+    end("Kubernetes", found, done)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from checks.faults import Fault
 from checks.kubectl import TOOLS
 from checks.renderings import Rendering
+from checks.violations import Violation
 
 # What is not asked for, and why.
 SKIPPED = {
@@ -28,7 +27,7 @@ SKIPPED = {
 }
 
 
-def policy_faults(root: Path, renderings: Sequence[Rendering]) -> Iterator[Fault]:
+def policy_violations(root: Path, renderings: Sequence[Rendering]) -> Iterator[Violation]:
     """What checkov finds in any rendering or in the Dockerfile, each once."""
     with tempfile.TemporaryDirectory(prefix="babylon-tasks-policy-") as folder:
         files = {}
@@ -38,28 +37,21 @@ def policy_faults(root: Path, renderings: Sequence[Rendering]) -> Iterator[Fault
             path.write_text(yaml.safe_dump_all(one.content for one in rendering.objects), "utf-8")
             files[path.name] = rendering
         found = _checkov([*(Path(folder) / name for name in files), root / "Dockerfile"])
-    seen = set()
-    for one in found:
-        fault = _fault(one, files)
-        if fault not in seen:
-            seen.add(fault)
-            yield fault
+    yield from dict.fromkeys(_violation(one, files) for one in found)
 
 
-def _fault(found: dict[str, Any], files: dict[str, Rendering]) -> Fault:
+def _violation(found: dict[str, Any], files: dict[str, Rendering]) -> Violation:
     what = f"{found['check_id']}: {found['check_name']}"
     rendering = files.get(Path(found["file_path"]).name)
     if rendering is None:
-        return Fault(f"Dockerfile:{found['file_line_range'][0]}", what)
+        return Violation(f"Dockerfile:{found['file_line_range'][0]}", what)
     # A Deployment.babylon-tasks.beat, or a Pod.babylon-tasks.beat.and-its-labels made from it.
-    parts = found["resource"].split(".")
-    at = found.get("check_result", {}).get("evaluated_keys") or []
-    where = re.sub(r"/?\[(\d+)\]", r"[\1]", at[0]).replace("/", ".") if at else ""
-    kinds = (parts[0], "Deployment", "StatefulSet", "Job")
-    named = (one for one in rendering.objects if one.name == parts[2] and one.kind in kinds)
-    owner = next(named, None)
+    kind, _, name = found["resource"].split(".")[:3]
+    keys = found.get("check_result", {}).get("evaluated_keys") or []
+    owners = [one for one in rendering.objects if one.name == name and one.content.get("spec")]
+    owner = next((o for o in owners if o.kind in (kind, "Deployment", "StatefulSet", "Job")), None)
     place = owner.place if owner else f"k8s/{rendering.name}: {found['resource']}"
-    return Fault(place, f"{what}{where and f' (at {where})'}")
+    return Violation(place, f"{what} (at {keys[0]})" if keys else what)
 
 
 def _checkov(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -79,9 +71,7 @@ def _checkov(files: Sequence[Path]) -> list[dict[str, Any]]:
         raise RuntimeError(f"checkov failed with {done.returncode}: {done.stderr.strip()}")
     reports = json.loads(done.stdout)
     reports = reports if isinstance(reports, list) else [reports]
-    kinds = {report.get("check_type") for report in reports}
-    if kinds != {"kubernetes", "dockerfile"}:
-        raise RuntimeError(f"checkov looked at {kinds} only: {done.stdout[:500]}")
-    if any(report["summary"]["parsing_errors"] for report in reports):
-        raise RuntimeError(f"checkov cannot read a file: {done.stdout[:2000]}")
+    unread = [report for report in reports if report["summary"]["parsing_errors"]]
+    if {report["check_type"] for report in reports} != {"kubernetes", "dockerfile"} or unread:
+        raise RuntimeError(f"checkov did not read all files: {done.stdout[:2000]}")
     return [one for report in reports for one in report["results"]["failed_checks"]]

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from checks import kubectl
-from checks.faults import Fault
+from checks.violations import Violation
 
 # An overlay or example, and the components on top of it.
 RENDERINGS: tuple[tuple[str, ...], ...] = (
@@ -65,12 +65,12 @@ class Object:
 
     @property
     def place(self) -> str:
-        """File, kind and name: where a fault is."""
+        """File, kind and name, for a message."""
         return f"{self.file}: {self.kind}/{self.name}"
 
-    def fault(self, what: str, container: str = "") -> Fault:
-        """A fault of this object, or of one of its containers."""
-        return Fault(f"{self.place}{container and f' container {container}'}", what)
+    def violation(self, what: str, container: str = "") -> Violation:
+        """A violation by this object, or by one of its containers."""
+        return Violation(f"{self.place}{container and f' container {container}'}", what)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Rendering:
 
 def render_all(
     root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS
-) -> tuple[list[Rendering], list[Fault]]:
+) -> tuple[list[Rendering], list[Violation]]:
     """All that can be rendered, and what kustomize says of the others."""
     root = root.resolve()
     with (
@@ -122,11 +122,11 @@ def render_all(
         done = list(pool.map(lambda parts: _render(root, own / "-".join(parts), parts), which))
     return (
         [found for found in done if isinstance(found, Rendering)],
-        [found for found in done if isinstance(found, Fault)],
+        [found for found in done if isinstance(found, Violation)],
     )
 
 
-def _render(root: Path, folder: Path, parts: tuple[str, ...]) -> Rendering | Fault:
+def _render(root: Path, folder: Path, parts: tuple[str, ...]) -> Rendering | Violation:
     # As an operator's own overlay does it, and with a note in each object where it comes from.
     manifests = Path(os.path.relpath(root / "k8s", folder))
     base, *components = parts
@@ -143,4 +143,4 @@ def _render(root: Path, folder: Path, parts: tuple[str, ...]) -> Rendering | Fau
     try:
         return Rendering(name, kubectl.render(folder), root, folder)
     except ValueError as error:
-        return Fault(f"k8s/{name}", f"cannot be rendered: {error}")
+        return Violation(f"k8s/{name}", f"cannot be rendered: {error}")

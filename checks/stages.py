@@ -1,28 +1,56 @@
-"""What the Dockerfile's stages set, each with what it has from those it builds on."""
+"""The Dockerfile's stages, each with the instructions that it has from those it builds on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import dockerfile
 
 
-def environments(path: Path) -> dict[str, dict[str, str]]:
-    """The variables that each stage's image sets, by the stage's name."""
-    found: dict[str, dict[str, str]] = {}
-    now: dict[str, str] = {}
-    for command in dockerfile.parse_file(str(path)):
+@dataclass(frozen=True)
+class Stage:
+    """One FROM, and every instruction of its image in order."""
+
+    line: int
+    base: str
+    commands: tuple[dockerfile.Command, ...]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that its image sets."""
+        pairs = [c.value for c in self.commands if c.cmd == "ENV"]
+        return {
+            name: value for one in pairs for name, value in zip(one[::2], one[1::2], strict=True)
+        }
+
+    def last(self, instruction: str) -> dockerfile.Command | None:
+        """The one of these instructions that holds."""
+        return next((c for c in reversed(self.commands) if c.cmd == instruction), None)
+
+
+def stages(commands: tuple[dockerfile.Command, ...]) -> dict[str, Stage]:
+    """The stages by name; ``base`` is as it is written."""
+    found: dict[str, Stage] = {}
+    name = ""
+    for command in commands:
         if command.cmd == "FROM":
-            now = found[command.value[-1]] = dict(found.get(command.value[0], {}))
-        elif command.cmd == "ENV":
-            now |= dict(zip(command.value[::2], command.value[1::2], strict=True))
+            name, base = command.value[-1], command.value[0]
+            before = found[base].commands if base in found else ()
+            found[name] = Stage(command.start_line, base, before)
+        elif name:
+            stage = found[name]
+            found[name] = Stage(stage.line, stage.base, (*stage.commands, command))
     return found
 
 
-def arguments(path: Path) -> set[str]:
-    """The build arguments that any stage takes."""
-    return {
-        command.value[0].partition("=")[0]
-        for command in dockerfile.parse_file(str(path))
-        if command.cmd == "ARG"
-    }
+def arguments(commands: tuple[dockerfile.Command, ...]) -> dict[str, str]:
+    """The build arguments that any stage takes, with their defaults."""
+    pairs = [c.value[0].partition("=") for c in commands if c.cmd == "ARG"]
+    return {name: default for name, _, default in pairs}
+
+
+def environments(path: Path) -> dict[str, dict[str, str]]:
+    """The variables that each stage's image sets, by the stage's name."""
+    found = stages(dockerfile.parse_file(str(path)))
+    return {name: stage.environment for name, stage in found.items()}

@@ -1,14 +1,13 @@
-"""The pods of a rendering: what each container is told, mounts, listens on and runs."""
+"""The pods of a rendering and their containers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from babylon_tasks.settings import SECRETS_DIR
-from checks.faults import Fault
 from checks.renderings import Object, Rendering
+from checks.violations import Violation
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
 OWN_IMAGES = "babylon-tasks-"
@@ -29,18 +28,23 @@ class Container:
 
     @property
     def image(self) -> str:
-        """Its image."""
+        """Its image; an operator's registry may come before the name."""
         return str(self.content.get("image", ""))
 
     @property
     def is_ours(self) -> bool:
-        """Whether babylon-tasks runs in it; an operator's registry may stand before the name."""
+        """Whether babylon-tasks runs in it."""
         return self.image.rpartition("/")[2].startswith(OWN_IMAGES)
 
     @property
     def arguments(self) -> list[str]:
-        """What ``babylon-tasks`` is given, which the image starts."""
+        """What follows the image's ENTRYPOINT, which for ours is ``babylon-tasks``."""
         return [str(word) for word in self.content.get("args") or []]
+
+    @property
+    def command(self) -> list[str]:
+        """All that it runs, but for its image's part."""
+        return [*self.content.get("command", []), *self.arguments]
 
     @property
     def process(self) -> str | None:
@@ -50,17 +54,13 @@ class Container:
     @property
     def ports(self) -> dict[str, int]:
         """Port numbers by name."""
-        return {
-            str(port.get("name", "")): port["containerPort"]
-            for port in self.content.get("ports") or []
-        }
+        ports = self.content.get("ports") or []
+        return {str(port.get("name", "")): port["containerPort"] for port in ports}
 
     @property
     def mounts(self) -> dict[str, str]:
         """Volume names by the path where they are."""
-        return {
-            mount["mountPath"]: mount["name"] for mount in self.content.get("volumeMounts") or []
-        }
+        return {one["mountPath"]: one["name"] for one in self.content.get("volumeMounts") or []}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,9 +81,9 @@ class Container:
         volume = self.workload.volumes.get(self.mounts.get(folder, ""), {})
         return [str(item["path"]) for item in (volume.get("secret") or {}).get("items", [])]
 
-    def fault(self, what: str) -> Fault:
-        """A fault of this container."""
-        return self.workload.object.fault(what, self.name)
+    def violation(self, what: str) -> Violation:
+        """A violation by this container."""
+        return self.workload.object.violation(what, self.name)
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ class Workload:
         return self.object.name
 
     @property
-    def template(self) -> dict[str, Any]:
-        """What its pods are made from."""
+    def _template(self) -> dict[str, Any]:
         spec = self.object.spec
         if self.object.kind == "Pod":
             return self.object.content
@@ -111,55 +110,33 @@ class Workload:
     @property
     def labels(self) -> dict[str, str]:
         """Its pods' labels."""
-        return (self.template.get("metadata") or {}).get("labels") or {}
+        return (self._template.get("metadata") or {}).get("labels") or {}
 
     @property
     def pod(self) -> dict[str, Any]:
         """Its pods' specification."""
-        return self.template.get("spec") or {}
+        return self._template.get("spec") or {}
 
     @property
     def volumes(self) -> dict[str, dict[str, Any]]:
         """Its pods' volumes by name, with those that are claimed for each pod."""
         claimed = self.object.spec.get("volumeClaimTemplates") or []
-        return {one["name"]: one for one in self.pod.get("volumes") or []} | {
-            one["metadata"]["name"]: one for one in claimed
-        }
+        named = {one["name"]: one for one in self.pod.get("volumes") or []}
+        return named | {one["metadata"]["name"]: one for one in claimed}
 
     @property
     def containers(self) -> list[Container]:
         """All of its containers, those that only prepare first."""
-        return [
-            Container(self, content, is_init)
-            for key, is_init in (("initContainers", True), ("containers", False))
-            for content in self.pod.get(key) or []
-        ]
+        keys = ("initContainers", "containers")
+        return [Container(self, c, k == keys[0]) for k in keys for c in self.pod.get(k) or []]
 
     @property
-    def processes(self) -> list[Container]:
-        """Those of its containers in which a process of ours stays."""
-        return [one for one in self.containers if one.process]
+    def ports(self) -> set[str | int]:
+        """The ports of its containers, by name and by number."""
+        ports = [container.ports for container in self.containers]
+        return {*(name for one in ports for name in one), *(n for o in ports for n in o.values())}
 
 
-def workloads(rendering: Rendering) -> Iterator[Workload]:
+def workloads(rendering: Rendering) -> list[Workload]:
     """Everything in a rendering that makes pods."""
-    return (Workload(one, rendering) for one in rendering.of(*KINDS))
-
-
-def chosen(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
-    """Whether a label selector chooses these labels; an empty one chooses all."""
-    selector = selector or {}
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if labels.get(key) != value:
-            return False
-    for one in selector.get("matchExpressions") or []:
-        held, wanted = labels.get(one["key"]), one.get("values") or []
-        holds = {
-            "In": held in wanted,
-            "NotIn": held not in wanted,
-            "Exists": held is not None,
-            "DoesNotExist": held is None,
-        }
-        if not holds[one["operator"]]:
-            return False
-    return True
+    return [Workload(one, rendering) for one in rendering.of(*KINDS)]

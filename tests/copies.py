@@ -12,7 +12,7 @@ _DEPLOYED = ("k8s", "Dockerfile", ".dockerignore", "pyproject.toml")
 
 @dataclass
 class Broken:
-    """What is replaced in a file, by what, and what the fault must say."""
+    """What is replaced in a file, by what, and what the violation must say."""
 
     file: str
     old: str

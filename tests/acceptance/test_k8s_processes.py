@@ -34,8 +34,8 @@ SECRETS = "/run/secrets/babylon-tasks"
 
 @pytest.fixture(scope="module")
 def minimal() -> Rendering:
-    ((rendering,), faults) = render_all(ROOT, [("overlays/minimal",)])
-    assert faults == []
+    ((rendering,), unrendered) = render_all(ROOT, [("overlays/minimal",)])
+    assert unrendered == []
     return rendering
 
 

@@ -1,4 +1,4 @@
-"""`make check` fails where docs/configuration.md and the settings have parted."""
+"""`make check` fails where docs/configuration.md and the settings differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from documents import ROOT
 
 from babylon_tasks.settings import Settings, variable
-from checks.configuration import DOCUMENT, explained, faults, rendered
+from checks.configuration import DOCUMENT, explained, rendered, violations
 
 SETTINGS = "babylon_tasks/settings.py"
 
@@ -48,17 +48,17 @@ def test_every_setting_has_its_line_and_secrets_are_marked() -> None:
 
 
 def test_an_edited_document_is_found(copy: Path) -> None:
-    assert faults(copy) == []
+    assert violations(copy) == []
     change(copy / DOCUMENT, "`300`", "`200`")
-    assert [fault.where for fault in faults(copy)] == [DOCUMENT]
+    assert [violation.where for violation in violations(copy)] == [DOCUMENT]
 
 
 def test_another_explanation_is_found(copy: Path) -> None:
     change(copy / SETTINGS, "Where the learning rate starts.", "Where it starts.")
-    assert [fault.where for fault in faults(copy)] == [DOCUMENT]
+    assert [violation.where for violation in violations(copy)] == [DOCUMENT]
 
 
 def test_a_setting_without_a_word_about_it_is_found(copy: Path) -> None:
     change(copy / SETTINGS, '    """Where the learning rate starts."""\n', "")
-    (fault,) = faults(copy)
-    assert "learning_rate has no line" in fault.what
+    (violation,) = violations(copy)
+    assert "learning_rate has no line" in violation.what

@@ -13,8 +13,8 @@ from copies import ROOT
 from babylon_tasks.db.session import Connection
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.states import WINDOW_TRANSITIONS, WindowState
+from checks.drift.scaling import COUNTED
 from checks.renderings import render_all
-from checks.scaling_laws import COUNTED
 
 pytestmark = pytest.mark.contract(None)
 ROLE = "keda_reader"
@@ -23,8 +23,10 @@ ROLE = "keda_reader"
 @pytest.fixture(scope="module")
 def queries() -> dict[str, str]:
     """The query of each ScaledObject, by the process that it scales."""
-    rendered, faults = render_all(ROOT, [("overlays/production", "serverless", "scale-to-zero")])
-    assert faults == []
+    rendered, unrendered = render_all(
+        ROOT, [("overlays/production", "serverless", "scale-to-zero")]
+    )
+    assert unrendered == []
     triggers: dict[str, list[dict[str, Any]]] = {
         one.spec["scaleTargetRef"]["name"]: one.spec["triggers"]
         for one in rendered[0].of("ScaledObject")

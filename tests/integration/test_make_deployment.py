@@ -23,13 +23,13 @@ BROKEN = {
         "compose.yaml",
         "cap_drop: [ALL]",
         "cap_drop: [NET_RAW]",
-        "needs cap_drop: [ALL]",
+        "beat: compose-lint CL-0006",
     ),
     "the Dockerfile": (
         "Dockerfile",
         "USER 10001:10001\nCOPY",
         "COPY",
-        "trainer: runs as 0",
+        "trainer: USER 0:0: must be 10001:10001",
     ),
     "a queue's name": (
         "babylon_tasks/processes.py",

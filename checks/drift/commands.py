@@ -1,0 +1,131 @@
+"""What units run is there: commands, processes, queues, images; and together they do all work."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import typer
+from celery import Celery
+from celery.bin.base import CLIContext
+from celery.bin.celery import celery
+
+from babylon_tasks.cli.program import app as cli
+from babylon_tasks.processes import PROCESSES, ProcessName, command
+from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.app import QUEUES, configuration
+from checks.drift.containers import Deployment, Unit
+from checks.violations import Violation
+
+# The extra of pyproject.toml that a backend needs in the trainer's image.
+EXTRAS = {"cpu": "cpu", "local": "gpu", "serverless": "train", "auto": "cpu"}
+_TRAINER = "babylon-tasks-trainer-"
+_TABLE = "babylon_tasks/processes.py"
+_APP = "babylon_tasks/tasks/app.py"
+_UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own
+
+
+def table(settings: Settings) -> Iterator[Violation]:
+    """The table of processes consumes every queue of the Celery app, and no other."""
+    consumed = [queue for name in PROCESSES for queue in queues(name, settings, [])]
+    for queue in dict.fromkeys(consumed):
+        if queue not in QUEUES:
+            yield Violation(_TABLE, f"consumes queue {queue}, which {_APP} has not")
+    for queue in QUEUES:
+        if queue not in consumed:
+            yield Violation(_TABLE, f"nobody consumes queue {queue} of {_APP}")
+    given = configuration(settings)
+    routes = {task: route["queue"] for task, route in given["task_routes"].items()}
+    for task, queue in {**routes, "the default": given["task_default_queue"]}.items():
+        if queue not in QUEUES:
+            yield Violation(_APP, f"sends {task} to {queue}, no queue of QUEUES")
+
+
+def runs(unit: Unit, settings: Settings) -> Iterator[Violation]:
+    """The unit's command is one that babylon-tasks has, on a schema and queues that there are."""
+    wrong = refused(list(unit.arguments))
+    if wrong is not None:
+        yield unit.violation(f"`babylon-tasks {' '.join(unit.arguments)}` cannot run: {wrong}")
+    elif unit.process is not None:
+        for queue in consumed(unit, settings):
+            if queue not in QUEUES:
+                yield unit.violation(f"consumes queue {queue}; there are {', '.join(QUEUES)}")
+        if unit.process != ProcessName.FLOWER and not unit.waits_for_schema:
+            yield unit.violation(
+                "would work on a schema that is not its own: it must wait for migrate, in Compose "
+                "with condition: service_completed_successfully, in k8s/ with an init container "
+                "of the same image that runs [migrate, --status]"
+            )
+
+
+def refused(arguments: list[str]) -> str | None:
+    """What babylon-tasks' own command line says against these arguments."""
+    root = _command_line()
+    try:
+        context = root.make_context("babylon-tasks", arguments)
+        name, chosen, rest = root.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
+        chosen.make_context(name, rest, parent=context)
+    except _UsageError as error:
+        return str(error.format_message())
+    except typer.Exit:
+        pass  # --help and --version end it here
+    return None
+
+
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(cli)
+
+
+def together(deployment: Deployment, settings: Mapping[str, Settings]) -> Iterator[Violation]:
+    """Every process is there, and every queue is consumed by somebody."""
+    units = [unit for unit in deployment.units if not unit.is_optional]
+    for name in set(PROCESSES) - {unit.process for unit in units}:
+        yield deployment.violation(f"nobody runs {name}")
+    read = [unit for unit in units if unit.process in PROCESSES and unit.name in settings]
+    for queue in set(QUEUES) - {q for unit in read for q in consumed(unit, settings[unit.name])}:
+        yield deployment.violation(f"nobody consumes queue {queue}")
+
+
+def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
+    """The unit's image is one that the Dockerfile builds, of this version, for its backend."""
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    is_trainer = unit.image_name.startswith(_TRAINER)
+    extra = unit.image_name.removeprefix(_TRAINER)
+    needed = EXTRAS[settings.backend]
+    what = None
+    if not is_trainer and unit.image_name != "babylon-tasks-worker":
+        what = "the Dockerfile builds no such image"
+    elif is_trainer and extra not in project["optional-dependencies"]:
+        what = f"pyproject.toml has no extra {extra}"
+    elif unit.process == ProcessName.GPU_WORKER and (not is_trainer or extra != needed):
+        what = f"backend {settings.backend} needs {_TRAINER}{needed}"
+    elif unit.process not in (None, ProcessName.GPU_WORKER) and is_trainer:
+        what = f"{unit.process} needs no more than …-worker"
+    elif unit.image.partition("@")[0].rpartition(":")[2] != project["version"]:
+        what = f"pyproject.toml says version {project['version']}"
+    if what is not None:
+        yield unit.violation(f"image {unit.image}: {what}")
+
+
+def consumed(unit: Unit, settings: Settings) -> list[str]:
+    """The queues that a unit's process consumes; more of Celery's own options follow ``--``."""
+    given = list(unit.arguments)
+    extra = given[given.index("--") + 1 :] if "--" in given else []
+    return queues(ProcessName(str(unit.process)), settings, extra)
+
+
+def queues(name: ProcessName, settings: Settings, extra: list[str]) -> list[str]:
+    """The queues that a process consumes, by Celery's own reading of its arguments."""
+    if not name.endswith("-worker"):
+        return []
+    arguments = command(name, settings)
+    kind, *rest = [*arguments[arguments.index("worker") :], *extra]
+    context = CLIContext(Celery(set_as_current=False), no_color=True, workdir=None, quiet=True)
+    parsed = celery.commands[kind].make_context(kind, rest, obj=context).params
+    return list(parsed["queues"])

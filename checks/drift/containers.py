@@ -1,0 +1,154 @@
+"""Whatever starts babylon-tasks: the services of Compose and the containers of k8s/, alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from babylon_tasks.settings import SECRETS_DIR
+from checks.compose_file import ComposeFile
+from checks.renderings import Object, Rendering
+from checks.violations import Violation
+from checks.workloads import OWN_IMAGES, Container, workloads
+
+_PROBE = ["CMD", "python", "-m", "babylon_tasks.probe"]
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One container as it will run. ``environment`` lacks what the image itself sets."""
+
+    name: str
+    owner: Object | None  # what makes its pods; None in Compose
+    addresses: set[str]  # the names by which others reach it
+    image: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    secret_files: Sequence[str]
+    mounts: set[str]
+    ports: Mapping[str, int]  # by name in k8s/, by their number in Compose
+    probes: Sequence[tuple[str, str]]  # port and path, as they are written
+    grace_seconds: float  # between SIGTERM and SIGKILL
+    waits_for_schema: bool
+    is_optional: bool  # not there by default
+    violation: Callable[[str], Violation]
+
+    @property
+    def process(self) -> str | None:
+        """The process that it runs, if it is one that stays."""
+        return self.arguments[1] if self.arguments[:1] == ["run"] and self.arguments[1:] else None
+
+    @property
+    def image_name(self) -> str:
+        """Its image's name: no registry, no tag, no digest."""
+        return re.split("[:@]", self.image.rpartition("/")[2])[0]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Units that are deployed together."""
+
+    name: str
+    units: Sequence[Unit]
+
+    def violation(self, what: str) -> Violation:
+        """A violation by all of them together."""
+        return Violation(self.name, what)
+
+
+def of_rendering(rendering: Rendering) -> Deployment:
+    """The containers of ours in one rendering of k8s/."""
+    own = [one for load in workloads(rendering) for one in load.containers if one.is_ours]
+    return Deployment(f"k8s/{rendering.name}", [_of_container(one, rendering) for one in own])
+
+
+def _of_container(container: Container, rendering: Rendering) -> Unit:
+    workload = container.workload
+    space = workload.object.metadata.get("namespace", "default")
+    addresses = {
+        f"{one.name}.{space}.svc"
+        for one in rendering.of("Service")
+        if (one.spec.get("selector") or {}).items() <= workload.labels.items()
+        and any(port.get("targetPort") == "inference" for port in one.spec.get("ports") or [])
+    }
+    probes = [
+        container.content.get(f"{kind}Probe") for kind in ("startup", "liveness", "readiness")
+    ]
+    asked = [probe["httpGet"] for probe in probes if probe and "httpGet" in probe]
+    return Unit(
+        container.name,
+        workload.object,
+        addresses,
+        container.image,
+        container.arguments,
+        # The one thing that only the cluster knows.
+        {n: v.replace("$(POD_NAMESPACE)", space) for n, v in container.environment.items()},
+        container.secret_files,
+        set(container.mounts),
+        container.ports,
+        [(str(one["port"]), str(one.get("path", "/"))) for one in asked],
+        workload.pod.get("terminationGracePeriodSeconds", 30),
+        any(
+            one.is_init and one.arguments == ["migrate", "--status"]
+            for one in workload.containers
+            if one.image == container.image
+        ),
+        False,
+        container.violation,
+    )
+
+
+def of_compose(main: ComposeFile, overrides: Sequence[ComposeFile]) -> Iterator[Deployment]:
+    """compose.yaml by itself, and with each of its overrides."""
+    for override in (None, *overrides):
+        units = []
+        for name, content in main.services.items():
+            changed = override.services.get(name, {}) if override else {}
+            merged = {**content, **changed}
+            for key in ("environment", "deploy"):
+                merged[key] = {**(content.get(key) or {}), **(changed.get(key) or {})}
+            merged["secrets"] = [*content.get("secrets", []), *changed.get("secrets", [])]
+            if str(merged.get("image", "")).startswith(OWN_IMAGES):
+                units.append(_of_service(name, merged, override if override and changed else main))
+        yield Deployment(main.name + (f" with {override.name}" if override else ""), units)
+
+
+def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
+    environment = {str(key): _default(str(v)) for key, v in service["environment"].items()}
+    folder = f"{environment.get(SECRETS_DIR, '')}/"
+    secrets = [
+        f"/run/secrets/{one}" if isinstance(one, str) else str(one.get("target", one["source"]))
+        for one in service["secrets"]
+    ]
+    test = list((service.get("healthcheck") or {}).get("test") or [])
+    probes = {(): ("metrics", "/livez"), ("flower",): ("http", "/healthcheck")}
+    asked = probes.get(tuple(test[len(_PROBE) :])) if test[: len(_PROBE)] == _PROBE else None
+    published = [re.split(r"[:/]", str(port))[-1] for port in service.get("ports") or []]
+    networks = service.get("networks") or []
+    joined = networks.values() if isinstance(networks, dict) else []
+    period = re.findall(r"([\d.]+)([smh])", str(service.get("stop_grace_period", "10s")))
+    migrated = (service.get("depends_on") or {}).get("migrate") or {}
+    return Unit(
+        name,
+        None,
+        {name, *(alias for network in joined for alias in (network or {}).get("aliases", []))},
+        str(service.get("image", "")),
+        [str(word) for word in service.get("command") or []],
+        environment,
+        [path.removeprefix(folder) for path in secrets if path.startswith(folder)],
+        {str(volume).split(":")[1] for volume in service.get("volumes") or []},
+        {port: int(port) for port in published},
+        [asked] if asked else [],
+        sum(float(number) * _SECONDS[unit] for number, unit in period),
+        migrated.get("condition") == "service_completed_successfully",
+        bool(service.get("profiles")),
+        lambda what: file.violation(("services", name), what),
+    )
+
+
+def _default(value: str) -> str:
+    """What Compose makes of it where the operator sets nothing."""
+    return re.sub(r"\$\{\w+(?::?-([^}]*))?\}", lambda found: found[1] or "", value)

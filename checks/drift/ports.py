@@ -1,0 +1,73 @@
+"""Where units listen is where others look for them: ports, probes, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from babylon_tasks.processes import ProcessName
+from babylon_tasks.settings import Settings, variable
+from checks.drift.containers import Unit
+from checks.drift.settings import serves
+from checks.violations import Violation
+
+# What a process answers, by the name of its port.
+PATHS = {"metrics": {"/livez", "/readyz"}, "http": {"/healthcheck"}}
+
+
+def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
+    """Every rule of a unit's ports."""
+    if unit.process is None:
+        return
+    flower = unit.process == ProcessName.FLOWER
+    fields = {"http": "flower_port"} if flower else {"metrics": "metrics_port"}
+    if serves(unit, settings):
+        fields["inference"] = "inference_port"
+        yield from _announced(unit, settings)
+    numbers = {name: int(getattr(settings, field)) for name, field in fields.items()}
+    states = {name: f"{variable(fields[name])} is {number}" for name, number in numbers.items()}
+    if unit.owner is not None:
+        for name, number in numbers.items():
+            if unit.ports.get(name) != number:
+                yield unit.violation(
+                    f"{states[name]}, but its port {name} is {unit.ports.get(name)}"
+                )
+        for name in set(unit.ports) - set(numbers):
+            yield unit.violation(f"port {name}: {unit.process} does not listen there")
+    else:
+        for number in set(unit.ports.values()) - set(numbers.values()):
+            yield unit.violation(
+                f"publishes port {number}, on which {unit.process} does not listen: "
+                f"{', '.join(states.values())}"
+            )
+    yield from _probed(unit, numbers)
+
+
+def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
+    if not unit.probes:
+        yield unit.violation("nobody asks the process itself how it is: /livez, or /healthcheck")
+    by_number = {str(number): name for name, number in numbers.items()}
+    for port, path in unit.probes:
+        name = by_number.get(port, port)
+        if name not in numbers:
+            yield unit.violation(f"a probe asks port {port}, on which nobody listens")
+        elif not numbers[name]:
+            yield unit.violation(f"a probe asks port {name}, which is not open: it is set to 0")
+        elif path not in PATHS.get(name, set()):
+            answers = ", ".join(sorted(PATHS.get(name, set()))) or "none that a probe may ask"
+            yield unit.violation(f"a probe asks {path} of port {name}; its paths are {answers}")
+
+
+def _announced(unit: Unit, settings: Settings) -> Iterator[Violation]:
+    """Agents are given an address at which this unit is."""
+    parts = urlsplit(settings.inference_url or "")
+    if parts.port != settings.inference_port:
+        yield unit.violation(
+            f"{variable('inference_url')} names port {parts.port}, but "
+            f"{variable('inference_port')} is {settings.inference_port}"
+        )
+    host = (parts.hostname or "").removesuffix(".cluster.local")
+    if host not in unit.addresses:
+        reached = ", ".join(sorted(unit.addresses)) or "nobody: no Service leads to it"
+        what = f"{variable('inference_url')} names {host}, but it is reached as {reached}"
+        yield unit.violation(what)

@@ -1,0 +1,113 @@
+"""What units are given fits the settings: names, secrets, values; and each would start with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from unittest.mock import patch
+
+from pydantic import SecretStr
+
+from babylon_tasks.processes import ProcessName
+from babylon_tasks.settings import SECRETS_DIR, Settings, checked, variable
+from checks.drift.containers import Unit
+from checks.violations import Violation
+
+SECRETS = frozenset(
+    variable(name)
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (SecretStr, SecretStr | None)
+)
+VARIABLES = frozenset({SECRETS_DIR, *map(variable, Settings.model_fields)})
+# What others read: libraries below us, and the shell's own.
+OTHERS = frozenset({"HF_HUB_OFFLINE", "XDG_CACHE_HOME", "HOME", "PATH", "POD_NAMESPACE"})
+# Beside BABYLON_SHUTDOWN_SECONDS: the interruption is put on record, the trainer ended.
+MARGIN_SECONDS = 15
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_ANY = {  # a value of the right form for each secret
+    "DATABASE_URL": "postgresql://user:password@postgres/babylon",
+    "REDIS_URL": "redis://:password@redis:6379/0",
+    "FLOWER_BASIC_AUTH": "user:made-up-password",
+}
+
+
+def unknown(names: Iterable[str], prefix: str = "") -> Iterator[str]:
+    """What is wrong with variables that nobody reads."""
+    for name in names:
+        if name not in VARIABLES | OTHERS and name.startswith(prefix):
+            yield f"there is no setting {name}{_near(name, VARIABLES)}"
+
+
+def named(unit: Unit) -> Iterator[Violation]:
+    """Every variable and file has a name that somebody reads; secrets are files."""
+    for what in unknown(unit.environment):
+        yield unit.violation(what)
+    for name in SECRETS & set(unit.environment):
+        yield unit.violation(f"{name} is a secret in the environment; mount it as a file")
+    for name in unit.secret_files:
+        if name.upper() not in SECRETS:
+            near = _near(name, {known.lower() for known in SECRETS})
+            yield unit.violation(f"nobody reads the secret's file {name}{near}")
+    folder = unit.environment.get(SECRETS_DIR)
+    if folder is None:
+        yield unit.violation(f"needs {SECRETS_DIR}: where its secrets are mounted")
+    elif not unit.secret_files:
+        yield unit.violation(f"{SECRETS_DIR} is {folder}, where no secret is mounted")
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
+    """With its settings a process can do its work in a container, and end in order."""
+    if unit.process is None:
+        return
+    flower = unit.process == ProcessName.FLOWER
+    hosts = {"flower_host": flower, "metrics_host": not flower}
+    hosts["inference_host"] = serves(unit, settings)
+    for field in (field for field, matters in hosts.items() if matters):
+        if getattr(settings, field) in _LOOPBACK:
+            yield unit.violation(
+                f"{variable(field)} is {getattr(settings, field)}: nothing outside of the "
+                "container would reach it; set 0.0.0.0"
+            )
+    if flower and settings.flower_basic_auth is None:
+        what = "has no secret flower_basic_auth: Flower does not start without a login"
+        yield unit.violation(what)
+    if "redis_url" not in (name.lower() for name in unit.secret_files):
+        yield unit.violation("has no secret redis_url")
+    # The root of its file system is read-only: what it keeps must be on a volume.
+    field = {ProcessName.GPU_WORKER: "data_dir", ProcessName.FLOWER: "flower_db"}.get(unit.process)
+    path = getattr(settings, field) if field else None
+    if path is not None and not any(path.is_relative_to(mount) for mount in unit.mounts):
+        what = f"{variable(field)} is {path}, where no volume is mounted: it cannot be written"
+        yield unit.violation(what)
+    needed = settings.shutdown_seconds + MARGIN_SECONDS
+    if unit.grace_seconds <= needed:
+        yield unit.violation(
+            f"is killed {unit.grace_seconds:g} s after SIGTERM, and {variable('shutdown_seconds')} "
+            f"is {settings.shutdown_seconds:g}: it must get more than {needed:g} s, to give its "
+            "work back"
+        )
+
+
+def serves(unit: Unit, settings: Settings) -> bool:
+    """Whether agents are answered from here."""
+    return unit.process == ProcessName.GPU_WORKER and settings.backend in ("cpu", "local")
+
+
+def settings_of(unit: Unit, image: Mapping[str, str]) -> Settings:
+    """What a unit's process would read, its secrets made up; raises SettingsError.
+
+    ``image`` is what its image sets.
+    """
+    with tempfile.TemporaryDirectory(prefix="babylon-tasks-secrets-") as folder:
+        for name in unit.secret_files:
+            (Path(folder) / name).write_text(_ANY.get(name.upper(), "made-up-secret"), "utf-8")
+        ours = {k: v for k, v in {**image, **unit.environment}.items() if k in VARIABLES}
+        with patch.dict("os.environ", {**ours, SECRETS_DIR: folder}, clear=True):
+            return checked(_env_file=None)
