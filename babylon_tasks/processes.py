@@ -16,7 +16,7 @@ import babylon_tasks
 from babylon_tasks.settings import Settings
 
 APP = "babylon_tasks.tasks.app"
-_FLOWER_CONFIG = Path(babylon_tasks.__file__).parent / "tasks" / "flowerconfig.py"
+_FLOWER_CONFIG = Path(babylon_tasks.__file__).parent / "tasks" / "flower" / "config.py"
 
 
 class ProcessName(StrEnum):

@@ -93,3 +93,8 @@ def test_a_worker_that_is_watched_gets_a_folder_where_its_children_count() -> No
         assert not list(folder.iterdir()), "nothing of a process before it"
         folder.rmdir()
     assert "PROMETHEUS_MULTIPROC_DIR" not in prepare(ProcessName.CPU_WORKER, settings())
+
+
+def test_flower_is_given_our_configuration() -> None:
+    (option,) = [word for word in command(ProcessName.FLOWER, settings()) if "--conf=" in word]
+    assert "basic_auth" in Path(option.removeprefix("--conf=")).read_text("utf-8")

@@ -9,24 +9,15 @@ Every name below that is an option of Flower sets it.
 
 from __future__ import annotations
 
-import time
-from types import SimpleNamespace
-
-from flower import events
-from flower.views import BaseHandler
-from flower.views.monitor import Metrics
-from flower.views.tasks import TASK_COLUMNS
 from tornado.options import options
-from tornado.web import authenticated
 
 from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import load_settings
-from babylon_tasks.tasks.app import QUEUES
-from babylon_tasks.tasks.flower.task_record import SeenTask, shown
+from babylon_tasks.tasks.flower import patches
+from babylon_tasks.tasks.flower.task_record import shown
 
 _SAVE_SECONDS = 10.0  # of what was seen last, that much may be lost by SIGKILL
-_RETRY_SECONDS = 5.0
 
 try:
     _settings = load_settings()
@@ -41,14 +32,12 @@ elif not options.auth:  # OAuth, as Flower's documentation has it
         "Flower does not start: it shows every task to whoever can reach it. Set "
         "FLOWER_BASIC_AUTH=user:password, in the environment or as a file in BABYLON_SECRETS_DIR"
     )
-Metrics.get = authenticated(Metrics.get)
+patches.apply()
 # Nobody revokes tasks or stops workers from a web page: the command line keeps a record of it.
 read_only = True
 
-# Each task in our words; at the end, where a long path in them pushes nothing out of sight.
-events.EventsState.Task = SeenTask
+# What happened comes last, where a long path in it pushes nothing out of sight.
 format_task = shown
-TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="What happened")
 tasks_columns = "window,name,state,step,received,runtime,uuid,summary"
 # 7 KB each. A day of beat's own tasks is 3,000 with BABYLON_UPKEEP_INTERVAL_SECONDS=60.
 max_tasks = 10_000
@@ -57,17 +46,7 @@ purge_offline_workers = 3600
 # Seconds: a look at the database, a window scored, a training step.
 task_runtime_metric_buckets = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0]
 
-# Flower lists the queues of the workers it has heard of. With no GPU worker, or one that has
-# been scaled to zero, the queue in which messages wait would be missing.
-BaseHandler.get_active_queue_names = lambda _: list(QUEUES)
-
 if _settings.flower_db is not None:
     persistent = True
     db = str(_settings.flower_db)
     state_save_interval = int(1000 * _SAVE_SECONDS)
-
-# Without Redis Flower doubles its pause between tries, without a bound: after an hour it would be
-# blind for another one.
-events.time = SimpleNamespace(
-    sleep=lambda seconds: time.sleep(min(seconds, _RETRY_SECONDS)), monotonic=time.monotonic
-)
