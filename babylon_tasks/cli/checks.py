@@ -155,7 +155,7 @@ def scorers(settings: Settings) -> Iterator[Finding]:
         todo = "correct the setting, or the class, wherever a worker consumes queue cpu"
         yield Finding("scorer", "fail", str(error), todo)
         return
-    if found.judged:
+    if found.needs_judge:
         try:
             judge.require()
         except NotInstalled as error:

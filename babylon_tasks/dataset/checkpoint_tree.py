@@ -1,8 +1,8 @@
-"""The tree of checkpoints: which was trained on from which. Pure.
+"""The tree of checkpoints: which one was trained from which. Pure.
 
-``parents`` maps a step to the one whose weights it started from; a step that is not in it
-started from the one before. A checkpoint that was held back is a branch that ends there: its
-number is used up, and counts for nothing else.
+``parents`` maps a step to the one whose weights it started from; a step that is not in it started
+from the one before. A checkpoint that was held is a branch that ends there: its number stays
+used, its weights do not.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ Parents = Mapping[int, int]
 
 
 def parent(step: int, parents: Parents) -> int:
-    """The step whose weights a step started from; always an older one, even if a row is wrong."""
+    """Return the step whose weights a step started from; always an older one, even on a bad row."""
     return min(parents.get(step, step - 1), step - 1)
 
 
 def path(step: int, parents: Parents) -> list[int]:
-    """A step, its parent, and so on down to the base model, which is step 0."""
+    """List a step, its parent, and so on down to the base model, which is step 0."""
     found = [step]
     while found[-1] > 0:
         found.append(parent(found[-1], parents))
@@ -26,14 +26,14 @@ def path(step: int, parents: Parents) -> list[int]:
 
 
 def depth(step: int, parents: Parents) -> int:
-    """How many training steps lie between the base model and a checkpoint."""
+    """Count the training steps between the base model and a checkpoint."""
     return len(path(step, parents)) - 1
 
 
 def ages(origin: int, head: int, parents: Parents) -> dict[int, int]:
-    """The distance in training steps between ``origin`` and each step up to ``head``.
+    """Compute the distance in training steps between ``origin`` and each step up to ``head``.
 
-    Between branches it is measured via their last common ancestor.
+    Between branches it is measured through their last common ancestor.
     """
     found = {step: age for age, step in enumerate(path(origin, parents))}
     for step in range(head + 1):

@@ -3,11 +3,11 @@
 | label | the call |
 |---|---|
 | exact | records each token that was sampled, with its log-probability |
-| parent | was answered by the very checkpoint that the step starts from: its log-probabilities are those of the sampling |
-| rescored | was answered by a checkpoint of the lineage whose weights can still tell them |
-| none | has none of that; its importance ratio is unknown |
+| parent | was answered by the checkpoint that the step starts from: its log-probabilities are those of the sampling |
+| rescored | was answered by a checkpoint of the lineage whose weights still exist, to compute them again |
+| none | lacks all of these; its importance ratio is unknown |
 
-All but ``none`` ask for temperature 1 and top_p 1: only then was the policy itself sampled.
+All but ``none`` require temperature 1 and top_p 1: only then was the policy itself sampled.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:
 class Policies(Struct, frozen=True):
     """What is known of the lineage when a step is planned; it starts from ``parent_step``.
 
-    ``inference_names`` maps the names that agents ask for to steps, step 0 included. ``ages`` maps
+    ``inference_names`` maps the names that agents request to steps, step 0 included. ``ages`` maps
     a step to its distance from ``parent_step`` in training steps; without an entry, the distance is
-    that of the numbers. Answers of ``serving_step`` are never stale: agents cannot ask anything
+    that of the numbers. Answers of ``serving_step`` are never stale: agents cannot use anything
     newer.
     """
 
@@ -47,18 +47,18 @@ class Policies(Struct, frozen=True):
 
 
 class Unfit(Struct, frozen=True):
-    """A call must not be learned from."""
+    """A call that must not be learned from."""
 
     reason: Reason
 
 
 def policy_step(call: LlmCall, policies: Policies) -> int | Reason:
-    """The lineage's step that produced a call, or the reason why none can be named."""
+    """Identify the lineage's step that produced a call; without one, return the reason."""
     known = policies.inference_names.get(call.model)
     if known is not None:
         return known
     if call.model in (policies.base_model, policies.lineage):
-        # A name without a step: go by the recorded policyStep; the base model is step 0.
+        # A name without a step: use the recorded policyStep; the base model is step 0.
         if call.policy_step is not None:
             return call.policy_step
         return 0 if call.model == policies.base_model else Reason.UNKNOWN_POLICY_STEP
@@ -71,10 +71,10 @@ def policy_step(call: LlmCall, policies: Policies) -> int | Reason:
 def label(
     call: LlmCall, policies: Policies, allowed: Sequence[str], *, max_staleness_steps: int
 ) -> str | Unfit:
-    """The first of the ``allowed`` labels that fits a call, or why none does.
+    """Find the first of the ``allowed`` labels that fits a call, or why none does.
 
-    A step uses calls of one label only. Some calls are unfit whatever is allowed: another policy's
-    answers, and prompts that are not all text.
+    A step uses calls of one label only. Some calls are unfit for any label: answers of another
+    policy, and prompts that are not all text.
     """
     if call.carries is not None:
         return Unfit(Reason(call.carries))
@@ -94,7 +94,7 @@ def label(
 
 
 def exact(call: LlmCall) -> bool:
-    """Whether a call records the sampled tokens and their log-probabilities."""
+    """Check whether a call records the sampled tokens and their log-probabilities."""
     return _unknown(call, scored=True) is None
 
 
@@ -110,9 +110,9 @@ def _lacks(call: LlmCall, wanted: str, step: int, policies: Policies) -> Reason 
 def _unknown(call: LlmCall, *, scored: bool) -> Reason | None:
     if scored and not call.logprobs:
         return Reason.NO_LOGPROBS
-    told = [part for part in (call.token_ids, call.tokens, call.token_bytes) if part]
+    recorded = [part for part in (call.token_ids, call.tokens, call.token_bytes) if part]
     count = len(call.logprobs) if scored and call.logprobs else None
-    if not told or any(len(part) != (count or len(told[0])) for part in told):
+    if not recorded or any(len(part) != (count or len(recorded[0])) for part in recorded):
         return Reason.NO_TOKEN_IDS
     if call.temperature != 1 or call.top_p != 1:
         # Servers report log-probabilities from before temperature and top_p.

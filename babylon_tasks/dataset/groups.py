@@ -10,7 +10,7 @@ from babylon_tasks.reasons import UsedAs
 
 
 class Rewarded(Protocol):
-    """What can be dealt into groups."""
+    """A trajectory that can be dealt into groups."""
 
     @property
     def trajectory_id(self) -> str: ...
@@ -22,7 +22,7 @@ R = TypeVar("R", bound=Rewarded)
 
 
 def rank(name: str) -> bytes:
-    """A key for sorting in an order that is pseudo-random, yet stable."""
+    """Make a sort key whose order is pseudo-random but stable."""
     return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
@@ -30,8 +30,8 @@ def deal(members: Iterable[R], size: int) -> list[list[R]]:
     """Divide comparable trajectories into groups of at most ``size``, as equal as possible.
 
     They are dealt like cards in the order of reward, so that each group has about the same shares
-    of good and bad answers. At random, more groups would have no spread where good answers are
-    rare, and teach nothing. The hash of the id breaks ties; the order of ``members`` does not
+    of good and bad answers. At random, where good answers are rare, more groups would have no
+    spread and teach nothing. The hash of the id breaks ties; the order of ``members`` does not
     matter.
     """
     ordered = sorted(members, key=lambda one: (one.reward, rank(one.trajectory_id)))
@@ -43,14 +43,14 @@ def deal(members: Iterable[R], size: int) -> list[list[R]]:
 
 
 def spread(values: Sequence[float]) -> float:
-    """How far apart the highest and the lowest are."""
+    """Subtract the lowest value from the highest; 0 without values."""
     return max(values) - min(values) if values else 0.0
 
 
-def fault(
+def teaches_nothing(
     rewards: Sequence[float], activities: Sequence[float], min_reward_spread: float
 ) -> UsedAs | None:
-    """Why a group teaches nothing; None where its rewards differ enough."""
+    """Find why a group teaches nothing; None where its rewards differ enough."""
     if len(rewards) < 2:
         return UsedAs.TOO_SMALL
     if spread(rewards) > min_reward_spread:

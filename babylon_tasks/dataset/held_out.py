@@ -1,8 +1,8 @@
-"""Which held-out groups checkpoints are valued on: PURE, and changed by new windows only.
+"""Which held-out groups checkpoints are evaluated on: PURE, and changed by new windows only.
 
 Two checkpoints can only be compared on the same set, so within a window the choice is by rank
 and never varies. The newest windows come first: their answers are closest to those of the current
-policies, and a value means little where recorded answers cover little of what a policy says. A
+policies, and a value means little where the recorded answers cover little of what a policy says. A
 question that many agents were asked makes several groups, but each question contributes one group
 before any contributes a second.
 """
@@ -22,8 +22,8 @@ def order(
 ) -> list[tuple[str, str, int]]:
     """Order held-out groups: (window, key, members, spread) in, (window, key, part) out.
 
-    Where all answers earned the same, every policy has the same value. When the policy has
-    settled, its windows have no spread, and the set stays with the last that did.
+    Where all answers earned the same, every policy has the same value. Once the policy has settled
+    on one answer, its windows have no spread, and the set keeps the last windows that had.
     """
     parts = [
         (window, key, part)
@@ -37,5 +37,5 @@ def order(
 
 
 def set_hash(groups: Sequence[Group]) -> str:
-    """SHA-256 of the groups' content: values are comparable exactly where it is equal."""
+    """Hash the groups' content (SHA-256): values are comparable exactly where it is equal."""
     return hashlib.sha256(canonical(tuple(groups))).hexdigest()

@@ -1,7 +1,7 @@
 """Which trajectories are comparable: those with the same group key. Pure.
 
-A key depends on what an agent was asked, never on its answer: otherwise a policy could choose whom
-it is compared with.
+A key depends on what an agent was asked, never on its answer: otherwise a policy could choose which
+answers it is compared with.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import lru_cache
 from babylon_tasks.records import Trajectory
 from babylon_tasks.vocabulary import kind
 
-# Never ignored, however few members remain: these are different tasks and goals.
+# Never dropped, however few members remain: these are different tasks and goals.
 _FIRM = ("scenario", "archetype")
-# `Market m-2`, `"marketId": "246813579"`, `ticker: ACME`: an id holds a digit or is in capitals.
+# `Market m-2`, `"marketId": "246813579"`, `ticker: ACME`: an id contains a digit or is in capitals.
 _MARKET = re.compile(
     r"(?i:\bmarket(?:_?id)?|\bticker)[\"']?\s*[:=#]?\s*[\"']?"
     r"(?=[A-Za-z_-]*\d|[A-Z]{2})([A-Za-z0-9][\w-]*)"
@@ -27,7 +27,7 @@ Part = tuple[str, str]  # name and value
 
 
 def parts(trajectory: Trajectory, window: str, grouping: Sequence[str]) -> tuple[Part, ...]:
-    """The parts of a trajectory's key, coarse to fine; what is not known is left out."""
+    """List the parts of a trajectory's key, coarse to fine; unknown ones are left out."""
     found = []
     for name in sorted(grouping, key=lambda name: name not in _FIRM):
         value = _PARTS[name](trajectory)
@@ -38,7 +38,7 @@ def parts(trajectory: Trajectory, window: str, grouping: Sequence[str]) -> tuple
 
 
 def keys(members: Sequence[tuple[Part, ...]], min_group_size: int) -> list[str]:
-    """The finest key of each member that at least ``min_group_size`` members share."""
+    """Choose each member's finest key that at least ``min_group_size`` members share."""
     placed: list[str | None] = [None] * len(members)
     open_ = list(range(len(members)))
     depth = max(map(len, members), default=0)
@@ -56,8 +56,8 @@ def keys(members: Sequence[tuple[Part, ...]], min_group_size: int) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _text(found: tuple[Part, ...]) -> str:
-    return "|".join(value if name == "scenario" else f"{name}={value}" for name, value in found)
+def _text(key_parts: tuple[Part, ...]) -> str:
+    return "|".join(value if name == "scenario" else f"{name}={value}" for name, value in key_parts)
 
 
 def _decision(trajectory: Trajectory) -> str:
@@ -67,7 +67,7 @@ def _decision(trajectory: Trajectory) -> str:
 
 
 def _market(trajectory: Trajectory) -> str:
-    """The market that the first question names, if exactly one."""
+    """Find the market that the first question names, if it names exactly one."""
     said = next((text for role, text in trajectory.calls[0].messages[::-1] if role == "user"), "")
     named = {match[1] for match in _MARKET.finditer(said)}
     return named.pop() if len(named) == 1 else ""

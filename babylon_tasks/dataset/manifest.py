@@ -1,7 +1,7 @@
 """The ordered, hashed list of all that goes into a training step.
 
-The same input gives the same bytes, whoever plans: that is how a step that was cut short is
-recognised, run again with the very same data, or adopted.
+The same input gives the same bytes, whoever plans. So a step that was interrupted can be
+recognised, and run again with the same data or adopted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 class Config(Struct, frozen=True):
-    """What the trainer is told beside the data."""
+    """The training configuration that the trainer gets beside the data."""
 
     learning_rate: float
     kl_coefficient: float
@@ -34,7 +34,7 @@ class Config(Struct, frozen=True):
 class Entry(Struct, frozen=True):
     """One trajectory: ``content`` is the SHA-256 of the member as the trainer gets it.
 
-    ``calls``: which of the trajectory's calls it holds, by their places; None: all.
+    ``calls``: which of the trajectory's calls it holds, by index; None: all.
     """
 
     trajectory_id: str
@@ -47,7 +47,7 @@ class Entry(Struct, frozen=True):
 class GroupEntry(Struct, frozen=True):
     """One group, members in the order of the file.
 
-    ``part``: its place among the groups that the step takes of one window and key, from 0.
+    ``part``: its index among the groups that the step takes of one window and key.
     """
 
     window: str
@@ -57,12 +57,12 @@ class GroupEntry(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """All that decides what a training step does."""
+    """Everything that determines what a training step does."""
 
     lineage: str
     base_model: str
     base_step: int
-    parent_step: int  # whose weights are trained on from; not base_step where that was held back
+    parent_step: int  # whose weights the step starts from; not base_step where that was held
     serving_step: int
     code_version: str
     scorer: str
@@ -82,29 +82,29 @@ class Manifest(Struct, frozen=True):
 
 
 def canonical(value: Any) -> bytes:
-    """The one JSON text of a value: keys sorted, no spaces."""
+    """Encode a value as its one JSON text: keys sorted, no spaces."""
     return _encoder.encode(value)
 
 
 def content_hash(member: Member) -> str:
-    """SHA-256 of a member: its id, reward and calls, verbatim."""
+    """Hash a member (SHA-256): its id, reward and calls, verbatim."""
     return hashlib.sha256(canonical(member)).hexdigest()
 
 
 def manifest_hash(manifest: Manifest) -> str:
-    """SHA-256 of the manifest's canonical JSON."""
+    """Hash the manifest's canonical JSON (SHA-256)."""
     return hashlib.sha256(canonical(manifest)).hexdigest()
 
 
 def from_row(value: Any) -> Manifest:
-    """A manifest as Postgres's jsonb gives it back; raises msgspec.ValidationError."""
+    """Decode a manifest from Postgres's jsonb; raises msgspec.ValidationError."""
     return msgspec.convert(value, Manifest)
 
 
 def list_groups(
     groups: Sequence[Group], reward_versions: Mapping[str, int]
 ) -> tuple[GroupEntry, ...]:
-    """The manifest's view of groups; ``reward_versions`` by window."""
+    """List groups as the manifest does; ``reward_versions`` by window."""
     listed: list[GroupEntry] = []
     parts: Counter[tuple[str, str]] = Counter()
     for group in groups:

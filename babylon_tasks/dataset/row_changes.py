@@ -10,7 +10,7 @@ from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
 
 class Changed(Struct, frozen=True):
-    """The row's content differs from what its reward was made from."""
+    """The row's content differs from the content that was scored."""
 
     trajectory_id: str
 
@@ -18,10 +18,10 @@ class Changed(Struct, frozen=True):
 def compare_with_score(
     trajectory_id: str, window: str, content: str | None, raw: RawTrajectory | None
 ) -> Trajectory | Rejection | Changed:
-    """Decode the current row unless it has changed; ``content`` is the hash kept with the score.
+    """Decode the current row unless it has changed; ``content`` is the hash stored with the score.
 
     ``raw`` is None where the row is gone. The current flags count: a row that has since become an
-    evaluation row, or been used by another trainer, is refused as such. Scores of 0.1.0 kept no
+    evaluation row, or been used by another trainer, is refused for that. Scores of 0.1.0 have no
     hash, so their rows count as changed.
     """
     if raw is None:

@@ -7,33 +7,33 @@ from collections.abc import Iterable
 from babylon_tasks.records import Member
 from babylon_tasks.settings import Settings
 
-_CHARACTERS_PER_TOKEN = 4  # of English prose, for every tokeniser in use: an estimate, no more
+_CHARACTERS_PER_TOKEN = 4  # of English prose; a rough estimate for all tokenisers in use
 _ROW = 512
 
 
 def learning_rate(depth: int, informative: float, settings: Settings) -> float:
-    """The rate for a step: up, down in a straight line, then constant.
+    """Compute the rate for a step: it rises, falls linearly, then stays constant.
 
     ``depth`` is the number of training steps between the base model and the step's parent.
     ``informative`` is the share of the windows' trajectories, in (0, 1], that are in groups with
-    spread. ART scales advantages to the same size however few there are, so that without this
-    factor a window in which all but one answer earned the same would move the weights as far as
-    a full one: measured, that is what throws a policy that has converged off its course.
-    ``learning_rate_spread_power`` 0 switches it off.
+    spread. ART scales advantages to the same size however few there are, so without this factor a
+    window in which all but one answer earned the same would move the weights as far as a full
+    one: measured, that is what makes a converged policy diverge.
+    ``learning_rate_spread_power`` 0 disables it.
     """
     share = min(depth / settings.learning_rate_decay_steps, 1.0)
     rate = settings.learning_rate + share * (settings.final_learning_rate - settings.learning_rate)
     if settings.learning_rate_warmup_steps:
-        # Momentum carries the first, coherent gradients too far: diversity is lost for good.
+        # Momentum carries the first, coherent gradients too far: lost diversity does not come back.
         rate *= min(1.0, (depth + 2) / settings.learning_rate_warmup_steps)
     return float(rate * informative**settings.learning_rate_spread_power)
 
 
 def row_length(longest: int, maximum: int) -> int:
-    """The length of packed rows for a step whose longest call has so many tokens, 0: not known.
+    """Choose the length of packed rows for a step's longest call, in tokens; 0: not known.
 
-    Attention costs the square of it, so a power of two that is enough, though never fewer than
-    rows that each hold several short calls.
+    Attention costs the square of it, so the smallest sufficient power of two, but at least a length
+    that holds several short calls.
     """
     if longest == 0:
         return maximum
@@ -41,7 +41,7 @@ def row_length(longest: int, maximum: int) -> int:
 
 
 def estimated_tokens(members: Iterable[Member]) -> int:
-    """About how many tokens a trainer reads for these members, prompts included."""
+    """Estimate how many tokens a trainer reads for these members, prompts included."""
     total = 0
     for member in members:
         for call in member.calls:

@@ -1,4 +1,4 @@
-"""Which calls of a trajectory a step may use, and why not the others. Pure."""
+"""Select the calls of a trajectory that a step may use, with reasons against the others. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from babylon_tasks.dataset.eligibility import Policies, Unfit, label
 from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import Member, Rejection, Trajectory
 
-_MODELS = 120  # characters of a list of names in a rejection
+_MODELS = 120  # the longest list of model names in a rejection, in characters
 
 
 class Terms(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Terms(Struct, frozen=True):
 
 
 class SelectedCalls(Struct, frozen=True):
-    """The places of the calls that fit, the reasons against others, and whether a step of another
+    """The indexes of the calls that fit, the reasons against others, and whether a step of another
     allowed label could use some of them."""
 
     places: tuple[int, ...]
@@ -50,25 +50,25 @@ def select_calls(trajectory: Trajectory, terms: Terms) -> SelectedCalls:
 
 
 def refuse(trajectory: Trajectory, reasons: Sequence[Reason]) -> Rejection:
-    """Reject a trajectory without a fitting call, for the commonest reason; names the models."""
+    """Reject a trajectory without a fitting call, for the most common reason; names the models."""
     reason, count = Counter(reasons).most_common(1)[0]
     models = ", ".join(sorted({call.model for call in trajectory.calls}))[:_MODELS]
-    detail = f"{count} of {len(trajectory.calls)} calls; asked for: {models}"
+    detail = f"{count} of {len(trajectory.calls)} calls; models: {models}"
     return Rejection(trajectory.trajectory_id, Stage.DATASET, reason, detail)
 
 
 def member(trajectory: Trajectory, reward: float, places: Sequence[int] | None = None) -> Member:
-    """A trajectory as a group holds it, with the calls at these places; raises IndexError."""
+    """Build the group's member with the calls at these indexes; raises IndexError."""
     whole = places is None or len(places) == len(trajectory.calls)
     calls = trajectory.calls if places is None else tuple(trajectory.calls[n] for n in places)
-    # + 0.0: minus zero would not survive the way through jsonb.
+    # + 0.0: minus zero does not survive jsonb.
     return Member(
         trajectory.trajectory_id, reward + 0.0, calls, None if whole else tuple(places or ())
     )
 
 
 def without(one: Member, refused: Collection[int]) -> Member:
-    """A member without some of its calls, numbered as it holds them."""
+    """Remove some calls of a member, by their index in it."""
     left = [n for n in range(len(one.calls)) if n not in refused]
     places = one.places if one.places is not None else range(len(one.calls))
     return structs.replace(

@@ -1,4 +1,4 @@
-"""From a recorded row to a Trajectory or a Rejection: pure, and never an exception.
+"""Decode a recorded row to a Trajectory or a Rejection: pure, never raises.
 
 Both recorded shapes are read (Babylon's recorder and its plugin); keys that are not listed here
 are skipped without being built.

@@ -11,11 +11,11 @@ from msgspec import Struct
 from babylon_tasks.records import Decision
 from babylon_tasks.vocabulary import kind
 
-_NO_MONEY = 1e15  # Babylon's own columns of money have room for 12 digits before the point
+_NO_MONEY = 1e15  # Babylon's own columns of money hold 12 digits before the point
 
 
-# Facts for scoring only are taken as they come (Any): an odd one is unknown, not a reason to
-# throw away a trajectory whose calls are sound.
+# Facts for scoring only are accepted in any form (Any): an odd one is unknown, not a reason to
+# reject a trajectory whose calls are sound.
 class _Parameters(Struct, gc=False):
     marketId: Any = None
     ticker: Any = None
@@ -60,7 +60,7 @@ def read_action(action: Action) -> Decision:
     if market is None and ticker is None:
         market, ticker = _name(done.marketId), _name(done.ticker)
     if market is not None and ticker is None and parameters.marketType == "perp":
-        market, ticker = None, market  # today a perpetual's ticker stands where its market would
+        market, ticker = None, market  # today a perpetual's ticker is in the market's field
     staked = money_in(parameters.amount)
     if staked is not None and staked <= 0:
         staked = None
@@ -81,19 +81,19 @@ def _done(action: Action) -> _Done:
         return _Done()
     try:
         return _results.decode(action.result) or _Done()
-    except ValueError:  # any JSON is allowed here; only an object is of use
+    except ValueError:  # any JSON is allowed here; only an object is usable
         return _Done()
 
 
 def _name(value: Any) -> str | None:
-    # Ids are snowflakes: some writers leave them as numbers.
+    # Ids are snowflakes: some writers store them as numbers.
     if type(value) is int:
         return str(value)
     return value if type(value) is str and value else None
 
 
 def _price(parameters: _Parameters, done: _Done, staked: float | None) -> float | None:
-    """The price of a share; only values in (0, 1) count."""
+    """Find the price of a share; only values in (0, 1) count."""
     shares = number_in(done.shares)
     bought = staked / shares if staked is not None and shares is not None and shares > 0 else None
     for price in (number_in(done.avgPrice), number_in(parameters.price), bought):
@@ -107,12 +107,12 @@ def number_in(value: Any) -> float | None:
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer too large for a float
         return None
 
 
 def money_in(value: Any) -> float | None:
-    """A sum of money; what no column of Babylon's holds is none: a sum of such would overflow."""
+    """Read a sum of money; None for one beyond Babylon's columns, since totals would overflow."""
     amount = number_in(value)
     return None if amount is None or abs(amount) >= _NO_MONEY else amount
 

@@ -1,4 +1,4 @@
-"""One LLM call, from what was recorded of it.
+"""Decode one LLM call from its record.
 
 Agents record tokens as their server reported them: log-probabilities as numbers or as OpenAI's
 objects, ids beside them or in place of the tokens' text.
@@ -17,10 +17,10 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.vocabulary import kind
 
-# A log-probability is never positive; servers round, so a hair above zero is let through.
+# A log-probability is never positive; servers round, so a tiny positive one is accepted.
 _LOGPROB_ROUNDING = 1e-3
 _POLICY = re.compile(r"@(\d{1,9})\Z")
-_TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # of vLLM and ART's servers, in place of a text
+_TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # from vLLM and ART's servers, in place of the text
 _OF_TOOLS = ("tool_calls", "function_call")
 Ids = tuple[int, ...]
 
@@ -42,7 +42,7 @@ class _TokenLogprob(Struct, gc=False):
     logprob: float | None
     token: str | None = None
     bytes: list[int] | None = None
-    id: int | None = None  # of llama.cpp's server
+    id: int | None = None  # from llama.cpp's server
 
 
 class _Logprobs(Struct, gc=False):
@@ -52,7 +52,7 @@ class _Logprobs(Struct, gc=False):
 
 
 class Call(Struct, gc=False):
-    """The keys of a recorded call that mean something here."""
+    """The keys of a recorded call that are read."""
 
     response: str
     model: str | None = None
@@ -76,8 +76,8 @@ class Call(Struct, gc=False):
     carries: Any = None
 
 
-class _Told(Struct, frozen=True):
-    """What was recorded of the sampled tokens."""
+class _SampledTokens(Struct, frozen=True):
+    """The record of the sampled tokens."""
 
     logprobs: tuple[float, ...] | None = None
     ids: Ids | None = None
@@ -93,17 +93,17 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
         named = _POLICY.search(model)
         policy = int(named[1]) if named else None
     finish = _finish_reason(call.finishReason)
-    told = _told(call, step)
+    sampled = _sampled_tokens(call, step)
     return LlmCall(
         model,
         _messages(call, step),
         call.response,
         1.0 if call.temperature is None else call.temperature,
         policy if policy is None or policy >= 0 else None,
-        told.logprobs,
-        told.ids,
-        told.texts,
-        told.data,
+        sampled.logprobs,
+        sampled.ids,
+        sampled.texts,
+        sampled.data,
         top_p=1.0 if call.topP is None else call.topP,
         finish_reason=finish,
         prompt_tokens=_count(call.promptTokens),
@@ -121,7 +121,7 @@ def _messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
             Reason.BAD_SHAPE, f"step {step}: a call has neither messages nor both prompts"
         )
     asked = ("user", call.userPrompt)
-    # Babylon's column is never null: no system prompt is written as an empty one.
+    # Babylon's column is never null: a missing system prompt is written as an empty one.
     return (("system", call.systemPrompt), asked) if call.systemPrompt else (asked,)
 
 
@@ -132,7 +132,7 @@ def _text(content: str | list[_Part] | None) -> str:
 
 
 def _carried(call: Call, finish: str | None) -> str | None:
-    """What the messages and the answer hold beside text."""
+    """Name what the messages and the answer contain beside text."""
     said = call.messages or ()
     if (
         call.tools
@@ -159,9 +159,9 @@ def _count(recorded: Any) -> int | None:
 
 
 def _purpose(call: Call, done: str) -> str:
-    """The kind of question; an ``actionType`` that is an action's word was made from the answer.
+    """Find the kind of question; an ``actionType`` that names an action was made from the answer.
 
-    So was one that nobody knows, where the step's action is called so too.
+    So was an unknown one that equals the step's own action.
     """
     asked = call.actionType
     if isinstance(asked, str) and asked and not kind(asked).known and not _same(asked, done):
@@ -173,7 +173,7 @@ def _same(word: str, other: str) -> bool:
     return word.strip().lower() == other.strip().lower()
 
 
-def _told(call: Call, step: int) -> _Told:
+def _sampled_tokens(call: Call, step: int) -> _SampledTokens:
     beside = call.tokenIds if call.tokenIds is not None else call.token_ids
     ids = None if beside is None else tuple(beside)
     recorded = call.logprobs
@@ -181,14 +181,14 @@ def _told(call: Call, step: int) -> _Told:
         recorded.content if isinstance(recorded, _Logprobs) else recorded
     )
     if entries is None:
-        return _Told(ids=ids)
+        return _SampledTokens(ids=ids)
     values: Sequence[Any] = entries
     named: Ids | None = None
     texts: tuple[str, ...] | None = None
     data: tuple[bytes, ...] | None = None
     if entries and isinstance(entries[0], _TokenLogprob):
         if not all(isinstance(entry, _TokenLogprob) for entry in entries):
-            raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: numbers and objects are mixed")
+            raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: logprobs mix numbers and objects")
         values = [entry.logprob for entry in entries]
         named, texts = _named(entries)
         data = _bytes(entries, step)
@@ -199,9 +199,9 @@ def _told(call: Call, step: int) -> _Told:
         )
     if ids is not None and named is not None and ids != named:
         raise Undecodable(
-            Reason.BAD_LOGPROBS, f"step {step}: logprobs and tokenIds name other tokens"
+            Reason.BAD_LOGPROBS, f"step {step}: logprobs and tokenIds name different tokens"
         )
-    return _Told(logprobs, ids or named, texts, data)
+    return _SampledTokens(logprobs, ids or named, texts, data)
 
 
 def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
@@ -211,7 +211,7 @@ def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
         highest = max(values, default=0.0)
     except TypeError:
         raise Undecodable(
-            Reason.BAD_LOGPROBS, f"step {step}: numbers and objects are mixed"
+            Reason.BAD_LOGPROBS, f"step {step}: logprobs mix numbers and objects"
         ) from None
     if highest > _LOGPROB_ROUNDING:
         number = values.index(highest)
@@ -220,7 +220,7 @@ def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
 
 
 def _named(entries: Sequence[_TokenLogprob]) -> tuple[Ids | None, tuple[str, ...] | None]:
-    """Ids where every token has one, else the texts where every token has one."""
+    """Return ids where every token has one, else the texts where every token has one."""
     ids = [entry.id for entry in entries]
     if None not in ids:
         return tuple(ids), None  # type: ignore[arg-type]
@@ -240,5 +240,5 @@ def _bytes(entries: Sequence[_TokenLogprob], step: int) -> tuple[bytes, ...] | N
         return tuple(bytes(entry.bytes or ()) for entry in entries)
     except ValueError:
         raise Undecodable(
-            Reason.BAD_LOGPROBS, f"step {step}: the bytes of a token are none"
+            Reason.BAD_LOGPROBS, f"step {step}: the bytes of a token are not bytes"
         ) from None

@@ -10,13 +10,13 @@ from babylon_tasks.reasons import Reason
 
 _DETAIL = 200
 _well_formed = msgspec.json.Decoder(msgspec.Raw)
-# Possessive: an 8 MB string must not leave 8 million states to go back to.
+# Possessive quantifiers: an 8 MB string must not leave 8 million states to backtrack to.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?Infinity|NaN', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 
 
 class Undecodable(Exception):
-    """A row cannot be used; ``detail`` is a sentence for a human."""
+    """A row cannot be used; ``detail`` is a sentence for people."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason)
@@ -30,7 +30,7 @@ def bounded(text: str) -> str:
 
 
 def diagnosis(text: bytes | str, error: ValueError) -> Undecodable:
-    """Tell apart what the fast decoder cannot: broken JSON, NaN, half a character, wrong types."""
+    """Distinguish what the fast decoder cannot: broken JSON, NaN, half a character, wrong types."""
     found: set[bytes] = set()
 
     def repaired(match: re.Match[bytes]) -> bytes:

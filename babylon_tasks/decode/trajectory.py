@@ -1,4 +1,4 @@
-"""A recorded row, checked whole: steps, calls, decisions."""
+"""Decode a recorded row as a whole: steps, calls, decisions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class _Step(Struct, gc=False):
     action: Action | None = None
 
 
-# An answer that nothing came of: it could not be read, or was cut off.
+# An answer without effect: it could not be parsed, or was cut off.
 _NOTHING_DONE = Decision("pending", success=False)
 
 _steps = msgspec.json.Decoder(list[_Step])
 
 
 def decode(raw: RawTrajectory) -> Trajectory | Rejection:
-    """Decode one row; whatever is wrong with it comes back as a Rejection with a stable reason.
+    """Decode one row; anything wrong with it makes a Rejection with a stable reason.
 
     Reasons: evaluation_row, not_training_data, already_used, too_large, malformed_json,
     too_deep, bad_shape, unstorable_text, not_finite, bad_logprobs, no_steps, no_llm_calls.
@@ -46,7 +46,7 @@ def decode(raw: RawTrajectory) -> Trajectory | Rejection:
 
 
 def content_hash(raw: RawTrajectory) -> str:
-    """SHA-256 of all that a score was made from: what differs now was changed since."""
+    """Hash all that a score was made from (SHA-256), to detect later changes."""
     text = raw.steps_json
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     digest = hashlib.sha256(data or b"")
@@ -61,7 +61,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
     if not raw.is_training_data:
         raise Undecodable(Reason.NOT_TRAINING_DATA, "isTrainingData is not set")
     if raw.already_used:
-        raise Undecodable(Reason.ALREADY_USED, "usedInTraining is set: some training has used it")
+        raise Undecodable(Reason.ALREADY_USED, "usedInTraining is set: another training used it")
     text = raw.steps_json
     if text is None:
         raise Undecodable(Reason.TOO_LARGE, f"stepsJson has {raw.steps_bytes} bytes")
@@ -98,7 +98,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         agent_id=raw.agent_id,
         scenario_id=raw.scenario_id,
         first_pnl=None if first is None else money_in(first.agentPnL),
-        # One step tells the PnL before its action only, so it has a first value and no last.
+        # One step has only the PnL before its action, so there is a first value and no last.
         last_pnl=None if last is None or len(steps) == 1 else money_in(last.agentPnL),
         final_pnl=money_in(raw.final_pnl),
         decisions=tuple(decisions),
@@ -113,10 +113,10 @@ def _decode(raw: RawTrajectory) -> Trajectory:
 
 
 def _acted_upon(calls: list[Call], action: Action | None) -> Call:
-    """The call whose answer became the step's action: only that one earned the reward.
+    """Find the call whose answer became the step's action: only that one earned the reward.
 
-    The plugin names it; elsewhere it is the last that was made to act: what came before it was
-    rejected and asked again, or prepared it.
+    The plugin names it; elsewhere it is the last call made to act: those before it were rejected
+    and asked again, or prepared it.
     """
     if action is not None and action.llmCallId is not None:
         for call in calls:
@@ -126,7 +126,7 @@ def _acted_upon(calls: list[Call], action: Action | None) -> Call:
 
 
 def _refuse_nul(trajectory: Trajectory) -> None:
-    """NUL cannot be stored in Postgres nor sent to it as a parameter."""
+    """Refuse NUL characters, which Postgres neither stores nor accepts as a parameter."""
     for call in trajectory.calls:
         texts = [
             call.model,

@@ -17,12 +17,12 @@ from babylon_tasks.dataset.groups import rank
 from babylon_tasks.records import Trajectory
 from babylon_tasks.scoring.ruler import (
     ALIKE,
-    Believed,
+    AgreedGrades,
     Conversation,
     Failure,
     Grades,
     Question,
-    believed,
+    combine_grades,
     conversation,
     identity,
     questions,
@@ -111,7 +111,7 @@ class JudgeSession:
                 answer = found[question]
                 graded[key] |= (
                     answer.grades
-                    if isinstance(answer, Believed)
+                    if isinstance(answer, AgreedGrades)
                     else dict.fromkeys(question.shown, answer)
                 )
         grades = {
@@ -125,7 +125,7 @@ class JudgeSession:
 
     def _found(
         self, several: Set[Question], tick: Callable[[], None]
-    ) -> dict[Question, Believed | Failure]:
+    ) -> dict[Question, AgreedGrades | Failure]:
         if not several:
             return {}
         asks = sorted(several, key=lambda question: question.shown)
@@ -135,10 +135,10 @@ class JudgeSession:
                 answers[answer.number] = answer
                 self._count(answer)
         found = {
-            question: self._believed(question, answers.get(2 * number), answers.get(2 * number + 1))
+            question: self._combine(question, answers.get(2 * number), answers.get(2 * number + 1))
             for number, question in enumerate(asks)
         }
-        agreed = [one.agreement for one in found.values() if isinstance(one, Believed)]
+        agreed = [one.agreement for one in found.values() if isinstance(one, AgreedGrades)]
         self.judge_report.questions = len(asks)
         self.judge_report.agreement = fmean(agreed) if agreed else None
         return found
@@ -151,15 +151,15 @@ class JudgeSession:
                     return
                 yield Ask(2 * number + second, tuple(map(self._text, asking.shown)))
 
-    def _believed(
+    def _combine(
         self, question: Question, first: Answer | None, second: Answer | None
-    ) -> Believed | Failure:
+    ) -> AgreedGrades | Failure:
         if first is None or second is None:
             return Failure("given_up", f"{_TRIES} questions in a row went unanswered")
         for answer in (first, second):
             if answer.failure is not None:
                 return Failure(answer.failure, answer.detail)
-        return believed(
+        return combine_grades(
             question, _grades(first), _grades(second), self._settings.ruler_min_agreement
         )
 

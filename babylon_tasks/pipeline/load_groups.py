@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.groups import deal, fault
+from babylon_tasks.dataset.groups import deal, teaches_nothing
 from babylon_tasks.dataset.manifest import GroupEntry, Manifest, content_hash
 from babylon_tasks.dataset.row_changes import Changed, compare_with_score
 from babylon_tasks.dataset.select_calls import member
@@ -51,7 +51,7 @@ def held_out_group(
             if isinstance(found, Trajectory) and (places := _all_text(found)):
                 members.append(member(found, one.reward, places))
     rewards = [one.reward for one in members]
-    if fault(rewards, (), settings.min_reward_spread) is not None:
+    if teaches_nothing(rewards, (), settings.min_reward_spread) is not None:
         return HeldOut(None, changed)
     return HeldOut(Group(window, key, tuple(members)), changed)
 

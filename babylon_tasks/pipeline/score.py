@@ -72,7 +72,7 @@ def score_window(
     """
     began = time.monotonic()
     scorers = Scorers(settings)
-    if scorers.judged:
+    if scorers.needs_judge:
         judge.require()
     with session(settings) as connection:
         kept.follow(connection, settings)
@@ -155,7 +155,7 @@ class _Run:
             claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
         )
         self.summary = WindowSummary(len(self.used))
-        known = claims.grades(connection, held.window) if scorers.judged else {}
+        known = claims.grades(connection, held.window) if scorers.needs_judge else {}
         self.window_rewards = WindowRewards(settings, held.window, scorers, known)
         self.agents: list[str] = []
         self.bets: dict[Bet, Outcome] = {}

@@ -12,7 +12,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.groups import deal, fault, rank
+from babylon_tasks.dataset.groups import deal, rank, teaches_nothing
 from babylon_tasks.dataset.row_changes import Changed, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import Terms, member, refuse, select_calls, without
@@ -136,7 +136,7 @@ class _Reading:
                 ids = {one.trajectory_id for one in found}
                 listed += [one for one in portion if one.trajectory_id in ids]
                 tokens, longest = tokens + more, max(longest, row)
-        why = fault(
+        why = teaches_nothing(
             [one.reward for one in listed],
             [one.activity for one in listed],
             self._settings.min_reward_spread,

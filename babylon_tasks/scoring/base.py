@@ -1,4 +1,4 @@
-"""What a scorer is: evidence of comparable trajectories in, rewards out."""
+"""The interface of a scorer: evidence of comparable trajectories in, rewards out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from babylon_tasks.settings import Settings
 
 
 class Scorer(Protocol):
-    """A pure function with a name. ``version`` changes whenever the same input scores otherwise."""
+    """A pure function with a name. ``version`` changes when the same input scores differently."""
 
     def __init__(self, settings: Settings) -> None: ...
 
@@ -23,9 +23,9 @@ class Scorer(Protocol):
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
-        """A score for each member of one group, None where it shows nothing to be judged by.
+        """Score each member of one group; None for a member without anything to score.
 
-        ``reference`` holds the evidence of all comparable trajectories of the window, the members
+        ``reference`` is the evidence of all comparable trajectories of the window, the members
         included. Never raises.
         """
         ...

@@ -1,4 +1,4 @@
-"""Which scorer the settings name, for all trajectories and for those of an archetype."""
+"""Choose the scorer that the settings name, for all trajectories and for those of an archetype."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCORERS: dict[str, type[Scorer]] = {
 
 
 def load_scorer(settings: Settings) -> Scorer:
-    """The scorer that ``settings.scorer`` names; raises SettingsError."""
+    """Make the scorer that ``settings.scorer`` names; raises SettingsError."""
     name = settings.scorer
     if ":" in name:
         return custom.load(name, settings, SCORERS)
@@ -25,13 +25,13 @@ def load_scorer(settings: Settings) -> Scorer:
         return SCORERS[name](settings)
     except KeyError:
         raise SettingsError(
-            f"{name}, which BABYLON_SCORER or BABYLON_ARCHETYPE_SCORERS names, is not a scorer; "
+            f"{name}, set by BABYLON_SCORER or BABYLON_ARCHETYPE_SCORERS, is not a scorer; "
             f"choose one of: {', '.join(SCORERS)}, or module:Class"
         ) from None
 
 
 class Scorers:
-    """A scorer for every archetype, each made from the settings as they are for it."""
+    """A scorer for every archetype, each made with that archetype's settings."""
 
     def __init__(self, settings: Settings) -> None:
         """Load every scorer that the settings name; raises SettingsError."""
@@ -42,12 +42,12 @@ class Scorers:
         }
 
     @property
-    def judged(self) -> bool:
-        """Whether any of them needs a judge."""
+    def needs_judge(self) -> bool:
+        """Whether any of them needs the judge."""
         return any(isinstance(s, RulerScorer) for s in (self._usual, *self._special.values()))
 
     def scorer_for(self, archetype: str | None) -> Scorer:
-        """The archetype's own scorer, else the usual one; case does not matter."""
+        """Return the archetype's own scorer, else the default one; case does not matter."""
         return self._special.get((archetype or "").strip().casefold(), self._usual)
 
 

@@ -1,4 +1,4 @@
-"""Where a member of a group stands among the others, by one component. Pure.
+"""Standardise each component of a group's evidence against the group's other members. Pure.
 
 The values of a small group say little about their own mean and spread: two members are one
 standard deviation apart whatever they did. So both are drawn towards those of a reference, all
@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from babylon_tasks.records import Evidence
 
-BOUND = 2.0  # standard deviations; a larger distance is put down to luck
-_PRIOR = 4.0  # members that the reference weighs as much as
+BOUND = 2.0  # standard deviations; a larger distance counts as luck
+_PRIOR = 4.0  # the reference counts as this many members
 
 
 class Moments(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Moments(Struct, frozen=True):
 
 
 def moments(values: Sequence[float]) -> Moments:
-    """Mean and variance of at least one value."""
+    """Compute mean and variance of at least one value."""
     mean = fmean(values)
     return Moments(mean, fmean([(value - mean) ** 2 for value in values]))
 
@@ -41,7 +41,7 @@ class Usual:
         self._found: dict[str, Moments | None] = {}
 
     def among(self, reference: Sequence[Evidence]) -> Mapping[str, Moments | None]:
-        """The moments over those who have a component; None where nobody has it."""
+        """Return the moments over those that have a component; None where none has it."""
         if reference is not self._reference:
             self._reference = reference
             for name, component in self._components.items():
@@ -53,10 +53,10 @@ class Usual:
 def standings(
     values: Sequence[float], usual: Moments | None, resolution: float
 ) -> list[float] | None:
-    """Bounded z-scores, each in [-BOUND, BOUND]; None where the values do not differ.
+    """Compute bounded z-scores in [-BOUND, BOUND]; None where the values do not differ.
 
-    ``resolution``, in the unit of the values, is a spread that is not worth telling apart: the
-    standard deviation is never taken to be smaller, so that the noise of a float stays noise.
+    ``resolution``, in the unit of the values, is the smallest spread that matters: the standard
+    deviation is never taken to be smaller, so that float noise does not become a reward.
     """
     if not values or max(values) - min(values) < resolution:
         return None
@@ -69,14 +69,14 @@ def standings(
 
 
 def as_reward(standing: float) -> float:
-    """A standing mapped onto [0, 1]; the mean is 0.5."""
+    """Map a standing to [0, 1]; the mean is 0.5."""
     return min(1.0, max(0.0, 0.5 + standing / (2 * BOUND)))
 
 
 def rewards(
     values: Sequence[float | None], usual: Moments | None, resolution: float
 ) -> list[float | None]:
-    """Rewards of the members that have a value, by that alone; 0.5 where these do not differ."""
+    """Reward members by one value alone; 0.5 where these do not differ, None without a value."""
     known = [value for value in values if value is not None]
     found = iter(standings(known, usual, resolution) or [0.0] * len(known))
     return [None if value is None else as_reward(next(found)) for value in values]

@@ -14,9 +14,9 @@ from babylon_tasks.settings import Settings
 
 
 def load(path: str, settings: Settings, taken: Collection[str]) -> Scorer:
-    """An instance of the class that ``path`` names, its results checked; raises SettingsError.
+    """Make the scorer class that ``path`` names, with its results checked; raises SettingsError.
 
-    ``taken`` are the names of scorers that there are already.
+    ``taken`` are the names of the existing scorers.
     """
     module_name, _, class_name = path.partition(":")
     try:
@@ -24,18 +24,18 @@ def load(path: str, settings: Settings, taken: Collection[str]) -> Scorer:
     except Exception as error:
         raise SettingsError(
             f"scorer {path}: module {module_name} cannot be imported ({_described(error)}); it "
-            "must be installed, or lie in a folder on PYTHONPATH, wherever windows are scored"
+            "must be installed, or be in a folder on PYTHONPATH, wherever windows are scored"
         ) from error
     scorer = getattr(module, class_name, None)
     if scorer is None:
         raise SettingsError(f"scorer {path}: module {module_name} has no {class_name}")
-    wrong = _no_scorer(scorer, settings, taken)
-    if wrong is not None:
-        raise SettingsError(f"scorer {path} {wrong}; docs/scorers.md shows what a scorer is")
+    problem = _no_scorer(scorer, settings, taken)
+    if problem is not None:
+        raise SettingsError(f"scorer {path} {problem}; docs/scorers.md describes the interface")
     try:
         made = scorer(settings)
     except Exception as error:
-        raise SettingsError(f"scorer {path} cannot be made: {_described(error)}") from error
+        raise SettingsError(f"scorer {path} cannot be created: {_described(error)}") from error
     return CheckedScorer(path, made)
 
 
@@ -51,45 +51,47 @@ class CheckedScorer:
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
-        """The scorer's results; raises ScoringFailed, which names it, where they are invalid."""
+        """Return the scorer's results; raises ScoringFailed, naming it, where they are invalid."""
         try:
-            found = list(self._scorer.rewards(members, reference))
+            scores = list(self._scorer.rewards(members, reference))
         except Exception as error:
             raise self._failed(f"raised {_described(error)}") from error
-        if len(found) != len(members):
-            raise self._failed(f"gave {len(found)} scores for {len(members)} trajectories")
-        for number, score in enumerate(found, start=1):
-            wrong = _unusable(score)
-            if wrong is not None:
-                raise self._failed(f"gave trajectory {number} of a group of {len(found)} {wrong}")
-        return found
+        if len(scores) != len(members):
+            raise self._failed(f"returned {len(scores)} scores for {len(members)} trajectories")
+        for number, score in enumerate(scores, start=1):
+            problem = _unusable(score)
+            if problem is not None:
+                raise self._failed(
+                    f"gave trajectory {number} of a group of {len(scores)} {problem}"
+                )
+        return scores
 
     def _failed(self, what: str) -> ScoringFailed:
         return ScoringFailed(
-            f"scorer {self.path} {what}; fix it, restart the cpu-workers, and bring back failed "
+            f"scorer {self.path} {what}; fix it, restart the cpu-workers, and retry failed "
             "windows with `babylon-tasks windows retry`"
         )
 
 
 def _no_scorer(scorer: object, settings: Settings, taken: Collection[str]) -> str | None:
     if not inspect.isclass(scorer):
-        return "is no class"
+        return "is not a class"
     for attribute in ("name", "version"):
         value = getattr(scorer, attribute, None)
         if not isinstance(value, str) or not value.strip():
-            return f"has no {attribute}, which must be a text"
+            return f"has no {attribute}, which must be a string"
     if scorer.name in taken:  # type: ignore[attr-defined]
-        return f"calls itself {scorer.name}, as another scorer is called"  # type: ignore[attr-defined]
+        return f"has the name {scorer.name}, which another scorer has"  # type: ignore[attr-defined]
     if not callable(getattr(scorer, "rewards", None)):
         return "has no method rewards(members, reference)"
     try:
         inspect.signature(scorer).bind(settings)
     except TypeError as error:
-        return f"cannot be made from the settings alone: {error}"
+        return f"cannot be created from the settings alone: {error}"
     try:
         inspect.signature(scorer.rewards).bind(None, (), ())  # type: ignore[attr-defined]
     except TypeError as error:
-        return f"has a method rewards that takes something else than members, reference: {error}"
+        return f"has a method rewards that does not take members, reference: {error}"
     return None
 
 
@@ -99,13 +101,13 @@ def _unusable(score: object) -> str | None:
     if not isinstance(score, Score):
         return f"a {type(score).__name__}, neither a Score nor None"
     if not _is_number(score.reward) or not 0 <= score.reward <= 1:
-        return f"the reward {score.reward!r}, no number in [0, 1]"
+        return f"the reward {score.reward!r}, not a number in [0, 1]"
     components: object = score.components
     if not isinstance(components, dict):
-        return "components that are no dict"
+        return "components that are not a dict"
     for name, value in components.items():
         if not isinstance(name, str) or not _is_number(value):
-            return f"a component {name!r} of {value!r}, no finite number"
+            return f"a component {name!r} of {value!r}, not a finite number"
     return None
 
 

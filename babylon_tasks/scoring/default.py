@@ -1,4 +1,4 @@
-"""Profit, decisions and activity, weighed as in the first system, compared inside the group."""
+"""Profit, decisions and activity, weighted as in Babylon's first system, compared per group."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from babylon_tasks.scoring.profit import PROFIT_RESOLUTION, bounded_profit
 from babylon_tasks.settings import Settings
 
 _MERIT_RESOLUTION = 0.05  # a spread of merit, in [-1, 1], below which members are alike
-_TIE = 0.02  # what activity can add to a reward at most; it never reaches the next better one
+_TIE = 0.02  # the most that activity adds to a reward; it never reaches the next better one
 
 
 class DefaultScorer:
-    """50 % profit, 30 % decisions, and activity (20 %) between those that are otherwise equal.
+    """50 % profit, 30 % decisions, and activity (20 %) to break ties.
 
-    Each component is compared among the members that have it. What a member lacks counts as
-    nothing gained, or as the mean where that is less, so that hiding never pays: whoever made no
-    bet earned nothing with it, and what failed counts as if it had been lost. Activity alone
-    is no evidence, and a group that differs in nothing else has no spread.
+    Each component is compared among the members that have it. A missing one counts as nothing
+    gained, or as the mean where that is less, so that hiding never pays: without a bet nothing was
+    earned by betting, and a failed action counts as a lost stake. Activity alone is no evidence:
+    a group that differs in nothing else has no spread.
     """
 
     name: ClassVar[str] = "default"
@@ -40,8 +40,8 @@ class DefaultScorer:
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
         """Blend the standings in profit and decisions; break ties by activity."""
-        judged = any(decisions(one) is not None for one in members)
-        counted = [number for number, one in enumerate(members) if is_evidence(one, judged)]
+        some_decided = any(decisions(one) is not None for one in members)
+        counted = [number for number, one in enumerate(members) if is_evidence(one, some_decided)]
         if not counted:
             return [None] * len(members)
         shown = [members[number] for number in counted]
@@ -59,48 +59,53 @@ class DefaultScorer:
                 blend = [b + self.weights[name] * z for b, z in zip(blend, found, strict=True)]
         rewards = [as_reward(b / weight if weight else 0.0) for b in blend]
         if self.weights["activity"] > 0 and weight:
-            # Of two that are equal, the one that lacks evidence is not the better for being busy.
-            lacks = [judged and decisions(one) is None for one in shown]
+            # Between equals, activity does not lift the one that lacks evidence.
+            lacks = [some_decided and decisions(one) is None for one in shown]
             done = [0.0 if lack else activity(one) for one, lack in zip(shown, lacks, strict=True)]
-            rewards = _ties_broken(rewards, done)
+            rewards = _break_ties(rewards, done)
         scores: list[Score | None] = [None] * len(members)
         for number, one, reward in zip(counted, shown, rewards, strict=True):
             scores[number] = Score(reward, components(one))
         return scores
 
 
-def decisions(shown: Evidence) -> float | None:
-    """The merit of what was decided, in [-1, 1]: each failure as bad as a stake that was lost.
+def decisions(evidence: Evidence) -> float | None:
+    """Compute the merit of the decisions, in [-1, 1]: a failed one is as bad as a lost stake.
 
-    None where nothing was decided that anybody can judge.
+    None without a decision that can be rated.
     """
-    if shown.merit is None and not shown.failed:
+    if evidence.merit is None and not evidence.failed:
         return None
-    share = shown.failed / (shown.failed + shown.waited + shown.taken) if shown.failed else 0.0
-    return (shown.merit or 0.0) * (1 - share) - share
+    share = (
+        evidence.failed / (evidence.failed + evidence.waited + evidence.taken)
+        if evidence.failed
+        else 0.0
+    )
+    return (evidence.merit or 0.0) * (1 - share) - share
 
 
-def is_evidence(shown: Evidence, judged: bool) -> bool:
-    """Whether a trajectory shows more than activity; ``judged``: others' decisions can be.
+def is_evidence(evidence: Evidence, some_decided: bool) -> bool:
+    """Check whether a trajectory shows more than activity.
 
-    Waiting is judged beside bets that are: it earned nothing.
+    ``some_decided``: another member's decisions can be rated. Then waiting counts as evidence,
+    too: it earned nothing.
     """
-    if shown.profit is not None or decisions(shown) is not None:
+    if evidence.profit is not None or decisions(evidence) is not None:
         return True
-    return judged and shown.waited > 0 and not shown.taken
+    return some_decided and evidence.waited > 0 and not evidence.taken
 
 
-def components(shown: Evidence) -> dict[str, float]:
-    """The components stored with a reward, in the evidence's own units."""
-    found: dict[str, float] = {"activity": activity(shown)}
-    if shown.profit is not None:
-        found["profit"] = shown.profit
-    merit = decisions(shown)
+def components(evidence: Evidence) -> dict[str, float]:
+    """Return the components stored with a reward, in the evidence's own units."""
+    values: dict[str, float] = {"activity": activity(evidence)}
+    if evidence.profit is not None:
+        values["profit"] = evidence.profit
+    merit = decisions(evidence)
     if merit is not None:
-        found["decisions"] = merit
-    counts = {"right": shown.right, "wrong": shown.wrong, "failed": shown.failed}
-    found.update({name: float(count) for name, count in counts.items() if count})
-    return found
+        values["decisions"] = merit
+    counts = {"right": evidence.right, "wrong": evidence.wrong, "failed": evidence.failed}
+    values.update({name: float(count) for name, count in counts.items() if count})
+    return values
 
 
 def _filled(values: Sequence[float | None]) -> list[float]:
@@ -119,7 +124,7 @@ def _decided(shown: Sequence[Evidence]) -> list[float]:
     ]
 
 
-def _ties_broken(rewards: Sequence[float], activities: Sequence[float]) -> list[float]:
+def _break_ties(rewards: Sequence[float], activities: Sequence[float]) -> list[float]:
     distinct = sorted(set(rewards))
     gaps = [after - before for before, after in pairwise(distinct)]
     room = min([_TIE, *(gap * (1 - _TIE) / 2 for gap in gaps)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from babylon_tasks.records import Decision, Evidence, Outcome, Outcomes, Trajectory
 from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
 
-SATURATION = 20  # actions; more add nothing
+SATURATION = 20  # actions; more do not add anything
 
 
 def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
@@ -51,10 +51,10 @@ def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
 
 
 def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Outcome]]:
-    """The markets that a trajectory's bets name, with what is known of each.
+    """List the markets that a trajectory's bets name, with what is known of each.
 
-    Each is (kind, name, outcome), kind being ``market`` or ``stock``. Bets that were recorded as
-    right or wrong need no outcome.
+    Each is (kind, name, outcome), kind being ``market`` or ``stock``. Bets recorded as right or
+    wrong need no outcome.
     """
     found = []
     for decision in trajectory.decisions:
@@ -73,7 +73,7 @@ def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Out
 
 
 def profit(trajectory: Trajectory) -> float | None:
-    """What was earned: the PnL at the end minus the PnL before the first action.
+    """Compute what was earned: the PnL at the end minus the PnL before the first action.
 
     ``agentPnL`` is cumulative over the agent's life and taken before each step's action, so one
     step without ``finalPnL`` has no known profit.
@@ -84,13 +84,13 @@ def profit(trajectory: Trajectory) -> float | None:
     return last - trajectory.first_pnl
 
 
-def activity(shown: Evidence) -> float:
-    """Actions as a share of ``SATURATION``, in [0, 1]."""
-    return min(1.0, shown.taken / SATURATION)
+def activity(evidence: Evidence) -> float:
+    """Count actions as a share of ``SATURATION``, in [0, 1]."""
+    return min(1.0, evidence.taken / SATURATION)
 
 
 def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
-    """Whether a bet was right; None where the outcome is unknown or the price did not move."""
+    """Check whether a bet was right; None if the outcome is unknown or the price unchanged."""
     if decision.correct is not None:
         return decision.correct
     rise = expects_rise(decision)
@@ -110,11 +110,11 @@ def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
 
 
 def _gain(decision: Decision, won: bool) -> float:
-    """What a bet earned, in [-1, 1], its sign without a price; at a fair price 0 on average.
+    """Compute what a bet earned, in [-1, 1]: without a price its sign; at a fair one 0 on average.
 
-    A share bought at price p pays 1 if right, so a stake of p stands against 1 - p; in a sale it
-    is the other way round. The larger of the two counts as 1. Per unit staked, and cut off at 1,
-    a long shot would lose all and could win no more than that: not to bet would beat a coin.
+    A share bought at price p pays 1 if right, so a stake of p wins 1 - p; in a sale it is the
+    other way round. The larger of the two is scaled to 1. Per unit staked, and capped at 1, a long
+    shot would lose everything and win no more than that: not betting would beat a coin flip.
     """
     if decision.price is None:
         return 1.0 if won else -1.0

@@ -9,14 +9,14 @@ from babylon_tasks.records import Evidence, Score
 from babylon_tasks.scoring.comparison import Usual, rewards
 from babylon_tasks.settings import Settings
 
-_RESOLUTION = 0.01  # of a unit staked
+_RESOLUTION = 0.01  # per unit staked
 
 
 class OutcomeScorer:
-    """The standing in realised return, stakes weighed by their size.
+    """The standing in realised return, stakes weighted by their size.
 
-    A decision that failed has lost a stake of the trajectory's mean size; a trajectory that only
-    waited has returned nothing.
+    A failed decision counts as a lost stake of the trajectory's mean size; a trajectory that only
+    waited returned nothing.
     """
 
     name: ClassVar[str] = "outcome"
@@ -38,12 +38,14 @@ class OutcomeScorer:
         ]
 
 
-def _returned(shown: Evidence) -> float | None:
-    """What a unit staked earned, in [-1, 1]; None where nothing was staked or is known."""
-    priced = shown.right + shown.wrong
-    if shown.staked > 0:
-        stake = shown.staked / priced if priced else shown.staked
-        return (shown.earned - shown.failed * stake) / (shown.staked + shown.failed * stake)
-    if shown.failed:
-        return -shown.failed / (shown.failed + shown.waited + shown.taken)
-    return 0.0 if shown.waited and not shown.taken else None
+def _returned(evidence: Evidence) -> float | None:
+    """Compute the return per unit staked, in [-1, 1]; None where nothing was staked or is known."""
+    priced = evidence.right + evidence.wrong
+    if evidence.staked > 0:
+        stake = evidence.staked / priced if priced else evidence.staked
+        return (evidence.earned - evidence.failed * stake) / (
+            evidence.staked + evidence.failed * stake
+        )
+    if evidence.failed:
+        return -evidence.failed / (evidence.failed + evidence.waited + evidence.taken)
+    return 0.0 if evidence.waited and not evidence.taken else None

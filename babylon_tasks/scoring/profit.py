@@ -1,4 +1,4 @@
-"""Profit and nothing else: for worlds where the market settles within the trajectory."""
+"""Profit and nothing else: for worlds whose markets settle within the trajectory."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from babylon_tasks.records import Evidence, Score
 from babylon_tasks.scoring.comparison import Usual, rewards
 from babylon_tasks.settings import Settings
 
-# As shares of ``profit_scale``: a spread below which profits are alike, and the most that one
-# counts for. One agent's windfall would leave no difference between all the others.
+# As shares of ``profit_scale``: the spread below which profits count as equal, and the cap for one
+# profit. Without a cap, one agent's windfall would leave no difference between the others.
 PROFIT_RESOLUTION = 1e-3
 _WINDFALL = 10.0
 
 
-def bounded_profit(shown: Evidence, scale: float) -> float | None:
-    """Profit in Babylon's money, at most ten times what a good hour brings; None: not known."""
-    if shown.profit is None:
+def bounded_profit(evidence: Evidence, scale: float) -> float | None:
+    """Cap the profit, in Babylon's money, at ten times that of a good hour; None: not known."""
+    if evidence.profit is None:
         return None
-    return max(-_WINDFALL * scale, min(_WINDFALL * scale, shown.profit))
+    return max(-_WINDFALL * scale, min(_WINDFALL * scale, evidence.profit))
 
 
 class ProfitScorer:
-    """The standing in profit is the reward; outcomes are not looked at: the profit holds them."""
+    """The standing in profit is the reward. Outcomes are not read: they are part of the profit."""
 
     name: ClassVar[str] = "profit"
     version: ClassVar[str] = "2"

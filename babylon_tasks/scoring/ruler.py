@@ -1,7 +1,7 @@
-"""What a judge is asked about comparable trajectories, and whether its answers are usable.
+"""The questions to a judge about comparable trajectories, and the checks of its answers.
 
-Pure: ``pipeline/llm_judge.py`` has it asked. The judge sees conversations and nothing else: neither
-outcomes, which it could only repeat, nor who gave the answers.
+Pure: ``pipeline/llm_judge.py`` asks them. The judge sees conversations and nothing else: neither
+outcomes, which it could only repeat, nor which model answered.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from babylon_tasks.scoring.default import DefaultScorer, components
 from babylon_tasks.settings import Settings
 
 Conversation = tuple[tuple[str, str], ...]  # (role, content)
-Grades = Sequence[tuple[str, float | None]]  # (name, grade) as a judge gave them, unchecked
-# RULER's own marks: an agent that writes them could close its trajectory and open another's.
+Grades = Sequence[tuple[str, float | None]]  # (name, grade) as the judge gave them, unchecked
+# RULER's own tags: an agent that writes them could close its trajectory and open another's.
 _MARKS = re.compile(r"<(?=\s*/?\s*(?:trajectory|context|available_tools)\b)", re.IGNORECASE)
 
 
@@ -29,7 +29,7 @@ ALIKE = 0.5  # the grade of identical conversations
 
 
 class RulerScorer:
-    """The judge's grade as the reward, stored beside the evidence, which the judge did not see.
+    """The judge's grade as the reward, stored beside the evidence, which the judge does not see.
 
     ``fallback`` rewards trajectories without a usable grade.
     """
@@ -38,13 +38,13 @@ class RulerScorer:
     version: str = "1"
 
     def __init__(self, settings: Settings) -> None:
-        # Another judge or rubric grades otherwise: they are part of the version.
+        # Another judge or rubric grades differently, so both are part of the version.
         rubric = _art() if settings.ruler_rubric is None else _brief(settings.ruler_rubric)
         self.version = f"1 {settings.ruler_model} {rubric}"
         self.fallback = DefaultScorer(settings)
 
     def score(self, shown: Evidence, grade: float) -> Score:
-        """The grade is the reward."""
+        """Make the grade the reward."""
         return Score(grade, components(shown) | {"ruler": grade})
 
     def rewards(
@@ -56,11 +56,11 @@ class RulerScorer:
 
 
 def _art() -> str:
-    """ART has the rubric where the operator has none."""
+    """Hash ART's rubric, the default."""
     try:
         return f"art-{version('openpipe-art')}"
     except PackageNotFoundError:
-        return "art"  # then the judge cannot be asked either
+        return "art"  # then there is no judge to ask either
 
 
 def _brief(text: str) -> str:
@@ -68,15 +68,15 @@ def _brief(text: str) -> str:
 
 
 class Question(Struct, frozen=True):
-    """Conversations to be graded beside each other, all different, by their ``identity``.
+    """Conversations to grade against each other, all different, by their ``identity``.
 
-    The judge is shown them as "1", "2", ... in this order.
+    The judge sees them as "1", "2", ... in this order.
     """
 
     shown: tuple[bytes, ...]
 
     def again(self) -> Question:
-        """The same list rotated by half: a judge that grades by position contradicts itself.
+        """Rotate the list by half: a judge that grades by position contradicts itself.
 
         If it prefers the first, the last or both ends, the rank correlation is 0 or less. In a
         reversed list the ends would stay the ends.
@@ -86,7 +86,7 @@ class Question(Struct, frozen=True):
 
 
 def conversation(trajectory: Trajectory) -> Conversation:
-    """All messages, call by call; a system prompt is not repeated while it stays the same."""
+    """Collect all messages, call by call; an unchanged system prompt is not repeated."""
     found: list[tuple[str, str]] = []
     system: str | None = None
     for call in trajectory.calls:
@@ -100,24 +100,24 @@ def conversation(trajectory: Trajectory) -> Conversation:
     return tuple((role, _MARKS.sub("‹", text)) for role, text in found)
 
 
-def identity(said: Conversation) -> bytes:
-    """A hash that is equal for identical conversations."""
+def identity(conversation: Conversation) -> bytes:
+    """Hash a conversation; identical ones have equal hashes."""
     text = hashlib.blake2b(digest_size=16)
-    for role, content in said:
+    for role, content in conversation:
         text.update(f"{role} {len(content)} {content}".encode("utf-8", "surrogatepass"))
     return text.digest()
 
 
-def questions(said: Iterable[bytes], size: int) -> tuple[Question, ...]:
-    """The different ones among them, ``size`` to a question, in the order in which they come.
+def questions(identities: Iterable[bytes], size: int) -> tuple[Question, ...]:
+    """Divide the distinct conversations into questions of ``size``, in order of first occurrence.
 
-    No question where they are all the same: there is nothing to compare.
+    There is none where all are the same: there is nothing to compare.
     """
-    distinct = list(dict.fromkeys(said))
+    distinct = list(dict.fromkeys(identities))
     if len(distinct) < 2:
         return ()
     starts = list(range(0, len(distinct), size))
-    if len(distinct) - starts[-1] == 1:  # one alone cannot be compared
+    if len(distinct) - starts[-1] == 1:  # a single one cannot be compared
         starts[-1] -= 1
     return tuple(
         Question(tuple(distinct[start:end]))
@@ -132,57 +132,55 @@ class Failure(Struct, frozen=True):
     detail: str
 
 
-class Believed(Struct, frozen=True):
-    """The mean of both grades of each conversation, and how far both askings agreed."""
+class AgreedGrades(Struct, frozen=True):
+    """The mean of both grades of each conversation, and how far the two answers agreed."""
 
     grades: dict[bytes, float]
     agreement: float
 
 
-def fault(grades: Grades, count: int) -> Failure | None:
-    """What is wrong with the grades of ``count`` conversations; None where they can be read."""
+def invalid_grades(grades: Grades, count: int) -> Failure | None:
+    """Describe why the grades of ``count`` conversations are unusable; None if they are usable."""
     names = [name for name, _ in grades]
     if sorted(names) != sorted(str(number) for number in range(1, count + 1)):
-        told = ", ".join(names)[:80] or "none"
-        return Failure("ids", f"of {count} trajectories it graded {told}")
+        graded = ", ".join(names)[:80] or "none"
+        return Failure("ids", f"of {count} trajectories it graded {graded}")
     for name, score in grades:
         if score is None or not math.isfinite(score):
-            return Failure("bounds", f"it gave trajectory {name} a grade that is no number")
+            return Failure("bounds", f"it gave trajectory {name} a grade that is not a number")
         if not 0 <= score <= 1:
-            return Failure("bounds", f"it gave trajectory {name} {score:g}, no grade in [0, 1]")
+            return Failure("bounds", f"it gave trajectory {name} {score:g}, not a grade in [0, 1]")
     return None
 
 
-def believed(
+def combine_grades(
     question: Question, first: Grades, second: Grades, min_agreement: float
-) -> Believed | Failure:
-    """What both askings come to, or why they cannot be believed.
+) -> AgreedGrades | Failure:
+    """Average the two answers, or return why they are unusable.
 
     ``first`` are the grades for ``question``, ``second`` those for ``question.again()``.
     """
     for grades in (first, second):
-        wrong = fault(grades, len(question.shown))
+        wrong = invalid_grades(grades, len(question.shown))
         if wrong is not None:
             return wrong
     one, other = _by_conversation(question, first), _by_conversation(question.again(), second)
     shown = question.shown
-    agreement = tau([one[said] for said in shown], [other[said] for said in shown])
+    agreement = tau([one[key] for key in shown], [other[key] for key in shown])
     if agreement < min_agreement:
-        return Failure(
-            "disagreement", f"asked twice, it agreed with itself to {agreement:.2f} only"
-        )
-    return Believed({said: (one[said] + other[said]) / 2 for said in shown}, agreement)
+        return Failure("disagreement", f"asked twice, its answers agreed only to {agreement:.2f}")
+    return AgreedGrades({key: (one[key] + other[key]) / 2 for key in shown}, agreement)
 
 
 def _by_conversation(question: Question, grades: Grades) -> Mapping[bytes, float]:
     scores = {name: score for name, score in grades if score is not None}
-    return {said: scores[str(number)] for number, said in enumerate(question.shown, start=1)}
+    return {key: scores[str(number)] for number, key in enumerate(question.shown, start=1)}
 
 
 def tau(one: Sequence[float], other: Sequence[float]) -> float:
-    """Kendall's tau-b, the rank correlation that minds ties (Kendall 1945), in [-1, 1].
+    """Compute Kendall's tau-b, the rank correlation with ties (Kendall 1945), in [-1, 1].
 
-    1 where neither tells any two apart, 0 where only one of them does.
+    1 where all values of both are tied, 0 where only those of one are.
     """
     agreed = apart = other_apart = 0
     for i in range(len(one)):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babylon_tasks.dataset.groups import deal, fault, spread
+from babylon_tasks.dataset.groups import deal, spread, teaches_nothing
 from babylon_tasks.records import Member
 
 
@@ -75,7 +75,7 @@ def test_each_ends_in_exactly_one_group_and_none_is_alone_that_need_not_be(
 def test_a_group_teaches_only_if_its_answers_earned_different_rewards(
     rewards: list[float], activities: list[float], reason: str | None
 ) -> None:
-    assert fault(rewards, activities, 0.01) == reason
+    assert teaches_nothing(rewards, activities, 0.01) == reason
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_group_teaches_only_if_its_answers_earned_different_rewards(
 def test_a_spread_equal_to_the_limit_is_none_even_where_the_limit_is_zero(
     rewards: list[float], limit: float, reason: str | None
 ) -> None:
-    assert fault(rewards, [3, 3], limit) == reason
+    assert teaches_nothing(rewards, [3, 3], limit) == reason
 
 
 def test_the_spread_of_nothing_is_none() -> None:

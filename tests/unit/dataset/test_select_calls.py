@@ -44,7 +44,7 @@ def test_a_trajectory_without_a_call_to_learn_from_is_refused_with_the_reason(
     assert (selected.places, selected.reasons, selected.other_label) == ((), (reason,), False)
     refused = refuse(trajectory(one), selected.reasons)
     assert (refused.stage, refused.reason) == ("dataset", reason)
-    assert refused.detail == f"1 of 1 calls; asked for: {one.model}"
+    assert refused.detail == f"1 of 1 calls; models: {one.model}"
 
 
 def test_single_calls_are_left_out_while_the_others_stay_with_their_places() -> None:

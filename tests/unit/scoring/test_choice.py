@@ -53,15 +53,15 @@ def test_an_archetype_has_its_own_weights() -> None:
 
 
 def test_an_archetype_s_scorer_that_there_is_not_is_refused_before_anything_is_scored() -> None:
-    with pytest.raises(SettingsError, match=r"vibes, .* BABYLON_ARCHETYPE_SCORERS .* default"):
+    with pytest.raises(SettingsError, match=r"vibes, .* BABYLON_ARCHETYPE_SCORERS, .* default"):
         Scorers(settings(archetype_scorers={"degen": "vibes"}))
 
 
 def test_whether_a_judge_is_needed_is_known() -> None:
-    assert not Scorers(settings()).judged
+    assert not Scorers(settings()).needs_judge
     judged = {"ruler_model": "openai/o3"}
-    assert Scorers(settings(scorer="ruler", **judged)).judged
-    assert Scorers(settings(archetype_scorers={"liar": "ruler"}, **judged)).judged
+    assert Scorers(settings(scorer="ruler", **judged)).needs_judge
+    assert Scorers(settings(archetype_scorers={"liar": "ruler"}, **judged)).needs_judge
 
 
 def test_a_judge_and_its_rubric_are_part_of_the_version() -> None:
@@ -132,17 +132,17 @@ def test_a_class_of_the_operator_s_own_scores(written: Callable[..., Scorer]) ->
         ("def broken(:", r"cannot be imported \(SyntaxError"),
         ("1 / 0", r"cannot be imported \(ZeroDivisionError"),
         ("class Other: pass", "has no Mine"),
-        ("def Mine(settings): ...", "is no class"),
+        ("def Mine(settings): ...", "is not a class"),
         (GOOD.replace("name =", "title ="), "has no name"),
         (GOOD.replace('"mine"', '" "'), "has no name"),
-        (GOOD.replace('"3"', "3"), "has no version, which must be a text"),
-        (GOOD.replace('"mine"', '"default"'), "calls itself default"),
-        (GOOD.replace('"mine"', '"ruler"'), "calls itself ruler"),
+        (GOOD.replace('"3"', "3"), "has no version, which must be a string"),
+        (GOOD.replace('"mine"', '"default"'), "has the name default"),
+        (GOOD.replace('"mine"', '"ruler"'), "has the name ruler"),
         (GOOD.replace("def rewards", "def score"), r"no method rewards\(members, reference\)"),
-        (GOOD.replace("members, reference", "members"), "takes something else than members"),
-        (GOOD.replace("self, settings", "self"), "cannot be made from the settings alone"),
+        (GOOD.replace("members, reference", "members"), "does not take members"),
+        (GOOD.replace("self, settings", "self"), "cannot be created from the settings alone"),
         (GOOD.replace("self, settings", "self, settings, more"), "from the settings alone"),
-        (GOOD.replace("profit_scale", "profit_skale"), "cannot be made: AttributeError"),
+        (GOOD.replace("profit_scale", "profit_skale"), "cannot be created: AttributeError"),
     ],
 )
 def test_what_is_no_scorer_is_refused_by_name(
@@ -168,10 +168,10 @@ def test_a_module_that_there_is_not_is_refused_with_where_it_is_looked_for() -> 
         ("[Score('0.5', {})] * 2", "the reward '0.5'"),
         ("[Score(0.5, {'x': float('inf')})] * 2", "a component 'x' of inf"),
         ("[Score(0.5, {1: 0.5})] * 2", "a component 1"),
-        ("[Score(0.5, None)] * 2", "components that are no dict"),
+        ("[Score(0.5, None)] * 2", "components that are not a dict"),
         ("[0.5, 0.5]", "a float, neither a Score nor None"),
-        ("[Score(0.5, {})]", "gave 1 scores for 2 trajectories"),
-        ("[Score(0.5, {})] * 3", "gave 3 scores for 2 trajectories"),
+        ("[Score(0.5, {})]", "returned 1 scores for 2 trajectories"),
+        ("[Score(0.5, {})] * 3", "returned 3 scores for 2 trajectories"),
         ("None", "raised TypeError"),
         ("1 / 0", "raised ZeroDivisionError: division by zero"),
     ],

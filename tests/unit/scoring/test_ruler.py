@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from babylon_tasks.records import LlmCall, Trajectory
 from babylon_tasks.scoring.ruler import (
-    Believed,
+    AgreedGrades,
     Failure,
     Question,
-    believed,
+    combine_grades,
     conversation,
-    fault,
     identity,
+    invalid_grades,
     questions,
     tau,
 )
@@ -100,8 +100,8 @@ def test_a_judge_that_means_what_it_says_is_believed(names: list[bytes]) -> None
     def grade(_: int, said: bytes) -> float:
         return said[0] / 255
 
-    found = believed(question, graded(question, grade), graded(question.again(), grade), 1.0)
-    assert isinstance(found, Believed)
+    found = combine_grades(question, graded(question, grade), graded(question.again(), grade), 1.0)
+    assert isinstance(found, AgreedGrades)
     assert found.agreement == pytest.approx(1)
     assert found.grades == {said: pytest.approx(said[0] / 255) for said in names}
 
@@ -122,7 +122,7 @@ def test_a_judge_that_grades_by_place_contradicts_itself(
 ) -> None:
     question = Question(tuple(bytes([n]) for n in range(count)))
     grades = graded(question, lambda place, _: by_place(place, count))
-    found = believed(question, grades, grades, 0.5)
+    found = combine_grades(question, grades, grades, 0.5)
     assert isinstance(found, Failure)
     assert found.reason == "disagreement"
 
@@ -130,25 +130,25 @@ def test_a_judge_that_grades_by_place_contradicts_itself(
 def test_grades_are_the_mean_of_both_askings() -> None:
     question = Question((b"a", b"b"))
     first, second = [("1", 0.2), ("2", 0.8)], [("1", 0.4), ("2", 0.6)]
-    found = believed(question, first, second, -1)
-    assert isinstance(found, Believed)
+    found = combine_grades(question, first, second, -1)
+    assert isinstance(found, AgreedGrades)
     assert found.grades == {b"a": pytest.approx(0.4), b"b": pytest.approx(0.6)}
 
 
 def test_grades_belong_to_names_in_whatever_order_they_come() -> None:
     question = Question((b"a", b"b"))
     first, second = [("2", 0.9), ("1", 0.1)], [("2", 0.1), ("1", 0.9)]
-    assert believed(question, first, second, 0.5) == Believed({b"a": 0.1, b"b": 0.9}, 1.0)
+    assert combine_grades(question, first, second, 0.5) == AgreedGrades({b"a": 0.1, b"b": 0.9}, 1.0)
 
 
 @pytest.mark.parametrize(
     ("grades", "why"),
     [
-        ([("1", 7.0), ("2", 10.0), ("3", 15.0)], "bounds: it gave trajectory 1 7, no grade in"),
+        ([("1", 7.0), ("2", 10.0), ("3", 15.0)], "bounds: it gave trajectory 1 7, not a grade in"),
         ([("1", 0.5), ("2", -0.1), ("3", 1.0)], "bounds: it gave trajectory 2 -0.1"),
-        ([("1", 0.5), ("2", math.nan), ("3", 1.0)], "bounds: .* no number"),
-        ([("1", 0.5), ("2", math.inf), ("3", 1.0)], "bounds: .* no number"),
-        ([("1", 0.5), ("2", None), ("3", 1.0)], "bounds: .* no number"),
+        ([("1", 0.5), ("2", math.nan), ("3", 1.0)], "bounds: .* not a number"),
+        ([("1", 0.5), ("2", math.inf), ("3", 1.0)], "bounds: .* not a number"),
+        ([("1", 0.5), ("2", None), ("3", 1.0)], "bounds: .* not a number"),
         ([("1", 0.5), ("2", 0.5)], "ids: of 3 trajectories it graded 1, 2"),
         ([("1", 0.5), ("2", 0.5), ("2", 0.5)], "ids: "),
         ([("1", 0.5), ("2", 0.5), ("4", 0.5)], "ids: "),
@@ -160,9 +160,9 @@ def test_grades_that_cannot_be_read_are_refused_whichever_asking_they_are_of(
     grades: Sequence[tuple[str, float | None]], why: str
 ) -> None:
     question, good = Question((b"a", b"b", b"c")), [("1", 0.1), ("2", 0.5), ("3", 0.9)]
-    assert fault(good, 3) is None
+    assert invalid_grades(good, 3) is None
     for first, second in ((grades, good), (good, grades)):
-        found = believed(question, first, second, 0.0)
+        found = combine_grades(question, first, second, 0.0)
         assert isinstance(found, Failure)
         assert re.match(why, f"{found.reason}: {found.detail}"), found
 
