@@ -42,6 +42,25 @@ def deal(members: Iterable[R], size: int) -> list[list[R]]:
     ]
 
 
+def reading_order(keyed: Iterable[tuple[str, R]], size: int) -> dict[str, list[R]]:
+    """(key, trajectory) pairs as they are to be read, by key; a key's groups follow each other.
+
+    Both orders depend on hashes only: neither an early name nor an early row is preferred.
+    """
+    by_key: dict[str, list[R]] = {}
+    for key, one in keyed:
+        by_key.setdefault(key, []).append(one)
+    return {
+        key: [one for group in deal(by_key[key], size) for one in group]
+        for key in sorted(by_key, key=rank)
+    }
+
+
+def next_size(left: int, size: int) -> int:
+    """How many the next group of a key takes of those left, so that all are about equal."""
+    return -(-left // -(-left // size))
+
+
 def spread(values: Sequence[float]) -> float:
     """Subtract the lowest value from the highest; 0 without values."""
     return max(values) - min(values) if values else 0.0

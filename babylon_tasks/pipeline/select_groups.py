@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from itertools import chain
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.groups import deal, rank, teaches_nothing
+from babylon_tasks.dataset.groups import next_size, reading_order, teaches_nothing
 from babylon_tasks.dataset.row_changes import Changed, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import Terms, member, refuse, select_calls, without
@@ -94,12 +93,10 @@ class _Reading:
         self._listed = scored_trajectories.list_unused(
             connection, waiting.window, waiting.reward_version, terms.policies.lineage
         )
-        by_key: dict[str, list[Listed]] = {}
-        for one in self._listed:
-            by_key.setdefault(one.group_key, []).append(one)
+        keyed = ((one.group_key, one) for one in self._listed)
         self._unread = {
-            key: deque(chain.from_iterable(deal(by_key[key], settings.max_group_size)))
-            for key in sorted(by_key, key=rank)
+            key: deque(members)
+            for key, members in reading_order(keyed, settings.max_group_size).items()
         }
         self._rejections: list[Rejection] = []
         self._used_up: list[tuple[str, UsedAs]] = []
@@ -123,8 +120,7 @@ class _Reading:
 
     def _fill(self, key: str, unread: deque[Listed]) -> _Filled | None:
         """The next group of a key; None where what is left of it makes none."""
-        groups_left = -(-len(unread) // self._settings.max_group_size)
-        size = -(-len(unread) // groups_left)
+        size = next_size(len(unread), self._settings.max_group_size)
         listed: list[Listed] = []
         members: list[Member] = []
         tokens = longest = 0

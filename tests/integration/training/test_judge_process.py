@@ -87,6 +87,14 @@ def test_every_question_is_answered_with_a_grade_for_each_conversation(
         assert answer.failure is None
 
 
+def test_no_model_library_is_loaded_to_ask_another_s_model(judge: Judge, peer: JudgePeer) -> None:
+    [_] = judge.answers([ask(1, "YES", "NO")])
+
+    loaded = {Path(found.path).name for found in psutil.Process(judge.pid).memory_maps()}
+    assert not {name for name in loaded if name.startswith("libtorch")}
+    assert any(name.startswith("libc") for name in loaded)
+
+
 def test_the_judge_reads_the_conversations_and_grades_by_the_rubric(
     judge: Judge, peer: JudgePeer
 ) -> None:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babylon_tasks.dataset.groups import deal, spread, teaches_nothing
+from babylon_tasks.dataset.groups import (
+    deal,
+    next_size,
+    reading_order,
+    spread,
+    teaches_nothing,
+)
 from babylon_tasks.records import Member
 
 
@@ -60,6 +66,40 @@ def test_each_ends_in_exactly_one_group_and_none_is_alone_that_need_not_be(
     assert sorted(places) == sorted(f"t{number}" for number in range(len(rewards)))
     assert len(groups) == -(-len(rewards) // size)
     assert not sizes or size >= max(sizes) >= min(sizes) >= max(sizes) - 1
+
+
+def test_the_keys_of_a_window_are_read_in_an_order_that_no_name_can_choose() -> None:
+    keyed = [(f"key-{n:02d}", one) for n, one in enumerate(members(*[0.5] * 20))]
+    names = list(reading_order(keyed, 4))
+
+    assert sorted(names) == sorted(name for name, _ in keyed)
+    assert names != sorted(names)
+    assert list(reading_order(keyed[::-1], 4)) == names
+
+
+def test_under_each_key_its_groups_follow_each_other_as_they_were_dealt() -> None:
+    many, few = members(*[0.0] * 6, *[1.0] * 3), members(0.2, 0.7)
+    keyed = [("many", one) for one in many] + [("few", one) for one in few]
+
+    read = reading_order(keyed, 4)
+
+    assert read["many"] == [one for group in deal(many, 4) for one in group]
+    assert [sum(one.reward for one in read["many"][at : at + 3]) for at in (0, 3, 6)] == [1.0] * 3
+    assert read["few"] == [one for group in deal(few, 4) for one in group]
+
+
+@pytest.mark.parametrize(
+    ("left", "sizes"), [(16, [16]), (17, [9, 8]), (33, [11, 11, 11]), (1, [1]), (2, [2])]
+)
+def test_the_groups_of_a_key_take_about_equal_parts_of_what_is_left(
+    left: int, sizes: list[int]
+) -> None:
+    taken = []
+    while left:
+        taken.append(next_size(left, 16))
+        left -= taken[-1]
+
+    assert taken == sizes
 
 
 @pytest.mark.parametrize(
