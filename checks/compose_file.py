@@ -26,7 +26,6 @@ class ComposeFile:
 
     @property
     def services(self) -> dict[str, Any]:
-        """The services by name."""
         return dict(self.content.get("services") or {})
 
     def violation(self, keys: Sequence[str | int], what: str) -> Violation:

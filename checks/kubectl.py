@@ -18,12 +18,8 @@ MINIMUM = (1, 37)
 
 def render(folder: Path) -> str:
     """All objects of a kustomization; raises ValueError with what kustomize says."""
-    done = subprocess.run(
-        [program(shutil.which("kubectl")), "kustomize", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [program(shutil.which("kubectl")), "kustomize", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ValueError(" ".join(done.stderr.split()).removeprefix("error: "))
     return done.stdout

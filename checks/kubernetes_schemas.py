@@ -49,11 +49,11 @@ def _validator(version: str, kind: str) -> Draft202012Validator:
         return Draft202012Validator(schema)
     # As the package names its files: networkpolicy-networking-v1, of networking.k8s.io/v1.
     name = "-".join(part for part in (kind.lower(), group.partition(".")[0], number) if part)
-    definitions = Resource.from_contents(_read("_definitions.json")) @ Registry()
-    return Draft202012Validator(_read(f"{name}.json"), registry=definitions)
+    definitions = Resource.from_contents(_read("_definitions")) @ Registry()
+    return Draft202012Validator(_read(name), registry=definitions)
 
 
 @cache
 def _read(name: str) -> Any:
-    folder = f"kubernetes-json-schema/v{VERSION}-local-strict"
-    return utils.schema_contents(f"{folder}/{name}", VERSION)
+    path = f"kubernetes-json-schema/v{VERSION}-local-strict/{name}.json"
+    return utils.schema_contents(path, VERSION)

@@ -40,7 +40,6 @@ class Object:
 
     @property
     def kind(self) -> str:
-        """Its kind."""
         return str(self.content.get("kind", ""))
 
     @property
@@ -50,17 +49,14 @@ class Object:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Its metadata."""
         return self.content.get("metadata") or {}
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels."""
         return self.metadata.get("labels") or {}
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Its specification."""
         return self.content.get("spec") or {}
 
     @property
@@ -84,7 +80,6 @@ class Rendering:
 
     @cached_property
     def objects(self) -> list[Object]:
-        """All objects, as kubectl would apply them."""
         return [
             Object(content, self._origin(content))
             for content in yaml.load_all(self.text, yaml.CSafeLoader)
@@ -92,11 +87,9 @@ class Rendering:
         ]
 
     def of(self, *kinds: str) -> Iterator[Object]:
-        """The objects of some kinds."""
         return (one for one in self.objects if one.kind in kinds)
 
     def named(self, kind: str, name: str) -> Object | None:
-        """The object of this kind and name, if there is one."""
         return next((one for one in self.of(kind) if one.name == name), None)
 
     def _origin(self, content: dict[str, Any]) -> str:

@@ -23,7 +23,6 @@ class Container:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return str(self.content["name"])
 
     @property
@@ -53,7 +52,6 @@ class Container:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Port numbers by name."""
         ports = self.content.get("ports") or []
         return {str(port.get("name", "")): port["containerPort"] for port in ports}
 
@@ -82,7 +80,6 @@ class Container:
         return [str(item["path"]) for item in (volume.get("secret") or {}).get("items", [])]
 
     def violation(self, what: str) -> Violation:
-        """A violation by this container."""
         return self.workload.object.violation(what, self.name)
 
 
@@ -95,7 +92,6 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return self.object.name
 
     @property
@@ -109,12 +105,10 @@ class Workload:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its pods' labels."""
         return (self._template.get("metadata") or {}).get("labels") or {}
 
     @property
     def pod(self) -> dict[str, Any]:
-        """Its pods' specification."""
         return self._template.get("spec") or {}
 
     @property
@@ -138,5 +132,4 @@ class Workload:
 
 
 def workloads(rendering: Rendering) -> list[Workload]:
-    """Everything in a rendering that makes pods."""
     return [Workload(one, rendering) for one in rendering.of(*KINDS)]

@@ -55,7 +55,6 @@ class Deployment:
     units: Sequence[Unit]
 
     def violation(self, what: str) -> Violation:
-        """A violation by all of them together."""
         return Violation(self.name, what)
 
 

@@ -78,7 +78,7 @@ def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) 
     assert set(seen) == {"beat", "cpu-worker", "gpu-worker"}
 
     for metric in listed():
-        for process in metric.told_by:
+        for process in metric.exported_by:
             family = seen[process].get(metric.family)
             assert family is not None, (
                 f"{process} does not tell {metric.name}, but {sorted(seen[process])}"
