@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from psycopg.rows import class_row
 
 from babylon_tasks.db import lineages, promotions, reward_versions, windows
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.db.windows import Window
 
 
@@ -144,61 +143,45 @@ class Server(Struct, frozen=True):
 
 def history(connection: Connection, window: str) -> WindowHistory:
     """All about one window; raises BadWindowId, WindowNotFound."""
-    found = queries("reports")
-    about = {"window": window}
     row = windows.get(connection, window)
-    newest = about | {"version": row.reward_version}
-    rejections = connection.execute(found["rejections_of_window"], newest).fetchall()
-    with connection.cursor(row_factory=class_row(Event)) as cursor:
-        events = cursor.execute(found["events_of_window"], about).fetchall()
-    with connection.cursor(row_factory=class_row(StepReport)) as cursor:
-        steps = cursor.execute(found["steps_of_window"], about).fetchall()
-    with connection.cursor(row_factory=class_row(Valuation)) as cursor:
-        evaluations = cursor.execute(found["evaluations_of_window"], about).fetchall()
+    version = row.reward_version
     return WindowHistory(
         window=row,
         waits_for=reward_versions.waits_for(connection, window),
         reward_versions=reward_versions.of_window(connection, window),
-        events=events,
-        rejections=[Rejected(*rejection) for rejection in rejections],
-        uses=dict(connection.execute(found["uses_of_window"], about).fetchall()),
-        steps=steps,
-        evaluations=evaluations,
+        events=fetch_all(connection, "reports.events_of_window", Event, window=window),
+        rejections=fetch_all(
+            connection, "reports.rejections_of_window", Rejected, window=window, version=version
+        ),
+        uses=fetch_pairs(connection, "reports.uses_of_window", str, int, window=window),
+        steps=fetch_all(connection, "reports.steps_of_window", StepReport, window=window),
+        evaluations=fetch_all(
+            connection, "reports.evaluations_of_window", Valuation, window=window
+        ),
     )
 
 
 def standing(connection: Connection, lineage: str, *, limit: int = 20) -> Standing:
     """The system at a glance; at most ``limit`` failed windows."""
-    found = queries("reports")
-    waiting = connection.execute(found["oldest_waiting"]).fetchone()
-    outcomes = reward_versions.waiting(connection)
-    failed = connection.execute(found["failed_windows"], {"limit": limit}).fetchall()
     return Standing(
         lineage=lineages.get(connection, lineage),
         windows=windows.counts(connection),
-        oldest_waiting=None if waiting is None else Waiting(*waiting),
-        outcomes=outcomes,
-        step_in_work=_step(connection, "step_in_work", lineage),
-        last_step=_step(connection, "last_step", lineage),
+        oldest_waiting=fetch_one(connection, "reports.oldest_waiting", Waiting),
+        outcomes=reward_versions.waiting(connection),
+        step_in_work=fetch_one(connection, "reports.step_in_work", StepReport, lineage=lineage),
+        last_step=fetch_one(connection, "reports.last_step", StepReport, lineage=lineage),
         last_decision=promotions.latest(connection, lineage),
-        failed=[FailedWindow(*row) for row in failed],
+        failed=fetch_all(connection, "reports.failed_windows", FailedWindow, limit=limit),
     )
 
 
 def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[Model]:
     """Checkpoints, newest first; empty where the lineage has not begun."""
-    parameters = {"lineage": lineage, "limit": limit}
-    with connection.cursor(row_factory=class_row(Model)) as cursor:
-        return cursor.execute(queries("reports")["models"], parameters).fetchall()
+    return fetch_all(connection, "reports.models", Model, lineage=lineage, limit=limit)
 
 
 def server(connection: Connection) -> Server:
     """Who answers, and what time it is there."""
-    row = connection.execute(queries("reports")["server"]).fetchone()
+    row = fetch_one(connection, "reports.server", Server)
     assert row is not None  # noqa: S101  # a SELECT without FROM always has a row
-    return Server(*row)
-
-
-def _step(connection: Connection, name: str, lineage: str) -> StepReport | None:
-    with connection.cursor(row_factory=class_row(StepReport)) as cursor:
-        return cursor.execute(queries("reports")[name], {"lineage": lineage}).fetchone()
+    return row

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from msgspec import Struct, structs
 
 from babylon_tasks.db import events, reward_versions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
 from babylon_tasks.errors import StaleLease, WindowNotFound
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.records import Outcome
@@ -63,6 +62,25 @@ class Result(Struct, frozen=True):
     waits_for: int  # markets of its bets without an outcome yet
 
 
+class _Locked(Struct, frozen=True):
+    """A window whose row is locked; ``reward_version`` is the one to be made."""
+
+    state: WindowState
+    reason: str | None
+    attempts: int
+    reward_version: int
+    held_out: bool
+    expected: int | None
+    expired: bool
+
+
+class _Grade(Struct, frozen=True):
+    trajectory_id: str
+    content_hash: str | None
+    version: str
+    reward: float
+
+
 def claim(
     connection: Connection, window: str, owner: str, settings: Settings, *, actor: str
 ) -> Claim | Standing:
@@ -70,36 +88,46 @@ def claim(
 
     ``owner`` must be new for every claim: with the attempts it is the fence.
     """
-    statements = queries("scoring")
     with connection.transaction():
-        row = connection.execute(statements["lock_window"], {"window": window}).fetchone()
+        row = fetch_one(connection, "scoring.lock_window", _Locked, window=window)
         if row is None:
             raise WindowNotFound(
                 f"no window {window} in training.windows; `babylon-tasks windows list` lists them"
             )
-        state, reason, attempts, version, held_out, expected, expired = row
-        state = WindowState(state)
-        if state == WindowState.SCORING and expired:
+        state = row.state
+        if state is WindowState.SCORING and row.expired:
             check_window(state, WindowState.SEALED, window)  # what the lost claim should have done
-            detail = {"attempts": attempts}
+            detail = {"attempts": row.attempts}
             events.record(
                 connection, EventKind.CLAIM_LOST, actor=actor, window=window, detail=detail
             )
             state = WindowState.SEALED
-            if attempts >= settings.max_attempts:
-                return _give_up(connection, window, attempts, actor)
-        if state != WindowState.SEALED:
-            return Standing(state, reason)
+            if row.attempts >= settings.max_attempts:
+                return _give_up(connection, window, row.attempts, actor)
+        if state is not WindowState.SEALED:
+            return Standing(state, row.reason)
         check_window(state, WindowState.SCORING, window)
-        parameters = {"window": window, "owner": owner, "lease": settings.lease_seconds}
-        taken = connection.execute(statements["claim"], parameters).fetchone()
-        attempts = taken[0] if taken else attempts
-        return Claim(window, owner, attempts, version, held_out, expected)
+        attempts = fetch_value(
+            connection,
+            "scoring.claim",
+            int,
+            window=window,
+            owner=owner,
+            lease=settings.lease_seconds,
+        )
+        return Claim(
+            window=window,
+            owner=owner,
+            attempts=row.attempts if attempts is None else attempts,
+            reward_version=row.reward_version,
+            held_out=row.held_out,
+            expected=row.expected,
+        )
 
 
 def renew(connection: Connection, held: Claim, settings: Settings) -> None:
     """Push the lease's end out; raises StaleLease if the claim is no longer ours."""
-    _guarded(connection, "renew", held, {"lease": settings.lease_seconds})
+    _guarded(connection, "scoring.renew", held, lease=settings.lease_seconds)
 
 
 def finish(
@@ -118,10 +146,9 @@ def finish(
     the window is marked to be scored anew.
     """
     check_window(WindowState.SCORING, result.state, held.window)
-    statements = queries("scoring")
     with connection.transaction():
         # Before any row's lock, in the order in which copying outcomes takes them.
-        connection.execute(queries("outcomes")["take_part"])
+        execute(connection, "outcomes.take_part")
         # Then the fence: without the claim not one row is written.
         columns = structs.asdict(result) | {
             "rejected": sum(result.rejected.values()),
@@ -129,13 +156,13 @@ def finish(
             "waits": result.waits_for > 0,
             "wait_seconds": settings.outcome_wait_hours * 3600,
         }
-        _guarded(connection, "finish", held, columns)
-        scores.pour(connection, statements["copy_scores"])
-        rejections.pour(connection, statements["copy_rejections"])
-        connection.execute(statements["forget_bets"], {"window": held.window})
+        _guarded(connection, "scoring.finish", held, **columns)
+        scores.pour(connection, statement("scoring.copy_scores"))
+        rejections.pour(connection, statement("scoring.copy_rejections"))
+        execute(connection, "scoring.forget_bets", window=held.window)
         with connection.cursor() as cursor:
             cursor.executemany(
-                statements["insert_bet"],
+                statement("scoring.insert_bet"),
                 [
                     {
                         "window": held.window,
@@ -159,21 +186,25 @@ def finish(
 
 def consumed(connection: Connection, window: str) -> frozenset[str]:
     """The trajectories of a window that steps have used, in any lineage."""
-    rows = connection.execute(queries("scoring")["consumed"], {"window": window}).fetchall()
-    return frozenset(row[0] for row in rows)
+    return frozenset(fetch_values(connection, "scoring.consumed", str, window=window))
 
 
 def grades(connection: Connection, window: str) -> dict[tuple[str, str, str], float]:
     """A judge's grades under earlier reward versions, by (trajectory, content hash, version)."""
-    rows = connection.execute(queries("scoring")["grades"], {"window": window}).fetchall()
-    return {(name, content, version): reward for name, content, version, reward in rows}
+    return {
+        (one.trajectory_id, one.content_hash, one.version): one.reward
+        for one in fetch_all(connection, "scoring.grades", _Grade, window=window)
+        if one.content_hash is not None
+    }
 
 
 def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
     """Whether a window is young enough to wait for outcomes."""
-    parameters = {"window": window, "wait_seconds": settings.outcome_wait_hours * 3600}
-    row = connection.execute(queries("scoring")["wait_is_over"], parameters).fetchone()
-    return row is not None and not row[0]
+    wait_seconds = settings.outcome_wait_hours * 3600
+    over = fetch_value(
+        connection, "scoring.wait_is_over", bool, window=window, wait_seconds=wait_seconds
+    )
+    return over is False
 
 
 def release(
@@ -190,9 +221,11 @@ def release(
     with connection.transaction():
         _guarded(
             connection,
-            "release",
+            "scoring.release",
             held,
-            {"state": state, "reason": reason, "delay": None if spent else delay},
+            state=state,
+            reason=reason,
+            delay=None if spent else delay,
         )
         detail = {"error": why, "attempts": held.attempts, "state": state}
         events.record(
@@ -204,16 +237,15 @@ def release(
 def _give_up(connection: Connection, window: str, attempts: int, actor: str) -> Standing:
     check_window(WindowState.SEALED, WindowState.FAILED, window)
     reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
-    parameters = {"window": window, "reason": reason}
-    connection.execute(queries("scoring")["give_up"], parameters)
+    execute(connection, "scoring.give_up", window=window, reason=reason)
     detail = {"reason": reason, "attempts": attempts}
     events.record(connection, EventKind.FAILED, actor=actor, window=window, detail=detail)
     return Standing(WindowState.FAILED, reason)
 
 
-def _guarded(connection: Connection, name: str, held: Claim, parameters: dict[str, Any]) -> None:
+def _guarded(connection: Connection, name: str, held: Claim, **parameters: object) -> None:
     guard = {"window": held.window, "attempts": held.attempts, "owner": held.owner}
-    if connection.execute(queries("scoring")[name], parameters | guard).rowcount != 1:
+    if execute(connection, name, **parameters, **guard) != 1:
         raise StaleLease(
             f"window {held.window}: scoring attempt {held.attempts} lost its claim to a newer one; "
             "its work is discarded, nothing needs to be done"

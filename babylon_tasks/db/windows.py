@@ -6,12 +6,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
-from psycopg.rows import class_row
+from msgspec import Struct, structs
 
 from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_pairs,
+    fetch_value,
+    fetch_values,
+)
 from babylon_tasks.errors import IllegalTransition, WindowNotFound
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
@@ -86,42 +92,45 @@ class Scored(Struct, frozen=True):
     changes: int
 
 
+class _Holds(Struct, frozen=True):
+    """What a window holds when it is sealed."""
+
+    trajectories: int
+    agents: int
+
+
 def clock(connection: Connection) -> datetime:
     """Postgres's time: the clocks of workers decide nothing."""
-    row = connection.execute(queries("windows")["clock"]).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM always has a row
-    moment: datetime = row[0]
+    moment = fetch_value(connection, "windows.clock", datetime)
+    assert moment is not None  # noqa: S101  # a SELECT without FROM always has a row
     return moment
 
 
 def seen(connection: Connection, since: str, limit: int) -> list[str]:
     """Window ids of Babylon's rows from ``since`` on, as recorded: not all need be well formed."""
-    found = queries("windows")
     start = window_start(since).replace(tzinfo=None)
-    named = connection.execute(found["seen"], {"since": since, "limit": limit}).fetchall()
-    unnamed = connection.execute(
-        found["seen_without_id"], {"since": start, "limit": limit}
-    ).fetchall()
-    return sorted({row[0] for row in (*named, *unnamed)})
+    named = fetch_values(connection, "windows.seen", str, since=since, limit=limit)
+    unnamed = fetch_values(connection, "windows.seen_without_id", str, since=start, limit=limit)
+    return sorted({*named, *unnamed})
 
 
 def open_windows(
     connection: Connection, windows: Sequence[str], settings: Settings, *, actor: str
 ) -> list[str]:
     """Give rows to windows that have none; returns those that are new."""
-    rows = connection.execute(queries("windows")["known"], {"windows": list(windows)}).fetchall()
-    known = {row[0] for row in rows}
+    known = set(fetch_values(connection, "windows.known", str, windows=list(windows)))
     opened = []
     for window in windows:
         if window in known:
             continue
         held_out = is_held_out(window, settings.lineage, settings.held_out_share)
-        parameters = {
-            "window_id": window,
-            "starts_at": window_start(window),
-            "held_out": held_out,
-        }
-        if connection.execute(queries("windows")["open"], parameters).rowcount:
+        if execute(
+            connection,
+            "windows.open",
+            window_id=window,
+            starts_at=window_start(window),
+            held_out=held_out,
+        ):
             detail = {"held_out": held_out}
             events.record(connection, EventKind.OPENED, actor=actor, window=window, detail=detail)
             opened.append(window)
@@ -130,21 +139,24 @@ def open_windows(
 
 def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
     """Seal the windows that are over and quiet, or have been open for too long."""
-    parameters = {
-        "grace": settings.grace_seconds,
-        "max_open": settings.max_open_seconds,
-        "limit": limit,
-    }
-    due = connection.execute(queries("windows")["due_to_seal"], parameters).fetchall()
+    due = fetch_pairs(
+        connection,
+        "windows.due_to_seal",
+        str,
+        bool,
+        grace=settings.grace_seconds,
+        max_open=settings.max_open_seconds,
+        limit=limit,
+    )
     sealed = []
-    for window, overdue in due:
+    for window, overdue in due.items():
         if not (_is_quiet(connection, window, settings) or overdue):
             continue
         check_window(WindowState.OPEN, WindowState.SEALED, window)
-        row = connection.execute(queries("windows")["seal"], _span(window)).fetchone()
+        row = fetch_one(connection, "windows.seal", _Holds, **_span(window))
         if row is None:  # another beat was quicker
             continue
-        detail = {"trajectories": row[0], "agents": row[1], "overdue": overdue}
+        detail = structs.asdict(row) | {"overdue": overdue}
         events.record(connection, EventKind.SEALED, actor=actor, window=window, detail=detail)
         sealed.append(window)
     return sealed
@@ -169,14 +181,15 @@ def move(
     next attempt may begin.
     """
     check_window(current, target, window)
-    parameters = {
-        "window": window,
-        "current": current,
-        "target": target,
-        "reason": reason,
-        "delay": delay,
-    }
-    if not connection.execute(queries("windows")["move"], parameters).rowcount:
+    if not execute(
+        connection,
+        "windows.move",
+        window=window,
+        current=current,
+        target=target,
+        reason=reason,
+        delay=delay,
+    ):
         return False
     detail: dict[str, Any] = {"from": current, "to": target}
     if reason is not None:
@@ -196,8 +209,7 @@ def move(
 def get(connection: Connection, window: str) -> Window:
     """One window; raises BadWindowId, WindowNotFound."""
     window_start(window)
-    with connection.cursor(row_factory=class_row(Window)) as cursor:
-        row = cursor.execute(queries("windows")["get"], {"window": window}).fetchone()
+    row = fetch_one(connection, "windows.get", Window, window=window)
     if row is None:
         raise WindowNotFound(
             f"no window {window} in training.windows; `babylon-tasks windows list` lists them, "
@@ -215,43 +227,42 @@ def list_windows(
     limit: int = 1000,
 ) -> list[Window]:
     """Windows, newest first."""
-    parameters = {
-        "since": since,
-        "states": None if states is None else [str(state) for state in states],
-        "min_agents": min_agents,
-        "limit": limit,
-    }
-    with connection.cursor(row_factory=class_row(Window)) as cursor:
-        return cursor.execute(queries("windows")["list"], parameters).fetchall()
+    return fetch_all(
+        connection,
+        "windows.list",
+        Window,
+        since=since,
+        states=None if states is None else [str(state) for state in states],
+        min_agents=min_agents,
+        limit=limit,
+    )
 
 
 def counts(connection: Connection) -> dict[str, int]:
     """Windows by state; states without any are 0."""
-    found: dict[str, int] = dict(connection.execute(queries("windows")["counts"]).fetchall())
-    return {str(state): found.get(str(state), 0) for state in WindowState}
+    found = fetch_pairs(connection, "windows.counts", WindowState, int)
+    return {str(state): found.get(state, 0) for state in WindowState}
 
 
 def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[Scored]:
     """Windows that wait for training, in the order in which steps take them, ``first`` first."""
-    parameters = {"limit": limit, "first": first}
-    rows = connection.execute(queries("windows")["scored"], parameters).fetchall()
-    return [Scored(*row) for row in rows]
+    return fetch_all(connection, "windows.scored", Scored, limit=limit, first=first)
 
 
 def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Windows to send a scoring message for, marked as sent: two beats never get the same."""
-    return _claim(connection, "claim_to_score", settings, limit)
+    return _claim(connection, "windows.claim_to_score", settings, limit)
 
 
 def claim_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Likewise for training: scored windows, and steps whose worker is gone."""
-    recover = _claim(connection, "claim_to_recover", settings, limit)
-    return recover or _claim(connection, "claim_to_train", settings, limit)
+    recover = _claim(connection, "windows.claim_to_recover", settings, limit)
+    return recover or _claim(connection, "windows.claim_to_train", settings, limit)
 
 
 def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
     """Note that a message was sent for these windows."""
-    connection.execute(queries("windows")["mark_enqueued"], {"windows": list(windows)})
+    execute(connection, "windows.mark_enqueued", windows=list(windows))
 
 
 def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
@@ -267,9 +278,8 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
         )
         target = WindowState.SCORED if scored else WindowState.SEALED
         check_window(WindowState.FAILED, target, window)
-        parameters = {"window": window, "target": target}
         # Compare-and-set: an open or scoring window could become `sealed` too, but not by retry.
-        if not connection.execute(queries("windows")["retry"], parameters).rowcount:
+        if not execute(connection, "windows.retry", window=window, target=target):
             raise IllegalTransition(
                 f"window {window} is {row.state}; only a failed window can be retried, "
                 f"see `babylon-tasks why {window}`"
@@ -280,19 +290,21 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
 
 
 def _claim(connection: Connection, name: str, settings: Settings, limit: int) -> list[str]:
-    parameters = {
-        "lineage": settings.lineage,
+    claimed = fetch_values(
+        connection,
+        name,
+        str,
+        lineage=settings.lineage,
         # A little less than the beat's pace, or each second beat would come too early.
-        "again": settings.upkeep_interval_seconds * 0.9,
-        "limit": limit,
-    }
-    return sorted(r[0] for r in connection.execute(queries("windows")[name], parameters).fetchall())
+        again=settings.upkeep_interval_seconds * 0.9,
+        limit=limit,
+    )
+    return sorted(claimed)
 
 
 def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
-    parameters = _span(window) | {"grace": settings.grace_seconds}
-    row = connection.execute(queries("windows")["is_quiet"], parameters).fetchone()
-    return row is not None and bool(row[0])
+    grace = settings.grace_seconds
+    return bool(fetch_value(connection, "windows.is_quiet", bool, **_span(window), grace=grace))
 
 
 def _span(window: str) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def test_each_repair_is_counted_under_its_own_name(
     reconcile(settings, actor="test")
 
     after = counted()
-    assert set(after) == set(metrics.ACTIONS)
+    assert set(after) == set(metrics.ReconcileAction)
     assert {action: after[action] - before.get(action, 0) for action in after} == {
         "claim_released": 2,
         "window_failed": 3,

@@ -17,7 +17,7 @@ ORDER BY e.id
 -- name: rejections_of_window
 -- Why trajectories of a window are not used, with the first of each as an example, as of its newest
 -- reward version.
-SELECT g.stage, g.reason, g.n, r.trajectory_id, r.detail
+SELECT g.stage, g.reason, g.n AS count, r.trajectory_id AS example, r.detail
 FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
       FROM training.rejections
       WHERE window_id = %(window)s AND reward_version = %(version)s
@@ -98,5 +98,5 @@ LIMIT %(limit)s
 
 -- name: server
 -- What Postgres says of itself, and its clock.
-SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-       clock_timestamp()
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int AS version_number, clock_timestamp() AS clock

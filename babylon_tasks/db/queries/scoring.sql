@@ -1,8 +1,8 @@
 -- name: lock_window
 -- Where a window stands, locked until the claim is decided, and the reward version to be made.
-SELECT state, reason, attempt, reward_version + (scored_at IS NOT NULL)::int, held_out,
-       trajectories,
-       coalesce(lease_until < now(), true) AS lease_expired
+SELECT state, reason, attempt AS attempts,
+       reward_version + (scored_at IS NOT NULL)::int AS reward_version, held_out,
+       trajectories AS expected, coalesce(lease_until < now(), true) AS expired
 FROM training.windows
 WHERE window_id = %(window)s
 FOR UPDATE
@@ -81,7 +81,7 @@ SELECT trajectory_id FROM training.consumption WHERE window_id = %(window)s
 
 -- name: grades
 -- What a judge last gave each trajectory of a window, and what Babylon held of it then.
-SELECT DISTINCT ON (trajectory_id) trajectory_id, content_hash, scorer_version, reward
+SELECT DISTINCT ON (trajectory_id) trajectory_id, content_hash, scorer_version AS version, reward
 FROM training.scores
 WHERE window_id = %(window)s AND scorer = 'ruler'
 ORDER BY trajectory_id, reward_version DESC

@@ -166,7 +166,8 @@ WHERE window_id = %(window)s AND state = 'failed'
 -- name: scored
 -- Windows that wait for a training step: the one asked for, those that no step has seen, oldest
 -- first, then what steps have left over, newest first: it is the likeliest to be fresh.
-SELECT window_id, reward_version, training_tries, changes FROM training.windows
+SELECT window_id AS window, reward_version, training_tries AS attempts, changes
+FROM training.windows
 WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
   AND coalesce(waits_until <= now(), true) AND rescore IS NULL AND reason IS NULL
 ORDER BY window_id IS NOT DISTINCT FROM %(first)s DESC, left_over > 0,
