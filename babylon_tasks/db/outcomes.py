@@ -23,7 +23,17 @@ from babylon_tasks.windows import WINDOW, window_id, window_start
 _REMEMBERED = 10_000  # markets; a window has a few dozen, and a hostile one must not fill memory
 _SLICE = 20_000  # rows of Babylon's that one transaction looks at
 _WORDS = {"yes": list(ENDED_YES), "no": list(ENDED_NO)}
-_OURS, _BABYLONS = "", "_in_babylon"  # what the names of the statements end in
+
+
+class _LookUps(Struct, frozen=True):
+    """Names of the statements that look outcomes up."""
+
+    markets: str
+    stocks: str
+
+
+_OURS = _LookUps("outcomes.of_markets", "outcomes.of_stocks")
+_BABYLONS = _LookUps("outcomes.of_markets_in_babylon", "outcomes.of_stocks_in_babylon")
 
 
 class _Changed(Struct, frozen=True):
@@ -40,7 +50,7 @@ class OutcomeBook:
     def __init__(self, connection: Connection, window: str) -> None:
         self._connection = connection
         self._window = window
-        self._where = _where(connection)
+        self._look_ups = _look_ups(connection)
         self._asked_markets: set[str] = set()
         self._asked_tickers: set[str] = set()
         self._known = Outcomes({}, {})
@@ -73,11 +83,11 @@ class OutcomeBook:
 
     def _ended(self, markets: Collection[str]) -> dict[str, Outcome]:
         """A prediction market ends once, perhaps hours later: the latest word counts."""
-        if self._where is None:
+        if self._look_ups is None:
             return {}
         found = fetch_pairs(
             self._connection,
-            f"outcomes.of_markets{self._where}",
+            self._look_ups.markets,
             str,
             bool,
             window=self._window,
@@ -88,11 +98,11 @@ class OutcomeBook:
 
     def _moved(self, tickers: Collection[str]) -> dict[str, Outcome]:
         """A stock moves in every hour: the first one from the window on counts."""
-        if self._where is None:
+        if self._look_ups is None:
             return {}
         found = fetch_pairs(
             self._connection,
-            f"outcomes.of_stocks{self._where}",
+            self._look_ups.stocks,
             str,
             float,
             window=self._window,
@@ -173,8 +183,8 @@ def _wait(settings: Settings) -> timedelta:
     return timedelta(hours=settings.outcome_wait_hours)
 
 
-def _where(connection: Connection) -> str | None:
-    """Which statements to ask: ours, once anything was copied; Babylon's before; None: neither."""
+def _look_ups(connection: Connection) -> _LookUps | None:
+    """Ours, once anything was copied; Babylon's before; None where there are neither."""
     kept = fetch_value(connection, "outcomes.is_kept", bool)
     if kept and fetch_value(connection, "outcomes.newest", str, now="9999") is not None:
         return _OURS

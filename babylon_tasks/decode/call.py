@@ -13,13 +13,13 @@ from typing import Any
 from msgspec import Struct, field
 
 from babylon_tasks.decode.errors import Undecodable
+from babylon_tasks.policy_names import policy_step
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.vocabulary import kind
 
 # A log-probability is never positive; servers round, so a tiny positive one is accepted.
 _LOGPROB_ROUNDING = 1e-3
-_POLICY = re.compile(r"@(\d{1,9})\Z")
 _TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # from vLLM and ART's servers, in place of the text
 _OF_TOOLS = ("tool_calls", "function_call")
 Ids = tuple[int, ...]
@@ -89,9 +89,8 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
     """Decode a call; ``done`` is the action of its step. Raises Undecodable."""
     model = call.model or ""
     policy = call.policyStep
-    if policy is None and "@" in model:
-        named = _POLICY.search(model)
-        policy = int(named[1]) if named else None
+    if policy is None:
+        policy = policy_step(model)
     finish = _finish_reason(call.finishReason)
     sampled = _sampled_tokens(call, step)
     return LlmCall(

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import Struct
 
 _TOKEN_ID = re.compile(r"token_id:(\d+)\Z")  # vLLM with return_tokens_as_token_ids, ART
-_POLICY = re.compile(r"@(\d{1,9})\Z")
 
 
 class Completion(Struct, frozen=True):
@@ -125,12 +124,6 @@ def plain(value: Any) -> Any:
     """Convert pydantic models, such as OpenAI's, to plain JSON values."""
     dump = getattr(value, "model_dump", None)
     return dump(exclude_none=True) if callable(dump) else value
-
-
-def policy_step(model: str) -> int | None:
-    """The checkpoint in a model name such as ``babylon@12``."""
-    named = _POLICY.search(model)
-    return int(named[1]) if named else None
 
 
 def _text(content: Any) -> str:

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import structlog
 
+from babylon_tasks.policy_names import policy_step
 from babylon_tasks.recorder.completion import (
     Completion,
     carried,
     plain,
-    policy_step,
     read_completion,
     read_messages,
 )

@@ -22,7 +22,7 @@ from factories import EVER, exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import statement
 from babylon_tasks.sandbox.stack import Process, Stack
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, configuration
@@ -120,8 +120,9 @@ class Babylon:
         return [row for row in every if state is None or row["state"] == state]
 
     def told(self, window: str) -> list[dict[str, Any]]:
-        """What `why` tells of a window: every decision, in order."""
-        return self.rows(queries("events")["of_window"], {"window_id": window})
+        """What `why` tells of a window, but for the decisions about its checkpoints, in order."""
+        every = self.rows(statement("reports.events_of_window"), {"window": window})
+        return [row for row in every if row["kind"] not in ("promote", "hold", "rollback")]
 
     def await_states(self, windows: Sequence[str], *wanted: str) -> None:
         """Until all of these windows stand in one of these states."""

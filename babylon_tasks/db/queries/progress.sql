@@ -1,5 +1,11 @@
 -- name: of_window
 -- Where one window stands, the newest step that used it, and what was decided about that step.
+-- MATERIALIZED: or Postgres might walk back through all steps until one has the window.
+WITH used AS MATERIALIZED (
+    SELECT id, target_step, state, gradient_steps, trainable_tokens, metrics, committed_at
+    FROM training.steps
+    WHERE lineage = %(lineage)s AND windows @> ARRAY[%(window)s::text]
+)
 SELECT w.window_id AS window, w.state, w.reason, coalesce(w.agents, 0) AS agents,
        coalesce(w.trajectories, 0) AS trajectories, coalesce(w.scored, 0) AS scored,
        w.profit_mean, w.right_share,
@@ -20,12 +26,9 @@ SELECT w.window_id AS window, w.state, w.reason, coalesce(w.agents, 0) AS agents
                    AND (w.waits_until > now() OR w.reason IS NOT NULL)) AS pending
 FROM training.windows w
 LEFT JOIN training.lineages l ON l.name = %(lineage)s
+LEFT JOIN (SELECT * FROM used ORDER BY id DESC LIMIT 1) s ON true
 LEFT JOIN LATERAL (
-    SELECT * FROM training.steps s
-    WHERE s.lineage = %(lineage)s AND s.windows @> ARRAY[w.window_id::text]
-    ORDER BY s.id DESC LIMIT 1) s ON true
-LEFT JOIN LATERAL (
-    SELECT * FROM training.promotions p
+    SELECT decision, reason, evidence FROM training.promotions p
     WHERE p.lineage = %(lineage)s AND p.to_step = s.target_step AND p.decided_at > s.committed_at
     ORDER BY p.id DESC LIMIT 1) p ON true
 WHERE w.window_id = %(window)s

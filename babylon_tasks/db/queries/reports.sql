@@ -1,14 +1,17 @@
 -- name: events_of_window
 -- Every decision about a window, about the steps that used it and about their checkpoints, in order.
+WITH used AS MATERIALIZED (
+    SELECT id, lineage, target_step, state, committed_at FROM training.steps
+    WHERE windows @> ARRAY[%(window)s::text]
+)
 SELECT e.happened_at, e.kind, e.actor, e.lineage, s.target_step, e.detail
 FROM training.events e
-LEFT JOIN training.steps s ON s.id = e.step_id
+LEFT JOIN used s ON s.id = e.step_id
 WHERE e.window_id = %(window)s
-   OR (e.window_id IS NULL
-       AND e.step_id IN (SELECT id FROM training.steps WHERE windows @> ARRAY[%(window)s::text]))
+   OR (e.window_id IS NULL AND s.id IS NOT NULL)
    OR (e.kind IN ('promote', 'hold', 'rollback')
-       AND EXISTS (SELECT FROM training.steps u
-                   WHERE u.windows @> ARRAY[%(window)s::text] AND u.lineage = e.lineage
+       AND EXISTS (SELECT FROM used u
+                   WHERE u.lineage = e.lineage
                      AND u.state = 'committed' AND e.happened_at >= u.committed_at
                      AND u.target_step IN ((e.detail ->> 'to_step')::int,
                                            (e.detail ->> 'from_step')::int)))

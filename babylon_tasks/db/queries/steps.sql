@@ -81,7 +81,8 @@ SELECT EXISTS (
 
 -- name: step_of_window
 -- The step that a window was trained in.
-SELECT target_step FROM training.steps
-WHERE lineage = %(lineage)s AND state = 'committed' AND %(window)s = ANY (windows)
-ORDER BY id DESC
-LIMIT 1
+WITH used AS MATERIALIZED (
+    SELECT id, target_step FROM training.steps
+    WHERE lineage = %(lineage)s AND state = 'committed' AND windows @> ARRAY[%(window)s::text]
+)
+SELECT target_step FROM used ORDER BY id DESC LIMIT 1

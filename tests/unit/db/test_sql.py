@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
+import babylon_tasks.db
 from babylon_tasks.db.sql import parse, queries
 
 NOUNS = sorted(
@@ -42,3 +46,19 @@ def test_every_statement_says_in_english_what_it_does(noun: str) -> None:
         first, _, rest = statement.partition("\n")
         assert first.startswith("-- "), f"{noun}.{name} has no line of English"
         assert rest.strip(), f"{noun}.{name} is empty"
+
+
+def test_every_statement_is_used_and_every_name_that_is_used_is_one() -> None:
+    statements = {f"{noun}.{verb}" for noun in NOUNS for verb in queries(noun)}
+    used: set[str] = set()
+    for path in Path(babylon_tasks.db.__file__).parent.glob("*.py"):
+        text = path.read_text("utf-8")
+        constants = {
+            node.value
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        used |= {name for name in constants if re.fullmatch(rf"({'|'.join(NOUNS)})\.\w+", name)}
+        for noun in re.findall(r'queries\("(\w+)"\)', text):
+            used |= {f"{noun}.{verb}" for verb in constants & set(queries(noun))}
+    assert used == statements
