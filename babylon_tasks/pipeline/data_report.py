@@ -1,4 +1,4 @@
-"""What is in the database, what of it is trainable, and why the rest is not. Writes nothing."""
+"""Report what the database holds, what of it is trainable, and why the rest is not. Read-only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_start
 
 _NEVER_TRAINED = (WindowState.HELD_OUT, WindowState.SKIPPED, WindowState.FAILED)
-_MODELS = 10  # of a window that are named
-_WORDS = 50  # of the outcomes that are named
+_MODELS = 10  # that are named per window
+_WORDS = 50  # of outcomes that are named
 
 
 class WindowData(Struct, frozen=True):
@@ -33,7 +33,7 @@ class WindowData(Struct, frozen=True):
     ``state`` is None where the window has not been discovered. ``exact`` counts usable
     trajectories with logprobs; None for a window already scored, which is reported as it was
     scored. ``bets_known`` and ``bets_unknown`` count the trades with and without an outcome,
-    ``models`` the calls by model, the commonest ones only.
+    ``models`` the calls by model, the most frequent ones only.
     """
 
     window: str
@@ -51,7 +51,7 @@ class WindowData(Struct, frozen=True):
 
 
 class AskedModel(Struct, frozen=True):
-    """A model by its recorded name; ``whose`` is ``base model``, ``lineage`` or None: another's."""
+    """A model by its recorded name; ``whose`` is ``base model``, ``lineage`` or None (others)."""
 
     name: str
     calls: int
@@ -59,7 +59,7 @@ class AskedModel(Struct, frozen=True):
 
 
 class DataReport(Struct, frozen=True):
-    """All windows, newest first, and their sums; ``truncated``: there are older ones.
+    """All windows, newest first, and their sums; ``truncated``: older ones exist.
 
     ``unknown_...``: recorded words that are not understood, with their counts.
     """
@@ -86,12 +86,11 @@ def verify_data(
     limit: int = 1000,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> DataReport:
-    """Look at every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
+    """Report on every window from ``since`` (a window id) on; raises BadWindowId, DatabaseError.
 
     All are read and decoded. Windows already scored are reported as they were scored; the others
-    are scored now, and the result is discarded. ``on_progress`` gets (windows done, of).
-    A database that has not been migrated yet is only Babylon's rows: it can be looked at before it
-    is touched.
+    are scored now, and the result is discarded. ``on_progress`` gets (windows done, windows in
+    all). Works before the first migration too: then there are only Babylon's rows.
     """
     if since is not None:
         window_start(since)
@@ -114,7 +113,7 @@ def verify_data(
                 on_progress(len(found), min(len(windows), limit))
         unknown_outcomes = outcomes.not_understood(connection, since, _WORDS)
         if babylon.missing(connection, "market_outcomes"):
-            warnings.append("Babylon has no table market_outcomes: no bet can be judged")
+            warnings.append("Babylon has no table market_outcomes: no bet has an outcome")
     rejected: Counter[str] = Counter()
     for window in found:
         rejected.update(window.rejected)
@@ -152,14 +151,14 @@ def _unmatched(window: str, recorded: RecordedWords) -> Iterator[str]:
 
 
 def _strange(every: RecordedWords, unknown_outcomes: dict[str, int]) -> Iterator[str]:
-    """Warn of what is not understood, and of the consequence."""
+    """Warn about what is not understood, with the consequence."""
     if every.actions:
         yield (
-            f"{every.actions.total()} actions have unknown words: they count as activity, but not "
-            "as trades or posts, and no bet in them is judged"
+            f"{every.actions.total()} actions have unknown names: they count as activity, but not "
+            "as trades, posts or bets"
         )
     if every.sides:
-        yield f"{every.sides.total()} trades have an unknown side: they are not judged"
+        yield f"{every.sides.total()} trades have an unknown side: they do not count as bets"
     if unknown_outcomes:
         yield (
             f"{sum(unknown_outcomes.values())} outcomes are neither YES nor NO: their markets "
@@ -200,7 +199,7 @@ def _looked_at(connection: Connection, held: Held, dry_run: DryRun, scorers: Sco
 def _read(settings: Settings, connection: Connection, held: Held, policies: Policies) -> DryRun:
     try:
         window_start(held.window)
-    except BadWindowId:  # no hour to be found by: discovery passes over it as well
+    except BadWindowId:  # discovery ignores such ids as well
         return DryRun(RecordedWords(), Counter(bad_window_id=held.trajectories))
     return read(settings, connection, held.window, policies)
 

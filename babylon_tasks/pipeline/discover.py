@@ -1,4 +1,4 @@
-"""Find the hours that have begun, seal those that are over, say what is to be done."""
+"""Open the hours that have begun, seal those that are over, and list what is to be done."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from babylon_tasks.errors import BadWindowId
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_id, window_start
 
-# Bounds of one call; what is left over is found by the next.
+# Limits of one call; the next call finds the rest.
 SEEN_LIMIT = 10_000
 SEAL_LIMIT = 200
 ENQUEUE_LIMIT = 100
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Discovered(Struct, frozen=True):
-    """What one look found. Messages for ``to_score`` and ``to_train`` are the caller's to send.
+    """The result of one call. The caller sends the messages for ``to_score`` and ``to_train``.
 
     ``outcomes``: how many of Babylon's were new or had changed.
     """
@@ -36,11 +36,11 @@ class Discovered(Struct, frozen=True):
 
 
 def discover(settings: Settings, *, actor: str, since: datetime | None = None) -> Discovered:
-    """One look at Babylon's rows; safe at any time and from any number of callers.
+    """Process Babylon's new rows; safe at any time and from any number of callers.
 
-    Windows are opened from ``since`` on, by default the last ``lookback_hours``; one that has
-    been opened stays in sight whatever its age. Outcomes are looked at after the sealing: what
-    was known when an hour's last trajectory was written is known to its scoring. All is committed
+    Windows are opened from ``since`` on, by default the last ``lookback_hours``; once opened, a
+    window is followed whatever its age. Outcomes are copied after the sealing, so that its scoring
+    knows whatever was known when an hour's last trajectory was written. Everything is committed
     when this returns.
     """
     with session(settings) as connection:
@@ -49,7 +49,8 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
         opening, malformed = begun(windows.seen(connection, window_id(start), SEEN_LIMIT), now)
         if malformed:
             log.warning(
-                "rows with a windowId that is no hour are never read",
+                "rows.ignored",
+                why="their windowId is not an hour",
                 window_ids=malformed[:5],
                 count=len(malformed),
                 todo="write windowId as YYYY-MM-DDTHH:00 (UTC)",
@@ -66,13 +67,13 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
 
 
 def begun(seen: list[str], now: datetime) -> tuple[list[str], list[str]]:
-    """Of the ids that Babylon's rows hold: hours that have begun, and those that are no hour."""
-    found: list[str] = []
+    """Split the window ids of Babylon's rows into hours that have begun and invalid ids."""
+    hours: list[str] = []
     malformed: list[str] = []
     for window in seen:
         try:
-            if window_start(window) <= now:  # a clock that is ahead is waited for
-                found.append(window)
+            if window_start(window) <= now:  # else the writer's clock is ahead
+                hours.append(window)
         except BadWindowId:
             malformed.append(window)
-    return found, malformed
+    return hours, malformed

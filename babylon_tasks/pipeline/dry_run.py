@@ -1,4 +1,4 @@
-"""Score a window on dry_run: read, decode and score it as usual, and discard the result."""
+"""Score a window without writing: read, decode and score it as usual, and discard the result."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Evidence, LlmCall, Rejection
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import Scorers
-from babylon_tasks.scoring.evidence import evidence
+from babylon_tasks.scoring.evidence import evidence as extract_evidence
 from babylon_tasks.settings import Settings
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """A decoded trajectory; ``fault`` is why the next step would not take it."""
+    """A decoded trajectory; ``unfit`` is why the next step would not take it."""
 
-    shown: Evidence
+    evidence: Evidence
     archetype: str | None
-    fault: str | None
+    unfit: str | None
     exact: bool
 
 
@@ -44,8 +44,8 @@ class DryRun(Struct):
         for one, scored in zip(self.candidates, _scored(scorers, self.candidates), strict=True):
             if not scored:
                 rejected[Reason.NO_EVIDENCE] += 1
-            elif one.fault is not None:
-                rejected[one.fault] += 1
+            elif one.unfit is not None:
+                rejected[one.unfit] += 1
             else:
                 usable += 1
                 exactly += one.exact
@@ -67,25 +67,25 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
                 if isinstance(one, Rejection):
                     dry_run.rejected[Reason.ALREADY_USED if raw.already_used else one.reason] += 1
                     continue
-                shown = evidence(one, outcomes)
-                dry_run.recorded.add(one, shown)
+                evidence = extract_evidence(one, outcomes)
+                dry_run.recorded.add(one, evidence)
                 if raw.already_used:
                     dry_run.rejected[Reason.ALREADY_USED] += 1
                     continue
-                fault = _commonest_fault(one.calls, settings, policies)
+                unfit = _unfit(one.calls, settings, policies)
                 dry_run.candidates.append(
-                    Candidate(shown, one.archetype, fault, any(map(exact, one.calls)))
+                    Candidate(evidence, one.archetype, unfit, any(map(exact, one.calls)))
                 )
     return dry_run
 
 
 def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
-    """Whether each has evidence for its scorer."""
+    """Check whether each has evidence for its scorer."""
     by_scorer: dict[Scorer, list[int]] = {}
     for number, one in enumerate(candidates):
         by_scorer.setdefault(scorers.scorer_for(one.archetype), []).append(number)
     scored = [False] * len(candidates)
-    every = [one.shown for one in candidates]
+    every = [one.evidence for one in candidates]
     for scorer, members in by_scorer.items():
         found = scorer.rewards([every[number] for number in members], every)
         for number, score in zip(members, found, strict=True):
@@ -93,14 +93,12 @@ def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
     return scored
 
 
-def _commonest_fault(
-    calls: Sequence[LlmCall], settings: Settings, policies: Policies
-) -> Reason | None:
-    """Why the next step would not take a trajectory; None where it takes a call of it."""
-    faults = [_fault(call, settings, policies) for call in calls]
-    return None if None in faults else Counter(faults).most_common(1)[0][0]
+def _unfit(calls: Sequence[LlmCall], settings: Settings, policies: Policies) -> Reason | None:
+    """Find why the next step would not take a trajectory; None where it takes one of its calls."""
+    reasons = [_unfit_call(call, settings, policies) for call in calls]
+    return None if None in reasons else Counter(reasons).most_common(1)[0][0]
 
 
-def _fault(call: LlmCall, settings: Settings, policies: Policies) -> Reason | None:
+def _unfit_call(call: LlmCall, settings: Settings, policies: Policies) -> Reason | None:
     found = label(call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps)
     return found.reason if isinstance(found, Unfit) else None

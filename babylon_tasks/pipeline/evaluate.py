@@ -1,4 +1,4 @@
-"""Evaluate the newest checkpoint on held-out windows; promote it or hold it, and say why."""
+"""Evaluate the newest checkpoint on held-out windows; promote or hold it, and record why."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import Evaluate, Evaluated, Progress
 
-# Windows that offer groups to the set; older ones have had their time.
+# The newest windows that may contribute groups to the set.
 _WINDOWS = 200
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class GateResult(Struct, frozen=True):
@@ -47,7 +47,7 @@ def evaluate(
     actor: str,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> GateResult:
-    """Evaluate the lineage's head; safe to call at any time, alone or beside others.
+    """Evaluate the lineage's head; safe to call at any time, alone or concurrently.
 
     Raises TrainerDied, DatabaseError. A backend that cannot evaluate counts as no evidence.
     """
@@ -57,7 +57,7 @@ def evaluate(
         if head == current:
             return GateResult("idle", head, current, "the newest checkpoint serves already", {})
         if promotions.was_rolled_back(connection, settings.lineage, head):
-            reason = f"{settings.lineage}@{head} was rolled back by hand; the next one is evaluated"
+            reason = f"{settings.lineage}@{head} was rolled back; the next checkpoint is evaluated"
             return GateResult("idle", head, current, reason, {})
         groups = held_out_set(connection, settings, actor=actor)
         digest = held_out.set_hash(groups)
@@ -84,9 +84,9 @@ def evaluate(
                 instead_of=current,
             )
             if not moved:
-                reason = "another was promoted meanwhile; the next call evaluates again"
+                reason = "another checkpoint was promoted meanwhile; the next call evaluates again"
                 return GateResult("idle", head, current, reason, evidence)
-            log.info("gate.promoted", serving=head, reason=decision.reason)
+            log.info("checkpoint.promoted", serving=head, reason=decision.reason)
             return GateResult("promoted", head, head, decision.reason, evidence)
         serving.hold(
             connection,
@@ -96,12 +96,12 @@ def evaluate(
             evidence=evidence,
             actor=actor,
         )
-    log.info("gate.held", serving=current, reason=decision.reason)
+    log.info("checkpoint.held", serving=current, reason=decision.reason)
     return GateResult("held", head, current, decision.reason, evidence)
 
 
 def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:
-    """The groups that checkpoints are evaluated on, whoever gave their answers.
+    """Read the groups that checkpoints are evaluated on, whichever policy answered.
 
     Windows in which Babylon has rewritten rows are marked to be scored anew.
     """
@@ -118,7 +118,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
         if len(groups) == settings.max_eval_groups:
             break
         if window in rewritten:
-            continue  # its other groups are hardly better, and all of them would be read
+            continue  # its other groups are likely affected too, and all of them would be read
         found = load_groups.held_out_group(
             connection, settings, window, versions[window, key], key, part
         )
@@ -154,7 +154,7 @@ def _decide(
     except TrainerDied:
         raise
     except TrainingError as error:
-        log.warning("gate.no_evaluation", error=str(error))
+        log.warning("evaluation.failed", error=str(error))
         return promotion_gate.without_evidence(
             f"no evaluation: {error}", settings, {"groups": len(groups)}
         )
@@ -181,7 +181,7 @@ def _score_missing(
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, digest)
         wanted = {head, current}
-        # On a new set nothing is known of the former best: without it the bar would drop.
+        # The former best has no value on a new set; without one the threshold would drop.
         former = evaluations.best_of_last_set(connection, settings.lineage, digest)
         if former is not None:
             wanted.add(former)
@@ -211,7 +211,7 @@ def _score_missing(
 
 
 def check_answer(answer: Evaluated, steps: Sequence[int], groups: int) -> None:
-    """Raise TrainingError unless each step, and no other, has its finite figures per group."""
+    """Raise TrainingError unless exactly the requested steps have finite figures per group."""
     answered = [scored.step for scored in answer.steps]
     if sorted(answered) != sorted(steps):
         raise TrainingError(

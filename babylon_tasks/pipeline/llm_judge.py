@@ -1,4 +1,4 @@
-"""Have a judge grade a window's conversations: store them while rows are read, then ask.
+"""Let a judge grade a window's conversations: store them while rows are read, then ask.
 
 Where a question gets no usable answer, none of the conversations in it has a grade.
 """
@@ -33,7 +33,7 @@ from babylon_tasks.training.judge_process import Answer, Ask
 
 _IN_MEMORY = 8_000_000  # bytes
 _UNANSWERED = ("no_answer", "timeout", "died")
-_TRIES = 6  # after so many unanswered questions in a row no more are sent for this window
+_TRIES = 6  # after so many unanswered questions in a row the rest of the window is not asked about
 
 
 class JudgeReport(Struct):
@@ -62,7 +62,7 @@ class JudgeSession:
         self._settings = settings
         self._texts = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by __exit__
         self._places: dict[bytes, tuple[int, int]] = {}
-        self._said: dict[int, bytes] = {}
+        self._identities: dict[int, bytes] = {}
         self._ranks: dict[int, bytes] = {}
         self._known: dict[int, float] = {}
         self._unanswered = 0
@@ -72,43 +72,43 @@ class JudgeSession:
         """Delete the stored conversations."""
         self._texts.close()
 
-    def hear(self, number: int, trajectory: Trajectory, known: float | None) -> None:
+    def add(self, number: int, trajectory: Trajectory, known: float | None) -> None:
         """Store a trajectory's conversation; ``known`` is its earlier grade, if any."""
-        said = conversation(trajectory)
-        which = identity(said)
-        self._said[number] = which
+        text = conversation(trajectory)
+        which = identity(text)
+        self._identities[number] = which
         self._ranks[number] = rank(trajectory.trajectory_id)
         if known is not None:
             self._known[number] = known
         if which not in self._places:
-            text = msgspec.json.encode(said)
-            self._places[which] = (self._texts.seek(0, 2), len(text))
-            self._texts.write(text)
+            encoded = msgspec.json.encode(text)
+            self._places[which] = (self._texts.seek(0, 2), len(encoded))
+            self._texts.write(encoded)
 
     def grade(
         self, groups: Mapping[str, Sequence[int]], tick: Callable[[], None]
     ) -> dict[str, list[float | Failure]]:
-        """The grade of each member of each group, in the order given; raises NotInstalled.
+        """Grade each member of each group, in the order given; raises NotInstalled.
 
         ``tick`` is called about every second while it waits for the judge.
         """
         graded: dict[str, dict[bytes, float | Failure]] = {}
         asked: dict[str, list[Question]] = {}
         for key, members in groups.items():
-            # In the order of training, so that what is trained together is shown together.
+            # In the order of training, so that what is trained together is graded together.
             ranked = sorted(members, key=self._ranks.__getitem__)
-            said = [self._said[number] for number in ranked]
-            known = {self._said[n]: self._known[n] for n in members if n in self._known}
+            identities = [self._identities[number] for number in ranked]
+            known = {self._identities[n]: self._known[n] for n in members if n in self._known}
             graded[key] = dict(known)
             asked[key] = [
                 question
-                for question in questions(said, self._settings.ruler_call_size)
+                for question in questions(identities, self._settings.ruler_call_size)
                 if not known.keys() >= set(question.shown)
             ]
-        found = self._found({one for several in asked.values() for one in several}, tick)
-        for key, several in asked.items():
-            for question in several:
-                answer = found[question]
+        answers = self._ask({q for group in asked.values() for q in group}, tick)
+        for key, group_questions in asked.items():
+            for question in group_questions:
+                answer = answers[question]
                 graded[key] |= (
                     answer.grades
                     if isinstance(answer, AgreedGrades)
@@ -116,36 +116,36 @@ class JudgeSession:
                 )
         grades = {
             # Without a question, all conversations of the group are identical.
-            key: [graded[key].get(self._said[number], ALIKE) for number in members]
+            key: [graded[key].get(self._identities[number], ALIKE) for number in members]
             for key, members in groups.items()
         }
-        for several_grades in grades.values():
-            self._note(several_grades)
+        for group_grades in grades.values():
+            self._note(group_grades)
         return grades
 
-    def _found(
-        self, several: Set[Question], tick: Callable[[], None]
+    def _ask(
+        self, distinct: Set[Question], tick: Callable[[], None]
     ) -> dict[Question, AgreedGrades | Failure]:
-        if not several:
+        if not distinct:
             return {}
-        asks = sorted(several, key=lambda question: question.shown)
+        asks = sorted(distinct, key=lambda question: question.shown)
         answers: dict[int, Answer] = {}
         with Judge(self._settings, tick=tick) as judge:
             for answer in judge.answers(self._asks(asks)):
                 answers[answer.number] = answer
                 self._count(answer)
-        found = {
+        combined = {
             question: self._combine(question, answers.get(2 * number), answers.get(2 * number + 1))
             for number, question in enumerate(asks)
         }
-        agreed = [one.agreement for one in found.values() if isinstance(one, AgreedGrades)]
+        agreed = [one.agreement for one in combined.values() if isinstance(one, AgreedGrades)]
         self.judge_report.questions = len(asks)
         self.judge_report.agreement = fmean(agreed) if agreed else None
-        return found
+        return combined
 
-    def _asks(self, several: Sequence[Question]) -> Iterator[Ask]:
+    def _asks(self, distinct: Sequence[Question]) -> Iterator[Ask]:
         """Yield each question in both orders; stop after ``_TRIES`` unanswered ones in a row."""
-        for number, question in enumerate(several):
+        for number, question in enumerate(distinct):
             for second, asking in enumerate((question, question.again())):
                 if self._unanswered >= _TRIES:
                     return

@@ -1,4 +1,4 @@
-"""Groups read again from rows: those kept for evaluation, and those of a manifest."""
+"""Read groups again from rows: those held out for evaluation, and those of a manifest."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from babylon_tasks.settings import Settings
 
 
 class HeldOut(Struct, frozen=True):
-    """A group for evaluation, None where its rows make none that tells policies apart.
+    """A group for evaluation; None where its rows make none with a spread of reward.
 
-    ``changed`` counts the rows that Babylon has rewritten since they were scored: left out, since
-    their rewards are other answers'.
+    ``changed`` counts the rows that Babylon has rewritten since they were scored. They are left
+    out: their rewards belong to other answers.
     """
 
     group: Group | None
@@ -34,7 +34,7 @@ def held_out_group(
     key: str,
     part: int,
 ) -> HeldOut:
-    """The ``part``-th group of what can be compared in a held-out window, whoever answered."""
+    """Read the ``part``-th group of one key in a held-out window, whichever policy answered."""
     listed = scored_trajectories.list_group(connection, window, reward_version, key)
     chosen = deal(listed, settings.max_group_size)[part]
     members: list[Member] = []
@@ -59,7 +59,7 @@ def held_out_group(
 def of_manifest(
     connection: Connection, settings: Settings, manifest: Manifest
 ) -> tuple[Group, ...] | None:
-    """The groups that a manifest lists, by id; None where a row has changed or gone."""
+    """Read the groups that a manifest lists, by id; None where a row has changed or is gone."""
     groups = []
     for entry in manifest.groups:
         found = _listed_group(connection, settings, entry)

@@ -16,44 +16,46 @@ from babylon_tasks.reasons import Reason, Stage, UsedAs
 from babylon_tasks.records import Rejection
 from babylon_tasks.settings import Settings
 
-# How many windows that are too old one call closes.
+# The most outdated windows that one call closes.
 _OUTDATED_AT_ONCE = 50
 
 
-def record_selection(connection: Connection, lease: Lease, found: Selection, *, actor: str) -> bool:
-    """Record refused, used-up and changed rows; False where the window has moved on meanwhile.
+def record_selection(
+    connection: Connection, lease: Lease, selection: Selection, *, actor: str
+) -> bool:
+    """Record refused, used-up and changed rows; False where the window has changed meanwhile.
 
-    These are facts about rows, true whether or not the groups become a step. Raises StaleLease.
+    These are facts about rows, true whether or not the groups join a step. Raises StaleLease.
     """
     with connection.transaction():
         lineages.lock_lineage(connection, lease)
-        if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
+        if not step_windows.lock_scored(connection, {selection.window: selection.reward_version}):
             return False
-        _refuse(connection, found.window, found.reward_version, found.rejections)
-        consumption.consume(connection, lease, _uses(found, found.used_up), step_id=None)
-        if found.changed:
+        _refuse(connection, selection.window, selection.reward_version, selection.rejections)
+        consumption.consume(connection, lease, _uses(selection, selection.used_up), step_id=None)
+        if selection.changed:
             step_windows.mark_changed(
                 connection,
-                found.window,
-                len(found.changed),
+                selection.window,
+                len(selection.changed),
                 lineage=lease.lineage,
                 actor=actor,
             )
         detail = {
-            "groups": len(found.groups),
-            "trajectories": sum(len(group.members) for group in found.groups),
-            "tokens": found.tokens,
-            "left_over": len(found.left),
-            "changed": len(found.changed),
-            "rejected": dict(Counter(rejection.reason for rejection in found.rejections)),
-            "used_up": dict(Counter(use for _, use in found.used_up)),
-            "calls_left_out": found.calls_left_out,
+            "groups": len(selection.groups),
+            "trajectories": sum(len(group.members) for group in selection.groups),
+            "tokens": selection.tokens,
+            "left_over": len(selection.left),
+            "changed": len(selection.changed),
+            "rejected": dict(Counter(rejection.reason for rejection in selection.rejections)),
+            "used_up": dict(Counter(use for _, use in selection.used_up)),
+            "calls_left_out": selection.calls_left_out,
         }
         events.record(
             connection,
             EventKind.GROUPED,
             actor=actor,
-            window=found.window,
+            window=selection.window,
             lineage=lease.lineage,
             detail=detail,
         )
@@ -61,32 +63,32 @@ def record_selection(connection: Connection, lease: Lease, found: Selection, *, 
 
 
 def close_window(
-    connection: Connection, lease: Lease, found: Selection, *, actor: str
+    connection: Connection, lease: Lease, selection: Selection, *, actor: str
 ) -> str | None:
-    """No group came of a window, settled as ``found``: end it, unless rows are to be scored anew.
+    """Close a window of which no group came, unless rows are to be scored anew.
 
-    What is left can be compared with nobody. The reason, a word; None where another has moved
-    the window meanwhile. Raises StaleLease.
+    ``selection`` has been recorded. Its left-over trajectories have nothing to be compared with.
+    Returns the reason; None where another process has moved the window. Raises StaleLease.
     """
     with connection.transaction():
         lineages.lock_lineage(connection, lease)
-        if not step_windows.lock_scored(connection, {found.window: found.reward_version}):
+        if not step_windows.lock_scored(connection, {selection.window: selection.reward_version}):
             return None
-        if found.changed:
+        if selection.changed:
             return "rows_changed"
-        alone = [(trajectory_id, UsedAs.TOO_SMALL) for trajectory_id in found.left]
-        consumption.consume(connection, lease, _uses(found, alone), step_id=None)
-        reason = step_windows.close(connection, lease, found.window, actor=actor)
+        alone = [(trajectory_id, UsedAs.TOO_SMALL) for trajectory_id in selection.left]
+        consumption.consume(connection, lease, _uses(selection, alone), step_id=None)
+        reason = step_windows.close(connection, lease, selection.window, actor=actor)
         if reason == Reason.NO_LOGPROBS:
             todo = (
                 "record logprobs with each LLM call (ART trains on nothing else), or set "
-                "BABYLON_LOGPROBS=exact,none and accept steps that are labelled so"
+                "BABYLON_LOGPROBS=exact,none and accept steps of that label"
             )
             events.record(
                 connection,
                 EventKind.ADVICE,
                 actor=actor,
-                window=found.window,
+                window=selection.window,
                 detail={"todo": todo},
             )
     return reason
@@ -95,10 +97,10 @@ def close_window(
 def close_outdated(
     connection: Connection, settings: Settings, lease: Lease, *, actor: str
 ) -> dict[str, str]:
-    """Close the windows that are too old, without reading their text; window to reason."""
+    """Close the windows that are too old, without reading their text; return their reasons."""
     hours = settings.max_staleness_hours
     detail = (
-        f"its hour is more than {hours} hours before the newest that was sealed "
+        f"its hour is more than {hours} hours before the newest sealed one "
         "(BABYLON_MAX_STALENESS_HOURS)"
     )
     closed = {}
@@ -124,5 +126,5 @@ def _refuse(
         metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
 
 
-def _uses(found: Selection, used_up: Sequence[tuple[str, UsedAs]]) -> list[Use]:
-    return [Use(one, found.reward_version, found.window, use) for one, use in used_up]
+def _uses(selection: Selection, used_up: Sequence[tuple[str, UsedAs]]) -> list[Use]:
+    return [Use(one, selection.reward_version, selection.window, use) for one, use in used_up]

@@ -1,4 +1,4 @@
-"""Count the models, unknown words and bets that trajectories hold. Pure."""
+"""Count the models, unknown words and bets of trajectories. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from babylon_tasks.vocabulary import unknown_side, unknown_word
 
 OTHERS = "(others)"
 NO_NAME = "(none)"
-_DISTINCT = 1000  # names of one kind: what is beyond is counted together
+_DISTINCT = 1000  # names of one kind; further ones are counted together
 _LENGTH = 80
 
 
 class RecordedWords:
-    """Counts of bounded size, whatever the number of trajectories.
+    """Counts of bounded size, however many trajectories there are.
 
     ``models`` counts calls that were acted upon, by model; ``actions`` and ``sides`` count unknown
     words. ``bets`` are trades with a known side, ``known`` those of them with an outcome.
@@ -33,7 +33,7 @@ class RecordedWords:
         """Actions that should have an outcome, whether or not their side is understood."""
         return self.bets + self.sides.total()
 
-    def add(self, trajectory: Trajectory, shown: Evidence) -> None:
+    def add(self, trajectory: Trajectory, evidence: Evidence) -> None:
         """Count one trajectory with its evidence."""
         for call in trajectory.calls:
             _count(self.models, call.model)
@@ -43,11 +43,11 @@ class RecordedWords:
                 _count(self.actions, word)
             if side is not None:
                 _count(self.sides, side)
-        self.known += shown.right + shown.wrong
-        self.bets += shown.right + shown.wrong + shown.unknown
+        self.known += evidence.right + evidence.wrong
+        self.bets += evidence.right + evidence.wrong + evidence.unknown
 
     def join(self, other: RecordedWords) -> None:
-        """Add what another has counted."""
+        """Add the counts of another."""
         for mine, theirs in (
             (self.models, other.models),
             (self.actions, other.actions),

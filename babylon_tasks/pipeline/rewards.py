@@ -1,4 +1,4 @@
-"""Reward the groups of a window, each by the scorer of its archetype."""
+"""Reward the groups of a window, each with the scorer of its archetype."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Known = Mapping[tuple[str, str, str], float]
 
 
 class Rewarded(Struct, frozen=True, gc=False):
-    """What came of comparing one trajectory: no score where it shows nothing to be judged by."""
+    """The result of comparing one trajectory; without a score where it has no evidence."""
 
     score: Score | None
     group: str
@@ -32,8 +32,8 @@ class Rewarded(Struct, frozen=True, gc=False):
 class WindowRewards:
     """Collect each trajectory's evidence and group key parts, and reward them once all are known.
 
-    A few hundred bytes per trajectory; conversations are kept only for a judge, and in a file. Use
-    as a context manager.
+    Keeps a few hundred bytes per trajectory; conversations are kept for a judge only, and in a
+    file. Use as a context manager.
     """
 
     def __init__(self, settings: Settings, window: str, scorers: Scorers, known: Known) -> None:
@@ -62,25 +62,25 @@ class WindowRewards:
         judge_report = self._judge_session.judge_report
         return judge_report if judge_report.questions else None
 
-    def add(self, trajectory: Trajectory, shown: Evidence, content: str) -> None:
+    def add(self, trajectory: Trajectory, evidence: Evidence, content: str) -> None:
         """Add a trajectory with its evidence and its content hash."""
         number = len(self.evidence)
-        self.evidence.append(shown)
+        self.evidence.append(evidence)
         self._parts.append(parts(trajectory, self._window, self._settings.grouping))
         scorer = self._scorer(number)
         if isinstance(scorer, RulerScorer):
             known = self._known.get((trajectory.trajectory_id, content, scorer.version))
-            self._judge_session.hear(number, trajectory, known)
+            self._judge_session.add(number, trajectory, known)
 
     def rewards(self, tick: Callable[[], None]) -> list[Rewarded]:
-        """Compare the members of each group; in the order in which they were added.
+        """Compare the members of each group; results are in the order of ``add``.
 
-        ``tick`` is called about every second while a judge is waited for. Raises ScoringFailed
-        where an operator's scorer breaks, NotInstalled where the judge cannot be asked.
+        ``tick`` is called about every second while it waits for a judge. Raises ScoringFailed where
+        an operator's scorer fails, NotInstalled where the judge cannot be asked.
         """
-        found_keys = keys(self._parts, self._settings.min_group_size)
+        group_keys = keys(self._parts, self._settings.min_group_size)
         groups: dict[str, list[int]] = {}
-        for number, key in enumerate(found_keys):
+        for number, key in enumerate(group_keys):
             groups.setdefault(key, []).append(number)
         judged = {
             key: members
@@ -96,7 +96,7 @@ class WindowRewards:
 
     def _scored(self, key: str, members: Sequence[int]) -> dict[int, Rewarded]:
         scorer = self._scorer(members[0])
-        scores = scorer.rewards(self._shown(members), self.evidence)
+        scores = scorer.rewards(self._evidence_of(members), self.evidence)
         return {
             number: Rewarded(score, key, scorer.name, scorer.version)
             for number, score in zip(members, scores, strict=True)
@@ -105,13 +105,13 @@ class WindowRewards:
     def _graded(
         self, key: str, members: Sequence[int], grades: Sequence[float | Failure]
     ) -> dict[int, Rewarded]:
-        """The grades as rewards; those without one make a group of their own, rewarded otherwise.
+        """Turn grades into rewards; members without one form a group with another scorer.
 
         A judge's grades and rewards of another kind cannot be compared.
         """
         scorer = self._scorer(members[0])
         if not isinstance(scorer, RulerScorer):
-            raise TypeError(f"group {key} was judged, and its scorer is {scorer.name}")
+            raise TypeError(f"group {key} was graded by a judge, but its scorer is {scorer.name}")
         given = dict(zip(members, grades, strict=True))
         found: dict[int, Rewarded] = {}
         for number, grade in given.items():
@@ -120,16 +120,16 @@ class WindowRewards:
                 found[number] = Rewarded(score, key, scorer.name, scorer.version)
         failed = {n: grade for n, grade in given.items() if isinstance(grade, Failure)}
         fallback = scorer.fallback
-        scores = fallback.rewards(self._shown(list(failed)), self.evidence) if failed else []
+        scores = fallback.rewards(self._evidence_of(list(failed)), self.evidence) if failed else []
         apart = f"{key}|{_UNJUDGED}".lstrip("|")
         for (number, failure), made in zip(failed.items(), scores, strict=True):
             label = f"{fallback.name} ({scorer.name} failed: {failure.reason})"
             found[number] = Rewarded(made, apart, label, fallback.version)
         return found
 
-    def _shown(self, members: Sequence[int]) -> list[Evidence]:
+    def _evidence_of(self, members: Sequence[int]) -> list[Evidence]:
         return [self.evidence[number] for number in members]
 
     def _scorer(self, number: int) -> Scorer:
-        # Archetypes never share a group where their scorers differ: the settings see to it.
+        # The settings ensure that archetypes with different scorers never share a group.
         return self._scorers.scorer_for(dict(self._parts[number]).get("archetype"))

@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class Scoring(Struct, frozen=True):
-    """What ``score_window`` did, or why it did nothing (``claimed`` is False).
+    """The result of ``score_window``, or why it did nothing (``claimed`` is False).
 
     ``waits_for``: markets whose outcome the window waits for before it is trained.
     """
@@ -63,12 +63,12 @@ class Scoring(Struct, frozen=True):
 def score_window(
     settings: Settings, window: str, *, actor: str, on_progress: Progress | None = None
 ) -> Scoring:
-    """Score a sealed window, once: a window already scored, or in other hands, is left alone.
+    """Score a sealed window; one that is scored already, or claimed by another, is left alone.
 
-    Babylon's current outcomes are copied first.
-    ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, StaleLease when
-    the claim was lost on the way, DatabaseUnavailable, or ScoringFailed; after each of them
-    nothing of the run is in the database but the event that tells of it.
+    Copies Babylon's current outcomes first. ``on_progress`` gets (rows done, rows expected or
+    None). Raises WindowNotFound, StaleLease when the claim was lost meanwhile,
+    DatabaseUnavailable, or ScoringFailed; after each of them nothing of the run is in the database
+    but the event that records it.
     """
     began = time.monotonic()
     scorers = Scorers(settings)
@@ -79,7 +79,7 @@ def score_window(
         owner = f"{actor}/{uuid.uuid4().hex}"
         held = claims.claim(connection, window, owner, settings, actor=actor)
     if isinstance(held, Standing):
-        log.info("score_window.not_claimed", window=window, state=held.state)
+        log.info("window.not_claimed", window=window, state=held.state)
         return Scoring(window, held.state, claimed=False, reason=_unclaimed(held))
     bind_contextvars(window=window, attempts=held.attempts)
     try:
@@ -88,17 +88,17 @@ def score_window(
     except StaleLease:
         raise
     except BabylonTasksError as error:
-        _give_back(settings, held, str(error), actor)
+        _release(settings, held, str(error), actor)
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        _give_back(settings, held, why, actor)
+        _release(settings, held, why, actor)
         raise ScoringFailed(
-            f"scoring window {window} failed: {bounded(why)}; its claim is given back and will be "
+            f"scoring window {window} failed: {bounded(why)}; its claim is released and it will be "
             f"tried again, see `babylon-tasks why {window}`"
         ) from error
-    except BaseException as error:  # Ctrl-C, a worker told to stop
-        _give_back(settings, held, f"interrupted by {type(error).__name__}", actor)
+    except BaseException as error:  # Ctrl-C, a stopping worker
+        _release(settings, held, f"interrupted by {type(error).__name__}", actor)
         raise
     seconds = time.monotonic() - began
     metrics.WINDOWS_SCORED.labels(result.state).inc()
@@ -106,7 +106,7 @@ def score_window(
     for reason, count in result.rejected.items():
         metrics.TRAJECTORIES_REJECTED.labels(reason).inc(count)
     log.info(
-        "score_window.done",
+        "window.scored",
         window=window,
         state=result.state,
         reason=result.reason,
@@ -132,7 +132,7 @@ def score_window(
 
 
 class _Run:
-    """One attempt: everything is collected aside and written at its end, behind the fence.
+    """One attempt: its results are collected in files and written at the end, behind the fence.
 
     Trajectories can only be compared once all have been read, so their evidence is kept; their
     text is not.
@@ -150,7 +150,7 @@ class _Run:
         self.connection = connection
         self.held = held
         self.on_progress = on_progress
-        # Scoring anew leaves alone what steps have used.
+        # A new reward version leaves out what steps have used.
         self.used = (
             claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
         )
@@ -180,7 +180,7 @@ class _Run:
                     decoded = self._decoded(batch, rejections)
                     outcomes = book.covering([trajectory for _, trajectory in decoded])
                     for raw, trajectory in decoded:
-                        self._show(raw, trajectory, outcomes, read)
+                        self._collect(raw, trajectory, outcomes, read)
                     self._between_batches()
             self._reward(read, scores, rejections, actor)
             unknown = sum(known == Outcome() for known in self.bets.values())
@@ -207,12 +207,12 @@ class _Run:
                 found.append((raw, decoded))
         return found
 
-    def _show(
+    def _collect(
         self, raw: RawTrajectory, trajectory: Trajectory, outcomes: Outcomes, read: Spool
     ) -> None:
-        shown, content = evidence(trajectory, outcomes), content_hash(raw)
-        self.summary.show(shown)
-        self.window_rewards.add(trajectory, shown, content)
+        facts, content = evidence(trajectory, outcomes), content_hash(raw)
+        self.summary.add_evidence(facts)
+        self.window_rewards.add(trajectory, facts, content)
         self.agents.append(trajectory.agent_id)
         for kind, name, known in bets(trajectory, outcomes):
             bet = Bet(kind, name)
@@ -221,22 +221,22 @@ class _Run:
         read.add(f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content}")
 
     def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:
-        """Compare the members of each group; write what results in the order of reading."""
+        """Compare the members of each group; write the results in the order of reading."""
         window, window_rewards = self.held.window, self.window_rewards
         rewards = window_rewards.rewards(self._keep_claim)
         if window_rewards.judge_report is not None:
-            # Even if this attempt fails: the judge has been paid.
+            # Recorded even if this attempt fails: the judge has been paid.
             detail = structs.asdict(window_rewards.judge_report)
             events.record(
                 self.connection, EventKind.JUDGED, actor=actor, window=window, detail=detail
             )
         encode = msgspec.json.encode
         rows = zip(read.lines(), rewards, self.agents, window_rewards.evidence, strict=True)
-        for line, one, agent, shown in rows:
+        for line, one, agent, facts in rows:
             if one.score is None:
                 self._reject_line(line, rejections)
                 continue
-            self.summary.add(agent, one.group, one.score.reward, activity(shown))
+            self.summary.add(agent, one.group, one.score.reward, activity(facts))
             scores.add(
                 f"{line}\t{field(one.group)}\t{one.score.reward!r}"
                 f"\t{field(encode(one.score.components).decode())}"
@@ -252,7 +252,7 @@ class _Run:
 
     def _reject_line(self, line: str, rejections: Spool) -> None:
         self.summary.rejected[Reason.NO_EVIDENCE] += 1
-        trajectory_id, _, _ = line.partition("\t")  # made fit for COPY already
+        trajectory_id, _, _ = line.partition("\t")  # escaped for COPY already
         rejections.add(f"{trajectory_id}\t{Stage.SCORE}\t{Reason.NO_EVIDENCE}\t{_NO_EVIDENCE}")
 
     def _between_batches(self) -> None:
@@ -271,19 +271,19 @@ class _Run:
             self.renewed = time.monotonic()
 
 
-def _give_back(settings: Settings, held: Claim, why: str, actor: str) -> None:
+def _release(settings: Settings, held: Claim, why: str, actor: str) -> None:
     try:
         with session(settings) as connection:
             state = claims.release(connection, held, bounded(why), settings, actor=actor)
-        log.warning("score_window.given_back", window=held.window, state=state, why=bounded(why))
+        log.warning("claim.released", window=held.window, state=state, why=bounded(why))
     except BabylonTasksError as error:
-        # The first error is the one to raise; without a release the lease runs out by itself.
-        log.warning("score_window.not_given_back", window=held.window, why=str(error))
+        # The first error is the one to raise; without a release the lease expires.
+        log.warning("claim.not_released", window=held.window, why=str(error))
 
 
 def _unclaimed(standing: Standing) -> str | None:
     if standing.state == WindowState.OPEN:
         return "not sealed yet: the hour, or its grace period, is not over"
     if standing.state == WindowState.SCORING:
-        return "held by another worker"
+        return "claimed by another worker"
     return standing.reason

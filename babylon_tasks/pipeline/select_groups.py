@@ -1,6 +1,6 @@
-"""What a window selections to a step: groups of its current rows, up to the token budget.
+"""Select the groups of a window for a step: from its current rows, up to the token budget.
 
-The list is read first, then the text, group by group, so memory depends on the budget and not on
+The list is read first, then the texts, group by group, so memory depends on the budget and not on
 the number of agents.
 """
 
@@ -30,11 +30,11 @@ Inspect = Callable[[Group, str], Inspected]
 
 
 class Selection(Struct, frozen=True):
-    """The groups of a window for one step, and what has become of its other trajectories.
+    """The groups of a window for one step, and what happened to its other trajectories.
 
     ``tokens`` counts those of the groups; ``longest`` is their longest row, 0 where the trainer
-    does not know. ``used_up``: (id, use) of what teaches nothing. ``changed`` rows are to be scored
-    anew. ``left`` may be taken by another step. ``full``: the budget was reached.
+    does not know. ``used_up``: (id, use) of those that teach nothing. ``changed`` rows are to be
+    scored anew. ``left`` may be taken by another step. ``full``: the budget was reached.
     """
 
     window: str
@@ -69,8 +69,8 @@ def select_groups(
 ) -> Selection:
     """Read a window group by group until ``budget`` tokens are reached or nothing is left.
 
-    Each key gives one group before any gives a second one. Raises TrainingError where the
-    trainer fails over the rows.
+    Each key yields one group before any yields a second one. Raises TrainingError where the trainer
+    fails on the rows.
     """
     reading = _Reading(connection, settings, waiting, terms, inspect)
     return reading.until(budget, at_least_one=at_least_one)
@@ -119,7 +119,7 @@ class _Reading:
         return self._made(groups, tokens, full=False)
 
     def _fill(self, key: str, unread: deque[Listed]) -> _Filled | None:
-        """The next group of a key; None where what is left of it makes none."""
+        """Build the next group of a key; None where the rest of it makes none."""
         size = next_size(len(unread), self._settings.max_group_size)
         listed: list[Listed] = []
         members: list[Member] = []
@@ -139,12 +139,12 @@ class _Reading:
         )
         if why is None:
             return _Filled(Group(self._window.window, key, tuple(members)), tokens, longest)
-        if key not in self._of_other_label:  # with those it might make a group
+        if key not in self._of_other_label:  # together with those it might make a group
             self._used_up += [(one.trajectory_id, why) for one in listed]
         return None
 
     def _read(self, key: str, portion: Sequence[Listed]) -> tuple[list[Member], int, int]:
-        """Those that may be learned from, the tokens that they cost and their longest row."""
+        """Read the members that may be learned from, their tokens in all and their longest row."""
         ids = [one.trajectory_id for one in portion]
         rows = scored_trajectories.rows(self._connection, ids, self._settings.max_steps_bytes)
         candidates = []

@@ -1,4 +1,4 @@
-"""Let the trainer serve, and tell agents where, before anything has been trained."""
+"""Start the trainer's inference and publish its address, before anything has been trained."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from babylon_tasks.training.base import TrainerLike
 
 
 def serve(settings: Settings, trainer: TrainerLike) -> Serving:
-    """Start the trainer where it does not run, and note its address; what agents are to use.
+    """Start the trainer if it is not running, store its address; return what agents should use.
 
-    A worker on queue gpu calls this when it starts: a new lineage's agents sample the base
+    A worker on queue gpu calls this when it starts: agents of a new lineage sample the base
     model, or there would never be anything to train on.
     """
     with session(settings) as connection:

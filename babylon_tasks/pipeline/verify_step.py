@@ -1,6 +1,6 @@
-"""Did a training step teach anything? PURE: never believe the step number alone.
+"""Check that a training step trained on something. PURE.
 
-ART reports success, and copies the checkpoint, when it has trained on nothing.
+ART reports success, and copies the checkpoint, even when it has trained on nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from babylon_tasks.training.protocol import Trained
 
 
 def verify(base_step: int, result: Trained, manifest_hash: str) -> str | None:
-    """Why a result does not count as a training step, or None where it does."""
+    """Return why a result does not count as a training step; None where it does."""
     if result.manifest_hash != manifest_hash:
         return f"it was trained from manifest {result.manifest_hash[:12]}, not {manifest_hash[:12]}"
     if result.step != base_step + 1:

@@ -1,4 +1,4 @@
-"""Running totals of a scoring run, and the verdict on its window. Pure."""
+"""Running totals of a scoring run, and the state that its window gets. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from babylon_tasks.states import WindowState
 
 
 class WindowSummary:
-    """What a run has seen so far: as small as its agents and groups are few.
+    """What a run has read so far; memory grows with agents and groups, not with trajectories.
 
     ``used``: trajectories that steps have taken already, under an earlier reward version.
     """
@@ -23,32 +23,32 @@ class WindowSummary:
         self.scored = 0
         self.rejected: Counter[Reason] = Counter()
         self.agents: set[str] = set()
-        self._right = self._judged = 0
+        self._right = self._decided = 0
         self._profits = 0
         self._profit = 0.0
         self._mean = 0.0
         self._squares = 0.0
-        # Of each group: lowest and highest reward, lowest and highest activity.
+        # Per group: lowest and highest reward, lowest and highest activity.
         self._bounds: dict[str, list[float]] = {}
 
     @property
     def trajectories(self) -> int:
-        """All rows seen, used or not."""
+        """All rows read, used or not."""
         return self.used + self.scored + self.rejected.total()
 
-    def show(self, shown: Evidence) -> None:
-        """The evidence of one trajectory, whether or not it can be rewarded."""
-        self._right += shown.right
-        self._judged += shown.right + shown.wrong
-        if shown.profit is not None:
+    def add_evidence(self, evidence: Evidence) -> None:
+        """Count the evidence of one trajectory, whether or not it can be rewarded."""
+        self._right += evidence.right
+        self._decided += evidence.right + evidence.wrong
+        if evidence.profit is not None:
             self._profits += 1
-            self._profit += shown.profit
+            self._profit += evidence.profit
 
     def add(self, agent: str, group: str, reward: float, activity: float) -> None:
-        """One scored trajectory."""
+        """Count one scored trajectory."""
         self.scored += 1
         self.agents.add(agent)
-        # Welford: the plain sum of squares loses everything when rewards are nearly equal.
+        # Welford: a plain sum of squares loses all precision when rewards are nearly equal.
         step = reward - self._mean
         self._mean += step / self.scored
         self._squares += step * (reward - self._mean)
@@ -57,12 +57,12 @@ class WindowSummary:
         bounds[2], bounds[3] = min(bounds[2], activity), max(bounds[3], activity)
 
     def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> Result:
-        """The totals and the state that follows from them.
+        """Return the totals and the state that follows from them.
 
         ``waits_for`` counts markets without an outcome yet. While there are any, a window that
-        would be skipped is kept, with the reason recorded beside its state.
+        would be skipped is kept, with the reason stored beside its state.
         """
-        state, reason = self._verdict(settings, held_out)
+        state, reason = self._state(settings, held_out)
         if waits_for and state not in (WindowState.HELD_OUT, WindowState.SCORED):
             state = WindowState.HELD_OUT if held_out else WindowState.SCORED
             reason = reason or WindowReason.NOTHING_USABLE
@@ -77,13 +77,11 @@ class WindowSummary:
             reward_mean=self._mean if self.scored else None,
             reward_std=math.sqrt(self._squares / self.scored) if self.scored else None,
             profit_mean=self._profit / self._profits if self._profits else None,
-            right_share=self._right / self._judged if self._judged else None,
+            right_share=self._right / self._decided if self._decided else None,
             waits_for=waits_for,
         )
 
-    def _verdict(
-        self, settings: Settings, held_out: bool
-    ) -> tuple[WindowState, WindowReason | None]:
+    def _state(self, settings: Settings, held_out: bool) -> tuple[WindowState, WindowReason | None]:
         if held_out and self.scored:
             # Evaluation compares checkpoints with each other, not members of a group.
             if len(self.agents) >= settings.min_agents:

@@ -1,4 +1,4 @@
-"""The promotion rule: values on held-out groups in, a decision with its evidence out. Pure."""
+"""The promotion gate: values on held-out groups in, a decision with its evidence out. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _RESAMPLES = 2000
 
 
 class CheckpointScores(Struct, frozen=True):
-    """A checkpoint on each held-out group, in the order of the set: its value in [0, 1], and
-    its entropy in nats (none given: not weighed)."""
+    """A checkpoint's figures on each held-out group, in the order of the set: value in [0, 1] and
+    entropy in nats (empty: not counted)."""
 
     step: int
     values: tuple[float, ...]
@@ -26,7 +26,7 @@ class CheckpointScores(Struct, frozen=True):
 
 
 def objective(scores: CheckpointScores, settings: Settings) -> tuple[float, ...]:
-    """What is compared, by group: value plus a little for diversity that is still there.
+    """Compute what the gate compares, per group: the value plus a bonus for remaining diversity.
 
     Without it a policy that has settled on one answer is as good as a coin where half of the
     questions are answered yes; but it is a dead end: its windows have no spread of reward, and
@@ -39,7 +39,7 @@ def objective(scores: CheckpointScores, settings: Settings) -> tuple[float, ...]
 
 
 def best(others: Iterable[CheckpointScores], settings: Settings) -> tuple[int, float] | None:
-    """(step, mean objective) of the best; of equal ones the newest. None where there is none."""
+    """Find step and mean objective of the best, the newest of equal ones; None if there is none."""
     means = [(fmean(objective(one, settings)), one.step) for one in others]
     if not means:
         return None
@@ -48,7 +48,7 @@ def best(others: Iterable[CheckpointScores], settings: Settings) -> tuple[int, f
 
 
 class GateDecision(Struct, frozen=True):
-    """The decision, why, and the figures behind it."""
+    """The decision, its reason, and the figures behind it."""
 
     decision: Decision
     reason: str
@@ -61,7 +61,7 @@ def decide(
     best: tuple[int, float] | None,
     settings: Settings,
 ) -> GateDecision:
-    """Promote what is, within the tolerance, as good as what serves and the best ever seen.
+    """Promote a candidate as good, within the tolerance, as the serving and the best checkpoint.
 
     ``best``: (step, mean objective) of the best checkpoint known on the same set. It keeps a slow
     decline, each step within the tolerance, from reaching the agents.
@@ -99,13 +99,13 @@ def decide(
             settings,
             evidence,
         )
-    bar, against = theirs, f"the serving checkpoint {serving.step}"
+    threshold, against = theirs, f"the serving checkpoint {serving.step}"
     if best is not None:
         evidence["best"] = {"step": best[0], "objective": best[1]}
-        if best[1] > bar:
-            bar, against = best[1], f"the best known checkpoint {best[0]}"
-    text = f"objective {ours:.4f} on {n} held-out groups against {bar:.4f} of {against}"
-    if ours >= bar - settings.promote_tolerance:
+        if best[1] > threshold:
+            threshold, against = best[1], f"the best known checkpoint {best[0]}"
+    text = f"objective {ours:.4f} on {n} held-out groups against {threshold:.4f} of {against}"
+    if ours >= threshold - settings.promote_tolerance:
         return GateDecision("promote", text, evidence)
     return GateDecision(
         "hold", f"{text}: worse by more than {settings.promote_tolerance:g}", evidence
@@ -113,7 +113,7 @@ def decide(
 
 
 def without_evidence(why: str, settings: Settings, evidence: dict[str, Any]) -> GateDecision:
-    """The decision where there is no evidence: hold, unless the operator goes without."""
+    """Decide without evidence: hold, unless the operator has chosen to promote anyway."""
     if settings.promote_without_evaluation:
         return GateDecision(
             "promote", f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", evidence
@@ -122,7 +122,7 @@ def without_evidence(why: str, settings: Settings, evidence: dict[str, Any]) -> 
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """The 95 % percentile-bootstrap interval of the mean; the same for the same input."""
+    """Compute the 95 % percentile-bootstrap interval of the mean; deterministic."""
     source = random.Random(0)
     means = sorted(
         fmean(source.choices(differences, k=len(differences))) for _ in range(_RESAMPLES)

@@ -13,9 +13,9 @@ from babylon_tasks.registry.serving import Serving
 from babylon_tasks.sandbox.markets import SYSTEM_PROMPT, Market, profit, read_answer
 from babylon_tasks.windows import window_start
 
-MAX_TOKENS = 1  # Yes and No are one token each; what would follow is noise to learn from
+MAX_TOKENS = 1  # Yes and No are one token each; anything after them is noise
 TEMPERATURE = 1.0
-_PATIENCE_SECONDS = 120.0  # a trainer that was killed is back by then
+_PATIENCE_SECONDS = 120.0  # by then a killed trainer has been restarted
 
 
 @dataclass
@@ -33,12 +33,12 @@ class Decision:
 
     account: Account
     market: Market
-    completion: Any  # OpenAI's ChatCompletion, handed to the recorder as it is
+    completion: Any  # OpenAI's ChatCompletion, passed to the recorder unchanged
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How a set of answers did: ``right`` counts valid answers in the direction of the signal."""
+    """Results of a set of answers; ``right`` counts valid ones in the direction of the signal."""
 
     n: int
     valid: int
@@ -46,7 +46,7 @@ class Tally:
 
 
 def messages(market: Market) -> list[dict[str, str]]:
-    """The conversation that an agent begins about a market."""
+    """Write the prompt about a market."""
     return [
         {"role": "system", "content": SYSTEM_PROMPT},
         {"role": "user", "content": market.question},
@@ -54,7 +54,7 @@ def messages(market: Market) -> list[dict[str, str]]:
 
 
 async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
-    """One chat completion about a market, with logprobs; the token ids come unasked."""
+    """Ask for one completion about a market, with logprobs; token ids come by default."""
     return await client.chat.completions.create(
         model=model,
         messages=messages(market),
@@ -69,7 +69,7 @@ async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
 async def decide(
     client: Any, policy: Serving, markets: Sequence[Market], accounts: Sequence[Account]
 ) -> list[Decision]:
-    """Every agent asks about every market at once."""
+    """Let every agent ask about every market at once."""
     wanted = [(account, market) for account in accounts for market in markets]
     completions = await asyncio.gather(
         *(ask(client, policy.inference_name, market) for _, market in wanted)
@@ -81,7 +81,7 @@ async def decide(
 
 
 def record(recorder: Recorder, window: str, decisions: Sequence[Decision]) -> Tally:
-    """The markets have ended: book each decision's profit and record it as a trajectory."""
+    """Book each decision's profit, the markets having ended, and record it as a trajectory."""
     start = window_start(window)
     valid = right = 0
     for number, decision in enumerate(decisions):
@@ -112,7 +112,7 @@ def record(recorder: Recorder, window: str, decisions: Sequence[Decision]) -> Ta
 
 
 async def examine(client: Any, model: str, markets: Sequence[Market], *, n: int) -> list[Tally]:
-    """Ask about each market ``n`` times, record nothing; a tally a market."""
+    """Ask about each market ``n`` times, record nothing; returns one tally per market."""
     completions = await asyncio.gather(*(ask(client, model, market, n=n) for market in markets))
     tallies = []
     for market, completion in zip(markets, completions, strict=True):

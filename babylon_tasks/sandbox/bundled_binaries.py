@@ -1,4 +1,4 @@
-"""The programs inside the servers' wheels, where the servers' user can run them."""
+"""The programs inside the servers' wheels, made executable for the servers' user."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from babylon_tasks.sandbox.server_user import child_options, hand_over
 
 
 class Programs:
-    """Programs by package and path; copied into ``home`` where the server's user needs that."""
+    """Programs by package and path; copied into ``home`` where the servers' user needs that."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._found: dict[str, Path] = {}
 
     def find(self, package: str, path: str) -> Path:
-        """A program by its path in the package (a glob); raises SandboxError."""
+        """Find a program by its path in the package (a glob); raises SandboxError."""
         if path not in self._found:
             self._found[path] = self._runnable(package, path)
         return self._found[path]
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run to the end as the servers' user, within a minute."""
+        """Run a program to its end as the servers' user, within a minute."""
         return subprocess.run(
             [str(part) for part in command],
             check=False,
@@ -37,7 +37,7 @@ class Programs:
         )
 
     def _runnable(self, package: str, path: str) -> Path:
-        spec = find_spec(package)  # not imported: some of these packages act at import
+        spec = find_spec(package)  # not imported: some of these packages run code at import
         if spec is None or not spec.submodule_search_locations:
             raise SandboxError(
                 f"the sandbox needs the package {package.replace('_', '-')}; "
@@ -46,14 +46,14 @@ class Programs:
         origin = Path(spec.submodule_search_locations[0])
         found = next(origin.glob(path), None)
         if found is None:
-            raise SandboxError(f"{origin} holds no {path}; reinstall babylon-tasks[sandbox]")
+            raise SandboxError(f"{origin} has no {path}; reinstall babylon-tasks[sandbox]")
         if self._runs(found):
             return found
         copies = self._home / "programs"
         copy = copies / found.relative_to(origin.parent)
         if not self._runs(copy):
             shutil.rmtree(copies, ignore_errors=True)
-            # A repaired wheel keeps its libraries in a folder beside the package.
+            # A repaired wheel has its libraries in a folder beside the package.
             for folder in (origin, origin.with_name(f"{package}.libs")):
                 if folder.exists():
                     shutil.copytree(folder, copies / folder.name, symlinks=True)
@@ -61,7 +61,7 @@ class Programs:
         if not self._runs(copy):
             raise SandboxError(
                 f"{found} cannot be run by the servers' user, nor its copy "
-                f"{copy}; is {self._home} on a file system that forbids programs (noexec)?"
+                f"{copy}; is {self._home} on a file system mounted noexec?"
             )
         return copy
 

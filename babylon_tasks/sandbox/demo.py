@@ -1,4 +1,4 @@
-"""The whole loop on one machine: real servers, real processes, a real model that gets better."""
+"""The whole loop on one machine: real servers, processes and model, and the model improves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OPTIONS = {
     "BABYLON_BACKEND": "cpu",
     "BABYLON_GRACE_SECONDS": "1",
     "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
-    "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the world's hours stay in sight
+    "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the demo's hours are in the past
     "BABYLON_HELD_OUT_SHARE": "0.1",
     "BABYLON_PROFIT_SCALE": str(markets.STAKE),
     "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
@@ -53,9 +53,9 @@ OPTIONS = {
 
 
 class WindowRow(Struct, frozen=True):
-    """One window of the report; ``step`` is None where it led to none.
+    """One window of the report; ``step`` is None where no step came of it.
 
-    ``decision`` is what came of the step, ``promote`` or ``hold``, and ``why`` its reason.
+    ``decision`` is the gate's about the step, ``promote`` or ``hold``, and ``why`` its reason.
     """
 
     window: str
@@ -73,7 +73,7 @@ class WindowRow(Struct, frozen=True):
 
 
 class Share(Struct, frozen=True):
-    """How a checkpoint did on the held-out markets; shares in [0, 1]."""
+    """A checkpoint's results on the held-out markets; shares in [0, 1]."""
 
     n: int
     valid: float
@@ -88,9 +88,9 @@ class Interval(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """Base model and serving checkpoint on the same markets, never trained on.
+    """Base model and serving checkpoint on the same markets, which were never trained on.
 
-    ``difference``: of the share of all decisions that are valid and right, served minus base.
+    ``difference``: in the share of all decisions that are valid and right, served minus base.
     """
 
     base: Share
@@ -99,7 +99,7 @@ class Evaluation(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What ``--report`` writes."""
+    """The content of the ``--report`` file."""
 
     windows: list[WindowRow]
     evaluation: Evaluation
@@ -107,9 +107,9 @@ class Report(Struct, frozen=True):
 
 
 class Watcher(Struct, frozen=True):
-    """How the demo tells of itself: a line of news, and each window as it is finished.
+    """How the demo reports: a line of news, and each window once it is finished.
 
-    ``settings``: those of the run, told once, before anything is logged.
+    ``settings`` receives those of the run, once, before anything is logged.
     """
 
     settings: Callable[[Settings], None]
@@ -118,10 +118,10 @@ class Watcher(Struct, frozen=True):
 
 
 def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) -> Report:
-    """Play the demo from nothing to the final evaluation, and leave no process behind.
+    """Run the demo from nothing to the final evaluation, and leave no process behind.
 
-    ``keep``: a directory for all data and logs; without it they are removed, unless something
-    fails. Raises SandboxError when a process ends or a window stands still.
+    ``keep``: a directory for all data and logs. Without it they are removed, unless something
+    fails. Raises SandboxError when a process ends or a window does not finish.
     """
     started = time.monotonic()
     home = keep or _temporary_home()
@@ -129,7 +129,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
     try:
         with Stack(home, options=options, durable=False) as stack:
             watcher.settings(stack.settings)
-            watcher.news("Postgres and Valkey run; migrating")
+            watcher.news("Postgres and Valkey are running; migrating")
             babylon.create(stack.settings)
             migrate.apply(stack.settings)
             stack.start_processes()
@@ -141,7 +141,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
                 watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
             rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed))
     except BaseException:
-        watcher.news(f"the data and logs are kept in {home}")
+        watcher.news(f"the data and logs remain in {home}")
         raise
     if keep is None:
         shutil.rmtree(home)
@@ -150,8 +150,8 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
 
 def _temporary_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="babylon-demo-"))
-    # As root the servers run as another user, who must be able to pass through, or their data
-    # would lie elsewhere and stay.
+    # As root, the servers run as another user, who must be able to traverse it: otherwise their
+    # data would go to another folder and remain.
     home.chmod(0o711)
     return home
 
@@ -165,7 +165,7 @@ async def _play(
     with session(settings) as connection, Recorder(settings) as recorder:
         policy = await _first_policy(stack, connection)
         client = _client(settings, policy)
-        watcher.news(f"the policy serves at {policy.base_url} as {policy.inference_name}")
+        watcher.news(f"{policy.inference_name} is served at {policy.base_url}")
         hours = markets.hours(settings.lineage, settings.held_out_share, windows)
         for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
@@ -184,7 +184,7 @@ async def _play(
         policy = serving(connection, settings.lineage)
         watcher.news(
             f"asking {settings.lineage}@0 and {policy.inference_name} about "
-            f"{HELD_OUT_MARKETS} markets that nobody has seen"
+            f"{HELD_OUT_MARKETS} new markets"
         )
         evaluation = await _evaluate(client, settings.lineage, policy, seed)
     return rows, evaluation
@@ -208,7 +208,7 @@ async def _first_policy(stack: Stack, connection: Connection) -> Serving:
         try:
             policy = serving(connection, lineage)
         except CheckpointNotFound:
-            policy = None  # the GPU worker has not come up yet
+            policy = None  # the GPU worker has not started yet
         if policy is not None and policy.base_url is not None:
             return policy
         await asyncio.sleep(_POLL_SECONDS)
@@ -268,5 +268,5 @@ def _share(tallies: list[Tally]) -> Share:
 
 
 def write(report: Report, path: Path) -> None:
-    """The report as JSON."""
+    """Write the report as JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

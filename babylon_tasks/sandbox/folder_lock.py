@@ -1,4 +1,4 @@
-"""One owner at a time for a folder."""
+"""Let only one process at a time own a folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from babylon_tasks.errors import SandboxError
 
 
 def own(folder: Path, what: str) -> IO[str]:
-    """Hold the folder until the returned file is closed; raises SandboxError naming its owner."""
-    # The kernel drops the lock with its process, SIGKILL included.
+    """Own the folder until the returned file is closed; raises SandboxError naming the owner."""
+    # The kernel releases the lock when the process ends, SIGKILL included.
     lock = (folder / "owner.lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -21,7 +21,7 @@ def own(folder: Path, what: str) -> IO[str]:
         owner = lock.read().strip() or "unknown"
         lock.close()
         raise SandboxError(
-            f"{what} in {folder} belongs to the running process {owner}; "
+            f"{what} in {folder} is in use by the running process {owner}; "
             "stop that process or choose another data folder"
         ) from None
     lock.truncate(0)

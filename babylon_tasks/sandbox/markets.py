@@ -1,8 +1,8 @@
-"""The miniature Babylon: its hours, and seeded markets whose headline hints at how they end. Pure.
+"""The miniature Babylon: its hours, and seeded markets whose headline hints at the outcome. Pure.
 
-Every window has as many rising as falling tickers, so that no constant answer pays. The
-questions are ones that a model of 135 million parameters can learn to answer, and that it
-answers no better than a coin before: it must read the headline, and say Yes or No, no more.
+Every window has as many rising as falling tickers, so that no constant answer pays. A model of
+135 million parameters answers the questions no better than a coin at first, and can learn to: it
+must read the headline, and answer only Yes or No.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from babylon_tasks.windows import WINDOW, is_held_out, window_id
 
 SYSTEM_PROMPT = "Answer Yes or No."
 STAKE = 100.0
-# An order that nobody can read costs a fee: about what a wrong one loses.
+# An unreadable order costs a fee: about what a wrong one loses.
 UNREADABLE_FEE = 70.0
 
 # Hours in the past, so that a demo does not depend on the date.
@@ -36,7 +36,7 @@ _FALLING = ("is down {percent}% and falling", "dropped {percent}% and keeps slid
 
 @dataclass(frozen=True)
 class Market:
-    """One prediction market; ``rises`` is how it ends, and what its headline hints at."""
+    """One prediction market; ``rises`` is its outcome, at which the headline hints."""
 
     id: str
     ticker: str
@@ -46,11 +46,11 @@ class Market:
 
 
 def hours(lineage: str, held_out_share: float, count: int) -> list[str]:
-    """The windows to play, in order; always the same for a lineage.
+    """List the windows to play, in order; always the same for a lineage.
 
-    The first two are held out, since nothing can be judged without them. Of any first few after
-    them at most twice the share are, so that even a short demo has windows to train on. A shorter
-    demo plays the first windows of a longer one. Raises SandboxError where no such hours are found.
+    The first two are held out, since no checkpoint can be evaluated without them. After them, any
+    first few contain at most twice the held-out share, so even a short demo has windows to train
+    on. A shorter demo plays the first windows of a longer one. Raises SandboxError if none fit.
     """
     known = range(_SEARCHED_HOURS + 2 + max(count, _BALANCED_HOURS))
     windows = [window_id(_FIRST_HOUR + number * WINDOW) for number in known]
@@ -70,7 +70,7 @@ def _teaches(kept: list[bool], share: float) -> bool:
 
 
 def window_markets(seed: int, number: int, count: int) -> list[Market]:
-    """The markets of the ``number``-th window, half of them rising; the same for the same seed."""
+    """Draw the markets of the ``number``-th window, half of them rising; repeatable by seed."""
     draw = random.Random(f"{seed}/window/{number}")
     tickers = draw.sample(_TICKERS, k=min(count, len(_TICKERS)))
     made = [
@@ -82,7 +82,7 @@ def window_markets(seed: int, number: int, count: int) -> list[Market]:
 
 
 def held_out_markets(seed: int, count: int) -> list[Market]:
-    """Markets on tickers that no window ever has: never trained on, for the final evaluation."""
+    """Draw markets on tickers that no window has, for the final evaluation."""
     draw = random.Random(f"{seed}/held-out")
     return [
         _market(draw, f"h-{seed}-{index}", draw.choice(_HELD_OUT_TICKERS), rises=index % 2 == 0)
@@ -100,13 +100,13 @@ def _market(draw: random.Random, market_id: str, ticker: str, *, rises: bool) ->
 
 
 def read_answer(text: str) -> bool | None:
-    """Yes is True, No is False, by the answer's first word; anything else cannot be read."""
+    """Read Yes as True and No as False, by the answer's first word; None if it is neither."""
     words = text.split()
     return {"YES": True, "NO": False}.get(words[0].strip(".,:;!?*'\"").upper()) if words else None
 
 
 def profit(market: Market, answer: bool | None) -> float:
-    """What an answer earns when the market ends: a stake buys shares that pay 1 each if right."""
+    """Compute what an answer earned: its stake buys shares that pay 1 each if right."""
     if answer is None:
         return -UNREADABLE_FEE
     price = market.yes_price if answer else 1 - market.yes_price

@@ -29,10 +29,10 @@ _ATTEMPTS = 10
 
 
 def free_port(preferred: int = 0) -> int:
-    """A TCP port that nobody listens on at this moment; the preferred one, if it is such."""
+    """Find a TCP port that is free at this moment; the preferred one, if it is free."""
     with socket.socket() as listener:
         if preferred:
-            # Else the old connections of whoever listened there last would keep it for a minute.
+            # Else old connections of the last listener would block the port for a minute.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, preferred))
@@ -46,10 +46,10 @@ def free_port(preferred: int = 0) -> int:
 class ServerProcess(ABC):
     """A server on 127.0.0.1 that keeps its data in ``data_dir`` and its password beside them.
 
-    ``port`` 0 takes the last one where that is free, else any, and keeps it over ``restart``. Run
-    as root, the server itself runs as ``nobody``; where that user cannot reach ``data_dir``, its
-    data go to ``home`` in /var/tmp.
-    One owner at a time: a server left behind by a dead owner is shut down at the next start.
+    ``port`` 0 reuses the last port if that is free, else takes any, and keeps it over ``restart``.
+    When run as root, the server itself runs as ``nobody``; where that user cannot reach
+    ``data_dir``, its data go to ``home`` in /var/tmp. A folder has one owner at a time: a server
+    left behind by a dead owner is shut down at the next start.
     """
 
     name: ClassVar[str]
@@ -71,19 +71,19 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make the data ready and end a server that a dead owner left behind."""
+        """Prepare the data and stop a server that a dead owner left behind."""
 
     @abstractmethod
     def _command(self) -> Sequence[str | Path]:
-        """What to run, for ``self.port``."""
+        """Build the command line, for ``self.port``."""
 
     @abstractmethod
     def _accepts(self) -> bool:
-        """Whether the server answers."""
+        """Check whether the server answers."""
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -126,24 +126,24 @@ class ServerProcess(ABC):
             self._disown()
 
     def kill(self) -> None:
-        """End it and its children at once, without a word; the data stay as they are."""
+        """End it and its children at once, with no shutdown; the data remain as they are."""
         if self._process is not None and self._process.poll() is None:
             children = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()  # first, or it would start new children
             for child in children:
-                with suppress(psutil.NoSuchProcess):  # ended by itself when it missed its parent
+                with suppress(psutil.NoSuchProcess):  # ended by itself without its parent
                     child.kill()
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stop (if it still runs) and start again on the same port and data."""
+        """Stop it if it runs, and start it again on the same port and data."""
         port = self.port
         self.stop()
         self.port = self._chosen_port = port
         self.start()
 
     def wipe(self) -> None:
-        """Stop and delete all its data."""
+        """Stop it and delete all its data."""
         self.stop()
         shutil.rmtree(self.home)
 
@@ -164,7 +164,7 @@ class ServerProcess(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is for us; we stop it in order
+                start_new_session=True,  # Ctrl-C in the terminal is for us; we stop it cleanly
                 **child_options(self.home),
             )
         deadline = time.monotonic() + _START_SECONDS

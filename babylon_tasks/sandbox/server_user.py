@@ -1,4 +1,4 @@
-"""Whom the embedded servers run as, and the folders that this user owns."""
+"""The user that the embedded servers run as, and the folders that this user owns."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from babylon_tasks.errors import SandboxError
 
 
 def account() -> pwd.struct_passwd | None:
-    """Whom servers run as: ourselves (None), or ``nobody`` when we are root."""
+    """Return the user that servers run as: None for our own, or ``nobody`` when we are root."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def child_options(home: Path) -> dict[str, Any]:
-    """Options of ``subprocess`` for a server: user, folder, and a minimal environment."""
+    """Build the options of ``subprocess`` for a server: user, folder, a minimal environment."""
     # A preloaded library, such as a moved clock or an allocator, applies to servers too.
     preloaded = {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"}
     environment = {"LC_ALL": "C", "PATH": os.defpath, **preloaded}
@@ -30,7 +30,7 @@ def child_options(home: Path) -> dict[str, Any]:
 
 
 def own_folder(data_dir: Path, name: str) -> Path:
-    """The folder to use, made and owned by the server's user."""
+    """Create the folder to use, owned by the servers' user, and return it."""
     user = account()
     data_dir = data_dir.resolve()
     if user is None:
@@ -38,7 +38,7 @@ def own_folder(data_dir: Path, name: str) -> Path:
         return data_dir
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     if not all(parent.stat().st_mode & stat.S_IXOTH for parent in data_dir.parents):
-        # A checkout in root's home, closed to others: opening it up is not ours to do.
+        # A checkout in root's home, closed to other users: we do not change that.
         digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=8).hexdigest()
         data_dir = Path("/var/tmp") / f"babylon-tasks-{name}-{digest}"  # noqa: S108  # owner checked
     data_dir.mkdir(exist_ok=True, mode=0o700)
@@ -59,7 +59,7 @@ def hand_over(tree: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file with one that only the servers' user (and root) can read."""
+    """Replace a file by one that only the servers' user (and root) can read."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

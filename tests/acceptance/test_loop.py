@@ -140,7 +140,7 @@ def _assert_lines_tell_what_they_are_about(babylon: Babylon) -> None:
         assert about == {(step["target_step"], babylon.lineage, step["attempt"])}
         (task_id,) = {line["task_id"] for line in lines}
         assert f"[{task_id}]" in lines[-1]["event"]
-    scored = [line for line in babylon.lines("cpu-worker") if line["event"] == "score_window.done"]
+    scored = [line for line in babylon.lines("cpu-worker") if line["event"] == "window.scored"]
     assert {line["window"] for line in scored} == set(steps)
     assert {(line["lineage"], line["attempts"]) for line in scored} == {(babylon.lineage, 1)}
     assert all(line["task_id"] for line in scored)

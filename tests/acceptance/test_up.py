@@ -224,7 +224,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
             timeout=60,
         )
         assert refused.returncode == 1
-        assert f"belongs to the running process {running.process.pid}" in refused.stderr
+        assert f"is in use by the running process {running.process.pid}" in refused.stderr
 
         os.kill(running.process.pid, signal.SIGTERM)
         rest, _ = running.process.communicate(timeout=90)

@@ -242,9 +242,8 @@ def test_a_window_without_a_single_matched_trade_is_warned_of(
         "market_outcomes",
         f"{WINDOW}: none of 2 trades could be matched to an outcome: 1 have no outcome in "
         "market_outcomes, 1 have an unknown side",
-        "1 actions have unknown words: they count as activity, but not as trades or posts, and no "
-        "bet in them is judged",
-        "1 trades have an unknown side: they are not judged",
+        "1 actions have unknown names: they count as activity, but not as trades, posts or bets",
+        "1 trades have an unknown side: they do not count as bets",
     )
 
     connection.execute(f"""UPDATE market_outcomes SET "windowId" = '{OTHER}'""")  # type: ignore[arg-type]  # noqa: S608
@@ -274,7 +273,7 @@ def test_a_babylon_without_outcomes_is_warned_of(
     connection.execute("DROP TABLE market_outcomes")
     report = verify_data(settings)
     assert report.unknown_outcomes == {}
-    assert "Babylon has no table market_outcomes: no bet can be judged" in report.warnings
+    assert "Babylon has no table market_outcomes: no bet has an outcome" in report.warnings
 
 
 def test_where_all_is_understood_nothing_is_warned_of(

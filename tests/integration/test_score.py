@@ -450,7 +450,7 @@ def test_a_live_claim_is_respected(settings: Settings, connection: Connection) -
     assert (done.claimed, done.state, done.reason) == (
         False,
         WindowState.SCORING,
-        "held by another worker",
+        "claimed by another worker",
     )
 
 

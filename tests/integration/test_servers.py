@@ -137,7 +137,7 @@ def test_an_interrupted_first_start_is_begun_anew(folder: Path) -> None:
 
 
 def test_a_second_owner_is_refused_and_told_who_the_first_is(folder: Path) -> None:
-    refusal = f"belongs to the running process {os.getpid()}"
+    refusal = f"is in use by the running process {os.getpid()}"
     with in_folder(folder), pytest.raises(SandboxError, match=refusal):
         in_folder(folder).start()
     in_folder(folder).start().stop()

@@ -72,8 +72,8 @@ def test_progress(given: tuple[Any, ...], words: str) -> None:
             "scored 6 of 6 trajectories · waits for 2 outcomes",
         ),
         (
-            Scoring(WINDOW, WindowState.SCORING, False, "held by another worker"),
-            "nothing to do: window is scoring, held by another worker",
+            Scoring(WINDOW, WindowState.SCORING, False, "claimed by another worker"),
+            "nothing to do: window is scoring, claimed by another worker",
         ),
         (Scoring(WINDOW, WindowState.TRAINED, False), "nothing to do: window is trained"),
     ],
