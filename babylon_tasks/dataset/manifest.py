@@ -114,6 +114,6 @@ def list_groups(
             for one in group.members
         )
         place = group.window_id, group.key
-        listed.append(GroupEntry(*place, entries, part=parts[place]))
+        listed.append(GroupEntry(group.window_id, group.key, members=entries, part=parts[place]))
         parts[place] += 1
     return tuple(listed)

@@ -63,7 +63,14 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
         with connection.transaction():
             to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
-    return Discovered(opened, sealed, to_score, to_train, malformed, changed)
+    return Discovered(
+        opened=opened,
+        sealed=sealed,
+        to_score=to_score,
+        to_train=to_train,
+        malformed=malformed,
+        outcomes=changed,
+    )
 
 
 def begun(seen: list[str], now: datetime) -> tuple[list[str], list[str]]:

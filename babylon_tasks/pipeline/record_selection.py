@@ -127,4 +127,12 @@ def _refuse(
 
 
 def _uses(selection: Selection, used_up: Sequence[tuple[str, UsedAs]]) -> list[Use]:
-    return [Use(one, selection.reward_version, selection.window, use) for one, use in used_up]
+    return [
+        Use(
+            trajectory_id=trajectory_id,
+            reward_version=selection.reward_version,
+            window_id=selection.window,
+            use=use,
+        )
+        for trajectory_id, use in used_up
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import structlog
+from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis import Redis
@@ -100,7 +101,14 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("lineage", "checkpoint"),
     ),
 }
-Sample = tuple[str, tuple[str, ...], float]
+
+
+class Sample(Struct, frozen=True):
+    """One figure of a family, with a value for each of its labels."""
+
+    family: str
+    value: float
+    labels: dict[str, str] = {}
 
 
 class Fleet(Collector):
@@ -124,9 +132,9 @@ class Fleet(Collector):
             found = list(ask())
         except (BabylonTasksError, RedisError) as error:
             _log.warning("metrics.source_away", source=source, why=str(error))
-            yield "babylon_source_up", (source,), 0
+            yield Sample("babylon_source_up", 0, {"source": source})
         else:
-            yield "babylon_source_up", (source,), 1
+            yield Sample("babylon_source_up", 1, {"source": source})
             yield from found
 
     def _rows(self) -> Iterable[Sample]:
@@ -142,44 +150,46 @@ class Fleet(Collector):
             socket_connect_timeout=_PATIENCE_SECONDS,
         ) as client:
             for queue in QUEUES:
-                yield "babylon_queue_messages", (queue,), float(client.llen(KEY_PREFIX + queue))
+                waiting = client.llen(KEY_PREFIX + queue)
+                yield Sample("babylon_queue_messages", waiting, {"queue": queue})
 
 
 def _of_windows(found: Gauges) -> Iterator[Sample]:
     for state, count in found.windows.items():
-        yield "babylon_windows", (state,), count
-    yield "babylon_oldest_waiting_window_age_seconds", (), found.oldest_waiting
-    yield "babylon_windows_awaiting_outcomes", (), found.awaiting_outcomes
-    yield "babylon_windows_to_score_anew", (), found.to_score_anew
-    yield "babylon_trajectories_left_over", (), found.left_over
+        yield Sample("babylon_windows", count, {"state": state})
+    yield Sample("babylon_oldest_waiting_window_age_seconds", found.oldest_waiting)
+    yield Sample("babylon_windows_awaiting_outcomes", found.awaiting_outcomes)
+    yield Sample("babylon_windows_to_score_anew", found.to_score_anew)
+    yield Sample("babylon_trajectories_left_over", found.left_over)
     if found.rewards is not None:
         if found.rewards.right_share is not None:
-            yield "babylon_right_share", (), found.rewards.right_share
+            yield Sample("babylon_right_share", found.rewards.right_share)
         if found.rewards.profit_mean is not None:
-            yield "babylon_profit_mean", (), found.rewards.profit_mean
-        yield "babylon_reward_spread", (), found.rewards.spread
-        yield "babylon_last_scored_timestamp_seconds", (), found.rewards.scored_at
+            yield Sample("babylon_profit_mean", found.rewards.profit_mean)
+        yield Sample("babylon_reward_spread", found.rewards.spread)
+        yield Sample("babylon_last_scored_timestamp_seconds", found.rewards.scored_at)
 
 
 def _of_lineage(found: Gauges, lineage: str) -> Iterator[Sample]:
     if found.lineage is None:  # nobody has begun it
         return
-    yield "babylon_serving_step", (lineage,), found.lineage.serving_step
-    yield "babylon_head_step", (lineage,), found.lineage.head_step
-    yield "babylon_lease_held", (lineage,), found.lineage.leased
-    yield "babylon_lease_age_seconds", (lineage,), found.lineage.lease_age
+    of_it = {"lineage": lineage}
+    yield Sample("babylon_serving_step", found.lineage.serving_step, of_it)
+    yield Sample("babylon_head_step", found.lineage.head_step, of_it)
+    yield Sample("babylon_lease_held", found.lineage.leased, of_it)
+    yield Sample("babylon_lease_age_seconds", found.lineage.lease_age, of_it)
     for state, count in found.steps.items():
-        yield "babylon_steps", (lineage, state), count
-    yield "babylon_last_committed_timestamp_seconds", (lineage,), found.committed_at
+        yield Sample("babylon_steps", count, of_it | {"state": state})
+    yield Sample("babylon_last_committed_timestamp_seconds", found.committed_at, of_it)
     for decision, count in found.decisions.items():
-        yield "babylon_promotion_decisions", (lineage, decision), count
-    yield "babylon_last_promoted_timestamp_seconds", (lineage,), found.promoted_at
+        yield Sample("babylon_promotion_decisions", count, of_it | {"decision": decision})
+    yield Sample("babylon_last_promoted_timestamp_seconds", found.promoted_at, of_it)
     for checkpoint, evaluation in found.evaluations.items():
-        about = (lineage, checkpoint)
-        yield "babylon_evaluation_value", about, evaluation.value
-        yield "babylon_evaluation_coverage", about, evaluation.coverage
-        yield "babylon_evaluation_entropy", about, evaluation.entropy
-        yield "babylon_evaluation_groups", about, evaluation.groups
+        about = of_it | {"checkpoint": checkpoint}
+        yield Sample("babylon_evaluation_value", evaluation.value, about)
+        yield Sample("babylon_evaluation_coverage", evaluation.coverage, about)
+        yield Sample("babylon_evaluation_entropy", evaluation.entropy, about)
+        yield Sample("babylon_evaluation_groups", evaluation.groups, about)
 
 
 def _families(samples: Iterable[Sample]) -> list[Metric]:
@@ -187,6 +197,8 @@ def _families(samples: Iterable[Sample]) -> list[Metric]:
         name: GaugeMetricFamily(name, text, labels=labels)
         for name, (text, labels) in FAMILIES.items()
     }
-    for name, labels, value in samples:
-        made[name].add_metric(labels, float(value))
+    for sample in samples:
+        _, labels = FAMILIES[sample.family]
+        values = [sample.labels[label] for label in labels]
+        made[sample.family].add_metric(values, float(sample.value))
     return list(made.values())

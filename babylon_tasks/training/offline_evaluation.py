@@ -16,6 +16,8 @@ import math
 import traceback
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
@@ -23,14 +25,26 @@ from babylon_tasks.training.rebuild_tokens import difference, rebuild
 from babylon_tasks.training.rescoring import answer_logprobs
 
 
+class _GroupValue(Struct, frozen=True):
+    """One group's share of ``StepValue``."""
+
+    value: float
+    coverage: float
+    entropy: float
+
+
 def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
     """Estimate a checkpoint's value, coverage, entropy per group; raises FileNotFoundError."""
     found = [_group_value(policy, step, group) for group in groups]
-    values, coverage, entropy = zip(*found, strict=True) if found else ((), (), ())
-    return StepValue(step=step, values=values, coverage=coverage, entropy=entropy)
+    return StepValue(
+        step=step,
+        values=tuple(one.value for one in found),
+        coverage=tuple(one.coverage for one in found),
+        entropy=tuple(one.entropy for one in found),
+    )
 
 
-def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float, float]:
+def _group_value(policy: Policy, step: int, group: Group) -> _GroupValue:
     floor = min(member.reward for member in group.members)
     # Members that saw the same prompts are alternatives of each other; others are not.
     situations: dict[tuple[tuple[tuple[str, str], ...], ...], list[int]] = {}
@@ -58,7 +72,7 @@ def _group_value(policy: Policy, step: int, group: Group) -> tuple[float, float,
         value += share * (expected + (1 - covered) * floor)
         coverage += share * covered
         entropy -= share * sum(p * math.log(p) for p in (*probs.values(), 1 - covered) if p > 0)
-    return value, coverage, entropy
+    return _GroupValue(value=value, coverage=coverage, entropy=entropy)
 
 
 def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
