@@ -15,6 +15,7 @@ BabylonTasksError
 │   ├── TrainerDied          (Retryable) the trainer process ended by signal, exit code or silence
 │   └── BackendUnavailable   the chosen backend cannot run here
 ├── BrokerUnavailable        (Retryable) Redis did not take a message
+├── NothingServes            (Retryable) no trainer has served the lineage yet
 ├── CheckpointNotFound       promote or rollback names a step that is not committed
 ├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
@@ -88,6 +89,10 @@ class BackendUnavailable(TrainingError):
 
 class BrokerUnavailable(Retryable, BabylonTasksError):
     """Redis did not take a message; Postgres still holds what it was about."""
+
+
+class NothingServes(Retryable, BabylonTasksError):
+    """No trainer has served the lineage yet: agents have no address to ask."""
 
 
 class CheckpointNotFound(BabylonTasksError, LookupError):

@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
-import babylon_tasks
 from babylon_tasks.settings import Settings
 
 APP = "babylon_tasks.tasks.app"
-_FLOWER_CONFIG = Path(babylon_tasks.__file__).parent / "tasks" / "flower" / "config.py"
+_FLOWER_CONFIG = Path(__file__).parent / "tasks" / "flower" / "config.py"
 
 
 class ProcessName(StrEnum):

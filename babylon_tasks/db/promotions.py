@@ -31,15 +31,13 @@ class Promotion(Struct, frozen=True):
     decided_at: datetime
 
 
-class Serving(Struct, frozen=True):
-    """What agents use now: ask ``base_url`` (an OpenAI endpoint) for model ``inference_name``.
-
-    ``base_url`` is None until a trainer has served for the first time.
-    """
+class ServingRow(Struct, frozen=True):
+    """Which checkpoint serves, by which name and where; nowhere until a trainer has served."""
 
     step: int
     inference_name: str
     base_url: str | None
+    backend: str
 
 
 def lock(connection: Connection, lineage: str) -> int:
@@ -89,9 +87,9 @@ def record(
     events.record(connection, EventKind(decision), actor=actor, lineage=lineage, detail=detail)
 
 
-def serving(connection: Connection, lineage: str) -> Serving:
+def serving(connection: Connection, lineage: str) -> ServingRow:
     """What serves now; raises CheckpointNotFound where the lineage has not begun."""
-    row = fetch_one(connection, "promotions.serving", Serving, lineage=lineage)
+    row = fetch_one(connection, "promotions.serving", ServingRow, lineage=lineage)
     if row is None:
         raise not_begun(lineage)
     return row

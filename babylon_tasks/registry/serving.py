@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import astuple
+
+from babylon_tasks.agent_settings import AgentSettings
 from babylon_tasks.db import promotions
-from babylon_tasks.db.promotions import Decision
-from babylon_tasks.db.promotions import Serving as Serving
+from babylon_tasks.db.promotions import Decision, ServingRow
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import CheckpointNotFound
+from babylon_tasks.errors import CheckpointNotFound, NothingServes, SettingsError
+from babylon_tasks.read_settings import read
+from babylon_tasks.settings import Settings
+from babylon_tasks.training import client
+
+if TYPE_CHECKING:
+    from babylon_tasks.training.client import AsyncOpenAI
+
+
+class Serving(ServingRow, frozen=True):
+    """What agents use now: ask ``base_url`` (an OpenAI endpoint) for model ``inference_name``.
+
+    ``base_url`` is None until a trainer has served for the first time.
+    """
+
+    def openai_client(
+        self, settings: AgentSettings | Settings | None = None, **options: Any
+    ) -> AsyncOpenAI:
+        """OpenAI's own asynchronous client for ``base_url``; ``options`` are its own, as timeout.
+
+        Its key is BABYLON_INFERENCE_API_KEY, with backend ``serverless`` WANDB_API_KEY. Keep it
+        from one trajectory to the next, and ask it for the ``inference_name`` that serves by then.
+        Raises NothingServes, SettingsError without a key, and NotInstalled without the package
+        openai.
+        """
+        if self.base_url is None:
+            raise NothingServes(
+                f"nobody answers for {self.inference_name} yet: no trainer has served this "
+                "lineage; start a worker on queue gpu, then ask serving() again"
+            )
+        found = read(AgentSettings) if settings is None else settings
+        key = found.wandb_api_key if self.backend == "serverless" else found.inference_api_key
+        if key is None:
+            raise SettingsError(
+                f"{self.inference_name} is served by W&B: set WANDB_API_KEY for the agents too"
+            )
+        return client.openai_client(
+            base_url=self.base_url, api_key=key.get_secret_value(), **options
+        )
 
 
 def serving(connection: Connection, lineage: str) -> Serving:
     """What serves now; raises CheckpointNotFound where the lineage has not begun."""
-    return promotions.serving(connection, lineage)
+    return Serving(*astuple(promotions.serving(connection, lineage)))
 
 
 def promote(

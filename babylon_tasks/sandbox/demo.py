@@ -24,7 +24,6 @@ from babylon_tasks.sandbox.agents import Account, Tally, decide, examine, record
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.statistics import difference_interval
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.client import openai_client
 
 MARKETS = 8
 AGENTS = 16
@@ -164,7 +163,7 @@ async def _play(
     accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
     with session(settings) as connection, Recorder(settings) as recorder:
         policy = await _first_policy(stack, connection)
-        client = _client(settings, policy)
+        client = policy.openai_client(settings)
         watcher.news(f"{policy.inference_name} is served at {policy.base_url}")
         hours = markets.hours(settings.lineage, settings.held_out_share, windows)
         for number, window in enumerate(hours):
@@ -188,16 +187,6 @@ async def _play(
         )
         evaluation = await _evaluate(client, settings.lineage, policy, seed)
     return rows, evaluation
-
-
-def _client(settings: Settings, policy: Serving) -> Any:
-    return openai_client(
-        settings.lineage,
-        settings.base_model,
-        settings.project,
-        policy.base_url or "",
-        settings.inference_api_key.get_secret_value(),
-    )
 
 
 async def _first_policy(stack: Stack, connection: Connection) -> Serving:

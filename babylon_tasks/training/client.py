@@ -1,22 +1,25 @@
-"""The way agents reach a policy: ART's own OpenAI client, pointed at where it is served."""
+"""The client with which agents reach a policy: OpenAI's own, which is what ART's is made of.
+
+ART's ``model.openai_client()`` adds the bookkeeping of its own rollouts, and 2.5 s at import; it
+reaches the same endpoints (tests/integration/training/test_inference.py).
+"""
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from babylon_tasks.errors import NotInstalled
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI as AsyncOpenAI
 
 
-def openai_client(lineage: str, base_model: str, project: str, base_url: str, api_key: str) -> Any:
-    """ART's ``model.openai_client()`` (an ``AsyncOpenAI``) for a lineage that is served elsewhere.
-
-    Ask it for ``Serving.inference_name``. Imports ART, about 2.5 s.
-    """
-    # Else `import art` asks the network for litellm's price list, and warns when refused.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    from art import TrainableModel
-
-    model: Any = TrainableModel(name=lineage, project=project, base_model=base_model)
-    # What model.register() would fill in; the trainer process has registered the model.
-    model.inference_base_url = base_url
-    model.inference_api_key = api_key
-    return model.openai_client()
+def openai_client(*, base_url: str, api_key: str, **options: Any) -> AsyncOpenAI:
+    """An ``AsyncOpenAI`` with these and its own ``options``. Raises NotInstalled."""
+    try:
+        from openai import AsyncOpenAI
+    except ImportError as error:
+        raise NotInstalled(
+            "openai is not installed here; run `pip install 'babylon-tasks[openai]'`"
+        ) from error
+    return AsyncOpenAI(base_url=base_url, api_key=api_key, **options)

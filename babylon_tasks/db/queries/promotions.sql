@@ -4,7 +4,8 @@ SELECT serving_step FROM training.lineages WHERE name = %(lineage)s FOR UPDATE
 
 -- name: serving
 -- What agents are to use now, and where.
-SELECT l.serving_step AS step, c.inference_name, l.inference_base_url AS base_url
+SELECT l.serving_step AS step, c.inference_name, l.inference_base_url AS base_url,
+       l.backend
 FROM training.lineages l
 JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.serving_step
 WHERE l.name = %(lineage)s

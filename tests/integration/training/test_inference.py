@@ -20,7 +20,6 @@ from recorded import NO, QUESTION, SECRETS, call, group, many, train_request
 
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.client import openai_client
 from babylon_tasks.training.inference import InferenceServer
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.supervisor import Trainer
@@ -259,10 +258,16 @@ def test_a_bad_request_does_not_spoil_those_that_came_with_it(
 def test_arts_own_client_reaches_a_checkpoint(
     trainer: Trainer, worker_settings: Settings, learned: int
 ) -> None:
+    from art import TrainableModel
+
     async def asked() -> tuple[Any, list[str]]:
-        client = openai_client(
-            "tests", worker_settings.base_model, "babylon", trainer.ready().base_url, KEY
+        model = TrainableModel(
+            name="tests", project="babylon", base_model=worker_settings.base_model
         )
+        # What model.register() would fill in; the trainer process has registered the model.
+        model.inference_base_url = trainer.ready().base_url
+        model.inference_api_key = KEY
+        client = model.openai_client()
         try:
             reply = await client.chat.completions.create(
                 model=f"tests@{learned}", messages=MESSAGES, max_tokens=2, n=2, logprobs=True

@@ -1,0 +1,32 @@
+"""What agents ask: which checkpoint serves, and a client for it. No connection is handed around."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from babylon_tasks.agent_settings import AgentSettings
+from babylon_tasks.db.session import session
+from babylon_tasks.read_settings import read
+from babylon_tasks.registry import serving as pointer
+from babylon_tasks.registry.serving import Serving
+from babylon_tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from babylon_tasks.training.client import AsyncOpenAI
+
+
+def serving(settings: AgentSettings | Settings | None = None) -> Serving:
+    """What serves now, read from Postgres; ask again for each trajectory, it takes milliseconds.
+
+    Without ``settings``: DATABASE_URL and BABYLON_LINEAGE, from the environment or the folder
+    BABYLON_SECRETS_DIR. Raises CheckpointNotFound where the lineage has not begun, and
+    DatabaseUnavailable.
+    """
+    found = read(AgentSettings) if settings is None else settings
+    with session(found) as connection:
+        return pointer.serving(connection, found.lineage)
+
+
+def openai_client(settings: AgentSettings | Settings | None = None, **options: Any) -> AsyncOpenAI:
+    """A client for what serves now: ``serving(settings).openai_client(settings, **options)``."""
+    return serving(settings).openai_client(settings, **options)
