@@ -1,6 +1,6 @@
-"""The Celery application; ``babylon-tasks run cpu-worker`` and its like start its processes.
+"""The Celery application; ``babylon-tasks run cpu-worker`` and its siblings start its processes.
 
-Importing it reads no setting and opens no connection; that waits until the app is used.
+Importing it reads no setting and opens no connection; both happen when the app is first used.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ app = Celery(
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Every Celery setting that is not the default, each with its reason.
+    """Build every Celery setting that is not the default, each with its reason.
 
     Measured on Celery 5.7.0 and Redis in celery-redis.md; the tests restart the broker under a
-    running task to see that they still hold.
+    running task to check that they still hold.
     """
     return {
         "broker_url": settings.redis_url.get_secret_value(),
-        # Only PROGRESS is kept, for Flower and for `AsyncResult`; the truth is in Postgres.
+        # Only PROGRESS is stored, for Flower and for `AsyncResult`; results are in Postgres.
         "result_backend": settings.redis_url.get_secret_value(),
         "result_expires": 3600,
         "task_ignore_result": True,
-        # Early: with late acknowledgement on Redis one TCP reset starts a task a second time, what
-        # outlives visibility_timeout is repeated, a restart of Redis ends a 5.7.0 worker, and
-        # messages are lost all the same. Recovery is Postgres's business (reconcile).
+        # Early: with late acknowledgement on Redis one TCP reset starts a task a second time, one
+        # longer than visibility_timeout is repeated, a restart of Redis ends a 5.7.0 worker, and
+        # messages are lost all the same. Recovery is reconcile's job, from Postgres.
         "task_acks_late": False,
-        # Else a busy worker holds one more message than it runs, and a restart strands it.
+        # Else a busy worker reserves one more message than it runs, and a restart strands it.
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,
-        # Whoever can write to Redis can send messages: let them hold nothing but data.
+        # Anyone who can write to Redis can send messages, so they must contain data only.
         "accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
@@ -75,31 +75,31 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": "upkeep",
         "task_routes": {name: {"queue": task.queue} for name, task in _TASKS.items()},
-        # The last resort against what hangs; leases and the trainer's silence act long before.
-        # Soft: raised in the task, which gives its claim back. Hard: the process is killed.
+        # The last resort against hanging tasks; leases and the trainer's silence act long before.
+        # Soft: raised in the task, which releases its claim. Hard: the process is killed.
         "task_annotations": {
             name: {"soft_time_limit": task.soft_limit, "time_limit": task.hard_limit}
             for name, task in _TASKS.items()
         },
-        # A black-holed Redis must not hang a worker or a sender: kombu's default waits for ever.
+        # An unresponsive Redis must not hang a worker or a sender: kombu by default waits forever.
         "broker_transport_options": {
             # Another Celery application on the same Redis has an `unacked`, and perhaps a queue
-            # `cpu`, too: without a prefix each would put back what the other is working on.
+            # `cpu`, too: without a prefix each would requeue the other's running tasks.
             "global_keyprefix": KEY_PREFIX,
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            # A question to the workers or a first send gives up within a second or two.
+            # A control command to the workers or a first send gives up within a second or two.
             "max_retries": 3,
             "interval_start": 0.1,
             "interval_step": 0.2,
             "interval_max": 0.5,
-            # The default, said aloud: of all workers on one Redis the shortest counts. It only
-            # concerns what was taken and never acknowledged, and reconcile is quicker.
+            # The default, made explicit: of all workers on one Redis the shortest counts. It only
+            # concerns messages taken and never acknowledged, and reconcile is faster.
             "visibility_timeout": 3600,
         },
-        # Progress is a courtesy: it must not hold up a step for the default of 20 s.
+        # Progress is optional: it must not delay a step for the default of 20 s.
         "result_backend_transport_options": {
             "global_keyprefix": KEY_PREFIX,
             "socket_timeout": 5,
@@ -110,32 +110,32 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "redis_socket_connect_timeout": 5.0,
         "redis_retry_on_timeout": True,
         "broker_pool_acquire_timeout": 30,
-        # Redis may be away for an hour; the worker outlives it (the default gives up after 100).
+        # Redis may be down for an hour; the worker keeps trying (by default it stops after 100).
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        # A send that fails is sent again by reconcile: do not keep the sender waiting.
+        # Reconcile repeats a failed send: do not keep the sender waiting.
         "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0.2, "interval_max": 1},
-        # What runs is never cancelled by a lost connection: its lease tells whether it may go on.
+        # A lost connection never cancels a running task: its lease decides whether it may go on.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # SIGQUIT waits this long too (SIGTERM: see tasks/shutdown.py); leases cover the rest.
         "worker_soft_shutdown_timeout": settings.shutdown_seconds,
         "worker_enable_soft_shutdown_on_idle": False,
-        # The trainer is started in the background, but a loaded machine may still be slow to fork.
+        # The trainer starts in the background, but a loaded machine may still be slow to fork.
         "worker_proc_alive_timeout": 60.0,
         # Our own logging (structlog) for everything, stdout left alone.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        # Flower follows tasks by events.
+        # Flower follows tasks through events.
         "task_send_sent_event": True,
         "worker_send_task_events": True,
         "enable_utc": True,
         "timezone": "UTC",
-        # `inspect ping` finds a beat that stands still.
+        # `inspect ping` finds a stalled beat.
         "beat_enable_remote_control": True,
     }
 
 
-# Lazily: the settings are read when the configuration is first needed.
+# Lazy: the settings are read when the configuration is first needed.
 app.add_defaults(lambda: configuration(load_settings()))
 
 

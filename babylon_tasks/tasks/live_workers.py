@@ -1,4 +1,4 @@
-"""Who answers: the workers that are connected now, by the queue that they consume, and beat."""
+"""Ask which workers are connected now, by the queue that they consume, and whether beat runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANSWER_SECONDS = 1.5
 
 
 def workers() -> dict[str, list[str]]:
-    """The names of workers for each queue, empty where nobody listens; raises BrokerUnavailable."""
+    """List the workers of each queue, empty where none listens; raises BrokerUnavailable."""
     found: dict[str, list[str]] = {name: [] for name in QUEUES}
     for worker, queues in sorted(_asked("active_queues").items()):
         for queue in queues:
@@ -22,7 +22,7 @@ def workers() -> dict[str, list[str]]:
 
 
 def beats() -> list[str]:
-    """The names of beats whose scheduler moves; raises BrokerUnavailable."""
+    """List the beats whose scheduler runs; raises BrokerUnavailable."""
     return sorted(name for name in _asked("ping") if name.startswith("celerybeat@"))
 
 
@@ -31,7 +31,7 @@ def _asked(question: str) -> dict[str, Any]:
         answers = getattr(app.control.inspect(timeout=_ANSWER_SECONDS), question)()
     except OperationalError as error:
         raise BrokerUnavailable(
-            f"Redis did not pass on a question to the workers: {str(error).splitlines()[0]}; "
+            f"Redis did not forward a command to the workers: {str(error).splitlines()[0]}; "
             "check REDIS_URL and that the server runs"
         ) from error
     return answers or {}

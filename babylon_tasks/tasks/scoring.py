@@ -13,12 +13,12 @@ from babylon_tasks.tasks.flower import summaries
 
 @app.task(base=BabylonTask, bind=True, name=task_names.SCORE_WINDOW)  # type: ignore[untyped-decorator]
 def score_window(self: BabylonTask, window: str) -> Any:
-    """Score one sealed window; a window already scored, or in other hands, is left alone."""
+    """Score one sealed window; one scored already, or claimed by another, is left alone."""
 
-    def tell(done: int, total: int | None) -> None:
-        words = summaries.progress("scoring", done, total, "trajectories")
-        self.report(words, stage="score", done=done, total=total)
+    def report(done: int, total: int | None) -> None:
+        summary = summaries.progress("scoring", done, total, "trajectories")
+        self.report_progress(summary, stage="score", done=done, total=total)
 
-    return self.told(
-        summaries.scoring(score(self.settings, window, actor=self.actor, on_progress=tell))
+    return self.task_result(
+        summaries.scoring(score(self.settings, window, actor=self.actor, on_progress=report))
     )

@@ -1,7 +1,7 @@
-"""What beat tells Prometheus of the whole system: rows of Postgres and queues of Redis.
+"""The metrics of the whole system that beat exports: rows of Postgres and queues of Redis.
 
-Beat, because there is one of it: from every worker the same figures would come many times. A
-source that does not answer is a figure too (``babylon_source_up``), never a failed scrape.
+Exported by beat, because only one runs: several workers would report the same figures. A source
+that does not answer is a figure too (``babylon_source_up``), never a failed scrape.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
 
 _PATIENCE_SECONDS = 2.0  # Prometheus itself waits for ten
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
-# Name: what it is, and its labels. A figure that does not exist yet is left out.
+# Name: help text and labels. A figure that does not exist yet is left out.
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "babylon_source_up": ("Whether Postgres and Redis answered this scrape: 1 or 0.", ("source",)),
     "babylon_queue_messages": (
-        "Messages that no worker has taken yet; babylon_windows counts the work that waits.",
+        "Messages that no worker has taken yet; babylon_windows counts the waiting work.",
         ("queue",),
     ),
     "babylon_windows": ("Windows by state.", ("state",)),
@@ -51,37 +51,37 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         (),
     ),
     "babylon_right_share": (
-        "Share of right bets among those with an outcome, in the window scored last.",
+        "Share of right bets among those with an outcome, in the last scored window.",
         (),
     ),
-    "babylon_profit_mean": ("Mean profit of the window scored last, in Babylon's money.", ()),
+    "babylon_profit_mean": ("Mean profit of the last scored window, in Babylon's money.", ()),
     "babylon_reward_spread": (
-        "Standard deviation of the rewards of the window scored last: 0 leaves nothing to learn.",
+        "Standard deviation of the rewards of the last scored window: 0 leaves nothing to learn.",
         (),
     ),
     "babylon_last_scored_timestamp_seconds": (
-        "When a window was scored last, in unix time.",
+        "When the last window was scored, in Unix time.",
         (),
     ),
     "babylon_serving_step": ("The checkpoint that agents use now.", ("lineage",)),
     "babylon_head_step": ("The newest checkpoint.", ("lineage",)),
-    "babylon_lease_held": ("Whether somebody trains the lineage now: 1 or 0.", ("lineage",)),
+    "babylon_lease_held": ("Whether a worker trains the lineage now: 1 or 0.", ("lineage",)),
     "babylon_lease_age_seconds": (
-        "Since the lineage's lease was renewed, 0 where it is free; beyond BABYLON_LEASE_SECONDS "
+        "Time since the lineage's lease was renewed, 0 if it is free; beyond BABYLON_LEASE_SECONDS "
         "its holder is gone.",
         ("lineage",),
     ),
     "babylon_steps": ("Training steps by state.", ("lineage", "state")),
     "babylon_last_committed_timestamp_seconds": (
-        "When a training step was committed last, in unix time; 0 for never.",
+        "When the last training step was committed, in Unix time; 0 for never.",
         ("lineage",),
     ),
     "babylon_promotion_decisions": (
-        "Decisions on record about checkpoints: promote, hold, rollback.",
+        "Recorded decisions about checkpoints: promote, hold, rollback.",
         ("lineage", "decision"),
     ),
     "babylon_last_promoted_timestamp_seconds": (
-        "When a checkpoint was promoted last, in unix time; 0 for never.",
+        "When the last checkpoint was promoted, in Unix time; 0 for never.",
         ("lineage",),
     ),
     "babylon_evaluation_value": (
@@ -89,7 +89,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("lineage", "checkpoint"),
     ),
     "babylon_evaluation_coverage": (
-        "Share of what the checkpoint says that recorded answers cover.",
+        "Share of the checkpoint's probability that recorded answers cover.",
         ("lineage", "checkpoint"),
     ),
     "babylon_evaluation_entropy": (
@@ -111,18 +111,18 @@ class Sample(Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-class Fleet(Collector):
-    """Reads everything anew for each scrape: some milliseconds, one connection to each source."""
+class SystemMetrics(Collector):
+    """Read all figures for each scrape: some milliseconds, one connection to each source."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def describe(self) -> Iterable[Metric]:
-        """Every family without its samples, so that registering asks no database."""
+        """List every family without samples, so that registering needs no database."""
         return _families(())
 
     def collect(self) -> Iterable[Metric]:
-        """All families; those of a source that is away have no samples."""
+        """Collect all families; those of an unreachable source have no samples."""
         return _families(
             [*self._asked("postgres", self._rows), *self._asked("redis", self._queues)]
         )
@@ -131,7 +131,7 @@ class Fleet(Collector):
         try:
             found = list(ask())
         except (BabylonTasksError, RedisError) as error:
-            _log.warning("metrics.source_away", source=source, why=str(error))
+            log.warning("source.not_reached", source=source, why=str(error))
             yield Sample("babylon_source_up", 0, {"source": source})
         else:
             yield Sample("babylon_source_up", 1, {"source": source})
@@ -171,7 +171,7 @@ def _of_windows(found: Gauges) -> Iterator[Sample]:
 
 
 def _of_lineage(found: Gauges, lineage: str) -> Iterator[Sample]:
-    if found.lineage is None:  # nobody has begun it
+    if found.lineage is None:  # it does not exist yet
         return
     of_it = {"lineage": lineage}
     yield Sample("babylon_serving_step", found.lineage.serving_step, of_it)

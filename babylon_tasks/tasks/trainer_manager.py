@@ -1,4 +1,4 @@
-"""The trainer that a GPU-queue worker keeps: started with it, revived if it dies, closed with it.
+"""The trainer of a GPU-queue worker: started with it, restarted if it dies, closed with it.
 
 Only a worker that consumes queue ``gpu`` has one. It serves inference from the start, before
 there is anything to train on: without it the agents could not act.
@@ -21,7 +21,7 @@ from babylon_tasks.settings import load_settings
 from babylon_tasks.training.supervisor import Trainer
 
 _WATCH_SECONDS = 5.0
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class TrainerManager:
@@ -35,14 +35,14 @@ class TrainerManager:
 
     @contextmanager
     def lock(self) -> Iterator[Trainer]:
-        """The trainer, for the length of a block."""
+        """Use the trainer for the length of a block."""
         with self._lock:
             if self._trainer is None:
                 self._trainer = Trainer(load_settings())
             yield self._trainer
 
     def watch(self) -> None:
-        """Start the trainer and keep it up, until the process ends (runs in a thread)."""
+        """Start the trainer and keep it running until the process ends (runs in a thread)."""
         lineage = load_settings().lineage
         up = metrics.TRAINER_UP.labels(lineage)
         while not self._stop.is_set():
@@ -53,16 +53,16 @@ class TrainerManager:
                         metrics.TRAINER_STARTS.labels(lineage).inc()
                         serving = serve(load_settings(), trainer)
                         up.set(1)
-                        _log.info("trainer.serving", model=serving.inference_name)
+                        log.info("trainer.started", model=serving.inference_name)
             except BabylonTasksError as error:
-                _log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)
-            except Exception:  # noqa: BLE001  # logged with its traceback, and tried again
-                # This thread must outlive whatever it meets: nobody else revives the trainer.
-                _log.exception("trainer.not_serving", next_try_in=_WATCH_SECONDS)
+                log.error("trainer.not_started", why=str(error), next_try_in=_WATCH_SECONDS)
+            except Exception:  # logged with its traceback, and tried again
+                # This thread must survive every error: nothing else restarts the trainer.
+                log.exception("trainer.not_started", next_try_in=_WATCH_SECONDS)
             self._stop.wait(_WATCH_SECONDS)
 
     def close(self) -> None:
-        """End the trainer; nothing is started again."""
+        """End the trainer for good."""
         self._stop.set()
         if self._trainer is not None:
             self._trainer.close()
@@ -80,7 +80,7 @@ def _notice_queues(instance: Any, **_: Any) -> None:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _start(**_: Any) -> None:
     if trainer_manager.serves_gpu:
-        # A thread: a child that is not up within worker_proc_alive_timeout is killed.
+        # In a thread: a child that is not ready within worker_proc_alive_timeout is killed.
         threading.Thread(target=trainer_manager.watch, name="trainer-manager", daemon=True).start()
 
 

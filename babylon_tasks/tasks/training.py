@@ -18,40 +18,42 @@ from babylon_tasks.tasks.flower import summaries
 from babylon_tasks.tasks.trainer_manager import trainer_manager
 from babylon_tasks.training.protocol import Progress
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @app.task(base=BabylonTask, bind=True, name=task_names.TRAIN_WINDOW)  # type: ignore[untyped-decorator]
 def train_window(self: BabylonTask, window: str | None = None) -> Any:
     """Train a window, or the oldest that wait; then promote the newest checkpoint or hold it."""
 
-    def tell(progress: Progress) -> None:
+    def report_training(progress: Progress) -> None:
         counted = (progress.done, progress.total, "gradient steps", progress.tokens)
-        self.report(
+        self.report_progress(
             summaries.progress("training", *counted), stage="train", **to_builtins(progress)
         )
 
-    def tell_evaluation(progress: Progress) -> None:
-        words = summaries.progress("evaluating", progress.done, progress.total, "held-out groups")
-        self.report(words, stage="evaluate", **to_builtins(progress))
+    def report_evaluation(progress: Progress) -> None:
+        summary = summaries.progress("evaluating", progress.done, progress.total, "held-out groups")
+        self.report_progress(summary, stage="evaluate", **to_builtins(progress))
 
-    def told(gate_result: GateResult | None) -> dict[str, Any]:
+    def result(gate_result: GateResult | None) -> dict[str, Any]:
         summary = summaries.training(outcome, gate_result)
-        return self.told(summary, window=summaries.named(outcome.windows), step=outcome.step)
+        return self.task_result(summary, window=summaries.named(outcome.windows), step=outcome.step)
 
     with trainer_manager.lock() as trainer:
-        outcome = train(self.settings, trainer, window=window, actor=self.actor, on_progress=tell)
+        outcome = train(
+            self.settings, trainer, window=window, actor=self.actor, on_progress=report_training
+        )
         if outcome.action == "failed":
             raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
         if outcome.action == "busy":
-            return told(None)
+            return result(None)
         gate_result = evaluate(
-            self.settings, trainer, actor=self.actor, on_progress=tell_evaluation
+            self.settings, trainer, actor=self.actor, on_progress=report_evaluation
         )
     metrics.EVALUATIONS.labels(self.settings.lineage, gate_result.action).inc()
     if outcome.action in ("committed", "adopted") and more_waits(self.settings):
         _wake_the_next()
-    return told(gate_result)
+    return result(gate_result)
 
 
 def _wake_the_next() -> None:
@@ -62,4 +64,4 @@ def _wake_the_next() -> None:
     try:
         send_train(None)
     except BrokerUnavailable as error:
-        _log.warning("train_window.next_not_sent", why=str(error))
+        log.warning("message.not_sent", why=str(error))

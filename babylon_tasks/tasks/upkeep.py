@@ -1,4 +1,4 @@
-"""Queue ``upkeep``: beat's entries, beside the tasks that they start."""
+"""Queue ``upkeep``: beat's schedule, with the tasks that it starts."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from babylon_tasks.tasks.send import send_train, send_windows
 
 @app.task(base=BabylonTask, bind=True, name=task_names.DISCOVER)  # type: ignore[untyped-decorator]
 def discover(self: BabylonTask) -> Any:
-    """Open and seal windows, then send what they need: their rows are committed by then."""
+    """Open and seal windows, then send messages for them: their rows are committed by then."""
     found = look(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
-    return self.told(summaries.discovery(found))
+    return self.task_result(summaries.discovery(found))
 
 
 @app.task(base=BabylonTask, bind=True, name=task_names.RECONCILE)  # type: ignore[untyped-decorator]
 def reconcile(self: BabylonTask) -> Any:
-    """Set in motion again whatever has stood still."""
+    """Restart whatever has stopped."""
     found = mend(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
     if found.unevaluated:
         send_train(None)
-    return self.told(summaries.reconciliation(found))
+    return self.task_result(summaries.reconciliation(found))
 
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]

@@ -48,7 +48,7 @@ class Up:
             assert line, f"up ended with {self.process.wait()}: {self.said}"
             self.said += line
         log = self.data / "gpu-worker.log"
-        until("the policy is served", lambda: "trainer.serving" in log.read_text("utf-8"))
+        until("the policy is served", lambda: "trainer.started" in log.read_text("utf-8"))
         self.family = psutil.Process(self.process.pid).children(recursive=True)
 
     @property

@@ -17,7 +17,7 @@ from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, WindowState
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
-from babylon_tasks.tasks.system_metrics import FAMILIES, Fleet
+from babylon_tasks.tasks.system_metrics import FAMILIES, SystemMetrics
 from babylon_tasks.windows import window_end
 
 pytestmark = pytest.mark.contract(None)
@@ -27,7 +27,7 @@ SOURCE_UP = "babylon_source_up"
 def scrape(settings: Settings) -> dict[str, dict[tuple[str, ...], float]]:
     """Family to label values, in their names' order, to figure: as Prometheus reads it."""
     registry = CollectorRegistry()
-    registry.register(Fleet(settings))
+    registry.register(SystemMetrics(settings))
     text = generate_latest(registry).decode()
     return {
         family.name: {

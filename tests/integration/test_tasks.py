@@ -162,7 +162,7 @@ def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
 
     @celery.task(base=BabylonTask, bind=True)
     def saying(self: BabylonTask) -> Any:
-        return self.told(f"reached {url} with {password}")
+        return self.task_result(f"reached {url} with {password}")
 
     failed, said = failing.apply(), saying.apply()
 
@@ -176,7 +176,7 @@ def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
 def test_what_a_task_says_is_bounded(celery: Celery) -> None:
     @celery.task(base=BabylonTask, bind=True)
     def verbose(self: BabylonTask) -> Any:
-        return self.told("word " * 1000)
+        return self.task_result("word " * 1000)
 
     said = verbose.apply().result["summary"]
 
@@ -212,9 +212,9 @@ def test_progress_shows_as_celerys_own_state(
     moving.push_request(id="task-1", hostname="gpu@there")
     bind_contextvars(window=WINDOW, lineage="tested", step=4)
     with capture_events(celery) as events:
-        moving.report("training: 3 of 8", done=3, total=8)
+        moving.report_progress("training: 3 of 8", done=3, total=8)
         clock.monotonic = lambda: 1000.9
-        moving.report("training: 4 of 8", done=4, total=8)  # within a second: not sent
+        moving.report_progress("training: 4 of 8", done=4, total=8)  # within a second: not sent
 
     told = {"window": WINDOW, "lineage": "tested", "step": 4, "summary": "training: 3 of 8"}
     shown = AsyncResult("task-1", app=celery)
@@ -254,9 +254,9 @@ def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
     celery.conf.result_backend = f"redis://127.0.0.1:{free_port()}/0"
     moving.push_request(id="task-1")
     with structlog.testing.capture_logs() as logs:
-        moving.report("moving", done=1)
+        moving.report_progress("moving", done=1)
 
-    assert [entry["event"] for entry in logs] == ["progress.not_mirrored"]
+    assert [entry["event"] for entry in logs] == ["progress.not_reported"]
 
 
 def test_a_sender_without_redis_is_told_that_nothing_is_lost(

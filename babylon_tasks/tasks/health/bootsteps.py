@@ -1,6 +1,6 @@
-"""Beat and workers open their HTTP port, count their tasks and mark their turns.
+"""Give beat and workers their HTTP port, count their tasks and mark the turns of their loops.
 
-Bootsteps and signals only; what is answered lies in ``endpoint``, ``pulse`` and ``fleet``.
+Bootsteps and signals only; the answers are in ``endpoint``, ``liveness`` and ``system_metrics``.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import SENT_AT
 from babylon_tasks.tasks.health.endpoint import Endpoint
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
-from babylon_tasks.tasks.system_metrics import Fleet
+from babylon_tasks.tasks.system_metrics import SystemMetrics
 
 _TURN_SECONDS = 5.0
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Monitor:
-    """This process's endpoint, where BABYLON_METRICS_PORT asks for one."""
+    """This process's endpoint, if BABYLON_METRICS_PORT asks for one."""
 
     def __init__(self) -> None:
         self.pulse = Pulse()
@@ -59,7 +59,7 @@ class Monitor:
         self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, registry, probe)
 
     def forget(self) -> None:
-        """In a forked child."""
+        """Close the parent's socket in a forked child."""
         if self._endpoint is not None:
             self._endpoint.forget()
             self._endpoint = None
@@ -75,10 +75,10 @@ monitor = Monitor()
 
 
 class Turns(Scheduler):  # type: ignore[misc]  # celery is untyped
-    """Celery's scheduler that keeps no file, which also marks each of its turns."""
+    """Celery's scheduler without a file, which also marks each of its turns."""
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
-        """One look at the schedule; returns the seconds until the next."""
+        """Look at the schedule once; returns the seconds until the next time."""
         wait = super().tick(*args, **kwargs)
         monitor.pulse.turn()
         return wait
@@ -90,7 +90,7 @@ class Listening(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.components:Pool",)
 
     def start(self, parent: Any) -> None:
-        """Open the port; without the children's files there is nothing to add up."""
+        """Open the port; requires the folder that the children count in."""
         del parent
         settings = load_settings()
         if not settings.metrics_port:
@@ -98,14 +98,14 @@ class Listening(bootsteps.StartStopStep):  # type: ignore[misc]
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             raise SettingsError(
                 "BABYLON_METRICS_PORT is set, but this worker was not started by "
-                "`babylon-tasks run`, which gives its children a place to count: use that"
+                "`babylon-tasks run`, which gives its children a folder to count in: use that"
             )
         registry = CollectorRegistry()
         LiveChildren(registry)  # type: ignore[no-untyped-call]
         monitor.open(settings, registry)
 
     def stop(self, parent: Any) -> None:
-        """Close it, and remove what the children counted."""
+        """Close it, and remove the children's counts."""
         del parent
         monitor.close()
         if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -115,7 +115,7 @@ class Listening(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Marks the turns of a worker's event loop while it is connected and subscribed."""
+    """Mark the turns of a worker's event loop while it is connected and subscribed."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -124,13 +124,13 @@ class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
         self._timer: Any = None
 
     def start(self, parent: Any) -> None:
-        """Connected: from here on the loop must turn."""
+        """Note that the worker is connected: from here on the loop must turn."""
         monitor.pulse.turn()
         monitor.pulse.connected = True
         self._timer = parent.timer.call_repeatedly(_TURN_SECONDS, monitor.pulse.turn)
 
     def stop(self, parent: Any) -> None:
-        """The connection is lost, or the worker ends."""
+        """Note that the connection is lost or the worker ends."""
         del parent
         monitor.pulse.connected = False
         if self._timer is not None:
@@ -145,10 +145,10 @@ app.steps["consumer"].add(Turning)
 
 
 class LiveChildren(MultiProcessCollector):
-    """Adds up what the children counted; a child that has died is up no more."""
+    """Add up the children's counts; gauges of dead children are removed."""
 
     def collect(self) -> Any:
-        """All families of this worker's children."""
+        """Collect all families of this worker's children."""
         for file in Path(self._path).glob("gauge_live*.db"):
             pid = int(file.stem.rpartition("_")[2])
             if not Path(f"/proc/{pid}").exists():
@@ -177,7 +177,7 @@ def _watch_beat(**_: Any) -> None:
     settings = load_settings()
     monitor.pulse.connected = True  # it connects when it sends; see Probe.alive for the rest
     registry = CollectorRegistry()
-    registry.register(Fleet(settings))
+    registry.register(SystemMetrics(settings))
     monitor.open(settings, registry)
 
 

@@ -1,6 +1,6 @@
 """The HTTP port of a process: ``/metrics`` for Prometheus, ``/livez`` and ``/readyz`` for probes.
 
-Only for the inside of a deployment: it needs no login and says nothing that is secret.
+Only for the inside of a deployment: it needs no login and exposes no secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from babylon_tasks.tasks.health.liveness import Probe
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Endpoint:
@@ -35,17 +35,17 @@ class Endpoint:
             )
         except OSError as error:
             raise SettingsError(
-                f"BABYLON_METRICS_PORT {port} on {host} cannot be listened on: {error.strerror}; "
-                "each process on a machine needs one of its own"
+                f"BABYLON_METRICS_PORT {port} on {host} cannot be opened: {error.strerror}; "
+                "each process on a machine needs its own"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="metrics", daemon=True
         )
         self._thread.start()
-        _log.info("metrics.listening", host=host, port=self._server.server_port)
+        log.info("endpoint.opened", host=host, port=self._server.server_port)
 
     def forget(self) -> None:
-        """In a forked child: let go of the parent's socket, or the port would outlive it."""
+        """Close the parent's socket in a forked child: the port would outlive the parent."""
         self._server.socket.close()
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # The standard library's looks its own name up, which hangs where DNS is not allowed.
+        # The standard library's version looks up its own name, which hangs where DNS is blocked.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
@@ -90,7 +90,7 @@ class _Server6(_Server):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    timeout = 10  # a client that says nothing holds no thread for ever
+    timeout = 10  # an idle client must not hold a thread forever
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A line for every probe would bury the log."""
+        """Log nothing: a line for every probe would bury the log."""

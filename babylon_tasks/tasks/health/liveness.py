@@ -1,8 +1,8 @@
-"""Whether this process moves: what its probes answer, without a question to broker or cluster.
+"""Decide whether this process makes progress, for its probes, without asking the broker.
 
-A worker's event loop and beat's scheduler mark each turn here. A worker whose broker is away
-does not turn, and is not to be restarted for it: restarting would not bring Redis back, and
-would end the trainer that agents are talking to.
+A worker's event loop and beat's scheduler mark each turn here. A worker whose broker is down does
+not turn, and must not be restarted for it: a restart would not bring Redis back, and would end
+the trainer that agents are using.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ STALE_SECONDS = 60.0
 
 
 class Pulse:
-    """The last turn, and whether messages can come in; written by one thread, read by another."""
+    """The last turn, and whether messages can arrive; written by one thread, read by another."""
 
     def __init__(self) -> None:
         self.connected = False
         self._last = time.monotonic()
 
     def turn(self) -> None:
-        """The loop has come round."""
+        """Mark a turn of the loop."""
         self._last = time.monotonic()
 
     @property
     def age(self) -> float:
-        """Seconds since the last turn."""
+        """Return the seconds since the last turn."""
         return time.monotonic() - self._last
 
 
 class Probe:
-    """What ``/livez`` and ``/readyz`` answer: whether it is so, and a line that says why."""
+    """The answers of ``/livez`` and ``/readyz``: the status, and a line that explains it."""
 
     def __init__(self, pulse: Pulse, away: Callable[[], bool], serves: Callable[[], bool]) -> None:
         self._pulse = pulse
@@ -39,16 +39,16 @@ class Probe:
         self._serves = serves
 
     def alive(self) -> tuple[bool, str]:
-        """False only where the loop stands still and the broker's absence does not explain it."""
+        """Return False only where the loop has stopped and Redis is not the cause."""
         age = self._pulse.age
         if age <= STALE_SECONDS:
-            return True, f"turned {age:.0f} s ago"
+            return True, f"last turn {age:.0f} s ago"
         if not self._pulse.connected or self._away():
-            return True, f"turned {age:.0f} s ago: it waits for Redis"
-        return False, f"the main loop has stood still for {age:.0f} s though Redis is there"
+            return True, f"last turn {age:.0f} s ago: waiting for Redis"
+        return False, f"the main loop stopped {age:.0f} s ago although Redis answers"
 
     def ready(self) -> tuple[bool, str]:
-        """Whether work reaches it now and, where it keeps a trainer, that trainer serves."""
+        """Check that work can arrive and that the trainer, where there is one, serves."""
         alive, why = self.alive()
         if not alive:
             return False, why
