@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -154,6 +155,7 @@ def test_the_evidence_holds_the_paired_difference_with_its_interval() -> None:
     assert evidence["groups"] == 4
 
 
+@hypothesis_settings(max_examples=20)  # each resamples 4000 times
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))
 def test_the_interval_holds_within_the_extremes_and_is_repeatable(values: list[float]) -> None:
     low, high = interval(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -14,16 +15,23 @@ from hypothesis import strategies as st
 
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.records import Decision, Evidence, Outcomes
+from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import load_scorer
 from babylon_tasks.scoring.evidence import evidence
 
 POSTER = shown(taken=20)
 
 
+@cache
+def _usual() -> Scorer:
+    return load_scorer(settings())
+
+
 def rewards(
     members: Sequence[Evidence], reference: Sequence[Evidence] | None = None, **values: Any
 ) -> list[float | None]:
-    found = load_scorer(settings(**values)).rewards(members, reference or members)
+    scorer = load_scorer(settings(**values)) if values else _usual()
+    found = scorer.rewards(members, reference or members)
     return [None if score is None else score.reward for score in found]
 
 
@@ -133,16 +141,21 @@ def test_in_a_fair_market_whoever_avoids_evidence_earns_no_more_than_a_coin(
 ) -> None:
     """Long shots too: they seldom win, and are paid for it."""
     random = Random(f"{price} {evader}")
+
+    @cache
+    def shows(*decisions: Decision) -> Evidence:
+        return evidence(trajectory(list(decisions)), Outcomes({}, {}))
+
     coins, avoided = [], []
     for _ in range(400):
-        members = [trajectory(evader)]
+        members = [shows(*evader)]
         for _ in range(8):
             yes = random.random() < 0.5
             paid = price if yes else 1 - price
             won = random.random() < paid
             bet = trade("buy_yes" if yes else "buy_no", correct=won, price=paid, staked=40.0)
-            members.append(trajectory([bet]))
-        first, *rest = rewards([evidence(one, Outcomes({}, {})) for one in members])
+            members.append(shows(bet))
+        first, *rest = rewards(members)
         avoided.append(first or 0.0)
         coins += [reward or 0.0 for reward in rest]
     assert fmean(avoided) <= fmean(coins) + 0.01
