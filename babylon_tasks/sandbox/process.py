@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -141,11 +140,6 @@ class ServerProcess(ABC):
         self.stop()
         self.port = self._chosen_port = port
         self.start()
-
-    def wipe(self) -> None:
-        """Stop it and delete all its data."""
-        self.stop()
-        shutil.rmtree(self.home)
 
     def __enter__(self) -> Self:
         return self.start()

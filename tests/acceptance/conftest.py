@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,7 +66,7 @@ def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
     """A server of the test's own, which keeps its data over a restart as it should in earnest."""
     with EmbeddedValkey(servers_dir / "broker", persist=True) as server:
         yield server
-    server.wipe()
+    shutil.rmtree(server.home)
 
 
 @pytest.fixture

@@ -260,6 +260,6 @@ def test_a_data_folder_that_the_servers_user_cannot_reach_is_replaced(tmp_path: 
         with EmbeddedPostgres(tmp_path / "postgres", durable=False) as again:
             assert rows(again) == [1]
     finally:
-        server.wipe()
+        shutil.rmtree(server.home)
     assert not server.home.exists()
     assert tmp_path.stat().st_mode & 0o777 == 0o700
