@@ -21,8 +21,6 @@ import psutil
 import pytest
 from acceptance.harness import until
 
-PROGRAM = "from babylon_tasks.cli import main; main()"
-
 
 class Up:
     """A running `up`, in the folder and session of its own that a terminal would give it."""
@@ -33,7 +31,7 @@ class Up:
         # `.env` is read where the command runs, the checkout is found from anywhere.
         self.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "up", "--data-dir", str(home / "data")],
+            [sys.executable, "-m", "babylon_tasks", "up", "--data-dir", str(home / "data")],
             cwd=home,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -72,10 +70,14 @@ class Up:
         return found[1].rstrip(",")
 
     def other(self, *arguments: str) -> str:
-        """What another command says, told by up.env alone how to reach this stack."""
-        script = 'set -a; . data/up.env; set +a; exec "$0" -c "$@"'
+        """What another command prints; only up.env tells it how to reach this stack."""
+        return self.python("babylon_tasks", *arguments)
+
+    def python(self, module: str, *arguments: str) -> str:
+        """The same for any module that can be run."""
+        script = 'set -a; . data/up.env; set +a; exec "$0" -m "$@"'
         return subprocess.run(
-            ["sh", "-c", script, sys.executable, PROGRAM, *arguments],
+            ["sh", "-c", script, sys.executable, module, *arguments],
             cwd=self.home,
             env=self.environment,
             check=True,
@@ -213,6 +215,9 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         outcomes = {finding["check"]: finding["outcome"] for finding in found}
         parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu", "queue upkeep")
         assert {part: outcomes[part] for part in parts} == dict.fromkeys(parts, "ok")
+        pongs = running.python("celery", "-A", "babylon_tasks", "inspect", "ping")
+        for worker in ("celerybeat@", "cpu@", "gpu@"):
+            assert re.search(rf"{worker}\S+: OK", pongs), pongs
 
         refused = subprocess.run(
             running.process.args,  # type: ignore[arg-type]
@@ -262,7 +267,7 @@ def test_up_refuses_a_database_url_it_cannot_read_in_one_line_without_a_secret(
     redis_url: str, tmp_path: Path
 ) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "up", "--data-dir", str(tmp_path / "up")],
+        [sys.executable, "-m", "babylon_tasks", "up", "--data-dir", str(tmp_path / "up")],
         env={
             **os.environ,
             "DATABASE_URL": "mysql://root:planted-secret@h/b",
