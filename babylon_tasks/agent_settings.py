@@ -1,7 +1,7 @@
-"""What a process of agents needs to know: few settings, so that none of the server's can break it.
+"""What a process of agents needs to know: few settings, so no bad server setting can break it.
 
-Agents read their environment and BABYLON_SECRETS_DIR. The file `.env` in an agent's working
-directory is the agent's own: it is not read.
+Agents read their environment and BABYLON_SECRETS_DIR. A file `.env` in an agent's working
+directory belongs to the agent and is not read.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
 class DatabaseSettings(BaseSettings):
-    """Which database: all that the recorder and a connection need."""
+    """The database: all that the recorder and a connection need."""
 
     model_config = SettingsConfigDict(
         env_prefix="BABYLON_",
         extra="ignore",
         frozen=True,
         populate_by_name=True,
-        hide_input_in_errors=True,  # the input is secrets
+        hide_input_in_errors=True,  # the input contains secrets
     )
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -45,7 +45,7 @@ class DatabaseSettings(BaseSettings):
     def _usable(self) -> Self:
         if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql://")):
             raise ValueError("DATABASE_URL must begin with postgresql://")
-        # Before anything else is read from it: a password cut in two would pass for an address.
+        # First of all: a password split by a special character would be taken for an address.
         require_readable("DATABASE_URL", self.database_url)
         if not re.fullmatch(r"\w+", self.database_schema):
             raise ValueError("the schema in DATABASE_URL is not a plain name")
@@ -55,7 +55,7 @@ class DatabaseSettings(BaseSettings):
     def dsn(self) -> str:
         """The Postgres connection string, password included: never log it.
 
-        Babylon's own DATABASE_URL is written for Prisma, whose parameters libpq refuses.
+        Babylon's own DATABASE_URL is written for Prisma, whose parameters libpq rejects.
         """
         parts = urlsplit(self.database_url.get_secret_value())
         kept = [pair for pair in parse_qsl(parts.query) if pair[0] not in _PRISMA_PARAMETERS]
@@ -69,7 +69,7 @@ class DatabaseSettings(BaseSettings):
 
 
 class AgentSettings(DatabaseSettings):
-    """Which lineage an agent asks, and with which key; the names are those of ``Settings``."""
+    """The lineage that an agent asks, and its key; the names are those of ``Settings``."""
 
     lineage: str = DEFAULT_LINEAGE
     inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
@@ -77,12 +77,12 @@ class AgentSettings(DatabaseSettings):
 
 
 def require_readable(name: str, url: SecretStr) -> SplitResult:
-    """The parts of a server's URL; raises ValueError, without any of them, where it has none."""
+    """Split a server's URL; raises ValueError, quoting none of it, where it is unusable."""
     try:
         parts = urlsplit(url.get_secret_value())
         login, at, hosts = parts.netloc.rpartition("@")
         readable = (
-            all(_HOST.fullmatch(host) for host in hosts.split(","))  # libpq takes several
+            all(_HOST.fullmatch(host) for host in hosts.split(","))  # libpq accepts several
             and "@" not in parts.path + parts.fragment
             and (bool(at) or "@" not in parts.query)
             and not re.search(r"%(?![0-9A-Fa-f]{2})", login)
@@ -90,7 +90,7 @@ def require_readable(name: str, url: SecretStr) -> SplitResult:
     except ValueError:
         readable = False
     if not readable:
-        # What the standard library or libpq would say repeats a part of the password.
+        # Messages of the standard library or libpq would quote a part of the password.
         raise ValueError(
             f"{name} cannot be read: the port must be a number, and in user and password "
             "the characters : / ? # [ ] @ % are written percent-encoded"

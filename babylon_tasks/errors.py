@@ -64,7 +64,7 @@ class WindowNotFound(WindowError, LookupError):
 
 
 class ScoringFailed(WindowError):
-    """Scoring broke on something that is no fault of a row; its claim has been given back."""
+    """Scoring failed for another reason than a bad row; its claim has been released."""
 
 
 class IllegalTransition(BabylonTasksError):

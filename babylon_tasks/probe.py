@@ -1,7 +1,7 @@
-"""Whether this container's process is well: ``python -m babylon_tasks.probe``, for HEALTHCHECK.
+"""Check that this container's process is healthy: ``python -m babylon_tasks.probe``.
 
-Asks the process's own /livez, or Flower's /healthcheck (``… probe flower``), on this machine.
-Imports nothing of the package: it runs twice a minute in every container.
+For HEALTHCHECK: queries the process's own /livez, or Flower's /healthcheck (``… probe flower``), on
+this machine. It imports nothing of the package, since it runs twice a minute in every container.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 4.0
 
 
 def ask(port: int, path: str) -> str | None:
-    """What is wrong, or None if the process answers 200."""
+    """Return what is wrong, or None if the process answers 200."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
@@ -29,7 +29,7 @@ def ask(port: int, path: str) -> str | None:
 
 
 def main() -> None:
-    """Exit with 0 if the process is well, else with 1 and the reason."""
+    """Exit with 0 if the process is healthy, else with 1 and the reason."""
     if sys.argv[1:] == ["flower"]:
         sys.exit(ask(int(os.environ.get("BABYLON_FLOWER_PORT", "5555")), "/healthcheck"))
     port = int(os.environ.get("BABYLON_METRICS_PORT", "0"))

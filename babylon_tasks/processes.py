@@ -1,7 +1,7 @@
-"""The processes of the system and how each is started: the one table for everybody who does.
+"""The processes of the system and how each is started: the only table of both.
 
 ``babylon-tasks run NAME``, the sandbox, images, Compose and Kubernetes all start them from here.
-Options come from the settings, so that no secret ever stands in an argument.
+Options come from the settings, so that no secret appears in an argument.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FLOWER_CONFIG = Path(__file__).parent / "tasks" / "flower" / "config.py"
 
 
 class ProcessName(StrEnum):
-    """Every kind of process there is, in the order in which they are best started."""
+    """Every kind of process, in the best order of starting."""
 
     GPU_WORKER = "gpu-worker"
     CPU_WORKER = "cpu-worker"
@@ -31,7 +31,7 @@ PROCESSES = tuple(ProcessName)
 
 
 def _gpu_worker(_: Settings) -> list[str]:
-    # One task at a time, always: the one training step owns the device and the trainer.
+    # One task at a time, always: a training step needs the whole device and the trainer.
     return ["worker", "--pool=prefork", "-c", "1", "-Q", "gpu", "-n", "gpu@%h"]
 
 
@@ -41,8 +41,8 @@ def _cpu_worker(settings: Settings) -> list[str]:
 
 
 def _beat(_: Settings) -> list[str]:
-    # The schedule is two entries of the code, each minute: nothing is worth a file, and no
-    # folder needs to be writable. (Celery's default keeps a shelve in the working directory.)
+    # The schedule is two entries in the code, each minute: it needs no file and no writable folder.
+    # (Celery by default keeps a shelve in the working directory.)
     return ["beat", "--scheduler=babylon_tasks.tasks.health.bootsteps:Turns"]
 
 
@@ -60,18 +60,18 @@ _CELERY: Mapping[ProcessName, Callable[[Settings], list[str]]] = {
 
 
 def command(name: ProcessName, settings: Settings) -> list[str]:
-    """The arguments that start a process; no secret is in them."""
-    # --quiet: Celery's banner would be the only lines of the log that are no JSON.
+    """Build the arguments that start a process; they contain no secret."""
+    # --quiet: Celery's banner would be the only lines of the log that are not JSON.
     return [sys.executable, "-m", "celery", "--quiet", "-A", APP, *_CELERY[name](settings)]
 
 
 def prepare(name: ProcessName, settings: Settings) -> dict[str, str]:
-    """What the environment of a process needs beside the settings, made ready before it starts."""
+    """Prepare and return the environment that a process needs beside the settings."""
     extra: dict[str, str] = {}
     if name is ProcessName.FLOWER and settings.flower_basic_auth is not None:
-        # Flower reads its login from the environment alone; ours may stand in a file.
+        # Flower reads its login from the environment only; ours may be in a file.
         extra["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
     if settings.metrics_port and name in (ProcessName.CPU_WORKER, ProcessName.GPU_WORKER):
-        # Each child counts in a file of its own, and must know where when it first counts.
+        # Each child counts in its own file, and needs the folder when it first counts.
         extra["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="babylon-tasks-metrics-")
     return extra

@@ -10,7 +10,7 @@ from babylon_tasks.reasons import Reason, Stage
 class RawTrajectory(Struct, frozen=True, gc=False):
     """A row of Babylon's ``trajectories`` as read, undecoded.
 
-    ``steps_json`` is None where the row exceeds the size limit; ``steps_bytes`` tells its size.
+    ``steps_json`` is None where the row exceeds the size limit; ``steps_bytes`` is its size.
     """
 
     trajectory_id: str
@@ -23,7 +23,7 @@ class RawTrajectory(Struct, frozen=True, gc=False):
     is_training_data: bool
     already_used: bool = False
     archetype: str | None = None
-    window_id: str | None = None  # as it stands in the row; None: the hour of its start counts
+    window_id: str | None = None  # as stored in the row; None: the hour of its start counts
 
 
 class LlmCall(Struct, frozen=True, gc=False):
@@ -31,8 +31,8 @@ class LlmCall(Struct, frozen=True, gc=False):
 
     ``messages`` are (role, content) pairs up to, not including, the response.
     ``logprobs`` holds one natural-log probability per response token, ``token_ids`` its ids,
-    ``tokens`` and ``token_bytes`` its text. ``prompt_tokens`` and ``completion_tokens`` are what
-    the server counted. ``carries`` names what the messages cannot hold: ``tools`` or ``images``.
+    ``tokens`` and ``token_bytes`` its text. ``prompt_tokens`` and ``completion_tokens`` are the
+    server's counts. ``carries`` names what the messages cannot hold: ``tools`` or ``images``.
     """
 
     model: str
@@ -48,7 +48,7 @@ class LlmCall(Struct, frozen=True, gc=False):
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    purpose: str = ""  # with the kind of question, where it was recorded: "action", "multi_step_…"
+    purpose: str = ""  # the kind of question, where recorded: "action", "multi_step_…"
     carries: str | None = None
 
 
@@ -60,8 +60,8 @@ class Decision(Struct, frozen=True, gc=False):
     market_id: str | None = None
     ticker: str | None = None
     side: str | None = None
-    correct: bool | None = None  # as recorded in action.correctness; None: not known there
-    price: float | None = None  # paid for a share that pays 1 if right, in (0, 1)
+    correct: bool | None = None  # as recorded in action.correctness; None: unknown
+    price: float | None = None  # of a share that pays 1 if right, in (0, 1)
     staked: float | None = None
 
 
@@ -88,7 +88,7 @@ class Trajectory(Struct, frozen=True, gc=False):
 class Outcome(Struct, frozen=True, gc=False):
     """How a market ended: ``yes`` for a prediction market, ``change`` (percent) for a stock.
 
-    Neither: nobody knows yet.
+    Neither: not known yet.
     """
 
     yes: bool | None = None
@@ -103,13 +103,13 @@ class Outcomes(Struct, frozen=True):
 
 
 class Evidence(Struct, frozen=True, gc=False):
-    """What a trajectory shows by itself, before it is compared with others.
+    """The facts of one trajectory, before it is compared with others.
 
     ``profit`` is in Babylon's money; None: not known. ``right`` and ``wrong`` count bets whose
     outcome is known, ``unknown`` the others; ``failed`` counts decisions that failed or could not
-    be read, ``waited`` those to do nothing, ``taken`` the actions that were really taken.
+    be parsed, ``waited`` decisions to do nothing, ``taken`` the actions really taken.
     ``merit`` is the mean over the known bets of what each earned, in [-1, 1]: stake or prize,
-    whichever is larger, counts as 1; a sign where no price is known; None: no such bet.
+    whichever is larger, counts as 1; without a price only its sign counts; None: no such bet.
     ``earned`` and ``staked`` are sums over the known bets with price and stake, each bet's
     stake times what it earned.
     """
@@ -127,14 +127,14 @@ class Evidence(Struct, frozen=True, gc=False):
 
 
 class Score(Struct, frozen=True, gc=False):
-    """A reward in [0, 1] and the components it was made from (absent: no evidence)."""
+    """A reward in [0, 1] and the components it was made from (missing: no evidence)."""
 
     reward: float
     components: dict[str, float]
 
 
 class Rejection(Struct, frozen=True, gc=False):
-    """Why a trajectory is not used; ``detail`` is for a human, bounded in length."""
+    """Why a trajectory is not used; ``detail`` is for people, bounded in length."""
 
     trajectory_id: str
     stage: Stage
@@ -145,7 +145,7 @@ class Rejection(Struct, frozen=True, gc=False):
 class Member(Struct, frozen=True, gc=False):
     """One trajectory inside a group. Each call is a conversation of its own.
 
-    ``places``: where these calls stand among those of the trajectory; None: they are all of it.
+    ``places``: the indexes of these calls in the trajectory; None: they are all of it.
     """
 
     trajectory_id: str

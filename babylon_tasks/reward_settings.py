@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-# The components of a reward and what the first system gave them.
+# The components of a reward, with the weights of Babylon's first system.
 DEFAULT_WEIGHTS = {"profit": 0.5, "decisions": 0.3, "activity": 0.2}
 _SCORER = re.compile(r"[a-z_]+|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
@@ -24,9 +24,7 @@ def _parsed(value: object) -> object:
     try:
         return json.loads(value, object_pairs_hook=_object)
     except json.JSONDecodeError:
-        raise ValueError(
-            'not JSON; it is written as in {"name": …}, names in double quotes'
-        ) from None
+        raise ValueError('not JSON; write it as {"name": …}, names in double quotes') from None
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _folded(value: object) -> object:
-    """Names of archetypes as they are compared: without regard to case."""
+    """Casefold names of archetypes, which are compared without regard to case."""
     parsed = _parsed(value)
     if not isinstance(parsed, dict):
         return parsed
@@ -69,7 +67,7 @@ ScorerName = Annotated[str, AfterValidator(_named)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Weights = Annotated[dict[str, _Weight], AfterValidator(_complete)]
 
-# NoDecode: pydantic-settings' own reading of JSON fails before anything can be named.
+# NoDecode: pydantic-settings' own JSON errors do not name the setting.
 Weights = Annotated[_Weights, NoDecode, BeforeValidator(_parsed)]
 WeightsByArchetype = Annotated[dict[str, _Weights], NoDecode, BeforeValidator(_folded)]
 ScorersByArchetype = Annotated[dict[str, ScorerName], NoDecode, BeforeValidator(_folded)]

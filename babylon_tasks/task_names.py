@@ -1,6 +1,6 @@
-"""The names of our tasks, as messages carry them: older messages must still find their task.
+"""The names of our tasks in messages: older messages must still find their task.
 
-Where arguments change in a way that the older code cannot read, a new name gets the next version.
+If arguments change in a way that older code cannot read, the name gets a new version.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The words of actions, as Babylon's writers use them: exact, in any case, never by substring.
+"""The names of actions, as Babylon's writers use them: exact, in any case, never by substring.
 
-The first system looked for BUY or POST inside the word, so REPOST and BUYBACK counted as well.
-Both contracts are known: that of 7a46248b and that of today (babylon-today.md).
+The first system looked for BUY or POST inside the name, so REPOST and BUYBACK counted as well. Both
+contracts are known: that of 7a46248b and today's (babylon-today.md).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from babylon_tasks.records import Decision
 
 # An agent that waits has done nothing; FINISH ends a turn.
 _IDLE = frozenset({"", "hold", "wait", "none", "finish"})
-# The plugin's mark for a step that was never completed.
+# The plugin's name for a step that was never completed.
 _UNFINISHED = frozenset({"pending"})
-# The live recorders' words for every trading step, holds included: a hold names no market.
+# The live recorders' names for every trading step, holds included: a hold names no market.
 _LIVE = frozenset({"trading_decision", "trade"})
 _BUYS = _LIVE | {"buy_shares", "buy_prediction_shares", "open_perp_position"}
 _SELLS = frozenset({"sell_shares", "sell_prediction_shares"})
@@ -30,7 +30,7 @@ _SOCIAL = frozenset(
         "share_information", "request_payment",
     }
 )  # fmt: skip
-# Words with a direction of their own, as an action or as the side of a trade.
+# Names with a direction of their own, as an action or as the side of a trade.
 _DIRECTED = {
     "buy_yes": True, "buy_no": False, "sell_yes": False, "sell_no": True,
     "open_long": True, "open_short": False,
@@ -46,7 +46,7 @@ _KNOWN = (
 
 
 class Kind(Struct, frozen=True, gc=False):
-    """What an action's word means. ``rise``: the bet that the word itself makes."""
+    """The meaning of an action's name. ``rise``: the bet that the name itself makes."""
 
     known: bool
     idle: bool
@@ -60,7 +60,7 @@ class Kind(Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=1024)
 def kind(action_type: str) -> Kind:
-    """The meaning of an ``actionType``; an unknown word is an action, but no trade."""
+    """Look up an ``actionType``; an unknown name is an action, but not a trade."""
     word = action_type.strip().lower()
     return Kind(
         known=word in _KNOWN,
@@ -75,7 +75,7 @@ def kind(action_type: str) -> Kind:
 
 
 def is_taken(decision: Decision) -> bool:
-    """Whether the agent really did something: it succeeded, and it was not waiting."""
+    """Check whether the agent really did something: it succeeded, and did not just wait."""
     if not decision.success:
         return False
     meant = kind(decision.action_type)
@@ -85,14 +85,14 @@ def is_taken(decision: Decision) -> bool:
 
 
 def expects_rise(decision: Decision) -> bool | None:
-    """Whether a trade bets on YES or on a rising price; None where it is no bet."""
+    """Check whether a trade bets on YES or a rising price; None where it is not a bet."""
     meant = kind(decision.action_type)
     if meant.rise is not None:
         return meant.rise
     side = None if decision.side is None else decision.side.strip().lower()
     if side is None or not meant.trade:
         return None
-    if side in _DIRECTED:  # a side with a direction, whatever the action is called
+    if side in _DIRECTED:  # a side with a direction, whatever the action's name
         return _DIRECTED[side]
     rise = _SIDES.get(side)
     if rise is None or meant.buys:
@@ -101,7 +101,7 @@ def expects_rise(decision: Decision) -> bool | None:
 
 
 def buys(decision: Decision) -> bool:
-    """Whether a trade takes a position at its price, rather than giving one up."""
+    """Check whether a trade takes a position at its price, rather than giving one up."""
     meant = kind(decision.action_type)
     word = decision.action_type.strip().lower()
     side = (decision.side or "").strip().lower()
@@ -109,14 +109,14 @@ def buys(decision: Decision) -> bool:
 
 
 def unknown_word(decision: Decision) -> str | None:
-    """An action's word if it is unknown."""
+    """Return an action's name if it is unknown."""
     return None if kind(decision.action_type).known else decision.action_type
 
 
 def unknown_side(decision: Decision) -> str | None:
-    """The side of a successful trade if it is unknown; empty where a required one is missing.
+    """Return the side of a successful trade if unknown; empty where a required one is missing.
 
-    Closing a position needs none, nor does a word with a direction of its own.
+    Closing a position needs none, nor does a name with a direction of its own.
     """
     meant = kind(decision.action_type)
     if not meant.trade or meant.rise is not None or not is_taken(decision):

@@ -13,15 +13,15 @@ _SHAPE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00", re.ASCII)
 
 
 def window_id(moment: datetime) -> str:
-    """The id of the window that holds ``moment``, which must be timezone-aware."""
+    """Return the id of the window that contains ``moment``, which must be timezone-aware."""
     if moment.tzinfo is None:
         raise BadWindowId(f"{moment!r} has no time zone; windows are UTC hours, pass an aware time")
-    # Not strftime: its %Y is not padded everywhere, and ids are compared as texts.
+    # Not strftime: its %Y is not padded everywhere, and ids are compared as strings.
     return f"{moment.astimezone(UTC).isoformat()[:13]}:00"
 
 
 def window_start(window: str) -> datetime:
-    """The aware UTC start of a window; raises BadWindowId."""
+    """Return the aware UTC start of a window; raises BadWindowId."""
     # The first system read these ids as local time and shifted its windows: always UTC here.
     if not _SHAPE.fullmatch(window):
         raise BadWindowId(f"{window!r} is not a window id; write it as 2026-01-31T09:00 (UTC hour)")
@@ -32,11 +32,11 @@ def window_start(window: str) -> datetime:
 
 
 def window_end(window: str) -> datetime:
-    """The aware UTC end (exclusive) of a window; raises BadWindowId."""
+    """Return the aware UTC end (exclusive) of a window; raises BadWindowId."""
     return window_start(window) + WINDOW
 
 
 def is_held_out(window: str, lineage: str, share: float) -> bool:
-    """Whether a window is kept for evaluation: a fixed share by hash, stable for the lineage."""
+    """Check whether a window is held out: a fixed share by hash, stable for the lineage."""
     digest = hashlib.blake2b(f"{lineage}\0{window}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64

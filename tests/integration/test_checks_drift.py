@@ -64,7 +64,7 @@ CASES = {
         "secrets: [database_url, redis_url, babylon_inference_api_key]",
         "secrets: [database_url, redis_url]",
         "gpu-worker: would not start: the settings cannot be used: settings: Value error, "
-        "BABYLON_INFERENCE_HOST lets other machines in: set BABYLON_INFERENCE_API_KEY",
+        "BABYLON_INFERENCE_HOST admits other machines: set BABYLON_INFERENCE_API_KEY",
     ),
     "secrets at another place": Broken(
         "k8s/base/settings.env",

@@ -75,7 +75,7 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"BABYLON_LEASE_SECONDS": "planted-secret"}, "lease_seconds"),
         (
             {"BABYLON_SECRETS_DIR": "/nowhere"},
-            "BABYLON_SECRETS_DIR is /nowhere, which is no folder",
+            "BABYLON_SECRETS_DIR is /nowhere, which is not a folder",
         ),
         ({"BABYLON_INFERENCE_HOST": "0.0.0.0"}, "set BABYLON_INFERENCE_API_KEY"),  # noqa: S104
         (
