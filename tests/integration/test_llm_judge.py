@@ -8,15 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from factories import (
-    WINDOW,
-    Row,
-    exact_call,
-    insert,
-    insert_trajectories,
-    step,
-    trajectory,
-)
+from factories import WINDOW, Row, exact_call, insert, insert_trajectories, step, trajectory
 from judge_peer import COMPLETION_TOKENS, MISBEHAVIOURS, PROMPT_TOKENS, JudgePeer
 from prometheus_client import REGISTRY
 
@@ -75,18 +67,8 @@ def row(answer: str, agent: str, profit: float = 0.0, **columns: Any) -> Row:
 
 
 def seal(connection: Connection) -> None:
-    insert(
-        connection,
-        "training.windows",
-        [
-            {
-                "window_id": WINDOW,
-                "starts_at": window_start(WINDOW),
-                "held_out": False,
-                "state": "sealed",
-            }
-        ],
-    )
+    sealed = {"starts_at": window_start(WINDOW), "held_out": False, "state": "sealed"}
+    insert(connection, "training.windows", [{"window_id": WINDOW, **sealed}])
 
 
 def again(connection: Connection) -> None:

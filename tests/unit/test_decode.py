@@ -6,37 +6,12 @@ import json
 import math
 from typing import Any
 
-import msgspec
 import pytest
 from factories import action, llm_call, plugin_step, step
-from hypothesis import given
-from hypothesis import strategies as st
+from raw_rows import decoded, raw
 
 from babylon_tasks.decode import decode
-from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
-
-
-def raw(steps: Any, **fields: Any) -> RawTrajectory:
-    """A row; ``steps`` as JSON text, bytes, or as what json.dumps makes text of."""
-    text = steps if isinstance(steps, str | bytes | None) else json.dumps(steps)
-    values = {
-        "trajectory_id": "t-1",
-        "agent_id": "agent-1",
-        "scenario_id": None,
-        "steps_json": text,
-        "steps_bytes": len(text or ""),
-        "final_pnl": None,
-        "is_evaluation": False,
-        "is_training_data": True,
-        "already_used": False,
-    }
-    return RawTrajectory(**{**values, **fields})
-
-
-def decoded(steps: Any, **fields: Any) -> Trajectory:
-    found = decode(raw(steps, **fields))
-    assert isinstance(found, Trajectory), found
-    return found
+from babylon_tasks.records import Rejection, Trajectory
 
 
 def one_call(**keys: Any) -> Any:
@@ -330,72 +305,3 @@ def test_recorded_correctness_in_all_its_forms(keys: dict[str, Any], expected: b
 def test_a_market_id_is_text_or_a_number(market: Any, kept: str | None) -> None:
     done = {"actionType": "HOLD", "parameters": {"marketId": market}}
     assert decoded([step(action=done)]).decisions[0].market_id == kept
-
-
-_LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
-)
-_KEYS = st.sampled_from(
-    [
-        "environmentState",
-        "agentPnL",
-        "llmCalls",
-        "action",
-        "parameters",
-        "correctness",
-        "marketId",
-        "side",
-        "response",
-        "systemPrompt",
-        "userPrompt",
-        "messages",
-        "role",
-        "content",
-        "logprobs",
-        "logprob",
-        "token",
-        "tokenIds",
-        "bytes",
-        "id",
-        "tool_calls",
-        "tools",
-        "finishReason",
-        "promptTokens",
-        "policyStep",
-        "model",
-        "temperature",
-        "success",
-        "actionType",
-        "predictedOutcome",
-        "priceChange",
-        "other",
-    ]
-)
-_JSON = st.recursive(
-    _LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=6)
-)
-
-
-def storable(found: Trajectory | Rejection) -> None:
-    """What leaves the decoder can be encoded and holds no NUL where Postgres would see it."""
-    text = msgspec.json.encode(found)
-    if isinstance(found, Rejection):
-        assert "\0" not in (found.detail or "")
-    else:
-        assert b"\\u0000" not in text
-
-
-@given(st.lists(_JSON, max_size=4), st.floats() | st.none())
-def test_no_json_makes_it_raise(steps: list[Any], final_pnl: float | None) -> None:
-    storable(decode(raw(json.dumps(steps), final_pnl=final_pnl)))
-
-
-@given(st.dictionaries(_KEYS, _JSON, max_size=6), st.dictionaries(_KEYS, _JSON, max_size=6))
-def test_no_call_and_no_action_makes_it_raise(call: dict[str, Any], done: dict[str, Any]) -> None:
-    steps = [step(calls=[{**llm_call(), **call}], action={"actionType": "BUY_SHARES", **done})]
-    storable(decode(raw(json.dumps(steps))))
-
-
-@given(st.binary() | st.text(st.characters(codec="utf-8")))
-def test_no_bytes_make_it_raise(text: bytes | str) -> None:
-    storable(decode(raw(text)))
