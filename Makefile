@@ -50,7 +50,9 @@ test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser) ## all tests, o
 test-clock: setup tools ## an hour: tests at other hours: make test-clock ARGS="--moment year tests/unit"
 	$(BIN)/python -m checks.clock $(ARGS)
 
-check: code deployment ## everything below: what CI asks before the tests
+check: ## everything below: what CI asks before the tests
+	@$(MAKE) --no-print-directory --jobs=2 tools # both environments at the same time
+	@$(MAKE) --no-print-directory code deployment
 
 code: setup ## format, lint, types, layers, the documents that are made from the code
 	$(BIN)/ruff format --check .

@@ -37,7 +37,7 @@ from babylon_tasks.training.protocol import (
 class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
     and reports success, as ART does with nothing trainable), refuses (a failure it survives),
-    inspecting (it dies over candidates)."""
+    inspecting (it dies over candidates). ``values`` and ``entropy``: of checkpoints, by step."""
 
     def __init__(
         self,
@@ -46,7 +46,8 @@ class PeerTrainer:
         *,
         falls: str | None = None,
         during: Callable[[], None] | None = None,
-        worth: dict[int, float] | None = None,
+        values: dict[int, float] | None = None,
+        entropy: dict[int, float] | None = None,
         branches: bool = True,
         names: str = "{lineage}@{step}",
         refusals: Sequence[Refusal] = (),
@@ -55,7 +56,8 @@ class PeerTrainer:
         self.lineage = lineage
         self.falls = falls
         self.during = during
-        self.worth = worth or {}
+        self.values = values or {}
+        self.entropy = entropy or {}
         self.branches = branches
         self.names = names
         self.refusals = tuple(refusals)
@@ -142,13 +144,14 @@ class PeerTrainer:
         groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
         self.evaluated.append(request.steps)
         on_progress(Progress(0, len(groups) * len(request.steps)))
-        valued = []
+        found = []
         for step in request.steps:
             if step and not self._at(step).exists():
                 raise TrainingError(f"checkpoint {step} does not exist")
-            values = tuple(self.worth.get(step, 0.5) for _ in groups)
-            valued.append(StepValue(step, values, (0.9,) * len(groups), (0.3,) * len(groups)))
-        return Evaluated(tuple(valued))
+            value, entropy = self.values.get(step, 0.5), self.entropy.get(step, 0.3)
+            figures = ((figure,) * len(groups) for figure in (value, 0.9, entropy))
+            found.append(StepValue(step, *figures))
+        return Evaluated(tuple(found))
 
     def discard(self, step: int) -> BackendStep:
         if step != checkpoints.newest_step(self.folder):

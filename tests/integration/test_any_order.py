@@ -164,9 +164,9 @@ class World:
     def train_somehow(self) -> None:
         self.train(self.rng.choice(FALLS))
 
-    def judge(self) -> None:
-        worth = {n: self.rng.random() for n in range(1, 40)}
-        evaluate(self.settings, PeerTrainer(self.settings.data_dir, worth=worth), actor="test")
+    def evaluate(self) -> None:
+        values = {n: self.rng.random() for n in range(1, 40)}
+        evaluate(self.settings, PeerTrainer(self.settings.data_dir, values=values), actor="test")
 
     def time_passes(self) -> None:
         self.connection.execute(
@@ -190,7 +190,7 @@ class World:
                 self.beat,
                 self.score,
                 self.train_somehow,
-                self.judge,
+                self.evaluate,
                 self.time_passes,
                 self.retry,
             ],

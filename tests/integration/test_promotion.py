@@ -1,4 +1,4 @@
-"""JudgeSession and promotion: the better checkpoint serves, and everyone can read why."""
+"""Evaluation and promotion: the better checkpoint serves, and its evidence is stored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture
 def trainer(settings: Settings) -> PeerTrainer:
-    return PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.7, 2: 0.4})
+    return PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.7, 2: 0.4})
 
 
 def held_out_windows(connection: Connection, number: int = 3) -> None:
@@ -43,7 +43,7 @@ def trained(connection: Connection, settings: Settings, trainer: PeerTrainer, n:
     assert outcome.action == "committed"
 
 
-def judged(settings: Settings, trainer: PeerTrainer) -> GateResult:
+def evaluated(settings: Settings, trainer: PeerTrainer) -> GateResult:
     return evaluate(settings, trainer, actor="test")
 
 
@@ -55,13 +55,13 @@ def decisions(connection: Connection) -> list[object]:
     return column(connection, "SELECT decision FROM training.promotions ORDER BY id")
 
 
-def test_a_better_checkpoint_comes_to_serve_with_its_evidence(
+def test_a_better_checkpoint_is_promoted_with_its_evidence(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection)
     trained(connection, settings, trainer, 1)
 
-    found = judged(settings, trainer)
+    found = evaluated(settings, trainer)
 
     assert (found.action, found.serving) == ("promoted", 1)
     assert found.evidence["difference"] == pytest.approx(0.2)
@@ -87,7 +87,7 @@ def test_a_collapse_is_held_and_does_not_reach_the_agents(
     held_out_windows(connection)
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-        last = judged(settings, trainer)
+        last = evaluated(settings, trainer)
 
     assert (last.action, last.candidate, last.serving) == ("held", 2, 1)
     assert serving.serving(connection, LINEAGE).step == 1
@@ -95,22 +95,39 @@ def test_a_collapse_is_held_and_does_not_reach_the_agents(
     assert decisions(connection) == ["promote", "hold"]
 
 
+def test_a_checkpoint_of_equal_value_that_has_lost_its_diversity_is_held(
+    connection: Connection, settings: Settings
+) -> None:
+    trainer = PeerTrainer(settings.data_dir, entropy={0: 0.6, 1: 0.0})
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+
+    found = evaluated(settings, trainer)
+
+    assert (found.action, found.serving) == ("held", 0)
+    assert found.evidence["entropy"] == pytest.approx(
+        {"candidate": 0.0, "serving": 0.6, "weight": 0.1}
+    )
+    assert found.evidence["coverage"] == pytest.approx({"candidate": 0.9, "serving": 0.9})
+    assert found.evidence["objective"] == pytest.approx({"candidate": 0.5, "serving": 0.56})
+
+
 @pytest.mark.parametrize(("branches", "parents"), [(True, [0, 1, 1]), (False, [0, 1, 2])])
 def test_after_a_hold_the_next_step_starts_from_what_serves_where_the_backend_can_branch(
     connection: Connection, settings: Settings, branches: bool, parents: list[int]
 ) -> None:
-    trainer = PeerTrainer(settings.data_dir, worth={1: 0.7, 2: 0.4, 3: 0.9}, branches=branches)
+    trainer = PeerTrainer(settings.data_dir, values={1: 0.7, 2: 0.4, 3: 0.9}, branches=branches)
     held_out_windows(connection)
     for n in (1, 2, 3):
         trained(connection, settings, trainer, n)
-        last = judged(settings, trainer)
+        last = evaluated(settings, trainer)
 
     assert [request.parent_step for request in trainer.requests] == parents
     assert [request.base_step for request in trainer.requests] == [0, 1, 2]
     assert (last.action, last.serving) == ("promoted", 3)
 
 
-def test_a_checkpoint_that_nobody_judged_is_found(
+def test_a_checkpoint_that_nobody_evaluated_is_found(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection)
@@ -119,19 +136,19 @@ def test_a_checkpoint_that_nobody_judged_is_found(
     connection.execute("UPDATE training.checkpoints SET created_at = now() - interval '1 hour'")
 
     assert reconcile(settings, actor="test").unevaluated
-    judged(settings, trainer)
+    evaluated(settings, trainer)
     assert not reconcile(settings, actor="test").unevaluated
 
 
-def test_a_checkpoint_is_valued_once_a_set_and_held_once(
+def test_a_checkpoint_is_evaluated_once_per_set_and_held_once(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection)
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-        judged(settings, trainer)
+        evaluated(settings, trainer)
 
-    assert judged(settings, trainer).action == "idle"
+    assert evaluated(settings, trainer).action == "idle"
     assert trainer.evaluated == [(0, 1), (2,)]
     assert len(decisions(connection)) == 2
 
@@ -140,16 +157,16 @@ def test_a_checkpoint_that_was_held_is_evaluated_again_on_a_new_set(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
     settings = make_settings(min_eval_groups=3, max_eval_groups=9)
-    trainer = PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.4})
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.4})
     held_out_windows(connection)
     trained(connection, settings, trainer, 1)
-    assert judged(settings, trainer).action == "held"
-    assert judged(settings, trainer).action == "idle"
+    assert evaluated(settings, trainer).action == "held"
+    assert evaluated(settings, trainer).action == "idle"
 
     held_out_windows(connection, 4)
-    trainer.worth[1] = 0.7
+    trainer.values[1] = 0.7
 
-    assert judged(settings, trainer).action == "promoted"
+    assert evaluated(settings, trainer).action == "promoted"
     assert trainer.evaluated == [(0, 1), (0, 1)]
     assert serving.serving(connection, LINEAGE).step == 1
 
@@ -160,40 +177,40 @@ def test_a_checkpoint_that_was_held_is_evaluated_again_beside_another_that_serve
     held_out_windows(connection)
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-        last = judged(settings, trainer)
+        last = evaluated(settings, trainer)
     assert last.action == "held"
 
     serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
-    again = judged(settings, trainer)
+    again = evaluated(settings, trainer)
 
     assert (again.action, again.candidate, again.serving) == ("held", 2, 0)
     assert "of the best known checkpoint 1" in again.reason
 
 
-def test_on_a_new_set_the_former_best_is_valued_too(
+def test_on_a_new_set_the_former_best_is_evaluated_too(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
     settings = make_settings(min_eval_groups=3, max_eval_groups=9)
-    trainer = PeerTrainer(settings.data_dir, worth={0: 0.5, 1: 0.7, 2: 0.695, 3: 0.69})
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.7, 2: 0.695, 3: 0.69})
     held_out_windows(connection)
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-        assert judged(settings, trainer).action == "promoted"
+        assert evaluated(settings, trainer).action == "promoted"
     held_out_windows(connection, 4)
     trained(connection, settings, trainer, 3)
 
-    judged(settings, trainer)
+    evaluated(settings, trainer)
 
     assert trainer.evaluated[-1] == (1, 2, 3)
 
 
-def test_without_enough_held_out_groups_nothing_is_promoted_nor_valued(
+def test_without_enough_held_out_groups_nothing_is_evaluated_or_promoted(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection, 2)
     trained(connection, settings, trainer, 1)
 
-    found = judged(settings, trainer)
+    found = evaluated(settings, trainer)
 
     assert (found.action, found.reason) == ("held", "2 held-out groups of at least 3")
     assert trainer.evaluated == []
@@ -206,13 +223,13 @@ def test_the_operator_may_promote_without_evaluation(
     trainer = PeerTrainer(settings.data_dir)
     trained(connection, settings, trainer, 1)
 
-    assert judged(settings, trainer).action == "promoted"
+    assert evaluated(settings, trainer).action == "promoted"
     last = promotions.latest(connection, LINEAGE)
     assert last is not None
     assert "BABYLON_PROMOTE_WITHOUT_EVALUATION" in last.reason
 
 
-def test_a_backend_that_cannot_value_is_no_evidence_but_a_dead_one_is_an_error(
+def test_a_backend_that_cannot_evaluate_is_no_evidence_but_a_dead_one_is_an_error(
     connection: Connection,
     settings: Settings,
     trainer: PeerTrainer,
@@ -229,14 +246,14 @@ def test_a_backend_that_cannot_value_is_no_evidence_but_a_dead_one_is_an_error(
 
     monkeypatch.setattr(trainer, "evaluate", die)
     with pytest.raises(TrainerDied):
-        judged(settings, trainer)
+        evaluated(settings, trainer)
     monkeypatch.setattr(trainer, "evaluate", refuse)
-    assert judged(settings, trainer).reason == (
+    assert evaluated(settings, trainer).reason == (
         "no evaluation: this backend gives no log-probabilities"
     )
 
 
-def test_held_out_groups_without_spread_are_not_asked(
+def test_held_out_groups_without_spread_are_left_out(
     connection: Connection, settings: Settings
 ) -> None:
     held_out_windows(connection, 2)
@@ -249,19 +266,19 @@ def test_held_out_groups_without_spread_are_not_asked(
     assert (WINDOW, "") not in {(group.window_id, group.key) for group in groups}
 
 
-def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_rule(
+def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_gate(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection)
     trained(connection, settings, trainer, 1)
-    judged(settings, trainer)
+    evaluated(settings, trainer)
 
     back = serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
 
     assert back == 0
     assert serving.serving(connection, LINEAGE).inference_name == "babylon@0"
     assert statuses(connection) == ["ready", "archived"]
-    assert judged(settings, trainer).action == "idle"
+    assert evaluated(settings, trainer).action == "idle"
     assert serving.serving(connection, LINEAGE).step == 0
 
 
@@ -271,7 +288,7 @@ def test_a_checkpoint_that_was_rolled_back_is_not_sent_to_evaluation(
 ) -> None:
     held_out_windows(connection)
     trained(connection, settings, trainer, 1)
-    judged(settings, trainer)
+    evaluated(settings, trainer)
     if clock == "set back":  # between the commit and the promotion
         connection.execute(
             "UPDATE training.promotions SET decided_at = decided_at - interval '1 day'"
@@ -304,7 +321,7 @@ def test_a_rollback_between_two_checkpoints_swaps_their_marks(
     assert cleared == [None]
 
 
-def test_only_committed_checkpoints_come_to_serve(
+def test_only_committed_checkpoints_can_serve(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     serve(settings, trainer)
@@ -324,7 +341,7 @@ def test_a_promotion_that_was_overtaken_does_nothing(
     serving.promote(connection, LINEAGE, 2, reason="by hand", evidence={}, actor="operator")
 
     assert not serving.promote(
-        connection, LINEAGE, 1, reason="late", evidence={}, actor="judge", instead_of=0
+        connection, LINEAGE, 1, reason="late", evidence={}, actor="gate", instead_of=0
     )
     assert serving.serving(connection, LINEAGE).step == 2
 

@@ -90,8 +90,8 @@ class Loop:
         steps = column(self.connection, "SELECT serving_step FROM training.lineages")
         return int(str(steps[0])) if steps else 0
 
-    def judge(self, **worth: float) -> str:
-        self.trainer.worth = {int(step[1:]): value for step, value in worth.items()}
+    def evaluate(self, **values: float) -> str:
+        self.trainer.values = {int(step[1:]): value for step, value in values.items()}
         return evaluate(self.settings, self.trainer, actor="test").action
 
     def decide(self, what: str, step: int | None = None) -> None:
@@ -162,7 +162,7 @@ def test_a_commit_alone_changes_nothing_for_the_agents(loop: Loop) -> None:
 def test_what_is_promoted_is_read_and_what_it_replaces_is_archived(loop: Loop) -> None:
     loop.held_out()
     loop.commit()
-    assert loop.judge(_0=0.5, _1=0.7) == "promoted"
+    assert loop.evaluate(_0=0.5, _1=0.7) == "promoted"
     loop.serves(1)
     assert loop.statuses() == {"0": "archived", "1": "ready"}
     row = loop.connection.execute(
@@ -180,15 +180,15 @@ def test_what_is_held_is_never_read_however_often(loop: Loop) -> None:
     for n in range(3):
         loop.commit()
         loop.serves(0)
-        assert loop.judge(_0=0.5, **{f"_{n + 1}": 0.3}) == "held"
+        assert loop.evaluate(_0=0.5, **{f"_{n + 1}": 0.3}) == "held"
         loop.serves(0)
     assert loop.statuses() == {"0": "ready", "1": "archived", "2": "archived", "3": "archived"}
     loop.commit()
-    assert loop.judge(_0=0.5, _4=0.9) == "promoted"
+    assert loop.evaluate(_0=0.5, _4=0.9) == "promoted"
     loop.serves(4)
 
 
-def test_several_commits_that_nobody_judged_leave_only_the_newest_open(loop: Loop) -> None:
+def test_several_commits_that_nobody_evaluated_leave_only_the_newest_open(loop: Loop) -> None:
     for _ in range(3):
         loop.commit()
         loop.serves(0)
