@@ -8,7 +8,7 @@ BabylonTasksError
 ├── WindowError
 │   ├── BadWindowId          not ``YYYY-MM-DDTHH:00``
 │   ├── WindowNotFound       no such window in ``training.windows``
-│   └── ScoringFailed        the scorer itself broke: a fault of code, not of a row
+│   └── ScoringFailed        the scorer itself failed: a bug, not a bad row
 ├── IllegalTransition        a state change that the transition table forbids
 ├── StaleLease               a newer claimant holds the lease: stop and discard
 ├── TrainingError
@@ -20,8 +20,8 @@ BabylonTasksError
 ├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
 
-To add one: subclass the nearest node, say in the docstring when it is raised, and let the
-message tell the operator what happened, to which window or step, and what to do next.
+To add one: subclass the nearest node, document in the docstring when it is raised, and put
+into the message what happened, to which window or step, and what the operator does next.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class IllegalTransition(BabylonTasksError):
 
 
 class StaleLease(BabylonTasksError):
-    """A newer claimant holds the lease; whoever sees this stops and discards its work."""
+    """A newer claimant holds the lease; the holder of this one stops and discards its work."""
 
 
 class TrainingError(BabylonTasksError):

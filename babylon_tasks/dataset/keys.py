@@ -68,8 +68,10 @@ def _decision(trajectory: Trajectory) -> str:
 
 def _market(trajectory: Trajectory) -> str:
     """Find the market that the first question names, if it names exactly one."""
-    said = next((text for role, text in trajectory.calls[0].messages[::-1] if role == "user"), "")
-    named = {match[1] for match in _MARKET.finditer(said)}
+    question = next(
+        (text for role, text in trajectory.calls[0].messages[::-1] if role == "user"), ""
+    )
+    named = {match[1] for match in _MARKET.finditer(question)}
     return named.pop() if len(named) == 1 else ""
 
 

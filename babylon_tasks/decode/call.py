@@ -132,16 +132,16 @@ def _text(content: str | list[_Part] | None) -> str:
 
 def _carried(call: Call, finish: str | None) -> str | None:
     """Name what the messages and the answer contain beside text."""
-    said = call.messages or ()
+    messages = call.messages or ()
     if (
         call.tools
         or call.toolCalls
         or finish in _OF_TOOLS
-        or any(m.tool_calls or m.toolCalls or m.function_call for m in said)
-        or any(m.role in ("tool", "function") for m in said)
+        or any(m.tool_calls or m.toolCalls or m.function_call for m in messages)
+        or any(m.role in ("tool", "function") for m in messages)
     ):
         return "tools"
-    parts = (part for m in said if isinstance(m.content, list) for part in m.content)
+    parts = (part for m in messages if isinstance(m.content, list) for part in m.content)
     if any(not isinstance(part.text, str) for part in parts):
         return "images"
     return call.carries if call.carries in ("tools", "images") else None

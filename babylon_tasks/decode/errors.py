@@ -52,8 +52,8 @@ def diagnosis(text: bytes | str, error: ValueError) -> Undecodable:
         _well_formed.decode(cleaned)
     except RecursionError:
         return Undecodable(Reason.TOO_DEEP, "stepsJson is nested too deeply")
-    except ValueError as fault:
-        return Undecodable(Reason.MALFORMED_JSON, str(fault))
+    except ValueError as error_in_json:
+        return Undecodable(Reason.MALFORMED_JSON, str(error_in_json))
     if isinstance(error, msgspec.ValidationError):
         reason = Reason.NOT_FINITE if "Number out of range" in str(error) else Reason.BAD_SHAPE
         if b"constant" in found and reason is Reason.BAD_SHAPE:

@@ -40,8 +40,8 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
 
     Windows are opened from ``since`` on, by default the last ``lookback_hours``; once opened, a
     window is followed whatever its age. Outcomes are copied after the sealing, so that its scoring
-    knows whatever was known when an hour's last trajectory was written. Everything is committed
-    when this returns.
+    knows everything that was known when an hour's last trajectory was written. Everything is
+    committed when this returns.
     """
     with session(settings) as connection:
         now = windows.clock(connection)

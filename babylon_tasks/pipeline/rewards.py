@@ -15,7 +15,7 @@ from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.ruler import Failure, RulerScorer
 from babylon_tasks.settings import Settings
 
-_UNJUDGED = "judged=no"  # ends the key of the group of those without a grade
+_UNGRADED = "judged=no"  # ends the key of the group of those without a grade
 # Grades from earlier reward versions, by trajectory, content hash and judge's version.
 Known = Mapping[tuple[str, str, str], float]
 
@@ -82,12 +82,12 @@ class WindowRewards:
         groups: dict[str, list[int]] = {}
         for number, key in enumerate(group_keys):
             groups.setdefault(key, []).append(number)
-        judged = {
+        with_judge = {
             key: members
             for key, members in groups.items()
             if isinstance(self._scorer(members[0]), RulerScorer)
         }
-        graded = self._judge_session.grade(judged, tick)
+        graded = self._judge_session.grade(with_judge, tick)
         found: dict[int, Rewarded] = {}
         for key, members in groups.items():
             grades = graded.get(key)
@@ -121,7 +121,7 @@ class WindowRewards:
         failed = {n: grade for n, grade in given.items() if isinstance(grade, Failure)}
         fallback = scorer.fallback
         scores = fallback.rewards(self._evidence_of(list(failed)), self.evidence) if failed else []
-        apart = f"{key}|{_UNJUDGED}".lstrip("|")
+        apart = f"{key}|{_UNGRADED}".lstrip("|")
         for (number, failure), made in zip(failed.items(), scores, strict=True):
             label = f"{fallback.name} ({scorer.name} failed: {failure.reason})"
             found[number] = Rewarded(made, apart, label, fallback.version)

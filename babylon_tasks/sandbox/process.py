@@ -204,7 +204,7 @@ class ServerProcess(ABC):
         return int(path.read_text("ascii")) if path.exists() else 0
 
     def _password(self) -> str:
-        """The password made at the first start."""
+        """Read the password, generated at the first start."""
         path = self.home / "password"
         if not path.exists():
             write_private(path, secrets.token_hex(24))

@@ -117,8 +117,8 @@ class EmbeddedValkey(ServerProcess):
         last = self._last_port()
         if last:
             # A server that still accepts our password is an orphan: we hold the owner's lock.
-            nobody = (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse)
-            with suppress(*nobody), self._client(last) as orphan:
+            no_server = (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse)
+            with suppress(*no_server), self._client(last) as orphan:
                 orphan.shutdown()
 
     def _command(self) -> Sequence[str | Path]:

@@ -1,1 +1,1 @@
-"""Celery: messages that carry ids and wake somebody up; what they mean is rows in Postgres."""
+"""Celery: messages that carry ids and start work; what they are about is in Postgres."""

@@ -59,7 +59,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
         except StaleLease as error:
             outcome = "stale_lease"
             log.warning("task.stale_lease", task=self.name, why=str(error))
-            return self.told(f"gave way to a newer claimant: {error}")
+            return self.task_result(f"gave way to a newer claimant: {error}")
         except BabylonTasksError as error:
             log.error("task.failed", task=self.name, error=type(error).__name__, why=str(error))
             raise

@@ -8,7 +8,7 @@ from celery import Celery
 
 from babylon_tasks import task_names
 from babylon_tasks.pipeline.discover import discover as look
-from babylon_tasks.pipeline.reconcile import reconcile as mend
+from babylon_tasks.pipeline.reconcile import reconcile as repair
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
@@ -27,7 +27,7 @@ def discover(self: BabylonTask) -> Any:
 @app.task(base=BabylonTask, bind=True, name=task_names.RECONCILE)  # type: ignore[untyped-decorator]
 def reconcile(self: BabylonTask) -> Any:
     """Restart whatever has stopped."""
-    found = mend(self.settings, actor=self.actor)
+    found = repair(self.settings, actor=self.actor)
     send_windows(found.to_score, found.to_train)
     if found.unevaluated:
         send_train(None)
