@@ -8,13 +8,11 @@ from __future__ import annotations
 import ast
 import json
 import sys
-import typing
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -38,6 +36,13 @@ SECTIONS = {
     "cpu_concurrency": "Processes and what watches them",
     "log_format": "Logs",
 }
+_TYPES = {
+    "boolean": "`true` or `false`",
+    "integer": "whole number",
+    "number": "number",
+    "object": "JSON object",
+}
+_SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 HEAD = f"""# Configuration
 <!-- written by `make docs` from babylon_tasks/settings.py; do not edit -->
 
@@ -57,18 +62,16 @@ by default), and `XDG_CACHE_HOME` is where the packaged model is kept once it ha
 def rendered(meanings: Mapping[str, str]) -> str:
     """The whole document."""
     parts = [HEAD]
+    schemas = Settings.model_json_schema(by_alias=False)["properties"]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
-            parts.append(
-                f"\n## {SECTIONS[name]}\n\n| variable | type and range | default | meaning |\n"
-            )
-            parts.append("|---|---|---|---|\n")
-        types = (field.annotation, *typing.get_args(field.annotation))
-        secret = " (secret)" if SecretStr in types else ""
-        kind = _kind(field).replace("|", "\\|")
-        parts.append(
-            f"| `{variable(name)}`{secret} | {kind} | {_default(field)} | {meanings[name]} |\n"
-        )
+            head = "| variable | type and range | default | meaning |\n|---|---|---|---|\n"
+            parts.append(f"\n## {SECTIONS[name]}\n\n{head}")
+        any_of = schemas[name].get("anyOf", [schemas[name]])
+        schema = next(one for one in any_of if one.get("type") != "null")
+        secret = " (secret)" if schema.get("format") == "password" else ""
+        cells = (f"`{variable(name)}`{secret}", _kind(schema), _default(field), meanings[name])
+        parts.append(f"| {' | '.join(cells)} |\n")
     return "".join(parts)
 
 
@@ -105,37 +108,13 @@ def explained(root: Path = ROOT) -> dict[str, str]:
     return found
 
 
-def _kind(field: FieldInfo) -> str:
+def _kind(schema: Mapping[str, Any]) -> str:
     """The type as somebody who writes an environment variable sees it, with what is allowed."""
-    of = [one for one in typing.get_args(field.annotation) if one is not type(None)]
-    if typing.get_origin(field.annotation) is typing.Literal:
-        return ", ".join(f"`{value}`" for value in of)
-    if typing.get_origin(field.annotation) is dict:
-        return "JSON object"
-    plain = field.annotation if not of else of[0]
-    names: dict[Any, str] = {
-        bool: "`true` or `false`",
-        int: "whole number",
-        float: "number",
-        Path: "path",
-    }
-    return " ".join([names.get(plain, "text"), *_bounds(field)])
-
-
-def _bounds(field: FieldInfo) -> list[str]:
-    signs: list[tuple[type[Any], str, str]] = [
-        (Ge, "ge", "≥"),
-        (Gt, "gt", ">"),
-        (Le, "le", "≤"),
-        (Lt, "lt", "<"),
-    ]
-    stated = [
-        f"{sign} {getattr(bound, name):g}"
-        for bound in field.metadata
-        for kind, name, sign in signs
-        if isinstance(bound, kind)
-    ]
-    return [" and ".join(stated)] if stated else []
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kind = "path" if schema.get("format") == "path" else _TYPES.get(schema["type"], "text")
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in _SIGNS.items() if key in schema]
+    return f"{kind} {' and '.join(bounds)}".strip()
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,6 +1,6 @@
 """k8s/, rendered: ``python -m checks.manifests [FOLDER]``.
 
-Schemas of Kubernetes and others: kubernetes_schemas.py. Security policies: policy.py (checkov).
+Schemas of Kubernetes and others: schemas.py. Security policies: policy.py (checkov).
 Ours: rules/kubernetes.yaml for what is wrong by itself, network.py for what points at what. Whether
 it fits the code is asked by checks/drift/.
 """
@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checks import redis
-from checks.kubernetes_schemas import invalid
 from checks.network import denied, references, services
 from checks.policy import policy_violations
-from checks.renderings import RENDERINGS, Rendering, render_all
-from checks.schemas import broken, rules
+from checks.renderings import RENDERINGS, Object, Rendering, render_all
+from checks.schemas import KUBERNETES, broken, of_kind, rules
 from checks.violations import Violation, end
 from checks.workloads import workloads
 
@@ -33,6 +32,19 @@ def check(
         for rule in (by_themselves, in_one_namespace, denied, services, references):
             found |= dict.fromkeys(rule(rendering))
     return list(found)
+
+
+def invalid(one: Object) -> Iterator[Violation]:
+    """What the schema of the object's kind does not allow."""
+    version = str(one.content.get("apiVersion", "(no apiVersion)"))
+    try:
+        for _, what in broken(of_kind(version, one.kind), one.content):
+            yield one.violation(f"{what} ({version} {one.kind})")
+    except FileNotFoundError:
+        yield one.violation(
+            f"Kubernetes {KUBERNETES} knows no {one.kind} of {version}: correct apiVersion and "
+            "kind, or add a schema to checks/rules/kinds/"
+        )
 
 
 def by_themselves(rendering: Rendering) -> Iterator[Violation]:

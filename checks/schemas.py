@@ -1,7 +1,9 @@
-"""What a JSON schema does not allow: rules of one object by itself.
+"""JSON schemas, for what is wrong with a thing by itself: ours, Kubernetes' and others'.
 
-Our own are in checks/rules/. There `errorMessage` says what to do; others' schemas speak for
-themselves.
+Ours are in checks/rules/; there `errorMessage` says what to do. Kubernetes' own kinds have the
+schemas that kubernetes-validate ships, strict: an unknown field is a violation. KEDA, the
+Prometheus operator and External Secrets have subsets of their published definitions in
+checks/rules/kinds/, which hold the fields we use and refuse others.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match, relevance
+from kubernetes_validate import utils
+from referencing import Registry, Resource
 
 RULES = Path(__file__).with_name("rules")
+KUBERNETES = "1.37.0"
 Keys = list[str | int]
 
 
@@ -32,6 +37,28 @@ def broken(schema: Any, content: Any) -> Iterator[tuple[Keys, str]]:
 
 @cache
 def rules(file: str, part: str) -> Any:
-    """The rules of one kind of thing, out of a file of checks/rules/."""
+    """Our rules for one kind of thing, out of a file of checks/rules/."""
     document = yaml.safe_load((RULES / file).read_text("utf-8"))
     return Draft202012Validator({"$defs": document["$defs"], "$ref": f"#/$defs/{part}"})
+
+
+@cache
+def of_kind(version: str, kind: str) -> Any:
+    """The schema of an apiVersion and kind; raises FileNotFoundError where there is none."""
+    group, _, number = version.rpartition("/")
+    if "." in group and not group.endswith(".k8s.io"):
+        path = RULES / "kinds" / f"{kind.lower()}.yaml"
+        schema = yaml.safe_load(path.read_text("utf-8"))
+        if schema["properties"]["apiVersion"]["const"] != version:
+            raise FileNotFoundError(path)
+        return Draft202012Validator(schema)
+    # As the package names its files: networkpolicy-networking-v1, of networking.k8s.io/v1.
+    name = "-".join(part for part in (kind.lower(), group.partition(".")[0], number) if part)
+    definitions = Resource.from_contents(_kubernetes("_definitions")) @ Registry()
+    return Draft202012Validator(_kubernetes(name), registry=definitions)
+
+
+@cache
+def _kubernetes(name: str) -> Any:
+    folder = f"kubernetes-json-schema/v{KUBERNETES}-local-strict"
+    return utils.schema_contents(f"{folder}/{name}.json", KUBERNETES)

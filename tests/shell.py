@@ -28,6 +28,7 @@ _SEPARATORS = {"|", "||", "&&", ";", "&"}
 _STANDARD = {
     *("cd", "cp", "mkdir", "chmod", "less", "tar", "openssl", "curl", "umask", "head", "install"),
     *("psql", "pg_dump", "pg_restore", "createdb", "dropdb", "redis-cli", "git", "printf", "set"),
+    *("apt-get", "debootstrap", "podman"),
 }
 
 

@@ -1,4 +1,4 @@
-# In place of the official image in `python -m checks.stack`, which no registry can be asked for:
+# In place of the official image, where no registry can be asked for it (docs/images.md):
 # Debian's Postgres, started from the same variables, secret and volume.
 ARG BASE_IMAGE=debian:bookworm-slim
 FROM ${BASE_IMAGE}

