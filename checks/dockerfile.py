@@ -28,7 +28,7 @@ _ENDS = {
     ),
     "ENTRYPOINT": (
         ("tini", "--", "babylon-tasks"),
-        "as a list: a shell or Python as process 1 would neither pass signals on nor bury what a "
+        "as a list: a shell or Python as process 1 would neither pass signals on nor reap what a "
         "killed trainer leaves",
     ),
 }

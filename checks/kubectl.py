@@ -18,7 +18,7 @@ MINIMUM = (1, 37)
 
 def render(folder: Path) -> str:
     """All objects of a kustomization; raises ValueError with what kustomize says."""
-    command = [program(shutil.which("kubectl")), "kustomize", folder]
+    command = [str(program(shutil.which("kubectl"))), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ValueError(" ".join(done.stderr.split()).removeprefix("error: "))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from checks.renderings import Object, Rendering
@@ -10,7 +10,7 @@ from checks.violations import Violation
 from checks.workloads import Workload, workloads
 
 _DIRECTIONS = {"ingress": "from", "egress": "to"}
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[[str | None, list[str]], bool]] = {
     "In": lambda label, values: label in values,
     "NotIn": lambda label, values: label not in values,
     "Exists": lambda label, _: label is not None,

@@ -81,8 +81,9 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     if "redis_url" not in (name.lower() for name in unit.secret_files):
         yield unit.violation("has no secret redis_url")
     # The root of its file system is read-only: what it keeps must be on a volume.
-    field = {ProcessName.GPU_WORKER: "data_dir", ProcessName.FLOWER: "flower_db"}.get(unit.process)
-    path = getattr(settings, field) if field else None
+    kept: dict[str, str] = {ProcessName.GPU_WORKER: "data_dir", ProcessName.FLOWER: "flower_db"}
+    field = kept.get(unit.process, "")
+    path = getattr(settings, field, None)
     if path is not None and not any(path.is_relative_to(mount) for mount in unit.mounts):
         what = f"{variable(field)} is {path}, where no volume is mounted: it cannot be written"
         yield unit.violation(what)

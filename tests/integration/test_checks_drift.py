@@ -257,24 +257,6 @@ CASES = {
         "FLOWER_BASIC_AUTH=babylon:babylon",
         "container flower: FLOWER_BASIC_AUTH is a secret in the environment; mount it as a file",
     ),
-    "two trainers": Broken(
-        "k8s/base/gpu-worker.yaml",
-        "replicas: 1",
-        "replicas: 2",
-        "StatefulSet/gpu-worker: replicas is 2: there must never be two gpu-worker",
-    ),
-    "two beats during an update": Broken(
-        "k8s/base/beat.yaml",
-        "strategy: {type: Recreate}",
-        "strategy: {type: RollingUpdate}",
-        "Deployment/beat: needs strategy Recreate",
-    ),
-    "KEDA by the length of a list": Broken(
-        "k8s/overlays/production/scaling.yaml",
-        "    - type: postgresql\n",
-        "    - type: redis\n",
-        "ScaledObject/cpu-worker: trigger redis: scale by a postgresql query of windows that wait",
-    ),
     "KEDA that counts only what waits": Broken(
         "k8s/overlays/production/scaling.yaml",
         "state IN ('sealed', 'scoring')",
@@ -287,19 +269,6 @@ CASES = {
         "'scored'",
         "'score'",
         "its query counts windows in score, training",
-        TO_ZERO,
-    ),
-    "no cpu-worker at times": Broken(
-        "k8s/overlays/production/scaling.yaml",
-        "minReplicaCount: 1",
-        "minReplicaCount: 0",
-        "ScaledObject/cpu-worker: minReplicaCount must be 1 at the least",
-    ),
-    "several trainers": Broken(
-        "k8s/components/scale-to-zero/scaling.yaml",
-        "maxReplicaCount: 1",
-        "maxReplicaCount: 4",
-        "ScaledObject/gpu-worker: maxReplicaCount must be 1: a lineage has one lease",
         TO_ZERO,
     ),
     "KEDA and a number of replicas": Broken(

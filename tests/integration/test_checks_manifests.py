@@ -185,6 +185,37 @@ CASES = {
         "container redis: needs --maxmemory-policy noeviction",
         MINIMAL,
     ),
+    "two trainers": Broken(
+        "base/gpu-worker.yaml",
+        "replicas: 1",
+        "replicas: 2",
+        "StatefulSet/gpu-worker: spec.replicas is 2: there must never be two of them",
+    ),
+    "two beats during an update": Broken(
+        "base/beat.yaml",
+        "strategy: {type: Recreate}",
+        "strategy: {type: RollingUpdate}",
+        "Deployment/beat: spec.strategy.type is 'RollingUpdate': must be Recreate",
+    ),
+    "KEDA by the length of a list": Broken(
+        "overlays/production/scaling.yaml",
+        "    - type: postgresql\n",
+        "    - type: redis\n",
+        "ScaledObject/cpu-worker: spec.triggers.0.type is 'redis': scale by a query of windows",
+    ),
+    "no cpu-worker at times": Broken(
+        "overlays/production/scaling.yaml",
+        "minReplicaCount: 1",
+        "minReplicaCount: 0",
+        "ScaledObject/cpu-worker: spec.minReplicaCount is 0: cpu-worker also opens and seals",
+    ),
+    "several trainers": Broken(
+        "components/scale-to-zero/scaling.yaml",
+        "maxReplicaCount: 1",
+        "maxReplicaCount: 4",
+        "ScaledObject/gpu-worker: spec.maxReplicaCount is 4: a lineage has one lease",
+        TO_ZERO,
+    ),
 }
 
 
