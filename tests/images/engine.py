@@ -17,12 +17,10 @@ ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 ENGINE = shlex.split(os.environ.get("CONTAINER_ENGINE", "docker"))
 BUILD_OPTIONS = shlex.split(os.environ.get("IMAGE_BUILD_OPTIONS", ""))
-# As in compose.yaml and k8s/; the limits are below those of any machine. By default podman makes
-# /run and /var/tmp writable too.
+# As in compose.yaml and k8s/. By default podman makes /run and /var/tmp writable too.
 CONTAINED = [
     *("--read-only", "--tmpfs=/tmp:size=1g,mode=1777,nosuid,nodev", "--volume=/data"),
     *("--cap-drop=ALL", "--security-opt=no-new-privileges"),
-    *("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"),
     *(["--read-only-tmpfs=false"] if "podman" in ENGINE[0] else []),
 ]
 _PATIENCE_SECONDS = 300.0
