@@ -10,7 +10,7 @@ BabylonTasksError
 │   ├── WindowNotFound       no such window in ``training.windows``
 │   └── ScoringFailed        the scorer itself failed: a bug, not a bad row
 ├── IllegalTransition        a state change that the transition table forbids
-├── StaleLease               a newer claimant holds the lease: stop and discard
+├── StaleLease               a newer claimant has the lease: stop and discard
 ├── TrainingError
 │   ├── TrainerDied          (Retryable) the trainer process ended by signal, exit code or silence
 │   └── BackendUnavailable   the chosen backend cannot run here
@@ -72,7 +72,7 @@ class IllegalTransition(BabylonTasksError):
 
 
 class StaleLease(BabylonTasksError):
-    """A newer claimant holds the lease; the holder of this one stops and discards its work."""
+    """A newer claimant has the lease; the owner of this one stops and discards its work."""
 
 
 class TrainingError(BabylonTasksError):

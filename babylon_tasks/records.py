@@ -160,3 +160,21 @@ class Group(Struct, frozen=True, gc=False):
     window_id: str
     key: str
     members: tuple[Member, ...]
+
+
+class StepResult(Struct, frozen=True):
+    """What a training step did, as the backend and the files on disk report it.
+
+    ``step`` is the checkpoint that it wrote. ``base_adapter_hash`` is that of the parent; None at
+    step 0: the base model has no adapter.
+    """
+
+    step: int
+    gradient_steps: int
+    trainable_tokens: int
+    adapter_hash: str | None
+    base_adapter_hash: str | None
+    uri: str
+    inference_name: str
+    manifest_hash: str
+    metrics: dict[str, float]

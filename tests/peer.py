@@ -12,16 +12,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.records import StepResult
 from babylon_tasks.training import checkpoints
 from babylon_tasks.training.base import OnProgress
+from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
     BackendStep,
     Evaluate,
     Evaluated,
-    GroupsFile,
     Inspect,
     Inspected,
     Progress,
@@ -29,7 +28,6 @@ from babylon_tasks.training.protocol import (
     Refusal,
     StepValue,
     Train,
-    Trained,
     Weight,
 )
 
@@ -68,9 +66,7 @@ class PeerTrainer:
 
     def ready(self) -> Ready:
         self.folder.mkdir(parents=True, exist_ok=True)
-        newest = checkpoints.newest_step(self.folder)
-        base_url = "http://127.0.0.1:8100/v1"
-        return Ready("cpu", base_url, newest, self._name(0), self.branches)
+        return Ready("cpu", "http://127.0.0.1:8100/v1", self._name(0), self.branches)
 
     def backend_step(self) -> BackendStep:
         newest = checkpoints.newest_step(self.folder)
@@ -82,7 +78,7 @@ class PeerTrainer:
         if self.falls == "inspecting":
             raise TrainerDied("the trainer was ended by signal SIGKILL")
         self.inspected.append(request)
-        groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
+        groups = read_groups(request.groups_path)
         on_progress(Progress(0, len(groups)))
         refused = {(one.trajectory_id, one.call) for one in self.refusals}
         weights, met = [], set()
@@ -102,12 +98,12 @@ class PeerTrainer:
             proven=True,
         )
 
-    def train(self, request: Train, on_progress: OnProgress) -> Trained:
+    def train(self, request: Train, on_progress: OnProgress) -> StepResult:
         self.requests.append(request)
         if self.falls == "refuses":
             raise TrainingError("the groups do not fit into memory")
         base = checkpoints.newest_step(self.folder)
-        groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
+        groups = read_groups(request.groups_path)
         on_progress(Progress(0, len(groups)))
         if self.during is not None:
             self.during()
@@ -124,7 +120,7 @@ class PeerTrainer:
         elif parent:
             shutil.copy(self._at(parent) / weights.name, weights)
         calls = [c for group in groups for member in group.members for c in member.calls]
-        trained = Trained(
+        trained = StepResult(
             step=base + 1,
             gradient_steps=len(groups) if trains else 0,
             trainable_tokens=sum(len(c.logprobs or ("?",)) for c in calls) if trains else 0,
@@ -141,7 +137,7 @@ class PeerTrainer:
         return trained
 
     def evaluate(self, request: Evaluate, on_progress: OnProgress) -> Evaluated:
-        groups = msgspec.json.decode(Path(request.groups_path).read_bytes(), type=GroupsFile).groups
+        groups = read_groups(request.groups_path)
         self.evaluated.append(request.steps)
         on_progress(Progress(0, len(groups) * len(request.steps)))
         found = []

@@ -15,7 +15,8 @@ import msgspec
 
 from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.protocol import GroupsFile, Train
+from babylon_tasks.training.groups_file import write_groups
+from babylon_tasks.training.protocol import Train
 
 YES, NO = "Yes", "No"
 IDS = {YES: (10539, 2), NO: (5230, 2)}  # the word and the end of the turn
@@ -83,7 +84,7 @@ def many(count: int, *, yes: float = 1.0, no: float = 0.0) -> list[Group]:
 def groups_file(folder: Path, groups: Sequence[Group]) -> str:
     """Write the file that a request names."""
     path = folder / "groups.json"
-    path.write_bytes(msgspec.json.encode(GroupsFile(tuple(groups))))
+    write_groups(path, groups)
     return str(path)
 
 

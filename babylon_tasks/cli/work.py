@@ -65,7 +65,8 @@ def train(
     """Do one training step and evaluate its checkpoint, here or on the GPU worker.
 
     Here means: this process starts a trainer of its own for the length of the command.
-    JSON: {outcome: {action, windows, step, reason, gradient_steps, trainable_tokens, seconds},
+    JSON: {outcome: {action, windows, step, reason, result: {gradient_steps, trainable_tokens,
+    adapter_hash, metrics, ...} or null, reward_mean, seconds},
     gate_result: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}, null
     where nothing is left to send.
     """
@@ -163,7 +164,7 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Gate
                 actor=who,
                 on_progress=lambda progress: tell(progress.done, progress.total),
             )
-        if outcome.action not in ("committed", "adopted"):
+        if outcome.result is None:
             return outcome, None
         with progress_bar("evaluating on held-out windows") as tell:
             return outcome, evaluate(
@@ -175,10 +176,11 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Gate
 
 
 def _told(outcome: TrainOutcome) -> str:
-    if outcome.action in ("committed", "adopted"):
+    result = outcome.result
+    if result is not None:
         return (
             f"{outcome.action} step {outcome.step} from {', '.join(outcome.windows)}: "
-            f"{outcome.gradient_steps} gradient steps over {outcome.trainable_tokens} tokens; "
+            f"{result.gradient_steps} gradient steps over {result.trainable_tokens} tokens; "
             f"{outcome.seconds:.1f} s"
         )
     return f"{outcome.action}: {outcome.reason}"

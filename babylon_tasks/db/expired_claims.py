@@ -10,7 +10,7 @@ from babylon_tasks.db.sql import execute, fetch_all, fetch_values
 from babylon_tasks.db.windows import move
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
+from babylon_tasks.states import EXPIRE, WindowState
 
 
 class _Expired(Struct, frozen=True):
@@ -25,23 +25,25 @@ def release_expired(
     again: list[str] = []
     failed: list[str] = []
     for claim in fetch_all(connection, "expired_claims.expired_scoring", _Expired, limit=limit):
-        window, attempts = claim.window, claim.attempts
-        if attempts >= settings.max_attempts:
-            reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
-            target, into = WindowState.FAILED, failed
-        else:
-            reason, target, into = None, WindowState.SEALED, again
-        if move(
-            connection,
-            window,
-            WindowState.SCORING,
-            target,
-            actor=actor,
-            kind=EventKind.CLAIM_LOST if reason is None else None,
-            reason=reason,
-        ):
-            into.append(window)
+        state, _ = expire_claim(connection, claim.window, claim.attempts, settings, actor=actor)
+        (failed if state == WindowState.FAILED else again).append(claim.window)
     return again, failed
+
+
+def expire_claim(
+    connection: Connection, window: str, attempts: int, settings: Settings, *, actor: str
+) -> tuple[WindowState, str | None]:
+    """End the expired claim of a locked window: sealed again, or failed after the last attempt.
+
+    The state and its reason.
+    """
+    target, reason = WindowState.SEALED, None
+    if attempts >= settings.max_attempts:
+        target = WindowState.FAILED
+        reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
+    detail = {"attempts": attempts}
+    move(connection, window, EXPIRE, target, actor=actor, reason=reason, detail=detail)
+    return target, reason
 
 
 def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:

@@ -1,10 +1,14 @@
-"""Keeps a lineage's lease alive beside a long run, and tells the run when it must stop."""
+"""A lineage's lease for the length of a block: claimed, renewed beside a long run, given back."""
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import copy_context
 from types import TracebackType
 from typing import Any
@@ -14,14 +18,35 @@ import structlog
 
 from babylon_tasks.db import lineages, steps
 from babylon_tasks.db.lineages import Lease
-from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.db.session import Connection, connect, session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import DatabaseError, StaleLease
 from babylon_tasks.settings import Settings
 
 _TICK_SECONDS = 1.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def claim_lineage(
+    settings: Settings, *, on_lost: Callable[[], None]
+) -> Iterator[LeaseHeartbeat | None]:
+    """The settings' lineage under a lease that is renewed until the block ends.
+
+    Yields None where another has it. ``on_lost`` as in ``LeaseHeartbeat``.
+    """
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    with session(settings) as connection:
+        lease = lineages.claim(connection, settings.lineage, owner, settings.lease_seconds)
+    if lease is None:
+        yield None
+        return
+    try:
+        with LeaseHeartbeat(settings, lease, on_lost) as heartbeat:
+            yield heartbeat
+    finally:
+        _release(settings, lease)
 
 
 class LeaseHeartbeat:
@@ -34,7 +59,7 @@ class LeaseHeartbeat:
     def __init__(self, settings: Settings, lease: Lease, on_lost: Callable[[], None]) -> None:
         self.lost: str | None = None
         self._settings = settings
-        self._lease = lease
+        self.lease = lease
         self._on_lost = on_lost
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -87,19 +112,17 @@ class LeaseHeartbeat:
                 connection = connection or connect(self._settings, patience=seconds / 8)
                 if due:
                     asked = time.monotonic()
-                    lineages.renew(connection, self._lease, seconds)
+                    lineages.renew(connection, self.lease, seconds)
                     self._watch(asked)
                     renew_at = asked + seconds / 4
                 if progress:
-                    steps.progress(connection, self._lease, *progress)
+                    steps.progress(connection, self.lease, *progress)
             except StaleLease as stale:
                 self._lose(str(stale))
                 break
             except (DatabaseError, psycopg.Error) as error:
                 # Not the end yet: the watchdog decides when it is.
-                log.warning(
-                    "the lease was not renewed", lineage=self._lease.lineage, error=str(error)
-                )
+                log.warning("lease.not_renewed", lineage=self.lease.lineage, error=str(error))
                 if connection is not None:
                     connection.close()
                 connection = None
@@ -119,8 +142,8 @@ class LeaseHeartbeat:
 
     def _starve(self) -> None:
         self._lose(
-            f"the lease on lineage {self._lease.lineage} (fencing token "
-            f"{self._lease.fencing_token}) could not be renewed for "
+            f"the lease on lineage {self.lease.lineage} (fencing token "
+            f"{self.lease.fencing_token}) could not be renewed for "
             f"{0.8 * self._settings.lease_seconds:.0f} s and was given up before another may "
             "claim it; check Postgres, the next claimant recovers the step"
         )
@@ -130,5 +153,14 @@ class LeaseHeartbeat:
             if self.lost is not None or self._stop.is_set():
                 return
             self.lost = why
-        log.warning("the lease is lost", lineage=self._lease.lineage, why=why)
+        log.warning("lease.lost", lineage=self.lease.lineage, why=why)
         self._on_lost()
+
+
+def _release(settings: Settings, lease: Lease) -> None:
+    try:
+        with session(settings) as connection:
+            lineages.release(connection, lease)
+    except DatabaseError as error:
+        # It expires by itself; the error that brought us here matters more.
+        log.warning("lease.not_released", lineage=lease.lineage, error=str(error))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from psycopg.rows import class_row
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs
 from babylon_tasks.errors import SettingsError, StaleLease
 from babylon_tasks.settings import Settings
 
@@ -35,101 +34,113 @@ class Lease(Struct, frozen=True):
     serving_step: int
 
 
+class Locked(Struct, frozen=True):
+    """How far a locked lineage has come."""
+
+    head_step: int
+    serving_step: int
+
+
 def ensure(connection: Connection, settings: Settings) -> Lineage:
     """The settings' lineage, made where it does not exist, step 0 included.
 
     Raises SettingsError if it learns on another base model than the settings say.
     """
-    found = queries("lineages")
-    parameters = {
-        "name": settings.lineage,
-        "base_model": settings.base_model,
-        "backend": settings.backend,
-    }
-    lineage = get(connection, settings.lineage)
+    name, base_model = settings.lineage, settings.base_model
+    lineage = get(connection, name)
     if lineage is None:
         with connection.transaction():
-            connection.execute(found["ensure"], parameters)
-            connection.execute(found["ensure_base_checkpoint"], parameters)
-        lineage = get(connection, settings.lineage)
+            execute(
+                connection,
+                "lineages.ensure",
+                name=name,
+                base_model=base_model,
+                backend=settings.backend,
+            )
+            execute(connection, "lineages.ensure_base_checkpoint", name=name, base_model=base_model)
+        lineage = get(connection, name)
         assert lineage is not None  # noqa: S101  # lineages are never deleted
-    if lineage.base_model != settings.base_model:
+    if lineage.base_model != base_model:
         raise SettingsError(
             f"lineage {lineage.name} learns on {lineage.base_model}, the settings say "
-            f"{settings.base_model}; set BABYLON_BASE_MODEL back, or BABYLON_LINEAGE to a new name"
+            f"{base_model}; set BABYLON_BASE_MODEL back, or BABYLON_LINEAGE to a new name"
         )
     return lineage
 
 
 def get(connection: Connection, name: str) -> Lineage | None:
     """One lineage, None where nobody has begun it."""
-    with connection.cursor(row_factory=class_row(Lineage)) as cursor:
-        return cursor.execute(queries("lineages")["get"], {"name": name}).fetchone()
+    return fetch_one(connection, "lineages.get", Lineage, name=name)
 
 
 def claim(connection: Connection, name: str, owner: str, seconds: float) -> Lease | None:
-    """Take the lease where it is free or has expired; None where another holds it."""
-    parameters = {"name": name, "owner": owner, "seconds": seconds}
-    row = connection.execute(queries("lineages")["claim"], parameters).fetchone()
-    return None if row is None else Lease(name, owner, *row)
+    """Take the lease where it is free or has expired; None where another has it."""
+    return fetch_one(connection, "lineages.claim", Lease, name=name, owner=owner, seconds=seconds)
 
 
 def renew(connection: Connection, lease: Lease, seconds: float) -> None:
     """Push the lease's end out; raises StaleLease."""
-    parameters = {"name": lease.lineage, "fencing_token": lease.fencing_token, "seconds": seconds}
-    if not connection.execute(queries("lineages")["renew"], parameters).rowcount:
-        raise stale(lease)
+    if not execute(connection, "lineages.renew", **_guard(lease), seconds=seconds):
+        raise _stale(lease)
 
 
 def release(connection: Connection, lease: Lease) -> bool:
     """Give the lease back; False where it was no longer ours to give."""
-    parameters = {"name": lease.lineage, "fencing_token": lease.fencing_token}
-    return bool(connection.execute(queries("lineages")["release"], parameters).rowcount)
+    return bool(execute(connection, "lineages.release", **_guard(lease)))
 
 
-def lock_lineage(connection: Connection, lease: Lease) -> tuple[int, int]:
-    """Lock the lineage for the caller's transaction: (head step, serving step); raises StaleLease.
+def lock_lineage(connection: Connection, lease: Lease) -> Locked:
+    """Lock the lineage for the caller's transaction; raises StaleLease.
 
     The first statement of every transaction that changes what the lease protects.
     """
-    parameters = {"name": lease.lineage, "fencing_token": lease.fencing_token}
-    row = connection.execute(queries("lineages")["lock"], parameters).fetchone()
-    if row is None:
-        raise stale(lease)
-    return row[0], row[1]
+    locked = fetch_one(connection, "lineages.lock", Locked, **_guard(lease))
+    if locked is None:
+        raise _stale(lease)
+    return locked
+
+
+def move_head(connection: Connection, lease: Lease, step: int) -> None:
+    """Move the head from the step before to ``step``; raises StaleLease where it is elsewhere."""
+    if not execute(connection, "lineages.move_head", **_guard(lease), step=step):
+        raise _stale(lease)
 
 
 def note_trainer(
     connection: Connection, lease: Lease, *, backend: str, base_url: str, inference_name: str
 ) -> None:
     """Write down where the trainer serves, for agents to find it; raises StaleLease."""
-    parameters = {
-        "name": lease.lineage,
-        "fencing_token": lease.fencing_token,
-        "backend": backend,
-        "base_url": base_url,
-        "inference_name": inference_name,
-    }
     with connection.transaction():
         lock_lineage(connection, lease)
-        connection.execute(queries("lineages")["note_trainer"], parameters)
-        connection.execute(queries("lineages")["note_base_inference_name"], parameters)
+        announce(connection, lease.lineage, backend=backend, base_url=base_url)
+        execute(
+            connection,
+            "lineages.note_base_inference_name",
+            name=lease.lineage,
+            inference_name=inference_name,
+        )
+
+
+def announce(connection: Connection, name: str, *, backend: str, base_url: str) -> None:
+    """Write down where the trainer serves inference, by which backend it trains."""
+    execute(connection, "lineages.announce", name=name, backend=backend, base_url=base_url)
 
 
 def inference_names(connection: Connection, name: str) -> dict[str, int]:
     """Checkpoints by the name that agents ask for."""
-    return dict(
-        connection.execute(queries("lineages")["inference_names"], {"name": name}).fetchall()
-    )
+    return fetch_pairs(connection, "lineages.inference_names", str, int, name=name)
 
 
 def parents(connection: Connection, name: str) -> dict[int, int]:
     """The tree of checkpoints: step to the step that it was trained on from."""
-    return dict(connection.execute(queries("lineages")["parents"], {"name": name}).fetchall())
+    return fetch_pairs(connection, "lineages.parents", int, int, name=name)
 
 
-def stale(lease: Lease) -> StaleLease:
-    """The refusal that a superseded claimant meets."""
+def _guard(lease: Lease) -> dict[str, object]:
+    return {"name": lease.lineage, "fencing_token": lease.fencing_token}
+
+
+def _stale(lease: Lease) -> StaleLease:
     return StaleLease(
         f"the lease of {lease.owner} on lineage {lease.lineage} (fencing token "
         f"{lease.fencing_token}) has been superseded; "

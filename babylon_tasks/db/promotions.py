@@ -115,11 +115,6 @@ def latest(connection: Connection, lineage: str) -> Promotion | None:
     return fetch_one(connection, "promotions.latest", Promotion, lineage=lineage)
 
 
-def announce(connection: Connection, lineage: str, *, backend: str, base_url: str) -> None:
-    """Write down where the trainer serves inference."""
-    execute(connection, "promotions.announce", lineage=lineage, backend=backend, base_url=base_url)
-
-
 def not_begun(lineage: str) -> CheckpointNotFound:
     """Nobody has trained or served this lineage yet."""
     return CheckpointNotFound(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -18,7 +17,8 @@ from psycopg.types.json import Jsonb
 from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
-from babylon_tasks.db.steps import Result, Step
+from babylon_tasks.db.steps import Step
+from babylon_tasks.records import StepResult
 
 BATCHES, MODELS = "training_batches", "trained_models"
 _IDS_AT_ONCE = 1000
@@ -29,11 +29,10 @@ _LOSSES = ("loss/train", "train/loss", "loss")
 def committed(
     connection: Connection,
     step: Step,
-    result: Result,
+    result: StepResult,
     *,
     base_model: str,
     rewards: Sequence[tuple[str, float]],
-    started_at: datetime,
 ) -> list[str]:
     """Write a committed step into Babylon's tables; returns those that are missing.
 
@@ -53,7 +52,7 @@ def committed(
         "trajectory_ids": json.dumps(ids),
         "rewards": json.dumps([reward for _, reward in rewards]),
         "loss": next((result.metrics[k] for k in _LOSSES if k in result.metrics), None),
-        "started_at": started_at,
+        "started_at": step.started_at,
         "inference_name": result.inference_name,
         "average_reward": average,
     }

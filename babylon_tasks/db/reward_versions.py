@@ -12,12 +12,11 @@ from datetime import datetime
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events
+from babylon_tasks.db import windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
-from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState, check_window
+from babylon_tasks.states import SEAL_AGAIN, WindowState
 
 OUTCOMES = "outcomes came or changed"
 _WAIT_IS_OVER = "the wait for outcomes is over"
@@ -119,9 +118,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
     again = settings.upkeep_interval_seconds * 0.9
     due = fetch_all(connection, "reward_versions.due", _Due, again=again, limit=limit)
     for row in due:
-        check_window(row.state, WindowState.SEALED, row.window)
         came = fetch_all(connection, "reward_versions.came", _Came, window=row.window)
-        execute(connection, "reward_versions.seal_again", window=row.window)
         detail = {
             "from": row.state,
             "because": row.rescore or _WAIT_IS_OVER,
@@ -129,8 +126,8 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
             "came": {one.name: one.now for one in came[:_NAMED]},
             "outcomes": len(came),
         }
-        events.record(
-            connection, EventKind.SCORE_ANEW, actor=actor, window=row.window, detail=detail
+        windows.move(
+            connection, row.window, SEAL_AGAIN, WindowState.SEALED, actor=actor, detail=detail
         )
     return [row.window for row in due]
 

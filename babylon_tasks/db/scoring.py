@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events, reward_versions
+from babylon_tasks.db import events, reward_versions, windows
+from babylon_tasks.db.expired_claims import expire_claim
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
 from babylon_tasks.errors import StaleLease, WindowNotFound
-from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.records import Outcome
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState, check_window
+from babylon_tasks.states import CLAIM, FINISH, GIVE_BACK, WindowState, WindowTransition
 
 
 class Claim(Struct, frozen=True):
@@ -74,6 +75,14 @@ class _Locked(Struct, frozen=True):
     expired: bool
 
 
+class _Taken(Struct, frozen=True):
+    attempts: int
+
+
+class _Ended(Struct, frozen=True):
+    window: str
+
+
 class _Grade(Struct, frozen=True):
     trajectory_id: str
     content_hash: str | None
@@ -94,45 +103,33 @@ def claim(
             raise WindowNotFound(
                 f"no window {window} in training.windows; `babylon-tasks windows list` lists them"
             )
-        state = row.state
-        if state is WindowState.SCORING and row.expired:
-            check_window(state, WindowState.SEALED, window)  # what the lost claim should have done
-            detail = {"attempts": row.attempts}
-            events.record(
-                connection, EventKind.CLAIM_LOST, actor=actor, window=window, detail=detail
-            )
-            state = WindowState.SEALED
-            if row.attempts >= settings.max_attempts:
-                return _give_up(connection, window, row.attempts, actor)
-        if state is not WindowState.SEALED:
-            return Standing(state, row.reason)
-        check_window(state, WindowState.SCORING, window)
-        attempts = fetch_value(
+        state, reason = row.state, row.reason
+        if state == WindowState.SCORING and row.expired:
+            state, reason = expire_claim(connection, window, row.attempts, settings, actor=actor)
+        if state != WindowState.SEALED:
+            return Standing(state, reason)
+        taken = windows.change(
             connection,
-            "scoring.claim",
-            int,
-            window=window,
+            window,
+            CLAIM,
+            WindowState.SCORING,
+            _Taken,
             owner=owner,
             lease=settings.lease_seconds,
         )
-        return Claim(
-            window=window,
-            owner=owner,
-            attempts=row.attempts if attempts is None else attempts,
-            reward_version=row.reward_version,
-            held_out=row.held_out,
-            expected=row.expected,
-        )
+        assert taken is not None  # noqa: S101  # sealed, and locked by this transaction
+        return Claim(window, owner, taken.attempts, row.reward_version, row.held_out, row.expected)
 
 
-def renew(connection: Connection, held: Claim, settings: Settings) -> None:
+def renew(connection: Connection, claimed: Claim, settings: Settings) -> None:
     """Push the lease's end out; raises StaleLease if the claim is no longer ours."""
-    _guarded(connection, "scoring.renew", held, lease=settings.lease_seconds)
+    if not execute(connection, "scoring.renew", **_guard(claimed), lease=settings.lease_seconds):
+        raise _stale(claimed)
 
 
 def finish(
     connection: Connection,
-    held: Claim,
+    claimed: Claim,
     result: Result,
     scores: Spool,
     rejections: Spool,
@@ -145,27 +142,30 @@ def finish(
     ``bets`` maps the markets of bets to the outcomes that were used. Where one has changed since,
     the window is marked to be scored anew.
     """
-    check_window(WindowState.SCORING, result.state, held.window)
     with connection.transaction():
         # Before any row's lock, in the order in which copying outcomes takes them.
         execute(connection, "outcomes.take_part")
         # Then the fence: without the claim not one row is written.
         columns = structs.asdict(result) | {
             "rejected": sum(result.rejected.values()),
-            "reward_version": held.reward_version,
+            "reward_version": claimed.reward_version,
             "waits": result.waits_for > 0,
             "wait_seconds": settings.outcome_wait_hours * 3600,
         }
-        _guarded(connection, "scoring.finish", held, **columns)
+        detail = structs.asdict(result) | {
+            "attempts": claimed.attempts,
+            "reward_version": claimed.reward_version,
+        }
+        _end(connection, claimed, FINISH, result.state, actor, detail, columns)
         scores.pour(connection, statement("scoring.copy_scores"))
         rejections.pour(connection, statement("scoring.copy_rejections"))
-        execute(connection, "scoring.forget_bets", window=held.window)
+        execute(connection, "scoring.forget_bets", window=claimed.window)
         with connection.cursor() as cursor:
             cursor.executemany(
                 statement("scoring.insert_bet"),
                 [
                     {
-                        "window": held.window,
+                        "window": claimed.window,
                         "kind": bet.kind,
                         "name": bet.name,
                         "yes": known.yes,
@@ -174,14 +174,7 @@ def finish(
                     for bet, known in bets.items()
                 ],
             )
-        reward_versions.mark_scored(connection, held.window)
-        detail = structs.asdict(result) | {
-            "attempts": held.attempts,
-            "reward_version": held.reward_version,
-        }
-        events.record(
-            connection, EventKind(result.state), actor=actor, window=held.window, detail=detail
-        )
+        reward_versions.mark_scored(connection, claimed.window)
 
 
 def consumed(connection: Connection, window: str) -> frozenset[str]:
@@ -208,45 +201,46 @@ def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
 
 
 def release(
-    connection: Connection, held: Claim, why: str, settings: Settings, *, actor: str
+    connection: Connection, claimed: Claim, why: str, settings: Settings, *, actor: str
 ) -> WindowState:
     """Give the window back after a failure, or fail it after the last one; raises StaleLease."""
-    spent = held.attempts >= settings.max_attempts
-    state = WindowState.FAILED if spent else WindowState.SEALED
-    check_window(WindowState.SCORING, state, held.window)
-    delay = settings.retry_delay_seconds * 2 ** min(held.attempts - 1, 10)
-    reason = f"scoring failed {held.attempts} times, last: {why}" if spent else None
-    if reason is not None and held.reward_version > 1:
-        reason += f"; its rewards of version {held.reward_version - 1} are kept"
+    spent = claimed.attempts >= settings.max_attempts
+    target = WindowState.FAILED if spent else WindowState.SEALED
+    delay = settings.retry_delay_seconds * 2 ** min(claimed.attempts - 1, 10)
+    reason = f"scoring failed {claimed.attempts} times, last: {why}" if spent else None
+    if reason is not None and claimed.reward_version > 1:
+        reason += f"; its rewards of version {claimed.reward_version - 1} are kept"
+    columns = {"reason": reason, "delay": None if spent else delay}
+    detail = {"error": why, "attempts": claimed.attempts, "state": target}
     with connection.transaction():
-        _guarded(
-            connection,
-            "scoring.release",
-            held,
-            state=state,
-            reason=reason,
-            delay=None if spent else delay,
-        )
-        detail = {"error": why, "attempts": held.attempts, "state": state}
-        events.record(
-            connection, EventKind.SCORING_FAILED, actor=actor, window=held.window, detail=detail
-        )
-    return state
+        _end(connection, claimed, GIVE_BACK, target, actor, detail, columns)
+    return target
 
 
-def _give_up(connection: Connection, window: str, attempts: int, actor: str) -> Standing:
-    check_window(WindowState.SEALED, WindowState.FAILED, window)
-    reason = f"{attempts} scoring claims were lost: their workers died or fell silent"
-    execute(connection, "scoring.give_up", window=window, reason=reason)
-    detail = {"reason": reason, "attempts": attempts}
-    events.record(connection, EventKind.FAILED, actor=actor, window=window, detail=detail)
-    return Standing(WindowState.FAILED, reason)
+def _end(
+    connection: Connection,
+    claimed: Claim,
+    transition: WindowTransition,
+    target: WindowState,
+    actor: str,
+    detail: Mapping[str, Any],
+    columns: Mapping[str, Any],
+) -> None:
+    parameters = {**columns, **_guard(claimed)}
+    window = parameters.pop("window")
+    if windows.change(connection, window, transition, target, _Ended, **parameters) is None:
+        raise _stale(claimed)
+    kind = transition.targets[target]
+    if kind is not None:
+        events.record(connection, kind, actor=actor, window=window, detail=detail)
 
 
-def _guarded(connection: Connection, name: str, held: Claim, **parameters: object) -> None:
-    guard = {"window": held.window, "attempts": held.attempts, "owner": held.owner}
-    if execute(connection, name, **parameters, **guard) != 1:
-        raise StaleLease(
-            f"window {held.window}: scoring attempt {held.attempts} lost its claim to a newer one; "
-            "its work is discarded, nothing needs to be done"
-        )
+def _guard(claimed: Claim) -> dict[str, Any]:
+    return {"window": claimed.window, "attempts": claimed.attempts, "owner": claimed.owner}
+
+
+def _stale(claimed: Claim) -> StaleLease:
+    return StaleLease(
+        f"window {claimed.window}: scoring attempt {claimed.attempts} lost its claim to a newer "
+        "one; its work is discarded, nothing needs to be done"
+    )

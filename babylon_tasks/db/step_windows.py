@@ -6,45 +6,54 @@ All of it under the lineage's lease, inside the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from msgspec import Struct
 
 from babylon_tasks.db import events, windows
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.reasons import WindowReason
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState, check_window
+from babylon_tasks.states import CLOSE, END, FREE, GIVE_UP, TAKE, WindowState
 
 # How often a window is scored anew because Babylon rewrote rows of it.
 MAX_CHANGES = 3
 
 
+class InTraining(Struct, frozen=True):
+    """A window of an unfinished step, with the runs that it has seen."""
+
+    window: str
+    attempts: int
+
+
 def lock_scored(connection: Connection, versions: Mapping[str, int]) -> bool:
     """Lock windows; False where one is no longer scored, or has another reward version."""
-    parameters = {"windows": list(versions), "versions": list(versions.values())}
-    rows = connection.execute(queries("step_windows")["lock"], parameters).fetchall()
-    return len(rows) == len(versions)
+    locked = fetch_values(
+        connection,
+        "step_windows.lock",
+        str,
+        windows=list(versions),
+        versions=list(versions.values()),
+    )
+    return len(locked) == len(versions)
 
 
-def take(connection: Connection, window: str) -> None:
+def take(connection: Connection, window: str, *, actor: str) -> None:
     """Move a scored, locked window into training."""
-    check_window(WindowState.SCORED, WindowState.TRAINING, window)
-    connection.execute(queries("step_windows")["take"], {"window": window})
+    windows.move(connection, window, TAKE, WindowState.TRAINING, actor=actor)
 
 
-def count_attempt(connection: Connection, windows: Sequence[str], by: int) -> None:
+def count_attempts(connection: Connection, windows: Sequence[str], by: int) -> None:
     """Add ``by`` runs to the windows of a step."""
-    parameters = {"windows": list(windows), "by": by}
-    connection.execute(queries("step_windows")["count_attempt"], parameters)
+    execute(connection, "step_windows.count_attempts", windows=list(windows), by=by)
 
 
-def of_step(connection: Connection, windows: Sequence[str]) -> list[tuple[str, int]]:
-    """Lock the windows that are in training; returns each with its number of runs."""
-    parameters = {"windows": list(windows)}
-    rows = connection.execute(queries("step_windows")["of_step"], parameters).fetchall()
-    return [(row[0], row[1]) for row in rows]
+def in_training(connection: Connection, windows: Sequence[str]) -> list[InTraining]:
+    """Lock those of a step's windows that are in training."""
+    return fetch_all(connection, "step_windows.in_training", InTraining, windows=list(windows))
 
 
 def mark_changed(
@@ -54,8 +63,9 @@ def mark_changed(
 
     Does nothing where it is marked already, or has been scored anew ``MAX_CHANGES`` times.
     """
-    parameters = {"window": window, "why": "rows changed", "most": MAX_CHANGES}
-    if not connection.execute(queries("step_windows")["rescore"], parameters).rowcount:
+    if not execute(
+        connection, "step_windows.rescore", window=window, why="rows changed", most=MAX_CHANGES
+    ):
         return
     detail = {"trajectories": rows, "why": "Babylon has rewritten them since they were scored"}
     events.record(
@@ -69,24 +79,46 @@ def mark_changed(
 
 
 def end(connection: Connection, window: str, *, lineage: str, step_id: int, actor: str) -> None:
-    """End a window's part in a committed step: trained, or scored if something is left over."""
-    parameters = {"window": window, "lineage": lineage}
-    row = connection.execute(queries("step_windows")["end"], parameters).fetchone()
-    if row is None:  # not in training: whoever moved it has said why
-        return
-    state, left = WindowState(row[0]), row[1]
-    check_window(WindowState.TRAINING, state, window)
-    detail: dict[str, Any] = {"from": WindowState.TRAINING, "to": state}
-    if left:
-        detail["left_over"] = left
-    events.record(
+    """End a window's part in a committed step: trained, or scored if something is left over.
+
+    Raises IllegalTransition where the window is not in training.
+    """
+    left = fetch_value(connection, "step_windows.left_over", int, window=window, lineage=lineage)
+    windows.move(
         connection,
-        EventKind.TRAINED_IN_PART if left else EventKind.TRAINED,
+        window,
+        END,
+        WindowState.SCORED if left else WindowState.TRAINED,
         actor=actor,
-        window=window,
         lineage=lineage,
         step_id=step_id,
-        detail=detail,
+        detail={"left_over": left} if left else None,
+        left_over=left,
+    )
+
+
+def free(
+    connection: Connection,
+    row: InTraining,
+    why: str,
+    settings: Settings,
+    *,
+    lineage: str,
+    step_id: int,
+    actor: str,
+) -> None:
+    """End a window's part in a failed step: scored again, or failed after the last attempt."""
+    spent = row.attempts >= settings.max_attempts
+    windows.move(
+        connection,
+        row.window,
+        FREE,
+        WindowState.FAILED if spent else WindowState.SCORED,
+        actor=actor,
+        reason=_spent(row.attempts, why) if spent else None,
+        delay=None if spent else settings.retry_delay_seconds,
+        lineage=lineage,
+        step_id=step_id,
     )
 
 
@@ -95,29 +127,26 @@ def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> s
 
     Returns the reason: the commonest one among the trajectories that no step has used.
     """
-    parameters = {"window": window, "lineage": lease.lineage}
-    found = queries("step_windows")
-    used = connection.execute(found["was_used"], parameters).fetchone()
-    cause = connection.execute(found["commonest_cause"], parameters).fetchone()
-    reason = str(cause[0]) if cause else WindowReason.NOTHING_TRAINABLE
+    about = {"window": window, "lineage": lease.lineage}
+    used = fetch_value(connection, "step_windows.was_used", bool, **about)
+    cause = fetch_value(connection, "step_windows.commonest_cause", str, **about)
+    reason = cause or WindowReason.NOTHING_TRAINABLE
     windows.move(
         connection,
         window,
-        WindowState.SCORED,
-        WindowState.TRAINED if used is not None else WindowState.SKIPPED,
+        CLOSE,
+        WindowState.TRAINED if used else WindowState.SKIPPED,
         actor=actor,
         reason=reason,
         lineage=lease.lineage,
     )
-    connection.execute(found["nothing_left"], {"window": window})
+    execute(connection, "step_windows.nothing_left", window=window)
     return reason
 
 
-def outdated(connection: Connection, hours: int, limit: int) -> list[tuple[str, int]]:
-    """Scored windows more than ``hours`` before the newest sealed one: (window, version)."""
-    parameters = {"hours": hours, "limit": limit}
-    rows = connection.execute(queries("step_windows")["outdated"], parameters).fetchall()
-    return [(row[0], row[1]) for row in rows]
+def outdated(connection: Connection, hours: int, limit: int) -> dict[str, int]:
+    """Scored windows more than ``hours`` before the newest sealed one: window to version."""
+    return fetch_pairs(connection, "step_windows.outdated", str, int, hours=hours, limit=limit)
 
 
 def count_failure(
@@ -131,49 +160,24 @@ def count_failure(
 ) -> None:
     """Count an attempt at a scored window on which the trainer failed before a step was planned.
 
-    Raises StaleLease.
+    It waits for its next attempt, or fails after the last one. Raises StaleLease.
     """
     with connection.transaction():
         lock_lineage(connection, lease)
-        _count_failure(connection, window, error, settings, actor)
-
-
-def fail(
-    connection: Connection, window: str, attempts: int, reason: str, settings: Settings, **of: Any
-) -> bool:
-    """End a window's part in a failed step: scored again, or failed after the last attempt."""
-    spent = attempts >= settings.max_attempts
-    windows.move(
-        connection,
-        window,
-        WindowState.TRAINING,
-        WindowState.FAILED if spent else WindowState.SCORED,
-        kind=EventKind.FAILED if spent else EventKind.TRAINING_FAILED,
-        reason=f"training failed {attempts} times, last: {reason[:1000]}" if spent else None,
-        delay=None if spent else settings.retry_delay_seconds,
-        **of,
-    )
-    return spent
-
-
-def _count_failure(
-    connection: Connection, window: str, error: str, settings: Settings, actor: str
-) -> None:
-    row = connection.execute(queries("step_windows")["count"], {"window": window}).fetchone()
-    if row is None:
-        return
-    spent = row[0] >= settings.max_attempts
-    if spent:
-        windows.move(
-            connection,
-            window,
-            WindowState.SCORED,
-            WindowState.FAILED,
-            actor=actor,
-            reason=f"training failed {row[0]} times, last: {error[:1000]}",
+        attempts = fetch_value(connection, "step_windows.count", int, window=window)
+        if attempts is None:  # it is no longer scored: another matter by now
+            return
+        if attempts >= settings.max_attempts:
+            why = _spent(attempts, error)
+            windows.move(connection, window, GIVE_UP, WindowState.FAILED, actor=actor, reason=why)
+            return
+        delay = settings.retry_delay_seconds
+        execute(connection, "step_windows.postpone", window=window, delay=delay)
+        detail = {"reason": error[:2000], "attempts": attempts}
+        events.record(
+            connection, EventKind.TRAINING_FAILED, actor=actor, window=window, detail=detail
         )
-        return
-    parameters = {"window": window, "delay": settings.retry_delay_seconds}
-    connection.execute(queries("step_windows")["postpone"], parameters)
-    detail = {"reason": error[:2000], "attempts": row[0]}
-    events.record(connection, EventKind.TRAINING_FAILED, actor=actor, window=window, detail=detail)
+
+
+def _spent(attempts: int, why: str) -> str:
+    return f"training failed {attempts} times, last: {why[:1000]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import (
+    Row,
     execute,
     fetch_all,
     fetch_one,
@@ -21,7 +22,14 @@ from babylon_tasks.db.sql import (
 from babylon_tasks.errors import IllegalTransition, WindowNotFound
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState, check_window
+from babylon_tasks.states import (
+    RETRY,
+    SEAL,
+    WindowState,
+    WindowTransition,
+    check_window,
+    listed,
+)
 from babylon_tasks.windows import is_held_out, window_end, window_start
 
 
@@ -36,7 +44,7 @@ class Window(Struct, frozen=True):
     """
 
     window_id: str
-    state: str
+    state: WindowState
     held_out: bool
     reason: str | None
     trajectories: int | None
@@ -92,11 +100,15 @@ class Scored(Struct, frozen=True):
     changes: int
 
 
-class _Holds(Struct, frozen=True):
+class _Sealed(Struct, frozen=True):
     """What a window holds when it is sealed."""
 
     trajectories: int
     agents: int
+
+
+class _Moved(Struct, frozen=True):
+    window: str
 
 
 def clock(connection: Connection) -> datetime:
@@ -150,60 +162,87 @@ def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: s
     )
     sealed = []
     for window, overdue in due.items():
-        if not (_is_quiet(connection, window, settings) or overdue):
+        if not (overdue or _is_quiet(connection, window, settings)):
             continue
-        check_window(WindowState.OPEN, WindowState.SEALED, window)
-        row = fetch_one(connection, "windows.seal", _Holds, **_span(window))
-        if row is None:  # another beat was quicker
+        counted = change(connection, window, SEAL, WindowState.SEALED, _Sealed, **_span(window))
+        if counted is None:  # another beat was quicker
             continue
-        detail = structs.asdict(row) | {"overdue": overdue}
+        detail = structs.asdict(counted) | {"overdue": overdue}
         events.record(connection, EventKind.SEALED, actor=actor, window=window, detail=detail)
         sealed.append(window)
     return sealed
 
 
+def change(
+    connection: Connection,
+    window: str,
+    transition: WindowTransition,
+    target: WindowState,
+    row: type[Row],
+    **parameters: object,
+) -> Row | None:
+    """Compare and set, without the event; None where the window is in no state to change so.
+
+    Returns what the transition's statement returns. Raises IllegalTransition where the table has
+    no such change.
+    """
+    check_window(transition, target, window)
+    return fetch_one(
+        connection,
+        transition.statement,
+        row,
+        window=window,
+        sources=[str(state) for state in transition.sources],
+        target=target,
+        **parameters,
+    )
+
+
 def move(
     connection: Connection,
     window: str,
-    current: WindowState,
+    transition: WindowTransition,
     target: WindowState,
     *,
     actor: str,
-    kind: EventKind | None = None,
     reason: str | None = None,
     delay: float | None = None,
     lineage: str | None = None,
     step_id: int | None = None,
-) -> bool:
-    """Compare-and-set with its event; False where the window is no longer in ``current``.
+    detail: Mapping[str, Any] | None = None,
+    **parameters: object,
+) -> None:
+    """Compare and set, with the event that the table has for it, in the caller's transaction.
 
-    Raises IllegalTransition for a change that the table forbids. ``delay``: seconds until the
-    next attempt may begin.
+    ``delay``: seconds until the next attempt may begin; ``parameters`` are more of the
+    transition's statement. Raises IllegalTransition where the table has no such change, or the
+    window is in no state to make it: nothing of the transaction may count then.
     """
-    check_window(current, target, window)
-    if not execute(
-        connection,
-        "windows.move",
-        window=window,
-        current=current,
-        target=target,
-        reason=reason,
-        delay=delay,
-    ):
-        return False
-    detail: dict[str, Any] = {"from": current, "to": target}
-    if reason is not None:
-        detail["reason"] = reason
+    parameters |= {"reason": reason, "delay": delay}
+    moved = change(connection, window, transition, target, _Moved, **parameters)
+    if moved is None:
+        row = get(connection, window)
+        raise IllegalTransition(
+            f"window {window} is {row.state}; to {transition.name} it, it must be "
+            f"{listed(transition.sources)}; nothing was written, see `babylon-tasks why {window}`"
+        )
+    kind = transition.targets[target]
+    if kind is None:
+        return
     events.record(
         connection,
-        kind or EventKind(target),
+        kind,
         actor=actor,
         window=window,
         lineage=lineage,
         step_id=step_id,
-        detail=detail,
+        detail={
+            "from": " or ".join(sorted(transition.sources)),
+            "to": target,
+            **({} if reason is None else {"reason": reason}),
+            **(detail or {}),
+        },
     )
-    return True
 
 
 def get(connection: Connection, window: str) -> Window:
@@ -277,15 +316,7 @@ def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
             row.sealed_at is None or row.sealed_at <= row.scored_at
         )
         target = WindowState.SCORED if scored else WindowState.SEALED
-        check_window(WindowState.FAILED, target, window)
-        # Compare-and-set: an open or scoring window could become `sealed` too, but not by retry.
-        if not execute(connection, "windows.retry", window=window, target=target):
-            raise IllegalTransition(
-                f"window {window} is {row.state}; only a failed window can be retried, "
-                f"see `babylon-tasks why {window}`"
-            )
-        detail = {"from": row.state, "to": target, "was": row.reason}
-        events.record(connection, EventKind.RETRIED, actor=actor, window=window, detail=detail)
+        move(connection, window, RETRY, target, actor=actor, detail={"was": row.reason})
     return target
 
 
@@ -303,14 +334,15 @@ def _claim(connection: Connection, name: str, settings: Settings, limit: int) ->
 
 
 def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
-    grace = settings.grace_seconds
-    return bool(fetch_value(connection, "windows.is_quiet", bool, **_span(window), grace=grace))
+    span, grace = _span(window), settings.grace_seconds
+    return bool(
+        fetch_value(connection, "windows.is_quiet", bool, window=window, grace=grace, **span)
+    )
 
 
 def _span(window: str) -> dict[str, Any]:
     # Babylon's columns carry no zone and mean UTC.
     return {
-        "window": window,
         "start": window_start(window).replace(tzinfo=None),
         "end": window_end(window).replace(tzinfo=None),
     }

@@ -16,12 +16,12 @@ from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.pipeline import load_groups
-from babylon_tasks.pipeline.run import write_groups
 from babylon_tasks.records import Group
 from babylon_tasks.registry import promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointScores, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.groups_file import write_groups
 from babylon_tasks.training.protocol import Evaluate, Evaluated, Progress
 
 # The newest windows that may contribute groups to the set.

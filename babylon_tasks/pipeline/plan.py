@@ -36,7 +36,6 @@ class Planned(Struct, frozen=True):
     """``step`` is None where nothing is trainable; ``skipped``: window to reason."""
 
     step: Step | None
-    manifest: Manifest | None
     groups: tuple[Group, ...]
     skipped: dict[str, str]
 
@@ -123,8 +122,8 @@ class Planner:
                 actor=self._actor,
             )
             if step is not None:
-                return Planned(step, made, chosen.groups, self.skipped)
-        return Planned(None, None, (), self.skipped)
+                return Planned(step, chosen.groups, self.skipped)
+        return Planned(None, (), self.skipped)
 
     def _choose(self, window: str | None) -> _Chosen | None:
         settings = self._settings

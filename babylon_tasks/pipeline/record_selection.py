@@ -104,7 +104,7 @@ def close_outdated(
         "(BABYLON_MAX_STALENESS_HOURS)"
     )
     closed = {}
-    for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE):
+    for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE).items():
         listed = scored_trajectories.list_unused(connection, window, version, lease.lineage)
         stale = [
             Rejection(one.trajectory_id, Stage.DATASET, Reason.STALE, detail) for one in listed

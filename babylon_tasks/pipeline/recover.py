@@ -1,68 +1,108 @@
-"""What to do with a step that somebody began and did not end: adopt it, run it again, or fail it.
-
-| the backend stands at | and its record says | then |
-|---|---|---|
-| base     | -                  | run the same step again, up to ``max_attempts`` |
-| base + 1 | the same manifest  | verify and adopt |
-| base + 1 | anything else      | discard that checkpoint, run again |
-| elsewhere| -                  | refuse: database and backend tell different stories |
-"""
+"""What to do with a step that somebody began and did not end: ``RECOVERY`` is the whole rule."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import structlog
-from msgspec import structs
 
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import events, steps
+from babylon_tasks.db import steps
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline import load_groups
-from babylon_tasks.pipeline.run import Ended, Run, about_step
-from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.states import StepState
+from babylon_tasks.pipeline.run_step import Ran, Refused, Run, about
+from babylon_tasks.states import RESTART, START, TAKE_OVER, StepState
+from babylon_tasks.training.protocol import BackendStep
 
 log = structlog.get_logger(__name__)
 
 
-def recover(run: Run, step: Step) -> Ended:
-    """Bring an unfinished step to an end; raises StaleLease, TrainingError."""
+class Found(StrEnum):
+    """What the backend holds, seen from an unfinished step."""
+
+    NOTHING = "nothing"  # it is at the step's base
+    ITS_CHECKPOINT = "its checkpoint"  # base + 1, made from the step's manifest
+    A_STRANGER = "a stranger"  # base + 1, made from another manifest, or nobody knows from which
+    ANOTHER_PLACE = "another place"
+
+
+class Action(StrEnum):
+    """What is done about it."""
+
+    RUN_AGAIN = "run again"  # the same groups, up to ``max_attempts``
+    ADOPT = "adopt"  # verify it, and commit it
+    DISCARD = "discard"  # remove the checkpoint, then act as with nothing found
+    FAIL = "fail"
+    REFUSE = "refuse"  # database and data directory do not belong together
+
+
+RECOVERY: dict[tuple[Found, StepState], Action] = {
+    (Found.NOTHING, StepState.PLANNED): Action.RUN_AGAIN,
+    (Found.NOTHING, StepState.RUNNING): Action.RUN_AGAIN,
+    (Found.NOTHING, StepState.TRAINED): Action.FAIL,
+    (Found.ITS_CHECKPOINT, StepState.PLANNED): Action.ADOPT,
+    (Found.ITS_CHECKPOINT, StepState.RUNNING): Action.ADOPT,
+    (Found.ITS_CHECKPOINT, StepState.TRAINED): Action.ADOPT,
+    (Found.A_STRANGER, StepState.PLANNED): Action.DISCARD,
+    (Found.A_STRANGER, StepState.RUNNING): Action.DISCARD,
+    (Found.A_STRANGER, StepState.TRAINED): Action.DISCARD,
+    (Found.ANOTHER_PLACE, StepState.PLANNED): Action.REFUSE,
+    (Found.ANOTHER_PLACE, StepState.RUNNING): Action.REFUSE,
+    (Found.ANOTHER_PLACE, StepState.TRAINED): Action.REFUSE,
+}
+
+
+def compare(step: Step, backend: BackendStep) -> Found:
+    """What the backend holds, seen from the step. PURE."""
+    if backend.step == step.base_step:
+        return Found.NOTHING
+    if backend.step != step.target_step:
+        return Found.ANOTHER_PLACE
+    made = None if backend.result is None else backend.result.manifest_hash
+    return Found.ITS_CHECKPOINT if made == step.manifest_hash else Found.A_STRANGER
+
+
+def recover(run: Run, step: Step) -> Ran:
+    """Take an unfinished step over, and bring it to a result; raises StaleLease, TrainingError."""
     with session(run.settings) as connection:
-        step = steps.take_over(connection, run.lease, step, actor=run.actor)
-    about_step(step)
-    log.info("train_window.recovers", state=step.state, attempts=step.attempts)
-    manifest = from_row(step.manifest)
-    backend = run.trainer.backend_step()
-    if backend.step not in (step.base_step, step.target_step):
-        raise TrainingError(
-            f"step {step.target_step} of lineage {step.lineage} is unfinished, but the backend "
-            f"stands at {backend.step}; the database and BABYLON_DATA_DIR do not belong together, "
-            "restore the one that was changed"
+        step = steps.advance(
+            connection,
+            run.lease,
+            step,
+            TAKE_OVER,
+            actor=run.actor,
+            detail={"from_token": step.fencing_token},
         )
-    if backend.step == step.target_step:
-        record = backend.trained
-        if record is not None and record.manifest_hash == step.manifest_hash:
-            fault = verify(step.base_step, record, step.manifest_hash)
-            if fault is not None:
-                return run.give_up(step, f"not verified: {fault}", record)
-            if step.state == StepState.PLANNED:
-                with session(run.settings) as connection:
-                    steps.start(connection, run.lease, step, again=False, actor=run.actor)
-                step = structs.replace(step, state=StepState.RUNNING)
-            ended = run.commit(step, manifest, record)
-            return structs.replace(ended, action="adopted")
-        run.discard(step, _stranger(step, None if record is None else record.manifest_hash))
-    if step.state == StepState.TRAINED:
-        return run.give_up(step, "its checkpoint, once verified, is gone from the backend")
-    if step.attempts >= run.settings.max_attempts:
-        return run.give_up(step, f"interrupted {step.attempts} times")
-    with session(run.settings) as connection:
-        groups = load_groups.of_manifest(connection, run.settings, manifest)
-    if groups is None:
-        return run.give_up(step, "its trajectories have changed or gone since it was planned")
-    return run.train(step, manifest, groups, again=True)
+    about(step)
+    backend = run.trainer.backend_step()
+    found = compare(step, backend)
+    action = RECOVERY[found, step.state]
+    log.info(
+        "step.taken_over",
+        state=step.state,
+        attempts=step.attempts,
+        found=str(found),
+        action=str(action),
+    )
+    if action is Action.DISCARD:
+        run.discard(step.target_step, _stranger(step, backend), step=step)
+        action = RECOVERY[Found.NOTHING, step.state]
+    if action is Action.RUN_AGAIN:
+        return _run_again(run, step)
+    if action is Action.ADOPT and backend.result is not None:
+        if step.state == StepState.PLANNED:
+            with session(run.settings) as connection:
+                step = steps.advance(connection, run.lease, step, START, actor=run.actor)
+        return Ran(step, backend.result, adopted=True)
+    if action is Action.FAIL:
+        return Ran(step, Refused("its checkpoint, once verified, is gone from the backend"))
+    raise TrainingError(
+        f"step {step.target_step} of lineage {step.lineage} is unfinished, but the backend "
+        f"stands at {backend.step}; the database and BABYLON_DATA_DIR do not belong together, "
+        "restore the one that was changed"
+    )
 
 
 def align(run: Run, head_step: int) -> None:
@@ -73,21 +113,13 @@ def align(run: Run, head_step: int) -> None:
     backend = run.trainer.backend_step()
     if backend.step == head_step:
         return
-    leftover = backend.trained
-    with session(run.settings) as connection:
-        if (
-            backend.step == head_step + 1
-            and leftover is not None
-            and steps.failed_at(connection, run.lease.lineage, backend.step, leftover.manifest_hash)
-        ):
-            events.record(
-                connection,
-                EventKind.CHECKPOINT_DISCARDED,
-                actor=run.actor,
-                lineage=run.lease.lineage,
-                detail={"step": backend.step, "why": "left behind by a step that failed"},
+    if backend.step == head_step + 1 and backend.result is not None:
+        with session(run.settings) as connection:
+            failed = steps.failed_at(
+                connection, run.lease.lineage, backend.step, backend.result.manifest_hash
             )
-            run.trainer.discard(backend.step)
+        if failed:
+            run.discard(backend.step, "left behind by a step that failed")
             return
     raise TrainingError(
         f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend stands at "
@@ -96,6 +128,21 @@ def align(run: Run, head_step: int) -> None:
     )
 
 
-def _stranger(step: Step, found: str | None) -> str:
-    what = "no record of how it was made" if found is None else f"manifest {found[:12]}"
-    return f"the backend's checkpoint has {what}, step needs {step.manifest_hash[:12]}"
+def _run_again(run: Run, step: Step) -> Ran:
+    if step.attempts >= run.settings.max_attempts:
+        return Ran(step, Refused(f"interrupted {step.attempts} times"))
+    with session(run.settings) as connection:
+        groups = load_groups.of_manifest(connection, run.settings, from_row(step.manifest))
+    if groups is None:
+        return Ran(step, Refused("its trajectories have changed or gone since it was planned"))
+    return run.train(step, groups, RESTART)
+
+
+def _stranger(step: Step, backend: BackendStep) -> str:
+    result = backend.result
+    made = (
+        "no record of how it was made"
+        if result is None
+        else f"manifest {result.manifest_hash[:12]}"
+    )
+    return f"the backend's checkpoint has {made}, step needs {step.manifest_hash[:12]}"

@@ -77,28 +77,28 @@ def score_window(
     with session(settings) as connection:
         kept.follow(connection, settings)
         owner = f"{actor}/{uuid.uuid4().hex}"
-        held = claims.claim(connection, window, owner, settings, actor=actor)
-    if isinstance(held, Standing):
-        log.info("window.not_claimed", window=window, state=held.state)
-        return Scoring(window, held.state, claimed=False, reason=_unclaimed(held))
-    bind_contextvars(window=window, attempts=held.attempts)
+        claimed = claims.claim(connection, window, owner, settings, actor=actor)
+    if isinstance(claimed, Standing):
+        log.info("window.not_claimed", window=window, state=claimed.state)
+        return Scoring(window, claimed.state, claimed=False, reason=_unclaimed(claimed))
+    bind_contextvars(window=window, attempts=claimed.attempts)
     try:
         with session(settings) as connection:
-            result = _Run(settings, connection, held, scorers, on_progress).score(actor)
+            result = _Run(settings, connection, claimed, scorers, on_progress).score(actor)
     except StaleLease:
         raise
     except BabylonTasksError as error:
-        _release(settings, held, str(error), actor)
+        _release(settings, claimed, str(error), actor)
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        _release(settings, held, why, actor)
+        _release(settings, claimed, why, actor)
         raise ScoringFailed(
             f"scoring window {window} failed: {bounded(why)}; its claim is released and it will be "
             f"tried again, see `babylon-tasks why {window}`"
         ) from error
     except BaseException as error:  # Ctrl-C, a stopping worker
-        _release(settings, held, f"interrupted by {type(error).__name__}", actor)
+        _release(settings, claimed, f"interrupted by {type(error).__name__}", actor)
         raise
     seconds = time.monotonic() - began
     metrics.WINDOWS_SCORED.labels(result.state).inc()
@@ -142,40 +142,42 @@ class _Run:
         self,
         settings: Settings,
         connection: Connection,
-        held: Claim,
+        claimed: Claim,
         scorers: Scorers,
         on_progress: Progress | None,
     ) -> None:
         self.settings = settings
         self.connection = connection
-        self.held = held
+        self.claimed = claimed
         self.on_progress = on_progress
         # A new reward version leaves out what steps have used.
         self.used = (
-            claims.consumed(connection, held.window) if held.reward_version > 1 else frozenset()
+            claims.consumed(connection, claimed.window)
+            if claimed.reward_version > 1
+            else frozenset()
         )
         self.summary = WindowSummary(len(self.used))
-        known = claims.grades(connection, held.window) if scorers.needs_judge else {}
-        self.window_rewards = WindowRewards(settings, held.window, scorers, known)
+        known = claims.grades(connection, claimed.window) if scorers.needs_judge else {}
+        self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
         self.agents: list[str] = []
         self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
 
     def score(self, actor: str) -> Result:
-        held, settings = self.held, self.settings
-        version = held.reward_version
+        claimed, settings = self.claimed, self.settings
+        version = claimed.reward_version
         with (
             Spool() as read,
-            Spool(version, held.window) as scores,
-            Spool(version, held.window) as rejections,
+            Spool(version, claimed.window) as scores,
+            Spool(version, claimed.window) as rejections,
             self.window_rewards,
         ):
             # A connection of its own: this one stays free for outcomes and for the lease.
             with (
                 session(settings) as reading,
-                closing(stream_window(reading, held.window, settings)) as batches,
+                closing(stream_window(reading, claimed.window, settings)) as batches,
             ):
-                book = OutcomeBook(self.connection, held.window)
+                book = OutcomeBook(self.connection, claimed.window)
                 for batch in batches:
                     decoded = self._decoded(batch, rejections)
                     outcomes = book.covering([trajectory for _, trajectory in decoded])
@@ -184,12 +186,12 @@ class _Run:
                     self._between_batches()
             self._reward(read, scores, rejections, actor)
             unknown = sum(known == Outcome() for known in self.bets.values())
-            waits = unknown > 0 and claims.may_wait(self.connection, held.window, settings)
+            waits = unknown > 0 and claims.may_wait(self.connection, claimed.window, settings)
             result = self.summary.result(
-                settings, held_out=held.held_out, waits_for=unknown if waits else 0
+                settings, held_out=claimed.held_out, waits_for=unknown if waits else 0
             )
             claims.finish(
-                self.connection, held, result, scores, rejections, self.bets, settings, actor
+                self.connection, claimed, result, scores, rejections, self.bets, settings, actor
             )
         return result
 
@@ -222,7 +224,7 @@ class _Run:
 
     def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:
         """Compare the members of each group; write the results in the order of reading."""
-        window, window_rewards = self.held.window, self.window_rewards
+        window, window_rewards = self.claimed.window, self.window_rewards
         rewards = window_rewards.rewards(self._keep_claim)
         if window_rewards.judge_report is not None:
             # Recorded even if this attempt fails: the judge has been paid.
@@ -262,23 +264,23 @@ class _Run:
                 + self.summary.rejected.total()
                 + len(self.window_rewards.evidence)
             )
-            self.on_progress(done, self.held.expected)
+            self.on_progress(done, self.claimed.expected)
         self._keep_claim()
 
     def _keep_claim(self) -> None:
         if time.monotonic() - self.renewed > self.settings.lease_seconds / 3:
-            claims.renew(self.connection, self.held, self.settings)
+            claims.renew(self.connection, self.claimed, self.settings)
             self.renewed = time.monotonic()
 
 
-def _release(settings: Settings, held: Claim, why: str, actor: str) -> None:
+def _release(settings: Settings, claimed: Claim, why: str, actor: str) -> None:
     try:
         with session(settings) as connection:
-            state = claims.release(connection, held, bounded(why), settings, actor=actor)
-        log.warning("claim.released", window=held.window, state=state, why=bounded(why))
+            state = claims.release(connection, claimed, bounded(why), settings, actor=actor)
+        log.warning("claim.released", window=claimed.window, state=state, why=bounded(why))
     except BabylonTasksError as error:
         # The first error is the one to raise; without a release the lease expires.
-        log.warning("claim.not_released", window=held.window, why=str(error))
+        log.warning("claim.not_released", window=claimed.window, why=str(error))
 
 
 def _unclaimed(standing: Standing) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babylon_tasks.db import lineages, promotions
+from babylon_tasks.db import lineages
 from babylon_tasks.db.session import session
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.settings import Settings
@@ -19,7 +19,7 @@ def serve(settings: Settings, trainer: TrainerLike) -> Serving:
         lineages.ensure(connection, settings)
     ready = trainer.ready()
     with session(settings) as connection:
-        promotions.announce(
+        lineages.announce(
             connection, settings.lineage, backend=ready.backend, base_url=ready.base_url
         )
         return serving(connection, settings.lineage)

@@ -1,52 +1,57 @@
-"""Exactly one training step for each window: claim, run, verify, commit; or recover one.
+"""One training step for each window, exactly once: the life of a step, from claim to commit.
 
 Messages may be lost or come twice: what happens is decided by rows, under the lineage's lease.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from statistics import fmean
 
 import structlog
 from msgspec import Struct, structs
 from structlog.contextvars import bind_contextvars
 
+from babylon_tasks import metrics
+from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.db import lineages, steps, windows
-from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
-from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.commit_step import commit_step
+from babylon_tasks.db.fail_step import fail_step
+from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.errors import DatabaseError
+from babylon_tasks.db.steps import ERROR_LENGTH, Step
 from babylon_tasks.pipeline.plan import Planner
 from babylon_tasks.pipeline.recover import align, recover
-from babylon_tasks.pipeline.run import Ended, Run
+from babylon_tasks.pipeline.run_step import Died, Ran, Refused, Run
+from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
+from babylon_tasks.states import POSTPONE, START, VERIFY, StepState, WindowState
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.protocol import Progress
+from babylon_tasks.training.protocol import Progress, Ready
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
+
+_IDLE = "no scored window waits"
 
 
 class TrainOutcome(Struct, frozen=True):
     """What a call came to.
 
     ``action``: committed, adopted (another's finished run was committed), skipped (nothing to
-    train on in the window, or it is not at that point), busy (another holds the lineage, or a
-    interrupted step waits), idle (no window waits), failed (this attempt; ``reason`` says why).
+    train on in the window, or it is not at that point), busy (another worker trains the lineage, or
+    an interrupted step waits), idle (no window waits), failed (this attempt; ``reason`` says why).
+    ``result`` and ``reward_mean`` are of a committed or adopted step.
     """
 
     action: str
     windows: list[str] = []
     step: int | None = None
     reason: str | None = None
-    gradient_steps: int = 0
-    trainable_tokens: int = 0
-    seconds: float = 0.0
+    result: StepResult | None = None
     reward_mean: float | None = None
+    seconds: float = 0.0
 
 
 def train_window(
@@ -61,78 +66,179 @@ def train_window(
 
     Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError where no step could begin.
     """
-    begun = time.monotonic()
+    began = time.monotonic()
     with session(settings) as connection:
         lineages.ensure(connection, settings)
-        settled = _nothing_to_do(connection, settings, window)
-        if settled is not None:
-            return settled
-        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        lease = lineages.claim(connection, settings.lineage, owner, settings.lease_seconds)
-    if lease is None:
-        return TrainOutcome("busy", reason=f"another worker trains lineage {settings.lineage}")
-    bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
-    try:
-        with LeaseHeartbeat(settings, lease, trainer.kill) as heartbeat:
-            run = Run(settings, trainer, lease, heartbeat, actor, on_progress)
-            outcome = _train(run, window)
-    finally:
-        _release(settings, lease)
-    seconds = time.monotonic() - begun
-    log.info(f"train_window.{outcome.action}", reason=outcome.reason, seconds=round(seconds, 3))
+        answer = _nothing_to_do(connection, settings, window)
+    if answer is not None:
+        return answer
+    with claim_lineage(settings, on_lost=trainer.kill) as heartbeat:
+        if heartbeat is None:
+            reason = f"another worker trains lineage {settings.lineage}"
+            return TrainOutcome("busy", reason=reason)
+        lease = heartbeat.lease
+        bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
+        outcome = _train(Run(settings, trainer, heartbeat, actor, on_progress), window)
+    seconds = time.monotonic() - began
+    log.info(
+        "training.ended", action=outcome.action, reason=outcome.reason, seconds=round(seconds, 3)
+    )
     return structs.replace(outcome, seconds=seconds)
 
 
-def _train(run: Run, window: str | None) -> TrainOutcome:
-    settings, lease = run.settings, run.lease
-    ready = run.trainer.ready()
+def more_waits(settings: Settings) -> bool:
+    """Whether a scored window waits now for a training step."""
     with session(settings) as connection:
+        return bool(windows.scored(connection, 1))
+
+
+def _train(run: Run, window: str | None) -> TrainOutcome:
+    ready = run.trainer.ready()
+    with session(run.settings) as connection:
         lineages.note_trainer(
             connection,
-            lease,
+            run.lease,
             backend=ready.backend,
             base_url=ready.base_url,
             inference_name=ready.inference_name,
         )
-        unfinished = steps.unfinished(connection, lease.lineage)
-    head = lease.head_step
-    if unfinished is not None:
-        if not unfinished.due:
-            reason = f"step {unfinished.target_step} was interrupted and waits for its next attempt"
-            return TrainOutcome("busy", unfinished.windows, unfinished.target_step, reason)
-        ended = recover(run, unfinished)
-        if ended.action == "failed" or window is None or window in unfinished.windows:
-            return _outcome(ended)
-        head = unfinished.target_step
+        step = steps.unfinished(connection, run.lease.lineage)
+    head = run.lease.head_step
+    if step is not None:
+        if not step.due:
+            reason = f"step {step.target_step} was interrupted and waits for its next attempt"
+            return TrainOutcome("busy", step.windows, step.target_step, reason)
+        outcome = _end(run, recover(run, step))
+        if outcome.action == "failed" or window is None or window in step.windows:
+            return outcome
+        head = step.target_step
     run.heartbeat.check()
     align(run, head)
-    with session(settings) as connection:
-        planner = Planner(
+    with session(run.settings) as connection:
+        planned = _planner(run, connection, ready, head).plan(window)
+    if planned.step is None:
+        return _nothing_planned(planned.skipped)
+    return _end(run, run.train(planned.step, planned.groups, START))
+
+
+def _end(run: Run, ran: Ran) -> TrainOutcome:
+    """Commit, fail or postpone a step by what came of its run."""
+    step = ran.step
+    match ran.result:
+        case StepResult() as result:
+            fault = verify(step.base_step, result, step.manifest_hash)
+            if fault is None:
+                return _commit(run, step, result, "adopted" if ran.adopted else "committed")
+            return _fail(run, step, f"not verified: {fault}", result.metrics)
+        case Refused(why):
+            return _fail(run, step, why)
+        case Died(why):
+            return _postpone(run, step, why)
+
+
+def _commit(run: Run, step: Step, result: StepResult, action: str) -> TrainOutcome:
+    manifest = from_row(step.manifest)
+    rewards = [(entry.trajectory_id, entry.reward) for _, entry in manifest.entries]
+    with session(run.settings) as connection:
+        if step.state == StepState.RUNNING:
+            step = steps.advance(
+                connection,
+                run.lease,
+                step,
+                VERIFY,
+                actor=run.actor,
+                columns=structs.asdict(result),
+                detail={
+                    "gradient_steps": result.gradient_steps,
+                    "trainable_tokens": result.trainable_tokens,
+                    "adapter_hash": result.adapter_hash,
+                },
+            )
+        commit_step(
             connection,
-            settings,
-            lease,
-            backend=ready.backend,
-            branches=ready.branches,
-            head_step=head,
-            inspect=run.inspect,
+            run.lease,
+            step,
+            result,
+            base_model=manifest.base_model,
+            rewards=rewards,
             actor=run.actor,
         )
-        planned = planner.plan(window)
-    if planned.step is None or planned.manifest is None:
-        if planned.skipped:
-            reason = "; ".join(f"{name}: {why}" for name, why in planned.skipped.items())
-            return TrainOutcome("skipped", list(planned.skipped), None, reason)
-        return TrainOutcome("idle", reason="no scored window waits")
-    return _outcome(run.train(planned.step, planned.manifest, planned.groups, again=False))
+    metrics.GRADIENT_STEPS.labels(step.lineage).inc(result.gradient_steps)
+    metrics.TRAINED_TOKENS.labels(step.lineage).inc(result.trainable_tokens)
+    metrics.STEPS.labels(step.lineage, "committed").inc()
+    return TrainOutcome(
+        action,
+        step.windows,
+        step.target_step,
+        result=result,
+        reward_mean=fmean(reward for _, reward in rewards),
+    )
+
+
+def _fail(
+    run: Run, step: Step, reason: str, measured: Mapping[str, float] | None = None
+) -> TrainOutcome:
+    # In this order: a crash in between leaves a step that the next claimant can still recover.
+    if run.trainer.backend_step().step == step.target_step:
+        run.discard(step.target_step, reason, step=step)
+    with session(run.settings) as connection:
+        fail_step(
+            connection,
+            run.lease,
+            step,
+            reason,
+            run.settings,
+            actor=run.actor,
+            metrics=measured,
+        )
+    metrics.STEPS.labels(step.lineage, "failed").inc()
+    return TrainOutcome("failed", step.windows, step.target_step, reason)
+
+
+def _postpone(run: Run, step: Step, why: str) -> TrainOutcome:
+    error, delay = why[:ERROR_LENGTH], run.settings.retry_delay_seconds
+    with session(run.settings) as connection:
+        steps.advance(
+            connection,
+            run.lease,
+            step,
+            POSTPONE,
+            actor=run.actor,
+            columns={"error": error, "delay": delay},
+            detail={"error": error, "again_in_seconds": delay},
+        )
+    metrics.STEPS.labels(step.lineage, "interrupted").inc()
+    return TrainOutcome("failed", step.windows, step.target_step, why)
+
+
+def _planner(run: Run, connection: Connection, ready: Ready, head: int) -> Planner:
+    return Planner(
+        connection,
+        run.settings,
+        run.lease,
+        backend=ready.backend,
+        branches=ready.branches,
+        head_step=head,
+        inspect=run.inspect,
+        actor=run.actor,
+    )
+
+
+def _nothing_planned(skipped: Mapping[str, str]) -> TrainOutcome:
+    if not skipped:
+        return TrainOutcome("idle", reason=_IDLE)
+    reason = "; ".join(f"{window}: {why}" for window, why in skipped.items())
+    return TrainOutcome("skipped", list(skipped), None, reason)
 
 
 def _nothing_to_do(
     connection: Connection, settings: Settings, window: str | None
 ) -> TrainOutcome | None:
+    """The answer where no lease is needed to know it."""
     if window is None:
         if windows.scored(connection, 1) or steps.unfinished(connection, settings.lineage):
             return None
-        return TrainOutcome("idle", reason="no scored window waits")
+        return TrainOutcome("idle", reason=_IDLE)
     row = windows.get(connection, window)
     if row.state == WindowState.TRAINING:
         return None
@@ -143,24 +249,3 @@ def _nothing_to_do(
     if not row.due:
         return TrainOutcome("busy", [window], step, f"window {window} {row.standstill}")
     return None
-
-
-def _outcome(ended: Ended) -> TrainOutcome:
-    return TrainOutcome(
-        ended.action,
-        list(ended.step.windows),
-        ended.step.target_step,
-        ended.reason,
-        ended.gradient_steps,
-        ended.trainable_tokens,
-        reward_mean=ended.reward_mean,
-    )
-
-
-def _release(settings: Settings, lease: Lease) -> None:
-    try:
-        with session(settings) as connection:
-            lineages.release(connection, lease)
-    except DatabaseError as error:
-        # It expires by itself; the error that brought us here matters more.
-        log.warning("the lease was not given back", lineage=lease.lineage, error=str(error))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from babylon_tasks.training.protocol import Trained
+from babylon_tasks.records import StepResult
 
 
-def verify(base_step: int, result: Trained, manifest_hash: str) -> str | None:
+def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None:
     """Return why a result does not count as a training step; None where it does."""
     if result.manifest_hash != manifest_hash:
         return f"it was trained from manifest {result.manifest_hash[:12]}, not {manifest_hash[:12]}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from celery import Signature, Task
+from celery import Signature
 from kombu.exceptions import OperationalError
 
 from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.settings import load_settings
-from babylon_tasks.tasks.scoring import score_window
-from babylon_tasks.tasks.training import train_window
+from babylon_tasks.task_names import SCORE_WINDOW, TRAIN_WINDOW
+from babylon_tasks.tasks.app import app
 
 _MIN_EXPIRES_SECONDS = 60.0
 
@@ -21,8 +21,8 @@ def send_windows(to_score: Sequence[str], to_train: Sequence[str]) -> list[str]:
     # Immutable signatures: results are ignored. The link to training costs nothing where a
     # window turns out held out or skipped: the row says so, and the task returns.
     return [
-        *(_sent(_hint(score_window, window) | _hint(train_window, window)) for window in to_score),
-        *(_sent(_hint(train_window, window)) for window in to_train),
+        *(_sent(_hint(SCORE_WINDOW, window) | _hint(TRAIN_WINDOW, window)) for window in to_score),
+        *(_sent(_hint(TRAIN_WINDOW, window)) for window in to_train),
     ]
 
 
@@ -33,15 +33,20 @@ def send_score(window: str) -> str:
 
 def send_train(window: str | None) -> str:
     """A message to train one window, or whatever waits; the task id."""
-    return _sent(_hint(train_window, window))
+    return _sent(_hint(TRAIN_WINDOW, window))
 
 
-def _hint(task: Task, window: str | None) -> Signature:
+def _hint(name: str, window: str | None) -> Signature:
+    # By name: the task that trains also sends, so this file imports no task.
     # What still stands is sent again by each reconcile: without an end, the messages of a night
     # without a GPU worker would pile up.
     settings = load_settings()
-    return task.si(window).set(
-        expires=max(_MIN_EXPIRES_SECONDS, 2 * settings.upkeep_interval_seconds)
+    return app.signature(
+        name,
+        args=(window,),
+        immutable=True,
+        ignore_result=True,  # or sending would wait for the result store, too
+        expires=max(_MIN_EXPIRES_SECONDS, 2 * settings.upkeep_interval_seconds),
     )
 
 

@@ -9,12 +9,13 @@ from msgspec import to_builtins
 
 from babylon_tasks import metrics, task_names
 from babylon_tasks.errors import BrokerUnavailable, TrainingError
-from babylon_tasks.pipeline.backlog import more_waits
 from babylon_tasks.pipeline.evaluate import GateResult, evaluate
+from babylon_tasks.pipeline.train import more_waits
 from babylon_tasks.pipeline.train import train_window as train
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
+from babylon_tasks.tasks.send import send_train
 from babylon_tasks.tasks.trainer_manager import trainer_manager
 from babylon_tasks.training.protocol import Progress
 
@@ -51,7 +52,7 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
             self.settings, trainer, actor=self.actor, on_progress=report_evaluation
         )
     metrics.EVALUATIONS.labels(self.settings.lineage, gate_result.action).inc()
-    if outcome.action in ("committed", "adopted") and more_waits(self.settings):
+    if outcome.result is not None and more_waits(self.settings):
         _wake_the_next()
     return result(gate_result)
 
@@ -59,8 +60,6 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
 def _wake_the_next() -> None:
     # The messages of a backlog expire while a long step runs; waiting for beat would leave the
     # GPU idle for a minute after each step.
-    from babylon_tasks.tasks.send import send_train  # sending knows both tasks, this one too
-
     try:
         send_train(None)
     except BrokerUnavailable as error:

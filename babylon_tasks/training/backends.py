@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from babylon_tasks.errors import BackendUnavailable
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.art_backend import OnProgress
 from babylon_tasks.training.disk_backend import Cpu, Local
@@ -19,7 +19,6 @@ from babylon_tasks.training.protocol import (
     Start,
     StepValue,
     Train,
-    Trained,
 )
 from babylon_tasks.training.serverless import Serverless
 
@@ -70,7 +69,7 @@ class TrainingBackend(Protocol):
 
     async def train(
         self, request: Train, groups: Sequence[Group], on_progress: OnProgress
-    ) -> Trained:
+    ) -> StepResult:
         """Run one ART training step; the result is measured afterwards, not assumed."""
 
     async def discard(self, step: int) -> BackendStep:

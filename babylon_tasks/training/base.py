@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from babylon_tasks.records import StepResult
 from babylon_tasks.training.protocol import (
     BackendStep,
     Evaluate,
@@ -14,7 +15,6 @@ from babylon_tasks.training.protocol import (
     Progress,
     Ready,
     Train,
-    Trained,
 )
 
 OnProgress = Callable[[Progress], None]
@@ -39,7 +39,7 @@ class TrainerLike(Protocol):
         """Find calls that would not be trained on as they were sampled; changes nothing."""
         ...
 
-    def train(self, request: Train, on_progress: OnProgress) -> Trained:
+    def train(self, request: Train, on_progress: OnProgress) -> StepResult:
         """Run one training step; the result is what the backend and its files show."""
         ...
 

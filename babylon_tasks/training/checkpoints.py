@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from babylon_tasks.training.protocol import Trained
+from babylon_tasks.records import StepResult
 
 _RECORD = "step.json"
 
@@ -26,19 +26,19 @@ def adapter_hash(folder: Path) -> str | None:
     return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
 
 
-def write_record(folder: Path, trained: Trained) -> None:
+def write_record(folder: Path, result: StepResult) -> None:
     """Store beside the weights what made them, to recover from a crash before the commit."""
     scratch = folder / f".{_RECORD}"
-    scratch.write_bytes(msgspec.json.encode(trained))
+    scratch.write_bytes(msgspec.json.encode(result))
     sync(scratch)
     scratch.rename(folder / _RECORD)
     sync(folder)
 
 
-def read_record(folder: Path) -> Trained | None:
+def read_record(folder: Path) -> StepResult | None:
     """Read what ``write_record`` stored; None if the trainer died before it could."""
     path = folder / _RECORD
-    return msgspec.json.decode(path.read_bytes(), type=Trained) if path.exists() else None
+    return msgspec.json.decode(path.read_bytes(), type=StepResult) if path.exists() else None
 
 
 def sync(path: Path) -> None:

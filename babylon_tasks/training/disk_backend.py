@@ -15,7 +15,7 @@ from msgspec import structs
 from babylon_tasks.dataset.eligibility import EXACT, RESCORED, Policies, policy_step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
 from babylon_tasks.training.inspection import Inspector, Proven, refused, with_calls
 from babylon_tasks.training.protocol import (
@@ -25,7 +25,6 @@ from babylon_tasks.training.protocol import (
     Progress,
     StepValue,
     Train,
-    Trained,
 )
 from babylon_tasks.training.token_text import TokenText, token_text_of
 
@@ -79,7 +78,7 @@ class DiskBackend(ArtBackend):
 
     async def train(
         self, request: Train, groups: Sequence[Group], on_progress: OnProgress
-    ) -> Trained:
+    ) -> StepResult:
         from babylon_tasks.training.checkpoints import adapter_hash, newest_step, write_record
 
         before = newest_step(self.checkpoints)
@@ -93,7 +92,7 @@ class DiskBackend(ArtBackend):
         sampled = await self._as_sampled(request, groups)
         result = await self._run(request, sampled, on_progress, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
-        trained = Trained(
+        trained = StepResult(
             step=result.step,
             gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
             trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),
@@ -120,7 +119,7 @@ class DiskBackend(ArtBackend):
 
         newest = newest_step(self.checkpoints)
         return BackendStep(
-            step=newest, trained=read_record(self.checkpoints / f"{newest:04d}") if newest else None
+            step=newest, result=read_record(self.checkpoints / f"{newest:04d}") if newest else None
         )
 
     async def discard(self, step: int) -> BackendStep:
@@ -188,7 +187,7 @@ class Cpu(DiskBackend):
 
     async def train(
         self, request: Train, groups: Sequence[Group], on_progress: OnProgress
-    ) -> Trained:
+    ) -> StepResult:
         (await self.art._get_service(self.model)).seed = request.seed
         return await super().train(request, groups, on_progress)
 
@@ -251,7 +250,7 @@ class Local(DiskBackend):
 
     async def train(
         self, request: Train, groups: Sequence[Group], on_progress: OnProgress
-    ) -> Trained:
+    ) -> StepResult:
         random.seed(request.seed)  # ART shuffles with the global generator
         return await super().train(request, groups, on_progress)
 

@@ -10,13 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group
-
-
-class GroupsFile(Struct, frozen=True):
-    """The file that hands data to the trainer: messages stay small, trajectories do not."""
-
-    groups: tuple[Group, ...]
+from babylon_tasks.records import StepResult
 
 
 class Start(Struct, frozen=True, tag=True):
@@ -99,7 +93,6 @@ class Ready(Struct, frozen=True, tag=True):
 
     backend: str
     base_url: str
-    backend_step: int
     inference_name: str  # of step 0, e.g. "babylon@0"
     branches: bool = False
 
@@ -118,20 +111,9 @@ class Progress(Struct, frozen=True, tag=True):
 
 
 class Trained(Struct, frozen=True, tag=True):
-    """What a training step did, as measured by the backend and on disk.
+    """A training step ran to its end; the result is still to be verified."""
 
-    ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
-    """
-
-    step: int
-    gradient_steps: int
-    trainable_tokens: int
-    adapter_hash: str | None
-    base_adapter_hash: str | None
-    uri: str
-    inference_name: str
-    manifest_hash: str
-    metrics: dict[str, float]
+    result: StepResult
 
 
 class Refusal(Struct, frozen=True):
@@ -179,10 +161,10 @@ class Evaluated(Struct, frozen=True, tag=True):
 
 
 class BackendStep(Struct, frozen=True, tag=True):
-    """The backend's newest checkpoint; ``trained`` is its record where one was left."""
+    """The backend's newest checkpoint; ``result`` is the record of its step where one was left."""
 
     step: int
-    trained: Trained | None = None
+    result: StepResult | None = None
 
 
 class Failed(Struct, frozen=True, tag=True):

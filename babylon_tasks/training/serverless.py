@@ -8,10 +8,10 @@ from typing import Any
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
 from babylon_tasks.training.inspection import refused
-from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, Train, Trained
+from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, Train
 
 
 class Serverless(ArtBackend):
@@ -48,7 +48,7 @@ class Serverless(ArtBackend):
 
     async def train(
         self, request: Train, groups: Sequence[Group], on_progress: OnProgress
-    ) -> Trained:
+    ) -> StepResult:
         before, before_id = await self._newest()
         if before != request.base_step:
             raise TrainingError(
@@ -68,7 +68,7 @@ class Serverless(ArtBackend):
             )
         result = await self._run(request, groups, on_progress, {})
         after, after_id = await self._newest()
-        return Trained(
+        return StepResult(
             step=after,
             gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
             trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),

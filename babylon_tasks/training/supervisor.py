@@ -18,6 +18,7 @@ from msgspec import structs
 
 from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
@@ -132,9 +133,9 @@ class Trainer:
         """Find calls that would not be trained on as sampled; weigh each group without them."""
         return self._ask(request, Inspected, on_progress)
 
-    def train(self, request: Train, on_progress: OnProgress | None = None) -> Trained:
+    def train(self, request: Train, on_progress: OnProgress | None = None) -> StepResult:
         """Run one training step; its result is still to be verified."""
-        return self._ask(request, Trained, on_progress)
+        return self._ask(request, Trained, on_progress).result
 
     def evaluate(self, request: Evaluate, on_progress: OnProgress | None = None) -> Evaluated:
         """Evaluate checkpoints on held-out groups."""

@@ -18,8 +18,8 @@ from typing import IO
 import msgspec
 
 from babylon_tasks.errors import BabylonTasksError, BackendUnavailable, TrainingError
-from babylon_tasks.records import Group
 from babylon_tasks.training import backends
+from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
     AskStep,
     Close,
@@ -27,7 +27,6 @@ from babylon_tasks.training.protocol import (
     Evaluate,
     Evaluated,
     Failed,
-    GroupsFile,
     Heartbeat,
     Inspect,
     Ready,
@@ -35,6 +34,7 @@ from babylon_tasks.training.protocol import (
     Request,
     Start,
     Train,
+    Trained,
 )
 
 HEARTBEAT_SECONDS = 2.0
@@ -122,12 +122,10 @@ async def _serve(channel: _Channel) -> None:
         lock = _only_trainer(Path(start.data_dir), start.lineage)
     backend = backends.make(start)
     await backend.open()
-    state = await backend.step()
     channel.send(
         Ready(
             backend=start.backend,
             base_url=str(backend.model.inference_base_url),
-            backend_step=state.step,
             inference_name=backend.model.get_inference_name(0),
             branches=start.backend == "cpu",
         )
@@ -150,11 +148,13 @@ async def _serve(channel: _Channel) -> None:
 async def _answer(backend: backends.TrainingBackend, request: Request, channel: _Channel) -> Reply:
     match request:
         case Inspect():
-            return await backend.inspect(request, _groups(request.groups_path), channel.send)
+            return await backend.inspect(request, read_groups(request.groups_path), channel.send)
         case Train():
-            return await backend.train(request, _groups(request.groups_path), channel.send)
+            result = await backend.train(request, read_groups(request.groups_path), channel.send)
+            return Trained(result)
         case Evaluate():
-            values = await backend.values(request.steps, _groups(request.groups_path), channel.send)
+            groups = read_groups(request.groups_path)
+            values = await backend.values(request.steps, groups, channel.send)
             return Evaluated(steps=tuple(values))
         case AskStep():
             return await backend.step()
@@ -162,10 +162,6 @@ async def _answer(backend: backends.TrainingBackend, request: Request, channel: 
             return await backend.discard(request.step)
         case Start() | Close():
             raise TrainingError(f"{type(request).__name__} is unexpected here")
-
-
-def _groups(path: str) -> tuple[Group, ...]:
-    return msgspec.json.decode(Path(path).read_bytes(), type=GroupsFile).groups
 
 
 def main() -> None:

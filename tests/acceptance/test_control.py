@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI
 
-from babylon_tasks.pipeline.run import write_groups
 from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import MAX_TOKENS, TEMPERATURE
 from babylon_tasks.sandbox.markets import Market
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
+from babylon_tasks.training.groups_file import write_groups
 from babylon_tasks.training.protocol import Train
 from babylon_tasks.training.supervisor import Trainer
 

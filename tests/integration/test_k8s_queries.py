@@ -141,7 +141,7 @@ def test_every_state_that_work_leads_out_of_is_counted_by_one_worker() -> None:
     }
     assert (
         set(counted)
-        == {state for state, following in WINDOW_TRANSITIONS.items() if following} - of_others
+        == {state for change in WINDOW_TRANSITIONS for state in change.sources} - of_others
     )
 
 

@@ -10,8 +10,9 @@ from factories import WINDOW, fill_window, insert
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import commits, windows
+from babylon_tasks.db import windows
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
@@ -56,7 +57,7 @@ def crash(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         raise SystemExit(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(commits, "commit", end)
+        patch.setattr(pipeline, "commit_step", end)
         with pytest.raises(SystemExit):
             train(settings)
 

@@ -261,6 +261,7 @@ def test_rows_that_planning_found_changed_are_scored_anew_too(
     assert upkeep(hasty, connection).anew == [WINDOW]
     assert anew(connection)[0] == {
         "from": "scored",
+        "to": "sealed",
         "because": "rows changed",
         "reward_version": 2,
         "came": {},

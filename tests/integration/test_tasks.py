@@ -119,7 +119,7 @@ def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cele
 
 
 def test_a_stale_lease_ends_quietly_with_the_reason_in_the_log(celery: Celery) -> None:
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def superseded(self: BabylonTask, window: str) -> None:
         raise StaleLease("attempt 7 holds the lineage")
 
@@ -136,7 +136,7 @@ def test_a_stale_lease_ends_quietly_with_the_reason_in_the_log(celery: Celery) -
 def test_any_other_error_of_ours_is_logged_and_fails_the_task(
     celery: Celery, error: type[Exception]
 ) -> None:
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def failing(self: BabylonTask, window: str) -> None:
         raise error("what happened; what to do")
 
@@ -156,11 +156,11 @@ def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
     password = url.split(":")[2].split("@")[0]
     assert len(password) > 8
 
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def failing(self: BabylonTask) -> None:
         raise RuntimeError(f"cannot reach {url}, I tried {password}")
 
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def saying(self: BabylonTask) -> Any:
         return self.task_result(f"reached {url} with {password}")
 
@@ -174,7 +174,7 @@ def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
 
 
 def test_what_a_task_says_is_bounded(celery: Celery) -> None:
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def verbose(self: BabylonTask) -> Any:
         return self.task_result("word " * 1000)
 
@@ -189,7 +189,7 @@ def test_every_line_logged_in_a_task_tells_its_window_and_lineage(
 ) -> None:
     seen: list[dict[str, Any]] = []
 
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def speaking(self: BabylonTask, window: str) -> None:
         seen.append(structlog.contextvars.get_contextvars())
 
@@ -206,7 +206,7 @@ def test_progress_shows_as_celerys_own_state(
     clock = SimpleNamespace(monotonic=lambda: 1000.0)
     monkeypatch.setattr(base, "time", clock)
 
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def moving(self: BabylonTask) -> None: ...
 
     moving.push_request(id="task-1", hostname="gpu@there")
@@ -248,7 +248,7 @@ def _drain(connection: Connection) -> None:
 
 
 def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
-    @celery.task(base=BabylonTask, bind=True)
+    @celery.task(base=BabylonTask, bind=True, shared=False)
     def moving(self: BabylonTask) -> None: ...
 
     celery.conf.result_backend = f"redis://127.0.0.1:{free_port()}/0"

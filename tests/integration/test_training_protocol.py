@@ -1,4 +1,4 @@
-"""Exactly one training step per window: who claims, runs, breaks off and commits."""
+"""Exactly one training step per window: who claims, runs, is interrupted and commits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from peer import PeerTrainer
 from psycopg.errors import CheckViolation
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import commits, consumption, lineages, steps, windows
+from babylon_tasks.db import consumption, lineages, steps, windows
+from babylon_tasks.db.commit_step import commit_step
 from babylon_tasks.db.consumption import Use
+from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.steps import Result
 from babylon_tasks.errors import DatabaseError, StaleLease, TrainingError
+from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
+from babylon_tasks.states import POSTPONE, RESTART, START, TAKE_OVER, VERIFY, StepState
 
-RESULT = Result(3, 12, "new", "file:///1", "babylon@1", {"loss/train": 0.5})
+RESULT = StepResult(1, 3, 12, "new", "old", "file:///1", "babylon@1", "hash", {"loss/train": 0.5})
 
 
 @pytest.fixture
@@ -66,6 +70,12 @@ def planned_step(connection: Connection, settings: Settings, owner: str = "one")
     return lease, step, ids
 
 
+def verified(connection: Connection, lease: lineages.Lease, step: steps.Step) -> steps.Step:
+    """The step with its result stored, one transition before its commit."""
+    columns = msgspec.structs.asdict(RESULT)
+    return steps.advance(connection, lease, step, VERIFY, actor="test", columns=columns)
+
+
 def crash_before_commit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that ends between its last but one statement and the commit."""
 
@@ -73,7 +83,7 @@ def crash_before_commit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
         raise SystemExit(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(commits, "commit", end)
+        patch.setattr(pipeline, "commit_step", end)
         with pytest.raises(SystemExit):
             train(settings, peer(settings), WINDOW)
 
@@ -93,7 +103,8 @@ def test_a_scored_window_becomes_one_committed_step(
     outcome = train(settings, peer(settings), WINDOW)
 
     assert (outcome.action, outcome.windows, outcome.step) == ("committed", [WINDOW], 1)
-    assert (outcome.gradient_steps, outcome.trainable_tokens) == (1, 12)
+    assert outcome.result is not None
+    assert (outcome.result.gradient_steps, outcome.result.trainable_tokens) == (1, 12)
     assert state(connection) == "trained"
     lineage = lineages.get(connection, "babylon")
     assert lineage is not None
@@ -349,7 +360,9 @@ def test_a_trainer_that_dies_leaves_a_step_that_the_next_claimant_ends(
     ended = train(settings, successor, WINDOW)
 
     assert broken.action == "failed"
-    assert (ended.action, ended.step, ended.trainable_tokens) == (action, 1, 12)
+    assert (ended.action, ended.step) == (action, 1)
+    assert ended.result is not None
+    assert ended.result.trainable_tokens == 12
     assert len(successor.requests) == tries - 1
     rows = connection.execute("SELECT id, state, tries FROM training.steps").fetchall()
     assert [row[1:] for row in rows] == [("committed", tries)]
@@ -568,28 +581,27 @@ def test_a_superseded_claimant_can_change_nothing(
     connection: Connection, settings: Settings
 ) -> None:
     old, step, ids = planned_step(connection, settings)
-    steps.start(connection, old, step, again=False, actor="test")
+    running = steps.advance(connection, old, step, START, actor="test")
     expire(connection)
     new = lineages.claim(connection, "babylon", "two", 30)
     assert new is not None
     assert new.fencing_token == old.fencing_token + 1
-    running = msgspec.structs.replace(step, state="running")
-    trained = msgspec.structs.replace(step, state="trained")
+    trained = msgspec.structs.replace(running, state=StepState.TRAINED)
     rewards = [(one, 0.5) for one in ids]
     before = connection.execute("SELECT s.* FROM training.steps s").fetchall()
 
     def commit() -> None:
-        commits.commit(
-            connection, old, trained, RESULT, base_model="m", rewards=rewards, actor="test"
-        )
+        commit_step(connection, old, trained, RESULT, base_model="m", rewards=rewards, actor="test")
 
     for act in (
         lambda: lineages.renew(connection, old, 30),
-        lambda: steps.start(connection, old, step, again=True, actor="test"),
-        lambda: steps.postpone(connection, old, running, "x", delay=0, actor="test"),
-        lambda: steps.trained(connection, old, running, RESULT, actor="test"),
-        lambda: steps.fail(connection, old, running, "x", settings, actor="test"),
-        lambda: steps.take_over(connection, old, running, actor="test"),
+        lambda: steps.advance(connection, old, running, RESTART, actor="test"),
+        lambda: steps.advance(
+            connection, old, running, POSTPONE, actor="test", columns={"error": "x", "delay": 0}
+        ),
+        lambda: verified(connection, old, running),
+        lambda: fail_step(connection, old, running, "x", settings, actor="test"),
+        lambda: steps.advance(connection, old, running, TAKE_OVER, actor="test"),
         commit,
     ):
         with pytest.raises(StaleLease):
@@ -607,19 +619,19 @@ def test_a_superseded_claimant_cannot_commit_even_a_verified_step(
     connection: Connection, settings: Settings, taken_over: bool
 ) -> None:
     old, step, ids = planned_step(connection, settings)
-    steps.start(connection, old, step, again=False, actor="test")
-    running = msgspec.structs.replace(step, state="running")
-    steps.trained(connection, old, running, RESULT, actor="test")
-    trained = msgspec.structs.replace(step, state="trained")
+    running = steps.advance(connection, old, step, START, actor="test")
+    trained = verified(connection, old, running)
     expire(connection)
     new = lineages.claim(connection, "babylon", "two", 30)
     assert new is not None
 
     def commit(lease: lineages.Lease, row: steps.Step) -> None:
         rewards = [(one, 0.5) for one in ids]
-        commits.commit(connection, lease, row, RESULT, base_model="m", rewards=rewards, actor="t")
+        commit_step(connection, lease, row, RESULT, base_model="m", rewards=rewards, actor="t")
 
-    mine = steps.take_over(connection, new, trained, actor="test") if taken_over else trained
+    mine = (
+        steps.advance(connection, new, trained, TAKE_OVER, actor="test") if taken_over else trained
+    )
     with pytest.raises(StaleLease):
         commit(old, trained)
     assert column(connection, "SELECT state FROM training.steps") == ["trained"]
@@ -720,17 +732,16 @@ def test_a_plan_that_meets_a_used_trajectory_writes_nothing(
 
 def test_a_commit_is_whole_or_nothing(connection: Connection, settings: Settings) -> None:
     lease, step, ids = planned_step(connection, settings)
-    steps.start(connection, lease, step, again=False, actor="test")
-    running = msgspec.structs.replace(step, state="running")
-    steps.trained(connection, lease, running, RESULT, actor="test")
+    running = steps.advance(connection, lease, step, START, actor="test")
+    trained = verified(connection, lease, running)
     # Babylon's own table refuses at the very end of the transaction.
     connection.execute("ALTER TABLE trained_models ADD CHECK (status <> 'ready')")
 
     with pytest.raises(CheckViolation):
-        commits.commit(
+        commit_step(
             connection,
             lease,
-            msgspec.structs.replace(step, state="trained"),
+            trained,
             RESULT,
             base_model="m",
             rewards=[(one, 0.5) for one in ids],

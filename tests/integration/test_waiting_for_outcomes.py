@@ -60,6 +60,7 @@ def test_a_window_waits_for_the_markets_that_its_bets_name(
     assert anew(connection) == [
         {
             "from": "scored",
+            "to": "sealed",
             "because": "outcomes came or changed",
             "reward_version": 2,
             "came": {"m-2": "yes"},

@@ -15,7 +15,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import BadWindowId, IllegalTransition, WindowNotFound
 from babylon_tasks.pipeline.discover import Discovered, discover
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
+from babylon_tasks.states import CLOSE, EXPIRE, WindowState
 from babylon_tasks.windows import window_id, window_start
 
 
@@ -206,14 +206,12 @@ def test_a_state_changes_only_along_the_table_and_only_from_where_it_is(
 ) -> None:
     scored_window(connection)
 
-    with pytest.raises(IllegalTransition):
-        windows.move(connection, WINDOW, WindowState.SCORED, WindowState.OPEN, actor="test")
-    assert not windows.move(
-        connection, WINDOW, WindowState.SEALED, WindowState.FAILED, actor="test"
-    )
-    assert windows.move(
-        connection, WINDOW, WindowState.SCORED, WindowState.SKIPPED, actor="test", reason="x"
-    )
+    with pytest.raises(IllegalTransition, match="leads to skipped or trained, not open"):
+        windows.move(connection, WINDOW, CLOSE, WindowState.OPEN, actor="test")
+    with pytest.raises(IllegalTransition, match="is scored; to expire it, it must be scoring"):
+        windows.move(connection, WINDOW, EXPIRE, WindowState.SEALED, actor="test")
+    assert windows.get(connection, WINDOW).state == "scored"
+    windows.move(connection, WINDOW, CLOSE, WindowState.SKIPPED, actor="test", reason="x")
     assert windows.get(connection, WINDOW).reason == "x"
     assert windows.counts(connection)["skipped"] == 1
 

@@ -8,59 +8,122 @@ from pathlib import Path
 
 import pytest
 
+from babylon_tasks.db import sql
+from babylon_tasks.db.sql import statement
 from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.states import (
+    COMMIT,
+    FAIL,
     STEP_TRANSITIONS,
+    TAKE,
     WINDOW_TRANSITIONS,
     StepState,
+    StepTransition,
     WindowState,
+    WindowTransition,
     check_step,
     check_window,
 )
 
 SCHEMA = Path(__file__).parents[2] / "migrations" / "0002_training_schema.sql"
+OPEN_STEPS = {StepState.PLANNED, StepState.RUNNING, StepState.TRAINED}
 
 
-@pytest.mark.parametrize(("current", "target"), [*product(WindowState, repeat=2)])
-def test_a_window_changes_only_along_the_table(current: WindowState, target: WindowState) -> None:
-    if target in WINDOW_TRANSITIONS[current]:
-        check_window(current, target, "2026-01-31T09:00")
+@pytest.mark.parametrize(
+    ("transition", "target"), [*product(WINDOW_TRANSITIONS, WindowState)], ids=str
+)
+def test_a_window_is_led_only_where_the_table_says(
+    transition: WindowTransition, target: WindowState
+) -> None:
+    if target in transition.targets:
+        check_window(transition, target, "2026-01-31T09:00")
     else:
-        with pytest.raises(IllegalTransition, match=r"window 2026-01-31T09:00 is .* why 2026"):
-            check_window(current, target, "2026-01-31T09:00")
+        with pytest.raises(IllegalTransition, match="nothing was written of window 2026-01-31T09"):
+            check_window(transition, target, "2026-01-31T09:00")
 
 
-@pytest.mark.parametrize(("current", "target"), [*product(StepState, repeat=2)])
-def test_a_step_changes_only_along_the_table(current: StepState, target: StepState) -> None:
-    if target in STEP_TRANSITIONS[current]:
-        check_step(current, target, 7)
+@pytest.mark.parametrize(
+    ("transition", "current"), [*product(STEP_TRANSITIONS, StepState)], ids=str
+)
+def test_a_step_changes_only_along_the_table(
+    transition: StepTransition, current: StepState
+) -> None:
+    if current in transition.sources:
+        check_step(current, transition, 7)
     else:
-        with pytest.raises(IllegalTransition, match="step row 7 is"):
-            check_step(current, target, 7)
+        with pytest.raises(IllegalTransition, match=f"step row 7 is {current}; to "):
+            check_step(current, transition, 7)
 
 
-def test_no_state_leads_to_itself_and_every_state_has_a_line() -> None:
-    assert set(WINDOW_TRANSITIONS) == set(WindowState)
-    assert set(STEP_TRANSITIONS) == set(StepState)
-    assert not [state for state, targets in WINDOW_TRANSITIONS.items() if state in targets]
-    assert not [state for state, targets in STEP_TRANSITIONS.items() if state in targets]
+@pytest.mark.parametrize("transition", STEP_TRANSITIONS, ids=lambda one: one.name)
+def test_each_transition_of_a_step_is_one_guarded_statement(transition: StepTransition) -> None:
+    text = statement(f"steps.{transition.name}")
+    assert "state = %(target)s" in text
+    assert "state = %(source)s AND attempt " in text
+
+
+@pytest.mark.parametrize("transition", WINDOW_TRANSITIONS, ids=lambda one: one.name)
+def test_each_transition_of_a_window_is_one_guarded_statement(
+    transition: WindowTransition,
+) -> None:
+    text = statement(transition.statement)
+    assert "state = %(target)s" in text
+    assert "state = ANY (%(sources)s)" in text
+
+
+def test_no_other_statement_changes_a_state() -> None:
+    known = {f"steps.{one.name}" for one in STEP_TRANSITIONS}
+    known |= {one.statement for one in WINDOW_TRANSITIONS}
+    folder = Path(sql.__file__).parent / "queries"
+    update = re.compile(r"UPDATE training\.(?:windows|steps)\b.*?\bSET\b(.*?)\bWHERE\b", re.DOTALL)
+    found = {
+        f"{path.stem}.{name}"
+        for path in folder.glob("*.sql")
+        for name, text in sql.queries(path.stem).items()
+        for columns in update.findall(text)
+        if re.search(r"\bstate = ", columns)
+    }
+    assert found == known
 
 
 def test_what_was_trained_or_committed_never_changes_again() -> None:
-    assert WINDOW_TRANSITIONS[WindowState.TRAINED] == frozenset()
-    assert STEP_TRANSITIONS[StepState.COMMITTED] == frozenset()
+    assert not [one for one in WINDOW_TRANSITIONS if WindowState.TRAINED in one.sources]
+    ended = {StepState.COMMITTED, StepState.FAILED}
+    assert not [one for one in STEP_TRANSITIONS if ended & one.sources]
 
 
 def test_every_window_can_come_to_an_end() -> None:
-    reached = {state for state, targets in WINDOW_TRANSITIONS.items() if not targets}
-    while more := {s for s, targets in WINDOW_TRANSITIONS.items() if targets & reached} - reached:
+    reached = {WindowState.TRAINED}
+    while (
+        more := {
+            state
+            for one in WINDOW_TRANSITIONS
+            if reached & one.targets.keys()
+            for state in one.sources
+        }
+        - reached
+    ):
         reached |= more
     assert reached == set(WindowState)
 
 
+def test_every_unfinished_step_can_be_committed_or_failed() -> None:
+    assert FAIL.sources == OPEN_STEPS
+    reached = set(COMMIT.sources)
+    while (
+        more := {
+            state for one in STEP_TRANSITIONS if one.target in reached for state in one.sources
+        }
+        - reached
+    ):
+        reached |= more
+    assert reached == OPEN_STEPS
+
+
 def test_training_is_reached_only_through_scored() -> None:
-    ways = {state for state, targets in WINDOW_TRANSITIONS.items() if "training" in targets}
-    assert ways == {WindowState.SCORED}
+    ways = [one for one in WINDOW_TRANSITIONS if WindowState.TRAINING in one.targets]
+    assert ways == [TAKE]
+    assert TAKE.sources == {WindowState.SCORED}
 
 
 @pytest.mark.parametrize(("table", "states"), [("windows", WindowState), ("steps", StepState)])

@@ -22,7 +22,7 @@ UPDATE training.lineages SET
     attempt = attempt + 1, lease_owner = %(owner)s, updated_at = now(),
     lease_until = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE name = %(name)s AND coalesce(lease_until < clock_timestamp(), true)
-RETURNING attempt AS fencing_token, head_step, serving_step
+RETURNING name AS lineage, lease_owner AS owner, attempt AS fencing_token, head_step, serving_step
 
 -- name: renew
 -- Push the end of a lease out while it is still ours.
@@ -41,18 +41,18 @@ SELECT head_step, serving_step FROM training.lineages
 WHERE name = %(name)s AND attempt = %(fencing_token)s
 FOR UPDATE
 
--- name: note_trainer
+-- name: announce
 -- Where the trainer serves inference, and by which backend it trains.
 UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_url)s,
     updated_at = now()
-WHERE name = %(name)s AND attempt = %(fencing_token)s
+WHERE name = %(name)s
 
 -- name: note_base_inference_name
 -- The name by which the backend serves the base model.
 UPDATE training.checkpoints SET inference_name = %(inference_name)s
 WHERE lineage = %(name)s AND step = 0 AND inference_name <> %(inference_name)s
 
--- name: advance
+-- name: move_head
 -- Move the head by one committed step.
 UPDATE training.lineages SET head_step = %(step)s, updated_at = now()
 WHERE name = %(name)s AND attempt = %(fencing_token)s AND head_step = %(step)s - 1

@@ -42,12 +42,6 @@ SELECT EXISTS (
     WHERE p.lineage = %(lineage)s AND p.decision = 'rollback' AND p.from_step = %(step)s
 )
 
--- name: announce
--- Where the trainer serves inference, told outside of a training step.
-UPDATE training.lineages SET backend = %(backend)s, inference_base_url = %(base_url)s,
-    updated_at = now()
-WHERE name = %(lineage)s
-
 -- name: head_is_unevaluated
 -- Whether the newest checkpoint was committed more than a lease ago and nobody has evaluated it.
 SELECT EXISTS (

@@ -58,9 +58,10 @@ FOR NO KEY UPDATE SKIP LOCKED
 -- name: seal_again
 -- Seal a locked window again, with all its attempts.
 UPDATE training.windows SET
-    state = 'sealed', reason = NULL, rescore = NULL, waits_until = NULL, attempt = 0,
+    state = %(target)s, reason = NULL, rescore = NULL, waits_until = NULL, attempt = 0,
     next_attempt_at = NULL, enqueued_at = NULL, sealed_at = now(), updated_at = now()
-WHERE window_id = %(window)s
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING window_id AS window
 
 -- name: came
 -- Outcomes of a window that have arrived or changed since it was scored, by market.

@@ -10,18 +10,11 @@ FOR UPDATE
 -- name: claim
 -- Take a locked window for scoring: one more attempt, and a lease.
 UPDATE training.windows
-SET state = 'scoring', reason = NULL, attempt = attempt + 1, lease_owner = %(owner)s,
+SET state = %(target)s, reason = NULL, attempt = attempt + 1, lease_owner = %(owner)s,
     lease_until = now() + make_interval(secs => %(lease)s), next_attempt_at = NULL,
     updated_at = now()
-WHERE window_id = %(window)s
-RETURNING attempt
-
--- name: give_up
--- A locked window whose claims were all lost.
-UPDATE training.windows
-SET state = 'failed', reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
-    next_attempt_at = NULL, updated_at = now()
-WHERE window_id = %(window)s
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING attempt AS attempts
 
 -- name: renew
 -- Keep the lease of a claim that is still ours.
@@ -33,24 +26,26 @@ WHERE window_id = %(window)s AND state = 'scoring'
 -- name: finish
 -- End a claim that is still ours with its result.
 UPDATE training.windows
-SET state = %(state)s, reason = %(reason)s, reward_version = %(reward_version)s,
-    trajectories = %(trajectories)s, agents = %(agents)s, scored = %(scored)s, rejected = %(rejected)s, reward_mean = %(reward_mean)s,
-    reward_std = %(reward_std)s, profit_mean = %(profit_mean)s, right_share = %(right_share)s,
+SET state = %(target)s, reason = %(reason)s, reward_version = %(reward_version)s,
+    trajectories = %(trajectories)s, agents = %(agents)s, scored = %(scored)s,
+    rejected = %(rejected)s, reward_mean = %(reward_mean)s, reward_std = %(reward_std)s, profit_mean = %(profit_mean)s, right_share = %(right_share)s,
     waits_until = CASE WHEN %(waits)s THEN starts_at + interval '1 hour'
                                            + make_interval(secs => %(wait_seconds)s) END,
-    left_over = CASE WHEN %(state)s = 'scored' THEN left_over ELSE 0 END,
+    left_over = CASE WHEN %(target)s = 'scored' THEN left_over ELSE 0 END,
     lease_owner = NULL, lease_until = NULL, next_attempt_at = NULL,
     scored_at = now(), updated_at = now()
-WHERE window_id = %(window)s AND state = 'scoring'
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
   AND attempt = %(attempts)s AND lease_owner = %(owner)s
+RETURNING window_id AS window
 
--- name: release
+-- name: give_back
 -- Give back a claim that is still ours, to be tried again later, or never.
 UPDATE training.windows
-SET state = %(state)s, reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
+SET state = %(target)s, reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
     next_attempt_at = now() + make_interval(secs => %(delay)s), updated_at = now()
-WHERE window_id = %(window)s AND state = 'scoring'
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
   AND attempt = %(attempts)s AND lease_owner = %(owner)s
+RETURNING window_id AS window
 
 -- name: copy_scores
 -- The scores of one run.

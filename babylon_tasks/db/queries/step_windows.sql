@@ -11,18 +11,19 @@ FOR UPDATE OF w
 -- name: take
 -- Move a scored window into training.
 UPDATE training.windows SET
-    state = 'training', training_tries = training_tries + 1, next_attempt_at = NULL,
+    state = %(target)s, training_tries = training_tries + 1, next_attempt_at = NULL,
     updated_at = now()
-WHERE window_id = %(window)s AND state = 'scored'
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING window_id AS window
 
--- name: count_attempt
+-- name: count_attempts
 -- Count a run of a step's windows.
 UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
 
--- name: of_step
--- A step's windows, locked, with the runs they have seen.
-SELECT window_id, training_tries FROM training.windows
+-- name: in_training
+-- Those of a step's windows that are in training, locked, with the runs they have seen.
+SELECT window_id AS window, training_tries AS attempts FROM training.windows
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
 ORDER BY window_id
 FOR UPDATE
@@ -33,35 +34,34 @@ UPDATE training.windows SET
     rescore = coalesce(rescore, %(why)s), changes = changes + 1, updated_at = now()
 WHERE window_id = %(window)s AND rescore IS NULL AND changes < %(most)s
 
+-- name: left_over
+-- How much of a window is neither used nor refused.
+SELECT count(*)
+FROM training.windows w
+JOIN training.scores s
+  ON s.window_id = w.window_id AND s.reward_version = w.reward_version
+WHERE w.window_id = %(window)s
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = s.trajectory_id
+                    AND r.reward_version = s.reward_version
+                    AND r.window_id = s.window_id AND r.stage = 'dataset')
+
 -- name: end
--- After the commit: trained, or scored again if anything is neither used nor refused.
-WITH rest AS (
-    SELECT count(*) AS n
-    FROM training.windows w
-    JOIN training.scores s
-      ON s.window_id = w.window_id AND s.reward_version = w.reward_version
-    WHERE w.window_id = %(window)s
-      AND NOT EXISTS (SELECT FROM training.consumption c
-                      WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
-      AND NOT EXISTS (SELECT FROM training.rejections r
-                      WHERE r.trajectory_id = s.trajectory_id
-                        AND r.reward_version = s.reward_version
-                        AND r.window_id = s.window_id AND r.stage = 'dataset')
-)
+-- After the commit: trained, or scored again with what is left over.
 UPDATE training.windows SET
-    state = CASE WHEN rest.n > 0 THEN 'scored' ELSE 'trained' END, left_over = rest.n,
-    trained_at = CASE WHEN rest.n > 0 THEN trained_at ELSE now() END,
-    rescore = CASE WHEN rest.n > 0 THEN rescore END,
+    state = %(target)s, left_over = %(left_over)s,
+    trained_at = CASE WHEN %(target)s = 'trained' THEN now() ELSE trained_at END,
+    rescore = CASE WHEN %(target)s = 'scored' THEN rescore END,
     training_tries = 0, next_attempt_at = NULL, enqueued_at = NULL, updated_at = now()
-FROM rest
-WHERE window_id = %(window)s AND state = 'training'
-RETURNING state, left_over
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING window_id AS window
 
 -- name: was_used
 -- Whether a step has learned from a window.
-SELECT FROM training.consumption
-WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained'
-LIMIT 1
+SELECT EXISTS (SELECT FROM training.consumption
+               WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained')
 
 -- name: commonest_cause
 -- The commonest reason among the trajectories of a window that no step has used.

@@ -1,7 +1,8 @@
 -- name: unfinished
 -- The step that was begun and neither committed nor failed; at most one by the unique index.
 SELECT id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts,
-       windows, manifest_hash, manifest, coalesce(next_attempt_at <= now(), true) AS due
+       windows, manifest_hash, manifest, started_at,
+       coalesce(next_attempt_at <= now(), true) AS due
 FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
@@ -12,64 +13,74 @@ INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, w
 VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(backend)s, %(windows)s,
         %(manifest_hash)s, %(manifest)s)
 RETURNING id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts,
-          windows, manifest_hash, manifest, true AS due
+          windows, manifest_hash, manifest, started_at, true AS due
 
 -- name: start
--- A planned step begins.
-UPDATE training.steps SET state = 'running', started_at = coalesce(started_at, now())
-WHERE id = %(step_id)s AND state = 'planned' AND attempt = %(fencing_token)s
+-- A planned step begins. This and the next seven are the transitions of states.py.
+UPDATE training.steps SET state = %(target)s, started_at = coalesce(started_at, now())
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
--- name: adopt
--- A newer claimant takes an unfinished step over; what is written under the old token is void.
-UPDATE training.steps SET attempt = %(fencing_token)s, next_attempt_at = NULL
-WHERE id = %(step_id)s AND state IN ('planned', 'running', 'trained')
-RETURNING state
-
--- name: try_again
+-- name: restart
 -- The same step, the same data, once more.
-UPDATE training.steps SET tries = tries + 1, progress = NULL, error = NULL
-WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state IN ('planned', 'running')
+UPDATE training.steps SET
+    state = %(target)s, started_at = coalesce(started_at, now()), tries = tries + %(attempts)s,
+    progress = NULL, error = NULL
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
--- name: give_back_try
--- An interruption from outside is nobody's fault.
-UPDATE training.steps SET tries = greatest(tries - 1, 0), error = %(error)s
-WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state IN ('planned', 'running')
+-- name: take_over
+-- A newer claimant takes an unfinished step; what is written under the old token is void.
+UPDATE training.steps SET state = %(target)s, attempt = %(fencing_token)s, next_attempt_at = NULL
+WHERE id = %(step_id)s AND state = %(source)s AND attempt <= %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: postpone
 -- The trainer died; the step waits for its next attempt.
 UPDATE training.steps SET
-    error = %(error)s, next_attempt_at = now() + make_interval(secs => %(delay)s)
-WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state IN ('planned', 'running', 'trained')
+    state = %(target)s, error = %(error)s,
+    next_attempt_at = now() + make_interval(secs => %(delay)s)
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+
+-- name: interrupt
+-- The run was stopped from outside.
+UPDATE training.steps SET
+    state = %(target)s, tries = greatest(tries + %(attempts)s, 0), error = %(error)s
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+
+-- name: verify
+-- The backend's result, verified.
+UPDATE training.steps SET
+    state = %(target)s, trained_at = now(), metrics = %(metrics)s,
+    gradient_steps = %(gradient_steps)s, trainable_tokens = %(trainable_tokens)s,
+    adapter_hash = %(adapter_hash)s, error = NULL
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+
+-- name: commit
+-- The step counts.
+UPDATE training.steps SET state = %(target)s, committed_at = now()
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+
+-- name: fail
+-- The step does not count.
+UPDATE training.steps SET state = %(target)s, failed_at = now(), error = %(error)s,
+    metrics = coalesce(%(metrics)s, metrics)
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: progress
 -- How far the run has come.
 UPDATE training.steps SET progress = %(progress)s
 WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
 
--- name: trained
--- The backend's word, verified.
-UPDATE training.steps SET
-    state = 'trained', trained_at = now(), metrics = %(metrics)s,
-    gradient_steps = %(gradient_steps)s, trainable_tokens = %(trainable_tokens)s,
-    adapter_hash = %(adapter_hash)s, error = NULL
-WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
-
--- name: commit
--- The step counts.
-UPDATE training.steps SET state = 'committed', committed_at = now()
-WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'trained'
-RETURNING started_at, adapter_hash, metrics
-
 -- name: checkpoint
 -- What the step produced.
 INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, inference_name)
 VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(inference_name)s)
-
--- name: fail
--- The step does not count.
-UPDATE training.steps SET state = 'failed', failed_at = now(), error = %(error)s,
-    metrics = coalesce(%(metrics)s, metrics)
-WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = %(state)s
 
 -- name: failed_at_target
 -- Whether a step to this checkpoint was planned from this manifest and failed.

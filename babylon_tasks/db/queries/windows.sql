@@ -33,7 +33,7 @@ ON CONFLICT (window_id) DO NOTHING
 
 -- name: due_to_seal
 -- Open windows that are over, with whether they may be sealed at once: open for too long.
-SELECT window_id,
+SELECT window_id AS window,
        now() >= starts_at + interval '1 hour' + make_interval(secs => %(max_open)s)
        AND now() >= opened_at + make_interval(secs => %(max_open)s) AS overdue
 FROM training.windows
@@ -55,14 +55,14 @@ SELECT NOT EXISTS (
 -- name: seal
 -- Freeze an open window, with what it holds.
 UPDATE training.windows SET
-    state = 'sealed', sealed_at = now(), updated_at = now(),
+    state = %(target)s, sealed_at = now(), updated_at = now(),
     (trajectories, agents) = (
         SELECT count(*), count(DISTINCT "agentId") FROM trajectories
         WHERE "windowId" = %(window)s
            OR ("windowId" IS NULL AND "startTime" >= %(start)s::timestamp
                AND "startTime" < %(end)s::timestamp)
     )
-WHERE window_id = %(window)s AND state = 'open'
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING trajectories, agents
 
 -- name: move
@@ -72,7 +72,8 @@ UPDATE training.windows SET
     next_attempt_at = now() + make_interval(secs => %(delay)s),
     lease_owner = NULL, lease_until = NULL,
     trained_at = CASE WHEN %(target)s = 'trained' THEN now() ELSE trained_at END
-WHERE window_id = %(window)s AND state = %(current)s
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING window_id AS window
 
 -- name: get
 -- One window.
@@ -161,7 +162,8 @@ UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows
 UPDATE training.windows SET
     state = %(target)s, reason = NULL, attempt = 0, training_tries = 0, next_attempt_at = NULL,
     enqueued_at = NULL, updated_at = now()
-WHERE window_id = %(window)s AND state = 'failed'
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING window_id AS window
 
 -- name: scored
 -- Windows that wait for a training step: the one asked for, those that no step has seen, oldest

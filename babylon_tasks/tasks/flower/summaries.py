@@ -49,9 +49,9 @@ def scoring(did: Scoring) -> str:
 
 def training(did: TrainOutcome, gate_result: GateResult | None) -> str:
     """What a call to train came to, and what was decided of the newest checkpoint."""
-    if did.action in ("committed", "adopted"):
-        ended = f"{did.action}, {_count(did.gradient_steps, 'gradient step')}"
-        ended += f", {did.trainable_tokens:,} tokens"
+    if did.result is not None:
+        ended = f"{did.action}, {_count(did.result.gradient_steps, 'gradient step')}"
+        ended += f", {did.result.trainable_tokens:,} tokens"
     else:
         ended = _untrained(did)
     return ended if gate_result is None else f"{ended}{_decided(gate_result)}"

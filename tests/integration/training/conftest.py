@@ -14,11 +14,11 @@ import pytest
 from models import save_tiny_model
 from recorded import SECRETS, groups_file, train_request, trainer_settings
 
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import policy as policies
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.protocol import Evaluate, Trained
+from babylon_tasks.training.protocol import Evaluate
 from babylon_tasks.training.supervisor import Trainer
 
 
@@ -84,14 +84,14 @@ def trainer(worker_settings: Settings) -> Iterator[Trainer]:
 
 
 @pytest.fixture
-def train(trainer: Trainer, tmp_path: Path) -> Iterator[Callable[..., Trained]]:
+def train(trainer: Trainer, tmp_path: Path) -> Iterator[Callable[..., StepResult]]:
     """``train(groups, learning_rate=...)``: one step of the shared trainer, from the base model.
 
     What it leaves is discarded at the end of the test.
     """
     before = trainer.backend_step().step
 
-    def step(groups: Sequence[Group], **fields: Any) -> Trained:
+    def step(groups: Sequence[Group], **fields: Any) -> StepResult:
         base = trainer.backend_step().step
         fields = {"base_step": base, "parent_step": 0, **fields}
         return trainer.train(train_request(tmp_path, groups, **fields))

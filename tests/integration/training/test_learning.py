@@ -22,12 +22,12 @@ from recorded import (
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.checkpoints import adapter_hash, read_record
-from babylon_tasks.training.protocol import Inspect, Progress, Trained, Weight
+from babylon_tasks.training.protocol import Inspect, Progress, Weight
 from babylon_tasks.training.supervisor import Trainer
 
-Train = Callable[..., Trained]
+Train = Callable[..., StepResult]
 Value = Callable[..., float]
 
 
@@ -77,7 +77,7 @@ def test_a_step_tells_what_it_did_and_leaves_a_record(trainer: Trainer, train: T
     assert {"loss/train", "loss/grad_norm", "loss/entropy"} <= trained.metrics.keys()
     assert trained.metrics["loss/grad_norm"] > 0
     assert trained.metrics["loss/entropy"] == pytest.approx(math.log(49152), rel=0.05)
-    assert trainer.backend_step().trained == trained
+    assert trainer.backend_step().result == trained
 
 
 def test_progress_counts_the_gradient_steps(trainer: Trainer, train: Train, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_discarded_checkpoint_is_gone_and_only_the_newest_can_be(
 ) -> None:
     one, two = train(many(2)), train(many(3))
 
-    assert trainer.discard(two.step).trained == one
+    assert trainer.discard(two.step).result == one
     assert adapter_hash(Path(two.uri)) is None
     assert read_record(Path(one.uri)) == one
 
@@ -265,7 +265,7 @@ def test_what_is_longer_than_a_row_is_counted_before_the_step_and_not_lost_in_it
 def test_the_seed_and_the_row_length_are_those_of_the_request(
     trainer: Trainer, train: Train
 ) -> None:
-    def step(**fields: object) -> Trained:
+    def step(**fields: object) -> StepResult:
         trained = train(many(4), **fields)
         trainer.discard(trained.step)
         return trained

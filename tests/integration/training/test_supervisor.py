@@ -205,9 +205,9 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
         until("the child has ended", lambda: gone(int(child.read_text())))
         assert newest_step(checkpoints) == 1
 
-        assert trainer.ready().backend_step == 1
+        assert trainer.backend_step().step == 1
         assert trainer.pid not in (None, pid)
-        assert trainer.backend_step().trained == first
+        assert trainer.backend_step().result == first
         assert [path.name for path in checkpoints.iterdir()] == ["0001"]  # the litter is gone
         restarted = second_step(trainer)
         trainer.discard(2)

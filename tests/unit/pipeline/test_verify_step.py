@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.training.protocol import Trained
+from babylon_tasks.records import StepResult
 
-SOUND = Trained(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})
+SOUND = StepResult(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})
 
 
 def test_a_sound_result_counts() -> None:

@@ -11,6 +11,7 @@ from babylon_tasks.pipeline.evaluate import GateResult
 from babylon_tasks.pipeline.reconcile import Reconciled
 from babylon_tasks.pipeline.score import Scoring
 from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.records import StepResult
 from babylon_tasks.states import WindowState
 from babylon_tasks.tasks.flower import summaries
 
@@ -82,6 +83,10 @@ def test_scoring(did: Scoring, words: str) -> None:
     assert summaries.scoring(did) == words
 
 
+def result(gradient_steps: int, tokens: int) -> StepResult:
+    return StepResult(4, gradient_steps, tokens, "new", "old", "uri", "babylon@4", "hash", {})
+
+
 PROMOTED = GateResult("promoted", 4, 4, "objective 0.5 against 0.4", {})
 HELD = GateResult("held", 4, 3, "objective 0.3 against 0.4", {})
 IDLE = GateResult("idle", 4, 4, "the newest checkpoint serves already", {})
@@ -91,12 +96,12 @@ IDLE = GateResult("idle", 4, 4, "the newest checkpoint serves already", {})
     ("did", "gate_result", "words"),
     [
         (
-            TrainOutcome("committed", [WINDOW], 4, None, 3, 1234),
+            TrainOutcome("committed", [WINDOW], 4, None, result(3, 1234)),
             PROMOTED,
             "committed, 3 gradient steps, 1,234 tokens · promoted: objective 0.5 against 0.4",
         ),
         (
-            TrainOutcome("adopted", [WINDOW], 4, None, 1, 99),
+            TrainOutcome("adopted", [WINDOW], 4, None, result(1, 99)),
             HELD,
             "adopted, 1 gradient step, 99 tokens · held, step 3 serves on: "
             "objective 0.3 against 0.4",

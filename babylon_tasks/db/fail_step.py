@@ -1,0 +1,58 @@
+"""The end of a training step without a result: its data are free again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from babylon_tasks.db import consumption, step_windows, steps
+from babylon_tasks.db.lineages import Lease
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.steps import ERROR_LENGTH, Step
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import FAIL
+
+
+def fail_step(
+    connection: Connection,
+    lease: Lease,
+    step: Step,
+    reason: str,
+    settings: Settings,
+    *,
+    actor: str,
+    metrics: Mapping[str, float] | None = None,
+) -> Step:
+    """Fail a step and free its data; a window fails with it after ``max_attempts`` runs.
+
+    All or nothing; raises StaleLease, and IllegalTransition where the step has ended.
+    """
+    error = reason[:ERROR_LENGTH]
+    with connection.transaction():
+        failed = steps.advance(
+            connection,
+            lease,
+            step,
+            FAIL,
+            actor=actor,
+            columns={"error": error, "metrics": None if metrics is None else _finite(metrics)},
+            detail={"reason": error, "step": step.target_step},
+        )
+        consumption.release(connection, step.id)
+        for row in step_windows.in_training(connection, step.windows):
+            step_windows.free(
+                connection,
+                row,
+                reason,
+                settings,
+                lineage=step.lineage,
+                step_id=step.id,
+                actor=actor,
+            )
+    return failed
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    # jsonb knows neither NaN nor Infinity, and it is the odd ones that an operator looks for.
+    return {
+        name: value if abs(value) < float("inf") else str(value) for name, value in metrics.items()
+    }

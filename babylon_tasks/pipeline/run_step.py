@@ -1,0 +1,205 @@
+"""One run of a training step: what the trainer made of it, under the lease of this worker."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import structlog
+from msgspec import Struct
+from structlog.contextvars import bind_contextvars
+
+from babylon_tasks import metrics
+from babylon_tasks.dataset.manifest import from_row
+from babylon_tasks.db import events, steps
+from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
+from babylon_tasks.db.session import session
+from babylon_tasks.db.steps import Step
+from babylon_tasks.errors import DatabaseError, StaleLease, TrainerDied, TrainingError
+from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.records import Group, StepResult
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import INTERRUPT, StepTransition
+from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.groups_file import write_groups
+from babylon_tasks.training.protocol import Inspect, Inspected, Progress, Train
+
+log = structlog.get_logger(__name__)
+
+
+class Refused(Struct, frozen=True):
+    """The step cannot be done: the trainer refused it and lives on, or its data are gone."""
+
+    why: str
+
+
+class Died(Struct, frozen=True):
+    """The trainer died; whether it wrote a checkpoint is for the next claimant to see."""
+
+    why: str
+
+
+class Ran(Struct, frozen=True):
+    """A step after a run, and what came of it; ``adopted``: another worker's run was taken."""
+
+    step: Step
+    result: StepResult | Refused | Died
+    adopted: bool = False
+
+
+class Run:
+    """What all parts of a run share: the lease and its heartbeat, the trainer, who asks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        trainer: TrainerLike,
+        heartbeat: LeaseHeartbeat,
+        actor: str,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.settings = settings
+        self.trainer = trainer
+        self.heartbeat = heartbeat
+        self.lease = heartbeat.lease
+        self.actor = actor
+        self._on_progress = on_progress
+
+    def inspect(self, group: Group, label: str) -> Inspected:
+        """Have the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
+        path = self._folder("inspections") / f"lease-{self.lease.fencing_token}.json"
+        write_groups(path, [group])
+        request = Inspect(
+            groups_path=str(path),
+            packed_sequence_length=self.settings.packed_sequence_length,
+            logprobs=label,
+        )
+        self.heartbeat.check()
+        try:
+            return self.trainer.inspect(request, lambda _: None)
+        except TrainingError:
+            self.heartbeat.check()
+            raise
+        except BaseException:
+            # A late answer would be taken for the next request's.
+            self.trainer.kill()
+            raise
+        finally:
+            path.unlink()
+
+    def train(self, step: Step, groups: Sequence[Group], transition: StepTransition) -> Ran:
+        """Have the trainer run a step, which ``transition`` starts; raises StaleLease."""
+        about(step)
+        with session(self.settings) as connection:
+            step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
+        path = self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"
+        write_groups(path, groups)
+        request = _request(step, path)
+        log.info(
+            "step.started",
+            windows=step.windows,
+            groups=len(groups),
+            attempts=step.attempts,
+            parent=request.parent_step,
+        )
+        self.heartbeat.check()
+        reward = fmean(member.reward for group in groups for member in group.members)
+        began = time.monotonic()
+        try:
+            result = self.trainer.train(
+                request, lambda progress: self._report(step, progress, reward, began)
+            )
+        except TrainerDied as death:
+            self.heartbeat.check()
+            return Ran(step, Died(str(death)))
+        except TrainingError as error:
+            self.heartbeat.check()
+            return Ran(step, Refused(str(error)))
+        except BaseException as error:
+            # The trainer would go on with a lease that is about to be given back.
+            self.trainer.kill()
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self._interrupted(step, type(error).__name__)
+            raise
+        self.heartbeat.check()
+        metrics.STEP_SECONDS.labels(step.lineage).observe(time.monotonic() - began)
+        path.unlink()
+        return Ran(step, result)
+
+    def discard(self, number: int, why: str, *, step: Step | None = None) -> None:
+        """Remove the backend's newest checkpoint, which must not count, on record."""
+        log.warning("checkpoint.discarded", checkpoint=number, why=why)
+        with session(self.settings) as connection:
+            events.record(
+                connection,
+                EventKind.CHECKPOINT_DISCARDED,
+                actor=self.actor,
+                lineage=self.lease.lineage,
+                step_id=None if step is None else step.id,
+                detail={"step": number, "why": why[: steps.ERROR_LENGTH]},
+            )
+        self.trainer.discard(number)
+
+    def _interrupted(self, step: Step, why: str) -> None:
+        try:
+            with session(self.settings) as connection:
+                steps.advance(
+                    connection,
+                    self.lease,
+                    step,
+                    INTERRUPT,
+                    actor=self.actor,
+                    columns={"error": why},
+                    detail={"why": why},
+                )
+        except (DatabaseError, StaleLease) as error:
+            # The interruption matters more: the next claimant recovers the step.
+            log.warning("interruption.not_recorded", error=str(error))
+
+    def _report(self, step: Step, progress: Progress, reward: float, began: float) -> None:
+        spent = time.monotonic() - began
+        left = spent * (progress.total - progress.done) / progress.done if progress.done else None
+        state = {
+            "done": progress.done,
+            "total": progress.total,
+            "tokens": progress.tokens,
+            "loss": progress.loss
+            if progress.loss is not None and math.isfinite(progress.loss)
+            else None,
+            "reward": reward,
+            "seconds_left": None if left is None else round(left, 1),
+        }
+        self.heartbeat.report_progress(step, state)
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+    def _folder(self, name: str) -> Path:
+        return self.settings.data_dir.absolute() / self.lease.lineage / name
+
+
+def about(step: Step) -> None:
+    """Later lines of the log are about this step."""
+    bind_contextvars(
+        window=", ".join(step.windows),
+        step=step.target_step,
+        fencing_token=step.fencing_token,
+    )
+
+
+def _request(step: Step, groups: Path) -> Train:
+    manifest = from_row(step.manifest)
+    config = manifest.config
+    return Train(
+        base_step=step.base_step,
+        manifest_hash=step.manifest_hash,
+        groups_path=str(groups),
+        learning_rate=config.learning_rate,
+        kl_coefficient=config.kl_coefficient,
+        seed=config.seed,
+        packed_sequence_length=config.packed_sequence_length,
+        logprobs=manifest.logprobs,
+        parent_step=manifest.parent_step,
+    )
