@@ -1,0 +1,203 @@
+"""A training step that was interrupted is run again, adopted or given up; never counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import WINDOW
+from peer import PeerTrainer
+from scored_windows import column, hour, scored_window
+from training_steps import crash_before_commit, kinds, peer, state, train
+
+from babylon_tasks.db import lineages
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.settings import Settings
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(retry_delay_seconds=0, max_attempts=3, lease_seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("falls", "action", "tries"),
+    [("before_writing", "committed", 2), ("after_writing", "adopted", 1)],
+)
+def test_a_trainer_that_dies_leaves_a_step_that_the_next_claimant_ends(
+    connection: Connection, settings: Settings, falls: str, action: str, tries: int
+) -> None:
+    ids = scored_window(connection)
+    broken = train(settings, peer(settings, falls=falls), WINDOW)
+    successor = peer(settings)
+
+    ended = train(settings, successor, WINDOW)
+
+    assert broken.action == "failed"
+    assert (ended.action, ended.step) == (action, 1)
+    assert ended.result is not None
+    assert ended.result.trainable_tokens == 12
+    assert len(successor.requests) == tries - 1
+    rows = connection.execute("SELECT id, state, tries FROM training.steps").fetchall()
+    assert [row[1:] for row in rows] == [("committed", tries)]
+    assert state(connection) == "trained"
+    assert column(connection, "SELECT count(*) FROM training.consumption") == [len(ids)]
+
+
+def test_a_step_that_is_run_again_has_the_very_same_data(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(retry_delay_seconds=0)
+    first, second = peer(settings, falls="before_writing"), peer(settings)
+    seen: list[bytes] = []
+
+    def look(trainer: PeerTrainer) -> Callable[[], None]:
+        return lambda: seen.append(Path(trainer.requests[-1].groups_path).read_bytes())
+
+    first.during, second.during = look(first), look(second)
+    scored_window(connection)
+    train(settings, first, WINDOW)
+    # A deploy in between changes the rules; what was planned stays what it was.
+    train(make_settings(retry_delay_seconds=0, max_group_size=2, seed=9), second, WINDOW)
+
+    assert seen[0] == seen[1]
+    a, b = first.requests[0], second.requests[0]
+    assert (a.manifest_hash, a.seed, a.learning_rate) == (b.manifest_hash, b.seed, b.learning_rate)
+    assert a.groups_path != b.groups_path
+
+
+def test_a_step_whose_data_changed_is_failed_and_planned_anew(
+    connection: Connection, settings: Settings
+) -> None:
+    ids = scored_window(connection)
+    train(settings, peer(settings, falls="before_writing"), WINDOW)
+    connection.execute('DELETE FROM trajectories WHERE "trajectoryId" = %s', [ids[0]])
+
+    failed = train(settings, peer(settings))
+    ended = train(settings, peer(settings))
+
+    assert failed.reason == "its trajectories have changed or gone since it was planned"
+    assert (ended.action, ended.step) == ("committed", 1)
+    assert column(connection, "SELECT state FROM training.steps ORDER BY id") == [
+        "failed",
+        "committed",
+    ]
+
+
+def test_a_step_that_always_breaks_off_ends_as_failed(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+
+    reasons = [train(settings, peer(settings, falls="before_writing")).reason for _ in range(4)]
+
+    assert reasons[3] == "interrupted 3 times"
+    assert state(connection) == "failed"
+    assert column(connection, "SELECT count(*) FROM training.consumption") == [0]
+
+
+def test_a_checkpoint_from_another_manifest_is_discarded_on_record(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    train(settings, peer(settings, falls="after_writing"), WINDOW)
+    connection.execute(
+        """UPDATE training.steps SET manifest = jsonb_set(manifest, '{config,seed}', '7'),
+           manifest_hash = 'another'"""
+    )
+
+    ended = train(settings, peer(settings), WINDOW)
+
+    assert ended.action == "committed"
+    assert "checkpoint_discarded" in kinds(connection)
+
+
+def test_a_bogus_checkpoint_left_by_a_crash_is_not_adopted(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+
+    class DiesAfterCopying(PeerTrainer):
+        def discard(self, step: int) -> Any:
+            raise KeyboardInterrupt(f"in front of {step}")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, DiesAfterCopying(settings.data_dir, falls="idle"), WINDOW)
+    ended = train(settings, peer(settings), WINDOW)
+
+    assert ended.action == "failed"
+    assert "no gradient step" in str(ended.reason)
+    assert peer(settings).backend_step().step == 0
+    assert train(settings, peer(settings), WINDOW).action == "committed"
+
+
+def test_a_crash_between_verification_and_commit_is_adopted(
+    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_window(connection)
+
+    crash_before_commit(settings, monkeypatch)
+    assert column(connection, "SELECT state FROM training.steps") == ["trained"]
+
+    successor = peer(settings)
+    assert train(settings, successor, WINDOW).action == "adopted"
+    assert successor.requests == []
+
+
+def test_a_verified_checkpoint_that_vanished_fails_the_step(
+    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_window(connection)
+    crash_before_commit(settings, monkeypatch)
+    peer(settings).discard(1)
+
+    assert "gone from the backend" in str(train(settings, peer(settings), WINDOW).reason)
+    assert train(settings, peer(settings), WINDOW).action == "committed"
+
+
+def test_an_interruption_is_not_held_against_the_window(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(5):
+        trainer = peer(settings, during=stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, trainer, WINDOW)
+        assert trainer.killed
+    lineage = lineages.get(connection, "babylon")
+    assert lineage is not None
+    assert not lineage.leased
+
+    assert train(settings, peer(settings), WINDOW).action == "committed"
+
+
+def test_a_backend_that_is_not_at_the_head_is_refused_and_left_alone(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection, hour(1))
+    train(settings, peer(settings), hour(1))
+    scored_window(connection, hour(2))
+    peer(settings).discard(1)
+
+    with pytest.raises(TrainingError, match="head at step 1, but the backend stands at 0"):
+        train(settings, peer(settings), hour(2))
+    assert state(connection, hour(2)) == "scored"
+
+
+def test_the_wait_after_a_break_is_kept(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(retry_delay_seconds=3600)
+    scored_window(connection)
+    train(settings, peer(settings, falls="before_writing"), WINDOW)
+    trainer = peer(settings)
+
+    assert train(settings, trainer, WINDOW).action == "busy"
+    assert trainer.requests == []
