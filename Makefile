@@ -65,8 +65,8 @@ code: setup ## format, lint, types, layers, the documents that are made from the
 deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, no drift from the code
 	$(BIN)/python -m checks.dockerfile
 	$(BIN)/python -m checks.compose
-	$(BIN)/python -m checks.drift
 	$(BIN)/python -m checks.manifests
+	$(BIN)/python -m checks.drift
 
 image-proof: setup ## minutes: both images built and run, Compose brought up, by Docker or podman (docs/images.md)
 	$(BIN)/pytest -v --timeout=1800 $(or $(ARGS),tests/images/images.py tests/images/stack.py)

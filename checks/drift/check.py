@@ -73,8 +73,9 @@ def _build(files: Sequence[ComposeFile], root: Path) -> Iterator[Violation]:
         for name, service in file.services.items():
             build, place = service.get("build") or {}, ("services", name, "build")
             given = build.get("args") or {}
-            if build.get("target", "worker") not in targets:
-                yield file.violation(place, f"the Dockerfile has no target {build['target']}")
+            target = build.get("target")
+            if target is not None and target not in targets:
+                yield file.violation(place, f"the Dockerfile has no target {target}")
             for argument in set(given) - set(known):
                 yield file.violation(place, f"the Dockerfile takes no argument {argument}")
             image = str(service.get("image", "")).partition(":")[0]

@@ -207,6 +207,9 @@ CASES = {
     "a target that Compose builds and is gone": Broken(
         "Dockerfile", " AS trainer\n", " AS learner\n", "the Dockerfile has no target trainer"
     ),
+    "a target of several services that is gone": Broken(
+        "Dockerfile", " AS worker\n", " AS helper\n", "the Dockerfile has no target worker"
+    ),
     "an argument that the Dockerfile has not": Broken(
         "compose.yaml",
         "EXTRAS: cpu",
