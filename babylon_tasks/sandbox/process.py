@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import secrets
 import signal
 import socket
@@ -22,24 +23,40 @@ from babylon_tasks.sandbox.folder_lock import own
 from babylon_tasks.sandbox.server_user import child_options, own_folder, write_private
 
 HOST = "127.0.0.1"
+# Below 32768, where Linux's ports for outgoing connections begin.
+_PORTS = range(20_000, 32_768)
+_returned: set[int] = set()
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _ATTEMPTS = 10
 
 
 def free_port(preferred: int = 0) -> int:
-    """Find a TCP port that is free at this moment; the preferred one, if it is free."""
+    """Find a TCP port that is free at this moment; the preferred one, if it is free.
+
+    Another one stays free until its server starts, seconds later: it is never returned twice in
+    this process, and outgoing connections do not get it. Raises SandboxError if there is none.
+    """
+    if preferred and _is_free(preferred):
+        return preferred
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if port not in _returned and _is_free(port):
+            _returned.add(port)
+            return port
+    raise SandboxError(f"no TCP port from {_PORTS[0]} to {_PORTS[-1]} is free on {HOST}")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as listener:
-        if preferred:
-            # Else old connections of the last listener would block the port for a minute.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Else old connections of the last listener would block the port for a minute.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, preferred))
+            listener.bind((HOST, port))
         except OSError as error:
-            if not preferred or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            return free_port()
-        return int(listener.getsockname()[1])
+            return False
+    return True
 
 
 class ServerProcess(ABC):

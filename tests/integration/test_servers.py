@@ -217,6 +217,23 @@ def test_valkey_refuses_rather_than_forgets(valkey: EmbeddedValkey) -> None:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
+def test_a_free_port_is_returned_once_and_is_none_that_a_connection_may_get() -> None:
+    """Two servers of one stack that are to start later must not be given the same one."""
+    ports = [free_port() for _ in range(2000)]
+
+    assert len(set(ports)) == len(ports)
+    assert max(ports) < 32_768  # /proc/sys/net/ipv4/ip_local_port_range
+
+
+def test_a_preferred_port_is_returned_if_it_is_free() -> None:
+    with socket.socket() as listener:
+        port = free_port()
+        assert free_port(port) == port
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        assert free_port(port) != port
+
+
 def test_a_port_in_use_is_reported_with_the_servers_own_words(folder: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", free_port()))
