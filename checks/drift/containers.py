@@ -17,7 +17,7 @@ _PROBE = ["CMD", "python", "-m", "babylon_tasks.probe"]
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """One container as it will run. ``environment`` lacks what the image itself sets."""
 
@@ -78,25 +78,27 @@ def _of_container(container: Container, rendering: Rendering) -> Unit:
     ]
     asked = [probe["httpGet"] for probe in probes if probe and "httpGet" in probe]
     return Unit(
-        container.name,
-        workload.object,
-        addresses,
-        container.image,
-        container.arguments,
+        name=container.name,
+        owner=workload.object,
+        addresses=addresses,
+        image=container.image,
+        arguments=container.arguments,
         # The one thing that only the cluster knows.
-        {n: v.replace("$(POD_NAMESPACE)", space) for n, v in container.environment.items()},
-        container.secret_files,
-        set(container.mounts),
-        container.ports,
-        [(str(one["port"]), str(one.get("path", "/"))) for one in asked],
-        workload.pod.get("terminationGracePeriodSeconds", 30),
-        any(
+        environment={
+            n: v.replace("$(POD_NAMESPACE)", space) for n, v in container.environment.items()
+        },
+        secret_files=container.secret_files,
+        mounts=set(container.mounts),
+        ports=container.ports,
+        probes=[(str(one["port"]), str(one.get("path", "/"))) for one in asked],
+        grace_seconds=workload.pod.get("terminationGracePeriodSeconds", 30),
+        waits_for_schema=any(
             one.is_init and one.arguments == ["migrate", "--status"]
             for one in workload.containers
             if one.image == container.image
         ),
-        False,
-        container.violation,
+        is_optional=False,
+        violation=container.violation,
     )
 
 
@@ -131,20 +133,23 @@ def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
     period = re.findall(r"([\d.]+)([smh])", str(service.get("stop_grace_period", "10s")))
     migrated = (service.get("depends_on") or {}).get("migrate") or {}
     return Unit(
-        name,
-        None,
-        {name, *(alias for network in joined for alias in (network or {}).get("aliases", []))},
-        str(service.get("image", "")),
-        [str(word) for word in service.get("command") or []],
-        environment,
-        [path.removeprefix(folder) for path in secrets if path.startswith(folder)],
-        {str(volume).split(":")[1] for volume in service.get("volumes") or []},
-        {port: int(port) for port in published},
-        [asked] if asked else [],
-        sum(float(number) * _SECONDS[unit] for number, unit in period),
-        migrated.get("condition") == "service_completed_successfully",
-        bool(service.get("profiles")),
-        lambda what: file.violation(("services", name), what),
+        name=name,
+        owner=None,
+        addresses={
+            name,
+            *(alias for network in joined for alias in (network or {}).get("aliases", [])),
+        },
+        image=str(service.get("image", "")),
+        arguments=[str(word) for word in service.get("command") or []],
+        environment=environment,
+        secret_files=[path.removeprefix(folder) for path in secrets if path.startswith(folder)],
+        mounts={str(volume).split(":")[1] for volume in service.get("volumes") or []},
+        ports={port: int(port) for port in published},
+        probes=[asked] if asked else [],
+        grace_seconds=sum(float(number) * _SECONDS[unit] for number, unit in period),
+        waits_for_schema=migrated.get("condition") == "service_completed_successfully",
+        is_optional=bool(service.get("profiles")),
+        violation=lambda what: file.violation(("services", name), what),
     )
 
 
