@@ -1,4 +1,4 @@
-"""``babylon-tasks``: everything that is done by hand. One file a noun; ``main`` is the entry."""
+"""``babylon-tasks``, the command line: one file per noun; ``main`` is the entry point."""
 
 from __future__ import annotations
 

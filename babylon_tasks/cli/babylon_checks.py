@@ -1,4 +1,4 @@
-"""What `doctor` looks at in Babylon itself: its tables, and whether it trains beside us."""
+"""The checks of `doctor` on Babylon itself: its tables, and whether it trains as well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from babylon_tasks.db.session import Connection
 
 _DAYS = 7
 _WITHOUT = {
-    "market_outcomes": "no outcome is known, so no bet can be judged",
+    "market_outcomes": "no outcome is known, so no bet counts as right or wrong",
     "llm_call_logs": "the recorder writes calls into trajectories only",
     "training_batches": "training steps are not reported to Babylon",
     "trained_models": "Babylon cannot read which checkpoint serves",
@@ -18,7 +18,7 @@ _WITHOUT = {
 
 
 def babylon(connection: Connection) -> Iterator[Finding]:
-    """Check that Babylon's tables exist and that nobody else trains on them."""
+    """Check that Babylon's tables exist and that Babylon's own training does not run."""
     wrong = absence(connection)
     if wrong is not None:
         yield Finding("babylon", "fail", wrong, WITHOUT_TABLES)
@@ -26,7 +26,7 @@ def babylon(connection: Connection) -> Iterator[Finding]:
     lacking = [name for name in missing(connection, *TABLES) if name in _WITHOUT]
     for name in lacking:
         todo = (
-            "apply Babylon's own migrations, and grant this user its rights there; or accept this"
+            "apply Babylon's own migrations, and grant this user its rights there; or ignore this"
         )
         yield Finding("babylon", "warn", f"no table {name}: {_WITHOUT[name]}", todo)
     others = trained_by_others(connection, days=_DAYS)
@@ -38,9 +38,9 @@ def babylon(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             "babylon",
             "warn",
-            f"somebody else trains here, in the last {_DAYS} days: {seen}",
-            "switch Babylon's own training off (docs/quickstart.md): what it has used we may not "
-            "use, and it deploys models of its own",
+            f"other training on this database, in the last {_DAYS} days: {seen}",
+            "switch Babylon's own training off (docs/quickstart.md): what it has used cannot be "
+            "used here, and it deploys its own models",
         )
     elif not lacking:
-        yield Finding("babylon", "ok", f"its tables are there, nobody else trained in {_DAYS} days")
+        yield Finding("babylon", "ok", f"all tables exist, no other training in {_DAYS} days")

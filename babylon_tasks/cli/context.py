@@ -1,4 +1,4 @@
-"""Settings, logging and a checked database for a command; who acts, for the record."""
+"""Settings, logging and a checked database for a command, and its actor's name."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from babylon_tasks.settings import Settings, load_settings
 
 
 def begin() -> Settings:
-    """The process's settings, with logging set up."""
+    """Return the process's settings, with logging set up."""
     settings = load_settings()
     configure_log(settings)
     return settings
 
 
 def configure_log(settings: Settings) -> None:
-    """A command tells its own story: the log shows warnings only, unless DEBUG is asked for."""
+    """Show only warnings in the log, unless DEBUG is set: a command prints its own results."""
     quiet = settings.log_level.upper() == "INFO"
     log.configure(settings.model_copy(update={"log_level": "WARNING"}) if quiet else settings)
 
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Connection]:
-    """A connection to a database of this code's schema; raises MigrationError otherwise."""
+    """Connect to a database with this code's schema; raises MigrationError otherwise."""
     with session(settings) as connection:
         migrate.check(connection)
         yield connection
 
 
 def make_folder(option: str, folder: Path) -> None:
-    """Make the folder that an option names; raises BadParameter where nothing can be written."""
+    """Create the folder that an option names; raises BadParameter where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"{option}: {error.filename}: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise typer.BadParameter(f"{option}: {folder} cannot be written")
+        raise typer.BadParameter(f"{option}: {folder} is not writable")
 
 
 def require(*packages: str) -> None:
-    """Raise NotInstalled, now rather than minutes later, where a package cannot be imported."""
+    """Raise NotInstalled at once, rather than minutes later, if a package cannot be imported."""
     missing = [name.replace("_", "-") for name in packages if find_spec(name) is None]
     if missing:
         raise NotInstalled(
@@ -62,7 +62,7 @@ def require(*packages: str) -> None:
 
 
 def actor() -> str:
-    """Who acts, as it stands in the record of decisions."""
+    """Return the actor's name for the record of decisions."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's bare uid
@@ -71,24 +71,24 @@ def actor() -> str:
 
 
 @contextmanager
-def told_when_interrupted(settings: Settings, window: str | None) -> Iterator[None]:
-    """On Ctrl-C, say where the window stands after the pipeline has given back its claims."""
+def report_interruption(settings: Settings, window: str | None) -> Iterator[None]:
+    """On Ctrl-C, print the window's state once the pipeline has released its claims."""
     try:
         yield
     except KeyboardInterrupt:
-        say(_standing(settings, window))
+        say(_state_after(settings, window))
         raise
 
 
-def _standing(settings: Settings, window: str | None) -> str:
+def _state_after(settings: Settings, window: str | None) -> str:
     if window is None:
-        return "interrupted; every claim was given back, run the same command to go on"
+        return "interrupted; every claim was released, run the same command to continue"
     try:
         with session(settings, patience=2) as connection:
             state = windows.get(connection, window).state
     except BabylonTasksError as error:
-        return f"interrupted; where window {window} stands could not be read: {error}"
+        return f"interrupted; the state of window {window} could not be read: {error}"
     return (
-        f"interrupted; window {window} is {state}, nothing half done counts; "
-        "run the same command to go on"
+        f"interrupted; window {window} is {state}, no partial result counts; "
+        "run the same command to continue"
     )

@@ -1,4 +1,4 @@
-"""``migrate`` and ``verify-data``: the database's schema, and what it holds."""
+"""``migrate`` and ``verify-data``: the database's schema, and its content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from babylon_tasks.pipeline.data_report import DataReport
 from babylon_tasks.pipeline.data_report import verify_data as look
 from babylon_tasks.reasons import Reason
 
-_LISTED = 10  # of each kind; the rest is in the JSON
+_LISTED = 10  # of each kind; --json has all
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def migrate(
         bool,
         typer.Option(
             "--create-babylon-tables",
-            help="For a database of its own: make Babylon's tables, where there is none of them.",
+            help="For a separate database: create Babylon's tables, if none of them exists.",
         ),
     ] = False,
     json: AsJson = False,
@@ -72,12 +72,12 @@ def migrate(
 
 def verify_data(
     since: Annotated[
-        str | None, typer.Option(help="Only windows from this one on, as 2026-01-31T09:00.")
+        str | None, typer.Option(help="Only windows from this one on, e.g. 2026-01-31T09:00.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many windows.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many windows.")] = 1000,
     json: AsJson = False,
 ) -> None:
-    """Show what is in the database, what of it is trainable, and why the rest is not.
+    """Show what the database contains, what of it is trainable, and why the rest is not.
 
     Writes nothing. JSON: {windows: [{window, state, reason, trajectories, agents, usable,
     trainable, exact, rejected: {reason: n}, bets_known, bets_unknown, models: {name: calls}}],
@@ -86,8 +86,8 @@ def verify_data(
     unknown_sides: {word: n}, unknown_outcomes: {word: n}, warnings: [text], truncated}.
     """
     settings = begin()
-    with progress_bar("reading windows") as tell:
-        report = look(settings, since=since, limit=limit, on_progress=tell)
+    with progress_bar("reading windows") as on_progress:
+        report = look(settings, since=since, limit=limit, on_progress=on_progress)
     if json:
         as_json(report)
         return
@@ -119,7 +119,7 @@ def verify_data(
         show(f"  {count:>8}  {reason}{asked}")
     _show_recorded(report)
     if report.truncated:
-        say("there are older windows: raise --limit, or choose with --since")
+        say("older windows exist: raise --limit, or use --since")
 
 
 def _show_recorded(report: DataReport) -> None:

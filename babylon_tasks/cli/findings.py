@@ -10,7 +10,7 @@ Outcome = Literal["ok", "warn", "fail"]
 
 
 class Finding(Struct, frozen=True):
-    """One line of the doctor's report; ``todo`` is None where all is well."""
+    """One line of the doctor's report; ``todo`` is None if it is ok."""
 
     check: str
     outcome: Outcome
@@ -21,5 +21,5 @@ class Finding(Struct, frozen=True):
 def found(
     check: str, well: bool, detail: str, todo: str, *, otherwise: Outcome = "fail"
 ) -> Finding:
-    """A finding of something that is well or not."""
+    """Make a finding from a condition, with ``todo`` only where it does not hold."""
     return Finding(check, "ok" if well else otherwise, detail, None if well else todo)

@@ -13,12 +13,12 @@ from babylon_tasks.db import reports
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 
-Reason = Annotated[str, typer.Option(help="Why; it stands in the record of decisions.")]
+Reason = Annotated[str, typer.Option(help="The reason, for the record of decisions.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    models = typer.Typer(cls=Noun, no_args_is_help=True, help="Checkpoints: which of them serves.")
+    models = typer.Typer(cls=Noun, no_args_is_help=True, help="Checkpoints, and which one serves.")
     models.command("list")(list_models)
     models.command()(promote)
     models.command()(rollback)
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_models(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
     json: AsJson = False,
 ) -> None:
     """List the lineage's checkpoints, newest first, with their values and which one serves.
@@ -61,27 +61,27 @@ def list_models(
 
 def promote(
     step: Annotated[str, typer.Argument(metavar="STEP", help="A step: 7, or babylon@7.")],
-    reason: Reason = "by hand",
+    reason: Reason = "manual",
     json: AsJson = False,
 ) -> None:
-    """Let a committed checkpoint serve. JSON: {serving, changed}."""
+    """Make a committed checkpoint serve. JSON: {serving, changed}."""
     settings = begin()
     number = _step(settings, step)
     with database(settings) as connection:
         changed = serving.promote(
             connection, settings.lineage, number, reason=reason, evidence={}, actor=actor()
         )
-    _tell(settings, number, changed, json)
+    _show_result(settings, number, changed, json)
 
 
 def rollback(
     step: Annotated[
-        str | None, typer.Argument(metavar="[STEP]", help="By default what served before.")
+        str | None, typer.Argument(metavar="[STEP]", help="By default the one that served before.")
     ] = None,
-    reason: Reason = "by hand",
+    reason: Reason = "manual",
     json: AsJson = False,
 ) -> None:
-    """Go back to an earlier checkpoint; the one left is not promoted again by the rule.
+    """Return to an earlier checkpoint; the gate does not promote the later one again.
 
     JSON: {serving, changed}.
     """
@@ -90,17 +90,17 @@ def rollback(
     with database(settings) as connection:
         before = serving.serving(connection, settings.lineage).step
         after = serving.rollback(connection, settings.lineage, reason=reason, actor=actor(), to=to)
-    _tell(settings, after, after != before, json)
+    _show_result(settings, after, after != before, json)
 
 
 def _step(settings: Settings, text: str) -> int:
     number = text.removeprefix(f"{settings.lineage}@")
     if not number.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no step of lineage {settings.lineage}; write 7")
+        raise typer.BadParameter(f"{text!r} is not a step of lineage {settings.lineage}; write 7")
     return int(number)
 
 
-def _tell(settings: Settings, step: int, changed: bool, json: bool) -> None:
+def _show_result(settings: Settings, step: int, changed: bool, json: bool) -> None:
     if json:
         as_json({"serving": step, "changed": changed})
     else:

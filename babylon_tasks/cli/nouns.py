@@ -15,17 +15,17 @@ _MOVED = {
 
 
 class Root(TyperGroup):
-    """The commands; refuses those that have become verbs of a noun."""
+    """The commands; refuses old commands that are now verbs of a noun."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that ``args`` begin with."""
-        if args[0] in _MOVED and not ctx.resilient_parsing:  # that is: completing a line
+        """Resolve the command that ``args`` begin with."""
+        if args[0] in _MOVED and not ctx.resilient_parsing:  # set while completing a line
             ctx.fail(f"`babylon-tasks {args[0]}` is now `babylon-tasks {_MOVED[args[0]]}`")
         return super().resolve_command(ctx, args)
 
 
 class Noun(TyperGroup):
-    """Verbs of one noun, whose name alone was a list before."""
+    """Verbs of one noun, whose name alone was once a list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse options of the list where the verb is missing."""

@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-# Where nobody sits in front of it, a table is for grep: nothing is wrapped or cut short.
+# Without a terminal, a table is for grep: nothing is wrapped or truncated.
 _WIDE = 4000
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(highlight=False, width=None if sys.stderr.isatty() else _WIDE, stderr=True)
@@ -47,29 +47,29 @@ class ExitCode(IntEnum):
 
 
 def say(line: str) -> None:
-    """A remark for the reader; never part of the result."""
+    """Print a remark for the reader; it is never part of the result."""
     err.print(Text(line), soft_wrap=True)
 
 
 def show(line: str) -> None:
-    """A line of the result."""
+    """Print a line of the result."""
     out.print(Text(line), soft_wrap=True)
 
 
 def refuse(line: str) -> NoReturn:
-    """End with REFUSED: nothing was changed, and ``line`` says why."""
+    """Exit with REFUSED: nothing was changed, and ``line`` says why."""
     say(line)
     raise typer.Exit(ExitCode.REFUSED)
 
 
 def as_json(document: Any) -> None:
-    """One JSON document; numbers that JSON cannot hold become null."""
+    """Print one JSON document; numbers that JSON cannot represent become null."""
     text = msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(document))))
     typer.echo(text.decode())
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table; columns whose name ends in ``#`` hold numbers, the first one names the row."""
+    """Print a table; columns ending in ``#`` are numeric, the first one names the row."""
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
         number = name.endswith("#")
@@ -82,7 +82,7 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
 
 
 def cell(value: object) -> str:
-    """A value as a table shows it."""
+    """Format a value for a table."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -100,7 +100,7 @@ def cell(value: object) -> str:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on the terminal, told by ``(done, of)``; nothing where there is no terminal."""
+    """Show a bar on the terminal, updated by ``(done, total)``; without a terminal show nothing."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -24,13 +24,13 @@ from babylon_tasks.errors import (
 from babylon_tasks.log import Mask
 from babylon_tasks.settings import load_settings
 
-_HELP = """Turns the recorded hours of Babylon's agents into a better model.
+_HELP = """Turn the recorded hours of Babylon's agents into a better model.
 
 Settings come from the environment or a .env file: DATABASE_URL, REDIS_URL, WANDB_API_KEY and
 BABYLON_*. Results go to standard output, remarks and progress to standard error.
 
 Exit codes: 0 done, or nothing was left to do; 1 failed; 2 wrong usage or settings; 3 refused,
-nothing changed: the window or lineage is not at that point, or another works on it; 130
+nothing changed: not possible in this state, or claimed by another process; 130
 interrupted by Ctrl-C or SIGTERM.
 """
 
@@ -55,10 +55,10 @@ def _print_version(asked: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it, end."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it, exit."),
     ] = False,
 ) -> None:
-    del version  # has been answered by its callback
+    del version  # handled by its callback
 
 
 for commands in (data, windows, work, models, status, doctor, run, demo, up):
@@ -67,7 +67,7 @@ for commands in (data, windows, work, models, status, doctor, run, demo, up):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code; SIGTERM counts as Ctrl-C."""
-    # By default it would end Python on the spot, with a window claimed and children left behind.
+    # By default it would end Python at once, with a window still claimed and children running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(arguments, prog_name="babylon-tasks")
@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(ExitCode.REFUSED, str(error))
     except BabylonTasksError as error:
         _end(ExitCode.FAILED, str(error))
-    except Exception:  # noqa: BLE001  # printed whole, but never with a secret in it
-        _end(ExitCode.FAILED, f"{traceback.format_exc()}\nThis is a fault in babylon-tasks.")
+    except Exception:  # noqa: BLE001  # printed with its traceback, secrets masked
+        _end(ExitCode.FAILED, f"{traceback.format_exc()}\nThis is a bug in babylon-tasks.")
 
 
 def _end(code: ExitCode, line: str) -> None:
@@ -89,6 +89,6 @@ def _end(code: ExitCode, line: str) -> None:
 def _masked(line: str) -> str:
     try:
         settings = load_settings()
-    except SettingsError:  # `demo` and `up` need none; secrets they make still have a URL's shape
+    except SettingsError:  # `demo` and `up` need none; their generated secrets look like URLs
         settings = None
     return Mask(settings).text(line)

@@ -21,17 +21,17 @@ def run(
     process: Annotated[ProcessName, typer.Argument()],
     extra: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- OPTION...]", help="More of Celery's own options."),
+        typer.Argument(metavar="[-- OPTION...]", help="More options for Celery itself."),
     ] = None,
 ) -> None:
     """Run beat, cpu-worker, gpu-worker or flower: this process becomes it.
 
-    All its options come from the settings. Signals, exit code and process id are its own:
-    SIGTERM lets the running task end for BABYLON_SHUTDOWN_SECONDS, then interrupts it.
+    Its options come from the settings. Signals, exit code and process id are its own: SIGTERM lets
+    the running task finish for BABYLON_SHUTDOWN_SECONDS, then interrupts it.
     """
     if process is ProcessName.FLOWER:
         require("flower")
     settings = load_settings()
     os.environ.update(prepare(process, settings))
     arguments = [*command(process, settings), *(extra or [])]
-    os.execv(arguments[0], arguments)  # noqa: S606  # no shell is what is wanted
+    os.execv(arguments[0], arguments)  # noqa: S606  # deliberately without a shell

@@ -1,4 +1,4 @@
-"""``status`` and ``why``: where the system stands, and every decision about one window."""
+"""``status`` and ``why``: the state of the system, and every decision about one window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from babylon_tasks.db.reports import Standing, StepReport, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.states import WindowState
 
-# Where later outcomes still count.
+# States in which later outcomes still count.
 _UNFINISHED = (WindowState.SCORED, WindowState.TRAINING, WindowState.HELD_OUT)
 
 
@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 
 
 def status(json: AsJson = False) -> None:
-    """Show where the system stands, from Postgres alone.
+    """Show the state of the system, from Postgres alone.
 
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
     leased, ...} or null, windows: {state: n}, oldest_waiting, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
     failed: [{window, reason}]}. In outcomes: how many windows wait for markets to end, and which
-    one's wait is over first.
+    one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -44,7 +44,7 @@ def status(json: AsJson = False) -> None:
 
 
 def why(window: WindowArgument, json: AsJson = False) -> None:
-    """Tell every decision about a window, in order, and what came of it.
+    """Show every decision about a window, in order, with its result.
 
     JSON: {window, waits_for: [market], reward_versions: [{version, scored_at, scored, right_share,
     profit_mean, used, because, came: {market: yes, no, a change in percent, or null}}],
@@ -65,9 +65,9 @@ def _show_standing(name: str, found: Standing) -> None:
     if lineage is None:
         show(f"lineage {name}: no worker has served or trained it yet")
     else:
-        at_work = f", {lineage.lease_owner} is at work" if lineage.leased else ""
+        at_work = f", {lineage.lease_owner} is working on it" if lineage.leased else ""
         show(f"lineage {name} on {lineage.base_model} ({lineage.backend}){at_work}")
-        address = lineage.inference_base_url or "nowhere yet"
+        address = lineage.inference_base_url or "no address yet"
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
     counted = (f"{n} {state}" for state, n in found.windows.items() if n)
     show("windows: " + (", ".join(counted) or "none yet"))
@@ -76,7 +76,7 @@ def _show_standing(name: str, found: Standing) -> None:
         show(f"oldest unfinished: {waiting.window}, {waiting.state} since {waiting.since:%F %T}")
     _show_pending(found.outcomes)
     if found.step_in_work is not None:
-        show("in work: " + _step(found.step_in_work))
+        show("running: " + _step(found.step_in_work))
     if found.last_step is not None:
         show("last: " + _step(found.last_step))
     if found.last_decision is not None:
@@ -137,13 +137,13 @@ def _show_history(found: WindowHistory) -> None:
 
 
 def _version(made: RewardVersion) -> str:
-    said = [f"reward version {made.version} of {made.scored_at:%F %T}: {made.scored} scored"]
+    parts = [f"reward version {made.version} of {made.scored_at:%F %T}: {made.scored} scored"]
     if made.because is not None:
         came = f": {cell(made.came)}" if made.came else ""
-        said.append(f"made since {made.because}{came}")
+        parts.append(f"made since {made.because}{came}")
     if made.used:
-        said.append(f"{made.used} used")
-    return "; ".join(said)
+        parts.append(f"{made.used} used")
+    return "; ".join(parts)
 
 
 def _headline(kind: str, step: int | None) -> str:

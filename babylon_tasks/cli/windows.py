@@ -1,4 +1,4 @@
-"""``windows list|backfill|retry``: the hours, and how they come to be worked on."""
+"""``windows list|backfill|retry``: the hours, and how to get them processed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_id, window_start
 
 WindowArgument = Annotated[
-    str, typer.Argument(metavar="WINDOW", help="A UTC hour, as 2026-01-31T09:00.")
+    str, typer.Argument(metavar="WINDOW", help="A UTC hour, e.g. 2026-01-31T09:00.")
 ]
 
 
 class Backfill(Struct, frozen=True):
-    """What a backfill found: windows without a row, and what it did with them.
+    """The result of a backfill: windows without a row, and what it did with them.
 
-    ``malformed``: ids in Babylon's rows that are no hour; they are never read.
+    ``malformed``: ids in Babylon's rows that are not hours; they are ignored.
     """
 
     since: str
@@ -44,14 +44,14 @@ def register(app: typer.Typer) -> None:
 
 
 def list_windows(
-    min_agents: Annotated[int, typer.Option(min=0, help="Only with so many agents.")] = 0,
+    min_agents: Annotated[int, typer.Option(min=0, help="Only with this many agents.")] = 0,
     lookback_hours: Annotated[
-        int | None, typer.Option(min=1, help="Only those that began in the last hours.")
+        int | None, typer.Option(min=1, help="Only those that began within this many hours.")
     ] = None,
     state: Annotated[
         list[WindowState] | None, typer.Option(help="Only in this state; may be repeated.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
     json: AsJson = False,
 ) -> None:
     """List windows, newest first, with state, counts, share of right bets and mean profit.
@@ -93,13 +93,13 @@ def list_windows(
 
 
 def backfill(
-    since: Annotated[str, typer.Option(help="From this time on (UTC), as 2026-01-31 or an hour.")],
+    since: Annotated[str, typer.Option(help="From this time on (UTC), 2026-01-31 or an hour.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, change nothing.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Open the hours that discovery has passed over, seal those that are over, wake the workers.
+    """Open hours that discovery does not reach, seal those that are over, notify the workers.
 
-    Repeating it is harmless. What one call does not seal or send, beat does, minute by minute.
+    Repeating it is harmless. Beat seals and sends, minute by minute, what one call does not.
     JSON: {since, new: [window], sealed: [window], sent: [task_id], malformed: [windowId]}.
     """
     start = _moment(since)
@@ -131,11 +131,11 @@ def backfill(
         f"{len(result.sealed)} sealed, {len(result.sent)} messages sent"
     )
     if result.malformed:
-        say(f"never read, their windowId is no UTC hour: {', '.join(result.malformed[:5])}")
+        say(f"ignored, their windowId is not a UTC hour: {', '.join(result.malformed[:5])}")
 
 
 def retry(window: WindowArgument, json: AsJson = False) -> None:
-    """Give a failed window another life, from where it failed; its attempts begin again.
+    """Give a failed window its attempts back; it continues from where it failed.
 
     JSON: {window, state}.
     """
@@ -145,11 +145,11 @@ def retry(window: WindowArgument, json: AsJson = False) -> None:
     if json:
         as_json({"window": window, "state": state})
     else:
-        show(f"window {window} is {state} again; the workers take it up within a minute")
+        show(f"window {window} is {state} again; the workers pick it up within a minute")
 
 
 def _why(row: rows.Window) -> str:
-    """The last column of the table: the window's reason, and what it waits for."""
+    """Build the last column of the table: the window's reason, and what it waits for."""
     waits = row.waiting or row.rescore is not None
     return "; ".join(filter(None, (row.reason, row.standstill if waits else None)))
 
@@ -158,7 +158,7 @@ def _moment(text: str) -> datetime:
     try:
         moment: Any = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time; write 2026-01-31 or an hour") from error
+        raise typer.BadParameter(f"{text!r} is not a time; write 2026-01-31 or an hour") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return window_start(window_id(moment))

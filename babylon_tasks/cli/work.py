@@ -1,4 +1,4 @@
-"""``score`` and ``train``: the work itself, here and now or left to a worker."""
+"""``score`` and ``train``: do the work in this process, or send it to a worker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from babylon_tasks.cli.context import actor, begin, database, told_when_interrupted
+from babylon_tasks.cli.context import actor, begin, database, report_interruption
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, progress_bar, refuse, say, show
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import windows as rows
@@ -18,9 +18,9 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
 Enqueue = Annotated[
-    bool, typer.Option("--enqueue", help="Leave it to a worker; prints the Celery task id.")
+    bool, typer.Option("--enqueue", help="Send it to a worker; prints the Celery task id.")
 ]
-# Nothing more is done with these, and that is as it should be.
+# Final states: nothing more is to be done.
 _FINISHED = (WindowState.TRAINED, WindowState.HELD_OUT, WindowState.SKIPPED)
 
 
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False) -> None:
-    """Score a sealed window here and now, or let a worker do it. Scoring twice is harmless.
+    """Score a sealed window here, or send it to a worker. Scoring twice is harmless.
 
     JSON: {window, state, claimed, reason, trajectories, agents, scored, rejected: {reason: n},
     profit_mean, right_share, waits_for, seconds}, or {"task_id"}, null where nothing is left to
@@ -43,8 +43,8 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
         _refuse_unless(row, "be scored", json, WindowState.SEALED, WindowState.SCORING)
         _enqueued(settings, row, "score", json)
         return
-    with told_when_interrupted(settings, window), progress_bar(f"scoring {window}") as tell:
-        result = score_window(settings, window, actor=actor(), on_progress=tell)
+    with report_interruption(settings, window), progress_bar(f"scoring {window}") as report:
+        result = score_window(settings, window, actor=actor(), on_progress=report)
     if json:
         as_json(result)
     else:
@@ -57,14 +57,14 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
 def train(
     window: Annotated[
         str | None,
-        typer.Argument(metavar="[WINDOW]", help="By default the oldest windows that wait."),
+        typer.Argument(metavar="[WINDOW]", help="By default the oldest waiting windows."),
     ] = None,
     enqueue: Enqueue = False,
     json: AsJson = False,
 ) -> None:
-    """Do one training step and evaluate its checkpoint, here or on the GPU worker.
+    """Run one training step and evaluate its checkpoint, here or on the GPU worker.
 
-    Here means: this process starts a trainer of its own for the length of the command.
+    "Here" means that this process starts its own trainer for the duration of the command.
     JSON: {outcome: {action, windows, step, reason, result: {gradient_steps, trainable_tokens,
     adapter_hash, metrics, ...} or null, reward_mean, seconds},
     gate_result: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}, null
@@ -79,15 +79,15 @@ def train(
         _enqueued(settings, row, "train", json)
         return
     if row is not None and row.state not in (WindowState.SCORED, WindowState.TRAINING):
-        # Answered without a trainer, whose start takes many seconds.
+        # Decided without a trainer, which takes many seconds to start.
         outcome, gate_result = TrainOutcome("skipped", [row.window_id], None, _why_not(row)), None
     else:
-        with told_when_interrupted(settings, window):
+        with report_interruption(settings, window):
             outcome, gate_result = _trained(settings, window)
     if json:
         as_json({"outcome": outcome, "gate_result": gate_result})
     else:
-        show(_told(outcome))
+        show(_describe(outcome))
         if gate_result is not None:
             show(f"{gate_result.action}: step {gate_result.serving} serves; {gate_result.reason}")
     if outcome.action == "failed":
@@ -104,7 +104,7 @@ def _get(settings: Settings, window: str) -> Window:
 
 
 def _enqueued(settings: Settings, row: Window | None, what: str, json: bool) -> None:
-    # Only here: everything else works without Celery, and without Redis.
+    # Imported here: everything else works without Celery and Redis.
     from babylon_tasks.tasks.send import send_score, send_train
 
     if what == "score" and row is not None:
@@ -156,26 +156,26 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Gate
 
     who = actor()
     with Trainer(settings) as trainer:
-        with progress_bar("training") as tell:
+        with progress_bar("training") as report:
             outcome = train_window(
                 settings,
                 trainer,
                 window=window,
                 actor=who,
-                on_progress=lambda progress: tell(progress.done, progress.total),
+                on_progress=lambda progress: report(progress.done, progress.total),
             )
         if outcome.result is None:
             return outcome, None
-        with progress_bar("evaluating on held-out windows") as tell:
+        with progress_bar("evaluating on held-out windows") as report:
             return outcome, evaluate(
                 settings,
                 trainer,
                 actor=who,
-                on_progress=lambda progress: tell(progress.done, progress.total),
+                on_progress=lambda progress: report(progress.done, progress.total),
             )
 
 
-def _told(outcome: TrainOutcome) -> str:
+def _describe(outcome: TrainOutcome) -> str:
     result = outcome.result
     if result is not None:
         return (

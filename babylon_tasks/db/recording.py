@@ -60,7 +60,7 @@ class TrajectoryWriter:
         logs_calls = not babylon.missing(connection, "llm_call_logs")
         if self._logs_calls and not logs_calls:
             log.warning(
-                "recorder.calls_in_steps_only",
+                "recorder.calls_omitted",
                 why=f"{address(self._settings)} has no table llm_call_logs",
             )
         self._logs_calls = logs_calls

@@ -24,7 +24,7 @@ RESCORE_LIMIT = 50
 ENQUEUE_LIMIT = 100
 LATE_WINDOWS = 4  # looked at in one call: each costs a scan of its rows
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Reconciled(Struct, frozen=True):
@@ -97,8 +97,8 @@ def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:
         rows = publication.align_models(connection, lineage)
     if rows:
         log.warning(
-            "trained_models did not match what serves, and was repaired",
+            "trained_models.repaired",
             lineage=lineage,
             rows=rows,
-            todo="`babylon-tasks doctor` tells whether Babylon's own training is at work",
+            todo="`babylon-tasks doctor` shows whether Babylon's own training runs",
         )

@@ -1,4 +1,4 @@
-"""Records what agents do, in Babylon's own tables, without ever getting in an agent's way.
+"""Record what agents do, in Babylon's own tables, without ever blocking or failing an agent.
 
 with Recorder(database_url) as recorder:
     with recorder.record("agent-7", scenario_id="open") as trajectory:

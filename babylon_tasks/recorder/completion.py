@@ -1,4 +1,4 @@
-"""What an OpenAI chat completion says, read by duck typing: objects or the same as JSON."""
+"""Read an OpenAI chat completion by duck typing: objects, or the same as JSON."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_completion(completion: Any, index: int = 0) -> Completion:
         token_ids=tokens.ids,
         finish_reason=_get(choice, "finish_reason"),
         prompt_tokens=_get(usage, "prompt_tokens") or (len(prompt) if prompt else None),
-        # Of several answers the server counts all together.
+        # For several answers the server reports only their sum.
         completion_tokens=_get(usage, "completion_tokens") if len(choices) == 1 else None,
         tool_calls=tuple(map(plain, _get(message, "tool_calls") or ())),
     )
@@ -88,34 +88,34 @@ def _tokens(choice: Any) -> _Tokens:
 
 
 def read_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
-    """Messages as role and text, with the tool calls that belong to them.
+    """Read messages as role and text, with the tool calls that belong to them.
 
-    Text parts are joined into one text; ``carried`` reports the others.
+    Text parts are joined; ``carried`` reports the others.
     """
     read = []
     for message in messages:
-        said: dict[str, Any] = {
+        message_read: dict[str, Any] = {
             "role": str(_get(message, "role")),
             "content": _text(_get(message, "content")),
         }
         calls = _get(message, "tool_calls")
         if calls:
-            said["tool_calls"] = [plain(call) for call in calls]
+            message_read["tool_calls"] = [plain(call) for call in calls]
         if _get(message, "tool_call_id") is not None:
-            said["tool_call_id"] = str(_get(message, "tool_call_id"))
-        read.append(said)
+            message_read["tool_call_id"] = str(_get(message, "tool_call_id"))
+        read.append(message_read)
     return read
 
 
 def carried(messages: Iterable[Any]) -> str | None:
-    """What messages hold besides text: ``tools`` or ``images``."""
+    """Name what messages contain besides text: ``tools`` or ``images``."""
     found = None
     for message in messages:
         if _get(message, "tool_calls") or str(_get(message, "role")) in ("tool", "function"):
             return "tools"
         content = _get(message, "content")
         if not isinstance(content, str | None):
-            # A picture, a sound, a file: for a prompt of text they are all the same.
+            # An image, audio, a file: none of them is text, so they are all reported alike.
             found = "images" if any(_get(p, "text") is None for p in content) else found
     return found
 

@@ -1,4 +1,4 @@
-"""The recorder: agents hand over finished trajectories, a thread writes them."""
+"""The recorder: agents pass finished trajectories, a thread writes them."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Recorder:
     """Never blocks and never raises into the agent; safe to call from threads and from asyncio.
 
     ``database`` is Babylon's address; without it DATABASE_URL is read, from the environment or
-    the folder BABYLON_SECRETS_DIR. No other setting is, so none can break an agent.
+    the folder BABYLON_SECRETS_DIR. No other setting is read, so none can break an agent.
 
-    While the database is away, up to ``capacity`` finished trajectories wait in memory; what
-    comes after them is dropped, counted and logged. After a fork the child begins with an empty
-    buffer of its own; what was waiting stays with the parent.
+    While the database is down, up to ``capacity`` finished trajectories wait in memory; later ones
+    are dropped, counted and logged. After a fork the child starts with its own empty buffer; the
+    waiting ones stay with the parent.
 
-    Counts: ``recorded`` (written), ``dropped`` (never tried, or the database was away to the
-    end), ``failed`` (refused, or recorded wrongly), ``raised`` (its block raised; written all the
-    same) and ``unfinished`` (given up without ``finish``; nothing was written).
+    Counts: ``recorded`` (written), ``dropped`` (never tried, or the database was down to the end),
+    ``failed`` (refused, or recorded incorrectly), ``raised`` (its block raised; still written)
+    and ``unfinished`` (abandoned without ``finish``; nothing was written).
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Recorder:
         self._capacity = capacity
         self._begin()
         itself = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _begin_again(itself))
+        os.register_at_fork(after_in_child=lambda: _reset(itself))
         self._at_exit = lambda: _close(itself)
         atexit.register(self._at_exit)
 
@@ -72,12 +72,12 @@ class Recorder:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._open: dict[str, weakref.finalize[Any, Recording]] = {}
-        # A garbage collection can run while the guard is held: it may only put, which is reentrant.
+        # Garbage collection can run while the guard is held: it may only put, which is reentrant.
         self._abandoned: SimpleQueue[str] = SimpleQueue()
 
     @property
     def unfinished(self) -> int:
-        """Trajectories that were given up without ``finish``, or still open at ``close``."""
+        """Trajectories abandoned without ``finish``, or still open at ``close``."""
         with self._guard:
             self._count_abandoned()
         return self._unfinished
@@ -95,20 +95,18 @@ class Recorder:
         is_evaluation: bool = False,
         metadata: Mapping[str, Any] | None = None,
     ) -> Recording:
-        """Begin a trajectory, for a ``with`` block (as ``record``) or to ``finish`` by hand.
+        """Begin a trajectory, for a ``with`` block (as ``record``) or to ``finish`` manually.
 
-        Its window is that of ``now``, or the one given (a replay).
-        Agents of one ``archetype`` are compared with each other; a Babylon of 7a46248b has no
-        place for it.
-        Raises BadWindowId for a ``window`` or ``now`` that is none: a fault of the program, seen
-        at its first call.
+        Its window is that of ``now``, or ``window`` (for a replay). Agents of one ``archetype`` are
+        compared with each other; a Babylon of 7a46248b does not store it. Raises BadWindowId for an
+        invalid ``window`` or ``now``: a bug in the caller, noticed at its first call.
         """
         started = now or datetime.now(UTC)
         if window is None:
             window = window_id(started)
         else:
             window_start(window)
-        scenario = scenario_id or window  # as Babylon's recorder has it
+        scenario = scenario_id or window  # as in Babylon's recorder
         facts = {
             "id": str(uuid.uuid4()),
             "trajectory_id": str(uuid.uuid4()),
@@ -125,23 +123,23 @@ class Recorder:
         recording = Recording(facts, started, self._take)
         name = recording.trajectory_id
         gone = weakref.finalize(recording, self._abandoned.put, name)
-        gone.atexit = False  # what is open at the end is counted by close()
+        gone.atexit = False  # close() counts those still open
         with self._guard:
             self._count_abandoned()
             self._open[name] = gone
         return recording
 
-    # with recorder.record(agent) as trajectory: the block's end finishes it.
+    # with recorder.record(agent) as trajectory: the end of the block finishes it.
     record = start
 
     def flush(self, timeout: float = 10) -> bool:
-        """Wait until everything handed over is written or refused; False if time runs out."""
+        """Wait until everything passed is written or refused; False if time runs out."""
         done = self._waiting.all_tasks_done
         with done:
             return done.wait_for(lambda: self._waiting.unfinished_tasks == 0, timeout)
 
     def close(self, timeout: float = 10) -> None:
-        """Write what waits, for at most ``timeout`` seconds, and stop; the rest is dropped.
+        """Write waiting trajectories for at most ``timeout`` seconds, then stop; drop the rest.
 
         Trajectories that are still open are counted as unfinished.
         """
@@ -159,7 +157,7 @@ class Recorder:
             thread.join(timeout)
         if self.dropped or self.failed or self._unfinished:
             log.error(
-                "recorder.closed_with_losses",
+                "recorder.closed",
                 recorded=self.recorded,
                 dropped=self.dropped,
                 failed=self.failed,
@@ -192,10 +190,10 @@ class Recorder:
                 return
             closed = self._stopping.is_set()
             if closed or self._waiting.qsize() >= self._capacity:
-                # What was open at close() has been counted as unfinished.
+                # Those open at close() have been counted as unfinished.
                 self.dropped += not closed or gone is not None
                 log.error(
-                    "recorder.dropped",
+                    "recorder.trajectory_dropped",
                     trajectory=recording.trajectory_id,
                     why="the recorder is closed" if closed else "the buffer is full",
                     dropped=self.dropped,
@@ -207,7 +205,7 @@ class Recorder:
                     target=self._write_all,
                     args=(self._waiting, self._stopping),
                     name="recorder",
-                    daemon=True,  # the agent's end must not wait for an absent database
+                    daemon=True,  # the agent's exit must not wait for a database that is down
                 )
                 self._thread.start()
 
@@ -219,7 +217,7 @@ class Recorder:
             sleep=sleep_using_event(stopping),
             stop=stop_when_event_set(stopping),
             before_sleep=lambda state: log.warning(
-                "recorder.waiting", attempt=state.attempt_number, queued=waiting.qsize()
+                "recorder.write_delayed", attempt=state.attempt_number, queued=waiting.qsize()
             ),
             reraise=True,
         )
@@ -228,22 +226,22 @@ class Recorder:
                 if stopping.is_set():
                     raise DatabaseUnavailable("the recorder is closing")
                 retrying(writer.write, *rows)
-            except DatabaseUnavailable:  # retrying ends with it only when the recorder closes
+            except DatabaseUnavailable:  # retrying raises it only when the recorder closes
                 self._count("dropped")
             except DatabaseError as error:
                 self._count("failed")
-                log.error("recorder.refused", why=str(error))
-            except Exception as error:  # noqa: BLE001  a faulty row must not end the writer
+                log.error("recorder.row_refused", why=str(error))
+            except Exception as error:  # noqa: BLE001  a bad row must not end the writer
                 self._count("failed")
                 why = f"{type(error).__name__}: {error}"
-                log.error("recorder.failed", trajectory=rows[0]["trajectory_id"], why=why)
+                log.error("recorder.write_failed", trajectory=rows[0]["trajectory_id"], why=why)
             else:
                 self._count("recorded")
             waiting.task_done()
         writer.close()
 
     def _count_abandoned(self) -> None:
-        """With the guard held: count and log what the garbage collector has found."""
+        """Count and log what the garbage collector has found; called with the guard held."""
         while True:
             try:
                 self._count_unfinished(self._abandoned.get_nowait())
@@ -252,17 +250,19 @@ class Recorder:
 
     def _count_unfinished(self, *names: str) -> None:
         for name in names:
-            # After a fork the parent's are not in here: it finishes them itself.
+            # After a fork the parent's are not included: it finishes them itself.
             if self._open.pop(name, None) is not None:
                 self._unfinished += 1
-                log.error("recorder.unfinished", trajectory=name, unfinished=self._unfinished)
+                log.error(
+                    "recorder.trajectory_abandoned", trajectory=name, unfinished=self._unfinished
+                )
 
     def _count(self, what: Literal["recorded", "dropped", "failed"]) -> None:
         with self._guard:
             setattr(self, what, getattr(self, what) + 1)
 
 
-def _begin_again(recorder: weakref.ref[Recorder]) -> None:
+def _reset(recorder: weakref.ref[Recorder]) -> None:
     found = recorder()
     if found is not None:
         found._begin()

@@ -25,7 +25,7 @@ _UNFINISHED = {"actionType": "pending", "parameters": {}, "success": False}
 
 
 class Step:
-    """One step; made by ``Recording.step``."""
+    """One step; created by ``Recording.step``."""
 
     def __init__(self, recording: Recording, recorded: dict[str, Any]) -> None:
         self._recording = recording
@@ -53,23 +53,23 @@ class Step:
         latency_ms: float | None = None,
         choice: int = 0,
     ) -> None:
-        """Record a call: an OpenAI ChatCompletion as it came, or its parts by keyword.
+        """Record a call: an unchanged OpenAI ChatCompletion, or its parts by keyword.
 
-        A keyword that is given wins over the completion. ``temperature``, ``top_p`` and ``tools``
-        are those of the request. ``policy`` is the checkpoint that answered; without it, a model
-        named ``lineage@12`` tells.
+        A keyword wins over the completion. ``temperature``, ``top_p`` and ``tools`` are those of
+        the request. ``policy`` is the checkpoint that answered; without it, it is read from a
+        model name such as ``lineage@12``.
         """
         with self._recording.guarded("llm_call"):
             read = Completion("", "") if completion is None else read_completion(completion, choice)
             name = model or read.model
-            said = read_messages(messages := list(messages))
+            chat = read_messages(messages := list(messages))
             definitions = [plain(tool) for tool in tools or ()]
             by_tool = definitions or read.tool_calls
             call: dict[str, Any] = {
                 "model": name,
                 "modelVersion": model_version,
-                "systemPrompt": _last(said, "system"),
-                "userPrompt": _last(said, "user"),
+                "systemPrompt": _last(chat, "system"),
+                "userPrompt": _last(chat, "user"),
                 "response": read.response if response is None else response,
                 "reasoning": reasoning or read.reasoning,
                 "temperature": float(temperature),
@@ -86,10 +86,10 @@ class Step:
                 "toolCalls": list(read.tool_calls) or None,
                 "carries": "tools" if by_tool else carried(messages),
             }
-            if [one["role"] for one in said] != ["system", "user"] or not said[0]["content"]:
-                call["messages"] = said  # what two prompts cannot say
+            if [one["role"] for one in chat] != ["system", "user"] or not chat[0]["content"]:
+                call["messages"] = chat  # what two prompts cannot express
             call |= _tokens(read, logprobs, token_ids)
-            # Optional keys are absent, not null, as JSON.stringify leaves them.
+            # Optional keys are absent, not null, as with JSON.stringify.
             present = {key: value for key, value in call.items() if value is not None}
             self._recorded["llmCalls"].append(present)
 
@@ -119,16 +119,16 @@ class Step:
             } | {key: value for key, value in optional.items() if value is not None}
 
     def reward(self, value: float) -> None:
-        """The environment's own reward for this step."""
+        """Record the environment's own reward for this step."""
         with self._recording.guarded("reward"):
             self._recorded["reward"] = float(value)
 
 
 class Recording:
-    """One trajectory; made by ``Recorder.start``. Nothing here raises into the agent.
+    """One trajectory; created by ``Recorder.start``. Nothing here raises into the agent.
 
-    As a context manager it finishes itself at the block's end, unless the block has done so. A
-    block that raises is recorded up to there, with the status ``timeout`` (TimeoutError),
+    As a context manager it finishes itself at the end of the block, unless the block has done so.
+    A block that raises is recorded up to that point, with the status ``timeout`` (TimeoutError),
     ``error`` (any other Exception) or ``terminated`` (cancelled, interrupted).
     """
 
@@ -147,12 +147,12 @@ class Recording:
 
     @property
     def trajectory_id(self) -> str:
-        """Under which the trajectory will be found."""
+        """The id under which the trajectory is stored."""
         return str(self.facts["trajectory_id"])
 
     @property
     def window(self) -> str:
-        """Fixed at the start: an hour may end while the agent still works."""
+        """The window, fixed at the start: an hour may end while the agent still works."""
         return str(self.facts["window"])
 
     def step(
@@ -201,9 +201,9 @@ class Recording:
         status: str | None = None,
         now: datetime | None = None,
     ) -> None:
-        """End the trajectory and hand it to the writer; returns at once, a second call is void."""
+        """End the trajectory and pass it to the writer; returns at once. Ignored if repeated."""
         if self.finished:
-            log.warning("recorder.finished_twice", trajectory=self.trajectory_id)
+            log.warning("recorder.finish_ignored", trajectory=self.trajectory_id)
             return
         self.finished = True
         with self.guarded("finish"):
@@ -234,26 +234,26 @@ class Recording:
             return
         self.raised = True
         log.warning(
-            "recorder.raised",
+            "recorder.block_failed",
             trajectory=self.trajectory_id,
             agent=self.facts["agent_id"],
             steps=len(self.steps),
-            why=type(error).__name__,  # its message may hold what belongs in no log
+            why=type(error).__name__,  # its message may contain what must not be logged
         )
         self.finish(status=_status(error))
 
     @contextmanager
     def guarded(self, doing: str) -> Iterator[None]:
-        """Whatever goes wrong in recording costs this trajectory, never the agent."""
+        """Catch every error in recording: it costs this trajectory, never the agent."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001  the agent goes on; the loss is logged and counted
+        except Exception as error:  # noqa: BLE001  the agent goes on; the loss is logged, counted
             self.broken = f"{doing}: {type(error).__name__}: {error}"
-            log.warning("recorder.broken", trajectory=self.trajectory_id, why=self.broken)
+            log.warning("recorder.recording_failed", trajectory=self.trajectory_id, why=self.broken)
 
 
 def _status(error: BaseException) -> str:
-    """In Babylon's words; one of those that a trajectory may end with."""
+    """Choose Babylon's final status for an exception."""
     if isinstance(error, TimeoutError):
         return "timeout"
     return "error" if isinstance(error, Exception) else "terminated"
@@ -262,23 +262,23 @@ def _status(error: BaseException) -> str:
 def _tokens(
     read: Completion, logprobs: Sequence[float] | None, token_ids: Sequence[int] | None
 ) -> dict[str, Any]:
-    """The sampled tokens as recorded keys, from the completion or from the keywords."""
+    """Make the recorded keys of the sampled tokens, from the completion or from the keywords."""
     ids = read.token_ids if token_ids is None else tuple(map(int, token_ids))
-    told: dict[str, Any] = {"tokenIds": None if ids is None else list(ids)}
+    keys: dict[str, Any] = {"tokenIds": None if ids is None else list(ids)}
     if logprobs is not None:
-        # They may belong to other tokens than the completion's, so its texts and bytes are dropped.
-        return told | {"logprobs": list(map(float, logprobs))}
+        # They may differ from the completion's tokens, so its texts and bytes are dropped.
+        return keys | {"logprobs": list(map(float, logprobs))}
     if read.logprobs is None:
-        return told
+        return keys
     if read.tokens is None and read.token_bytes is None:
-        return told | {"logprobs": list(read.logprobs)}
+        return keys | {"logprobs": list(read.logprobs)}
     entries: list[dict[str, Any]] = [{"logprob": value} for value in read.logprobs]
     for key, column in (("token", read.tokens), ("bytes", read.token_bytes)):
         for entry, value in zip(entries, column or (), strict=False):
             entry[key] = value
-    return told | {"logprobs": entries}
+    return keys | {"logprobs": entries}
 
 
 def _last(messages: list[dict[str, Any]], role: str) -> str:
-    said = [str(message["content"]) for message in messages if message["role"] == role]
-    return said[-1] if said else ""
+    texts = [str(message["content"]) for message in messages if message["role"] == role]
+    return texts[-1] if texts else ""

@@ -1,4 +1,4 @@
-"""A finished recording as the rows of Babylon's tables. Pure."""
+"""Convert a finished recording to the rows of Babylon's tables. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INT4 = 2**31 - 1
 
 
 def rows_of(recording: Recording) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The row of ``trajectories`` and those of ``llm_call_logs``."""
+    """Make the row of ``trajectories`` and those of ``llm_call_logs``."""
     facts, steps, ending = recording.facts, recording.steps, recording.ending
     actions = [step["action"] for step in steps]
     done = [kind(action["actionType"]) for action in actions if action["success"]]
@@ -67,11 +67,11 @@ def rows_of(recording: Recording) -> tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def to_json(value: Any) -> str:
-    """JSON as JSON.stringify writes it: no NaN, half a character as an escape."""
+    """Encode JSON as JSON.stringify does: no NaN, half a character as an escape."""
     try:
         return msgspec.json.encode(value, enc_hook=str).decode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair. json escapes it; only json must be told what NaN becomes.
+        # Half of a surrogate pair: json escapes it, but needs NaN replaced first.
         plain = msgspec.to_builtins(value, enc_hook=str)
         return json.dumps(_without_nan(plain), separators=(",", ":"))
 
@@ -79,7 +79,7 @@ def to_json(value: Any) -> str:
 def _call(
     trajectory_id: str, step: dict[str, Any], number: int, call: dict[str, Any]
 ) -> dict[str, Any]:
-    said = call.get("messages") or [
+    chat = call.get("messages") or [
         {"role": "system", "content": call["systemPrompt"]},
         {"role": "user", "content": call["userPrompt"]},
     ]
@@ -99,7 +99,7 @@ def _call(
         "action_type": call.get("actionType"),
         "system_prompt": _storable(call["systemPrompt"]),
         "user_prompt": _storable(call["userPrompt"]),
-        "messages": to_json(said),
+        "messages": to_json(chat),
         "response": _storable(call["response"]),
         "reasoning": _storable(call["reasoning"]) if "reasoning" in call else None,
         "temperature": call["temperature"],
@@ -113,7 +113,7 @@ def _call(
 
 
 def _storable(text: str) -> str:
-    # A text column takes neither NUL nor half a character; stepsJson keeps both, as escapes.
+    # A text column accepts neither NUL nor half a character; stepsJson keeps both, as escapes.
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
@@ -128,5 +128,5 @@ def _without_nan(value: Any) -> Any:
 
 
 def _naive(moment: datetime) -> datetime:
-    # Babylon's columns carry no zone and mean UTC.
+    # Babylon's columns have no time zone and mean UTC.
     return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""What agents ask: which checkpoint serves, and a client for it. No connection is handed around."""
+"""What agents call: which checkpoint serves, and a client for it. No connection is passed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def serving(settings: AgentSettings | Settings | None = None) -> Serving:
-    """What serves now, read from Postgres; ask again for each trajectory, it takes milliseconds.
+    """Read what serves now from Postgres; call it for each trajectory, it takes milliseconds.
 
     Without ``settings``: DATABASE_URL and BABYLON_LINEAGE, from the environment or the folder
-    BABYLON_SECRETS_DIR. Raises CheckpointNotFound where the lineage has not begun, and
+    BABYLON_SECRETS_DIR. Raises CheckpointNotFound where the lineage does not exist yet, and
     DatabaseUnavailable.
     """
     found = read(AgentSettings) if settings is None else settings
@@ -28,5 +28,5 @@ def serving(settings: AgentSettings | Settings | None = None) -> Serving:
 
 
 def openai_client(settings: AgentSettings | Settings | None = None, **options: Any) -> AsyncOpenAI:
-    """A client for what serves now: ``serving(settings).openai_client(settings, **options)``."""
+    """Make a client for what serves now, as ``serving(settings).openai_client(**options)``."""
     return serving(settings).openai_client(settings, **options)

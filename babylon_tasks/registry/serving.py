@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Serving(ServingRow, frozen=True):
-    """What agents use now: ask ``base_url`` (an OpenAI endpoint) for model ``inference_name``.
+    """What agents use now: model ``inference_name`` at ``base_url``, an OpenAI endpoint.
 
     ``base_url`` is None until a trainer has served for the first time.
     """
@@ -29,17 +29,16 @@ class Serving(ServingRow, frozen=True):
     def openai_client(
         self, settings: AgentSettings | Settings | None = None, **options: Any
     ) -> AsyncOpenAI:
-        """OpenAI's own asynchronous client for ``base_url``; ``options`` are its own, as timeout.
+        """Make OpenAI's own asynchronous client for ``base_url``; ``options`` are passed to it.
 
         Its key is BABYLON_INFERENCE_API_KEY, with backend ``serverless`` WANDB_API_KEY. Keep it
-        from one trajectory to the next, and ask it for the ``inference_name`` that serves by then.
-        Raises NothingServes, SettingsError without a key, and NotInstalled without the package
-        openai.
+        across trajectories, and use it with the current ``inference_name`` each time. Raises
+        NothingServes, SettingsError without a key, and NotInstalled without the package openai.
         """
         if self.base_url is None:
             raise NothingServes(
-                f"nobody answers for {self.inference_name} yet: no trainer has served this "
-                "lineage; start a worker on queue gpu, then ask serving() again"
+                f"{self.inference_name} has no address yet: no trainer has served this "
+                "lineage; start a worker on queue gpu, then call serving() again"
             )
         found = read(AgentSettings) if settings is None else settings
         key = found.wandb_api_key if self.backend == "serverless" else found.inference_api_key
@@ -53,7 +52,7 @@ class Serving(ServingRow, frozen=True):
 
 
 def serving(connection: Connection, lineage: str) -> Serving:
-    """What serves now; raises CheckpointNotFound where the lineage has not begun."""
+    """Read what serves now; raises CheckpointNotFound where the lineage does not exist yet."""
     return Serving(*astuple(promotions.serving(connection, lineage)))
 
 
@@ -67,10 +66,10 @@ def promote(
     actor: str,
     instead_of: int | None = None,
 ) -> bool:
-    """Let a committed checkpoint serve; raises CheckpointNotFound.
+    """Make a committed checkpoint serve; raises CheckpointNotFound.
 
-    False, and nothing done, where it serves already, or where ``instead_of`` is given and
-    something else has come to serve meanwhile.
+    Returns False, and does nothing, if it serves already, or if ``instead_of`` is given and
+    another checkpoint serves by now.
     """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
@@ -83,9 +82,9 @@ def promote(
 def rollback(
     connection: Connection, lineage: str, *, reason: str, actor: str, to: int | None = None
 ) -> int:
-    """Go back to what served before, or to a given checkpoint; returns it.
+    """Return to the checkpoint that served before, or to a given one; returns it.
 
-    The step left behind is not promoted again by the rule. Raises CheckpointNotFound.
+    The gate does not promote the later one again. Raises CheckpointNotFound.
     """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
@@ -109,7 +108,7 @@ def hold(
     evidence: Mapping[str, Any],
     actor: str,
 ) -> None:
-    """Put on record that a checkpoint is not let serve."""
+    """Record that a checkpoint is not promoted."""
     with connection.transaction():
         current = promotions.lock(connection, lineage)
         promotions.record(
@@ -136,8 +135,8 @@ def _move(
 ) -> None:
     if not promotions.is_committed(connection, lineage, step):
         raise CheckpointNotFound(
-            f"{lineage}@{step} is not a committed checkpoint, {lineage}@{current} goes on serving; "
-            "`babylon-tasks models list` lists what there is"
+            f"{lineage}@{step} is not a committed checkpoint, {lineage}@{current} keeps serving; "
+            "`babylon-tasks models list` lists the checkpoints"
         )
     promotions.move(connection, lineage, step)
     promotions.record(

@@ -58,8 +58,8 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
             return result
         except StaleLease as error:
             outcome = "stale_lease"
-            log.warning("task.stale_lease", task=self.name, why=str(error))
-            return self.task_result(f"gave way to a newer claimant: {error}")
+            log.warning("task.superseded", task=self.name, why=str(error))
+            return self.task_result(f"superseded by a newer claimant: {error}")
         except BabylonTasksError as error:
             log.error("task.failed", task=self.name, error=type(error).__name__, why=str(error))
             raise

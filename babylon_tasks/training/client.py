@@ -1,6 +1,6 @@
-"""The client with which agents reach a policy: OpenAI's own, which is what ART's is made of.
+"""The client with which agents reach a policy: OpenAI's own, on which ART's is based.
 
-ART's ``model.openai_client()`` adds the bookkeeping of its own rollouts, and 2.5 s at import; it
+ART's ``model.openai_client()`` adds bookkeeping for ART's own rollouts, and 2.5 s at import; it
 reaches the same endpoints (tests/integration/training/test_inference.py).
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def openai_client(*, base_url: str, api_key: str, **options: Any) -> AsyncOpenAI:
-    """An ``AsyncOpenAI`` with these and its own ``options``. Raises NotInstalled."""
+    """Make an ``AsyncOpenAI`` with these and its own ``options``. Raises NotInstalled."""
     try:
         from openai import AsyncOpenAI
     except ImportError as error:

@@ -249,7 +249,7 @@ def test_without_llm_call_logs_a_trajectory_is_written_with_its_calls_in_its_ste
     assert (recorder.recorded, recorder.failed, count(connection)) == (2, 0, 2)
     [(steps,), _] = connection.execute('SELECT "stepsJson" FROM trajectories').fetchall()
     assert [len(step["llmCalls"]) for step in json.loads(steps)] == [1]
-    assert capsys.readouterr().out.count("recorder.calls_in_steps_only") == 1
+    assert capsys.readouterr().out.count("recorder.calls_omitted") == 1
 
 
 @pytest.fixture

@@ -95,7 +95,9 @@ def test_a_block_that_raises_is_written_up_to_there_and_counted(
     assert json.loads(row[0])["finalStatus"] == status
     assert [step["action"]["success"] for step in json.loads(row[1])] == [True, False]
     assert counts(recorder) == {"recorded": 1, "raised": 1}
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "recorder.raised" in line]
+    [line] = [
+        line for line in capsys.readouterr().out.splitlines() if "recorder.block_failed" in line
+    ]
     assert type(error).__name__ in line
     assert "no such market" not in line
 
@@ -127,7 +129,7 @@ def test_a_trajectory_that_is_thrown_away_is_counted_and_logged(
     gc.collect()
     assert counts(recorder) == {"unfinished": 2}
     said = capsys.readouterr().out
-    assert said.count("recorder.unfinished") == 2
+    assert said.count("recorder.trajectory_abandoned") == 2
     assert name in said
     assert written(connection) == []
 
@@ -145,7 +147,7 @@ def test_what_is_open_when_the_recorder_closes_is_counted_once(
     gc.collect()
     assert counts(recorder) == {"recorded": 1, "unfinished": 1}
     said = capsys.readouterr().out
-    assert "recorder.closed_with_losses" in said
+    assert "recorder.closed" in said
     assert "the recorder is closed" in said
 
 

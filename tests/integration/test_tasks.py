@@ -128,7 +128,7 @@ def test_a_stale_lease_ends_quietly_with_the_reason_in_the_log(celery: Celery) -
 
     assert ended.state == "SUCCESS"
     assert "newer claimant: attempt 7 holds the lineage" in ended.result["summary"]
-    (told,) = [entry for entry in logs if entry["event"] == "task.stale_lease"]
+    (told,) = [entry for entry in logs if entry["event"] == "task.superseded"]
     assert told["why"] == "attempt 7 holds the lineage"
 
 

@@ -105,7 +105,7 @@ def test_before_anything_serves_that_is_what_is_said(
     with pytest.raises(CheckpointNotFound, match="has not begun"):
         openai_client()
     lineages.ensure(connection, settings)
-    with pytest.raises(NothingServes, match="nobody answers for babylon@0 yet"):
+    with pytest.raises(NothingServes, match="babylon@0 has no address yet"):
         serving().openai_client()
 
 
