@@ -1,4 +1,4 @@
-"""What ``training.events`` records: the words are stored, so they never change."""
+"""The kinds of decisions in ``training.events``: the values are stored, so they never change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 class EventKind(StrEnum):
     """One decision about a window, a step or a checkpoint, as `babylon-tasks why` lists it."""
 
-    # A window comes into a state of this name.
+    # A window enters the state of this name.
     OPENED = "opened"
     SEALED = "sealed"
     SCORED = "scored"
@@ -17,10 +17,10 @@ class EventKind(StrEnum):
     HELD_OUT = "held_out"
     SKIPPED = "skipped"
     FAILED = "failed"
-    # What else happens to a window.
+    # Other events of a window.
     CLAIM_LOST = "claim_lost"
     SCORING_FAILED = "scoring_failed"
-    JUDGED = "judged"  # by an LLM, see scorer `ruler`
+    JUDGED = "judged"  # graded by an LLM, see scorer `ruler`
     LATE_ARRIVALS = "late_arrivals"
     SCORE_ANEW = "score_anew"
     ROWS_CHANGED = "rows_changed"

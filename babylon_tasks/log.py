@@ -4,10 +4,11 @@
     structlog.get_logger(__name__).info("window.scored", scored=7)
 
 ``structlog.contextvars`` holds what the lines of a thread are about (window, step, lineage,
-task_id, fencing_token, attempts). A task starts without any of it; a thread takes it along with
+task_id, fencing_token, attempts). A task starts without any of it; a thread inherits it through
 ``copy_context().run``.
 
-JSON lines to standard error, or readable ones where that is a terminal.
+Events are named ``object.past_participle``; all details are fields. JSON lines to standard error,
+or readable ones if that is a terminal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings
 
 MASK = "***"
-# Only whole last words: `trainable_tokens` and `token_ids` are figures, not secrets, and so is
+# Only whole last words: `trainable_tokens` and `token_ids` are figures, not secrets, like
 # `fencing_token`.
 _SECRET_KEY = re.compile(
     r"(?:password|passwd|secret"
@@ -35,7 +36,7 @@ _SECRET_KEY = re.compile(
 )
 _URL_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@\"']*:)[^\s/\"']+@", re.I)
 _BEARER = re.compile(r"(bearer\s+)[^\s\"',]+", re.I)
-# A shorter value, such as the default key "default", is no secret and too common a word to mask.
+# A shorter value, such as the default key "default", is not a secret and too common a word to mask.
 _MIN_SECRET = 8
 
 
@@ -47,7 +48,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         raise SettingsError(
             f"BABYLON_LOG_LEVEL is {settings.log_level!r}; use DEBUG, INFO, WARNING or ERROR"
         )
-    # Exceptions become text before the mask sees them: messages of drivers hold connection strings.
+    # Exceptions become text before the mask sees them: drivers' messages quote connection strings.
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -83,10 +84,10 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
 
 
 class Mask:
-    """A structlog processor that blanks out secrets: by key, by shape, and by known value."""
+    """A structlog processor that masks secrets: by key, by shape, and by known value."""
 
     def __init__(self, settings: Settings | None) -> None:
-        # Without settings no value is known; keys and shapes still are.
+        # Without settings, only keys and shapes are masked.
         known = set() if settings is None else _known_secrets(settings)
         found = sorted(known, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, found))) if found else None
@@ -97,7 +98,7 @@ class Mask:
         return {key: self._entry(key, value) for key, value in event.items()}
 
     def text(self, text: str) -> str:
-        """The same text without secrets; for what is stored or shown outside the log."""
+        """Mask the secrets in a text; for what is stored or shown outside the log."""
         if self._known is not None:
             text = self._known.sub(MASK, text)
         return _BEARER.sub(rf"\1{MASK}", _URL_PASSWORD.sub(rf"\1{MASK}@", text))

@@ -1,10 +1,10 @@
-"""What each process counts, for Prometheus; ``docs/operations.md`` lists it, made from here.
+"""What each process counts, for Prometheus; ``docs/operations.md`` lists it, generated from here.
 
-Counters begin at zero with their process, as Prometheus expects. What the whole system looks
-like (windows by state, the age of what waits, ...) is read from Postgres: ``db/gauges.py``.
+Counters start at zero with their process, as Prometheus expects. The state of the whole system
+(windows by state, the age of waiting work, ...) is read from Postgres: ``db/gauges.py``.
 
-In a prefork worker every child, and the trainer, counts in files of its own
-(``PROMETHEUS_MULTIPROC_DIR``), which the worker's main process adds up when it is asked.
+In a prefork worker every child, and the trainer, counts in its own files
+(``PROMETHEUS_MULTIPROC_DIR``), which the worker's main process adds up when scraped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TASK_WAIT = Histogram(
 )
 TASK_DURATION = Histogram(
     "babylon_task_duration_seconds",
-    "How long tasks ran, by how they ended: done, stale_lease (another had taken over) or failed.",
+    "How long tasks ran, by how they ended: done, stale_lease (another took over) or failed.",
     ["task", "outcome"],
     buckets=_SECONDS,
 )
@@ -39,7 +39,7 @@ WINDOWS_SCORED = Counter(
 TRAJECTORIES_SCORED = Counter("babylon_trajectories_scored", "Trajectories that got a reward.")
 TRAJECTORIES_REJECTED = Counter(
     "babylon_trajectories_rejected",
-    "Trajectories that are not used, by the reason that `babylon-tasks why` gives too.",
+    "Trajectories that are not used, by the reason that `babylon-tasks why` shows.",
     ["reason"],
 )
 RULER_ANSWERS = Counter(
@@ -58,7 +58,7 @@ RULER_COST = Counter(
 )
 RULER_FALLBACKS = Counter(
     "babylon_ruler_fallbacks",
-    "Trajectories rewarded by the scorer default, the judge having given no usable grade, by "
+    "Trajectories rewarded by the scorer default, because the judge gave no usable grade, by "
     "reason.",
     ["reason"],
 )
@@ -102,13 +102,13 @@ TRAINER_UP = Gauge(
 TRAINER_STARTS = Counter("babylon_trainer_starts", "Starts of this worker's trainer.", ["lineage"])
 INFERENCE_SECONDS = Histogram(
     "babylon_inference_duration_seconds",
-    "How long agents waited for an answer of the trainer (backend cpu), by HTTP status.",
+    "How long agents waited for an answer from the trainer (backend cpu), by HTTP status.",
     ["lineage", "code"],
     buckets=_SECONDS,
 )
 INFERENCE_TOKENS = Counter(
     "babylon_inference_tokens",
-    "Tokens that agents sent (prompt) and were answered with (completion); backend cpu.",
+    "Tokens that agents sent (prompt) and received (completion); backend cpu.",
     ["lineage", "kind"],
 )
 
@@ -130,8 +130,8 @@ _STATES = ("scored", "held_out", "skipped")
 _GATE_RESULTS = ("promoted", "held", "idle")
 
 
-def scoring_begins() -> None:
-    """Show zeros from the start, so that a first failure is an increase and not a new series."""
+def init_scoring_metrics() -> None:
+    """Export zeros from the start, so that a first failure is an increase and not a new series."""
     _zero_tasks(task_names.SCORE_WINDOW)
     for state in _STATES:
         WINDOWS_SCORED.labels(state)
@@ -145,16 +145,16 @@ def scoring_begins() -> None:
         RULER_FALLBACKS.labels(reason)
 
 
-def upkeep_begins() -> None:
-    """The same for a worker on queue ``upkeep``."""
+def init_upkeep_metrics() -> None:
+    """Do the same for a worker on queue ``upkeep``."""
     _zero_tasks(task_names.DISCOVER, task_names.RECONCILE)
     for action in ReconcileAction:
         RECONCILE_ACTIONS.labels(action)
     TRAJECTORIES_REJECTED.labels(Reason.LATE)
 
 
-def training_begins(lineage: str) -> None:
-    """The same for a worker on queue ``gpu``."""
+def init_training_metrics(lineage: str) -> None:
+    """Do the same for a worker on queue ``gpu``."""
     _zero_tasks(task_names.TRAIN_WINDOW)
     for action in _GATE_RESULTS:
         EVALUATIONS.labels(lineage, action)

@@ -1,6 +1,6 @@
 """Why a trajectory is not used, and why a window ends without a step.
 
-The words are stored (``training.rejections``, ``training.consumption``, ``training.windows``), so
+The values are stored (``training.rejections``, ``training.consumption``, ``training.windows``), so
 they never change. docs/recording.md and docs/operations.md say what to do about each.
 """
 
@@ -40,12 +40,12 @@ class Reason(StrEnum):
     # Scoring.
     NO_EVIDENCE = "no_evidence"
 
-    # Planning: what has become of the row since it was scored.
+    # Planning: what happened to the row since it was scored.
     DELETED = "deleted"
     MOVED = "moved"
     CHANGED = "changed"
 
-    # Planning: its calls, none of which may be learned from.
+    # Planning: its calls, none of which may be trained on.
     TOOLS = "tools"
     IMAGES = "images"
     OTHER_POLICY = "other_policy"
@@ -68,7 +68,7 @@ class Reason(StrEnum):
 
 
 class UsedAs(StrEnum):
-    """What used a trajectory up: a step, or the finding that it teaches nothing."""
+    """What used a trajectory up: a step, or a group that teaches nothing."""
 
     TRAINED = "trained"
     NO_SPREAD = "no_spread"
@@ -77,7 +77,7 @@ class UsedAs(StrEnum):
 
 
 class WindowReason(StrEnum):
-    """Why a window ends without a step, where not for the commonest reason of its trajectories."""
+    """Why a window ends without a step, if not for the most common reason of its trajectories."""
 
     TOO_FEW_AGENTS = "too_few_agents"
     NOTHING_USABLE = "nothing_usable"

@@ -1,1 +1,1 @@
-"""The only importer of psycopg; every statement lives in ``queries/*.sql``."""
+"""The only importer of psycopg; every statement is in ``queries/*.sql``."""

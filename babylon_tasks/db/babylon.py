@@ -1,6 +1,6 @@
 """Babylon's own tables: which of them exist, and how to create today's in a database without any.
 
-Only ``trajectories`` is required. Where another is missing, reads and writes of it are left out,
+Only ``trajectories`` is required. If another one is missing, reads and writes of it are left out,
 and an event or a warning of `doctor` reports it.
 """
 
@@ -27,8 +27,8 @@ TABLES = (
 )
 
 WITHOUT_TABLES = (
-    "Name Babylon's database, with ?schema= where its tables lie in another schema than public, "
-    "and GRANT USAGE on that schema; or make Babylon's tables here, for a database of its own: "
+    "Name Babylon's database, with ?schema= if its tables are in another schema than public, "
+    "and GRANT USAGE on that schema; or create Babylon's tables here, for a separate database: "
     "`babylon-tasks migrate --create-babylon-tables`"
 )
 
@@ -41,12 +41,12 @@ class Others(Struct, frozen=True):
 
 
 def tables(connection: Connection) -> frozenset[str]:
-    """Those of ``TABLES`` that this user sees on the connection's search path."""
+    """List those of ``TABLES`` that this user sees on the connection's search path."""
     return frozenset(fetch_values(connection, "babylon.tables", str, names=list(TABLES)))
 
 
 def missing(connection: Connection, *names: str) -> list[str]:
-    """Those of ``names`` that do not exist."""
+    """List those of ``names`` that do not exist."""
     there = tables(connection)
     return [name for name in names if name not in there]
 
@@ -72,7 +72,7 @@ def trained_by_others(connection: Connection, *, days: int) -> dict[str, Others]
 
 
 def absence(connection: Connection) -> str | None:
-    """Why this database cannot be Babylon's, judging by its tables; None where it can."""
+    """Return why this database cannot be Babylon's, judging by its tables; None where it can."""
     there = tables(connection)
     if "trajectories" in there:
         return None
@@ -80,7 +80,7 @@ def absence(connection: Connection) -> str | None:
     info = connection.info
     held = f"{', '.join(sorted(there))} but no trajectories" if there else "no table of Babylon's"
     return (
-        f"DATABASE_URL may be wrong: {info.host}:{info.port}/{info.dbname} holds {held} "
+        f"DATABASE_URL may be wrong: {info.host}:{info.port}/{info.dbname} has {held} "
         f"(seen by {info.user} in schema {schemas or 'none'})"
     )
 
@@ -106,5 +106,5 @@ def create(settings: Settings) -> list[str]:
 
 
 def as_sql() -> str:
-    """The statements that create today's tables."""
+    """Return the statements that create today's tables."""
     return resources.files("babylon_tasks.db").joinpath("babylon_tables.sql").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Mark single trajectories as used, once for ever, or as refused with a reason."""
+"""Mark trajectories as used, permanently, or as refused with a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Use(Struct, frozen=True):
 def consume(
     connection: Connection, lease: Lease, uses: Sequence[Use], *, step_id: int | None
 ) -> None:
-    """Mark trajectories as used, once for ever; raises DatabaseError for a second time."""
+    """Mark trajectories as used, permanently; raises DatabaseError for a second time."""
     if not uses:
         return
     try:
@@ -43,8 +43,8 @@ def consume(
         )
     except UniqueViolation as error:
         raise DatabaseError(
-            f"lineage {lease.lineage} has already used a trajectory that is to be used now "
-            f"({error.diag.message_detail}); nothing was planned, see `babylon-tasks why` for it"
+            f"lineage {lease.lineage} has already used a trajectory that it would use again "
+            f"({error.diag.message_detail}); nothing was planned, see `babylon-tasks why`"
         ) from error
 
 
@@ -67,5 +67,5 @@ def reject(
 
 
 def release(connection: Connection, step_id: int) -> None:
-    """Make what a failed step had claimed available again."""
+    """Make a failed step's trajectories available again."""
     execute(connection, "consumption.release", step_id=step_id)

@@ -22,7 +22,7 @@ class Evaluation(Struct, frozen=True):
 
 
 def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Evaluation]:
-    """All evaluations on one set, by step."""
+    """Return all evaluations on one set, by step."""
     rows = fetch_all(
         connection, "evaluations.of_set", Evaluation, lineage=lineage, set_hash=set_hash
     )
@@ -30,7 +30,7 @@ def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Eva
 
 
 def best_of_last_set(connection: Connection, lineage: str, set_hash: str) -> int | None:
-    """The best checkpoint on the set before this one: what a new set must be measured for."""
+    """Find the best checkpoint on the previous set; a new set must evaluate it as well."""
     return fetch_value(
         connection, "evaluations.best_of_last_set", int, lineage=lineage, set_hash=set_hash
     )

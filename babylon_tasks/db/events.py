@@ -22,7 +22,7 @@ def record(
     step_id: int | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one decision, in the caller's transaction, so that it stands or falls with it."""
+    """Write one decision in the caller's transaction, to be committed with it or not at all."""
     execute(
         connection,
         "events.record",

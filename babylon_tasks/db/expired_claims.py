@@ -1,4 +1,4 @@
-"""Recover scoring claims of dead workers, and reject rows that came too late."""
+"""Recover scoring claims of dead workers, and reject rows that arrived too late."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Expired(Struct, frozen=True):
 def release_expired(
     connection: Connection, settings: Settings, *, limit: int, actor: str
 ) -> tuple[list[str], list[str]]:
-    """Take windows back from dead scorers: (to be scored again, failed for good)."""
+    """Take windows back from dead scorers; returns (to be scored again, failed for good)."""
     again: list[str] = []
     failed: list[str] = []
     for claim in fetch_all(connection, "expired_claims.expired_scoring", _Expired, limit=limit):
@@ -47,7 +47,7 @@ def expire_claim(
 
 
 def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
-    """Reject trajectories that came too late as `late`; checks a few windows per call."""
+    """Reject trajectories that arrived too late as `late`; checks a few windows per call."""
     windows = fetch_values(
         connection,
         "expired_claims.to_check_for_late",

@@ -1,4 +1,4 @@
-"""The state of the whole system in figures, read in one short session for each scrape."""
+"""The state of the whole system in figures, read in one short session per scrape."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from babylon_tasks.states import StepState
 
 
 class Rewards(Struct, frozen=True):
-    """Of the newest window that has any: share of known bets that were right and mean profit
-    (None: nothing known), standard deviation of the rewards, unix time of its scoring."""
+    """Figures of the newest window that has rewards: share of known bets that were right and mean
+    profit (None: nothing known), standard deviation of the rewards, Unix time of its scoring."""
 
     right_share: float | None
     profit_mean: float | None
@@ -33,7 +33,7 @@ class Evaluation(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """A lineage; ``lease_age``: seconds since the lease was renewed, 0 where it is free."""
+    """A lineage; ``lease_age``: seconds since the lease was renewed, 0 if it is free."""
 
     head_step: int
     serving_step: int
@@ -42,7 +42,7 @@ class Standing(Struct, frozen=True):
 
 
 class _Counted(Struct, frozen=True):
-    """How many rows have a name (a state, a decision), and when the newest came, in unix time."""
+    """How many rows have a name (a state, a decision), and when the newest came, in Unix time."""
 
     name: str
     count: int
@@ -50,11 +50,10 @@ class _Counted(Struct, frozen=True):
 
 
 class Gauges(Struct, frozen=True):
-    """All of it. Ages in seconds, times in unix seconds; 0 where there is nothing yet.
+    """All figures. Ages in seconds, times in Unix seconds; 0 if there is nothing yet.
 
-    ``awaiting_outcomes`` and ``to_score_anew`` count windows, ``left_over`` the trajectories that
-    steps have left to later ones. ``evaluations``: by ``head`` and
-    ``serving``, where these checkpoints have one.
+    ``awaiting_outcomes`` and ``to_score_anew`` count windows, ``left_over`` trajectories for later
+    steps. ``evaluations``: by ``head`` and ``serving``, if these checkpoints have one.
     """
 
     windows: dict[str, int]
@@ -72,7 +71,7 @@ class Gauges(Struct, frozen=True):
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
-    """What Postgres knows, in ten indexed or small reads."""
+    """Read all figures from Postgres, in ten indexed or small reads."""
     pending = reward_versions.waiting(connection)
     standing = fetch_one(
         connection, "gauges.lineage", Standing, lineage=lineage, lease=lease_seconds

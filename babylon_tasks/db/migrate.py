@@ -1,8 +1,8 @@
-"""Applies ``migrations/NNNN_words.sql`` in order, once each, however many pods try at once.
+"""Apply ``migrations/NNNN_words.sql`` in order, once each, however many pods try at once.
 
 Each file runs in one transaction with its row in ``training.migrations``, so a file must not
 contain BEGIN, COMMIT or statements that refuse a transaction (CREATE INDEX CONCURRENTLY).
-An applied file is never edited: its checksum is on record. To change something, add a file.
+An applied file is never edited: its checksum is stored. To change something, add a file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
 
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-# Made Babylon's tables in 0.1.0; ledgers may still hold it, and nothing depends on it.
+# Created Babylon's tables in 0.1.0; ledgers may still have it, and nothing depends on it.
 _RETIRED = frozenset({"0001_babylon_tables"})
 
 
@@ -39,13 +39,13 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """What the ledger holds, to notice a file edited after it was applied."""
+        """The value in the ledger, to notice a file edited after it was applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class MigrationStatus:
-    """Where one migration stands; ``unknown``: applied here by code newer than this."""
+    """The state of one migration; ``unknown``: applied here by newer code than this."""
 
     name: str
     state: Literal["applied", "pending", "changed", "unknown"]
@@ -69,7 +69,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def parse(files: dict[str, str]) -> tuple[Migration, ...]:
-    """File names and texts as migrations in order; raises MigrationError."""
+    """Parse file names and texts to migrations in order; raises MigrationError."""
     numbers: dict[str, str] = {}
     for name in sorted(files):
         matched = _FILE.fullmatch(name)
@@ -81,14 +81,14 @@ def parse(files: dict[str, str]) -> tuple[Migration, ...]:
             )
         numbers[matched[1]] = name
     if not files:
-        raise MigrationError("this installation holds no migrations: install babylon-tasks again")
+        raise MigrationError("this installation has no migrations: reinstall babylon-tasks")
     return tuple(Migration(name.removesuffix(".sql"), files[name]) for name in sorted(files))
 
 
 def status(
     connection: Connection, known: Sequence[Migration] | None = None
 ) -> list[MigrationStatus]:
-    """Every migration, of this code or only of the ledger, in order; writes nothing."""
+    """List every migration, of this code or only of the ledger, in order; writes nothing."""
     files = {migration.name: migration for migration in known or migrations()}
     ledger = _ledger(connection)
     result = []
@@ -109,7 +109,7 @@ def status(
 
 
 def pending(connection: Connection) -> list[str]:
-    """The migrations not yet applied, in order; raises MigrationError if an applied one changed."""
+    """List pending migrations, in order; raises MigrationError if an applied file changed."""
     found = status(connection)
     _refuse_changed(found)
     return [entry.name for entry in found if entry.state == "pending"]
@@ -129,7 +129,7 @@ def check(connection: Connection) -> None:
 def apply(
     settings: Settings, *, known: Sequence[Migration] | None = None, patience: float = 60
 ) -> list[str]:
-    """Apply what is pending and return its names; raises MigrationError, keeping whole files only.
+    """Apply what is pending, return the names; raises MigrationError, keeping whole files only.
 
     Refuses a database without Babylon's tables, and creates nothing there.
     ``patience``: seconds to wait for another runner, or for a table that is in use.
@@ -145,23 +145,23 @@ def apply(
             except psycopg.errors.LockNotAvailable as error:
                 raise MigrationError(
                     f"migration {migration.name} waited {patience:g} s at {address(settings)} for "
-                    "another runner or for a table in use and gave up, undone; see pg_locks for "
-                    "who holds it, then run `babylon-tasks migrate` again"
+                    "another runner or a table in use, gave up and was undone; see pg_locks for "
+                    "the holder, then run `babylon-tasks migrate` again"
                 ) from error
             except psycopg.Error as error:
                 if connection.broken:
-                    raise  # the server went away: session() says so
+                    raise  # the connection was lost: session() reports it
                 raise MigrationError(
-                    f"migration {migration.name} failed at {address(settings)} and is undone: "
+                    f"migration {migration.name} failed at {address(settings)} and was undone: "
                     f"{str(error).strip()}"
                 ) from error
     return done
 
 
 def as_sql(known: Sequence[Migration] | None = None, *, create_babylon_tables: bool = False) -> str:
-    """All migrations as a script for psql, for a DBA to review; safe to run twice.
+    """Write all migrations as a script for psql, for a DBA to review; safe to run twice.
 
-    It stops at a database without Babylon's tables, or makes them there.
+    It stops at a database without Babylon's tables, or creates them there.
     """
     own, script = queries("migrations"), queries("psql")
     values = {**own, "sql": babylon.as_sql().rstrip()}
@@ -190,7 +190,7 @@ def _apply_one(
 ) -> bool:
     execute(connection, "migrations.bound_waits", milliseconds=int(patience * 1000))
     execute(connection, "migrations.wait_for_turn")
-    if not _has_ledger(connection):  # IF NOT EXISTS asks for the right to create a schema even so
+    if not _has_ledger(connection):  # IF NOT EXISTS requires the right to create a schema even so
         execute(connection, "migrations.create_ledger")
     found = status(connection, known)
     _refuse_changed(found)

@@ -1,7 +1,7 @@
 """How markets ended: copied from Babylon's table into ours, and looked up there.
 
-Babylon's table has no index by market, so a look-up would get slower with the window's age; and
-only with a copy can later changes be detected.
+Babylon's table has no index by market, so look-ups would get slower with the window's age; and only
+with a copy can later changes be detected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from babylon_tasks.vocabulary import ENDED_NO, ENDED_YES
 from babylon_tasks.windows import WINDOW, window_id, window_start
 
 _REMEMBERED = 10_000  # markets; a window has a few dozen, and a hostile one must not fill memory
-_SLICE = 20_000  # rows of Babylon's that one transaction looks at
+_SLICE = 20_000  # rows of Babylon's that one transaction reads
 _WORDS = {"yes": list(ENDED_YES), "no": list(ENDED_NO)}
 
 
@@ -37,7 +37,7 @@ _BABYLONS = _LookUps("outcomes.of_markets_in_babylon", "outcomes.of_stocks_in_ba
 
 
 class _Changed(Struct, frozen=True):
-    """An outcome that came, changed or was taken back, of the hour ``window_id``."""
+    """An outcome that came, changed or was withdrawn, of the hour ``window_id``."""
 
     kind: str
     name: str
@@ -45,7 +45,7 @@ class _Changed(Struct, frozen=True):
 
 
 class OutcomeBook:
-    """The outcomes that a window's trajectories need, asked for once each."""
+    """The outcomes that a window's trajectories need, each looked up once."""
 
     def __init__(self, connection: Connection, window: str) -> None:
         self._connection = connection
@@ -56,7 +56,7 @@ class OutcomeBook:
         self._known = Outcomes({}, {})
 
     def covering(self, trajectories: Iterable[Trajectory]) -> Outcomes:
-        """What is known of every market that these trajectories traded in."""
+        """Look up what is known of every market that these trajectories traded in."""
         if len(self._asked_markets) + len(self._asked_tickers) > _REMEMBERED:
             self._asked_markets.clear()
             self._asked_tickers.clear()
@@ -68,7 +68,7 @@ class OutcomeBook:
                 if decision.correct is None:
                     if decision.market_id is not None:
                         markets.add(decision.market_id)
-                        tickers.add(decision.market_id)  # where a perpetual's ticker may stand
+                        tickers.add(decision.market_id)  # which may be a perpetual's ticker
                     if decision.ticker is not None:
                         tickers.add(decision.ticker)
         markets -= self._asked_markets
@@ -82,7 +82,7 @@ class OutcomeBook:
         return self._known
 
     def _ended(self, markets: Collection[str]) -> dict[str, Outcome]:
-        """A prediction market ends once, perhaps hours later: the latest word counts."""
+        """Look up prediction markets: each ends once, perhaps hours later; the latest row wins."""
         if self._look_ups is None:
             return {}
         found = fetch_pairs(
@@ -97,7 +97,7 @@ class OutcomeBook:
         return {market: Outcome(yes=yes) for market, yes in found.items()}
 
     def _moved(self, tickers: Collection[str]) -> dict[str, Outcome]:
-        """A stock moves in every hour: the first one from the window on counts."""
+        """Look up stocks: they move in every hour; the first one from the window on counts."""
         if self._look_ups is None:
             return {}
         found = fetch_pairs(
@@ -114,9 +114,9 @@ class OutcomeBook:
 def follow(connection: Connection, settings: Settings, *, since: datetime | None = None) -> int:
     """Copy new and changed outcomes from Babylon; returns the number of rows that differed.
 
-    Everything the first time, then the hours of the look-back, or those from ``since`` on. Windows
-    with bets on them are marked to be scored anew in the same transaction. Where Babylon has no
-    such table, does nothing. Safe from any number of callers.
+    The first time it copies everything, then the hours of the look-back, or those from ``since``
+    on. Windows with bets on them are marked to be scored anew in the same transaction. Does
+    nothing if Babylon has no such table. Safe from any number of callers.
     """
     if babylon.missing(connection, "market_outcomes"):
         return 0
@@ -143,7 +143,7 @@ def follow(connection: Connection, settings: Settings, *, since: datetime | None
 
 
 def not_understood(connection: Connection, since: str | None, limit: int) -> dict[str, int]:
-    """Words in Babylon's outcomes that mean neither YES nor NO, with their counts."""
+    """Count values in Babylon's outcomes that mean neither YES nor NO."""
     if babylon.missing(connection, "market_outcomes"):
         return {}
     return fetch_pairs(
@@ -165,16 +165,16 @@ def settle(connection: Connection, window: str, market: str, *, question: str, y
 
 
 def _start(connection: Connection, settings: Settings, since: datetime | None) -> str:
-    """The hour from which on Babylon's rows are compared with ours."""
+    """Choose the hour from which on Babylon's rows are compared with ours."""
     now = windows.clock(connection)
     newest = fetch_value(connection, "outcomes.newest", str, now=window_id(now))
     if newest is None:
         return ""
-    # After a week without copies, go on where the last one stopped.
+    # After a week without copies, continue where the last one stopped.
     back = max(timedelta(hours=settings.lookback_hours), _wait(settings) + WINDOW)
     try:
         start = window_start(newest) - back
-    except (BadWindowId, OverflowError):  # no hour to count from: go by the clock alone
+    except (BadWindowId, OverflowError):  # no valid hour to count from: use the clock alone
         start = now - back
     return window_id(start if since is None else min(start, since))
 
@@ -184,7 +184,7 @@ def _wait(settings: Settings) -> timedelta:
 
 
 def _look_ups(connection: Connection) -> _LookUps | None:
-    """Ours, once anything was copied; Babylon's before; None where there are neither."""
+    """Choose our statements once anything was copied, Babylon's before; None without either."""
     kept = fetch_value(connection, "outcomes.is_kept", bool)
     if kept and fetch_value(connection, "outcomes.newest", str, now="9999") is not None:
         return _OURS

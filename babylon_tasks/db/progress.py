@@ -1,4 +1,4 @@
-"""How far one window has come, from its trajectories to what agents use."""
+"""The progress of one window, from its trajectories to what agents use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WindowProgress(Struct, frozen=True):
 
     ``profit_mean`` is in Babylon's money, ``right_share`` that of the bets known to be right or
     wrong; ``evaluation`` is the step's value in [0, 1] on the held-out groups; ``pending``: held
-    out or skipped it waits for outcomes, or is to be scored anew.
+    out or skipped, it waits for outcomes or is to be scored anew.
     """
 
     window: str
@@ -39,7 +39,7 @@ class WindowProgress(Struct, frozen=True):
 
     @property
     def finished(self) -> bool:
-        """Nothing more will happen to the window by itself: its step, if any, has been judged."""
+        """Whether nothing more happens to the window by itself: its step, if any, is decided."""
         if self.pending:
             return False
         if self.state is WindowState.TRAINED:
@@ -48,7 +48,7 @@ class WindowProgress(Struct, frozen=True):
 
 
 def of_window(connection: Connection, lineage: str, window: str) -> WindowProgress | None:
-    """The window's progress; None as long as no row tells of it."""
+    """Read the window's progress; None as long as it has no row."""
     return fetch_one(
         connection, "progress.of_window", WindowProgress, lineage=lineage, window=window
     )

@@ -1,4 +1,4 @@
-"""Which checkpoint serves, who decided so and why: ``promotions``, and Babylon's own words."""
+"""Which checkpoint serves, who decided so and why: ``promotions``, and Babylon's own status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Promotion(Struct, frozen=True):
 
 
 class ServingRow(Struct, frozen=True):
-    """Which checkpoint serves, by which name and where; nowhere until a trainer has served."""
+    """Which checkpoint serves, by which name and where; without address until a trainer served."""
 
     step: int
     inference_name: str
@@ -41,7 +41,7 @@ class ServingRow(Struct, frozen=True):
 
 
 def lock(connection: Connection, lineage: str) -> int:
-    """The serving step, its lineage locked for the caller's transaction.
+    """Lock the lineage for the caller's transaction; returns the serving step.
 
     Raises CheckpointNotFound.
     """
@@ -67,7 +67,7 @@ def record(
     evidence: Mapping[str, Any],
     actor: str,
 ) -> None:
-    """Write a decision and its event, and tell Babylon, once the pointer has moved."""
+    """Write a decision and its event, and Babylon's rows, once the pointer has moved."""
     execute(
         connection,
         "promotions.record",
@@ -88,7 +88,7 @@ def record(
 
 
 def serving(connection: Connection, lineage: str) -> ServingRow:
-    """What serves now; raises CheckpointNotFound where the lineage has not begun."""
+    """Read what serves now; raises CheckpointNotFound where the lineage does not exist yet."""
     row = fetch_one(connection, "promotions.serving", ServingRow, lineage=lineage)
     if row is None:
         raise not_begun(lineage)
@@ -96,35 +96,35 @@ def serving(connection: Connection, lineage: str) -> ServingRow:
 
 
 def is_committed(connection: Connection, lineage: str, step: int) -> bool:
-    """Whether there is such a checkpoint."""
+    """Check whether a checkpoint exists."""
     return bool(fetch_value(connection, "promotions.checkpoint", bool, lineage=lineage, step=step))
 
 
 def was_rolled_back(connection: Connection, lineage: str, step: int) -> bool:
-    """Whether somebody took this checkpoint out of service."""
+    """Check whether this checkpoint was taken out of service."""
     return bool(fetch_value(connection, "promotions.rolled_back", bool, lineage=lineage, step=step))
 
 
 def before(connection: Connection, lineage: str, step: int) -> int | None:
-    """What served before ``step`` was promoted."""
+    """Find what served before ``step`` was promoted."""
     return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)
 
 
 def latest(connection: Connection, lineage: str) -> Promotion | None:
-    """The newest decision."""
+    """Read the newest decision."""
     return fetch_one(connection, "promotions.latest", Promotion, lineage=lineage)
 
 
 def not_begun(lineage: str) -> CheckpointNotFound:
-    """Nobody has trained or served this lineage yet."""
+    """Make the error for a lineage that has not been trained or served yet."""
     return CheckpointNotFound(
-        f"lineage {lineage} has not begun: no worker has served or trained it yet; "
+        f"lineage {lineage} does not exist yet: no worker has served or trained it yet; "
         "start a worker on queue gpu, or check BABYLON_LINEAGE"
     )
 
 
 def head_is_unevaluated(connection: Connection, settings: Settings) -> bool:
-    """Whether a worker died between a commit and its gate_result: nobody else would come back."""
+    """Check whether a worker died between a commit and its evaluation, which is then repeated."""
     found = fetch_value(
         connection,
         "promotions.head_is_unevaluated",

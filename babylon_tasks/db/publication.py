@@ -1,9 +1,9 @@
 """What Babylon's own code reads of training: marks on trajectories, batches, models.
 
 Babylon takes the newest ``ready`` or ``deployed`` model for its agents, and its automation deploys
-what is ``ready``. So of a lineage only what serves is ``ready``, and no other model is newer. Call
-these under the lineage's lock, in the transaction that decides. Where Babylon lacks a table, what
-would stand there is left out; ``babylon.missing`` says so.
+what is ``ready``. So of a lineage only the serving checkpoint is ``ready``, and no other model is
+newer. Call these under the lineage's lock, in the transaction that decides. If Babylon lacks a
+table, its part is left out; ``babylon.missing`` names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from babylon_tasks.records import StepResult
 
 BATCHES, MODELS = "training_batches", "trained_models"
 _IDS_AT_ONCE = 1000
-# Where ART's backends put the loss.
+# The keys under which ART's backends report the loss.
 _LOSSES = ("loss/train", "train/loss", "loss")
 
 
@@ -87,9 +87,9 @@ def decided(
 def align_models(connection: Connection, lineage: str) -> int:
     """Align the lineage's rows of ``trained_models`` with our tables; returns how many changed.
 
-    Before the lineage's first commit there are none, and nothing is done. "createdAt" is the
-    moment of the promotion, or later where Babylon's own trainer has written a newer model, since
-    Babylon orders by it.
+    Before the lineage's first commit there are none, and nothing is done. "createdAt" is the moment
+    of the promotion, or later if Babylon's own trainer has written a newer model, since Babylon
+    orders by it.
     """
     if babylon.missing(connection, MODELS):
         return 0

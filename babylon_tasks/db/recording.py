@@ -1,4 +1,4 @@
-"""Writing finished trajectories: one transaction each, repeatable without harm."""
+"""Write finished trajectories: one transaction each, safe to repeat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class TrajectoryWriter:
-    """Keeps one connection, opened when first needed and again after it was lost."""
+    """Writes over one connection, opened when first needed and reopened after it was lost."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
@@ -41,17 +41,17 @@ class TrajectoryWriter:
         except (
             psycopg.OperationalError,
             psycopg.InterfaceError,
-            psycopg.errors.ReadOnlySqlTransaction,  # a standby, for as long as a failover takes
+            psycopg.errors.ReadOnlySqlTransaction,  # a standby during a failover
         ) as error:
             self.close()
             raise DatabaseUnavailable(
                 f"trajectory {trajectory['trajectory_id']} could not be written to "
-                f"{address(self._settings)}: {type(error).__name__}; it waits and is tried again"
+                f"{address(self._settings)}: {type(error).__name__}; it will be tried again"
             ) from error
         except psycopg.Error as error:
             raise DatabaseError(
                 f"trajectory {trajectory['trajectory_id']} was refused by "
-                f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost, "
+                f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost; "
                 "check the recorder's database against the migrations"
             ) from error
 
@@ -69,7 +69,7 @@ class TrajectoryWriter:
         return connection
 
     def close(self) -> None:
-        """Give the connection up; the next write opens another."""
+        """Close the connection; the next write opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""Read-only answers to what people ask: where does it stand, what happened here, which model."""
+"""Read-only answers for people: the state of the system, the history of a window, the models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Event(Struct, frozen=True):
 
 
 class Rejected(Struct, frozen=True):
-    """A reason and how often it was given; the example is one trajectory with its detail."""
+    """A reason and how often it occurred, with one trajectory and its detail as the example."""
 
     stage: str
     reason: str
@@ -38,7 +38,7 @@ class Rejected(Struct, frozen=True):
 
 
 class StepReport(Struct, frozen=True):
-    """A training step as its row tells it."""
+    """A training step, from its row."""
 
     id: int
     lineage: str
@@ -71,10 +71,10 @@ class Valuation(Struct, frozen=True):
 
 
 class WindowHistory(Struct, frozen=True):
-    """Everything that was decided about a window, in order, and what came of it.
+    """Everything that was decided about a window, in order, with its results.
 
-    ``waits_for``: markets of its bets whose outcome nobody knows yet. ``rejections`` are those of
-    the newest of its ``reward_versions``.
+    ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
+    newest of its ``reward_versions``.
     """
 
     window: Window
@@ -103,7 +103,7 @@ class FailedWindow(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """Where the system stands; ``lineage`` is None until a worker has served or trained it."""
+    """The state of the system; ``lineage`` is None until a worker has served or trained it."""
 
     lineage: Lineage | None
     windows: dict[str, int]
@@ -142,7 +142,7 @@ class Server(Struct, frozen=True):
 
 
 def history(connection: Connection, window: str) -> WindowHistory:
-    """All about one window; raises BadWindowId, WindowNotFound."""
+    """Read all about one window; raises BadWindowId, WindowNotFound."""
     row = windows.get(connection, window)
     version = row.reward_version
     return WindowHistory(
@@ -162,7 +162,7 @@ def history(connection: Connection, window: str) -> WindowHistory:
 
 
 def standing(connection: Connection, lineage: str, *, limit: int = 20) -> Standing:
-    """The system at a glance; at most ``limit`` failed windows."""
+    """Read the state of the system; at most ``limit`` failed windows."""
     return Standing(
         lineage=lineages.get(connection, lineage),
         windows=windows.counts(connection),
@@ -176,12 +176,12 @@ def standing(connection: Connection, lineage: str, *, limit: int = 20) -> Standi
 
 
 def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[Model]:
-    """Checkpoints, newest first; empty where the lineage has not begun."""
+    """List checkpoints, newest first; empty if the lineage does not exist yet."""
     return fetch_all(connection, "reports.models", Model, lineage=lineage, limit=limit)
 
 
 def server(connection: Connection) -> Server:
-    """Who answers, and what time it is there."""
+    """Read the server's version and time."""
     row = fetch_one(connection, "reports.server", Server)
     assert row is not None  # noqa: S101  # a SELECT without FROM always has a row
     return row

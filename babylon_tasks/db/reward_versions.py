@@ -1,8 +1,8 @@
-"""Rewards made anew: which windows wait for outcomes, which are to be scored again, and why.
+"""Reward versions: which windows wait for outcomes, which are to be scored anew, and why.
 
-A window's newest reward version belongs to the outcomes that ``training.bets`` keeps beside it;
-where they differ from what is known now, it is marked. Nothing is overwritten, and what a step has
-used keeps the version that it was used with.
+A window's newest reward version belongs to the outcomes that ``training.bets`` stores beside it; if
+these differ from what is known now, the window is marked. Nothing is overwritten, and what a step
+has used keeps the version that it was used with.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NAMED = 20  # markets that one event names
 
 
 class RewardVersion(Struct, frozen=True):
-    """One time that a window was scored; ``used``: trajectories that steps took with it.
+    """One scoring of a window; ``used``: trajectories that steps took with it.
 
     ``because`` is None for the first; ``came``: market to ``yes``, ``no``, a change in percent, or
-    None where an outcome was taken back.
+    None if an outcome was withdrawn.
     """
 
     version: int
@@ -50,7 +50,7 @@ class _Due(Struct, frozen=True):
 
 
 class _Came(Struct, frozen=True):
-    """What is known now of a bet's market whose outcome differs from the one rewarded."""
+    """The current outcome of a bet's market, where it differs from the rewarded one."""
 
     name: str
     yes_now: bool | None
@@ -58,7 +58,7 @@ class _Came(Struct, frozen=True):
 
     @property
     def now(self) -> str | float | None:
-        """As ``RewardVersion.came`` has it."""
+        """The outcome in the form of ``RewardVersion.came``."""
         if self.yes_now is None:
             return self.change_now
         return "yes" if self.yes_now else "no"
@@ -109,12 +109,12 @@ def mark_scored(connection: Connection, window: str) -> None:
 
 
 def seal_again(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
-    """Seal marked windows again, each at most once a round; windows in training are left alone.
+    """Seal marked windows again, each at most once per round; windows in training are left alone.
 
     Call it in a transaction. Safe from any number of callers: windows that another has locked are
     skipped.
     """
-    # A little less than beat's interval, or every other round would come too early.
+    # A little less than beat's interval, or every second round would come too early.
     again = settings.upkeep_interval_seconds * 0.9
     due = fetch_all(connection, "reward_versions.due", _Due, again=again, limit=limit)
     for row in due:
@@ -148,10 +148,10 @@ def waiting(connection: Connection) -> WaitingForOutcomes:
 
 
 def waits_for(connection: Connection, window: str, *, limit: int = 100) -> list[str]:
-    """The markets of a window's bets whose outcome is not known now; at most ``limit``."""
+    """List markets of a window's bets without a known outcome; at most ``limit``."""
     return fetch_values(connection, "reward_versions.unknown", str, window=window, limit=limit)
 
 
 def of_window(connection: Connection, window: str) -> list[RewardVersion]:
-    """All reward versions of a window, oldest first."""
+    """List all reward versions of a window, oldest first."""
     return fetch_all(connection, "reward_versions.of_window", RewardVersion, window=window)

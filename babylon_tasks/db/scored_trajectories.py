@@ -10,7 +10,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all
 from babylon_tasks.records import RawTrajectory
 
-# What one fetch may weigh, in bytes of text and in rows.
+# The limits of one fetch, in bytes of text and in rows.
 _FETCH_BYTES = 16_000_000
 _FETCH_ROWS = 200
 
@@ -18,7 +18,7 @@ _FETCH_ROWS = 200
 class Listed(Struct, frozen=True):
     """A scored trajectory without its text.
 
-    ``content_hash``: of the row that was scored; None for a score of a version that kept none.
+    ``content_hash``: of the row that was scored; None for a score of a version that stored none.
     ``size``: bytes of its text now, 0 where Babylon has deleted it.
     """
 
@@ -44,7 +44,7 @@ class HeldOutGroup(Struct, frozen=True):
 def list_unused(
     connection: Connection, window: str, reward_version: int, lineage: str
 ) -> list[Listed]:
-    """The trajectories of a window that the lineage has neither used nor refused."""
+    """List the trajectories of a window that the lineage has neither used nor refused."""
     return fetch_all(
         connection,
         "scored_trajectories.list_unused",
@@ -56,7 +56,7 @@ def list_unused(
 
 
 def list_group(connection: Connection, window: str, reward_version: int, key: str) -> list[Listed]:
-    """All comparable trajectories of one key of a window."""
+    """List all comparable trajectories of one key of a window."""
     return fetch_all(
         connection,
         "scored_trajectories.list_group",
@@ -68,7 +68,7 @@ def list_group(connection: Connection, window: str, reward_version: int, key: st
 
 
 def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
-    """Keys with at least two trajectories in the newest held-out windows."""
+    """List keys with at least two trajectories in the newest held-out windows."""
     return fetch_all(
         connection, "scored_trajectories.held_out_groups", HeldOutGroup, windows=windows
     )
@@ -90,10 +90,10 @@ def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
 
 
 def rows(connection: Connection, ids: Collection[str], largest: int) -> dict[str, RawTrajectory]:
-    """The current rows, by id; what Babylon has deleted is absent.
+    """Read the current rows, by id; those that Babylon has deleted are absent.
 
-    The window of each is the one that it belongs to by its own columns. Text of more than
-    ``largest`` bytes stays behind.
+    The window of each is the one that it belongs to by its own columns. Text longer than
+    ``largest`` bytes is not sent.
     """
     found = fetch_all(
         connection, "scored_trajectories.rows", RawTrajectory, ids=list(ids), largest=largest

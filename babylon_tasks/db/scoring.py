@@ -1,4 +1,4 @@
-"""The scoring claim: taken, kept, ended or given back by compare-and-set, never by trust."""
+"""The scoring claim: taken, renewed, ended and released by compare-and-set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Claim(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """Why there is nothing to claim: where the window stands."""
+    """Why there is nothing to claim: the window's state."""
 
     state: WindowState
     reason: str | None
@@ -47,7 +47,7 @@ class Bet(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What one scoring run found."""
+    """The result of one scoring run."""
 
     state: WindowState
     reason: str | None
@@ -93,7 +93,7 @@ class _Grade(Struct, frozen=True):
 def claim(
     connection: Connection, window: str, owner: str, settings: Settings, *, actor: str
 ) -> Claim | Standing:
-    """Take a sealed window, or one whose claimant fell silent; raises WindowNotFound.
+    """Claim a sealed window, or one whose claimant is silent; raises WindowNotFound.
 
     ``owner`` must be new for every claim: with the attempts it is the fence.
     """
@@ -122,7 +122,7 @@ def claim(
 
 
 def renew(connection: Connection, claimed: Claim, settings: Settings) -> None:
-    """Push the lease's end out; raises StaleLease if the claim is no longer ours."""
+    """Extend the lease; raises StaleLease if the claim is no longer ours."""
     if not execute(connection, "scoring.renew", **_guard(claimed), lease=settings.lease_seconds):
         raise _stale(claimed)
 
@@ -157,8 +157,8 @@ def finish(
             "reward_version": claimed.reward_version,
         }
         _end(connection, claimed, FINISH, result.state, actor, detail, columns)
-        scores.pour(connection, statement("scoring.copy_scores"))
-        rejections.pour(connection, statement("scoring.copy_rejections"))
+        scores.copy_into(connection, statement("scoring.copy_scores"))
+        rejections.copy_into(connection, statement("scoring.copy_rejections"))
         execute(connection, "scoring.forget_bets", window=claimed.window)
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -178,12 +178,12 @@ def finish(
 
 
 def consumed(connection: Connection, window: str) -> frozenset[str]:
-    """The trajectories of a window that steps have used, in any lineage."""
+    """List the trajectories of a window that steps have used, in any lineage."""
     return frozenset(fetch_values(connection, "scoring.consumed", str, window=window))
 
 
 def grades(connection: Connection, window: str) -> dict[tuple[str, str, str], float]:
-    """A judge's grades under earlier reward versions, by (trajectory, content hash, version)."""
+    """Read a judge's grades under earlier versions, by (trajectory, content hash, version)."""
     return {
         (one.trajectory_id, one.content_hash, one.version): one.reward
         for one in fetch_all(connection, "scoring.grades", _Grade, window=window)
@@ -192,7 +192,7 @@ def grades(connection: Connection, window: str) -> dict[tuple[str, str, str], fl
 
 
 def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
-    """Whether a window is young enough to wait for outcomes."""
+    """Check whether a window is young enough to wait for outcomes."""
     wait_seconds = settings.outcome_wait_hours * 3600
     over = fetch_value(
         connection, "scoring.wait_is_over", bool, window=window, wait_seconds=wait_seconds
@@ -203,14 +203,14 @@ def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
 def release(
     connection: Connection, claimed: Claim, why: str, settings: Settings, *, actor: str
 ) -> WindowState:
-    """Give the window back after a failure, or fail it after the last one; raises StaleLease."""
-    spent = claimed.attempts >= settings.max_attempts
-    target = WindowState.FAILED if spent else WindowState.SEALED
+    """Release the window after a failure, or fail it after the last one; raises StaleLease."""
+    exhausted = claimed.attempts >= settings.max_attempts
+    target = WindowState.FAILED if exhausted else WindowState.SEALED
     delay = settings.retry_delay_seconds * 2 ** min(claimed.attempts - 1, 10)
-    reason = f"scoring failed {claimed.attempts} times, last: {why}" if spent else None
+    reason = f"scoring failed {claimed.attempts} times, last: {why}" if exhausted else None
     if reason is not None and claimed.reward_version > 1:
         reason += f"; its rewards of version {claimed.reward_version - 1} are kept"
-    columns = {"reason": reason, "delay": None if spent else delay}
+    columns = {"reason": reason, "delay": None if exhausted else delay}
     detail = {"error": why, "attempts": claimed.attempts, "state": target}
     with connection.transaction():
         _end(connection, claimed, GIVE_BACK, target, actor, detail, columns)

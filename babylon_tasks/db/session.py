@@ -1,4 +1,4 @@
-"""Connections to Postgres: UTC, bounded waits, a readable refusal when the server is away."""
+"""Connections to Postgres: UTC, bounded waits, a clear error when the server is unreachable."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from babylon_tasks.errors import (
 
 Connection = psycopg.Connection[TupleRow]
 
-# The session's zone matters: Babylon's timestamps carry none and mean UTC.
-# idle_in_transaction: a stopped process must not hold locks for ever.
+# The session's zone matters: Babylon's timestamps have none and mean UTC.
+# idle_in_transaction: a stopped process must not hold locks forever.
 _OPTIONS = (
     "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=15min"
     " -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
@@ -51,7 +51,7 @@ def connect(
             settings.dsn,
             autocommit=autocommit,
             connect_timeout=5,
-            # A database of encoding SQL_ASCII would hand out bytes for text.
+            # A database of encoding SQL_ASCII would return bytes instead of text.
             client_encoding="utf8",
             options=f"{_OPTIONS} -c search_path={settings.database_schema}",
             application_name="babylon-tasks",
@@ -59,23 +59,22 @@ def connect(
 
     try:
         return attempt()
-    except psycopg.ProgrammingError:  # libpq's own words may repeat a part of the password
+    except psycopg.ProgrammingError:  # libpq's own message may quote a part of the password
         raise SettingsError(
             "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
         ) from None
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
-            f"Postgres at {address(settings)} did not let us in: {_without_secrets(error)}; "
+            f"Postgres at {address(settings)} refused the connection: {_without_secrets(error)}; "
             "check DATABASE_URL and that the server runs, then try again"
         ) from None
 
 
 @contextmanager
 def session(settings: DatabaseSettings, **kwargs: Any) -> Iterator[Connection]:
-    """A connection for the length of a block; a lost server becomes DatabaseUnavailable.
+    """Connect for the length of a block; a lost server becomes DatabaseUnavailable.
 
-    A table or column that is not there becomes MigrationError, a right that is missing
-    DatabaseError.
+    A missing table or column becomes MigrationError, a missing right DatabaseError.
     """
     connection = connect(settings, **kwargs)
     try:
@@ -89,25 +88,25 @@ def session(settings: DatabaseSettings, **kwargs: Any) -> Iterator[Connection]:
         ) from error
     except InsufficientPrivilege as error:
         raise DatabaseError(
-            f"Postgres at {address(settings)} forbids it: {_without_secrets(error)}; grant that "
+            f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; grant that "
             "to the user of DATABASE_URL, then try again"
         ) from error
     except LockNotAvailable as error:
         raise DatabaseUnavailable(
-            f"Postgres at {address(settings)} kept us waiting for another's lock: "
-            f"{_without_secrets(error)}; what was not committed is undone, try again"
+            f"Postgres at {address(settings)} could not get a lock in time: "
+            f"{_without_secrets(error)}; the transaction was rolled back, try again"
         ) from error
     except psycopg.OperationalError as error:
         if not connection.broken:
             raise
         raise DatabaseUnavailable(
             f"the connection to Postgres at {address(settings)} was lost: "
-            f"{_without_secrets(error)}; what was not committed is undone, try again"
+            f"{_without_secrets(error)}; the transaction was rolled back, try again"
         ) from error
 
 
 def address(settings: DatabaseSettings) -> str:
-    """Host, port and database of DATABASE_URL, without user or password."""
+    """Format host, port and database of DATABASE_URL, without user or password."""
     parts = conninfo_to_dict(settings.dsn)
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 

@@ -1,4 +1,4 @@
-"""Rows waiting for one COPY: a few megabytes in memory, the rest in a temporary file.
+"""Rows for one COPY: a few megabytes in memory, the rest in a temporary file.
 
 Collected first and written at the end, the rows of an unfinished run are never in the database,
 so a run that lost its claim cannot make its successor wait on a unique index.
@@ -29,13 +29,13 @@ class Spool:
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by __exit__
 
     def add(self, columns: str) -> None:
-        """One row: its leading columns, tab-separated, each made by ``field`` where it is text."""
+        """Add one row: its leading columns, tab-separated; text columns are made by ``field``."""
         self._pending.append(columns)
         self.rows += 1
         if len(self._pending) >= 1000:
             self._spill()
 
-    def pour(self, connection: Connection, statement: LiteralString) -> None:
+    def copy_into(self, connection: Connection, statement: LiteralString) -> None:
         """Write all rows with one COPY, in the caller's transaction."""
         self._spill()
         self._file.seek(0)
@@ -44,7 +44,7 @@ class Spool:
                 copy.write(chunk)
 
     def lines(self) -> Iterator[str]:
-        """The rows in the order in which they were added, constants included, without line ends."""
+        """Yield the rows in the order of adding, constants included, without line ends."""
         self._spill()
         self._file.seek(0)
         for line in self._file:
@@ -69,8 +69,8 @@ class Spool:
 
 
 def field(text: str | None) -> str:
-    """Text as COPY reads it; None is NULL."""
+    """Escape text for COPY; None is NULL."""
     if text is None:
         return "\\N"
-    # Nothing that COPY treats specially is printable, but for the backslash.
+    # The only printable character that COPY treats specially is the backslash.
     return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)

@@ -34,13 +34,13 @@ Key = TypeVar("Key")
 
 @cache
 def queries(noun: str) -> dict[str, LiteralString]:
-    """All statements of ``queries/<noun>.sql``; raises FileNotFoundError or ValueError."""
+    """Read all statements of ``queries/<noun>.sql``; raises FileNotFoundError or ValueError."""
     path = resources.files("babylon_tasks.db").joinpath("queries", f"{noun}.sql")
     return parse(path.read_text("utf-8"), str(path))
 
 
 def statement(name: str) -> LiteralString:
-    """The text of ``noun.verb``; raises FileNotFoundError or KeyError."""
+    """Return the text of ``noun.verb``; raises FileNotFoundError or KeyError."""
     noun, _, verb = name.partition(".")
     return queries(noun)[verb]
 
@@ -48,7 +48,7 @@ def statement(name: str) -> LiteralString:
 def fetch_one(
     connection: Connection, name: str, row: type[Row], /, **parameters: object
 ) -> Row | None:
-    """The first row, or None; raises DatabaseError where a value is not of its field's type."""
+    """Return the first row, or None; raises DatabaseError for a value of another type."""
     with connection.cursor(row_factory=_struct(name, row)) as cursor:
         return cursor.execute(statement(name), parameters or None).fetchone()
 
@@ -56,7 +56,7 @@ def fetch_one(
 def fetch_all(
     connection: Connection, name: str, row: type[Row], /, **parameters: object
 ) -> list[Row]:
-    """All rows; raises DatabaseError where a value is not of its field's type."""
+    """Return all rows; raises DatabaseError for a value of another type."""
     with connection.cursor(row_factory=_struct(name, row)) as cursor:
         return cursor.execute(statement(name), parameters or None).fetchall()
 
@@ -64,7 +64,7 @@ def fetch_all(
 def fetch_value(
     connection: Connection, name: str, kind: type[Value], /, **parameters: object
 ) -> Value | None:
-    """The one column of the first row; None for no row, and for NULL."""
+    """Return the only column of the first row; None for no row, and for NULL."""
     row = _tuples(connection, name, parameters).fetchone()
     if row is None:
         return None
@@ -75,14 +75,14 @@ def fetch_value(
 def fetch_values(
     connection: Connection, name: str, kind: type[Value], /, **parameters: object
 ) -> list[Value]:
-    """The one column of all rows."""
+    """Return the only column of all rows."""
     return [_converted(name, value, kind) for (value,) in _tuples(connection, name, parameters)]
 
 
 def fetch_pairs(
     connection: Connection, name: str, key: type[Key], value: type[Value], /, **parameters: object
 ) -> dict[Key, Value]:
-    """Two columns, the first of them without duplicates, as a dict in the order of the rows."""
+    """Return two columns as a dict in the order of the rows; the first has no duplicates."""
     return {
         _converted(name, one, key): _converted(name, other, value)
         for one, other in _tuples(connection, name, parameters)
@@ -90,7 +90,7 @@ def fetch_pairs(
 
 
 def execute(connection: Connection, name: str, /, **parameters: object) -> int:
-    """The number of rows that the statement changed."""
+    """Run a statement; returns the number of rows that it changed."""
     return connection.execute(statement(name), parameters or None).rowcount
 
 
@@ -110,7 +110,7 @@ def parse(text: str, origin: str) -> dict[str, LiteralString]:
 def _struct(name: str, row: type[Row]) -> Callable[[Cursor[Any]], Callable[[Sequence[Any]], Row]]:
     def factory(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
         columns = [column.name for column in cursor.description or ()]
-        # msgspec ignores what a struct lacks: a misspelt alias would leave a default in its place.
+        # msgspec ignores what a struct lacks: a misspelt alias would leave the default.
         unknown = sorted(set(columns) - set(row.__struct_fields__))
         if unknown:
             raise TypeError(f"{name} selects {', '.join(unknown)}, which {row.__name__} lacks")
@@ -132,5 +132,5 @@ def _converted(name: str, value: object, kind: type[Value]) -> Value:
     except msgspec.ValidationError as error:
         raise DatabaseError(
             f"statement {name} returned what this version does not expect: {error}; run "
-            "`babylon-tasks migrate --status` to see whether database and code belong together"
+            "`babylon-tasks migrate --status` to check that database and code match"
         ) from None

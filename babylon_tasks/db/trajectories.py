@@ -1,4 +1,4 @@
-"""Reading a window's trajectories in bounded memory."""
+"""Read a window's trajectories in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _BATCH_BYTES = 4_000_000
 def stream_window(
     connection: Connection, window: str, settings: Settings, *, used: bool = False
 ) -> Generator[list[RawTrajectory], None, None]:
-    """The rows of a window in batches, all as of one moment; the connection is taken meanwhile.
+    """Yield the rows of a window in batches, all as of one moment; occupies the connection.
 
-    A row belongs to a window by its "windowId", or, where the writer set none, by its start.
-    Rows beyond ``max_steps_bytes`` come without their text: it never leaves the server. So do
-    those that some training has used, unless ``used`` asks for them too. A batch
-    ends at ``read_batch`` rows or a few megabytes, so memory does not depend on the rows' size.
-    Close the generator when leaving early: that cancels what the server still sends.
+    A row belongs to a window by its "windowId", or, if the writer set none, by its start. Rows
+    beyond ``max_steps_bytes`` come without their text, which never leaves the server. So do rows
+    that another training has used, unless ``used`` includes them. A batch ends at ``read_batch``
+    rows or a few megabytes, so memory does not depend on the rows' size. Close the generator when
+    leaving early: that cancels what the server still sends.
     """
     # COPY, not a cursor: the server sends on while the caller works, and one statement is one
-    # snapshot without a transaction being held open.
+    # snapshot without holding a transaction open.
     parameters = {
         "window": window,
-        # Babylon's columns carry no zone and mean UTC.
+        # Babylon's columns have no time zone and mean UTC.
         "start": window_start(window).replace(tzinfo=None),
         "end": window_end(window).replace(tzinfo=None),
         "largest": settings.max_steps_bytes,

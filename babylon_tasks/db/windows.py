@@ -37,8 +37,8 @@ class Window(Struct, frozen=True):
     """A row of ``training.windows``.
 
     ``rescore`` is why it is to be scored anew; ``waiting``: it waits for outcomes until
-    ``waits_until``, and its ``reason``, if any, is a verdict put off until then; ``due``: neither,
-    and its next attempt may begin. ``changes`` counts how often it was scored anew because of
+    ``waits_until``, and its ``reason``, if any, is a decision postponed until then; ``due``:
+    neither, and its next attempt may begin. ``changes`` counts how often it was scored anew for
     changed rows. ``profit_mean`` (Babylon's money) and ``right_share`` (of the bets with an
     outcome) belong to the newest reward version.
     """
@@ -74,7 +74,7 @@ class Window(Struct, frozen=True):
 
     @property
     def standstill(self) -> str | None:
-        """Why it is not worked on now, to follow its name; None where it is due."""
+        """Why no work is done on it now, as a predicate of its name; None if it is due."""
         if self.due:
             return None
         if self.waiting:
@@ -82,7 +82,7 @@ class Window(Struct, frozen=True):
             return f"waits for outcomes until {self.waits_until:%F %H:%M} UTC{anew}"
         if self.rescore is not None:
             return f"is to be scored anew: {self.rescore}"
-        if self.reason is not None:  # a verdict that the wait put off
+        if self.reason is not None:  # a decision that the wait postponed
             return "is to be scored anew: the wait for outcomes is over"
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
@@ -101,7 +101,7 @@ class Scored(Struct, frozen=True):
 
 
 class _Sealed(Struct, frozen=True):
-    """What a window holds when it is sealed."""
+    """What a window contains when it is sealed."""
 
     trajectories: int
     agents: int
@@ -112,14 +112,14 @@ class _Moved(Struct, frozen=True):
 
 
 def clock(connection: Connection) -> datetime:
-    """Postgres's time: the clocks of workers decide nothing."""
+    """Read Postgres's time: workers' clocks are never used."""
     moment = fetch_value(connection, "windows.clock", datetime)
     assert moment is not None  # noqa: S101  # a SELECT without FROM always has a row
     return moment
 
 
 def seen(connection: Connection, since: str, limit: int) -> list[str]:
-    """Window ids of Babylon's rows from ``since`` on, as recorded: not all need be well formed."""
+    """List window ids of Babylon's rows from ``since`` on, as recorded: some may be invalid."""
     start = window_start(since).replace(tzinfo=None)
     named = fetch_values(connection, "windows.seen", str, since=since, limit=limit)
     unnamed = fetch_values(connection, "windows.seen_without_id", str, since=start, limit=limit)
@@ -129,7 +129,7 @@ def seen(connection: Connection, since: str, limit: int) -> list[str]:
 def open_windows(
     connection: Connection, windows: Sequence[str], settings: Settings, *, actor: str
 ) -> list[str]:
-    """Give rows to windows that have none; returns those that are new."""
+    """Insert windows that have no row; returns the new ones."""
     known = set(fetch_values(connection, "windows.known", str, windows=list(windows)))
     opened = []
     for window in windows:
@@ -165,7 +165,7 @@ def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: s
         if not (overdue or _is_quiet(connection, window, settings)):
             continue
         counted = change(connection, window, SEAL, WindowState.SEALED, _Sealed, **_span(window))
-        if counted is None:  # another beat was quicker
+        if counted is None:  # another beat was faster
             continue
         detail = structs.asdict(counted) | {"overdue": overdue}
         events.record(connection, EventKind.SEALED, actor=actor, window=window, detail=detail)
@@ -246,7 +246,7 @@ def move(
 
 
 def get(connection: Connection, window: str) -> Window:
-    """One window; raises BadWindowId, WindowNotFound."""
+    """Read one window; raises BadWindowId, WindowNotFound."""
     window_start(window)
     row = fetch_one(connection, "windows.get", Window, window=window)
     if row is None:
@@ -265,7 +265,7 @@ def list_windows(
     min_agents: int = 0,
     limit: int = 1000,
 ) -> list[Window]:
-    """Windows, newest first."""
+    """List windows, newest first."""
     return fetch_all(
         connection,
         "windows.list",
@@ -278,23 +278,23 @@ def list_windows(
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Windows by state; states without any are 0."""
+    """Count windows by state; states without any are 0."""
     found = fetch_pairs(connection, "windows.counts", WindowState, int)
     return {str(state): found.get(state, 0) for state in WindowState}
 
 
 def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[Scored]:
-    """Windows that wait for training, in the order in which steps take them, ``first`` first."""
+    """List windows waiting for training, in the order in which steps take them, ``first`` first."""
     return fetch_all(connection, "windows.scored", Scored, limit=limit, first=first)
 
 
 def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
-    """Windows to send a scoring message for, marked as sent: two beats never get the same."""
+    """List windows that need a scoring message, marked as sent: no two beats get the same."""
     return _claim(connection, "windows.claim_to_score", settings, limit)
 
 
 def claim_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
-    """Likewise for training: scored windows, and steps whose worker is gone."""
+    """Do the same for training: scored windows, and steps whose worker is gone."""
     recover = _claim(connection, "windows.claim_to_recover", settings, limit)
     return recover or _claim(connection, "windows.claim_to_train", settings, limit)
 
@@ -305,7 +305,7 @@ def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
 
 
 def retry(connection: Connection, window: str, *, actor: str) -> WindowState:
-    """Put a failed window back where it failed, its attempts forgotten; the state it has then.
+    """Return a failed window to where it failed, attempts reset; returns its new state.
 
     Raises WindowNotFound, IllegalTransition.
     """
@@ -326,7 +326,7 @@ def _claim(connection: Connection, name: str, settings: Settings, limit: int) ->
         name,
         str,
         lineage=settings.lineage,
-        # A little less than the beat's pace, or each second beat would come too early.
+        # A little less than beat's interval, or every second round would come too early.
         again=settings.upkeep_interval_seconds * 0.9,
         limit=limit,
     )
@@ -341,7 +341,7 @@ def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
 
 
 def _span(window: str) -> dict[str, Any]:
-    # Babylon's columns carry no zone and mean UTC.
+    # Babylon's columns have no time zone and mean UTC.
     return {
         "start": window_start(window).replace(tzinfo=None),
         "end": window_end(window).replace(tzinfo=None),

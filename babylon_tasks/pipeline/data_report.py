@@ -10,7 +10,7 @@ from msgspec import Struct
 from babylon_tasks.dataset.checkpoint_tree import ages
 from babylon_tasks.dataset.eligibility import Policies, policy_step
 from babylon_tasks.db import babylon, lineages, outcomes
-from babylon_tasks.db.data_report import Held, is_migrated, judged, overview
+from babylon_tasks.db.data_report import Held, decided, is_migrated, overview
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.dry_run import DryRun, read
@@ -175,8 +175,8 @@ def _whose(model: str, policies: Policies) -> str | None:
 
 def _looked_at(connection: Connection, held: Held, dry_run: DryRun, scorers: Scorers) -> WindowData:
     exactly: int | None = None
-    if held.judged:
-        usable, rejected = judged(connection, held)
+    if held.decided:
+        usable, rejected = decided(connection, held)
     else:
         usable, exactly, rejected = dry_run.usable(scorers)
     recorded = dry_run.recorded

@@ -22,13 +22,13 @@ from babylon_tasks.settings import Settings
 RELEASE_LIMIT = 100
 RESCORE_LIMIT = 50
 ENQUEUE_LIMIT = 100
-LATE_WINDOWS = 4  # looked at in one call: each costs a scan of its rows
+LATE_WINDOWS = 4  # checked in one call: each costs a scan of its rows
 
 log = structlog.get_logger(__name__)
 
 
 class Reconciled(Struct, frozen=True):
-    """What was put right. Messages for ``to_score`` and ``to_train`` are the caller's to send.
+    """The repairs of one round. The caller sends the messages for ``to_score`` and ``to_train``.
 
     ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
     ``anew``: windows that are sealed again, for a new reward version.
@@ -44,10 +44,10 @@ class Reconciled(Struct, frozen=True):
 
 
 def reconcile(settings: Settings, *, actor: str) -> Reconciled:
-    """One round; bounded, idempotent, safe from any number of callers.
+    """Run one round; bounded, idempotent, safe from any number of callers.
 
-    A training step whose worker is gone is only listed (in ``to_train``, by one of its
-    windows): the next claimant of the lineage sees to it, under its lease.
+    A training step whose worker is gone is only listed (in ``to_train``, by one of its windows):
+    the next claimant of the lineage recovers it, under its lease.
     """
     with session(settings) as connection:
         with connection.transaction():

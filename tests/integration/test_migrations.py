@@ -187,7 +187,7 @@ def test_a_database_without_trajectories_is_refused_and_left_as_it_is(
         )
         for settings, other, held in (
             (fresh, connection, there),
-            (empty, nothing, "holds no table of Babylon's"),
+            (empty, nothing, "has no table of Babylon's"),
         ):
             before = catalog(other)
             with pytest.raises(MigrationError, match=f"DATABASE_URL may be wrong: .*{held}"):

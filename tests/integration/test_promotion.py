@@ -349,7 +349,7 @@ def test_a_promotion_that_was_overtaken_does_nothing(
 def test_agents_find_the_base_model_before_anything_was_trained(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
-    with pytest.raises(CheckpointNotFound, match="has not begun"):
+    with pytest.raises(CheckpointNotFound, match="does not exist yet"):
         serving.serving(connection, LINEAGE)
 
     announced = serve(settings, trainer)

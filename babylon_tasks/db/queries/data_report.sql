@@ -1,6 +1,6 @@
 -- name: overview
 -- What Babylon has recorded, by window, with where the window stands and why; newest first.
-SELECT held.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS judged,
+SELECT held.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS decided,
        coalesce(w.reward_version, 1) AS reward_version, held.trajectories, held.agents
 FROM (
     SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
@@ -22,7 +22,7 @@ SELECT to_regclass('training.windows') IS NOT NULL
 -- The same of a database that holds Babylon's tables and nothing of ours.
 SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
            AS window,
-       NULL AS state, NULL AS reason, false AS judged, 1 AS reward_version,
+       NULL AS state, NULL AS reason, false AS decided, 1 AS reward_version,
        count(*) AS trajectories, count(DISTINCT "agentId") AS agents
 FROM trajectories
 GROUP BY 1

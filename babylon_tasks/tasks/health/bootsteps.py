@@ -165,11 +165,11 @@ def _notice_queues(instance: Any, **_: Any) -> None:
 def _begin(**_: Any) -> None:
     monitor.forget()
     if "cpu" in monitor.queues:
-        metrics.scoring_begins()
+        metrics.init_scoring_metrics()
     if "upkeep" in monitor.queues:
-        metrics.upkeep_begins()
+        metrics.init_upkeep_metrics()
     if "gpu" in monitor.queues:
-        metrics.training_begins(load_settings().lineage)
+        metrics.init_training_metrics(load_settings().lineage)
 
 
 @beat_init.connect  # type: ignore[untyped-decorator]

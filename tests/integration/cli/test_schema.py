@@ -54,7 +54,7 @@ def test_a_database_without_babylons_tables_is_said_to_be_the_wrong_one_and_is_l
     assert found.code == 1
     said = found.out + found.err
     url = urlsplit(empty_database_url)
-    wrong = f"DATABASE_URL may be wrong: {url.hostname}:{url.port}{url.path} holds no table of"
+    wrong = f"DATABASE_URL may be wrong: {url.hostname}:{url.port}{url.path} has no table of"
     assert 0 <= said.find(wrong) < said.find("migrate --create-babylon-tables")
     assert str(url.password) not in said
     with psycopg.connect(empty_database_url) as connection:

@@ -102,7 +102,7 @@ def test_what_serves_is_read_again_at_each_question(
 def test_before_anything_serves_that_is_what_is_said(
     settings: Settings, connection: Connection
 ) -> None:
-    with pytest.raises(CheckpointNotFound, match="has not begun"):
+    with pytest.raises(CheckpointNotFound, match="does not exist yet"):
         openai_client()
     lineages.ensure(connection, settings)
     with pytest.raises(NothingServes, match="babylon@0 has no address yet"):

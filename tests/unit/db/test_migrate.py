@@ -38,7 +38,7 @@ def test_one_number_for_two_files_is_refused() -> None:
 
 
 def test_an_installation_without_files_is_refused() -> None:
-    with pytest.raises(MigrationError, match="holds no migrations"):
+    with pytest.raises(MigrationError, match="has no migrations"):
         parse({})
 
 
