@@ -1,8 +1,8 @@
-"""The demo on seeds that nobody chose: python -m bench.demos --count 5
+"""The demo on random seeds: python -m bench.demos --count 5
 
 The seeds are drawn from the system's entropy, printed before the first run, and none is left out.
-Each run is the command that the README names, one after the other: two at once spoil each other.
-Exit code 1 if a seed misses the aim.
+Each run is the README's command, one after the other: two at once would disturb each other.
+Exit code 1 if a seed misses the target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VALID, RIGHT = 0.95, 0.80  # of all held-out decisions, and of the valid ones
 
 @dataclass(frozen=True)
 class Run:
-    """One seed's report: shares on held-out markets, and how it stood behind its gate."""
+    """One seed's report: shares on held-out markets, and the decisions of its gate."""
 
     seed: int
     windows: list[dict[str, Any]]
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def reached(self) -> bool:
-        """Whether what serves in the end reaches the aim."""
+        """Whether the last serving checkpoint reaches the target."""
         served = self.evaluation["served"]
         return bool(served["valid"] >= VALID and served["right_of_valid"] >= RIGHT)
 
@@ -54,7 +54,7 @@ class Run:
 
 
 def play(seed: int, windows: int, folder: Path) -> Run:
-    """One demo; raises CalledProcessError, with its output shown, where it does not end well."""
+    """Run one demo; raises CalledProcessError, with its output shown, if it fails."""
     report = folder / f"seed-{seed}.json"
     begin = "from babylon_tasks.cli import main; main()"
     program = [sys.executable, "-c", begin, "demo", "--seed", str(seed)]
@@ -70,7 +70,7 @@ def play(seed: int, windows: int, folder: Path) -> Run:
 
 
 def line(run: Run) -> str:
-    """One row of the table."""
+    """Format one row of the table."""
     base, served = run.evaluation["base"], run.evaluation["served"]
     low, high = run.evaluation["difference"].values()
     return (
@@ -82,7 +82,7 @@ def line(run: Run) -> str:
 
 
 def main() -> None:
-    """Draw, play, and say how each seed did."""
+    """Draw seeds, play them, and print the results."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--count", type=int, default=5, help="how many seeds to draw")
     asked.add_argument("--windows", type=int, default=40)

@@ -20,7 +20,7 @@ _WINDOW = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def draw(output: str, arguments: str) -> str:
-    """An SVG that asks no other server for its font."""
+    """Draw an SVG that loads no font from another server."""
     lines = [line.rstrip() for line in output.splitlines()]
     begin = next(number for number, line in enumerate(lines) if line.startswith("window "))
     windows = [line for line in lines if _WINDOW.match(line)]

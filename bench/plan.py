@@ -1,10 +1,10 @@
-"""What an hour of thousands of agents comes to: ``python -m bench.plan --agents 4000``.
+"""Plan an hour of thousands of agents: ``python -m bench.plan --agents 4000``.
 
-One scenario, so all can be compared. The hour is scored as it would be, then step after step is
-planned and committed until nothing of it is left. The trainer is the tests' own, without a
-network: what is measured is everything but training. ``--inspect`` has the candidates proven by
-the cpu backend's real tokenizer instead. Prints groups, members, tokens and seconds of each step,
-peak resident memory, and what became of every trajectory.
+One scenario, so all trajectories can be compared. The hour is scored as usual, then step after step
+is planned and committed until nothing of it is left. The trainer is the tests' own, without a
+network: everything but training is measured. With ``--inspect`` the cpu backend's real tokenizer
+proves the candidates instead. Prints groups, members, tokens and seconds of each step, peak
+resident memory, and the result for every trajectory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from peer import PeerTrainer  # noqa: E402
 
 
 def fill(url: str, agents: int) -> None:
-    """Make the tables, the rows and a scored window."""
+    """Create the tables, the rows and a scored window."""
     settings = Settings(database_url=SecretStr(url))
     create(settings)
     apply(settings)
@@ -50,7 +50,7 @@ def fill(url: str, agents: int) -> None:
 
 
 class Proving(PeerTrainer):
-    """The tests' trainer, but for candidates: these the real one proves."""
+    """The tests' trainer, except that the real one proves candidates."""
 
     def __init__(self, settings: Settings, real: Trainer) -> None:
         super().__init__(settings.data_dir / "peer", settings.lineage)
@@ -61,7 +61,7 @@ class Proving(PeerTrainer):
 
 
 def score() -> dict[str, Any]:
-    """The hour scored, in this process."""
+    """Score the hour in this process."""
     settings = load_settings()
     discover(settings, actor="bench")
     began = time.perf_counter()
@@ -70,7 +70,7 @@ def score() -> dict[str, Any]:
 
 
 def steps(*, proving: bool) -> dict[str, Any]:
-    """All steps that the hour gives, in this process."""
+    """Run all steps of the hour in this process."""
     settings = load_settings()
     if not proving:
         return _steps(settings, PeerTrainer(settings.data_dir / "peer", settings.lineage))
@@ -100,7 +100,7 @@ def _step(settings: Settings, seconds: float) -> dict[str, Any]:
 
 
 def accounts(url: str) -> tuple[Counter[str], int]:
-    """What became of each trajectory; how many are in no account or in two."""
+    """Count what became of each trajectory, and those counted nowhere or twice."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT t.\"trajectoryId\", c.use, (SELECT string_agg(r.reason, '+') "
@@ -113,7 +113,7 @@ def accounts(url: str) -> tuple[Counter[str], int]:
 
 
 def _peak() -> float:
-    """Of this process's resident memory, in MB."""
+    """Return this process's peak resident memory, in MB."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) / 1024
 

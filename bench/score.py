@@ -1,4 +1,4 @@
-"""How fast a window is scored: ``python -m bench.score --trajectories 20000``.
+"""Measure how fast a window is scored: ``python -m bench.score --trajectories 20000``.
 
 From one run on the same rows of one embedded Postgres, each reader in a process of its own:
 ``score_window`` end to end; a plain sequential reader of the first system's kind; a raw binary
@@ -38,7 +38,7 @@ _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 
 
 def steps_json(random_: random.Random) -> str:
-    """Three complete steps of about 1.3 kB each (data contract, 4.2)."""
+    """Make three complete steps of about 1.3 kB each (data contract, 4.2)."""
 
     def words(characters: int) -> str:
         made: list[str] = []
@@ -122,7 +122,7 @@ def _rows(count: int) -> Iterator[tuple[object, ...]]:
 
 
 def fill(url: str, count: int) -> float:
-    """Migrate, insert the rows and a sealed window; the mean size of stepsJson in bytes."""
+    """Migrate, insert the rows and a sealed window; returns the mean bytes of stepsJson."""
     settings = Settings(database_url=SecretStr(url))
     create(settings)
     apply(settings)
@@ -161,14 +161,14 @@ def fill(url: str, count: int) -> float:
 
 
 def ours() -> int:
-    """The product, end to end."""
+    """Score with the product, end to end."""
     scoring = score_window(load_settings(), WINDOW, actor="bench")
     assert scoring.state == "scored", scoring
     return scoring.scored
 
 
 def plain(*, writing: bool) -> int:
-    """The first system's way: everything fetched, ``json.loads``, a score each, a write each."""
+    """Score like the first system: fetch everything, ``json.loads``, write row by row."""
     rewards: list[tuple[float, str]] = []
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         rows = connection.execute(
@@ -210,7 +210,7 @@ def plain(*, writing: bool) -> int:
 
 
 def raw() -> int:
-    """The rows through a binary server-side cursor, none looked at."""
+    """Read the rows through a binary server-side cursor, without decoding them."""
     count = 0
     with (
         psycopg.connect(os.environ["DATABASE_URL"]) as connection,
@@ -285,7 +285,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)) as postgres:
         size = fill(postgres.url, arguments.trajectories)
         print(f"{arguments.trajectories} trajectories of 3 steps, {size:.0f} bytes of steps each")
-        _measure("raw", postgres.url)  # warms the server's cache, for all alike
+        _measure("raw", postgres.url)  # warms the server's cache for all readers
         results = {
             reader: _measure(reader, postgres.url) for reader in READERS if reader != "score_window"
         }

@@ -1,1 +1,1 @@
-"""What `make check` asks of everything that is not Python; drift/ compares it with the code."""
+"""The checks of `make check` on everything that is not Python; drift/ compares it with the code."""

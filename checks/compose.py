@@ -1,7 +1,7 @@
 """compose.yaml and its overrides: ``python -m checks.compose [FOLDER]``.
 
-They are held to the specification's schema (as check-jsonschema ships it), to compose-lint, and to
-our rules: checks/rules/compose.yaml for what is wrong by itself, below what must fit together.
+They are checked against the specification's schema (from check-jsonschema), compose-lint, and our
+rules: checks/rules/compose.yaml for single files, below for what must fit together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAIN = "compose.yaml"
 
 
 def check(folder: Path) -> list[Violation]:
-    """Every violation of the folder's Compose files."""
+    """List every violation of the folder's Compose files."""
     found: list[Violation] = []
     read: dict[str, ComposeFile] = {}
     for path in sorted(folder.glob("compose*.yaml")):
@@ -73,7 +73,7 @@ def _compose_lint(path: Path) -> Iterator[Violation]:
 
 
 def _declared(file: ComposeFile) -> Iterator[Violation]:
-    """What a service uses is declared below; what is declared is used."""
+    """Check that services use only what is declared, and that all that is declared is used."""
     used: dict[str, set[str]] = {"networks": set(), "volumes": set(), "secrets": set()}
     for name, service in file.services.items():
         for kind in used:

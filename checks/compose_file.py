@@ -1,4 +1,4 @@
-"""A Compose file as it is written, with its lines."""
+"""A Compose file as written, with its line numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ComposeFile:
     """One Compose file; merges (``<<``) are resolved, variables are not."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError, with the line, for what is no YAML or has a key twice."""
+        """Parse the file; raises ValueError, with the line, for invalid YAML or a duplicate key."""
         self.name = path.name
         try:
             self.content: Any = YAML(typ="rt").load(path)
@@ -29,7 +29,7 @@ class ComposeFile:
         return dict(self.content.get("services") or {})
 
     def violation(self, keys: Sequence[str | int], what: str) -> Violation:
-        """A violation at the deepest of these keys that is written there."""
+        """Make a violation at the deepest of these keys that the file has."""
         node, line = self.content, 0
         for key in keys:
             written = isinstance(node, CommentedMap) and key in node

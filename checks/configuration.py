@@ -1,4 +1,4 @@
-"""docs/configuration.md is what babylon_tasks/settings.py says.
+"""Check that docs/configuration.md matches babylon_tasks/settings.py.
 
 ``python -m checks.configuration`` fails where they differ; with ``--write`` it writes the document.
 """
@@ -33,7 +33,7 @@ SECTIONS = {
     "max_eval_groups": "Evaluation and promotion",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",
-    "cpu_concurrency": "Processes and what watches them",
+    "cpu_concurrency": "Processes and monitoring",
     "log_format": "Logs",
 }
 _TYPES = {
@@ -46,21 +46,20 @@ _SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 HEAD = f"""# Configuration
 <!-- written by `make docs` from babylon_tasks/settings.py; do not edit -->
 
-Everything is set by environment variables, or by a file `.env` in the working directory. What
-these lack is read from a folder of files with the same names, `{SECRETS_DIR}`, where the
-environment names one: so that secrets (marked below) stand in nobody's environment. All processes
-of a lineage should be given the same. A setting that cannot be used ends a process at its start
-with exit code 2 and a line that names it, never its value. Times are in seconds unless a name says
-otherwise. `babylon-tasks doctor` checks what can be checked.
+Everything is set by environment variables, or by a file `.env` in the working directory. Missing
+ones are read from a folder of files with the same names, if the environment names one in
+`{SECRETS_DIR}`: so secrets (marked below) need not be in the environment. All processes of a
+lineage should get the same settings. An invalid setting ends a process at its start with exit
+code 2 and a line that names it, never its value. Times are in seconds unless a name says
+otherwise. `babylon-tasks doctor` checks all it can.
 
-Beside these: `HF_HUB_OFFLINE=0` lets the trainer fetch a base model from the hub (it asks nobody
-by default), and `XDG_CACHE_HOME` is where the packaged model is kept once it has been converted
-(540 MB).
+In addition, `HF_HUB_OFFLINE=0` lets the trainer fetch a base model from the hub (by default it
+uses no network), and `XDG_CACHE_HOME` is where the converted packaged model is cached (540 MB).
 """
 
 
 def rendered(meanings: Mapping[str, str]) -> str:
-    """The whole document."""
+    """Render the whole document."""
     parts = [HEAD]
     schemas = Settings.model_json_schema(by_alias=False)["properties"]
     for name, field in Settings.model_fields.items():
@@ -76,7 +75,7 @@ def rendered(meanings: Mapping[str, str]) -> str:
 
 
 def violations(root: Path = ROOT) -> list[Violation]:
-    """Where document and settings differ; fields without a word about them."""
+    """Find where document and settings differ, and fields without an explanation."""
     meanings = explained(root)
     found = [
         Violation("babylon_tasks/settings.py", f"{name} has no line that says what it does")
@@ -93,7 +92,7 @@ def violations(root: Path = ROOT) -> list[Violation]:
 
 
 def explained(root: Path = ROOT) -> dict[str, str]:
-    """The string under each field of the settings."""
+    """Read the string under each field of the settings."""
     # pydantic can read them as descriptions, at the cost of 30 ms at each start of a process.
     tree = ast.parse((root / "babylon_tasks/settings.py").read_text("utf-8"))
     (body,) = (n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings")
@@ -109,7 +108,7 @@ def explained(root: Path = ROOT) -> dict[str, str]:
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """The type as somebody who writes an environment variable sees it, with what is allowed."""
+    """Describe a type for people who write environment variables, with its limits."""
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     kind = "path" if schema.get("format") == "path" else _TYPES.get(schema["type"], "text")
@@ -124,7 +123,7 @@ def _default(field: FieldInfo) -> str:
     if value is None:
         return "none"
     if isinstance(value, SecretStr):
-        value = value.get_secret_value()  # what stands in the code is nobody's secret
+        value = value.get_secret_value()  # a default in the code is not a secret
     if isinstance(value, bool | dict):
         value = json.dumps(value)
     return f"`{value}`"

@@ -1,7 +1,7 @@
-"""The Dockerfile: hadolint, and what it does not know: ``python -m checks.dockerfile [FOLDER]``.
+"""Check the Dockerfile: hadolint, and our rules: ``python -m checks.dockerfile [FOLDER]``.
 
-Read with BuildKit's own parser (package dockerfile), so what is checked is what is built. checkov
-looks at it too (checks/policy.py).
+Parsed with BuildKit's own parser (package dockerfile), so the check sees what is built. checkov
+checks it too (checks/policy.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import dockerfile
 from checks.stages import Stage, arguments, stages
 from checks.violations import Violation, end
 
-# What an image ends with, and why.
+# The instructions that an image must end with, and why.
 _ENDS = {
     "USER": (("10001:10001",), "not root, and a number that k8s/ can check"),
     "STOPSIGNAL": (("SIGTERM",), "on which our processes stop in order"),
@@ -32,7 +32,7 @@ _ENDS = {
         "killed trainer leaves",
     ),
 }
-# What is in no instruction.
+# What no instruction may contain.
 _REFUSED = {
     r"https?://(?!127\.0\.0\.1[:/'])|://[^/\s:@]*:[^/\s@]+@": "an address is written down; pass it "
     "as a build argument or in pip.conf",
@@ -43,7 +43,7 @@ _BASE = re.compile(r"\$\{?(\w+)\}?")
 
 
 def check(folder: Path) -> list[Violation]:
-    """Every violation of the folder's Dockerfile and .dockerignore."""
+    """List every violation of the folder's Dockerfile and .dockerignore."""
     path = folder / "Dockerfile"
     try:
         commands = dockerfile.parse_file(str(path))
@@ -113,7 +113,7 @@ def _context(folder: Path) -> Iterator[Violation]:
     ignore = folder / ".dockerignore"
     lines = ignore.read_text("utf-8").splitlines() if ignore.exists() else []
     if next((line for line in lines if line and not line.startswith("#")), None) != "*":
-        what = "must begin with * and name what is let in: secrets/ lies beside it"
+        what = "must begin with * and name what is included: secrets/ is beside it"
         yield Violation(".dockerignore:1", what)
 
 

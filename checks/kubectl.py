@@ -1,6 +1,6 @@
-"""The kubectl that renders k8s/: that of the PATH if it is new enough, else that of .venv-checks.
+"""Find the kubectl that renders k8s/: the PATH's if it is new enough, else .venv-checks's.
 
-Older ones carry a kustomize that reads our kustomizations differently.
+Older ones contain a kustomize that reads our kustomizations differently.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MINIMUM = (1, 37)
 
 
 def render(folder: Path) -> str:
-    """All objects of a kustomization; raises ValueError with what kustomize says."""
+    """Render all objects of a kustomization; raises ValueError with kustomize's message."""
     command = [str(program(shutil.which("kubectl"))), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -27,7 +27,7 @@ def render(folder: Path) -> str:
 
 @cache
 def program(on_path: str | None) -> Path:
-    """The kubectl to use; raises FileNotFoundError where neither will do."""
+    """Choose the kubectl to use; raises FileNotFoundError if neither is usable."""
     if on_path is not None and _version(on_path) >= MINIMUM:
         return Path(on_path)
     pinned = TOOLS / "bin" / "kubectl"

@@ -23,7 +23,7 @@ from checks.workloads import workloads
 def check(
     root: Path, renderings: Sequence[Rendering], unrendered: Sequence[Violation]
 ) -> list[Violation]:
-    """Every violation but those of policies, each once; rules are for what fits its schema."""
+    """List every violation but those of policies, once; our rules need a valid schema."""
     found = dict.fromkeys([*unrendered, *_unlisted(root)])
     objects = (one for rendering in renderings for one in rendering.objects)
     wrong = [violation for one in objects for violation in invalid(one)]
@@ -35,20 +35,20 @@ def check(
 
 
 def invalid(one: Object) -> Iterator[Violation]:
-    """What the schema of the object's kind does not allow."""
+    """Find what the schema of the object's kind does not allow."""
     version = str(one.content.get("apiVersion", "(no apiVersion)"))
     try:
         for _, what in broken(of_kind(version, one.kind), one.content):
             yield one.violation(f"{what} ({version} {one.kind})")
     except FileNotFoundError:
         yield one.violation(
-            f"Kubernetes {KUBERNETES} knows no {one.kind} of {version}: correct apiVersion and "
+            f"Kubernetes {KUBERNETES} has no {one.kind} of {version}: correct apiVersion and "
             "kind, or add a schema to checks/rules/kinds/"
         )
 
 
 def by_themselves(rendering: Rendering) -> Iterator[Violation]:
-    """What is wrong with an object, a pod or a container of it, whatever else there is."""
+    """Find what is wrong with single objects, pods and containers."""
     for one in rendering.objects:
         for _, what in broken(rules("kubernetes.yaml", "object"), one.content):
             yield one.violation(what)
@@ -66,7 +66,7 @@ def by_themselves(rendering: Rendering) -> Iterator[Violation]:
 
 
 def in_one_namespace(rendering: Rendering) -> Iterator[Violation]:
-    """Everything is in the namespace, whose label admits only restricted pods."""
+    """Check that everything is in the namespace, whose label admits only restricted pods."""
     names = {space.name for space in rendering.of("Namespace")}
     for one in rendering.objects:
         inside = one.kind not in ("Namespace", "PriorityClass")
@@ -81,7 +81,7 @@ def _unlisted(root: Path) -> Iterator[Violation]:
     for path in sorted((root / "k8s").rglob("kustomization.yaml")):
         name = path.parent.relative_to(root / "k8s").as_posix()
         if name not in listed:
-            what = "nobody renders it: add it to RENDERINGS in checks/renderings.py"
+            what = "nothing renders it: add it to RENDERINGS in checks/renderings.py"
             yield Violation(f"k8s/{name}", what)
 
 

@@ -1,6 +1,6 @@
-"""The list of metrics in docs/operations.md is what the code exports: `python -m checks.metrics`.
+"""Check that docs/operations.md lists the exported metrics: `python -m checks.metrics`.
 
-With ``--write`` it puts the list there; without, it fails where the document says otherwise.
+With ``--write`` it writes the list there; without, it fails if the document differs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LIST = re.compile(r"(<!-- metrics: generated -->\n).*?(<!-- metrics: end -->)",
 
 
 class Listed(Struct, frozen=True):
-    """A metric: ``name`` as one queries it, ``family`` as it is declared in a scrape."""
+    """A metric: ``name`` as in a query, ``family`` as declared in a scrape."""
 
     name: str
     family: str
@@ -32,7 +32,7 @@ class Listed(Struct, frozen=True):
 
 
 def listed() -> list[Listed]:
-    """Every metric of ours, by name."""
+    """List our metrics, by name."""
     build, everybody = "babylon_build_info", ("beat", "cpu-worker", "gpu-worker")
     found = [Listed(build, build, "gauge", ("version",), "The version that runs; 1.", everybody)]
     for name, (text, labels) in FAMILIES.items():
@@ -53,7 +53,7 @@ def listed() -> list[Listed]:
 
 
 def table() -> str:
-    """The list as the document has it."""
+    """Format the list for the document."""
     rows = [
         f"| `{metric.name}` | {metric.kind} | {', '.join(metric.labels) or '-'} "
         f"| {', '.join(metric.exported_by)} | {metric.text} |"
@@ -64,7 +64,7 @@ def table() -> str:
 
 
 def violations(text: str) -> list[Violation]:
-    """Where the text of the document does not list what the code exports."""
+    """Check that the document lists what the code exports."""
     if _LIST.sub(_made, text) == text and _LIST.search(text):
         return []
     return [Violation(DOCUMENT.name, "does not list what the code exports; run `make docs`")]

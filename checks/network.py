@@ -1,4 +1,4 @@
-"""What points at what in k8s/: policies, Services, monitors, accounts, settings, budgets."""
+"""Check references in k8s/: policies, Services, monitors, accounts, settings, budgets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPERATORS: dict[str, Callable[[str | None, list[str]], bool]] = {
 
 
 def denied(rendering: Rendering) -> Iterator[Violation]:
-    """Nothing may speak to anybody by default, and each exception is for somebody, at a port."""
+    """Check that all traffic is denied by default, and each exception names peers and ports."""
     policies, pods = list(rendering.of("NetworkPolicy")), workloads(rendering)
     everything: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for space in rendering.of("Namespace"):
@@ -39,7 +39,7 @@ def _rule(
     policy: Object, rule: dict[str, Any], peers: str, own: list[Workload], pods: list[Workload]
 ) -> Iterator[Violation]:
     if not rule.get(peers) or {} in rule[peers]:
-        yield policy.violation(f"a rule without `{peers}` lets everybody in or out; name them")
+        yield policy.violation(f"a rule without `{peers}` admits all peers; name them")
     if not rule.get("ports"):
         yield policy.violation("a rule without ports opens all of them; name them")
     inside = [peer for peer in rule.get(peers) or [] if set(peer) == {"podSelector"}]
@@ -54,7 +54,7 @@ def _rule(
 
 
 def services(rendering: Rendering) -> Iterator[Violation]:
-    """A Service leads to a port that its pods have; a ServiceMonitor to a Service's."""
+    """Check that Services lead to existing ports of pods, and ServiceMonitors to Services."""
     for service in rendering.of("Service"):
         pods = chosen({"matchLabels": service.spec.get("selector")}, workloads(rendering))
         if not pods:
@@ -80,7 +80,7 @@ def services(rendering: Rendering) -> Iterator[Violation]:
 
 
 def references(rendering: Rendering) -> Iterator[Violation]:
-    """Accounts and settings that are named are there; budgets are for somebody."""
+    """Check that named accounts and settings exist, and that budgets match pods."""
     pods = workloads(rendering)
     budgets = list(rendering.of("PodDisruptionBudget"))
     for one in pods:
@@ -103,12 +103,12 @@ def references(rendering: Rendering) -> Iterator[Violation]:
 
 
 def chosen(selector: dict[str, Any] | None, pods: Sequence[Workload]) -> list[Workload]:
-    """The workloads whose pods a label selector chooses."""
+    """List the workloads whose pods a label selector matches."""
     return [one for one in pods if chooses(selector, one.labels)]
 
 
 def chooses(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
-    """Whether a label selector chooses these labels; an empty one chooses all."""
+    """Check whether a label selector matches these labels; an empty one matches all."""
     wanted = (selector or {}).get("matchLabels") or {}
     return wanted.items() <= labels.items() and all(
         _OPERATORS[one["operator"]](labels.get(one["key"]), one.get("values") or [])

@@ -1,4 +1,4 @@
-"""Security policies of others: checkov over what k8s/ renders to, and over the Dockerfile."""
+"""Security policies of others: checkov on all renderings of k8s/ and on the Dockerfile."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from checks.kubectl import TOOLS
 from checks.renderings import Rendering
 from checks.violations import Violation
 
-# What is not asked for, and why.
+# Rules that are switched off, and why.
 SKIPPED = {
     "CKV_K8S_15": "imagePullPolicy Always: a restart would need the registry. Tags are releases, "
-    "and never moved; who cannot trust that pins digests, for which this makes no difference.",
+    "and never moved; pin digests if you do not trust that; this then makes no difference.",
     "CKV_K8S_43": "digests: an image's is known once it is in the operator's own registry. "
     "k8s/README.md says how the overlay names it.",
     "CKV_DOCKER_7": "the base image's tag: checkov does not look into the build argument that "
@@ -28,7 +28,7 @@ SKIPPED = {
 
 
 def policy_violations(root: Path, renderings: Sequence[Rendering]) -> Iterator[Violation]:
-    """What checkov finds in any rendering or in the Dockerfile, each once."""
+    """List what checkov finds in any rendering or in the Dockerfile, once."""
     with tempfile.TemporaryDirectory(prefix="babylon-tasks-policy-") as folder:
         files = {}
         for number, rendering in enumerate(renderings):

@@ -1,4 +1,4 @@
-"""Every way in which k8s/ is meant to be put together, rendered; and its objects."""
+"""Render k8s/ in every supported combination, and list its objects."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class Object:
         return f"{self.file}: {self.kind}/{self.name}"
 
     def violation(self, what: str, container: str = "") -> Violation:
-        """A violation by this object, or by one of its containers."""
+        """Make a violation by this object, or by one of its containers."""
         return Violation(f"{self.place}{container and f' container {container}'}", what)
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """One way of putting it together: ``overlays/production + serverless``."""
+    """One combination: ``overlays/production + serverless``."""
 
     name: str
     text: str
@@ -93,7 +93,7 @@ class Rendering:
         return next((one for one in self.of(kind) if one.name == name), None)
 
     def _origin(self, content: dict[str, Any]) -> str:
-        """The file, within the project; takes kustomize's note of it out again."""
+        """Find the object's file within the project, and remove kustomize's note of it."""
         annotations = content["metadata"].get("annotations", {})
         note = yaml.safe_load(annotations.pop(_ORIGIN, "{}"))
         if not annotations:
@@ -105,7 +105,7 @@ class Rendering:
 def render_all(
     root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS
 ) -> tuple[list[Rendering], list[Violation]]:
-    """All that can be rendered, and what kustomize says of the others."""
+    """Render every combination; returns those that worked and the errors of the others."""
     root = root.resolve()
     with (
         tempfile.TemporaryDirectory(prefix="babylon-tasks-rendering-") as folder,
@@ -120,7 +120,7 @@ def render_all(
 
 
 def _render(root: Path, folder: Path, parts: tuple[str, ...]) -> Rendering | Violation:
-    # As an operator's own overlay does it, and with a note in each object where it comes from.
+    # As an operator's own overlay would, with a note in each object of its origin.
     manifests = Path(os.path.relpath(root / "k8s", folder))
     base, *components = parts
     folder.mkdir(parents=True)

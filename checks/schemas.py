@@ -25,9 +25,9 @@ Keys = list[str | int]
 
 
 def broken(schema: Any, content: Any) -> Iterator[tuple[Keys, str]]:
-    """Every violation of a schema: the keys that lead to it, and what is wrong there."""
+    """Find every violation of a schema: the keys that lead to it, and what is wrong there."""
     for error in schema.iter_errors(content):
-        # Of several ways to be valid the one that is missed least says most.
+        # Of several alternatives, report the one that fails least.
         found = best_match([error], key=relevance)
         keys: Keys = list(found.absolute_path)
         ours = found.schema.get("errorMessage")
@@ -37,14 +37,14 @@ def broken(schema: Any, content: Any) -> Iterator[tuple[Keys, str]]:
 
 @cache
 def rules(file: str, part: str) -> Any:
-    """Our rules for one kind of thing, out of a file of checks/rules/."""
+    """Load our rules for one kind of object from a file of checks/rules/."""
     document = yaml.safe_load((RULES / file).read_text("utf-8"))
     return Draft202012Validator({"$defs": document["$defs"], "$ref": f"#/$defs/{part}"})
 
 
 @cache
 def of_kind(version: str, kind: str) -> Any:
-    """The schema of an apiVersion and kind; raises FileNotFoundError where there is none."""
+    """Load the schema of an apiVersion and kind; raises FileNotFoundError where there is none."""
     group, _, number = version.rpartition("/")
     if "." in group and not group.endswith(".k8s.io"):
         path = RULES / "kinds" / f"{kind.lower()}.yaml"

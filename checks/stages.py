@@ -1,4 +1,4 @@
-"""The Dockerfile's stages, each with the instructions that it has from those it builds on."""
+"""The Dockerfile's stages, each with the instructions that it inherits."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Stage:
         }
 
     def last(self, instruction: str) -> dockerfile.Command | None:
-        """The one of these instructions that holds."""
+        """Find the last of these instructions, which takes effect."""
         return next((c for c in reversed(self.commands) if c.cmd == instruction), None)
 
 
 def stages(commands: tuple[dockerfile.Command, ...]) -> dict[str, Stage]:
-    """The stages by name; ``base`` is as it is written."""
+    """List the stages by name; ``base`` is as written."""
     found: dict[str, Stage] = {}
     name = ""
     for command in commands:
@@ -45,12 +45,12 @@ def stages(commands: tuple[dockerfile.Command, ...]) -> dict[str, Stage]:
 
 
 def arguments(commands: tuple[dockerfile.Command, ...]) -> dict[str, str]:
-    """The build arguments that any stage takes, with their defaults."""
+    """List the build arguments of any stage, with their defaults."""
     pairs = [c.value[0].partition("=") for c in commands if c.cmd == "ARG"]
     return {name: default for name, _, default in pairs}
 
 
 def environments(path: Path) -> dict[str, dict[str, str]]:
-    """The variables that each stage's image sets, by the stage's name."""
+    """List the variables that each stage's image sets, by the stage's name."""
     found = stages(dockerfile.parse_file(str(path)))
     return {name: stage.environment for name, stage in found.items()}

@@ -1,4 +1,4 @@
-"""What a check finds wrong, where it is and what to do; and how a check ends."""
+"""What a check finds: what is wrong, where, and what to do; and how a check ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Violation:
 
 
 def end(name: str, violations: Sequence[Violation], passed: str) -> NoReturn:
-    """Print the violations and exit with 1; without any, say what holds and exit with 0."""
+    """Print the violations and exit with 1; without any, print ``passed`` and exit with 0."""
     for violation in violations:
         print(violation, file=sys.stderr)
     if violations:

@@ -1,8 +1,8 @@
-"""Makes the secrets that compose.yaml mounts: ``make secrets``. Needs nothing but Python.
+"""Generate the secrets that compose.yaml mounts: ``make secrets``. Needs only Python.
 
-Passwords are random; DATABASE_URL, REDIS_URL, WANDB_API_KEY and FLOWER_BASIC_AUTH of the
-environment are taken where they are set. The folder is its owner's alone (0700). The files in it
-are readable (0444): Compose mounts each of them alone and as it is, for users of other numbers.
+Passwords are random; DATABASE_URL, REDIS_URL, WANDB_API_KEY and FLOWER_BASIC_AUTH are taken from
+the environment where set. Only the owner can open the folder (0700). The files in it are readable
+(0444): Compose mounts each of them unchanged, for users with other ids.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PIP = "# Your pip.conf while the images are built, if you need one; it ends up i
 
 
 def generate(environment: Mapping[str, str]) -> dict[str, str]:
-    """The content of every file, by its name."""
+    """Make the content of every file, by its name."""
     postgres, redis = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     files = {
         "postgres_password": postgres,

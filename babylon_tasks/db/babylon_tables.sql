@@ -1,5 +1,5 @@
--- Babylon's own tables, as Babylon's Drizzle schema makes them today (28f223d6), for a stand-alone
--- database: `babylon-tasks migrate --create-babylon-tables`, and only where there is none of them.
+-- Babylon's own tables, as Babylon's Drizzle schema creates them today (28f223d6), for a stand-alone
+-- database: `babylon-tasks migrate --create-babylon-tables`, and only if none of them exists.
 CREATE TABLE trajectories (
     id                     text             NOT NULL,
     "trajectoryId"         text             NOT NULL,

@@ -1,9 +1,9 @@
 """Run tests as if it were another hour: ``make test-clock ARGS="--moment year tests/unit"``.
 
-Every test begins at the same moment; where that is a turn of the clock, a little before it, so
-that the hour, the month or the year ends while the test runs. pytest, the servers and processes
-that tests start and what those start live by one moved wall clock (clock.c); seconds pass as ever.
-What follows the moments is pytest's; without any, the tests are those that read a clock anywhere.
+Every test starts at the same moment; at a turn of the clock, shortly before it, so that the hour,
+the month or the year ends while the test runs. pytest, the servers and processes that tests start
+and their children share one moved wall clock (clock.c); seconds pass as usual. Arguments after the
+moments go to pytest; without any, it runs the tests that read a clock.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TESTS = (
 
 @dataclass(frozen=True)
 class Moment:
-    """When tests begin, and in which time zone the machine says that it is."""
+    """When tests start, and in which time zone the machine claims to be."""
 
     at: str
     turns: bool = False
@@ -46,7 +46,7 @@ MOMENTS = {
 
 
 def main() -> None:
-    """Exits with 1 if a test fails at any moment, with 2 where the clock cannot be moved."""
+    """Exit with 1 if a test fails at any moment, with 2 if the clock cannot be moved."""
     parser = argparse.ArgumentParser(
         prog="python -m checks.clock",
         description=__doc__,

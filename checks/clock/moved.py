@@ -18,9 +18,9 @@ _FAR_OFF = 60.0
 
 
 class MovedClock:
-    """The clock of whoever preloads ``library``: the machine's, until ``stand_at`` moves it.
+    """The clock of all that preload ``library``: the machine's, until ``stand_at`` moves it.
 
-    Linux alone, with a C compiler; both files must stay where they were made.
+    Linux only, with a C compiler; both files must stay where they were created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,9 +30,9 @@ class MovedClock:
 
     @classmethod
     def make(cls, folder: Path) -> Self:
-        """Compile the library into a folder; raises OSError where that cannot be."""
+        """Compile the library into a folder; raises OSError where that is impossible."""
         if sys.platform != "linux":
-            raise OSError(f"a clock is moved on Linux alone, and this is {sys.platform}")
+            raise OSError(f"the clock can be moved on Linux only, and this is {sys.platform}")
         compiler = shutil.which("cc")
         if compiler is None:
             raise OSError("there is no C compiler `cc`: apt-get install gcc libc6-dev")
@@ -44,15 +44,15 @@ class MovedClock:
         return clock
 
     def environment(self) -> dict[str, str]:
-        """This process's environment, for a child that is to live by this clock."""
+        """Copy this process's environment, for a child that shall use this clock."""
         given = os.environ.get("LD_PRELOAD")
         return {**os.environ, "LD_PRELOAD": " ".join(filter(None, [str(self.library), given]))}
 
     def stand_at(self, moment: datetime) -> None:
-        """Move the clock of all; asked by a process that lives by it. Raises RuntimeError."""
+        """Move the clock of all, and check it in this process. Raises RuntimeError."""
         (offset,) = _FORMAT.unpack(self._offset.read_bytes())
         machine = time.time_ns() - offset
         with self._offset.open("r+b") as file:  # in place: it is mapped
             file.write(_FORMAT.pack(int(moment.timestamp() * 1e9) - machine))
         if abs(time.time() - moment.timestamp()) > _FAR_OFF:
-            raise RuntimeError(f"this process does not live by {self.library}")
+            raise RuntimeError(f"this process does not use {self.library}")

@@ -14,7 +14,7 @@ _SECONDS_BEFORE = {"unit": 0.005, "integration": 0.3, "acceptance": 5.0}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the runner says."""
+    """Declare the options that the runner passes."""
     group = parser.getgroup("clock")
     group.addoption("--clock-folder", type=Path, help="where the moved clock was made")
     group.addoption("--clock-at", type=datetime.fromisoformat, help="when each test begins")
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Move the clock of this process, of all servers that it has started and will start."""
+    """Move the clock of this process, and of all servers that it has started or will start."""
     begins: datetime = item.config.getoption("--clock-at")
     if item.config.getoption("--clock-turns"):
         (tier,) = _SECONDS_BEFORE.keys() & {mark.name for mark in item.iter_markers()}

@@ -1,4 +1,4 @@
-"""What Compose, k8s/ and its examples say of the same thing is the same."""
+"""Check that Compose, k8s/ and its examples agree with each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from checks.workloads import workloads
 
 
 def same_redis(rendering: Rendering, compose: ComposeFile) -> Iterator[Violation]:
-    """A Redis of our own is the one of compose.yaml."""
+    """Check that our own Redis is the one in compose.yaml."""
     image = str((compose.services.get("redis") or {}).get("image", ""))
     for workload in workloads(rendering):
         for container in workload.containers:
@@ -20,7 +20,7 @@ def same_redis(rendering: Rendering, compose: ComposeFile) -> Iterator[Violation
 
 
 def keys(renderings: Sequence[Rendering]) -> Iterator[Violation]:
-    """The example of external secrets makes every key that production mounts or KEDA reads."""
+    """Check that external secrets make every key that production mounts or KEDA reads."""
     wanted: dict[str, str] = {}
     for rendering in (one for one in renderings if one.name == "overlays/production"):
         for workload in workloads(rendering):
@@ -35,4 +35,4 @@ def keys(renderings: Sequence[Rendering]) -> Iterator[Violation]:
         for key in sorted(set(wanted) - made):
             yield one.violation(f"does not make {key}, which {wanted[key]} reads")
         for key in sorted(made - set(wanted)):
-            yield one.violation(f"makes {key}, which nobody in overlays/production reads")
+            yield one.violation(f"makes {key}, which nothing in overlays/production reads")

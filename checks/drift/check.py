@@ -24,7 +24,7 @@ _IMAGE = {"babylon-tasks-worker": "worker"}  # the others are the trainer's
 
 
 def check(root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS) -> tuple[list[Violation], int]:
-    """Every violation, each once; and how many containers were looked at."""
+    """List every violation once, and count the checked containers."""
     images = environments(root / "Dockerfile")
     main = ComposeFile(root / "compose.yaml")
     overrides = [ComposeFile(path) for path in sorted(root.glob("compose.*.yaml"))]
@@ -66,7 +66,7 @@ def _deployment(
 
 
 def _build(files: Sequence[ComposeFile], root: Path) -> Iterator[Violation]:
-    """The Dockerfile has the targets and arguments that Compose builds with."""
+    """Check that the Dockerfile has the targets and arguments that Compose builds with."""
     commands = dockerfile.parse_file(str(root / "Dockerfile"))
     targets, known = environments(root / "Dockerfile"), arguments(commands)
     for file in files:
@@ -81,7 +81,7 @@ def _build(files: Sequence[ComposeFile], root: Path) -> Iterator[Violation]:
             image = str(service.get("image", "")).partition(":")[0]
             extra = given.get("EXTRAS")
             if extra is not None and image != f"babylon-tasks-trainer-{extra}":
-                what = f"EXTRAS {extra} makes an image that is named {image}"
+                what = f"EXTRAS {extra} makes an image named {image}"
                 yield file.violation(place, what)
 
 

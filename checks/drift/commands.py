@@ -1,4 +1,4 @@
-"""What units run is there: commands, processes, queues, images; and together they do all work."""
+"""Check that units run existing commands, processes, queues, images; and do all the work."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its ow
 
 
 def table(settings: Settings) -> Iterator[Violation]:
-    """The table of processes consumes every queue of the Celery app, and no other."""
+    """Check that the table of processes consumes every queue of the Celery app, and no other."""
     consumed = [queue for name in PROCESSES for queue in queues(name, settings, [])]
     for queue in dict.fromkeys(consumed):
         if queue not in QUEUES:
-            yield Violation(_TABLE, f"consumes queue {queue}, which {_APP} has not")
+            yield Violation(_TABLE, f"consumes queue {queue}, which {_APP} does not have")
     for queue in QUEUES:
         if queue not in consumed:
-            yield Violation(_TABLE, f"nobody consumes queue {queue} of {_APP}")
+            yield Violation(_TABLE, f"no process consumes queue {queue} of {_APP}")
     given = configuration(settings)
     routes = {task: route["queue"] for task, route in given["task_routes"].items()}
     for task, queue in {**routes, "the default": given["task_default_queue"]}.items():
         if queue not in QUEUES:
-            yield Violation(_APP, f"sends {task} to {queue}, no queue of QUEUES")
+            yield Violation(_APP, f"sends {task} to {queue}, not a queue of QUEUES")
 
 
 def runs(unit: Unit, settings: Settings) -> Iterator[Violation]:
-    """The unit's command is one that babylon-tasks has, on a schema and queues that there are."""
+    """Check that the unit's command exists, and waits for its schema and uses existing queues."""
     wrong = refused(list(unit.arguments))
     if wrong is not None:
         yield unit.violation(f"`babylon-tasks {' '.join(unit.arguments)}` cannot run: {wrong}")
@@ -62,7 +62,7 @@ def runs(unit: Unit, settings: Settings) -> Iterator[Violation]:
 
 
 def refused(arguments: list[str]) -> str | None:
-    """What babylon-tasks' own command line says against these arguments."""
+    """Return what babylon-tasks' own command line says against these arguments."""
     root = _command_line()
     try:
         context = root.make_context("babylon-tasks", arguments)
@@ -83,17 +83,17 @@ def _command_line() -> Any:
 
 
 def together(deployment: Deployment, settings: Mapping[str, Settings]) -> Iterator[Violation]:
-    """Every process is there, and every queue is consumed by somebody."""
+    """Check that every process is run, and every queue consumed."""
     units = [unit for unit in deployment.units if not unit.is_optional]
     for name in set(PROCESSES) - {unit.process for unit in units}:
-        yield deployment.violation(f"nobody runs {name}")
+        yield deployment.violation(f"no unit runs {name}")
     read = [unit for unit in units if unit.process in PROCESSES and unit.name in settings]
     for queue in set(QUEUES) - {q for unit in read for q in consumed(unit, settings[unit.name])}:
-        yield deployment.violation(f"nobody consumes queue {queue}")
+        yield deployment.violation(f"no unit consumes queue {queue}")
 
 
 def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
-    """The unit's image is one that the Dockerfile builds, of this version, for its backend."""
+    """Check that the Dockerfile builds the unit's image, of this version, for its backend."""
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     is_trainer = unit.image_name.startswith(_TRAINER)
     extra = unit.image_name.removeprefix(_TRAINER)
@@ -114,14 +114,14 @@ def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
 
 
 def consumed(unit: Unit, settings: Settings) -> list[str]:
-    """The queues that a unit's process consumes; more of Celery's own options follow ``--``."""
+    """List the queues that a unit's process consumes; Celery's own options follow ``--``."""
     given = list(unit.arguments)
     extra = given[given.index("--") + 1 :] if "--" in given else []
     return queues(ProcessName(str(unit.process)), settings, extra)
 
 
 def queues(name: ProcessName, settings: Settings, extra: list[str]) -> list[str]:
-    """The queues that a process consumes, by Celery's own reading of its arguments."""
+    """List the queues that a process consumes, as Celery parses its arguments."""
     if not name.endswith("-worker"):
         return []
     arguments = command(name, settings)

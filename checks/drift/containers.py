@@ -1,4 +1,4 @@
-"""Whatever starts babylon-tasks: the services of Compose and the containers of k8s/, alike."""
+"""All containers that run babylon-tasks: the services of Compose and the containers of k8s/."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Unit:
     secret_files: Sequence[str]
     mounts: set[str]
     ports: Mapping[str, int]  # by name in k8s/, by their number in Compose
-    probes: Sequence[tuple[str, str]]  # port and path, as they are written
+    probes: Sequence[tuple[str, str]]  # port and path, as written
     grace_seconds: float  # between SIGTERM and SIGKILL
     waits_for_schema: bool
     is_optional: bool  # not there by default
@@ -38,7 +38,7 @@ class Unit:
 
     @property
     def process(self) -> str | None:
-        """The process that it runs, if it is one that stays."""
+        """The process that it runs, if it is a permanent one."""
         return self.arguments[1] if self.arguments[:1] == ["run"] and self.arguments[1:] else None
 
     @property
@@ -59,7 +59,7 @@ class Deployment:
 
 
 def of_rendering(rendering: Rendering) -> Deployment:
-    """The containers of ours in one rendering of k8s/."""
+    """List our containers in one rendering of k8s/."""
     own = [one for load in workloads(rendering) for one in load.containers if one.is_ours]
     return Deployment(f"k8s/{rendering.name}", [_of_container(one, rendering) for one in own])
 
@@ -103,7 +103,7 @@ def _of_container(container: Container, rendering: Rendering) -> Unit:
 
 
 def of_compose(main: ComposeFile, overrides: Sequence[ComposeFile]) -> Iterator[Deployment]:
-    """compose.yaml by itself, and with each of its overrides."""
+    """List compose.yaml alone, and with each of its overrides."""
     for override in (None, *overrides):
         units = []
         for name, content in main.services.items():
@@ -154,5 +154,5 @@ def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
 
 
 def _default(value: str) -> str:
-    """What Compose makes of it where the operator sets nothing."""
+    """Resolve a value as Compose does where the operator sets nothing."""
     return re.sub(r"\$\{\w+(?::?-([^}]*))?\}", lambda found: found[1] or "", value)

@@ -1,4 +1,4 @@
-"""Where units listen is where others look for them: ports, probes, addresses."""
+"""Check that units listen where others connect: ports, probes, addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATHS = {"metrics": {"/livez", "/readyz"}, "http": {"/healthcheck"}}
 
 
 def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
-    """Every rule of a unit's ports."""
+    """Check every rule of a unit's ports."""
     if unit.process is None:
         return
     flower = unit.process == ProcessName.FLOWER
@@ -45,12 +45,12 @@ def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
 
 def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
     if not unit.probes:
-        yield unit.violation("nobody asks the process itself how it is: /livez, or /healthcheck")
+        yield unit.violation("no probe asks the process itself: /livez, or /healthcheck")
     by_number = {str(number): name for name, number in numbers.items()}
     for port, path in unit.probes:
         name = by_number.get(port, port)
         if name not in numbers:
-            yield unit.violation(f"a probe asks port {port}, on which nobody listens")
+            yield unit.violation(f"a probe asks port {port}, on which nothing listens")
         elif not numbers[name]:
             yield unit.violation(f"a probe asks port {name}, which is not open: it is set to 0")
         elif path not in PATHS.get(name, set()):
@@ -59,7 +59,7 @@ def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
 
 
 def _announced(unit: Unit, settings: Settings) -> Iterator[Violation]:
-    """Agents are given an address at which this unit is."""
+    """Check that the address announced to agents leads to this unit."""
     parts = urlsplit(settings.inference_url or "")
     if parts.port != settings.inference_port:
         yield unit.violation(
@@ -68,6 +68,6 @@ def _announced(unit: Unit, settings: Settings) -> Iterator[Violation]:
         )
     host = (parts.hostname or "").removesuffix(".cluster.local")
     if host not in unit.addresses:
-        reached = ", ".join(sorted(unit.addresses)) or "nobody: no Service leads to it"
+        reached = ", ".join(sorted(unit.addresses)) or "nothing: no Service leads to it"
         what = f"{variable('inference_url')} names {host}, but it is reached as {reached}"
         yield unit.violation(what)

@@ -1,4 +1,4 @@
-"""What KEDA scales is a process of ours, by the rows that it works on."""
+"""Check that KEDA scales one of our processes, by the rows that it works on."""
 
 from __future__ import annotations
 

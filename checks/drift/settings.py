@@ -1,4 +1,4 @@
-"""What units are given fits the settings: names, secrets, values; and each would start with it."""
+"""Check that units get valid settings: names, secrets, values; each would start with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRETS = frozenset(
 VARIABLES = frozenset({SECRETS_DIR, *map(variable, Settings.model_fields)})
 # What others read: libraries below us, and the shell's own.
 OTHERS = frozenset({"HF_HUB_OFFLINE", "XDG_CACHE_HOME", "HOME", "PATH", "POD_NAMESPACE"})
-# Beside BABYLON_SHUTDOWN_SECONDS: the interruption is put on record, the trainer ended.
+# Beside BABYLON_SHUTDOWN_SECONDS: to record the interruption and end the trainer.
 MARGIN_SECONDS = 15
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ANY = {  # a value of the right form for each secret
@@ -34,14 +34,14 @@ _ANY = {  # a value of the right form for each secret
 
 
 def unknown(names: Iterable[str], prefix: str = "") -> Iterator[str]:
-    """What is wrong with variables that nobody reads."""
+    """Find variables that nothing reads."""
     for name in names:
         if name not in VARIABLES | OTHERS and name.startswith(prefix):
             yield f"there is no setting {name}{_near(name, VARIABLES)}"
 
 
 def named(unit: Unit) -> Iterator[Violation]:
-    """Every variable and file has a name that somebody reads; secrets are files."""
+    """Check that every variable and file has a known name, and that secrets are files."""
     for what in unknown(unit.environment):
         yield unit.violation(what)
     for name in SECRETS & set(unit.environment):
@@ -49,7 +49,7 @@ def named(unit: Unit) -> Iterator[Violation]:
     for name in unit.secret_files:
         if name.upper() not in SECRETS:
             near = _near(name, {known.lower() for known in SECRETS})
-            yield unit.violation(f"nobody reads the secret's file {name}{near}")
+            yield unit.violation(f"nothing reads the secret's file {name}{near}")
     folder = unit.environment.get(SECRETS_DIR)
     if folder is None:
         yield unit.violation(f"needs {SECRETS_DIR}: where its secrets are mounted")
@@ -63,7 +63,7 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
-    """With its settings a process can do its work in a container, and end in order."""
+    """Check that a process can work in a container with its settings, and end in order."""
     if unit.process is None:
         return
     flower = unit.process == ProcessName.FLOWER
@@ -91,18 +91,18 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     if unit.grace_seconds <= needed:
         yield unit.violation(
             f"is killed {unit.grace_seconds:g} s after SIGTERM, and {variable('shutdown_seconds')} "
-            f"is {settings.shutdown_seconds:g}: it must get more than {needed:g} s, to give its "
-            "work back"
+            f"is {settings.shutdown_seconds:g}: it must get more than {needed:g} s, to release its "
+            "claims"
         )
 
 
 def serves(unit: Unit, settings: Settings) -> bool:
-    """Whether agents are answered from here."""
+    """Check whether this unit answers agents."""
     return unit.process == ProcessName.GPU_WORKER and settings.backend in ("cpu", "local")
 
 
 def settings_of(unit: Unit, image: Mapping[str, str]) -> Settings:
-    """What a unit's process would read, its secrets made up; raises SettingsError.
+    """Read a unit's settings as its process would, with generated secrets; raises SettingsError.
 
     ``image`` is what its image sets.
     """

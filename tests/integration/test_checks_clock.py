@@ -63,7 +63,7 @@ def test_a_process_and_its_children_live_by_the_moved_clock_and_seconds_pass_as_
 def test_who_does_not_live_by_it_is_told(clock: MovedClock) -> None:
     done = told(clock, {"PATH": os.environ["PATH"]})
     assert done.returncode == 1
-    assert "does not live by" in done.stderr
+    assert "does not use" in done.stderr
 
 
 def test_a_missing_compiler_is_named_with_what_to_install(

@@ -57,7 +57,7 @@ CASES = {
         "k8s/base/cpu-worker.yaml",
         "path: redis_url",
         "path: redis_ulr",
-        "container cpu-worker: nobody reads the secret's file redis_ulr; did you mean redis_url?",
+        "container cpu-worker: nothing reads the secret's file redis_ulr; did you mean redis_url?",
     ),
     "a secret that is not mounted": Broken(
         "compose.yaml",
@@ -125,13 +125,13 @@ CASES = {
         "compose.yaml",
         "command: [run, gpu-worker]",
         "command: [run, gpu-worker, --, -Q, gpus]",
-        "compose.yaml: nobody consumes queue gpu",
+        "compose.yaml: no unit consumes queue gpu",
     ),
     "a process that nobody runs": Broken(
         "k8s/base/kustomization.yaml",
         "  - beat.yaml\n",
         "",
-        "k8s/overlays/production: nobody runs beat",
+        "k8s/overlays/production: no unit runs beat",
     ),
     "another metrics port": Broken(
         "k8s/base/settings.env",
@@ -167,7 +167,7 @@ CASES = {
         "compose.yaml",
         "test: [CMD, python, -m, babylon_tasks.probe]",
         "test: [CMD, python, -m, babylon_tasks.probe, flower]",
-        "beat: a probe asks port http, on which nobody listens",
+        "beat: a probe asks port http, on which nothing listens",
     ),
     "an address that agents cannot find, in k8s": Broken(
         "k8s/base/services.yaml",
@@ -220,7 +220,7 @@ CASES = {
         "compose.serverless.yaml",
         "{EXTRAS: train}",
         "{EXTRAS: cpu}",
-        "EXTRAS cpu makes an image that is named babylon-tasks-trainer-train",
+        "EXTRAS cpu makes an image named babylon-tasks-trainer-train",
     ),
     "another Valkey than Compose's": Broken(
         "k8s/overlays/minimal/redis.yaml",
@@ -364,7 +364,7 @@ def test_a_secret_that_the_example_forgets_is_refused(folder: Path) -> None:
     change(example, "secretKey: redis_url", "secretKey: redis_address")
     said = "\n".join(found(folder, PRODUCTION, ("examples/external-secrets",)))
     assert "ExternalSecret/babylon-tasks: does not make redis_url, which" in said
-    assert "makes redis_address, which nobody in overlays/production reads" in said
+    assert "makes redis_address, which nothing in overlays/production reads" in said
 
 
 def test_a_queue_that_the_table_of_processes_misspells_is_refused(
@@ -381,7 +381,7 @@ def test_a_queue_that_the_table_of_processes_misspells_is_refused(
     said = [str(violation) for violation in table(settings)]
     where = "babylon_tasks/processes.py"
     assert said == [
-        f"{where}: consumes queue upkep, which babylon_tasks/tasks/app.py has not",
-        f"{where}: nobody consumes queue upkeep of babylon_tasks/tasks/app.py",
+        f"{where}: consumes queue upkep, which babylon_tasks/tasks/app.py does not have",
+        f"{where}: no process consumes queue upkeep of babylon_tasks/tasks/app.py",
     ]
     assert "upkeep" in QUEUES

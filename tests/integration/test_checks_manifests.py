@@ -122,7 +122,7 @@ CASES = {
         "    - from:\n        - namespaceSelector:\n            matchLabels:\n"
         '              babylon-tasks/agents: "true"\n      ports:',
         "    - ports:",
-        "NetworkPolicy/agents-to-inference: a rule without `from` lets everybody in",
+        "NetworkPolicy/agents-to-inference: a rule without `from` admits all peers",
     ),
     "a policy for a port that nobody has": Broken(
         "base/network.yaml",
@@ -245,7 +245,7 @@ def test_an_overlay_that_nobody_renders_is_refused(folder: Path) -> None:
     new.mkdir()
     (new / "kustomization.yaml").write_text("resources: [../minimal]\n", "utf-8")
     assert found(folder, MINIMAL) == [
-        "k8s/overlays/new: nobody renders it: add it to RENDERINGS in checks/renderings.py"
+        "k8s/overlays/new: nothing renders it: add it to RENDERINGS in checks/renderings.py"
     ]
 
 

@@ -1,18 +1,18 @@
 -- name: tables
--- Which of some tables this user sees.
+-- Those of some tables that this user sees.
 SELECT name FROM unnest(%(names)s::text[]) AS wanted (name)
 WHERE to_regclass(quote_ident(name)) IS NOT NULL
 
 -- name: place
--- The schemas that are looked at.
+-- The schemas on the search path.
 SELECT current_schemas(false)
 
 -- name: ours
--- What our lineages have published, by the name that Babylon's rows give it.
+-- What our lineages have published, by its name in Babylon's rows.
 SELECT lineage || '@' || step FROM training.checkpoints
 
 -- name: batches_of_others
--- Training runs of the last days that are none of ours: how many, and when the newest began.
+-- Training runs of the last days that are not ours: how many, and when the newest began.
 SELECT count(*), max("createdAt") AS newest FROM training_batches
 WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
   AND NOT "batchId" = ANY (%(ours)s)
@@ -24,7 +24,7 @@ WHERE "createdAt" >= now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s)
   AND NOT "modelId" = ANY (%(ours)s)
 
 -- name: marks_of_others
--- Trajectories of the last days that somebody else has used up: how many, and when the newest began.
+-- Trajectories of the last days that another trainer has used: how many, and when the newest began.
 SELECT count(*), max("startTime") AS newest
 FROM trajectories
 WHERE "windowId" >= to_char(now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s),

@@ -1,5 +1,5 @@
 -- name: overview
--- What Babylon has recorded, by window, with where the window stands and why; newest first.
+-- What Babylon has recorded, by window, with the window's state and reason; newest first.
 SELECT held.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS decided,
        coalesce(w.reward_version, 1) AS reward_version, held.trajectories, held.agents
 FROM (
@@ -19,7 +19,7 @@ LIMIT %(limit)s
 SELECT to_regclass('training.windows') IS NOT NULL
 
 -- name: overview_before_migration
--- The same of a database that holds Babylon's tables and nothing of ours.
+-- The same for a database with Babylon's tables and none of ours.
 SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
            AS window,
        NULL AS state, NULL AS reason, false AS decided, 1 AS reward_version,

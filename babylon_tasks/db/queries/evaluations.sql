@@ -9,7 +9,7 @@ FROM training.evaluations
 WHERE lineage = %(lineage)s AND set_hash = %(set_hash)s
 
 -- name: best_of_last_set
--- The best checkpoint on the set that was used last before this one.
+-- The best checkpoint on the set that was used before this one.
 SELECT e.step FROM training.evaluations e
 WHERE e.lineage = %(lineage)s AND e.set_hash = (
     SELECT set_hash FROM training.evaluations

@@ -1,5 +1,5 @@
 -- name: expired_scoring
--- Scoring claims whose holder fell silent, locked; a few at a time.
+-- Scoring claims whose holder is silent, locked; a few at a time.
 SELECT window_id AS window, attempt AS attempts FROM training.windows
 WHERE state = 'scoring' AND lease_until < now()
 ORDER BY starts_at
@@ -7,7 +7,7 @@ LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- name: to_check_for_late
--- The scored windows whose last check for late rows is longest ago; marks them as checked.
+-- The scored windows whose last check for late rows was longest ago; marks them as checked.
 UPDATE training.windows SET late_checked_at = now()
 WHERE window_id IN (
     SELECT window_id FROM training.windows

@@ -1,6 +1,6 @@
 -- name: waiting
--- Of the windows that no step has seen: seconds since the end of the oldest hour, of its wait for
--- outcomes, or since it was sealed for another reward version; NULL where none is.
+-- Of the windows that no step has used: seconds since the end of the oldest hour, of its wait for
+-- outcomes, or since it was sealed for another reward version; NULL where there is none.
 SELECT extract(epoch FROM now() - min(greatest(
     starts_at + interval '1 hour', waits_until,
     CASE WHEN reward_version > 1 OR scored_at < sealed_at THEN sealed_at END)))::float8
@@ -9,12 +9,12 @@ WHERE state IN ('sealed', 'scoring', 'training')
    OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
 
 -- name: left_over
--- Comparable trajectories that no step has taken yet, of hours that one has seen.
+-- Comparable trajectories that no step has taken yet, of hours that a step has used.
 SELECT coalesce(sum(left_over), 0)::int FROM training.windows WHERE state IN ('scored', 'training')
 
 -- name: rewards
--- The newest window that has rewards: what its bets and profits were, how its rewards spread, and
--- when it was scored.
+-- The newest window that has rewards: its bets and profits, the spread of its rewards, and when it
+-- was scored.
 SELECT right_share, profit_mean, reward_std AS spread,
        extract(epoch FROM scored_at)::float8 AS scored_at
 FROM training.windows
@@ -23,7 +23,7 @@ ORDER BY scored_at DESC
 LIMIT 1
 
 -- name: lineage
--- How far a lineage has come, which checkpoint serves, and seconds since its lease was renewed.
+-- A lineage's head, its serving checkpoint, and seconds since its lease was renewed.
 SELECT head_step, serving_step, coalesce(lease_until > clock_timestamp(), false) AS leased,
        CASE WHEN lease_until IS NULL THEN 0
             ELSE greatest(0, %(lease)s - extract(epoch FROM lease_until - clock_timestamp()))
@@ -31,7 +31,7 @@ SELECT head_step, serving_step, coalesce(lease_until > clock_timestamp(), false)
 FROM training.lineages WHERE name = %(lineage)s
 
 -- name: steps
--- How many training steps stand where, and when the newest was committed.
+-- Training steps by state, and when the newest was committed.
 SELECT state AS name, count(*), extract(epoch FROM max(committed_at))::float8 AS last_at
 FROM training.steps WHERE lineage = %(lineage)s GROUP BY state
 

@@ -3,11 +3,11 @@
 SELECT pg_advisory_xact_lock(7018331104227)
 
 -- name: bound_waits
--- Give up rather than queue: whoever waits for a table lock makes all later readers wait too.
+-- Give up rather than queue: waiting for a table lock makes all later readers wait too.
 SELECT set_config('lock_timeout', %(milliseconds)s::text, true)
 
 -- name: create_ledger
--- What has been applied here; made by the runner itself, before the first migration.
+-- The ledger, created by the runner itself before the first migration.
 CREATE SCHEMA IF NOT EXISTS training;
 CREATE TABLE IF NOT EXISTS training.migrations (
     name       text        PRIMARY KEY,

@@ -22,21 +22,21 @@ CROSS JOIN LATERAL (
     ORDER BY o.window_id LIMIT 1) AS first
 
 -- name: newest
--- The latest hour that was ever copied, of those that have begun; no row where none was.
+-- The latest hour ever copied, of those that have begun; no row if there is none.
 SELECT window_id FROM training.outcomes WHERE window_id <= %(now)s
 ORDER BY left(window_id, 10) DESC, window_id DESC
 LIMIT 1
 
 -- name: take_turn
--- One copies at a time, and no scoring ends meanwhile, until the end of the transaction.
+-- Allow one copy at a time, and no scoring to end meanwhile, until the end of the transaction.
 SELECT pg_advisory_xact_lock(7018331104228)
 
 -- name: take_part
--- No outcome changes until the end of the transaction; others may take part as well.
+-- Keep outcomes unchanged until the end of the transaction; others may do the same.
 SELECT pg_advisory_xact_lock_shared(7018331104228)
 
 -- name: end_of_slice
--- The hour that ends a run of whole hours with some %(rows)s rows; no row: it is the last run.
+-- The hour that ends a run of whole hours with about %(rows)s rows; no row: it is the last run.
 SELECT "windowId" FROM market_outcomes
 WHERE "windowId" > (SELECT "windowId" FROM market_outcomes
                     WHERE "windowId" >= %(since)s AND "windowId" < '9999'
@@ -106,7 +106,7 @@ SELECT name, yes FROM (
 WHERE yes IS NOT NULL
 
 -- name: of_stocks_in_babylon
--- How prices moved, likewise: each ticker's earliest window from this one on, its newest row.
+-- How prices moved, before anything was copied: each ticker's earliest window from this one on, its newest row.
 SELECT DISTINCT ON ("stockTicker") "stockTicker", moved.change
 FROM market_outcomes
 CROSS JOIN LATERAL (
@@ -118,13 +118,13 @@ WHERE "windowId" >= %(window)s AND "windowId" < '9999'
 ORDER BY "stockTicker", "windowId", "createdAt" DESC, id DESC
 
 -- name: not_understood
--- Words in Babylon's outcomes that mean neither YES nor NO, the commonest first.
+-- Values in Babylon's outcomes that mean neither YES nor NO, the most frequent first.
 SELECT left(btrim(outcome, E' \t\r\n'), 40), count(*) FROM market_outcomes
 WHERE ("windowId" >= %(since)s OR %(since)s::text IS NULL) AND "predictionMarketId" <> ''
   AND lower(btrim(outcome, E' \t\r\n')) <> ALL (%(yes)s::text[] || %(no)s::text[] || ARRAY[''])
 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(limit)s
 
 -- name: settle
--- A prediction market has ended.
+-- Record that a prediction market has ended.
 INSERT INTO market_outcomes (id, "windowId", "predictionMarketId", question, outcome, "finalProbability")
 VALUES (gen_random_uuid()::text, %(window)s, %(market)s, %(question)s, %(outcome)s, %(probability)s)

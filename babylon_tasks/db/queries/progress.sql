@@ -1,6 +1,6 @@
 -- name: of_window
--- Where one window stands, the newest step that used it, and what was decided about that step.
--- MATERIALIZED: or Postgres might walk back through all steps until one has the window.
+-- The state of one window, the newest step that used it, and the decision about that step.
+-- MATERIALIZED: otherwise Postgres might walk back through all steps until one has the window.
 WITH used AS MATERIALIZED (
     SELECT id, target_step, state, gradient_steps, trainable_tokens, metrics, committed_at
     FROM training.steps

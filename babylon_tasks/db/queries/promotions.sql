@@ -3,7 +3,7 @@
 SELECT serving_step FROM training.lineages WHERE name = %(lineage)s FOR UPDATE
 
 -- name: serving
--- What agents are to use now, and where.
+-- What agents use now, and where.
 SELECT l.serving_step AS step, c.inference_name, l.inference_base_url AS base_url,
        l.backend
 FROM training.lineages l
@@ -20,7 +20,7 @@ UPDATE training.lineages SET serving_step = %(step)s, updated_at = now()
 WHERE name = %(lineage)s
 
 -- name: record
--- A decision about what serves, with its evidence.
+-- Record a decision about a checkpoint, with its evidence.
 INSERT INTO training.promotions (lineage, decision, from_step, to_step, reason, evidence, actor)
 VALUES (%(lineage)s, %(decision)s, %(from_step)s, %(to_step)s, %(reason)s, %(evidence)s, %(actor)s)
 
@@ -30,20 +30,20 @@ SELECT decision, from_step, to_step, reason, evidence, actor, decided_at
 FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT 1
 
 -- name: before
--- Which checkpoint served before the one that serves now was promoted.
+-- The checkpoint that served before the current one was promoted.
 SELECT from_step FROM training.promotions
 WHERE lineage = %(lineage)s AND decision = 'promote' AND to_step = %(step)s
 ORDER BY id DESC LIMIT 1
 
 -- name: rolled_back
--- Whether somebody took this checkpoint out of service.
+-- Whether this checkpoint was taken out of service.
 SELECT EXISTS (
     SELECT FROM training.promotions p
     WHERE p.lineage = %(lineage)s AND p.decision = 'rollback' AND p.from_step = %(step)s
 )
 
 -- name: head_is_unevaluated
--- Whether the newest checkpoint was committed more than a lease ago and nobody has evaluated it.
+-- Whether the newest checkpoint was committed more than a lease ago and is not evaluated.
 SELECT EXISTS (
     SELECT FROM training.lineages l
     JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.head_step

@@ -1,9 +1,9 @@
 -- name: open
--- What opens the script that `babylon-tasks migrate --sql` prints.
+-- The beginning of the script that `babylon-tasks migrate --sql` prints.
 \set ON_ERROR_STOP on
 
 -- name: require_babylon
--- Nothing is created where Babylon's tables are not.
+-- Create nothing without Babylon's tables.
 DO $check$
 BEGIN
     IF to_regclass('trajectories') IS NULL THEN
@@ -15,7 +15,7 @@ END
 $check$;
 
 -- name: create_babylon
--- Babylon's own tables as they are today, where there is not one of them.
+-- Create Babylon's own tables as they are today, if none of them exists.
 BEGIN;
 {wait_for_turn};
 SELECT coalesce(to_regclass('trajectories'), to_regclass('market_outcomes'),
@@ -35,7 +35,7 @@ BEGIN;
 COMMIT;
 
 -- name: each
--- One migration, applied once; psql's own \if keeps it from running twice.
+-- Apply one migration once; psql's own \if keeps it from running twice.
 BEGIN;
 {wait_for_turn};
 DO $check$

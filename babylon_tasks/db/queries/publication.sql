@@ -1,11 +1,11 @@
 -- name: mark_used
--- Babylon's own mark on its trajectories.
+-- Set Babylon's own mark on its trajectories.
 UPDATE trajectories SET
     "usedInTraining" = true, "trainedInBatch" = %(batch)s, "updatedAt" = now() AT TIME ZONE 'UTC'
 WHERE "trajectoryId" = ANY (%(ids)s)
 
 -- name: batch
--- Babylon's record of a training run.
+-- Write Babylon's record of a training run.
 INSERT INTO training_batches (
     id, "batchId", "scenarioId", "baseModel", "modelVersion", "trajectoryIds", "rewardsJson",
     "trainingLoss", status, "createdAt", "startedAt", "completedAt")
@@ -21,7 +21,7 @@ ON CONFLICT (id) DO UPDATE SET
     "completedAt" = excluded."completedAt"
 
 -- name: model
--- Babylon's record of a new model, of which nothing is decided yet.
+-- Write Babylon's record of a new model, about which nothing is decided yet.
 INSERT INTO trained_models (
     id, "modelId", version, "baseModel", "trainingBatch", status, "storagePath", "avgReward",
     "createdAt", "updatedAt")
@@ -36,7 +36,7 @@ ON CONFLICT ("modelId") DO UPDATE SET
     "createdAt" = excluded."createdAt", "updatedAt" = excluded."updatedAt"
 
 -- name: serving_model
--- Insert a row for the checkpoint that serves, where it has none: the base model had no run.
+-- Insert a row for the serving checkpoint if it has none: the base model had no run.
 INSERT INTO trained_models (
     id, "modelId", version, "baseModel", "trainingBatch", status, "storagePath", "createdAt",
     "updatedAt")
@@ -49,7 +49,7 @@ WHERE l.name = %(lineage)s AND l.head_step > 0
 ON CONFLICT ("modelId") DO NOTHING
 
 -- name: models
--- Align a lineage's models: the one that serves is ready, and newer than any other.
+-- Align a lineage's models: the serving one is ready, and newer than any other.
 WITH ours AS (
     SELECT l.name || '@' || c.step AS name, 'v1.0.' || c.step AS version, c.inference_name,
            c.step = l.serving_step AS serves,
@@ -93,7 +93,7 @@ WHERE m.id = found.id
           IS DISTINCT FROM (found.status, found.version, found.inference_name))
 
 -- name: value
--- What a decision about a model was based on.
+-- Store what a decision about a model was based on.
 UPDATE trained_models SET
     "benchmarkScore" = coalesce(%(score)s, "benchmarkScore"), "evalMetrics" = %(evidence)s,
     "updatedAt" = now() AT TIME ZONE 'UTC'

@@ -1,5 +1,5 @@
 -- name: insert_trajectory
--- A finished trajectory; written again after an unclear commit, it changes nothing.
+-- Insert a finished trajectory; repeated after an unclear commit, it changes nothing.
 INSERT INTO trajectories (
     id, "trajectoryId", "agentId", "startTime", "endTime", "durationMs", "windowId", "windowHours",
     "episodeId", "scenarioId", "batchId", "stepsJson", "rewardComponentsJson", "metricsJson",
@@ -14,7 +14,7 @@ VALUES (
 ON CONFLICT ("trajectoryId") DO NOTHING
 
 -- name: insert_trajectory_with_archetype
--- The same where the schema knows archetypes.
+-- The same for a schema with archetypes.
 INSERT INTO trajectories (
     id, "trajectoryId", "agentId", "startTime", "endTime", "durationMs", "windowId", "windowHours",
     "episodeId", "scenarioId", "batchId", "stepsJson", "rewardComponentsJson", "metricsJson",
@@ -30,7 +30,7 @@ VALUES (
 ON CONFLICT ("trajectoryId") DO NOTHING
 
 -- name: insert_call
--- One LLM call of it, for those who read calls without unpacking steps.
+-- Insert one of its LLM calls, for readers of calls that do not unpack steps.
 INSERT INTO llm_call_logs (
     id, "trajectoryId", "stepId", "callId", timestamp, "latencyMs", model, purpose, "actionType",
     "systemPrompt", "userPrompt", "messagesJson", response, reasoning, temperature, "maxTokens",
@@ -43,7 +43,7 @@ VALUES (
 ON CONFLICT ("callId") DO NOTHING
 
 -- name: knows_archetypes
--- Whether trajectories have an archetype here: today's contract, not that of 7a46248b.
+-- Whether trajectories have an archetype here: in today's contract, not in 7a46248b's.
 SELECT EXISTS (
     SELECT FROM pg_attribute
     WHERE attrelid = to_regclass('trajectories') AND attname = 'archetype' AND NOT attisdropped

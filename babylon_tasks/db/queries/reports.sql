@@ -1,5 +1,5 @@
 -- name: events_of_window
--- Every decision about a window, about the steps that used it and about their checkpoints, in order.
+-- Every decision about a window, the steps that used it and their checkpoints, in order.
 WITH used AS MATERIALIZED (
     SELECT id, lineage, target_step, state, committed_at FROM training.steps
     WHERE windows @> ARRAY[%(window)s::text]
@@ -18,7 +18,7 @@ WHERE e.window_id = %(window)s
 ORDER BY e.id
 
 -- name: rejections_of_window
--- Why trajectories of a window are not used, with the first of each as an example, as of its newest
+-- Why trajectories of a window are not used, each with its first as an example, for the newest
 -- reward version.
 SELECT g.stage, g.reason, g.n AS count, r.trajectory_id AS example, r.detail
 FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
@@ -29,7 +29,7 @@ JOIN training.rejections r ON r.id = g.first
 ORDER BY g.n DESC, g.stage, g.reason
 
 -- name: uses_of_window
--- What became of a window's trajectories: trained, or used up without a step.
+-- How a window's trajectories were used: trained, or used up without a step.
 SELECT use, count(*) FROM training.consumption
 WHERE window_id = %(window)s GROUP BY use ORDER BY 2 DESC, 1
 
@@ -51,7 +51,7 @@ WHERE EXISTS (SELECT FROM training.steps s
 ORDER BY v.id
 
 -- name: step_in_work
--- The step that was begun and not ended.
+-- The step that has begun and not ended.
 SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
        gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
 FROM training.steps
@@ -67,8 +67,8 @@ ORDER BY target_step DESC
 LIMIT 1
 
 -- name: oldest_waiting
--- The oldest window that is over, no step has seen and waits for no outcome, and since when its row
--- stands as it stands.
+-- The oldest window that is over, unused by steps and not waiting for outcomes, and when its row
+-- last changed.
 SELECT window_id AS window, state, updated_at AS since FROM training.windows
 WHERE state IN ('sealed', 'scoring', 'training')
    OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
@@ -76,7 +76,7 @@ ORDER BY starts_at
 LIMIT 1
 
 -- name: failed_windows
--- Windows that wait for a human, newest first.
+-- Failed windows, newest first.
 SELECT window_id AS window, reason FROM training.windows
 WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
@@ -100,6 +100,6 @@ ORDER BY c.step DESC
 LIMIT %(limit)s
 
 -- name: server
--- What Postgres says of itself, and its clock.
+-- Postgres's version, and its clock.
 SELECT current_setting('server_version') AS version,
        current_setting('server_version_num')::int AS version_number, clock_timestamp() AS clock

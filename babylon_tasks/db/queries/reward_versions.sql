@@ -14,7 +14,7 @@ WITH changed AS (
     SELECT w.window_id FROM training.windows w
     WHERE w.rescore IS NULL
       AND (w.state IN ('scored', 'training', 'held_out', 'failed')
-           -- In what planning has skipped it found nothing, whatever the rewards.
+           -- Planning found nothing in the windows that it skipped, whatever the rewards.
            OR w.state = 'skipped'
               AND NOT EXISTS (SELECT FROM training.consumption u WHERE u.window_id = w.window_id)
               AND NOT EXISTS (SELECT FROM training.rejections r
@@ -34,7 +34,7 @@ FROM concerned WHERE w.window_id = concerned.window_id
 RETURNING w.window_id
 
 -- name: mark_scored
--- A window that has just been scored: whether an outcome came between its reading and now.
+-- For a window just scored: whether an outcome came between its reading and now.
 UPDATE training.windows w SET rescore = CASE
     WHEN w.state IN ('scored', 'held_out', 'skipped')
          AND EXISTS (SELECT FROM training.bets_now b
@@ -90,7 +90,7 @@ ORDER BY waits_until, starts_at
 LIMIT 1
 
 -- name: of_window
--- Each time that a window was scored to its end, and why it was scored again.
+-- Each completed scoring of a window, and why it was scored anew.
 SELECT (made.detail ->> 'reward_version')::int AS version, made.happened_at AS scored_at,
        coalesce((made.detail ->> 'scored')::int, 0) AS scored,
        (made.detail ->> 'right_share')::float8 AS right_share,

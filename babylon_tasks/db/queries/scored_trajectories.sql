@@ -25,7 +25,7 @@ WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
   AND s.group_key = %(group_key)s
 
 -- name: rows
--- Some trajectories as they are now, each with the window that it belongs to now.
+-- Some trajectories as they are now, each with its current window.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.
 SELECT "trajectoryId" AS trajectory_id, "agentId" AS agent_id, "scenarioId" AS scenario_id,
        CASE WHEN octet_length("stepsJson") <= %(largest)s THEN "stepsJson" END AS steps_json,

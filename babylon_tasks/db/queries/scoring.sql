@@ -1,5 +1,5 @@
 -- name: lock_window
--- Where a window stands, locked until the claim is decided, and the reward version to be made.
+-- A window's state, locked until the claim is decided, and the reward version to be made.
 SELECT state, reason, attempt AS attempts,
        reward_version + (scored_at IS NOT NULL)::int AS reward_version, held_out,
        trajectories AS expected, coalesce(lease_until < now(), true) AS expired
@@ -17,7 +17,7 @@ WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING attempt AS attempts
 
 -- name: renew
--- Keep the lease of a claim that is still ours.
+-- Renew the lease of a claim that is still ours.
 UPDATE training.windows
 SET lease_until = now() + make_interval(secs => %(lease)s), updated_at = now()
 WHERE window_id = %(window)s AND state = 'scoring'
@@ -39,7 +39,7 @@ WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING window_id AS window
 
 -- name: give_back
--- Give back a claim that is still ours, to be tried again later, or never.
+-- Release a claim that is still ours, to be tried again later, or never.
 UPDATE training.windows
 SET state = %(target)s, reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
     next_attempt_at = now() + make_interval(secs => %(delay)s), updated_at = now()
@@ -48,25 +48,25 @@ WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING window_id AS window
 
 -- name: copy_scores
--- The scores of one run.
+-- Copy in the scores of one run.
 COPY training.scores (trajectory_id, agent_id, content_hash, group_key, reward, components, scorer,
                       scorer_version, reward_version, window_id) FROM STDIN
 
 -- name: copy_rejections
--- The rejections of one run.
+-- Copy in the rejections of one run.
 COPY training.rejections (trajectory_id, stage, reason, detail, reward_version, window_id) FROM STDIN
 
 -- name: forget_bets
--- What the last scoring found that the window's bets name.
+-- Delete the markets that the last scoring found in the window's bets.
 DELETE FROM training.bets WHERE window_id = %(window)s
 
 -- name: insert_bet
--- A market that the window's bets name, and how it was known.
+-- Insert a market that the window's bets name, and its outcome.
 INSERT INTO training.bets (window_id, kind, name, yes, change)
 VALUES (%(window)s, %(kind)s, %(name)s, %(yes)s, %(change)s)
 
 -- name: wait_is_over
--- Whether an hour that ended so long ago waits for no outcome any more.
+-- Whether an hour that ended this long ago no longer waits for outcomes.
 SELECT starts_at + interval '1 hour' + make_interval(secs => %(wait_seconds)s) <= now()
 FROM training.windows WHERE window_id = %(window)s
 
@@ -75,7 +75,7 @@ FROM training.windows WHERE window_id = %(window)s
 SELECT trajectory_id FROM training.consumption WHERE window_id = %(window)s
 
 -- name: grades
--- What a judge last gave each trajectory of a window, and what Babylon held of it then.
+-- The judge's last grade of each trajectory of a window, and the hash of the row graded.
 SELECT DISTINCT ON (trajectory_id) trajectory_id, content_hash, scorer_version AS version, reward
 FROM training.scores
 WHERE window_id = %(window)s AND scorer = 'ruler'

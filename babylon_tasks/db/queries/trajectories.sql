@@ -1,5 +1,5 @@
 -- name: copy_window
--- A window's rows as of one moment; text that is too large, or that nobody will use, stays behind.
+-- A window's rows as of one moment; text that is too large, or will not be used, is not sent.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.
 COPY (
     SELECT "trajectoryId", "agentId", "scenarioId",

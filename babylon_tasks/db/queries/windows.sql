@@ -1,5 +1,5 @@
 -- name: seen
--- Window ids in Babylon's trajectories from %(since)s on: a loose scan, one index probe a window.
+-- Window ids in Babylon's trajectories from %(since)s on: a loose scan, one index probe per window.
 WITH RECURSIVE seen (window_id) AS (
     (SELECT "windowId" FROM trajectories WHERE "windowId" >= %(since)s
      ORDER BY "windowId" LIMIT 1)
@@ -18,15 +18,15 @@ WHERE "windowId" IS NULL AND "startTime" >= %(since)s::timestamp
 LIMIT %(limit)s
 
 -- name: clock
--- The only clock that decides: Postgres's.
+-- Postgres's clock, the only one that decides.
 SELECT clock_timestamp()
 
 -- name: known
--- Which of some windows have a row.
+-- Those of some windows that have a row.
 SELECT window_id FROM training.windows WHERE window_id = ANY (%(windows)s)
 
 -- name: open
--- A window's first row; a second opener finds it there.
+-- Insert a window's row, unless another process has.
 INSERT INTO training.windows (window_id, starts_at, held_out)
 VALUES (%(window_id)s, %(starts_at)s, %(held_out)s)
 ON CONFLICT (window_id) DO NOTHING
@@ -53,7 +53,7 @@ SELECT NOT EXISTS (
 )
 
 -- name: seal
--- Freeze an open window, with what it holds.
+-- Seal an open window, with what it contains.
 UPDATE training.windows SET
     state = %(target)s, sealed_at = now(), updated_at = now(),
     (trajectories, agents) = (
@@ -103,11 +103,11 @@ ORDER BY starts_at DESC
 LIMIT %(limit)s
 
 -- name: counts
--- How many windows stand in each state.
+-- How many windows are in each state.
 SELECT state, count(*) FROM training.windows GROUP BY state
 
 -- name: claim_to_score
--- Sealed windows and lost scoring claims for which no message was sent lately; marks them sent.
+-- Sealed windows and lost scoring claims without a recent message; marks them as sent.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
     SELECT window_id FROM training.windows
@@ -121,7 +121,7 @@ WHERE window_id IN (
 RETURNING window_id
 
 -- name: claim_to_train
--- Scored windows without a verdict that was put off, unless a trainer of the lineage is at work and will come to them.
+-- Scored windows without a postponed decision, unless a running trainer of the lineage will take them; marks them as sent.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
     SELECT w.window_id FROM training.windows w
@@ -138,7 +138,7 @@ WHERE window_id IN (
 RETURNING window_id
 
 -- name: claim_to_recover
--- One window of a step that nobody works on any more.
+-- One window of each step whose worker is gone.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
     SELECT w.window_id
@@ -154,11 +154,11 @@ WHERE window_id IN (
 RETURNING window_id
 
 -- name: mark_enqueued
--- A message was sent for these windows: a hint, never the truth.
+-- Note that a message was sent for these windows; it is only a hint.
 UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows)s)
 
 -- name: retry
--- A failed window's second life, by hand: its attempts begin again.
+-- Retry a failed window: its attempts start again.
 UPDATE training.windows SET
     state = %(target)s, reason = NULL, attempt = 0, training_tries = 0, next_attempt_at = NULL,
     enqueued_at = NULL, updated_at = now()
@@ -166,8 +166,8 @@ WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING window_id AS window
 
 -- name: scored
--- Windows that wait for a training step: the one asked for, those that no step has seen, oldest
--- first, then what steps have left over, newest first: it is the likeliest to be fresh.
+-- Windows that wait for a training step: the requested one, those that no step has used, oldest
+-- first, then left-over ones, newest first, since they are the most likely to be fresh.
 SELECT window_id AS window, reward_version, training_tries AS attempts, changes
 FROM training.windows
 WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)

@@ -1,8 +1,8 @@
 """Flower's settings, read by it at its start: ``babylon-tasks run flower``.
 
-A view for people, never the truth. Flower 2.2 shows its pages, and the names of all tasks and
-workers under /metrics, to anybody who asks: here all is behind the login. /healthcheck stays
-open: it says "OK" and nothing else.
+Flower is a view for people and decides nothing. Flower 2.2 shows its pages, and the names of all
+tasks and workers under /metrics, without a login: here everything needs one. Only /healthcheck
+stays open: it says "OK" and nothing else.
 
 Every name below that is an option of Flower sets it.
 """
@@ -17,33 +17,33 @@ from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.flower import patches
 from babylon_tasks.tasks.flower.task_record import shown
 
-_SAVE_SECONDS = 10.0  # of what was seen last, that much may be lost by SIGKILL
+_SAVE_SECONDS = 10.0  # SIGKILL may lose the events of this time
 
 try:
     _settings = load_settings()
 except SettingsError as error:
     raise SystemExit(f"Flower does not start: {error}") from None
-log.configure(_settings)  # Flower has Tornado's own otherwise: a third form, and no mask
+log.configure(_settings)  # instead of Tornado's: that has another format and does not mask secrets
 
 if _settings.flower_basic_auth is not None:
     basic_auth = _settings.flower_basic_auth.get_secret_value().split(",")
-elif not options.auth:  # OAuth, as Flower's documentation has it
+elif not options.auth:  # OAuth, as in Flower's documentation
     raise SystemExit(
-        "Flower does not start: it shows every task to whoever can reach it. Set "
+        "Flower does not start: without a login it would show every task to everyone. Set "
         "FLOWER_BASIC_AUTH=user:password, in the environment or as a file in BABYLON_SECRETS_DIR"
     )
 patches.apply()
-# Nobody revokes tasks or stops workers from a web page: the command line keeps a record of it.
+# Tasks are not revoked and workers not stopped from a web page: the command line records it.
 read_only = True
 
-# What happened comes last, where a long path in it pushes nothing out of sight.
+# The result comes last, where a long path in it does not push anything out of view.
 format_task = shown
 tasks_columns = "window,name,state,step,received,runtime,uuid,summary"
 # 7 KB each. A day of beat's own tasks is 3,000 with BABYLON_UPKEEP_INTERVAL_SECONDS=60.
 max_tasks = 10_000
-# Pods come and go, each under a name of its own.
+# Pods come and go, each under its own name.
 purge_offline_workers = 3600
-# Seconds: a look at the database, a window scored, a training step.
+# Seconds: a query, scoring a window, a training step.
 task_runtime_metric_buckets = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0]
 
 if _settings.flower_db is not None:

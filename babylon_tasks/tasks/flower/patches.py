@@ -1,6 +1,6 @@
-"""What Flower 2.2 has no option for; pyproject.toml pins the release that this was written for.
+"""Changes to Flower 2.2 for which it has no option; pyproject.toml pins this release.
 
-Views of ours come before Flower's in its table of routes; three of its names are replaced.
+Our views come before Flower's in its table of routes; three of its names are replaced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 5.0
 
 
 class _AllQueues:
-    """Flower lists the queues of workers it has heard of; these are there without any."""
+    """Flower lists the queues of workers that it knows; these are listed without any worker."""
 
     def get_active_queue_names(self) -> list[str]:
         return list(QUEUES)
@@ -37,22 +37,22 @@ class _QueueLengths(_AllQueues, GetQueueLengths):  # type: ignore[misc]
 
 
 class _Metrics(Metrics):  # type: ignore[misc]
-    """Behind the login: it names all tasks and workers."""
+    """Flower's metrics behind the login: they name all tasks and workers."""
 
     get = authenticated(Metrics.get)
 
 
 def apply() -> None:
-    """Change this process's Flower; before its application is made."""
+    """Change this process's Flower; call it before its application is created."""
     urls.handlers[:0] = [
         (r"/broker", _Broker),
         (r"/api/queues/length", _QueueLengths),
         (r"/metrics", _Metrics),
     ]
     events.EventsState.Task = SeenTask
-    TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="What happened")
-    # Without Redis Flower doubles its pause between tries, without a bound: after an hour it would
-    # see nothing for another one.
+    TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="Result")
+    # Without Redis Flower doubles its pause between attempts, without a limit: after an hour it
+    # could miss events for another hour.
     events.time = SimpleNamespace(
         sleep=lambda seconds: time.sleep(min(seconds, _RETRY_SECONDS)), monotonic=time.monotonic
     )

@@ -1,7 +1,7 @@
-"""What tasks did, in the words that an engineer on call reads in Flower. PURE.
+"""Summaries of what tasks did, for the engineer on call who reads them in Flower. PURE.
 
-The worker says how a task ended, since it knows; Flower only shows it. The window, lineage and
-step stand beside each of these texts.
+The worker writes how a task ended, since it knows; Flower only shows it. The window, lineage and
+step are shown beside each of these texts.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from babylon_tasks.pipeline.score import Scoring
 from babylon_tasks.pipeline.train import TrainOutcome
 from babylon_tasks.states import WindowState
 
-_NAMED = 3  # windows of a list that are named; the rest is counted
+_NAMED = 3  # windows of a list that are named; the others are counted
 NOTHING = "nothing to do"
 
 
 def progress(stage: str, done: int, total: int | None, of: str, tokens: int = 0) -> str:
-    """How far a running task has come: ``training: 3 of 8 gradient steps, 512 tokens``."""
+    """Describe the progress of a task: ``training: 3 of 8 gradient steps, 512 tokens``."""
     whole = "" if total is None else f" of {total:,}"
     read = f", {tokens:,} tokens" if tokens else ""
     return f"{stage}: {done:,}{whole} {of}{read}"
 
 
 def scoring(did: Scoring) -> str:
-    """What scoring came to; ``skipped: too_few_agents`` where the window ends there."""
+    """Summarise a scoring; ``skipped: too_few_agents`` if the window ends there."""
     if not did.claimed:
         return f"{NOTHING}: window is {did.state}" + (f", {did.reason}" if did.reason else "")
     counted = f"scored {did.scored:,} of {did.trajectories:,} trajectories"
@@ -48,7 +48,7 @@ def scoring(did: Scoring) -> str:
 
 
 def training(did: TrainOutcome, gate_result: GateResult | None) -> str:
-    """What a call to train came to, and what was decided of the newest checkpoint."""
+    """Summarise a call to train, and the decision about the newest checkpoint."""
     if did.result is not None:
         ended = f"{did.action}, {_count(did.result.gradient_steps, 'gradient step')}"
         ended += f", {did.result.trainable_tokens:,} tokens"
@@ -58,21 +58,21 @@ def training(did: TrainOutcome, gate_result: GateResult | None) -> str:
 
 
 def discovery(found: Discovered) -> str:
-    """What a look at Babylon's rows found."""
-    said = _found(
+    """Summarise what was discovered in Babylon's rows."""
+    text = _found(
         ("opened", found.opened),
         ("sealed", found.sealed),
         ("sent to score", found.to_score),
         ("sent to train", found.to_train),
-        ("no hour, never read", found.malformed),
+        ("ignored, not an hour:", found.malformed),
     )
-    return _and(said, [_count(found.outcomes, "outcome") + " copied"] if found.outcomes else [])
+    return _and(text, [_count(found.outcomes, "outcome") + " copied"] if found.outcomes else [])
 
 
 def reconciliation(found: Reconciled) -> str:
-    """What had stood still and was set in motion again."""
-    said = _found(
-        ("lost while scoring, freed", found.released),
+    """Summarise what was restarted."""
+    text = _found(
+        ("released from a dead scorer", found.released),
         ("failed", found.failed),
         ("to be scored anew", found.anew),
         ("sent to score", found.to_score),
@@ -80,11 +80,11 @@ def reconciliation(found: Reconciled) -> str:
     )
     more = [_count(found.late, "late row") + " rejected"] if found.late else []
     more += ["sent to evaluate the newest checkpoint"] if found.unevaluated else []
-    return _and(said, more)
+    return _and(text, more)
 
 
 def named(windows: Sequence[str]) -> str | None:
-    """A few windows by name, the others by number."""
+    """Name a few windows and count the others."""
     if not windows:
         return None
     left = len(windows) - _NAMED
@@ -92,7 +92,7 @@ def named(windows: Sequence[str]) -> str | None:
 
 
 def sentence(window: str | None, lineage: str | None, step: int | None, summary: str) -> str:
-    """All of it in a line."""
+    """Join all of it to one line."""
     about = (("window", window), ("lineage", lineage), ("step", step))
     return " · ".join([*(f"{word} {what}" for word, what in about if what is not None), summary])
 
@@ -114,17 +114,17 @@ def _decided(gate_result: GateResult) -> str:
     if gate_result.action == "idle":
         return ""  # nothing was decided now
     if gate_result.action == "held":
-        return f" · held, step {gate_result.serving} serves on: {gate_result.reason}"
+        return f" · held, step {gate_result.serving} keeps serving: {gate_result.reason}"
     return f" · {gate_result.action}: {gate_result.reason}"
 
 
 def _found(*parts: tuple[str, Sequence[str]]) -> str:
-    said = [f"{what} {named(windows)}" for what, windows in parts if windows]
-    return " · ".join(said) or NOTHING
+    text = [f"{what} {named(windows)}" for what, windows in parts if windows]
+    return " · ".join(text) or NOTHING
 
 
-def _and(said: str, more: Sequence[str]) -> str:
-    return " · ".join([*([] if said == NOTHING and more else [said]), *more])
+def _and(text: str, more: Sequence[str]) -> str:
+    return " · ".join([*([] if text == NOTHING and more else [text]), *more])
 
 
 def _count(number: int, what: str) -> str:

@@ -103,7 +103,7 @@ IDLE = GateResult("idle", 4, 4, "the newest checkpoint serves already", {})
         (
             TrainOutcome("adopted", [WINDOW], 4, None, result(1, 99)),
             HELD,
-            "adopted, 1 gradient step, 99 tokens · held, step 3 serves on: "
+            "adopted, 1 gradient step, 99 tokens · held, step 3 keeps serving: "
             "objective 0.3 against 0.4",
         ),
         (
@@ -140,8 +140,8 @@ def test_training(did: TrainOutcome, gate_result: GateResult | None, words: str)
 def test_upkeep_says_what_it_found_in_a_few_words() -> None:
     assert summaries.discovery(Discovered([], [], [], [], [])) == "nothing to do"
     assert (
-        summaries.discovery(Discovered([THIRD], [NEXT], [NEXT], [], ["yesterday"]))
-        == f"opened {THIRD} · sealed {NEXT} · sent to score {NEXT} · no hour, never read yesterday"
+        summaries.discovery(Discovered([THIRD], [NEXT], [NEXT], [], ["soon"]))
+        == f"opened {THIRD} · sealed {NEXT} · sent to score {NEXT} · ignored, not an hour: soon"
     )
     copied = Discovered([], [], [], [], [], outcomes=1)
     assert summaries.discovery(copied) == "1 outcome copied"
@@ -154,7 +154,7 @@ def test_upkeep_says_what_it_found_in_a_few_words() -> None:
     assert summaries.reconciliation(anew) == f"to be scored anew {NEXT} · sent to score {NEXT}"
     assert (
         summaries.reconciliation(Reconciled([WINDOW], [], 2, [WINDOW], [], unevaluated=True))
-        == f"lost while scoring, freed {WINDOW} · sent to score {WINDOW} · 2 late rows rejected"
+        == f"released from a dead scorer {WINDOW} · sent to score {WINDOW} · 2 late rows rejected"
         " · sent to evaluate the newest checkpoint"
     )
     assert summaries.reconciliation(Reconciled([], [], 1, [], [])) == "1 late row rejected"

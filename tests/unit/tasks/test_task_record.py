@@ -104,11 +104,11 @@ def test_a_failed_task_shows_the_reason(
 def test_what_has_not_begun_says_so(cluster: Cluster) -> None:
     what = {"name": TRAIN, "args": "(None,)", "kwargs": "{}"}
     task = cluster.hear("task-sent", **what)
-    assert shown(task).result == "sent, not taken by a worker yet"
+    assert shown(task).result == "sent, not received yet"
     cluster.hear("task-received", **what)
-    assert shown(task).result == "taken by a worker, not begun yet"
+    assert shown(task).result == "received, not started"
     cluster.hear("task-revoked", expired=True, terminated=False, signum=None)
-    assert shown(task).result.startswith("not begun in time and dropped")
+    assert shown(task).result.startswith("not started in time and dropped")
 
 
 def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster) -> None:
@@ -119,15 +119,15 @@ def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster)
     assert shown(task).summary == "running"
     cluster.hear("worker-heartbeat", freq=HOURLY, active=0, timestamp=later, local_received=later)
     assert shown(task).summary == (
-        "its worker is done with it, but Flower did not see how it ended; "
-        f"`babylon-tasks why {WINDOW}` knows its end"
+        "its worker has finished it, but Flower missed the event; "
+        f"`babylon-tasks why {WINDOW}` shows how it ended"
     )
 
 
 def test_a_task_whose_worker_is_gone_says_so(cluster: Cluster) -> None:
     task = cluster.begin()
     cluster.hear("worker-offline")
-    assert (shown(task).summary or "").startswith("its worker is gone or cannot be heard; ")
+    assert (shown(task).summary or "").startswith("its worker is gone or unreachable; ")
 
 
 def test_the_way_from_scoring_to_training_is_kept(cluster: Cluster) -> None:
