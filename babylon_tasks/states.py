@@ -1,7 +1,7 @@
 """States of windows and steps, and the only legal changes between them.
 
-Every change is made by the statement that its transition names, with the state it comes from and
-the state it goes to taken from here: ``db/steps.py`` (``advance``), ``db/windows.py`` (``move``).
+Every change is made by the statement that its transition names; the states before and after are
+taken from here: ``db/steps.py`` (``advance``), ``db/windows.py`` (``move``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from babylon_tasks.event_kinds import EventKind
 
 
 class WindowState(StrEnum):
-    """The state of a window; ``WINDOW_TRANSITIONS`` has the ways between."""
+    """The state of a window; ``WINDOW_TRANSITIONS`` lists the changes."""
 
     OPEN = "open"
     SEALED = "sealed"
@@ -30,7 +30,7 @@ class WindowState(StrEnum):
 
 
 class StepState(StrEnum):
-    """The state of a training step; ``STEP_TRANSITIONS`` has the ways between."""
+    """The state of a training step; ``STEP_TRANSITIONS`` lists the changes."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -42,7 +42,7 @@ class StepState(StrEnum):
 class StepTransition(Struct, frozen=True):
     """A change of a step: the statement of this name in ``steps.sql``, and the event it records.
 
-    ``target`` is None where the state stays. ``attempts`` is added to those of the step and its
+    ``target`` is None if the state stays. ``attempts`` is added to those of the step and its
     windows.
     """
 
@@ -56,8 +56,8 @@ class StepTransition(Struct, frozen=True):
 class WindowTransition(Struct, frozen=True):
     """A change of a window: its statement, ``noun.name`` of ``queries/<noun>.sql``.
 
-    ``targets`` maps each state that it may lead to to the event it then records, or None; the
-    caller, who knows what was found, names one of them.
+    ``targets`` maps each possible new state to the event recorded for it, or None; the caller
+    chooses one of them.
     """
 
     name: str
@@ -88,7 +88,7 @@ RESTART = StepTransition(
 )
 TAKE_OVER = StepTransition("take_over", _UNFINISHED, None, EventKind.STEP_TAKEN_OVER)
 POSTPONE = StepTransition("postpone", _steps(StepState.RUNNING), None, EventKind.STEP_POSTPONED)
-# An interruption from outside is nobody's fault: the attempt does not count.
+# An interruption from outside does not count as an attempt.
 INTERRUPT = StepTransition(
     "interrupt", _steps(StepState.RUNNING), None, EventKind.STEP_INTERRUPTED, attempts=-1
 )
@@ -150,7 +150,7 @@ END = WindowTransition(  # of its part in a committed step
     _windows(WindowState.TRAINING),
     {WindowState.TRAINED: EventKind.TRAINED, WindowState.SCORED: EventKind.TRAINED_IN_PART},
 )
-FREE = WindowTransition(  # of a step that failed
+FREE = WindowTransition(  # of a failed step
     "free",
     "windows.move",
     _windows(WindowState.TRAINING),
@@ -189,7 +189,7 @@ WINDOW_TRANSITIONS = (
 
 
 def check_step(current: StepState, transition: StepTransition, step: int) -> None:
-    """Raise IllegalTransition where a step in this state cannot make the change."""
+    """Raise IllegalTransition if a step in this state cannot make the change."""
     if current not in transition.sources:
         raise IllegalTransition(
             f"step row {step} is {current}; to {transition.name} it, it must be "
@@ -198,7 +198,7 @@ def check_step(current: StepState, transition: StepTransition, step: int) -> Non
 
 
 def check_window(transition: WindowTransition, target: WindowState, window: str) -> None:
-    """Raise IllegalTransition where the change does not lead to this state."""
+    """Raise IllegalTransition if the change does not lead to this state."""
     if target not in transition.targets:
         raise IllegalTransition(
             f"to {transition.name} a window leads to {listed(transition.targets)}, not {target}; "
@@ -207,5 +207,5 @@ def check_window(transition: WindowTransition, target: WindowState, window: str)
 
 
 def listed(states: Iterable[StrEnum]) -> str:
-    """States for a message: ``planned or running``."""
+    """Join states for a message: ``planned or running``."""
     return " or ".join(sorted(states))

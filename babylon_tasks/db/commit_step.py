@@ -23,10 +23,10 @@ def commit_step(
     rewards: Sequence[tuple[str, float]],
     actor: str,
 ) -> Step:
-    """Checkpoint, head, windows, Babylon's own rows and the step, or nothing at all.
+    """Write checkpoint, head, windows, Babylon's own rows and the step, or nothing at all.
 
     ``rewards``: (trajectory id, reward) in the manifest's order. Raises StaleLease, and
-    IllegalTransition where the step is not verified or a window of it is not in training.
+    IllegalTransition if the step is not verified or a window of it is not in training.
     """
     with connection.transaction():
         lineages.lock_lineage(connection, lease)
@@ -56,5 +56,5 @@ def commit_step(
         }
         if missing:
             detail["not_told_to_babylon"] = missing
-        # Last, so that its event lists what has become of the rest.
+        # Last, so that its event lists the results of the rest.
         return steps.advance(connection, lease, step, COMMIT, actor=actor, detail=detail)

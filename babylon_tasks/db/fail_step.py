@@ -1,4 +1,4 @@
-"""The end of a training step without a result: its data are free again."""
+"""End a training step without a result, and release its data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fail_step(
     actor: str,
     metrics: Mapping[str, float] | None = None,
 ) -> Step:
-    """Fail a step and free its data; a window fails with it after ``max_attempts`` runs.
+    """Fail a step and release its data; a window fails with it after ``max_attempts`` runs.
 
     All or nothing; raises StaleLease, and IllegalTransition where the step has ended.
     """
@@ -52,7 +52,7 @@ def fail_step(
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | str]:
-    # jsonb knows neither NaN nor Infinity, and it is the odd ones that an operator looks for.
+    # jsonb has neither NaN nor Infinity, and an operator looks for exactly these.
     return {
         name: value if abs(value) < float("inf") else str(value) for name, value in metrics.items()
     }

@@ -1,4 +1,4 @@
-"""A lineage's lease for the length of a block: claimed, renewed beside a long run, given back."""
+"""A lineage's lease for the length of a block: claimed, renewed during a long run, released."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ log = structlog.get_logger(__name__)
 def claim_lineage(
     settings: Settings, *, on_lost: Callable[[], None]
 ) -> Iterator[LeaseHeartbeat | None]:
-    """The settings' lineage under a lease that is renewed until the block ends.
+    """Claim the settings' lineage and renew the lease until the block ends.
 
-    Yields None where another has it. ``on_lost`` as in ``LeaseHeartbeat``.
+    Yields None if another has it. ``on_lost`` as in ``LeaseHeartbeat``.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     with session(settings) as connection:
@@ -52,8 +52,8 @@ def claim_lineage(
 class LeaseHeartbeat:
     """A thread that renews the lease every quarter of its length, on its own connection.
 
-    When a newer claimant exists, or no renewal has succeeded for 0.8 of the lease, ``on_lost``
-    is called once from another thread, and ``check`` raises from then on.
+    When a newer claimant exists, or no renewal has succeeded for 0.8 of the lease, ``on_lost`` is
+    called once from another thread, and ``check`` raises from then on.
     """
 
     def __init__(self, settings: Settings, lease: Lease, on_lost: Callable[[], None]) -> None:
@@ -94,7 +94,7 @@ class LeaseHeartbeat:
             raise StaleLease(self.lost)
 
     def report_progress(self, step: Step, state: Mapping[str, Any]) -> None:
-        """Progress to be stored soon; a later call replaces what is not stored yet."""
+        """Store progress soon; a later call replaces progress that is not stored yet."""
         with self._lock:
             self._progress = (step, state)
 
@@ -121,7 +121,7 @@ class LeaseHeartbeat:
                 self._lose(str(stale))
                 break
             except (DatabaseError, psycopg.Error) as error:
-                # Not the end yet: the watchdog decides when it is.
+                # Not final yet: the watchdog decides when the lease is lost.
                 log.warning("lease.not_renewed", lineage=self.lease.lineage, error=str(error))
                 if connection is not None:
                     connection.close()
@@ -162,5 +162,5 @@ def _release(settings: Settings, lease: Lease) -> None:
         with session(settings) as connection:
             lineages.release(connection, lease)
     except DatabaseError as error:
-        # It expires by itself; the error that brought us here matters more.
+        # The lease expires by itself; the error that led here matters more.
         log.warning("lease.not_released", lineage=lease.lineage, error=str(error))

@@ -11,7 +11,7 @@ from babylon_tasks.settings import Settings
 
 
 class Lineage(Struct, frozen=True):
-    """A lineage as its row tells it."""
+    """A row of ``training.lineages``."""
 
     name: str
     base_model: str
@@ -25,7 +25,7 @@ class Lineage(Struct, frozen=True):
 
 
 class Lease(Struct, frozen=True):
-    """The right to change a lineage, good until a newer claim exists."""
+    """The right to change a lineage, valid until a newer claim exists."""
 
     lineage: str
     owner: str
@@ -35,14 +35,14 @@ class Lease(Struct, frozen=True):
 
 
 class Locked(Struct, frozen=True):
-    """How far a locked lineage has come."""
+    """The head and serving step of a locked lineage."""
 
     head_step: int
     serving_step: int
 
 
 def ensure(connection: Connection, settings: Settings) -> Lineage:
-    """The settings' lineage, made where it does not exist, step 0 included.
+    """Return the settings' lineage; create it with step 0 if it does not exist.
 
     Raises SettingsError if it learns on another base model than the settings say.
     """
@@ -69,23 +69,23 @@ def ensure(connection: Connection, settings: Settings) -> Lineage:
 
 
 def get(connection: Connection, name: str) -> Lineage | None:
-    """One lineage, None where nobody has begun it."""
+    """Read one lineage; None if it does not exist yet."""
     return fetch_one(connection, "lineages.get", Lineage, name=name)
 
 
 def claim(connection: Connection, name: str, owner: str, seconds: float) -> Lease | None:
-    """Take the lease where it is free or has expired; None where another has it."""
+    """Take the lease if it is free or has expired; None if another has it."""
     return fetch_one(connection, "lineages.claim", Lease, name=name, owner=owner, seconds=seconds)
 
 
 def renew(connection: Connection, lease: Lease, seconds: float) -> None:
-    """Push the lease's end out; raises StaleLease."""
+    """Extend the lease; raises StaleLease."""
     if not execute(connection, "lineages.renew", **_guard(lease), seconds=seconds):
         raise _stale(lease)
 
 
 def release(connection: Connection, lease: Lease) -> bool:
-    """Give the lease back; False where it was no longer ours to give."""
+    """Release the lease; returns False if it was no longer ours."""
     return bool(execute(connection, "lineages.release", **_guard(lease)))
 
 
@@ -101,7 +101,7 @@ def lock_lineage(connection: Connection, lease: Lease) -> Locked:
 
 
 def move_head(connection: Connection, lease: Lease, step: int) -> None:
-    """Move the head from the step before to ``step``; raises StaleLease where it is elsewhere."""
+    """Move the head from the previous step to ``step``; raises StaleLease if it is elsewhere."""
     if not execute(connection, "lineages.move_head", **_guard(lease), step=step):
         raise _stale(lease)
 
@@ -109,7 +109,7 @@ def move_head(connection: Connection, lease: Lease, step: int) -> None:
 def note_trainer(
     connection: Connection, lease: Lease, *, backend: str, base_url: str, inference_name: str
 ) -> None:
-    """Write down where the trainer serves, for agents to find it; raises StaleLease."""
+    """Store where the trainer serves, for agents to find it; raises StaleLease."""
     with connection.transaction():
         lock_lineage(connection, lease)
         announce(connection, lease.lineage, backend=backend, base_url=base_url)
@@ -122,17 +122,17 @@ def note_trainer(
 
 
 def announce(connection: Connection, name: str, *, backend: str, base_url: str) -> None:
-    """Write down where the trainer serves inference, by which backend it trains."""
+    """Store where the trainer serves inference, and by which backend it trains."""
     execute(connection, "lineages.announce", name=name, backend=backend, base_url=base_url)
 
 
 def inference_names(connection: Connection, name: str) -> dict[str, int]:
-    """Checkpoints by the name that agents ask for."""
+    """Map the names that agents request to checkpoints."""
     return fetch_pairs(connection, "lineages.inference_names", str, int, name=name)
 
 
 def parents(connection: Connection, name: str) -> dict[int, int]:
-    """The tree of checkpoints: step to the step that it was trained on from."""
+    """Read the tree of checkpoints: each step and the step that it was trained from."""
     return fetch_pairs(connection, "lineages.parents", int, int, name=name)
 
 
@@ -144,5 +144,5 @@ def _stale(lease: Lease) -> StaleLease:
     return StaleLease(
         f"the lease of {lease.owner} on lineage {lease.lineage} (fencing token "
         f"{lease.fencing_token}) has been superseded; "
-        "nothing of it was written, the newer claimant goes on"
+        "it has written nothing, the newer claimant continues"
     )

@@ -1,6 +1,6 @@
-"""What a training step does to its windows: take them, give them back, close them.
+"""What a training step does to its windows: take them, release them, close them.
 
-All of it under the lineage's lease, inside the caller's transaction.
+All of it happens under the lineage's lease, inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MAX_CHANGES = 3
 
 
 class InTraining(Struct, frozen=True):
-    """A window of an unfinished step, with the runs that it has seen."""
+    """A window of an unfinished step, with its number of runs."""
 
     window: str
     attempts: int
 
 
 def lock_scored(connection: Connection, versions: Mapping[str, int]) -> bool:
-    """Lock windows; False where one is no longer scored, or has another reward version."""
+    """Lock windows; False if one is no longer scored, or has another reward version."""
     locked = fetch_values(
         connection,
         "step_windows.lock",
@@ -61,7 +61,7 @@ def mark_changed(
 ) -> None:
     """Mark a window to be scored anew because ``rows`` of its rows have changed.
 
-    Does nothing where it is marked already, or has been scored anew ``MAX_CHANGES`` times.
+    Does nothing if it is marked already, or has been scored anew ``MAX_CHANGES`` times.
     """
     if not execute(
         connection, "step_windows.rescore", window=window, why="rows changed", most=MAX_CHANGES
@@ -115,7 +115,7 @@ def free(
         FREE,
         WindowState.FAILED if spent else WindowState.SCORED,
         actor=actor,
-        reason=_spent(row.attempts, why) if spent else None,
+        reason=_exhausted(row.attempts, why) if spent else None,
         delay=None if spent else settings.retry_delay_seconds,
         lineage=lineage,
         step_id=step_id,
@@ -125,7 +125,7 @@ def free(
 def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> str:
     """Close a scored window with nothing left: trained if a step has used it, else skipped.
 
-    Returns the reason: the commonest one among the trajectories that no step has used.
+    Returns the reason: the most common one among the trajectories that no step has used.
     """
     about = {"window": window, "lineage": lease.lineage}
     used = fetch_value(connection, "step_windows.was_used", bool, **about)
@@ -145,7 +145,7 @@ def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> s
 
 
 def outdated(connection: Connection, hours: int, limit: int) -> dict[str, int]:
-    """Scored windows more than ``hours`` before the newest sealed one: window to version."""
+    """List scored windows more than ``hours`` before the newest sealed one, with their version."""
     return fetch_pairs(connection, "step_windows.outdated", str, int, hours=hours, limit=limit)
 
 
@@ -165,10 +165,10 @@ def count_failure(
     with connection.transaction():
         lock_lineage(connection, lease)
         attempts = fetch_value(connection, "step_windows.count", int, window=window)
-        if attempts is None:  # it is no longer scored: another matter by now
+        if attempts is None:  # it is no longer scored
             return
         if attempts >= settings.max_attempts:
-            why = _spent(attempts, error)
+            why = _exhausted(attempts, error)
             windows.move(connection, window, GIVE_UP, WindowState.FAILED, actor=actor, reason=why)
             return
         delay = settings.retry_delay_seconds
@@ -179,5 +179,5 @@ def count_failure(
         )
 
 
-def _spent(attempts: int, why: str) -> str:
+def _exhausted(attempts: int, why: str) -> str:
     return f"training failed {attempts} times, last: {why[:1000]}"

@@ -1,8 +1,8 @@
 """Training steps: planned with their claim on the data, and moved from state to state.
 
 ``advance`` makes every change but the first and works under the lineage's lock: a superseded
-claimant meets StaleLease and has changed nothing. ``commit_step`` and ``fail_step`` are what a
-step's end does beside it.
+claimant gets StaleLease and has changed nothing. ``commit_step`` and ``fail_step`` do what else a
+step's end requires.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from babylon_tasks.errors import StaleLease
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.states import StepState, StepTransition, check_step
 
-# Characters of an error that a row keeps.
+# The longest error that a row stores, in characters.
 ERROR_LENGTH = 2000
 
 
 class Step(Struct, frozen=True):
-    """A step's row; ``due``: no wait for its next attempt is left."""
+    """A step's row; ``due``: its next attempt need not wait any longer."""
 
     id: int
     lineage: str
@@ -53,7 +53,7 @@ class _Moved(Struct, frozen=True):
 
 
 def unfinished(connection: Connection, lineage: str) -> Step | None:
-    """The step that was begun and not ended, if there is one."""
+    """Find the step that has begun and not ended, if there is one."""
     return fetch_one(connection, "steps.unfinished", Step, lineage=lineage)
 
 
@@ -71,7 +71,7 @@ def plan(
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
     ``windows`` maps each to the reward version that was planned from; returns None, with nothing
-    written, where one has moved on. Raises StaleLease, DatabaseError where a trajectory has been
+    written, if one of them has changed. Raises StaleLease, DatabaseError if a trajectory has been
     used before.
     """
     with connection.transaction():
@@ -140,7 +140,7 @@ def advance(
             raise StaleLease(
                 f"step row {step.id} ({step.lineage}@{step.target_step}) is no longer "
                 f"{step.state} under fencing token {lease.fencing_token}; nothing was written, "
-                "whoever has the lineage now goes on with it"
+                "the current claimant continues it"
             )
         if transition.attempts:
             step_windows.count_attempts(connection, step.windows, transition.attempts)
@@ -150,7 +150,7 @@ def advance(
 
 
 def progress(connection: Connection, lease: Lease, step: Step, state: Mapping[str, Any]) -> None:
-    """How far the run has come; without a lock: it is overwritten in a moment."""
+    """Store the progress of a run, without a lock: it is overwritten in a moment."""
     execute(
         connection,
         "steps.progress",
@@ -161,7 +161,7 @@ def progress(connection: Connection, lease: Lease, step: Step, state: Mapping[st
 
 
 def failed_at(connection: Connection, lineage: str, target_step: int, manifest_hash: str) -> bool:
-    """Whether a step to this checkpoint from this manifest is on record as failed."""
+    """Check whether a step to this checkpoint from this manifest has failed before."""
     found = fetch_value(
         connection,
         "steps.failed_at_target",
@@ -174,14 +174,14 @@ def failed_at(connection: Connection, lineage: str, target_step: int, manifest_h
 
 
 def of_window(connection: Connection, lineage: str, window: str) -> int | None:
-    """The checkpoint that a trained window went into."""
+    """Find the checkpoint that a window was trained into."""
     return fetch_value(connection, "steps.step_of_window", int, lineage=lineage, window=window)
 
 
 def _record(
     connection: Connection, kind: EventKind, step: Step, actor: str, detail: Mapping[str, Any]
 ) -> None:
-    # One event, not one a window: `why WINDOW` finds it by the step's list of windows.
+    # One event, not one per window: `why WINDOW` finds it by the step's list of windows.
     events.record(
         connection, kind, actor=actor, lineage=step.lineage, step_id=step.id, detail=detail
     )

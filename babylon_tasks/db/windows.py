@@ -181,10 +181,10 @@ def change(
     row: type[Row],
     **parameters: object,
 ) -> Row | None:
-    """Compare and set, without the event; None where the window is in no state to change so.
+    """Compare and set, without the event; None if the window's state does not allow the change.
 
-    Returns what the transition's statement returns. Raises IllegalTransition where the table has
-    no such change.
+    Returns what the transition's statement returns. Raises IllegalTransition if the table has no
+    such change.
     """
     check_window(transition, target, window)
     return fetch_one(
@@ -215,8 +215,8 @@ def move(
     """Compare and set, with the event that the table has for it, in the caller's transaction.
 
     ``delay``: seconds until the next attempt may begin; ``parameters`` are more of the
-    transition's statement. Raises IllegalTransition where the table has no such change, or the
-    window is in no state to make it: nothing of the transaction may count then.
+    transition's statement. Raises IllegalTransition if the table has no such change, or the
+    window's state does not allow it: the transaction must then be rolled back.
     """
     parameters |= {"reason": reason, "delay": delay}
     moved = change(connection, window, transition, target, _Moved, **parameters)

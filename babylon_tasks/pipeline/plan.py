@@ -26,14 +26,14 @@ from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 
-# How many windows without anything trainable one call settles on its way to one that has.
+# The most waiting windows that one call considers.
 _WINDOWS_AT_ONCE = 50
-# How often to plan again because a window was scored anew meanwhile.
+# How often to plan again after a window was scored anew meanwhile.
 _PLANS = 3
 
 
 class Planned(Struct, frozen=True):
-    """``step`` is None where nothing is trainable; ``skipped``: window to reason."""
+    """``step`` is None if nothing is trainable; ``skipped``: window to reason."""
 
     step: Step | None
     groups: tuple[Group, ...]
@@ -52,9 +52,9 @@ class _Chosen(Struct, frozen=True):
 class Planner:
     """Plans one step under a lease; ``skipped`` collects the windows that end without one.
 
-    A step starts from the weights that serve: a checkpoint that was held back is a dead branch,
-    and what the agents did is then exactly on-policy. A backend that cannot branch goes on from
-    its newest step, ``head_step``.
+    A step starts from the serving weights: a held checkpoint is a dead branch, and the agents'
+    answers are then exactly on-policy. A backend that cannot branch continues from its newest step,
+    ``head_step``.
     """
 
     def __init__(
@@ -91,11 +91,12 @@ class Planner:
         self.skipped: dict[str, str] = {}
 
     def plan(self, window: str | None) -> Planned:
-        """Plan from the given window, or the oldest that no step has seen, and claim the data.
+        """Plan from the given window, or the oldest that no step has used, and claim the data.
 
-        Others that wait join up to ``max_windows_per_step`` and ``step_token_budget``. What the
-        budget leaves over stays for later steps. One whose training has failed before is tried
-        alone: it may be the cause. Raises StaleLease, TrainingError where the trainer fails on it.
+        Other waiting ones join up to ``max_windows_per_step`` and ``step_token_budget``. What
+        exceeds the budget is left over for later steps. A window whose training has failed before
+        is tried alone: it may be the cause. Raises StaleLease, TrainingError if the trainer fails
+        on it.
         """
         self.skipped.update(
             close_outdated(self._connection, self._settings, self._lease, actor=self._actor)
@@ -145,7 +146,7 @@ class Planner:
                 if labels == settings.labels:
                     self._skip(found)
                     if waiting.window == window:
-                        break  # the caller asked about this one
+                        break  # the caller requested this one
                 continue
             selections.append(found)
             labels = (label,)
@@ -164,9 +165,9 @@ class Planner:
     def _select(
         self, waiting: Scored, labels: Sequence[str], budget: int, *, at_least_one: bool
     ) -> tuple[str, Selection | None]:
-        """What a window has of the first label by which it has groups, the rest settled.
+        """Select a window's groups of the first label that has any; record what is refused.
 
-        None where it is not scored any more.
+        Returns None if the window is no longer scored.
         """
         label, found = "", None
         for label in labels:
@@ -239,9 +240,9 @@ class Planner:
 
 
 def informative_share(selections: Sequence[Selection]) -> float:
-    """The share of the trajectories that could be compared which are in groups with spread.
+    """Compute the share of comparable trajectories that are in groups with spread.
 
-    What could be compared with nobody (``too_small``) counts on neither side.
+    Those with nothing to compare with (``too_small``) are counted on neither side.
     """
     used = sum(len(group.members) for found in selections for group in found.groups)
     flat = sum(
@@ -253,6 +254,6 @@ def informative_share(selections: Sequence[Selection]) -> float:
 
 
 def longest_row(selections: Sequence[Selection]) -> int:
-    """The longest row of all windows; 0 where the trainer does not know it of each."""
+    """Find the longest row of all windows; 0 if the trainer does not know one of them."""
     rows = [found.longest for found in selections]
     return max(rows) if all(rows) else 0

@@ -1,4 +1,4 @@
-"""What to do with a step that somebody began and did not end: ``RECOVERY`` is the whole rule."""
+"""Recover a step that was begun and not ended: ``RECOVERY`` is the complete rule."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ log = structlog.get_logger(__name__)
 
 
 class Found(StrEnum):
-    """What the backend holds, seen from an unfinished step."""
+    """What the backend has, compared with an unfinished step."""
 
     NOTHING = "nothing"  # it is at the step's base
     ITS_CHECKPOINT = "its checkpoint"  # base + 1, made from the step's manifest
-    A_STRANGER = "a stranger"  # base + 1, made from another manifest, or nobody knows from which
+    A_STRANGER = "a stranger"  # base + 1, made from another manifest, or from an unknown one
     ANOTHER_PLACE = "another place"
 
 
 class Action(StrEnum):
-    """What is done about it."""
+    """What to do about it."""
 
     RUN_AGAIN = "run again"  # the same groups, up to ``max_attempts``
     ADOPT = "adopt"  # verify it, and commit it
@@ -55,7 +55,7 @@ RECOVERY: dict[tuple[Found, StepState], Action] = {
 
 
 def compare(step: Step, backend: BackendStep) -> Found:
-    """What the backend holds, seen from the step. PURE."""
+    """Compare the backend with the step. PURE."""
     if backend.step == step.base_step:
         return Found.NOTHING
     if backend.step != step.target_step:
@@ -65,7 +65,7 @@ def compare(step: Step, backend: BackendStep) -> Found:
 
 
 def recover(run: Run, step: Step) -> Ran:
-    """Take an unfinished step over, and bring it to a result; raises StaleLease, TrainingError."""
+    """Take over an unfinished step and bring it to a result; raises StaleLease, TrainingError."""
     with session(run.settings) as connection:
         step = steps.advance(
             connection,
@@ -106,9 +106,9 @@ def recover(run: Run, step: Step) -> Ran:
 
 
 def align(run: Run, head_step: int) -> None:
-    """See that the backend stands at the head before a new step is planned.
+    """Ensure that the backend is at the head before a new step is planned.
 
-    Raises TrainingError where it does not; the leftover of a failed step is removed.
+    Raises TrainingError otherwise; the leftover of a failed step is removed.
     """
     backend = run.trainer.backend_step()
     if backend.step == head_step:
@@ -119,7 +119,7 @@ def align(run: Run, head_step: int) -> None:
                 connection, run.lease.lineage, backend.step, backend.result.manifest_hash
             )
         if failed:
-            run.discard(backend.step, "left behind by a step that failed")
+            run.discard(backend.step, "left behind by a failed step")
             return
     raise TrainingError(
         f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend stands at "

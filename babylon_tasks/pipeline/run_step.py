@@ -1,4 +1,4 @@
-"""One run of a training step: what the trainer made of it, under the lease of this worker."""
+"""One run of a training step by the trainer, under the lease of this worker."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ log = structlog.get_logger(__name__)
 
 
 class Refused(Struct, frozen=True):
-    """The step cannot be done: the trainer refused it and lives on, or its data are gone."""
+    """The step cannot be done: the trainer refused it but still runs, or its data are gone."""
 
     why: str
 
 
 class Died(Struct, frozen=True):
-    """The trainer died; whether it wrote a checkpoint is for the next claimant to see."""
+    """The trainer died; the next claimant finds out whether it wrote a checkpoint."""
 
     why: str
 
 
 class Ran(Struct, frozen=True):
-    """A step after a run, and what came of it; ``adopted``: another worker's run was taken."""
+    """A step after a run, with its result; ``adopted``: another worker's run was taken."""
 
     step: Step
     result: StepResult | Refused | Died
@@ -51,7 +51,7 @@ class Ran(Struct, frozen=True):
 
 
 class Run:
-    """What all parts of a run share: the lease and its heartbeat, the trainer, who asks."""
+    """What all parts of a run share: the lease and its heartbeat, the trainer, the actor."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Run:
         self._on_progress = on_progress
 
     def inspect(self, group: Group, label: str) -> Inspected:
-        """Have the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
+        """Let the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
         path = self._folder("inspections") / f"lease-{self.lease.fencing_token}.json"
         write_groups(path, [group])
         request = Inspect(
@@ -84,14 +84,14 @@ class Run:
             self.heartbeat.check()
             raise
         except BaseException:
-            # A late answer would be taken for the next request's.
+            # A late answer would be taken for that of the next request.
             self.trainer.kill()
             raise
         finally:
             path.unlink()
 
     def train(self, step: Step, groups: Sequence[Group], transition: StepTransition) -> Ran:
-        """Have the trainer run a step, which ``transition`` starts; raises StaleLease."""
+        """Let the trainer run a step, which ``transition`` starts; raises StaleLease."""
         about(step)
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
@@ -119,7 +119,7 @@ class Run:
             self.heartbeat.check()
             return Ran(step, Refused(str(error)))
         except BaseException as error:
-            # The trainer would go on with a lease that is about to be given back.
+            # The trainer would continue under a lease that is about to be released.
             self.trainer.kill()
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 self._interrupted(step, type(error).__name__)
@@ -130,7 +130,7 @@ class Run:
         return Ran(step, result)
 
     def discard(self, number: int, why: str, *, step: Step | None = None) -> None:
-        """Remove the backend's newest checkpoint, which must not count, on record."""
+        """Remove the backend's newest checkpoint, which must not count, and record it."""
         log.warning("checkpoint.discarded", checkpoint=number, why=why)
         with session(self.settings) as connection:
             events.record(
@@ -181,7 +181,7 @@ class Run:
 
 
 def about(step: Step) -> None:
-    """Later lines of the log are about this step."""
+    """Bind the step to later lines of the log."""
     bind_contextvars(
         window=", ".join(step.windows),
         step=step.target_step,

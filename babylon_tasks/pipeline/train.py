@@ -1,6 +1,6 @@
-"""One training step for each window, exactly once: the life of a step, from claim to commit.
+"""One training step per window, exactly once: the life of a step, from claim to commit.
 
-Messages may be lost or come twice: what happens is decided by rows, under the lineage's lease.
+Messages may be lost or repeated: rows decide what happens, under the lineage's lease.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _IDLE = "no scored window waits"
 
 
 class TrainOutcome(Struct, frozen=True):
-    """What a call came to.
+    """The result of a call.
 
-    ``action``: committed, adopted (another's finished run was committed), skipped (nothing to
-    train on in the window, or it is not at that point), busy (another worker trains the lineage, or
-    an interrupted step waits), idle (no window waits), failed (this attempt; ``reason`` says why).
-    ``result`` and ``reward_mean`` are of a committed or adopted step.
+    ``action``: committed, adopted (another's finished run was committed), skipped (nothing to train
+    on in the window, or its state does not allow it), busy (another worker trains the lineage, or
+    an interrupted step waits), idle (no window waits), failed (this attempt; see ``reason``).
+    ``result`` and ``reward_mean`` are those of a committed or adopted step.
     """
 
     action: str
@@ -62,9 +62,9 @@ def train_window(
     actor: str,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainOutcome:
-    """Train the given window, or the oldest that wait; an unfinished step comes first.
+    """Train the given window, or the oldest waiting ones; an unfinished step comes first.
 
-    Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError where no step could begin.
+    Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError if no step could begin.
     """
     began = time.monotonic()
     with session(settings) as connection:
@@ -87,7 +87,7 @@ def train_window(
 
 
 def more_waits(settings: Settings) -> bool:
-    """Whether a scored window waits now for a training step."""
+    """Check whether a scored window waits now for a training step."""
     with session(settings) as connection:
         return bool(windows.scored(connection, 1))
 
@@ -122,14 +122,14 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
 
 
 def _end(run: Run, ran: Ran) -> TrainOutcome:
-    """Commit, fail or postpone a step by what came of its run."""
+    """Commit, fail or postpone a step according to its run."""
     step = ran.step
     match ran.result:
         case StepResult() as result:
-            fault = verify(step.base_step, result, step.manifest_hash)
-            if fault is None:
+            problem = verify(step.base_step, result, step.manifest_hash)
+            if problem is None:
                 return _commit(run, step, result, "adopted" if ran.adopted else "committed")
-            return _fail(run, step, f"not verified: {fault}", result.metrics)
+            return _fail(run, step, f"not verified: {problem}", result.metrics)
         case Refused(why):
             return _fail(run, step, why)
         case Died(why):
@@ -178,7 +178,7 @@ def _commit(run: Run, step: Step, result: StepResult, action: str) -> TrainOutco
 def _fail(
     run: Run, step: Step, reason: str, measured: Mapping[str, float] | None = None
 ) -> TrainOutcome:
-    # In this order: a crash in between leaves a step that the next claimant can still recover.
+    # In this order, so that after a crash in between the next claimant can still recover the step.
     if run.trainer.backend_step().step == step.target_step:
         run.discard(step.target_step, reason, step=step)
     with session(run.settings) as connection:
@@ -234,7 +234,7 @@ def _nothing_planned(skipped: Mapping[str, str]) -> TrainOutcome:
 def _nothing_to_do(
     connection: Connection, settings: Settings, window: str | None
 ) -> TrainOutcome | None:
-    """The answer where no lease is needed to know it."""
+    """Return the outcome if it is known without a lease."""
     if window is None:
         if windows.scored(connection, 1) or steps.unfinished(connection, settings.lineage):
             return None

@@ -1,4 +1,4 @@
-"""The file that hands groups to the trainer: messages stay small, trajectories do not."""
+"""The file that passes groups to the trainer: messages stay small, trajectories do not."""
 
 from __future__ import annotations
 
