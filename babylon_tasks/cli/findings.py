@@ -18,7 +18,7 @@ class Finding(Struct, frozen=True):
     todo: str | None = None
 
 
-def found(
+def finding(
     check: str, well: bool, detail: str, todo: str, *, otherwise: Outcome = "fail"
 ) -> Finding:
     """Make a finding from a condition, with ``todo`` only where it does not hold."""

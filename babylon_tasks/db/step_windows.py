@@ -108,15 +108,15 @@ def free(
     actor: str,
 ) -> None:
     """End a window's part in a failed step: scored again, or failed after the last attempt."""
-    spent = row.attempts >= settings.max_attempts
+    exhausted = row.attempts >= settings.max_attempts
     windows.move(
         connection,
         row.window,
         FREE,
-        WindowState.FAILED if spent else WindowState.SCORED,
+        WindowState.FAILED if exhausted else WindowState.SCORED,
         actor=actor,
-        reason=_exhausted(row.attempts, why) if spent else None,
-        delay=None if spent else settings.retry_delay_seconds,
+        reason=_exhausted(row.attempts, why) if exhausted else None,
+        delay=None if exhausted else settings.retry_delay_seconds,
         lineage=lineage,
         step_id=step_id,
     )

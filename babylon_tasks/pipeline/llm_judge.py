@@ -103,7 +103,7 @@ class JudgeSession:
             asked[key] = [
                 question
                 for question in questions(identities, self._settings.ruler_call_size)
-                if not known.keys() >= set(question.shown)
+                if not known.keys() >= set(question.identities)
             ]
         answers = self._ask({q for group in asked.values() for q in group}, tick)
         for key, group_questions in asked.items():
@@ -112,7 +112,7 @@ class JudgeSession:
                 graded[key] |= (
                     answer.grades
                     if isinstance(answer, AgreedGrades)
-                    else dict.fromkeys(question.shown, answer)
+                    else dict.fromkeys(question.identities, answer)
                 )
         grades = {
             # Without a question, all conversations of the group are identical.
@@ -128,7 +128,7 @@ class JudgeSession:
     ) -> dict[Question, AgreedGrades | Failure]:
         if not distinct:
             return {}
-        asks = sorted(distinct, key=lambda question: question.shown)
+        asks = sorted(distinct, key=lambda question: question.identities)
         answers: dict[int, Answer] = {}
         with Judge(self._settings, tick=tick) as judge:
             for answer in judge.answers(self._asks(asks)):
@@ -149,7 +149,7 @@ class JudgeSession:
             for second, asking in enumerate((question, question.again())):
                 if self._unanswered >= _TRIES:
                     return
-                yield Ask(2 * number + second, tuple(map(self._text, asking.shown)))
+                yield Ask(2 * number + second, tuple(map(self._text, asking.identities)))
 
     def _combine(
         self, question: Question, first: Answer | None, second: Answer | None

@@ -160,8 +160,8 @@ class Run:
             log.warning("interruption.not_recorded", error=str(error))
 
     def _report(self, step: Step, progress: Progress, reward: float, began: float) -> None:
-        spent = time.monotonic() - began
-        left = spent * (progress.total - progress.done) / progress.done if progress.done else None
+        elapsed = time.monotonic() - began
+        left = elapsed * (progress.total - progress.done) / progress.done if progress.done else None
         state = {
             "done": progress.done,
             "total": progress.total,

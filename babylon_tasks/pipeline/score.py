@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
 from babylon_tasks.db import events
-from babylon_tasks.db import outcomes as kept
+from babylon_tasks.db import outcomes as stored_outcomes
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.scoring import Bet, Claim, Result, Standing
@@ -75,7 +75,7 @@ def score_window(
     if scorers.needs_judge:
         judge.require()
     with session(settings) as connection:
-        kept.follow(connection, settings)
+        stored_outcomes.follow(connection, settings)
         owner = f"{actor}/{uuid.uuid4().hex}"
         claimed = claims.claim(connection, window, owner, settings, actor=actor)
     if isinstance(claimed, Standing):

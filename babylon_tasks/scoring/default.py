@@ -44,14 +44,14 @@ class DefaultScorer:
         counted = [number for number, one in enumerate(members) if is_evidence(one, some_decided)]
         if not counted:
             return [None] * len(members)
-        shown = [members[number] for number in counted]
-        earned = [bounded_profit(one, self.scale) for one in shown]
+        evidence = [members[number] for number in counted]
+        earned = [bounded_profit(one, self.scale) for one in evidence]
         parts = {
             "profit": (_filled(earned), self.scale * PROFIT_RESOLUTION),
-            "decisions": (_decided(shown), _MERIT_RESOLUTION),
+            "decisions": (_decided(evidence), _MERIT_RESOLUTION),
         }
         usual = self.usual.among(reference)
-        blend, weight = [0.0] * len(shown), 0.0
+        blend, weight = [0.0] * len(evidence), 0.0
         for name, (values, resolution) in parts.items():
             found = standings(values, usual[name], resolution)
             if found is not None and self.weights[name] > 0:
@@ -60,11 +60,13 @@ class DefaultScorer:
         rewards = [as_reward(b / weight if weight else 0.0) for b in blend]
         if self.weights["activity"] > 0 and weight:
             # Between equals, activity does not lift the one that lacks evidence.
-            lacks = [some_decided and decisions(one) is None for one in shown]
-            done = [0.0 if lack else activity(one) for one, lack in zip(shown, lacks, strict=True)]
+            lacks = [some_decided and decisions(one) is None for one in evidence]
+            done = [
+                0.0 if lack else activity(one) for one, lack in zip(evidence, lacks, strict=True)
+            ]
             rewards = _break_ties(rewards, done)
         scores: list[Score | None] = [None] * len(members)
-        for number, one, reward in zip(counted, shown, rewards, strict=True):
+        for number, one, reward in zip(counted, evidence, rewards, strict=True):
             scores[number] = Score(reward, components(one))
         return scores
 
@@ -114,13 +116,13 @@ def _filled(values: Sequence[float | None]) -> list[float]:
     return [lacking if value is None else value for value in values]
 
 
-def _decided(shown: Sequence[Evidence]) -> list[float]:
-    merits = [decisions(one) for one in shown]
+def _decided(evidence: Sequence[Evidence]) -> list[float]:
+    merits = [decisions(one) for one in evidence]
     known = [merit for merit in merits if merit is not None]
     lacking = min(0.0, fmean(known)) if known else 0.0
     return [
         merit if merit is not None else lacking if one.unknown else 0.0
-        for one, merit in zip(shown, merits, strict=True)
+        for one, merit in zip(evidence, merits, strict=True)
     ]
 
 

@@ -43,16 +43,16 @@ class RulerScorer:
         self.version = f"1 {settings.ruler_model} {rubric}"
         self.fallback = DefaultScorer(settings)
 
-    def score(self, shown: Evidence, grade: float) -> Score:
+    def score(self, evidence: Evidence, grade: float) -> Score:
         """Make the grade the reward."""
-        return Score(grade, components(shown) | {"ruler": grade})
+        return Score(grade, components(evidence) | {"ruler": grade})
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
         """Give every member the same reward: without conversations there is nothing to grade."""
         del reference
-        return [self.score(shown, ALIKE) for shown in members]
+        return [self.score(evidence, ALIKE) for evidence in members]
 
 
 def _art() -> str:
@@ -73,7 +73,7 @@ class Question(Struct, frozen=True):
     The judge sees them as "1", "2", ... in this order.
     """
 
-    shown: tuple[bytes, ...]
+    identities: tuple[bytes, ...]
 
     def again(self) -> Question:
         """Rotate the list by half: a judge that grades by position contradicts itself.
@@ -81,8 +81,8 @@ class Question(Struct, frozen=True):
         If it prefers the first, the last or both ends, the rank correlation is 0 or less. In a
         reversed list the ends would stay the ends.
         """
-        half = len(self.shown) // 2
-        return Question(self.shown[half:] + self.shown[:half])
+        half = len(self.identities) // 2
+        return Question(self.identities[half:] + self.identities[:half])
 
 
 def conversation(trajectory: Trajectory) -> Conversation:
@@ -161,20 +161,20 @@ def combine_grades(
     ``first`` are the grades for ``question``, ``second`` those for ``question.again()``.
     """
     for grades in (first, second):
-        wrong = invalid_grades(grades, len(question.shown))
-        if wrong is not None:
-            return wrong
+        invalid = invalid_grades(grades, len(question.identities))
+        if invalid is not None:
+            return invalid
     one, other = _by_conversation(question, first), _by_conversation(question.again(), second)
-    shown = question.shown
-    agreement = tau([one[key] for key in shown], [other[key] for key in shown])
+    identities = question.identities
+    agreement = tau([one[key] for key in identities], [other[key] for key in identities])
     if agreement < min_agreement:
         return Failure("disagreement", f"asked twice, its answers agreed only to {agreement:.2f}")
-    return AgreedGrades({key: (one[key] + other[key]) / 2 for key in shown}, agreement)
+    return AgreedGrades({key: (one[key] + other[key]) / 2 for key in identities}, agreement)
 
 
 def _by_conversation(question: Question, grades: Grades) -> Mapping[bytes, float]:
     scores = {name: score for name, score in grades if score is not None}
-    return {key: scores[str(number)] for number, key in enumerate(question.shown, start=1)}
+    return {key: scores[str(number)] for number, key in enumerate(question.identities, start=1)}
 
 
 def tau(one: Sequence[float], other: Sequence[float]) -> float:

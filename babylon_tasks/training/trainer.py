@@ -41,7 +41,7 @@ HEARTBEAT_SECONDS = 2.0
 
 
 class _Channel:
-    """The channel to the supervisor; written by several threads, one whole channel at a time."""
+    """The channel to the supervisor; written by several threads, one whole line at a time."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -48,7 +48,7 @@ LIMIT 1
 -- name: copy
 -- Update our rows of some hours from Babylon's; returns those that differed.
 -- An hour's newest row counts; rows without an outcome are ignored.
-WITH said AS MATERIALIZED (
+WITH recorded AS MATERIALIZED (
     SELECT DISTINCT ON (kind, name, window_id) kind, name, window_id, yes, change
     FROM (
         SELECT 'market' AS kind, "predictionMarketId" AS name, "windowId" AS window_id,
@@ -67,7 +67,7 @@ WITH said AS MATERIALIZED (
                        AS change) AS moved
         WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
           AND "stockTicker" <> '' AND moved.change <> 'NaN'
-    ) AS told
+    ) AS endings
     ORDER BY kind, name, window_id, made_at DESC, id DESC
 ), kept AS (
     SELECT * FROM training.outcomes
@@ -77,13 +77,13 @@ WITH said AS MATERIALIZED (
     DELETE FROM training.outcomes o
     USING kept k
     WHERE o.kind = k.kind AND o.name = k.name AND o.window_id = k.window_id
-      AND NOT EXISTS (SELECT FROM said s
+      AND NOT EXISTS (SELECT FROM recorded s
                       WHERE s.kind = o.kind AND s.name = o.name AND s.window_id = o.window_id)
     RETURNING o.kind, o.name, o.window_id
 ), written AS (
     INSERT INTO training.outcomes (kind, name, window_id, yes, change)
     SELECT s.kind, s.name, s.window_id, s.yes, s.change
-    FROM said s
+    FROM recorded s
     LEFT JOIN kept k USING (kind, name, window_id)
     WHERE k.name IS NULL OR k.yes IS DISTINCT FROM s.yes OR k.change IS DISTINCT FROM s.change
     ON CONFLICT (kind, name, window_id) DO UPDATE

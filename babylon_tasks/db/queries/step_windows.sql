@@ -22,14 +22,14 @@ UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
 
 -- name: in_training
--- Those of a step's windows that are in training, locked, with the runs they have seen.
+-- Those of a step's windows that are in training, locked, with their number of runs.
 SELECT window_id AS window, training_tries AS attempts FROM training.windows
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
 ORDER BY window_id
 FOR UPDATE
 
 -- name: rescore
--- What is not used yet of a window is to be scored anew.
+-- Mark a window to be scored anew, except for what steps have used.
 UPDATE training.windows SET
     rescore = coalesce(rescore, %(why)s), changes = changes + 1, updated_at = now()
 WHERE window_id = %(window)s AND rescore IS NULL AND changes < %(most)s
@@ -64,7 +64,7 @@ SELECT EXISTS (SELECT FROM training.consumption
                WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained')
 
 -- name: commonest_cause
--- The commonest reason among the trajectories of a window that no step has used.
+-- The most common reason among the trajectories of a window that no step has used.
 SELECT cause FROM (
     SELECT use AS cause FROM training.consumption
     WHERE lineage = %(lineage)s AND window_id = %(window)s AND use <> 'trained'
@@ -77,13 +77,13 @@ GROUP BY cause ORDER BY count(*) DESC, cause
 LIMIT 1
 
 -- name: nothing_left
--- All of a window is used or refused.
+-- Note that all of a window is used or refused.
 UPDATE training.windows
 SET left_over = 0, rescore = CASE WHEN state <> 'trained' THEN rescore END
 WHERE window_id = %(window)s
 
 -- name: outdated
--- Scored windows that lie too far behind the newest that is over.
+-- Scored windows that are too far behind the newest that is over.
 SELECT window_id, reward_version FROM training.windows
 WHERE state = 'scored' AND rescore IS NULL AND coalesce(waits_until <= now(), true)
   AND starts_at < (SELECT max(starts_at) FROM training.windows WHERE state <> 'open')
@@ -98,6 +98,6 @@ WHERE window_id = %(window)s AND state = 'scored'
 RETURNING training_tries
 
 -- name: postpone
--- A scored window waits for its next attempt.
+-- Let a scored window wait for its next attempt.
 UPDATE training.windows SET next_attempt_at = now() + make_interval(secs => %(delay)s)
 WHERE window_id = %(window)s AND state = 'scored'

@@ -7,7 +7,7 @@ FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
 -- name: plan
--- A step's first row, together with its claim on the data.
+-- Insert a step, together with its claim on the data.
 INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, windows,
                             manifest_hash, manifest)
 VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(backend)s, %(windows)s,
@@ -16,13 +16,13 @@ RETURNING id, lineage, base_step, target_step, state, attempt AS fencing_token, 
           windows, manifest_hash, manifest, started_at, true AS due
 
 -- name: start
--- A planned step begins. This and the next seven are the transitions of states.py.
+-- Start a planned step. This and the next seven are the transitions of states.py.
 UPDATE training.steps SET state = %(target)s, started_at = coalesce(started_at, now())
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: restart
--- The same step, the same data, once more.
+-- Run the same step again, on the same data.
 UPDATE training.steps SET
     state = %(target)s, started_at = coalesce(started_at, now()), tries = tries + %(attempts)s,
     progress = NULL, error = NULL
@@ -30,13 +30,13 @@ WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: take_over
--- A newer claimant takes an unfinished step; what is written under the old token is void.
+-- Take over an unfinished step; writes under the old token have no effect.
 UPDATE training.steps SET state = %(target)s, attempt = %(fencing_token)s, next_attempt_at = NULL
 WHERE id = %(step_id)s AND state = %(source)s AND attempt <= %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: postpone
--- The trainer died; the step waits for its next attempt.
+-- After the trainer's death, let the step wait for its next attempt.
 UPDATE training.steps SET
     state = %(target)s, error = %(error)s,
     next_attempt_at = now() + make_interval(secs => %(delay)s)
@@ -44,14 +44,14 @@ WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: interrupt
--- The run was stopped from outside.
+-- Record that the run was stopped from outside.
 UPDATE training.steps SET
     state = %(target)s, tries = greatest(tries + %(attempts)s, 0), error = %(error)s
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: verify
--- The backend's result, verified.
+-- Store the backend's verified result.
 UPDATE training.steps SET
     state = %(target)s, trained_at = now(), metrics = %(metrics)s,
     gradient_steps = %(gradient_steps)s, trainable_tokens = %(trainable_tokens)s,
@@ -60,25 +60,25 @@ WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: commit
--- The step counts.
+-- Commit the step.
 UPDATE training.steps SET state = %(target)s, committed_at = now()
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: fail
--- The step does not count.
+-- Fail the step.
 UPDATE training.steps SET state = %(target)s, failed_at = now(), error = %(error)s,
     metrics = coalesce(%(metrics)s, metrics)
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
 
 -- name: progress
--- How far the run has come.
+-- Store the progress of the run.
 UPDATE training.steps SET progress = %(progress)s
 WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
 
 -- name: checkpoint
--- What the step produced.
+-- Insert the checkpoint that the step produced.
 INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, inference_name)
 VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(inference_name)s)
 

@@ -15,7 +15,7 @@ from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.flower import patches
-from babylon_tasks.tasks.flower.task_record import shown
+from babylon_tasks.tasks.flower.task_record import for_display
 
 _SAVE_SECONDS = 10.0  # SIGKILL may lose the events of this time
 
@@ -37,7 +37,7 @@ patches.apply()
 read_only = True
 
 # The result comes last, where a long path in it does not push anything out of view.
-format_task = shown
+format_task = for_display
 tasks_columns = "window,name,state,step,received,runtime,uuid,summary"
 # 7 KB each. A day of beat's own tasks is 3,000 with BABYLON_UPKEEP_INTERVAL_SECONDS=60.
 max_tasks = 10_000

@@ -72,7 +72,7 @@ class SeenTask(Task):  # type: ignore[misc]  # celery is untyped
         return twin
 
 
-def shown(task: SeenTask) -> SeenTask:
+def for_display(task: SeenTask) -> SeenTask:
     """Copy a task for Flower's pages."""
     task = copy.copy(task)
     if task.name is not None and task.name.startswith("babylon."):

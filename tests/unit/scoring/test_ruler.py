@@ -35,7 +35,7 @@ def trajectory(*calls: LlmCall) -> Trajectory:
 
 
 def graded(question: Question, grade: Callable[[int, bytes], float]) -> list[tuple[str, float]]:
-    return [(str(place + 1), grade(place, said)) for place, said in enumerate(question.shown)]
+    return [(str(place + 1), grade(place, said)) for place, said in enumerate(question.identities)]
 
 
 def test_the_judge_is_shown_what_was_said_and_a_system_prompt_once() -> None:
@@ -80,17 +80,17 @@ def test_every_conversation_is_shown_once_beside_others_and_none_are_too_many(
     said: list[bytes], size: int
 ) -> None:
     asked = questions(said, size)
-    shown = [one for question in asked for one in question.shown]
+    shown = [one for question in asked for one in question.identities]
     assert shown == (list(dict.fromkeys(said)) if len(set(said)) > 1 else [])
-    assert all(2 <= len(question.shown) <= size for question in asked)
+    assert all(2 <= len(question.identities) <= size for question in asked)
 
 
 @given(NAMES)
 def test_the_second_asking_shows_the_same_in_another_order(names: list[bytes]) -> None:
     question = Question(tuple(names))
     again = question.again()
-    assert set(again.shown) == set(question.shown)
-    assert all(a != b for a, b in zip(question.shown, again.shown, strict=True))
+    assert set(again.identities) == set(question.identities)
+    assert all(a != b for a, b in zip(question.identities, again.identities, strict=True))
 
 
 @given(NAMES)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery.events.state import State
 
-from babylon_tasks.tasks.flower.task_record import SeenTask, shown
+from babylon_tasks.tasks.flower.task_record import SeenTask, for_display
 
 WINDOW = "2026-01-31T09:00"
 HOURLY = 3600  # heartbeats: however slow this machine is, the worker has not fallen silent
@@ -51,12 +51,14 @@ def cluster() -> Cluster:
 def test_a_running_task_tells_its_progress_and_stays_started(cluster: Cluster) -> None:
     task = cluster.begin()
     began = task.started
-    assert (task.window, shown(task).summary) == (WINDOW, "running")
+    assert (task.window, for_display(task).summary) == (WINDOW, "running")
 
     cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
 
     assert (task.state, task.started) == ("STARTED", began)
-    assert shown(task).result == f"window {WINDOW} · lineage babylon · step 4 · training: 3 of 8"
+    assert (
+        for_display(task).result == f"window {WINDOW} · lineage babylon · step 4 · training: 3 of 8"
+    )
 
 
 def test_a_task_that_ended_shows_what_it_returned(cluster: Cluster) -> None:
@@ -65,7 +67,7 @@ def test_a_task_that_ended_shows_what_it_returned(cluster: Cluster) -> None:
     cluster.hear("task-succeeded", result=repr(TOLD), runtime=2.0)
     cluster.hear("task-progress", **TOLD | {"summary": "overtaken"})  # another process's event
 
-    seen = shown(task)
+    seen = for_display(task)
 
     assert task.state == "SUCCESS"
     assert (seen.window, seen.lineage, seen.step) == (WINDOW, "babylon", 4)
@@ -98,17 +100,17 @@ def test_a_failed_task_shows_the_reason(
     task = cluster.begin()
     cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
     cluster.hear("task-failed", exception=exception, traceback="...")
-    assert shown(task).result == f"window {WINDOW} · lineage babylon · step 4 · {words}"
+    assert for_display(task).result == f"window {WINDOW} · lineage babylon · step 4 · {words}"
 
 
 def test_what_has_not_begun_says_so(cluster: Cluster) -> None:
     what = {"name": TRAIN, "args": "(None,)", "kwargs": "{}"}
     task = cluster.hear("task-sent", **what)
-    assert shown(task).result == "sent, not received yet"
+    assert for_display(task).result == "sent, not received yet"
     cluster.hear("task-received", **what)
-    assert shown(task).result == "received, not started"
+    assert for_display(task).result == "received, not started"
     cluster.hear("task-revoked", expired=True, terminated=False, signum=None)
-    assert shown(task).result.startswith("not started in time and dropped")
+    assert for_display(task).result.startswith("not started in time and dropped")
 
 
 def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster) -> None:
@@ -116,9 +118,9 @@ def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster)
     task = cluster.begin()
     later = time.time() + 60  # noqa: TID251
     cluster.hear("worker-heartbeat", freq=HOURLY, active=1, timestamp=later, local_received=later)
-    assert shown(task).summary == "running"
+    assert for_display(task).summary == "running"
     cluster.hear("worker-heartbeat", freq=HOURLY, active=0, timestamp=later, local_received=later)
-    assert shown(task).summary == (
+    assert for_display(task).summary == (
         "its worker has finished it, but Flower missed the event; "
         f"`babylon-tasks why {WINDOW}` shows how it ended"
     )
@@ -127,13 +129,13 @@ def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster)
 def test_a_task_whose_worker_is_gone_says_so(cluster: Cluster) -> None:
     task = cluster.begin()
     cluster.hear("worker-offline")
-    assert (shown(task).summary or "").startswith("its worker is gone or unreachable; ")
+    assert (for_display(task).summary or "").startswith("its worker is gone or unreachable; ")
 
 
 def test_the_way_from_scoring_to_training_is_kept(cluster: Cluster) -> None:
     cluster.begin("score", name="babylon.score_window.v1")
     cluster.begin("train", parent_id="score", root_id="score")
-    assert [child.id for child in shown(cluster.tasks["score"]).children] == ["train"]
+    assert [child.id for child in for_display(cluster.tasks["score"]).children] == ["train"]
 
 
 def test_what_was_told_outlives_a_restart_of_flower(cluster: Cluster) -> None:
@@ -154,4 +156,4 @@ def test_what_was_told_outlives_a_restart_of_flower(cluster: Cluster) -> None:
 def test_tasks_of_other_applications_are_left_as_they_are(cluster: Cluster) -> None:
     task = cluster.begin(name="mail.send")
     cluster.hear("task-succeeded", result="'fine'", runtime=2.0)
-    assert (shown(task).name, shown(task).result) == ("mail.send", "'fine'")
+    assert (for_display(task).name, for_display(task).result) == ("mail.send", "'fine'")
