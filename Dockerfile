@@ -84,7 +84,7 @@ FROM builder AS package
 COPY README.md LICENSE ./
 COPY babylon_tasks babylon_tasks
 COPY migrations migrations
-# As files under /package, so that the images get the code as a small layer of its own.
+# As files under /package, so that the images get the code as a small separate layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --no-deps \
         --no-warn-script-location --build-constraint constraints.txt --root /package .

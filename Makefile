@@ -13,7 +13,7 @@ ARGS   ?=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## make .venv with everything that demo and tests need (pinned by constraints.txt)
+setup: $(STAMP) ## create .venv with everything that demo and tests need (pinned by constraints.txt)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --report report.json"
 	$(BIN)/babylon-tasks demo $(ARGS)
 
-tools: setup $(TOOLS)/.installed ## make .venv-checks with what only the checks of k8s/ need: checkov, kubectl
+tools: setup $(TOOLS)/.installed ## create .venv-checks with what only the checks of k8s/ need: checkov, kubectl
 
 $(TOOLS)/.installed: requirements-checks.txt
 	$(PYTHON) -m venv $(TOOLS)
@@ -40,21 +40,21 @@ browser: setup ## Chromium, for the tests that look at Flower's pages: the syste
 	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	else $(BIN)/playwright install --only-shell chromium; fi
 
-pictures: setup browser ## the pictures in docs/pictures, taken anew
+pictures: setup browser ## the pictures in docs/pictures, taken again
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
 
 # Unit tests need .venv alone; the others also run the checks of k8s/ and look at Flower's pages.
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest $(ARGS)
 
-test-clock: setup tools ## an hour: tests at other hours: make test-clock ARGS="--moment year tests/unit"
+test-clock: setup tools ## an hour: tests at other moments: make test-clock ARGS="--moment year tests/unit"
 	$(BIN)/python -m checks.clock $(ARGS)
 
-check: ## everything below: what CI asks before the tests
+check: ## everything below: what CI runs before the tests
 	@$(MAKE) --no-print-directory --jobs=2 tools # both environments at the same time
 	@$(MAKE) --no-print-directory code deployment
 
-code: setup ## format, lint, types, layers, the documents that are made from the code
+code: setup ## format, lint, types, layers, the documents that are generated from the code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -83,7 +83,7 @@ up: setup ## the whole stack on this machine, or against your DATABASE_URL and R
 secrets: ## passwords for compose.yaml, into secrets/; overwrites nothing
 	$(PYTHON) deploy/credentials.py secrets
 
-docs: setup ## write the documents that are made from the code
+docs: setup ## write the documents that are generated from the code
 	$(BIN)/python -m checks.configuration --write
 	$(BIN)/python -m checks.metrics --write
 
@@ -92,5 +92,5 @@ constraints: setup ## write constraints.txt from what is installed now
 	  $(BIN)/pip freeze --all --exclude-editable | grep -v -e '^babylon-tasks' -e ' @ ' | sed 's/+cpu$$//' | LC_ALL=C sort -f; \
 	} > constraints.txt.new && mv constraints.txt.new constraints.txt
 
-clean: ## remove what the targets made
+clean: ## remove what the targets created
 	rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
