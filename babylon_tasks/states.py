@@ -6,7 +6,7 @@ taken from here: ``db/steps.py`` (``advance``), ``db/windows.py`` (``move``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from enum import StrEnum
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ class StepTransition(Struct, frozen=True):
     """
 
     name: str
-    sources: frozenset[StepState]
+    sources: Set[StepState]
     target: StepState | None
     event: EventKind
     attempts: int = 0
@@ -62,129 +62,74 @@ class WindowTransition(Struct, frozen=True):
 
     name: str
     statement: str
-    sources: frozenset[WindowState]
-    targets: dict[WindowState, EventKind | None]
+    sources: Set[WindowState]
+    targets: Mapping[WindowState, EventKind | None]
 
 
-def _steps(*states: StepState) -> frozenset[StepState]:
-    return frozenset(states)
+S, W, E = StepState, WindowState, EventKind
+UNFINISHED = frozenset({S.PLANNED, S.RUNNING, S.TRAINED})
 
-
-def _windows(*states: WindowState) -> frozenset[WindowState]:
-    return frozenset(states)
-
-
-_UNFINISHED = _steps(StepState.PLANNED, StepState.RUNNING, StepState.TRAINED)
-
-START = StepTransition(
-    "start", _steps(StepState.PLANNED), StepState.RUNNING, EventKind.STEP_RUNNING
-)
-RESTART = StepTransition(
-    "restart",
-    _steps(StepState.PLANNED, StepState.RUNNING),
-    StepState.RUNNING,
-    EventKind.STEP_RUNNING,
-    attempts=1,
-)
-TAKE_OVER = StepTransition("take_over", _UNFINISHED, None, EventKind.STEP_TAKEN_OVER)
-POSTPONE = StepTransition("postpone", _steps(StepState.RUNNING), None, EventKind.STEP_POSTPONED)
+START = StepTransition("start", {S.PLANNED}, S.RUNNING, E.STEP_RUNNING)
+RESTART = StepTransition("restart", {S.PLANNED, S.RUNNING}, S.RUNNING, E.STEP_RUNNING, attempts=1)
+TAKE_OVER = StepTransition("take_over", UNFINISHED, None, E.STEP_TAKEN_OVER)
+POSTPONE = StepTransition("postpone", {S.RUNNING}, None, E.STEP_POSTPONED)
 # An interruption from outside does not count as an attempt.
-INTERRUPT = StepTransition(
-    "interrupt", _steps(StepState.RUNNING), None, EventKind.STEP_INTERRUPTED, attempts=-1
-)
-VERIFY = StepTransition(
-    "verify", _steps(StepState.RUNNING), StepState.TRAINED, EventKind.STEP_TRAINED
-)
-COMMIT = StepTransition(
-    "commit", _steps(StepState.TRAINED), StepState.COMMITTED, EventKind.STEP_COMMITTED
-)
-FAIL = StepTransition("fail", _UNFINISHED, StepState.FAILED, EventKind.STEP_FAILED)
+INTERRUPT = StepTransition("interrupt", {S.RUNNING}, None, E.STEP_INTERRUPTED, attempts=-1)
+VERIFY = StepTransition("verify", {S.RUNNING}, S.TRAINED, E.STEP_TRAINED)
+COMMIT = StepTransition("commit", {S.TRAINED}, S.COMMITTED, E.STEP_COMMITTED)
+FAIL = StepTransition("fail", UNFINISHED, S.FAILED, E.STEP_FAILED)
 
 STEP_TRANSITIONS = (START, RESTART, TAKE_OVER, POSTPONE, INTERRUPT, VERIFY, COMMIT, FAIL)
 
-
-SEAL = WindowTransition(
-    "seal", "windows.seal", _windows(WindowState.OPEN), {WindowState.SEALED: EventKind.SEALED}
-)
-CLAIM = WindowTransition(
-    "claim", "scoring.claim", _windows(WindowState.SEALED), {WindowState.SCORING: None}
-)
+SEAL = WindowTransition("seal", "windows.seal", {W.OPEN}, {W.SEALED: E.SEALED})
+CLAIM = WindowTransition("claim", "scoring.claim", {W.SEALED}, {W.SCORING: None})
 FINISH = WindowTransition(
     "finish",
     "scoring.finish",
-    _windows(WindowState.SCORING),
-    {
-        WindowState.SCORED: EventKind.SCORED,
-        WindowState.HELD_OUT: EventKind.HELD_OUT,
-        WindowState.TRAINED: EventKind.TRAINED,
-        WindowState.SKIPPED: EventKind.SKIPPED,
-    },
+    {W.SCORING},
+    {W.SCORED: E.SCORED, W.HELD_OUT: E.HELD_OUT, W.TRAINED: E.TRAINED, W.SKIPPED: E.SKIPPED},
 )
 GIVE_BACK = WindowTransition(
     "give back",
     "scoring.give_back",
-    _windows(WindowState.SCORING),
-    {
-        WindowState.SEALED: EventKind.SCORING_FAILED,
-        WindowState.FAILED: EventKind.SCORING_FAILED,
-    },
+    {W.SCORING},
+    {W.SEALED: E.SCORING_FAILED, W.FAILED: E.SCORING_FAILED},
 )
 EXPIRE = WindowTransition(
-    "expire",
-    "windows.move",
-    _windows(WindowState.SCORING),
-    {WindowState.SEALED: EventKind.CLAIM_LOST, WindowState.FAILED: EventKind.FAILED},
+    "expire", "windows.move", {W.SCORING}, {W.SEALED: E.CLAIM_LOST, W.FAILED: E.FAILED}
 )
-SEAL_AGAIN = WindowTransition(  # a new reward version
+# For a new reward version.
+SEAL_AGAIN = WindowTransition(
     "seal again",
     "reward_versions.seal_again",
-    _windows(WindowState.SCORED, WindowState.HELD_OUT, WindowState.SKIPPED),
-    {WindowState.SEALED: EventKind.SCORE_ANEW},
+    {W.SCORED, W.HELD_OUT, W.SKIPPED},
+    {W.SEALED: E.SCORE_ANEW},
 )
-TAKE = WindowTransition(  # the event is the step's
-    "take", "step_windows.take", _windows(WindowState.SCORED), {WindowState.TRAINING: None}
-)
-END = WindowTransition(  # of its part in a committed step
+# The event is the step's.
+TAKE = WindowTransition("take", "step_windows.take", {W.SCORED}, {W.TRAINING: None})
+# The end of its part in a committed step, and in a failed one.
+END = WindowTransition(
     "end",
     "step_windows.end",
-    _windows(WindowState.TRAINING),
-    {WindowState.TRAINED: EventKind.TRAINED, WindowState.SCORED: EventKind.TRAINED_IN_PART},
+    {W.TRAINING},
+    {W.TRAINED: E.TRAINED, W.SCORED: E.TRAINED_IN_PART},
 )
-FREE = WindowTransition(  # of a failed step
-    "free",
-    "windows.move",
-    _windows(WindowState.TRAINING),
-    {WindowState.SCORED: EventKind.TRAINING_FAILED, WindowState.FAILED: EventKind.FAILED},
+FREE = WindowTransition(
+    "free", "windows.move", {W.TRAINING}, {W.SCORED: E.TRAINING_FAILED, W.FAILED: E.FAILED}
 )
-CLOSE = WindowTransition(  # nothing is left of it
-    "close",
-    "windows.move",
-    _windows(WindowState.SCORED),
-    {WindowState.TRAINED: EventKind.TRAINED, WindowState.SKIPPED: EventKind.SKIPPED},
+# Nothing is left of it.
+CLOSE = WindowTransition(
+    "close", "windows.move", {W.SCORED}, {W.TRAINED: E.TRAINED, W.SKIPPED: E.SKIPPED}
 )
-GIVE_UP = WindowTransition(  # the trainer fails on it before a step is planned
-    "give up", "windows.move", _windows(WindowState.SCORED), {WindowState.FAILED: EventKind.FAILED}
-)
+# The trainer fails on it before a step is planned.
+GIVE_UP = WindowTransition("give up", "windows.move", {W.SCORED}, {W.FAILED: E.FAILED})
 RETRY = WindowTransition(
-    "retry",
-    "windows.retry",
-    _windows(WindowState.FAILED),
-    {WindowState.SEALED: EventKind.RETRIED, WindowState.SCORED: EventKind.RETRIED},
+    "retry", "windows.retry", {W.FAILED}, {W.SEALED: E.RETRIED, W.SCORED: E.RETRIED}
 )
 
 WINDOW_TRANSITIONS = (
-    SEAL,
-    CLAIM,
-    FINISH,
-    GIVE_BACK,
-    EXPIRE,
-    SEAL_AGAIN,
-    TAKE,
-    END,
-    FREE,
-    CLOSE,
-    GIVE_UP,
-    RETRY,
+    *(SEAL, CLAIM, FINISH, GIVE_BACK, EXPIRE, SEAL_AGAIN),
+    *(TAKE, END, FREE, CLOSE, GIVE_UP, RETRY),
 )
 
 

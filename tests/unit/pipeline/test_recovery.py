@@ -9,7 +9,7 @@ import pytest
 from babylon_tasks.db.steps import Step
 from babylon_tasks.pipeline.recover import RECOVERY, Action, Found, compare
 from babylon_tasks.records import StepResult
-from babylon_tasks.states import FAIL, StepState
+from babylon_tasks.states import UNFINISHED, StepState
 from babylon_tasks.training.protocol import BackendStep
 
 STEP = Step(
@@ -49,7 +49,7 @@ def test_what_the_backend_holds_is_seen_from_the_step(backend: BackendStep, foun
 
 
 def test_every_unfinished_step_is_dealt_with_whatever_is_found() -> None:
-    assert set(RECOVERY) == set(product(Found, FAIL.sources))
+    assert set(RECOVERY) == set(product(Found, UNFINISHED))
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_every_unfinished_step_is_dealt_with_whatever_is_found() -> None:
         (Found.NOTHING, StepState.PLANNED, Action.RUN_AGAIN),
         (Found.NOTHING, StepState.RUNNING, Action.RUN_AGAIN),
         (Found.NOTHING, StepState.TRAINED, Action.FAIL),  # a verified checkpoint is gone
-        *((Found.ITS_CHECKPOINT, state, Action.ADOPT) for state in FAIL.sources),
-        *((Found.A_STRANGER, state, Action.DISCARD) for state in FAIL.sources),
-        *((Found.ANOTHER_PLACE, state, Action.REFUSE) for state in FAIL.sources),
+        *((Found.ITS_CHECKPOINT, state, Action.ADOPT) for state in UNFINISHED),
+        *((Found.A_STRANGER, state, Action.DISCARD) for state in UNFINISHED),
+        *((Found.ANOTHER_PLACE, state, Action.REFUSE) for state in UNFINISHED),
     ],
 )
 def test_the_table_row_by_row(found: Found, state: StepState, action: Action) -> None:
@@ -68,4 +68,4 @@ def test_the_table_row_by_row(found: Found, state: StepState, action: Action) ->
 
 
 def test_discarding_never_leads_to_discarding_again() -> None:
-    assert Action.DISCARD not in {RECOVERY[Found.NOTHING, state] for state in FAIL.sources}
+    assert Action.DISCARD not in {RECOVERY[Found.NOTHING, state] for state in UNFINISHED}
