@@ -164,6 +164,12 @@ def test_the_interval_holds_within_the_extremes_and_is_repeatable(values: list[f
     assert interval(values) == (low, high)
 
 
+def test_the_interval_is_that_of_a_mean_at_95_percent() -> None:
+    low, high = interval([0.0] * 50 + [1.0] * 50)  # by theory 0.5 -+ 1.96 * 0.05
+
+    assert (low, high) == (pytest.approx(0.402, abs=0.015), pytest.approx(0.598, abs=0.015))
+
+
 def test_values_on_different_sets_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same groups"):
         decide(shifted(0.1), CheckpointScores(1, VALUES[:3]), None, settings())
