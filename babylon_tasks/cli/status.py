@@ -11,7 +11,7 @@ from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import reports
-from babylon_tasks.db.reports import Standing, StepReport, WindowHistory
+from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.states import WindowState
 
@@ -36,11 +36,11 @@ def status(json: AsJson = False) -> None:
     """
     settings = begin()
     with database(settings) as connection:
-        found = reports.standing(connection, settings.lineage)
+        found = reports.system_state(connection, settings.lineage)
     if json:
         as_json(found)
     else:
-        _show_standing(settings.lineage, found)
+        _show_system(settings.lineage, found)
 
 
 def why(window: WindowArgument, json: AsJson = False) -> None:
@@ -60,7 +60,7 @@ def why(window: WindowArgument, json: AsJson = False) -> None:
         _show_history(found)
 
 
-def _show_standing(name: str, found: Standing) -> None:
+def _show_system(name: str, found: SystemState) -> None:
     lineage = found.lineage
     if lineage is None:
         show(f"lineage {name}: no worker has served or trained it yet")
@@ -104,8 +104,8 @@ def _show_history(found: WindowHistory) -> None:
     window = found.window
     reason = f" ({window.reason})" if window.reason else ""
     show(f"{window.window_id} is {window.state}{reason}")
-    if window.state in _UNFINISHED and window.standstill is not None:
-        show(f"it {window.standstill}")
+    if window.state in _UNFINISHED and window.why_idle is not None:
+        show(f"it {window.why_idle}")
     if found.waits_for and window.state in _UNFINISHED:
         show(f"outcomes not known yet: {', '.join(found.waits_for)}")
     if len(found.reward_versions) > 1:  # a single one is covered by the events below

@@ -151,7 +151,7 @@ def retry(window: WindowArgument, json: AsJson = False) -> None:
 def _why(row: rows.Window) -> str:
     """Build the last column of the table: the window's reason, and what it waits for."""
     waits = row.waiting or row.rescore is not None
-    return "; ".join(filter(None, (row.reason, row.standstill if waits else None)))
+    return "; ".join(filter(None, (row.reason, row.why_idle if waits else None)))
 
 
 def _moment(text: str) -> datetime:

@@ -32,7 +32,7 @@ class Evaluation(Struct, frozen=True):
     groups: int
 
 
-class Standing(Struct, frozen=True):
+class LineageFigures(Struct, frozen=True):
     """A lineage; ``lease_age``: seconds since the lease was renewed, 0 if it is free."""
 
     head_step: int
@@ -62,7 +62,7 @@ class Gauges(Struct, frozen=True):
     to_score_anew: int
     left_over: int
     rewards: Rewards | None
-    lineage: Standing | None
+    lineage: LineageFigures | None
     steps: dict[str, int]
     committed_at: float
     decisions: dict[str, int]
@@ -73,14 +73,14 @@ class Gauges(Struct, frozen=True):
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
     """Read all figures from Postgres, in ten indexed or small reads."""
     pending = reward_versions.waiting(connection)
-    standing = fetch_one(
-        connection, "gauges.lineage", Standing, lineage=lineage, lease=lease_seconds
+    figures = fetch_one(
+        connection, "gauges.lineage", LineageFigures, lineage=lineage, lease=lease_seconds
     )
     steps = _counted(connection, "gauges.steps", lineage)
     decisions = _counted(connection, "gauges.decisions", lineage)
     evaluations = {}
-    if standing is not None:
-        for role, step in (("head", standing.head_step), ("serving", standing.serving_step)):
+    if figures is not None:
+        for role, step in (("head", figures.head_step), ("serving", figures.serving_step)):
             evaluated = fetch_one(
                 connection, "gauges.evaluation", Evaluation, lineage=lineage, step=step
             )
@@ -93,7 +93,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         to_score_anew=pending.to_score_anew,
         left_over=fetch_value(connection, "gauges.left_over", int) or 0,
         rewards=fetch_one(connection, "gauges.rewards", Rewards),
-        lineage=standing,
+        lineage=figures,
         steps={state: _count(steps, state) for state in StepState},
         committed_at=_last_at(steps, StepState.COMMITTED),
         decisions={made: _count(decisions, made) for made in get_args(Decision)},

@@ -102,7 +102,7 @@ class FailedWindow(Struct, frozen=True):
     reason: str | None
 
 
-class Standing(Struct, frozen=True):
+class SystemState(Struct, frozen=True):
     """The state of the system; ``lineage`` is None until a worker has served or trained it."""
 
     lineage: Lineage | None
@@ -161,9 +161,9 @@ def history(connection: Connection, window: str) -> WindowHistory:
     )
 
 
-def standing(connection: Connection, lineage: str, *, limit: int = 20) -> Standing:
+def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> SystemState:
     """Read the state of the system; at most ``limit`` failed windows."""
-    return Standing(
+    return SystemState(
         lineage=lineages.get(connection, lineage),
         windows=windows.counts(connection),
         oldest_waiting=fetch_one(connection, "reports.oldest_waiting", Waiting),

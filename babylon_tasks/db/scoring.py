@@ -32,7 +32,7 @@ class Claim(Struct, frozen=True):
     expected: int | None  # trajectories counted at the seal
 
 
-class Standing(Struct, frozen=True):
+class Unclaimed(Struct, frozen=True):
     """Why there is nothing to claim: the window's state."""
 
     state: WindowState
@@ -92,7 +92,7 @@ class _Grade(Struct, frozen=True):
 
 def claim(
     connection: Connection, window: str, owner: str, settings: Settings, *, actor: str
-) -> Claim | Standing:
+) -> Claim | Unclaimed:
     """Claim a sealed window, or one whose claimant is silent; raises WindowNotFound.
 
     ``owner`` must be new for every claim: with the attempts it is the fence.
@@ -107,7 +107,7 @@ def claim(
         if state == WindowState.SCORING and row.expired:
             state, reason = expire_claim(connection, window, row.attempts, settings, actor=actor)
         if state != WindowState.SEALED:
-            return Standing(state, reason)
+            return Unclaimed(state, reason)
         taken = windows.change(
             connection,
             window,

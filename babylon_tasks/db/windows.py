@@ -73,7 +73,7 @@ class Window(Struct, frozen=True):
     due: bool
 
     @property
-    def standstill(self) -> str | None:
+    def why_idle(self) -> str | None:
         """Why no work is done on it now, as a predicate of its name; None if it is due."""
         if self.due:
             return None

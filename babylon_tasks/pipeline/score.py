@@ -17,7 +17,7 @@ from babylon_tasks.db import events
 from babylon_tasks.db import outcomes as stored_outcomes
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
-from babylon_tasks.db.scoring import Bet, Claim, Result, Standing
+from babylon_tasks.db.scoring import Bet, Claim, Result, Unclaimed
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
@@ -78,9 +78,9 @@ def score_window(
         stored_outcomes.follow(connection, settings)
         owner = f"{actor}/{uuid.uuid4().hex}"
         claimed = claims.claim(connection, window, owner, settings, actor=actor)
-    if isinstance(claimed, Standing):
+    if isinstance(claimed, Unclaimed):
         log.info("window.not_claimed", window=window, state=claimed.state)
-        return Scoring(window, claimed.state, claimed=False, reason=_unclaimed(claimed))
+        return Scoring(window, claimed.state, claimed=False, reason=_why_unclaimed(claimed))
     bind_contextvars(window=window, attempts=claimed.attempts)
     try:
         with session(settings) as connection:
@@ -283,9 +283,9 @@ def _release(settings: Settings, claimed: Claim, why: str, actor: str) -> None:
         log.warning("claim.not_released", window=claimed.window, why=str(error))
 
 
-def _unclaimed(standing: Standing) -> str | None:
-    if standing.state == WindowState.OPEN:
+def _why_unclaimed(window: Unclaimed) -> str | None:
+    if window.state == WindowState.OPEN:
         return "not sealed yet: the hour, or its grace period, is not over"
-    if standing.state == WindowState.SCORING:
+    if window.state == WindowState.SCORING:
         return "claimed by another worker"
-    return standing.reason
+    return window.reason

@@ -247,5 +247,5 @@ def _nothing_to_do(
         reason = f"window {window} is {row.state}" + (f": {row.reason}" if row.reason else "")
         return TrainOutcome("skipped", [window], step, reason)
     if not row.due:
-        return TrainOutcome("busy", [window], step, f"window {window} {row.standstill}")
+        return TrainOutcome("busy", [window], step, f"window {window} {row.why_idle}")
     return None

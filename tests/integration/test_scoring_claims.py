@@ -11,7 +11,7 @@ from factories import WINDOW, fill_window, insert_trajectories, step, trajectory
 from scoring_runs import MakeSettings, count, events, one, run, seal
 
 from babylon_tasks.db import scoring as claims
-from babylon_tasks.db.scoring import Claim, Standing
+from babylon_tasks.db.scoring import Claim, Unclaimed
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseUnavailable, ScoringFailed, StaleLease, WindowNotFound
 from babylon_tasks.pipeline import score
@@ -159,7 +159,7 @@ def test_an_interruption_while_the_server_still_sends_cancels_the_rest(
     assert one(connection, busy, "pg_stat_activity") == (0,)
 
 
-def claim(settings: Settings, connection: Connection, owner: str = "first") -> Claim | Standing:
+def claim(settings: Settings, connection: Connection, owner: str = "first") -> Claim | Unclaimed:
     return claims.claim(connection, WINDOW, owner, settings, actor="test")
 
 

@@ -123,7 +123,7 @@ def test_a_verdict_that_was_put_off_is_given_when_the_wait_is_over(
 
     wait_is_over(connection)
     assert windows.scored(connection, 10) == []
-    assert held_out or row(connection).standstill == (
+    assert held_out or row(connection).why_idle == (
         "is to be scored anew: the wait for outcomes is over"
     )
     found = upkeep(settings, connection)
@@ -175,10 +175,10 @@ def test_it_is_told_what_is_waited_for(settings: Settings, connection: Connectio
     ends(connection, "m-1")
     follow(connection, settings)
 
-    told = reports.standing(connection, "babylon").outcomes
+    told = reports.system_state(connection, "babylon").outcomes
     assert (told.windows, told.to_score_anew) == (2, 1)
     assert (told.next_window, told.names) == (WINDOW, ["m-2"])
-    assert reports.standing(connection, "babylon").oldest_waiting is None
+    assert reports.system_state(connection, "babylon").oldest_waiting is None
     history = reports.history(connection, WINDOW)
     assert history.waits_for == ["m-2"]
     assert [v.version for v in history.reward_versions] == [1]
