@@ -31,7 +31,7 @@ CASES = {
         "base/migrate.yaml",
         "apiVersion: batch/v1",
         "apiVersion: batch/v1beta1",
-        "k8s/base/migrate.yaml: Job/migrate: Kubernetes 1.37.0 knows no Job of batch/v1beta1",
+        "k8s/base/migrate.yaml: Job/migrate: Kubernetes 1.37.0 has no Job of batch/v1beta1",
     ),
     "a misspelt field": Broken(
         "base/beat.yaml",
@@ -61,7 +61,7 @@ CASES = {
         "examples/external-secrets/external-secret.yaml",
         "external-secrets.io/v1",
         "external-secrets.io/v1beta1",
-        "knows no ExternalSecret of external-secrets.io/v1beta1",
+        "has no ExternalSecret of external-secrets.io/v1beta1",
         ("examples/external-secrets",),
     ),
     "a probe that broadcasts": Broken(

@@ -182,9 +182,7 @@ def test_a_database_without_trajectories_is_refused_and_left_as_it_is(
 ) -> None:
     with connect(fresh) as connection, connect(empty) as nothing:
         connection.execute("DROP TABLE trajectories CASCADE")
-        there = (
-            r"holds llm_call_logs, .*training_batches but no trajectories \(seen by .+ in schema"
-        )
+        there = r"has llm_call_logs, .*training_batches but no trajectories \(seen by .+ in schema"
         for settings, other, held in (
             (fresh, connection, there),
             (empty, nothing, "has no table of Babylon's"),
@@ -303,7 +301,7 @@ def test_a_runner_that_waits_in_vain_says_so(
 ) -> None:
     with connect(fresh, autocommit=False) as other:
         other.execute("SELECT pg_advisory_xact_lock(7018331104227)")
-        with pytest.raises(MigrationError, match="gave up, undone; see pg_locks"):
+        with pytest.raises(MigrationError, match="gave up and was undone; see pg_locks"):
             apply(fresh, patience=0.1)
 
 
