@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import ROOT, change
 
 from checks.compose import check
-
-ROOT = Path(__file__).parents[2]
 
 # What is replaced in compose.yaml, by what, and what the violation must say.
 BROKEN = {
@@ -138,12 +137,6 @@ def folder(tmp_path: Path) -> Path:
     for path in (*ROOT.glob("compose*.yaml"), ROOT / "pyproject.toml"):
         shutil.copy(path, tmp_path)
     return tmp_path
-
-
-def change(path: Path, old: str, new: str) -> None:
-    text = path.read_text("utf-8")
-    assert old in text, f"{path.name} no longer has {old!r}: bring the test up to date"
-    path.write_text(text.replace(old, new, 1), "utf-8")
 
 
 @pytest.mark.parametrize("case", BROKEN)

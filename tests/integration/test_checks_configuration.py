@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import change
 from documents import ROOT
 
 from babylon_tasks.settings import Settings, variable
@@ -22,12 +23,6 @@ def copy(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
-
-
-def change(path: Path, old: str, new: str) -> None:
-    text = path.read_text("utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), "utf-8")
 
 
 def test_the_document_as_it_is_passes() -> None:
@@ -54,11 +49,11 @@ def test_an_edited_document_is_found(copy: Path) -> None:
 
 
 def test_another_explanation_is_found(copy: Path) -> None:
-    change(copy / SETTINGS, "Where the learning rate starts.", "Where it starts.")
+    change(copy / SETTINGS, "The first learning rate.", "Another meaning.")
     assert [violation.where for violation in violations(copy)] == [DOCUMENT]
 
 
 def test_a_setting_without_a_word_about_it_is_found(copy: Path) -> None:
-    change(copy / SETTINGS, '    """Where the learning rate starts."""\n', "")
+    change(copy / SETTINGS, '    """The first learning rate."""\n', "")
     (violation,) = violations(copy)
     assert "learning_rate has no line" in violation.what
