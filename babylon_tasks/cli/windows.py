@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_windows(
-    min_agents: Annotated[int, typer.Option(min=0, help="Only with this many agents.")] = 0,
+    min_agents: Annotated[int, typer.Option(min=0, help="Only with at least this many.")] = 0,
     lookback_hours: Annotated[
         int | None, typer.Option(min=1, help="Only those that began within this many hours.")
     ] = None,
@@ -93,7 +93,7 @@ def list_windows(
 
 
 def backfill(
-    since: Annotated[str, typer.Option(help="From this time on (UTC), 2026-01-31 or an hour.")],
+    since: Annotated[str, typer.Option(help="From this UTC time on: 2026-01-31 or an hour.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, change nothing.")] = False,
     json: AsJson = False,
 ) -> None:
