@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 from acceptance.harness import Babylon, hours, until
+from descendants import descendants
 from judge_peer import JudgePeer
 
 KEY = "word-of-the-judge"
@@ -20,8 +21,8 @@ def peer() -> Iterator[JudgePeer]:
 
 def judge_of(babylon: Babylon) -> psutil.Process | None:
     """The judge's process, where the cpu-worker has one."""
-    family = psutil.Process(babylon.process("cpu-worker").child.pid).children(recursive=True)
-    found = [one for one in family if "babylon_tasks.training.judge_process" in one.cmdline()]
+    worker = babylon.process("cpu-worker").child.pid
+    found = descendants(worker, "babylon_tasks.training.judge_process")
     return found[0] if found else None
 
 

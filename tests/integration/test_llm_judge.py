@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psutil
 import pytest
+from descendants import descendants
 from factories import WINDOW, Row, exact_call, insert, insert_trajectories, step, trajectory
 from judge_peer import COMPLETION_TOKENS, MISBEHAVIOURS, PROMPT_TOKENS, JudgePeer
 from prometheus_client import REGISTRY
@@ -133,8 +134,7 @@ def test_a_judge_s_grades_are_the_rewards_and_what_they_cost_stands_with_the_win
         "details": {},
     }
     assert counted("babylon_ruler_cost_total", currency="usd") - dollars == pytest.approx(price)
-    children = psutil.Process().children(recursive=True)
-    assert not [one for one in children if "babylon_tasks.training.judge_process" in one.cmdline()]
+    assert not descendants(os.getpid(), "babylon_tasks.training.judge_process")
 
 
 def test_the_judge_sees_what_was_said_once_and_neither_outcome_nor_profit_nor_who_it_was(
