@@ -89,8 +89,8 @@ class Mask:
     def __init__(self, settings: Settings | None) -> None:
         # Without settings, only keys and shapes are masked.
         known = set() if settings is None else _known_secrets(settings)
-        found = sorted(known, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, found))) if found else None
+        secrets = sorted(known, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, secrets))) if secrets else None
 
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]

@@ -371,7 +371,7 @@ def checked(**values: Any) -> Settings:
 def given() -> dict[str, str]:
     """List what is set, usable or not, by variable: in the environment, ``.env`` or a secret."""
     try:
-        found = {
+        values = {
             **SecretsSettingsSource(Settings, secrets_dir())(),
             **DotEnvSettingsSource(Settings)(),
             **EnvSettingsSource(Settings)(),
@@ -381,7 +381,7 @@ def given() -> dict[str, str]:
     # The sources name fields, or the aliases of those that have one.
     return {
         f"BABYLON_{name.upper()}" if name in Settings.model_fields else name: value
-        for name, value in found.items()
+        for name, value in values.items()
         if value
     }
 

@@ -60,12 +60,12 @@ def migrate(
         return
     with session(settings) as connection:
         babylon.require(connection)
-        found = migrations.status(connection)
+        entries = migrations.status(connection)
     if json:
-        as_json({"migrations": found})
+        as_json({"migrations": entries})
     else:
-        table(None, ("migration", "state", "applied (UTC)"), _rows(found))
-    if any(entry.state in ("pending", "changed") for entry in found):
+        table(None, ("migration", "state", "applied (UTC)"), _rows(entries))
+    if any(entry.state in ("pending", "changed") for entry in entries):
         say("run `babylon-tasks migrate`")
         raise typer.Exit(ExitCode.FAILED)
 
@@ -149,5 +149,5 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _rows(found: list[migrations.MigrationStatus]) -> list[tuple[object, ...]]:
-    return [(entry.name, entry.state, entry.applied_at) for entry in found]
+def _rows(entries: list[migrations.MigrationStatus]) -> list[tuple[object, ...]]:
+    return [(entry.name, entry.state, entry.applied_at) for entry in entries]

@@ -73,11 +73,11 @@ def demo(
 
     picture = _Picture()
     watcher = Watcher(settings=configure_log, news=say, window=picture.window)
-    found = run(watcher, windows=windows, seed=seed, keep=keep)
+    result = run(watcher, windows=windows, seed=seed, keep=keep)
     picture.draw()
-    _show_report(found)
+    _show_report(result)
     if report is not None:
-        write(found, report)
+        write(result, report)
         say(f"the report is in {report}")
 
 
@@ -143,16 +143,16 @@ def _row(done: WindowProgress, tally: Tally) -> tuple[Any, ...]:
 
 
 def _show_report(report: Report) -> None:
-    found = report.evaluation
+    evaluation = report.evaluation
     out.print()
     table(
         "Held-out markets, never trained on",
         ("policy", "decisions#", "valid#", "right of valid#"),
         (
             (name, share.n, f"{share.valid:.1%}", f"{share.right_of_valid:.1%}")
-            for name, share in (("base model", found.base), ("serving", found.served))
+            for name, share in (("base model", evaluation.base), ("serving", evaluation.served))
         ),
     )
-    low, high = found.difference.low, found.difference.high
+    low, high = evaluation.difference.low, evaluation.difference.high
     show(f"valid and right, serving minus base: {low:+.1%} to {high:+.1%} (95 % interval)")
     say(f"{len(report.windows)} windows in {report.seconds:.0f} s")

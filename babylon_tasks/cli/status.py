@@ -53,15 +53,15 @@ def why(window: WindowArgument, json: AsJson = False) -> None:
     """
     settings = begin()
     with database(settings) as connection:
-        found = reports.history(connection, window)
+        history = reports.history(connection, window)
     if json:
-        as_json(found)
+        as_json(history)
     else:
-        _show_history(found)
+        _show_history(history)
 
 
-def _show_system(name: str, found: SystemState) -> None:
-    lineage = found.lineage
+def _show_system(name: str, system: SystemState) -> None:
+    lineage = system.lineage
     if lineage is None:
         show(f"lineage {name}: no worker has served or trained it yet")
     else:
@@ -69,20 +69,20 @@ def _show_system(name: str, found: SystemState) -> None:
         show(f"lineage {name} on {lineage.base_model} ({lineage.backend}){at_work}")
         address = lineage.inference_base_url or "no address yet"
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
-    counted = (f"{n} {state}" for state, n in found.windows.items() if n)
+    counted = (f"{n} {state}" for state, n in system.windows.items() if n)
     show("windows: " + (", ".join(counted) or "none yet"))
-    if found.oldest_waiting is not None:
-        waiting = found.oldest_waiting
+    if system.oldest_waiting is not None:
+        waiting = system.oldest_waiting
         show(f"oldest unfinished: {waiting.window}, {waiting.state} since {waiting.since:%F %T}")
-    _show_pending(found.outcomes)
-    if found.step_in_work is not None:
-        show("running: " + _step(found.step_in_work))
-    if found.last_step is not None:
-        show("last: " + _step(found.last_step))
-    if found.last_decision is not None:
-        decision = found.last_decision
+    _show_pending(system.outcomes)
+    if system.step_in_work is not None:
+        show("running: " + _step(system.step_in_work))
+    if system.last_step is not None:
+        show("last: " + _step(system.last_step))
+    if system.last_decision is not None:
+        decision = system.last_decision
         show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
-    for failed in found.failed:
+    for failed in system.failed:
         show(
             f"failed: {failed.window}: {failed.reason}; "
             f"`babylon-tasks windows retry {failed.window}`"
@@ -100,16 +100,16 @@ def _show_pending(pending: WaitingForOutcomes) -> None:
         show(f"windows to be scored anew: {pending.to_score_anew}")
 
 
-def _show_history(found: WindowHistory) -> None:
-    window = found.window
+def _show_history(history: WindowHistory) -> None:
+    window = history.window
     reason = f" ({window.reason})" if window.reason else ""
     show(f"{window.window_id} is {window.state}{reason}")
     if window.state in _UNFINISHED and window.why_idle is not None:
         show(f"it {window.why_idle}")
-    if found.waits_for and window.state in _UNFINISHED:
-        show(f"outcomes not known yet: {', '.join(found.waits_for)}")
-    if len(found.reward_versions) > 1:  # a single one is covered by the events below
-        for version in found.reward_versions:
+    if history.waits_for and window.state in _UNFINISHED:
+        show(f"outcomes not known yet: {', '.join(history.waits_for)}")
+    if len(history.reward_versions) > 1:  # a single one is covered by the events below
+        for version in history.reward_versions:
             show(_version(version))
     events = (
         (
@@ -118,18 +118,18 @@ def _show_history(found: WindowHistory) -> None:
             _detail(event.detail),
             event.actor,
         )
-        for event in found.events
+        for event in history.events
     )
     table(None, ("when (UTC)", "what", "detail", "who"), events)
-    if found.rejections:
+    if history.rejections:
         out.print()
-        rejected = ((r.count, r.reason, r.stage, r.example, r.detail) for r in found.rejections)
+        rejected = ((r.count, r.reason, r.stage, r.example, r.detail) for r in history.rejections)
         table("not used", ("n#", "reason", "stage", "for example", "detail"), rejected)
-    if found.uses:
-        show("used up: " + cell(found.uses))
-    for step in found.steps:
+    if history.uses:
+        show("used up: " + cell(history.uses))
+    for step in history.steps:
         show(_step(step))
-    for valued in found.evaluations:
+    for valued in history.evaluations:
         show(
             f"step {valued.step} has value {valued.value:.3f} on {valued.groups} held-out groups "
             f"(recorded answers cover {valued.coverage:.2f})"

@@ -113,13 +113,13 @@ def backfill(
     if not dry_run:
         from babylon_tasks.tasks.send import send_windows
 
-        found = discover(settings, actor=actor(), since=start)
+        discovered = discover(settings, actor=actor(), since=start)
         result = Backfill(
             result.since,
-            found.opened,
-            found.sealed,
-            send_windows(found.to_score, found.to_train),
-            found.malformed,
+            discovered.opened,
+            discovered.sealed,
+            send_windows(discovered.to_score, discovered.to_train),
+            discovered.malformed,
         )
     if json:
         as_json(result)

@@ -19,10 +19,10 @@ def parent(step: int, parents: Parents) -> int:
 
 def path(step: int, parents: Parents) -> list[int]:
     """List a step, its parent, and so on down to the base model, which is step 0."""
-    found = [step]
-    while found[-1] > 0:
-        found.append(parent(found[-1], parents))
-    return found
+    steps = [step]
+    while steps[-1] > 0:
+        steps.append(parent(steps[-1], parents))
+    return steps
 
 
 def depth(step: int, parents: Parents) -> int:
@@ -35,8 +35,8 @@ def ages(origin: int, head: int, parents: Parents) -> dict[int, int]:
 
     Between branches it is measured through their last common ancestor.
     """
-    found = {step: age for age, step in enumerate(path(origin, parents))}
+    distances = {step: age for age, step in enumerate(path(origin, parents))}
     for step in range(head + 1):
-        if step not in found:
-            found[step] = found[parent(step, parents)] + 1
-    return found
+        if step not in distances:
+            distances[step] = distances[parent(step, parents)] + 1
+    return distances

@@ -28,13 +28,13 @@ Part = tuple[str, str]  # name and value
 
 def parts(trajectory: Trajectory, window: str, grouping: Sequence[str]) -> tuple[Part, ...]:
     """List the parts of a trajectory's key, coarse to fine; unknown ones are left out."""
-    found = []
+    named = []
     for name in sorted(grouping, key=lambda name: name not in _FIRM):
         value = _PARTS[name](trajectory)
         # Babylon's recorder writes the window as the scenario, which adds nothing.
         if value and not (name == "scenario" and value == window):
-            found.append((name, value))
-    return tuple(found)
+            named.append((name, value))
+    return tuple(named)
 
 
 def keys(members: Sequence[tuple[Part, ...]], min_group_size: int) -> list[str]:

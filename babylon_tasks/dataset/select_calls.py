@@ -37,13 +37,13 @@ def select_calls(trajectory: Trajectory, terms: Terms) -> SelectedCalls:
     places, reasons, other_label = [], [], False
     for place, call in enumerate(trajectory.calls):
         limit = terms.max_staleness_steps
-        found = label(call, terms.policies, (terms.label,), max_staleness_steps=limit)
-        if not isinstance(found, Unfit):
+        fitting = label(call, terms.policies, (terms.label,), max_staleness_steps=limit)
+        if not isinstance(fitting, Unfit):
             places.append(place)
             continue
-        found = label(call, terms.policies, terms.allowed, max_staleness_steps=limit)
-        if isinstance(found, Unfit):
-            reasons.append(found.reason)
+        fitting = label(call, terms.policies, terms.allowed, max_staleness_steps=limit)
+        if isinstance(fitting, Unfit):
+            reasons.append(fitting.reason)
         else:
             other_label = True
     return SelectedCalls(tuple(places), tuple(reasons), other_label)

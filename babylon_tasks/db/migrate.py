@@ -110,9 +110,9 @@ def status(
 
 def pending(connection: Connection) -> list[str]:
     """List pending migrations, in order; raises MigrationError if an applied file changed."""
-    found = status(connection)
-    _refuse_changed(found)
-    return [entry.name for entry in found if entry.state == "pending"]
+    entries = status(connection)
+    _refuse_changed(entries)
+    return [entry.name for entry in entries if entry.state == "pending"]
 
 
 def check(connection: Connection) -> None:
@@ -211,8 +211,8 @@ def _has_ledger(connection: Connection) -> bool:
     return bool(fetch_value(connection, "migrations.has_ledger", bool))
 
 
-def _refuse_changed(found: Sequence[MigrationStatus]) -> None:
-    changed = [entry.name for entry in found if entry.state == "changed"]
+def _refuse_changed(entries: Sequence[MigrationStatus]) -> None:
+    changed = [entry.name for entry in entries if entry.state == "changed"]
     if changed:
         raise MigrationError(
             f"migrations/{changed[0]}.sql is not what was applied to this database: restore the "

@@ -279,8 +279,8 @@ def list_windows(
 
 def counts(connection: Connection) -> dict[str, int]:
     """Count windows by state; states without any are 0."""
-    found = fetch_pairs(connection, "windows.counts", WindowState, int)
-    return {str(state): found.get(state, 0) for state in WindowState}
+    by_state = fetch_pairs(connection, "windows.counts", WindowState, int)
+    return {str(state): by_state.get(state, 0) for state in WindowState}
 
 
 def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[Scored]:

@@ -31,19 +31,19 @@ def bounded(text: str) -> str:
 
 def diagnosis(text: bytes | str, error: ValueError) -> Undecodable:
     """Distinguish what the fast decoder cannot: broken JSON, NaN, half a character, wrong types."""
-    found: set[bytes] = set()
+    flaws: set[bytes] = set()
 
     def repaired(match: re.Match[bytes]) -> bytes:
         token = match[0]
         if not token.startswith(b'"'):
-            found.add(b"constant")
+            flaws.add(b"constant")
             return b"null"
         return _ESCAPE.sub(escape, token) if b"\\u" in token else token
 
     def escape(match: re.Match[bytes]) -> bytes:
         if len(match[0]) == 2:
             return match[0]
-        found.add(b"surrogate")
+        flaws.add(b"surrogate")
         return b"?"
 
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
@@ -56,12 +56,12 @@ def diagnosis(text: bytes | str, error: ValueError) -> Undecodable:
         return Undecodable(Reason.MALFORMED_JSON, str(error_in_json))
     if isinstance(error, msgspec.ValidationError):
         reason = Reason.NOT_FINITE if "Number out of range" in str(error) else Reason.BAD_SHAPE
-        if b"constant" in found and reason is Reason.BAD_SHAPE:
+        if b"constant" in flaws and reason is Reason.BAD_SHAPE:
             return Undecodable(Reason.NOT_FINITE, "NaN or Infinity in stepsJson")
         return Undecodable(reason, str(error))
-    if b"constant" in found:
+    if b"constant" in flaws:
         return Undecodable(Reason.NOT_FINITE, "NaN or Infinity in stepsJson")
-    if b"surrogate" in found:
+    if b"surrogate" in flaws:
         return Undecodable(
             Reason.UNSTORABLE_TEXT, f"half of a surrogate pair in stepsJson: {error}"
         )

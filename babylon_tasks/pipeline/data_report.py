@@ -95,7 +95,7 @@ def verify_data(
     if since is not None:
         window_start(since)
     scorers = Scorers(settings)
-    found: list[WindowData] = []
+    reports: list[WindowData] = []
     every = RecordedWords()
     warnings: list[str] = []
     with session(settings) as connection:
@@ -106,22 +106,22 @@ def verify_data(
         truncated = len(windows) > limit
         for held in windows[:limit]:
             dry_run = _read(settings, connection, held, policies)
-            found.append(_looked_at(connection, held, dry_run, scorers))
+            reports.append(_looked_at(connection, held, dry_run, scorers))
             every.join(dry_run.recorded)
             warnings += _unmatched(held.window, dry_run.recorded)
             if on_progress is not None:
-                on_progress(len(found), min(len(windows), limit))
+                on_progress(len(reports), min(len(windows), limit))
         unknown_outcomes = outcomes.not_understood(connection, since, _WORDS)
         if babylon.missing(connection, "market_outcomes"):
             warnings.append("Babylon has no table market_outcomes: no bet has an outcome")
     rejected: Counter[str] = Counter()
-    for window in found:
+    for window in reports:
         rejected.update(window.rejected)
     return DataReport(
-        windows=tuple(found),
-        trajectories=sum(window.trajectories for window in found),
-        usable=sum(window.usable for window in found),
-        trainable=sum(window.trainable for window in found),
+        windows=tuple(reports),
+        trajectories=sum(window.trajectories for window in reports),
+        usable=sum(window.usable for window in reports),
+        trainable=sum(window.trainable for window in reports),
         rejected=dict(rejected.most_common()),
         bets_known=every.known,
         bets_unknown=every.bets - every.known,

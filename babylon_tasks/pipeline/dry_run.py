@@ -87,8 +87,8 @@ def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
     scored = [False] * len(candidates)
     every = [one.evidence for one in candidates]
     for scorer, members in by_scorer.items():
-        found = scorer.rewards([every[number] for number in members], every)
-        for number, score in zip(members, found, strict=True):
+        scores = scorer.rewards([every[number] for number in members], every)
+        for number, score in zip(members, scores, strict=True):
             scored[number] = score is not None
     return scored
 
@@ -100,5 +100,7 @@ def _unfit(calls: Sequence[LlmCall], settings: Settings, policies: Policies) -> 
 
 
 def _unfit_call(call: LlmCall, settings: Settings, policies: Policies) -> Reason | None:
-    found = label(call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps)
-    return found.reason if isinstance(found, Unfit) else None
+    fitting = label(
+        call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps
+    )
+    return fitting.reason if isinstance(fitting, Unfit) else None

@@ -119,16 +119,20 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
             break
         if window in rewritten:
             continue  # its other groups are likely affected too, and all of them would be read
-        found = load_groups.held_out_group(
+        held_out_group = load_groups.held_out_group(
             connection, settings, window, versions[window, key], key, part
         )
-        if found.group is not None:
-            groups.append(found.group)
-        if found.changed:
+        if held_out_group.group is not None:
+            groups.append(held_out_group.group)
+        if held_out_group.changed:
             rewritten.add(window)
             with connection.transaction():
                 step_windows.mark_changed(
-                    connection, window, found.changed, lineage=settings.lineage, actor=actor
+                    connection,
+                    window,
+                    held_out_group.changed,
+                    lineage=settings.lineage,
+                    actor=actor,
                 )
     return tuple(groups)
 

@@ -43,13 +43,13 @@ def held_out_group(
         ids = [one.trajectory_id for one in portion]
         rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
         for one in portion:
-            found = compare_with_score(
+            current = compare_with_score(
                 one.trajectory_id, window, one.content_hash, rows.get(one.trajectory_id)
             )
-            changed += isinstance(found, Changed)
+            changed += isinstance(current, Changed)
             # A prompt that is not all text is not the one that was answered.
-            if isinstance(found, Trajectory) and (places := _all_text(found)):
-                members.append(member(found, one.reward, places))
+            if isinstance(current, Trajectory) and (places := _all_text(current)):
+                members.append(member(current, one.reward, places))
     rewards = [one.reward for one in members]
     if teaches_nothing(rewards, (), settings.min_reward_spread) is not None:
         return HeldOut(None, changed)
@@ -62,10 +62,10 @@ def of_manifest(
     """Read the groups that a manifest lists, by id; None where a row has changed or is gone."""
     groups = []
     for entry in manifest.groups:
-        found = _listed_group(connection, settings, entry)
-        if found is None:
+        group = _listed_group(connection, settings, entry)
+        if group is None:
             return None
-        groups.append(found)
+        groups.append(group)
     return tuple(groups)
 
 
@@ -90,5 +90,5 @@ def _all_text(trajectory: Trajectory) -> list[int]:
 
 
 def _decoded(raw: RawTrajectory | None) -> Trajectory | None:
-    found = None if raw is None else decode(raw)
-    return None if isinstance(found, Rejection) else found
+    decoded = None if raw is None else decode(raw)
+    return None if isinstance(decoded, Rejection) else decoded

@@ -134,26 +134,30 @@ class Planner:
         for waiting in self._queue(window):
             if selections and waiting.attempts:
                 continue
-            label, found = self._select(
+            label, selection = self._select(
                 waiting, labels, settings.step_token_budget - tokens, at_least_one=not selections
             )
-            if found is None:
+            if selection is None:
                 self._moved = True
                 continue
-            if not found.groups:
-                if found.full:
+            if not selection.groups:
+                if selection.full:
                     break
                 if labels == settings.labels:
-                    self._skip(found)
+                    self._skip(selection)
                     if waiting.window == window:
                         break  # the caller requested this one
                 continue
-            selections.append(found)
+            selections.append(selection)
             labels = (label,)
-            tokens += found.tokens
-            if found.full or waiting.attempts or len(selections) == settings.max_windows_per_step:
+            tokens += selection.tokens
+            if (
+                selection.full
+                or waiting.attempts
+                or len(selections) == settings.max_windows_per_step
+            ):
                 break
-        selections.sort(key=lambda found: found.window)
+        selections.sort(key=lambda selection: selection.window)
         return _Chosen(labels[0], selections) if selections else None
 
     def _queue(self, window: str | None) -> list[Scored]:
@@ -169,13 +173,13 @@ class Planner:
 
         Returns None if the window is no longer scored.
         """
-        label, found = "", None
+        label, selection = "", None
         for label in labels:
             terms = Terms(
                 self._policies, label, self._settings.labels, self._settings.max_staleness_steps
             )
             try:
-                found = select_groups(
+                selection = select_groups(
                     self._connection,
                     self._settings,
                     waiting,
@@ -194,18 +198,18 @@ class Planner:
                     actor=self._actor,
                 )
                 raise
-            if found.full and not found.groups:
+            if selection.full and not selection.groups:
                 break  # nothing of it fits into this step
-            if not record_selection(self._connection, self._lease, found, actor=self._actor):
+            if not record_selection(self._connection, self._lease, selection, actor=self._actor):
                 return label, None
-            if found.groups:
+            if selection.groups:
                 break
-        return label, found
+        return label, selection
 
-    def _skip(self, found: Selection) -> None:
-        reason = close_window(self._connection, self._lease, found, actor=self._actor)
+    def _skip(self, selection: Selection) -> None:
+        reason = close_window(self._connection, self._lease, selection, actor=self._actor)
         if reason is not None:
-            self.skipped[found.window] = reason
+            self.skipped[selection.window] = reason
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
         settings, selections = self._settings, chosen.selections
@@ -216,7 +220,9 @@ class Planner:
             parent_step=self._parent_step,
             serving_step=self._lease.serving_step,
             code_version=__version__,
-            scorer=", ".join(sorted({scorer for found in selections for scorer in found.scorers})),
+            scorer=", ".join(
+                sorted({scorer for selection in selections for scorer in selection.scorers})
+            ),
             logprobs=chosen.label,
             config=Config(
                 learning_rate=learning_rate(
@@ -234,7 +240,8 @@ class Planner:
                 max_staleness_steps=settings.max_staleness_steps,
             ),
             groups=manifests.list_groups(
-                chosen.groups, {found.window: found.reward_version for found in selections}
+                chosen.groups,
+                {selection.window: selection.reward_version for selection in selections},
             ),
         )
 
@@ -244,16 +251,16 @@ def informative_share(selections: Sequence[Selection]) -> float:
 
     Those with nothing to compare with (``too_small``) are counted on neither side.
     """
-    used = sum(len(group.members) for found in selections for group in found.groups)
+    used = sum(len(group.members) for selection in selections for group in selection.groups)
     flat = sum(
         use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY)
-        for found in selections
-        for _, use in found.used_up
+        for selection in selections
+        for _, use in selection.used_up
     )
     return used / (used + flat)
 
 
 def longest_row(selections: Sequence[Selection]) -> int:
     """Find the longest row of all windows; 0 if the trainer does not know one of them."""
-    rows = [found.longest for found in selections]
+    rows = [selection.longest for selection in selections]
     return max(rows) if all(rows) else 0

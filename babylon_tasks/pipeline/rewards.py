@@ -88,11 +88,11 @@ class WindowRewards:
             if isinstance(self._scorer(members[0]), RulerScorer)
         }
         graded = self._judge_session.grade(with_judge, tick)
-        found: dict[int, Rewarded] = {}
+        rewarded: dict[int, Rewarded] = {}
         for key, members in groups.items():
             grades = graded.get(key)
-            found |= self._graded(key, members, grades) if grades else self._scored(key, members)
-        return [found[number] for number in range(len(found))]
+            rewarded |= self._graded(key, members, grades) if grades else self._scored(key, members)
+        return [rewarded[number] for number in range(len(rewarded))]
 
     def _scored(self, key: str, members: Sequence[int]) -> dict[int, Rewarded]:
         scorer = self._scorer(members[0])
@@ -113,19 +113,19 @@ class WindowRewards:
         if not isinstance(scorer, RulerScorer):
             raise TypeError(f"group {key} was graded by a judge, but its scorer is {scorer.name}")
         given = dict(zip(members, grades, strict=True))
-        found: dict[int, Rewarded] = {}
+        rewarded: dict[int, Rewarded] = {}
         for number, grade in given.items():
             if not isinstance(grade, Failure):
                 score = scorer.score(self.evidence[number], grade)
-                found[number] = Rewarded(score, key, scorer.name, scorer.version)
+                rewarded[number] = Rewarded(score, key, scorer.name, scorer.version)
         failed = {n: grade for n, grade in given.items() if isinstance(grade, Failure)}
         fallback = scorer.fallback
         scores = fallback.rewards(self._evidence_of(list(failed)), self.evidence) if failed else []
         apart = f"{key}|{_UNGRADED}".lstrip("|")
         for (number, failure), made in zip(failed.items(), scores, strict=True):
             label = f"{fallback.name} ({scorer.name} failed: {failure.reason})"
-            found[number] = Rewarded(made, apart, label, fallback.version)
-        return found
+            rewarded[number] = Rewarded(made, apart, label, fallback.version)
+        return rewarded
 
     def _evidence_of(self, members: Sequence[int]) -> list[Evidence]:
         return [self.evidence[number] for number in members]

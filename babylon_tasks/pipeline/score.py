@@ -198,7 +198,7 @@ class _Run:
     def _decoded(
         self, batch: list[RawTrajectory], rejections: Spool
     ) -> list[tuple[RawTrajectory, Trajectory]]:
-        found: list[tuple[RawTrajectory, Trajectory]] = []
+        trajectories: list[tuple[RawTrajectory, Trajectory]] = []
         for raw in batch:
             if raw.trajectory_id in self.used:
                 continue
@@ -206,8 +206,8 @@ class _Run:
             if isinstance(decoded, Rejection):
                 self._reject(decoded, rejections)
             else:
-                found.append((raw, decoded))
-        return found
+                trajectories.append((raw, decoded))
+        return trajectories
 
     def _collect(
         self, raw: RawTrajectory, trajectory: Trajectory, outcomes: Outcomes, read: Spool

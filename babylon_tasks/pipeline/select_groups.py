@@ -127,9 +127,9 @@ class _Reading:
         while unread and len(members) < size:
             wanted = min(size - len(members), len(unread))
             for portion in scored_trajectories.portions([unread.popleft() for _ in range(wanted)]):
-                found, more, row = self._read(key, portion)
-                members += found
-                ids = {one.trajectory_id for one in found}
+                usable, more, row = self._read(key, portion)
+                members += usable
+                ids = {one.trajectory_id for one in usable}
                 listed += [one for one in portion if one.trajectory_id in ids]
                 tokens, longest = tokens + more, max(longest, row)
         why = teaches_nothing(
@@ -149,25 +149,25 @@ class _Reading:
         rows = scored_trajectories.rows(self._connection, ids, self._settings.max_steps_bytes)
         candidates = []
         for one in portion:
-            found = compare_with_score(
+            current = compare_with_score(
                 one.trajectory_id,
                 self._window.window,
                 one.content_hash,
                 rows.get(one.trajectory_id),
             )
-            if isinstance(found, Rejection):
-                self._rejections.append(found)
-            elif isinstance(found, Changed):
+            if isinstance(current, Rejection):
+                self._rejections.append(current)
+            elif isinstance(current, Changed):
                 self._note_changed(one.trajectory_id)
             else:
-                selected = select_calls(found, self._terms)
+                selected = select_calls(current, self._terms)
                 self._calls_left_out.update(selected.reasons)
                 if selected.places:
-                    candidates.append(member(found, one.reward, selected.places))
+                    candidates.append(member(current, one.reward, selected.places))
                 elif selected.other_label:
                     self._of_other_label.add(key)
                 else:
-                    self._rejections.append(refuse(found, selected.reasons))
+                    self._rejections.append(refuse(current, selected.reasons))
         if not candidates:
             return [], 0, 0
         group = Group(self._window.window, key, tuple(candidates))

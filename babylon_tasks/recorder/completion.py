@@ -109,15 +109,15 @@ def read_messages(messages: Iterable[Any]) -> list[dict[str, Any]]:
 
 def carried(messages: Iterable[Any]) -> str | None:
     """Name what messages contain besides text: ``tools`` or ``images``."""
-    found = None
+    kind = None
     for message in messages:
         if _get(message, "tool_calls") or str(_get(message, "role")) in ("tool", "function"):
             return "tools"
         content = _get(message, "content")
         if not isinstance(content, str | None):
             # An image, audio, a file: none of them is text, so they are all reported alike.
-            found = "images" if any(_get(p, "text") is None for p in content) else found
-    return found
+            kind = "images" if any(_get(p, "text") is None for p in content) else kind
+    return kind
 
 
 def plain(value: Any) -> Any:

@@ -22,9 +22,9 @@ def serving(settings: AgentSettings | Settings | None = None) -> Serving:
     BABYLON_SECRETS_DIR. Raises CheckpointNotFound where the lineage does not exist yet, and
     DatabaseUnavailable.
     """
-    found = read(AgentSettings) if settings is None else settings
-    with session(found) as connection:
-        return pointer.serving(connection, found.lineage)
+    resolved = read(AgentSettings) if settings is None else settings
+    with session(resolved) as connection:
+        return pointer.serving(connection, resolved.lineage)
 
 
 def openai_client(settings: AgentSettings | Settings | None = None, **options: Any) -> AsyncOpenAI:

@@ -40,8 +40,8 @@ class Serving(ServingRow, frozen=True):
                 f"{self.inference_name} has no address yet: no trainer has served this "
                 "lineage; start a worker on queue gpu, then call serving() again"
             )
-        found = read(AgentSettings) if settings is None else settings
-        key = found.wandb_api_key if self.backend == "serverless" else found.inference_api_key
+        resolved = read(AgentSettings) if settings is None else settings
+        key = resolved.wandb_api_key if self.backend == "serverless" else resolved.inference_api_key
         if key is None:
             raise SettingsError(
                 f"{self.inference_name} is served by W&B: set WANDB_API_KEY for the agents too"

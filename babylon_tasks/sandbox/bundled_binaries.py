@@ -44,13 +44,13 @@ class Programs:
                 "install babylon-tasks[sandbox]"
             )
         origin = Path(spec.submodule_search_locations[0])
-        found = next(origin.glob(path), None)
-        if found is None:
+        program = next(origin.glob(path), None)
+        if program is None:
             raise SandboxError(f"{origin} has no {path}; reinstall babylon-tasks[sandbox]")
-        if self._runs(found):
-            return found
+        if self._runs(program):
+            return program
         copies = self._home / "programs"
-        copy = copies / found.relative_to(origin.parent)
+        copy = copies / program.relative_to(origin.parent)
         if not self._runs(copy):
             shutil.rmtree(copies, ignore_errors=True)
             # A repaired wheel has its libraries in a folder beside the package.
@@ -60,7 +60,7 @@ class Programs:
             hand_over(copies)
         if not self._runs(copy):
             raise SandboxError(
-                f"{found} cannot be run by the servers' user, nor its copy "
+                f"{program} cannot be run by the servers' user, nor its copy "
                 f"{copy}; is {self._home} on a file system mounted noexec?"
             )
         return copy

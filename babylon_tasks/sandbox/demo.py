@@ -211,9 +211,9 @@ async def _finished(stack: Stack, connection: Connection, window: str) -> Window
     deadline = time.monotonic() + _WINDOW_SECONDS
     while time.monotonic() < deadline:
         stack.check()
-        found = progress.of_window(connection, stack.settings.lineage, window)
-        if found is not None and found.finished:
-            return found
+        window_progress = progress.of_window(connection, stack.settings.lineage, window)
+        if window_progress is not None and window_progress.finished:
+            return window_progress
         await asyncio.sleep(_POLL_SECONDS)
     raise SandboxError(
         f"window {window} was not finished within {_WINDOW_SECONDS:.0f} s; "

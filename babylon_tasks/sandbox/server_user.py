@@ -42,8 +42,8 @@ def own_folder(data_dir: Path, name: str) -> Path:
         digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=8).hexdigest()
         data_dir = Path("/var/tmp") / f"babylon-tasks-{name}-{digest}"  # noqa: S108  # owner checked
     data_dir.mkdir(exist_ok=True, mode=0o700)
-    found = data_dir.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user.pw_uid):
+    status = data_dir.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, user.pw_uid):
         raise SandboxError(f"{data_dir} belongs to another user; remove it or choose another one")
     os.chown(data_dir, user.pw_uid, user.pw_gid)
     data_dir.chmod(0o700)

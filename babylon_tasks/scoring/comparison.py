@@ -78,5 +78,5 @@ def rewards(
 ) -> list[float | None]:
     """Reward members by one value alone; 0.5 where these do not differ, None without a value."""
     known = [value for value in values if value is not None]
-    found = iter(standings(known, usual, resolution) or [0.0] * len(known))
-    return [None if value is None else as_reward(next(found)) for value in values]
+    scores = iter(standings(known, usual, resolution) or [0.0] * len(known))
+    return [None if value is None else as_reward(next(scores)) for value in values]

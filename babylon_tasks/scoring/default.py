@@ -53,10 +53,10 @@ class DefaultScorer:
         usual = self.usual.among(reference)
         blend, weight = [0.0] * len(evidence), 0.0
         for name, (values, resolution) in parts.items():
-            found = standings(values, usual[name], resolution)
-            if found is not None and self.weights[name] > 0:
+            zs = standings(values, usual[name], resolution)
+            if zs is not None and self.weights[name] > 0:
                 weight += self.weights[name]
-                blend = [b + self.weights[name] * z for b, z in zip(blend, found, strict=True)]
+                blend = [b + self.weights[name] * z for b, z in zip(blend, zs, strict=True)]
         rewards = [as_reward(b / weight if weight else 0.0) for b in blend]
         if self.weights["activity"] > 0 and weight:
             # Between equals, activity does not lift the one that lacks evidence.

@@ -56,7 +56,7 @@ def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Out
     Each is (kind, name, outcome), kind being ``market`` or ``stock``. Bets recorded as right or
     wrong need no outcome.
     """
-    found = []
+    named = []
     for decision in trajectory.decisions:
         if decision.correct is not None or not is_taken(decision) or expects_rise(decision) is None:
             continue
@@ -64,12 +64,12 @@ def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Out
             name = decision.market_id
             market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
             known = Outcome(market.yes if market else None, stock.change if stock else None)
-            found.append(("market", name, known))
+            named.append(("market", name, known))
         elif decision.ticker is not None:
-            found.append(
+            named.append(
                 ("stock", decision.ticker, outcomes.tickers.get(decision.ticker, Outcome()))
             )
-    return found
+    return named
 
 
 def profit(trajectory: Trajectory) -> float | None:

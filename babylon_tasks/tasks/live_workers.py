@@ -14,11 +14,11 @@ _ANSWER_SECONDS = 1.5
 
 def workers() -> dict[str, list[str]]:
     """List the workers of each queue, empty where none listens; raises BrokerUnavailable."""
-    found: dict[str, list[str]] = {name: [] for name in QUEUES}
+    by_queue: dict[str, list[str]] = {name: [] for name in QUEUES}
     for worker, queues in sorted(_asked("active_queues").items()):
         for queue in queues:
-            found.setdefault(queue["name"], []).append(worker)
-    return found
+            by_queue.setdefault(queue["name"], []).append(worker)
+    return by_queue
 
 
 def beats() -> list[str]:

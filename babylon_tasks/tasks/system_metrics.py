@@ -129,19 +129,19 @@ class SystemMetrics(Collector):
 
     def _asked(self, source: str, ask: Callable[[], Iterable[Sample]]) -> Iterator[Sample]:
         try:
-            found = list(ask())
+            samples = list(ask())
         except (BabylonTasksError, RedisError) as error:
             log.warning("source.not_reached", source=source, why=str(error))
             yield Sample("babylon_source_up", 0, {"source": source})
         else:
             yield Sample("babylon_source_up", 1, {"source": source})
-            yield from found
+            yield from samples
 
     def _rows(self) -> Iterable[Sample]:
         settings = self._settings
         with session(settings, patience=_PATIENCE_SECONDS) as connection:
-            found = gauges.read(connection, settings.lineage, settings.lease_seconds)
-        return [*_of_windows(found), *_of_lineage(found, settings.lineage)]
+            figures = gauges.read(connection, settings.lineage, settings.lease_seconds)
+        return [*_of_windows(figures), *_of_lineage(figures, settings.lineage)]
 
     def _queues(self) -> Iterator[Sample]:
         with Redis.from_url(
@@ -154,37 +154,37 @@ class SystemMetrics(Collector):
                 yield Sample("babylon_queue_messages", waiting, {"queue": queue})
 
 
-def _of_windows(found: Gauges) -> Iterator[Sample]:
-    for state, count in found.windows.items():
+def _of_windows(figures: Gauges) -> Iterator[Sample]:
+    for state, count in figures.windows.items():
         yield Sample("babylon_windows", count, {"state": state})
-    yield Sample("babylon_oldest_waiting_window_age_seconds", found.oldest_waiting)
-    yield Sample("babylon_windows_awaiting_outcomes", found.awaiting_outcomes)
-    yield Sample("babylon_windows_to_score_anew", found.to_score_anew)
-    yield Sample("babylon_trajectories_left_over", found.left_over)
-    if found.rewards is not None:
-        if found.rewards.right_share is not None:
-            yield Sample("babylon_right_share", found.rewards.right_share)
-        if found.rewards.profit_mean is not None:
-            yield Sample("babylon_profit_mean", found.rewards.profit_mean)
-        yield Sample("babylon_reward_spread", found.rewards.spread)
-        yield Sample("babylon_last_scored_timestamp_seconds", found.rewards.scored_at)
+    yield Sample("babylon_oldest_waiting_window_age_seconds", figures.oldest_waiting)
+    yield Sample("babylon_windows_awaiting_outcomes", figures.awaiting_outcomes)
+    yield Sample("babylon_windows_to_score_anew", figures.to_score_anew)
+    yield Sample("babylon_trajectories_left_over", figures.left_over)
+    if figures.rewards is not None:
+        if figures.rewards.right_share is not None:
+            yield Sample("babylon_right_share", figures.rewards.right_share)
+        if figures.rewards.profit_mean is not None:
+            yield Sample("babylon_profit_mean", figures.rewards.profit_mean)
+        yield Sample("babylon_reward_spread", figures.rewards.spread)
+        yield Sample("babylon_last_scored_timestamp_seconds", figures.rewards.scored_at)
 
 
-def _of_lineage(found: Gauges, lineage: str) -> Iterator[Sample]:
-    if found.lineage is None:  # it does not exist yet
+def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
+    if figures.lineage is None:  # it does not exist yet
         return
     of_it = {"lineage": lineage}
-    yield Sample("babylon_serving_step", found.lineage.serving_step, of_it)
-    yield Sample("babylon_head_step", found.lineage.head_step, of_it)
-    yield Sample("babylon_lease_held", found.lineage.leased, of_it)
-    yield Sample("babylon_lease_age_seconds", found.lineage.lease_age, of_it)
-    for state, count in found.steps.items():
+    yield Sample("babylon_serving_step", figures.lineage.serving_step, of_it)
+    yield Sample("babylon_head_step", figures.lineage.head_step, of_it)
+    yield Sample("babylon_lease_held", figures.lineage.leased, of_it)
+    yield Sample("babylon_lease_age_seconds", figures.lineage.lease_age, of_it)
+    for state, count in figures.steps.items():
         yield Sample("babylon_steps", count, of_it | {"state": state})
-    yield Sample("babylon_last_committed_timestamp_seconds", found.committed_at, of_it)
-    for decision, count in found.decisions.items():
+    yield Sample("babylon_last_committed_timestamp_seconds", figures.committed_at, of_it)
+    for decision, count in figures.decisions.items():
         yield Sample("babylon_promotion_decisions", count, of_it | {"decision": decision})
-    yield Sample("babylon_last_promoted_timestamp_seconds", found.promoted_at, of_it)
-    for checkpoint, evaluation in found.evaluations.items():
+    yield Sample("babylon_last_promoted_timestamp_seconds", figures.promoted_at, of_it)
+    for checkpoint, evaluation in figures.evaluations.items():
         about = of_it | {"checkpoint": checkpoint}
         yield Sample("babylon_evaluation_value", evaluation.value, about)
         yield Sample("babylon_evaluation_coverage", evaluation.coverage, about)

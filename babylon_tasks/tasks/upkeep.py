@@ -19,19 +19,19 @@ from babylon_tasks.tasks.send import send_train, send_windows
 @app.task(base=BabylonTask, bind=True, name=task_names.DISCOVER)  # type: ignore[untyped-decorator]
 def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send messages for them: their rows are committed by then."""
-    found = look(self.settings, actor=self.actor)
-    send_windows(found.to_score, found.to_train)
-    return self.task_result(summaries.discovery(found))
+    discovered = look(self.settings, actor=self.actor)
+    send_windows(discovered.to_score, discovered.to_train)
+    return self.task_result(summaries.discovery(discovered))
 
 
 @app.task(base=BabylonTask, bind=True, name=task_names.RECONCILE)  # type: ignore[untyped-decorator]
 def reconcile(self: BabylonTask) -> Any:
     """Restart whatever has stopped."""
-    found = repair(self.settings, actor=self.actor)
-    send_windows(found.to_score, found.to_train)
-    if found.unevaluated:
+    reconciled = repair(self.settings, actor=self.actor)
+    send_windows(reconciled.to_score, reconciled.to_train)
+    if reconciled.unevaluated:
         send_train(None)
-    return self.task_result(summaries.reconciliation(found))
+    return self.task_result(summaries.reconciliation(reconciled))
 
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]

@@ -35,12 +35,12 @@ class _GroupValue(Struct, frozen=True):
 
 def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
     """Estimate a checkpoint's value, coverage, entropy per group; raises FileNotFoundError."""
-    found = [_group_value(policy, step, group) for group in groups]
+    figures = [_group_value(policy, step, group) for group in groups]
     return StepValue(
         step=step,
-        values=tuple(one.value for one in found),
-        coverage=tuple(one.coverage for one in found),
-        entropy=tuple(one.entropy for one in found),
+        values=tuple(one.value for one in figures),
+        coverage=tuple(one.coverage for one in figures),
+        entropy=tuple(one.entropy for one in figures),
     )
 
 
@@ -85,10 +85,10 @@ def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
     for messages, answers in by_prompt.items():
         prompt = _prompt(policy, messages)
         possible = {ids for _, ids in answers if len(prompt or ()) + len(ids) <= policy.longest}
-        found = answer_logprobs(policy, step, prompt, sorted(possible)) if prompt else {}
+        logprobs = answer_logprobs(policy, step, prompt, sorted(possible)) if prompt else {}
         for index, answer in answers:
             # A prompt that the template rejects has probability 0, under every checkpoint.
-            totals[index] += sum(found[answer]) if answer in found else -math.inf
+            totals[index] += sum(logprobs[answer]) if answer in logprobs else -math.inf
     return totals
 
 

@@ -224,8 +224,8 @@ class Policy:
         """Load a checkpoint's weights into the adapter in training."""
         weights = load_file(str(folder / "adapter_model.safetensors"))
         with self.lock:
-            found: Any = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
-            if found.unexpected_keys:
+            loaded: Any = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
+            if loaded.unexpected_keys:
                 raise ValueError(f"{folder} holds weights that do not fit this model")
 
     def save_trained(self, folder: Path) -> None:

@@ -43,10 +43,10 @@ def _only_way(
     wanted = response.encode()
     # By the number of bytes spelled: the ids that spell them, None if there are several.
     ways: dict[int, tuple[int, ...] | None] = {0: ()}
-    for found in candidates:
+    for tokens in candidates:
         longer: dict[int, tuple[int, ...] | None] = {}
         for place, way in ways.items():
-            for token in found:
+            for token in tokens:
                 piece = b"" if token in token_text.special else token_text.piece(token)
                 rest = wanted[place : place + len(piece)]
                 if rest != piece[: len(rest)]:

@@ -27,14 +27,14 @@ def rescored(
     for proof in proofs:
         place = (scored_by(proof.call), proof.prompt)
         wanted.setdefault(place, set()).add(proof.call.token_ids or ())
-    found = {
+    logprobs = {
         (step, prompt): answer_logprobs(policy, step, prompt, sorted(answers))
         for (step, prompt), answers in sorted(wanted.items())  # each checkpoint is loaded once
     }
     return [
         structs.replace(
             proof.call,
-            logprobs=found[scored_by(proof.call), proof.prompt][proof.call.token_ids or ()],
+            logprobs=logprobs[scored_by(proof.call), proof.prompt][proof.call.token_ids or ()],
         )
         for proof in proofs
     ]
@@ -44,18 +44,18 @@ def answer_logprobs(
     policy: Policy, step: int, prompt: Sequence[int], answers: Iterable[Ids]
 ) -> dict[Ids, tuple[float, ...]]:
     """Compute the log-probability of each token of each distinct answer to one prompt."""
-    found: dict[Ids, tuple[float, ...]] = {}
+    logprobs: dict[Ids, tuple[float, ...]] = {}
     row: list[Ids] = []
     size = len(prompt)
     for ids in answers:  # the prompt is computed once per row
         if row and size + len(ids) > _ROW_TOKENS:
-            found.update(_row(policy, step, prompt, row))
+            logprobs.update(_row(policy, step, prompt, row))
             row, size = [], len(prompt)
         row.append(ids)
         size += len(ids)
     if row:
-        found.update(_row(policy, step, prompt, row))
-    return found
+        logprobs.update(_row(policy, step, prompt, row))
+    return logprobs
 
 
 def _row(

@@ -116,15 +116,15 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], pad: int) -> tuple[torch.Te
 
 
 def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:
-    found: list[torch.Generator | None] = []
+    generators: list[torch.Generator | None] = []
     for ask in asks:
         for number in range(ask.n):
             if ask.seed is None:
-                found.append(None)
+                generators.append(None)
             else:  # each of the n answers of a seeded request draws from a stream of its own
                 seed = (ask.seed * 1009 + number) % 2**63  # torch takes 64 bits, JSON more
-                found.append(torch.Generator().manual_seed(seed))
-    return found
+                generators.append(torch.Generator().manual_seed(seed))
+    return generators
 
 
 def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None) -> int:

@@ -69,17 +69,17 @@ def discovery(found: Discovered) -> str:
     return _and(text, [_count(found.outcomes, "outcome") + " copied"] if found.outcomes else [])
 
 
-def reconciliation(found: Reconciled) -> str:
+def reconciliation(reconciled: Reconciled) -> str:
     """Summarise what was restarted."""
     text = _found(
-        ("released from a dead scorer", found.released),
-        ("failed", found.failed),
-        ("to be scored anew", found.anew),
-        ("sent to score", found.to_score),
-        ("sent to train", found.to_train),
+        ("released from a dead scorer", reconciled.released),
+        ("failed", reconciled.failed),
+        ("to be scored anew", reconciled.anew),
+        ("sent to score", reconciled.to_score),
+        ("sent to train", reconciled.to_train),
     )
-    more = [_count(found.late, "late row") + " rejected"] if found.late else []
-    more += ["sent to evaluate the newest checkpoint"] if found.unevaluated else []
+    more = [_count(reconciled.late, "late row") + " rejected"] if reconciled.late else []
+    more += ["sent to evaluate the newest checkpoint"] if reconciled.unevaluated else []
     return _and(text, more)
 
 

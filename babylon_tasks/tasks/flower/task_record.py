@@ -109,10 +109,10 @@ def _missed_end(task: SeenTask) -> str | None:
 
 def _message(exception: str | None) -> str:
     """Reduce ``TrainingError('no model')`` to its text, if the error is one of ours."""
-    found = _ERROR.fullmatch(exception or "")
-    if found is None:
+    match = _ERROR.fullmatch(exception or "")
+    if match is None:
         return exception or "no reason was given"
-    kind, arguments = found.groups()
+    kind, arguments = match.groups()
     text = _literal(arguments.rstrip(","))
     if not isinstance(text, str):
         return exception or ""
