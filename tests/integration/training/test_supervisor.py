@@ -149,7 +149,7 @@ def test_a_trainer_that_refuses_a_request_lives_on(trainer: Trainer, tmp_path: P
         trainer.train(missing)
     with pytest.raises(TrainingError, match=f"starts from {at + 7} but the backend stands at {at}"):
         trainer.train(train_request(tmp_path, [yes_pays()], base_step=at + 7))
-    with pytest.raises(TrainingError, match="checkpoint 99 is not on this machine"):
+    with pytest.raises(TrainingError, match="checkpoint 99: its weights are not on this machine"):
         trainer.train(train_request(tmp_path, [yes_pays()], base_step=at, parent_step=99))
     with pytest.raises(TrainingError, match=f"discard step {at + 7}"):
         trainer.discard(at + 7)
@@ -284,7 +284,10 @@ def test_a_trainer_that_does_not_understand_its_worker_ends_and_says_so() -> Non
     )
 
     assert started.returncode == 2
-    assert b"cannot be read: Expected `str`, got `int` - at `$.backend`" in started.stderr
+    assert (
+        b"cannot decode a request of the worker: Expected `str`, got `int` - at `$.backend`"
+        in started.stderr
+    )
     assert b"Traceback" not in started.stderr
 
 
