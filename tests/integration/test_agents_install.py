@@ -18,7 +18,7 @@ from documents import ROOT
 from factories import WINDOW
 
 import babylon_tasks
-from babylon_tasks.db import lineages, promotions
+from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
 from babylon_tasks.settings import Settings
 
@@ -96,7 +96,7 @@ def test_an_agent_asks_what_serves_and_records(
     agents_python: dict[str, str], settings: Settings, connection: Connection
 ) -> None:
     lineages.ensure(connection, settings)
-    promotions.announce(connection, "babylon", backend="cpu", base_url="http://127.0.0.1:1/v1")
+    lineages.announce(connection, "babylon", backend="cpu", base_url="http://127.0.0.1:1/v1")
     done = python(
         agents_python,
         "-c",

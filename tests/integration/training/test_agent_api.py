@@ -53,7 +53,7 @@ def endpoint(policy: Policy) -> Iterator[str]:
 def begin(connection: Connection, settings: Settings, url: str, backend: str = "cpu") -> None:
     """As a worker on queue gpu does when it starts."""
     lineages.ensure(connection, settings)
-    promotions.announce(connection, settings.lineage, backend=backend, base_url=url)
+    lineages.announce(connection, settings.lineage, backend=backend, base_url=url)
 
 
 @pytest.mark.usefixtures("environment")
