@@ -37,6 +37,15 @@ def settings(make_settings: Make) -> Settings:
     return make_settings(retry_delay_seconds=0, max_group_size=4, step_token_budget=SOME_TOKENS)
 
 
+def tokens_of_a_group(connection: Connection, make_settings: Make) -> int:
+    """What four of the factories' trajectories cost, by a step on an hour of their own."""
+    scored_window(connection, hour(1), rewards=MANY[:4])
+    assert train(make_settings(max_group_size=4)).action == "committed"
+    tokens = grouped(connection)["tokens"]
+    assert isinstance(tokens, int)
+    return tokens
+
+
 # --- many groups
 
 
@@ -91,6 +100,30 @@ def test_a_group_that_is_larger_than_the_budget_is_a_step_of_its_own(
 
     assert [train(settings).action for _ in range(3)] == ["committed", "committed", "idle"]
     assert state(connection) == ("trained", None)
+
+
+def test_a_group_that_fits_the_rest_of_the_budget_exactly_is_taken(
+    connection: Connection, make_settings: Make
+) -> None:
+    tokens = tokens_of_a_group(connection, make_settings)
+    settings = make_settings(max_group_size=4, step_token_budget=2 * tokens)
+    scored_window(connection, hour(2), rewards=MANY[:8])
+
+    train(settings)
+
+    assert len(taken(connection)) == 2
+    assert state(connection, hour(2)) == ("trained", None)
+
+
+def test_the_hours_of_a_step_share_its_budget(connection: Connection, make_settings: Make) -> None:
+    tokens = tokens_of_a_group(connection, make_settings)
+    settings = make_settings(max_group_size=4, step_token_budget=3 * tokens)
+    for number in (2, 3):
+        scored_window(connection, hour(number), rewards=MANY[:8])
+
+    assert train(settings).windows == [hour(2), hour(3)]
+    assert len(taken(connection)) == 3
+    assert left_over(connection, hour(3)) == 4
 
 
 def test_every_key_is_heard_before_any_is_heard_again(

@@ -153,6 +153,17 @@ def test_a_checkpoint_is_evaluated_once_per_set_and_held_once(
     assert len(decisions(connection)) == 2
 
 
+def test_a_checkpoint_is_evaluated_where_the_one_before_it_was_held_on_the_same_set(
+    connection: Connection, settings: Settings
+) -> None:
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.4, 2: 0.7})
+    held_out_windows(connection)
+    for n, action in ((1, "held"), (2, "promoted")):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == action
+    assert serving.serving(connection, LINEAGE).step == 2
+
+
 def test_a_checkpoint_that_was_held_is_evaluated_again_on_a_new_set(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
@@ -280,6 +291,20 @@ def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_gate(
     assert statuses(connection) == ["ready", "archived"]
     assert evaluated(settings, trainer).action == "idle"
     assert serving.serving(connection, LINEAGE).step == 0
+
+
+def test_a_rollback_goes_back_to_what_the_newest_promotion_replaced(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    """Checkpoint 2 came after 1 at first, and after 0 when it was promoted again by hand."""
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+    for step in (1, 2):
+        serving.promote(connection, LINEAGE, step, reason="r", evidence={}, actor="operator")
+    serving.rollback(connection, LINEAGE, reason="r", actor="operator", to=0)
+    serving.promote(connection, LINEAGE, 2, reason="r", evidence={}, actor="operator")
+
+    assert serving.rollback(connection, LINEAGE, reason="r", actor="operator") == 0
 
 
 @pytest.mark.parametrize("clock", ["steady", "set back"])

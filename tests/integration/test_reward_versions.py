@@ -42,6 +42,12 @@ def hasty(make_settings: MakeSettings) -> Settings:
     return make_settings(lookback_hours=int(EVER), outcome_wait_hours=0)
 
 
+def use(connection: Connection, ids: list[str]) -> None:
+    """Mark trajectories of the first reward version as used by a step."""
+    about = {"lineage": "babylon", "reward_version": 1, "window_id": WINDOW, "use": "trained"}
+    insert(connection, "training.consumption", [about | {"trajectory_id": one} for one in ids])
+
+
 def test_an_outcome_that_comes_after_a_window_was_skipped_makes_evidence_of_it(
     hasty: Settings, connection: Connection
 ) -> None:
@@ -94,17 +100,7 @@ def test_what_a_step_has_used_keeps_its_reward_and_the_rest_gets_a_new_one(
     ends(connection, "m-1", yes=True)
     score(hasty)
     lineages.ensure(connection, hasty)
-    used = [
-        {
-            "lineage": "babylon",
-            "trajectory_id": one,
-            "reward_version": 1,
-            "window_id": WINDOW,
-            "use": "trained",
-        }
-        for one in ids[:2]
-    ]
-    insert(connection, "training.consumption", used)
+    use(connection, ids[:2])
     before = rewards(connection, 1)
     ends(connection, "m-1", yes=False, at=hour(21))
 
@@ -192,6 +188,47 @@ def test_what_a_step_takes_whole_while_an_outcome_changes_waits_for_no_scoring(
     train_window(settings, trainer, window=WINDOW, actor="test")
 
     assert (row(connection).state, row(connection).rescore) == ("trained", None)
+
+
+def test_what_a_step_leaves_over_while_an_outcome_changes_is_scored_anew(
+    make_settings: MakeSettings, connection: Connection
+) -> None:
+    settings = make_settings(
+        lookback_hours=int(EVER),
+        outcome_wait_hours=0,
+        max_staleness_hours=int(EVER),
+        max_group_size=2,
+        step_token_budget=1,
+    )
+    bets(connection, "m-1")
+    ends(connection, "m-1")
+    assert score(settings) == "scored"
+
+    def change() -> None:
+        ends(connection, "m-1", yes=False, at=hour(21))
+        follow(connection, settings)
+
+    trainer = PeerTrainer(settings.data_dir, during=change)
+    train_window(settings, trainer, window=WINDOW, actor="test")
+
+    assert (row(connection).state, row(connection).left_over) == ("scored", 2)
+    assert upkeep(settings, connection).anew == [WINDOW]
+
+
+def test_what_a_step_has_used_is_not_late_where_the_rest_is_scored_anew(
+    hasty: Settings, connection: Connection
+) -> None:
+    ids = bets(connection, "m-1")
+    ends(connection, "m-1")
+    score(hasty)
+    lineages.ensure(connection, hasty)
+    use(connection, ids[:2])
+    ends(connection, "m-1", yes=False, at=hour(21))
+    upkeep(hasty, connection)
+    assert score(hasty) == "scored"
+
+    connection.execute("UPDATE training.windows SET late_checked_at = NULL")
+    assert upkeep(hasty, connection).late == 0
 
 
 def test_outcomes_do_not_revive_what_planning_has_skipped(

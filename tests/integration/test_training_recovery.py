@@ -16,6 +16,8 @@ from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.settings import Settings
+from babylon_tasks.training.groups_file import write_groups
+from babylon_tasks.training.protocol import Train
 
 
 @pytest.fixture
@@ -189,6 +191,32 @@ def test_a_backend_that_is_not_at_the_head_is_refused_and_left_alone(
     with pytest.raises(TrainingError, match="head at step 1, but the backend stands at 0"):
         train(settings, peer(settings), hour(2))
     assert state(connection, hour(2)) == "scored"
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+def test_a_checkpoint_ahead_of_the_head_that_no_failed_step_made_is_refused_and_left_alone(
+    connection: Connection, settings: Settings, tmp_path: Path, failed_before: bool
+) -> None:
+    """Another database's, perhaps: only what a failed step of this one has left is removed."""
+    scored_window(connection)
+    if failed_before:
+        train(settings, peer(settings, falls="refuses"), WINDOW)
+    of_another = Train(
+        base_step=0,
+        manifest_hash="another's",
+        groups_path=str(tmp_path / "groups.json"),
+        learning_rate=4e-4,
+        kl_coefficient=0.05,
+        seed=0,
+        packed_sequence_length=512,
+    )
+    write_groups(Path(of_another.groups_path), [])
+    peer(settings).train(of_another, lambda _: None)
+
+    with pytest.raises(TrainingError, match="head at step 0, but the backend stands at 1"):
+        train(settings, peer(settings), WINDOW)
+    assert peer(settings).backend_step().step == 1
+    assert "checkpoint_discarded" not in kinds(connection)
 
 
 def test_the_wait_after_a_break_is_kept(

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from factories import EVER, WINDOW, fill_window, insert_trajectories, trajectory
+from factories import (
+    EVER,
+    WINDOW,
+    fill_window,
+    insert_outcomes,
+    insert_trajectories,
+    market_outcome,
+    trajectory,
+)
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db import windows
@@ -100,6 +108,19 @@ def test_hours_before_the_lookback_are_opened_only_when_asked_for(
     found = discover(settings, actor="test", since=window_start(old))
 
     assert (found.opened, found.sealed, found.to_score) == ([old], [old], [old])
+
+
+def test_outcomes_before_the_lookback_are_copied_only_when_asked_for(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(lookback_hours=72)
+    old = "2020-05-05T05:00"
+    insert_outcomes(connection, [market_outcome("m-1")])
+    assert look(settings).outcomes == 1
+    insert_outcomes(connection, [market_outcome("m-2", window=old)])
+    assert look(settings).outcomes == 0
+
+    assert discover(settings, actor="test", since=window_start(old)).outcomes == 1
 
 
 def test_a_window_from_the_future_waits_until_it_has_begun(

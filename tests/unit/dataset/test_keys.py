@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from babylon_tasks.dataset.keys import keys, parts
 from babylon_tasks.records import Decision, LlmCall, Trajectory
@@ -61,6 +62,13 @@ def test_the_market_is_the_one_that_the_question_names(question: str, market: st
     assert found == market
 
 
+def test_the_market_is_that_of_the_last_question_and_not_of_an_earlier_one() -> None:
+    """A call may carry a whole conversation; what was asked is its last message by the user."""
+    said = (("user", "Market m-1 YES 41%."), ("assistant", "NO"), ("user", "Market m-2 YES 60%."))
+    one = structs.replace(asked(), calls=(LlmCall("m", said, "up", 1.0),))
+    assert dict(parts(one, WINDOW, ALL))["market"] == "m-2"
+
+
 def test_what_was_answered_never_moves_a_trajectory_to_another_group() -> None:
     question = "Market m-2 YES 41%. Choose."
     traded = asked(question, (Decision("TRADE", True, "m-9", None, "buy_no"),), purpose="action")
@@ -82,6 +90,16 @@ def test_a_finer_group_needs_company() -> None:
 
 def test_those_left_alone_are_compared_with_each_other() -> None:
     assert placed("ab") == ["archetype=trader"] * 2
+
+
+def test_one_whose_finer_key_nobody_shares_joins_those_who_never_had_one() -> None:
+    """Four name no market, the fifth one that nobody else names: all five are comparable."""
+    questions = ["Which way?"] * 4 + ["Market m-b1"]
+    members = [
+        parts(asked(question, archetype="trader", purpose="multi_step_decision"), WINDOW, ALL)
+        for question in questions
+    ]
+    assert keys(members, 4) == ["archetype=trader|decision=multi_step_decision"] * 5
 
 
 def test_archetype_and_scenario_are_never_given_up() -> None:

@@ -73,6 +73,15 @@ def test_each_group_says_which_of_its_key_it_is_and_which_calls_its_members_hold
     assert [entry.calls for entry in listed[2].members] == [(1,), None]
 
 
+def test_the_groups_of_one_key_are_numbered_in_each_window_anew() -> None:
+    later = msgspec.structs.replace(group(), window_id="2026-01-31T10:00")
+    versions = {"2026-01-31T09:00": 1, "2026-01-31T10:00": 1}
+
+    listed = manifests.list_groups([group(), group(), later], versions)
+
+    assert [entry.part for entry in listed] == [0, 1, 0]
+
+
 def test_a_manifest_of_an_earlier_version_can_still_be_read() -> None:
     row = json.loads(manifests.canonical(made(group())))
     row["config"]["allow_without_logprobs"] = False

@@ -134,6 +134,19 @@ def test_hidden_profit_is_worth_no_more_than_none_and_no_more_than_the_mean() ->
     assert hidden < less < more
 
 
+def test_beside_losers_waiting_earned_nothing_and_a_bet_without_outcome_the_mean() -> None:
+    """Else a bet that nobody can rate yet would be better than most that can be rated."""
+    losers = [bettor(0, 1, profit=0.0)] * 3 + [bettor(1, 0, profit=0.0)]
+    waiting, pending = shown(profit=0.0, waited=1), shown(profit=0.0, unknown=1, taken=1)
+    weights = {"profit": 0.0, "decisions": 1.0, "activity": 0.0}
+
+    *_, waited, unknown = rewards([*losers, waiting, pending], reward_weights=weights)
+
+    assert waited is not None
+    assert unknown is not None
+    assert waited > 0.5 > unknown
+
+
 @pytest.mark.parametrize("price", [0.05, 0.2, 0.5, 0.8, 0.95])
 @pytest.mark.parametrize("evader", [[WAIT], [FAILED, *[POST] * 19]], ids=["waits", "breaks one"])
 def test_in_a_fair_market_whoever_avoids_evidence_earns_no_more_than_a_coin(
@@ -241,6 +254,15 @@ def test_the_outcome_scorer_weighs_stakes() -> None:
     assert found[1] is not None
     assert found[2] is not None
     assert found[0] > found[1] > found[2]
+
+
+def test_for_the_outcome_scorer_waiting_returned_nothing_and_a_trade_without_price_is_unknown() -> (
+    None
+):
+    won = shown(right=1, taken=1, merit=1.0, staked=40.0, earned=40.0)
+    found = rewards([won, shown(waited=1), shown(waited=1, taken=1)], scorer="outcome")
+    assert found[1] is not None
+    assert found[2] is None
 
 
 def test_an_unknown_scorer_is_a_fault_of_the_settings() -> None:
