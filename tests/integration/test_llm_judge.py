@@ -13,6 +13,7 @@ from factories import WINDOW, Row, exact_call, insert, insert_trajectories, step
 from judge_peer import COMPLETION_TOKENS, MISBEHAVIOURS, PROMPT_TOKENS, JudgePeer
 from prometheus_client import REGISTRY
 
+from babylon_tasks.db import scoring
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import NotInstalled
 from babylon_tasks.pipeline.score import Scoring, score_window
@@ -342,6 +343,22 @@ def test_a_window_scored_again_asks_only_about_groups_in_which_somebody_is_new_o
     run(judged(ruler_rubric="Another."))
 
     assert len(peer.requests) == 4  # another judge has not graded them
+
+
+@pytest.mark.contract(None)
+def test_the_grade_that_is_kept_is_the_last_one(connection: Connection) -> None:
+    """Of a row that Babylon rewrote, the first grade was for other words."""
+    window = {"window_id": WINDOW, "starts_at": window_start(WINDOW), "held_out": False}
+    insert(connection, "training.windows", [window])
+    about = {"trajectory_id": "t-1", "window_id": WINDOW, "agent_id": "a", "group_key": ""}
+    graded = [
+        {"reward_version": 1, "content_hash": "before", "reward": 0.2},
+        {"reward_version": 2, "content_hash": "after", "reward": 0.8},
+    ]
+    made = {"scorer": "ruler", "scorer_version": "1 judge", "components": "{}"}
+    insert(connection, "training.scores", [about | made | one for one in graded])
+
+    assert scoring.grades(connection, WINDOW) == {("t-1", "after", "1 judge"): 0.8}
 
 
 def test_a_grade_that_is_kept_belongs_to_its_group(

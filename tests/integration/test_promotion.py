@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from factories import WINDOW
+from factories import WINDOW, exact_call
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
@@ -275,6 +275,19 @@ def test_held_out_groups_without_spread_are_left_out(
 
     assert len(groups) == 3
     assert (WINDOW, "") not in {(group.window_id, group.key) for group in groups}
+
+
+def test_calls_whose_prompt_is_not_all_text_are_not_evaluated(
+    connection: Connection, settings: Settings
+) -> None:
+    """The model that is evaluated would be shown another prompt than the one that was answered."""
+    read, seen = exact_call("YES"), exact_call("YES", carries="images")
+    scored_window(connection, state="held_out", calls=[seen, read])
+    scored_window(connection, state="held_out", calls=[seen], key="pictures")
+
+    (group,) = held_out_set(connection, settings, actor="test")
+
+    assert {(len(one.calls), one.places) for one in group.members} == {(1, (1,))}
 
 
 def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_gate(
