@@ -24,7 +24,7 @@ class Rewards(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """The value of a checkpoint on held-out groups; see ``training/offline_evaluation.py``."""
+    """The value of a checkpoint on held-out groups; see ``training/off_policy_evaluation.py``."""
 
     value: float
     coverage: float

@@ -14,7 +14,7 @@ from babylon_tasks.db.data_report import Held, decided, is_migrated, overview
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.dry_run import DryRun, read
-from babylon_tasks.pipeline.recorded_words import RecordedWords
+from babylon_tasks.pipeline.recorded_counts import RecordedCounts
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.scoring.choice import Scorers
@@ -96,7 +96,7 @@ def verify_data(
         window_start(since)
     scorers = Scorers(settings)
     reports: list[WindowData] = []
-    every = RecordedWords()
+    every = RecordedCounts()
     warnings: list[str] = []
     with session(settings) as connection:
         babylon.require(connection)
@@ -137,7 +137,7 @@ def verify_data(
     )
 
 
-def _unmatched(window: str, recorded: RecordedWords) -> Iterator[str]:
+def _unmatched(window: str, recorded: RecordedCounts) -> Iterator[str]:
     if recorded.trades and not recorded.known:
         why = []
         if recorded.bets:
@@ -150,7 +150,7 @@ def _unmatched(window: str, recorded: RecordedWords) -> Iterator[str]:
         )
 
 
-def _strange(every: RecordedWords, unknown_outcomes: dict[str, int]) -> Iterator[str]:
+def _strange(every: RecordedCounts, unknown_outcomes: dict[str, int]) -> Iterator[str]:
     """Warn about what is not understood, with the consequence."""
     if every.actions:
         yield (
@@ -200,7 +200,7 @@ def _read(settings: Settings, connection: Connection, held: Held, policies: Poli
     try:
         window_start(held.window)
     except BadWindowId:  # discovery ignores such ids as well
-        return DryRun(RecordedWords(), Counter(bad_window_id=held.trajectories))
+        return DryRun(RecordedCounts(), Counter(bad_window_id=held.trajectories))
     return read(settings, connection, held.window, policies)
 
 

@@ -13,7 +13,7 @@ from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import decode
-from babylon_tasks.pipeline.recorded_words import RecordedWords
+from babylon_tasks.pipeline.recorded_counts import RecordedCounts
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Evidence, LlmCall, Rejection
 from babylon_tasks.scoring.base import Scorer
@@ -34,7 +34,7 @@ class Candidate(Struct, frozen=True, gc=False):
 class DryRun(Struct):
     """A window as read; keeps a few hundred bytes per trajectory, and no text."""
 
-    recorded: RecordedWords
+    recorded: RecordedCounts
     rejected: Counter[str] = field(default_factory=Counter)
     candidates: list[Candidate] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class DryRun(Struct):
 
 def read(settings: Settings, connection: Connection, window: str, policies: Policies) -> DryRun:
     """Read a window whose id is an hour; rows already used count in ``recorded`` too."""
-    dry_run = DryRun(RecordedWords())
+    dry_run = DryRun(RecordedCounts())
     book = OutcomeBook(connection, window)
     with (
         session(settings) as reading,

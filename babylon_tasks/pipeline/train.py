@@ -21,7 +21,7 @@ from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
-from babylon_tasks.pipeline.plan import Planner
+from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.run_step import Died, Ran, Refused, Run
 from babylon_tasks.pipeline.verify_step import verify

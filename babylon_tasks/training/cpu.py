@@ -28,7 +28,7 @@ from art.utils.output_dirs import get_model_dir
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.training.checkpoints import newest_step, sync
 from babylon_tasks.training.inference import InferenceServer
-from babylon_tasks.training.packed import require_as_sampled
+from babylon_tasks.training.packed_rows import require_as_sampled
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
 

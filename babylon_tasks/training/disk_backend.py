@@ -17,7 +17,7 @@ from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
-from babylon_tasks.training.inspection import Inspector, Proven, refused, with_calls
+from babylon_tasks.training.inspect_calls import Inspector, Proven, refused, with_calls
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspect,
@@ -207,7 +207,7 @@ class Cpu(DiskBackend):
     async def values(
         self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:
-        from babylon_tasks.training.offline_evaluation import step_value
+        from babylon_tasks.training.off_policy_evaluation import step_value
 
         policy = (await self.art._get_service(self.model)).policy
         values = []

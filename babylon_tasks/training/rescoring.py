@@ -8,7 +8,7 @@ import torch
 from msgspec import structs
 
 from babylon_tasks.records import LlmCall
-from babylon_tasks.training.inspection import Proven
+from babylon_tasks.training.inspect_calls import Proven
 from babylon_tasks.training.policy import Policy
 
 _ROW_TOKENS = 1024

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.clock.moved import MovedClock
+from checks.clock.moved_clock import MovedClock
 
 TESTS = (
     "tests/unit",

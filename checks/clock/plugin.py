@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.clock.moved import MovedClock
+from checks.clock.moved_clock import MovedClock
 
 # How long before a turn of the clock a test begins, by tier: about the middle of what it does.
 _SECONDS_BEFORE = {"unit": 0.005, "integration": 0.3, "acceptance": 5.0}

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from checks.clock.moved import MovedClock
+from checks.clock.moved_clock import MovedClock
 
 LEAP_DAY = 2214086398  # 2040-02-28T23:59:58Z
 _TELL = """
 import json, os, subprocess, sys, threading, time
 from datetime import UTC, datetime
 from pathlib import Path
-from checks.clock.moved import MovedClock
+from checks.clock.moved_clock import MovedClock
 
 clock = MovedClock(Path(sys.argv[1]))
 monotonic = time.monotonic()

@@ -26,7 +26,7 @@ from babylon_tasks.decode import decode
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.records import Group, LlmCall, Member, RawTrajectory, Trajectory
-from babylon_tasks.training.packed import packed_answers
+from babylon_tasks.training.packed_rows import packed_answers
 from babylon_tasks.training.protocol import Inspect, Inspected
 from babylon_tasks.training.supervisor import Trainer
 

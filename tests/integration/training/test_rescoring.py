@@ -9,7 +9,7 @@ import pytest
 from recorded import QUESTION, call, group, groups_file, many, train_request
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.training.inspection import Proven
+from babylon_tasks.training.inspect_calls import Proven
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import Inspect
 from babylon_tasks.training.rescoring import rescored

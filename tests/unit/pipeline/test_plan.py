@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from babylon_tasks.pipeline.plan import informative_share, longest_row
+from babylon_tasks.pipeline.plan_step import informative_share, longest_row
 from babylon_tasks.pipeline.select_groups import Selection
 from babylon_tasks.records import Group, Member
 

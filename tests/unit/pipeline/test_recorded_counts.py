@@ -5,7 +5,7 @@ from __future__ import annotations
 from evidence import bettor, shown, trajectory
 from msgspec import structs
 
-from babylon_tasks.pipeline.recorded_words import NO_NAME, OTHERS, RecordedWords
+from babylon_tasks.pipeline.recorded_counts import NO_NAME, OTHERS, RecordedCounts
 from babylon_tasks.records import Decision, LlmCall, Trajectory
 
 
@@ -15,7 +15,7 @@ def acted(*words: str, model: str = "m") -> Trajectory:
 
 
 def test_names_are_counted_as_they_are_recorded() -> None:
-    recorded = RecordedWords()
+    recorded = RecordedCounts()
     recorded.add(acted("SHORT_SELL", "Short_Sell", "POST", "SHORT_SELL"), shown())
     recorded.add(acted(model=""), bettor(2, 1, unknown=4))
     assert recorded.actions == {"SHORT_SELL": 2, "Short_Sell": 1}
@@ -24,7 +24,7 @@ def test_names_are_counted_as_they_are_recorded() -> None:
 
 
 def test_what_is_beyond_a_thousand_names_is_counted_together_and_long_ones_are_cut() -> None:
-    first, second = RecordedWords(), RecordedWords()
+    first, second = RecordedCounts(), RecordedCounts()
     first.add(acted(*(f"word-{n}" for n in range(900))), shown())
     second.add(acted(*(f"word-{n}" for n in range(800, 1800)), "word-800", "x" * 9000), shown())
     first.join(second)

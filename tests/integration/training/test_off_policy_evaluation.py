@@ -11,7 +11,7 @@ import torch
 from recorded import IDS, NO, QUESTION, YES, call, group, without_logprobs, yes_pays
 
 from babylon_tasks.records import Group
-from babylon_tasks.training.offline_evaluation import step_value
+from babylon_tasks.training.off_policy_evaluation import step_value
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 

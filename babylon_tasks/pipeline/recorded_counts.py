@@ -14,7 +14,7 @@ _DISTINCT = 1000  # names of one kind; further ones are counted together
 _LENGTH = 80
 
 
-class RecordedWords:
+class RecordedCounts:
     """Counts of bounded size, however many trajectories there are.
 
     ``models`` counts calls that were acted upon, by model; ``actions`` and ``sides`` count unknown
@@ -46,7 +46,7 @@ class RecordedWords:
         self.known += evidence.right + evidence.wrong
         self.bets += evidence.right + evidence.wrong + evidence.unknown
 
-    def join(self, other: RecordedWords) -> None:
+    def join(self, other: RecordedCounts) -> None:
         """Add the counts of another."""
         for mine, theirs in (
             (self.models, other.models),
