@@ -50,7 +50,7 @@ def apply() -> None:
         (r"/metrics", _Metrics),
     ]
     events.EventsState.Task = SeenTask
-    TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="Result")
+    TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="What happened")
     # Without Redis Flower doubles its pause between attempts, without a limit: after an hour it
     # could miss events for another hour.
     events.time = SimpleNamespace(
