@@ -137,6 +137,18 @@ def test_every_key_is_heard_before_any_is_heard_again(
     assert sorted(group["key"] for group in manifest(connection)["groups"]) == ["few", "many"]
 
 
+def test_where_the_hour_that_was_asked_for_teaches_nothing_no_other_is_trained(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection, hour(1), rewards=[0.5] * 4)
+    scored_window(connection, hour(2), rewards=MANY[:4])
+
+    ended = train(settings, window=hour(1))
+
+    assert (ended.action, ended.windows) == ("skipped", [hour(1)])
+    assert state(connection, hour(2)) == ("scored", None)
+
+
 def test_hours_that_no_step_has_seen_come_before_what_steps_left_over(
     connection: Connection, make_settings: Make
 ) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from factories import WINDOW, exact_call, fill_window, step
+from factories import WINDOW, exact_call, fill_window, insert, step
 from peer import PeerTrainer
 from planned_steps import MANY, SOME_TOKENS, Make, manifest, refused, state, train, uses
 from scored_windows import column, scored_window
@@ -151,6 +151,30 @@ def test_a_window_that_is_scored_anew_while_it_is_planned_is_planned_from_its_ne
     assert rewards == dict(zip(ids, [(1.0, 2), (0.75, 2), (0.25, 2), (0.0, 2)], strict=True))
     versions = column(connection, "SELECT DISTINCT reward_version FROM training.consumption")
     assert versions == [2]
+
+
+def test_an_hour_is_closed_for_a_reason_of_its_newest_rewards(
+    connection: Connection, settings: Settings
+) -> None:
+    """More of its rows were refused under the version before; they are not refused now."""
+    scored_window(connection, rewards=[0.5] * 4)
+    refusals = [
+        {
+            "trajectory_id": f"t-{number}",
+            "window_id": WINDOW,
+            "reward_version": 1,
+            "stage": "dataset",
+            "reason": "stale",
+        }
+        for number in range(5)
+    ]
+    insert(connection, "training.rejections", refusals)
+    connection.execute("UPDATE training.windows SET reward_version = 2")
+    connection.execute("UPDATE training.scores SET reward_version = 2")
+
+    train(settings)
+
+    assert state(connection) == ("skipped", "no_spread")
 
 
 def test_a_rewritten_row_is_not_valued_by_the_reward_of_another_answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from factories import EVER, WINDOW, fill_window, insert_trajectories, trajectory
@@ -18,6 +19,7 @@ from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
 
 
 @pytest.fixture
@@ -119,6 +121,21 @@ def test_rows_that_come_after_the_scoring_get_their_reason_and_stay_out(
     assert rows.fetchall() == [(late, "seal", "late")]
     connection.execute("UPDATE training.windows SET late_checked_at = NULL")
     assert reconcile(settings, actor="test").late == 0
+
+
+def test_late_rows_without_a_window_id_belong_to_the_hour_in_which_they_started(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    starts = window_start(WINDOW).replace(tzinfo=None)
+    moments = [starts, starts + timedelta(minutes=59), starts + timedelta(hours=1)]
+    ids = insert_trajectories(
+        connection, [trajectory(windowId=None, startTime=moment) for moment in moments]
+    )
+
+    assert reconcile(settings, actor="test").late == 2
+    query = "SELECT trajectory_id FROM training.rejections ORDER BY trajectory_id"
+    assert column(connection, query) == ids[:2]
 
 
 def test_a_row_whose_window_is_corrected_to_one_already_scored_gets_its_reason(

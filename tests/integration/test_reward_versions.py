@@ -231,6 +231,22 @@ def test_what_a_step_has_used_is_not_late_where_the_rest_is_scored_anew(
     assert upkeep(hasty, connection).late == 0
 
 
+def test_of_a_used_window_whose_rest_shows_nothing_any_more_nothing_is_left_over(
+    hasty: Settings, connection: Connection
+) -> None:
+    ids = bets(connection, "m-1")
+    ends(connection, "m-1")
+    score(hasty)
+    lineages.ensure(connection, hasty)
+    use(connection, ids[:2])
+    connection.execute("UPDATE training.windows SET left_over = 2")
+    connection.execute("DELETE FROM market_outcomes")
+    upkeep(hasty, connection)
+
+    assert score(hasty) == "trained"
+    assert row(connection).left_over == 0
+
+
 def test_outcomes_do_not_revive_what_planning_has_skipped(
     hasty: Settings, connection: Connection
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import WINDOW
+from factories import WINDOW, exact_call, step
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 from training_steps import crash_before_commit, kinds, peer, state, train
@@ -100,6 +101,36 @@ def test_a_step_whose_data_changed_is_failed_and_planned_anew(
         "failed",
         "committed",
     ]
+
+
+def test_a_step_whose_row_has_lost_a_call_since_is_failed(
+    connection: Connection, settings: Settings
+) -> None:
+    """The step holds the second call only, and the row has one call now."""
+    seen, read = exact_call("YES", carries="images"), exact_call("YES")
+    ids = scored_window(connection, calls=[seen, read])
+    train(settings, peer(settings, falls="before_writing"), WINDOW)
+    connection.execute(
+        'UPDATE trajectories SET "stepsJson" = %s WHERE "trajectoryId" = %s',
+        [json.dumps([step(0, [read])]), ids[0]],
+    )
+
+    failed = train(settings, peer(settings), WINDOW)
+
+    assert failed.reason == "its trajectories have changed or gone since it was planned"
+
+
+def test_a_checkpoint_of_a_step_that_is_on_record_as_planned_only_is_adopted(
+    connection: Connection, settings: Settings
+) -> None:
+    """As after restoring the database from a moment before the run began."""
+    scored_window(connection)
+    train(settings, peer(settings, falls="after_writing"), WINDOW)
+    connection.execute("UPDATE training.steps SET state = 'planned', started_at = NULL")
+    successor = peer(settings)
+
+    assert train(settings, successor, WINDOW).action == "adopted"
+    assert successor.requests == []
 
 
 def test_a_step_that_always_breaks_off_ends_as_failed(
@@ -204,6 +235,21 @@ def test_a_backend_that_is_not_at_the_head_is_refused_and_left_alone(
     with pytest.raises(TrainingError, match="head at step 1, but the backend stands at 0"):
         train(settings, peer(settings), hour(2))
     assert state(connection, hour(2)) == "scored"
+
+
+def test_a_window_whose_step_failed_waits_for_its_next_attempt(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(retry_delay_seconds=3600)
+    scored_window(connection)
+    train(settings, peer(settings, falls="refuses"), WINDOW)
+    trainer = peer(settings)
+
+    ended = train(settings, trainer, WINDOW)
+
+    assert (ended.action, ended.windows) == ("busy", [WINDOW])
+    assert f"window {WINDOW} waits for its next attempt at" in str(ended.reason)
+    assert trainer.requests == []
 
 
 @pytest.mark.parametrize("failed_before", [False, True])

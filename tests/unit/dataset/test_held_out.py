@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from babylon_tasks.dataset.groups import rank
 from babylon_tasks.dataset.held_out import order, set_hash
 from babylon_tasks.records import Group, Member
 
@@ -50,3 +51,10 @@ def test_the_newest_windows_come_first() -> None:
     groups = [("2026-01-31T09:00", key, 4, 0.5) for key in "abc"]
     groups.append(("2026-01-31T10:00", "d", 4, 0.5))
     assert order(groups, 16, 0.1)[0] == ("2026-01-31T10:00", "d", 0)
+
+
+def test_within_a_window_no_name_of_a_key_can_choose_to_come_first() -> None:
+    keys = [f"market=m-{n}" for n in range(20)]
+    found = [key for _, key, _ in order([("w", key, 4, 0.5) for key in keys], 16, 0.1)]
+    assert found == sorted(keys, key=lambda key: rank(f"w\0{key}"))
+    assert found != sorted(keys)

@@ -78,6 +78,15 @@ def test_activity_breaks_ties_and_never_more() -> None:
     assert second - first < (first - third) / 10
 
 
+def test_activity_never_overtakes_a_reward_that_is_better_by_little() -> None:
+    first, second = shown(profit=1.0, taken=0), shown(profit=0.0, taken=20)
+    far = [shown(profit=-900.0, taken=20), shown(profit=900.0)]
+    better, worse, *_ = rewards([first, second, *far])
+    assert better is not None
+    assert worse is not None
+    assert better > worse
+
+
 @pytest.mark.parametrize(
     "evader",
     [
@@ -181,13 +190,14 @@ def test_the_noise_of_a_float_is_no_spread() -> None:
     assert rewards([shown(profit=10.0), shown(profit=10.0 + 1e-6)]) == [0.5, 0.5]
 
 
-def test_one_windfall_leaves_the_others_their_differences() -> None:
-    lucky, better, worse = rewards([shown(profit=1e300), shown(profit=900.0), shown(profit=-900.0)])
-    assert lucky is not None
+@pytest.mark.parametrize("luck", [1e300, -1e300])
+def test_one_windfall_or_ruin_leaves_the_others_their_differences(luck: float) -> None:
+    found, better, worse = rewards([shown(profit=luck), shown(profit=900.0), shown(profit=-900.0)])
+    assert found is not None
     assert better is not None
     assert worse is not None
     assert better - worse > 0.05
-    assert lucky > better
+    assert found > better if luck > 0 else found < worse
 
 
 def test_a_small_group_is_drawn_towards_the_rest_of_the_window() -> None:
