@@ -1,0 +1,200 @@
+"""An LLM call is recorded as it was sampled, whatever client made it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from recordings import MESSAGES, call_of, completion, decoded, finished, recording
+
+
+def test_a_chat_completion_is_recorded_as_it_came() -> None:
+    assert call_of(completion(["YE", "S"])) == {
+        "model": "babylon@12",
+        "systemPrompt": "trade",
+        "userPrompt": "YES or NO?",
+        "response": "YES",
+        "temperature": 1.0,
+        "maxTokens": 16,
+        "purpose": "action",
+        "finishReason": "stop",
+        "promptTokens": 40,
+        "completionTokens": 2,
+        "policyStep": 12,
+        "logprobs": [{"token": "YE", "logprob": -0.25}, {"token": "S", "logprob": -0.5}],
+    }
+
+
+def test_a_completion_as_json_is_recorded_alike() -> None:
+    answer = completion(["YE", "S"])
+    assert call_of(answer.model_dump()) == call_of(answer)
+
+
+def test_tokens_that_are_ids_become_token_ids() -> None:
+    call = call_of(completion(["token_id:7", "token_id:8"]))
+    assert (call["logprobs"], call["tokenIds"]) == ([-0.25, -0.5], [7, 8])
+
+
+def test_token_ids_of_the_choice_are_kept_beside_the_tokens() -> None:
+    call = call_of(completion(["YE", "S"], token_ids=[7, 8]))
+    assert call["tokenIds"] == [7, 8]
+    assert call["logprobs"][0]["token"] == "YE"
+
+
+def test_token_ids_of_other_tokens_are_left_out() -> None:
+    assert "tokenIds" not in call_of(completion(["YE", "S"], token_ids=[7, 8, 2]))
+
+
+def test_ids_that_contradict_each_other_are_all_left_out() -> None:
+    call = call_of(completion(["token_id:7", "token_id:8"], token_ids=[7, 9]))
+    assert "tokenIds" not in call
+    assert call["logprobs"] == [-0.25, -0.5]
+
+
+def test_bytes_of_tokens_are_kept() -> None:
+    answer = completion(["token_id:7", "\ufffd"])
+    entries = answer.choices[0].logprobs.content  # type: ignore[union-attr]
+    entries[0].bytes, entries[1].bytes = [240, 159], None  # type: ignore[index]
+
+    entries = call_of(answer)["logprobs"]
+
+    assert [entry.get("bytes") for entry in entries] == [[240, 159], None]
+
+
+def test_ids_beside_each_token_are_kept() -> None:
+    answer = completion(["YE", "S"]).model_dump()
+    for number, entry in enumerate(answer["choices"][0]["logprobs"]["content"], 7):
+        entry["id"] = number
+
+    call = call_of(answer)
+
+    assert call["tokenIds"] == [7, 8]
+    assert [entry["token"] for entry in call["logprobs"]] == ["YE", "S"]
+
+
+def test_the_finish_reason_and_the_sampling_that_was_asked_for_are_kept() -> None:
+    call = call_of(completion(["YE"], finish_reason="length"), temperature=0.7, top_p=0.9)
+    assert (call["finishReason"], call["temperature"], call["topP"]) == ("length", 0.7, 0.9)
+    assert call_of(None, response="YES", finish_reason="stop")["finishReason"] == "stop"
+
+
+def test_tokens_that_were_counted_for_several_answers_together_are_nobodys() -> None:
+    answer = completion(["YE"]).model_dump()
+    answer["choices"].append({**answer["choices"][0], "index": 1})
+
+    assert "completionTokens" not in call_of(answer, choice=1)
+    assert call_of(answer)["promptTokens"] == 40
+
+
+def test_prompt_ids_tell_how_many_they_are_where_the_usage_does_not() -> None:
+    answer = completion(["YE"]).model_dump()
+    answer |= {"usage": None, "prompt_token_ids": list(range(17))}
+
+    assert call_of(answer)["promptTokens"] == 17
+
+
+def test_an_absent_system_prompt_stays_absent_and_an_empty_one_empty() -> None:
+    user = {"role": "user", "content": "YES or NO?"}
+
+    for said in ([user], [{"role": "system", "content": ""}, user]):
+        made = recording()
+        made.step().llm_call(completion(["YE"]), messages=said, temperature=1, max_tokens=1)
+        row, [log] = finished(made)
+        [call] = decoded(row).calls
+
+        assert list(call.messages) == [(one["role"], one["content"]) for one in said]
+        assert log["system_prompt"] == ""  # a column that must be filled
+        assert json.loads(log["messages"]) == said
+
+
+TOOL = {"type": "function", "function": {"name": "buy", "parameters": {}}}
+TOOL_CALL = {"id": "c-1", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer", "carries"),
+    [
+        ({"tools": [TOOL]}, {}, "tools"),
+        (
+            {},
+            {"message": {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}},
+            "tools",
+        ),
+        ({"messages": [*MESSAGES, {"role": "assistant", "tool_calls": [TOOL_CALL]}]}, {}, "tools"),
+        ({"messages": [*MESSAGES, {"role": "tool", "content": "3"}]}, {}, "tools"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, PICTURE]}]},
+            {},
+            "images",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}]}]}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_what_is_no_text_is_seen_in_the_record(
+    keys: dict[str, Any], answer: dict[str, Any], carries: str | None
+) -> None:
+    made = recording()
+    step = made.step()
+    step.llm_call(
+        completion(["YE"], **answer),
+        **{"messages": MESSAGES, "temperature": 1, "max_tokens": 16, **keys},
+    )
+    row, _ = finished(made)
+
+    [call] = decoded(row).calls
+
+    assert call.carries == carries
+    assert "base64" not in row["steps"]  # a picture is no log line
+
+
+def test_tools_are_recorded_as_they_were_given() -> None:
+    answer = completion(
+        [], message={"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}
+    )
+    said = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [TOOL_CALL]}]
+
+    call = call_of(answer, tools=[TOOL], messages=said)
+
+    assert call["tools"] == [TOOL]
+    assert call["toolCalls"] == [TOOL_CALL]
+    assert call["messages"][-1]["tool_calls"] == [TOOL_CALL]
+
+
+def test_a_completion_without_logprobs_has_none() -> None:
+    call = call_of(completion([]))
+    assert "logprobs" not in call
+    assert "tokenIds" not in call
+
+
+def test_plain_fields_do_as_well_and_win_over_a_completion() -> None:
+    call = call_of(
+        completion(["YE", "S"]),
+        response="NO",
+        logprobs=[-1.5],
+        token_ids=[9],
+        model="other",
+        policy=3,
+    )
+    assert (call["response"], call["logprobs"], call["tokenIds"]) == ("NO", [-1.5], [9])
+    assert (call["model"], call["policyStep"]) == ("other", 3)
+
+
+def test_a_conversation_that_two_prompts_cannot_tell_is_kept_whole() -> None:
+    said = [*MESSAGES, {"role": "assistant", "content": "?"}, {"role": "user", "content": "Now!"}]
+    call = call_of(completion([]), messages=said)
+    assert call["messages"] == said
+    assert (call["systemPrompt"], call["userPrompt"]) == ("trade", "Now!")
+    assert "messages" not in call_of(completion([]))
+
+
+def test_later_changes_of_the_agents_messages_do_not_reach_the_record() -> None:
+    made = recording()
+    said = [dict(message) for message in MESSAGES]
+    made.step().llm_call(completion([]), messages=said, temperature=1, max_tokens=1)
+    said[1]["content"] = "something else"
+    said.append({"role": "user", "content": "more"})
+    [call] = made.steps[0]["llmCalls"]
+    assert call["userPrompt"] == "YES or NO?"
