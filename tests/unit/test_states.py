@@ -29,8 +29,13 @@ SCHEMA = Path(__file__).parents[2] / "migrations" / "0002_training_schema.sql"
 OPEN_STEPS = {StepState.PLANNED, StepState.RUNNING, StepState.TRAINED}
 
 
+def _name(case: object) -> str:
+    # Two pytest workers must collect the same ids, and a set's text is in no order.
+    return getattr(case, "name", str(case))
+
+
 @pytest.mark.parametrize(
-    ("transition", "target"), [*product(WINDOW_TRANSITIONS, WindowState)], ids=str
+    ("transition", "target"), [*product(WINDOW_TRANSITIONS, WindowState)], ids=_name
 )
 def test_a_window_is_led_only_where_the_table_says(
     transition: WindowTransition, target: WindowState
@@ -43,7 +48,7 @@ def test_a_window_is_led_only_where_the_table_says(
 
 
 @pytest.mark.parametrize(
-    ("transition", "current"), [*product(STEP_TRANSITIONS, StepState)], ids=str
+    ("transition", "current"), [*product(STEP_TRANSITIONS, StepState)], ids=_name
 )
 def test_a_step_changes_only_along_the_table(
     transition: StepTransition, current: StepState
@@ -55,14 +60,14 @@ def test_a_step_changes_only_along_the_table(
             check_step(current, transition, 7)
 
 
-@pytest.mark.parametrize("transition", STEP_TRANSITIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize("transition", STEP_TRANSITIONS, ids=_name)
 def test_each_transition_of_a_step_is_one_guarded_statement(transition: StepTransition) -> None:
     text = statement(f"steps.{transition.name}")
     assert "state = %(target)s" in text
     assert "state = %(source)s AND attempt " in text
 
 
-@pytest.mark.parametrize("transition", WINDOW_TRANSITIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize("transition", WINDOW_TRANSITIONS, ids=_name)
 def test_each_transition_of_a_window_is_one_guarded_statement(
     transition: WindowTransition,
 ) -> None:
