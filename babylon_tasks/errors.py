@@ -4,7 +4,7 @@ BabylonTasksError
 ├── SettingsError            a setting is missing or contradicts another
 ├── DatabaseError
 │   ├── MigrationError       the schema is not what the code expects
-│   └── DatabaseUnavailable  (Retryable) the server did not answer
+│   └── DatabaseUnavailable  the server did not answer
 ├── WindowError
 │   ├── BadWindowId          not ``YYYY-MM-DDTHH:00``
 │   ├── WindowNotFound       no such window in ``training.windows``
@@ -12,10 +12,10 @@ BabylonTasksError
 ├── IllegalTransition        a state change that the transition table forbids
 ├── StaleLease               a newer claimant has the lease: stop and discard
 ├── TrainingError
-│   ├── TrainerDied          (Retryable) the trainer process ended by signal, exit code or silence
+│   ├── TrainerDied          the trainer process ended by signal, exit code or silence
 │   └── BackendUnavailable   the chosen backend cannot run here
-├── BrokerUnavailable        (Retryable) Redis did not take a message
-├── NothingServes            (Retryable) no trainer has served the lineage yet
+├── BrokerUnavailable        Redis did not take a message
+├── NothingServes            no trainer has served the lineage yet
 ├── CheckpointNotFound       promote or rollback names a step that is not committed
 ├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
@@ -31,10 +31,6 @@ class BabylonTasksError(Exception):
     """Base of all errors that this project raises on purpose."""
 
 
-class Retryable:
-    """Mixin: the same call may succeed later; the only errors that are tried again."""
-
-
 class SettingsError(BabylonTasksError):
     """A setting is missing or contradicts another one."""
 
@@ -47,7 +43,7 @@ class MigrationError(DatabaseError):
     """The schema is not what the code expects."""
 
 
-class DatabaseUnavailable(Retryable, DatabaseError):
+class DatabaseUnavailable(DatabaseError):
     """The database server did not answer."""
 
 
@@ -79,7 +75,7 @@ class TrainingError(BabylonTasksError):
     """A training step did not succeed."""
 
 
-class TrainerDied(Retryable, TrainingError):
+class TrainerDied(TrainingError):
     """The trainer process ended by signal, by exit code, or fell silent."""
 
 
@@ -87,11 +83,11 @@ class BackendUnavailable(TrainingError):
     """The chosen training backend cannot run on this machine."""
 
 
-class BrokerUnavailable(Retryable, BabylonTasksError):
+class BrokerUnavailable(BabylonTasksError):
     """Redis did not take a message; Postgres still holds what it was about."""
 
 
-class NothingServes(Retryable, BabylonTasksError):
+class NothingServes(BabylonTasksError):
     """No trainer has served the lineage yet: agents have no address to ask."""
 
 

@@ -25,7 +25,7 @@ from babylon_tasks.settings import Settings
 _OLDEST_POSTGRES = 140_000
 _OLDEST_REDIS = (6, 2)
 _MAX_SKEW_SECONDS = 5.0
-_LITTLE_DISK = 5 * 2**30
+_LOW_DISK = 5 * 2**30
 _NO_DISK = 2**29
 
 Check = Callable[[Settings], Iterator[Finding]]
@@ -137,7 +137,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(nearest).free
     yield finding(
         "data folder",
-        free >= _LITTLE_DISK,
+        free >= _LOW_DISK,
         f"{folder}: {free / 2**30:.1f} GiB free",
         "free disk space, or move BABYLON_DATA_DIR",
         otherwise="warn" if free >= _NO_DISK else "fail",

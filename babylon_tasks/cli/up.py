@@ -88,12 +88,12 @@ def _watch(stack: Stack) -> None:
 
 def _stack(data_dir: Path, explicit: Mapping[str, str]) -> Stack:
     from babylon_tasks.sandbox.process import free_port
-    from babylon_tasks.sandbox.stack import MADE_UP, Stack
+    from babylon_tasks.sandbox.stack import GENERATED, Stack
 
     options = {name: str(free_port(port)) for name, port in _PORTS.items()}
     # Of the settings given explicitly, those that would be generated otherwise: the processes
     # read the others where this one does.
-    options |= {name: explicit[name] for name in {*_PORTS, *MADE_UP} & explicit.keys()}
+    options |= {name: explicit[name] for name in {*_PORTS, *GENERATED} & explicit.keys()}
     return Stack(
         data_dir,
         options=options,

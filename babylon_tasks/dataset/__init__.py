@@ -1,0 +1,1 @@
+"""What goes into a step and into the held-out set. Pure."""

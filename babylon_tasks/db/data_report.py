@@ -8,7 +8,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_pairs, fetch_value
 
 
-class Held(Struct, frozen=True):
+class RecordedWindow(Struct, frozen=True):
     """A window of Babylon's trajectories; ``decided``: it was scored, or skipped by scoring."""
 
     window: str
@@ -27,14 +27,14 @@ def is_migrated(connection: Connection) -> bool:
 
 def overview(
     connection: Connection, since: str | None, limit: int, *, migrated: bool
-) -> list[Held]:
+) -> list[RecordedWindow]:
     """List every window that has trajectories, newest first, valid ids or not."""
     query = "data_report.overview" if migrated else "data_report.overview_before_migration"
-    return fetch_all(connection, query, Held, since=since, limit=limit)
+    return fetch_all(connection, query, RecordedWindow, since=since, limit=limit)
 
 
-def decided(connection: Connection, held: Held) -> tuple[int, dict[str, int]]:
+def decided(connection: Connection, recorded: RecordedWindow) -> tuple[int, dict[str, int]]:
     """Count a scored window's usable trajectories, and the others by reason."""
-    about = {"window": held.window, "version": held.reward_version}
+    about = {"window": recorded.window, "version": recorded.reward_version}
     usable = fetch_value(connection, "data_report.usable", int, **about) or 0
     return usable, fetch_pairs(connection, "data_report.rejected", str, int, **about)

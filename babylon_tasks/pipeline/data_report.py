@@ -10,7 +10,7 @@ from msgspec import Struct
 from babylon_tasks.dataset.checkpoint_tree import ages
 from babylon_tasks.dataset.eligibility import Policies, policy_step
 from babylon_tasks.db import babylon, lineages, outcomes
-from babylon_tasks.db.data_report import Held, decided, is_migrated, overview
+from babylon_tasks.db.data_report import RecordedWindow, decided, is_migrated, overview
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.dry_run import DryRun, read
@@ -104,11 +104,11 @@ def verify_data(
         policies = _policies(connection, settings, migrated=migrated)
         windows = overview(connection, since, limit + 1, migrated=migrated)
         truncated = len(windows) > limit
-        for held in windows[:limit]:
-            dry_run = _read(settings, connection, held, policies)
-            reports.append(_looked_at(connection, held, dry_run, scorers))
+        for row in windows[:limit]:
+            dry_run = _read(settings, connection, row, policies)
+            reports.append(_looked_at(connection, row, dry_run, scorers))
             every.join(dry_run.recorded)
-            warnings += _unmatched(held.window, dry_run.recorded)
+            warnings += _unmatched(row.window, dry_run.recorded)
             if on_progress is not None:
                 on_progress(len(reports), min(len(windows), limit))
         unknown_outcomes = outcomes.not_understood(connection, since, _WORDS)
@@ -173,21 +173,23 @@ def _whose(model: str, policies: Policies) -> str | None:
     return None if policy_step(asked, policies) == Reason.OTHER_POLICY else "lineage"
 
 
-def _looked_at(connection: Connection, held: Held, dry_run: DryRun, scorers: Scorers) -> WindowData:
+def _looked_at(
+    connection: Connection, row: RecordedWindow, dry_run: DryRun, scorers: Scorers
+) -> WindowData:
     exactly: int | None = None
-    if held.decided:
-        usable, rejected = decided(connection, held)
+    if row.decided:
+        usable, rejected = decided(connection, row)
     else:
         usable, exactly, rejected = dry_run.usable(scorers)
     recorded = dry_run.recorded
     return WindowData(
-        window=held.window,
-        state=held.state,
-        reason=held.reason,
-        trajectories=held.trajectories,
-        agents=held.agents,
+        window=row.window,
+        state=row.state,
+        reason=row.reason,
+        trajectories=row.trajectories,
+        agents=row.agents,
         usable=usable,
-        trainable=0 if held.state in _NEVER_TRAINED else usable,
+        trainable=0 if row.state in _NEVER_TRAINED else usable,
         exact=exactly,
         rejected=rejected,
         bets_known=recorded.known,
@@ -196,12 +198,14 @@ def _looked_at(connection: Connection, held: Held, dry_run: DryRun, scorers: Sco
     )
 
 
-def _read(settings: Settings, connection: Connection, held: Held, policies: Policies) -> DryRun:
+def _read(
+    settings: Settings, connection: Connection, row: RecordedWindow, policies: Policies
+) -> DryRun:
     try:
-        window_start(held.window)
+        window_start(row.window)
     except BadWindowId:  # discovery ignores such ids as well
-        return DryRun(RecordedCounts(), Counter(bad_window_id=held.trajectories))
-    return read(settings, connection, held.window, policies)
+        return DryRun(RecordedCounts(), Counter(bad_window_id=row.trajectories))
+    return read(settings, connection, row.window, policies)
 
 
 def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:

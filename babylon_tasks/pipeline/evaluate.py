@@ -147,12 +147,7 @@ def _decide(
     on_progress: Callable[[Progress], None] | None,
 ) -> GateDecision:
     if len(groups) < settings.min_eval_groups:
-        return promotion_gate.decide(
-            CheckpointScores(head, (0.0,) * len(groups)),
-            CheckpointScores(current, (0.0,) * len(groups)),
-            None,
-            settings,
-        )
+        return promotion_gate.too_few_groups(len(groups), settings)
     try:
         _score_missing(settings, trainer, groups, digest, head, current, on_progress)
     except TrainerDied:

@@ -24,7 +24,9 @@ class Found(StrEnum):
 
     NOTHING = "nothing"  # it is at the step's base
     ITS_CHECKPOINT = "its checkpoint"  # base + 1, made from the step's manifest
-    A_STRANGER = "a stranger"  # base + 1, made from another manifest, or from an unknown one
+    FOREIGN_CHECKPOINT = (
+        "a foreign checkpoint"  # base + 1, made from another manifest, or from an unknown one
+    )
     ANOTHER_PLACE = "another place"
 
 
@@ -45,9 +47,9 @@ RECOVERY: dict[tuple[Found, StepState], Action] = {
     (Found.ITS_CHECKPOINT, StepState.PLANNED): Action.ADOPT,
     (Found.ITS_CHECKPOINT, StepState.RUNNING): Action.ADOPT,
     (Found.ITS_CHECKPOINT, StepState.TRAINED): Action.ADOPT,
-    (Found.A_STRANGER, StepState.PLANNED): Action.DISCARD,
-    (Found.A_STRANGER, StepState.RUNNING): Action.DISCARD,
-    (Found.A_STRANGER, StepState.TRAINED): Action.DISCARD,
+    (Found.FOREIGN_CHECKPOINT, StepState.PLANNED): Action.DISCARD,
+    (Found.FOREIGN_CHECKPOINT, StepState.RUNNING): Action.DISCARD,
+    (Found.FOREIGN_CHECKPOINT, StepState.TRAINED): Action.DISCARD,
     (Found.ANOTHER_PLACE, StepState.PLANNED): Action.REFUSE,
     (Found.ANOTHER_PLACE, StepState.RUNNING): Action.REFUSE,
     (Found.ANOTHER_PLACE, StepState.TRAINED): Action.REFUSE,
@@ -61,7 +63,7 @@ def compare(step: Step, backend: BackendStep) -> Found:
     if backend.step != step.target_step:
         return Found.ANOTHER_PLACE
     made = None if backend.result is None else backend.result.manifest_hash
-    return Found.ITS_CHECKPOINT if made == step.manifest_hash else Found.A_STRANGER
+    return Found.ITS_CHECKPOINT if made == step.manifest_hash else Found.FOREIGN_CHECKPOINT
 
 
 def recover(run: Run, step: Step) -> Ran:
@@ -87,7 +89,7 @@ def recover(run: Run, step: Step) -> Ran:
         action=str(action),
     )
     if action is Action.DISCARD:
-        run.discard(step.target_step, _stranger(step, backend), step=step)
+        run.discard(step.target_step, _why_foreign(step, backend), step=step)
         action = RECOVERY[Found.NOTHING, step.state]
     if action is Action.RUN_AGAIN:
         return _run_again(run, step)
@@ -138,7 +140,7 @@ def _run_again(run: Run, step: Step) -> Ran:
     return run.train(step, groups, RESTART)
 
 
-def _stranger(step: Step, backend: BackendStep) -> str:
+def _why_foreign(step: Step, backend: BackendStep) -> str:
     result = backend.result
     made = (
         "no record of how it was made"

@@ -69,11 +69,9 @@ def decide(
     if len(candidate.values) != len(serving.values):
         raise ValueError("candidate and serving checkpoint must be evaluated on the same groups")
     n = len(candidate.values)
-    evidence: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
     if n < settings.min_eval_groups:
-        return without_evidence(
-            f"{n} held-out groups of at least {settings.min_eval_groups}", settings, evidence
-        )
+        return too_few_groups(n, settings)
+    evidence: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
     our_objective, their_objective = objective(candidate, settings), objective(serving, settings)
     ours, theirs = fmean(our_objective), fmean(their_objective)
     differences = [a - b for a, b in zip(our_objective, their_objective, strict=True)]
@@ -109,6 +107,15 @@ def decide(
         return GateDecision("promote", text, evidence)
     return GateDecision(
         "hold", f"{text}: worse by more than {settings.promote_tolerance:g}", evidence
+    )
+
+
+def too_few_groups(groups: int, settings: Settings) -> GateDecision:
+    """Decide where there are fewer held-out groups than ``min_eval_groups``."""
+    return without_evidence(
+        f"{groups} held-out groups of at least {settings.min_eval_groups}",
+        settings,
+        {"groups": groups, "tolerance": settings.promote_tolerance},
     )
 
 

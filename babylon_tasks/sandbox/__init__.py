@@ -1,0 +1,1 @@
+"""Everything that `demo` and `up` run on this machine: servers, stack, agents."""

@@ -28,7 +28,7 @@ from babylon_tasks.settings import Settings
 MARKETS = 8
 AGENTS = 16
 HELD_OUT_MARKETS = 100
-ANSWERS_A_MARKET = 4
+ANSWERS_PER_MARKET = 4
 _START_SECONDS = 300.0
 _WINDOW_SECONDS = 180.0
 _POLL_SECONDS = 0.2
@@ -241,8 +241,8 @@ def _row(done: WindowProgress, policy: Serving) -> WindowRow:
 
 async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> Evaluation:
     asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS)
-    base = await examine(client, f"{lineage}@0", asked_about, n=ANSWERS_A_MARKET)
-    served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_A_MARKET)
+    base = await examine(client, f"{lineage}@0", asked_about, n=ANSWERS_PER_MARKET)
+    served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
     low, high = difference_interval(
         [tally.right / tally.n for tally in base], [tally.right / tally.n for tally in served]
     )

@@ -25,7 +25,7 @@ from babylon_tasks.settings import Settings, checked
 
 _STOP_SECONDS = 15.0  # beyond the time that a running task gets
 # Settings that the processes need, generated for each run where they are not set.
-MADE_UP: Mapping[str, Callable[[Path], str]] = {
+GENERATED: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_DATA_DIR": lambda home: str(home / "models"),
     "BABYLON_INFERENCE_API_KEY": lambda _: secrets.token_urlsafe(18),
     "BABYLON_INFERENCE_PORT": lambda _: str(free_port()),
@@ -120,9 +120,9 @@ class Stack:
         if self._redis_url is None:
             valkey = EmbeddedValkey(self.data_dir / "valkey", persist=True)
             self._redis_url = self._servers.enter_context(valkey).url
-        made_up = {name: make(self.data_dir) for name, make in MADE_UP.items()}
+        generated = {name: make(self.data_dir) for name, make in GENERATED.items()}
         self.variables = {
-            **made_up,
+            **generated,
             "BABYLON_FLOWER_DB": str(self.data_dir / "flower-tasks"),
             **self._options,
             "DATABASE_URL": self._database_url,

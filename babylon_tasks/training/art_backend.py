@@ -9,9 +9,7 @@ from typing import Any
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group
 from babylon_tasks.training.conversations import art_groups
-from babylon_tasks.training.protocol import Progress, Start, StepValue, Train
-
-OnProgress = Callable[[Progress], None]
+from babylon_tasks.training.protocol import OnProgress, Progress, Start, StepValue, Train
 
 
 class ArtBackend:

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.art_backend import OnProgress
 from babylon_tasks.training.disk_backend import Cpu, Local
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspect,
     Inspected,
+    OnProgress,
     Start,
     StepValue,
     Train,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from babylon_tasks.records import StepResult
@@ -12,12 +11,10 @@ from babylon_tasks.training.protocol import (
     Evaluated,
     Inspect,
     Inspected,
-    Progress,
+    OnProgress,
     Ready,
     Train,
 )
-
-OnProgress = Callable[[Progress], None]
 
 
 class TrainerLike(Protocol):

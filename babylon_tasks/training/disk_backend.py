@@ -16,12 +16,14 @@ from babylon_tasks.dataset.eligibility import EXACT, RESCORED, Policies, policy_
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
-from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
+from babylon_tasks.training.art_backend import ArtBackend, finite
+from babylon_tasks.training.checkpoints import adapter_hash, newest_step, read_record, write_record
 from babylon_tasks.training.inspect_calls import Inspector, Proven, refused, with_calls
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspect,
     Inspected,
+    OnProgress,
     Progress,
     StepValue,
     Train,
@@ -79,8 +81,6 @@ class DiskBackend(ArtBackend):
     async def train(
         self, request: Train, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
-        from babylon_tasks.training.checkpoints import adapter_hash, newest_step, write_record
-
         before = newest_step(self.checkpoints)
         if before != request.base_step:
             raise TrainingError(
@@ -115,16 +115,12 @@ class DiskBackend(ArtBackend):
             )
 
     async def step(self) -> BackendStep:
-        from babylon_tasks.training.checkpoints import newest_step, read_record
-
         newest = newest_step(self.checkpoints)
         return BackendStep(
             step=newest, result=read_record(self.checkpoints / f"{newest:04d}") if newest else None
         )
 
     async def discard(self, step: int) -> BackendStep:
-        from babylon_tasks.training.checkpoints import newest_step
-
         newest = newest_step(self.checkpoints)
         if step != newest or step == 0:
             raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")

@@ -7,6 +7,8 @@ so silence means trouble. End of stdin means: stop at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from babylon_tasks.reasons import Reason
@@ -175,3 +177,5 @@ class Failed(Struct, frozen=True, tag=True):
 
 
 Reply = Ready | Heartbeat | Progress | Inspected | Trained | Evaluated | BackendStep | Failed
+
+OnProgress = Callable[[Progress], None]

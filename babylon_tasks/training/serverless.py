@@ -9,9 +9,9 @@ from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
-from babylon_tasks.training.art_backend import ArtBackend, OnProgress, finite
+from babylon_tasks.training.art_backend import ArtBackend, finite
 from babylon_tasks.training.inspect_calls import refused
-from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, Train
+from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, OnProgress, Train
 
 
 class Serverless(ArtBackend):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +32,7 @@ from babylon_tasks.training.protocol import (
     Heartbeat,
     Inspect,
     Inspected,
+    OnProgress,
     Progress,
     Ready,
     Reply,
@@ -42,7 +42,6 @@ from babylon_tasks.training.protocol import (
     Trained,
 )
 
-OnProgress = Callable[[Progress], None]
 R = TypeVar("R", bound=msgspec.Struct)
 
 _CLOSE_SECONDS = 20.0

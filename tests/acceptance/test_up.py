@@ -54,7 +54,7 @@ class Up:
         return self.home / "data"
 
     @property
-    def made_up(self) -> dict[str, str]:
+    def generated(self) -> dict[str, str]:
         """What stands in up.env."""
         lines = (self.data / "up.env").read_text("utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)
@@ -147,13 +147,13 @@ def test_up_alone_tells_other_commands_how_to_reach_it_and_ctrl_c_leaves_nothing
     try:
         assert (first.data / "up.env").stat().st_mode & 0o777 == 0o600
         for name in ("DATABASE_URL", "REDIS_URL"):
-            password = first.made_up[name].rpartition("@")[0].rpartition(":")[2]
+            password = first.generated[name].rpartition("@")[0].rpartition(":")[2]
             assert len(password) > 20
             assert password not in first.said
-        assert first.made_up["BABYLON_INFERENCE_API_KEY"] not in first.said
+        assert first.generated["BABYLON_INFERENCE_API_KEY"] not in first.said
         for process in first.family:
             for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
-                assert first.made_up[name] not in " ".join(process.cmdline()), "it shows in `ps`"
+                assert first.generated[name] not in " ".join(process.cmdline()), "it shows in `ps`"
 
         standing = json.loads(first.other("status", "--json"))
         assert standing["lineage"]["inference_base_url"] == first.address("inference")
@@ -202,7 +202,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         },
     )
     try:
-        assert not {"DATABASE_URL", *own} & running.made_up.keys()
+        assert not {"DATABASE_URL", *own} & running.generated.keys()
         for secret in ("planted", *(re.findall(r":([^:@]+)@", babylon_database_url + redis_url))):
             assert secret not in running.said
         assert (home / "checkpoints" / "trainer.log").exists()

@@ -1,17 +1,17 @@
 -- name: overview
 -- What Babylon has recorded, by window, with the window's state and reason; newest first.
-SELECT held.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS decided,
-       coalesce(w.reward_version, 1) AS reward_version, held.trajectories, held.agents
+SELECT recorded.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS decided,
+       coalesce(w.reward_version, 1) AS reward_version, recorded.trajectories, recorded.agents
 FROM (
     SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
                AS window_id,
            count(*) AS trajectories, count(DISTINCT "agentId") AS agents
     FROM trajectories
     GROUP BY 1
-) AS held
+) AS recorded
 LEFT JOIN training.windows w USING (window_id)
-WHERE %(since)s::text IS NULL OR held.window_id >= %(since)s
-ORDER BY held.window_id DESC
+WHERE %(since)s::text IS NULL OR recorded.window_id >= %(since)s
+ORDER BY recorded.window_id DESC
 LIMIT %(limit)s
 
 -- name: is_migrated

@@ -65,14 +65,14 @@ WITH ours AS (
     SELECT max(m."createdAt") AS newest,
            max(m."createdAt") FILTER (WHERE NOT EXISTS (
                SELECT FROM training.checkpoints c WHERE c.lineage || '@' || c.step = m."modelId"
-           )) AS newest_of_strangers
+           )) AS newest_foreign
     FROM trained_models m
     WHERE m.status IN ('ready', 'deployed')
       AND m."modelId" NOT IN (SELECT name FROM ours)
 ), found AS (
     SELECT m.id, ours.*, now() AT TIME ZONE 'UTC' AS moment,
            ours.serves AND m.status NOT IN ('ready', 'deployed') AS comes,
-           ours.serves AND coalesce(m."createdAt" <= others.newest_of_strangers, false) AS behind
+           ours.serves AND coalesce(m."createdAt" <= others.newest_foreign, false) AS behind
     FROM ours
     JOIN trained_models m ON m."modelId" = ours.name
     CROSS JOIN others

@@ -1,0 +1,1 @@
+"""What Flower shows, and the patches that make it do so."""

@@ -18,7 +18,7 @@ from celery.events.state import Task, Worker
 from babylon_tasks import errors
 from babylon_tasks.tasks.flower.summaries import sentence
 
-_TELLS = ("window", "lineage", "step", "summary")
+_REPORTED = ("window", "lineage", "step", "summary")
 _ERROR = re.compile(r"(\w+)\((.*)\)", re.S)
 # Heartbeats come every 2 s: one that is this much later than a task's start includes the task.
 _SETTLED = 5.0
@@ -33,7 +33,7 @@ class SeenTask(Task):  # type: ignore[misc]  # celery is untyped
     summary: str | None = None
 
     # In this order on the task's page; fields that are not named here are lost at a restart.
-    _fields = (*Task._fields[:3], *_TELLS, *Task._fields[3:])
+    _fields = (*Task._fields[:3], *_REPORTED, *Task._fields[3:])
 
     def event(
         self,
@@ -61,7 +61,7 @@ class SeenTask(Task):  # type: ignore[misc]  # celery is untyped
             self.summary = f"failed: {_message(self.exception)}"
 
     def _apply(self, reported: dict[str, Any]) -> None:
-        for name in _TELLS:
+        for name in _REPORTED:
             if reported.get(name) is not None:
                 setattr(self, name, reported[name])
 

@@ -38,8 +38,8 @@ def made_from(manifest_hash: str) -> StepResult:
         (BackendStep(3), Found.NOTHING),
         (BackendStep(3, made_from("the step before")), Found.NOTHING),
         (BackendStep(4, made_from("ours")), Found.ITS_CHECKPOINT),
-        (BackendStep(4, made_from("another")), Found.A_STRANGER),
-        (BackendStep(4), Found.A_STRANGER),
+        (BackendStep(4, made_from("another")), Found.FOREIGN_CHECKPOINT),
+        (BackendStep(4), Found.FOREIGN_CHECKPOINT),
         (BackendStep(2), Found.ANOTHER_PLACE),
         (BackendStep(5, made_from("ours")), Found.ANOTHER_PLACE),
     ],
@@ -58,9 +58,9 @@ def test_every_unfinished_step_is_dealt_with_whatever_is_found() -> None:
         (Found.NOTHING, StepState.PLANNED, Action.RUN_AGAIN),
         (Found.NOTHING, StepState.RUNNING, Action.RUN_AGAIN),
         (Found.NOTHING, StepState.TRAINED, Action.FAIL),  # a verified checkpoint is gone
-        *((Found.ITS_CHECKPOINT, state, Action.ADOPT) for state in UNFINISHED),
-        *((Found.A_STRANGER, state, Action.DISCARD) for state in UNFINISHED),
-        *((Found.ANOTHER_PLACE, state, Action.REFUSE) for state in UNFINISHED),
+        *((Found.ITS_CHECKPOINT, state, Action.ADOPT) for state in sorted(UNFINISHED)),
+        *((Found.FOREIGN_CHECKPOINT, state, Action.DISCARD) for state in sorted(UNFINISHED)),
+        *((Found.ANOTHER_PLACE, state, Action.REFUSE) for state in sorted(UNFINISHED)),
     ],
 )
 def test_the_table_row_by_row(found: Found, state: StepState, action: Action) -> None:
@@ -68,4 +68,4 @@ def test_the_table_row_by_row(found: Found, state: StepState, action: Action) ->
 
 
 def test_discarding_never_leads_to_discarding_again() -> None:
-    assert Action.DISCARD not in {RECOVERY[Found.NOTHING, state] for state in UNFINISHED}
+    assert Action.DISCARD not in {RECOVERY[Found.NOTHING, state] for state in sorted(UNFINISHED)}
