@@ -35,7 +35,7 @@ BROKEN = {
         "babylon_tasks/processes.py",
         '"cpu,upkeep"',
         '"cpu,upkep"',
-        "consumes queue upkep, which babylon_tasks/tasks/app.py has not",
+        "consumes queue upkep, which babylon_tasks/tasks/app.py does not have",
     ),
 }
 
