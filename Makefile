@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)-checks
 ARGS   ?=
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test test-clock browser pictures check code deployment image-proof bench demos up \
@@ -45,7 +46,7 @@ pictures: setup browser ## the pictures in docs/pictures, taken again
 
 # Unit tests need .venv alone; the others also run the checks of k8s/ and look at Flower's pages.
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=$(JOBS) $(ARGS)
 
 test-clock: setup tools ## an hour: tests at other moments: make test-clock ARGS="--moment year tests/unit"
 	$(BIN)/python -m checks.clock $(ARGS)

@@ -59,6 +59,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(tier)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How ``pytest -n 2`` divides the tests."""
+    from parallel import OneStackAtATime
+
+    return OneStackAtATime(config, log)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What asks for a database of Babylon's is run once for each of its contracts."""
     if "contract" in metafunc.fixturenames:

@@ -133,8 +133,8 @@ def _make(arguments: Sequence[str]) -> str | None:
     unknown = [name for name in names if name not in targets()]
     if unknown or not names:
         return f"`make help` does not list {unknown}"
-    if set(given) - {"ARGS", "PYTHON"}:
-        return f"the Makefile takes ARGS and PYTHON, not {sorted(given)}"
+    if set(given) - {"ARGS", "JOBS", "PYTHON"}:
+        return f"the Makefile takes ARGS, JOBS and PYTHON, not {sorted(given)}"
     if names[-1] in ("demo", "up"):
         return _babylon_tasks([names[-1], *shlex.split(given.get("ARGS", ""))])
     return None
