@@ -36,6 +36,9 @@ err = Console(highlight=False, width=None if sys.stderr.isatty() else _WIDE, std
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+Report = Callable[[int, int | None], None]  # (done, total or None)
+
+
 class ExitCode(IntEnum):
     """How a command ended."""
 
@@ -99,8 +102,15 @@ def cell(value: object) -> str:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar on the terminal, updated by ``(done, total)``; without a terminal show nothing."""
+def progress_bar(label: str) -> Iterator[Report]:
+    """Show a bar on the terminal; without a terminal show nothing."""
+    with progress_bars(label) as (report,):
+        yield report
+
+
+@contextmanager
+def progress_bars(*labels: str) -> Iterator[list[Report]]:
+    """Show a bar for each stage of a command: the first at once, each later one once it begins."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -109,9 +119,18 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bars:
+        yield [_bar(bars, label, begun=place == 0) for place, label in enumerate(labels)]
+
+
+def _bar(bars: Progress, label: str, *, begun: bool) -> Report:
+    task = bars.add_task(label, total=None, start=begun, visible=begun)
+
+    def report(done: int, of: int | None) -> None:
+        bars.start_task(task)
+        bars.update(task, completed=done, total=of, visible=True)
+
+    return report
 
 
 def _finite(value: Any) -> Any:

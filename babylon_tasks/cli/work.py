@@ -7,13 +7,23 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import actor, begin, database, report_interruption
-from babylon_tasks.cli.output import AsJson, ExitCode, as_json, progress_bar, refuse, say, show
+from babylon_tasks.cli.output import (
+    AsJson,
+    ExitCode,
+    as_json,
+    progress_bar,
+    progress_bars,
+    refuse,
+    say,
+    show,
+)
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.windows import Window
-from babylon_tasks.pipeline.evaluate import GateResult, evaluate
+from babylon_tasks.pipeline.evaluate import GateResult
 from babylon_tasks.pipeline.score import Scoring, score_window
-from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
@@ -62,7 +72,7 @@ def train(
     enqueue: Enqueue = False,
     json: AsJson = False,
 ) -> None:
-    """Run one training step and evaluate its checkpoint, here or on the GPU worker.
+    """Run one training step and evaluate the newest checkpoint, here or on the GPU worker.
 
     "Here" means that this process starts its own trainer for the duration of the command.
     JSON: {outcome: {action, windows, step, reason, result: {gradient_steps, trainable_tokens,
@@ -78,12 +88,8 @@ def train(
             _refuse_unless(row, "be trained", json, WindowState.SCORED, WindowState.TRAINING)
         _enqueued(settings, row, "train", json)
         return
-    if row is not None and row.state not in (WindowState.SCORED, WindowState.TRAINING):
-        # Decided without a trainer, which takes many seconds to start.
-        outcome, gate_result = TrainOutcome("skipped", [row.window_id], None, _why_not(row)), None
-    else:
-        with report_interruption(settings, window):
-            outcome, gate_result = _trained(settings, window)
+    with report_interruption(settings, window):
+        outcome, gate_result = _trained(settings, window)
     if json:
         as_json({"outcome": outcome, "gate_result": gate_result})
     else:
@@ -154,25 +160,18 @@ def _scored(result: Scoring) -> str:
 def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, GateResult | None]:
     from babylon_tasks.training.supervisor import Trainer
 
-    who = actor()
-    with Trainer(settings) as trainer:
-        with progress_bar("training") as report:
-            outcome = train_window(
-                settings,
-                trainer,
-                window=window,
-                actor=who,
-                on_progress=lambda progress: report(progress.done, progress.total),
-            )
-        if outcome.result is None:
-            return outcome, None
-        with progress_bar("evaluating on held-out windows") as report:
-            return outcome, evaluate(
-                settings,
-                trainer,
-                actor=who,
-                on_progress=lambda progress: report(progress.done, progress.total),
-            )
+    with (
+        Trainer(settings) as trainer,  # it starts once it is needed, which takes many seconds
+        progress_bars("training", "evaluating on held-out windows") as (training, evaluation),
+    ):
+        return train_and_evaluate(
+            settings,
+            trainer,
+            window=window,
+            actor=actor(),
+            on_training=lambda progress: training(progress.done, progress.total),
+            on_evaluation=lambda progress: evaluation(progress.done, progress.total),
+        )
 
 
 def _describe(outcome: TrainOutcome) -> str:

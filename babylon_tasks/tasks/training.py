@@ -7,11 +7,10 @@ from typing import Any
 import structlog
 from msgspec import to_builtins
 
-from babylon_tasks import metrics, task_names
+from babylon_tasks import task_names
 from babylon_tasks.errors import BrokerUnavailable, TrainingError
-from babylon_tasks.pipeline.evaluate import GateResult, evaluate
 from babylon_tasks.pipeline.train import more_waits
-from babylon_tasks.pipeline.train import train_window as train
+from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
@@ -36,25 +35,21 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
         summary = summaries.progress("evaluating", progress.done, progress.total, "held-out groups")
         self.report_progress(summary, stage="evaluate", **to_builtins(progress))
 
-    def result(gate_result: GateResult | None) -> dict[str, Any]:
-        summary = summaries.training(outcome, gate_result)
-        return self.task_result(summary, window=summaries.named(outcome.windows), step=outcome.step)
-
     with trainer_manager.lock() as trainer:
-        outcome = train(
-            self.settings, trainer, window=window, actor=self.actor, on_progress=report_training
+        outcome, gate_result = train_and_evaluate(
+            self.settings,
+            trainer,
+            window=window,
+            actor=self.actor,
+            on_training=report_training,
+            on_evaluation=report_evaluation,
         )
-        if outcome.action == "failed":
-            raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
-        if outcome.action == "busy":
-            return result(None)
-        gate_result = evaluate(
-            self.settings, trainer, actor=self.actor, on_progress=report_evaluation
-        )
-    metrics.EVALUATIONS.labels(self.settings.lineage, gate_result.action).inc()
+    if outcome.action == "failed":
+        raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
     if outcome.result is not None and more_waits(self.settings):
         _wake_the_next()
-    return result(gate_result)
+    summary = summaries.training(outcome, gate_result)
+    return self.task_result(summary, window=summaries.named(outcome.windows), step=outcome.step)
 
 
 def _wake_the_next() -> None:

@@ -1,0 +1,32 @@
+"""A training step, then the gate's decision: what a GPU worker's task and ``train`` both do."""
+
+from __future__ import annotations
+
+from babylon_tasks import metrics
+from babylon_tasks.pipeline.evaluate import GateResult, evaluate
+from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.protocol import OnProgress
+
+
+def train_and_evaluate(
+    settings: Settings,
+    trainer: TrainerLike,
+    *,
+    window: str | None,
+    actor: str,
+    on_training: OnProgress,
+    on_evaluation: OnProgress,
+) -> tuple[TrainOutcome, GateResult | None]:
+    """Train as ``train_window`` does, then evaluate the head, also one that was left unevaluated.
+
+    Without a decision where the step failed or another worker is at work: its holder of the lease
+    evaluates. Raises what ``train_window`` and ``evaluate`` raise.
+    """
+    outcome = train_window(settings, trainer, window=window, actor=actor, on_progress=on_training)
+    if outcome.action in ("busy", "failed"):
+        return outcome, None
+    gate_result = evaluate(settings, trainer, actor=actor, on_progress=on_evaluation)
+    metrics.EVALUATIONS.labels(settings.lineage, gate_result.action).inc()
+    return outcome, gate_result
