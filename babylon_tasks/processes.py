@@ -43,7 +43,7 @@ def _cpu_worker(settings: Settings) -> list[str]:
 def _beat(_: Settings) -> list[str]:
     # The schedule is two entries in the code, each minute: it needs no file and no writable folder.
     # (Celery by default keeps a shelve in the working directory.)
-    return ["beat", "--scheduler=babylon_tasks.tasks.health.bootsteps:Turns"]
+    return ["beat", "--scheduler=babylon_tasks.tasks.health.bootsteps:BeatScheduler"]
 
 
 def _flower(settings: Settings) -> list[str]:

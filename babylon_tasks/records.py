@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from babylon_tasks.reasons import Reason, Stage
 
+TokenIds = tuple[int, ...]
+
 
 class RawTrajectory(Struct, frozen=True, gc=False):
     """A row of Babylon's ``trajectories`` as read, undecoded.
@@ -41,7 +43,7 @@ class LlmCall(Struct, frozen=True, gc=False):
     temperature: float
     policy_step: int | None = None
     logprobs: tuple[float, ...] | None = None
-    token_ids: tuple[int, ...] | None = None
+    token_ids: TokenIds | None = None
     tokens: tuple[str, ...] | None = None
     token_bytes: tuple[bytes, ...] | None = None
     top_p: float = 1.0
@@ -52,7 +54,7 @@ class LlmCall(Struct, frozen=True, gc=False):
     carries: str | None = None
 
 
-class Decision(Struct, frozen=True, gc=False):
+class AgentAction(Struct, frozen=True, gc=False):
     """What one step did: the facts that scoring needs."""
 
     action_type: str
@@ -78,7 +80,7 @@ class Trajectory(Struct, frozen=True, gc=False):
     first_pnl: float | None
     last_pnl: float | None
     final_pnl: float | None
-    decisions: tuple[Decision, ...]
+    decisions: tuple[AgentAction, ...]
     calls: tuple[LlmCall, ...]
     archetype: str | None = None
     balance: float | None = None  # before the first step

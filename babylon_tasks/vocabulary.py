@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from babylon_tasks.records import Decision
+from babylon_tasks.records import AgentAction
 
 # An agent that waits has done nothing; FINISH ends a turn.
 _IDLE = frozenset({"", "hold", "wait", "none", "finish"})
@@ -45,7 +45,7 @@ _KNOWN = (
 )  # fmt: skip
 
 
-class Kind(Struct, frozen=True, gc=False):
+class ActionKind(Struct, frozen=True, gc=False):
     """The meaning of an action's name. ``rise``: the bet that the name itself makes."""
 
     known: bool
@@ -59,10 +59,10 @@ class Kind(Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=1024)
-def kind(action_type: str) -> Kind:
+def kind(action_type: str) -> ActionKind:
     """Look up an ``actionType``; an unknown name is an action, but not a trade."""
     word = action_type.strip().lower()
-    return Kind(
+    return ActionKind(
         known=word in _KNOWN,
         idle=word in _IDLE or word in _UNFINISHED,
         needs_market=word in _LIVE,
@@ -74,7 +74,7 @@ def kind(action_type: str) -> Kind:
     )
 
 
-def is_taken(decision: Decision) -> bool:
+def is_taken(decision: AgentAction) -> bool:
     """Check whether the agent really did something: it succeeded, and did not just wait."""
     if not decision.success:
         return False
@@ -84,7 +84,7 @@ def is_taken(decision: Decision) -> bool:
     return not meant.needs_market or not (decision.market_id is None and decision.ticker is None)
 
 
-def expects_rise(decision: Decision) -> bool | None:
+def expects_rise(decision: AgentAction) -> bool | None:
     """Check whether a trade bets on YES or a rising price; None where it is not a bet."""
     meant = kind(decision.action_type)
     if meant.rise is not None:
@@ -100,7 +100,7 @@ def expects_rise(decision: Decision) -> bool | None:
     return not rise if meant.sells else None
 
 
-def buys(decision: Decision) -> bool:
+def buys(decision: AgentAction) -> bool:
     """Check whether a trade takes a position at its price, rather than giving one up."""
     meant = kind(decision.action_type)
     word = decision.action_type.strip().lower()
@@ -108,12 +108,12 @@ def buys(decision: Decision) -> bool:
     return (meant.buys or word in _DIRECTED) and not (side or word).startswith(("sell", "close"))
 
 
-def unknown_word(decision: Decision) -> str | None:
+def unknown_word(decision: AgentAction) -> str | None:
     """Return an action's name if it is unknown."""
     return None if kind(decision.action_type).known else decision.action_type
 
 
-def unknown_side(decision: Decision) -> str | None:
+def unknown_side(decision: AgentAction) -> str | None:
     """Return the side of a successful trade if unknown; empty where a required one is missing.
 
     Closing a position needs none, nor does a name with a direction of its own.

@@ -21,7 +21,7 @@ VALID, RIGHT = 0.95, 0.80  # of all held-out decisions, and of the valid ones
 
 
 @dataclass(frozen=True)
-class Run:
+class DemoRun:
     """One seed's report: shares on held-out markets, and the decisions of its gate."""
 
     seed: int
@@ -53,7 +53,7 @@ class Run:
         return longest
 
 
-def play(seed: int, windows: int, folder: Path) -> Run:
+def play(seed: int, windows: int, folder: Path) -> DemoRun:
     """Run one demo; raises CalledProcessError, with its output shown, if it fails."""
     report = folder / f"seed-{seed}.json"
     begin = "from babylon_tasks.cli import main; main()"
@@ -66,10 +66,10 @@ def play(seed: int, windows: int, folder: Path) -> Run:
             stderr=subprocess.STDOUT,
             check=True,
         )
-    return Run(seed, **json.loads(report.read_bytes()))
+    return DemoRun(seed, **json.loads(report.read_bytes()))
 
 
-def line(run: Run) -> str:
+def line(run: DemoRun) -> str:
     """Format one row of the table."""
     base, served = run.evaluation["base"], run.evaluation["served"]
     low, high = run.evaluation["difference"].values()

@@ -30,7 +30,7 @@ from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings, load_settings
-from babylon_tasks.training.protocol import Inspect, Inspected
+from babylon_tasks.training.protocol import Inspected, InspectRequest
 from babylon_tasks.training.supervisor import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +56,7 @@ class Proving(PeerTrainer):
         super().__init__(settings.data_dir / "peer", settings.lineage)
         self._real = real
 
-    def inspect(self, request: Inspect, on_progress: Any) -> Inspected:
+    def inspect(self, request: InspectRequest, on_progress: Any) -> Inspected:
         return self._real.inspect(request, on_progress)
 
 

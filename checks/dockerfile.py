@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dockerfile
 
-from checks.stages import Stage, arguments, stages
+from checks.stages import BuildStage, arguments, stages
 from checks.violations import Violation, end
 
 # The instructions that an image must end with, and why.
@@ -87,7 +87,7 @@ def _pinned(script: str) -> bool:
     return all(pins.search(step) for step in re.split("&&|;", script) if installs.search(step))
 
 
-def _external(stage: Stage, known: dict[str, str]) -> Iterator[Violation]:
+def _external(stage: BuildStage, known: dict[str, str]) -> Iterator[Violation]:
     where = f"Dockerfile:{stage.line}"
     argument = _BASE.fullmatch(stage.base)
     image = known.get(argument[1], "") if argument else stage.base
@@ -99,7 +99,7 @@ def _external(stage: Stage, known: dict[str, str]) -> Iterator[Violation]:
         yield Violation(where, what)
 
 
-def _ends(name: str, stage: Stage) -> Iterator[Violation]:
+def _ends(name: str, stage: BuildStage) -> Iterator[Violation]:
     for instruction, (wanted, why) in _ENDS.items():
         last = stage.last(instruction)
         if last is None or last.value != wanted:

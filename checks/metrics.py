@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "operations.md"
 _LIST = re.compile(r"(<!-- metrics: generated -->\n).*?(<!-- metrics: end -->)", re.S)
 
 
-class Listed(Struct, frozen=True):
+class ListedMetric(Struct, frozen=True):
     """A metric: ``name`` as in a query, ``family`` as declared in a scrape."""
 
     name: str
@@ -31,12 +31,14 @@ class Listed(Struct, frozen=True):
     exported_by: tuple[str, ...]
 
 
-def listed() -> list[Listed]:
+def listed() -> list[ListedMetric]:
     """List our metrics, by name."""
     build, everybody = "babylon_build_info", ("beat", "cpu-worker", "gpu-worker")
-    found = [Listed(build, build, "gauge", ("version",), "The version that runs; 1.", everybody)]
+    found = [
+        ListedMetric(build, build, "gauge", ("version",), "The version that runs; 1.", everybody)
+    ]
     for name, (text, labels) in FAMILIES.items():
-        found.append(Listed(name, name, "gauge", labels, text, ("beat",)))
+        found.append(ListedMetric(name, name, "gauge", labels, text, ("beat",)))
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
@@ -47,7 +49,7 @@ def listed() -> list[Listed]:
             else:  # whose lineage it is only the gpu-worker knows
                 workers = ("gpu-worker",) if "lineage" in labels else ("cpu-worker",)
             found.append(
-                Listed(name, family.name, family.type, labels, family.documentation, workers)
+                ListedMetric(name, family.name, family.type, labels, family.documentation, workers)
             )
     return sorted(found, key=lambda metric: metric.name)
 

@@ -9,7 +9,7 @@ import dockerfile
 
 
 @dataclass(frozen=True)
-class Stage:
+class BuildStage:
     """One FROM, and every instruction of its image in order."""
 
     line: int
@@ -29,18 +29,18 @@ class Stage:
         return next((c for c in reversed(self.commands) if c.cmd == instruction), None)
 
 
-def stages(commands: tuple[dockerfile.Command, ...]) -> dict[str, Stage]:
+def stages(commands: tuple[dockerfile.Command, ...]) -> dict[str, BuildStage]:
     """List the stages by name; ``base`` is as written."""
-    found: dict[str, Stage] = {}
+    found: dict[str, BuildStage] = {}
     name = ""
     for command in commands:
         if command.cmd == "FROM":
             name, base = command.value[-1], command.value[0]
             before = found[base].commands if base in found else ()
-            found[name] = Stage(command.start_line, base, before)
+            found[name] = BuildStage(command.start_line, base, before)
         elif name:
             stage = found[name]
-            found[name] = Stage(stage.line, stage.base, (*stage.commands, command))
+            found[name] = BuildStage(stage.line, stage.base, (*stage.commands, command))
     return found
 
 

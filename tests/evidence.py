@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from babylon_tasks.records import Decision, Evidence, Trajectory
+from babylon_tasks.records import AgentAction, Evidence, Trajectory
 from babylon_tasks.settings import Settings
 
-POST = Decision("POST", True)
-WAIT = Decision("WAIT", True)
-FAILED = Decision("TRADE", False, "m-1", None, "buy_yes")
+POST = AgentAction("POST", True)
+WAIT = AgentAction("WAIT", True)
+FAILED = AgentAction("TRADE", False, "m-1", None, "buy_yes")
 
 
 def settings(**values: Any) -> Settings:
@@ -28,12 +28,12 @@ def settings(**values: Any) -> Settings:
 
 def trade(
     side: str = "buy_yes", market: str = "m-1", correct: bool | None = None, **more: Any
-) -> Decision:
-    return Decision("TRADE", True, market, None, side, correct, **more)
+) -> AgentAction:
+    return AgentAction("TRADE", True, market, None, side, correct, **more)
 
 
 def trajectory(
-    decisions: Iterable[Decision] = (),
+    decisions: Iterable[AgentAction] = (),
     first: float | None = None,
     last: float | None = None,
     final: float | None = None,

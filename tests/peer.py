@@ -19,15 +19,15 @@ from babylon_tasks.training.base import OnProgress
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
     BackendStep,
-    Evaluate,
     Evaluated,
-    Inspect,
+    EvaluateRequest,
     Inspected,
-    Progress,
-    Ready,
+    InspectRequest,
     Refusal,
+    RequestProgress,
     StepValue,
-    Train,
+    TrainerReady,
+    TrainRequest,
     Weight,
 )
 
@@ -59,27 +59,27 @@ class PeerTrainer:
         self.branches = branches
         self.names = names
         self.refusals = tuple(refusals)
-        self.inspected: list[Inspect] = []
-        self.requests: list[Train] = []
+        self.inspected: list[InspectRequest] = []
+        self.requests: list[TrainRequest] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.killed = False
 
-    def ready(self) -> Ready:
+    def ready(self) -> TrainerReady:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return Ready("cpu", "http://127.0.0.1:8100/v1", self._name(0), self.branches)
+        return TrainerReady("cpu", "http://127.0.0.1:8100/v1", self._name(0), self.branches)
 
     def backend_step(self) -> BackendStep:
         newest = checkpoints.newest_step(self.folder)
         record = None if newest == 0 else checkpoints.read_record(self._at(newest))
         return BackendStep(newest, record)
 
-    def inspect(self, request: Inspect, on_progress: OnProgress) -> Inspected:
+    def inspect(self, request: InspectRequest, on_progress: OnProgress) -> Inspected:
         """Refuses what it was told to refuse; a token is four characters."""
         if self.falls == "inspecting":
             raise TrainerDied("the trainer was ended by signal SIGKILL")
         self.inspected.append(request)
         groups = read_groups(request.groups_path)
-        on_progress(Progress(0, len(groups)))
+        on_progress(RequestProgress(0, len(groups)))
         refused = {(one.trajectory_id, one.call) for one in self.refusals}
         weights, met = [], set()
         for group in groups:
@@ -98,13 +98,13 @@ class PeerTrainer:
             proven=True,
         )
 
-    def train(self, request: Train, on_progress: OnProgress) -> StepResult:
+    def train(self, request: TrainRequest, on_progress: OnProgress) -> StepResult:
         self.requests.append(request)
         if self.falls == "refuses":
             raise TrainingError("the groups do not fit into memory")
         base = checkpoints.newest_step(self.folder)
         groups = read_groups(request.groups_path)
-        on_progress(Progress(0, len(groups)))
+        on_progress(RequestProgress(0, len(groups)))
         if self.during is not None:
             self.during()
         if self.killed or self.falls == "before_writing":
@@ -136,10 +136,10 @@ class PeerTrainer:
             raise TrainerDied("the trainer was ended by signal SIGKILL")
         return trained
 
-    def evaluate(self, request: Evaluate, on_progress: OnProgress) -> Evaluated:
+    def evaluate(self, request: EvaluateRequest, on_progress: OnProgress) -> Evaluated:
         groups = read_groups(request.groups_path)
         self.evaluated.append(request.steps)
-        on_progress(Progress(0, len(groups) * len(request.steps)))
+        on_progress(RequestProgress(0, len(groups) * len(request.steps)))
         found = []
         for step in request.steps:
             if step and not self._at(step).exists():

@@ -16,7 +16,7 @@ import msgspec
 from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.groups_file import write_groups
-from babylon_tasks.training.protocol import Train
+from babylon_tasks.training.protocol import TrainRequest
 
 YES, NO = "Yes", "No"
 IDS = {YES: (10539, 2), NO: (5230, 2)}  # the word and the end of the turn
@@ -88,9 +88,9 @@ def groups_file(folder: Path, groups: Sequence[Group]) -> str:
     return str(path)
 
 
-def train_request(folder: Path, groups: Sequence[Group], **fields: Any) -> Train:
+def train_request(folder: Path, groups: Sequence[Group], **fields: Any) -> TrainRequest:
     """A request for a step on these groups, from the base model unless told otherwise."""
-    return Train(
+    return TrainRequest(
         **{
             "base_step": 0,
             "manifest_hash": "manifest",

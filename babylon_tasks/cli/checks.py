@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from babylon_tasks.cli.babylon_checks import babylon
-from babylon_tasks.cli.findings import Finding, Outcome, finding
+from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.db import lineages, migrate, reports
 from babylon_tasks.db.session import address, session
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
@@ -62,7 +62,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             names = [entry.name for entry in entries if entry.state == state]
             if names:
                 detail = f"{len(names)} migrations {state}: {', '.join(names)}"
-                yield Finding("schema", cast("Outcome", outcome), detail, todo)
+                yield Finding("schema", cast("CheckResult", outcome), detail, todo)
         if any(entry.state in ("pending", "changed") for entry in entries):
             return
         yield Finding("schema", "ok", f"{len(entries)} migrations applied")

@@ -14,7 +14,7 @@ from babylon_tasks.cli.output import cell, out, say, show, table
 
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
-    from babylon_tasks.sandbox.agents import Tally
+    from babylon_tasks.sandbox.agents import AnswerCounts
     from babylon_tasks.sandbox.demo import Report
 
 # Name and width: lines are printed as windows finish, so a long run scrolls like a log.
@@ -100,7 +100,7 @@ class _Picture:
     """The demo's table, one line per window, and the picture at its end."""
 
     def __init__(self) -> None:
-        self._tallies: list[Tally] = []
+        self._tallies: list[AnswerCounts] = []
 
     def draw(self) -> None:
         """Draw how the agents' answers changed, window by window."""
@@ -119,7 +119,7 @@ class _Picture:
         plotext.plot(windows, right, label="valid and right", marker="braille")
         show(plotext.uncolorize(plotext.build()))
 
-    def window(self, done: WindowProgress, tally: Tally) -> None:
+    def window(self, done: WindowProgress, tally: AnswerCounts) -> None:
         """Print a finished window."""
         if not self._tallies:
             show(_line(_COLUMNS))
@@ -132,7 +132,7 @@ def _line(cells: Iterable[str]) -> str:
     return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _row(done: WindowProgress, tally: Tally) -> tuple[Any, ...]:
+def _row(done: WindowProgress, tally: AnswerCounts) -> tuple[Any, ...]:
     step = done.step if done.step is not None else done.reason or str(done.state)
     serves = f"@{done.serving_step}" + (" (held)" if done.decision == "hold" else "")
     return (

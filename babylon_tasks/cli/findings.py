@@ -6,20 +6,20 @@ from typing import Literal
 
 from msgspec import Struct
 
-Outcome = Literal["ok", "warn", "fail"]
+CheckResult = Literal["ok", "warn", "fail"]
 
 
 class Finding(Struct, frozen=True):
     """One line of the doctor's report; ``todo`` is None if it is ok."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckResult
     detail: str
     todo: str | None = None
 
 
 def finding(
-    check: str, well: bool, detail: str, todo: str, *, otherwise: Outcome = "fail"
+    check: str, well: bool, detail: str, todo: str, *, otherwise: CheckResult = "fail"
 ) -> Finding:
     """Make a finding from a condition, with ``todo`` only where it does not hold."""
     return Finding(check, "ok" if well else otherwise, detail, None if well else todo)

@@ -13,7 +13,7 @@ from babylon_tasks.db import reports
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 
-Reason = Annotated[str, typer.Option(help="The reason, for the record of decisions.")]
+ReasonOption = Annotated[str, typer.Option(help="The reason, for the record of decisions.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +61,7 @@ def list_models(
 
 def promote(
     step: Annotated[str, typer.Argument(metavar="STEP", help="A step: 7, or babylon@7.")],
-    reason: Reason = "manual",
+    reason: ReasonOption = "manual",
     json: AsJson = False,
 ) -> None:
     """Make a committed checkpoint serve. JSON: {serving, changed}."""
@@ -78,7 +78,7 @@ def rollback(
     step: Annotated[
         str | None, typer.Argument(metavar="[STEP]", help="By default the one that served before.")
     ] = None,
-    reason: Reason = "manual",
+    reason: ReasonOption = "manual",
     json: AsJson = False,
 ) -> None:
     """Return to an earlier checkpoint; the gate does not promote the later one again.

@@ -46,7 +46,7 @@ class Policies(Struct, frozen=True):
     parent_step: int | None = None
 
 
-class Unfit(Struct, frozen=True):
+class UnfitCall(Struct, frozen=True):
     """A call that must not be learned from."""
 
     reason: Reason
@@ -70,27 +70,27 @@ def policy_step(call: LlmCall, policies: Policies) -> int | Reason:
 
 def label(
     call: LlmCall, policies: Policies, allowed: Sequence[str], *, max_staleness_steps: int
-) -> str | Unfit:
+) -> str | UnfitCall:
     """Find the first of the ``allowed`` labels that fits a call, or why none does.
 
     A step uses calls of one label only. Some calls are unfit for any label: answers of another
     policy, and prompts that are not all text.
     """
     if call.carries is not None:
-        return Unfit(Reason(call.carries))
+        return UnfitCall(Reason(call.carries))
     step = policy_step(call, policies)
     if isinstance(step, Reason):
-        return Unfit(step)
+        return UnfitCall(step)
     if step > policies.head_step:
-        return Unfit(Reason.FUTURE_POLICY)
+        return UnfitCall(Reason.FUTURE_POLICY)
     age = policies.ages.get(step, policies.head_step - step)
     if age > max_staleness_steps and step != policies.serving_step:
-        return Unfit(Reason.STALE)
+        return UnfitCall(Reason.STALE)
     lacks = {wanted: _lacks(call, wanted, step, policies) for wanted in allowed}
     for wanted, missing in lacks.items():
         if missing is None:
             return wanted
-    return Unfit(next(filter(None, lacks.values()), Reason.NO_LOGPROBS))
+    return UnfitCall(next(filter(None, lacks.values()), Reason.NO_LOGPROBS))
 
 
 def exact(call: LlmCall) -> bool:

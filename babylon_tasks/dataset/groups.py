@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from babylon_tasks.reasons import UsedAs
 
 
-class Rewarded(Protocol):
+class HasReward(Protocol):
     """A trajectory that can be dealt into groups."""
 
     @property
@@ -18,7 +18,7 @@ class Rewarded(Protocol):
     def reward(self) -> float: ...
 
 
-R = TypeVar("R", bound=Rewarded)
+R = TypeVar("R", bound=HasReward)
 
 
 def rank(name: str) -> bytes:

@@ -19,7 +19,7 @@ from babylon_tasks.records import Group, Member
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-class Config(Struct, frozen=True):
+class TrainingConfig(Struct, frozen=True):
     """The training configuration that the trainer gets beside the data."""
 
     learning_rate: float
@@ -31,7 +31,7 @@ class Config(Struct, frozen=True):
     max_staleness_steps: int
 
 
-class Entry(Struct, frozen=True):
+class TrajectoryEntry(Struct, frozen=True):
     """One trajectory: ``content`` is the SHA-256 of the member as the trainer gets it.
 
     ``calls``: which of the trajectory's calls it holds, by index; None: all.
@@ -52,7 +52,7 @@ class GroupEntry(Struct, frozen=True):
 
     window: str
     key: str
-    members: tuple[Entry, ...]
+    members: tuple[TrajectoryEntry, ...]
     part: int = 0
 
 
@@ -67,7 +67,7 @@ class Manifest(Struct, frozen=True):
     code_version: str
     scorer: str
     logprobs: str  # the label of all calls (dataset/eligibility.py)
-    config: Config
+    config: TrainingConfig
     groups: tuple[GroupEntry, ...]
 
     @property
@@ -76,7 +76,7 @@ class Manifest(Struct, frozen=True):
         return tuple(sorted({group.window for group in self.groups}))
 
     @property
-    def entries(self) -> tuple[tuple[str, Entry], ...]:
+    def entries(self) -> tuple[tuple[str, TrajectoryEntry], ...]:
         """(window, entry) for each trajectory, in order."""
         return tuple((group.window, entry) for group in self.groups for entry in group.members)
 
@@ -110,7 +110,7 @@ def list_groups(
     for group in groups:
         version = reward_versions[group.window_id]
         entries = tuple(
-            Entry(one.trajectory_id, one.reward, version, content_hash(one), one.places)
+            TrajectoryEntry(one.trajectory_id, one.reward, version, content_hash(one), one.places)
             for one in group.members
         )
         place = group.window_id, group.key

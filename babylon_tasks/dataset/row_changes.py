@@ -9,7 +9,7 @@ from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
 
-class Changed(Struct, frozen=True):
+class RowChange(Struct, frozen=True):
     """The row's content differs from the content that was scored."""
 
     trajectory_id: str
@@ -17,7 +17,7 @@ class Changed(Struct, frozen=True):
 
 def compare_with_score(
     trajectory_id: str, window: str, content: str | None, raw: RawTrajectory | None
-) -> Trajectory | Rejection | Changed:
+) -> Trajectory | Rejection | RowChange:
     """Decode the current row unless it has changed; ``content`` is the hash stored with the score.
 
     ``raw`` is None where the row is gone. The current flags count: a row that has since become an
@@ -36,7 +36,7 @@ def compare_with_score(
         detail = f"Babylon has moved it to {raw.window_id} since it was scored"
         return Rejection(trajectory_id, Stage.DATASET, Reason.MOVED, detail)
     if not flagged and content_hash(raw) != content:
-        return Changed(trajectory_id)
+        return RowChange(trajectory_id)
     decoded = decode(raw)
     if isinstance(decoded, Rejection):
         return Rejection(trajectory_id, Stage.DATASET, decoded.reason, decoded.detail)

@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct, structs
 
-from babylon_tasks.dataset.eligibility import Policies, Unfit, label
+from babylon_tasks.dataset.eligibility import Policies, UnfitCall, label
 from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import Member, Rejection, Trajectory
 
 _MODELS = 120  # the longest list of model names in a rejection, in characters
 
 
-class Terms(Struct, frozen=True):
+class CallTerms(Struct, frozen=True):
     """Which calls a step uses: those of one ``label``, one of the ``allowed``."""
 
     policies: Policies
@@ -32,17 +32,17 @@ class SelectedCalls(Struct, frozen=True):
     other_label: bool
 
 
-def select_calls(trajectory: Trajectory, terms: Terms) -> SelectedCalls:
+def select_calls(trajectory: Trajectory, terms: CallTerms) -> SelectedCalls:
     """Sort the calls of a trajectory by whether a step under these terms may use them."""
     places, reasons, other_label = [], [], False
     for place, call in enumerate(trajectory.calls):
         limit = terms.max_staleness_steps
         fitting = label(call, terms.policies, (terms.label,), max_staleness_steps=limit)
-        if not isinstance(fitting, Unfit):
+        if not isinstance(fitting, UnfitCall):
             places.append(place)
             continue
         fitting = label(call, terms.policies, terms.allowed, max_staleness_steps=limit)
-        if isinstance(fitting, Unfit):
+        if isinstance(fitting, UnfitCall):
             reasons.append(fitting.reason)
         else:
             other_label = True

@@ -33,7 +33,7 @@ WITHOUT_TABLES = (
 )
 
 
-class Others(Struct, frozen=True):
+class OtherTrainers(Struct, frozen=True):
     """How much other trainers have written, and the time of the newest (UTC, without a zone)."""
 
     count: int
@@ -51,7 +51,7 @@ def missing(connection: Connection, *names: str) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def trained_by_others(connection: Connection, *, days: int) -> dict[str, Others]:
+def trained_by_others(connection: Connection, *, days: int) -> dict[str, OtherTrainers]:
     """Count what other trainers have written in the last ``days``.
 
     Keys: ``batches``, ``models``, and ``trajectories`` marked as used; without entry where 0.
@@ -65,7 +65,7 @@ def trained_by_others(connection: Connection, *, days: int) -> dict[str, Others]
         ("trajectories", "trajectories", "babylon.marks_of_others"),
     ):
         if table in there:
-            found = fetch_one(connection, query, Others, days=days, ours=ours)
+            found = fetch_one(connection, query, OtherTrainers, days=days, ours=ours)
             if found is not None and found.count:
                 others[what] = found
     return others

@@ -13,7 +13,7 @@ from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
 from babylon_tasks.states import StepState
 
 
-class Rewards(Struct, frozen=True):
+class RewardFigures(Struct, frozen=True):
     """Figures of the newest window that has rewards: share of known bets that were right and mean
     profit (None: nothing known), standard deviation of the rewards, Unix time of its scoring."""
 
@@ -23,7 +23,7 @@ class Rewards(Struct, frozen=True):
     scored_at: float
 
 
-class Evaluation(Struct, frozen=True):
+class EvaluationFigures(Struct, frozen=True):
     """The value of a checkpoint on held-out groups; see ``training/off_policy_evaluation.py``."""
 
     value: float
@@ -61,13 +61,13 @@ class Gauges(Struct, frozen=True):
     awaiting_outcomes: int
     to_score_anew: int
     left_over: int
-    rewards: Rewards | None
+    rewards: RewardFigures | None
     lineage: LineageFigures | None
     steps: dict[str, int]
     committed_at: float
     decisions: dict[str, int]
     promoted_at: float
-    evaluations: dict[str, Evaluation]
+    evaluations: dict[str, EvaluationFigures]
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
@@ -82,7 +82,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
     if figures is not None:
         for role, step in (("head", figures.head_step), ("serving", figures.serving_step)):
             evaluated = fetch_one(
-                connection, "gauges.evaluation", Evaluation, lineage=lineage, step=step
+                connection, "gauges.evaluation", EvaluationFigures, lineage=lineage, step=step
             )
             if evaluated is not None:
                 evaluations[role] = evaluated
@@ -92,7 +92,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         awaiting_outcomes=pending.windows,
         to_score_anew=pending.to_score_anew,
         left_over=fetch_value(connection, "gauges.left_over", int) or 0,
-        rewards=fetch_one(connection, "gauges.rewards", Rewards),
+        rewards=fetch_one(connection, "gauges.rewards", RewardFigures),
         lineage=figures,
         steps={state: _count(steps, state) for state in StepState},
         committed_at=_last_at(steps, StepState.COMMITTED),

@@ -34,7 +34,7 @@ class Lease(Struct, frozen=True):
     serving_step: int
 
 
-class Locked(Struct, frozen=True):
+class LockedLineage(Struct, frozen=True):
     """The head and serving step of a locked lineage."""
 
     head_step: int
@@ -89,12 +89,12 @@ def release(connection: Connection, lease: Lease) -> bool:
     return bool(execute(connection, "lineages.release", **_guard(lease)))
 
 
-def lock_lineage(connection: Connection, lease: Lease) -> Locked:
+def lock_lineage(connection: Connection, lease: Lease) -> LockedLineage:
     """Lock the lineage for the caller's transaction; raises StaleLease.
 
     The first statement of every transaction that changes what the lease protects.
     """
-    locked = fetch_one(connection, "lineages.lock", Locked, **_guard(lease))
+    locked = fetch_one(connection, "lineages.lock", LockedLineage, **_guard(lease))
     if locked is None:
         raise _stale(lease)
     return locked

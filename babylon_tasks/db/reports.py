@@ -27,7 +27,7 @@ class Event(Struct, frozen=True):
     detail: dict[str, Any]
 
 
-class Rejected(Struct, frozen=True):
+class RejectionCount(Struct, frozen=True):
     """A reason and how often it occurred, with one trajectory and its detail as the example."""
 
     stage: str
@@ -59,7 +59,7 @@ class StepReport(Struct, frozen=True):
     failed_at: datetime | None
 
 
-class Valuation(Struct, frozen=True):
+class EvaluationReport(Struct, frozen=True):
     """A checkpoint's mean value on the held-out groups of one set."""
 
     step: int
@@ -81,13 +81,13 @@ class WindowHistory(Struct, frozen=True):
     waits_for: list[str]
     reward_versions: list[RewardVersion]
     events: list[Event]
-    rejections: list[Rejected]
+    rejections: list[RejectionCount]
     uses: dict[str, int]
     steps: list[StepReport]
-    evaluations: list[Valuation]
+    evaluations: list[EvaluationReport]
 
 
-class Waiting(Struct, frozen=True):
+class UnfinishedWindow(Struct, frozen=True):
     """A window that is over and unfinished; ``since``: when its row changed last."""
 
     window: str
@@ -107,7 +107,7 @@ class SystemState(Struct, frozen=True):
 
     lineage: Lineage | None
     windows: dict[str, int]
-    oldest_waiting: Waiting | None
+    oldest_waiting: UnfinishedWindow | None
     outcomes: WaitingForOutcomes
     step_in_work: StepReport | None
     last_step: StepReport | None
@@ -115,7 +115,7 @@ class SystemState(Struct, frozen=True):
     failed: list[FailedWindow]
 
 
-class Model(Struct, frozen=True):
+class CheckpointReport(Struct, frozen=True):
     """A checkpoint; its newest evaluation, and the newest decision about it."""
 
     step: int
@@ -133,7 +133,7 @@ class Model(Struct, frozen=True):
     content_hash: str | None
 
 
-class Server(Struct, frozen=True):
+class PostgresServer(Struct, frozen=True):
     """Postgres: its version as text and as a number, and its time."""
 
     version: str
@@ -151,12 +151,16 @@ def history(connection: Connection, window: str) -> WindowHistory:
         reward_versions=reward_versions.of_window(connection, window),
         events=fetch_all(connection, "reports.events_of_window", Event, window=window),
         rejections=fetch_all(
-            connection, "reports.rejections_of_window", Rejected, window=window, version=version
+            connection,
+            "reports.rejections_of_window",
+            RejectionCount,
+            window=window,
+            version=version,
         ),
         uses=fetch_pairs(connection, "reports.uses_of_window", str, int, window=window),
         steps=fetch_all(connection, "reports.steps_of_window", StepReport, window=window),
         evaluations=fetch_all(
-            connection, "reports.evaluations_of_window", Valuation, window=window
+            connection, "reports.evaluations_of_window", EvaluationReport, window=window
         ),
     )
 
@@ -166,7 +170,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
     return SystemState(
         lineage=lineages.get(connection, lineage),
         windows=windows.counts(connection),
-        oldest_waiting=fetch_one(connection, "reports.oldest_waiting", Waiting),
+        oldest_waiting=fetch_one(connection, "reports.oldest_waiting", UnfinishedWindow),
         outcomes=reward_versions.waiting(connection),
         step_in_work=fetch_one(connection, "reports.step_in_work", StepReport, lineage=lineage),
         last_step=fetch_one(connection, "reports.last_step", StepReport, lineage=lineage),
@@ -175,13 +179,13 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
     )
 
 
-def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[Model]:
+def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[CheckpointReport]:
     """List checkpoints, newest first; empty if the lineage does not exist yet."""
-    return fetch_all(connection, "reports.models", Model, lineage=lineage, limit=limit)
+    return fetch_all(connection, "reports.models", CheckpointReport, lineage=lineage, limit=limit)
 
 
-def server(connection: Connection) -> Server:
+def server(connection: Connection) -> PostgresServer:
     """Read the server's version and time."""
-    row = fetch_one(connection, "reports.server", Server)
+    row = fetch_one(connection, "reports.server", PostgresServer)
     assert row is not None  # noqa: S101  # a SELECT without FROM always has a row
     return row

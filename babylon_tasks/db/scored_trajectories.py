@@ -15,7 +15,7 @@ _FETCH_BYTES = 16_000_000
 _FETCH_ROWS = 200
 
 
-class Listed(Struct, frozen=True):
+class ScoredTrajectory(Struct, frozen=True):
     """A scored trajectory without its text.
 
     ``content_hash``: of the row that was scored; None for a score of a version that stored none.
@@ -43,24 +43,26 @@ class HeldOutGroup(Struct, frozen=True):
 
 def list_unused(
     connection: Connection, window: str, reward_version: int, lineage: str
-) -> list[Listed]:
+) -> list[ScoredTrajectory]:
     """List the trajectories of a window that the lineage has neither used nor refused."""
     return fetch_all(
         connection,
         "scored_trajectories.list_unused",
-        Listed,
+        ScoredTrajectory,
         window=window,
         version=reward_version,
         lineage=lineage,
     )
 
 
-def list_group(connection: Connection, window: str, reward_version: int, key: str) -> list[Listed]:
+def list_group(
+    connection: Connection, window: str, reward_version: int, key: str
+) -> list[ScoredTrajectory]:
     """List all comparable trajectories of one key of a window."""
     return fetch_all(
         connection,
         "scored_trajectories.list_group",
-        Listed,
+        ScoredTrajectory,
         window=window,
         version=reward_version,
         group_key=key,
@@ -74,9 +76,9 @@ def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
     )
 
 
-def portions(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
+def portions(listed: Sequence[ScoredTrajectory]) -> Iterator[list[ScoredTrajectory]]:
     """Cut a list into runs that are safe to fetch at once."""
-    portion: list[Listed] = []
+    portion: list[ScoredTrajectory] = []
     weight = 0
     for one in listed:
         size = one.size

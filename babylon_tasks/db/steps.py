@@ -45,7 +45,7 @@ class Step(Struct, frozen=True):
     due: bool
 
 
-class _Moved(Struct, frozen=True):
+class _Advanced(Struct, frozen=True):
     state: StepState
     fencing_token: int
     attempts: int
@@ -135,7 +135,7 @@ def advance(
     }
     with connection.transaction():
         lock_lineage(connection, lease)
-        moved = fetch_one(connection, f"steps.{transition.name}", _Moved, **parameters)
+        moved = fetch_one(connection, f"steps.{transition.name}", _Advanced, **parameters)
         if moved is None:
             raise StaleLease(
                 f"step row {step.id} ({step.lineage}@{step.target_step}) is no longer "

@@ -87,7 +87,7 @@ class Window(Struct, frozen=True):
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 
-class Scored(Struct, frozen=True):
+class ScoredWindow(Struct, frozen=True):
     """A window that waits for a step.
 
     ``attempts`` counts training runs that began with it and did not finish; ``changes`` as in
@@ -283,9 +283,9 @@ def counts(connection: Connection) -> dict[str, int]:
     return {str(state): by_state.get(state, 0) for state in WindowState}
 
 
-def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[Scored]:
+def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[ScoredWindow]:
     """List windows waiting for training, in the order in which steps take them, ``first`` first."""
-    return fetch_all(connection, "windows.scored", Scored, limit=limit, first=first)
+    return fetch_all(connection, "windows.scored", ScoredWindow, limit=limit, first=first)
 
 
 def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:

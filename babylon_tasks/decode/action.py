@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.records import Decision
+from babylon_tasks.records import AgentAction
 from babylon_tasks.vocabulary import kind
 
 _NO_MONEY = 1e15  # Babylon's own columns of money hold 12 digits before the point
@@ -41,7 +41,7 @@ class _Correctness(Struct, gc=False):
     priceChange: Any = None
 
 
-class Action(Struct, gc=False):
+class RecordedAction(Struct, gc=False):
     actionType: str = ""
     success: bool = False
     llmCallId: Any = None
@@ -53,7 +53,7 @@ class Action(Struct, gc=False):
 _results = msgspec.json.Decoder(_Done | None)
 
 
-def read_action(action: Action) -> Decision:
+def read_action(action: RecordedAction) -> AgentAction:
     parameters, correctness = action.parameters or _Parameters(), action.correctness
     done = _done(action)
     market, ticker = _name(parameters.marketId), _name(parameters.ticker)
@@ -64,7 +64,7 @@ def read_action(action: Action) -> Decision:
     staked = money_in(parameters.amount)
     if staked is not None and staked <= 0:
         staked = None
-    return Decision(
+    return AgentAction(
         action.actionType,
         action.success,
         market,
@@ -76,7 +76,7 @@ def read_action(action: Action) -> Decision:
     )
 
 
-def _done(action: Action) -> _Done:
+def _done(action: RecordedAction) -> _Done:
     if not kind(action.actionType).trade:
         return _Done()
     try:

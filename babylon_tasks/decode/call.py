@@ -15,14 +15,13 @@ from msgspec import Struct, field
 from babylon_tasks.decode.errors import Undecodable
 from babylon_tasks.policy_names import policy_step
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import LlmCall
+from babylon_tasks.records import LlmCall, TokenIds
 from babylon_tasks.vocabulary import kind
 
 # A log-probability is never positive; servers round, so a tiny positive one is accepted.
 _LOGPROB_ROUNDING = 1e-3
 _TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # from vLLM and ART's servers, in place of the text
 _OF_TOOLS = ("tool_calls", "function_call")
-Ids = tuple[int, ...]
 
 
 class _Part(Struct, gc=False):
@@ -80,7 +79,7 @@ class _SampledTokens(Struct, frozen=True):
     """The record of the sampled tokens."""
 
     logprobs: tuple[float, ...] | None = None
-    ids: Ids | None = None
+    ids: TokenIds | None = None
     texts: tuple[str, ...] | None = None
     data: tuple[bytes, ...] | None = field(default=None)
 
@@ -182,7 +181,7 @@ def _sampled_tokens(call: Call, step: int) -> _SampledTokens:
     if entries is None:
         return _SampledTokens(ids=ids)
     values: Sequence[Any] = entries
-    named: Ids | None = None
+    named: TokenIds | None = None
     texts: tuple[str, ...] | None = None
     data: tuple[bytes, ...] | None = None
     if entries and isinstance(entries[0], _TokenLogprob):
@@ -218,7 +217,7 @@ def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
     return tuple([min(value, 0.0) for value in values] if highest > 0 else values)
 
 
-def _named(entries: Sequence[_TokenLogprob]) -> tuple[Ids | None, tuple[str, ...] | None]:
+def _named(entries: Sequence[_TokenLogprob]) -> tuple[TokenIds | None, tuple[str, ...] | None]:
     """Return ids where every token has one, else the texts where every token has one."""
     ids = [entry.id for entry in entries]
     if None not in ids:

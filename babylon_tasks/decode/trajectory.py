@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.decode.action import Action, money_in, number_in, read_action
+from babylon_tasks.decode.action import RecordedAction, money_in, number_in, read_action
 from babylon_tasks.decode.call import Call, read_call
 from babylon_tasks.decode.errors import Undecodable, bounded, diagnosis
 from babylon_tasks.reasons import Reason, Stage
-from babylon_tasks.records import Decision, LlmCall, RawTrajectory, Rejection, Trajectory
+from babylon_tasks.records import AgentAction, LlmCall, RawTrajectory, Rejection, Trajectory
 
 
 class _Environment(Struct, gc=False):
@@ -24,11 +24,11 @@ class _Environment(Struct, gc=False):
 class _Step(Struct, gc=False):
     environmentState: _Environment | None = None
     llmCalls: list[Call] | None = None
-    action: Action | None = None
+    action: RecordedAction | None = None
 
 
 # An answer without effect: it could not be parsed, or was cut off.
-_NOTHING_DONE = Decision("pending", success=False)
+_NOTHING_DONE = AgentAction("pending", success=False)
 
 _steps = msgspec.json.Decoder(list[_Step])
 
@@ -77,7 +77,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         raise Undecodable(Reason.NO_STEPS, "stepsJson is an empty list")
 
     calls: list[LlmCall] = []
-    decisions: list[Decision] = []
+    decisions: list[AgentAction] = []
     passed_over = 0
     for number, step in enumerate(steps):
         action = step.action
@@ -112,7 +112,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
     return trajectory
 
 
-def _acted_upon(calls: list[Call], action: Action | None) -> Call:
+def _acted_upon(calls: list[Call], action: RecordedAction | None) -> Call:
     """Find the call whose answer became the step's action: only that one earned the reward.
 
     The plugin names it; elsewhere it is the last call made to act: those before it were rejected

@@ -8,7 +8,7 @@ from contextlib import closing
 
 from msgspec import Struct, field, structs
 
-from babylon_tasks.dataset.eligibility import Policies, Unfit, exact, label
+from babylon_tasks.dataset.eligibility import Policies, UnfitCall, exact, label
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
@@ -103,4 +103,4 @@ def _unfit_call(call: LlmCall, settings: Settings, policies: Policies) -> Reason
     fitting = label(
         call, policies, settings.labels, max_staleness_steps=settings.max_staleness_steps
     )
-    return fitting.reason if isinstance(fitting, Unfit) else None
+    return fitting.reason if isinstance(fitting, UnfitCall) else None

@@ -22,7 +22,7 @@ from babylon_tasks.registry.promotion_gate import CheckpointScores, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import write_groups
-from babylon_tasks.training.protocol import Evaluate, Evaluated, Progress
+from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, RequestProgress
 
 # The newest windows that may contribute groups to the set.
 _WINDOWS = 200
@@ -45,7 +45,7 @@ def evaluate(
     trainer: TrainerLike,
     *,
     actor: str,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[RequestProgress], None] | None = None,
 ) -> GateResult:
     """Evaluate the lineage's head; safe to call at any time, alone or concurrently.
 
@@ -144,7 +144,7 @@ def _decide(
     digest: str,
     head: int,
     current: int,
-    on_progress: Callable[[Progress], None] | None,
+    on_progress: Callable[[RequestProgress], None] | None,
 ) -> GateDecision:
     if len(groups) < settings.min_eval_groups:
         return promotion_gate.too_few_groups(len(groups), settings)
@@ -175,7 +175,7 @@ def _score_missing(
     digest: str,
     head: int,
     current: int,
-    on_progress: Callable[[Progress], None] | None,
+    on_progress: Callable[[RequestProgress], None] | None,
 ) -> None:
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, digest)
@@ -190,7 +190,7 @@ def _score_missing(
     path = settings.data_dir.absolute() / settings.lineage / "evaluations" / f"{digest}.json"
     write_groups(path, groups)
     trainer.ready()
-    request = Evaluate(steps=missing, groups_path=str(path))
+    request = EvaluateRequest(steps=missing, groups_path=str(path))
     result = trainer.evaluate(request, on_progress or (lambda _: None))
     path.unlink()
     check_answer(result, missing, len(groups))

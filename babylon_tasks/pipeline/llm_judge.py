@@ -29,7 +29,7 @@ from babylon_tasks.scoring.ruler import (
 )
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.judge import Judge
-from babylon_tasks.training.judge_process import Answer, Ask
+from babylon_tasks.training.judge_process import GradeReply, GradeRequest
 
 _IN_MEMORY = 8_000_000  # bytes
 _UNANSWERED = ("no_answer", "timeout", "died")
@@ -129,7 +129,7 @@ class JudgeSession:
         if not distinct:
             return {}
         asks = sorted(distinct, key=lambda question: question.identities)
-        answers: dict[int, Answer] = {}
+        answers: dict[int, GradeReply] = {}
         with Judge(self._settings, tick=tick) as judge:
             for answer in judge.answers(self._asks(asks)):
                 answers[answer.number] = answer
@@ -143,16 +143,16 @@ class JudgeSession:
         self.judge_report.agreement = fmean(agreed) if agreed else None
         return combined
 
-    def _asks(self, distinct: Sequence[Question]) -> Iterator[Ask]:
+    def _asks(self, distinct: Sequence[Question]) -> Iterator[GradeRequest]:
         """Yield each question in both orders; stop after ``_TRIES`` unanswered ones in a row."""
         for number, question in enumerate(distinct):
             for second, asking in enumerate((question, question.again())):
                 if self._unanswered >= _TRIES:
                     return
-                yield Ask(2 * number + second, tuple(map(self._text, asking.identities)))
+                yield GradeRequest(2 * number + second, tuple(map(self._text, asking.identities)))
 
     def _combine(
-        self, question: Question, first: Answer | None, second: Answer | None
+        self, question: Question, first: GradeReply | None, second: GradeReply | None
     ) -> AgreedGrades | Failure:
         if first is None or second is None:
             return Failure("given_up", f"{_TRIES} questions in a row went unanswered")
@@ -163,7 +163,7 @@ class JudgeSession:
             question, _grades(first), _grades(second), self._settings.ruler_min_agreement
         )
 
-    def _count(self, answer: Answer) -> None:
+    def _count(self, answer: GradeReply) -> None:
         self._unanswered = self._unanswered + 1 if answer.failure in _UNANSWERED else 0
         judge_report = self.judge_report
         judge_report.answers += 1
@@ -191,5 +191,5 @@ class JudgeSession:
         return msgspec.json.decode(self._texts.read(length), type=Conversation)
 
 
-def _grades(answer: Answer) -> Grades:
+def _grades(answer: GradeReply) -> Grades:
     return [(grade.name, grade.score) for grade in answer.grades]

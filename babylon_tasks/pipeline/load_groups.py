@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from babylon_tasks.dataset.groups import deal, teaches_nothing
 from babylon_tasks.dataset.manifest import GroupEntry, Manifest, content_hash
-from babylon_tasks.dataset.row_changes import Changed, compare_with_score
+from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.select_calls import member
 from babylon_tasks.db import scored_trajectories
 from babylon_tasks.db.session import Connection
@@ -46,7 +46,7 @@ def held_out_group(
             current = compare_with_score(
                 one.trajectory_id, window, one.content_hash, rows.get(one.trajectory_id)
             )
-            changed += isinstance(current, Changed)
+            changed += isinstance(current, RowChange)
             # A prompt that is not all text is not the one that was answered.
             if isinstance(current, Trajectory) and (places := _all_text(current)):
                 members.append(member(current, one.reward, places))

@@ -10,18 +10,18 @@ from babylon_tasks import __version__
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.checkpoint_tree import ages, depth
 from babylon_tasks.dataset.eligibility import Policies
-from babylon_tasks.dataset.manifest import Config, Manifest
+from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
 from babylon_tasks.dataset.schedule import learning_rate, row_length
-from babylon_tasks.dataset.select_calls import Terms
+from babylon_tasks.dataset.select_calls import CallTerms
 from babylon_tasks.db import lineages, step_windows, steps, windows
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
-from babylon_tasks.db.windows import Scored
+from babylon_tasks.db.windows import ScoredWindow
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
-from babylon_tasks.pipeline.select_groups import Inspect, Selection, select_groups
+from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
@@ -66,7 +66,7 @@ class Planner:
         backend: str,
         branches: bool,
         head_step: int,
-        inspect: Inspect,
+        inspect: InspectGroup,
         actor: str,
     ) -> None:
         self._connection = connection
@@ -160,14 +160,14 @@ class Planner:
         selections.sort(key=lambda selection: selection.window)
         return _Chosen(labels[0], selections) if selections else None
 
-    def _queue(self, window: str | None) -> list[Scored]:
+    def _queue(self, window: str | None) -> list[ScoredWindow]:
         waiting = windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
         if window is not None and (not waiting or waiting[0].window != window):
             return []  # taken meanwhile, or it waits
         return waiting
 
     def _select(
-        self, waiting: Scored, labels: Sequence[str], budget: int, *, at_least_one: bool
+        self, waiting: ScoredWindow, labels: Sequence[str], budget: int, *, at_least_one: bool
     ) -> tuple[str, Selection | None]:
         """Select a window's groups of the first label that has any; record what is refused.
 
@@ -175,7 +175,7 @@ class Planner:
         """
         label, selection = "", None
         for label in labels:
-            terms = Terms(
+            terms = CallTerms(
                 self._policies, label, self._settings.labels, self._settings.max_staleness_steps
             )
             try:
@@ -224,7 +224,7 @@ class Planner:
                 sorted({scorer for selection in selections for scorer in selection.scorers})
             ),
             logprobs=chosen.label,
-            config=Config(
+            config=TrainingConfig(
                 learning_rate=learning_rate(
                     depth(self._parent_step, self._parents),
                     informative_share(selections),

@@ -12,14 +12,14 @@ from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline import load_groups
-from babylon_tasks.pipeline.run_step import Ran, Refused, Run, about
+from babylon_tasks.pipeline.run_step import StepRefused, StepRun, StepRunner, about
 from babylon_tasks.states import RESTART, START, TAKE_OVER, StepState
 from babylon_tasks.training.protocol import BackendStep
 
 log = structlog.get_logger(__name__)
 
 
-class Found(StrEnum):
+class BackendFinding(StrEnum):
     """What the backend has, compared with an unfinished step."""
 
     NOTHING = "nothing"  # it is at the step's base
@@ -30,7 +30,7 @@ class Found(StrEnum):
     ANOTHER_PLACE = "another place"
 
 
-class Action(StrEnum):
+class RecoveryAction(StrEnum):
     """What to do about it."""
 
     RUN_AGAIN = "run again"  # the same groups, up to ``max_attempts``
@@ -40,33 +40,37 @@ class Action(StrEnum):
     REFUSE = "refuse"  # database and data directory do not belong together
 
 
-RECOVERY: dict[tuple[Found, StepState], Action] = {
-    (Found.NOTHING, StepState.PLANNED): Action.RUN_AGAIN,
-    (Found.NOTHING, StepState.RUNNING): Action.RUN_AGAIN,
-    (Found.NOTHING, StepState.TRAINED): Action.FAIL,
-    (Found.ITS_CHECKPOINT, StepState.PLANNED): Action.ADOPT,
-    (Found.ITS_CHECKPOINT, StepState.RUNNING): Action.ADOPT,
-    (Found.ITS_CHECKPOINT, StepState.TRAINED): Action.ADOPT,
-    (Found.FOREIGN_CHECKPOINT, StepState.PLANNED): Action.DISCARD,
-    (Found.FOREIGN_CHECKPOINT, StepState.RUNNING): Action.DISCARD,
-    (Found.FOREIGN_CHECKPOINT, StepState.TRAINED): Action.DISCARD,
-    (Found.ANOTHER_PLACE, StepState.PLANNED): Action.REFUSE,
-    (Found.ANOTHER_PLACE, StepState.RUNNING): Action.REFUSE,
-    (Found.ANOTHER_PLACE, StepState.TRAINED): Action.REFUSE,
+RECOVERY: dict[tuple[BackendFinding, StepState], RecoveryAction] = {
+    (BackendFinding.NOTHING, StepState.PLANNED): RecoveryAction.RUN_AGAIN,
+    (BackendFinding.NOTHING, StepState.RUNNING): RecoveryAction.RUN_AGAIN,
+    (BackendFinding.NOTHING, StepState.TRAINED): RecoveryAction.FAIL,
+    (BackendFinding.ITS_CHECKPOINT, StepState.PLANNED): RecoveryAction.ADOPT,
+    (BackendFinding.ITS_CHECKPOINT, StepState.RUNNING): RecoveryAction.ADOPT,
+    (BackendFinding.ITS_CHECKPOINT, StepState.TRAINED): RecoveryAction.ADOPT,
+    (BackendFinding.FOREIGN_CHECKPOINT, StepState.PLANNED): RecoveryAction.DISCARD,
+    (BackendFinding.FOREIGN_CHECKPOINT, StepState.RUNNING): RecoveryAction.DISCARD,
+    (BackendFinding.FOREIGN_CHECKPOINT, StepState.TRAINED): RecoveryAction.DISCARD,
+    (BackendFinding.ANOTHER_PLACE, StepState.PLANNED): RecoveryAction.REFUSE,
+    (BackendFinding.ANOTHER_PLACE, StepState.RUNNING): RecoveryAction.REFUSE,
+    (BackendFinding.ANOTHER_PLACE, StepState.TRAINED): RecoveryAction.REFUSE,
 }
 
 
-def compare(step: Step, backend: BackendStep) -> Found:
+def compare(step: Step, backend: BackendStep) -> BackendFinding:
     """Compare the backend with the step. PURE."""
     if backend.step == step.base_step:
-        return Found.NOTHING
+        return BackendFinding.NOTHING
     if backend.step != step.target_step:
-        return Found.ANOTHER_PLACE
+        return BackendFinding.ANOTHER_PLACE
     made = None if backend.result is None else backend.result.manifest_hash
-    return Found.ITS_CHECKPOINT if made == step.manifest_hash else Found.FOREIGN_CHECKPOINT
+    return (
+        BackendFinding.ITS_CHECKPOINT
+        if made == step.manifest_hash
+        else BackendFinding.FOREIGN_CHECKPOINT
+    )
 
 
-def recover(run: Run, step: Step) -> Ran:
+def recover(run: StepRunner, step: Step) -> StepRun:
     """Take over an unfinished step and bring it to a result; raises StaleLease, TrainingError."""
     with session(run.settings) as connection:
         step = steps.advance(
@@ -88,18 +92,18 @@ def recover(run: Run, step: Step) -> Ran:
         found=str(found),
         action=str(action),
     )
-    if action is Action.DISCARD:
+    if action is RecoveryAction.DISCARD:
         run.discard(step.target_step, _why_foreign(step, backend), step=step)
-        action = RECOVERY[Found.NOTHING, step.state]
-    if action is Action.RUN_AGAIN:
+        action = RECOVERY[BackendFinding.NOTHING, step.state]
+    if action is RecoveryAction.RUN_AGAIN:
         return _run_again(run, step)
-    if action is Action.ADOPT and backend.result is not None:
+    if action is RecoveryAction.ADOPT and backend.result is not None:
         if step.state == StepState.PLANNED:
             with session(run.settings) as connection:
                 step = steps.advance(connection, run.lease, step, START, actor=run.actor)
-        return Ran(step, backend.result, adopted=True)
-    if action is Action.FAIL:
-        return Ran(step, Refused("its checkpoint, once verified, is gone from the backend"))
+        return StepRun(step, backend.result, adopted=True)
+    if action is RecoveryAction.FAIL:
+        return StepRun(step, StepRefused("its checkpoint, once verified, is gone from the backend"))
     raise TrainingError(
         f"step {step.target_step} of lineage {step.lineage} is unfinished, but the backend "
         f"stands at {backend.step}; the database and BABYLON_DATA_DIR do not belong together, "
@@ -107,7 +111,7 @@ def recover(run: Run, step: Step) -> Ran:
     )
 
 
-def align(run: Run, head_step: int) -> None:
+def align(run: StepRunner, head_step: int) -> None:
     """Ensure that the backend is at the head before a new step is planned.
 
     Raises TrainingError otherwise; the leftover of a failed step is removed.
@@ -130,13 +134,15 @@ def align(run: Run, head_step: int) -> None:
     )
 
 
-def _run_again(run: Run, step: Step) -> Ran:
+def _run_again(run: StepRunner, step: Step) -> StepRun:
     if step.attempts >= run.settings.max_attempts:
-        return Ran(step, Refused(f"interrupted {step.attempts} times"))
+        return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
     with session(run.settings) as connection:
         groups = load_groups.of_manifest(connection, run.settings, from_row(step.manifest))
     if groups is None:
-        return Ran(step, Refused("its trajectories have changed or gone since it was planned"))
+        return StepRun(
+            step, StepRefused("its trajectories have changed or gone since it was planned")
+        )
     return run.train(step, groups, RESTART)
 
 

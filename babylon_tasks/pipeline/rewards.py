@@ -20,7 +20,7 @@ _UNGRADED = "judged=no"  # ends the key of the group of those without a grade
 Known = Mapping[tuple[str, str, str], float]
 
 
-class Rewarded(Struct, frozen=True, gc=False):
+class TrajectoryReward(Struct, frozen=True, gc=False):
     """The result of comparing one trajectory; without a score where it has no evidence."""
 
     score: Score | None
@@ -72,7 +72,7 @@ class WindowRewards:
             known = self._known.get((trajectory.trajectory_id, content, scorer.version))
             self._judge_session.add(number, trajectory, known)
 
-    def rewards(self, tick: Callable[[], None]) -> list[Rewarded]:
+    def rewards(self, tick: Callable[[], None]) -> list[TrajectoryReward]:
         """Compare the members of each group; results are in the order of ``add``.
 
         ``tick`` is called about every second while it waits for a judge. Raises ScoringFailed where
@@ -88,23 +88,23 @@ class WindowRewards:
             if isinstance(self._scorer(members[0]), RulerScorer)
         }
         graded = self._judge_session.grade(with_judge, tick)
-        rewarded: dict[int, Rewarded] = {}
+        rewarded: dict[int, TrajectoryReward] = {}
         for key, members in groups.items():
             grades = graded.get(key)
             rewarded |= self._graded(key, members, grades) if grades else self._scored(key, members)
         return [rewarded[number] for number in range(len(rewarded))]
 
-    def _scored(self, key: str, members: Sequence[int]) -> dict[int, Rewarded]:
+    def _scored(self, key: str, members: Sequence[int]) -> dict[int, TrajectoryReward]:
         scorer = self._scorer(members[0])
         scores = scorer.rewards(self._evidence_of(members), self.evidence)
         return {
-            number: Rewarded(score, key, scorer.name, scorer.version)
+            number: TrajectoryReward(score, key, scorer.name, scorer.version)
             for number, score in zip(members, scores, strict=True)
         }
 
     def _graded(
         self, key: str, members: Sequence[int], grades: Sequence[float | Failure]
-    ) -> dict[int, Rewarded]:
+    ) -> dict[int, TrajectoryReward]:
         """Turn grades into rewards; members without one form a group with another scorer.
 
         A judge's grades and rewards of another kind cannot be compared.
@@ -113,18 +113,18 @@ class WindowRewards:
         if not isinstance(scorer, RulerScorer):
             raise TypeError(f"group {key} was graded by a judge, but its scorer is {scorer.name}")
         given = dict(zip(members, grades, strict=True))
-        rewarded: dict[int, Rewarded] = {}
+        rewarded: dict[int, TrajectoryReward] = {}
         for number, grade in given.items():
             if not isinstance(grade, Failure):
                 score = scorer.score(self.evidence[number], grade)
-                rewarded[number] = Rewarded(score, key, scorer.name, scorer.version)
+                rewarded[number] = TrajectoryReward(score, key, scorer.name, scorer.version)
         failed = {n: grade for n, grade in given.items() if isinstance(grade, Failure)}
         fallback = scorer.fallback
         scores = fallback.rewards(self._evidence_of(list(failed)), self.evidence) if failed else []
         apart = f"{key}|{_UNGRADED}".lstrip("|")
         for (number, failure), made in zip(failed.items(), scores, strict=True):
             label = f"{fallback.name} ({scorer.name} failed: {failure.reason})"
-            rewarded[number] = Rewarded(made, apart, label, fallback.version)
+            rewarded[number] = TrajectoryReward(made, apart, label, fallback.version)
         return rewarded
 
     def _evidence_of(self, members: Sequence[int]) -> list[Evidence]:

@@ -25,32 +25,32 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, StepTransition
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import write_groups
-from babylon_tasks.training.protocol import Inspect, Inspected, Progress, Train
+from babylon_tasks.training.protocol import Inspected, InspectRequest, RequestProgress, TrainRequest
 
 log = structlog.get_logger(__name__)
 
 
-class Refused(Struct, frozen=True):
+class StepRefused(Struct, frozen=True):
     """The step cannot be done: the trainer refused it but still runs, or its data are gone."""
 
     why: str
 
 
-class Died(Struct, frozen=True):
+class StepInterrupted(Struct, frozen=True):
     """The trainer died; the next claimant finds out whether it wrote a checkpoint."""
 
     why: str
 
 
-class Ran(Struct, frozen=True):
+class StepRun(Struct, frozen=True):
     """A step after a run, with its result; ``adopted``: another worker's run was taken."""
 
     step: Step
-    result: StepResult | Refused | Died
+    result: StepResult | StepRefused | StepInterrupted
     adopted: bool = False
 
 
-class Run:
+class StepRunner:
     """What all parts of a run share: the lease and its heartbeat, the trainer, the actor."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Run:
         trainer: TrainerLike,
         heartbeat: LeaseHeartbeat,
         actor: str,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[RequestProgress], None] | None,
     ) -> None:
         self.settings = settings
         self.trainer = trainer
@@ -72,7 +72,7 @@ class Run:
         """Let the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
         path = self._folder("inspections") / f"lease-{self.lease.fencing_token}.json"
         write_groups(path, [group])
-        request = Inspect(
+        request = InspectRequest(
             groups_path=str(path),
             packed_sequence_length=self.settings.packed_sequence_length,
             logprobs=label,
@@ -90,7 +90,7 @@ class Run:
         finally:
             path.unlink()
 
-    def train(self, step: Step, groups: Sequence[Group], transition: StepTransition) -> Ran:
+    def train(self, step: Step, groups: Sequence[Group], transition: StepTransition) -> StepRun:
         """Let the trainer run a step, which ``transition`` starts; raises StaleLease."""
         about(step)
         with session(self.settings) as connection:
@@ -114,10 +114,10 @@ class Run:
             )
         except TrainerDied as death:
             self.heartbeat.check()
-            return Ran(step, Died(str(death)))
+            return StepRun(step, StepInterrupted(str(death)))
         except TrainingError as error:
             self.heartbeat.check()
-            return Ran(step, Refused(str(error)))
+            return StepRun(step, StepRefused(str(error)))
         except BaseException as error:
             # The trainer would continue under a lease that is about to be released.
             self.trainer.kill()
@@ -127,7 +127,7 @@ class Run:
         self.heartbeat.check()
         metrics.STEP_SECONDS.labels(step.lineage).observe(time.monotonic() - began)
         path.unlink()
-        return Ran(step, result)
+        return StepRun(step, result)
 
     def discard(self, number: int, why: str, *, step: Step | None = None) -> None:
         """Remove the backend's newest checkpoint, which must not count, and record it."""
@@ -159,7 +159,7 @@ class Run:
             # The interruption matters more: the next claimant recovers the step.
             log.warning("interruption.not_recorded", error=str(error))
 
-    def _report(self, step: Step, progress: Progress, reward: float, began: float) -> None:
+    def _report(self, step: Step, progress: RequestProgress, reward: float, began: float) -> None:
         elapsed = time.monotonic() - began
         left = elapsed * (progress.total - progress.done) / progress.done if progress.done else None
         state = {
@@ -189,10 +189,10 @@ def about(step: Step) -> None:
     )
 
 
-def _request(step: Step, groups: Path) -> Train:
+def _request(step: Step, groups: Path) -> TrainRequest:
     manifest = from_row(step.manifest)
     config = manifest.config
-    return Train(
+    return TrainRequest(
         base_step=step.base_step,
         manifest_hash=step.manifest_hash,
         groups_path=str(groups),

@@ -12,21 +12,21 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from babylon_tasks.dataset.groups import next_size, reading_order, teaches_nothing
-from babylon_tasks.dataset.row_changes import Changed, compare_with_score
+from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
-from babylon_tasks.dataset.select_calls import Terms, member, refuse, select_calls, without
+from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
 from babylon_tasks.db import scored_trajectories
-from babylon_tasks.db.scored_trajectories import Listed
+from babylon_tasks.db.scored_trajectories import ScoredTrajectory
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.step_windows import MAX_CHANGES
-from babylon_tasks.db.windows import Scored
+from babylon_tasks.db.windows import ScoredWindow
 from babylon_tasks.reasons import Reason, Stage, UsedAs
 from babylon_tasks.records import Group, Member, Rejection
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import Inspected, Refusal
 
 # The trainer's inspection of candidates for a step of one label.
-Inspect = Callable[[Group, str], Inspected]
+InspectGroup = Callable[[Group, str], Inspected]
 
 
 class Selection(Struct, frozen=True):
@@ -60,9 +60,9 @@ class _Filled(Struct, frozen=True):
 def select_groups(
     connection: Connection,
     settings: Settings,
-    waiting: Scored,
-    terms: Terms,
-    inspect: Inspect,
+    waiting: ScoredWindow,
+    terms: CallTerms,
+    inspect: InspectGroup,
     *,
     budget: int,
     at_least_one: bool,
@@ -81,9 +81,9 @@ class _Reading:
         self,
         connection: Connection,
         settings: Settings,
-        waiting: Scored,
-        terms: Terms,
-        inspect: Inspect,
+        waiting: ScoredWindow,
+        terms: CallTerms,
+        inspect: InspectGroup,
     ) -> None:
         self._connection = connection
         self._settings = settings
@@ -118,10 +118,10 @@ class _Reading:
                 tokens += filled.tokens
         return self._made(groups, tokens, full=False)
 
-    def _fill(self, key: str, unread: deque[Listed]) -> _Filled | None:
+    def _fill(self, key: str, unread: deque[ScoredTrajectory]) -> _Filled | None:
         """Build the next group of a key; None where the rest of it makes none."""
         size = next_size(len(unread), self._settings.max_group_size)
-        listed: list[Listed] = []
+        listed: list[ScoredTrajectory] = []
         members: list[Member] = []
         tokens = longest = 0
         while unread and len(members) < size:
@@ -143,7 +143,7 @@ class _Reading:
             self._used_up += [(one.trajectory_id, why) for one in listed]
         return None
 
-    def _read(self, key: str, portion: Sequence[Listed]) -> tuple[list[Member], int, int]:
+    def _read(self, key: str, portion: Sequence[ScoredTrajectory]) -> tuple[list[Member], int, int]:
         """Read the members that may be learned from, their tokens in all and their longest row."""
         ids = [one.trajectory_id for one in portion]
         rows = scored_trajectories.rows(self._connection, ids, self._settings.max_steps_bytes)
@@ -157,7 +157,7 @@ class _Reading:
             )
             if isinstance(current, Rejection):
                 self._rejections.append(current)
-            elif isinstance(current, Changed):
+            elif isinstance(current, RowChange):
                 self._note_changed(one.trajectory_id)
             else:
                 selected = select_calls(current, self._terms)

@@ -23,13 +23,13 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
-from babylon_tasks.pipeline.run_step import Died, Ran, Refused, Run
+from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRun, StepRunner
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, START, VERIFY, StepState, WindowState
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.protocol import Progress, Ready
+from babylon_tasks.training.protocol import RequestProgress, TrainerReady
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ def train_window(
     *,
     window: str | None,
     actor: str,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[RequestProgress], None] | None = None,
 ) -> TrainOutcome:
     """Train the given window, or the oldest waiting ones; an unfinished step comes first.
 
@@ -78,7 +78,7 @@ def train_window(
             return TrainOutcome("busy", reason=reason)
         lease = heartbeat.lease
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
-        outcome = _train(Run(settings, trainer, heartbeat, actor, on_progress), window)
+        outcome = _train(StepRunner(settings, trainer, heartbeat, actor, on_progress), window)
     seconds = time.monotonic() - began
     log.info(
         "training.ended", action=outcome.action, reason=outcome.reason, seconds=round(seconds, 3)
@@ -92,7 +92,7 @@ def more_waits(settings: Settings) -> bool:
         return bool(windows.scored(connection, 1))
 
 
-def _train(run: Run, window: str | None) -> TrainOutcome:
+def _train(run: StepRunner, window: str | None) -> TrainOutcome:
     ready = run.trainer.ready()
     with session(run.settings) as connection:
         lineages.note_trainer(
@@ -121,7 +121,7 @@ def _train(run: Run, window: str | None) -> TrainOutcome:
     return _end(run, run.train(planned.step, planned.groups, START))
 
 
-def _end(run: Run, ran: Ran) -> TrainOutcome:
+def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
     """Commit, fail or postpone a step according to its run."""
     step = ran.step
     match ran.result:
@@ -130,13 +130,13 @@ def _end(run: Run, ran: Ran) -> TrainOutcome:
             if problem is None:
                 return _commit(run, step, result, "adopted" if ran.adopted else "committed")
             return _fail(run, step, f"not verified: {problem}", result.metrics)
-        case Refused(why):
+        case StepRefused(why):
             return _fail(run, step, why)
-        case Died(why):
+        case StepInterrupted(why):
             return _postpone(run, step, why)
 
 
-def _commit(run: Run, step: Step, result: StepResult, action: str) -> TrainOutcome:
+def _commit(run: StepRunner, step: Step, result: StepResult, action: str) -> TrainOutcome:
     manifest = from_row(step.manifest)
     rewards = [(entry.trajectory_id, entry.reward) for _, entry in manifest.entries]
     with session(run.settings) as connection:
@@ -176,7 +176,7 @@ def _commit(run: Run, step: Step, result: StepResult, action: str) -> TrainOutco
 
 
 def _fail(
-    run: Run, step: Step, reason: str, measured: Mapping[str, float] | None = None
+    run: StepRunner, step: Step, reason: str, measured: Mapping[str, float] | None = None
 ) -> TrainOutcome:
     # In this order, so that after a crash in between the next claimant can still recover the step.
     if run.trainer.backend_step().step == step.target_step:
@@ -195,7 +195,7 @@ def _fail(
     return TrainOutcome("failed", step.windows, step.target_step, reason)
 
 
-def _postpone(run: Run, step: Step, why: str) -> TrainOutcome:
+def _postpone(run: StepRunner, step: Step, why: str) -> TrainOutcome:
     error, delay = why[:ERROR_LENGTH], run.settings.retry_delay_seconds
     with session(run.settings) as connection:
         steps.advance(
@@ -211,7 +211,7 @@ def _postpone(run: Run, step: Step, why: str) -> TrainOutcome:
     return TrainOutcome("failed", step.windows, step.target_step, why)
 
 
-def _planner(run: Run, connection: Connection, ready: Ready, head: int) -> Planner:
+def _planner(run: StepRunner, connection: Connection, ready: TrainerReady, head: int) -> Planner:
     return Planner(
         connection,
         run.settings,

@@ -9,6 +9,6 @@ with Recorder(database_url) as recorder:
 """
 
 from babylon_tasks.recorder.recorder import Recorder
-from babylon_tasks.recorder.recording import Recording, Step
+from babylon_tasks.recorder.recording import AgentStep, Recording
 
-__all__ = ["Recorder", "Recording", "Step"]
+__all__ = ["AgentStep", "Recorder", "Recording"]

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 _UNFINISHED = {"actionType": "pending", "parameters": {}, "success": False}
 
 
-class Step:
+class AgentStep:
     """One step; created by ``Recording.step``."""
 
     def __init__(self, recording: Recording, recorded: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ class Recording:
         providers: Iterable[Mapping[str, Any]] = (),
         now: datetime | None = None,
         **environment: str | float | bool | None,
-    ) -> Step:
+    ) -> AgentStep:
         """Begin the next step with the world as the agent sees it, before it acts.
 
         ``pnl`` is cumulative over the agent's life. ``providers``: providerName, data, purpose.
@@ -191,7 +191,7 @@ class Recording:
             recorded["environmentState"] = {k: v for k, v in state.items() if v is not None}
             recorded["providerAccesses"] = [dict(provider) for provider in providers]
             self.steps.append(recorded)
-        return Step(self, recorded)
+        return AgentStep(self, recorded)
 
     def finish(
         self,

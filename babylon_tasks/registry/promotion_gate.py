@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from babylon_tasks.settings import Settings
 
-Decision = Literal["promote", "hold"]
 _RESAMPLES = 2000
 
 
@@ -50,7 +49,7 @@ def best(others: Iterable[CheckpointScores], settings: Settings) -> tuple[int, f
 class GateDecision(Struct, frozen=True):
     """The decision, its reason, and the figures behind it."""
 
-    decision: Decision
+    decision: Literal["promote", "hold"]
     reason: str
     evidence: dict[str, Any]
 

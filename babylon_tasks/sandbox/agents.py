@@ -28,7 +28,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Decision:
+class AgentAnswer:
     """What the policy answered an agent about a market."""
 
     account: Account
@@ -37,7 +37,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Tally:
+class AnswerCounts:
     """Results of a set of answers; ``right`` counts valid ones in the direction of the signal."""
 
     n: int
@@ -68,19 +68,19 @@ async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
 
 async def decide(
     client: Any, policy: Serving, markets: Sequence[Market], accounts: Sequence[Account]
-) -> list[Decision]:
+) -> list[AgentAnswer]:
     """Let every agent ask about every market at once."""
     wanted = [(account, market) for account in accounts for market in markets]
     completions = await asyncio.gather(
         *(ask(client, policy.inference_name, market) for _, market in wanted)
     )
     return [
-        Decision(account, market, completion)
+        AgentAnswer(account, market, completion)
         for (account, market), completion in zip(wanted, completions, strict=True)
     ]
 
 
-def record(recorder: Recorder, window: str, decisions: Sequence[Decision]) -> Tally:
+def record(recorder: Recorder, window: str, decisions: Sequence[AgentAnswer]) -> AnswerCounts:
     """Book each decision's profit, the markets having ended, and record it as a trajectory."""
     start = window_start(window)
     valid = right = 0
@@ -108,17 +108,19 @@ def record(recorder: Recorder, window: str, decisions: Sequence[Decision]) -> Ta
         account.balance += earned
         account.pnl += earned
         recording.finish(final_balance=account.balance, final_pnl=account.pnl)
-    return Tally(len(decisions), valid, right)
+    return AnswerCounts(len(decisions), valid, right)
 
 
-async def examine(client: Any, model: str, markets: Sequence[Market], *, n: int) -> list[Tally]:
+async def examine(
+    client: Any, model: str, markets: Sequence[Market], *, n: int
+) -> list[AnswerCounts]:
     """Ask about each market ``n`` times, record nothing; returns one tally per market."""
     completions = await asyncio.gather(*(ask(client, model, market, n=n) for market in markets))
     tallies = []
     for market, completion in zip(markets, completions, strict=True):
         answers = [read_answer(choice.message.content or "") for choice in completion.choices]
         tallies.append(
-            Tally(
+            AnswerCounts(
                 len(answers),
                 sum(answer is not None for answer in answers),
                 sum(answer == market.rises for answer in answers),

@@ -20,7 +20,7 @@ from babylon_tasks.errors import CheckpointNotFound, SandboxError
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
-from babylon_tasks.sandbox.agents import Account, Tally, decide, examine, record
+from babylon_tasks.sandbox.agents import Account, AnswerCounts, decide, examine, record
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.statistics import difference_interval
 from babylon_tasks.settings import Settings
@@ -86,7 +86,7 @@ class Interval(Struct, frozen=True):
     high: float
 
 
-class Evaluation(Struct, frozen=True):
+class ModelComparison(Struct, frozen=True):
     """Base model and serving checkpoint on the same markets, which were never trained on.
 
     ``difference``: in the share of all decisions that are valid and right, served minus base.
@@ -101,7 +101,7 @@ class Report(Struct, frozen=True):
     """The content of the ``--report`` file."""
 
     windows: list[WindowRow]
-    evaluation: Evaluation
+    evaluation: ModelComparison
     seconds: float
 
 
@@ -113,7 +113,7 @@ class Watcher(Struct, frozen=True):
 
     settings: Callable[[Settings], None]
     news: Callable[[str], None]
-    window: Callable[[WindowProgress, Tally], None]
+    window: Callable[[WindowProgress, AnswerCounts], None]
 
 
 def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) -> Report:
@@ -157,7 +157,7 @@ def _temporary_home() -> Path:
 
 async def _play(
     stack: Stack, watcher: Watcher, windows: int, seed: int
-) -> tuple[list[WindowRow], Evaluation]:
+) -> tuple[list[WindowRow], ModelComparison]:
     settings = stack.settings
     rows: list[WindowRow] = []
     accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
@@ -239,17 +239,17 @@ def _row(done: WindowProgress, policy: Serving) -> WindowRow:
     )
 
 
-async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> Evaluation:
+async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> ModelComparison:
     asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS)
     base = await examine(client, f"{lineage}@0", asked_about, n=ANSWERS_PER_MARKET)
     served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
     low, high = difference_interval(
         [tally.right / tally.n for tally in base], [tally.right / tally.n for tally in served]
     )
-    return Evaluation(_share(base), _share(served), Interval(low, high))
+    return ModelComparison(_share(base), _share(served), Interval(low, high))
 
 
-def _share(tallies: list[Tally]) -> Share:
+def _share(tallies: list[AnswerCounts]) -> Share:
     n = sum(tally.n for tally in tallies)
     valid = sum(tally.valid for tally in tallies)
     right = sum(tally.right for tally in tallies)

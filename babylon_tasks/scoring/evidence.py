@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babylon_tasks.records import Decision, Evidence, Outcome, Outcomes, Trajectory
+from babylon_tasks.records import AgentAction, Evidence, Outcome, Outcomes, Trajectory
 from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
 
 SATURATION = 20  # actions; more do not add anything
@@ -89,7 +89,7 @@ def activity(evidence: Evidence) -> float:
     return min(1.0, evidence.taken / SATURATION)
 
 
-def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
+def is_right(decision: AgentAction, outcomes: Outcomes) -> bool | None:
     """Check whether a bet was right; None if the outcome is unknown or the price unchanged."""
     if decision.correct is not None:
         return decision.correct
@@ -109,7 +109,7 @@ def is_right(decision: Decision, outcomes: Outcomes) -> bool | None:
     return None
 
 
-def _gain(decision: Decision, won: bool) -> float:
+def _gain(decision: AgentAction, won: bool) -> float:
     """Compute what a bet earned, in [-1, 1]: without a price its sign; at a fair one 0 on average.
 
     A share bought at price p pays 1 if right, so a stake of p wins 1 - p; in a sale it is the

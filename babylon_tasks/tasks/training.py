@@ -16,7 +16,7 @@ from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
 from babylon_tasks.tasks.send import send_train
 from babylon_tasks.tasks.trainer_manager import trainer_manager
-from babylon_tasks.training.protocol import Progress
+from babylon_tasks.training.protocol import RequestProgress
 
 log = structlog.get_logger(__name__)
 
@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 def train_window(self: BabylonTask, window: str | None = None) -> Any:
     """Train a window, or the oldest that wait; then promote the newest checkpoint or hold it."""
 
-    def report_training(progress: Progress) -> None:
+    def report_training(progress: RequestProgress) -> None:
         counted = (progress.done, progress.total, "gradient steps", progress.tokens)
         self.report_progress(
             summaries.progress("training", *counted), stage="train", **to_builtins(progress)
         )
 
-    def report_evaluation(progress: Progress) -> None:
+    def report_evaluation(progress: RequestProgress) -> None:
         summary = summaries.progress("evaluating", progress.done, progress.total, "held-out groups")
         self.report_progress(summary, stage="evaluate", **to_builtins(progress))
 

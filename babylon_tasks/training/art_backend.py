@@ -9,13 +9,19 @@ from typing import Any
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group
 from babylon_tasks.training.conversations import art_groups
-from babylon_tasks.training.protocol import OnProgress, Progress, Start, StepValue, Train
+from babylon_tasks.training.protocol import (
+    OnProgress,
+    RequestProgress,
+    StartTrainer,
+    StepValue,
+    TrainRequest,
+)
 
 
 class ArtBackend:
     """An ART backend with a model registered with it; its three subclasses make the backend."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: StartTrainer) -> None:
         from art import TrainableModel
 
         self.start = start
@@ -59,7 +65,7 @@ class ArtBackend:
 
     async def _run(
         self,
-        request: Train,
+        request: TrainRequest,
         groups: Sequence[Group],
         on_progress: OnProgress,
         options: dict[str, Any],
@@ -73,7 +79,7 @@ class ArtBackend:
             async for metrics in inner(*args, **kwargs):
                 done += 1
                 on_progress(
-                    Progress(
+                    RequestProgress(
                         done=done,
                         total=int(metrics.get("data/step_num_gradient_steps", 0)),
                         tokens=int(metrics.get("data/step_trainer_tokens", 0)),

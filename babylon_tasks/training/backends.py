@@ -10,17 +10,17 @@ from typing import Any, Protocol
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.disk_backend import Cpu, Local
+from babylon_tasks.training.disk_backend import CpuTraining, LocalTraining
 from babylon_tasks.training.protocol import (
     BackendStep,
-    Inspect,
     Inspected,
+    InspectRequest,
     OnProgress,
-    Start,
+    StartTrainer,
     StepValue,
-    Train,
+    TrainRequest,
 )
-from babylon_tasks.training.serverless import Serverless
+from babylon_tasks.training.serverless import ServerlessTraining
 
 
 def choose(settings: Settings) -> str:
@@ -63,12 +63,12 @@ class TrainingBackend(Protocol):
         """Return the newest checkpoint and, where one was left, the record of what made it."""
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
+        self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         """Find calls that would not be trained on as sampled; weigh each group without them."""
 
     async def train(
-        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         """Run one ART training step; the result is measured afterwards, not assumed."""
 
@@ -84,11 +84,11 @@ class TrainingBackend(Protocol):
         """Release the model and stop serving."""
 
 
-def make(start: Start) -> TrainingBackend:
+def make(start: StartTrainer) -> TrainingBackend:
     """Make the named backend; it is opened later."""
-    makers: dict[str, Callable[[Start], TrainingBackend]] = {
-        "cpu": Cpu,
-        "local": Local,
-        "serverless": Serverless,
+    makers: dict[str, Callable[[StartTrainer], TrainingBackend]] = {
+        "cpu": CpuTraining,
+        "local": LocalTraining,
+        "serverless": ServerlessTraining,
     }
     return makers[start.backend](start)

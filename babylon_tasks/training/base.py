@@ -7,13 +7,13 @@ from typing import Protocol
 from babylon_tasks.records import StepResult
 from babylon_tasks.training.protocol import (
     BackendStep,
-    Evaluate,
     Evaluated,
-    Inspect,
+    EvaluateRequest,
     Inspected,
+    InspectRequest,
     OnProgress,
-    Ready,
-    Train,
+    TrainerReady,
+    TrainRequest,
 )
 
 
@@ -24,7 +24,7 @@ class TrainerLike(Protocol):
     silent, TrainingError where it refused the request and still runs.
     """
 
-    def ready(self) -> Ready:
+    def ready(self) -> TrainerReady:
         """Start it unless it runs, and wait until it serves; raises BackendUnavailable."""
         ...
 
@@ -32,15 +32,15 @@ class TrainerLike(Protocol):
         """Return the newest checkpoint that the backend holds, whoever made it."""
         ...
 
-    def inspect(self, request: Inspect, on_progress: OnProgress) -> Inspected:
+    def inspect(self, request: InspectRequest, on_progress: OnProgress) -> Inspected:
         """Find calls that would not be trained on as they were sampled; changes nothing."""
         ...
 
-    def train(self, request: Train, on_progress: OnProgress) -> StepResult:
+    def train(self, request: TrainRequest, on_progress: OnProgress) -> StepResult:
         """Run one training step; the result is what the backend and its files show."""
         ...
 
-    def evaluate(self, request: Evaluate, on_progress: OnProgress) -> Evaluated:
+    def evaluate(self, request: EvaluateRequest, on_progress: OnProgress) -> Evaluated:
         """Evaluate checkpoints on held-out groups; changes nothing."""
         ...
 

@@ -18,15 +18,15 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend, finite
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step, read_record, write_record
-from babylon_tasks.training.inspect_calls import Inspector, Proven, refused, with_calls
+from babylon_tasks.training.inspect_calls import InspectedCall, Inspector, refused, with_calls
 from babylon_tasks.training.protocol import (
     BackendStep,
-    Inspect,
     Inspected,
+    InspectRequest,
     OnProgress,
-    Progress,
+    RequestProgress,
     StepValue,
-    Train,
+    TrainRequest,
 )
 from babylon_tasks.training.token_text import TokenText, token_text_of
 
@@ -42,7 +42,7 @@ class DiskBackend(ArtBackend):
 
         return Path(get_model_dir(model=self.model, art_path=self.start.data_dir)) / "checkpoints"
 
-    def _options(self, request: Train) -> dict[str, Any]:
+    def _options(self, request: TrainRequest) -> dict[str, Any]:
         return {
             "kl_penalty_coef": request.kl_coefficient,
             "packed_sequence_length": request.packed_sequence_length,
@@ -52,22 +52,26 @@ class DiskBackend(ArtBackend):
         raise NotImplementedError
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
+        self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
 
         def on_group(done: int, total: int) -> None:
-            on_progress(Progress(done=done, total=total))
+            on_progress(RequestProgress(done=done, total=total))
 
         return await asyncio.to_thread(inspector.inspect, groups, on_group)
 
-    async def _as_sampled(self, request: Train, groups: Sequence[Group]) -> tuple[Group, ...]:
+    async def _as_sampled(
+        self, request: TrainRequest, groups: Sequence[Group]
+    ) -> tuple[Group, ...]:
         """Prove each call's tokens once more before packing: nothing unproven is trained on."""
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
         proofs = await asyncio.to_thread(inspector.proofs, groups)
         return with_calls(groups, await self._scored(request, proofs))
 
-    async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
+    async def _scored(
+        self, request: TrainRequest, proofs: Sequence[InspectedCall]
+    ) -> list[LlmCall]:
         """Return the calls with a log-probability for each token, made as the step's label says."""
         if request.logprobs != EXACT:
             raise TrainingError(f"{self._needs_exact(request.logprobs)}; nothing was trained")
@@ -79,7 +83,7 @@ class DiskBackend(ArtBackend):
         )
 
     async def train(
-        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         before = newest_step(self.checkpoints)
         if before != request.base_step:
@@ -132,7 +136,7 @@ class DiskBackend(ArtBackend):
         return await self.step()
 
 
-class Cpu(DiskBackend):
+class CpuTraining(DiskBackend):
     def _make(self) -> Any:
         from babylon_tasks.training.cpu import CPUBackend
 
@@ -143,7 +147,9 @@ class Cpu(DiskBackend):
         policy = service.policy
         return Inspector(service.tokenizer, policy.token_text, min(longest, policy.longest), label)
 
-    async def _scored(self, request: Train, proofs: Sequence[Proven]) -> list[LlmCall]:
+    async def _scored(
+        self, request: TrainRequest, proofs: Sequence[InspectedCall]
+    ) -> list[LlmCall]:
         from babylon_tasks.training.rescoring import rescored
 
         if request.logprobs == EXACT:
@@ -157,7 +163,7 @@ class Cpu(DiskBackend):
         return await asyncio.to_thread(rescored, policy, proofs, scored_by)
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
+        self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         inspected = await super().inspect(request, groups, on_progress)
         if request.logprobs != RESCORED:
@@ -182,7 +188,7 @@ class Cpu(DiskBackend):
         return step
 
     async def train(
-        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         (await self.art._get_service(self.model)).seed = request.seed
         return await super().train(request, groups, on_progress)
@@ -209,11 +215,11 @@ class Cpu(DiskBackend):
         values = []
         for number, step in enumerate(steps):
             values.append(await asyncio.to_thread(step_value, policy, step, groups))
-            on_progress(Progress(done=number + 1, total=len(steps)))
+            on_progress(RequestProgress(done=number + 1, total=len(steps)))
         return values
 
 
-class Local(DiskBackend):
+class LocalTraining(DiskBackend):
     """ART's LocalBackend unchanged (unsloth, vLLM). Not tested by us: it needs a GPU."""
 
     def _make(self) -> Any:
@@ -236,7 +242,7 @@ class Local(DiskBackend):
         return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label)
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
+        self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         inspected = await super().inspect(request, groups, on_progress)
         if request.logprobs == EXACT:
@@ -245,11 +251,11 @@ class Local(DiskBackend):
         return structs.replace(inspected, refusals=refused(groups, lambda _: refusal))
 
     async def train(
-        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         random.seed(request.seed)  # ART shuffles with the global generator
         return await super().train(request, groups, on_progress)
 
-    def _options(self, request: Train) -> dict[str, Any]:
+    def _options(self, request: TrainRequest) -> dict[str, Any]:
         # ART's own packing length and chunk alignment belong to its GPU kernels.
         return {**super()._options(request), "packed_sequence_length": None}

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field
 from babylon_tasks import metrics
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.sampling import Answer, Ask, sample
+from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
 
 _GATHER_SECONDS = 0.03  # wait for more requests as long as they keep coming,
 _GATHER_LIMIT_SECONDS = 0.3  # but no longer than this
@@ -68,10 +68,12 @@ class ChatRequest(BaseModel):
 
 
 class _Pending:
-    def __init__(self, step: int, ask: Ask) -> None:
+    def __init__(self, step: int, ask: SamplingRequest) -> None:
         self.step = step
         self.ask = ask
-        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[list[SampledAnswer]] = (
+            asyncio.get_running_loop().create_future()
+        )
 
 
 class InferenceServer:
@@ -171,7 +173,7 @@ class InferenceServer:
                     400, f"the prompt has {len(prompt)} tokens, the limit is {_MAX_PROMPT_TOKENS}"
                 )
             stops = [body.stop] if isinstance(body.stop, str) else (body.stop or [])
-            ask = Ask(
+            ask = SamplingRequest(
                 prompt=tuple(prompt),
                 n=body.n,
                 temperature=body.temperature,
@@ -199,7 +201,7 @@ class InferenceServer:
             )
         return int(step)
 
-    async def _enqueue(self, step: int, ask: Ask) -> list[Answer]:
+    async def _enqueue(self, step: int, ask: SamplingRequest) -> list[SampledAnswer]:
         pending = _Pending(step, ask)
         self._pending.append(pending)
         if self._worker is None or self._worker.done():
@@ -241,7 +243,7 @@ class InferenceServer:
             await asyncio.sleep(_GATHER_SECONDS)
 
     def _completion(
-        self, body: ChatRequest, prompt: list[int], answers: list[Answer]
+        self, body: ChatRequest, prompt: list[int], answers: list[SampledAnswer]
     ) -> dict[str, Any]:
         prompt_tokens = len(prompt)
         with_ids = body.return_token_ids is not False
@@ -271,7 +273,7 @@ class InferenceServer:
             **({"prompt_token_ids": prompt} if body.return_token_ids else {}),
         }
 
-    def _logprobs(self, body: ChatRequest, answer: Answer) -> dict[str, Any]:
+    def _logprobs(self, body: ChatRequest, answer: SampledAnswer) -> dict[str, Any]:
         content = []
         for token, logprob in zip(answer.token_ids, answer.logprobs, strict=True):
             piece = self.policy.token_text.piece(token)

@@ -30,7 +30,7 @@ from babylon_tasks.training.rebuild_tokens import difference, miscounted, rebuil
 from babylon_tasks.training.token_text import TokenText
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """A call must not be trained on; ``reason`` is from the table above, ``detail`` a sentence."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -39,7 +39,7 @@ class Refused(Exception):
         self.detail = bounded(detail)
 
 
-class Proven(Struct, frozen=True):
+class InspectedCall(Struct, frozen=True):
     """A call with its token ids and their bytes, and the prompt tokens that precede them."""
 
     call: LlmCall
@@ -77,7 +77,7 @@ class Inspector:
                 for index, call in enumerate(member.calls):
                     try:
                         lengths.append(self.prove(call).length)
-                    except Refused as why:
+                    except CallRefused as why:
                         refusals.append(
                             Refusal(member.trajectory_id, index, why.reason, why.detail)
                         )
@@ -86,7 +86,7 @@ class Inspector:
                 on_group(number + 1, len(groups))
         return Inspected(tuple(refusals), tuple(weights), proven=True)
 
-    def proofs(self, groups: Sequence[Group]) -> list[Proven]:
+    def proofs(self, groups: Sequence[Group]) -> list[InspectedCall]:
         """Prove all calls, in order; raises TrainingError where one of them is refused."""
         found = []
         for group in groups:
@@ -94,19 +94,21 @@ class Inspector:
                 for index, call in enumerate(member.calls):
                     try:
                         found.append(self.prove(call))
-                    except Refused as why:
+                    except CallRefused as why:
                         raise TrainingError(
                             f"call {index} of trajectory {member.trajectory_id} would not be "
                             f"trained on as it was sampled: {why}; nothing was trained"
                         ) from None
         return found
 
-    def prove(self, call: LlmCall) -> Proven:
+    def prove(self, call: LlmCall) -> InspectedCall:
         """Prove that a call would be trained on as it was sampled; raises Refused."""
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
             recorded = len(call.logprobs or ())
-            raise Refused(Reason.NO_LOGPROBS, f"{recorded} log-probabilities for {len(ids)} tokens")
+            raise CallRefused(
+                Reason.NO_LOGPROBS, f"{recorded} log-probabilities for {len(ids)} tokens"
+            )
         pieces = tuple(self._token_text.piece(token) for token in ids)
         known = structs.replace(call, token_ids=ids, token_bytes=pieces)
         expected = self._prompts(call)
@@ -115,18 +117,18 @@ class Inspector:
         as_sampled = trained[start:] == list(ids) and mask == [0] * start + [1] * len(ids)
         if not as_sampled or trained[:start] not in expected:
             decode = self._tokenizer.decode
-            raise Refused(
+            raise CallRefused(
                 Reason.TEMPLATE_CHANGES_ANSWER,
                 f"sampled after {decode(expected[0][-8:])!r}, it would be trained as "
                 f"{decode(trained[max(0, start - 8) : start + 8])!r}",
             )
         if len(trained) > self._longest:
-            raise Refused(
+            raise CallRefused(
                 Reason.TOO_LONG,
                 f"{start} tokens of prompt and {len(ids)} of answer; the longest row has "
                 f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
             )
-        return Proven(known, tuple(trained[:start]))
+        return InspectedCall(known, tuple(trained[:start]))
 
     def _ids(self, call: LlmCall) -> tuple[int, ...]:
         ids = call.token_ids or rebuild(call, self._token_text)
@@ -136,20 +138,20 @@ class Inspector:
         if not ids:
             texts = call.tokens or call.token_bytes
             known = "ambiguous token texts" if texts else "text"
-            raise Refused(
+            raise CallRefused(
                 Reason.NO_TOKEN_IDS, f"only the answer's {known} is recorded, no token ids"
             )
         foreign = next((token for token in ids if not self._token_text.holds(token)), None)
         if foreign is not None:
             size = len(self._token_text.pieces)
-            raise Refused(
+            raise CallRefused(
                 Reason.FOREIGN_TOKEN, f"token {foreign} is not in the model's vocabulary of {size}"
             )
         mismatch = difference(ids, call, self._token_text) or miscounted(
             ids, call, self._token_text
         )
         if mismatch is not None:
-            raise Refused(Reason.ANSWER_DIFFERS, mismatch)
+            raise CallRefused(Reason.ANSWER_DIFFERS, mismatch)
         return ids
 
     def _prompts(self, call: LlmCall) -> list[list[int]]:
@@ -162,7 +164,9 @@ class Inspector:
                     messages, add_generation_prompt=True, **options
                 )["input_ids"]
             except Exception as error:  # a template is a program and may raise anything
-                raise Refused(Reason.TEMPLATE_ERROR, f"{type(error).__name__}: {error}") from error
+                raise CallRefused(
+                    Reason.TEMPLATE_ERROR, f"{type(error).__name__}: {error}"
+                ) from error
             if prompt not in prompts:
                 prompts.append(prompt)
         if self._label == NONE:  # answered by any model, with any template
@@ -172,7 +176,7 @@ class Inspector:
         fitting = [prompt for prompt in prompts if len(prompt) == call.prompt_tokens]
         if not fitting:
             lengths = " or ".join(str(len(prompt)) for prompt in prompts)
-            raise Refused(
+            raise CallRefused(
                 Reason.PROMPT_DIFFERS,
                 f"the server counted {call.prompt_tokens} prompt tokens, the template renders "
                 f"{lengths} from the recorded messages",
@@ -197,7 +201,7 @@ class Inspector:
         try:
             row = tokenize_trajectory(self._tokenizer, None, history, 1.0, False, trajectory)
         except Exception as error:  # a bug in ART must not refuse other calls
-            raise Refused(
+            raise CallRefused(
                 Reason.TEMPLATE_CHANGES_ANSWER,
                 f"ART cannot locate the answer: {type(error).__name__}: {error}",
             ) from error

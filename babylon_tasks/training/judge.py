@@ -19,13 +19,13 @@ import msgspec
 from babylon_tasks.errors import NotInstalled
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
-from babylon_tasks.training.judge_process import Answer, Ask, Ready, Start
+from babylon_tasks.training.judge_process import GradeReply, GradeRequest, JudgeReady, StartJudge
 
 _START_SECONDS = 180.0  # to import ART, on a slow disk
 _SLACK_SECONDS = 30.0  # beyond the timeout, before a silent process counts as dead
 _TICK_SECONDS = 1.0
 
-Reply = Ready | Answer
+JudgeReply = JudgeReady | GradeReply
 
 
 def require() -> None:
@@ -48,7 +48,7 @@ class Judge:
     def __init__(self, settings: Settings, *, tick: Callable[[], None]) -> None:
         require()
         key = settings.ruler_api_key
-        self._start = Start(
+        self._start = StartJudge(
             model=settings.ruler_model or "",
             base_url=settings.ruler_base_url,
             api_key=None if key is None else key.get_secret_value(),
@@ -57,7 +57,7 @@ class Judge:
             concurrency=settings.ruler_concurrency,
         )
         self._tick = tick
-        self._replies: queue.Queue[Reply | None] = queue.Queue()
+        self._replies: queue.Queue[JudgeReply | None] = queue.Queue()
         self._patience = _START_SECONDS
         self._death: str | None = None
         self.rubric: str | None = None
@@ -75,7 +75,7 @@ class Judge:
         )
         threading.Thread(
             target=listen,
-            args=(self._process, msgspec.json.Decoder(Reply), self._replies),
+            args=(self._process, msgspec.json.Decoder(JudgeReply), self._replies),
             name="judge-replies",
             daemon=True,
         ).start()
@@ -100,12 +100,12 @@ class Judge:
         """The process's id."""
         return self._process.pid
 
-    def answers(self, asks: Iterable[Ask]) -> Iterator[Answer]:
+    def answers(self, asks: Iterable[GradeRequest]) -> Iterator[GradeReply]:
         """Yield one answer for each question, in any order; ``asks`` is consumed as slots free up.
 
         ``tick`` is called about every second while it waits.
         """
-        waiting: dict[int, Ask] = {}
+        waiting: dict[int, GradeRequest] = {}
         more = iter(asks)
         while True:
             while len(waiting) < 2 * self._start.concurrency and (ask := next(more, None)):
@@ -116,20 +116,21 @@ class Judge:
             answer = self._next()
             if answer is None:
                 yield from (
-                    Answer(number, failure="died", detail=self._death or "") for number in waiting
+                    GradeReply(number, failure="died", detail=self._death or "")
+                    for number in waiting
                 )
                 waiting.clear()
             else:
                 del waiting[answer.number]
                 yield answer
 
-    def _send(self, message: Start | Ask) -> None:
+    def _send(self, message: StartJudge | GradeRequest) -> None:
         if self._death is None and self._process.stdin is not None:
             with suppress(BrokenPipeError):  # the reader of the answers notices its death
                 self._process.stdin.write(msgspec.json.encode(message) + b"\n")
                 self._process.stdin.flush()
 
-    def _next(self) -> Answer | None:
+    def _next(self) -> GradeReply | None:
         """Wait for the next answer; None once the process has ended."""
         deadline = time.monotonic() + self._patience
         while self._death is None:
@@ -144,7 +145,7 @@ class Judge:
             if reply is None:
                 how = how_ended(self._process.wait())
                 self._death = f"the judge's process {how}: {self._last_line()}"
-            elif isinstance(reply, Ready):
+            elif isinstance(reply, JudgeReady):
                 self.rubric = reply.rubric
                 self._patience = self._start.timeout + _SLACK_SECONDS
                 deadline = time.monotonic() + self._patience

@@ -2,8 +2,8 @@
 
 ART's RULER runs in its own process, as the trainer does: importing ART takes seconds and hundreds
 of MB and changes the event loop, which CPU workers should not pay for. The process reads one JSON
-object per line from stdin (``Start``, then ``Ask``), answers on stdout in any order, and ends when
-its stdin closes.
+object per line from stdin (``StartJudge``, then ``GradeRequest``), replies on stdout in any order,
+and ends when its stdin closes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MASK = "***"
 _MAX_DETAIL = 300
 
 
-class Start(Struct, frozen=True, tag=True):
-    """First line to the process; answered by ``Ready``. The key is sent here and nowhere else."""
+class StartJudge(Struct, frozen=True, tag=True):
+    """First line to the process; answered by ``JudgeReady``. Only this line has the key."""
 
     model: str
     base_url: str | None
@@ -32,14 +32,14 @@ class Start(Struct, frozen=True, tag=True):
     concurrency: int
 
 
-class Ask(Struct, frozen=True, tag=True):
-    """Grade these conversations, each a sequence of (role, content); answered by ``Answer``."""
+class GradeRequest(Struct, frozen=True, tag=True):
+    """Grade these conversations, each a sequence of (role, content); answered by ``GradeReply``."""
 
     number: int
     conversations: tuple[tuple[tuple[str, str], ...], ...]
 
 
-class Ready(Struct, frozen=True, tag=True):
+class JudgeReady(Struct, frozen=True, tag=True):
     """ART is imported; ``rubric`` is the one in use."""
 
     rubric: str
@@ -55,8 +55,8 @@ class Grade(Struct, frozen=True):
     score: float | None
 
 
-class Answer(Struct, frozen=True, tag=True):
-    """The grades of one ``Ask``, or why there are none: a reason and its detail.
+class GradeReply(Struct, frozen=True, tag=True):
+    """The grades of one ``GradeRequest``, or why there are none: a reason and its detail.
 
     Tokens and price count either way; ``usd`` is None where litellm knows no price for the model.
     """
@@ -91,7 +91,7 @@ class _Bill:
 class _Ruler:
     """ART's ``ruler``, counting the cost of each question."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: StartJudge) -> None:
         # ART imports transformers, and torch with it, to patch a model that is not loaded here, and
         # does without where it is missing: 1.9 s and 170 MB instead of 4.5 s and 450 MB.
         sys.modules.setdefault("transformers", None)  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ class _Ruler:
         self._start = start
         self._places = asyncio.Semaphore(start.concurrency)
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, ask: GradeRequest) -> GradeReply:
         from openai import OpenAIError
 
         bill, start = _Bill(), self._start
@@ -151,7 +151,7 @@ class _Ruler:
                 failure, detail = "no_answer", self._describe(error)
             except ValueError as error:  # from pydantic, json, or ART's check of the count
                 failure, detail = "malformed", self._describe(error)
-        return Answer(
+        return GradeReply(
             ask.number,
             grades,
             failure,
@@ -170,31 +170,31 @@ class _Ruler:
 
 async def _serve(out: Any) -> None:
     loop = asyncio.get_running_loop()
-    asks: asyncio.Queue[Start | Ask] = asyncio.Queue()
-    decoder = msgspec.json.Decoder(Start | Ask)
+    asks: asyncio.Queue[StartJudge | GradeRequest] = asyncio.Queue()
+    decoder = msgspec.json.Decoder(StartJudge | GradeRequest)
 
     def read() -> None:
         for raw in sys.stdin.buffer:
             loop.call_soon_threadsafe(asks.put_nowait, decoder.decode(raw))
         os._exit(0)  # the worker has all its answers, or has ended
 
-    def send(reply: Ready | Answer) -> None:
+    def send(reply: JudgeReady | GradeReply) -> None:
         out.write(msgspec.json.encode(reply) + b"\n")
         out.flush()
 
-    async def answer(ask: Ask) -> None:
+    async def answer(ask: GradeRequest) -> None:
         send(await ruler.answer(ask))
 
     threading.Thread(target=read, name="questions", daemon=True).start()
     start = await asks.get()
-    if not isinstance(start, Start):
+    if not isinstance(start, StartJudge):
         raise TypeError("the first line must be Start")
     ruler = _Ruler(start)
-    send(Ready(ruler.rubric))
+    send(JudgeReady(ruler.rubric))
     async with asyncio.TaskGroup() as answering:
         while True:
             ask = await asks.get()
-            if isinstance(ask, Ask):
+            if isinstance(ask, GradeRequest):
                 answering.create_task(answer(ask))
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.records import TokenIds
 
-Answer = tuple[int, ...]
 
-
-def packed_answers(packed: Mapping[str, Any]) -> list[Answer]:
+def packed_answers(packed: Mapping[str, Any]) -> list[TokenIds]:
     """Collect the answers in ART's packed tensors: per row, the trained tokens of each branch."""
-    answers: list[Answer] = []
+    answers: list[TokenIds] = []
     columns = ("tokens", "group_ids", "assistant_mask")
     for row in zip(*(packed[name].tolist() for name in columns), strict=True):
         branches: dict[int, list[int]] = {}
@@ -24,9 +23,9 @@ def packed_answers(packed: Mapping[str, Any]) -> list[Answer]:
     return answers
 
 
-def sampled_answers(groups: Iterable[Any]) -> list[Answer]:
+def sampled_answers(groups: Iterable[Any]) -> list[TokenIds]:
     """Collect the answers that ART should pack: of trajectories off their group's mean reward."""
-    answers: list[Answer] = []
+    answers: list[TokenIds] = []
     for group in groups:
         mean = sum(trajectory.reward for trajectory in group) / len(group)
         for trajectory in group:

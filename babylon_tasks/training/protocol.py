@@ -15,9 +15,11 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.records import StepResult
 
 
-class Start(Struct, frozen=True, tag=True):
-    """First line to a trainer: its configuration; answered by ``Ready``. Secrets are sent here,
-    never in arguments or environment."""
+class StartTrainer(Struct, frozen=True, tag=True):
+    """First line to a trainer: its configuration; answered by ``TrainerReady``.
+
+    Secrets are sent here, never in arguments or environment.
+    """
 
     backend: str
     lineage: str
@@ -32,8 +34,8 @@ class Start(Struct, frozen=True, tag=True):
     wandb_base_url: str | None = None
 
 
-class Train(Struct, frozen=True, tag=True):
-    """Do one training step; answered by ``Progress``..., then ``Trained``.
+class TrainRequest(Struct, frozen=True, tag=True):
+    """Do one training step; answered by ``RequestProgress``..., then ``Trained``.
 
     ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights the step
     starts from (None: the same). They differ after a checkpoint was held: it is a dead branch.
@@ -51,10 +53,10 @@ class Train(Struct, frozen=True, tag=True):
     parent_step: int | None = None
 
 
-class Inspect(Struct, frozen=True, tag=True):
+class InspectRequest(Struct, frozen=True, tag=True):
     """Prove that what would be trained on is what was sampled; answered by ``Inspected``.
 
-    ``Progress`` counts groups. ``packed_sequence_length`` is the longest row that a step may
+    ``RequestProgress`` counts groups. ``packed_sequence_length`` is the longest row that a step may
     take, ``logprobs`` the label of every call in the file.
     """
 
@@ -63,31 +65,39 @@ class Inspect(Struct, frozen=True, tag=True):
     logprobs: str = "exact"
 
 
-class Evaluate(Struct, frozen=True, tag=True):
-    """Evaluate checkpoints on held-out groups; answered by ``Progress``..., then ``Evaluated``."""
+class EvaluateRequest(Struct, frozen=True, tag=True):
+    """Evaluate checkpoints on held-out groups; ``RequestProgress`` first, then ``Evaluated``."""
 
     steps: tuple[int, ...]
     groups_path: str
 
 
-class AskStep(Struct, frozen=True, tag=True):
+class NewestStepRequest(Struct, frozen=True, tag=True):
     """Ask for the newest step and the manifest that made it; answered by ``BackendStep``."""
 
 
-class Discard(Struct, frozen=True, tag=True):
+class DiscardRequest(Struct, frozen=True, tag=True):
     """Remove the newest checkpoint, which failed verification; answered by ``BackendStep``."""
 
     step: int
 
 
-class Close(Struct, frozen=True, tag=True):
+class CloseRequest(Struct, frozen=True, tag=True):
     """Finish and exit with code 0."""
 
 
-Request = Start | Inspect | Train | Evaluate | AskStep | Discard | Close
+TrainerRequest = (
+    StartTrainer
+    | InspectRequest
+    | TrainRequest
+    | EvaluateRequest
+    | NewestStepRequest
+    | DiscardRequest
+    | CloseRequest
+)
 
 
-class Ready(Struct, frozen=True, tag=True):
+class TrainerReady(Struct, frozen=True, tag=True):
     """First line of a trainer: the model is loaded and inference is served.
 
     ``branches``: a step may start from another checkpoint than the newest one.
@@ -103,7 +113,7 @@ class Heartbeat(Struct, frozen=True, tag=True):
     """Still alive, nothing new."""
 
 
-class Progress(Struct, frozen=True, tag=True):
+class RequestProgress(Struct, frozen=True, tag=True):
     """How far a request has come; ``done``/``total`` in gradient steps or groups."""
 
     done: int
@@ -169,13 +179,22 @@ class BackendStep(Struct, frozen=True, tag=True):
     result: StepResult | None = None
 
 
-class Failed(Struct, frozen=True, tag=True):
+class RequestFailed(Struct, frozen=True, tag=True):
     """A request failed, but the trainer keeps running."""
 
     error: str
     message: str
 
 
-Reply = Ready | Heartbeat | Progress | Inspected | Trained | Evaluated | BackendStep | Failed
+TrainerReply = (
+    TrainerReady
+    | Heartbeat
+    | RequestProgress
+    | Inspected
+    | Trained
+    | Evaluated
+    | BackendStep
+    | RequestFailed
+)
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[RequestProgress], None]

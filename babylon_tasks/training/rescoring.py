@@ -7,23 +7,22 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from msgspec import structs
 
-from babylon_tasks.records import LlmCall
-from babylon_tasks.training.inspect_calls import Proven
+from babylon_tasks.records import LlmCall, TokenIds
+from babylon_tasks.training.inspect_calls import InspectedCall
 from babylon_tasks.training.policy import Policy
 
 _ROW_TOKENS = 1024
-Ids = tuple[int, ...]
 
 
 def rescored(
-    policy: Policy, proofs: Sequence[Proven], scored_by: Callable[[LlmCall], int]
+    policy: Policy, proofs: Sequence[InspectedCall], scored_by: Callable[[LlmCall], int]
 ) -> list[LlmCall]:
     """Replace the calls' log-probabilities by those that a checkpoint gives their tokens, in order.
 
     ``scored_by`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
     not on this machine.
     """
-    wanted: dict[tuple[int, Ids], set[Ids]] = {}
+    wanted: dict[tuple[int, TokenIds], set[TokenIds]] = {}
     for proof in proofs:
         place = (scored_by(proof.call), proof.prompt)
         wanted.setdefault(place, set()).add(proof.call.token_ids or ())
@@ -41,11 +40,11 @@ def rescored(
 
 
 def answer_logprobs(
-    policy: Policy, step: int, prompt: Sequence[int], answers: Iterable[Ids]
-) -> dict[Ids, tuple[float, ...]]:
+    policy: Policy, step: int, prompt: Sequence[int], answers: Iterable[TokenIds]
+) -> dict[TokenIds, tuple[float, ...]]:
     """Compute the log-probability of each token of each distinct answer to one prompt."""
-    logprobs: dict[Ids, tuple[float, ...]] = {}
-    row: list[Ids] = []
+    logprobs: dict[TokenIds, tuple[float, ...]] = {}
+    row: list[TokenIds] = []
     size = len(prompt)
     for ids in answers:  # the prompt is computed once per row
         if row and size + len(ids) > _ROW_TOKENS:
@@ -59,8 +58,8 @@ def answer_logprobs(
 
 
 def _row(
-    policy: Policy, step: int, prompt: Sequence[int], answers: Sequence[Ids]
-) -> dict[Ids, tuple[float, ...]]:
+    policy: Policy, step: int, prompt: Sequence[int], answers: Sequence[TokenIds]
+) -> dict[TokenIds, tuple[float, ...]]:
     tokens, positions = list(prompt), list(range(len(prompt)))
     groups, wanted = [0] * len(prompt), [False] * len(prompt)
     for branch, ids in enumerate(answers, start=1):

@@ -14,7 +14,7 @@ _MIN_TEMPERATURE = 1e-5  # below: the likeliest token, as in vLLM; dividing by l
 
 
 @dataclass(frozen=True)
-class Ask:
+class SamplingRequest:
     """One chat completion request, tokenised. ``temperature`` 0 means the likeliest token."""
 
     prompt: tuple[int, ...]
@@ -27,7 +27,7 @@ class Ask:
 
 
 @dataclass
-class Answer:
+class SampledAnswer:
     """One sampled completion; ``token_ids`` include the end token where one was drawn.
 
     ``logprobs`` are natural logs under the untempered policy, as vLLM reports them. ``text`` is
@@ -42,7 +42,9 @@ class Answer:
     done: bool = False
 
 
-def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answer]]:
+def sample(
+    policy: Policy, asks: Sequence[SamplingRequest], *, step: int
+) -> list[list[SampledAnswer]]:
     """Sample every ask under one checkpoint; answers are in the order of the asks.
 
     Holds the policy's lock for the whole batch. Raises FileNotFoundError for an unknown step.
@@ -50,7 +52,7 @@ def sample(policy: Policy, asks: Sequence[Ask], *, step: int) -> list[list[Answe
     prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often send the same prompt
     tokens, visible = _left_padded(prompts, policy.tokenizer.eos_token_id)
     owners = [ask for ask in asks for _ in range(ask.n)]
-    answers = [Answer() for _ in owners]
+    answers = [SampledAnswer() for _ in owners]
     generators = _generators(asks)
     with policy.at_step(step):
         output = policy.network(
@@ -115,7 +117,7 @@ def _left_padded(prompts: Sequence[tuple[int, ...]], pad: int) -> tuple[torch.Te
     return tokens, visible
 
 
-def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:
+def _generators(asks: Sequence[SamplingRequest]) -> list[torch.Generator | None]:
     generators: list[torch.Generator | None] = []
     for ask in asks:
         for number in range(ask.n):
@@ -127,7 +129,9 @@ def _generators(asks: Sequence[Ask]) -> list[torch.Generator | None]:
     return generators
 
 
-def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None) -> int:
+def _pick(
+    log_softmax: torch.Tensor, ask: SamplingRequest, generator: torch.Generator | None
+) -> int:
     if ask.temperature < _MIN_TEMPERATURE:
         return int(log_softmax.argmax())
     probs = torch.softmax(log_softmax / ask.temperature, dim=-1)
@@ -138,7 +142,9 @@ def _pick(log_softmax: torch.Tensor, ask: Ask, generator: torch.Generator | None
     return int(torch.multinomial(probs, 1, generator=generator))
 
 
-def _extend(answer: Answer, ask: Ask, token: int, logprob: float, token_text: TokenText) -> None:
+def _extend(
+    answer: SampledAnswer, ask: SamplingRequest, token: int, logprob: float, token_text: TokenText
+) -> None:
     answer.token_ids.append(token)
     answer.logprobs.append(logprob)
     if token in token_text.ends:

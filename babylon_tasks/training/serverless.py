@@ -11,10 +11,16 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend, finite
 from babylon_tasks.training.inspect_calls import refused
-from babylon_tasks.training.protocol import BackendStep, Inspect, Inspected, OnProgress, Train
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Inspected,
+    InspectRequest,
+    OnProgress,
+    TrainRequest,
+)
 
 
-class Serverless(ArtBackend):
+class ServerlessTraining(ArtBackend):
     """ART's ServerlessBackend unchanged. The weights stay with W&B, so a checkpoint is identified
     by its id there. Not tested against W&B's servers by us."""
 
@@ -37,7 +43,7 @@ class Serverless(ArtBackend):
         return BackendStep(step=(await self._newest())[0])
 
     async def inspect(
-        self, request: Inspect, groups: Sequence[Group], on_progress: OnProgress
+        self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         del on_progress  # returns at once
 
@@ -47,7 +53,7 @@ class Serverless(ArtBackend):
         return Inspected(refused(groups, refusal), (), proven=False)
 
     async def train(
-        self, request: Train, groups: Sequence[Group], on_progress: OnProgress
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         before, before_id = await self._newest()
         if before != request.base_step:

@@ -22,24 +22,24 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
 from babylon_tasks.training.protocol import (
-    AskStep,
     BackendStep,
-    Close,
-    Discard,
-    Evaluate,
+    CloseRequest,
+    DiscardRequest,
     Evaluated,
-    Failed,
+    EvaluateRequest,
     Heartbeat,
-    Inspect,
     Inspected,
+    InspectRequest,
+    NewestStepRequest,
     OnProgress,
-    Progress,
-    Ready,
-    Reply,
-    Request,
-    Start,
-    Train,
+    RequestFailed,
+    RequestProgress,
+    StartTrainer,
     Trained,
+    TrainerReady,
+    TrainerReply,
+    TrainerRequest,
+    TrainRequest,
 )
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -58,8 +58,8 @@ class Trainer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._replies: queue.Queue[Reply | None] = queue.Queue()
-        self._ready: Ready | None = None
+        self._replies: queue.Queue[TrainerReply | None] = queue.Queue()
+        self._ready: TrainerReady | None = None
         self.log_path = settings.data_dir.absolute() / "trainer.log"
 
     def __enter__(self) -> Trainer:
@@ -78,7 +78,7 @@ class Trainer:
         """The trainer's process id while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
-    def ready(self) -> Ready:
+    def ready(self) -> TrainerReady:
         """Start the trainer if it is not running; return when it serves inference."""
         if self._ready is not None and self.pid is not None:
             return self._ready
@@ -86,7 +86,7 @@ class Trainer:
         settings = self._settings
         data_dir = settings.data_dir.absolute()
         data_dir.mkdir(parents=True, exist_ok=True)
-        start = Start(
+        start = StartTrainer(
             backend=choose(settings),
             lineage=settings.lineage,
             base_model=settings.base_model,
@@ -112,12 +112,12 @@ class Trainer:
             )
         threading.Thread(
             target=listen,
-            args=(self._process, msgspec.json.Decoder(Reply), self._replies),
+            args=(self._process, msgspec.json.Decoder(TrainerReply), self._replies),
             name="trainer-replies",
             daemon=True,
         ).start()
         self._send(start)
-        ready = self._await(Ready, None, patience=settings.trainer_start_timeout_seconds)
+        ready = self._await(TrainerReady, None, patience=settings.trainer_start_timeout_seconds)
         if settings.inference_url is not None and ready.backend != "serverless":
             # Agents do not use the address it listens on: a Service or a proxy is in between.
             ready = structs.replace(ready, base_url=settings.inference_url)
@@ -126,23 +126,25 @@ class Trainer:
 
     def backend_step(self) -> BackendStep:
         """Return the backend's newest step, and the record of what made it."""
-        return self._ask(AskStep(), BackendStep)
+        return self._ask(NewestStepRequest(), BackendStep)
 
-    def inspect(self, request: Inspect, on_progress: OnProgress | None = None) -> Inspected:
+    def inspect(self, request: InspectRequest, on_progress: OnProgress | None = None) -> Inspected:
         """Find calls that would not be trained on as sampled; weigh each group without them."""
         return self._ask(request, Inspected, on_progress)
 
-    def train(self, request: Train, on_progress: OnProgress | None = None) -> StepResult:
+    def train(self, request: TrainRequest, on_progress: OnProgress | None = None) -> StepResult:
         """Run one training step; its result is still to be verified."""
         return self._ask(request, Trained, on_progress).result
 
-    def evaluate(self, request: Evaluate, on_progress: OnProgress | None = None) -> Evaluated:
+    def evaluate(
+        self, request: EvaluateRequest, on_progress: OnProgress | None = None
+    ) -> Evaluated:
         """Evaluate checkpoints on held-out groups."""
         return self._ask(request, Evaluated, on_progress)
 
     def discard(self, step: int) -> BackendStep:
         """Remove the newest checkpoint."""
-        return self._ask(Discard(step=step), BackendStep)
+        return self._ask(DiscardRequest(step=step), BackendStep)
 
     def kill(self) -> None:
         """End the trainer and all its children at once. Safe from any thread."""
@@ -160,19 +162,21 @@ class Trainer:
         """Ask the trainer to finish; kill it if it does not."""
         if self.pid is not None and self._process is not None:
             with suppress(TrainerDied, subprocess.TimeoutExpired):
-                self._send(Close())
+                self._send(CloseRequest())
                 self._process.wait(timeout=_CLOSE_SECONDS)
         self.kill()
         self._ready = None
 
-    def _ask(self, request: Request, kind: type[R], on_progress: OnProgress | None = None) -> R:
+    def _ask(
+        self, request: TrainerRequest, kind: type[R], on_progress: OnProgress | None = None
+    ) -> R:
         self.ready()
         self._send(request)
         return self._await(
             kind, on_progress, patience=self._settings.trainer_silence_timeout_seconds
         )
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: TrainerRequest) -> None:
         process = self._process
         if process is None or process.stdin is None:
             raise TrainerDied("the trainer is not running")
@@ -199,11 +203,11 @@ class Trainer:
                 case Heartbeat():
                     # Alive does not mean advancing: only progress extends the deadline.
                     continue
-                case Progress():
+                case RequestProgress():
                     deadline = time.monotonic() + patience
                     if on_progress is not None:
                         on_progress(reply)
-                case Failed():
+                case RequestFailed():
                     known = getattr(errors, reply.error, TrainingError)
                     kind_of_error = known if issubclass(known, TrainingError) else TrainingError
                     raise kind_of_error(reply.message)

@@ -21,20 +21,20 @@ from babylon_tasks.errors import BabylonTasksError, BackendUnavailable, Training
 from babylon_tasks.training import backends
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
-    AskStep,
-    Close,
-    Discard,
-    Evaluate,
+    CloseRequest,
+    DiscardRequest,
     Evaluated,
-    Failed,
+    EvaluateRequest,
     Heartbeat,
-    Inspect,
-    Ready,
-    Reply,
-    Request,
-    Start,
-    Train,
+    InspectRequest,
+    NewestStepRequest,
+    RequestFailed,
+    StartTrainer,
     Trained,
+    TrainerReady,
+    TrainerReply,
+    TrainerRequest,
+    TrainRequest,
 )
 
 HEARTBEAT_SECONDS = 2.0
@@ -47,7 +47,7 @@ class _Channel:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def send(self, reply: Reply) -> None:
+    def send(self, reply: TrainerReply) -> None:
         with self._lock:
             self._stream.write(msgspec.json.encode(reply) + b"\n")
             self._stream.flush()
@@ -73,8 +73,8 @@ def _start_heartbeat(channel: _Channel) -> None:
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 
-def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Request]) -> None:
-    decoder = msgspec.json.Decoder(Request)
+def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[TrainerRequest]) -> None:
+    decoder = msgspec.json.Decoder(TrainerRequest)
 
     def read() -> None:
         for raw in sys.stdin.buffer:
@@ -112,10 +112,10 @@ def _only_trainer(data_dir: Path, lineage: str) -> IO[str]:
 
 
 async def _serve(channel: _Channel) -> None:
-    queue: asyncio.Queue[Request] = asyncio.Queue()
+    queue: asyncio.Queue[TrainerRequest] = asyncio.Queue()
     _read_requests(asyncio.get_running_loop(), queue)
     start = await queue.get()
-    if not isinstance(start, Start):
+    if not isinstance(start, StartTrainer):
         raise TrainingError(f"the first request must be Start, not {type(start).__name__}")
     lock = None
     if start.backend != "serverless":
@@ -123,7 +123,7 @@ async def _serve(channel: _Channel) -> None:
     backend = backends.make(start)
     await backend.open()
     channel.send(
-        Ready(
+        TrainerReady(
             backend=start.backend,
             base_url=str(backend.model.inference_base_url),
             inference_name=backend.model.get_inference_name(0),
@@ -132,40 +132,42 @@ async def _serve(channel: _Channel) -> None:
     )
     while True:
         request = await queue.get()
-        if isinstance(request, Close):
+        if isinstance(request, CloseRequest):
             break
         try:
             channel.send(await _answer(backend, request, channel))
         except Exception as error:  # noqa: BLE001  # any error of ART, torch, a template
             # The request failed, the process did not: report it and keep the model loaded.
             traceback.print_exc()
-            channel.send(Failed(error=type(error).__name__, message=str(error)[:2000]))
+            channel.send(RequestFailed(error=type(error).__name__, message=str(error)[:2000]))
     await backend.close()
     if lock is not None:
         lock.close()
 
 
-async def _answer(backend: backends.TrainingBackend, request: Request, channel: _Channel) -> Reply:
+async def _answer(
+    backend: backends.TrainingBackend, request: TrainerRequest, channel: _Channel
+) -> TrainerReply:
     match request:
-        case Inspect():
+        case InspectRequest():
             return await backend.inspect(request, read_groups(request.groups_path), channel.send)
-        case Train():
+        case TrainRequest():
             result = await backend.train(request, read_groups(request.groups_path), channel.send)
             return Trained(result)
-        case Evaluate():
+        case EvaluateRequest():
             groups = read_groups(request.groups_path)
             values = await backend.values(request.steps, groups, channel.send)
             return Evaluated(steps=tuple(values))
-        case AskStep():
+        case NewestStepRequest():
             return await backend.step()
-        case Discard():
+        case DiscardRequest():
             return await backend.discard(request.step)
-        case Start() | Close():
+        case StartTrainer() | CloseRequest():
             raise TrainingError(f"{type(request).__name__} is unexpected here")
 
 
 def main() -> None:
-    """Serve one supervisor until it sends Close; on failure send ``Failed``, exit with code 1."""
+    """Serve one supervisor until it asks to close; on failure, report it and exit with code 1."""
     channel = _take_stdout()
     _start_heartbeat(channel)
     code = 1
@@ -173,7 +175,7 @@ def main() -> None:
         asyncio.run(_serve(channel))
         code = 0
     except BabylonTasksError as error:
-        channel.send(Failed(error=type(error).__name__, message=str(error)))
+        channel.send(RequestFailed(error=type(error).__name__, message=str(error)))
     except BaseException:
         traceback.print_exc()
         raise

@@ -25,7 +25,7 @@ from babylon_tasks.sandbox.markets import Market
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.groups_file import write_groups
-from babylon_tasks.training.protocol import Train
+from babylon_tasks.training.protocol import TrainRequest
 from babylon_tasks.training.supervisor import Trainer
 
 SEED = 1
@@ -72,7 +72,7 @@ class School:
     def _train(self, parent: int, groups: list[Group]) -> int:
         path = self.settings.data_dir / f"{self.newest}.json"
         write_groups(path, groups)
-        request = Train(
+        request = TrainRequest(
             base_step=self.newest,
             parent_step=parent,
             manifest_hash="0" * 64,

@@ -15,7 +15,7 @@ from babylon_tasks.db import outcomes, reward_versions
 from babylon_tasks.db.outcomes import OutcomeBook, follow
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.sql import queries
-from babylon_tasks.records import Decision, Outcome, Outcomes, Trajectory
+from babylon_tasks.records import AgentAction, Outcome, Outcomes, Trajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
@@ -35,7 +35,7 @@ def kept(connection: Connection) -> dict[tuple[str, str], bool | float | None]:
 
 def asked(connection: Connection, *names: str, window: str = WINDOW) -> Outcomes:
     """What a window is told of some markets."""
-    decisions = tuple(Decision("TRADE", True, name, None, "buy_yes") for name in names)
+    decisions = tuple(AgentAction("TRADE", True, name, None, "buy_yes") for name in names)
     trajectory = Trajectory("t", "a", None, None, None, None, decisions, ())
     return OutcomeBook(connection, window).covering([trajectory])
 

@@ -18,7 +18,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.groups_file import write_groups
-from babylon_tasks.training.protocol import Train
+from babylon_tasks.training.protocol import TrainRequest
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_a_checkpoint_ahead_of_the_head_that_no_failed_step_made_is_refused_and_
     scored_window(connection)
     if failed_before:
         train(settings, peer(settings, falls="refuses"), WINDOW)
-    of_another = Train(
+    of_another = TrainRequest(
         base_step=0,
         manifest_hash="another's",
         groups_path=str(tmp_path / "groups.json"),

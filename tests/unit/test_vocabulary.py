@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from babylon_tasks.records import Decision
+from babylon_tasks.records import AgentAction
 from babylon_tasks.vocabulary import (
     expects_rise,
     is_taken,
@@ -38,23 +38,23 @@ from babylon_tasks.vocabulary import (
     ],
 )
 def test_the_direction_of_a_bet(word: str, side: str | None, rise: bool | None) -> None:
-    assert expects_rise(Decision(word, True, "m-1", None, side)) is rise
+    assert expects_rise(AgentAction(word, True, "m-1", None, side)) is rise
 
 
 @pytest.mark.parametrize("word", ["HOLD", "hold", "pending", "", "NONE", "wait"])
 def test_waiting_is_no_action(word: str) -> None:
-    assert not is_taken(Decision(word, True, "m-1"))
+    assert not is_taken(AgentAction(word, True, "m-1"))
 
 
 @pytest.mark.parametrize("word", ["CREATE_POST", "LIKE_POST", "BUY_SHARES", "SOMETHING_NEW"])
 def test_whatever_succeeded_is_an_action(word: str) -> None:
-    assert is_taken(Decision(word, True))
-    assert not is_taken(Decision(word, False))
+    assert is_taken(AgentAction(word, True))
+    assert not is_taken(AgentAction(word, False))
 
 
 def test_a_live_trading_decision_without_a_market_was_a_hold() -> None:
-    assert not is_taken(Decision("TRADING_DECISION", True))
-    assert is_taken(Decision("TRADING_DECISION", True, ticker="ACME"))
+    assert not is_taken(AgentAction("TRADING_DECISION", True))
+    assert is_taken(AgentAction("TRADING_DECISION", True, ticker="ACME"))
 
 
 @pytest.mark.parametrize("word", ["BUYBACK", "REPOST", "TRADING", "SHARES", "buy"])
@@ -66,22 +66,22 @@ def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
 @pytest.mark.parametrize(
     ("decision", "word", "side"),
     [
-        (Decision("TRADE", True, "m", None, "buy_yes"), None, None),
-        (Decision(" trade ", True, "m", None, " LONG "), None, None),
-        (Decision("TRADE", True, "m", None, "buy_maybe"), None, "buy_maybe"),
-        (Decision("TRADE", True, "m", None, None), None, ""),
-        (Decision("TRADE", True, "m", None, "close_position"), None, None),
-        (Decision("CLOSE_POSITION", True, "m", None, None), None, None),
-        (Decision("BUY_YES", True, "m", None, None), None, None),
-        (Decision("TRADE", False, "m", None, "buy_maybe"), None, None),
-        (Decision("TRADING_DECISION", True, None, None, None), None, None),
-        (Decision("POST", True, None, None, "whatever"), None, None),
-        (Decision("SHORT_SELL", True, "m", None, "down"), "SHORT_SELL", None),
-        (Decision("SHORT_SELL", False, "m", None, "down"), "SHORT_SELL", None),
+        (AgentAction("TRADE", True, "m", None, "buy_yes"), None, None),
+        (AgentAction(" trade ", True, "m", None, " LONG "), None, None),
+        (AgentAction("TRADE", True, "m", None, "buy_maybe"), None, "buy_maybe"),
+        (AgentAction("TRADE", True, "m", None, None), None, ""),
+        (AgentAction("TRADE", True, "m", None, "close_position"), None, None),
+        (AgentAction("CLOSE_POSITION", True, "m", None, None), None, None),
+        (AgentAction("BUY_YES", True, "m", None, None), None, None),
+        (AgentAction("TRADE", False, "m", None, "buy_maybe"), None, None),
+        (AgentAction("TRADING_DECISION", True, None, None, None), None, None),
+        (AgentAction("POST", True, None, None, "whatever"), None, None),
+        (AgentAction("SHORT_SELL", True, "m", None, "down"), "SHORT_SELL", None),
+        (AgentAction("SHORT_SELL", False, "m", None, "down"), "SHORT_SELL", None),
     ],
     ids=repr,
 )
 def test_what_is_none_of_babylons_words_is_found(
-    decision: Decision, word: str | None, side: str | None
+    decision: AgentAction, word: str | None, side: str | None
 ) -> None:
     assert (unknown_word(decision), unknown_side(decision)) == (word, side)

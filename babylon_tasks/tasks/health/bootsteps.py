@@ -74,7 +74,7 @@ class Monitor:
 monitor = Monitor()
 
 
-class Turns(Scheduler):  # type: ignore[misc]  # celery is untyped
+class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery is untyped
     """Celery's scheduler without a file, which also marks each of its turns."""
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +84,7 @@ class Turns(Scheduler):  # type: ignore[misc]  # celery is untyped
         return wait
 
 
-class Listening(bootsteps.StartStopStep):  # type: ignore[misc]
+class EndpointStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """A worker's endpoint, opened after its first children were forked."""
 
     requires = ("celery.worker.components:Pool",)
@@ -114,7 +114,7 @@ class Listening(bootsteps.StartStopStep):  # type: ignore[misc]
     terminate = stop
 
 
-class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
+class LivenessStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Mark the turns of a worker's event loop while it is connected and subscribed."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -140,8 +140,8 @@ class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
     shutdown = stop
 
 
-app.steps["worker"].add(Listening)
-app.steps["consumer"].add(Turning)
+app.steps["worker"].add(EndpointStep)
+app.steps["consumer"].add(LivenessStep)
 
 
 class LiveChildren(MultiProcessCollector):

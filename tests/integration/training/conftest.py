@@ -18,7 +18,7 @@ from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import policy as policies
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.protocol import Evaluate
+from babylon_tasks.training.protocol import EvaluateRequest
 from babylon_tasks.training.supervisor import Trainer
 
 
@@ -106,7 +106,7 @@ def value(trainer: Trainer, tmp_path: Path) -> Callable[..., float]:
     """``value(step, group)``: the policy's value there; here rewards begin at 0."""
 
     def ask(step: int, group: Group) -> float:
-        request = Evaluate(steps=(step,), groups_path=groups_file(tmp_path, [group]))
+        request = EvaluateRequest(steps=(step,), groups_path=groups_file(tmp_path, [group]))
         [found] = trainer.evaluate(request).steps
         assert math.isfinite(found.values[0])
         return found.values[0]

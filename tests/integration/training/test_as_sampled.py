@@ -27,7 +27,7 @@ from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.records import Group, LlmCall, Member, RawTrajectory, Trajectory
 from babylon_tasks.training.packed_rows import packed_answers
-from babylon_tasks.training.protocol import Inspect, Inspected
+from babylon_tasks.training.protocol import Inspected, InspectRequest
 from babylon_tasks.training.supervisor import Trainer
 
 # What agents' answers hold that a careless way would lose: spaces in front, line ends, parts of
@@ -81,7 +81,7 @@ class World:
         return calls
 
     def inspect(self, groups: Sequence[Group], label: str = EXACT) -> Inspected:
-        return self.trainer.inspect(Inspect(groups_file(self.folder, groups), ROW, label))
+        return self.trainer.inspect(InspectRequest(groups_file(self.folder, groups), ROW, label))
 
     def packed(self, groups: Sequence[Group], **fields: Any) -> Counter[tuple[int, ...]]:
         """Train a step on the groups, and say what ART packed for it."""

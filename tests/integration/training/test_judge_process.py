@@ -16,7 +16,7 @@ from babylon_tasks.errors import NotInstalled
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import judge as judging
 from babylon_tasks.training.judge import Judge
-from babylon_tasks.training.judge_process import Ask
+from babylon_tasks.training.judge_process import GradeRequest
 
 KEY = "word-of-the-judge"
 TIMEOUT = 3.0
@@ -27,8 +27,8 @@ def grade(said: str) -> float:
     return 0.9 if '"YES"' in said else 0.1
 
 
-def ask(number: int, *answers: str) -> Ask:
-    return Ask(
+def ask(number: int, *answers: str) -> GradeRequest:
+    return GradeRequest(
         number,
         tuple(
             (("system", "You trade."), ("user", "ACME?"), ("assistant", answer))

@@ -24,10 +24,10 @@ from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.checkpoints import adapter_hash, read_record
-from babylon_tasks.training.protocol import Inspect, Progress, Weight
+from babylon_tasks.training.protocol import InspectRequest, RequestProgress, Weight
 from babylon_tasks.training.supervisor import Trainer
 
-Train = Callable[..., StepResult]
+TrainRequest = Callable[..., StepResult]
 Value = Callable[..., float]
 
 
@@ -44,7 +44,7 @@ def gap(value: Value, step: int, groups: list[Group]) -> float:
 
 
 def test_a_step_moves_probability_to_the_better_answers_and_flipped_rewards_move_it_back(
-    train: Train, value: Value
+    train: TrainRequest, value: Value
 ) -> None:
     groups = many(4)
     start = gap(value, 0, groups)
@@ -56,7 +56,7 @@ def test_a_step_moves_probability_to_the_better_answers_and_flipped_rewards_move
     assert gap(value, away.step, groups) < start - 0.1
 
 
-def test_a_policy_that_learned_what_pays_is_worth_more(train: Train, value: Value) -> None:
+def test_a_policy_that_learned_what_pays_is_worth_more(train: TrainRequest, value: Value) -> None:
     groups, yardstick = many(4), many(4)[0]
 
     trained = train(groups)
@@ -64,7 +64,9 @@ def test_a_policy_that_learned_what_pays_is_worth_more(train: Train, value: Valu
     assert 0 <= value(0, yardstick) < value(trained.step, yardstick) <= 1
 
 
-def test_a_step_tells_what_it_did_and_leaves_a_record(trainer: Trainer, train: Train) -> None:
+def test_a_step_tells_what_it_did_and_leaves_a_record(
+    trainer: Trainer, train: TrainRequest
+) -> None:
     before = trainer.backend_step().step
 
     trained = train(many(4), manifest_hash="of-this-step")
@@ -80,8 +82,10 @@ def test_a_step_tells_what_it_did_and_leaves_a_record(trainer: Trainer, train: T
     assert trainer.backend_step().result == trained
 
 
-def test_progress_counts_the_gradient_steps(trainer: Trainer, train: Train, tmp_path: Path) -> None:
-    told: list[Progress] = []
+def test_progress_counts_the_gradient_steps(
+    trainer: Trainer, train: TrainRequest, tmp_path: Path
+) -> None:
+    told: list[RequestProgress] = []
     base = trainer.backend_step().step
     request = train_request(tmp_path, many(6), base_step=base, parent_step=0)
 
@@ -92,7 +96,7 @@ def test_progress_counts_the_gradient_steps(trainer: Trainer, train: Train, tmp_
     assert trained.gradient_steps > 1
 
 
-def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: Train) -> None:
+def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: TrainRequest) -> None:
     first = train(many(4))
     trainer.discard(first.step)
     again = train(many(4))
@@ -102,7 +106,7 @@ def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: Tra
 
 
 def test_a_step_may_start_from_another_checkpoint_than_the_newest(
-    trainer: Trainer, train: Train
+    trainer: Trainer, train: TrainRequest
 ) -> None:
     one = train(many(3))
     held = train(many(3, yes=0.0, no=1.0), parent_step=one.step)
@@ -117,7 +121,7 @@ def test_a_step_may_start_from_another_checkpoint_than_the_newest(
 
 
 def test_equal_rewards_teach_nothing_and_are_not_taken_for_a_step(
-    trainer: Trainer, train: Train
+    trainer: Trainer, train: TrainRequest
 ) -> None:
     first = train(many(2))
 
@@ -129,7 +133,7 @@ def test_equal_rewards_teach_nothing_and_are_not_taken_for_a_step(
 
 
 def test_answers_without_log_probabilities_are_not_trained_on(
-    trainer: Trainer, train: Train
+    trainer: Trainer, train: TrainRequest
 ) -> None:
     before = trainer.backend_step().step
     bare = group([(call(YES, logprobs=None), 1.0), (call(NO, logprobs=None), 0.0)])
@@ -141,7 +145,7 @@ def test_answers_without_log_probabilities_are_not_trained_on(
 
 
 def test_answers_without_log_probabilities_are_trained_on_where_the_operator_allows_it(
-    trainer: Trainer, train: Train, value: Value
+    trainer: Trainer, train: TrainRequest, value: Value
 ) -> None:
     before = trainer.backend_step().step
     exact = yes_pays()
@@ -153,14 +157,14 @@ def test_answers_without_log_probabilities_are_trained_on_where_the_operator_all
     assert value(trained.step, exact) > value(0, exact)
 
 
-def test_every_call_of_a_trajectory_is_trained_on(train: Train) -> None:
+def test_every_call_of_a_trajectory_is_trained_on(train: TrainRequest) -> None:
     asked = ("First?", "Second?", "Third?")
     long = group([([call(YES, q) for q in asked], 1.0), ([call(NO, q) for q in asked], 0.0)])
 
     assert train([long]).trainable_tokens == 2 * 3 * 2
 
 
-def test_the_kl_term_pulls_towards_the_base_model(train: Train, value: Value) -> None:
+def test_the_kl_term_pulls_towards_the_base_model(train: TrainRequest, value: Value) -> None:
     groups = many(4)
     drifted = train(groups, learning_rate=3e-2)
 
@@ -175,7 +179,7 @@ def test_the_kl_term_pulls_towards_the_base_model(train: Train, value: Value) ->
 
 
 def test_a_step_that_diverges_fails_and_leaves_the_next_one_unharmed(
-    trainer: Trainer, train: Train
+    trainer: Trainer, train: TrainRequest
 ) -> None:
     sound = train(many(2))
     trainer.discard(sound.step)
@@ -189,7 +193,7 @@ def test_a_step_that_diverges_fails_and_leaves_the_next_one_unharmed(
 
 
 def test_a_discarded_checkpoint_is_gone_and_only_the_newest_can_be(
-    trainer: Trainer, train: Train
+    trainer: Trainer, train: TrainRequest
 ) -> None:
     one, two = train(many(2)), train(many(3))
 
@@ -199,7 +203,7 @@ def test_a_discarded_checkpoint_is_gone_and_only_the_newest_can_be(
 
 
 def test_a_call_that_was_not_sampled_so_fails_the_request_by_name_and_harms_nothing(
-    trainer: Trainer, train: Train, tmp_path: Path
+    trainer: Trainer, train: TrainRequest, tmp_path: Path
 ) -> None:
     before = trainer.backend_step().step
     pid = trainer.pid
@@ -227,8 +231,8 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
         ],
         "odd",
     )
-    told: list[Progress] = []
-    request = Inspect(groups_file(tmp_path, [sound, odd]), 128)
+    told: list[RequestProgress] = []
+    request = InspectRequest(groups_file(tmp_path, [sound, odd]), 128)
 
     found = trainer.inspect(request, told.append)
     assert [(one.trajectory_id, one.call, one.reason) for one in found.refusals] == [
@@ -243,14 +247,14 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
 
 
 def test_what_is_longer_than_a_row_is_counted_before_the_step_and_not_lost_in_it(
-    trainer: Trainer, train: Train, tmp_path: Path
+    trainer: Trainer, train: TrainRequest, tmp_path: Path
 ) -> None:
     short, long = yes_pays("Short?"), yes_pays(f"Long? {QUESTION * 4}")
     path = groups_file(tmp_path, [short, long])
-    alone = trainer.inspect(Inspect(path, 512)).weights[1].longest
+    alone = trainer.inspect(InspectRequest(path, 512)).weights[1].longest
 
-    fitting = trainer.inspect(Inspect(path, alone))
-    narrow = trainer.inspect(Inspect(path, alone - 1))
+    fitting = trainer.inspect(InspectRequest(path, alone))
+    narrow = trainer.inspect(InspectRequest(path, alone - 1))
 
     assert fitting.refusals == ()
     members = [one.trajectory_id for one in long.members]
@@ -263,7 +267,7 @@ def test_what_is_longer_than_a_row_is_counted_before_the_step_and_not_lost_in_it
 
 
 def test_the_seed_and_the_row_length_are_those_of_the_request(
-    trainer: Trainer, train: Train
+    trainer: Trainer, train: TrainRequest
 ) -> None:
     def step(**fields: object) -> StepResult:
         trained = train(many(4), **fields)

@@ -9,11 +9,11 @@ import pytest
 from recorded import QUESTION, call, group, groups_file, many, train_request
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.training.inspect_calls import Proven
+from babylon_tasks.training.inspect_calls import InspectedCall
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.protocol import Inspect
+from babylon_tasks.training.protocol import InspectRequest
 from babylon_tasks.training.rescoring import rescored
-from babylon_tasks.training.sampling import Ask, sample
+from babylon_tasks.training.sampling import SamplingRequest, sample
 from babylon_tasks.training.supervisor import Trainer
 
 
@@ -28,9 +28,11 @@ def test_an_answer_is_rescored_to_the_log_probabilities_that_it_was_sampled_with
     policy: Policy,
 ) -> None:
     asked = [prompt(policy, question) for question in (QUESTION, "Another question?")]
-    answers = sample(policy, [Ask(one, n=3, max_tokens=40, seed=1) for one in asked], step=0)
+    answers = sample(
+        policy, [SamplingRequest(one, n=3, max_tokens=40, seed=1) for one in asked], step=0
+    )
     proofs = [
-        Proven(call(answer.text, token_ids=tuple(answer.token_ids), logprobs=None), one)
+        InspectedCall(call(answer.text, token_ids=tuple(answer.token_ids), logprobs=None), one)
         for one, several in zip(asked, answers, strict=True)
         for answer in several
     ]
@@ -73,7 +75,7 @@ def test_a_checkpoint_whose_weights_are_gone_is_named(
     one = group([(call("Yes", model="tests@77", logprobs=None, policy_step=None), 1.0)])
     at = trainer.backend_step().step
 
-    found = trainer.inspect(Inspect(groups_file(tmp_path, [one]), 128, "rescored"))
+    found = trainer.inspect(InspectRequest(groups_file(tmp_path, [one]), 128, "rescored"))
 
     [refusal] = found.refusals
     assert refusal.reason == "weights_gone"

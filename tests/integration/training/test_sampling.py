@@ -7,7 +7,7 @@ import torch
 from recorded import QUESTION, prompt
 
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.sampling import Answer, Ask, sample
+from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
 
 
 def tokens(policy: Policy, question: str = QUESTION) -> tuple[int, ...]:
@@ -17,7 +17,7 @@ def tokens(policy: Policy, question: str = QUESTION) -> tuple[int, ...]:
     )
 
 
-def alone(policy: Policy, ask: Ask) -> list[Answer]:
+def alone(policy: Policy, ask: SamplingRequest) -> list[SampledAnswer]:
     [answers] = sample(policy, [ask], step=0)
     return answers
 
@@ -32,7 +32,11 @@ def test_what_a_sampled_token_was_worth_is_what_teacher_forcing_says(
 ) -> None:
     shorter = tokens(policy, "Short?")  # padded on the left beside the longer one
 
-    both = sample(policy, [Ask(asked, max_tokens=6), Ask(shorter, max_tokens=4)], step=0)
+    both = sample(
+        policy,
+        [SamplingRequest(asked, max_tokens=6), SamplingRequest(shorter, max_tokens=4)],
+        step=0,
+    )
 
     for question, [answer] in zip((asked, shorter), both, strict=True):
         with policy.at_step(0):
@@ -47,9 +51,9 @@ def test_each_request_gets_its_own_answers_where_prompts_repeat(
 ) -> None:
     other = tokens(policy, "Is it Tuesday?")
     asks = [
-        Ask(asked, n=2, temperature=0, max_tokens=5),
-        Ask(other, n=1, temperature=0, max_tokens=3),
-        Ask(asked, n=3, temperature=0, max_tokens=2),
+        SamplingRequest(asked, n=2, temperature=0, max_tokens=5),
+        SamplingRequest(other, n=1, temperature=0, max_tokens=3),
+        SamplingRequest(asked, n=3, temperature=0, max_tokens=2),
     ]
 
     found = sample(policy, asks, step=0)
@@ -65,7 +69,7 @@ def test_each_request_gets_its_own_answers_where_prompts_repeat(
 
 def test_a_seed_gives_the_same_answers_again(policy: Policy, asked: tuple[int, ...]) -> None:
     def drawn(seed: int) -> list[list[int]]:
-        ask = Ask(asked, n=3, temperature=1.5, max_tokens=6, seed=seed)
+        ask = SamplingRequest(asked, n=3, temperature=1.5, max_tokens=6, seed=seed)
         return [answer.token_ids for answer in alone(policy, ask)]
 
     assert drawn(1) == drawn(1)
@@ -76,7 +80,7 @@ def test_a_seed_gives_the_same_answers_again(policy: Policy, asked: tuple[int, .
 
 @pytest.mark.parametrize("seed", [-1, 2**63 - 1, 10**30])
 def test_any_whole_number_is_a_seed(policy: Policy, asked: tuple[int, ...], seed: int) -> None:
-    ask = Ask(asked, max_tokens=3, seed=seed)
+    ask = SamplingRequest(asked, max_tokens=3, seed=seed)
 
     assert alone(policy, ask)[0].token_ids == alone(policy, ask)[0].token_ids
 
@@ -84,7 +88,7 @@ def test_any_whole_number_is_a_seed(policy: Policy, asked: tuple[int, ...], seed
 def test_temperature_zero_takes_the_likeliest_token_each_time(
     policy: Policy, asked: tuple[int, ...]
 ) -> None:
-    [answer] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
+    [answer] = alone(policy, SamplingRequest(asked, temperature=0, max_tokens=4))
 
     row = list(asked)
     with policy.at_step(0):
@@ -97,18 +101,18 @@ def test_temperature_zero_takes_the_likeliest_token_each_time(
 def test_the_coldest_draws_are_greedy_too(
     policy: Policy, asked: tuple[int, ...], how: dict[str, float]
 ) -> None:
-    [cold] = alone(policy, Ask(asked, max_tokens=4, **how))
-    [greedy] = alone(policy, Ask(asked, max_tokens=4, temperature=0))
+    [cold] = alone(policy, SamplingRequest(asked, max_tokens=4, **how))
+    [greedy] = alone(policy, SamplingRequest(asked, max_tokens=4, temperature=0))
 
     assert cold.token_ids == greedy.token_ids
     assert cold.logprobs == pytest.approx(greedy.logprobs, abs=1e-4)  # untempered
 
 
 def test_an_answer_ends_before_a_stop_string(policy: Policy, asked: tuple[int, ...]) -> None:
-    [whole] = alone(policy, Ask(asked, temperature=0, max_tokens=6))
+    [whole] = alone(policy, SamplingRequest(asked, temperature=0, max_tokens=6))
     stop = whole.text[len(whole.text) // 2 :][:3]
 
-    [cut] = alone(policy, Ask(asked, temperature=0, max_tokens=6, stop=("never", stop)))
+    [cut] = alone(policy, SamplingRequest(asked, temperature=0, max_tokens=6, stop=("never", stop)))
 
     assert cut.finish_reason == "stop"
     assert cut.text == whole.text[: whole.text.find(stop)]
@@ -117,7 +121,9 @@ def test_an_answer_ends_before_a_stop_string(policy: Policy, asked: tuple[int, .
 
 
 def test_an_answer_ends_at_its_limit(policy: Policy, asked: tuple[int, ...]) -> None:
-    short, long = sample(policy, [Ask(asked, max_tokens=2), Ask(asked, max_tokens=5)], step=0)
+    short, long = sample(
+        policy, [SamplingRequest(asked, max_tokens=2), SamplingRequest(asked, max_tokens=5)], step=0
+    )
 
     assert [len(a.token_ids) for a in (*short, *long)] == [2, 5]
     assert {a.finish_reason for a in (*short, *long)} == {"length"}
@@ -126,13 +132,13 @@ def test_an_answer_ends_at_its_limit(policy: Policy, asked: tuple[int, ...]) -> 
 def test_an_answer_ends_with_its_end_token(
     policy: Policy, asked: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [whole] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
+    [whole] = alone(policy, SamplingRequest(asked, temperature=0, max_tokens=4))
     third = whole.token_ids[2]
     # A model may have other ends beside its tokenizer's.
     monkeypatch.setattr(policy.network.generation_config, "eos_token_id", [2, third])
     monkeypatch.delitem(policy.__dict__, "token_text", raising=False)
     try:
-        [ended] = alone(policy, Ask(asked, temperature=0, max_tokens=4))
+        [ended] = alone(policy, SamplingRequest(asked, temperature=0, max_tokens=4))
     finally:
         del policy.token_text
 
@@ -146,4 +152,4 @@ def test_a_checkpoint_that_is_not_there_is_not_found(
     policy: Policy, asked: tuple[int, ...]
 ) -> None:
     with pytest.raises(FileNotFoundError, match="checkpoint 7"):
-        sample(policy, [Ask(asked)], step=7)
+        sample(policy, [SamplingRequest(asked)], step=7)

@@ -12,7 +12,7 @@ from wandb_peer import WandbPeer
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.training.protocol import Evaluate, Inspect, Progress
+from babylon_tasks.training.protocol import EvaluateRequest, InspectRequest, RequestProgress
 from babylon_tasks.training.supervisor import Trainer
 
 KEY = "word-of-wandb"
@@ -68,7 +68,7 @@ def test_the_model_is_registered_and_its_policy_is_named_as_wandb_names_it(
 def test_a_step_is_a_job_and_each_gradient_step_is_reported(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
-    reported: list[Progress] = []
+    reported: list[RequestProgress] = []
 
     trained = remote.train(train_request(tmp_path, GROUPS, base_step=1), reported.append)
 
@@ -110,8 +110,8 @@ def test_what_can_be_told_without_a_tokenizer_is_refused_before_anything_is_sent
     groups = [*GROUPS, group([(call(YES), 1.0), (texts, 0.0)], "texts")]
     path = groups_file(tmp_path, groups)
 
-    found = remote.inspect(Inspect(path, 128))
-    unscored = remote.inspect(Inspect(path, 128, "parent"))
+    found = remote.inspect(InspectRequest(path, 128))
+    unscored = remote.inspect(InspectRequest(path, 128, "parent"))
 
     assert [(one.trajectory_id, one.reason) for one in found.refusals] == [
         ("texts-1", "no_token_ids")
@@ -164,7 +164,7 @@ def test_evaluation_is_refused_with_what_to_do(
     groups = train_request(tmp_path, GROUPS).groups_path
 
     with pytest.raises(TrainingError, match="BABYLON_PROMOTE_WITHOUT_EVALUATION"):
-        remote.evaluate(Evaluate(steps=(0, 1), groups_path=groups))
+        remote.evaluate(EvaluateRequest(steps=(0, 1), groups_path=groups))
 
 
 def test_the_peer_alone_is_contacted_and_no_secret_is_left_about(

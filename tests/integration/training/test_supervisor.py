@@ -21,7 +21,7 @@ from recorded import SECRETS, many, train_request, trainer_settings, yes_pays
 from babylon_tasks.errors import BackendUnavailable, TrainerDied, TrainingError
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import newest_step
-from babylon_tasks.training.protocol import Progress, Start
+from babylon_tasks.training.protocol import RequestProgress, StartTrainer
 from babylon_tasks.training.supervisor import Trainer
 
 ROOT = Path(__file__).parents[3]
@@ -110,7 +110,7 @@ def test_a_trainer_that_cannot_start_exits_with_the_reason(
     trainer: Trainer, worker_settings: Settings, change: dict[str, str], reason: str
 ) -> None:
     trainer.ready()
-    start = Start(
+    start = StartTrainer(
         **{
             "backend": "cpu",
             "lineage": "tests",
@@ -190,9 +190,9 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
         for name in (".writing-0002-1", ".discarded-0002"):
             (checkpoints / name).mkdir()
             (checkpoints / name / "adapter_model.safetensors").write_bytes(b"half")
-        told: list[Progress] = []
+        told: list[RequestProgress] = []
 
-        def end(progress: Progress) -> None:
+        def end(progress: RequestProgress) -> None:
             told.append(progress)
             if len(told) == 1:
                 os.kill(pid, signal.SIGKILL)
@@ -277,7 +277,7 @@ def test_a_trainer_does_not_outlive_its_worker(settings: Settings) -> None:
 def test_a_trainer_that_does_not_understand_its_worker_ends_and_says_so() -> None:
     started = subprocess.run(
         [sys.executable, "-m", "babylon_tasks.training.trainer"],
-        input=b'{"type": "Start", "backend": 7}\n',
+        input=b'{"type": "StartTrainer", "backend": 7}\n',
         capture_output=True,
         timeout=60,
         check=False,

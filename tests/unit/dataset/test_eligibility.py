@@ -12,7 +12,7 @@ from babylon_tasks.dataset.eligibility import (
     PARENT,
     RESCORED,
     Policies,
-    Unfit,
+    UnfitCall,
     label,
     policy_step,
 )
@@ -30,7 +30,7 @@ def call(model: str, step: int | None = None, **rest: Any) -> LlmCall:
 def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
     """The label of a call, or why it has none."""
     answer = label(one, policies, allowed or (EXACT,), max_staleness_steps=2)
-    return answer.reason if isinstance(answer, Unfit) else answer
+    return answer.reason if isinstance(answer, UnfitCall) else answer
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_a_call_is_as_old_as_its_place_in_the_tree_of_checkpoints_not_as_its_num
     # 16 steps, of which 1 and 2 were promoted: 3 to 16 are dead branches of 2.
     tree = Policies("babylon", "smol", 16, {}, 2, {0: 2, 1: 1, 2: 0, 9: 1})
 
-    def standing(step: int) -> str | Unfit:
+    def standing(step: int) -> str | UnfitCall:
         return label(call(f"babylon@{step}"), tree, (EXACT,), max_staleness_steps=1)
 
     found = [standing(step) for step in (2, 1, 0, 9)]
 
-    assert found == ["exact", "exact", Unfit("stale"), "exact"]
+    assert found == ["exact", "exact", UnfitCall("stale"), "exact"]
 
 
 NO_LOGPROBS = {"logprobs": None}

@@ -8,14 +8,14 @@ import pytest
 from msgspec import structs
 
 from babylon_tasks.dataset.keys import keys, parts
-from babylon_tasks.records import Decision, LlmCall, Trajectory
+from babylon_tasks.records import AgentAction, LlmCall, Trajectory
 
 WINDOW = "2026-01-31T09:00"
 ALL = ("scenario", "archetype", "decision", "market", "balance")
 
 
 def asked(
-    question: str = "up or down?", decisions: tuple[Decision, ...] = (), **values: Any
+    question: str = "up or down?", decisions: tuple[AgentAction, ...] = (), **values: Any
 ) -> Trajectory:
     call = LlmCall("m", (("user", question),), "up", 1.0, purpose=values.pop("purpose", "action"))
     about = {"scenario_id": WINDOW, "archetype": None, "balance": None} | values
@@ -71,8 +71,8 @@ def test_the_market_is_that_of_the_last_question_and_not_of_an_earlier_one() -> 
 
 def test_what_was_answered_never_moves_a_trajectory_to_another_group() -> None:
     question = "Market m-2 YES 41%. Choose."
-    traded = asked(question, (Decision("TRADE", True, "m-9", None, "buy_no"),), purpose="action")
-    failed = asked(question, (Decision("TRADE", False),), purpose="action")
+    traded = asked(question, (AgentAction("TRADE", True, "m-9", None, "buy_no"),), purpose="action")
+    failed = asked(question, (AgentAction("TRADE", False),), purpose="action")
     silent = asked(question, (), purpose="BUY_SHARES")
     assert parts(traded, WINDOW, ALL) == parts(failed, WINDOW, ALL) == parts(silent, WINDOW, ALL)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from babylon_tasks.dataset import manifest as manifests
-from babylon_tasks.dataset.manifest import Config, Manifest
+from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
 from babylon_tasks.records import Group, LlmCall, Member
 
 
@@ -38,7 +38,7 @@ def made(*groups: Group, **config: float) -> Manifest:
         code_version="0.1.0",
         scorer="default 1",
         logprobs="exact",
-        config=msgspec.convert(values, Config),
+        config=msgspec.convert(values, TrainingConfig),
         groups=manifests.list_groups(groups, {"2026-01-31T09:00": 1}),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from factories import WINDOW, exact_call, step
 
-from babylon_tasks.dataset.row_changes import Changed, compare_with_score
+from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.decode import content_hash
 from babylon_tasks.records import RawTrajectory, Rejection, Trajectory
 
@@ -44,18 +44,18 @@ def test_what_is_as_it_was_scored_is_read() -> None:
     ids=["text", "figures", "scenario", "archetype"],
 )
 def test_what_says_something_else_than_it_was_scored_for_has_changed(now: RawTrajectory) -> None:
-    assert compare_with_score("t", WINDOW, SCORED, now) == Changed("t")
+    assert compare_with_score("t", WINDOW, SCORED, now) == RowChange("t")
 
 
 def test_a_row_that_can_no_longer_be_read_has_changed_too() -> None:
-    assert compare_with_score("t", WINDOW, SCORED, row(steps_json="[{")) == Changed("t")
+    assert compare_with_score("t", WINDOW, SCORED, row(steps_json="[{")) == RowChange("t")
     assert compare_with_score(
         "t", WINDOW, SCORED, row(steps_json=None, steps_bytes=9_000_000)
-    ) == Changed("t")
+    ) == RowChange("t")
 
 
 def test_a_score_that_kept_no_hash_counts_as_changed() -> None:
-    assert compare_with_score("t", WINDOW, None, row()) == Changed("t")
+    assert compare_with_score("t", WINDOW, None, row()) == RowChange("t")
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.dataset.eligibility import Policies
-from babylon_tasks.dataset.select_calls import Terms, member, refuse, select_calls, without
+from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
 from babylon_tasks.records import LlmCall, Trajectory
 
 POLICIES = Policies("babylon", "smol", 5, {}, parent_step=5)
 
 
-def terms(label: str = "exact", *allowed: str) -> Terms:
-    return Terms(POLICIES, label, allowed or (label,), max_staleness_steps=2)
+def terms(label: str = "exact", *allowed: str) -> CallTerms:
+    return CallTerms(POLICIES, label, allowed or (label,), max_staleness_steps=2)
 
 
 def call(model: str = "babylon@5", logprobs: tuple[float, ...] | None = (-0.5,)) -> LlmCall:

@@ -6,11 +6,11 @@ from evidence import bettor, shown, trajectory
 from msgspec import structs
 
 from babylon_tasks.pipeline.recorded_counts import NO_NAME, OTHERS, RecordedCounts
-from babylon_tasks.records import Decision, LlmCall, Trajectory
+from babylon_tasks.records import AgentAction, LlmCall, Trajectory
 
 
 def acted(*words: str, model: str = "m") -> Trajectory:
-    made = trajectory([Decision(word, True) for word in words])
+    made = trajectory([AgentAction(word, True) for word in words])
     return structs.replace(made, calls=(LlmCall(model, (), "", 1.0),))
 
 

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from babylon_tasks.db.steps import Step
-from babylon_tasks.pipeline.recover import RECOVERY, Action, Found, compare
+from babylon_tasks.pipeline.recover import RECOVERY, BackendFinding, RecoveryAction, compare
 from babylon_tasks.records import StepResult
 from babylon_tasks.states import UNFINISHED, StepState
 from babylon_tasks.training.protocol import BackendStep
@@ -35,37 +35,56 @@ def made_from(manifest_hash: str) -> StepResult:
 @pytest.mark.parametrize(
     ("backend", "found"),
     [
-        (BackendStep(3), Found.NOTHING),
-        (BackendStep(3, made_from("the step before")), Found.NOTHING),
-        (BackendStep(4, made_from("ours")), Found.ITS_CHECKPOINT),
-        (BackendStep(4, made_from("another")), Found.FOREIGN_CHECKPOINT),
-        (BackendStep(4), Found.FOREIGN_CHECKPOINT),
-        (BackendStep(2), Found.ANOTHER_PLACE),
-        (BackendStep(5, made_from("ours")), Found.ANOTHER_PLACE),
+        (BackendStep(3), BackendFinding.NOTHING),
+        (BackendStep(3, made_from("the step before")), BackendFinding.NOTHING),
+        (BackendStep(4, made_from("ours")), BackendFinding.ITS_CHECKPOINT),
+        (BackendStep(4, made_from("another")), BackendFinding.FOREIGN_CHECKPOINT),
+        (BackendStep(4), BackendFinding.FOREIGN_CHECKPOINT),
+        (BackendStep(2), BackendFinding.ANOTHER_PLACE),
+        (BackendStep(5, made_from("ours")), BackendFinding.ANOTHER_PLACE),
     ],
 )
-def test_what_the_backend_holds_is_seen_from_the_step(backend: BackendStep, found: Found) -> None:
+def test_what_the_backend_holds_is_seen_from_the_step(
+    backend: BackendStep, found: BackendFinding
+) -> None:
     assert compare(STEP, backend) is found
 
 
 def test_every_unfinished_step_is_dealt_with_whatever_is_found() -> None:
-    assert set(RECOVERY) == set(product(Found, UNFINISHED))
+    assert set(RECOVERY) == set(product(BackendFinding, UNFINISHED))
 
 
 @pytest.mark.parametrize(
     ("found", "state", "action"),
     [
-        (Found.NOTHING, StepState.PLANNED, Action.RUN_AGAIN),
-        (Found.NOTHING, StepState.RUNNING, Action.RUN_AGAIN),
-        (Found.NOTHING, StepState.TRAINED, Action.FAIL),  # a verified checkpoint is gone
-        *((Found.ITS_CHECKPOINT, state, Action.ADOPT) for state in sorted(UNFINISHED)),
-        *((Found.FOREIGN_CHECKPOINT, state, Action.DISCARD) for state in sorted(UNFINISHED)),
-        *((Found.ANOTHER_PLACE, state, Action.REFUSE) for state in sorted(UNFINISHED)),
+        (BackendFinding.NOTHING, StepState.PLANNED, RecoveryAction.RUN_AGAIN),
+        (BackendFinding.NOTHING, StepState.RUNNING, RecoveryAction.RUN_AGAIN),
+        (
+            BackendFinding.NOTHING,
+            StepState.TRAINED,
+            RecoveryAction.FAIL,
+        ),  # a verified checkpoint is gone
+        *(
+            (BackendFinding.ITS_CHECKPOINT, state, RecoveryAction.ADOPT)
+            for state in sorted(UNFINISHED)
+        ),
+        *(
+            (BackendFinding.FOREIGN_CHECKPOINT, state, RecoveryAction.DISCARD)
+            for state in sorted(UNFINISHED)
+        ),
+        *(
+            (BackendFinding.ANOTHER_PLACE, state, RecoveryAction.REFUSE)
+            for state in sorted(UNFINISHED)
+        ),
     ],
 )
-def test_the_table_row_by_row(found: Found, state: StepState, action: Action) -> None:
+def test_the_table_row_by_row(
+    found: BackendFinding, state: StepState, action: RecoveryAction
+) -> None:
     assert RECOVERY[found, state] is action
 
 
 def test_discarding_never_leads_to_discarding_again() -> None:
-    assert Action.DISCARD not in {RECOVERY[Found.NOTHING, state] for state in sorted(UNFINISHED)}
+    assert RecoveryAction.DISCARD not in {
+        RECOVERY[BackendFinding.NOTHING, state] for state in sorted(UNFINISHED)
+    }

@@ -11,7 +11,7 @@ import pytest
 from recordings import MESSAGES, START, call_of, completion, finished, recording
 
 from babylon_tasks.decode import decode
-from babylon_tasks.recorder.recording import Recording, Step
+from babylon_tasks.recorder.recording import AgentStep, Recording
 from babylon_tasks.records import RawTrajectory, Trajectory
 
 
@@ -174,15 +174,15 @@ def test_objects_that_json_does_not_know_become_text() -> None:
     assert "2026-01-31" in json.loads(row["steps"])[0]["action"]["parameters"]["at"]
 
 
-def _not_a_completion(step: Step) -> None:
+def _not_a_completion(step: AgentStep) -> None:
     step.llm_call(object(), messages=MESSAGES, temperature=1, max_tokens=1)
 
 
-def _not_messages(step: Step) -> None:
+def _not_messages(step: AgentStep) -> None:
     step.llm_call(completion([]), messages=7, temperature=1, max_tokens=1)  # type: ignore[arg-type]
 
 
-def _not_a_number(step: Step) -> None:
+def _not_a_number(step: AgentStep) -> None:
     step.reward("high")  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from evidence import FAILED, POST, WAIT, trade, trajectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babylon_tasks.records import Decision, Outcome, Outcomes
+from babylon_tasks.records import AgentAction, Outcome, Outcomes
 from babylon_tasks.scoring.evidence import bets, evidence
 
 NOTHING = Outcomes({}, {})
@@ -27,16 +27,16 @@ ENDED = Outcomes(
         (trade("sell_yes", "m-1"), False),
         (trade("sell_no", "m-1"), True),
         (trade("buy_no", "m-2"), True),
-        (Decision("TRADE", True, None, "ACME", "open_long"), False),
-        (Decision("TRADE", True, None, "ACME", "open_short"), True),
-        (Decision("TRADE", True, "ACME", None, "open_short"), True),
-        (Decision("TRADING_DECISION", True, "m-1", None, "YES"), True),
-        (Decision("SELL_SHARES", True, "m-1", None, "YES"), False),
-        (Decision("BUY_SHARES", True, "m-1", None, "YES", False), False),
+        (AgentAction("TRADE", True, None, "ACME", "open_long"), False),
+        (AgentAction("TRADE", True, None, "ACME", "open_short"), True),
+        (AgentAction("TRADE", True, "ACME", None, "open_short"), True),
+        (AgentAction("TRADING_DECISION", True, "m-1", None, "YES"), True),
+        (AgentAction("SELL_SHARES", True, "m-1", None, "YES"), False),
+        (AgentAction("BUY_SHARES", True, "m-1", None, "YES", False), False),
     ],
     ids=repr,
 )
-def test_a_bet_is_right_or_wrong_by_its_outcome(decision: Decision, right: bool) -> None:
+def test_a_bet_is_right_or_wrong_by_its_outcome(decision: AgentAction, right: bool) -> None:
     found = evidence(trajectory([decision]), ENDED)
     assert (found.right, found.wrong) == (int(right), int(not right))
     assert found.merit == (1.0 if right else -1.0)
@@ -46,11 +46,11 @@ def test_a_bet_is_right_or_wrong_by_its_outcome(decision: Decision, right: bool)
     "decision",
     [
         trade("buy_yes", "m-open"),
-        Decision("TRADE", True, None, "FLAT", "open_long"),
+        AgentAction("TRADE", True, None, "FLAT", "open_long"),
     ],
     ids=["a market that has not ended", "a price that has not moved"],
 )
-def test_what_nobody_knows_yet_is_neither(decision: Decision) -> None:
+def test_what_nobody_knows_yet_is_neither(decision: AgentAction) -> None:
     found = evidence(trajectory([decision]), ENDED)
     assert (found.right, found.wrong, found.unknown, found.merit) == (0, 0, 1, None)
 
@@ -117,19 +117,19 @@ def test_profit_is_the_end_minus_the_beginning() -> None:
 
 def test_bets_name_what_they_wait_for() -> None:
     made = [trade("buy_yes", "m-1"), trade("buy_no", "m-open"), trade(correct=True), POST]
-    short = Decision("TRADE", True, None, "ACME", "open_short")
+    short = AgentAction("TRADE", True, None, "ACME", "open_short")
     assert bets(trajectory([*made, short]), ENDED) == [
         ("market", "m-1", Outcome(yes=True)),
         ("market", "m-open", Outcome()),
         ("stock", "ACME", Outcome(change=-3.0)),
     ]
-    perpetual = Decision("TRADE", True, "ACME", None, "open_short")
+    perpetual = AgentAction("TRADE", True, "ACME", None, "open_short")
     assert bets(trajectory([perpetual]), ENDED) == [("market", "ACME", Outcome(change=-3.0))]
 
 
 _DECISIONS = st.lists(
     st.builds(
-        Decision,
+        AgentAction,
         action_type=st.sampled_from(["TRADE", "SELL_SHARES", "HOLD", "POST", "pending"]),
         success=st.booleans(),
         market_id=st.sampled_from([None, "m-1", "m-open"]),
@@ -143,7 +143,7 @@ _DECISIONS = st.lists(
 
 
 @given(_DECISIONS)
-def test_every_decision_is_counted_once_and_merit_is_bounded(decisions: list[Decision]) -> None:
+def test_every_decision_is_counted_once_and_merit_is_bounded(decisions: list[AgentAction]) -> None:
     found = evidence(trajectory(decisions), ENDED)
     assert found.failed + found.waited + found.taken == len(decisions)
     assert found.right + found.wrong + found.unknown <= found.taken

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.records import Decision, Evidence, Outcomes
+from babylon_tasks.records import AgentAction, Evidence, Outcomes
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import load_scorer
 from babylon_tasks.scoring.evidence import evidence
@@ -159,13 +159,13 @@ def test_beside_losers_waiting_earned_nothing_and_a_bet_without_outcome_the_mean
 @pytest.mark.parametrize("price", [0.05, 0.2, 0.5, 0.8, 0.95])
 @pytest.mark.parametrize("evader", [[WAIT], [FAILED, *[POST] * 19]], ids=["waits", "breaks one"])
 def test_in_a_fair_market_whoever_avoids_evidence_earns_no_more_than_a_coin(
-    price: float, evader: list[Decision]
+    price: float, evader: list[AgentAction]
 ) -> None:
     """Long shots too: they seldom win, and are paid for it."""
     random = Random(f"{price} {evader}")
 
     @cache
-    def shows(*decisions: Decision) -> Evidence:
+    def shows(*decisions: AgentAction) -> Evidence:
         return evidence(trajectory(list(decisions)), Outcomes({}, {}))
 
     coins, avoided = [], []
