@@ -162,7 +162,7 @@ def test_in_a_fair_market_whoever_avoids_evidence_earns_no_more_than_a_coin(
     price: float, evader: list[AgentAction]
 ) -> None:
     """Long shots too: they seldom win, and are paid for it."""
-    random = Random(f"{price} {evader}")
+    random = Random(f"{price} {len(evader)}")
 
     @cache
     def shows(*decisions: AgentAction) -> Evidence:
@@ -180,7 +180,8 @@ def test_in_a_fair_market_whoever_avoids_evidence_earns_no_more_than_a_coin(
         first, *rest = rewards(members)
         avoided.append(first or 0.0)
         coins += [reward or 0.0 for reward in rest]
-    assert fmean(avoided) <= fmean(coins) + 0.01
+    # The standard error of the difference is 0.006 at most.
+    assert fmean(avoided) <= fmean(coins) + 0.02
 
 
 _PROFIT = {"profit": 1.0, "decisions": 0.0, "activity": 0.0}
