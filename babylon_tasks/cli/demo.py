@@ -15,7 +15,7 @@ from babylon_tasks.cli.output import cell, out, say, show, table
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
     from babylon_tasks.sandbox.agents import AnswerCounts
-    from babylon_tasks.sandbox.demo import Report
+    from babylon_tasks.sandbox.demo import DemoReport
 
 # Name and width: lines are printed as windows finish, so a long run scrolls like a log.
 _COLUMNS = {
@@ -142,7 +142,7 @@ def _row(done: WindowProgress, tally: AnswerCounts) -> tuple[Any, ...]:
     )
 
 
-def _show_report(report: Report) -> None:
+def _show_report(report: DemoReport) -> None:
     evaluation = report.evaluation
     out.print()
     table(

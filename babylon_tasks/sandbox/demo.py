@@ -97,7 +97,7 @@ class ModelComparison(Struct, frozen=True):
     difference: Interval
 
 
-class Report(Struct, frozen=True):
+class DemoReport(Struct, frozen=True):
     """The content of the ``--report`` file."""
 
     windows: list[WindowRow]
@@ -116,7 +116,7 @@ class Watcher(Struct, frozen=True):
     window: Callable[[WindowProgress, AnswerCounts], None]
 
 
-def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) -> Report:
+def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) -> DemoReport:
     """Run the demo from nothing to the final evaluation, and leave no process behind.
 
     ``keep``: a directory for all data and logs. Without it they are removed, unless something
@@ -144,7 +144,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
         raise
     if keep is None:
         shutil.rmtree(home)
-    return Report(rows, evaluation, round(time.monotonic() - started, 1))
+    return DemoReport(rows, evaluation, round(time.monotonic() - started, 1))
 
 
 def _temporary_home() -> Path:
@@ -256,6 +256,6 @@ def _share(tallies: list[AnswerCounts]) -> Share:
     return Share(n, valid / n, right / valid if valid else 0.0)
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: DemoReport, path: Path) -> None:
     """Write the report as JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
