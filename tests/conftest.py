@@ -54,9 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tier is the folder: nobody marks a test by hand."""
     for item in items:
-        tier = item.path.relative_to(TESTS).parts[0]
+        tier, folder, *_ = item.path.relative_to(TESTS).parts
         if tier in ("unit", "integration", "acceptance"):
             item.add_marker(tier)
+        if folder == "faults":
+            item.add_marker(folder)
 
 
 @pytest.hookimpl(optionalhook=True)

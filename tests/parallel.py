@@ -16,8 +16,11 @@ class OneStackAtATime(LoadScopeScheduling):
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
         config.option.loadscopereorder = False  # as collected: acceptance first
+        self._faults_only = config.option.markexpr == "faults"
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
+        if self._faults_only:  # a tier of systems, of which each core runs one
+            return nodeid
         path = nodeid.split("::", 1)[0]
         return "acceptance" if path.startswith("tests/acceptance/") else path

@@ -246,16 +246,18 @@ class Babylon:
                     process.kill()
 
 
-def assert_trained_once(babylon: Babylon, windows: Sequence[str], *, tries: int) -> None:
+def assert_trained_once(
+    babylon: Babylon, windows: Sequence[str], *, tries: int | None = None
+) -> None:
     """Every trace of training, in both halves of the database and on disk, tells of one pass.
 
-    ``tries``: how often the steps were begun, at most.
+    ``tries``: how often the steps were begun, at most, where that is known.
     """
     committed = babylon.steps("committed")
     used = sorted(window for step in committed for window in step["windows"])
     assert used == sorted(windows), "each window in exactly one committed step"
     assert babylon.steps() == committed, "no step was left over, none failed"
-    assert max(step["tries"] for step in committed) == tries
+    assert tries is None or max(step["tries"] for step in committed) == tries
     targets = [step["target_step"] for step in committed]
     assert targets == list(range(1, len(committed) + 1))
 

@@ -1,0 +1,81 @@
+"""``system``: a stack on servers that faults may strike, through proxies; nothing runs yet."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from acceptance.faults.system import System
+from acceptance.harness import OPTIONS
+from babylon import make_tables
+from tcp_proxy import TcpProxy
+
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
+from babylon_tasks.sandbox.stack import Stack
+
+CONTRACT = "today"
+
+
+@pytest.fixture(scope="session")
+def cluster(servers_dir: Path) -> Path:
+    """A folder of Postgres's with an empty cluster, to copy from: initdb takes seconds."""
+    with EmbeddedPostgres(servers_dir / "cluster", durable=False) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE babylon")
+        with psycopg.connect(server.database("babylon"), autocommit=True) as connection:
+            make_tables(connection, CONTRACT)
+    return server.home
+
+
+@pytest.fixture
+def system(
+    cluster: Path,
+    servers_dir: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[System]:
+    """Everything is the test's own, and gone after it."""
+    home = servers_dir / "struck"
+    subprocess.run(["cp", "-a", cluster, home], check=True)  # with its owner, unlike copytree
+    with ExitStack() as opened:
+        opened.callback(shutil.rmtree, home)
+        enter = opened.enter_context
+        postgres = enter(EmbeddedPostgres(home, durable=False))
+        valkey = enter(EmbeddedValkey(home / "valkey"))
+        postgres_proxy = enter(TcpProxy(postgres.port))
+        valkey_proxy = enter(TcpProxy(valkey.port))
+        stack = enter(
+            Stack(
+                tmp_path / "stack",
+                options={**OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model)},
+                database_url=_through(postgres.database("babylon"), postgres_proxy),
+                redis_url=_through(valkey.url, valkey_proxy),
+            )
+        )
+        apply(stack.settings)
+        connection = enter(psycopg.connect(postgres.database("babylon"), autocommit=True))
+        system = System(
+            stack,
+            connection,
+            postgres=postgres,
+            postgres_proxy=postgres_proxy,
+            valkey=valkey,
+            valkey_proxy=valkey_proxy,
+        )
+        opened.callback(system.close)
+        request.node.babylon = system
+        yield system
+
+
+def _through(url: str, proxy: TcpProxy) -> str:
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}"))

@@ -1,0 +1,100 @@
+"""Points in a window's life where a fault can strike: each brings the system there and holds it.
+
+Where a table is locked, the transaction of that point waits for it, as long as the block lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import psutil
+from acceptance.faults.system import System
+from acceptance.harness import until
+
+Point = Callable[[System, str], AbstractContextManager[None]]
+ALL = ("beat", "cpu-worker", "gpu-worker")
+LONG = 40  # groups: as many gradient steps, long enough to be found at it
+
+
+def start(system: System) -> None:
+    """All processes; returns when each could take work."""
+    system.start(*ALL)
+    for worker in ("cpu-worker", "gpu-worker"):
+        until(f"{worker} is ready", lambda name=worker: " ready." in system.log(name))
+
+
+@contextmanager
+def idle(system: System, window: str) -> Iterator[None]:
+    """Nothing to do yet; the window's rows come afterwards."""
+    start(system)
+    until("the trainer serves", lambda: "trainer.started" in system.log("gpu-worker"))
+    yield
+    system.record(window)
+
+
+@contextmanager
+def opening(system: System, window: str) -> Iterator[None]:
+    """In ``discover``, which opens and seals the window."""
+    start(system)
+    with system.locked("windows"):
+        system.record(window)
+        system.await_waiter("windows")
+        yield
+
+
+@contextmanager
+def scoring(system: System, window: str) -> Iterator[None]:
+    """In the transaction that writes the scores of the window."""
+    system.record(window)
+    with system.locked("scores"):
+        start(system)
+        system.await_waiter("scores")
+        yield
+
+
+@contextmanager
+def planning(system: System, window: str) -> Iterator[None]:
+    """In the transaction that plans a step."""
+    system.record(window)
+    with system.locked("steps"):
+        start(system)
+        system.await_waiter("steps")
+        yield
+
+
+@contextmanager
+def training(system: System, window: str) -> Iterator[None]:
+    """While the trainer runs the step: it is stopped for the length of the block."""
+    system.record(window, groups=LONG)
+    start(system)
+    system.await_running_step()
+    trainer = system.trainer()
+    assert trainer is not None
+    trainer.suspend()
+    yield
+    try:
+        trainer.resume()
+    except psutil.NoSuchProcess:
+        return  # the fault ended it
+
+
+@contextmanager
+def committing(system: System, window: str) -> Iterator[None]:
+    """In the transaction that commits the step."""
+    system.record(window, groups=LONG)
+    start(system)
+    system.await_running_step()
+    with system.locked("checkpoints"):
+        system.await_waiter("checkpoints")
+        yield
+
+
+@contextmanager
+def promoting(system: System, window: str) -> Iterator[None]:
+    """In the transaction that promotes the checkpoint."""
+    system.record(window)
+    with system.locked("promotions"):
+        start(system)
+        system.await_waiter("promotions")
+        yield

@@ -1,0 +1,28 @@
+"""Whatever strikes, wherever: by themselves all windows are trained, each once, nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+from acceptance.faults.cells import CELLS, WORST, Cell
+from acceptance.faults.system import System
+from acceptance.harness import assert_trained_once, hours
+
+
+def _marked(cell: Cell) -> object:
+    marks = [pytest.mark.worst] if (cell.strike, cell.point) in WORST else []
+    return pytest.param(cell, id=cell.name, marks=marks)
+
+
+@pytest.mark.parametrize("cell", [_marked(cell) for cell in CELLS])
+def test_every_window_is_trained_once(system: System, cell: Cell) -> None:
+    struck, after = hours(2)
+    held = cell.point(system, struck)
+    held.__enter__()
+    with cell.strike(system):
+        held.__exit__(None, None, None)
+    system.record(after)
+    system.await_states([struck, after], "trained")
+
+    assert_trained_once(system, [struck, after])
+    spent = system.rows("SELECT window_id, attempt FROM training.windows WHERE attempt > 2")
+    assert not spent, "a fault that is not the window's own uses up none of its attempts"
