@@ -1,4 +1,4 @@
-"""The kinds of decisions in ``training.events``: the values are stored, so they never change."""
+"""The kinds of events in ``training.events``: the values are stored, so they never change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """One decision about a window, a step or a checkpoint, as `babylon-tasks why` lists it."""
+    """What happened to a window, a step or a checkpoint, as `babylon-tasks why` lists it."""
 
     # A window enters the state of this name.
     OPENED = "opened"

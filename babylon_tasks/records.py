@@ -71,7 +71,7 @@ class Trajectory(Struct, frozen=True, gc=False):
     """A decoded trajectory. ``first_pnl``/``last_pnl``: cumulative, taken before the action.
 
     ``calls`` are those that were acted upon, one for each step; ``passed_over`` counts the others:
-    answers that were rejected and asked for again, or that prepared the decision.
+    answers that were rejected and asked for again, or that prepared the action.
     """
 
     trajectory_id: str
@@ -80,7 +80,7 @@ class Trajectory(Struct, frozen=True, gc=False):
     first_pnl: float | None
     last_pnl: float | None
     final_pnl: float | None
-    decisions: tuple[AgentAction, ...]
+    actions: tuple[AgentAction, ...]
     calls: tuple[LlmCall, ...]
     archetype: str | None = None
     balance: float | None = None  # before the first step
@@ -108,8 +108,8 @@ class Evidence(Struct, frozen=True, gc=False):
     """The facts of one trajectory, before it is compared with others.
 
     ``profit`` is in Babylon's money; None: not known. ``right`` and ``wrong`` count bets whose
-    outcome is known, ``unknown`` the others; ``failed`` counts decisions that failed or could not
-    be parsed, ``waited`` decisions to do nothing, ``taken`` the actions really taken.
+    outcome is known, ``unknown`` the others; ``failed`` counts actions that failed or could not
+    be parsed, ``waited`` choices to do nothing, ``taken`` the actions really taken.
     ``merit`` is the mean over the known bets of what each earned, in [-1, 1]: stake or prize,
     whichever is larger, counts as 1; without a price only its sign counts; None: no such bet.
     ``earned`` and ``staked`` are sums over the known bets with price and stake, each bet's

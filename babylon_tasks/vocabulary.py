@@ -74,22 +74,22 @@ def kind(action_type: str) -> ActionKind:
     )
 
 
-def is_taken(decision: AgentAction) -> bool:
+def is_taken(action: AgentAction) -> bool:
     """Check whether the agent really did something: it succeeded, and did not just wait."""
-    if not decision.success:
+    if not action.success:
         return False
-    meant = kind(decision.action_type)
+    meant = kind(action.action_type)
     if meant.idle:
         return False
-    return not meant.needs_market or not (decision.market_id is None and decision.ticker is None)
+    return not meant.needs_market or not (action.market_id is None and action.ticker is None)
 
 
-def expects_rise(decision: AgentAction) -> bool | None:
+def expects_rise(action: AgentAction) -> bool | None:
     """Check whether a trade bets on YES or a rising price; None where it is not a bet."""
-    meant = kind(decision.action_type)
+    meant = kind(action.action_type)
     if meant.rise is not None:
         return meant.rise
-    side = None if decision.side is None else decision.side.strip().lower()
+    side = None if action.side is None else action.side.strip().lower()
     if side is None or not meant.trade:
         return None
     if side in _DIRECTED:  # a side with a direction, whatever the action's name
@@ -100,29 +100,29 @@ def expects_rise(decision: AgentAction) -> bool | None:
     return not rise if meant.sells else None
 
 
-def buys(decision: AgentAction) -> bool:
+def buys(action: AgentAction) -> bool:
     """Check whether a trade takes a position at its price, rather than giving one up."""
-    meant = kind(decision.action_type)
-    word = decision.action_type.strip().lower()
-    side = (decision.side or "").strip().lower()
+    meant = kind(action.action_type)
+    word = action.action_type.strip().lower()
+    side = (action.side or "").strip().lower()
     return (meant.buys or word in _DIRECTED) and not (side or word).startswith(("sell", "close"))
 
 
-def unknown_word(decision: AgentAction) -> str | None:
+def unknown_word(action: AgentAction) -> str | None:
     """Return an action's name if it is unknown."""
-    return None if kind(decision.action_type).known else decision.action_type
+    return None if kind(action.action_type).known else action.action_type
 
 
-def unknown_side(decision: AgentAction) -> str | None:
+def unknown_side(action: AgentAction) -> str | None:
     """Return the side of a successful trade if unknown; empty where a required one is missing.
 
     Closing a position needs none, nor does a name with a direction of its own.
     """
-    meant = kind(decision.action_type)
-    if not meant.trade or meant.rise is not None or not is_taken(decision):
+    meant = kind(action.action_type)
+    if not meant.trade or meant.rise is not None or not is_taken(action):
         return None
-    if decision.action_type.strip().lower() in _CLOSES:
+    if action.action_type.strip().lower() in _CLOSES:
         return None
-    side = (decision.side or "").strip().lower()
+    side = (action.side or "").strip().lower()
     known = side in _SIDES or side in _DIRECTED or side in _CLOSES
-    return None if known else decision.side or ""
+    return None if known else action.side or ""

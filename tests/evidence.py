@@ -1,4 +1,4 @@
-"""Decisions, trajectories and evidence for tests of scoring."""
+"""Actions, trajectories and evidence for tests of scoring."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def trade(
 
 
 def trajectory(
-    decisions: Iterable[AgentAction] = (),
+    actions: Iterable[AgentAction] = (),
     first: float | None = None,
     last: float | None = None,
     final: float | None = None,
 ) -> Trajectory:
-    return Trajectory("t-1", "agent-1", None, first, last, final, tuple(decisions), ())
+    return Trajectory("t-1", "agent-1", None, first, last, final, tuple(actions), ())
 
 
 def shown(**values: Any) -> Evidence:

@@ -69,7 +69,7 @@ def promote(
     number = _step(settings, step)
     with database(settings) as connection:
         changed = serving.promote(
-            connection, settings.lineage, number, reason=reason, evidence={}, actor=actor()
+            connection, settings.lineage, number, reason=reason, figures={}, actor=actor()
         )
     _show_result(settings, number, changed, json)
 

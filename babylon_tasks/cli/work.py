@@ -77,7 +77,7 @@ def train(
     "Here" means that this process starts its own trainer for the duration of the command.
     JSON: {outcome: {action, windows, step, reason, result: {gradient_steps, trainable_tokens,
     adapter_hash, metrics, ...} or null, reward_mean, seconds},
-    gate_result: {action, candidate, serving, reason, evidence} or null}, or {"task_id"}, null
+    gate_result: {action, candidate, serving, reason, figures} or null}, or {"task_id"}, null
     where nothing is left to send.
     """
     settings = begin()

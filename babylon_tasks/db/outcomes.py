@@ -64,13 +64,13 @@ class OutcomeBook:
         markets: set[str] = set()
         tickers: set[str] = set()
         for trajectory in trajectories:
-            for decision in trajectory.decisions:
-                if decision.correct is None:
-                    if decision.market_id is not None:
-                        markets.add(decision.market_id)
-                        tickers.add(decision.market_id)  # which may be a perpetual's ticker
-                    if decision.ticker is not None:
-                        tickers.add(decision.ticker)
+            for action in trajectory.actions:
+                if action.correct is None:
+                    if action.market_id is not None:
+                        markets.add(action.market_id)
+                        tickers.add(action.market_id)  # which may be a perpetual's ticker
+                    if action.ticker is not None:
+                        tickers.add(action.ticker)
         markets -= self._asked_markets
         tickers -= self._asked_tickers
         if markets:

@@ -26,7 +26,7 @@ class Promotion(Struct, frozen=True):
     from_step: int
     to_step: int
     reason: str
-    evidence: dict[str, Any]
+    figures: dict[str, Any]
     actor: str
     decided_at: datetime
 
@@ -64,7 +64,7 @@ def record(
     from_step: int,
     to_step: int,
     reason: str,
-    evidence: Mapping[str, Any],
+    figures: Mapping[str, Any],
     actor: str,
 ) -> None:
     """Write a decision and its event, and Babylon's rows, once the pointer has moved."""
@@ -76,11 +76,11 @@ def record(
         from_step=from_step,
         to_step=to_step,
         reason=reason,
-        evidence=Jsonb(dict(evidence)),
+        figures=Jsonb(dict(figures)),
         actor=actor,
     )
     # Evidence is about the checkpoint that was evaluated, and a rollback has none.
-    missing = publication.decided(connection, lineage, to_step, evidence=evidence)
+    missing = publication.decided(connection, lineage, to_step, figures=figures)
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
     if missing:
         detail["not_told_to_babylon"] = missing

@@ -66,20 +66,20 @@ def committed(
 
 
 def decided(
-    connection: Connection, lineage: str, step: int, *, evidence: Mapping[str, Any]
+    connection: Connection, lineage: str, step: int, *, figures: Mapping[str, Any]
 ) -> list[str]:
     """Write a decision about a checkpoint into Babylon's tables; returns those that are missing."""
     missing = babylon.missing(connection, MODELS)
     if not missing:
         align_models(connection, lineage)
-        if evidence:
-            value = evidence.get("candidate")
+        if figures:
+            value = figures.get("candidate")
             execute(
                 connection,
                 "publication.value",
                 name=f"{lineage}@{step}",
                 score=None if value is None else 100 * value,  # Babylon's go from 0 to 100
-                evidence=Jsonb(dict(evidence)),
+                figures=Jsonb(dict(figures)),
             )
     return missing
 

@@ -1,4 +1,4 @@
-"""Decode a recorded row as a whole: steps, calls, decisions."""
+"""Decode a recorded row as a whole: steps, calls, actions."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         raise Undecodable(Reason.NO_STEPS, "stepsJson is an empty list")
 
     calls: list[LlmCall] = []
-    decisions: list[AgentAction] = []
+    actions: list[AgentAction] = []
     passed_over = 0
     for number, step in enumerate(steps):
         action = step.action
@@ -86,9 +86,9 @@ def _decode(raw: RawTrajectory) -> Trajectory:
             calls.append(read_call(_acted_upon(step.llmCalls, action), number, done))
             passed_over += len(step.llmCalls) - 1
         if action is not None:
-            decisions.append(read_action(action))
+            actions.append(read_action(action))
         elif step.llmCalls:
-            decisions.append(_NOTHING_DONE)
+            actions.append(_NOTHING_DONE)
     if not calls:
         raise Undecodable(Reason.NO_LLM_CALLS, f"{len(steps)} steps, none with an LLM call")
 
@@ -101,7 +101,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         # One step has only the PnL before its action, so there is a first value and no last.
         last_pnl=None if last is None or len(steps) == 1 else money_in(last.agentPnL),
         final_pnl=money_in(raw.final_pnl),
-        decisions=tuple(decisions),
+        actions=tuple(actions),
         calls=tuple(calls),
         archetype=raw.archetype,
         balance=None if first is None else number_in(first.agentBalance),
@@ -136,6 +136,6 @@ def _refuse_nul(trajectory: Trajectory) -> None:
         ]
         if any("\0" in text for text in (*texts, *(call.tokens or ()))):
             raise Undecodable(Reason.UNSTORABLE_TEXT, "a NUL character in the text of an LLM call")
-    for d in trajectory.decisions:
+    for d in trajectory.actions:
         if any(text and "\0" in text for text in (d.action_type, d.market_id, d.ticker, d.side)):
             raise Undecodable(Reason.UNSTORABLE_TEXT, "a NUL character in an action")

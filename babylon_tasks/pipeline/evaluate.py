@@ -18,7 +18,7 @@ from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.records import Group
 from babylon_tasks.registry import promotion_gate, serving
-from babylon_tasks.registry.promotion_gate import CheckpointScores, GateDecision
+from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import write_groups
@@ -37,7 +37,7 @@ class GateResult(Struct, frozen=True):
     candidate: int
     serving: int
     reason: str
-    evidence: dict[str, Any]
+    figures: dict[str, Any]
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
 ) -> GateResult:
     """Evaluate the lineage's head; safe to call at any time, alone or concurrently.
 
-    Raises TrainerDied, DatabaseError. A backend that cannot evaluate counts as no evidence.
+    Raises TrainerDied, DatabaseError. Where the backend cannot evaluate, the gate gets no values.
     """
     with session(settings) as connection:
         lineage = lineages.ensure(connection, settings)
@@ -66,12 +66,12 @@ def evaluate(
             latest is not None
             and latest.decision == "hold"
             and (latest.from_step, latest.to_step) == (current, head)
-            and latest.evidence.get("set_hash") == digest
+            and latest.figures.get("set_hash") == digest
         ):
             return GateResult("idle", head, current, f"held before: {latest.reason}", {})
     bind_contextvars(lineage=settings.lineage, step=head)
     decision = _decide(settings, trainer, groups, digest, head, current, on_progress)
-    evidence = decision.evidence | {"set_hash": digest}
+    figures = decision.figures | {"set_hash": digest}
     with session(settings) as connection:
         if decision.decision == "promote":
             moved = serving.promote(
@@ -79,25 +79,25 @@ def evaluate(
                 settings.lineage,
                 head,
                 reason=decision.reason,
-                evidence=evidence,
+                figures=figures,
                 actor=actor,
                 instead_of=current,
             )
             if not moved:
                 reason = "another checkpoint was promoted meanwhile; the next call evaluates again"
-                return GateResult("idle", head, current, reason, evidence)
+                return GateResult("idle", head, current, reason, figures)
             log.info("checkpoint.promoted", serving=head, reason=decision.reason)
-            return GateResult("promoted", head, head, decision.reason, evidence)
+            return GateResult("promoted", head, head, decision.reason, figures)
         serving.hold(
             connection,
             settings.lineage,
             head,
             reason=decision.reason,
-            evidence=evidence,
+            figures=figures,
             actor=actor,
         )
     log.info("checkpoint.held", serving=current, reason=decision.reason)
-    return GateResult("held", head, current, decision.reason, evidence)
+    return GateResult("held", head, current, decision.reason, figures)
 
 
 def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:
@@ -154,13 +154,13 @@ def _decide(
         raise
     except TrainingError as error:
         log.warning("evaluation.failed", error=str(error))
-        return promotion_gate.without_evidence(
+        return promotion_gate.without_evaluation(
             f"no evaluation: {error}", settings, {"groups": len(groups)}
         )
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, digest)
     scores = {
-        step: CheckpointScores(step, found.values, found.coverage, found.entropy)
+        step: CheckpointFigures(step, found.values, found.coverage, found.entropy)
         for step, found in known.items()
     }
     others = [one for step, one in scores.items() if step != head]

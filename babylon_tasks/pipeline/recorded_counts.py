@@ -37,8 +37,8 @@ class RecordedCounts:
         """Count one trajectory with its evidence."""
         for call in trajectory.calls:
             _count(self.models, call.model)
-        for decision in trajectory.decisions:
-            word, side = unknown_word(decision), unknown_side(decision)
+        for action in trajectory.actions:
+            word, side = unknown_word(action), unknown_side(action)
             if word is not None:
                 _count(self.actions, word)
             if side is not None:

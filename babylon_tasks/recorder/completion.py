@@ -134,7 +134,7 @@ def _text(content: Any) -> str:
     return "".join(str(_get(part, "text") or "") for part in content)
 
 
-def _get(holder: Any, name: str) -> Any:
-    if isinstance(holder, Mapping):
-        return holder.get(name)
-    return getattr(holder, name, None)
+def _get(source: Any, name: str) -> Any:
+    if isinstance(source, Mapping):
+        return source.get(name)
+    return getattr(source, name, None)

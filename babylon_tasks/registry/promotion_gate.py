@@ -1,4 +1,4 @@
-"""The promotion gate: values on held-out groups in, a decision with its evidence out. Pure."""
+"""The promotion gate: values on held-out groups in, a decision with its figures out. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from babylon_tasks.settings import Settings
 _RESAMPLES = 2000
 
 
-class CheckpointScores(Struct, frozen=True):
+class CheckpointFigures(Struct, frozen=True):
     """A checkpoint's figures on each held-out group, in the order of the set: value in [0, 1] and
     entropy in nats (empty: not counted)."""
 
@@ -24,20 +24,20 @@ class CheckpointScores(Struct, frozen=True):
     entropy: tuple[float, ...] = ()
 
 
-def objective(scores: CheckpointScores, settings: Settings) -> tuple[float, ...]:
+def objective(checkpoint: CheckpointFigures, settings: Settings) -> tuple[float, ...]:
     """Compute what the gate compares, per group: the value plus a bonus for remaining diversity.
 
     Without it a policy that has settled on one answer is as good as a coin where half of the
     questions are answered yes; but it is a dead end: its windows have no spread of reward, and
     nothing is ever learned from them again. (Entropy-regularised reward: Ziebart 2010.)
     """
-    if not scores.entropy:
-        return scores.values
+    if not checkpoint.entropy:
+        return checkpoint.values
     weight = settings.promote_entropy_weight
-    return tuple(v + weight * h for v, h in zip(scores.values, scores.entropy, strict=True))
+    return tuple(v + weight * h for v, h in zip(checkpoint.values, checkpoint.entropy, strict=True))
 
 
-def best(others: Iterable[CheckpointScores], settings: Settings) -> tuple[int, float] | None:
+def best(others: Iterable[CheckpointFigures], settings: Settings) -> tuple[int, float] | None:
     """Find step and mean objective of the best, the newest of equal ones; None if there is none."""
     means = [(fmean(objective(one, settings)), one.step) for one in others]
     if not means:
@@ -51,12 +51,12 @@ class GateDecision(Struct, frozen=True):
 
     decision: Literal["promote", "hold"]
     reason: str
-    evidence: dict[str, Any]
+    figures: dict[str, Any]
 
 
 def decide(
-    candidate: CheckpointScores,
-    serving: CheckpointScores,
+    candidate: CheckpointFigures,
+    serving: CheckpointFigures,
     best: tuple[int, float] | None,
     settings: Settings,
 ) -> GateDecision:
@@ -70,12 +70,12 @@ def decide(
     n = len(candidate.values)
     if n < settings.min_eval_groups:
         return too_few_groups(n, settings)
-    evidence: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
+    figures: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
     our_objective, their_objective = objective(candidate, settings), objective(serving, settings)
     ours, theirs = fmean(our_objective), fmean(their_objective)
     differences = [a - b for a, b in zip(our_objective, their_objective, strict=True)]
     low, high = interval(differences)
-    evidence |= {
+    figures |= {
         "candidate": fmean(candidate.values),
         "serving": fmean(serving.values),
         "entropy": {
@@ -90,41 +90,41 @@ def decide(
         "coverage": {"candidate": candidate.coverage, "serving": serving.coverage},
     }
     if max(candidate.coverage, serving.coverage) < settings.min_eval_coverage:
-        return without_evidence(
+        return without_evaluation(
             f"the recorded answers cover {candidate.coverage:.1%} of what the policy says, "
             f"less than {settings.min_eval_coverage:.1%}",
             settings,
-            evidence,
+            figures,
         )
     threshold, against = theirs, f"the serving checkpoint {serving.step}"
     if best is not None:
-        evidence["best"] = {"step": best[0], "objective": best[1]}
+        figures["best"] = {"step": best[0], "objective": best[1]}
         if best[1] > threshold:
             threshold, against = best[1], f"the best known checkpoint {best[0]}"
     text = f"objective {ours:.4f} on {n} held-out groups against {threshold:.4f} of {against}"
     if ours >= threshold - settings.promote_tolerance:
-        return GateDecision("promote", text, evidence)
+        return GateDecision("promote", text, figures)
     return GateDecision(
-        "hold", f"{text}: worse by more than {settings.promote_tolerance:g}", evidence
+        "hold", f"{text}: worse by more than {settings.promote_tolerance:g}", figures
     )
 
 
 def too_few_groups(groups: int, settings: Settings) -> GateDecision:
     """Decide where there are fewer held-out groups than ``min_eval_groups``."""
-    return without_evidence(
+    return without_evaluation(
         f"{groups} held-out groups of at least {settings.min_eval_groups}",
         settings,
         {"groups": groups, "tolerance": settings.promote_tolerance},
     )
 
 
-def without_evidence(why: str, settings: Settings, evidence: dict[str, Any]) -> GateDecision:
-    """Decide without evidence: hold, unless the operator has chosen to promote anyway."""
+def without_evaluation(why: str, settings: Settings, figures: dict[str, Any]) -> GateDecision:
+    """Hold without a usable evaluation, unless the operator has chosen to promote anyway."""
     if settings.promote_without_evaluation:
         return GateDecision(
-            "promote", f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", evidence
+            "promote", f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", figures
         )
-    return GateDecision("hold", why, evidence)
+    return GateDecision("hold", why, figures)
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:

@@ -62,7 +62,7 @@ def promote(
     step: int,
     *,
     reason: str,
-    evidence: Mapping[str, Any],
+    figures: Mapping[str, Any],
     actor: str,
     instead_of: int | None = None,
 ) -> bool:
@@ -75,7 +75,7 @@ def promote(
         current = promotions.lock(connection, lineage)
         if step == current or instead_of not in (None, current):
             return False
-        _move(connection, lineage, "promote", current, step, reason, evidence, actor)
+        _move(connection, lineage, "promote", current, step, reason, figures, actor)
     return True
 
 
@@ -105,7 +105,7 @@ def hold(
     step: int,
     *,
     reason: str,
-    evidence: Mapping[str, Any],
+    figures: Mapping[str, Any],
     actor: str,
 ) -> None:
     """Record that a checkpoint is not promoted."""
@@ -118,7 +118,7 @@ def hold(
             from_step=current,
             to_step=step,
             reason=reason,
-            evidence=evidence,
+            figures=figures,
             actor=actor,
         )
 
@@ -130,7 +130,7 @@ def _move(
     current: int,
     step: int,
     reason: str,
-    evidence: Mapping[str, Any],
+    figures: Mapping[str, Any],
     actor: str,
 ) -> None:
     if not promotions.is_committed(connection, lineage, step):
@@ -146,6 +146,6 @@ def _move(
         from_step=current,
         to_step=step,
         reason=reason,
-        evidence=evidence,
+        figures=figures,
         actor=actor,
     )

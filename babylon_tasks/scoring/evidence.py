@@ -12,29 +12,29 @@ def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
     """Extract a trajectory's evidence with the outcomes that are known."""
     right = wrong = unknown = failed = waited = taken = 0
     merits = earned = staked = 0.0
-    for decision in trajectory.decisions:
-        if not decision.success:
+    for action in trajectory.actions:
+        if not action.success:
             failed += 1
             continue
-        if not is_taken(decision):
+        if not is_taken(action):
             waited += 1
             continue
         taken += 1
-        if expects_rise(decision) is None and decision.correct is None:
+        if expects_rise(action) is None and action.correct is None:
             continue
-        if not kind(decision.action_type).trade:
+        if not kind(action.action_type).trade:
             continue
-        won = is_right(decision, outcomes)
+        won = is_right(action, outcomes)
         if won is None:
             unknown += 1
             continue
         right += won
         wrong += not won
-        gain = _gain(decision, won)
+        gain = _gain(action, won)
         merits += gain
-        if decision.price is not None and decision.staked is not None:
-            earned += gain * decision.staked
-            staked += decision.staked
+        if action.price is not None and action.staked is not None:
+            earned += gain * action.staked
+            staked += action.staked
     known = right + wrong
     return Evidence(
         profit=profit(trajectory),
@@ -57,18 +57,16 @@ def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Out
     wrong need no outcome.
     """
     named = []
-    for decision in trajectory.decisions:
-        if decision.correct is not None or not is_taken(decision) or expects_rise(decision) is None:
+    for action in trajectory.actions:
+        if action.correct is not None or not is_taken(action) or expects_rise(action) is None:
             continue
-        if decision.market_id is not None:
-            name = decision.market_id
+        if action.market_id is not None:
+            name = action.market_id
             market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
             known = Outcome(market.yes if market else None, stock.change if stock else None)
             named.append(("market", name, known))
-        elif decision.ticker is not None:
-            named.append(
-                ("stock", decision.ticker, outcomes.tickers.get(decision.ticker, Outcome()))
-            )
+        elif action.ticker is not None:
+            named.append(("stock", action.ticker, outcomes.tickers.get(action.ticker, Outcome())))
     return named
 
 
@@ -89,14 +87,14 @@ def activity(evidence: Evidence) -> float:
     return min(1.0, evidence.taken / SATURATION)
 
 
-def is_right(decision: AgentAction, outcomes: Outcomes) -> bool | None:
+def is_right(action: AgentAction, outcomes: Outcomes) -> bool | None:
     """Check whether a bet was right; None if the outcome is unknown or the price unchanged."""
-    if decision.correct is not None:
-        return decision.correct
-    rise = expects_rise(decision)
+    if action.correct is not None:
+        return action.correct
+    rise = expects_rise(action)
     if rise is None:
         return None
-    for name in (decision.market_id, decision.ticker):
+    for name in (action.market_id, action.ticker):
         if name is None:
             continue
         market = outcomes.markets.get(name)
@@ -109,16 +107,16 @@ def is_right(decision: AgentAction, outcomes: Outcomes) -> bool | None:
     return None
 
 
-def _gain(decision: AgentAction, won: bool) -> float:
+def _gain(action: AgentAction, won: bool) -> float:
     """Compute what a bet earned, in [-1, 1]: without a price its sign; at a fair one 0 on average.
 
     A share bought at price p pays 1 if right, so a stake of p wins 1 - p; in a sale it is the
     other way round. The larger of the two is scaled to 1. Per unit staked, and capped at 1, a long
     shot would lose everything and win no more than that: not betting would beat a coin flip.
     """
-    if decision.price is None:
+    if action.price is None:
         return 1.0 if won else -1.0
-    stake, prize = decision.price, 1 - decision.price
-    if not buys(decision):
+    stake, prize = action.price, 1 - action.price
+    if not buys(action):
         stake, prize = prize, stake
     return min(1.0, prize / stake) if won else -min(1.0, stake / prize)

@@ -1,4 +1,4 @@
-"""Evaluation and promotion: the better checkpoint serves, and its evidence is stored."""
+"""Evaluation and promotion: the better checkpoint serves, and its figures are stored."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def decisions(connection: Connection) -> list[object]:
     return column(connection, "SELECT decision FROM training.promotions ORDER BY id")
 
 
-def test_a_better_checkpoint_is_promoted_with_its_evidence(
+def test_a_better_checkpoint_is_promoted_with_its_figures(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection)
@@ -64,7 +64,7 @@ def test_a_better_checkpoint_is_promoted_with_its_evidence(
     found = evaluated(settings, trainer)
 
     assert (found.action, found.serving) == ("promoted", 1)
-    assert found.evidence["difference"] == pytest.approx(0.2)
+    assert found.figures["difference"] == pytest.approx(0.2)
     now = serving.serving(connection, LINEAGE)
     assert (now.step, now.inference_name) == (1, "babylon@1")
     assert now.base_url == "http://127.0.0.1:8100/v1"
@@ -105,11 +105,11 @@ def test_a_checkpoint_of_equal_value_that_has_lost_its_diversity_is_held(
     found = evaluated(settings, trainer)
 
     assert (found.action, found.serving) == ("held", 0)
-    assert found.evidence["entropy"] == pytest.approx(
+    assert found.figures["entropy"] == pytest.approx(
         {"candidate": 0.0, "serving": 0.6, "weight": 0.1}
     )
-    assert found.evidence["coverage"] == pytest.approx({"candidate": 0.9, "serving": 0.9})
-    assert found.evidence["objective"] == pytest.approx({"candidate": 0.5, "serving": 0.56})
+    assert found.figures["coverage"] == pytest.approx({"candidate": 0.9, "serving": 0.9})
+    assert found.figures["objective"] == pytest.approx({"candidate": 0.5, "serving": 0.56})
 
 
 @pytest.mark.parametrize(("branches", "parents"), [(True, [0, 1, 1]), (False, [0, 1, 2])])
@@ -240,7 +240,7 @@ def test_the_operator_may_promote_without_evaluation(
     assert "BABYLON_PROMOTE_WITHOUT_EVALUATION" in last.reason
 
 
-def test_a_backend_that_cannot_evaluate_is_no_evidence_but_a_dead_one_is_an_error(
+def test_a_backend_that_cannot_evaluate_holds_the_checkpoint_but_a_dead_one_is_an_error(
     connection: Connection,
     settings: Settings,
     trainer: PeerTrainer,
@@ -313,9 +313,9 @@ def test_a_rollback_goes_back_to_what_the_newest_promotion_replaced(
     for n in (1, 2):
         trained(connection, settings, trainer, n)
     for step in (1, 2):
-        serving.promote(connection, LINEAGE, step, reason="r", evidence={}, actor="operator")
+        serving.promote(connection, LINEAGE, step, reason="r", figures={}, actor="operator")
     serving.rollback(connection, LINEAGE, reason="r", actor="operator", to=0)
-    serving.promote(connection, LINEAGE, 2, reason="r", evidence={}, actor="operator")
+    serving.promote(connection, LINEAGE, 2, reason="r", figures={}, actor="operator")
 
     assert serving.rollback(connection, LINEAGE, reason="r", actor="operator") == 0
 
@@ -349,7 +349,7 @@ def test_a_rollback_between_two_checkpoints_swaps_their_marks(
 ) -> None:
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-        serving.promote(connection, LINEAGE, n, reason="by hand", evidence={}, actor="operator")
+        serving.promote(connection, LINEAGE, n, reason="by hand", figures={}, actor="operator")
     assert statuses(connection) == ["archived", "archived", "ready"]
 
     serving.rollback(connection, LINEAGE, reason="worse", actor="operator")
@@ -365,7 +365,7 @@ def test_only_committed_checkpoints_can_serve(
     serve(settings, trainer)
 
     with pytest.raises(CheckpointNotFound, match="babylon@7 is not a committed checkpoint"):
-        serving.promote(connection, LINEAGE, 7, reason="x", evidence={}, actor="operator")
+        serving.promote(connection, LINEAGE, 7, reason="x", figures={}, actor="operator")
     with pytest.raises(CheckpointNotFound, match="nothing to roll back to"):
         serving.rollback(connection, LINEAGE, reason="x", actor="operator")
     assert decisions(connection) == []
@@ -376,10 +376,10 @@ def test_a_promotion_that_was_overtaken_does_nothing(
 ) -> None:
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-    serving.promote(connection, LINEAGE, 2, reason="by hand", evidence={}, actor="operator")
+    serving.promote(connection, LINEAGE, 2, reason="by hand", figures={}, actor="operator")
 
     assert not serving.promote(
-        connection, LINEAGE, 1, reason="late", evidence={}, actor="gate", instead_of=0
+        connection, LINEAGE, 1, reason="late", figures={}, actor="gate", instead_of=0
     )
     assert serving.serving(connection, LINEAGE).step == 2
 

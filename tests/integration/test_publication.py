@@ -97,7 +97,7 @@ class Loop:
     def decide(self, what: str, step: int | None = None) -> None:
         if what == "promote":
             assert step is not None
-            act = {"reason": "r", "evidence": {}, "actor": "test"}
+            act = {"reason": "r", "figures": {}, "actor": "test"}
             assert serving.promote(self.connection, LINEAGE, step, **act)  # type: ignore[arg-type]
         else:
             serving.rollback(self.connection, LINEAGE, reason="r", actor="test", to=step)
@@ -320,7 +320,7 @@ def test_whoever_decides_at_once_the_last_pointer_is_what_babylon_reads(loop: Lo
             return
         with connect(loop.settings) as connection:
             step = number % 4 + (number // 4) % 2
-            serving.promote(connection, LINEAGE, step, reason="r", evidence={}, actor="test")
+            serving.promote(connection, LINEAGE, step, reason="r", figures={}, actor="test")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(turn, range(40)))

@@ -79,7 +79,7 @@ def test_the_example_of_the_document_records_what_was_sampled(
     [call] = found.calls
     assert (call.policy_step, call.logprobs, call.token_ids) == (3, (-0.5,), (7,))
     assert (call.temperature, call.top_p, call.finish_reason) == (1, 1, "stop")
-    assert found.decisions[0].success
+    assert found.actions[0].success
 
 
 def test_a_recorded_trajectory_is_read_back_from_its_window(

@@ -110,7 +110,7 @@ def test_what_is_no_sum_of_money_is_not_known_and_its_row_is_used() -> None:
     found = decode(raw([step(pnl=-1.7e308, action=bet), step(1, pnl=1e15)], final_pnl=1.7e308))
     assert isinstance(found, Trajectory)
     assert (found.first_pnl, found.last_pnl, found.final_pnl) == (None, None, None)
-    assert found.decisions[0].staked is None
+    assert found.actions[0].staked is None
 
 
 def test_shape_a_keeps_the_prompts_as_they_were_sent() -> None:
@@ -279,7 +279,7 @@ def test_one_step_knows_no_last_pnl() -> None:
 
 def correct(**keys: Any) -> bool | None:
     done = {"actionType": "BUY_SHARES", "success": True, "correctness": keys}
-    return decoded([step(action=done)]).decisions[0].correct
+    return decoded([step(action=done)]).actions[0].correct
 
 
 @pytest.mark.parametrize(
@@ -304,4 +304,4 @@ def test_recorded_correctness_in_all_its_forms(keys: dict[str, Any], expected: b
 @pytest.mark.parametrize(("market", "kept"), [("m-1", "m-1"), (2468, "2468"), ({}, None)])
 def test_a_market_id_is_text_or_a_number(market: Any, kept: str | None) -> None:
     done = {"actionType": "HOLD", "parameters": {"marketId": market}}
-    assert decoded([step(action=done)]).decisions[0].market_id == kept
+    assert decoded([step(action=done)]).actions[0].market_id == kept

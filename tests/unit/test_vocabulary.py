@@ -64,7 +64,7 @@ def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "word", "side"),
+    ("action", "word", "side"),
     [
         (AgentAction("TRADE", True, "m", None, "buy_yes"), None, None),
         (AgentAction(" trade ", True, "m", None, " LONG "), None, None),
@@ -82,6 +82,6 @@ def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
     ids=repr,
 )
 def test_what_is_none_of_babylons_words_is_found(
-    decision: AgentAction, word: str | None, side: str | None
+    action: AgentAction, word: str | None, side: str | None
 ) -> None:
-    assert (unknown_word(decision), unknown_side(decision)) == (word, side)
+    assert (unknown_word(action), unknown_side(action)) == (word, side)

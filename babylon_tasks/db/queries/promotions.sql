@@ -20,13 +20,13 @@ UPDATE training.lineages SET serving_step = %(step)s, updated_at = now()
 WHERE name = %(lineage)s
 
 -- name: record
--- Record a decision about a checkpoint, with its evidence.
+-- Record a decision about a checkpoint, with its figures.
 INSERT INTO training.promotions (lineage, decision, from_step, to_step, reason, evidence, actor)
-VALUES (%(lineage)s, %(decision)s, %(from_step)s, %(to_step)s, %(reason)s, %(evidence)s, %(actor)s)
+VALUES (%(lineage)s, %(decision)s, %(from_step)s, %(to_step)s, %(reason)s, %(figures)s, %(actor)s)
 
 -- name: latest
 -- The newest decision.
-SELECT decision, from_step, to_step, reason, evidence, actor, decided_at
+SELECT decision, from_step, to_step, reason, evidence AS figures, actor, decided_at
 FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT 1
 
 -- name: before

@@ -95,6 +95,6 @@ WHERE m.id = found.id
 -- name: value
 -- Store what a decision about a model was based on.
 UPDATE trained_models SET
-    "benchmarkScore" = coalesce(%(score)s, "benchmarkScore"), "evalMetrics" = %(evidence)s,
+    "benchmarkScore" = coalesce(%(score)s, "benchmarkScore"), "evalMetrics" = %(figures)s,
     "updatedAt" = now() AT TIME ZONE 'UTC'
 WHERE "modelId" = %(name)s

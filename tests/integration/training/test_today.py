@@ -192,7 +192,7 @@ def test_a_database_of_today_is_verified_scored_trained_on_and_promoted_by_the_r
         assert served > 0
         serving.rollback(babylon, LINEAGE, reason="to see", actor="test", to=0)
         assert read_as_decided(babylon) == 0
-        serving.promote(babylon, LINEAGE, served, reason="again", evidence={}, actor="test")
+        serving.promote(babylon, LINEAGE, served, reason="again", figures={}, actor="test")
         assert read_as_decided(babylon) == served
     refused = dict(
         babylon.execute(
@@ -213,6 +213,6 @@ def trainer_serves(connection: Connection) -> int:
 
 
 def test_the_hours_of_ours_are_partly_held_out() -> None:
-    """Otherwise the test above would promote without evidence, or train on nothing."""
+    """Otherwise the test above would promote without an evaluation, or train on nothing."""
     held = [hour for hour in OURS if is_held_out(hour, LINEAGE, 0.4)]
     assert 2 <= len(held) <= 6

@@ -136,7 +136,7 @@ def test_the_decoder_reads_back_what_was_recorded() -> None:
     assert call.messages == (("system", "trade"), ("user", "YES or NO?"))
     assert (call.policy_step, call.logprobs, call.tokens) == (12, (-0.25, -0.5), ("YE", "S"))
     assert (found.first_pnl, found.last_pnl) == (12.5, 10.0)
-    assert found.decisions[0].correct is True
+    assert found.actions[0].correct is True
 
 
 def test_a_step_without_an_action_is_marked_as_never_completed() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from babylon_tasks.registry.promotion_gate import (
-    CheckpointScores,
+    CheckpointFigures,
     best,
     decide,
     interval,
@@ -27,8 +27,8 @@ def settings(**values: object) -> Settings:
     )
 
 
-def shifted(by: float, step: int = 2, coverage: float = 1.0) -> CheckpointScores:
-    return CheckpointScores(step, tuple(value + by for value in VALUES), coverage)
+def shifted(by: float, step: int = 2, coverage: float = 1.0) -> CheckpointFigures:
+    return CheckpointFigures(step, tuple(value + by for value in VALUES), coverage)
 
 
 SERVING = shifted(0.0, step=1)
@@ -44,7 +44,7 @@ def test_a_checkpoint_serves_if_it_is_as_good_within_the_tolerance(
 
 
 def test_exactly_the_tolerance_below_still_serves() -> None:
-    candidate, serves = CheckpointScores(2, (0.25,) * 4), CheckpointScores(1, (0.5,) * 4)
+    candidate, serves = CheckpointFigures(2, (0.25,) * 4), CheckpointFigures(1, (0.5,) * 4)
 
     assert decide(candidate, serves, None, settings(promote_tolerance=0.25)).decision == "promote"
 
@@ -61,7 +61,7 @@ def test_a_best_known_below_what_serves_does_not_lower_the_bar() -> None:
 
     assert decision.decision == "hold"
     assert "the serving checkpoint 1" in decision.reason
-    assert decision.evidence["best"] == {"step": 0, "objective": 0.3}
+    assert decision.figures["best"] == {"step": 0, "objective": 0.3}
 
 
 def test_the_best_known_is_that_of_the_highest_mean_objective_and_of_equal_ones_the_newest() -> (
@@ -79,17 +79,17 @@ def test_the_best_known_is_that_of_the_highest_mean_objective_and_of_equal_ones_
 
 
 def test_too_few_groups_hold_unless_the_operator_goes_without() -> None:
-    few = CheckpointScores(2, VALUES[:3])
-    held = decide(few, CheckpointScores(1, VALUES[:3]), None, settings())
+    few = CheckpointFigures(2, VALUES[:3])
+    held = decide(few, CheckpointFigures(1, VALUES[:3]), None, settings())
     let = decide(
-        few, CheckpointScores(1, VALUES[:3]), None, settings(promote_without_evaluation=True)
+        few, CheckpointFigures(1, VALUES[:3]), None, settings(promote_without_evaluation=True)
     )
 
     assert (held.decision, let.decision) == ("hold", "promote")
     assert "3 held-out groups of at least 4" in held.reason
 
 
-def test_values_that_cover_almost_nothing_are_no_evidence() -> None:
+def test_values_that_cover_almost_nothing_do_not_count() -> None:
     decision = decide(
         shifted(0.1, coverage=0.001), shifted(0.0, 1, coverage=0.002), None, settings()
     )
@@ -110,11 +110,11 @@ def test_it_is_enough_that_the_answers_cover_one_of_the_two(
     )
 
     assert decision.decision == "promote"
-    assert decision.evidence["coverage"] == {"candidate": candidate, "serving": serving}
+    assert decision.figures["coverage"] == {"candidate": candidate, "serving": serving}
 
 
-def with_entropy(step: int, value: float, entropy: float) -> CheckpointScores:
-    return CheckpointScores(step, (value,) * 4, entropy=(entropy,) * 4)
+def with_entropy(step: int, value: float, entropy: float) -> CheckpointFigures:
+    return CheckpointFigures(step, (value,) * 4, entropy=(entropy,) * 4)
 
 
 def test_diversity_counts_for_a_checkpoint_and_not_against_it() -> None:
@@ -132,8 +132,8 @@ def test_a_little_more_value_does_not_pay_for_the_loss_of_all_diversity() -> Non
     held = decide(collapsed, serves, None, settings(promote_entropy_weight=0.1))
 
     assert held.decision == "hold"
-    assert held.evidence["objective"] == pytest.approx({"candidate": 0.52, "serving": 0.56})
-    assert held.evidence["entropy"] == pytest.approx(
+    assert held.figures["objective"] == pytest.approx({"candidate": 0.52, "serving": 0.56})
+    assert held.figures["entropy"] == pytest.approx(
         {"candidate": 0.0, "serving": 0.6, "weight": 0.1}
     )
     unweighed = settings(promote_entropy_weight=0)
@@ -143,16 +143,16 @@ def test_a_little_more_value_does_not_pay_for_the_loss_of_all_diversity() -> Non
 def test_without_entropies_values_alone_are_compared() -> None:
     decision = decide(shifted(0.1), SERVING, None, settings(promote_entropy_weight=5.0))
 
-    assert decision.evidence["objective"] == pytest.approx({"candidate": 0.6, "serving": 0.5})
-    assert decision.evidence["entropy"] == {"candidate": None, "serving": None, "weight": 5.0}
+    assert decision.figures["objective"] == pytest.approx({"candidate": 0.6, "serving": 0.5})
+    assert decision.figures["entropy"] == {"candidate": None, "serving": None, "weight": 5.0}
 
 
-def test_the_evidence_holds_the_paired_difference_with_its_interval() -> None:
-    evidence = decide(shifted(0.1), SERVING, None, settings()).evidence
+def test_the_figures_contain_the_paired_difference_with_its_interval() -> None:
+    figures = decide(shifted(0.1), SERVING, None, settings()).figures
 
-    assert evidence["difference"] == pytest.approx(0.1)
-    assert evidence["interval_95"] == pytest.approx([0.1, 0.1])
-    assert evidence["groups"] == 4
+    assert figures["difference"] == pytest.approx(0.1)
+    assert figures["interval_95"] == pytest.approx([0.1, 0.1])
+    assert figures["groups"] == 4
 
 
 @hypothesis_settings(max_examples=20)  # each resamples 4000 times
@@ -172,4 +172,4 @@ def test_the_interval_is_that_of_a_mean_at_95_percent() -> None:
 
 def test_values_on_different_sets_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same groups"):
-        decide(shifted(0.1), CheckpointScores(1, VALUES[:3]), None, settings())
+        decide(shifted(0.1), CheckpointFigures(1, VALUES[:3]), None, settings())
