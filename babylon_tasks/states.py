@@ -1,7 +1,7 @@
 """States of windows and steps, and the only legal changes between them.
 
 Every change is made by the statement that its transition names; the states before and after are
-taken from here: ``db/steps.py`` (``advance``), ``db/windows.py`` (``move``).
+taken from here: ``db/steps.py`` (``advance``), ``db/window_transitions.py`` (``move``).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ FAIL = StepTransition("fail", UNFINISHED, S.FAILED, E.STEP_FAILED)
 
 STEP_TRANSITIONS = (START, RESTART, TAKE_OVER, POSTPONE, INTERRUPT, VERIFY, COMMIT, FAIL)
 
-SEAL = WindowTransition("seal", "windows.seal", {W.OPEN}, {W.SEALED: E.SEALED})
+SEAL = WindowTransition("seal", "open_and_seal.seal", {W.OPEN}, {W.SEALED: E.SEALED})
 CLAIM = WindowTransition("claim", "scoring.claim", {W.SEALED}, {W.SCORING: None})
 FINISH = WindowTransition(
     "finish",
@@ -96,7 +96,7 @@ GIVE_BACK = WindowTransition(
     {W.SEALED: E.SCORING_FAILED, W.FAILED: E.SCORING_FAILED},
 )
 EXPIRE = WindowTransition(
-    "expire", "windows.move", {W.SCORING}, {W.SEALED: E.CLAIM_LOST, W.FAILED: E.FAILED}
+    "expire", "window_transitions.move", {W.SCORING}, {W.SEALED: E.CLAIM_LOST, W.FAILED: E.FAILED}
 )
 # For a new reward version.
 SEAL_AGAIN = WindowTransition(
@@ -115,16 +115,19 @@ END = WindowTransition(
     {W.TRAINED: E.TRAINED, W.SCORED: E.TRAINED_IN_PART},
 )
 FREE = WindowTransition(
-    "free", "windows.move", {W.TRAINING}, {W.SCORED: E.TRAINING_FAILED, W.FAILED: E.FAILED}
+    "free",
+    "window_transitions.move",
+    {W.TRAINING},
+    {W.SCORED: E.TRAINING_FAILED, W.FAILED: E.FAILED},
 )
 # Nothing is left of it.
 CLOSE = WindowTransition(
-    "close", "windows.move", {W.SCORED}, {W.TRAINED: E.TRAINED, W.SKIPPED: E.SKIPPED}
+    "close", "window_transitions.move", {W.SCORED}, {W.TRAINED: E.TRAINED, W.SKIPPED: E.SKIPPED}
 )
 # The trainer fails on it before a step is planned.
-GIVE_UP = WindowTransition("give up", "windows.move", {W.SCORED}, {W.FAILED: E.FAILED})
+GIVE_UP = WindowTransition("give up", "window_transitions.move", {W.SCORED}, {W.FAILED: E.FAILED})
 RETRY = WindowTransition(
-    "retry", "windows.retry", {W.FAILED}, {W.SEALED: E.RETRIED, W.SCORED: E.RETRIED}
+    "retry", "window_transitions.retry", {W.FAILED}, {W.SEALED: E.RETRIED, W.SCORED: E.RETRIED}
 )
 
 WINDOW_TRANSITIONS = (

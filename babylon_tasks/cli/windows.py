@@ -11,6 +11,7 @@ from msgspec import Struct
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
+from babylon_tasks.db import clock, open_and_seal, window_transitions
 from babylon_tasks.db import windows as rows
 from babylon_tasks.pipeline.discover import SEEN_LIMIT, begun, discover
 from babylon_tasks.states import WindowState
@@ -64,7 +65,7 @@ def list_windows(
     with database(settings) as connection:
         since = None
         if lookback_hours is not None:
-            since = rows.clock(connection) - timedelta(hours=lookback_hours)
+            since = clock.now(connection) - timedelta(hours=lookback_hours)
         found = rows.list_windows(
             connection, since=since, states=state or None, min_agents=min_agents, limit=limit
         )
@@ -105,8 +106,8 @@ def backfill(
     start = _moment(since)
     settings = begin()
     with database(settings) as connection:
-        seen = rows.seen(connection, window_id(start), SEEN_LIMIT)
-        opening, malformed = begun(seen, rows.clock(connection))
+        seen = open_and_seal.seen(connection, window_id(start), SEEN_LIMIT)
+        opening, malformed = begun(seen, clock.now(connection))
         known = {row.window_id for row in rows.list_windows(connection, since=start, limit=100_000)}
     new = [name for name in opening if name not in known]
     result = Backfill(window_id(start), new, [], [], malformed)
@@ -141,7 +142,7 @@ def retry(window: WindowArgument, json: AsJson = False) -> None:
     """
     settings = begin()
     with database(settings) as connection:
-        state = rows.retry(connection, window, actor=actor())
+        state = window_transitions.retry(connection, window, actor=actor())
     if json:
         as_json({"window": window, "state": state})
     else:

@@ -18,6 +18,7 @@ from babylon_tasks.cli.output import (
     show,
 )
 from babylon_tasks.cli.windows import WindowArgument
+from babylon_tasks.db import due_windows
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.windows import Window
 from babylon_tasks.pipeline.evaluate import GateResult
@@ -119,7 +120,7 @@ def _enqueued(settings: Settings, row: Window | None, what: str, json: bool) -> 
         task_id = send_train(None if row is None else row.window_id)
     if row is not None:
         with database(settings) as connection:
-            rows.mark_enqueued(connection, [row.window_id])
+            due_windows.mark_enqueued(connection, [row.window_id])
     if json:
         as_json({"task_id": task_id})
     else:

@@ -1,14 +1,12 @@
-"""Recover scoring claims of dead workers, and reject rows that arrived too late."""
+"""Recover scoring claims of dead workers."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all, fetch_values
-from babylon_tasks.db.windows import move
-from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.db.sql import fetch_all
+from babylon_tasks.db.window_transitions import move
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import EXPIRE, WindowState
 
@@ -44,25 +42,3 @@ def expire_claim(
     detail = {"attempts": attempts}
     move(connection, window, EXPIRE, target, actor=actor, reason=reason, detail=detail)
     return target, reason
-
-
-def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
-    """Reject trajectories that arrived too late as `late`; checks a few windows per call."""
-    windows = fetch_values(
-        connection,
-        "expired_claims.to_check_for_late",
-        str,
-        hours=settings.lookback_hours,
-        again=settings.grace_seconds,
-        limit=limit,
-    )
-    late = 0
-    for window in windows:
-        count = execute(connection, "expired_claims.reject_late", window=window, limit=10_000)
-        if count:
-            detail = {"trajectories": count}
-            events.record(
-                connection, EventKind.LATE_ARRIVALS, actor=actor, window=window, detail=detail
-            )
-            late += count
-    return late

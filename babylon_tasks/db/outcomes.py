@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from babylon_tasks.db import babylon, reward_versions, windows
+from babylon_tasks.db import babylon, clock, reward_versions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value
 from babylon_tasks.errors import BadWindowId
@@ -166,7 +166,7 @@ def settle(connection: Connection, window: str, market: str, *, question: str, y
 
 def _start(connection: Connection, settings: Settings, since: datetime | None) -> str:
     """Choose the hour from which on Babylon's rows are compared with ours."""
-    now = windows.clock(connection)
+    now = clock.now(connection)
     newest = fetch_value(connection, "outcomes.newest", str, now=window_id(now))
     if newest is None:
         return ""

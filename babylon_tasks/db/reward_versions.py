@@ -12,9 +12,9 @@ from datetime import datetime
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
+from babylon_tasks.db.window_transitions import move
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import SEAL_AGAIN, WindowState
 
@@ -126,9 +126,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
             "came": {one.name: one.now for one in came[:_NAMED]},
             "outcomes": len(came),
         }
-        windows.move(
-            connection, row.window, SEAL_AGAIN, WindowState.SEALED, actor=actor, detail=detail
-        )
+        move(connection, row.window, SEAL_AGAIN, WindowState.SEALED, actor=actor, detail=detail)
     return [row.window for row in due]
 
 

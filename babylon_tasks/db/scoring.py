@@ -7,11 +7,12 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events, reward_versions, windows
+from babylon_tasks.db import events, reward_versions
 from babylon_tasks.db.expired_claims import expire_claim
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
+from babylon_tasks.db.window_transitions import change
 from babylon_tasks.errors import StaleLease, WindowNotFound
 from babylon_tasks.records import Outcome
 from babylon_tasks.settings import Settings
@@ -108,7 +109,7 @@ def claim(
             state, reason = expire_claim(connection, window, row.attempts, settings, actor=actor)
         if state != WindowState.SEALED:
             return Unclaimed(state, reason)
-        taken = windows.change(
+        taken = change(
             connection,
             window,
             CLAIM,
@@ -228,7 +229,7 @@ def _end(
 ) -> None:
     parameters = {**columns, **_guard(claimed)}
     window = parameters.pop("window")
-    if windows.change(connection, window, transition, target, _Ended, **parameters) is None:
+    if change(connection, window, transition, target, _Ended, **parameters) is None:
         raise _stale(claimed)
     kind = transition.targets[target]
     if kind is not None:

@@ -1,10 +1,10 @@
 """Statements by name, from ``queries/<noun>.sql`` files, and what they return by type.
 
 A file is a run of blocks: a line ``-- name: verb_noun``, one line of English as a comment,
-then the statement. ``statement("windows.seal")`` is its text.
+then the statement. ``statement("open_and_seal.seal")`` is its text.
 
     fetch_one(connection, "windows.get", Window, window="2026-01-31T09:00")   # Window | None
-    fetch_value(connection, "windows.clock", datetime)                        # datetime | None
+    fetch_value(connection, "clock.now", datetime)                            # datetime | None
 
 A row becomes a struct by the names of its columns, and each value is checked against the field's
 type: text becomes an enum's member, and NULL where the field allows none is an error.

@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from babylon_tasks.db import events, windows
+from babylon_tasks.db import events
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value, fetch_values
+from babylon_tasks.db.window_transitions import move
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.reasons import WindowReason
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import CLOSE, END, FREE, GIVE_UP, TAKE, WindowState
-
-# How often a window is scored anew because Babylon rewrote rows of it.
-MAX_CHANGES = 3
 
 
 class InTraining(Struct, frozen=True):
@@ -43,7 +41,7 @@ def lock_scored(connection: Connection, versions: Mapping[str, int]) -> bool:
 
 def take(connection: Connection, window: str, *, actor: str) -> None:
     """Move a scored, locked window into training."""
-    windows.move(connection, window, TAKE, WindowState.TRAINING, actor=actor)
+    move(connection, window, TAKE, WindowState.TRAINING, actor=actor)
 
 
 def count_attempts(connection: Connection, windows: Sequence[str], by: int) -> None:
@@ -56,35 +54,13 @@ def in_training(connection: Connection, windows: Sequence[str]) -> list[InTraini
     return fetch_all(connection, "step_windows.in_training", InTraining, windows=list(windows))
 
 
-def mark_changed(
-    connection: Connection, window: str, rows: int, *, lineage: str, actor: str
-) -> None:
-    """Mark a window to be scored anew because ``rows`` of its rows have changed.
-
-    Does nothing if it is marked already, or has been scored anew ``MAX_CHANGES`` times.
-    """
-    if not execute(
-        connection, "step_windows.rescore", window=window, why="rows changed", most=MAX_CHANGES
-    ):
-        return
-    detail = {"trajectories": rows, "why": "Babylon has rewritten them since they were scored"}
-    events.record(
-        connection,
-        EventKind.ROWS_CHANGED,
-        actor=actor,
-        window=window,
-        lineage=lineage,
-        detail=detail,
-    )
-
-
 def end(connection: Connection, window: str, *, lineage: str, step_id: int, actor: str) -> None:
     """End a window's part in a committed step: trained, or scored if something is left over.
 
     Raises IllegalTransition where the window is not in training.
     """
     left = fetch_value(connection, "step_windows.left_over", int, window=window, lineage=lineage)
-    windows.move(
+    move(
         connection,
         window,
         END,
@@ -109,7 +85,7 @@ def free(
 ) -> None:
     """End a window's part in a failed step: scored again, or failed after the last attempt."""
     exhausted = row.attempts >= settings.max_attempts
-    windows.move(
+    move(
         connection,
         row.window,
         FREE,
@@ -131,7 +107,7 @@ def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> s
     used = fetch_value(connection, "step_windows.was_used", bool, **about)
     cause = fetch_value(connection, "step_windows.commonest_cause", str, **about)
     reason = cause or WindowReason.NOTHING_TRAINABLE
-    windows.move(
+    move(
         connection,
         window,
         CLOSE,
@@ -169,7 +145,7 @@ def count_failure(
             return
         if attempts >= settings.max_attempts:
             why = _exhausted(attempts, error)
-            windows.move(connection, window, GIVE_UP, WindowState.FAILED, actor=actor, reason=why)
+            move(connection, window, GIVE_UP, WindowState.FAILED, actor=actor, reason=why)
             return
         delay = settings.retry_delay_seconds
         execute(connection, "step_windows.postpone", window=window, delay=delay)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec import Struct
 
-from babylon_tasks.db import outcomes, windows
+from babylon_tasks.db import clock, due_windows, open_and_seal, outcomes
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.settings import Settings
@@ -44,9 +44,11 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
     committed when this returns.
     """
     with session(settings) as connection:
-        now = windows.clock(connection)
+        now = clock.now(connection)
         start = since or now - timedelta(hours=settings.lookback_hours)
-        opening, malformed = begun(windows.seen(connection, window_id(start), SEEN_LIMIT), now)
+        opening, malformed = begun(
+            open_and_seal.seen(connection, window_id(start), SEEN_LIMIT), now
+        )
         if malformed:
             log.warning(
                 "rows.ignored",
@@ -56,13 +58,13 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
                 todo="write windowId as YYYY-MM-DDTHH:00 (UTC)",
             )
         with connection.transaction():
-            opened = windows.open_windows(connection, opening, settings, actor=actor)
+            opened = open_and_seal.open_windows(connection, opening, settings, actor=actor)
         with connection.transaction():
-            sealed = windows.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
+            sealed = open_and_seal.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
         changed = outcomes.follow(connection, settings, since=since)
         with connection.transaction():
-            to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
-            to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            to_score = due_windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = due_windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
     return Discovered(
         opened=opened,
         sealed=sealed,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.dataset import held_out
-from babylon_tasks.db import evaluations, lineages, promotions, step_windows
+from babylon_tasks.db import changed_rows, evaluations, lineages, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import TrainerDied, TrainingError
@@ -127,7 +127,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
         if held_out_group.changed:
             rewritten.add(window)
             with connection.transaction():
-                step_windows.mark_changed(
+                changed_rows.mark_changed(
                     connection,
                     window,
                     held_out_group.changed,

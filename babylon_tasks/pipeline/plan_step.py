@@ -13,12 +13,12 @@ from babylon_tasks.dataset.eligibility import Policies
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
 from babylon_tasks.dataset.schedule import learning_rate, row_length
 from babylon_tasks.dataset.select_calls import CallTerms
-from babylon_tasks.db import lineages, step_windows, steps, windows
+from babylon_tasks.db import due_windows, lineages, step_windows, steps
 from babylon_tasks.db.consumption import Use
+from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
-from babylon_tasks.db.windows import ScoredWindow
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
 from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
@@ -161,7 +161,7 @@ class Planner:
         return _Chosen(labels[0], selections) if selections else None
 
     def _queue(self, window: str | None) -> list[ScoredWindow]:
-        waiting = windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
+        waiting = due_windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
         if window is not None and (not waiting or waiting[0].window != window):
             return []  # taken meanwhile, or it waits
         return waiting

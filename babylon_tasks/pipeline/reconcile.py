@@ -7,12 +7,13 @@ from msgspec import Struct
 
 from babylon_tasks import metrics
 from babylon_tasks.db import (
+    due_windows,
     expired_claims,
+    late_rows,
     lineages,
     promotions,
     publication,
     reward_versions,
-    windows,
 )
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.metrics import ReconcileAction
@@ -55,14 +56,14 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
                 connection, settings, limit=RELEASE_LIMIT, actor=actor
             )
         with connection.transaction():
-            late = expired_claims.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
+            late = late_rows.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
         with connection.transaction():
             anew = reward_versions.seal_again(
                 connection, settings, limit=RESCORE_LIMIT, actor=actor
             )
         with connection.transaction():
-            to_score = windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
-            to_train = windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            to_score = due_windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = due_windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
     counted = {

@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from babylon_tasks import metrics
-from babylon_tasks.db import consumption, events, lineages, scored_trajectories, step_windows
+from babylon_tasks.db import (
+    changed_rows,
+    consumption,
+    events,
+    lineages,
+    scored_trajectories,
+    step_windows,
+)
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
@@ -34,7 +41,7 @@ def record_selection(
         _refuse(connection, selection.window, selection.reward_version, selection.rejections)
         consumption.consume(connection, lease, _uses(selection, selection.used_up), step_id=None)
         if selection.changed:
-            step_windows.mark_changed(
+            changed_rows.mark_changed(
                 connection,
                 selection.window,
                 len(selection.changed),

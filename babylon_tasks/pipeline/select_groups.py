@@ -16,10 +16,10 @@ from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
 from babylon_tasks.db import scored_trajectories
+from babylon_tasks.db.changed_rows import MAX_CHANGES
+from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.scored_trajectories import ScoredTrajectory
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.step_windows import MAX_CHANGES
-from babylon_tasks.db.windows import ScoredWindow
 from babylon_tasks.reasons import Reason, Stage, UsedAs
 from babylon_tasks.records import Group, Member, Rejection
 from babylon_tasks.settings import Settings

@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import lineages, steps, windows
+from babylon_tasks.db import due_windows, lineages, steps, windows
 from babylon_tasks.db.commit_step import commit_step
 from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
@@ -89,7 +89,7 @@ def train_window(
 def more_waits(settings: Settings) -> bool:
     """Check whether a scored window waits now for a training step."""
     with session(settings) as connection:
-        return bool(windows.scored(connection, 1))
+        return bool(due_windows.scored(connection, 1))
 
 
 def _train(run: StepRunner, window: str | None) -> TrainOutcome:
@@ -236,7 +236,7 @@ def _nothing_to_do(
 ) -> TrainOutcome | None:
     """Return the outcome if it is known without a lease."""
     if window is None:
-        if windows.scored(connection, 1) or steps.unfinished(connection, settings.lineage):
+        if due_windows.scored(connection, 1) or steps.unfinished(connection, settings.lineage):
             return None
         return TrainOutcome("idle", reason=_IDLE)
     row = windows.get(connection, window)

@@ -26,7 +26,7 @@ from factories import (
 from peer import PeerTrainer
 from scored_windows import column, hour
 
-from babylon_tasks.db import windows
+from babylon_tasks.db import window_transitions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.discover import discover
@@ -177,7 +177,7 @@ class World:
         for window in column(
             self.connection, "SELECT window_id FROM training.windows WHERE state = 'failed'"
         ):
-            windows.retry(self.connection, str(window), actor="test")
+            window_transitions.retry(self.connection, str(window), actor="test")
 
     def move(self) -> None:
         made = self.rng.choices(

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks import metrics
-from babylon_tasks.db import lineages, windows
+from babylon_tasks.db import clock, lineages, windows
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -32,7 +32,7 @@ def state(connection: Connection, window: str) -> str:
 
 
 def written_now(connection: Connection, window: str) -> dict[str, object]:
-    return trajectory(window, createdAt=windows.clock(connection).replace(tzinfo=None))
+    return trajectory(window, createdAt=clock.now(connection).replace(tzinfo=None))
 
 
 def forget_messages(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from betting_windows import LATER, anew, bets, ends, rewards, row, score, standi
 from factories import EVER, WINDOW, action, insert_trajectories, step, trajectory
 from scored_windows import column, hour
 
-from babylon_tasks.db import reward_versions, windows
+from babylon_tasks.db import reward_versions, window_transitions
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.scoring import Claim
@@ -182,7 +182,7 @@ def test_scoring_anew_that_fails_for_good_keeps_what_there_was_and_says_so(
     assert (state, version) == ("failed", 1)
     assert str(reason).endswith("scale is 0; its rewards of version 1 are kept")
     assert rewards(connection, 1) == before
-    assert windows.retry(connection, WINDOW, actor="test") == "sealed"
+    assert window_transitions.retry(connection, WINDOW, actor="test") == "sealed"
     assert score(hasty) == "scored"
     assert standing(connection) == ("scored", 2, None)
 
@@ -196,7 +196,7 @@ def test_a_window_that_failed_in_training_hears_of_outcomes_too(
     connection.execute("UPDATE training.windows SET state = 'failed'")
     ends(connection, "m-1", yes=False, at=hour(21))
     assert upkeep(hasty, connection).anew == []
-    assert windows.retry(connection, WINDOW, actor="test") == "scored"
+    assert window_transitions.retry(connection, WINDOW, actor="test") == "scored"
     assert upkeep(hasty, connection).anew == [WINDOW]
 
 

@@ -65,7 +65,7 @@ def failed(connection: Connection) -> Connection:
 
 def _open(connection: Connection, window: str, starts_at: datetime) -> int:
     return execute(
-        connection, "windows.open", window_id=window, starts_at=starts_at, held_out=False
+        connection, "open_and_seal.open", window_id=window, starts_at=starts_at, held_out=False
     )
 
 
@@ -85,7 +85,7 @@ def test_no_row_is_none_or_nothing(connection: Connection) -> None:
     assert fetch_one(connection, "reports.oldest_waiting", Oldest) is None
     assert fetch_all(connection, "reports.failed_windows", Failed, limit=10) == []
     assert fetch_value(connection, "outcomes.newest", str, now="9999") is None
-    assert fetch_values(connection, "windows.known", str, windows=[]) == []
+    assert fetch_values(connection, "open_and_seal.known", str, windows=[]) == []
     assert fetch_pairs(connection, "windows.counts", WindowState, int) == {}
 
 
@@ -100,10 +100,12 @@ def test_null_where_the_field_allows_none_is_refused(failed: Connection) -> None
 
 
 def test_single_values_come_without_their_tuple(failed: Connection) -> None:
-    assert isinstance(fetch_value(failed, "windows.clock", datetime), datetime)
-    assert sorted(fetch_values(failed, "windows.known", str, windows=list(HOURS))) == list(HOURS)
-    with pytest.raises(DatabaseError, match=r"windows\.clock .*Expected `int`"):
-        fetch_value(failed, "windows.clock", int)
+    assert isinstance(fetch_value(failed, "clock.now", datetime), datetime)
+    assert sorted(fetch_values(failed, "open_and_seal.known", str, windows=list(HOURS))) == list(
+        HOURS
+    )
+    with pytest.raises(DatabaseError, match=r"clock\.now .*Expected `int`"):
+        fetch_value(failed, "clock.now", int)
 
 
 def test_two_columns_become_a_dict(failed: Connection) -> None:
@@ -112,4 +114,4 @@ def test_two_columns_become_a_dict(failed: Connection) -> None:
 
 def test_execute_counts_the_rows_that_changed(failed: Connection) -> None:
     assert _open(failed, HOURS[0], datetime(2026, 1, 31, 8, tzinfo=UTC)) == 0
-    assert execute(failed, "windows.mark_enqueued", windows=list(HOURS)) == 2
+    assert execute(failed, "due_windows.mark_enqueued", windows=list(HOURS)) == 2

@@ -11,7 +11,7 @@ from factories import WINDOW, llm_call
 from scored_windows import column, hour, scored_window
 from training_steps import kinds, peer, state, train
 
-from babylon_tasks.db import lineages, windows
+from babylon_tasks.db import lineages, window_transitions, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.settings import Settings
 
@@ -243,7 +243,7 @@ def test_a_window_that_failed_for_good_can_be_retried_by_hand(
         train(settings, peer(settings, falls="refuses"))
     assert state(connection) == "failed"
 
-    assert windows.retry(connection, WINDOW, actor="test") == "scored"
+    assert window_transitions.retry(connection, WINDOW, actor="test") == "scored"
     assert train(settings, peer(settings), WINDOW).action == "committed"
 
 

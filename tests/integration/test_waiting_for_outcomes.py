@@ -10,7 +10,7 @@ from factories import EVER, WINDOW
 from peer import PeerTrainer
 from scored_windows import column, hour
 
-from babylon_tasks.db import reports, reward_versions, windows
+from babylon_tasks.db import due_windows, reports, reward_versions
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.score import score_window
@@ -122,7 +122,7 @@ def test_a_verdict_that_was_put_off_is_given_when_the_wait_is_over(
     assert upkeep(settings, connection).anew == []
 
     wait_is_over(connection)
-    assert windows.scored(connection, 10) == []
+    assert due_windows.scored(connection, 10) == []
     assert held_out or row(connection).why_idle == (
         "is to be scored anew: the wait for outcomes is over"
     )

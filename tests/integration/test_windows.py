@@ -18,7 +18,7 @@ from factories import (
 )
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import windows
+from babylon_tasks.db import clock, window_transitions, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import BadWindowId, IllegalTransition, WindowNotFound
 from babylon_tasks.pipeline.discover import Discovered, discover
@@ -41,7 +41,7 @@ def state(connection: Connection, window: str) -> str:
 
 
 def written_now(connection: Connection, window: str | None, **columns: object) -> dict[str, object]:
-    now = windows.clock(connection).replace(tzinfo=None)
+    now = clock.now(connection).replace(tzinfo=None)
     return trajectory(window, **{"createdAt": now, **columns})  # type: ignore[arg-type]
 
 
@@ -76,7 +76,7 @@ def test_looking_twice_changes_nothing_and_sends_nothing(
 def test_the_hour_that_is_running_is_opened_and_not_sealed(
     connection: Connection, settings: Settings
 ) -> None:
-    window = window_id(windows.clock(connection))  # should it turn now, the grace keeps it open
+    window = window_id(clock.now(connection))  # should it turn now, the grace keeps it open
     fill_window(connection, window)
 
     found = look(settings)
@@ -228,11 +228,13 @@ def test_a_state_changes_only_along_the_table_and_only_from_where_it_is(
     scored_window(connection)
 
     with pytest.raises(IllegalTransition, match="leads to skipped or trained, not open"):
-        windows.move(connection, WINDOW, CLOSE, WindowState.OPEN, actor="test")
+        window_transitions.move(connection, WINDOW, CLOSE, WindowState.OPEN, actor="test")
     with pytest.raises(IllegalTransition, match="is scored; to expire it, it must be scoring"):
-        windows.move(connection, WINDOW, EXPIRE, WindowState.SEALED, actor="test")
+        window_transitions.move(connection, WINDOW, EXPIRE, WindowState.SEALED, actor="test")
     assert windows.get(connection, WINDOW).state == "scored"
-    windows.move(connection, WINDOW, CLOSE, WindowState.SKIPPED, actor="test", reason="x")
+    window_transitions.move(
+        connection, WINDOW, CLOSE, WindowState.SKIPPED, actor="test", reason="x"
+    )
     assert windows.get(connection, WINDOW).reason == "x"
     assert windows.counts(connection)["skipped"] == 1
 
@@ -272,7 +274,7 @@ def test_finding_windows_costs_a_probe_a_window_and_not_a_scan(
     from babylon_tasks.db.sql import queries
 
     plan = connection.execute(
-        "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) " + queries("windows")["seen"],
+        "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) " + queries("open_and_seal")["seen"],
         {"since": hour(0), "limit": 1000},
     ).fetchall()
     text = "\n".join(row[0] for row in plan)

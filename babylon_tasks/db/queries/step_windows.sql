@@ -28,12 +28,6 @@ WHERE window_id = ANY (%(windows)s) AND state = 'training'
 ORDER BY window_id
 FOR UPDATE
 
--- name: rescore
--- Mark a window to be scored anew, except for what steps have used.
-UPDATE training.windows SET
-    rescore = coalesce(rescore, %(why)s), changes = changes + 1, updated_at = now()
-WHERE window_id = %(window)s AND rescore IS NULL AND changes < %(most)s
-
 -- name: left_over
 -- How much of a window is neither used nor refused.
 SELECT count(*)

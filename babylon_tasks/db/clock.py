@@ -1,0 +1,15 @@
+"""Postgres's clock, the only one that decides: workers' clocks are never used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import fetch_value
+
+
+def now(connection: Connection) -> datetime:
+    """Read Postgres's time."""
+    moment = fetch_value(connection, "clock.now", datetime)
+    assert moment is not None  # noqa: S101  # a SELECT without FROM always has a row
+    return moment

@@ -1,0 +1,58 @@
+"""Windows with work to be done: those that need a message, and those that a step takes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import execute, fetch_all, fetch_values
+from babylon_tasks.settings import Settings
+
+
+class ScoredWindow(Struct, frozen=True):
+    """A window that waits for a step.
+
+    ``attempts`` counts training runs that began with it and did not finish; ``changes`` as in
+    ``Window``.
+    """
+
+    window: str
+    reward_version: int
+    attempts: int
+    changes: int
+
+
+def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[ScoredWindow]:
+    """List windows waiting for training, in the order in which steps take them, ``first`` first."""
+    return fetch_all(connection, "due_windows.scored", ScoredWindow, limit=limit, first=first)
+
+
+def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+    """List windows that need a scoring message, marked as sent: no two beats get the same."""
+    return _claim(connection, "due_windows.claim_to_score", settings, limit)
+
+
+def claim_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+    """Do the same for training: scored windows, and steps whose worker is gone."""
+    recover = _claim(connection, "due_windows.claim_to_recover", settings, limit)
+    return recover or _claim(connection, "due_windows.claim_to_train", settings, limit)
+
+
+def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
+    """Note that a message was sent for these windows."""
+    execute(connection, "due_windows.mark_enqueued", windows=list(windows))
+
+
+def _claim(connection: Connection, name: str, settings: Settings, limit: int) -> list[str]:
+    claimed = fetch_values(
+        connection,
+        name,
+        str,
+        lineage=settings.lineage,
+        # A little less than beat's interval, or every second round would come too early.
+        again=settings.upkeep_interval_seconds * 0.9,
+        limit=limit,
+    )
+    return sorted(claimed)

@@ -1,0 +1,96 @@
+"""Open the windows of Babylon's rows, and seal those that are over and quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct, structs
+
+from babylon_tasks.db import events
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import execute, fetch_pairs, fetch_value, fetch_values
+from babylon_tasks.db.window_transitions import change
+from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.settings import Settings
+from babylon_tasks.states import SEAL, WindowState
+from babylon_tasks.windows import is_held_out, window_end, window_start
+
+
+class _Sealed(Struct, frozen=True):
+    """What a window contains when it is sealed."""
+
+    trajectories: int
+    agents: int
+
+
+def seen(connection: Connection, since: str, limit: int) -> list[str]:
+    """List window ids of Babylon's rows from ``since`` on, as recorded: some may be invalid."""
+    start = window_start(since).replace(tzinfo=None)
+    named = fetch_values(connection, "open_and_seal.seen", str, since=since, limit=limit)
+    unnamed = fetch_values(
+        connection, "open_and_seal.seen_without_id", str, since=start, limit=limit
+    )
+    return sorted({*named, *unnamed})
+
+
+def open_windows(
+    connection: Connection, windows: Sequence[str], settings: Settings, *, actor: str
+) -> list[str]:
+    """Insert windows that have no row; returns the new ones."""
+    known = set(fetch_values(connection, "open_and_seal.known", str, windows=list(windows)))
+    opened = []
+    for window in windows:
+        if window in known:
+            continue
+        held_out = is_held_out(window, settings.lineage, settings.held_out_share)
+        if execute(
+            connection,
+            "open_and_seal.open",
+            window_id=window,
+            starts_at=window_start(window),
+            held_out=held_out,
+        ):
+            detail = {"held_out": held_out}
+            events.record(connection, EventKind.OPENED, actor=actor, window=window, detail=detail)
+            opened.append(window)
+    return opened
+
+
+def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
+    """Seal the windows that are over and quiet, or have been open for too long."""
+    due = fetch_pairs(
+        connection,
+        "open_and_seal.due_to_seal",
+        str,
+        bool,
+        grace=settings.grace_seconds,
+        max_open=settings.max_open_seconds,
+        limit=limit,
+    )
+    sealed = []
+    for window, overdue in due.items():
+        if not (overdue or _is_quiet(connection, window, settings)):
+            continue
+        counted = change(connection, window, SEAL, WindowState.SEALED, _Sealed, **_span(window))
+        if counted is None:  # another beat was faster
+            continue
+        detail = structs.asdict(counted) | {"overdue": overdue}
+        events.record(connection, EventKind.SEALED, actor=actor, window=window, detail=detail)
+        sealed.append(window)
+    return sealed
+
+
+def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
+    span, grace = _span(window), settings.grace_seconds
+    return bool(
+        fetch_value(connection, "open_and_seal.is_quiet", bool, window=window, grace=grace, **span)
+    )
+
+
+def _span(window: str) -> dict[str, Any]:
+    # Babylon's columns have no time zone and mean UTC.
+    return {
+        "start": window_start(window).replace(tzinfo=None),
+        "end": window_end(window).replace(tzinfo=None),
+    }

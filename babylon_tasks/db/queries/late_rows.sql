@@ -1,0 +1,34 @@
+-- name: to_check
+-- The scored windows whose last check for late rows was longest ago; marks them as checked.
+UPDATE training.windows SET late_checked_at = now()
+WHERE window_id IN (
+    SELECT window_id FROM training.windows
+    WHERE state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
+      AND scored_at >= now() - make_interval(hours => %(hours)s)
+      AND coalesce(late_checked_at < now() - make_interval(secs => %(again)s), true)
+    ORDER BY late_checked_at NULLS FIRST, starts_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING window_id
+
+-- name: reject
+-- Trajectories that came after the seal and were therefore neither scored nor rejected. Not by
+-- "createdAt": a row may have been written in time and its windowId set or changed later.
+INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
+SELECT t."trajectoryId", w.window_id, w.reward_version, 'seal', 'late',
+       'came to the window after it had been sealed and scored; written at ' || t."createdAt" || ' UTC'
+FROM training.windows w
+JOIN trajectories t
+  ON (t."windowId" = w.window_id
+      OR (t."windowId" IS NULL AND t."startTime" >= (w.starts_at AT TIME ZONE 'UTC')
+          AND t."startTime" < (w.starts_at AT TIME ZONE 'UTC') + interval '1 hour'))
+WHERE w.window_id = %(window)s
+  AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
+                  AND s.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId"
+                  AND r.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.trajectory_id = t."trajectoryId" AND c.window_id = w.window_id)
+LIMIT %(limit)s
+ON CONFLICT DO NOTHING
