@@ -1,20 +1,27 @@
 """What a process of agents needs to know: few settings, so no bad server setting can break it.
 
-Agents read their environment and BABYLON_SECRETS_DIR. A file `.env` in an agent's working
-directory belongs to the agent and is not read.
+Agents read their environment, BABYLON_SECRETS_DIR and BABYLON_ENV_FILE. A file `.env` in an agent's
+working directory belongs to the agent and is not read.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Self
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from babylon_tasks.read_settings import EnvironmentSettings
+from babylon_tasks.server_url import PostgresUrl
 
 DEFAULT_LINEAGE = "babylon"
 DEFAULT_KEY = "default"
+# Shorter secrets would not be masked in logs: they are too common as words.
+LEAST_SECRET = 8
+# Agents' key guards the policy on the network, so nobody may guess it: 16 random letters and digits
+# are 95 bits.
+LEAST_INFERENCE_KEY = 16
 _PRISMA_PARAMETERS = {
     "schema",
     "connection_limit",
@@ -25,28 +32,15 @@ _PRISMA_PARAMETERS = {
     "sslaccept",
     "sslidentity",
 }
-_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """The database: all that the recorder and a connection need."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="BABYLON_",
-        extra="ignore",
-        frozen=True,
-        populate_by_name=True,
-        hide_input_in_errors=True,  # the input contains secrets
-    )
-
-    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if not self.database_url.get_secret_value().startswith(("postgres://", "postgresql://")):
-            raise ValueError("DATABASE_URL must begin with postgresql://")
-        # First of all: a password split by a special character would be taken for an address.
-        require_readable("DATABASE_URL", self.database_url)
         if not re.fullmatch(r"\w+", self.database_schema):
             raise ValueError("the schema in DATABASE_URL is not a plain name")
         return self
@@ -57,14 +51,14 @@ class DatabaseSettings(BaseSettings):
 
         Babylon's own DATABASE_URL is written for Prisma, whose parameters libpq rejects.
         """
-        parts = urlsplit(self.database_url.get_secret_value())
-        kept = [pair for pair in parse_qsl(parts.query) if pair[0] not in _PRISMA_PARAMETERS]
-        return urlunsplit(parts._replace(query=urlencode(kept, quote_via=quote)))
+        address, _, query = self.database_url.get_secret_value().partition("?")
+        kept = [pair for pair in parse_qsl(query) if pair[0] not in _PRISMA_PARAMETERS]
+        return f"{address}?{urlencode(kept, quote_via=quote)}" if kept else address
 
     @property
     def database_schema(self) -> str:
         """The schema that holds Babylon's tables: Prisma's ``?schema=``, else ``public``."""
-        query = dict(parse_qsl(urlsplit(self.database_url.get_secret_value()).query))
+        query = dict(parse_qsl(self.database_url.get_secret_value().partition("?")[2]))
         return query.get("schema", "public")
 
 
@@ -75,24 +69,28 @@ class AgentSettings(DatabaseSettings):
     inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
     wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
 
+    @model_validator(mode="after")
+    def _keys(self) -> Self:
+        require_inference_key(self.inference_api_key)
+        require_key("WANDB_API_KEY", self.wandb_api_key)
+        return self
 
-def require_readable(name: str, url: SecretStr) -> SplitResult:
-    """Split a server's URL; raises ValueError, quoting none of it, where it is unusable."""
-    try:
-        parts = urlsplit(url.get_secret_value())
-        login, at, hosts = parts.netloc.rpartition("@")
-        readable = (
-            all(_HOST.fullmatch(host) for host in hosts.split(","))  # libpq accepts several
-            and "@" not in parts.path + parts.fragment
-            and (bool(at) or "@" not in parts.query)
-            and not re.search(r"%(?![0-9A-Fa-f]{2})", login)
-        )
-    except ValueError:
-        readable = False
-    if not readable:
-        # Messages of the standard library or libpq would quote a part of the password.
+
+def require_inference_key(key: SecretStr) -> None:
+    """Raise ValueError for a key that could be guessed; loopback may have the default one."""
+    if key.get_secret_value() != DEFAULT_KEY:
+        remedy = "`make secrets` makes one, and so does `openssl rand -hex 24`"
+        require_key("BABYLON_INFERENCE_API_KEY", key, LEAST_INFERENCE_KEY, remedy)
+
+
+def require_key(
+    name: str,
+    key: SecretStr | None,
+    least: int = LEAST_SECRET,
+    remedy: str = "a server without keys needs none: leave it unset",
+) -> None:
+    """Raise ValueError unless a key is long enough and can be sent in a header."""
+    if key is not None and not re.fullmatch(rf"[!-~]{{{least},}}", key.get_secret_value()):
         raise ValueError(
-            f"{name} cannot be read: the port must be a number, and in user and password "
-            "the characters : / ? # [ ] @ % are written percent-encoded"
-        ) from None
-    return parts
+            f"{name} must be {least} or more ASCII characters without white space; {remedy}"
+        )

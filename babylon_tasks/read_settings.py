@@ -1,32 +1,91 @@
-"""Read settings from the environment and a folder of secrets; errors contain no value."""
+"""Read settings from the environment, a file that it names, and a folder of secrets.
+
+What is empty, or holds nothing but white space, counts as not set, wherever it comes from: an unset
+``${VARIABLE}`` in a deployment must not switch a password off. Errors contain no value.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from dotenv import dotenv_values
+from pydantic import ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from babylon_tasks.errors import SettingsError
 
 SECRETS_DIR = "BABYLON_SECRETS_DIR"
+ENV_FILE = "BABYLON_ENV_FILE"
+_PREFIX = "BABYLON_"
 S = TypeVar("S", bound=BaseSettings)
 
 
+class EnvironmentSettings(BaseSettings):
+    """Settings that are read as this file's functions read them; all of ours are."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # the input contains secrets
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the three are pydantic's own
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what is passed, then what ``given_values`` finds, instead of pydantic's sources."""
+        return init_settings, _Given(settings_cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {k: v for k, v in values.items() if not (isinstance(v, str) and not v.strip())}
+
+
+class _Given(EnvSettingsSource):
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = given_values(self.settings_cls)
+        return {name.lower(): value for name, value in found.items()}
+
+
+def variables(kind: type[BaseSettings]) -> dict[str, str]:
+    """Map each field to the name of its environment variable."""
+    return {
+        field: about.validation_alias
+        if isinstance(about.validation_alias, str)
+        else f"{_PREFIX}{field.upper()}"
+        for field, about in kind.model_fields.items()
+    }
+
+
 def read(kind: type[S], **values: Any) -> S:
-    """Make settings from these values, and the rest from the sources of ``kind``.
+    """Make settings from these values, and the rest from the environment.
 
     Raises SettingsError that names each violation and contains no value: some are secrets.
     """
     try:
-        return kind(_secrets_dir=secrets_dir(), **values)
-    except OSError as error:
-        raise unreadable(error) from None
+        return kind(**values)
     except ValidationError as error:
+        names = variables(kind)
         violations = "; ".join(
-            f"{'.'.join(str(part) for part in violation['loc']) or 'settings'}: {violation['msg']}"
+            _violation(names, violation)
             for violation in error.errors(
                 include_input=False, include_url=False, include_context=False
             )
@@ -34,17 +93,98 @@ def read(kind: type[S], **values: Any) -> S:
         raise SettingsError(f"the settings cannot be used: {violations}") from None
 
 
-def secrets_dir() -> Path | None:
-    """Find the folder that holds secrets as files; raises SettingsError where it does not exist."""
-    given = os.environ.get(SECRETS_DIR)
-    if given is not None and not Path(given).is_dir():
-        # pydantic-settings would only warn, and the process would run without its passwords.
+def given_values(kind: type[BaseSettings]) -> dict[str, str]:
+    """List what is set of these settings, usable or not, by variable; raises SettingsError."""
+    wanted = {name.lower(): name for name in variables(kind).values()}
+    secrets = {
+        name: _text(path)
+        for name, path in _secret_files().items()
+        if name.lower() in wanted and path.is_file()
+    }
+    found = {}
+    for values in (secrets, _env_file(), os.environ):  # the last one wins
+        for name, value in values.items():
+            if name.lower() in wanted and value and value.strip():
+                found[wanted[name.lower()]] = value.strip()
+    return found
+
+
+def given_names() -> dict[str, str]:
+    """Map every name that is given, ours or not, with or without a value, to where."""
+    folder, file = os.environ.get(SECRETS_DIR, ""), os.environ.get(ENV_FILE, "")
+    return {
+        **dict.fromkeys(_secret_files(), f"folder {folder}"),
+        **dict.fromkeys(_env_file(), f"file {file}"),
+        **dict.fromkeys(os.environ, "environment"),
+    }
+
+
+def unread_env_file(wanted: Collection[str]) -> tuple[Path, list[str]] | None:
+    """Find a file ``.env`` of the current folder that nobody named, and its names among these."""
+    path = Path.cwd() / ".env"
+    if os.environ.get(ENV_FILE, "").strip() or not path.is_file():
+        return None
+    try:
+        names = sorted({name.upper() for name in dotenv_values(path)} & set(wanted))
+    except (OSError, ValueError):  # what cannot be read never set anything
+        return None
+    return (path, names) if names else None
+
+
+def _secret_files() -> dict[str, Path]:
+    given = os.environ.get(SECRETS_DIR, "").strip()
+    if not given:
+        return {}
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        # Else the process would run without its passwords.
         raise SettingsError(
             f"{SECRETS_DIR} is {given}, which is not a folder; mount the secrets there"
         )
-    return None if given is None else Path(given)
+    try:
+        return {path.name: path for path in sorted(folder.iterdir())}
+    except OSError as error:
+        raise _unreadable(error) from None
 
 
-def unreadable(error: OSError) -> SettingsError:
-    """Make the error for a file of settings that cannot be read."""
+def _env_file() -> dict[str, str | None]:
+    given = os.environ.get(ENV_FILE, "").strip()
+    if not given:
+        return {}
+    path = Path(given).expanduser()
+    if not path.exists() or path.is_dir():
+        raise SettingsError(f"{ENV_FILE} is {given}, which is not a file; correct it, or unset it")
+    try:
+        return dotenv_values(path)
+    except OSError as error:
+        raise _unreadable(error) from None
+    except ValueError:  # not UTF-8; the message would quote it
+        raise _no_text(path) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise _unreadable(error) from None
+    except ValueError:
+        raise _no_text(path) from None
+
+
+def _violation(names: Mapping[str, str], violation: Mapping[str, Any]) -> str:
+    place = [str(part) for part in violation["loc"]]
+    if not place:
+        return str(violation["msg"]).removeprefix("Value error, ")
+    name = ".".join([names.get(place[0], place[0]), *place[1:]])
+    if violation["type"] != "missing":
+        return f"{name}: {violation['msg']}"
+    empty = {given.lower(): where for given, where in given_names().items()}.get(name.lower())
+    return f"{name} is not set" if empty is None else f"{name} is empty in the {empty}"
+
+
+def _unreadable(error: OSError) -> SettingsError:
     return SettingsError(f"the settings cannot be read: {error.filename}: {error.strerror}")
+
+
+def _no_text(path: Path) -> SettingsError:
+    return SettingsError(f"the settings cannot be read: {path} is not a text in UTF-8")

@@ -1,30 +1,17 @@
-"""All settings, read once from the environment (or a ``.env`` file) and checked together."""
+"""All settings, read once from the environment and checked together."""
 
 from __future__ import annotations
 
-import os
-import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import (
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    SecretsSettingsSource,
-    SettingsConfigDict,
-)
 
-from babylon_tasks.agent_settings import (
-    DEFAULT_KEY,
-    DEFAULT_LINEAGE,
-    DatabaseSettings,
-    require_readable,
-)
-from babylon_tasks.errors import SettingsError
-from babylon_tasks.read_settings import SECRETS_DIR as SECRETS_DIR
-from babylon_tasks.read_settings import read, secrets_dir, unreadable
+from babylon_tasks.agent_settings import DEFAULT_LINEAGE, DatabaseSettings, require_key
+from babylon_tasks.learning_settings import LearningSettings
+from babylon_tasks.process_settings import ProcessSettings
+from babylon_tasks.read_settings import given_values, read, variables
 from babylon_tasks.reward_settings import (
     DEFAULT_WEIGHTS,
     ScorerName,
@@ -32,25 +19,13 @@ from babylon_tasks.reward_settings import (
     Weights,
     WeightsByArchetype,
 )
+from babylon_tasks.server_url import PostgresUrl, RedisUrl, require_address
+from babylon_tasks.setting_names import refuse_names
 
-# Only longer passwords are masked in logs. Flower accepts no login in any other form.
-_LOGIN = re.compile(r"[!-9;-~]+:[!-~]{8,}")
 BackendName = Literal["auto", "serverless", "local", "cpu"]
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-RETIRED = {
-    "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
-        "instead of `true` set BABYLON_LOGPROBS=exact,none; instead of `false` set nothing"
-    ),
-    "BABYLON_EVAL_GROUPS": "set BABYLON_MAX_EVAL_GROUPS",
-    "BABYLON_TRAINER_SILENCE_TIMEOUT": "set BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS",
-    "BABYLON_TRAINER_START_TIMEOUT": "set BABYLON_TRAINER_START_TIMEOUT_SECONDS",
-    "BABYLON_UPKEEP_SECONDS": "set BABYLON_UPKEEP_INTERVAL_SECONDS",
-}
-LABELS = ("exact", "parent", "rescored", "none")  # of dataset/eligibility.py
-GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
 
 
-class Settings(DatabaseSettings):
+class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
     """Every setting of the system; the environment variable's name is ``BABYLON_<FIELD>``.
 
     ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep their usual
@@ -59,12 +34,10 @@ class Settings(DatabaseSettings):
     field is its line in docs/configuration.md.
     """
 
-    model_config = SettingsConfigDict(env_file=".env")
-
-    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
     """Babylon's Postgres, as the role that the quickstart creates. Prisma's own parameters may stay
     in it; `?schema=` names the schema of Babylon's tables."""
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL"
     )
     """Redis or Valkey, 6.2 or newer, `redis://` or `rediss://`. It may be Babylon's own: all our
@@ -153,204 +126,29 @@ class Settings(DatabaseSettings):
     read_batch: int = Field(default=500, gt=0)
     """Rows read and scored at once. Lower it to save memory."""
 
-    # groups
-    group_by: str = "scenario,archetype,decision,market"
-    """What trajectories must have in common to be compared, coarse to fine: `scenario`,
-    `archetype`, `decision` (the kind of question), `market` (that the question names), `balance`
-    (before the first step, in powers of two). Fewer names make fewer and larger sets to compare."""
-    min_group_size: int = Field(default=8, ge=2)
-    """If fewer trajectories than this share all of `BABYLON_GROUP_BY`, its last names are dropped
-    for them one by one, but never scenario and archetype."""
-    max_group_size: int = Field(default=16, ge=2)
-    """The most trajectories in one group. More comparable ones make several groups. Lower it if
-    one group exceeds the token budget or the memory."""
-    min_reward_spread: float = Field(default=1e-3, ge=0)
-    """A group whose rewards differ by no more than this teaches nothing and is left out."""
-    max_staleness_steps: int = Field(default=8, ge=0)
-    """Calls of a checkpoint more training steps than this away from the parent of the next step are
-    refused as `stale`, unless it serves. Held checkpoints do not count."""
-    max_staleness_hours: int = Field(default=168, ge=1)
-    """An hour further behind the newest sealed one is not trained on; its left-over trajectories
-    are refused as `stale`. Raise it to train on a backfill of older hours."""
-    logprobs: str = "exact"
-    """Which calls may be trained on, in order of preference: `exact` (recorded token by token), and
-    with `cpu` also `parent`, `rescored`, `none`. A step uses one kind only; docs/recording.md
-    explains them."""
-    step_token_budget: int = Field(default=60_000, gt=0)
-    """The most tokens in one step, prompts included; the first group is taken whatever its size.
-    The rest of an hour is left over for later steps. Raise it to work off a backlog faster."""
-    max_windows_per_step: int = Field(default=4, ge=1)
-    """The most waiting hours that share a step. Raise it to work off a backlog faster."""
-
-    # training
-    learning_rate: float = Field(default=4e-4, gt=0)
-    """The first learning rate."""
-    final_learning_rate: float = Field(default=4e-5, ge=0)
-    """The learning rate after the decay."""
-    learning_rate_warmup_steps: int = Field(default=0, ge=0)
-    """Steps over which the rate first rises. 0: none."""
-    learning_rate_decay_steps: int = Field(default=60, ge=1)
-    """Steps over which the rate falls linearly."""
-    learning_rate_spread_power: float = Field(default=1.0, ge=0)
-    """The rate is multiplied by the share of trajectories in groups with spread, to this power; 0
-    disables this."""
-    kl_coefficient: float = Field(default=0.05, ge=0)
-    """The weight of the KL penalty towards the base model (`cpu` and `local`)."""
-    packed_sequence_length: int = Field(default=2048, ge=64)
-    """The longest call, prompt and answer together, in tokens (`cpu`); longer ones are refused as
-    `too_long`. Packed rows are as long as a step's longest call needs; long rows need memory."""
-    seed: int = 0
-    """The seed of all randomness in training (`cpu`); it is part of a step's manifest."""
-
-    # evaluation and promotion
-    max_eval_groups: int = Field(default=16, ge=1)
-    """The most held-out groups that checkpoints are compared on, the newest first."""
-    min_eval_groups: int = Field(default=4, ge=1)
-    """With fewer groups there is no evidence, and the checkpoint is held."""
-    min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
-    """The smallest share of a policy's probability that recorded answers must cover to count as
-    evidence. Lower it only deliberately."""
-    promote_entropy_weight: float = Field(default=0.1, ge=0)
-    """The bonus for diverse answers in a checkpoint's objective, per nat. Raise it if policies
-    settle on one answer."""
-    promote_tolerance: float = Field(default=0.01, ge=0)
-    """How much worse than the serving and the best checkpoint a new one may be and still be
-    promoted."""
-    promote_without_evaluation: bool = False
-    """Promote without evidence, instead of holding. Needed for `serverless` and `local`, which
-    cannot evaluate."""
-
-    # leases and attempts
-    lease_seconds: float = Field(default=90, gt=1)
-    """How long a claim lasts unless renewed, and so how long after a worker's death another may
-    take over. Renewed every quarter of it; given up after 0.8 of it."""
-    max_attempts: int = Field(default=3, ge=1)
-    """How often an hour is scored, or a step run, before it fails for good and waits for
-    `windows retry`."""
-    retry_delay_seconds: float = Field(default=30, ge=0)
-    """The wait before the next attempt; for scoring it doubles each time."""
-    upkeep_interval_seconds: float = Field(default=60, gt=0)
-    """How often beat looks for work and for work that has stopped."""
-    trainer_start_timeout_seconds: float = Field(default=300, gt=0)
-    """How long the trainer may take to load its model and serve. Raise it for large models on slow
-    disks."""
-    trainer_silence_timeout_seconds: float = Field(default=600, gt=0)
-    """A trainer that makes no progress for this long, even if it is alive, is killed and its step
-    recovered."""
-    shutdown_seconds: float = Field(default=20, gt=0)
-    """How long a stopping worker lets its task run before interrupting it. Grace periods must be
-    15 s longer."""
-
-    # inference hosted by the trainer (backends local and cpu)
-    inference_host: str = "127.0.0.1"
-    """The address on which the trainer answers agents. Any but loopback needs a key and
-    `BABYLON_INFERENCE_URL`."""
-    inference_port: int = Field(default=8100, ge=0, le=65535)
-    """The port of the trainer's inference. 0: any free one."""
-    inference_url: str | None = None
-    """The address that agents use, if not the one listened on: a Service's name, a proxy. Ends with
-    `/v1`."""
-    inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
-    """The key that agents must send. The default is acceptable for loopback only."""
-
-    # processes and what watches them
-    cpu_concurrency: int = Field(default=1, ge=1)
-    """Processes of one cpu-worker, each scoring one hour at a time."""
-    metrics_host: str = "127.0.0.1"
-    """The address that `/metrics`, `/livez` and `/readyz` are served on."""
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    """The port of these, for each process. 0: not served."""
-    flower_host: str = "127.0.0.1"
-    """The address that Flower listens on."""
-    flower_port: int = Field(default=5555, ge=0, le=65535)
-    """Flower's port."""
-    flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")
-    """Flower's login, as user:password, the password of 8 characters or more; separate several by
-    commas. Flower does not start without it."""
-    flower_db: Path | None = None
-    """A file for Flower's list of tasks, so that a restart does not lose it; in a folder that only
-    Flower can write to. Without it the list is kept in memory only."""
-
-    # operation
-    log_format: Literal["auto", "json", "console"] = "auto"
-    """`json` lines, `console` for people, or `auto`: console if standard error is a terminal."""
-    log_level: str = "INFO"
-    """DEBUG, INFO, WARNING or ERROR. Commands run manually show only warnings at INFO."""
-
     @model_validator(mode="after")
-    def _consistent(self) -> Settings:
-        if not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
-            raise ValueError("REDIS_URL must begin with redis:// or rediss://")
-        path = require_readable("REDIS_URL", self.redis_url).path
-        if not re.fullmatch(r"(/\d*)?", path):
-            raise ValueError("the database in REDIS_URL is not a number, as in redis://host:6379/0")
+    def _consistent(self) -> Self:
+        require_key("WANDB_API_KEY", self.wandb_api_key)
+        require_key("BABYLON_RULER_API_KEY", self.ruler_api_key)
         if self.backend == "serverless" and self.wandb_api_key is None:
             raise ValueError("BABYLON_BACKEND=serverless needs WANDB_API_KEY")
-        if self.final_learning_rate > self.learning_rate:
-            raise ValueError("BABYLON_FINAL_LEARNING_RATE exceeds BABYLON_LEARNING_RATE")
-        if not set(self.grouping) <= set(GROUPINGS) or len(set(self.grouping)) < len(self.grouping):
-            raise ValueError(
-                f"BABYLON_GROUP_BY must list some of {', '.join(GROUPINGS)}, once each"
-            )
-        if not set(self.labels) <= set(LABELS) or len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"BABYLON_LOGPROBS must list some of {', '.join(LABELS)}, once each")
-        if not self.labels:
-            raise ValueError("BABYLON_LOGPROBS is empty: nothing could be trained on")
-        if self.min_eval_groups > self.max_eval_groups:
-            raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_MAX_EVAL_GROUPS")
-        if self.inference_host not in _LOOPBACK:
-            # Other machines can reach it there, and agents must know the address.
-            if self.inference_api_key.get_secret_value() == DEFAULT_KEY:
-                raise ValueError(
-                    "BABYLON_INFERENCE_HOST admits other machines: set BABYLON_INFERENCE_API_KEY"
-                )
-            if self.inference_url is None:
-                raise ValueError(
-                    "BABYLON_INFERENCE_HOST admits other machines: set BABYLON_INFERENCE_URL to "
-                    "the address that agents reach it by, as in http://inference:8100/v1"
-                )
-        if self.inference_url is not None and not re.fullmatch(
-            r"https?://[^\s@]+/v1", self.inference_url
-        ):
-            raise ValueError("BABYLON_INFERENCE_URL must look like http://inference:8100/v1")
         if (self.archetype_weights or self.archetype_scorers) and "archetype" not in self.grouping:
             raise ValueError(
                 "BABYLON_ARCHETYPE_WEIGHTS and BABYLON_ARCHETYPE_SCORERS need groups of one "
                 "archetype: add archetype to BABYLON_GROUP_BY"
             )
-        if self.ruler_base_url is not None and not re.fullmatch(
-            r"https?://[^\s@]+", self.ruler_base_url
-        ):
-            raise ValueError("BABYLON_RULER_BASE_URL must look like https://judge:8000/v1")
+        require_address("BABYLON_RULER_BASE_URL", self.ruler_base_url, "https://judge:8000/v1")
+        require_address("BABYLON_WANDB_BASE_URL", self.wandb_base_url, "https://proxy:8000")
         if "ruler" in (self.scorer, *self.archetype_scorers.values()) and not self.ruler_model:
             raise ValueError("the scorer ruler needs BABYLON_RULER_MODEL")
-        if self.flower_basic_auth is not None and not all(
-            _LOGIN.fullmatch(login)
-            for login in self.flower_basic_auth.get_secret_value().split(",")
-        ):
-            raise ValueError(
-                "FLOWER_BASIC_AUTH must be user:password, in ASCII without spaces, the password "
-                "of 8 characters or more"
-            )
         if "@" in self.lineage or "/" in self.lineage:
             raise ValueError("BABYLON_LINEAGE must not contain '@' or '/': it names checkpoints")
         return self
 
-    @property
-    def grouping(self) -> tuple[str, ...]:
-        """``group_by`` as names, coarse to fine."""
-        return tuple(name.strip() for name in self.group_by.split(",") if name.strip())
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """``logprobs`` as labels, the preferred one first."""
-        return tuple(name.strip() for name in self.logprobs.split(",") if name.strip())
-
 
 def variable(field: str) -> str:
     """Name the environment variable of a field."""
-    alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else f"BABYLON_{field.upper()}"
+    return variables(Settings)[field]
 
 
 @lru_cache(maxsize=1)
@@ -364,35 +162,10 @@ def checked(**values: Any) -> Settings:
 
     Raises SettingsError that names each violation and contains no value: some are secrets.
     """
-    _refuse_retired()
+    refuse_names(Settings)
     return read(Settings, **values)
 
 
 def given() -> dict[str, str]:
-    """List what is set, usable or not, by variable: in the environment, ``.env`` or a secret."""
-    try:
-        values = {
-            **SecretsSettingsSource(Settings, secrets_dir())(),
-            **DotEnvSettingsSource(Settings)(),
-            **EnvSettingsSource(Settings)(),
-        }
-    except OSError as error:
-        raise unreadable(error) from None
-    # The sources name fields, or the aliases of those that have one.
-    return {
-        f"BABYLON_{name.upper()}" if name in Settings.model_fields else name: value
-        for name, value in values.items()
-        if value
-    }
-
-
-def _refuse_retired() -> None:
-    """Refuse names of an earlier version, which would be ignored silently."""
-    files = {path.name.lower() for path in (secrets_dir() or Path(os.devnull)).glob("*")}
-    try:
-        found = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
-    except OSError as error:
-        raise unreadable(error) from None
-    for name, instead in RETIRED.items():
-        if name.lower() in found | files:
-            raise SettingsError(f"{name} is no longer a setting: {instead}")
+    """List what is set, usable or not, by variable; raises SettingsError."""
+    return given_values(Settings)

@@ -1,4 +1,4 @@
-"""Check that docs/configuration.md matches babylon_tasks/settings.py.
+"""Check that docs/configuration.md matches the settings.
 
 ``python -m checks.configuration`` fails where they differ; with ``--write`` it writes the document.
 """
@@ -17,12 +17,19 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from babylon_tasks.settings import SECRETS_DIR, Settings, variable
+from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
+from babylon_tasks.settings import Settings, variable
 from checks.violations import Violation, end
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = "docs/configuration.md"
-# The field that a section begins with, in the order of the class.
+SOURCES = (
+    "babylon_tasks/settings.py",
+    "babylon_tasks/learning_settings.py",
+    "babylon_tasks/process_settings.py",
+)
+# The field that a section begins with, in the order of the document. A section's fields follow each
+# other in their class.
 SECTIONS = {
     "database_url": "Servers and accounts",
     "lineage": "The lineage",
@@ -46,12 +53,17 @@ _SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 HEAD = f"""# Configuration
 <!-- written by `make docs` from babylon_tasks/settings.py; do not edit -->
 
-Everything is set by environment variables, or by a file `.env` in the working directory. Missing
-ones are read from a folder of files with the same names, if the environment names one in
-`{SECRETS_DIR}`: so secrets (marked below) need not be in the environment. All processes of a
-lineage should get the same settings. An invalid setting ends a process at its start with exit
-code 2 and a line that names it, never its value. Times are in seconds unless a name says
-otherwise. `babylon-tasks doctor` checks all it can.
+Everything is set by environment variables. Those that are missing there are read from the file that
+`{ENV_FILE}` names, one `NAME=value` per line, and then from the folder that `{SECRETS_DIR}`
+names, of files with these names: so secrets (marked below) need not be in the environment. A file
+`.env` in the working directory is read only if `{ENV_FILE}` names it. What is empty, or only
+white space, counts as not set, wherever it is given.
+
+All processes of a lineage should get the same settings. An invalid setting ends a process at its
+start with exit code 2 and a line that names it, never its value; a name that is no setting is named
+in the log and by `doctor`, with the nearest one. `CELERY_BROKER_URL`, `CELERY_RESULT_BACKEND` and
+their like, which Celery would obey, are refused. Times are in seconds unless a name says otherwise.
+`babylon-tasks doctor` checks all it can.
 
 In addition, `HF_HUB_OFFLINE=0` lets the trainer fetch a base model from the hub (by default it
 uses no network), and `XDG_CACHE_HOME` is where the converted packaged model is cached (540 MB).
@@ -62,15 +74,21 @@ def rendered(meanings: Mapping[str, str]) -> str:
     """Render the whole document."""
     parts = [HEAD]
     schemas = Settings.model_json_schema(by_alias=False)["properties"]
-    for name, field in Settings.model_fields.items():
+    sections: dict[str, list[str]] = {}
+    for name in meanings:
         if name in SECTIONS:
-            head = "| variable | type and range | default | meaning |\n|---|---|---|---|\n"
-            parts.append(f"\n## {SECTIONS[name]}\n\n{head}")
-        any_of = schemas[name].get("anyOf", [schemas[name]])
-        schema = next(one for one in any_of if one.get("type") != "null")
-        secret = " (secret)" if schema.get("format") == "password" else ""
-        cells = (f"`{variable(name)}`{secret}", _kind(schema), _default(field), meanings[name])
-        parts.append(f"| {' | '.join(cells)} |\n")
+            section = sections.setdefault(name, [])
+        section.append(name)
+    for first, title in SECTIONS.items():
+        head = "| variable | type and range | default | meaning |\n|---|---|---|---|\n"
+        parts.append(f"\n## {title}\n\n{head}")
+        for name in sections[first]:
+            any_of = schemas[name].get("anyOf", [schemas[name]])
+            schema = next(one for one in any_of if one.get("type") != "null")
+            secret = " (secret)" if schema.get("format") == "password" else ""
+            default = _default(Settings.model_fields[name])
+            cells = (f"`{variable(name)}`{secret}", _kind(schema), default, meanings[name])
+            parts.append(f"| {' | '.join(cells)} |\n")
     return "".join(parts)
 
 
@@ -78,7 +96,7 @@ def violations(root: Path = ROOT) -> list[Violation]:
     """Find where document and settings differ, and fields without an explanation."""
     meanings = explained(root)
     found = [
-        Violation("babylon_tasks/settings.py", f"{name} has no line that says what it does")
+        Violation(SOURCES[0], f"{name} has no line that says what it does")
         for name in Settings.model_fields
         if not meanings.get(name)
     ]
@@ -94,16 +112,18 @@ def violations(root: Path = ROOT) -> list[Violation]:
 def explained(root: Path = ROOT) -> dict[str, str]:
     """Read the string under each field of the settings."""
     # pydantic can read them as descriptions, at the cost of 30 ms at each start of a process.
-    tree = ast.parse((root / "babylon_tasks/settings.py").read_text("utf-8"))
-    (body,) = (n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings")
     found = {}
-    for field, text in pairwise(body):
-        match field, text:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(meaning))),
-            ):
-                found[name] = " ".join(meaning.split())
+    for source in SOURCES:
+        tree = ast.parse((root / source).read_text("utf-8"))
+        for field, text in pairwise(
+            n for c in tree.body if isinstance(c, ast.ClassDef) for n in c.body
+        ):
+            match field, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(meaning))),
+                ):
+                    found[name] = " ".join(meaning.split())
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from babylon_tasks.settings import SECRETS_DIR
+from babylon_tasks.read_settings import SECRETS_DIR
 from checks.renderings import Object, Rendering
 from checks.violations import Violation
 

@@ -258,4 +258,4 @@ def connection(make_settings: Callable[..., Settings]) -> Iterator[Connection]:
 
 
 def _settings(**values: Any) -> Settings:
-    return Settings(**{"_env_file": None, "WANDB_API_KEY": None, **values})
+    return Settings(**{"WANDB_API_KEY": None, **values})

@@ -16,7 +16,6 @@ FAILED = AgentAction("TRADE", False, "m-1", None, "buy_yes")
 
 def settings(**values: Any) -> Settings:
     return Settings(
-        _env_file=None,
         **{
             "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
             "WANDB_API_KEY": None,

@@ -108,7 +108,6 @@ def trainer_settings(data_dir: Path, **fields: Any) -> Settings:
     """Settings of a worker with a trainer; the database is never asked."""
     return Settings(
         **{
-            "_env_file": None,
             "DATABASE_URL": "postgresql://nobody:no-word@127.0.0.1:1/none",
             "WANDB_API_KEY": None,
             "backend": "cpu",

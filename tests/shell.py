@@ -20,7 +20,8 @@ import yaml
 from documents import ROOT, Block
 
 from babylon_tasks.cli.program import app
-from babylon_tasks.settings import SECRETS_DIR, Settings, variable
+from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
+from babylon_tasks.settings import Settings, variable
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _SEPARATORS = {"|", "||", "&&", ";", "&"}
@@ -102,7 +103,7 @@ def fault(command: Command) -> str | None:
 @cache
 def variables() -> frozenset[str]:
     """Every environment variable that babylon-tasks reads."""
-    return frozenset({SECRETS_DIR, *map(variable, Settings.model_fields)})
+    return frozenset({SECRETS_DIR, ENV_FILE, *map(variable, Settings.model_fields)})
 
 
 @cache

@@ -50,7 +50,7 @@ def _findings() -> Iterator[Finding]:
     try:
         settings = begin()
     except SettingsError as error:
-        todo = "correct the environment or .env; the other checks need valid settings"
+        todo = "correct it, or unset it; the other checks need valid settings"
         yield Finding("settings", "fail", str(error), todo)
         return
     yield Finding("settings", "ok", f"read; lineage {settings.lineage}", None)

@@ -26,8 +26,8 @@ from babylon_tasks.settings import load_settings
 
 _HELP = """Turn the recorded hours of Babylon's agents into a better model.
 
-Settings come from the environment or a .env file: DATABASE_URL, REDIS_URL, WANDB_API_KEY and
-BABYLON_*. Results go to standard output, remarks and progress to standard error.
+Settings come from the environment and from files that it names: DATABASE_URL, REDIS_URL,
+WANDB_API_KEY and BABYLON_*. Results go to standard output, remarks and progress to standard error.
 
 Exit codes: 0 done, or nothing was left to do; 1 failed; 2 wrong usage or settings; 3 refused,
 nothing changed: not possible in this state, or claimed by another process; 130

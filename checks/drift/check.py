@@ -86,4 +86,4 @@ def _build(files: Sequence[ComposeFile], root: Path) -> Iterator[Violation]:
 
 
 def _any_settings() -> Settings:
-    return Settings(_env_file=None, DATABASE_URL="postgresql://user@postgres/babylon")
+    return Settings(DATABASE_URL="postgresql://user@postgres/babylon")

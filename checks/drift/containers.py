@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from babylon_tasks.settings import SECRETS_DIR
+from babylon_tasks.read_settings import SECRETS_DIR
 from checks.compose_file import ComposeFile
 from checks.renderings import Object, Rendering
 from checks.violations import Violation

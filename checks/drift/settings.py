@@ -11,7 +11,8 @@ from unittest.mock import patch
 from pydantic import SecretStr
 
 from babylon_tasks.processes import ProcessName
-from babylon_tasks.settings import SECRETS_DIR, Settings, checked, variable
+from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
+from babylon_tasks.settings import Settings, checked, variable
 from checks.drift.containers import Unit
 from checks.violations import Violation
 
@@ -20,7 +21,7 @@ SECRETS = frozenset(
     for name, field in Settings.model_fields.items()
     if field.annotation in (SecretStr, SecretStr | None)
 )
-VARIABLES = frozenset({SECRETS_DIR, *map(variable, Settings.model_fields)})
+VARIABLES = frozenset({SECRETS_DIR, ENV_FILE, *map(variable, Settings.model_fields)})
 # What others read: libraries below us, and the shell's own.
 OTHERS = frozenset({"HF_HUB_OFFLINE", "XDG_CACHE_HOME", "HOME", "PATH", "POD_NAMESPACE"})
 # Beside BABYLON_SHUTDOWN_SECONDS: to record the interruption and end the trainer.
@@ -108,7 +109,9 @@ def settings_of(unit: Unit, image: Mapping[str, str]) -> Settings:
     """
     with tempfile.TemporaryDirectory(prefix="babylon-tasks-secrets-") as folder:
         for name in unit.secret_files:
-            (Path(folder) / name).write_text(_ANY.get(name.upper(), "made-up-secret"), "utf-8")
+            (Path(folder) / name).write_text(
+                _ANY.get(name.upper(), "made-up-secret-of-an-example"), "utf-8"
+            )
         ours = {k: v for k, v in {**image, **unit.environment}.items() if k in VARIABLES}
         with patch.dict("os.environ", {**ours, SECRETS_DIR: folder}, clear=True):
-            return checked(_env_file=None)
+            return checked()

@@ -157,7 +157,6 @@ def _has_spread(one: Group) -> bool:
 @pytest.fixture
 def school(tmp_path: Path) -> Iterator[School]:
     settings = Settings(
-        _env_file=None,  # type: ignore[call-arg]
         DATABASE_URL="postgresql://nowhere/unused",
         WANDB_API_KEY=None,
         backend="cpu",

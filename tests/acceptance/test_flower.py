@@ -113,7 +113,7 @@ def test_a_secret_that_an_error_repeats_is_in_nothing_that_flower_says(
     make_babylon: Callable[..., Babylon],
 ) -> None:
     planted = "training.scores"  # Postgres will say this very word
-    babylon = make_babylon(BABYLON_INFERENCE_API_KEY=planted, BABYLON_MAX_ATTEMPTS="1")
+    babylon = make_babylon(BABYLON_RULER_API_KEY=planted, BABYLON_MAX_ATTEMPTS="1")
     babylon.start("flower", "cpu-worker", "beat")
     until("Flower listens", lambda: "Connected to redis" in babylon.log("flower"))
     babylon.connection.execute(f"ALTER TABLE {planted} RENAME TO elsewhere")

@@ -21,8 +21,8 @@ import redis
 from acceptance.harness import until
 from copies import ROOT
 
+from babylon_tasks.read_settings import SECRETS_DIR
 from babylon_tasks.sandbox.servers import EmbeddedValkey, free_port
-from babylon_tasks.settings import SECRETS_DIR
 from checks.renderings import Rendering, render_all
 from checks.stages import environments
 from checks.workloads import Container, workloads

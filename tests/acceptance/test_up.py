@@ -28,7 +28,7 @@ class Up:
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self.home = home
         self.environment = os.environ | environment
-        # `.env` is read where the command runs, the checkout is found from anywhere.
+        # Files are named relative to the command's folder; the checkout is found from anywhere.
         self.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "babylon_tasks", "up", "--data-dir", str(home / "data")],
@@ -192,13 +192,14 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         "FLOWER_BASIC_AUTH": "operator:planted-password",
         "BABYLON_DATA_DIR": str(home / "checkpoints"),
     }
-    (home / ".env").write_text("".join(f"{name}={value}\n" for name, value in own.items()))
+    (home / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in own.items()))
     running = Up(
         home,
         {
             "DATABASE_URL": babylon_database_url,
             "BABYLON_BASE_MODEL": str(tiny_model),
             "BABYLON_BACKEND": "cpu",
+            "BABYLON_ENV_FILE": "settings.env",
         },
     )
     try:

@@ -12,14 +12,14 @@ from copies import change
 from documents import ROOT
 
 from babylon_tasks.settings import Settings, variable
-from checks.configuration import DOCUMENT, explained, rendered, violations
+from checks.configuration import DOCUMENT, SOURCES, explained, rendered, violations
 
-SETTINGS = "babylon_tasks/settings.py"
+SETTINGS = "babylon_tasks/learning_settings.py"
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for name in (DOCUMENT, SETTINGS):
+    for name in (DOCUMENT, *SOURCES):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

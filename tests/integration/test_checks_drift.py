@@ -370,7 +370,7 @@ def test_a_secret_that_the_example_forgets_is_refused(folder: Path) -> None:
 def test_a_queue_that_the_table_of_processes_misspells_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = Settings(_env_file=None, DATABASE_URL="postgresql://user@postgres/babylon")
+    settings = Settings(DATABASE_URL="postgresql://user@postgres/babylon")
     assert list(table(settings)) == []
     before = processes._CELERY[ProcessName.CPU_WORKER]
 

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
-from babylon_tasks.settings import Settings
+from babylon_tasks.settings import checked
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,9 +39,12 @@ def test_every_secret_that_compose_mounts_is_made(tmp_path: Path) -> None:
     assert not any(text in done.stdout + done.stderr for text in values)
 
 
-def test_the_settings_read_them_as_they_are(tmp_path: Path) -> None:
+def test_the_settings_read_them_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     make(tmp_path / "secrets")
-    settings = Settings(_secrets_dir=tmp_path / "secrets", _env_file=None)
+    monkeypatch.setenv("BABYLON_SECRETS_DIR", str(tmp_path / "secrets"))
+    settings = checked()
     made = content(tmp_path / "secrets")
     assert settings.database_url.get_secret_value() == made["database_url"]
     assert made["postgres_password"] in made["database_url"]

@@ -262,7 +262,7 @@ def away(servers_dir: Path) -> Iterator[EmbeddedPostgres]:
 def test_what_is_finished_while_the_database_is_away_is_written_when_it_returns(
     away: EmbeddedPostgres,
 ) -> None:
-    settings = Settings(_env_file=None, WANDB_API_KEY=None, DATABASE_URL=away.url)
+    settings = Settings(WANDB_API_KEY=None, DATABASE_URL=away.url)
     create(settings)
     with Recorder(settings, capacity=3) as recorder:
         play(recorder, "before")
@@ -291,7 +291,7 @@ def test_what_is_finished_while_the_database_is_away_is_written_when_it_returns(
 def test_closing_while_the_database_is_away_counts_what_is_lost(
     away: EmbeddedPostgres,
 ) -> None:
-    settings = Settings(_env_file=None, WANDB_API_KEY=None, DATABASE_URL=away.url)
+    settings = Settings(WANDB_API_KEY=None, DATABASE_URL=away.url)
     away.stop()
     recorder = Recorder(settings)
     for _ in range(3):

@@ -194,7 +194,7 @@ def test_an_agents_own_env_file_is_not_read(
     monkeypatch.chdir(tmp_path)
     with open(".env", "w") as file:  # noqa: PTH123
         file.write("DATABASE_URL=postgresql://the-agents-own@h/b\n")
-    with pytest.raises(SettingsError, match="DATABASE_URL: Field required"):
+    with pytest.raises(SettingsError, match="DATABASE_URL is not set"):
         Recorder()
 
 

@@ -11,7 +11,7 @@ from documents import ROOT, Block, commands, documents, says
 from shell import commands as parsed
 from shell import fault, variables
 
-from babylon_tasks.settings import RETIRED
+from babylon_tasks.setting_names import RETIRED
 
 BLOCKS = [block for path in documents() for block in commands(path)]
 NAMED = re.compile(r"\bBABYLON_[A-Z][A-Z_]*[A-Z]\b")

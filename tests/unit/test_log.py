@@ -28,7 +28,6 @@ WANDB = "wandb-key-0123456789abcdef"
 def settings(**values: Any) -> Settings:
     return Settings(
         **{
-            "_env_file": None,
             "DATABASE_URL": f"postgresql://babylon:{PLANTED}@127.0.0.1:5432/babylon",
             "REDIS_URL": "redis://:valkey-password@127.0.0.1:6379/0",
             "WANDB_API_KEY": WANDB,

@@ -21,11 +21,10 @@ from babylon_tasks.tasks.app import QUEUES
 def settings(**values: Any) -> Settings:
     return Settings(
         **{
-            "_env_file": None,
             "DATABASE_URL": "postgresql://u:planted-secret@h/b",
             "REDIS_URL": "redis://:planted-secret@h:6379/0",
             "WANDB_API_KEY": "planted-secret",
-            "inference_api_key": "planted-secret",
+            "inference_api_key": "planted-secret-of-agents",
             **values,
         }
     )

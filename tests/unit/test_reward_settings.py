@@ -51,7 +51,7 @@ def test_what_is_not_named_weighs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 def test_weights_that_say_nothing_or_the_wrong_thing_are_refused(
     monkeypatch: pytest.MonkeyPatch, weights: str, fault: str
 ) -> None:
-    with pytest.raises(SettingsError, match=f"reward_weights.*{fault}"):
+    with pytest.raises(SettingsError, match=f"BABYLON_REWARD_WEIGHTS.*{fault}"):
         read(monkeypatch, "BABYLON_REWARD_WEIGHTS", weights)
 
 

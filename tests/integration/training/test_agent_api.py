@@ -26,7 +26,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.inference import InferenceServer
 from babylon_tasks.training.policy import Policy
 
-KEY = "the-agents-key"
+KEY = "the-agents-own-key"
 MESSAGES = [{"role": "user", "content": "Will ACME close higher?"}]
 pytestmark = pytest.mark.contract("today")
 

@@ -119,7 +119,7 @@ def test_a_trainer_that_cannot_start_exits_with_the_reason(
             "data_dir": str(worker_settings.data_dir),
             "inference_host": "127.0.0.1",
             "inference_port": 0,
-            "inference_api_key": "key",
+            "inference_api_key": SECRETS["BABYLON_INFERENCE_API_KEY"],
             **change,
         }
     )

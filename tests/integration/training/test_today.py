@@ -41,7 +41,6 @@ OURS = tuple(f"2026-11-25T{hour:02d}:00" for hour in range(8, 16))
 @pytest.fixture
 def settings(babylon_database_url: str, tmp_path: Path) -> Settings:
     return Settings(
-        _env_file=None,
         DATABASE_URL=babylon_database_url,
         WANDB_API_KEY=None,
         data_dir=tmp_path / "data",

@@ -15,7 +15,6 @@ from babylon_tasks.settings import Settings
 
 def settings(**values: Any) -> Settings:
     return Settings(
-        _env_file=None,
         DATABASE_URL="postgresql://nobody@127.0.0.1:1/none",
         WANDB_API_KEY=None,
         **values,

@@ -22,7 +22,6 @@ from babylon_tasks.tasks.app import QUEUES, configuration
 def conf() -> dict[str, Any]:
     return configuration(
         Settings(
-            _env_file=None,  # type: ignore[call-arg]
             DATABASE_URL="postgresql://nowhere/x",
             REDIS_URL="redis://127.0.0.1:1/0",
         )

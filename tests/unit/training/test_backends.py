@@ -27,7 +27,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 
 def test_a_key_chooses_serverless() -> None:
-    assert choose(settings(WANDB_API_KEY="key")) == "serverless"
+    assert choose(settings(WANDB_API_KEY="word-of-wandb")) == "serverless"
 
 
 def test_without_key_and_gpu_the_cpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_gpu_without_its_packages_is_not_used(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", ["cpu", "serverless"])
 def test_the_setting_overrules_what_is_there(name: str) -> None:
-    assert choose(settings(backend=name, WANDB_API_KEY="key")) == name
+    assert choose(settings(backend=name, WANDB_API_KEY="word-of-wandb")) == name
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_missing_packages_are_told_with_the_extra_that_brings_them(
     installed(monkeypatch, *present)
 
     with pytest.raises(BackendUnavailable) as refusal:
-        choose(settings(backend=name, WANDB_API_KEY="key"))
+        choose(settings(backend=name, WANDB_API_KEY="word-of-wandb"))
 
     assert str(refusal.value) == (f"backend {name} needs {missing}; install babylon-tasks[{extra}]")
 

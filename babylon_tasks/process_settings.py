@@ -1,0 +1,109 @@
+"""The settings of processes: where they listen, what they log, how long they may be silent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from babylon_tasks.agent_settings import DEFAULT_KEY, LEAST_SECRET, require_inference_key
+from babylon_tasks.read_settings import EnvironmentSettings
+from babylon_tasks.server_url import require_address
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Flower accepts no login in any other form.
+_LOGIN = re.compile(rf"[!-9;-~]+:[!-~]{{{LEAST_SECRET},}}")
+
+
+class ProcessSettings(EnvironmentSettings):
+    """Leases, the trainer's inference, processes and logs: a part of ``Settings``."""
+
+    # leases and attempts
+    lease_seconds: float = Field(default=90, gt=1)
+    """How long a claim lasts unless renewed, and so how long after a worker's death another may
+    take over. Renewed every quarter of it; given up after 0.8 of it."""
+    max_attempts: int = Field(default=3, ge=1)
+    """How often an hour is scored, or a step run, before it fails for good and waits for
+    `windows retry`."""
+    retry_delay_seconds: float = Field(default=30, ge=0)
+    """The wait before the next attempt; for scoring it doubles each time."""
+    upkeep_interval_seconds: float = Field(default=60, gt=0)
+    """How often beat looks for work and for work that has stopped."""
+    trainer_start_timeout_seconds: float = Field(default=300, gt=0)
+    """How long the trainer may take to load its model and serve. Raise it for large models on slow
+    disks."""
+    trainer_silence_timeout_seconds: float = Field(default=600, gt=0)
+    """A trainer that makes no progress for this long, even if it is alive, is killed and its step
+    recovered."""
+    shutdown_seconds: float = Field(default=20, gt=0)
+    """How long a stopping worker lets its task run before interrupting it. Grace periods must be
+    15 s longer."""
+
+    # inference hosted by the trainer (backends local and cpu)
+    inference_host: str = "127.0.0.1"
+    """The address on which the trainer answers agents. Any but loopback needs a key and
+    `BABYLON_INFERENCE_URL`."""
+    inference_port: int = Field(default=8100, ge=0, le=65535)
+    """The port of the trainer's inference. 0: any free one."""
+    inference_url: str | None = None
+    """The address that agents use, if not the one listened on: a Service's name, a proxy. Ends with
+    `/v1`."""
+    inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
+    """The key that agents must send, of 16 or more ASCII characters; `make secrets` makes one. The
+    default is acceptable for loopback only."""
+
+    # processes and what watches them
+    cpu_concurrency: int = Field(default=1, ge=1)
+    """Processes of one cpu-worker, each scoring one hour at a time."""
+    metrics_host: str = "127.0.0.1"
+    """The address that `/metrics`, `/livez` and `/readyz` are served on."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """The port of these, for each process. 0: not served."""
+    flower_host: str = "127.0.0.1"
+    """The address that Flower listens on."""
+    flower_port: int = Field(default=5555, ge=0, le=65535)
+    """Flower's port."""
+    flower_basic_auth: SecretStr | None = Field(default=None, validation_alias="FLOWER_BASIC_AUTH")
+    """Flower's login, as user:password, the password of 8 characters or more; separate several by
+    commas. Flower does not start without it."""
+    flower_db: Path | None = None
+    """A file for Flower's list of tasks, so that a restart does not lose it; in a folder that only
+    Flower can write to. Without it the list is kept in memory only."""
+
+    # operation
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`json` lines, `console` for people, or `auto`: console if standard error is a terminal."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR. Commands run manually show only warnings at INFO."""
+
+    @model_validator(mode="after")
+    def _processes(self) -> Self:
+        require_inference_key(self.inference_api_key)
+        if self.inference_host not in _LOOPBACK:
+            # Other machines can reach it there, and agents must know the address.
+            if self.inference_api_key.get_secret_value() == DEFAULT_KEY:
+                raise ValueError(
+                    "BABYLON_INFERENCE_HOST admits other machines: set BABYLON_INFERENCE_API_KEY"
+                )
+            if self.inference_url is None:
+                raise ValueError(
+                    "BABYLON_INFERENCE_HOST admits other machines: set BABYLON_INFERENCE_URL to "
+                    "the address that agents reach it by, as in http://inference:8100/v1"
+                )
+        require_address(
+            "BABYLON_INFERENCE_URL",
+            self.inference_url,
+            "http://inference:8100/v1",
+            r"(/[^\s?#@]*)?/v1",
+        )
+        if self.flower_basic_auth is not None and not all(
+            _LOGIN.fullmatch(login)
+            for login in self.flower_basic_auth.get_secret_value().split(",")
+        ):
+            raise ValueError(
+                "FLOWER_BASIC_AUTH must be user:password, in ASCII without spaces, the password "
+                f"of {LEAST_SECRET} characters or more"
+            )
+        return self
