@@ -1,7 +1,7 @@
 """What each process counts, for Prometheus; ``docs/operations.md`` lists it, generated from here.
 
 Counters start at zero with their process, as Prometheus expects. The state of the whole system
-(windows by state, the age of waiting work, ...) is read from Postgres: ``db/gauges.py``.
+(windows by state, the age of the oldest work, ...) is read from Postgres: ``db/gauges.py``.
 
 In a prefork worker every child, and the trainer, counts in its own files
 (``PROMETHEUS_MULTIPROC_DIR``), which the worker's main process adds up when scraped.

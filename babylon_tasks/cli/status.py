@@ -29,7 +29,7 @@ def status(json: AsJson = False) -> None:
     """Show the state of the system, from Postgres alone.
 
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
-    leased, ...} or null, windows: {state: n}, oldest_waiting, outcomes: {windows, to_score_anew,
+    leased, ...} or null, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
     failed: [{window, reason}]}. In outcomes: how many windows wait for markets to end, and which
     one's wait ends first.
@@ -71,9 +71,9 @@ def _show_system(name: str, system: SystemState) -> None:
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
     counted = (f"{n} {state}" for state, n in system.windows.items() if n)
     show("windows: " + (", ".join(counted) or "none yet"))
-    if system.oldest_waiting is not None:
-        waiting = system.oldest_waiting
-        show(f"oldest unfinished: {waiting.window}, {waiting.state} since {waiting.since:%F %T}")
+    if system.oldest_due is not None:
+        due = system.oldest_due
+        show(f"oldest unfinished: {due.window}, {due.state} since {due.since:%F %T}")
     _show_pending(system.outcomes)
     if system.step_in_work is not None:
         show("running: " + _step(system.step_in_work))

@@ -57,7 +57,7 @@ class Gauges(Struct, frozen=True):
     """
 
     windows: dict[str, int]
-    oldest_waiting: float
+    oldest_due: float
     awaiting_outcomes: int
     to_score_anew: int
     left_over: int
@@ -88,7 +88,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
                 evaluations[role] = evaluated
     return Gauges(
         windows=windows.counts(connection),
-        oldest_waiting=fetch_value(connection, "gauges.waiting", float) or 0.0,
+        oldest_due=fetch_value(connection, "gauges.oldest_due", float) or 0.0,
         awaiting_outcomes=pending.windows,
         to_score_anew=pending.to_score_anew,
         left_over=fetch_value(connection, "gauges.left_over", int) or 0,

@@ -87,8 +87,8 @@ class WindowHistory(Struct, frozen=True):
     evaluations: list[EvaluationReport]
 
 
-class UnfinishedWindow(Struct, frozen=True):
-    """A window that is over and unfinished; ``since``: when its row changed last."""
+class DueWindow(Struct, frozen=True):
+    """A window that scoring or a first step is due for; ``since``: when its row changed last."""
 
     window: str
     state: str
@@ -107,7 +107,7 @@ class SystemState(Struct, frozen=True):
 
     lineage: Lineage | None
     windows: dict[str, int]
-    oldest_waiting: UnfinishedWindow | None
+    oldest_due: DueWindow | None
     outcomes: WaitingForOutcomes
     step_in_work: StepReport | None
     last_step: StepReport | None
@@ -170,7 +170,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
     return SystemState(
         lineage=lineages.get(connection, lineage),
         windows=windows.counts(connection),
-        oldest_waiting=fetch_one(connection, "reports.oldest_waiting", UnfinishedWindow),
+        oldest_due=fetch_one(connection, "reports.oldest_due", DueWindow),
         outcomes=reward_versions.waiting(connection),
         step_in_work=fetch_one(connection, "reports.step_in_work", StepReport, lineage=lineage),
         last_step=fetch_one(connection, "reports.last_step", StepReport, lineage=lineage),

@@ -26,7 +26,7 @@ from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 
-# The most waiting windows that one call considers.
+# The most scored windows that one call considers.
 _WINDOWS_AT_ONCE = 50
 # How often to plan again after a window was scored anew meanwhile.
 _PLANS = 3
@@ -93,7 +93,7 @@ class Planner:
     def plan(self, window: str | None) -> Planned:
         """Plan from the given window, or the oldest that no step has used, and claim the data.
 
-        Other waiting ones join up to ``max_windows_per_step`` and ``step_token_budget``. What
+        Other scored ones join up to ``max_windows_per_step`` and ``step_token_budget``. What
         exceeds the budget is left over for later steps. A window whose training has failed before
         is tried alone: it may be the cause. Raises StaleLease, TrainingError if the trainer fails
         on it.
@@ -131,11 +131,11 @@ class Planner:
         labels = settings.labels
         selections: list[Selection] = []
         tokens = 0
-        for waiting in self._queue(window):
-            if selections and waiting.attempts:
+        for scored in self._queue(window):
+            if selections and scored.attempts:
                 continue
             label, selection = self._select(
-                waiting, labels, settings.step_token_budget - tokens, at_least_one=not selections
+                scored, labels, settings.step_token_budget - tokens, at_least_one=not selections
             )
             if selection is None:
                 self._moved = True
@@ -145,7 +145,7 @@ class Planner:
                     break
                 if labels == settings.labels:
                     self._skip(selection)
-                    if waiting.window == window:
+                    if scored.window == window:
                         break  # the caller requested this one
                 continue
             selections.append(selection)
@@ -153,7 +153,7 @@ class Planner:
             tokens += selection.tokens
             if (
                 selection.full
-                or waiting.attempts
+                or scored.attempts
                 or len(selections) == settings.max_windows_per_step
             ):
                 break
@@ -161,13 +161,13 @@ class Planner:
         return _Chosen(labels[0], selections) if selections else None
 
     def _queue(self, window: str | None) -> list[ScoredWindow]:
-        waiting = due_windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
-        if window is not None and (not waiting or waiting[0].window != window):
+        listed = due_windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
+        if window is not None and (not listed or listed[0].window != window):
             return []  # taken meanwhile, or it waits
-        return waiting
+        return listed
 
     def _select(
-        self, waiting: ScoredWindow, labels: Sequence[str], budget: int, *, at_least_one: bool
+        self, scored: ScoredWindow, labels: Sequence[str], budget: int, *, at_least_one: bool
     ) -> tuple[str, Selection | None]:
         """Select a window's groups of the first label that has any; record what is refused.
 
@@ -182,7 +182,7 @@ class Planner:
                 selection = select_groups(
                     self._connection,
                     self._settings,
-                    waiting,
+                    scored,
                     terms,
                     self._inspect,
                     budget=budget,
@@ -192,7 +192,7 @@ class Planner:
                 step_windows.count_failure(
                     self._connection,
                     self._lease,
-                    waiting.window,
+                    scored.window,
                     str(error),
                     self._settings,
                     actor=self._actor,

@@ -60,7 +60,7 @@ class _Filled(Struct, frozen=True):
 def select_groups(
     connection: Connection,
     settings: Settings,
-    waiting: ScoredWindow,
+    scored: ScoredWindow,
     terms: CallTerms,
     inspect: InspectGroup,
     *,
@@ -72,7 +72,7 @@ def select_groups(
     Each key yields one group before any yields a second one. Raises TrainingError where the trainer
     fails on the rows.
     """
-    reading = _Reading(connection, settings, waiting, terms, inspect)
+    reading = _Reading(connection, settings, scored, terms, inspect)
     return reading.until(budget, at_least_one=at_least_one)
 
 
@@ -81,17 +81,17 @@ class _Reading:
         self,
         connection: Connection,
         settings: Settings,
-        waiting: ScoredWindow,
+        scored: ScoredWindow,
         terms: CallTerms,
         inspect: InspectGroup,
     ) -> None:
         self._connection = connection
         self._settings = settings
-        self._window = waiting
+        self._window = scored
         self._terms = terms
         self._inspect = inspect
         self._listed = scored_trajectories.list_unused(
-            connection, waiting.window, waiting.reward_version, terms.policies.lineage
+            connection, scored.window, scored.reward_version, terms.policies.lineage
         )
         keyed = ((one.group_key, one) for one in self._listed)
         self._unread = {

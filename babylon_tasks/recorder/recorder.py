@@ -37,8 +37,8 @@ class Recorder:
     the folder BABYLON_SECRETS_DIR. No other setting is read, so none can break an agent.
 
     While the database is down, up to ``capacity`` finished trajectories wait in memory; later ones
-    are dropped, counted and logged. After a fork the child starts with its own empty buffer; the
-    waiting ones stay with the parent.
+    are dropped, counted and logged. After a fork the child starts with its own empty buffer;
+    those still queued stay with the parent.
 
     Counts: ``recorded`` (written), ``dropped`` (never tried, or the database was down to the end),
     ``failed`` (refused, or recorded incorrectly), ``raised`` (its block raised; still written)
@@ -67,7 +67,7 @@ class Recorder:
         self.failed = 0
         self.raised = 0
         self._unfinished = 0
-        self._waiting: Queue[Rows | None] = Queue()  # bounded by _take
+        self._pending: Queue[Rows | None] = Queue()  # bounded by _take
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -134,12 +134,12 @@ class Recorder:
 
     def flush(self, timeout: float = 10) -> bool:
         """Wait until everything passed is written or refused; False if time runs out."""
-        done = self._waiting.all_tasks_done
+        done = self._pending.all_tasks_done
         with done:
-            return done.wait_for(lambda: self._waiting.unfinished_tasks == 0, timeout)
+            return done.wait_for(lambda: self._pending.unfinished_tasks == 0, timeout)
 
     def close(self, timeout: float = 10) -> None:
-        """Write waiting trajectories for at most ``timeout`` seconds, then stop; drop the rest.
+        """Write queued trajectories for at most ``timeout`` seconds, then stop; drop the rest.
 
         Trajectories that are still open are counted as unfinished.
         """
@@ -153,7 +153,7 @@ class Recorder:
         with self._guard:
             thread, self._thread = self._thread, None
         if thread is not None:
-            self._waiting.put_nowait(None)
+            self._pending.put_nowait(None)
             thread.join(timeout)
         if self.dropped or self.failed or self._unfinished:
             log.error(
@@ -189,7 +189,7 @@ class Recorder:
                 self.failed += 1
                 return
             closed = self._stopping.is_set()
-            if closed or self._waiting.qsize() >= self._capacity:
+            if closed or self._pending.qsize() >= self._capacity:
                 # Those open at close() have been counted as unfinished.
                 self.dropped += not closed or gone is not None
                 log.error(
@@ -199,17 +199,17 @@ class Recorder:
                     dropped=self.dropped,
                 )
                 return
-            self._waiting.put_nowait(rows)
+            self._pending.put_nowait(rows)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._write_all,
-                    args=(self._waiting, self._stopping),
+                    args=(self._pending, self._stopping),
                     name="recorder",
                     daemon=True,  # the agent's exit must not wait for a database that is down
                 )
                 self._thread.start()
 
-    def _write_all(self, waiting: Queue[Rows | None], stopping: threading.Event) -> None:
+    def _write_all(self, pending: Queue[Rows | None], stopping: threading.Event) -> None:
         writer = TrajectoryWriter(self._settings)
         retrying = Retrying(
             retry=retry_if_exception_type(DatabaseUnavailable),
@@ -217,11 +217,11 @@ class Recorder:
             sleep=sleep_using_event(stopping),
             stop=stop_when_event_set(stopping),
             before_sleep=lambda state: log.warning(
-                "recorder.write_delayed", attempt=state.attempt_number, queued=waiting.qsize()
+                "recorder.write_delayed", attempt=state.attempt_number, queued=pending.qsize()
             ),
             reraise=True,
         )
-        while (rows := waiting.get()) is not None:
+        while (rows := pending.get()) is not None:
             try:
                 if stopping.is_set():
                     raise DatabaseUnavailable("the recorder is closing")
@@ -237,7 +237,7 @@ class Recorder:
                 log.error("recorder.write_failed", trajectory=rows[0]["trajectory_id"], why=why)
             else:
                 self._count("recorded")
-            waiting.task_done()
+            pending.task_done()
         writer.close()
 
     def _count_abandoned(self) -> None:

@@ -29,11 +29,11 @@ log = structlog.get_logger(__name__)
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "babylon_source_up": ("Whether Postgres and Redis answered this scrape: 1 or 0.", ("source",)),
     "babylon_queue_messages": (
-        "Messages that no worker has taken yet; babylon_windows counts the waiting work.",
+        "Messages that no worker has taken yet; babylon_windows counts the work itself.",
         ("queue",),
     ),
     "babylon_windows": ("Windows by state.", ("state",)),
-    "babylon_oldest_waiting_window_age_seconds": (
+    "babylon_oldest_due_window_age_seconds": (
         "Age of the oldest hour that scoring or a first step is due for, since its end or the end "
         "of its wait for outcomes; 0 where there is none.",
         (),
@@ -150,14 +150,14 @@ class SystemMetrics(Collector):
             socket_connect_timeout=_PATIENCE_SECONDS,
         ) as client:
             for queue in QUEUES:
-                waiting = client.llen(KEY_PREFIX + queue)
-                yield Sample("babylon_queue_messages", waiting, {"queue": queue})
+                messages = client.llen(KEY_PREFIX + queue)
+                yield Sample("babylon_queue_messages", messages, {"queue": queue})
 
 
 def _of_windows(figures: Gauges) -> Iterator[Sample]:
     for state, count in figures.windows.items():
         yield Sample("babylon_windows", count, {"state": state})
-    yield Sample("babylon_oldest_waiting_window_age_seconds", figures.oldest_waiting)
+    yield Sample("babylon_oldest_due_window_age_seconds", figures.oldest_due)
     yield Sample("babylon_windows_awaiting_outcomes", figures.awaiting_outcomes)
     yield Sample("babylon_windows_to_score_anew", figures.to_score_anew)
     yield Sample("babylon_trajectories_left_over", figures.left_over)

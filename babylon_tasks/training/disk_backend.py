@@ -67,9 +67,9 @@ class DiskBackend(ArtBackend):
         """Prove each call's tokens once more before packing: nothing unproven is trained on."""
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
         proofs = await asyncio.to_thread(inspector.proofs, groups)
-        return with_calls(groups, await self._scored(request, proofs))
+        return with_calls(groups, await self._with_logprobs(request, proofs))
 
-    async def _scored(
+    async def _with_logprobs(
         self, request: TrainRequest, proofs: Sequence[InspectedCall]
     ) -> list[LlmCall]:
         """Return the calls with a log-probability for each token, made as the step's label says."""
@@ -147,20 +147,20 @@ class CpuTraining(DiskBackend):
         policy = service.policy
         return Inspector(service.tokenizer, policy.token_text, min(longest, policy.longest), label)
 
-    async def _scored(
+    async def _with_logprobs(
         self, request: TrainRequest, proofs: Sequence[InspectedCall]
     ) -> list[LlmCall]:
         from babylon_tasks.training.rescoring import rescored
 
         if request.logprobs == EXACT:
-            return await super()._scored(request, proofs)
+            return await super()._with_logprobs(request, proofs)
         policy = (await self.art._get_service(self.model)).policy
         parent = request.base_step if request.parent_step is None else request.parent_step
 
-        def scored_by(call: LlmCall) -> int:
+        def checkpoint_of(call: LlmCall) -> int:
             return self._answered_by(call) if request.logprobs == RESCORED else parent
 
-        return await asyncio.to_thread(rescored, policy, proofs, scored_by)
+        return await asyncio.to_thread(rescored, policy, proofs, checkpoint_of)
 
     async def inspect(
         self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress

@@ -105,23 +105,23 @@ class Judge:
 
         ``tick`` is called about every second while it waits.
         """
-        waiting: dict[int, GradeRequest] = {}
+        unanswered: dict[int, GradeRequest] = {}
         more = iter(asks)
         while True:
-            while len(waiting) < 2 * self._start.concurrency and (ask := next(more, None)):
-                waiting[ask.number] = ask
+            while len(unanswered) < 2 * self._start.concurrency and (ask := next(more, None)):
+                unanswered[ask.number] = ask
                 self._send(ask)
-            if not waiting:
+            if not unanswered:
                 return
             answer = self._next()
             if answer is None:
                 yield from (
                     GradeReply(number, failure="died", detail=self._death or "")
-                    for number in waiting
+                    for number in unanswered
                 )
-                waiting.clear()
+                unanswered.clear()
             else:
-                del waiting[answer.number]
+                del unanswered[answer.number]
                 yield answer
 
     def _send(self, message: StartJudge | GradeRequest) -> None:

@@ -15,16 +15,16 @@ _ROW_TOKENS = 1024
 
 
 def rescored(
-    policy: Policy, proofs: Sequence[InspectedCall], scored_by: Callable[[LlmCall], int]
+    policy: Policy, proofs: Sequence[InspectedCall], checkpoint_of: Callable[[LlmCall], int]
 ) -> list[LlmCall]:
     """Replace the calls' log-probabilities by those that a checkpoint gives their tokens, in order.
 
-    ``scored_by`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
+    ``checkpoint_of`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
     not on this machine.
     """
     wanted: dict[tuple[int, TokenIds], set[TokenIds]] = {}
     for proof in proofs:
-        place = (scored_by(proof.call), proof.prompt)
+        place = (checkpoint_of(proof.call), proof.prompt)
         wanted.setdefault(place, set()).add(proof.call.token_ids or ())
     logprobs = {
         (step, prompt): answer_logprobs(policy, step, prompt, sorted(answers))
@@ -33,7 +33,7 @@ def rescored(
     return [
         structs.replace(
             proof.call,
-            logprobs=logprobs[scored_by(proof.call), proof.prompt][proof.call.token_ids or ()],
+            logprobs=logprobs[checkpoint_of(proof.call), proof.prompt][proof.call.token_ids or ()],
         )
         for proof in proofs
     ]

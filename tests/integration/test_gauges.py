@@ -51,7 +51,7 @@ def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:
     assert set(found) == set(FAMILIES)
     assert found[SOURCE_UP] == {("postgres",): 1, ("redis",): 1}
     assert found["babylon_windows"] == {(state.value,): 0 for state in WindowState}
-    assert found["babylon_oldest_waiting_window_age_seconds"] == {(): 0}
+    assert found["babylon_oldest_due_window_age_seconds"] == {(): 0}
     assert found["babylon_queue_messages"] == {(queue,): 0 for queue in QUEUES}
     assert found["babylon_serving_step"] == {}
 
@@ -77,7 +77,7 @@ def test_windows_queues_and_rewards_are_counted(
 
     assert found["babylon_windows"][("trained",)] == 1
     assert found["babylon_windows"][("scored",)] == 1
-    (age,) = found["babylon_oldest_waiting_window_age_seconds"].values()
+    (age,) = found["babylon_oldest_due_window_age_seconds"].values()
     ended = window_end(hour(2)).timestamp()
     assert before - ended <= age <= after - ended, "the trained window waits for nothing"
     assert found["babylon_right_share"] == {(): 0.25}

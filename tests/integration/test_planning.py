@@ -77,8 +77,8 @@ def test_a_step_takes_groups_up_to_its_budget_and_the_rest_waits_for_the_next(
     assert state(connection) == ("scored", None)
     assert left_over(connection) == len(ids) - len(first) == grouped(connection)["left_over"]
     told = gauges.read(connection, "babylon", settings.lease_seconds)
-    assert (told.left_over, told.oldest_waiting) == (len(ids) - len(first), 0.0)
-    assert reports.system_state(connection, "babylon").oldest_waiting is None
+    assert (told.left_over, told.oldest_due) == (len(ids) - len(first), 0.0)
+    assert reports.system_state(connection, "babylon").oldest_due is None
     assert grouped(connection)["tokens"] <= SOME_TOKENS
     assert refused(connection) == {}
 

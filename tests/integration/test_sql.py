@@ -46,7 +46,7 @@ class Reasoned(Struct):
 
 
 class Oldest(Struct):
-    """The columns of reports.oldest_waiting."""
+    """The columns of reports.oldest_due."""
 
     window: str
     state: WindowState
@@ -76,13 +76,13 @@ def test_rows_become_structs_by_the_names_of_their_columns(failed: Connection) -
 
 def test_text_becomes_the_enum_that_the_field_names(failed: Connection) -> None:
     failed.execute("UPDATE training.windows SET state = 'sealed'")
-    oldest = fetch_one(failed, "reports.oldest_waiting", Oldest)
+    oldest = fetch_one(failed, "reports.oldest_due", Oldest)
     assert oldest is not None
     assert oldest.state is WindowState.SEALED
 
 
 def test_no_row_is_none_or_nothing(connection: Connection) -> None:
-    assert fetch_one(connection, "reports.oldest_waiting", Oldest) is None
+    assert fetch_one(connection, "reports.oldest_due", Oldest) is None
     assert fetch_all(connection, "reports.failed_windows", Failed, limit=10) == []
     assert fetch_value(connection, "outcomes.newest", str, now="9999") is None
     assert fetch_values(connection, "open_and_seal.known", str, windows=[]) == []

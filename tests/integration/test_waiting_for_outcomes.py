@@ -178,7 +178,7 @@ def test_it_is_told_what_is_waited_for(settings: Settings, connection: Connectio
     told = reports.system_state(connection, "babylon").outcomes
     assert (told.windows, told.to_score_anew) == (2, 1)
     assert (told.next_window, told.names) == (WINDOW, ["m-2"])
-    assert reports.system_state(connection, "babylon").oldest_waiting is None
+    assert reports.system_state(connection, "babylon").oldest_due is None
     history = reports.history(connection, WINDOW)
     assert history.waits_for == ["m-2"]
     assert [v.version for v in history.reward_versions] == [1]

@@ -1,4 +1,4 @@
--- name: waiting
+-- name: oldest_due
 -- Of the windows that no step has used: seconds since the end of the oldest hour, of its wait for
 -- outcomes, or since it was sealed for another reward version; NULL where there is none.
 SELECT extract(epoch FROM now() - min(greatest(

@@ -66,7 +66,7 @@ WHERE lineage = %(lineage)s AND state = 'committed'
 ORDER BY target_step DESC
 LIMIT 1
 
--- name: oldest_waiting
+-- name: oldest_due
 -- The oldest window that is over, unused by steps and not waiting for outcomes, and when its row
 -- last changed.
 SELECT window_id AS window, state, updated_at AS since FROM training.windows
