@@ -9,12 +9,12 @@ In a prefork worker every child, and the trainer, counts in its own files
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from prometheus_client import Counter, Gauge, Histogram
 
 from babylon_tasks import task_names
-from babylon_tasks.reasons import Reason
+from babylon_tasks.actions import GateAction, ReconcileAction
+from babylon_tasks.reasons import JudgeFailure, Reason
+from babylon_tasks.states import WindowState
 
 # Milliseconds for upkeep, hours for a step on a large model: the defaults end at 10 s.
 _SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
@@ -113,21 +113,9 @@ INFERENCE_TOKENS = Counter(
 )
 
 
-class ReconcileAction(StrEnum):
-    """What reconcile repairs: the values of label ``action``."""
-
-    CLAIM_RELEASED = "claim_released"
-    WINDOW_FAILED = "window_failed"
-    LATE_REJECTED = "late_rejected"
-    SENT_TO_SCORE = "sent_to_score"
-    SENT_TO_TRAIN = "sent_to_train"
-    SENT_TO_EVALUATE = "sent_to_evaluate"
-    SEALED_ANEW = "sealed_anew"
-
-
+ANSWERED = "answered"  # by the judge
 OUTCOMES = ("done", "stale_lease", "failed")
-_STATES = ("scored", "held_out", "skipped")
-_GATE_RESULTS = ("promoted", "held", "idle")
+_STATES = (WindowState.SCORED, WindowState.HELD_OUT, WindowState.SKIPPED)
 
 
 def init_scoring_metrics() -> None:
@@ -136,12 +124,17 @@ def init_scoring_metrics() -> None:
     for state in _STATES:
         WINDOWS_SCORED.labels(state)
     TRAJECTORIES_REJECTED.labels(Reason.NO_EVIDENCE)
-    for outcome in ("answered", "no_answer", "malformed"):
+    for outcome in (ANSWERED, JudgeFailure.NO_ANSWER, JudgeFailure.MALFORMED):
         RULER_ANSWERS.labels(outcome)
     for kind in ("prompt", "completion"):
         RULER_TOKENS.labels(kind)
     RULER_COST.labels("usd")
-    for reason in ("no_answer", "malformed", "bounds", "disagreement"):
+    for reason in (
+        JudgeFailure.NO_ANSWER,
+        JudgeFailure.MALFORMED,
+        JudgeFailure.BOUNDS,
+        JudgeFailure.DISAGREEMENT,
+    ):
         RULER_FALLBACKS.labels(reason)
 
 
@@ -156,7 +149,7 @@ def init_upkeep_metrics() -> None:
 def init_training_metrics(lineage: str) -> None:
     """Do the same for a worker on queue ``gpu``."""
     _zero_tasks(task_names.TRAIN_WINDOW)
-    for action in _GATE_RESULTS:
+    for action in GateAction:
         EVALUATIONS.labels(lineage, action)
     for outcome in ("committed", "failed", "interrupted"):
         STEPS.labels(lineage, outcome)

@@ -1,4 +1,4 @@
-"""Why a trajectory is not used, and why a window ends without a step.
+"""Why a trajectory is not used, why no step takes a window, why it is scored anew.
 
 The values are stored (``training.rejections``, ``training.consumption``, ``training.windows``), so
 they never change. docs/recording.md and docs/operations.md say what to do about each.
@@ -77,10 +77,32 @@ class UsedAs(StrEnum):
 
 
 class WindowReason(StrEnum):
-    """Why a window ends without a step, if not for the most common reason of its trajectories."""
+    """Why no step takes a window, if not for the most common reason of its trajectories."""
 
     TOO_FEW_AGENTS = "too_few_agents"
     NOTHING_USABLE = "nothing_usable"
     NO_SPREAD = "no_spread"
     ONLY_ACTIVITY = "only_activity"
     NOTHING_TRAINABLE = "nothing_trainable"
+    ROWS_CHANGED = "rows_changed"  # for now: it is to be scored anew
+
+
+class RescoreReason(StrEnum):
+    """Why a window is scored anew."""
+
+    ROWS_CHANGED = "rows changed"
+    OUTCOMES = "outcomes came or changed"
+    WAIT_IS_OVER = "the wait for outcomes is over"  # not stored: it follows from the hour
+
+
+class JudgeFailure(StrEnum):
+    """Why a judge's answers gave no usable grades."""
+
+    NO_ANSWER = "no_answer"
+    TIMEOUT = "timeout"
+    DIED = "died"  # its process
+    MALFORMED = "malformed"
+    IDS = "ids"  # it graded others than it was asked about
+    BOUNDS = "bounds"  # a grade outside [0, 1]
+    DISAGREEMENT = "disagreement"  # between its two answers
+    GIVEN_UP = "given_up"  # it was not asked: earlier questions went unanswered

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.reasons import Reason, Stage
+from babylon_tasks.states import WindowState
 
 TokenIds = tuple[int, ...]
 
@@ -180,3 +181,24 @@ class StepResult(Struct, frozen=True):
     inference_name: str
     manifest_hash: str
     metrics: dict[str, float]
+
+
+class ScoringResult(Struct, frozen=True):
+    """What one scoring run found in a window, and the state that follows.
+
+    ``used`` counts those of ``scored`` that steps took under an earlier reward version,
+    ``waits_for`` the markets whose outcome the window waits for before it is trained.
+    """
+
+    state: WindowState
+    reason: str | None = None
+    trajectories: int = 0
+    agents: int = 0
+    scored: int = 0
+    used: int = 0
+    rejected: dict[str, int] = {}
+    reward_mean: float | None = None
+    reward_std: float | None = None
+    profit_mean: float | None = None
+    right_share: float | None = None
+    waits_for: int = 0

@@ -12,7 +12,8 @@ from babylon_tasks.db.outcomes import settle
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.windows import Window
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.reconcile import Reconciled, reconcile
+from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start

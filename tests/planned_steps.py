@@ -11,7 +11,8 @@ from scored_windows import column
 
 from babylon_tasks.db import windows
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.pipeline.results import TrainOutcome
+from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 
 MANY = [number / 40 for number in range(40)]

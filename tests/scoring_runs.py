@@ -8,7 +8,8 @@ from typing import Any
 from factories import WINDOW, insert
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.score import Scoring, score_window
+from babylon_tasks.pipeline.results import Scoring
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 

@@ -13,7 +13,8 @@ from babylon_tasks.db import lineages, steps, windows
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import train as pipeline
-from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.pipeline.results import TrainOutcome
+from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 

@@ -11,6 +11,7 @@ import typer
 
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import cell, out, say, show, table
+from babylon_tasks.decisions import Decision
 
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
@@ -134,7 +135,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _row(done: WindowProgress, tally: AnswerCounts) -> tuple[Any, ...]:
     step = done.step if done.step is not None else done.reason or str(done.state)
-    serves = f"@{done.serving_step}" + (" (held)" if done.decision == "hold" else "")
+    serves = f"@{done.serving_step}" + (" (held)" if done.decision == Decision.HOLD else "")
     return (
         *(done.window, done.agents, tally.n),
         *(f"{tally.valid / tally.n:.0%}", f"{tally.right / tally.n:.0%}"),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from babylon_tasks.actions import TrainAction
 from babylon_tasks.cli.context import actor, begin, database, report_interruption
 from babylon_tasks.cli.output import (
     AsJson,
@@ -21,9 +22,8 @@ from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import due_windows
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.windows import Window
-from babylon_tasks.pipeline.evaluate import GateResult
-from babylon_tasks.pipeline.score import Scoring, score_window
-from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.pipeline.results import GateResult, Scoring, TrainOutcome
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
@@ -44,9 +44,9 @@ def register(app: typer.Typer) -> None:
 def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False) -> None:
     """Score a sealed window here, or send it to a worker. Scoring twice is harmless.
 
-    JSON: {window, state, claimed, reason, trajectories, agents, scored, rejected: {reason: n},
-    profit_mean, right_share, waits_for, seconds}, or {"task_id"}, null where nothing is left to
-    send.
+    JSON: {window, state, claimed, reason, trajectories, agents, scored, used,
+    rejected: {reason: n}, reward_mean, reward_std, profit_mean, right_share, waits_for, seconds},
+    or {"task_id"}, null where nothing is left to send.
     """
     settings = begin()
     row = _get(settings, window)
@@ -76,8 +76,9 @@ def train(
     """Run one training step and evaluate the newest checkpoint, here or on the GPU worker.
 
     "Here" means that this process starts its own trainer for the duration of the command.
-    JSON: {outcome: {action, windows, step, reason, result: {gradient_steps, trainable_tokens,
-    adapter_hash, metrics, ...} or null, reward_mean, seconds},
+    JSON: {outcome: {action, windows, step, reason, skipped: {window: reason},
+    result: {gradient_steps, trainable_tokens, adapter_hash, metrics, ...} or null, reward_mean,
+    seconds},
     gate_result: {action, candidate, serving, reason, figures} or null}, or {"task_id"}, null
     where nothing is left to send.
     """
@@ -97,10 +98,10 @@ def train(
         show(_describe(outcome))
         if gate_result is not None:
             show(f"{gate_result.action}: step {gate_result.serving} serves; {gate_result.reason}")
-    if outcome.action == "failed":
+    if outcome.action is TrainAction.FAILED:
         raise typer.Exit(ExitCode.FAILED)
-    if outcome.action == "busy" or (
-        outcome.action == "skipped" and row is not None and _unfinished(settings, row)
+    if outcome.action is TrainAction.BUSY or (
+        outcome.action is TrainAction.SKIPPED and row is not None and _unfinished(settings, row)
     ):
         raise typer.Exit(ExitCode.REFUSED)
 

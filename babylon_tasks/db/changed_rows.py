@@ -6,6 +6,7 @@ from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.reasons import RescoreReason
 
 # How often a window is scored anew because Babylon rewrote rows of it.
 MAX_CHANGES = 3
@@ -19,7 +20,11 @@ def mark_changed(
     Does nothing if it is marked already, or has been scored anew ``MAX_CHANGES`` times.
     """
     if not execute(
-        connection, "changed_rows.mark", window=window, why="rows changed", most=MAX_CHANGES
+        connection,
+        "changed_rows.mark",
+        window=window,
+        why=RescoreReason.ROWS_CHANGED,
+        most=MAX_CHANGES,
     ):
         return
     detail = {"trajectories": rows, "why": "Babylon has rewritten them since they were scored"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from msgspec import Struct
 
 from babylon_tasks.db import reward_versions, windows
-from babylon_tasks.db.promotions import Decision
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
+from babylon_tasks.decisions import Decision
 from babylon_tasks.states import StepState
 
 
@@ -96,8 +94,8 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         lineage=figures,
         steps={state: _count(steps, state) for state in StepState},
         committed_at=_last_at(steps, StepState.COMMITTED),
-        decisions={made: _count(decisions, made) for made in get_args(Decision)},
-        promoted_at=_last_at(decisions, "promote"),
+        decisions={made: _count(decisions, made) for made in Decision},
+        promoted_at=_last_at(decisions, Decision.PROMOTE),
         evaluations=evaluations,
     )
 

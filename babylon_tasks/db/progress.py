@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_one
-from babylon_tasks.states import WindowState
+from babylon_tasks.decisions import Decision
+from babylon_tasks.states import StepState, WindowState
 
 
 class WindowProgress(Struct, frozen=True):
@@ -27,11 +28,11 @@ class WindowProgress(Struct, frozen=True):
     right_share: float | None
     rejected: dict[str, int]
     step: int | None
-    step_state: str | None
+    step_state: StepState | None
     gradient_steps: int
     trainable_tokens: int
     loss: float | None
-    decision: str | None
+    decision: Decision | None
     decision_reason: str | None
     evaluation: float | None
     serving_step: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 from psycopg.types.json import Jsonb
@@ -12,17 +12,16 @@ from psycopg.types.json import Jsonb
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_one, fetch_value
+from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
-
-Decision = Literal["promote", "hold", "rollback"]
 
 
 class Promotion(Struct, frozen=True):
     """A decision; a hold keeps ``from_step`` serving and names the refused ``to_step``."""
 
-    decision: str
+    decision: Decision
     from_step: int
     to_step: int
     reason: str

@@ -14,6 +14,7 @@ from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.db.windows import Window
+from babylon_tasks.decisions import Decision
 
 
 class Event(Struct, frozen=True):
@@ -126,7 +127,7 @@ class CheckpointReport(Struct, frozen=True):
     value: float | None
     coverage: float | None
     groups: int | None
-    decision: str | None
+    decision: Decision | None
     reason: str | None
     actor: str | None
     uri: str

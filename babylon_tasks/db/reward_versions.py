@@ -15,11 +15,10 @@ from msgspec import Struct, structs
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
 from babylon_tasks.db.window_transitions import move
+from babylon_tasks.reasons import RescoreReason
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import SEAL_AGAIN, WindowState
 
-OUTCOMES = "outcomes came or changed"
-_WAIT_IS_OVER = "the wait for outcomes is over"
 _NAMED = 20  # markets that one event names
 
 
@@ -98,14 +97,16 @@ def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> lis
         kinds=list(kinds),
         names=list(names),
         windows=list(hours),
-        because=OUTCOMES,
+        because=RescoreReason.OUTCOMES,
     )
     return sorted(marked)
 
 
 def mark_scored(connection: Connection, window: str) -> None:
     """Mark a window whose scoring ends in this transaction, under the lock of ``take_part``."""
-    execute(connection, "reward_versions.mark_scored", window=window, because=OUTCOMES)
+    execute(
+        connection, "reward_versions.mark_scored", window=window, because=RescoreReason.OUTCOMES
+    )
 
 
 def seal_again(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
@@ -121,7 +122,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
         came = fetch_all(connection, "reward_versions.came", _Came, window=row.window)
         detail = {
             "from": row.state,
-            "because": row.rescore or _WAIT_IS_OVER,
+            "because": row.rescore or RescoreReason.WAIT_IS_OVER,
             "reward_version": row.reward_version + 1,
             "came": {one.name: one.now for one in came[:_NAMED]},
             "outcomes": len(came),

@@ -14,7 +14,7 @@ from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
 from babylon_tasks.db.window_transitions import change
 from babylon_tasks.errors import StaleLease, WindowNotFound
-from babylon_tasks.records import Outcome
+from babylon_tasks.records import Outcome, ScoringResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import CLAIM, FINISH, GIVE_BACK, WindowState, WindowTransition
 
@@ -45,23 +45,6 @@ class Bet(Struct, frozen=True):
 
     kind: str
     name: str
-
-
-class Result(Struct, frozen=True):
-    """The result of one scoring run."""
-
-    state: WindowState
-    reason: str | None
-    trajectories: int
-    agents: int
-    scored: int
-    used: int  # of those: used by steps under an earlier reward version
-    rejected: dict[str, int]
-    reward_mean: float | None
-    reward_std: float | None
-    profit_mean: float | None
-    right_share: float | None
-    waits_for: int  # markets of its bets without an outcome yet
 
 
 class _Locked(Struct, frozen=True):
@@ -131,7 +114,7 @@ def renew(connection: Connection, claimed: Claim, settings: Settings) -> None:
 def finish(
     connection: Connection,
     claimed: Claim,
-    result: Result,
+    result: ScoringResult,
     scores: Spool,
     rejections: Spool,
     bets: Mapping[Bet, Outcome],

@@ -10,6 +10,7 @@ from msgspec import Struct
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.errors import WindowNotFound
+from babylon_tasks.reasons import RescoreReason
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_start
 
@@ -64,7 +65,7 @@ class Window(Struct, frozen=True):
         if self.rescore is not None:
             return f"is to be scored anew: {self.rescore}"
         if self.reason is not None:  # a decision that the wait postponed
-            return "is to be scored anew: the wait for outcomes is over"
+            return f"is to be scored anew: {RescoreReason.WAIT_IS_OVER}"
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 

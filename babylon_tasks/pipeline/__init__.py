@@ -1,1 +1,1 @@
-"""The use cases: one file for each, over `db` and the pure layers."""
+"""The use cases: one file for each, over `db` and the layers that do no I/O."""

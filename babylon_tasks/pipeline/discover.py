@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
-from msgspec import Struct
 
 from babylon_tasks.db import clock, due_windows, open_and_seal, outcomes
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BadWindowId
+from babylon_tasks.pipeline.results import Discovered
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_id, window_start
 
@@ -19,20 +19,6 @@ SEAL_LIMIT = 200
 ENQUEUE_LIMIT = 100
 
 log = structlog.get_logger(__name__)
-
-
-class Discovered(Struct, frozen=True):
-    """The result of one call. The caller sends the messages for ``to_score`` and ``to_train``.
-
-    ``outcomes``: how many of Babylon's were new or had changed.
-    """
-
-    opened: list[str]
-    sealed: list[str]
-    to_score: list[str]
-    to_train: list[str]
-    malformed: list[str]
-    outcomes: int = 0
 
 
 def discover(settings: Settings, *, actor: str, since: datetime | None = None) -> Discovered:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import structlog
-from msgspec import Struct
 from structlog.contextvars import bind_contextvars
 
+from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db import changed_rows, evaluations, lineages, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.pipeline import load_groups
+from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.records import Group
 from babylon_tasks.registry import promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
@@ -28,16 +29,6 @@ from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, RequestP
 _WINDOWS = 200
 
 log = structlog.get_logger(__name__)
-
-
-class GateResult(Struct, frozen=True):
-    """``action``: promoted, held, or idle (the newest checkpoint serves, or was held before)."""
-
-    action: str
-    candidate: int
-    serving: int
-    reason: str
-    figures: dict[str, Any]
 
 
 def evaluate(
@@ -55,25 +46,27 @@ def evaluate(
         lineage = lineages.ensure(connection, settings)
         head, current = lineage.head_step, lineage.serving_step
         if head == current:
-            return GateResult("idle", head, current, "the newest checkpoint serves already", {})
+            return GateResult(
+                GateAction.IDLE, head, current, "the newest checkpoint serves already", {}
+            )
         if promotions.was_rolled_back(connection, settings.lineage, head):
             reason = f"{settings.lineage}@{head} was rolled back; the next checkpoint is evaluated"
-            return GateResult("idle", head, current, reason, {})
+            return GateResult(GateAction.IDLE, head, current, reason, {})
         groups = held_out_set(connection, settings, actor=actor)
         digest = held_out.set_hash(groups)
         latest = promotions.latest(connection, settings.lineage)
         if (
             latest is not None
-            and latest.decision == "hold"
+            and latest.decision is Decision.HOLD
             and (latest.from_step, latest.to_step) == (current, head)
             and latest.figures.get("set_hash") == digest
         ):
-            return GateResult("idle", head, current, f"held before: {latest.reason}", {})
+            return GateResult(GateAction.IDLE, head, current, f"held before: {latest.reason}", {})
     bind_contextvars(lineage=settings.lineage, step=head)
     decision = _decide(settings, trainer, groups, digest, head, current, on_progress)
     figures = decision.figures | {"set_hash": digest}
     with session(settings) as connection:
-        if decision.decision == "promote":
+        if decision.decision is Decision.PROMOTE:
             moved = serving.promote(
                 connection,
                 settings.lineage,
@@ -85,9 +78,9 @@ def evaluate(
             )
             if not moved:
                 reason = "another checkpoint was promoted meanwhile; the next call evaluates again"
-                return GateResult("idle", head, current, reason, figures)
+                return GateResult(GateAction.IDLE, head, current, reason, figures)
             log.info("checkpoint.promoted", serving=head, reason=decision.reason)
-            return GateResult("promoted", head, head, decision.reason, figures)
+            return GateResult(GateAction.PROMOTED, head, head, decision.reason, figures)
         serving.hold(
             connection,
             settings.lineage,
@@ -97,7 +90,7 @@ def evaluate(
             actor=actor,
         )
     log.info("checkpoint.held", serving=current, reason=decision.reason)
-    return GateResult("held", head, current, decision.reason, figures)
+    return GateResult(GateAction.HELD, head, current, decision.reason, figures)
 
 
 def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:

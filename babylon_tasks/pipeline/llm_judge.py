@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.groups import rank
+from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.records import Trajectory
 from babylon_tasks.scoring.ruler import (
     ALIKE,
@@ -32,7 +33,7 @@ from babylon_tasks.training.judge import Judge
 from babylon_tasks.training.judge_process import GradeReply, GradeRequest
 
 _IN_MEMORY = 8_000_000  # bytes
-_UNANSWERED = ("no_answer", "timeout", "died")
+_UNANSWERED = (JudgeFailure.NO_ANSWER, JudgeFailure.TIMEOUT, JudgeFailure.DIED)
 _TRIES = 6  # after so many unanswered questions in a row the rest of the window is not asked about
 
 
@@ -155,7 +156,7 @@ class JudgeSession:
         self, question: Question, first: GradeReply | None, second: GradeReply | None
     ) -> AgreedGrades | Failure:
         if first is None or second is None:
-            return Failure("given_up", f"{_TRIES} questions in a row went unanswered")
+            return Failure(JudgeFailure.GIVEN_UP, f"{_TRIES} questions in a row went unanswered")
         for answer in (first, second):
             if answer.failure is not None:
                 return Failure(answer.failure, answer.detail)
@@ -169,7 +170,7 @@ class JudgeSession:
         judge_report.answers += 1
         judge_report.prompt_tokens += answer.prompt_tokens
         judge_report.completion_tokens += answer.completion_tokens
-        metrics.RULER_ANSWERS.labels(answer.failure or "answered").inc()
+        metrics.RULER_ANSWERS.labels(answer.failure or metrics.ANSWERED).inc()
         metrics.RULER_TOKENS.labels("prompt").inc(answer.prompt_tokens)
         metrics.RULER_TOKENS.labels("completion").inc(answer.completion_tokens)
         if answer.usd is not None:

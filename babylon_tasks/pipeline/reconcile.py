@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import structlog
-from msgspec import Struct
 
 from babylon_tasks import metrics
+from babylon_tasks.actions import ReconcileAction
 from babylon_tasks.db import (
     due_windows,
     expired_claims,
@@ -16,7 +16,7 @@ from babylon_tasks.db import (
     reward_versions,
 )
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.metrics import ReconcileAction
+from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
 
@@ -26,22 +26,6 @@ ENQUEUE_LIMIT = 100
 LATE_WINDOWS = 4  # checked in one call: each costs a scan of its rows
 
 log = structlog.get_logger(__name__)
-
-
-class Reconciled(Struct, frozen=True):
-    """The repairs of one round. The caller sends the messages for ``to_score`` and ``to_train``.
-
-    ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
-    ``anew``: windows that are sealed again, for a new reward version.
-    """
-
-    released: list[str]
-    failed: list[str]
-    late: int
-    to_score: list[str]
-    to_train: list[str]
-    unevaluated: bool = False
-    anew: list[str] = []
 
 
 def reconcile(settings: Settings, *, actor: str) -> Reconciled:

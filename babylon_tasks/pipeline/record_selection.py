@@ -19,7 +19,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.select_groups import Selection
-from babylon_tasks.reasons import Reason, Stage, UsedAs
+from babylon_tasks.reasons import Reason, Stage, UsedAs, WindowReason
 from babylon_tasks.records import Rejection
 from babylon_tasks.settings import Settings
 
@@ -82,7 +82,7 @@ def close_window(
         if not step_windows.lock_scored(connection, {selection.window: selection.reward_version}):
             return None
         if selection.changed:
-            return "rows_changed"
+            return WindowReason.ROWS_CHANGED
         alone = [(trajectory_id, UsedAs.TOO_SMALL) for trajectory_id in selection.left]
         consumption.consume(connection, lease, _uses(selection, alone), step_id=None)
         reason = step_windows.close(connection, lease, selection.window, actor=actor)

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import msgspec
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
@@ -17,17 +17,25 @@ from babylon_tasks.db import events
 from babylon_tasks.db import outcomes as stored_outcomes
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
-from babylon_tasks.db.scoring import Bet, Claim, Result, Unclaimed
+from babylon_tasks.db.scoring import Bet, Claim, Unclaimed
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool, field
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.pipeline.results import Scoring
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
 from babylon_tasks.reasons import Reason, Stage
-from babylon_tasks.records import Outcome, Outcomes, RawTrajectory, Rejection, Trajectory
+from babylon_tasks.records import (
+    Outcome,
+    Outcomes,
+    RawTrajectory,
+    Rejection,
+    ScoringResult,
+    Trajectory,
+)
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.evidence import activity, bets, evidence
 from babylon_tasks.settings import Settings
@@ -38,26 +46,6 @@ Progress = Callable[[int, int | None], None]
 _MARKETS = 10_000  # of one window's bets; a hostile window must not fill memory
 _NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
 log = structlog.get_logger(__name__)
-
-
-class Scoring(Struct, frozen=True):
-    """The result of ``score_window``, or why it did nothing (``claimed`` is False).
-
-    ``waits_for``: markets whose outcome the window waits for before it is trained.
-    """
-
-    window: str
-    state: WindowState
-    claimed: bool
-    reason: str | None = None
-    trajectories: int = 0
-    agents: int = 0
-    scored: int = 0
-    rejected: dict[str, int] = {}
-    profit_mean: float | None = None
-    right_share: float | None = None
-    waits_for: int = 0
-    seconds: float = 0.0
 
 
 def score_window(
@@ -80,7 +68,9 @@ def score_window(
         claimed = claims.claim(connection, window, owner, settings, actor=actor)
     if isinstance(claimed, Unclaimed):
         log.info("window.not_claimed", window=window, state=claimed.state)
-        return Scoring(window, claimed.state, claimed=False, reason=_why_unclaimed(claimed))
+        return Scoring(
+            window=window, claimed=False, state=claimed.state, reason=_why_unclaimed(claimed)
+        )
     bind_contextvars(window=window, attempts=claimed.attempts)
     try:
         with session(settings) as connection:
@@ -115,20 +105,7 @@ def score_window(
         waits_for=result.waits_for,
         seconds=round(seconds, 3),
     )
-    return Scoring(
-        window=window,
-        state=result.state,
-        claimed=True,
-        reason=result.reason,
-        trajectories=result.trajectories,
-        agents=result.agents,
-        scored=result.scored,
-        rejected=result.rejected,
-        profit_mean=result.profit_mean,
-        right_share=result.right_share,
-        waits_for=result.waits_for,
-        seconds=seconds,
-    )
+    return Scoring(window=window, claimed=True, seconds=seconds, **structs.asdict(result))
 
 
 class _Run:
@@ -163,7 +140,7 @@ class _Run:
         self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
 
-    def score(self, actor: str) -> Result:
+    def score(self, actor: str) -> ScoringResult:
         claimed, settings = self.claimed, self.settings
         version = claimed.reward_version
         with (

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from statistics import fmean
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
+from babylon_tasks.actions import TrainAction
 from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.db import due_windows, lineages, steps, windows
 from babylon_tasks.db.commit_step import commit_step
@@ -23,6 +24,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
+from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRun, StepRunner
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import StepResult
@@ -34,24 +36,6 @@ from babylon_tasks.training.protocol import RequestProgress, TrainerReady
 log = structlog.get_logger(__name__)
 
 _IDLE = "no scored window waits"
-
-
-class TrainOutcome(Struct, frozen=True):
-    """The result of a call.
-
-    ``action``: committed, adopted (another's finished run was committed), skipped (nothing to train
-    on in the window, or its state does not allow it), busy (another worker trains the lineage, or
-    an interrupted step waits), idle (no window waits), failed (this attempt; see ``reason``).
-    ``result`` and ``reward_mean`` are those of a committed or adopted step.
-    """
-
-    action: str
-    windows: list[str] = []
-    step: int | None = None
-    reason: str | None = None
-    result: StepResult | None = None
-    reward_mean: float | None = None
-    seconds: float = 0.0
 
 
 def train_window(
@@ -75,7 +59,7 @@ def train_window(
     with claim_lineage(settings, on_lost=trainer.kill) as heartbeat:
         if heartbeat is None:
             reason = f"another worker trains lineage {settings.lineage}"
-            return TrainOutcome("busy", reason=reason)
+            return TrainOutcome(TrainAction.BUSY, reason=reason)
         lease = heartbeat.lease
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
         outcome = _train(StepRunner(settings, trainer, heartbeat, actor, on_progress), window)
@@ -107,9 +91,9 @@ def _train(run: StepRunner, window: str | None) -> TrainOutcome:
     if step is not None:
         if not step.due:
             reason = f"step {step.target_step} was interrupted and waits for its next attempt"
-            return TrainOutcome("busy", step.windows, step.target_step, reason)
+            return TrainOutcome(TrainAction.BUSY, step.windows, step.target_step, reason)
         outcome = _end(run, recover(run, step))
-        if outcome.action == "failed" or window is None or window in step.windows:
+        if outcome.action is TrainAction.FAILED or window is None or window in step.windows:
             return outcome
         head = step.target_step
     run.heartbeat.check()
@@ -128,7 +112,7 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
         case StepResult() as result:
             problem = verify(step.base_step, result, step.manifest_hash)
             if problem is None:
-                return _commit(run, step, result, "adopted" if ran.adopted else "committed")
+                return _commit(run, step, result, adopted=ran.adopted)
             return _fail(run, step, f"not verified: {problem}", result.metrics)
         case StepRefused(why):
             return _fail(run, step, why)
@@ -136,7 +120,7 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
             return _postpone(run, step, why)
 
 
-def _commit(run: StepRunner, step: Step, result: StepResult, action: str) -> TrainOutcome:
+def _commit(run: StepRunner, step: Step, result: StepResult, *, adopted: bool) -> TrainOutcome:
     manifest = from_row(step.manifest)
     rewards = [(entry.trajectory_id, entry.reward) for _, entry in manifest.entries]
     with session(run.settings) as connection:
@@ -167,7 +151,7 @@ def _commit(run: StepRunner, step: Step, result: StepResult, action: str) -> Tra
     metrics.TRAINED_TOKENS.labels(step.lineage).inc(result.trainable_tokens)
     metrics.STEPS.labels(step.lineage, "committed").inc()
     return TrainOutcome(
-        action,
+        TrainAction.ADOPTED if adopted else TrainAction.COMMITTED,
         step.windows,
         step.target_step,
         result=result,
@@ -192,7 +176,7 @@ def _fail(
             metrics=measured,
         )
     metrics.STEPS.labels(step.lineage, "failed").inc()
-    return TrainOutcome("failed", step.windows, step.target_step, reason)
+    return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, reason)
 
 
 def _postpone(run: StepRunner, step: Step, why: str) -> TrainOutcome:
@@ -208,7 +192,7 @@ def _postpone(run: StepRunner, step: Step, why: str) -> TrainOutcome:
             detail={"error": error, "again_in_seconds": delay},
         )
     metrics.STEPS.labels(step.lineage, "interrupted").inc()
-    return TrainOutcome("failed", step.windows, step.target_step, why)
+    return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, why)
 
 
 def _planner(run: StepRunner, connection: Connection, ready: TrainerReady, head: int) -> Planner:
@@ -226,9 +210,9 @@ def _planner(run: StepRunner, connection: Connection, ready: TrainerReady, head:
 
 def _nothing_planned(skipped: Mapping[str, str]) -> TrainOutcome:
     if not skipped:
-        return TrainOutcome("idle", reason=_IDLE)
+        return TrainOutcome(TrainAction.IDLE, reason=_IDLE)
     reason = "; ".join(f"{window}: {why}" for window, why in skipped.items())
-    return TrainOutcome("skipped", list(skipped), None, reason)
+    return TrainOutcome(TrainAction.SKIPPED, list(skipped), reason=reason, skipped=dict(skipped))
 
 
 def _nothing_to_do(
@@ -238,14 +222,14 @@ def _nothing_to_do(
     if window is None:
         if due_windows.scored(connection, 1) or steps.unfinished(connection, settings.lineage):
             return None
-        return TrainOutcome("idle", reason=_IDLE)
+        return TrainOutcome(TrainAction.IDLE, reason=_IDLE)
     row = windows.get(connection, window)
     if row.state == WindowState.TRAINING:
         return None
     step = steps.of_window(connection, settings.lineage, window)
     if row.state != WindowState.SCORED:
         reason = f"window {window} is {row.state}" + (f": {row.reason}" if row.reason else "")
-        return TrainOutcome("skipped", [window], step, reason)
+        return TrainOutcome(TrainAction.SKIPPED, [window], step, reason)
     if not row.due:
-        return TrainOutcome("busy", [window], step, f"window {window} {row.why_idle}")
+        return TrainOutcome(TrainAction.BUSY, [window], step, f"window {window} {row.why_idle}")
     return None

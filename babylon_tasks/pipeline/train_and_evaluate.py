@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from babylon_tasks import metrics
-from babylon_tasks.pipeline.evaluate import GateResult, evaluate
-from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.actions import TrainAction
+from babylon_tasks.pipeline.evaluate import evaluate
+from babylon_tasks.pipeline.results import GateResult, TrainOutcome
+from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import OnProgress
@@ -25,7 +27,7 @@ def train_and_evaluate(
     evaluates. Raises what ``train_window`` and ``evaluate`` raise.
     """
     outcome = train_window(settings, trainer, window=window, actor=actor, on_progress=on_training)
-    if outcome.action in ("busy", "failed"):
+    if outcome.action in (TrainAction.BUSY, TrainAction.FAILED):
         return outcome, None
     gate_result = evaluate(settings, trainer, actor=actor, on_progress=on_evaluation)
     metrics.EVALUATIONS.labels(settings.lineage, gate_result.action).inc()

@@ -1,13 +1,12 @@
-"""Running totals of a scoring run, and the state that its window gets. Pure."""
+"""Running totals of a scoring run, and the state that its window gets. PURE."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 
-from babylon_tasks.db.scoring import Result
 from babylon_tasks.reasons import Reason, WindowReason
-from babylon_tasks.records import Evidence
+from babylon_tasks.records import Evidence, ScoringResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
@@ -56,7 +55,7 @@ class WindowSummary:
         bounds[0], bounds[1] = min(bounds[0], reward), max(bounds[1], reward)
         bounds[2], bounds[3] = min(bounds[2], activity), max(bounds[3], activity)
 
-    def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> Result:
+    def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> ScoringResult:
         """Return the totals and the state that follows from them.
 
         ``waits_for`` counts markets without an outcome yet. While there are any, a window that
@@ -66,7 +65,7 @@ class WindowSummary:
         if waits_for and state not in (WindowState.HELD_OUT, WindowState.SCORED):
             state = WindowState.HELD_OUT if held_out else WindowState.SCORED
             reason = reason or WindowReason.NOTHING_USABLE
-        return Result(
+        return ScoringResult(
             state=state,
             reason=reason,
             trajectories=self.trajectories,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.decisions import Decision
 from babylon_tasks.settings import Settings
 
 _RESAMPLES = 2000
@@ -49,7 +50,7 @@ def best(others: Iterable[CheckpointFigures], settings: Settings) -> tuple[int, 
 class GateDecision(Struct, frozen=True):
     """The decision, its reason, and the figures behind it."""
 
-    decision: Literal["promote", "hold"]
+    decision: Decision
     reason: str
     figures: dict[str, Any]
 
@@ -103,9 +104,9 @@ def decide(
             threshold, against = best[1], f"the best known checkpoint {best[0]}"
     text = f"objective {ours:.4f} on {n} held-out groups against {threshold:.4f} of {against}"
     if ours >= threshold - settings.promote_tolerance:
-        return GateDecision("promote", text, figures)
+        return GateDecision(Decision.PROMOTE, text, figures)
     return GateDecision(
-        "hold", f"{text}: worse by more than {settings.promote_tolerance:g}", figures
+        Decision.HOLD, f"{text}: worse by more than {settings.promote_tolerance:g}", figures
     )
 
 
@@ -122,9 +123,9 @@ def without_evaluation(why: str, settings: Settings, figures: dict[str, Any]) ->
     """Hold without a usable evaluation, unless the operator has chosen to promote anyway."""
     if settings.promote_without_evaluation:
         return GateDecision(
-            "promote", f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", figures
+            Decision.PROMOTE, f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", figures
         )
-    return GateDecision("hold", why, figures)
+    return GateDecision(Decision.HOLD, why, figures)
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:

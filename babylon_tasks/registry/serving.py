@@ -9,8 +9,9 @@ from msgspec.structs import astuple
 
 from babylon_tasks.agent_settings import AgentSettings
 from babylon_tasks.db import promotions
-from babylon_tasks.db.promotions import Decision, ServingRow
+from babylon_tasks.db.promotions import ServingRow
 from babylon_tasks.db.session import Connection
+from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound, NothingServes, SettingsError
 from babylon_tasks.read_settings import read
 from babylon_tasks.settings import Settings
@@ -75,7 +76,7 @@ def promote(
         current = promotions.lock(connection, lineage)
         if step == current or instead_of not in (None, current):
             return False
-        _move(connection, lineage, "promote", current, step, reason, figures, actor)
+        _move(connection, lineage, Decision.PROMOTE, current, step, reason, figures, actor)
     return True
 
 
@@ -95,7 +96,7 @@ def rollback(
                 "name a checkpoint, `babylon-tasks models list` lists them"
             )
         if target != current:
-            _move(connection, lineage, "rollback", current, target, reason, {}, actor)
+            _move(connection, lineage, Decision.ROLLBACK, current, target, reason, {}, actor)
     return target
 
 
@@ -114,7 +115,7 @@ def hold(
         promotions.record(
             connection,
             lineage,
-            "hold",
+            Decision.HOLD,
             from_step=current,
             to_step=step,
             reason=reason,

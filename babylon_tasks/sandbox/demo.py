@@ -16,6 +16,7 @@ from msgspec import Struct
 from babylon_tasks.db import babylon, migrate, outcomes, progress
 from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound, SandboxError
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import Serving, serving
@@ -24,6 +25,7 @@ from babylon_tasks.sandbox.agents import Account, AnswerCounts, decide, examine,
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.statistics import difference_interval
 from babylon_tasks.settings import Settings
+from babylon_tasks.states import StepState
 
 MARKETS = 8
 AGENTS = 16
@@ -67,7 +69,7 @@ class WindowRow(Struct, frozen=True):
     gradient_steps: int
     trainable_tokens: int
     served_step: int
-    decision: str | None
+    decision: Decision | None
     why: str | None
 
 
@@ -222,7 +224,7 @@ async def _finished(stack: Stack, connection: Connection, window: str) -> Window
 
 
 def _row(done: WindowProgress, policy: Serving) -> WindowRow:
-    committed = done.step_state == "committed"
+    committed = done.step_state == StepState.COMMITTED
     return WindowRow(
         window=done.window,
         trajectories=done.trajectories,

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.records import Evidence, Score, Trajectory
 from babylon_tasks.scoring.default import DefaultScorer, components
 from babylon_tasks.settings import Settings
@@ -128,7 +129,7 @@ def questions(identities: Iterable[bytes], size: int) -> tuple[Question, ...]:
 class Failure(Struct, frozen=True):
     """Why there are no grades: a reason and its detail."""
 
-    reason: str
+    reason: JudgeFailure
     detail: str
 
 
@@ -144,12 +145,16 @@ def invalid_grades(grades: Grades, count: int) -> Failure | None:
     names = [name for name, _ in grades]
     if sorted(names) != sorted(str(number) for number in range(1, count + 1)):
         graded = ", ".join(names)[:80] or "none"
-        return Failure("ids", f"of {count} trajectories it graded {graded}")
+        return Failure(JudgeFailure.IDS, f"of {count} trajectories it graded {graded}")
     for name, score in grades:
         if score is None or not math.isfinite(score):
-            return Failure("bounds", f"it gave trajectory {name} a grade that is not a number")
+            return Failure(
+                JudgeFailure.BOUNDS, f"it gave trajectory {name} a grade that is not a number"
+            )
         if not 0 <= score <= 1:
-            return Failure("bounds", f"it gave trajectory {name} {score:g}, not a grade in [0, 1]")
+            return Failure(
+                JudgeFailure.BOUNDS, f"it gave trajectory {name} {score:g}, not a grade in [0, 1]"
+            )
     return None
 
 
@@ -168,7 +173,9 @@ def combine_grades(
     identities = question.identities
     agreement = tau([one[key] for key in identities], [other[key] for key in identities])
     if agreement < min_agreement:
-        return Failure("disagreement", f"asked twice, its answers agreed only to {agreement:.2f}")
+        return Failure(
+            JudgeFailure.DISAGREEMENT, f"asked twice, its answers agreed only to {agreement:.2f}"
+        )
     return AgreedGrades({key: (one[key] + other[key]) / 2 for key in identities}, agreement)
 
 

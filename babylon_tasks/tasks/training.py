@@ -8,6 +8,7 @@ import structlog
 from msgspec import to_builtins
 
 from babylon_tasks import task_names
+from babylon_tasks.actions import TrainAction
 from babylon_tasks.errors import BrokerUnavailable, TrainingError
 from babylon_tasks.pipeline.train import more_waits
 from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
@@ -44,7 +45,7 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
             on_training=report_training,
             on_evaluation=report_evaluation,
         )
-    if outcome.action == "failed":
+    if outcome.action is TrainAction.FAILED:
         raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
     if outcome.result is not None and more_waits(self.settings):
         _wake_the_next()

@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 
 from babylon_tasks.errors import NotInstalled
+from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
 from babylon_tasks.training.judge_process import GradeReply, GradeRequest, JudgeReady, StartJudge
@@ -116,7 +117,7 @@ class Judge:
             answer = self._next()
             if answer is None:
                 yield from (
-                    GradeReply(number, failure="died", detail=self._death or "")
+                    GradeReply(number, failure=JudgeFailure.DIED, detail=self._death or "")
                     for number in unanswered
                 )
                 unanswered.clear()

@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.reasons import JudgeFailure
+
 MASK = "***"
 _MAX_DETAIL = 300
 
@@ -63,7 +65,7 @@ class GradeReply(Struct, frozen=True, tag=True):
 
     number: int
     grades: tuple[Grade, ...] = ()
-    failure: str | None = None
+    failure: JudgeFailure | None = None
     detail: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -146,11 +148,11 @@ class _Ruler:
                     )
                 grades = tuple(Grade(one.trajectory_id, one.score) for one in scored)
             except TimeoutError:
-                failure, detail = "timeout", f"no answer within {start.timeout:g} s"
+                failure, detail = JudgeFailure.TIMEOUT, f"no answer within {start.timeout:g} s"
             except OpenAIError as error:  # litellm's errors are subclasses
-                failure, detail = "no_answer", self._describe(error)
+                failure, detail = JudgeFailure.NO_ANSWER, self._describe(error)
             except ValueError as error:  # from pydantic, json, or ART's check of the count
-                failure, detail = "malformed", self._describe(error)
+                failure, detail = JudgeFailure.MALFORMED, self._describe(error)
         return GradeReply(
             ask.number,
             grades,

@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY
 from babylon_tasks.db import scoring
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import NotInstalled
-from babylon_tasks.pipeline.score import Scoring, score_window
+from babylon_tasks.pipeline.results import Scoring
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import judge
 from babylon_tasks.windows import window_start

@@ -15,8 +15,9 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.score import score_window
-from babylon_tasks.pipeline.train import TrainOutcome, train_window
+from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 
 MANY = [number / 12 for number in range(12)]

@@ -12,8 +12,9 @@ from scored_windows import column, hour, scored_window
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound, TrainerDied, TrainingError
-from babylon_tasks.pipeline.evaluate import GateResult, evaluate, held_out_set
+from babylon_tasks.pipeline.evaluate import evaluate, held_out_set
 from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving

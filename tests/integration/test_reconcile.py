@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks import metrics
+from babylon_tasks.actions import ReconcileAction
 from babylon_tasks.db import clock, lineages, windows
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.pipeline.discover import discover
@@ -215,7 +216,7 @@ def test_each_repair_is_counted_under_its_own_name(
     reconcile(settings, actor="test")
 
     after = counted()
-    assert set(after) == set(metrics.ReconcileAction)
+    assert set(after) == set(ReconcileAction)
     assert {action: after[action] - before.get(action, 0) for action in after} == {
         "claim_released": 2,
         "window_failed": 3,

@@ -25,6 +25,7 @@ from babylon_tasks.db import lineages, progress, reward_versions
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.reasons import RescoreReason
 from babylon_tasks.settings import Settings
 
 MakeSettings = Callable[..., Settings]
@@ -182,7 +183,7 @@ def test_what_a_step_takes_whole_while_an_outcome_changes_waits_for_no_scoring(
     def change() -> None:
         ends(connection, "m-1", yes=False, at=hour(21))
         upkeep(settings, connection)
-        assert row(connection).rescore == reward_versions.OUTCOMES
+        assert row(connection).rescore == RescoreReason.OUTCOMES
 
     trainer = PeerTrainer(settings.data_dir, during=change)
     train_window(settings, trainer, window=WINDOW, actor="test")

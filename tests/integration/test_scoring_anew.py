@@ -20,7 +20,8 @@ from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.sql import queries
 from babylon_tasks.errors import ScoringFailed
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.reconcile import Reconciled, reconcile
+from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.scoring.choice import SCORERS
 from babylon_tasks.settings import Settings

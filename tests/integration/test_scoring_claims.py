@@ -15,7 +15,8 @@ from babylon_tasks.db.scoring import Claim, Unclaimed
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseUnavailable, ScoringFailed, StaleLease, WindowNotFound
 from babylon_tasks.pipeline import score
-from babylon_tasks.pipeline.score import Scoring, score_window
+from babylon_tasks.pipeline.results import Scoring
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.records import Evidence, Score
 from babylon_tasks.scoring.choice import SCORERS
 from babylon_tasks.settings import Settings

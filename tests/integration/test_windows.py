@@ -21,7 +21,8 @@ from scored_windows import column, hour, scored_window
 from babylon_tasks.db import clock, window_transitions, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import BadWindowId, IllegalTransition, WindowNotFound
-from babylon_tasks.pipeline.discover import Discovered, discover
+from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.results import Discovered
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import CLOSE, EXPIRE, WindowState
 from babylon_tasks.windows import window_id, window_start

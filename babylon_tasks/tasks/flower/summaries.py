@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from babylon_tasks.pipeline.discover import Discovered
-from babylon_tasks.pipeline.evaluate import GateResult
-from babylon_tasks.pipeline.reconcile import Reconciled
-from babylon_tasks.pipeline.score import Scoring
-from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.actions import GateAction, TrainAction
+from babylon_tasks.pipeline.results import (
+    Discovered,
+    GateResult,
+    Reconciled,
+    Scoring,
+    TrainOutcome,
+)
 from babylon_tasks.states import WindowState
 
 _NAMED = 3  # windows of a list that are named; the others are counted
@@ -98,24 +101,27 @@ def sentence(window: str | None, lineage: str | None, step: int | None, summary:
 
 
 def _untrained(did: TrainOutcome) -> str:
-    if did.action == "idle" or (
-        did.action == "skipped" and (did.reason or "").startswith("window")
-    ):
-        return f"{NOTHING}: {did.reason}"
-    if did.action == "busy":
-        return f"waits: {did.reason}"
-    reason = did.reason or "no reason was given"
-    if len(did.windows) == 1:
-        reason = reason.removeprefix(f"{did.windows[0]}: ")
-    return f"{did.action}: {reason}"
+    match did.action:
+        case TrainAction.SKIPPED if len(did.skipped) == 1:
+            (reason,) = did.skipped.values()  # its window is shown beside the text
+            return f"skipped: {reason}"
+        case TrainAction.SKIPPED if did.skipped:
+            return f"skipped: {did.reason}"
+        case TrainAction.SKIPPED | TrainAction.IDLE:
+            return f"{NOTHING}: {did.reason}"
+        case TrainAction.BUSY:
+            return f"waits: {did.reason}"
+    return f"{did.action}: {did.reason or 'no reason was given'}"
 
 
 def _decided(gate_result: GateResult) -> str:
-    if gate_result.action == "idle":
-        return ""  # nothing was decided now
-    if gate_result.action == "held":
-        return f" · held, step {gate_result.serving} keeps serving: {gate_result.reason}"
-    return f" · {gate_result.action}: {gate_result.reason}"
+    match gate_result.action:
+        case GateAction.IDLE:
+            return ""  # nothing was decided now
+        case GateAction.HELD:
+            return f" · held, step {gate_result.serving} keeps serving: {gate_result.reason}"
+        case GateAction.PROMOTED:
+            return f" · promoted: {gate_result.reason}"
 
 
 def _found(*parts: tuple[str, Sequence[str]]) -> str:

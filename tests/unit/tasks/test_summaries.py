@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from babylon_tasks.pipeline.discover import Discovered
-from babylon_tasks.pipeline.evaluate import GateResult
-from babylon_tasks.pipeline.reconcile import Reconciled
-from babylon_tasks.pipeline.score import Scoring
-from babylon_tasks.pipeline.train import TrainOutcome
+from babylon_tasks.actions import GateAction, TrainAction
+from babylon_tasks.pipeline.results import (
+    Discovered,
+    GateResult,
+    Reconciled,
+    Scoring,
+    TrainOutcome,
+)
 from babylon_tasks.records import StepResult
 from babylon_tasks.states import WindowState
 from babylon_tasks.tasks.flower import summaries
@@ -41,42 +44,43 @@ def test_progress(given: tuple[Any, ...], words: str) -> None:
     assert summaries.progress(*given) == words
 
 
+def scoring(state: WindowState, *, claimed: bool = True, **found: Any) -> Scoring:
+    return Scoring(window=WINDOW, state=state, claimed=claimed, **found)
+
+
 @pytest.mark.parametrize(
     ("did", "words"),
     [
         (
-            Scoring(
-                WINDOW,
+            scoring(
                 WindowState.SCORED,
-                True,
-                None,
-                14,
-                7,
-                12,
-                {"late": 1, "empty": 1},
-                3.5,
-                0.615,
+                trajectories=14,
+                agents=7,
+                scored=12,
+                rejected={"late": 1, "empty": 1},
+                profit_mean=3.5,
+                right_share=0.615,
             ),
             "scored 12 of 14 trajectories, 62% of known bets right, mean profit 3.50, "
             "rejected: 1 empty, 1 late",
         ),
         (
-            Scoring(WINDOW, WindowState.SKIPPED, True, "too_few_agents", 1, 1, 0),
+            scoring(WindowState.SKIPPED, reason="too_few_agents", trajectories=1, agents=1),
             "skipped: too_few_agents · scored 0 of 1 trajectories",
         ),
         (
-            Scoring(WINDOW, WindowState.HELD_OUT, True, None, 6, 3, 6, {}),
+            scoring(WindowState.HELD_OUT, trajectories=6, agents=3, scored=6),
             "scored 6 of 6 trajectories · held out for evaluation",
         ),
         (
-            Scoring(WINDOW, WindowState.SCORED, True, None, 6, 3, 6, {}, waits_for=2),
+            scoring(WindowState.SCORED, trajectories=6, agents=3, scored=6, waits_for=2),
             "scored 6 of 6 trajectories · waits for 2 outcomes",
         ),
         (
-            Scoring(WINDOW, WindowState.SCORING, False, "claimed by another worker"),
+            scoring(WindowState.SCORING, claimed=False, reason="claimed by another worker"),
             "nothing to do: window is scoring, claimed by another worker",
         ),
-        (Scoring(WINDOW, WindowState.TRAINED, False), "nothing to do: window is trained"),
+        (scoring(WindowState.TRAINED, claimed=False), "nothing to do: window is trained"),
     ],
 )
 def test_scoring(did: Scoring, words: str) -> None:
@@ -87,47 +91,53 @@ def result(gradient_steps: int, tokens: int) -> StepResult:
     return StepResult(4, gradient_steps, tokens, "new", "old", "uri", "babylon@4", "hash", {})
 
 
-PROMOTED = GateResult("promoted", 4, 4, "objective 0.5 against 0.4", {})
-HELD = GateResult("held", 4, 3, "objective 0.3 against 0.4", {})
-IDLE = GateResult("idle", 4, 4, "the newest checkpoint serves already", {})
+def skipped(windows: dict[str, str]) -> TrainOutcome:
+    """Nothing to train on was found in these windows, each for its reason."""
+    reason = "; ".join(f"{window}: {why}" for window, why in windows.items())
+    return TrainOutcome(TrainAction.SKIPPED, list(windows), reason=reason, skipped=windows)
+
+
+PROMOTED = GateResult(GateAction.PROMOTED, 4, 4, "objective 0.5 against 0.4", {})
+HELD = GateResult(GateAction.HELD, 4, 3, "objective 0.3 against 0.4", {})
+IDLE = GateResult(GateAction.IDLE, 4, 4, "the newest checkpoint serves already", {})
 
 
 @pytest.mark.parametrize(
     ("did", "gate_result", "words"),
     [
         (
-            TrainOutcome("committed", [WINDOW], 4, None, result(3, 1234)),
+            TrainOutcome(TrainAction.COMMITTED, [WINDOW], 4, result=result(3, 1234)),
             PROMOTED,
             "committed, 3 gradient steps, 1,234 tokens · promoted: objective 0.5 against 0.4",
         ),
         (
-            TrainOutcome("adopted", [WINDOW], 4, None, result(1, 99)),
+            TrainOutcome(TrainAction.ADOPTED, [WINDOW], 4, result=result(1, 99)),
             HELD,
             "adopted, 1 gradient step, 99 tokens · held, step 3 keeps serving: "
             "objective 0.3 against 0.4",
         ),
         (
-            TrainOutcome("skipped", [WINDOW], None, f"{WINDOW}: no_spread"),
+            skipped({WINDOW: "no_spread"}),
             IDLE,
             "skipped: no_spread",
         ),
         (
-            TrainOutcome("skipped", [WINDOW, NEXT], None, f"{WINDOW}: no_spread; {NEXT}: stale"),
+            skipped({WINDOW: "no_spread", NEXT: "stale"}),
             None,
             f"skipped: {WINDOW}: no_spread; {NEXT}: stale",
         ),
         (
-            TrainOutcome("skipped", [WINDOW], 4, f"window {WINDOW} is trained"),
+            TrainOutcome(TrainAction.SKIPPED, [WINDOW], 4, f"window {WINDOW} is trained"),
             None,
             f"nothing to do: window {WINDOW} is trained",
         ),
         (
-            TrainOutcome("busy", reason="another worker trains lineage babylon"),
+            TrainOutcome(TrainAction.BUSY, reason="another worker trains lineage babylon"),
             None,
             "waits: another worker trains lineage babylon",
         ),
         (
-            TrainOutcome("idle", reason="no scored window waits"),
+            TrainOutcome(TrainAction.IDLE, reason="no scored window waits"),
             PROMOTED,
             "nothing to do: no scored window waits · promoted: objective 0.5 against 0.4",
         ),

@@ -1,0 +1,75 @@
+"""What each use case returns. PURE: structs only, for whoever describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from babylon_tasks.actions import GateAction, TrainAction
+from babylon_tasks.records import ScoringResult, StepResult
+
+
+class Discovered(Struct, frozen=True):
+    """What ``discover`` found. The caller sends the messages for ``to_score`` and ``to_train``.
+
+    ``outcomes``: how many of Babylon's were new or had changed.
+    """
+
+    opened: list[str]
+    sealed: list[str]
+    to_score: list[str]
+    to_train: list[str]
+    malformed: list[str]
+    outcomes: int = 0
+
+
+class Scoring(ScoringResult, frozen=True, kw_only=True):
+    """The result of ``score_window``; where ``claimed`` is False, why it did nothing."""
+
+    window: str
+    claimed: bool
+    seconds: float = 0.0
+
+
+class TrainOutcome(Struct, frozen=True):
+    """The result of ``train_window``; ``reason`` is for people.
+
+    ``skipped`` maps windows in which planning found nothing to train on to why, as their rows
+    store it. ``result`` and ``reward_mean`` are those of a committed or adopted step.
+    """
+
+    action: TrainAction
+    windows: list[str] = []
+    step: int | None = None
+    reason: str | None = None
+    skipped: dict[str, str] = {}
+    result: StepResult | None = None
+    reward_mean: float | None = None
+    seconds: float = 0.0
+
+
+class GateResult(Struct, frozen=True):
+    """The result of ``evaluate``; ``reason`` is for people."""
+
+    action: GateAction
+    candidate: int
+    serving: int
+    reason: str
+    figures: dict[str, Any]
+
+
+class Reconciled(Struct, frozen=True):
+    """What ``reconcile`` repaired. The caller sends the messages for ``to_score``, ``to_train``.
+
+    ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
+    ``anew``: windows that are sealed again, for a new reward version.
+    """
+
+    released: list[str]
+    failed: list[str]
+    late: int
+    to_score: list[str]
+    to_train: list[str]
+    unevaluated: bool = False
+    anew: list[str] = []
