@@ -38,6 +38,7 @@ class DatabaseSettings(EnvironmentSettings):
     """The database: all that the recorder and a connection need."""
 
     database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
+    database_timeout_seconds: float = Field(default=60, gt=0)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -37,6 +37,9 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
     database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
     """Babylon's Postgres, as the role that the quickstart creates. Prisma's own parameters may stay
     in it; `?schema=` names the schema of Babylon's tables."""
+    database_timeout_seconds: float = Field(default=60, gt=0)
+    """The most time to wait for an answer of Postgres, locks included; then the connection counts
+    as lost and another one is opened."""
     redis_url: RedisUrl = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL"
     )

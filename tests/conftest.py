@@ -32,6 +32,7 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from babylon_tasks.db.babylon import TABLES
+from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
@@ -173,6 +174,7 @@ def templates(administrator: Connection, postgres: EmbeddedPostgres) -> Callable
             administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE "{made_from}"')
             settings = _settings(DATABASE_URL=postgres.database(name))
             apply(settings)
+            kept.close()  # a database that is in use cannot be copied
             if contract is None:
                 with connect(settings) as connection:
                     connection.execute(f"DROP TABLE {', '.join(TABLES)}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, Self
 
 HOST = "127.0.0.1"
@@ -26,6 +25,7 @@ class TcpProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy")
         self._accepts = True
         self._swallowed: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
         self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     def __enter__(self) -> Self:
@@ -89,18 +89,16 @@ class TcpProxy:
                 sink.write(data)
                 await sink.drain()
         if task in self._swallowed:  # its other end must not learn of it
-            await asyncio.Event().wait()
+            await self._closing.wait()
         if sink.can_write_eof():
             sink.write_eof()
 
     async def _close(self) -> None:
         self._server.close()
         tasks = list(self._open)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        self._closing.set()
+        await self._cut()
+        await asyncio.gather(*tasks)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)

@@ -84,7 +84,9 @@ class LeaseHeartbeat:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self._settings.lease_seconds)
+        if self._thread.is_alive():  # it waits for Postgres, no longer than its connections do
+            log.warning("heartbeat.not_ended", lineage=self.lease.lineage)
         if self._watchdog is not None:
             self._watchdog.cancel()
 
@@ -109,7 +111,9 @@ class LeaseHeartbeat:
             if not (due or progress):
                 continue
             try:
-                connection = connection or connect(self._settings, patience=seconds / 8)
+                connection = connection or connect(
+                    self._settings, patience=seconds / 8, silence=seconds / 4
+                )
                 if due:
                     asked = time.monotonic()
                     lineages.renew(connection, self.lease, seconds)

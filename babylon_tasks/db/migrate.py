@@ -20,7 +20,7 @@ import psycopg
 from msgspec import Struct
 
 from babylon_tasks.db import babylon
-from babylon_tasks.db.session import Connection, address, session
+from babylon_tasks.db.session import LONG_SECONDS, Connection, address, session
 from babylon_tasks.db.sql import execute, fetch_all, fetch_value, queries
 from babylon_tasks.errors import MigrationError
 from babylon_tasks.settings import Settings
@@ -135,7 +135,7 @@ def apply(
     ``patience``: seconds to wait for another runner, or for a table that is in use.
     """
     done: list[str] = []
-    with session(settings) as connection:
+    with session(settings, silence=LONG_SECONDS) as connection:
         babylon.require(connection)
         for migration in known or migrations():
             try:

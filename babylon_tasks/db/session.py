@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -13,6 +12,8 @@ from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from babylon_tasks.agent_settings import DatabaseSettings
+from babylon_tasks.db.connection import BoundedConnection, open_connection
+from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.errors import (
     DatabaseError,
     DatabaseUnavailable,
@@ -21,20 +22,20 @@ from babylon_tasks.errors import (
 )
 
 Connection = psycopg.Connection[TupleRow]
-
-# The session's zone matters: Babylon's timestamps have none and mean UTC.
-# idle_in_transaction: a stopped process must not hold locks forever.
-_OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=15min"
-    " -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-)
+# For statements over all of Babylon's rows, and migrations.
+LONG_SECONDS = 3600.0
 
 
 def connect(
-    settings: DatabaseSettings, *, autocommit: bool = True, patience: float = 10
-) -> Connection:
+    settings: DatabaseSettings,
+    *,
+    autocommit: bool = True,
+    patience: float = 10,
+    silence: float | None = None,
+) -> BoundedConnection:
     """Open a connection, trying for ``patience`` seconds.
 
+    ``silence``: the longest wait for an answer, BABYLON_DATABASE_TIMEOUT_SECONDS by default.
     Raises DatabaseUnavailable, or SettingsError where libpq cannot read DATABASE_URL.
 
     Autocommit by default: a transaction is always a visible ``with conn.transaction():``.
@@ -46,16 +47,8 @@ def connect(
         wait=wait_random_exponential(multiplier=0.1, max=2),
         reraise=True,
     )
-    def attempt() -> Connection:
-        return psycopg.connect(
-            settings.dsn,
-            autocommit=autocommit,
-            connect_timeout=5,
-            # A database of encoding SQL_ASCII would return bytes instead of text.
-            client_encoding="utf8",
-            options=f"{_OPTIONS} -c search_path={settings.database_schema}",
-            application_name="babylon-tasks",
-        )
+    def attempt() -> BoundedConnection:
+        return open_connection(settings, autocommit=autocommit, silence=_silence(settings, silence))
 
     try:
         return attempt()
@@ -71,38 +64,59 @@ def connect(
 
 
 @contextmanager
-def session(settings: DatabaseSettings, **kwargs: Any) -> Iterator[Connection]:
-    """Connect for the length of a block; a lost server becomes DatabaseUnavailable.
+def session(
+    settings: DatabaseSettings, *, patience: float = 10, silence: float | None = None
+) -> Iterator[Connection]:
+    """Open or reuse a connection for a block; it is kept for a later one unless the block raises.
 
-    A missing table or column becomes MigrationError, a missing right DatabaseError.
+    ``patience`` and ``silence`` as in ``connect``. A lost or silent server becomes
+    DatabaseUnavailable, a missing table or column MigrationError, a missing right DatabaseError.
     """
-    connection = connect(settings, **kwargs)
+    connection = kept.take(settings, silence=_silence(settings, silence)) or connect(
+        settings, patience=patience, silence=silence
+    )
     try:
-        with connection:
-            yield connection
-    except (UndefinedTable, UndefinedColumn) as error:
-        raise MigrationError(
-            f"the database at {address(settings)} is not what this version expects: "
-            f"{_without_secrets(error)}; check that DATABASE_URL names Babylon's database, then "
-            "run `babylon-tasks migrate`"
-        ) from error
-    except InsufficientPrivilege as error:
-        raise DatabaseError(
-            f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; grant that "
-            "to the user of DATABASE_URL, then try again"
-        ) from error
-    except LockNotAvailable as error:
-        raise DatabaseUnavailable(
-            f"Postgres at {address(settings)} could not get a lock in time: "
-            f"{_without_secrets(error)}; the transaction was rolled back, try again"
-        ) from error
-    except psycopg.OperationalError as error:
-        if not connection.broken:
+        yield connection
+    except BaseException as error:
+        lost = connection.broken
+        connection.close()
+        known = _known(settings, error, lost=lost)
+        if known is None:
             raise
-        raise DatabaseUnavailable(
-            f"the connection to Postgres at {address(settings)} was lost: "
-            f"{_without_secrets(error)}; the transaction was rolled back, try again"
-        ) from error
+        raise known from error
+    kept.keep(settings, connection)
+
+
+def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> DatabaseError | None:
+    match error:
+        case UndefinedTable() | UndefinedColumn():
+            return MigrationError(
+                f"the database at {address(settings)} is not what this version expects: "
+                f"{_without_secrets(error)}; check that DATABASE_URL names Babylon's database, "
+                "then run `babylon-tasks migrate`"
+            )
+        case InsufficientPrivilege():
+            return DatabaseError(
+                f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; grant that "
+                "to the user of DATABASE_URL, then try again"
+            )
+        case LockNotAvailable():
+            return DatabaseUnavailable(
+                f"Postgres at {address(settings)} could not get a lock in time: "
+                f"{_without_secrets(error)}; the transaction was rolled back, try again"
+            )
+        case psycopg.OperationalError() if lost:
+            return DatabaseUnavailable(
+                f"the connection to Postgres at {address(settings)} was lost: "
+                f"{_without_secrets(error)}; its transaction counts as a whole or not at all, "
+                "try again"
+            )
+        case _:
+            return None
+
+
+def _silence(settings: DatabaseSettings, chosen: float | None) -> float:
+    return settings.database_timeout_seconds if chosen is None else chosen
 
 
 def address(settings: DatabaseSettings) -> str:

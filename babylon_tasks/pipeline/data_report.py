@@ -11,7 +11,7 @@ from babylon_tasks.dataset.checkpoint_tree import ages
 from babylon_tasks.dataset.eligibility import Policies, policy_step
 from babylon_tasks.db import babylon, lineages, outcomes
 from babylon_tasks.db.data_report import RecordedWindow, decided, is_migrated, overview
-from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.session import LONG_SECONDS, Connection, session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.dry_run import DryRun, read
 from babylon_tasks.pipeline.recorded_counts import RecordedCounts
@@ -98,7 +98,7 @@ def verify_data(
     reports: list[WindowData] = []
     every = RecordedCounts()
     warnings: list[str] = []
-    with session(settings) as connection:
+    with session(settings, silence=LONG_SECONDS) as connection:
         babylon.require(connection)
         migrated = is_migrated(connection)
         policies = _policies(connection, settings, migrated=migrated)
