@@ -1,7 +1,8 @@
 """Real servers for every test that asks for one, and a fresh database for each such test.
 
 Fixtures: ``settings`` (and ``make_settings`` for other values), ``database_url``, ``connection``
-on a migrated database; ``babylon_database_url`` on one that was never migrated;
+on a migrated database; ``moment``, a transaction in which time stands still, on one that a file's
+tests share; ``babylon_database_url`` on one that was never migrated;
 ``empty_database_url`` on one that holds nothing; ``redis_url`` emptied.
 
 Whatever asks for a database of Babylon's is run on both contracts (``contract``), acceptance tests
@@ -204,6 +205,23 @@ def database_url(
 ) -> Iterator[str]:
     """A fresh migrated database."""
     yield from fresh_database(administrator, postgres, templates(contract, migrated=True))
+
+
+@pytest.fixture(scope="module")
+def _ours(
+    administrator: Connection, templates: Callable[..., str], postgres: EmbeddedPostgres
+) -> Iterator[str]:
+    yield from fresh_database(administrator, postgres, templates(None, migrated=True))
+
+
+@pytest.fixture
+def moment(_ours: str) -> Iterator[Connection]:
+    """One transaction, rolled back, in which ``now()`` stands still; only our own tables exist."""
+    with (
+        connect(_settings(DATABASE_URL=_ours)) as opened,
+        opened.transaction(force_rollback=True),
+    ):
+        yield opened
 
 
 @pytest.fixture
