@@ -87,7 +87,7 @@ class WindowReason(StrEnum):
     ROWS_CHANGED = "rows_changed"  # for now: it is to be scored anew
 
 
-class RescoreReason(StrEnum):
+class ScoreAnewReason(StrEnum):
     """Why a window is scored anew."""
 
     ROWS_CHANGED = "rows changed"

@@ -42,9 +42,9 @@ def program(on_path: str | None) -> Path:
 
 def _version(kubectl: str) -> tuple[int, int]:
     command = [kubectl, "version", "--client", "--output=json"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     try:
-        version = json.loads(said)["clientVersion"]
+        version = json.loads(output)["clientVersion"]
         return int(version["major"]), int(version["minor"].rstrip("+"))
     except (ValueError, KeyError):
         return 0, 0  # not a kubectl, or one that cannot say

@@ -129,10 +129,10 @@ def _show_history(history: WindowHistory) -> None:
         show("used up: " + cell(history.uses))
     for step in history.steps:
         show(_step(step))
-    for valued in history.evaluations:
+    for found in history.evaluations:
         show(
-            f"step {valued.step} has value {valued.value:.3f} on {valued.groups} held-out groups "
-            f"(recorded answers cover {valued.coverage:.2f})"
+            f"step {found.step} has value {found.value:.3f} on {found.groups} held-out groups "
+            f"(recorded answers cover {found.coverage:.2f})"
         )
 
 

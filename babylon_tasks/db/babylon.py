@@ -78,9 +78,11 @@ def absence(connection: Connection) -> str | None:
         return None
     schemas = ", ".join(fetch_value(connection, "babylon.place", list[str]) or ())
     info = connection.info
-    held = f"{', '.join(sorted(there))} but no trajectories" if there else "no table of Babylon's"
+    contents = (
+        f"{', '.join(sorted(there))} but no trajectories" if there else "no table of Babylon's"
+    )
     return (
-        f"DATABASE_URL may be wrong: {info.host}:{info.port}/{info.dbname} has {held} "
+        f"DATABASE_URL may be wrong: {info.host}:{info.port}/{info.dbname} has {contents} "
         f"(seen by {info.user} in schema {schemas or 'none'})"
     )
 

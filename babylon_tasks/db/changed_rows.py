@@ -6,7 +6,7 @@ from babylon_tasks.db import events
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
 from babylon_tasks.event_kinds import EventKind
-from babylon_tasks.reasons import RescoreReason
+from babylon_tasks.reasons import ScoreAnewReason
 
 # How often a window is scored anew because Babylon rewrote rows of it.
 MAX_CHANGES = 3
@@ -23,7 +23,7 @@ def mark_changed(
         connection,
         "changed_rows.mark",
         window=window,
-        why=RescoreReason.ROWS_CHANGED,
+        why=ScoreAnewReason.ROWS_CHANGED,
         most=MAX_CHANGES,
     ):
         return

@@ -12,7 +12,7 @@ from babylon_tasks.settings import Settings
 
 
 class ScoredWindow(Struct, frozen=True):
-    """A window that waits for a step.
+    """A window that a step may take.
 
     ``attempts`` counts training runs that began with it and did not finish; ``changes`` as in
     ``Window``.
@@ -25,19 +25,19 @@ class ScoredWindow(Struct, frozen=True):
 
 
 def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[ScoredWindow]:
-    """List windows waiting for training, in the order in which steps take them, ``first`` first."""
+    """List windows due for training, in the order in which steps take them, ``first`` first."""
     return fetch_all(connection, "due_windows.scored", ScoredWindow, limit=limit, first=first)
 
 
-def claim_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
-    """List windows that need a scoring message, marked as sent: no two beats get the same."""
-    return _claim(connection, "due_windows.claim_to_score", settings, limit)
+def pick_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+    """Pick windows that need a scoring message and mark it as sent: no two callers get the same."""
+    return _pick(connection, "due_windows.pick_to_score", settings, limit)
 
 
-def claim_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+def pick_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Do the same for training: scored windows, and steps whose worker is gone."""
-    recover = _claim(connection, "due_windows.claim_to_recover", settings, limit)
-    return recover or _claim(connection, "due_windows.claim_to_train", settings, limit)
+    recover = _pick(connection, "due_windows.pick_to_recover", settings, limit)
+    return recover or _pick(connection, "due_windows.pick_to_train", settings, limit)
 
 
 def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
@@ -45,8 +45,8 @@ def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:
     execute(connection, "due_windows.mark_enqueued", windows=list(windows))
 
 
-def _claim(connection: Connection, name: str, settings: Settings, limit: int) -> list[str]:
-    claimed = fetch_values(
+def _pick(connection: Connection, name: str, settings: Settings, limit: int) -> list[str]:
+    picked = fetch_values(
         connection,
         name,
         str,
@@ -55,4 +55,4 @@ def _claim(connection: Connection, name: str, settings: Settings, limit: int) ->
         again=settings.upkeep_interval_seconds * 0.9,
         limit=limit,
     )
-    return sorted(claimed)
+    return sorted(picked)

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
 from babylon_tasks.db.window_transitions import move
-from babylon_tasks.reasons import RescoreReason
+from babylon_tasks.reasons import ScoreAnewReason
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import SEAL_AGAIN, WindowState
 
@@ -40,11 +40,11 @@ class RewardVersion(Struct, frozen=True):
 
 
 class _Due(Struct, frozen=True):
-    """A window to be sealed again; ``rescore``: why, None where only its wait has ended."""
+    """A window to be sealed again; ``score_anew``: why, None where only its wait has ended."""
 
     window: str
     state: WindowState
-    rescore: str | None
+    score_anew: str | None
     reward_version: int
 
 
@@ -97,7 +97,7 @@ def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> lis
         kinds=list(kinds),
         names=list(names),
         windows=list(hours),
-        because=RescoreReason.OUTCOMES,
+        because=ScoreAnewReason.OUTCOMES,
     )
     return sorted(marked)
 
@@ -105,7 +105,7 @@ def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> lis
 def mark_scored(connection: Connection, window: str) -> None:
     """Mark a window whose scoring ends in this transaction, under the lock of ``take_part``."""
     execute(
-        connection, "reward_versions.mark_scored", window=window, because=RescoreReason.OUTCOMES
+        connection, "reward_versions.mark_scored", window=window, because=ScoreAnewReason.OUTCOMES
     )
 
 
@@ -122,7 +122,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
         came = fetch_all(connection, "reward_versions.came", _Came, window=row.window)
         detail = {
             "from": row.state,
-            "because": row.rescore or RescoreReason.WAIT_IS_OVER,
+            "because": row.score_anew or ScoreAnewReason.WAIT_IS_OVER,
             "reward_version": row.reward_version + 1,
             "came": {one.name: one.now for one in came[:_NAMED]},
             "outcomes": len(came),

@@ -79,7 +79,7 @@ def claim(
 ) -> Claim | Unclaimed:
     """Claim a sealed window, or one whose claimant is silent; raises WindowNotFound.
 
-    ``owner`` must be new for every claim: with the attempts it is the fence.
+    ``owner`` must be new for every claim: owner and attempts identify it.
     """
     with connection.transaction():
         row = fetch_one(connection, "scoring.lock_window", _Locked, window=window)
@@ -129,7 +129,7 @@ def finish(
     with connection.transaction():
         # Before any row's lock, in the order in which copying outcomes takes them.
         execute(connection, "outcomes.take_part")
-        # Then the fence: without the claim not one row is written.
+        # Then the claim: without it not one row is written.
         columns = structs.asdict(result) | {
             "rejected": sum(result.rejected.values()),
             "reward_version": claimed.reward_version,

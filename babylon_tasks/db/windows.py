@@ -10,7 +10,7 @@ from msgspec import Struct
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.errors import WindowNotFound
-from babylon_tasks.reasons import RescoreReason
+from babylon_tasks.reasons import ScoreAnewReason
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_start
 
@@ -18,7 +18,7 @@ from babylon_tasks.windows import window_start
 class Window(Struct, frozen=True):
     """A row of ``training.windows``.
 
-    ``rescore`` is why it is to be scored anew; ``waiting``: it waits for outcomes until
+    ``score_anew`` is why it is to be scored anew; ``waiting``: it waits for outcomes until
     ``waits_until``, and its ``reason``, if any, is a decision postponed until then; ``due``:
     neither, and its next attempt may begin. ``changes`` counts how often it was scored anew for
     changed rows. ``profit_mean`` (Babylon's money) and ``right_share`` (of the bets with an
@@ -46,7 +46,7 @@ class Window(Struct, frozen=True):
     trained_at: datetime | None
     updated_at: datetime
     waits_until: datetime | None
-    rescore: str | None
+    score_anew: str | None
     changes: int
     left_over: int
     profit_mean: float | None
@@ -60,12 +60,12 @@ class Window(Struct, frozen=True):
         if self.due:
             return None
         if self.waiting:
-            anew = "" if self.rescore is None else ", then is scored anew"
+            anew = "" if self.score_anew is None else ", then is scored anew"
             return f"waits for outcomes until {self.waits_until:%F %H:%M} UTC{anew}"
-        if self.rescore is not None:
-            return f"is to be scored anew: {self.rescore}"
+        if self.score_anew is not None:
+            return f"is to be scored anew: {self.score_anew}"
         if self.reason is not None:  # a decision that the wait postponed
-            return f"is to be scored anew: {RescoreReason.WAIT_IS_OVER}"
+            return f"is to be scored anew: {ScoreAnewReason.WAIT_IS_OVER}"
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 

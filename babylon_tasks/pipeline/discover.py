@@ -49,8 +49,8 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
             sealed = open_and_seal.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
         changed = outcomes.follow(connection, settings, since=since)
         with connection.transaction():
-            to_score = due_windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
-            to_train = due_windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
     return Discovered(
         opened=opened,
         sealed=sealed,

@@ -46,8 +46,8 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
                 connection, settings, limit=RESCORE_LIMIT, actor=actor
             )
         with connection.transaction():
-            to_score = due_windows.claim_to_score(connection, settings, limit=ENQUEUE_LIMIT)
-            to_train = due_windows.claim_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
     counted = {

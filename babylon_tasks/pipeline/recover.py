@@ -106,7 +106,7 @@ def recover(run: StepRunner, step: Step) -> StepRun:
         return StepRun(step, StepRefused("its checkpoint, once verified, is gone from the backend"))
     raise TrainingError(
         f"step {step.target_step} of lineage {step.lineage} is unfinished, but the backend "
-        f"stands at {backend.step}; the database and BABYLON_DATA_DIR do not belong together, "
+        f"is at {backend.step}; the database and BABYLON_DATA_DIR do not belong together, "
         "restore the one that was changed"
     )
 
@@ -128,7 +128,7 @@ def align(run: StepRunner, head_step: int) -> None:
             run.discard(backend.step, "left behind by a failed step")
             return
     raise TrainingError(
-        f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend stands at "
+        f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend is at "
         f"{backend.step}; the database and BABYLON_DATA_DIR do not belong together: restore the "
         "one that was changed, or choose a new BABYLON_LINEAGE"
     )

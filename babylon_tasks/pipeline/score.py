@@ -109,7 +109,7 @@ def score_window(
 
 
 class _Run:
-    """One attempt: its results are collected in files and written at the end, behind the fence.
+    """One attempt: its results are collected in files and written at the end, if it has the claim.
 
     Trajectories can only be compared once all have been read, so their evidence is kept; their
     text is not.

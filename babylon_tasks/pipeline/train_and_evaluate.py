@@ -23,7 +23,7 @@ def train_and_evaluate(
 ) -> tuple[TrainOutcome, GateResult | None]:
     """Train as ``train_window`` does, then evaluate the head, also one that was left unevaluated.
 
-    Without a decision where the step failed or another worker is at work: its holder of the lease
+    Without a decision where the step failed or another worker is at work: the owner of the lease
     evaluates. Raises what ``train_window`` and ``evaluate`` raise.
     """
     outcome = train_window(settings, trainer, window=window, actor=actor, on_progress=on_training)

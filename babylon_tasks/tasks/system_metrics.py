@@ -68,7 +68,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "babylon_lease_held": ("Whether a worker trains the lineage now: 1 or 0.", ("lineage",)),
     "babylon_lease_age_seconds": (
         "Time since the lineage's lease was renewed, 0 if it is free; beyond BABYLON_LEASE_SECONDS "
-        "its holder is gone.",
+        "its owner is gone.",
         ("lineage",),
     ),
     "babylon_steps": ("Training steps by state.", ("lineage", "state")),

@@ -88,7 +88,7 @@ class DiskBackend(ArtBackend):
         before = newest_step(self.checkpoints)
         if before != request.base_step:
             raise TrainingError(
-                f"the step starts from {request.base_step} but the backend stands at {before}; "
+                f"the step starts from {request.base_step} but the backend is at {before}; "
                 "nothing was trained"
             )
         parent = before if request.parent_step is None else request.parent_step

@@ -141,7 +141,7 @@ class Inspector:
             raise CallRefused(
                 Reason.NO_TOKEN_IDS, f"only the answer's {known} is recorded, no token ids"
             )
-        foreign = next((token for token in ids if not self._token_text.holds(token)), None)
+        foreign = next((token for token in ids if not self._token_text.contains(token)), None)
         if foreign is not None:
             size = len(self._token_text.pieces)
             raise CallRefused(

@@ -112,7 +112,7 @@ def answer_ids(policy: Policy, call: LlmCall) -> tuple[int, ...]:
     """
     token_text = policy.token_text
     ids = call.token_ids or rebuild(call, token_text)
-    if ids and all(map(token_text.holds, ids)) and difference(ids, call, token_text) is None:
+    if ids and all(map(token_text.contains, ids)) and difference(ids, call, token_text) is None:
         return ids
     text: list[int] = policy.tokenizer.encode(call.response, add_special_tokens=False)
     # An answer that was cut off gets no end token.

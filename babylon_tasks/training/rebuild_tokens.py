@@ -13,20 +13,22 @@ _LOST = "\ufffd"  # how servers show an incomplete character
 def rebuild(call: LlmCall, token_text: TokenText) -> tuple[int, ...] | None:
     """Rebuild the ids of the recorded token texts or bytes; None unless they are unambiguous.
 
-    Exactly one sequence must be shown as these tokens and spell the recorded response.
+    Exactly one sequence must be served as these tokens and spell the recorded response.
     """
     count = len(call.tokens or call.token_bytes or ())
     texts = call.tokens or (None,) * count
     data = call.token_bytes or (None,) * count
-    shown = [bool(text or raw) for text, raw in zip(texts, data, strict=True)]
-    if not shown or not all(shown[:-1]):
+    identified = [bool(text or raw) for text, raw in zip(texts, data, strict=True)]
+    if not identified or not all(identified[:-1]):
         # Some servers send nothing for the first parts of a character and all of it with the last:
         # then no part identifies its token.
         return None
     candidates = [
-        token_text.shown_as(text, raw) for text, raw in zip(texts, data, strict=True) if text or raw
+        token_text.tokens_served_as(text, raw)
+        for text, raw in zip(texts, data, strict=True)
+        if text or raw
     ]
-    if not shown[-1]:
+    if not identified[-1]:
         candidates.append(sorted(token_text.ends) if call.finish_reason == "stop" else [])
     if all(len(found) == 1 for found in candidates):
         ids = tuple(found[0] for found in candidates)
@@ -41,7 +43,7 @@ def _only_way(
     if _LOST in response:
         return None  # the bytes in the middle of the answer are not known
     wanted = response.encode()
-    # By the number of bytes spelled: the ids that spell them, None if there are several.
+    # By the number of bytes spelled: the ids that spell them, None if there is more than one way.
     ways: dict[int, tuple[int, ...] | None] = {0: ()}
     for tokens in candidates:
         longer: dict[int, tuple[int, ...] | None] = {}
@@ -52,8 +54,8 @@ def _only_way(
                 if rest != piece[: len(rest)]:
                     continue
                 there = place + len(piece)
-                several = way is None or there in longer
-                longer[there] = None if several else (*way, token)  # type: ignore[misc]
+                ambiguous = way is None or there in longer
+                longer[there] = None if ambiguous else (*way, token)  # type: ignore[misc]
         ways = longer
     whole = [way for place, way in ways.items() if place >= len(wanted)]
     if len(whole) != 1 or whole[0] is None:

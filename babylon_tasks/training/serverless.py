@@ -58,7 +58,7 @@ class ServerlessTraining(ArtBackend):
         before, before_id = await self._newest()
         if before != request.base_step:
             raise TrainingError(
-                f"the step starts from {request.base_step} but the backend stands at {before}; "
+                f"the step starts from {request.base_step} but the backend is at {before}; "
                 "nothing was trained"
             )
         if request.parent_step not in (None, before):

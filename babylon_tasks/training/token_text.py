@@ -41,12 +41,12 @@ class TokenText:
         for token, piece in enumerate(pieces):
             if piece is not None:
                 self._by_bytes[piece].append(token)
-                self._by_text[self._shown(piece.decode("utf-8", "replace"))].append(token)
+                self._by_text[self._as_served(piece.decode("utf-8", "replace"))].append(token)
         for token, name in enumerate(raw):
             if name is not None:
                 self._by_name[name].append(token)
 
-    def holds(self, token: int) -> bool:
+    def contains(self, token: int) -> bool:
         """Check whether an id is one of this vocabulary."""
         return 0 <= token < len(self.pieces) and self.pieces[token] is not None
 
@@ -65,9 +65,9 @@ class TokenText:
 
     def text(self, spelled: bytes) -> str:
         """Decode an answer as servers show it, with U+FFFD for incomplete characters."""
-        return self._shown(spelled.decode("utf-8", "replace"))
+        return self._as_served(spelled.decode("utf-8", "replace"))
 
-    def shown_as(self, text: str | None, data: bytes | None) -> list[int]:
+    def tokens_served_as(self, text: str | None, data: bytes | None) -> list[int]:
         """Find the tokens that a server may show with this text or, where known, these bytes.
 
         Servers decode each token by itself: an incomplete character becomes U+FFFD, and some then
@@ -79,9 +79,9 @@ class TokenText:
             except UnicodeDecodeError:  # the real bytes of an incomplete character
                 return self._by_bytes.get(data, [])
         text = text or ""
-        return self._by_text.get(self._shown(text)) or self._by_name.get(text, [])
+        return self._by_text.get(self._as_served(text)) or self._by_name.get(text, [])
 
-    def _shown(self, text: str) -> str:
+    def _as_served(self, text: str) -> str:
         return text.removeprefix(" ") if self._spaced else text
 
 

@@ -220,7 +220,7 @@ def test_a_rewritten_row_is_scored_anew_and_taken_with_the_reward_of_what_it_say
     ).fetchall()
     assert dict(versions) == dict.fromkeys(ids[:2], 2) | dict.fromkeys(ids[2:], 1)
     row = windows.get(connection, WINDOW)
-    assert (row.state, row.rescore, row.changes, row.left_over) == ("trained", None, 1, 0)
+    assert (row.state, row.score_anew, row.changes, row.left_over) == ("trained", None, 1, 0)
 
 
 def test_what_a_step_has_used_keeps_its_reward_when_its_window_is_scored_anew(

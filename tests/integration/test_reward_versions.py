@@ -25,7 +25,7 @@ from babylon_tasks.db import lineages, progress, reward_versions
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
-from babylon_tasks.reasons import RescoreReason
+from babylon_tasks.reasons import ScoreAnewReason
 from babylon_tasks.settings import Settings
 
 MakeSettings = Callable[..., Settings]
@@ -167,7 +167,7 @@ def test_what_is_trained_whole_is_never_scored_anew(
     connection.execute("UPDATE training.windows SET state = 'trained'")
     ends(connection, "m-1")
     assert upkeep(hasty, connection).anew == []
-    assert row(connection).rescore is None
+    assert row(connection).score_anew is None
 
 
 def test_what_a_step_takes_whole_while_an_outcome_changes_waits_for_no_scoring(
@@ -183,12 +183,12 @@ def test_what_a_step_takes_whole_while_an_outcome_changes_waits_for_no_scoring(
     def change() -> None:
         ends(connection, "m-1", yes=False, at=hour(21))
         upkeep(settings, connection)
-        assert row(connection).rescore == RescoreReason.OUTCOMES
+        assert row(connection).score_anew == ScoreAnewReason.OUTCOMES
 
     trainer = PeerTrainer(settings.data_dir, during=change)
     train_window(settings, trainer, window=WINDOW, actor="test")
 
-    assert (row(connection).state, row(connection).rescore) == ("trained", None)
+    assert (row(connection).state, row(connection).score_anew) == ("trained", None)
 
 
 def test_what_a_step_leaves_over_while_an_outcome_changes_is_scored_anew(

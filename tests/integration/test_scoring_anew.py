@@ -96,10 +96,10 @@ def test_an_outcome_that_arrives_while_scoring_holds_its_claim_is_not_lost(
             discover(hasty, actor="test")
 
     score_window(hasty, WINDOW, actor="test", on_progress=arrives)
-    assert row(connection).rescore == "outcomes came or changed"
+    assert row(connection).score_anew == "outcomes came or changed"
     assert upkeep(hasty, connection).anew == [WINDOW]
     score(hasty)
-    assert row(connection).rescore is None
+    assert row(connection).score_anew is None
 
 
 def test_what_is_copied_while_scoring_ends_is_not_lost(
@@ -126,7 +126,7 @@ def test_what_is_copied_while_scoring_ends_is_not_lost(
             while column(connection, waiters) == [0]:
                 assert not work.done(), "it ended without looking at what was copied"
         work.result()
-    assert row(connection).rescore == "outcomes came or changed"
+    assert row(connection).score_anew == "outcomes came or changed"
 
 
 def test_a_scorer_that_dies_on_the_way_to_a_new_version_leaves_the_old_one(

@@ -232,7 +232,7 @@ def test_a_backend_that_is_not_at_the_head_is_refused_and_left_alone(
     scored_window(connection, hour(2))
     peer(settings).discard(1)
 
-    with pytest.raises(TrainingError, match="head at step 1, but the backend stands at 0"):
+    with pytest.raises(TrainingError, match="head at step 1, but the backend is at 0"):
         train(settings, peer(settings), hour(2))
     assert state(connection, hour(2)) == "scored"
 
@@ -272,7 +272,7 @@ def test_a_checkpoint_ahead_of_the_head_that_no_failed_step_made_is_refused_and_
     write_groups(Path(of_another.groups_path), [])
     peer(settings).train(of_another, lambda _: None)
 
-    with pytest.raises(TrainingError, match="head at step 0, but the backend stands at 1"):
+    with pytest.raises(TrainingError, match="head at step 0, but the backend is at 1"):
         train(settings, peer(settings), WINDOW)
     assert peer(settings).backend_step().step == 1
     assert "checkpoint_discarded" not in kinds(connection)

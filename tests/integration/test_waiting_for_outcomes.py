@@ -81,7 +81,7 @@ def test_what_a_single_outcome_brings_is_left_until_all_are_known_or_the_time_is
     for market in ("m-1", "m-2"):
         ends(connection, market)
         assert upkeep(settings, connection).anew == []
-    assert row(connection).rescore == "outcomes came or changed"
+    assert row(connection).score_anew == "outcomes came or changed"
     assert column(connection, "SELECT max(reward_version) FROM training.scores") == [1]
 
     wait_is_over(connection)

@@ -1,8 +1,12 @@
-"""One name for one thing: no two public classes of the package and the checks share a name."""
+"""One word for one thing: classes have names of their own, identifiers the glossary's words.
+
+The glossary is in docs/architecture.md.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +14,47 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+# What the glossary, or plain English, says instead.
+INSTEAD = {
+    "verdict": "decision",
+    "judgement": "decision, of the gate; grade, of the judge",
+    "worth": "value",
+    "valued": "evaluated",
+    "valuation": "evaluation",
+    "judge": "evaluate; the judge is the LLM of the scorer ruler",
+    "judged": "evaluated; graded by the judge",
+    "fence": "fencing token",
+    "fenced": "stale lease",
+    "hold": "lock, claim or contain; hold is the gate's refusal",
+    "held": "locked, claimed or contained; held is what the gate refused",
+    "holds": "contains",
+    "holder": "owner",
+    "waiting": "due, queued or pending; a window waits for outcomes only",
+    "rescore": "score anew; rescored is a label of log-probabilities",
+    "told": "reported",
+    "tell": "report",
+    "tells": "reports",
+    "telling": "reporting",
+    "said": "output, answer or message",
+    "shown": "what is shown",
+    "several": "what there are several of",
+    "grave": "trash",
+    "litter": "leftovers",
+    "deed": "action",
+    "deeds": "actions",
+    "law": "rule",
+    "laws": "rules",
+    "chances": "probabilities",
+}
+
+# An expression of the file and the identifier, joined by a colon, and the reason.
+EXCEPTIONS = {
+    r".*:.*held_?out.*": "the glossary's held-out windows",
+    r".*/(llm_judge|judge|judge_process|reasons|rewards|choice|ruler)\.py:.*judge.*": "the LLM",
+    r"babylon_tasks/registry/serving\.py:hold": "the gate's hold",
+    r"babylon_tasks/db/(reward_versions|windows)\.py:.*waiting.*": "windows wait for outcomes",
+}
 
 
 def sources() -> dict[str, ast.Module]:
@@ -40,6 +85,37 @@ def shared(modules: Iterable[tuple[str, ast.Module]]) -> dict[str, list[str]]:
     return {name: paths for name, paths in homes.items() if len(paths) > 1}
 
 
+def identifiers(tree: ast.Module) -> set[str]:
+    """List the names that a module gives: to classes, functions, parameters and variables."""
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.ClassDef(name=name)
+                | ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.arg(arg=name)
+                | ast.Name(id=name, ctx=ast.Store())
+                | ast.Attribute(attr=name, ctx=ast.Store())
+            ):
+                names.add(name)
+    return names
+
+
+def excepted(exception: str, name: str) -> bool:
+    return re.fullmatch(exception, name, re.IGNORECASE) is not None
+
+
+def forbidden(path: str, tree: ast.Module) -> dict[str, str]:
+    """Map the identifiers of a module that contain a forbidden word to what to write instead."""
+    return {
+        f"{path}:{name}": INSTEAD[word]
+        for name in sorted(identifiers(tree))
+        for word in re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())
+        if word in INSTEAD and not any(excepted(one, f"{path}:{name}") for one in EXCEPTIONS)
+    }
+
+
 @pytest.mark.unit
 def test_no_two_classes_share_a_name() -> None:
     assert shared(sources().items()) == {}
@@ -54,3 +130,35 @@ def test_a_shared_name_is_found() -> None:
     }
     found = shared((path, ast.parse(source)) for path, source in files.items())
     assert found == {"Ready": ["one.py", "two.py"], "Reply": ["two.py", "three.py"]}
+
+
+@pytest.mark.unit
+def test_identifiers_use_the_words_of_the_glossary() -> None:
+    assert {
+        k: v for path, tree in sources().items() for k, v in forbidden(path, tree).items()
+    } == {}
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Verdict: ...",
+        "class GateVerdict: ...",
+        "def judge_checkpoint(): ...",
+        "async def tell(): ...",
+        "def read(told): ...",
+        "def read(*, lease_holder=None): ...",
+        "fenced = True",
+        "row.waiting = 3",
+        "for said in lines: ...",
+    ],
+)
+def test_a_forbidden_word_is_found(source: str) -> None:
+    assert len(forbidden("babylon_tasks/pipeline/train.py", ast.parse(source))) == 1
+
+
+@pytest.mark.unit
+def test_each_exception_is_needed() -> None:
+    names = [f"{path}:{name}" for path, tree in sources().items() for name in identifiers(tree)]
+    assert [one for one in EXCEPTIONS if not any(excepted(one, name) for name in names)] == []

@@ -1,4 +1,4 @@
--- name: claim_to_score
+-- name: pick_to_score
 -- Sealed windows and lost scoring claims without a recent message; marks them as sent.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
@@ -12,7 +12,7 @@ WHERE window_id IN (
 )
 RETURNING window_id
 
--- name: claim_to_train
+-- name: pick_to_train
 -- Scored windows without a postponed decision, unless a running trainer of the lineage will take them; marks them as sent.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
@@ -29,7 +29,7 @@ WHERE window_id IN (
 )
 RETURNING window_id
 
--- name: claim_to_recover
+-- name: pick_to_recover
 -- One window of each step whose worker is gone.
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (

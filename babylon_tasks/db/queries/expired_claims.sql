@@ -1,5 +1,5 @@
 -- name: expired_scoring
--- Scoring claims whose holder is silent, locked; a few at a time.
+-- Scoring claims whose owner is silent, locked; a few at a time.
 SELECT window_id AS window, attempt AS attempts FROM training.windows
 WHERE state = 'scoring' AND lease_until < now()
 ORDER BY starts_at

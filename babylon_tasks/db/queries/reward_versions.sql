@@ -44,7 +44,7 @@ WHERE w.window_id = %(window)s
 -- name: due
 -- Windows to be scored anew, locked: those that are marked, and those whose wait is over and had
 -- postponed a decision. While a window waits, only if nothing is left to wait for.
-SELECT w.window_id AS window, w.state, w.rescore, w.reward_version FROM training.windows w
+SELECT w.window_id AS window, w.state, w.rescore AS score_anew, w.reward_version FROM training.windows w
 WHERE w.state IN ('scored', 'held_out', 'skipped')
   AND (w.rescore IS NOT NULL OR w.state <> 'skipped' AND w.reason IS NOT NULL AND w.waits_until <= now())
   AND (coalesce(w.waits_until <= now(), true)

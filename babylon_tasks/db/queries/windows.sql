@@ -2,7 +2,7 @@
 -- One window.
 SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
        reward_std, reward_version, attempt AS attempts, training_tries AS training_attempts,
-       next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
+       next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore AS score_anew, changes,
        left_over, profit_mean, right_share,
        state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
        coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
@@ -13,7 +13,7 @@ FROM training.windows WHERE window_id = %(window)s
 -- Windows from a moment on, newest first.
 SELECT window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
        reward_std, reward_version, attempt AS attempts, training_tries AS training_attempts,
-       next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore, changes,
+       next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at, waits_until, rescore AS score_anew, changes,
        left_over, profit_mean, right_share,
        state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
        coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)

@@ -142,7 +142,7 @@ def test_a_step_from_elsewhere_is_refused_before_anything_is_sent(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
     for fields in ({"base_step": 5}, {"base_step": 1, "parent_step": 0}):
-        with pytest.raises(TrainingError, match=r"newest step 1 only|stands at 1"):
+        with pytest.raises(TrainingError, match=r"newest step 1 only|is at 1"):
             remote.train(train_request(tmp_path, GROUPS, **fields))
 
     assert not any("training-jobs" in one for one in peer.calls)

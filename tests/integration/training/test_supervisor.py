@@ -147,7 +147,7 @@ def test_a_trainer_that_refuses_a_request_lives_on(trainer: Trainer, tmp_path: P
 
     with pytest.raises(TrainingError, match=r"groups\.json"):
         trainer.train(missing)
-    with pytest.raises(TrainingError, match=f"starts from {at + 7} but the backend stands at {at}"):
+    with pytest.raises(TrainingError, match=f"starts from {at + 7} but the backend is at {at}"):
         trainer.train(train_request(tmp_path, [yes_pays()], base_step=at + 7))
     with pytest.raises(TrainingError, match="checkpoint 99: its weights are not on this machine"):
         trainer.train(train_request(tmp_path, [yes_pays()], base_step=at, parent_step=99))

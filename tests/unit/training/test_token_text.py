@@ -62,7 +62,7 @@ def test_a_model_may_have_more_ends_than_its_tokenizer() -> None:
 def test_ids_that_the_vocabulary_lacks_are_none_of_it(foreign: int) -> None:
     token_text = token_text_of(BYTE_LEVEL)
 
-    assert not token_text.holds(foreign)
+    assert not token_text.contains(foreign)
     with pytest.raises(LookupError, match=f"no token {foreign}"):
         token_text.spell([foreign])
 
@@ -70,8 +70,8 @@ def test_ids_that_the_vocabulary_lacks_are_none_of_it(foreign: int) -> None:
 def test_bytes_of_a_whole_character_are_told_apart_from_those_that_stand_for_any() -> None:
     token_text = token_text_of(BYTE_LEVEL)
 
-    assert token_text.shown_as(None, b"\xf0\x9f\x98") == [2]
-    assert token_text.shown_as("anything", b" Yes") == [0]
-    assert token_text.shown_as("\ufffd", "\ufffd".encode()) == [2, 3, 4]  # shown alike
-    assert token_text.shown_as("ĠYes", None) == [0]  # the vocabulary's own name
-    assert token_text.shown_as("No", None) == []
+    assert token_text.tokens_served_as(None, b"\xf0\x9f\x98") == [2]
+    assert token_text.tokens_served_as("anything", b" Yes") == [0]
+    assert token_text.tokens_served_as("\ufffd", "\ufffd".encode()) == [2, 3, 4]  # shown alike
+    assert token_text.tokens_served_as("ĠYes", None) == [0]  # the vocabulary's own name
+    assert token_text.tokens_served_as("No", None) == []
