@@ -12,12 +12,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checks import redis
+from checks.data import claimed, unchangeable
 from checks.network import denied, references, services
 from checks.policy import policy_violations
 from checks.renderings import RENDERINGS, Object, Rendering, render_all
 from checks.schemas import KUBERNETES, broken, of_kind, rules
 from checks.violations import Violation, end
 from checks.workloads import workloads
+
+
+NAMESPACE = "babylon-tasks"
 
 
 def check(
@@ -28,9 +32,11 @@ def check(
     objects = (one for rendering in renderings for one in rendering.objects)
     wrong = [violation for one in objects for violation in invalid(one)]
     found |= dict.fromkeys(wrong)
-    for rendering in renderings if not wrong else []:
-        for rule in (by_themselves, in_one_namespace, denied, services, references):
-            found |= dict.fromkeys(rule(rendering))
+    if not wrong:
+        for rendering in renderings:
+            for rule in (by_themselves, in_one_namespace, denied, services, references):
+                found |= dict.fromkeys(rule(rendering))
+        found |= dict.fromkeys([*claimed(renderings), *unchangeable(renderings)])
     return list(found)
 
 
@@ -50,8 +56,9 @@ def invalid(one: Object) -> Iterator[Violation]:
 def by_themselves(rendering: Rendering) -> Iterator[Violation]:
     """Find what is wrong with single objects, pods and containers."""
     for one in rendering.objects:
-        for _, what in broken(rules("kubernetes.yaml", "object"), one.content):
-            yield one.violation(what)
+        for part in ("object", "data" if rendering.is_data else "application"):
+            for _, what in broken(rules("kubernetes.yaml", part), one.content):
+                yield one.violation(what)
     for workload in workloads(rendering):
         for _, what in broken(rules("kubernetes.yaml", "pod"), workload.pod):
             yield workload.object.violation(what)
@@ -67,11 +74,13 @@ def by_themselves(rendering: Rendering) -> Iterator[Violation]:
 
 def in_one_namespace(rendering: Rendering) -> Iterator[Violation]:
     """Check that everything is in the namespace, whose label admits only restricted pods."""
-    names = {space.name for space in rendering.of("Namespace")}
-    for one in rendering.objects:
-        inside = one.kind not in ("Namespace", "PriorityClass")
-        if names and inside and one.metadata.get("namespace") not in names:
-            yield one.violation(f"is not in the namespace {', '.join(sorted(names))}")
+    inside = [one for one in rendering.objects if one.kind not in ("Namespace", "PriorityClass")]
+    for one in inside:
+        if one.metadata.get("namespace") != NAMESPACE:
+            yield one.violation(f"is not in the namespace {NAMESPACE}")
+    for space in rendering.of("Namespace"):
+        if space.name != NAMESPACE:
+            yield space.violation(f"is not the namespace {NAMESPACE}, in which everything else is")
 
 
 def _unlisted(root: Path) -> Iterator[Violation]:

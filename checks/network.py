@@ -22,10 +22,14 @@ def denied(rendering: Rendering) -> Iterator[Violation]:
     """Check that all traffic is denied by default, and each exception names peers and ports."""
     policies, pods = list(rendering.of("NetworkPolicy")), workloads(rendering)
     everything: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    for space in rendering.of("Namespace"):
-        if not any(policy.spec == everything for policy in policies):
-            what = "needs a NetworkPolicy that denies every pod both ways by default"
-            yield space.violation(what)
+    if any(rendering.of("Deployment")) and not any(one.spec == everything for one in policies):
+        what = "needs a NetworkPolicy that denies every pod both ways by default"
+        yield Violation(f"k8s/{rendering.name}", what)
+    for pod in pods:
+        for direction in everything["policyTypes"]:
+            bound = [one for one in policies if direction in one.spec.get("policyTypes", [])]
+            if not any(chooses(one.spec.get("podSelector"), pod.labels) for one in bound):
+                yield pod.object.violation(f"no NetworkPolicy bounds its {direction.lower()}")
     for policy in policies:
         own = chosen(policy.spec.get("podSelector"), pods)
         if not own:

@@ -18,6 +18,7 @@ from checks.violations import Violation
 
 # An overlay or example, and the components on top of it.
 RENDERINGS: tuple[tuple[str, ...], ...] = (
+    ("data",),
     ("base",),
     ("overlays/minimal",),
     ("overlays/minimal", "gpu"),
@@ -77,6 +78,11 @@ class Rendering:
     text: str
     root: Path
     folder: Path
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is what outlives the application, k8s/data."""
+        return self.name.startswith("data")
 
     @cached_property
     def objects(self) -> list[Object]:
