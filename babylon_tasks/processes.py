@@ -17,6 +17,8 @@ from babylon_tasks.settings import Settings
 APP = "babylon_tasks.tasks.app"
 _FLOWER_CONFIG = Path(__file__).parent / "tasks" / "flower" / "config.py"
 
+_NO_DATABASE = "postgresql://not-given-to-flower.invalid/none"
+
 
 class ProcessName(StrEnum):
     """Every kind of process, in the best order of starting."""
@@ -65,9 +67,17 @@ def command(name: ProcessName, settings: Settings) -> list[str]:
     return [sys.executable, "-m", "celery", "--quiet", "-A", APP, *_CELERY[name](settings)]
 
 
+def withheld(name: ProcessName) -> dict[str, str]:
+    """Return what replaces settings that a process does not need, whatever its environment holds.
+
+    Flower needs Redis only; the required DATABASE_URL becomes an address that leads nowhere.
+    """
+    return {"DATABASE_URL": _NO_DATABASE} if name is ProcessName.FLOWER else {}
+
+
 def prepare(name: ProcessName, settings: Settings) -> dict[str, str]:
     """Prepare and return the environment that a process needs beside the settings."""
-    extra: dict[str, str] = {}
+    extra = withheld(name)
     if name is ProcessName.FLOWER and settings.flower_basic_auth is not None:
         # Flower reads its login from the environment only; ours may be in a file.
         extra["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()

@@ -1,4 +1,4 @@
-"""Check that k8s/data holds what pods claim, and that no combination needs a StatefulSet made anew."""
+"""Check claims against k8s/data, and that no combination changes what a StatefulSet fixes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from checks.schemas import KUBERNETES, broken, of_kind, rules
 from checks.violations import Violation, end
 from checks.workloads import workloads
 
-
 NAMESPACE = "babylon-tasks"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import require
-from babylon_tasks.processes import ProcessName, command, prepare
+from babylon_tasks.processes import ProcessName, command, prepare, withheld
 from babylon_tasks.settings import load_settings
 
 
@@ -31,6 +31,7 @@ def run(
     """
     if process is ProcessName.FLOWER:
         require("flower")
+    os.environ.update(withheld(process))
     settings = load_settings()
     os.environ.update(prepare(process, settings))
     arguments = [*command(process, settings), *(extra or [])]

@@ -86,6 +86,24 @@ def test_flower_shows_nothing_without_its_login_not_even_metrics(flower: Babylon
         assert login.partition(":")[2] not in " ".join(process.cmdline()), "it shows in `ps`"
 
 
+def test_guesses_at_the_login_are_logged_and_then_answered_unseen(flower: Babylon) -> None:
+    guess = "babylon:a-guess-at-the-password"
+    assert status(flower, "/", "babylon:not-ascii-é") == 401, "and not a page with a traceback"
+    until("guesses are answered unseen", lambda: status(flower, "/tasks", guess) == 429)
+
+    until("the right login, too", lambda: status(flower, "/", flower.stack.flower_login) == 200)
+
+    refused = [line for line in flower.lines("flower") if line["event"] == "login.refused"]
+    assert {line["address"] for line in refused} == {"127.0.0.1"}
+    assert len(refused) >= 5
+    assert guess.partition(":")[2] not in flower.log("flower")
+
+
+def test_flower_has_no_way_to_postgres(flower: Babylon) -> None:
+    (process,) = [one for one in flower.family() if "flower" in one.cmdline()]
+    assert flower.stack.settings.database_url.get_secret_value() not in process.environ().values()
+
+
 def test_flower_logs_in_the_one_form_that_all_processes_have(flower: Babylon) -> None:
     until("it has told of the broker", lambda: "Connected to redis" in flower.log("flower"))
     assert len(flower.lines("flower")) == flower.log("flower").count("\n")

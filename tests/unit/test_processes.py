@@ -83,6 +83,14 @@ def test_flower_and_nobody_else_is_given_its_login() -> None:
     assert set(told.values()) == {None}
 
 
+def test_flower_and_nobody_else_is_given_no_way_to_postgres() -> None:
+    given = {name: prepare(name, settings()).get("DATABASE_URL") for name in PROCESSES}
+    leads_nowhere = given.pop(ProcessName.FLOWER)
+    assert "planted" not in str(leads_nowhere)
+    assert settings(DATABASE_URL=leads_nowhere), "Flower's settings can be read with it"
+    assert set(given.values()) == {None}
+
+
 def test_a_worker_that_is_watched_gets_a_folder_where_its_children_count() -> None:
     watched = {name: prepare(name, settings(metrics_port=9464)) for name in PROCESSES}
     folders = {name: found.get("PROMETHEUS_MULTIPROC_DIR") for name, found in watched.items()}

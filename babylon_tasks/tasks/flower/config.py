@@ -14,7 +14,7 @@ from tornado.options import options
 from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import load_settings
-from babylon_tasks.tasks.flower import patches
+from babylon_tasks.tasks.flower import logins, patches
 from babylon_tasks.tasks.flower.task_record import for_display
 
 _SAVE_SECONDS = 10.0  # SIGKILL may lose the events of this time
@@ -33,6 +33,7 @@ elif not options.auth:  # OAuth, as in Flower's documentation
         "FLOWER_BASIC_AUTH=user:password, in the environment or as a file in BABYLON_SECRETS_DIR"
     )
 patches.apply()
+logins.guard(logins.Logins())
 # Tasks are not revoked and workers not stopped from a web page: the command line records it.
 read_only = True
 
