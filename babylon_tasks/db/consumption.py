@@ -9,7 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute
+from babylon_tasks.db.sql import execute, recordset
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Rejection
@@ -36,10 +36,7 @@ def consume(
             "consumption.consume",
             lineage=lease.lineage,
             step_id=step_id,
-            ids=[use.trajectory_id for use in uses],
-            versions=[use.reward_version for use in uses],
-            windows=[use.window_id for use in uses],
-            uses=[use.use for use in uses],
+            uses=recordset(uses),
         )
     except UniqueViolation as error:
         raise DatabaseError(
@@ -59,10 +56,7 @@ def reject(
         "consumption.reject",
         window=window,
         version=reward_version,
-        ids=[one.trajectory_id for one in rejections],
-        stages=[one.stage for one in rejections],
-        reasons=[one.reason for one in rejections],
-        details=[one.detail for one in rejections],
+        rejections=recordset(rejections),
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from babylon_tasks.db import babylon, clock, reward_versions
+from babylon_tasks.db.reward_versions import ChangedOutcome
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value
 from babylon_tasks.errors import BadWindowId
@@ -34,14 +35,6 @@ class _LookUps(Struct, frozen=True):
 
 _OURS = _LookUps("outcomes.of_markets", "outcomes.of_stocks")
 _BABYLONS = _LookUps("outcomes.of_markets_in_babylon", "outcomes.of_stocks_in_babylon")
-
-
-class _Changed(Struct, frozen=True):
-    """An outcome that came, changed or was withdrawn, of the hour ``window_id``."""
-
-    kind: str
-    name: str
-    window_id: str
 
 
 class OutcomeBook:
@@ -129,14 +122,12 @@ def follow(connection: Connection, settings: Settings, *, since: datetime | None
             changed = fetch_all(
                 connection,
                 "outcomes.copy",
-                _Changed,
+                ChangedOutcome,
                 since=start,
                 until="9999" if end is None else end,
                 **_WORDS,
             )
-            reward_versions.mark(
-                connection, [(one.kind, one.name, one.window_id) for one in changed]
-            )
+            reward_versions.mark(connection, changed)
         differed += len(changed)
         start = end
     return differed

@@ -13,7 +13,7 @@ from datetime import datetime
 from msgspec import Struct, structs
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values
+from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_values, recordset
 from babylon_tasks.db.window_transitions import move
 from babylon_tasks.reasons import ScoreAnewReason
 from babylon_tasks.settings import Settings
@@ -37,6 +37,14 @@ class RewardVersion(Struct, frozen=True):
     used: int
     because: str | None
     came: dict[str, str | float | None] | None
+
+
+class ChangedOutcome(Struct, frozen=True):
+    """An outcome that came, changed or was withdrawn, of the hour ``window_id``."""
+
+    kind: str
+    name: str
+    window_id: str
 
 
 class _Due(Struct, frozen=True):
@@ -81,22 +89,19 @@ class WaitingForOutcomes(Struct, frozen=True):
     names: list[str] = []
 
 
-def mark(connection: Connection, changed: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Mark the windows with bets on changed outcomes, given as (kind, name, hour).
+def mark(connection: Connection, changed: Sequence[ChangedOutcome]) -> list[str]:
+    """Mark the windows with bets on changed outcomes.
 
     Call it in the transaction that changes them, under the lock of ``outcomes.follow``. The end of
     scoring holds that lock too, so a window that is being scored is marked by ``mark_scored``.
     """
     if not changed:
         return []
-    kinds, names, hours = zip(*changed, strict=True)
     marked = fetch_values(
         connection,
         "reward_versions.mark",
         str,
-        kinds=list(kinds),
-        names=list(names),
-        windows=list(hours),
+        changed=recordset(changed),
         because=ScoreAnewReason.OUTCOMES,
     )
     return sorted(marked)

@@ -14,7 +14,7 @@ from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
 from babylon_tasks.db.window_transitions import change
 from babylon_tasks.errors import StaleLease, WindowNotFound
-from babylon_tasks.records import Outcome, ScoringResult
+from babylon_tasks.records import Outcome, Rejection, ScoringResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import CLAIM, FINISH, GIVE_BACK, WindowState, WindowTransition
 
@@ -38,6 +38,19 @@ class Unclaimed(Struct, frozen=True):
 
     state: WindowState
     reason: str | None
+
+
+class ScoreRow(Struct, frozen=True, kw_only=True):
+    """A row of ``training.scores``, but for window and reward version; ``components`` is JSON."""
+
+    trajectory_id: str
+    agent_id: str
+    content_hash: str
+    group_key: str
+    reward: float
+    components: str
+    scorer: str
+    scorer_version: str
 
 
 class Bet(Struct, frozen=True):
@@ -115,8 +128,8 @@ def finish(
     connection: Connection,
     claimed: Claim,
     result: ScoringResult,
-    scores: Spool,
-    rejections: Spool,
+    scores: Spool[ScoreRow],
+    rejections: Spool[Rejection],
     bets: Mapping[Bet, Outcome],
     settings: Settings,
     actor: str,
@@ -141,8 +154,8 @@ def finish(
             "reward_version": claimed.reward_version,
         }
         _end(connection, claimed, FINISH, result.state, actor, detail, columns)
-        scores.copy_into(connection, statement("scoring.copy_scores"))
-        rejections.copy_into(connection, statement("scoring.copy_rejections"))
+        scores.copy_into(connection, "scoring.copy_scores")
+        rejections.copy_into(connection, "scoring.copy_rejections")
         execute(connection, "scoring.forget_bets", window=claimed.window)
         with connection.cursor() as cursor:
             cursor.executemany(

@@ -9,51 +9,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import LiteralString, Self
+from typing import Generic, Self
+
+import msgspec
+from msgspec import structs
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import Row, copy_statement
 
 _IN_MEMORY = 4_000_000
-_CHUNK = 256 * 1024
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-class Spool:
-    """Lines in COPY's text format; use as a context manager."""
+class Spool(Generic[Row]):
+    """Structs of one type, in the order of adding; use as a context manager."""
 
-    def __init__(self, *constants: str | int) -> None:
-        """``constants`` are the last columns of every row."""
-        self.rows = 0
-        self._pending: list[str] = []
-        self._tail = "".join(f"\t{field(str(constant))}" for constant in constants) + "\n"
+    def __init__(self, row: type[Row], **constants: str | int) -> None:
+        """``constants`` are columns with the same value in every row."""
+        self._constants = constants
+        self._columns = (*row.__struct_fields__, *constants)
+        self._decode = msgspec.json.Decoder(row).decode
+        self._pending: list[Row] = []
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed by __exit__
 
-    def add(self, columns: str) -> None:
-        """Add one row: its leading columns, tab-separated; text columns are made by ``field``."""
-        self._pending.append(columns)
-        self.rows += 1
+    def add(self, row: Row) -> None:
+        """Add one row."""
+        self._pending.append(row)
         if len(self._pending) >= 1000:
             self._spill()
 
-    def copy_into(self, connection: Connection, statement: LiteralString) -> None:
-        """Write all rows with one COPY, in the caller's transaction."""
-        self._spill()
-        self._file.seek(0)
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            while chunk := self._file.read(_CHUNK):
-                copy.write(chunk)
+    def copy_into(self, connection: Connection, name: str) -> None:
+        """Write all rows by the named COPY, in the caller's transaction.
 
-    def lines(self) -> Iterator[str]:
-        """Yield the rows in the order of adding, constants included, without line ends."""
+        The struct's fields and the constants are the names of the columns, in any order.
+        """
+        constants = tuple(self._constants.values())
+        statement = copy_statement(name, self._columns)
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in self:
+                copy.write_row((*structs.astuple(row), *constants))
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows; none may be added meanwhile."""
         self._spill()
         self._file.seek(0)
-        for line in self._file:
-            yield line.decode()[:-1]
+        return map(self._decode, self._file)
 
     def _spill(self) -> None:
         if self._pending:
-            tail = self._tail
-            self._file.write((tail.join(self._pending) + tail).encode())
+            self._file.write(msgspec.json.Encoder().encode_lines(self._pending))
             self._pending.clear()
 
     def __enter__(self) -> Self:
@@ -66,11 +69,3 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-
-
-def field(text: str | None) -> str:
-    """Escape text for COPY; None is NULL."""
-    if text is None:
-        return "\\N"
-    # The only printable character that COPY treats specially is the backslash.
-    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)

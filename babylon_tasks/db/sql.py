@@ -13,14 +13,15 @@ type: text becomes an enum's member, and NULL where the field allows none is an 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, LiteralString, TypeVar, cast
 
 import msgspec
-from psycopg import Cursor
+from psycopg import Cursor, sql
 from psycopg.rows import tuple_row
+from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError
@@ -92,6 +93,19 @@ def fetch_pairs(
 def execute(connection: Connection, name: str, /, **parameters: object) -> int:
     """Run a statement; returns the number of rows that it changed."""
     return connection.execute(statement(name), parameters or None).rowcount
+
+
+def recordset(rows: Sequence[msgspec.Struct]) -> Jsonb:
+    """Return structs for ``jsonb_to_recordset``, which pairs values with columns by name."""
+    return Jsonb(rows, dumps=msgspec.json.encode)
+
+
+def copy_statement(name: str, columns: Iterable[str]) -> sql.Composed:
+    """Return a COPY with these columns in the place of its ``{columns}``.
+
+    COPY pairs values by position alone: the names that the caller pairs them by go into it.
+    """
+    return sql.SQL(statement(name)).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)))
 
 
 def parse(text: str, origin: str) -> dict[str, LiteralString]:

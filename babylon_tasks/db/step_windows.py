@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import events
 from babylon_tasks.db.lineages import Lease, lock_lineage
@@ -33,8 +34,7 @@ def lock_scored(connection: Connection, versions: Mapping[str, int]) -> bool:
         connection,
         "step_windows.lock",
         str,
-        windows=list(versions),
-        versions=list(versions.values()),
+        versions=Jsonb(dict(versions)),
     )
     return len(locked) == len(versions)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import statement
+from babylon_tasks.db.sql import copy_statement
 from babylon_tasks.records import RawTrajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_end, window_start
 
-# COPY sends neither names nor types: what trajectories.copy_window selects, in its order.
+# COPY sends neither names nor types. The order is free: the statement gets these names.
 _COLUMNS = {
     "trajectory_id": "text",
     "agent_id": "text",
@@ -52,7 +52,7 @@ def stream_window(
     weight = 0
     with (
         connection.cursor() as cursor,
-        cursor.copy(statement("trajectories.copy_window"), parameters) as copy,
+        cursor.copy(copy_statement("trajectories.copy_window", _COLUMNS), parameters) as copy,
     ):
         copy.set_types(list(_COLUMNS.values()))
         for row in copy.rows():

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import msgspec
 import structlog
-from msgspec import structs
+from msgspec import Struct, structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
@@ -17,9 +17,9 @@ from babylon_tasks.db import events
 from babylon_tasks.db import outcomes as stored_outcomes
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
-from babylon_tasks.db.scoring import Bet, Claim, Unclaimed
+from babylon_tasks.db.scoring import Bet, Claim, ScoreRow, Unclaimed
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.db.spool import Spool, field
+from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
@@ -108,6 +108,14 @@ def score_window(
     return Scoring(window=window, claimed=True, seconds=seconds, **structs.asdict(result))
 
 
+class _ReadRow(Struct, frozen=True, gc=False):
+    """A trajectory that can be scored once all have been read."""
+
+    trajectory_id: str
+    agent_id: str
+    content_hash: str
+
+
 class _Run:
     """One attempt: its results are collected in files and written at the end, if it has the claim.
 
@@ -136,7 +144,6 @@ class _Run:
         self.summary = WindowSummary(len(self.used))
         known = claims.grades(connection, claimed.window) if scorers.needs_judge else {}
         self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
-        self.agents: list[str] = []
         self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
 
@@ -144,9 +151,9 @@ class _Run:
         claimed, settings = self.claimed, self.settings
         version = claimed.reward_version
         with (
-            Spool() as read,
-            Spool(version, claimed.window) as scores,
-            Spool(version, claimed.window) as rejections,
+            Spool(_ReadRow) as read,
+            Spool(ScoreRow, reward_version=version, window_id=claimed.window) as scores,
+            Spool(Rejection, reward_version=version, window_id=claimed.window) as rejections,
             self.window_rewards,
         ):
             # A connection of its own: this one stays free for outcomes and for the lease.
@@ -173,7 +180,7 @@ class _Run:
         return result
 
     def _decoded(
-        self, batch: list[RawTrajectory], rejections: Spool
+        self, batch: list[RawTrajectory], rejections: Spool[Rejection]
     ) -> list[tuple[RawTrajectory, Trajectory]]:
         trajectories: list[tuple[RawTrajectory, Trajectory]] = []
         for raw in batch:
@@ -187,19 +194,28 @@ class _Run:
         return trajectories
 
     def _collect(
-        self, raw: RawTrajectory, trajectory: Trajectory, outcomes: Outcomes, read: Spool
+        self,
+        raw: RawTrajectory,
+        trajectory: Trajectory,
+        outcomes: Outcomes,
+        read: Spool[_ReadRow],
     ) -> None:
         facts, content = evidence(trajectory, outcomes), content_hash(raw)
         self.summary.add_evidence(facts)
         self.window_rewards.add(trajectory, facts, content)
-        self.agents.append(trajectory.agent_id)
         for kind, name, known in bets(trajectory, outcomes):
             bet = Bet(kind, name)
             if bet in self.bets or len(self.bets) < _MARKETS:
                 self.bets[bet] = known
-        read.add(f"{field(trajectory.trajectory_id)}\t{field(trajectory.agent_id)}\t{content}")
+        read.add(_ReadRow(trajectory.trajectory_id, trajectory.agent_id, content))
 
-    def _reward(self, read: Spool, scores: Spool, rejections: Spool, actor: str) -> None:
+    def _reward(
+        self,
+        read: Spool[_ReadRow],
+        scores: Spool[ScoreRow],
+        rejections: Spool[Rejection],
+        actor: str,
+    ) -> None:
         """Compare the members of each group; write the results in the order of reading."""
         window, window_rewards = self.claimed.window, self.window_rewards
         rewards = window_rewards.rewards(self._keep_claim)
@@ -210,29 +226,30 @@ class _Run:
                 self.connection, EventKind.JUDGED, actor=actor, window=window, detail=detail
             )
         encode = msgspec.json.encode
-        rows = zip(read.lines(), rewards, self.agents, window_rewards.evidence, strict=True)
-        for line, one, agent, facts in rows:
+        for row, one, facts in zip(read, rewards, window_rewards.evidence, strict=True):
             if one.score is None:
-                self._reject_line(line, rejections)
+                rejection = Rejection(
+                    row.trajectory_id, Stage.SCORE, Reason.NO_EVIDENCE, _NO_EVIDENCE
+                )
+                self._reject(rejection, rejections)
                 continue
-            self.summary.add(agent, one.group, one.score.reward, activity(facts))
+            self.summary.add(row.agent_id, one.group, one.score.reward, activity(facts))
             scores.add(
-                f"{line}\t{field(one.group)}\t{one.score.reward!r}"
-                f"\t{field(encode(one.score.components).decode())}"
-                f"\t{field(one.scorer)}\t{field(one.version)}"
+                ScoreRow(
+                    trajectory_id=row.trajectory_id,
+                    agent_id=row.agent_id,
+                    content_hash=row.content_hash,
+                    group_key=one.group,
+                    reward=one.score.reward,
+                    components=encode(one.score.components).decode(),
+                    scorer=one.scorer,
+                    scorer_version=one.version,
+                )
             )
 
-    def _reject(self, rejection: Rejection, rejections: Spool) -> None:
+    def _reject(self, rejection: Rejection, rejections: Spool[Rejection]) -> None:
         self.summary.rejected[rejection.reason] += 1
-        rejections.add(
-            f"{field(rejection.trajectory_id)}\t{rejection.stage}\t{rejection.reason}"
-            f"\t{field(rejection.detail)}"
-        )
-
-    def _reject_line(self, line: str, rejections: Spool) -> None:
-        self.summary.rejected[Reason.NO_EVIDENCE] += 1
-        trajectory_id, _, _ = line.partition("\t")  # escaped for COPY already
-        rejections.add(f"{trajectory_id}\t{Stage.SCORE}\t{Reason.NO_EVIDENCE}\t{_NO_EVIDENCE}")
+        rejections.add(rejection)
 
     def _between_batches(self) -> None:
         if self.on_progress is not None:

@@ -15,6 +15,7 @@ from scored_windows import column, hour
 from babylon_tasks.db import reward_versions, window_transitions
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import follow
+from babylon_tasks.db.reward_versions import ChangedOutcome
 from babylon_tasks.db.scoring import Claim
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.sql import queries
@@ -121,7 +122,7 @@ def test_what_is_copied_while_scoring_ends_is_not_lost(
         with connect(hasty) as own, own.transaction():
             own.execute(queries("outcomes")["take_turn"])
             own.execute("UPDATE training.outcomes SET yes = false")
-            assert reward_versions.mark(own, [("market", "m-1", LATER)]) == []
+            assert reward_versions.mark(own, [ChangedOutcome("market", "m-1", LATER)]) == []
             copied.set()
             while column(connection, waiters) == [0]:
                 assert not work.done(), "it ended without looking at what was copied"

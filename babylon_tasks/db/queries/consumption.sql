@@ -1,16 +1,16 @@
 -- name: consume
 -- Mark trajectories as used for the lineage, permanently.
-INSERT INTO training.consumption (lineage, trajectory_id, reward_version, window_id, step_id, use)
-SELECT %(lineage)s, used.trajectory_id, used.reward_version, used.window_id, %(step_id)s, used.use
-FROM unnest(%(ids)s::text[], %(versions)s::int[], %(windows)s::text[], %(uses)s::text[])
-     AS used (trajectory_id, reward_version, window_id, use)
+INSERT INTO training.consumption (lineage, step_id, trajectory_id, reward_version, window_id, use)
+SELECT %(lineage)s, %(step_id)s, used.trajectory_id, used.reward_version, used.window_id, used.use
+FROM jsonb_to_recordset(%(uses)s)
+     AS used (trajectory_id text, reward_version int, window_id text, use text)
 
 -- name: reject
 -- Record why trajectories are left out of steps.
 INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
 SELECT refused.trajectory_id, %(window)s, %(version)s, refused.stage, refused.reason, refused.detail
-FROM unnest(%(ids)s::text[], %(stages)s::text[], %(reasons)s::text[], %(details)s::text[])
-     AS refused (trajectory_id, stage, reason, detail)
+FROM jsonb_to_recordset(%(rejections)s)
+     AS refused (trajectory_id text, stage text, reason text, detail text)
 ON CONFLICT DO NOTHING
 
 -- name: release

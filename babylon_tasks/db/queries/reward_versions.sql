@@ -8,8 +8,7 @@ WITH changed AS (
                SELECT o.window_id FROM training.outcomes o
                WHERE o.kind = 'stock' AND o.name = c.name AND o.window_id < c.window_id
                ORDER BY o.window_id DESC LIMIT 1) END AS after
-    FROM unnest(%(kinds)s::text[], %(names)s::text[], %(windows)s::text[])
-         AS c (kind, name, window_id)
+    FROM jsonb_to_recordset(%(changed)s) AS c (kind text, name text, window_id text)
 ), concerned AS (
     SELECT w.window_id FROM training.windows w
     WHERE w.rescore IS NULL

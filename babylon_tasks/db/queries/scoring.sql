@@ -49,12 +49,11 @@ RETURNING window_id AS window
 
 -- name: copy_scores
 -- Copy in the scores of one run.
-COPY training.scores (trajectory_id, agent_id, content_hash, group_key, reward, components, scorer,
-                      scorer_version, reward_version, window_id) FROM STDIN
+COPY training.scores ({columns}) FROM STDIN
 
 -- name: copy_rejections
 -- Copy in the rejections of one run.
-COPY training.rejections (trajectory_id, stage, reason, detail, reward_version, window_id) FROM STDIN
+COPY training.rejections ({columns}) FROM STDIN
 
 -- name: forget_bets
 -- Delete the markets that the last scoring found in the window's bets.

@@ -2,9 +2,8 @@
 -- Windows that are still scored, with the rewards that a plan was made from.
 SELECT w.window_id
 FROM training.windows w
-JOIN unnest(%(windows)s::text[], %(versions)s::int[]) AS planned (window_id, reward_version)
-  USING (window_id, reward_version)
-WHERE w.state = 'scored'
+JOIN jsonb_each_text(%(versions)s) AS planned (window_id, version) USING (window_id)
+WHERE w.state = 'scored' AND w.reward_version = planned.version::int
 ORDER BY w.window_id
 FOR UPDATE OF w
 
