@@ -7,6 +7,7 @@ import structlog
 from babylon_tasks import metrics
 from babylon_tasks.actions import ReconcileAction
 from babylon_tasks.db import (
+    abandoned_sessions,
     due_windows,
     expired_claims,
     late_rows,
@@ -35,6 +36,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
     the next claimant of the lineage recovers it, under its lease.
     """
     with session(settings) as connection:
+        abandoned_sessions.terminate(connection, settings)  # first: their locks stop the rest
         with connection.transaction():
             released, failed = expired_claims.release_expired(
                 connection, settings, limit=RELEASE_LIMIT, actor=actor

@@ -10,9 +10,11 @@ import psycopg
 import pytest
 from tcp_proxy import TcpProxy
 
+from babylon_tasks.db import abandoned_sessions
 from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.db.session import Connection, connect, session
 from babylon_tasks.errors import DatabaseUnavailable
+from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
@@ -156,6 +158,30 @@ def test_the_server_frees_the_locks_of_a_client_it_hears_no_more_of(
     with pytest.raises(DatabaseUnavailable, match="no answer within"):
         lock()
     connection.execute("SET lock_timeout = '20s'; LOCK TABLE training.windows")
+
+
+def test_upkeep_frees_the_locks_of_a_client_that_stopped_in_the_middle_of_a_copy(
+    proxied: Settings, proxy: TcpProxy, settings: Settings, connection: Connection
+) -> None:
+    """Postgres's own timeouts do not count while it waits for the rows of COPY FROM STDIN."""
+
+    def copy() -> None:
+        with session(proxied) as lost, lost.transaction(), lost.cursor() as cursor:
+            lost.execute("CREATE TEMPORARY TABLE spool (line text); LOCK TABLE training.windows")
+            with cursor.copy("COPY spool FROM STDIN") as rows:
+                rows.write("one\n")
+                proxy.half_open()
+                rows.write(1_000_000 * "two\n")
+
+    with pytest.raises(DatabaseUnavailable, match="no answer within"):
+        copy()
+    lock = "SET lock_timeout = '3s'; LOCK TABLE training.windows"
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        connection.execute(lock)
+    assert abandoned_sessions.terminate(connection, settings) == 0, "not yet: a minute, by default"
+
+    reconcile(proxied, actor="test")
+    connection.execute(lock)
 
 
 def test_a_forked_child_uses_none_of_its_parents_connections(settings: Settings) -> None:
