@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.checkpoint_tree import Parents, ages
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
+from babylon_tasks.settings import Settings
 
 EXACT = "exact"
 PARENT = "parent"
@@ -28,22 +30,56 @@ NONE = "none"
 _OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:step)(?P<step>\d+)")
 
 
-class Policies(Struct, frozen=True):
-    """What is known of the lineage when a step is planned; it starts from ``parent_step``.
+class PolicyNames(Struct, frozen=True, kw_only=True):
+    """By which names a lineage's policies are asked.
 
-    ``inference_names`` maps the names that agents request to steps, step 0 included. ``ages`` maps
-    a step to its distance from ``parent_step`` in training steps; without an entry, the distance is
-    that of the numbers. Answers of ``serving_step`` are never stale: agents cannot use anything
-    newer.
+    ``inference_names`` maps the names that agents request to steps, step 0 included.
     """
 
     lineage: str
     base_model: str
+    inference_names: Mapping[str, int] = {}
+
+
+class Policies(PolicyNames, frozen=True, kw_only=True):
+    """What is known of the lineage when a step is planned; it starts from ``parent_step``.
+
+    ``ages`` maps a step to its distance from ``parent_step`` in training steps; without an entry,
+    the distance is that of the numbers. Answers of ``serving_step`` are never stale: agents cannot
+    use anything newer.
+    """
+
     head_step: int
-    inference_names: Mapping[str, int]
-    serving_step: int | None = None
+    serving_step: int
+    parent_step: int
     ages: Mapping[int, int] = {}
-    parent_step: int | None = None
+
+
+def policies_of(
+    settings: Settings,
+    *,
+    head_step: int,
+    serving_step: int,
+    branches: bool,
+    inference_names: Mapping[str, int],
+    parents: Parents,
+) -> Policies:
+    """Describe the lineage as planning sees it.
+
+    A step starts from the serving weights: a held checkpoint is a dead branch, and the agents'
+    answers are then exactly on-policy. A backend that cannot branch continues from its newest step,
+    the head.
+    """
+    parent_step = serving_step if branches else head_step
+    return Policies(
+        lineage=settings.lineage,
+        base_model=settings.base_model,
+        head_step=head_step,
+        inference_names=inference_names,
+        serving_step=serving_step,
+        ages=ages(parent_step, head_step, parents),
+        parent_step=parent_step,
+    )
 
 
 class UnfitCall(Struct, frozen=True):
@@ -52,18 +88,18 @@ class UnfitCall(Struct, frozen=True):
     reason: Reason
 
 
-def policy_step(call: LlmCall, policies: Policies) -> int | Reason:
+def policy_step(call: LlmCall, names: PolicyNames) -> int | Reason:
     """Identify the lineage's step that produced a call; without one, return the reason."""
-    known = policies.inference_names.get(call.model)
+    known = names.inference_names.get(call.model)
     if known is not None:
         return known
-    if call.model in (policies.base_model, policies.lineage):
+    if call.model in (names.base_model, names.lineage):
         # A name without a step: use the recorded policyStep; the base model is step 0.
         if call.policy_step is not None:
             return call.policy_step
-        return 0 if call.model == policies.base_model else Reason.UNKNOWN_POLICY_STEP
+        return 0 if call.model == names.base_model else Reason.UNKNOWN_POLICY_STEP
     match = _OURS.fullmatch(call.model)
-    if match is None or match["name"] != policies.lineage:
+    if match is None or match["name"] != names.lineage:
         return Reason.OTHER_POLICY
     return int(match["step"])
 

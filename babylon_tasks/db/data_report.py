@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
@@ -9,11 +11,15 @@ from babylon_tasks.db.sql import fetch_all, fetch_pairs, fetch_value
 
 
 class RecordedWindow(Struct, frozen=True):
-    """A window of Babylon's trajectories; ``decided``: it was scored, or skipped by scoring."""
+    """A window of Babylon's trajectories; ``decided``: it was scored, or skipped by scoring.
+
+    ``held_out`` is None where it has not been opened.
+    """
 
     window: str
     state: str | None
     reason: str | None
+    held_out: bool | None
     decided: bool
     reward_version: int
     trajectories: int
@@ -31,6 +37,11 @@ def overview(
     """List every window that has trajectories, newest first, valid ids or not."""
     query = "data_report.overview" if migrated else "data_report.overview_before_migration"
     return fetch_all(connection, query, RecordedWindow, since=since, limit=limit)
+
+
+def newest_sealed(connection: Connection) -> datetime | None:
+    """Find the start of the newest window that is sealed."""
+    return fetch_value(connection, "data_report.newest_sealed", datetime)
 
 
 def decided(connection: Connection, recorded: RecordedWindow) -> tuple[int, dict[str, int]]:

@@ -59,7 +59,7 @@ def end(connection: Connection, window: str, *, lineage: str, step_id: int, acto
 
     Raises IllegalTransition where the window is not in training.
     """
-    left = fetch_value(connection, "step_windows.left_over", int, window=window, lineage=lineage)
+    left = left_over(connection, window, lineage)
     move(
         connection,
         window,
@@ -71,6 +71,12 @@ def end(connection: Connection, window: str, *, lineage: str, step_id: int, acto
         detail={"left_over": left} if left else None,
         left_over=left,
     )
+
+
+def left_over(connection: Connection, window: str, lineage: str) -> int:
+    """Count a window's scored trajectories that are neither used nor refused."""
+    left = fetch_value(connection, "step_windows.left_over", int, window=window, lineage=lineage)
+    return left or 0
 
 
 def free(

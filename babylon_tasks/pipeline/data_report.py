@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.checkpoint_tree import ages
 from babylon_tasks.dataset.eligibility import Policies, policy_step
-from babylon_tasks.db import babylon, lineages, outcomes
+from babylon_tasks.db import babylon, outcomes, step_windows
 from babylon_tasks.db.data_report import RecordedWindow, decided, is_migrated, overview
 from babylon_tasks.db.session import LONG_SECONDS, Connection, session
-from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.dry_run import DryRun, read
+from babylon_tasks.pipeline.planning_outlook import PlanningOutlook, look_ahead, start_of
 from babylon_tasks.pipeline.recorded_counts import RecordedCounts
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
@@ -30,7 +29,9 @@ _WORDS = 50  # of outcomes that are named
 class WindowData(Struct, frozen=True):
     """One window. ``rejected``: trajectories by the reason why they are not usable.
 
-    ``state`` is None where the window has not been discovered. ``exact`` counts usable
+    ``state`` is None where the window has not been discovered. ``trainable``: usable, and not held
+    out. Where planning will close the window as stale, only what steps took of it is usable.
+    ``exact`` counts usable
     trajectories with logprobs; None for a window already scored, which is reported as it was
     scored. ``bets_known`` and ``bets_unknown`` count the trades with and without an outcome,
     ``models`` the calls by model, the most frequent ones only.
@@ -101,12 +102,13 @@ def verify_data(
     with session(settings, silence=LONG_SECONDS) as connection:
         babylon.require(connection)
         migrated = is_migrated(connection)
-        policies = _policies(connection, settings, migrated=migrated)
         windows = overview(connection, since, limit + 1, migrated=migrated)
         truncated = len(windows) > limit
+        outlook = look_ahead(connection, settings, windows, migrated=migrated)
+        policies = outlook.policies
         for row in windows[:limit]:
             dry_run = _read(settings, connection, row, policies)
-            reports.append(_looked_at(connection, row, dry_run, scorers))
+            reports.append(_looked_at(connection, row, dry_run, scorers, outlook))
             every.join(dry_run.recorded)
             warnings += _unmatched(row.window, dry_run.recorded)
             if on_progress is not None:
@@ -174,13 +176,23 @@ def _whose(model: str, policies: Policies) -> str | None:
 
 
 def _looked_at(
-    connection: Connection, row: RecordedWindow, dry_run: DryRun, scorers: Scorers
+    connection: Connection,
+    row: RecordedWindow,
+    dry_run: DryRun,
+    scorers: Scorers,
+    outlook: PlanningOutlook,
 ) -> WindowData:
     exactly: int | None = None
     if row.decided:
         usable, rejected = decided(connection, row)
     else:
         usable, exactly, rejected = dry_run.usable(scorers)
+    if outlook.closes(row):
+        stale, exactly = usable, exactly and 0
+        if row.decided:  # steps may have taken some of it
+            stale = step_windows.left_over(connection, row.window, outlook.policies.lineage)
+        usable, rejected = usable - stale, _with(rejected, Reason.STALE, stale)
+    never = row.state in _NEVER_TRAINED or outlook.is_held_out(row)
     recorded = dry_run.recorded
     return WindowData(
         window=row.window,
@@ -189,7 +201,7 @@ def _looked_at(
         trajectories=row.trajectories,
         agents=row.agents,
         usable=usable,
-        trainable=0 if row.state in _NEVER_TRAINED else usable,
+        trainable=0 if never else usable,
         exact=exactly,
         rejected=rejected,
         bets_known=recorded.known,
@@ -198,27 +210,14 @@ def _looked_at(
     )
 
 
+def _with(rejected: dict[str, int], reason: Reason, more: int) -> dict[str, int]:
+    counted = Counter(rejected) + Counter({reason: more})
+    return dict(counted.most_common())
+
+
 def _read(
     settings: Settings, connection: Connection, row: RecordedWindow, policies: Policies
 ) -> DryRun:
-    try:
-        window_start(row.window)
-    except BadWindowId:  # discovery ignores such ids as well
+    if start_of(row.window) is None:
         return DryRun(RecordedCounts(), Counter(bad_window_id=row.trajectories))
     return read(settings, connection, row.window, policies)
-
-
-def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:
-    lineage = lineages.get(connection, settings.lineage) if migrated else None
-    if lineage is None:
-        return Policies(settings.lineage, settings.base_model, 0, {}, parent_step=0)
-    serving, head = lineage.serving_step, lineage.head_step
-    return Policies(
-        lineage.name,
-        lineage.base_model,
-        head,
-        lineages.inference_names(connection, lineage.name),
-        serving,
-        ages(serving, head, lineages.parents(connection, lineage.name)),
-        serving,
-    )

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from babylon_tasks import __version__
 from babylon_tasks.dataset import manifest as manifests
-from babylon_tasks.dataset.checkpoint_tree import ages, depth
-from babylon_tasks.dataset.eligibility import Policies
+from babylon_tasks.dataset.checkpoint_tree import depth
+from babylon_tasks.dataset.eligibility import policies_of
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
 from babylon_tasks.dataset.schedule import learning_rate, row_length
 from babylon_tasks.dataset.select_calls import CallTerms
@@ -52,9 +52,7 @@ class _Chosen(Struct, frozen=True):
 class Planner:
     """Plans one step under a lease; ``skipped`` collects the windows that end without one.
 
-    A step starts from the serving weights: a held checkpoint is a dead branch, and the agents'
-    answers are then exactly on-policy. A backend that cannot branch continues from its newest step,
-    ``head_step``.
+    It starts from the serving weights, or from ``head_step`` where the backend cannot branch.
     """
 
     def __init__(
@@ -74,18 +72,16 @@ class Planner:
         self._lease = lease
         self._backend = backend
         self._head_step = head_step
-        self._parent_step = lease.serving_step if branches else head_step
         self._inspect = inspect
         self._actor = actor
         self._parents = lineages.parents(connection, settings.lineage)
-        self._policies = Policies(
-            settings.lineage,
-            settings.base_model,
-            head_step,
-            lineages.inference_names(connection, settings.lineage),
-            lease.serving_step,
-            ages(self._parent_step, head_step, self._parents),
-            self._parent_step,
+        self._policies = policies_of(
+            settings,
+            head_step=head_step,
+            serving_step=lease.serving_step,
+            branches=branches,
+            inference_names=lineages.inference_names(connection, settings.lineage),
+            parents=self._parents,
         )
         self._moved = False  # whether a window was scored anew while it was read
         self.skipped: dict[str, str] = {}
@@ -217,7 +213,7 @@ class Planner:
             lineage=settings.lineage,
             base_model=settings.base_model,
             base_step=self._head_step,
-            parent_step=self._parent_step,
+            parent_step=self._policies.parent_step,
             serving_step=self._lease.serving_step,
             code_version=__version__,
             scorer=", ".join(
@@ -226,7 +222,7 @@ class Planner:
             logprobs=chosen.label,
             config=TrainingConfig(
                 learning_rate=learning_rate(
-                    depth(self._parent_step, self._parents),
+                    depth(self._policies.parent_step, self._parents),
                     informative_share(selections),
                     settings,
                 ),

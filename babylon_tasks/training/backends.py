@@ -51,6 +51,11 @@ def choose(settings: Settings) -> str:
     return name
 
 
+def can_branch(backend: str) -> bool:
+    """Check whether its steps may start from another checkpoint than the newest one."""
+    return backend == "cpu"
+
+
 class TrainingBackend(Protocol):
     """What the trainer process asks of a backend; ``model`` is ART's TrainableModel."""
 

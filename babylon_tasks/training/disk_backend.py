@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from babylon_tasks.dataset.eligibility import EXACT, RESCORED, Policies, policy_step
+from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, policy_step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
@@ -180,7 +180,7 @@ class CpuTraining(DiskBackend):
 
     def _answered_by(self, call: LlmCall) -> int:
         start = self.start
-        step = policy_step(call, Policies(start.lineage, start.base_model, 0, {}))
+        step = policy_step(call, PolicyNames(lineage=start.lineage, base_model=start.base_model))
         if isinstance(step, str):
             raise TrainingError(
                 f"{call.model} is not a checkpoint of lineage {start.lineage}: {step}"

@@ -127,7 +127,7 @@ async def _serve(channel: _Channel) -> None:
             backend=start.backend,
             base_url=str(backend.model.inference_base_url),
             inference_name=backend.model.get_inference_name(0),
-            branches=start.backend == "cpu",
+            branches=backends.can_branch(start.backend),
         )
     )
     while True:

@@ -18,6 +18,9 @@ from factories import (
     step,
     trajectory,
 )
+from peer import PeerTrainer
+from planned_steps import MANY, SOME_TOKENS, taken, train
+from scored_windows import hour, scored_window
 
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import BadWindowId
@@ -48,8 +51,8 @@ def mixed(connection: Connection, window: str) -> None:
 REJECTED = {"no_steps": 2, "malformed_json": 1, "evaluation_row": 1}
 
 
-def seal(connection: Connection, *, held_out: bool = False) -> None:
-    row = {"window_id": WINDOW, "starts_at": window_start(WINDOW), "held_out": held_out}
+def seal(connection: Connection, window: str = WINDOW, *, held_out: bool = False) -> None:
+    row = {"window_id": window, "starts_at": window_start(window), "held_out": held_out}
     insert(connection, "training.windows", [row | {"state": "sealed"}])
 
 
@@ -150,6 +153,97 @@ def test_a_held_out_window_is_usable_but_never_trained_on(
     score_window(settings, WINDOW, actor="test")
     [window] = verify_data(settings).windows
     assert (window.state, window.usable, window.trainable) == ("held_out", 4, 0)
+
+
+def test_an_hour_that_will_be_held_out_is_usable_but_never_trained_on(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    fill_window(connection)
+    [window] = verify_data(make_settings(held_out_share=0.999)).windows
+    assert (window.state, window.usable, window.trainable) == (None, 4, 0)
+
+
+# --- what planning would take: the same answers, of the same hours
+
+
+def test_answers_of_the_head_are_fresh_where_the_next_step_starts_from_it(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    settings = make_settings(backend="local", max_staleness_steps=1, held_out_share=0)
+    trainer = PeerTrainer(settings.data_dir, branches=False)
+    for number in (1, 2, 3):  # none of these checkpoints is promoted
+        scored_window(connection, hour(number))
+        assert train(settings, trainer, hour(number)).action == "committed"
+    fill_window(connection, policy_step=3)
+
+    [window, *_] = verify_data(settings).windows
+
+    assert (window.window, window.usable, window.rejected) == (WINDOW, 4, {})
+    seal(connection)
+    score_window(settings, WINDOW, actor="test")
+    assert train(settings, trainer, WINDOW).action == "committed"
+
+
+OLD, NEWEST = "2026-01-31T08:00", OTHER
+
+
+def found(settings: Settings, window: str) -> tuple[int, int, dict[str, int]]:
+    report = {one.window: one for one in verify_data(settings).windows}
+    return report[window].usable, report[window].trainable, report[window].rejected
+
+
+def test_an_hour_that_planning_would_close_as_stale_is_not_trainable(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    settings = make_settings(max_staleness_hours=1, held_out_share=0)
+    for window in (OLD, WINDOW):
+        fill_window(connection, window)
+    assert found(settings, OLD) == (4, 4, {}), "as long as nothing newer is recorded"
+    fill_window(connection, NEWEST)
+
+    assert found(settings, OLD) == (0, 0, {"stale": 4})
+    assert found(settings, WINDOW) == (4, 4, {}), "exactly as old as the limit"
+    for window in (OLD, WINDOW, NEWEST):
+        seal(connection, window)
+        score_window(settings, window, actor="test")
+    assert found(settings, OLD) == (0, 0, {"stale": 4})
+    train(settings, PeerTrainer(settings.data_dir))
+    assert found(settings, OLD) == (0, 0, {"stale": 4})
+    assert verify_data(settings).windows[-1].state == "skipped"
+
+
+def test_an_hour_that_has_just_begun_makes_no_other_too_old(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    settings = make_settings(max_staleness_hours=1, held_out_share=0)
+    fill_window(connection, OLD)
+    fill_window(connection, "2999-01-01T00:00")
+    assert found(settings, OLD) == (4, 4, {})
+
+
+def test_what_a_step_took_of_an_hour_stays_trainable_when_its_rest_becomes_too_old(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    settings = make_settings(
+        max_staleness_hours=1, held_out_share=0, max_group_size=4, step_token_budget=SOME_TOKENS
+    )
+    scored_window(connection, OLD, rewards=MANY)
+    assert train(settings, PeerTrainer(settings.data_dir)).action == "committed"
+    used = sum(map(len, taken(connection)))
+    assert 0 < used < len(MANY)
+    assert found(settings, OLD)[:2] == (len(MANY), len(MANY))
+    scored_window(connection, NEWEST)
+
+    assert found(settings, OLD) == (used, used, {"stale": len(MANY) - used})
+
+
+def test_a_held_out_hour_does_not_become_too_old(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    settings = make_settings(max_staleness_hours=1, held_out_share=0.999)
+    for window in (OLD, NEWEST):
+        fill_window(connection, window)
+    assert found(settings, OLD) == (4, 0, {})
 
 
 def test_a_window_id_that_is_no_hour_is_told(settings: Settings, connection: Connection) -> None:

@@ -1,6 +1,6 @@
 -- name: overview
 -- What Babylon has recorded, by window, with the window's state and reason; newest first.
-SELECT recorded.window_id AS window, w.state, w.reason, w.scored_at IS NOT NULL AS decided,
+SELECT recorded.window_id AS window, w.state, w.reason, w.held_out, w.scored_at IS NOT NULL AS decided,
        coalesce(w.reward_version, 1) AS reward_version, recorded.trajectories, recorded.agents
 FROM (
     SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
@@ -22,7 +22,7 @@ SELECT to_regclass('training.windows') IS NOT NULL
 -- The same for a database with Babylon's tables and none of ours.
 SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
            AS window,
-       NULL AS state, NULL AS reason, false AS decided, 1 AS reward_version,
+       NULL AS state, NULL AS reason, NULL AS held_out, false AS decided, 1 AS reward_version,
        count(*) AS trajectories, count(DISTINCT "agentId") AS agents
 FROM trajectories
 GROUP BY 1
@@ -31,6 +31,10 @@ HAVING %(since)s::text IS NULL
        >= %(since)s
 ORDER BY 1 DESC
 LIMIT %(limit)s
+
+-- name: newest_sealed
+-- The newest window that planning compares the others' age with.
+SELECT max(starts_at) FROM training.windows WHERE state <> 'open'
 
 -- name: usable
 -- Scores of a window that no later stage has rejected.

@@ -205,7 +205,7 @@ def test_what_any_client_asks_for_is_packed_token_by_token(opened: Open) -> None
     assert {"\n", "🙂", "\ufffd", "ï"} <= set(text)  # a whole emoji, and halves of one
     assert any(call.response.startswith(" ") for call in calls)
 
-    known = Policies("tests", "tiny", 0, {}, 0, parent_step=0)
+    known = Policies(lineage="tests", base_model="tiny", head_step=0, serving_step=0, parent_step=0)
     assert {label(call, known, (EXACT,), max_staleness_steps=0) for call in calls} == {EXACT}
     groups = grouped(calls)
     assert world.inspect(groups).refusals == ()
@@ -219,7 +219,7 @@ def test_what_is_asked_for_with_nothing_else_is_the_parents_and_packed_as_well(
     calls = world.answers(seed=4)
     assert all(call.logprobs is None for call in calls)
 
-    known = Policies("tests", "tiny", 0, {}, 0, parent_step=0)
+    known = Policies(lineage="tests", base_model="tiny", head_step=0, serving_step=0, parent_step=0)
     found = {label(call, known, (EXACT, PARENT), max_staleness_steps=0) for call in calls}
     assert found == {PARENT}
     groups = grouped(calls)

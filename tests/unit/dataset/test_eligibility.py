@@ -14,11 +14,28 @@ from babylon_tasks.dataset.eligibility import (
     Policies,
     UnfitCall,
     label,
+    policies_of,
     policy_step,
 )
 from babylon_tasks.records import LlmCall
+from babylon_tasks.settings import Settings
 
-POLICIES = Policies("babylon", "smol", 5, {"babylon@0": 0, "an-alias": 4})
+
+def known(head: int, serving: int, **rest: Any) -> Policies:
+    """A lineage named babylon, whose next step starts from what serves."""
+    names = {"babylon@0": 0, "an-alias": 4}
+    return Policies(
+        lineage="babylon",
+        base_model="smol",
+        inference_names=names,
+        head_step=head,
+        serving_step=serving,
+        parent_step=serving,
+        **rest,
+    )
+
+
+POLICIES = known(5, 5)
 
 
 def call(model: str, step: int | None = None, **rest: Any) -> LlmCall:
@@ -63,7 +80,7 @@ def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, standing: st
 
 
 def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
-    held = Policies("babylon", "smol", 50, {}, serving_step=5)
+    held = known(50, 5)
 
     standing = [found(call(f"babylon@{step}"), policies=held) for step in (5, 6, 48)]
 
@@ -72,7 +89,7 @@ def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
 
 def test_a_call_is_as_old_as_its_place_in_the_tree_of_checkpoints_not_as_its_number() -> None:
     # 16 steps, of which 1 and 2 were promoted: 3 to 16 are dead branches of 2.
-    tree = Policies("babylon", "smol", 16, {}, 2, {0: 2, 1: 1, 2: 0, 9: 1})
+    tree = known(16, 2, ages={0: 2, 1: 1, 2: 0, 9: 1})
 
     def standing(step: int) -> str | UnfitCall:
         return label(call(f"babylon@{step}"), tree, (EXACT,), max_staleness_steps=1)
@@ -123,9 +140,7 @@ def test_a_call_is_exact_if_it_records_each_token_that_the_policy_itself_was_sam
 def test_what_the_parent_itself_answered_needs_no_log_probabilities(
     step: int, told: dict[str, Any], standing: str
 ) -> None:
-    known = Policies("babylon", "smol", 5, {}, serving_step=4, parent_step=4)
-
-    assert found(call(f"babylon@{step}", **told), PARENT, policies=known) == standing
+    assert found(call(f"babylon@{step}", **told), PARENT, policies=known(5, 4)) == standing
 
 
 def test_what_a_checkpoint_of_the_lineage_answered_can_be_rescored() -> None:
@@ -135,13 +150,12 @@ def test_what_a_checkpoint_of_the_lineage_answered_can_be_rescored() -> None:
 
 
 def test_a_call_bears_the_first_of_the_allowed_labels_that_is_true_of_it() -> None:
-    known = Policies("babylon", "smol", 5, {}, parent_step=5)
     all_told, untold = call("babylon@5"), call("babylon@5", **NOTHING)
 
-    assert found(all_told, EXACT, PARENT, NONE, policies=known) == "exact"
-    assert found(all_told, PARENT, EXACT, policies=known) == "parent"
-    assert found(untold, EXACT, PARENT, RESCORED, NONE, policies=known) == "none"
-    assert found(untold, PARENT, EXACT, policies=known) == "no_token_ids"
+    assert found(all_told, EXACT, PARENT, NONE) == "exact"
+    assert found(all_told, PARENT, EXACT) == "parent"
+    assert found(untold, EXACT, PARENT, RESCORED, NONE) == "none"
+    assert found(untold, PARENT, EXACT) == "no_token_ids"
 
 
 @pytest.mark.parametrize(
@@ -157,3 +171,20 @@ def test_the_operator_may_let_in_what_says_little_but_not_what_is_another_questi
 ) -> None:
     assert found(one, EXACT, NONE) == reason
     assert found(call("babylon@5", temperature=0.7, logprobs=None), EXACT, NONE) == "none"
+
+
+@pytest.mark.parametrize(("branches", "parent"), [(True, 1), (False, 4)])
+def test_a_step_starts_from_what_serves_or_from_the_head_where_the_backend_cannot_branch(
+    branches: bool, parent: int
+) -> None:
+    tree = policies_of(
+        Settings(_env_file=None, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"),
+        head_step=4,
+        serving_step=1,
+        branches=branches,
+        inference_names={},
+        parents={4: 3},
+    )
+
+    assert (tree.serving_step, tree.parent_step) == (1, parent)
+    assert tree.ages == {step: abs(step - parent) for step in range(5)}

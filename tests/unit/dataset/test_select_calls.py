@@ -8,7 +8,9 @@ from babylon_tasks.dataset.eligibility import Policies
 from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
 from babylon_tasks.records import LlmCall, Trajectory
 
-POLICIES = Policies("babylon", "smol", 5, {}, parent_step=5)
+POLICIES = Policies(
+    lineage="babylon", base_model="smol", head_step=5, serving_step=5, parent_step=5
+)
 
 
 def terms(label: str = "exact", *allowed: str) -> CallTerms:
