@@ -71,10 +71,20 @@ class AgentSettings(DatabaseSettings):
     wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
 
     @model_validator(mode="after")
-    def _keys(self) -> Self:
+    def _named_and_keyed(self) -> Self:
+        require_plain_name("BABYLON_LINEAGE", self.lineage)
         require_inference_key(self.inference_api_key)
         require_key("WANDB_API_KEY", self.wandb_api_key)
         return self
+
+
+def require_plain_name(name: str, value: str | None) -> None:
+    """Raise ValueError unless a name can be part of a path, a URL and LINEAGE@STEP."""
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        raise ValueError(
+            f"{name} must be a plain name, of letters, digits and . _ - only, at most 100 and "
+            "beginning with a letter or digit: it names folders and checkpoints"
+        )
 
 
 def require_inference_key(key: SecretStr) -> None:

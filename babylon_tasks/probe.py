@@ -31,9 +31,14 @@ def ask(port: int, path: str) -> str | None:
 def main() -> None:
     """Exit with 0 if the process is healthy, else with 1 and the reason."""
     if sys.argv[1:] == ["flower"]:
-        sys.exit(ask(int(os.environ.get("BABYLON_FLOWER_PORT", "5555")), "/healthcheck"))
-    port = int(os.environ.get("BABYLON_METRICS_PORT", "0"))
+        sys.exit(ask(_port("BABYLON_FLOWER_PORT", default=5555), "/healthcheck"))
+    port = _port("BABYLON_METRICS_PORT", default=0)
     sys.exit(ask(port, "/livez") if port else "BABYLON_METRICS_PORT is not set: nothing to ask")
+
+
+def _port(name: str, default: int) -> int:
+    # What is empty is not set, as everywhere.
+    return int(os.environ.get(name, "").strip() or default)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,13 @@ def secrets_in(url: str) -> Iterator[str]:
             yield value
 
 
+def logins_in(url: str) -> Iterator[str]:
+    """List what an HTTP client would send as its basic login: ``user:password``, decoded."""
+    parts = urlsplit(url)
+    if parts.password:
+        yield f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+
+
 def _is_text(login: str) -> bool:
     try:
         unquote(login, errors="strict")

@@ -18,6 +18,7 @@ from babylon_tasks.read_settings import (
     ENV_FILE,
     SECRETS_DIR,
     given_names,
+    given_values,
     unread_env_file,
     variables,
 )
@@ -74,15 +75,19 @@ def refuse_names(kind: type[BaseSettings]) -> None:
 
 
 def misspelt(kind: type[BaseSettings]) -> Iterator[str]:
-    """Name each ``BABYLON_*`` variable or file of secrets that nothing reads, and the nearest."""
+    """Name each ``BABYLON_*`` variable or file that nothing reads, and the nearest setting.
+
+    Others too, such as REDIS_ULR, where they resemble a setting that is not given.
+    """
     known = {*variables(kind).values(), SECRETS_DIR, ENV_FILE, *_OF_COMPOSE}
+    right = given_values(kind)
     for given, where in sorted(given_names().items()):
         name = given.upper()
         if name in known or _OF_KUBERNETES.fullmatch(name):
             continue
         ours = name.startswith("BABYLON_")
-        # Among other programs' files, only one that is all but right is taken for ours.
+        # Among other programs' names only one that is all but right is taken for ours.
         near = get_close_matches(name, known, 1, cutoff=0.6 if ours else 0.85)
-        if ours or (near and where != "environment"):
+        if ours or (near and near[0] not in right):
             hint = f"; did you mean {near[0]}?" if near else ""
             yield f"there is no setting {given}, given in the {where}{hint}"

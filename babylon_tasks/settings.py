@@ -8,7 +8,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from babylon_tasks.agent_settings import DEFAULT_LINEAGE, DatabaseSettings, require_key
+from babylon_tasks.agent_settings import (
+    DEFAULT_LINEAGE,
+    DatabaseSettings,
+    require_key,
+    require_plain_name,
+)
+from babylon_tasks.errors import SettingsError
 from babylon_tasks.learning_settings import LearningSettings
 from babylon_tasks.process_settings import ProcessSettings
 from babylon_tasks.read_settings import given_values, read, variables
@@ -20,7 +26,7 @@ from babylon_tasks.reward_settings import (
     WeightsByArchetype,
 )
 from babylon_tasks.server_url import PostgresUrl, RedisUrl, require_address
-from babylon_tasks.setting_names import refuse_names
+from babylon_tasks.setting_names import misspelt, refuse_names
 
 BackendName = Literal["auto", "serverless", "local", "cpu"]
 
@@ -144,8 +150,8 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
         require_address("BABYLON_WANDB_BASE_URL", self.wandb_base_url, "https://proxy:8000")
         if "ruler" in (self.scorer, *self.archetype_scorers.values()) and not self.ruler_model:
             raise ValueError("the scorer ruler needs BABYLON_RULER_MODEL")
-        if "@" in self.lineage or "/" in self.lineage:
-            raise ValueError("BABYLON_LINEAGE must not contain '@' or '/': it names checkpoints")
+        for field in ("lineage", "project", "entity"):
+            require_plain_name(variable(field), getattr(self, field))
         return self
 
 
@@ -166,7 +172,11 @@ def checked(**values: Any) -> Settings:
     Raises SettingsError that names each violation and contains no value: some are secrets.
     """
     refuse_names(Settings)
-    return read(Settings, **values)
+    try:
+        return read(Settings, **values)
+    except SettingsError as error:
+        # What is missing may be there under another name.
+        raise SettingsError("; ".join([str(error), *misspelt(Settings)])) from None
 
 
 def given() -> dict[str, str]:

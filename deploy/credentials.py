@@ -30,7 +30,7 @@ def generate(environment: Mapping[str, str]) -> dict[str, str]:
         "babylon_inference_api_key": secrets.token_urlsafe(24),
     }
     for name in ("database_url", "redis_url", "flower_basic_auth", "wandb_api_key"):
-        if given := environment.get(name.upper()):
+        if given := environment.get(name.upper(), "").strip():
             files[name] = given
     return files
 
@@ -62,7 +62,7 @@ def main() -> None:
         write(folder, {**files, "pip.conf": PIP})
     except OSError as error:
         sys.exit(f"no secrets were written: {error}")
-    taken = [name.upper() for name in files if os.environ.get(name.upper())]
+    taken = [name.upper() for name in files if os.environ.get(name.upper(), "").strip()]
     print(f"{folder}: {', '.join(sorted(files))}")
     print(f"taken from the environment: {', '.join(taken) or 'nothing, all are random'}")
 

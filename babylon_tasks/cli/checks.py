@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from babylon_tasks.cli.babylon_checks import babylon
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
+from babylon_tasks.cli.process_checks import flower, ports
 from babylon_tasks.db import lineages, migrate, reports
 from babylon_tasks.db.session import address, session
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
@@ -212,6 +213,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("scorer", scorers),
     ("data folder", disk),
     ("backend", backend),
+    ("flower", flower),
+    ("ports", ports),
     ("workers", workers),
 )
 

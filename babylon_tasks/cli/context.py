@@ -24,6 +24,7 @@ def begin() -> Settings:
     """Return the process's settings, with logging set up."""
     settings = load_settings()
     configure_log(settings)
+    log.name_misspelt()
     return settings
 
 

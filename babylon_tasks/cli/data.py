@@ -56,7 +56,8 @@ def migrate(
         else:
             done = [f"created {name}" for name in created]
             done += [f"applied {name}" for name in applied]
-            show("\n".join(done) or "the schema is up to date")
+            for line in done or ["the schema is up to date"]:
+                show(line)
         return
     with session(settings) as connection:
         babylon.require(connection)

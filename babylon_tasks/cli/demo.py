@@ -118,7 +118,8 @@ class _Picture:
         plotext.plot(windows, valid, label="valid", marker="dot")
         right = [tally.right / tally.n for tally in self._tallies]
         plotext.plot(windows, right, label="valid and right", marker="braille")
-        show(plotext.uncolorize(plotext.build()))
+        for line in plotext.uncolorize(plotext.build()).splitlines():
+            show(line)
 
     def window(self, done: WindowProgress, tally: AnswerCounts) -> None:
         """Print a finished window."""

@@ -10,11 +10,14 @@ from msgspec import structs
 from rich.text import Text
 
 from babylon_tasks.cli.checks import examine
-from babylon_tasks.cli.context import begin
+from babylon_tasks.cli.context import configure_log
 from babylon_tasks.cli.findings import Finding
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, err, out, say
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.log import Mask
+from babylon_tasks.mask import Mask
+from babylon_tasks.plain_text import plain
+from babylon_tasks.setting_names import misspelt
+from babylon_tasks.settings import Settings, load_settings
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -48,12 +51,15 @@ def doctor(json: AsJson = False) -> None:
 
 def _findings() -> Iterator[Finding]:
     try:
-        settings = begin()
+        settings = load_settings()
+        configure_log(settings)
     except SettingsError as error:
         todo = "correct it, or unset it; the other checks need valid settings"
         yield Finding("settings", "fail", str(error), todo)
         return
     yield Finding("settings", "ok", f"read; lineage {settings.lineage}", None)
+    for what in misspelt(Settings):
+        yield Finding("settings", "warn", what, "correct the name, or unset it")
     mask = Mask(settings)  # details quote messages of servers and drivers
     for finding in examine(settings):
         yield structs.replace(finding, detail=mask.text(finding.detail))
@@ -62,7 +68,7 @@ def _findings() -> Iterator[Finding]:
 def _show(finding: Finding) -> None:
     line = Text(f"{finding.outcome:<5}", style=_STYLES[finding.outcome])
     line.append(f"{finding.check:<13} ", style="bold")
-    line.append(finding.detail, style="default")
+    line.append(plain(finding.detail), style="default")
     if finding.todo is not None:
-        line.append(f"\n      → {finding.todo}", style="default")
+        line.append(f"\n      → {plain(finding.todo)}", style="default")
     out.print(line)

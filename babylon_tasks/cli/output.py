@@ -1,6 +1,7 @@
 """What all commands share: exit codes, two consoles, tables, JSON, and a progress bar.
 
-Results go to standard output, everything else to standard error.
+Results go to standard output, everything else to standard error. Much of what is printed was
+written by others into the database: nothing of it acts on the terminal.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from babylon_tasks.plain_text import plain
+
 # Without a terminal, a table is for grep: nothing is wrapped or truncated.
 _WIDE = 4000
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
@@ -50,13 +53,13 @@ class ExitCode(IntEnum):
 
 
 def say(line: str) -> None:
-    """Print a remark for the reader; it is never part of the result."""
-    err.print(Text(line), soft_wrap=True)
+    """Print a remark for the reader, of several lines if need be; never part of the result."""
+    err.print(Text(plain(line, keep="\n\t")), soft_wrap=True)
 
 
 def show(line: str) -> None:
-    """Print a line of the result."""
-    out.print(Text(line), soft_wrap=True)
+    """Print one line of the result: a line break in it could pass for another line."""
+    out.print(Text(plain(line)), soft_wrap=True)
 
 
 def refuse(line: str) -> NoReturn:
@@ -68,19 +71,25 @@ def refuse(line: str) -> NoReturn:
 def as_json(document: Any) -> None:
     """Print one JSON document; numbers that JSON cannot represent become null."""
     text = msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(document))))
-    typer.echo(text.decode())
+    typer.echo(plain(text.decode(), keep="\n"))
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table; columns ending in ``#`` are numeric, the first one names the row."""
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for place, name in enumerate(columns):
         number = name.endswith("#")
         drawn.add_column(
             name.rstrip("#"), justify="right" if number else "left", no_wrap=number or place == 0
         )
     for row in rows:
-        drawn.add_row(*(Text(cell(value)) for value in row))
+        drawn.add_row(*(Text(plain(cell(value))) for value in row))
     out.print(drawn)
 
 

@@ -21,7 +21,8 @@ from babylon_tasks.errors import (
     SettingsError,
     StaleLease,
 )
-from babylon_tasks.log import Mask
+from babylon_tasks.mask import Mask
+from babylon_tasks.plain_text import plain
 from babylon_tasks.settings import load_settings
 
 _HELP = """Turn the recorded hours of Babylon's agents into a better model.
@@ -69,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code; SIGTERM counts as Ctrl-C."""
     # By default it would end Python at once, with a window still claimed and children running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        if plain(argument) != argument:  # typer would print it unchanged
+            _end(ExitCode.USAGE, f"control characters in an argument: {plain(argument)}")
     try:
         app(arguments, prog_name="babylon-tasks")
     except (SettingsError, BadWindowId) as error:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from babylon_tasks import log
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import say, show
 from babylon_tasks.db.session import address
@@ -62,6 +63,7 @@ def up(
     try:
         with own(data_dir, "a stack"), _stack(data_dir, explicit) as stack:
             configure_log(stack.settings)
+            log.name_misspelt()
             backend = choose(stack.settings)
             if "DATABASE_URL" not in explicit:
                 babylon.create(stack.settings)

@@ -142,3 +142,4 @@ app.add_defaults(lambda: configuration(load_settings()))
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _configure_logging(**_: Any) -> None:
     log.configure(load_settings())
+    log.name_misspelt()

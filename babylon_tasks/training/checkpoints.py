@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import msgspec
 
 from babylon_tasks.records import StepResult
 
+# Not isdigit(): that is true of "²", too, which is no number.
+STEP_FOLDER = re.compile(r"[0-9]{1,9}")
 _RECORD = "step.json"
 
 
@@ -17,7 +20,8 @@ def newest_step(checkpoints: Path) -> int:
     """Find the highest step that has a folder, 0 where there is none: ART's own rule."""
     if not checkpoints.exists():
         return 0
-    return max((int(p.name) for p in checkpoints.iterdir() if p.name.isdigit()), default=0)
+    names = (path.name for path in checkpoints.iterdir())
+    return max((int(name) for name in names if STEP_FOLDER.fullmatch(name)), default=0)
 
 
 def adapter_hash(folder: Path) -> str | None:

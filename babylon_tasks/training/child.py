@@ -24,7 +24,8 @@ def child_environment() -> dict[str, str]:
     return inherited | {
         "PYTHON_DOTENV_DISABLED": "1",  # else `import art` reads secrets from a .env
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else `import art` accesses the network
-        "HF_HUB_OFFLINE": inherited.get("HF_HUB_OFFLINE", "1"),
+        "HF_HUB_OFFLINE": inherited.get("HF_HUB_OFFLINE", "").strip() or "1",
+        "PYTHONSAFEPATH": "1",  # else a module in the data folder would be imported for its like
         "TQDM_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
     }

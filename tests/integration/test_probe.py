@@ -64,3 +64,8 @@ def test_silence_is_not_health() -> None:
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
     assert "BABYLON_METRICS_PORT is not set" in probe().stderr
+
+
+def test_an_empty_port_is_the_usual_one() -> None:
+    assert "BABYLON_METRICS_PORT is not set" in probe(BABYLON_METRICS_PORT=" ").stderr
+    assert "port 5555/healthcheck" in probe("flower", BABYLON_FLOWER_PORT="").stderr

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import structlog
-from pydantic import SecretStr
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.log import Mask, configure
+from babylon_tasks.log import configure, name_misspelt
 from babylon_tasks.settings import Settings
 
 PLANTED = "planted%2Fsecret-9"
@@ -131,24 +130,44 @@ def test_no_planted_secret_reaches_a_line(stream: io.StringIO, log_format: str) 
         assert secret not in written
 
 
-def test_figures_and_checkpoint_names_are_not_taken_for_secrets() -> None:
-    event = {
-        "trainable_tokens": 12,
-        "token_ids": [1, 2],
-        "inference": "http://127.0.0.1:8100/v1/models/babylon@12",
-        "key": "scenario-1",
-        "serving": "default",
-        "token": None,
-    }
-    assert Mask(settings())(None, "info", dict(event)) == event
+def test_an_event_of_the_data_cannot_write_lines_or_colours_of_its_own(
+    stream: io.StringIO,
+) -> None:
+    configure(settings(log_format="console"), stream)
+    hostile = "ok\x1b[2J\x1b]0;title\x07\u202egnp.exe\nFORGED level=info"
+    structlog.get_logger("babylon").info(hostile, reason=hostile, **{hostile: 1})
+    logging.getLogger("kombu").error("lost %s", hostile)
+    assert not {"\x1b", "\x07", "\u202e"} & set(stream.getvalue())
+    assert not any(line.startswith("FORGED") for line in stream.getvalue().splitlines())
 
 
-def test_a_key_that_names_a_secret_hides_any_value() -> None:
-    event = {"password": "a", "api_key": SecretStr("b"), "nested": {"access_token": 1}, "n": 1}
-    masked = Mask(settings())(None, "info", event)
-    assert masked == {
-        "password": "***",
-        "api_key": "***",
-        "nested": {"access_token": "***"},
-        "n": 1,
-    }
+def test_a_traceback_keeps_its_lines_and_nothing_else_that_acts(stream: io.StringIO) -> None:
+    configure(settings(log_format="console"), stream)
+    try:
+        raise ValueError("in the\x1b[31m data")
+    except ValueError:
+        structlog.get_logger("babylon").exception("task.failed")
+    assert 'raise ValueError("in the' in stream.getvalue()
+    assert "ValueError: in the\\u001b[31m data" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_line_of_json_is_the_same_document_without_a_control_character(
+    stream: io.StringIO,
+) -> None:
+    configure(settings(), stream)
+    structlog.get_logger("babylon").info("a", text="\x7f\x9b31m\u202e𐌀")
+    assert stream.getvalue().strip().isprintable()
+    assert lines(stream)[0]["text"] == "\x7f\x9b31m\u202e𐌀"
+
+
+def test_a_misspelt_setting_is_a_line_of_the_log(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BABYLON_LINAGE", "planted")
+    configure(settings(), stream)
+    name_misspelt()
+    [line] = lines(stream)
+    assert (line["event"], line["level"]) == ("setting.ignored", "warning")
+    assert "BABYLON_LINAGE" in line["what"]
+    assert "did you mean BABYLON_LINEAGE?" in line["what"]

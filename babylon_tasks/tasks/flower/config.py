@@ -24,10 +24,13 @@ try:
 except SettingsError as error:
     raise SystemExit(f"Flower does not start: {error}") from None
 log.configure(_settings)  # instead of Tornado's: that has another format and does not mask secrets
+log.name_misspelt()
 
 if _settings.flower_basic_auth is not None:
     basic_auth = _settings.flower_basic_auth.get_secret_value().split(",")
-elif not options.auth:  # OAuth, as in Flower's documentation
+elif options.auth:  # OAuth, as in Flower's documentation
+    basic_auth = []  # Flower itself would take an empty variable for a login without a word
+else:
     raise SystemExit(
         "Flower does not start: without a login it would show every task to everyone. Set "
         "FLOWER_BASIC_AUTH=user:password, in the environment or as a file in BABYLON_SECRETS_DIR"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -34,8 +36,9 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
 
 
 @one_contract
-def test_doctor_tells_of_a_scorer_that_there_is_not(run: Run) -> None:
-    found = run("doctor", "--json", BABYLON_SCORER="nowhere.at:All")
+@pytest.mark.parametrize("scorer", ["foo", "nowhere.at:All"])
+def test_doctor_tells_of_a_scorer_that_there_is_not(run: Run, scorer: str) -> None:
+    found = run("doctor", "--json", BABYLON_SCORER=scorer)
     outcome, todo = findings(found)["scorer"]
     assert (found.code, outcome) == (1, "fail")
     assert todo is not None
@@ -126,3 +129,48 @@ def test_a_user_without_rights_is_told_so_in_one_line(
             assert SECRET not in found.out + found.err
     finally:
         connection.execute("DROP ROLE outsider")
+
+
+@one_contract
+def test_doctor_names_a_misspelt_setting_and_the_log_of_a_command_does(run: Run) -> None:
+    wrong = {"BABYLON_LEARNING_RAT": "1", "babylon_bakend": "cpu"}
+    found = run("doctor", "--json", **wrong)
+    assert found.code == 0
+    named = [f for f in found.document["findings"] if f["check"] == "settings" and f["todo"]]
+    assert [f["outcome"] for f in named] == ["warn", "warn"]
+    assert "did you mean BABYLON_LEARNING_RATE?" in named[0]["detail"]
+    assert "did you mean BABYLON_BACKEND?" in named[1]["detail"]
+    said = run("status", **wrong).err
+    assert "did you mean BABYLON_LEARNING_RATE?" in said
+
+
+@one_contract
+def test_a_setting_that_is_missing_under_its_own_name_is_found_under_another(run: Run) -> None:
+    found = run("status", DATABASE_URL="", DATABASE_ULR="postgresql://planted@h/b")
+    assert found.code == 2
+    assert "DATABASE_URL is empty in the environment" in found.err
+    assert "there is no setting DATABASE_ULR" in found.err
+    assert "planted" not in found.err
+
+
+@one_contract
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_key_is_no_key_for_doctor(run: Run, empty: str) -> None:
+    found = run("doctor", "--json", WANDB_API_KEY=empty)
+    details = {f["check"]: f["detail"] for f in found.document["findings"]}
+    assert details["backend"].startswith("cpu ")
+    assert details["W&B key"].startswith("WANDB_API_KEY is not set")
+
+
+@one_contract
+def test_doctor_checks_what_flower_and_the_endpoints_need_at_their_start(
+    run: Run, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        found = run("doctor", "--json", BABYLON_METRICS_PORT=port, BABYLON_FLOWER_DB="/proc/x/db")
+    said = {(f["check"], f["outcome"]): f["detail"] for f in found.document["findings"]}
+    assert f"metrics: port {port} on 127.0.0.1: Address already in use" in said["ports", "warn"]
+    flowers = [f for f in found.document["findings"] if f["check"] == "flower"]
+    assert "FLOWER_BASIC_AUTH is not set" in flowers[0]["detail"]
+    assert flowers[1]["outcome"] == "warn"
