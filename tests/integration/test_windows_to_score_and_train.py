@@ -10,14 +10,14 @@ from evidence import settings
 from one_moment import EARLIER, LATER, alter, lineage, states_but, step, window
 from scored_windows import hour
 
-from babylon_tasks.db import windows
+from babylon_tasks.db import due_windows, windows
 from babylon_tasks.db.session import Connection
 
 SETTINGS = settings(upkeep_interval_seconds=100)
 
 
 def waiting(connection: Connection) -> list[str]:
-    return [one.window for one in windows.scored(connection, 10)]
+    return [one.window for one in due_windows.scored(connection, 10)]
 
 
 # --- to train
@@ -40,7 +40,7 @@ def test_what_is_not_ready_to_be_trained_is_neither_sent_nor_taken(
     window(moment, 1, but=but)
 
     assert waiting(moment) == [ready]
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == [ready]
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [ready]
 
 
 @pytest.mark.parametrize("at", ["next_attempt_at", "waits_until"])
@@ -51,8 +51,8 @@ def test_a_wait_is_over_at_its_last_moment(moment: Connection, at: str) -> None:
     assert waiting(moment) == [one]
     assert windows.get(moment, one).due
     assert not windows.get(moment, one).waiting
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == [one]
-    assert windows.claim_to_score(moment, SETTINGS, limit=10) == [other]
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [one]
+    assert due_windows.pick_to_score(moment, SETTINGS, limit=10) == [other]
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_unseen_hours_come_first_from_the_oldest_on_then_left_over_ones_from_the
     three, four = (window(moment, number) for number in (3, 4))
 
     assert waiting(moment) == [three, four, two, one]
-    first = [found.window for found in windows.scored(moment, 3, first=one)]
+    first = [found.window for found in due_windows.scored(moment, 3, first=one)]
     assert first == [one, three, four]
-    assert windows.claim_to_train(moment, SETTINGS, limit=1) == [three]
-    assert windows.claim_to_train(moment, SETTINGS, limit=2) == sorted([four, one])
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=1) == [three]
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=2) == sorted([four, one])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_nothing_is_sent_to_training_while_the_lineage_is_leased(
     alter(moment, "lineages", f"lease_until = {until}")
     waits = window(moment, 1)
 
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == [waits] * sent
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [waits] * sent
 
 
 def unfinished_step(connection: Connection) -> str:
@@ -121,8 +121,8 @@ def test_an_unfinished_step_whose_worker_is_gone_is_sent_by_its_first_window(
     first = unfinished_step(moment)
     alter(moment, "steps", f"state = '{state}', next_attempt_at = now()")
 
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == [first]
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == []
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [first]
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_step_that_is_not_to_be_recovered_now_is_not_sent(
     unfinished_step(moment)
     alter(moment, table, but)
 
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == []
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
 
 
 # --- to score
@@ -154,7 +154,7 @@ def test_what_is_sealed_or_whose_scorer_is_gone_is_sent_to_scoring(
 ) -> None:
     name = window(moment, 1, but=but)
 
-    assert windows.claim_to_score(moment, SETTINGS, limit=10) == [name]
+    assert due_windows.pick_to_score(moment, SETTINGS, limit=10) == [name]
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ def test_what_is_sealed_or_whose_scorer_is_gone_is_sent_to_scoring(
 def test_what_is_not_ready_to_be_scored_is_not_sent(moment: Connection, but: str) -> None:
     window(moment, 1, "sealed", but=but)
 
-    assert windows.claim_to_score(moment, SETTINGS, limit=10) == []
+    assert due_windows.pick_to_score(moment, SETTINGS, limit=10) == []
 
 
 def test_the_oldest_is_sent_to_scoring_first(moment: Connection) -> None:
     for number in (2, 1, 3):
         window(moment, number, "sealed")
 
-    assert windows.claim_to_score(moment, SETTINGS, limit=2) == [hour(1), hour(2)]
-    assert windows.claim_to_score(moment, SETTINGS, limit=2) == [hour(3)]
+    assert due_windows.pick_to_score(moment, SETTINGS, limit=2) == [hour(1), hour(2)]
+    assert due_windows.pick_to_score(moment, SETTINGS, limit=2) == [hour(3)]
 
 
 @pytest.mark.parametrize(("ago", "sent"), [("90", False), ("90.001", True)])
@@ -187,5 +187,5 @@ def test_a_message_is_repeated_after_nine_tenths_of_the_upkeeps_interval(
     before = f"enqueued_at = now() - interval '{ago} s'"
     scored, sealed = window(moment, 1, but=before), window(moment, 2, "sealed", but=before)
 
-    assert windows.claim_to_train(moment, SETTINGS, limit=10) == [scored] * sent
-    assert windows.claim_to_score(moment, SETTINGS, limit=10) == [sealed] * sent
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [scored] * sent
+    assert due_windows.pick_to_score(moment, SETTINGS, limit=10) == [sealed] * sent

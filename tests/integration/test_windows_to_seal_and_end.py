@@ -9,7 +9,8 @@ import pytest
 from one_moment import EARLIER, LATER, alter, states_but, window
 from scored_windows import column, hour
 
-from babylon_tasks.db import step_windows, windows
+from babylon_tasks.db import step_windows
+from babylon_tasks.db.changed_rows import mark_changed
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.states import WindowState
@@ -38,7 +39,7 @@ def test_an_hour_may_be_sealed_after_the_grace_and_must_be_after_the_longest_tim
     window(moment, 2, "sealed", but=times)
 
     due = {"grace": 60, "max_open": 3600, "limit": 10}
-    assert fetch_pairs(moment, "windows.due_to_seal", str, bool, **due) == found
+    assert fetch_pairs(moment, "open_and_seal.due_to_seal", str, bool, **due) == found
 
 
 def test_the_oldest_hours_are_sealed_first(moment: Connection) -> None:
@@ -46,7 +47,7 @@ def test_the_oldest_hours_are_sealed_first(moment: Connection) -> None:
         window(moment, number, "open")
 
     due = {"grace": 60, "max_open": 3600, "limit": 2}
-    found = fetch_pairs(moment, "windows.due_to_seal", str, bool, **due)
+    found = fetch_pairs(moment, "open_and_seal.due_to_seal", str, bool, **due)
     assert list(found) == [hour(1), hour(2)]
 
 
@@ -72,7 +73,7 @@ LATE = {"hours": 10, "again": 60, "limit": 10}
 
 
 def late(connection: Connection, **terms: int) -> set[str]:
-    found = fetch_values(connection, "expired_claims.to_check_for_late", str, **LATE | terms)
+    found = fetch_values(connection, "late_rows.to_check", str, **LATE | terms)
     return set(found)
 
 
@@ -209,11 +210,11 @@ def test_a_window_is_marked_for_changed_rows_three_times_and_not_where_it_is_mar
 ) -> None:
     name, other = window(moment, 1, but=but), window(moment, 2)
 
-    step_windows.mark_changed(moment, name, 1, lineage="babylon", actor="test")
+    mark_changed(moment, name, 1, lineage="babylon", actor="test")
 
-    found = windows.get(moment, name)
-    assert (found.changes, found.rescore) == (changes, why)
-    assert windows.get(moment, other).changes == 0
+    marks = "SELECT changes, rescore FROM training.windows ORDER BY window_id"
+    assert moment.execute(marks).fetchall() == [(changes, why), (0, None)]
+    assert other == hour(2)
     assert len(column(moment, "SELECT id FROM training.events")) == (why == "rows changed")
 
 

@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 import pytest
+from evidence import shown
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,3 +92,17 @@ def test_mean_and_deviation_are_those_of_the_rewards(rewards: list[float]) -> No
     result = summary.result(settings(), held_out=False, waits_for=0)
     assert result.reward_mean == pytest.approx(statistics.fmean(rewards), abs=1e-9)
     assert result.reward_std == pytest.approx(statistics.pstdev(rewards), abs=1e-9)
+
+
+def test_profit_and_the_share_of_right_bets_are_of_those_that_have_them_rewarded_or_not() -> None:
+    summary = WindowSummary()
+    for profit, right, wrong in ((10.0, 2, 1), (-4.0, 0, 0), (None, 0, 1)):
+        summary.add_evidence(shown(profit=profit, right=right, wrong=wrong))
+    summary.add("agent", "", 0.5, 0.0)
+
+    result = summary.result(settings(), held_out=False, waits_for=0)
+
+    assert (result.profit_mean, result.right_share) == (3.0, 0.5)
+    assert (result.agents, result.scored, result.trajectories) == (1, 1, 1)
+    nothing = WindowSummary().result(settings(), held_out=False, waits_for=0)
+    assert (nothing.profit_mean, nothing.right_share, nothing.reward_mean) == (None, None, None)

@@ -276,6 +276,15 @@ def test_for_the_outcome_scorer_waiting_returned_nothing_and_a_trade_without_pri
     assert found[2] is None
 
 
+def test_a_stake_of_less_than_one_counts_as_any_other() -> None:
+    won = shown(right=1, taken=1, merit=1.0, staked=0.5, earned=0.5)
+    lost = shown(wrong=1, taken=1, merit=-1.0, staked=0.5, earned=-0.5)
+    found = rewards([won, lost], scorer="outcome")
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0] > found[1]
+
+
 def test_an_unknown_scorer_is_a_fault_of_the_settings() -> None:
     with pytest.raises(SettingsError, match=r"vibes, .* default, profit, outcome"):
         load_scorer(settings(scorer="vibes"))

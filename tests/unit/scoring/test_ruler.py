@@ -172,4 +172,4 @@ def test_the_rank_correlation_minds_ties() -> None:
     assert tau([1, 2, 3], [3, 2, 1]) == -1
     assert tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / math.sqrt(6))
     assert tau([1, 1, 1], [2, 2, 2]) == 1  # nothing was told apart, both times
-    assert tau([1, 1, 1], [1, 2, 3]) == 0
+    assert tau([1, 1, 1], [1, 2, 3]) == tau([1, 2, 3], [1, 1, 1]) == 0
