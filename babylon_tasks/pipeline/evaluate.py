@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
+from msgspec import Struct
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.actions import GateAction
@@ -23,7 +24,7 @@ from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecisio
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import write_groups
-from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, RequestProgress
+from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
 
 # The newest windows that may contribute groups to the set.
 _WINDOWS = 200
@@ -36,7 +37,7 @@ def evaluate(
     trainer: TrainerLike,
     *,
     actor: str,
-    on_progress: Callable[[RequestProgress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> GateResult:
     """Evaluate the lineage's head; safe to call at any time, alone or concurrently.
 
@@ -53,18 +54,18 @@ def evaluate(
             reason = f"{settings.lineage}@{head} was rolled back; the next checkpoint is evaluated"
             return GateResult(GateAction.IDLE, head, current, reason, {})
         groups = held_out_set(connection, settings, actor=actor)
-        digest = held_out.set_hash(groups)
+        compared = _Compared(head, current, groups, held_out.set_hash(groups))
         latest = promotions.latest(connection, settings.lineage)
         if (
             latest is not None
             and latest.decision is Decision.HOLD
             and (latest.from_step, latest.to_step) == (current, head)
-            and latest.figures.get("set_hash") == digest
+            and latest.figures.get("set_hash") == compared.set_hash
         ):
             return GateResult(GateAction.IDLE, head, current, f"held before: {latest.reason}", {})
     bind_contextvars(lineage=settings.lineage, step=head)
-    decision = _decide(settings, trainer, groups, digest, head, current, on_progress)
-    figures = decision.figures | {"set_hash": digest}
+    decision = _decide(settings, trainer, compared, on_progress or (lambda _: None))
+    figures = decision.figures | {"set_hash": compared.set_hash}
     with session(settings) as connection:
         if decision.decision is Decision.PROMOTE:
             moved = serving.promote(
@@ -91,6 +92,15 @@ def evaluate(
         )
     log.info("checkpoint.held", serving=current, reason=decision.reason)
     return GateResult(GateAction.HELD, head, current, decision.reason, figures)
+
+
+class _Compared(Struct, frozen=True):
+    """What the gate compares: two checkpoints, on the held-out groups that ``set_hash`` names."""
+
+    head: int
+    serving: int
+    groups: tuple[Group, ...]
+    set_hash: str
 
 
 def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:
@@ -133,68 +143,63 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
 def _decide(
     settings: Settings,
     trainer: TrainerLike,
-    groups: Sequence[Group],
-    digest: str,
-    head: int,
-    current: int,
-    on_progress: Callable[[RequestProgress], None] | None,
+    compared: _Compared,
+    on_progress: OnProgress,
 ) -> GateDecision:
-    if len(groups) < settings.min_eval_groups:
-        return promotion_gate.too_few_groups(len(groups), settings)
+    if len(compared.groups) < settings.min_eval_groups:
+        return promotion_gate.too_few_groups(len(compared.groups), settings)
     try:
-        _score_missing(settings, trainer, groups, digest, head, current, on_progress)
+        _score_missing(settings, trainer, compared, on_progress)
     except TrainerDied:
         raise
     except TrainingError as error:
         log.warning("evaluation.failed", error=str(error))
         return promotion_gate.without_evaluation(
-            f"no evaluation: {error}", settings, {"groups": len(groups)}
+            f"no evaluation: {error}", settings, {"groups": len(compared.groups)}
         )
     with session(settings) as connection:
-        known = evaluations.of_set(connection, settings.lineage, digest)
+        known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
     scores = {
         step: CheckpointFigures(step, found.values, found.coverage, found.entropy)
         for step, found in known.items()
     }
-    others = [one for step, one in scores.items() if step != head]
+    others = [one for step, one in scores.items() if step != compared.head]
     best = promotion_gate.best(others, settings)
-    return promotion_gate.decide(scores[head], scores[current], best, settings)
+    return promotion_gate.decide(scores[compared.head], scores[compared.serving], best, settings)
 
 
 def _score_missing(
     settings: Settings,
     trainer: TrainerLike,
-    groups: Sequence[Group],
-    digest: str,
-    head: int,
-    current: int,
-    on_progress: Callable[[RequestProgress], None] | None,
+    compared: _Compared,
+    on_progress: OnProgress,
 ) -> None:
     with session(settings) as connection:
-        known = evaluations.of_set(connection, settings.lineage, digest)
-        wanted = {head, current}
+        known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
+        wanted = {compared.head, compared.serving}
         # The former best has no value on a new set; without one the threshold would drop.
-        former = evaluations.best_of_last_set(connection, settings.lineage, digest)
+        former = evaluations.best_of_last_set(connection, settings.lineage, compared.set_hash)
         if former is not None:
             wanted.add(former)
     missing = tuple(sorted(wanted - known.keys()))
     if not missing:
         return
-    path = settings.data_dir.absolute() / settings.lineage / "evaluations" / f"{digest}.json"
-    write_groups(path, groups)
+    folder = settings.data_dir.absolute() / settings.lineage / "evaluations"
+    path = folder / f"{compared.set_hash}.json"
+    write_groups(path, compared.groups)
     trainer.ready()
     request = EvaluateRequest(steps=missing, groups_path=str(path))
-    result = trainer.evaluate(request, on_progress or (lambda _: None))
+    result = trainer.evaluate(request, on_progress)
     path.unlink()
-    check_answer(result, missing, len(groups))
-    names = [(group.window_id, group.key) for group in groups]
+    check_answer(result, missing, len(compared.groups))
+    names = [(group.window_id, group.key) for group in compared.groups]
     with session(settings) as connection, connection.transaction():
         for scored in result.steps:
             evaluations.store(
                 connection,
                 settings.lineage,
                 scored.step,
-                digest,
+                compared.set_hash,
                 groups=names,
                 values=scored.values,
                 coverage=scored.coverage,

@@ -191,6 +191,22 @@ def test_a_rewritten_row_is_not_valued_by_the_reward_of_another_answer(
     assert standing(connection) == ("held_out", "rows changed", 1, 0)
 
 
+def test_once_a_row_of_an_hour_was_rewritten_no_further_group_of_it_is_read(
+    connection: Connection, make_settings: Make
+) -> None:
+    settings = make_settings()
+    ids = {
+        key: scored_window(connection, key=key, state="held_out", model="anyone")
+        for key in ("a", "b")
+    }
+    first, _ = held_out_set(connection, settings, actor="test")
+    rewrite(connection, ids[first.key][0])
+
+    (left,) = held_out_set(connection, settings, actor="test")
+
+    assert (left.key, len(left.members)) == (first.key, 3)
+
+
 def test_held_out_hours_that_were_rewritten_are_valued_again_once_they_are_scored_anew(
     connection: Connection, make_settings: Make
 ) -> None:
