@@ -1,7 +1,8 @@
 """Statements by name, from ``queries/<noun>.sql`` files, and what they return by type.
 
 A file is a run of blocks: a line ``-- name: verb_noun``, one line of English as a comment,
-then the statement. ``statement("open_and_seal.seal")`` is its text.
+then the statement. ``statement("open_and_seal.seal")`` is its text. What several statements have
+in common is a block of its own, ``-- part: name``, and ``{{noun.name}}`` in each of them.
 
     fetch_one(connection, "windows.get", Window, window="2026-01-31T09:00")   # Window | None
     fetch_value(connection, "clock.now", datetime)                            # datetime | None
@@ -26,7 +27,8 @@ from psycopg.types.json import Jsonb
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError
 
-_HEADER = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_HEADER = re.compile(r"^-- (name|part): (\w+)\s*$", re.MULTILINE)
+_PART = re.compile(r"\{\{(\w+)\.(\w+)\}\}")
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = TypeVar("Value")
@@ -35,9 +37,11 @@ Key = TypeVar("Key")
 
 @cache
 def queries(noun: str) -> dict[str, LiteralString]:
-    """Read all statements of ``queries/<noun>.sql``; raises FileNotFoundError or ValueError."""
-    path = resources.files("babylon_tasks.db").joinpath("queries", f"{noun}.sql")
-    return parse(path.read_text("utf-8"), str(path))
+    """Read all statements of ``queries/<noun>.sql``, with their parts in place.
+
+    Raises FileNotFoundError, ValueError, or KeyError for a part that does not exist.
+    """
+    return {name: _PART.sub(_part, text) for name, text in _blocks(noun)["name"].items()}
 
 
 def statement(name: str) -> LiteralString:
@@ -108,17 +112,32 @@ def copy_statement(name: str, columns: Iterable[str]) -> sql.Composed:
     return sql.SQL(statement(name)).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)))
 
 
-def parse(text: str, origin: str) -> dict[str, LiteralString]:
-    """Split a query file into its named statements; raises ValueError on a name used twice."""
-    parts = _HEADER.split(text)
-    names = parts[1::2]
+def parse(text: str, origin: str) -> dict[str, dict[str, LiteralString]]:
+    """Split a query file into its ``name`` and its ``part`` blocks.
+
+    Raises ValueError on a name used twice.
+    """
+    _, *fields = _HEADER.split(text)
+    kinds, names, bodies = fields[::3], fields[1::3], fields[2::3]
     if len(set(names)) != len(names):
         raise ValueError(f"{origin} names a statement twice: {sorted(names)}")
-    # The files ship with the package, so their text is as trusted as a literal of the code.
-    return {
-        name: cast("LiteralString", body.strip())
-        for name, body in zip(names, parts[2::2], strict=True)
-    }
+    found: dict[str, dict[str, LiteralString]] = {"name": {}, "part": {}}
+    for kind, name, body in zip(kinds, names, bodies, strict=True):
+        # The files ship with the package, so their text is as trusted as a literal of the code.
+        found[kind][name] = cast("LiteralString", body.strip())
+    return found
+
+
+@cache
+def _blocks(noun: str) -> dict[str, dict[str, LiteralString]]:
+    path = resources.files("babylon_tasks.db").joinpath("queries", f"{noun}.sql")
+    return parse(path.read_text("utf-8"), str(path))
+
+
+def _part(reference: re.Match[str]) -> LiteralString:
+    noun, name = reference.groups()
+    _, _, text = _blocks(noun)["part"][name].partition("\n")  # without its line of English
+    return _PART.sub(_part, text)
 
 
 def _struct(name: str, row: type[Row]) -> Callable[[Cursor[Any]], Callable[[Sequence[Any]], Row]]:

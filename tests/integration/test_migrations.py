@@ -75,7 +75,7 @@ def catalog(connection: Connection, schema: str = "public") -> Catalog:
     text = (HERE / "catalog.sql").read_text("utf-8")
     return {
         name: connection.execute(statement, {"schema": schema}).fetchall()
-        for name, statement in statements(text, "catalog.sql").items()
+        for name, statement in statements(text, "catalog.sql")["name"].items()
     }
 
 

@@ -1,3 +1,13 @@
+-- part: hour_of_start
+-- The window of a trajectory whose writer set no window id.
+to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00')
+
+-- part: in_window
+-- Trajectories of a window: by its id, or by their start.
+("windowId" = %(window)s
+ OR ("windowId" IS NULL AND "startTime" >= %(start)s::timestamp
+     AND "startTime" < %(end)s::timestamp))
+
 -- name: tables
 -- Those of some tables that this user sees.
 SELECT name FROM unnest(%(names)s::text[]) AS wanted (name)

@@ -3,8 +3,7 @@
 SELECT recorded.window_id AS window, w.state, w.reason, w.held_out, w.scored_at IS NOT NULL AS decided,
        coalesce(w.reward_version, 1) AS reward_version, recorded.trajectories, recorded.agents
 FROM (
-    SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
-               AS window_id,
+    SELECT coalesce("windowId", {{babylon.hour_of_start}}) AS window_id,
            count(*) AS trajectories, count(DISTINCT "agentId") AS agents
     FROM trajectories
     GROUP BY 1
@@ -20,14 +19,13 @@ SELECT to_regclass('training.windows') IS NOT NULL
 
 -- name: overview_before_migration
 -- The same for a database with Babylon's tables and none of ours.
-SELECT coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
-           AS window,
+SELECT coalesce("windowId", {{babylon.hour_of_start}}) AS window,
        NULL AS state, NULL AS reason, NULL AS held_out, false AS decided, 1 AS reward_version,
        count(*) AS trajectories, count(DISTINCT "agentId") AS agents
 FROM trajectories
 GROUP BY 1
 HAVING %(since)s::text IS NULL
-    OR coalesce("windowId", to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00'))
+    OR coalesce("windowId", {{babylon.hour_of_start}})
        >= %(since)s
 ORDER BY 1 DESC
 LIMIT %(limit)s

@@ -17,9 +17,7 @@ RETURNING window_id
 UPDATE training.windows SET enqueued_at = now()
 WHERE window_id IN (
     SELECT w.window_id FROM training.windows w
-    WHERE w.state = 'scored'
-      AND coalesce(w.next_attempt_at <= now(), true)
-      AND coalesce(w.waits_until <= now(), true) AND w.rescore IS NULL AND w.reason IS NULL
+    WHERE {{windows.ready_to_train}}
       AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
       AND NOT EXISTS (SELECT FROM training.lineages l
                       WHERE l.name = %(lineage)s AND l.lease_until > now())
@@ -54,8 +52,7 @@ UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows
 -- first, then left-over ones, newest first, since they are the most likely to be fresh.
 SELECT window_id AS window, reward_version, training_tries AS attempts, changes
 FROM training.windows
-WHERE state = 'scored' AND coalesce(next_attempt_at <= now(), true)
-  AND coalesce(waits_until <= now(), true) AND rescore IS NULL AND reason IS NULL
+WHERE {{windows.ready_to_train}}
 ORDER BY window_id IS NOT DISTINCT FROM %(first)s DESC, left_over > 0,
          CASE WHEN left_over > 0 THEN -extract(epoch FROM starts_at)
               ELSE extract(epoch FROM starts_at) END

@@ -5,8 +5,7 @@ SELECT extract(epoch FROM now() - min(greatest(
     starts_at + interval '1 hour', waits_until,
     CASE WHEN reward_version > 1 OR scored_at < sealed_at THEN sealed_at END)))::float8
 FROM training.windows
-WHERE state IN ('sealed', 'scoring', 'training')
-   OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
+WHERE {{windows.backlog}}
 
 -- name: left_over
 -- Comparable trajectories that no step has taken yet, of hours that a step has used.

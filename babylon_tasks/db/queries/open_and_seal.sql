@@ -12,7 +12,7 @@ SELECT window_id FROM seen WHERE window_id IS NOT NULL LIMIT %(limit)s
 
 -- name: seen_without_id
 -- Hours of trajectories whose writer set no window id (Babylon's plugin never does).
-SELECT DISTINCT to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00')
+SELECT DISTINCT {{babylon.hour_of_start}}
 FROM trajectories
 WHERE "windowId" IS NULL AND "startTime" >= %(since)s::timestamp
 LIMIT %(limit)s
@@ -42,9 +42,7 @@ LIMIT %(limit)s
 -- Whether no trajectory of a window was written in the last %(grace)s seconds.
 SELECT NOT EXISTS (
     SELECT FROM trajectories
-    WHERE ("windowId" = %(window)s
-           OR ("windowId" IS NULL AND "startTime" >= %(start)s::timestamp
-               AND "startTime" < %(end)s::timestamp))
+    WHERE {{babylon.in_window}}
       AND "createdAt" > (now() AT TIME ZONE 'UTC') - make_interval(secs => %(grace)s)
 )
 
@@ -54,9 +52,7 @@ UPDATE training.windows SET
     state = %(target)s, sealed_at = now(), updated_at = now(),
     (trajectories, agents) = (
         SELECT count(*), count(DISTINCT "agentId") FROM trajectories
-        WHERE "windowId" = %(window)s
-           OR ("windowId" IS NULL AND "startTime" >= %(start)s::timestamp
-               AND "startTime" < %(end)s::timestamp)
+        WHERE {{babylon.in_window}}
     )
 WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING trajectories, agents

@@ -1,3 +1,13 @@
+-- part: yes
+-- Babylon's word for how a prediction market ended; NULL: neither YES nor NO.
+CASE WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(yes)s) THEN true
+     WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(no)s) THEN false END
+
+-- part: change
+-- How a stock's price moved, in percent.
+coalesce(nullif("changePercent", 'NaN'),
+         ("endPrice" - "startPrice") / nullif("startPrice", 0) * 100)::float8
+
 -- name: is_kept
 -- Whether outcomes were ever copied here: before that, only Babylon's own table has them.
 SELECT to_regclass('training.outcomes') IS NOT NULL
@@ -52,8 +62,7 @@ WITH recorded AS MATERIALIZED (
     SELECT DISTINCT ON (kind, name, window_id) kind, name, window_id, yes, change
     FROM (
         SELECT 'market' AS kind, "predictionMarketId" AS name, "windowId" AS window_id,
-               CASE WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(yes)s) THEN true
-                    WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(no)s) THEN false END AS yes,
+               {{outcomes.yes}} AS yes,
                NULL::float8 AS change, "createdAt" AS made_at, id
         FROM market_outcomes
         WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
@@ -62,9 +71,7 @@ WITH recorded AS MATERIALIZED (
         SELECT 'stock', "stockTicker", "windowId", NULL, moved.change, "createdAt", id
         FROM market_outcomes
         CROSS JOIN LATERAL (
-            SELECT coalesce(nullif("changePercent", 'NaN'),
-                            ("endPrice" - "startPrice") / nullif("startPrice", 0) * 100)::float8
-                       AS change) AS moved
+            SELECT {{outcomes.change}} AS change) AS moved
         WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
           AND "stockTicker" <> '' AND moved.change <> 'NaN'
     ) AS endings
@@ -96,8 +103,7 @@ SELECT * FROM gone UNION ALL SELECT * FROM written
 -- How prediction markets ended, before anything was copied: the latest outcome of each.
 SELECT name, yes FROM (
     SELECT DISTINCT ON (name) "predictionMarketId" AS name,
-           CASE WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(yes)s) THEN true
-                WHEN lower(btrim(outcome, E' \t\r\n')) = ANY (%(no)s) THEN false END AS yes
+           {{outcomes.yes}} AS yes
     FROM market_outcomes
     WHERE "windowId" >= %(window)s AND "windowId" < '9999'
       AND "predictionMarketId" = ANY (%(markets)s) AND btrim(outcome, E' \t\r\n') <> ''
@@ -110,9 +116,7 @@ WHERE yes IS NOT NULL
 SELECT DISTINCT ON ("stockTicker") "stockTicker", moved.change
 FROM market_outcomes
 CROSS JOIN LATERAL (
-    SELECT coalesce(nullif("changePercent", 'NaN'),
-                    ("endPrice" - "startPrice") / nullif("startPrice", 0) * 100)::float8
-               AS change) AS moved
+    SELECT {{outcomes.change}} AS change) AS moved
 WHERE "windowId" >= %(window)s AND "windowId" < '9999'
   AND "stockTicker" = ANY (%(tickers)s) AND moved.change <> 'NaN'
 ORDER BY "stockTicker", "windowId", "createdAt" DESC, id DESC

@@ -1,32 +1,28 @@
+-- part: columns
+-- The columns of a trajectory that both contracts have.
+id, "trajectoryId", "agentId", "startTime", "endTime", "durationMs", "windowId", "windowHours",
+"episodeId", "scenarioId", "batchId", "stepsJson", "rewardComponentsJson", "metricsJson",
+"metadataJson", "totalReward", "episodeLength", "finalStatus", "finalBalance", "finalPnL",
+"tradesExecuted", "postsCreated", "isTrainingData", "isEvaluation"
+
+-- part: values
+-- Their values, in the same order.
+%(id)s, %(trajectory_id)s, %(agent_id)s, %(start_time)s, %(end_time)s, %(duration_ms)s,
+%(window)s, 1, %(episode_id)s, %(scenario_id)s, %(batch_id)s, %(steps)s, %(reward_components)s,
+%(metrics)s, %(metadata)s, %(total_reward)s, %(episode_length)s, %(final_status)s,
+%(final_balance)s, %(final_pnl)s, %(trades_executed)s, %(posts_created)s, %(is_training_data)s,
+%(is_evaluation)s
+
 -- name: insert_trajectory
 -- Insert a finished trajectory; repeated after an unclear commit, it changes nothing.
-INSERT INTO trajectories (
-    id, "trajectoryId", "agentId", "startTime", "endTime", "durationMs", "windowId", "windowHours",
-    "episodeId", "scenarioId", "batchId", "stepsJson", "rewardComponentsJson", "metricsJson",
-    "metadataJson", "totalReward", "episodeLength", "finalStatus", "finalBalance", "finalPnL",
-    "tradesExecuted", "postsCreated", "isTrainingData", "isEvaluation", "updatedAt")
-VALUES (
-    %(id)s, %(trajectory_id)s, %(agent_id)s, %(start_time)s, %(end_time)s, %(duration_ms)s,
-    %(window)s, 1, %(episode_id)s, %(scenario_id)s, %(batch_id)s, %(steps)s, %(reward_components)s,
-    %(metrics)s, %(metadata)s, %(total_reward)s, %(episode_length)s, %(final_status)s,
-    %(final_balance)s, %(final_pnl)s, %(trades_executed)s, %(posts_created)s, %(is_training_data)s,
-    %(is_evaluation)s, now() AT TIME ZONE 'UTC')
+INSERT INTO trajectories ({{recording.columns}}, "updatedAt")
+VALUES ({{recording.values}}, now() AT TIME ZONE 'UTC')
 ON CONFLICT ("trajectoryId") DO NOTHING
 
 -- name: insert_trajectory_with_archetype
 -- The same for a schema with archetypes.
-INSERT INTO trajectories (
-    id, "trajectoryId", "agentId", "startTime", "endTime", "durationMs", "windowId", "windowHours",
-    "episodeId", "scenarioId", "batchId", "stepsJson", "rewardComponentsJson", "metricsJson",
-    "metadataJson", "totalReward", "episodeLength", "finalStatus", "finalBalance", "finalPnL",
-    "tradesExecuted", "postsCreated", "isTrainingData", "isEvaluation", archetype,
-    "updatedAt")
-VALUES (
-    %(id)s, %(trajectory_id)s, %(agent_id)s, %(start_time)s, %(end_time)s, %(duration_ms)s,
-    %(window)s, 1, %(episode_id)s, %(scenario_id)s, %(batch_id)s, %(steps)s, %(reward_components)s,
-    %(metrics)s, %(metadata)s, %(total_reward)s, %(episode_length)s, %(final_status)s,
-    %(final_balance)s, %(final_pnl)s, %(trades_executed)s, %(posts_created)s, %(is_training_data)s,
-    %(is_evaluation)s, %(archetype)s, now() AT TIME ZONE 'UTC')
+INSERT INTO trajectories ({{recording.columns}}, "updatedAt", archetype)
+VALUES ({{recording.values}}, now() AT TIME ZONE 'UTC', %(archetype)s)
 ON CONFLICT ("trajectoryId") DO NOTHING
 
 -- name: insert_call

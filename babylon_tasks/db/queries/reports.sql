@@ -1,3 +1,9 @@
+-- part: step
+-- A training step, without its manifest.
+id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
+gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at,
+committed_at, failed_at
+
 -- name: events_of_window
 -- Every decision about a window, the steps that used it and their checkpoints, in order.
 WITH used AS MATERIALIZED (
@@ -35,8 +41,7 @@ WHERE window_id = %(window)s GROUP BY use ORDER BY 2 DESC, 1
 
 -- name: steps_of_window
 -- The steps that a window was part of, in order.
-SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
-       gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+SELECT {{reports.step}}
 FROM training.steps
 WHERE windows @> ARRAY[%(window)s::text]
 ORDER BY id
@@ -52,15 +57,13 @@ ORDER BY v.id
 
 -- name: step_in_work
 -- The step that has begun and not ended.
-SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
-       gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+SELECT {{reports.step}}
 FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
 -- name: last_step
 -- The newest committed step.
-SELECT id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
-       gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at, committed_at, failed_at
+SELECT {{reports.step}}
 FROM training.steps
 WHERE lineage = %(lineage)s AND state = 'committed'
 ORDER BY target_step DESC
@@ -70,8 +73,7 @@ LIMIT 1
 -- The oldest window that is over, unused by steps and not waiting for outcomes, and when its row
 -- last changed.
 SELECT window_id AS window, state, updated_at AS since FROM training.windows
-WHERE state IN ('sealed', 'scoring', 'training')
-   OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0
+WHERE {{windows.backlog}}
 ORDER BY starts_at
 LIMIT 1
 

@@ -1,5 +1,5 @@
--- name: list_unused
--- A window's scored trajectories that are neither used by the lineage nor refused, without text.
+-- part: listed
+-- The scored trajectories of a window, without text.
 SELECT s.trajectory_id, s.group_key, s.reward,
        coalesce((s.components ->> 'activity')::float8, 0) AS activity,
        s.scorer || ' ' || s.scorer_version AS scorer,
@@ -7,21 +7,23 @@ SELECT s.trajectory_id, s.group_key, s.reward,
 FROM training.scores s
 LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
 WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
-  AND NOT EXISTS (SELECT FROM training.consumption c
-                  WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
-  AND NOT EXISTS (SELECT FROM training.rejections r
-                  WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
-                    AND r.window_id = s.window_id AND r.stage = 'dataset')
+
+-- part: unused
+-- Scores (s) that the lineage has neither used nor refused.
+NOT EXISTS (SELECT FROM training.consumption c
+            WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
+AND NOT EXISTS (SELECT FROM training.rejections r
+                WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
+                  AND r.window_id = s.window_id AND r.stage = 'dataset')
+
+-- name: list_unused
+-- A window's scored trajectories that are neither used by the lineage nor refused, without text.
+{{scored_trajectories.listed}}
+  AND {{scored_trajectories.unused}}
 
 -- name: list_group
 -- The comparable trajectories of one key of a window, used or not, without text.
-SELECT s.trajectory_id, s.group_key, s.reward,
-       coalesce((s.components ->> 'activity')::float8, 0) AS activity,
-       s.scorer || ' ' || s.scorer_version AS scorer,
-       s.content_hash, coalesce(octet_length(t."stepsJson"), 0) AS size
-FROM training.scores s
-LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
-WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
+{{scored_trajectories.listed}}
   AND s.group_key = %(group_key)s
 
 -- name: rows
@@ -32,8 +34,7 @@ SELECT "trajectoryId" AS trajectory_id, "agentId" AS agent_id, "scenarioId" AS s
        octet_length("stepsJson") AS steps_bytes, "finalPnL" AS final_pnl,
        "isEvaluation" AS is_evaluation, "isTrainingData" AS is_training_data,
        "usedInTraining" AS already_used, named.type AS archetype,
-       coalesce("windowId"::text,
-                to_char(date_trunc('hour', "startTime"), 'YYYY-MM-DD"T"HH24:00')) AS window_id
+       coalesce("windowId"::text, {{babylon.hour_of_start}}) AS window_id
 FROM (VALUES (NULL::text)) AS absent (archetype)
 CROSS JOIN LATERAL (
     SELECT *, archetype::text AS type FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)

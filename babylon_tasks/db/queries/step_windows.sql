@@ -34,12 +34,7 @@ FROM training.windows w
 JOIN training.scores s
   ON s.window_id = w.window_id AND s.reward_version = w.reward_version
 WHERE w.window_id = %(window)s
-  AND NOT EXISTS (SELECT FROM training.consumption c
-                  WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
-  AND NOT EXISTS (SELECT FROM training.rejections r
-                  WHERE r.trajectory_id = s.trajectory_id
-                    AND r.reward_version = s.reward_version
-                    AND r.window_id = s.window_id AND r.stage = 'dataset')
+  AND {{scored_trajectories.unused}}
 
 -- name: end
 -- After the commit: trained, or scored again with what is left over.

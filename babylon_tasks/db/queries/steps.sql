@@ -1,8 +1,15 @@
+-- part: columns
+-- A step; due: its next attempt need not wait any longer.
+id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts, windows,
+manifest_hash, manifest, started_at, coalesce(next_attempt_at <= now(), true) AS due
+
+-- part: moved
+-- What a transition may change.
+state, attempt AS fencing_token, tries AS attempts, started_at
+
 -- name: unfinished
 -- The step that was begun and neither committed nor failed; at most one by the unique index.
-SELECT id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts,
-       windows, manifest_hash, manifest, started_at,
-       coalesce(next_attempt_at <= now(), true) AS due
+SELECT {{steps.columns}}
 FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
@@ -12,14 +19,13 @@ INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, w
                             manifest_hash, manifest)
 VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(backend)s, %(windows)s,
         %(manifest_hash)s, %(manifest)s)
-RETURNING id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts,
-          windows, manifest_hash, manifest, started_at, true AS due
+RETURNING {{steps.columns}}
 
 -- name: start
 -- Start a planned step. This and the next seven are the transitions of states.py.
 UPDATE training.steps SET state = %(target)s, started_at = coalesce(started_at, now())
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: restart
 -- Run the same step again, on the same data.
@@ -27,13 +33,13 @@ UPDATE training.steps SET
     state = %(target)s, started_at = coalesce(started_at, now()), tries = tries + %(attempts)s,
     progress = NULL, error = NULL
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: take_over
 -- Take over an unfinished step; writes under the old token have no effect.
 UPDATE training.steps SET state = %(target)s, attempt = %(fencing_token)s, next_attempt_at = NULL
 WHERE id = %(step_id)s AND state = %(source)s AND attempt <= %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: postpone
 -- After the trainer's death, let the step wait for its next attempt.
@@ -41,14 +47,14 @@ UPDATE training.steps SET
     state = %(target)s, error = %(error)s,
     next_attempt_at = now() + make_interval(secs => %(delay)s)
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: interrupt
 -- Record that the run was stopped from outside.
 UPDATE training.steps SET
     state = %(target)s, tries = greatest(tries + %(attempts)s, 0), error = %(error)s
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: verify
 -- Store the backend's verified result.
@@ -57,20 +63,20 @@ UPDATE training.steps SET
     gradient_steps = %(gradient_steps)s, trainable_tokens = %(trainable_tokens)s,
     adapter_hash = %(adapter_hash)s, error = NULL
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: commit
 -- Commit the step.
 UPDATE training.steps SET state = %(target)s, committed_at = now()
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: fail
 -- Fail the step.
 UPDATE training.steps SET state = %(target)s, failed_at = now(), error = %(error)s,
     metrics = coalesce(%(metrics)s, metrics)
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
-RETURNING state, attempt AS fencing_token, tries AS attempts, started_at
+RETURNING {{steps.moved}}
 
 -- name: progress
 -- Store the progress of the run.

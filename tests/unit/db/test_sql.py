@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 
@@ -20,7 +21,37 @@ NOUNS = sorted(
 
 def test_blocks_are_found_by_name_and_trimmed() -> None:
     text = "-- a file\n-- name: one\n-- First.\nSELECT 1;\n\n-- name: two\nSELECT 2\n"
-    assert parse(text, "x.sql") == {"one": "-- First.\nSELECT 1;", "two": "SELECT 2"}
+    found = parse(text, "x.sql")
+    assert found == {"name": {"one": "-- First.\nSELECT 1;", "two": "SELECT 2"}, "part": {}}
+
+
+def test_a_part_is_no_statement() -> None:
+    found = parse("-- part: columns\n-- A row.\na, b\n-- name: get\n-- One.\nSELECT 1\n", "x.sql")
+    assert found == {"name": {"get": "-- One.\nSELECT 1"}, "part": {"columns": "-- A row.\na, b"}}
+
+
+def test_a_part_takes_the_place_of_its_name_without_its_line_of_english() -> None:
+    text = queries("windows")["get"]
+    assert "SELECT window_id, state," in text
+    assert "FROM training.windows WHERE window_id = %(window)s" in text
+    assert "{{" not in text
+    assert "A row" not in text
+
+
+def test_a_part_exists_because_several_statements_have_it_in_common() -> None:
+    folder = resources.files("babylon_tasks.db").joinpath("queries")
+    used = Counter(
+        name
+        for noun in NOUNS
+        for name in re.findall(r"{{(.+?)}}", folder.joinpath(f"{noun}.sql").read_text("utf-8"))
+    )
+    parts = {
+        f"{noun}.{name}"
+        for noun in NOUNS
+        for name in parse(folder.joinpath(f"{noun}.sql").read_text("utf-8"), noun)["part"]
+    }
+    assert used.keys() == parts
+    assert min(used.values()) > 1, used
 
 
 def test_a_name_used_twice_is_refused() -> None:
@@ -30,7 +61,7 @@ def test_a_name_used_twice_is_refused() -> None:
 
 def test_a_name_inside_a_statement_is_not_a_header() -> None:
     text = "-- name: one\nSELECT '-- name: two'\n"
-    assert list(parse(text, "x.sql")) == ["one"]
+    assert list(parse(text, "x.sql")["name"]) == ["one"]
 
 
 def test_a_file_that_is_not_there_is_an_error() -> None:
