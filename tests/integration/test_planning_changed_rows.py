@@ -137,7 +137,7 @@ def test_a_window_that_is_scored_anew_while_it_is_planned_is_planned_from_its_ne
                 connection.execute("UPDATE training.windows SET reward_version = 2")
                 connection.execute(
                     "INSERT INTO training.scores SELECT trajectory_id, 2, window_id, agent_id,"
-                    " group_key, scorer, scorer_version, 1 - reward, components, scored_at,"
+                    " group_key, scorer, scorer_version, 1 - reward, components,"
                     " content_hash FROM training.scores"
                 )
             return super().inspect(*arguments)

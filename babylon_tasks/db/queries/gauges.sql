@@ -18,7 +18,7 @@ SELECT right_share, profit_mean, reward_std AS spread,
        extract(epoch FROM scored_at)::float8 AS scored_at
 FROM training.windows
 WHERE reward_std IS NOT NULL AND scored_at IS NOT NULL
-ORDER BY scored_at DESC
+ORDER BY windows.scored_at DESC
 LIMIT 1
 
 -- name: lineage
