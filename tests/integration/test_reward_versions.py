@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from betting_windows import LATER, anew, bets, ends, rewards, row, score, seal, standing, upkeep
 from factories import (
@@ -20,6 +18,7 @@ from factories import (
 )
 from peer import PeerTrainer
 from scored_windows import hour
+from scoring_runs import MakeSettings
 
 from babylon_tasks.db import lineages, progress, reward_versions
 from babylon_tasks.db.outcomes import follow
@@ -27,20 +26,6 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.reasons import ScoreAnewReason
 from babylon_tasks.settings import Settings
-
-MakeSettings = Callable[..., Settings]
-
-
-@pytest.fixture
-def settings(make_settings: MakeSettings) -> Settings:
-    """Windows wait for a century."""
-    return make_settings(lookback_hours=int(EVER), outcome_wait_hours=float(EVER))
-
-
-@pytest.fixture
-def hasty(make_settings: MakeSettings) -> Settings:
-    """Windows never wait."""
-    return make_settings(lookback_hours=int(EVER), outcome_wait_hours=0)
 
 
 def use(connection: Connection, ids: list[str]) -> None:
@@ -119,28 +104,28 @@ def test_what_a_step_has_used_keeps_its_reward_and_the_rest_gets_a_new_one(
 
 
 def test_a_held_out_window_is_scored_anew_and_not_valued_before_its_outcomes_are_known(
-    settings: Settings, connection: Connection
+    patient: Settings, connection: Connection
 ) -> None:
     from babylon_tasks.db.scored_trajectories import held_out_groups
 
     bets(connection, "m-1", "m-2", held_out=True)
     ends(connection, "m-1")
-    assert score(settings) == "held_out"
+    assert score(patient) == "held_out"
     assert held_out_groups(connection, 10) == []
     found = progress.of_window(connection, "babylon", WINDOW)
     assert found is not None
     assert not found.finished
 
     ends(connection, "m-2")
-    upkeep(settings, connection)
-    assert score(settings) == "held_out"
+    upkeep(patient, connection)
+    assert score(patient) == "held_out"
     (group,) = held_out_groups(connection, 10)
     assert (group.reward_version, group.members) == (2, 4)
     found = progress.of_window(connection, "babylon", WINDOW)
     assert found is not None
     assert found.finished
     ends(connection, "m-2", yes=False, at=hour(21))
-    follow(connection, settings)
+    follow(connection, patient)
     found = progress.of_window(connection, "babylon", WINDOW)
     assert found is not None
     assert not found.finished

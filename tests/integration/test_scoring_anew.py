@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from betting_windows import LATER, anew, bets, ends, rewards, row, score, standing, upkeep
-from factories import EVER, WINDOW, action, insert_trajectories, step, trajectory
+from factories import WINDOW, action, insert_trajectories, step, trajectory
 from scored_windows import column, hour
+from scoring_runs import MakeSettings
 
 from babylon_tasks.db import reward_versions, window_transitions
 from babylon_tasks.db import scoring as claims
@@ -26,20 +26,6 @@ from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.scoring.choice import SCORERS
 from babylon_tasks.settings import Settings
-
-MakeSettings = Callable[..., Settings]
-
-
-@pytest.fixture
-def settings(make_settings: MakeSettings) -> Settings:
-    """Windows wait for a century."""
-    return make_settings(lookback_hours=int(EVER), outcome_wait_hours=float(EVER))
-
-
-@pytest.fixture
-def hasty(make_settings: MakeSettings) -> Settings:
-    """Windows never wait."""
-    return make_settings(lookback_hours=int(EVER), outcome_wait_hours=0)
 
 
 def test_a_round_is_bounded_and_a_window_comes_once_in_it(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from betting_windows import anew, bets, ends, rewards, row, score, standing, upkeep, wait_is_over
-from factories import EVER, WINDOW
+from factories import WINDOW
 from peer import PeerTrainer
 from scored_windows import column, hour
+from scoring_runs import MakeSettings
 
 from babylon_tasks.db import due_windows, reports, reward_versions
 from babylon_tasks.db.outcomes import follow
@@ -17,45 +16,30 @@ from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 
-MakeSettings = Callable[..., Settings]
-
-
-@pytest.fixture
-def settings(make_settings: MakeSettings) -> Settings:
-    """Windows wait for a century."""
-    return make_settings(lookback_hours=int(EVER), outcome_wait_hours=float(EVER))
-
-
-@pytest.fixture
-def hasty(make_settings: MakeSettings) -> Settings:
-    """Windows never wait."""
-    return make_settings(lookback_hours=int(EVER), outcome_wait_hours=0)
-
-
 # --- waiting
 
 
 def test_a_window_waits_for_the_markets_that_its_bets_name(
-    settings: Settings, connection: Connection
+    patient: Settings, connection: Connection
 ) -> None:
     ids = bets(connection, "m-1", "m-2")
     ends(connection, "m-1")
-    done = score_window(settings, WINDOW, actor="test")
+    done = score_window(patient, WINDOW, actor="test")
 
     assert (done.state, done.waits_for) == ("scored", 1)
     assert row(connection).waiting
     assert reward_versions.waits_for(connection, WINDOW) == ["m-2"]
-    assert upkeep(settings, connection).to_train == []
-    trainer = PeerTrainer(settings.data_dir)
-    told = train_window(settings, trainer, window=WINDOW, actor="test")
+    assert upkeep(patient, connection).to_train == []
+    trainer = PeerTrainer(patient.data_dir)
+    told = train_window(patient, trainer, window=WINDOW, actor="test")
     assert (told.action, told.reason) == (
         "busy",
         f"window {WINDOW} waits for outcomes until {row(connection).waits_until:%F %H:%M} UTC",
     )
-    assert train_window(settings, trainer, window=None, actor="test").action == "idle"
+    assert train_window(patient, trainer, window=None, actor="test").action == "idle"
 
     ends(connection, "m-2")
-    found = upkeep(settings, connection)
+    found = upkeep(patient, connection)
     assert (found.anew, found.to_score) == ([WINDOW], [WINDOW])
     assert anew(connection) == [
         {
@@ -67,71 +51,71 @@ def test_a_window_waits_for_the_markets_that_its_bets_name(
             "outcomes": 1,
         }
     ]
-    assert score(settings) == "scored"
+    assert score(patient) == "scored"
     assert standing(connection) == ("scored", 2, None)
     assert set(rewards(connection, 1)) == set(rewards(connection, 2)) == set(ids)
-    assert upkeep(settings, connection).to_train == [WINDOW]
+    assert upkeep(patient, connection).to_train == [WINDOW]
 
 
 def test_what_a_single_outcome_brings_is_left_until_all_are_known_or_the_time_is_over(
-    settings: Settings, connection: Connection
+    patient: Settings, connection: Connection
 ) -> None:
     bets(connection, "m-1", "m-2", "m-3")
-    score(settings)
+    score(patient)
     for market in ("m-1", "m-2"):
         ends(connection, market)
-        assert upkeep(settings, connection).anew == []
+        assert upkeep(patient, connection).anew == []
     assert row(connection).score_anew == "outcomes came or changed"
     assert column(connection, "SELECT max(reward_version) FROM training.scores") == [1]
 
     wait_is_over(connection)
-    found = upkeep(settings, connection)
+    found = upkeep(patient, connection)
     assert (found.anew, found.to_train) == ([WINDOW], []), "not before it is scored anew"
     (told,) = anew(connection)
     assert told["came"] == {"m-1": "yes", "m-2": "yes"}
-    score(settings)
+    score(patient)
     wait_is_over(connection)
     assert standing(connection) == ("scored", 2, None)
-    assert upkeep(settings, connection).to_train == [WINDOW]
+    assert upkeep(patient, connection).to_train == [WINDOW]
 
 
 def test_where_nothing_came_the_window_simply_goes_on(
-    settings: Settings, connection: Connection
+    patient: Settings, connection: Connection
 ) -> None:
     bets(connection, "m-1", "m-open")
     ends(connection, "m-1")
-    score(settings)
+    score(patient)
     wait_is_over(connection)
 
-    found = upkeep(settings, connection)
+    found = upkeep(patient, connection)
     assert (found.anew, found.to_train) == ([], [WINDOW])
     assert standing(connection) == ("scored", 1, None)
 
 
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_verdict_that_was_put_off_is_given_when_the_wait_is_over(
-    settings: Settings, make_settings: MakeSettings, connection: Connection, held_out: bool
+    patient: Settings, make_settings: MakeSettings, connection: Connection, held_out: bool
 ) -> None:
     """No outcome came: there is no evidence, and now it counts."""
     bets(connection, "m-open", held_out=held_out)
-    state = score(settings)
+    state = score(patient)
     assert (state, row(connection).reason) == (
         "held_out" if held_out else "scored",
         "nothing_usable",
     )
-    assert upkeep(settings, connection).anew == []
+    assert upkeep(patient, connection).anew == []
 
     wait_is_over(connection)
     assert due_windows.scored(connection, 10) == []
     assert held_out or row(connection).why_idle == (
         "is to be scored anew: the wait for outcomes is over"
     )
-    found = upkeep(settings, connection)
+    found = upkeep(patient, connection)
     assert (found.anew, found.to_train) == ([WINDOW], [])
     assert anew(connection)[0]["because"] == "the wait for outcomes is over"
     score(make_settings(outcome_wait_hours=24))  # the hour ended longer ago than that
     assert standing(connection) == ("skipped", 2, "nothing_usable")
-    assert upkeep(settings, connection).anew == []
+    assert upkeep(patient, connection).anew == []
 
 
 def test_no_window_waits_longer_than_its_end_and_the_setting(
@@ -151,29 +135,27 @@ def test_without_a_wait_a_window_is_judged_at_once(hasty: Settings, connection: 
     assert row(connection).waits_until is None
 
 
-def test_what_was_taken_back_is_waited_for_again(
-    settings: Settings, connection: Connection
-) -> None:
+def test_what_was_taken_back_is_waited_for_again(patient: Settings, connection: Connection) -> None:
     bets(connection, "m-1")
-    score(settings)
+    score(patient)
     ends(connection, "m-1")
-    upkeep(settings, connection)
+    upkeep(patient, connection)
     connection.execute("DELETE FROM market_outcomes")
-    assert score(settings) == "scored"
+    assert score(patient) == "scored"
     assert row(connection).waiting
-    assert upkeep(settings, connection).anew == []
+    assert upkeep(patient, connection).anew == []
 
 
 # --- what is told
 
 
-def test_it_is_told_what_is_waited_for(settings: Settings, connection: Connection) -> None:
+def test_it_is_told_what_is_waited_for(patient: Settings, connection: Connection) -> None:
     bets(connection, "m-1", "m-2")
     bets(connection, "m-3", window=hour(20), held_out=True)
-    score(settings)
-    score(settings, hour(20))
+    score(patient)
+    score(patient, hour(20))
     ends(connection, "m-1")
-    follow(connection, settings)
+    follow(connection, patient)
 
     told = reports.system_state(connection, "babylon").outcomes
     assert (told.windows, told.to_score_anew) == (2, 1)
