@@ -11,6 +11,7 @@ from one_moment import LATER, alter, lineage, states_but, window
 from scored_windows import column, hour
 
 from babylon_tasks.db import reward_versions
+from babylon_tasks.db.reward_versions import ChangedOutcome
 from babylon_tasks.db.session import Connection
 from babylon_tasks.states import WindowState
 
@@ -121,7 +122,7 @@ def test_the_oldest_is_sealed_again_first_with_what_came_for_it(moment: Connecti
 
 
 def marked(connection: Connection, number: int, name: str = "m-1", kind: str = "market") -> object:
-    return reward_versions.mark(connection, [(kind, name, hour(number))])
+    return reward_versions.mark(connection, [ChangedOutcome(kind, name, hour(number))])
 
 
 @pytest.mark.parametrize("state", ["scored", "training", "held_out", "failed", "skipped"])
