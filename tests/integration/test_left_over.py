@@ -89,6 +89,7 @@ def test_scores_of_other_versions_windows_and_keys_are_not_mixed(connection: Con
     score(connection, one, window_id=THERE, group_key="key")
 
     unused = scored_trajectories.list_unused(connection, HERE, 1, "babylon")
+    assert {o.activity for o in unused if o.trajectory_id == "other"} == {0.0}
     comparable = scored_trajectories.list_group(connection, HERE, 1, "key")
 
     assert {(o.trajectory_id, o.reward) for o in unused} == {

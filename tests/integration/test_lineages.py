@@ -84,6 +84,24 @@ def test_what_is_done_under_a_lease_leaves_other_lineages_alone(two: Connection)
     assert not promotions.is_committed(two, "babylon", 2)
 
 
+def test_under_a_superseded_token_nothing_of_a_lineage_changes(two: Connection) -> None:
+    stale = claim(two)
+    alter(two, "lineages", f"lease_until = {EARLIER}")
+    claim(two)
+    before = row(two, "babylon")
+
+    with pytest.raises(StaleLease):
+        lineages.lock_lineage(two, stale)
+    with pytest.raises(StaleLease):
+        lineages.renew(two, stale, 3600)
+    with pytest.raises(StaleLease):
+        lineages.move_head(two, stale, 1)
+    with pytest.raises(StaleLease):
+        lineages.note_trainer(two, stale, backend="gpu", base_url="here", inference_name="base")
+    assert not lineages.release(two, stale)
+    assert row(two, "babylon") == before
+
+
 @pytest.mark.parametrize("to", [1, 3])
 def test_the_head_moves_by_one_step(two: Connection, to: int) -> None:
     lease = claim(two)

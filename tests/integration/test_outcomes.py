@@ -140,6 +140,20 @@ def test_the_latest_word_on_a_market_counts_and_the_first_move_of_a_stock(
     assert asked(connection, "m", "ACME", window=hour(11)) == Outcomes({}, {})
 
 
+def test_a_market_and_a_stock_of_one_name_are_two(
+    settings: Settings, connection: Connection
+) -> None:
+    both = [market_outcome("X", "YES", hour(9)), stock_outcome("X", 2.0, hour(9))]
+    insert_outcomes(connection, [*both, market_outcome("X", "NO", hour(10))])
+    assert follow(connection, settings) == 3
+
+    connection.execute('DELETE FROM market_outcomes WHERE "predictionMarketId" IS NOT NULL')
+    assert follow(connection, settings) == 2
+
+    kinds = "SELECT kind, change FROM training.outcomes"
+    assert connection.execute(kinds).fetchall() == [("stock", 2.0)]
+
+
 def test_before_anything_is_copied_babylons_own_table_answers_alike(
     settings: Settings, connection: Connection
 ) -> None:

@@ -126,6 +126,17 @@ def test_the_hours_of_a_step_share_its_budget(connection: Connection, make_setti
     assert left_over(connection, hour(3)) == 4
 
 
+def test_the_hours_of_a_step_are_listed_in_order_whichever_was_asked_for(
+    connection: Connection, make_settings: Make
+) -> None:
+    for number in (1, 2, 3):
+        scored_window(connection, hour(number))
+
+    found = train(make_settings(max_windows_per_step=2), window=hour(3))
+
+    assert found.windows == [hour(1), hour(3)]
+
+
 def test_every_key_is_heard_before_any_is_heard_again(
     connection: Connection, settings: Settings
 ) -> None:

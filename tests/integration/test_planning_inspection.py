@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from factories import WINDOW, exact_call, llm_call
@@ -81,6 +82,43 @@ def test_those_that_can_be_compared_with_nobody_of_their_label_end_as_too_small(
 
     assert train(settings).reason == f"{WINDOW}: too_small"
     assert uses(connection) == dict.fromkeys(one, "too_small")
+
+
+def test_two_that_can_be_compared_only_with_each_other_but_bear_other_labels_are_too_small(
+    connection: Connection, make_settings: Make
+) -> None:
+    settings = make_settings(logprobs="exact,parent")
+    trainer = PeerTrainer(settings.data_dir, branches=False)
+    scored_window(connection, hour(1))
+    assert train(settings, trainer).action == "committed"
+    of_parent = exact_call(model="babylon@1", policy_step=1)
+    del of_parent["logprobs"]
+    exact = exact_call(model="babylon@0")
+    ids = [
+        *scored_window(connection, hour(2), rewards=(0.1,), calls=[exact]),
+        *scored_window(connection, hour(2), rewards=(0.9,), calls=[of_parent]),
+    ]
+
+    assert train(settings, trainer).reason == f"{hour(2)}: too_small"
+    assert state(connection, hour(2)) == ("skipped", "too_small")
+    assert {one: uses(connection)[one] for one in ids} == dict.fromkeys(ids, "too_small")
+
+
+@pytest.mark.parametrize(
+    ("call", "advised"),
+    [(llm_call(model="babylon@0"), True), (exact_call(model="another"), False)],
+)
+def test_where_log_probabilities_are_missing_the_operator_is_advised_to_record_them(
+    connection: Connection, settings: Settings, call: dict[str, Any], advised: bool
+) -> None:
+    scored_window(connection, calls=[call])
+
+    train(settings)
+
+    advice = column(
+        connection, "SELECT detail ->> 'todo' FROM training.events WHERE kind = 'advice'"
+    )
+    assert [str(one)[:28] for one in advice] == ["record logprobs with each LL"] * advised
 
 
 # --- what the trainer says of the candidates

@@ -19,6 +19,7 @@ from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
+from babylon_tasks.training.protocol import RequestProgress
 
 LINEAGE = "babylon"
 
@@ -80,6 +81,18 @@ def test_a_better_checkpoint_is_promoted_with_its_figures(
     assert model is not None
     assert model[:2] == ("ready", True)
     assert model[2] == pytest.approx(70)
+
+
+def test_an_evaluation_reports_its_progress(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    seen: list[RequestProgress] = []
+
+    evaluate(settings, trainer, actor="test", on_progress=seen.append)
+
+    assert seen
 
 
 def test_a_collapse_is_held_and_does_not_reach_the_agents(

@@ -85,6 +85,20 @@ def test_a_step_that_is_run_again_has_the_very_same_data(
     assert a.groups_path != b.groups_path
 
 
+def test_a_step_of_which_some_calls_are_left_out_is_run_again_with_the_same_ones(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection, calls=[exact_call("YES", carries="images"), exact_call("YES")])
+    first, second = peer(settings, falls="before_writing"), peer(settings)
+    train(settings, first, WINDOW)
+
+    ended = train(settings, second, WINDOW)
+
+    assert ended.action == "committed"
+    assert second.requests[0].manifest_hash == first.requests[0].manifest_hash
+    assert column(connection, "SELECT tries FROM training.steps") == [2]
+
+
 def test_a_step_whose_data_changed_is_failed_and_planned_anew(
     connection: Connection, settings: Settings
 ) -> None:
@@ -276,6 +290,19 @@ def test_a_checkpoint_ahead_of_the_head_that_no_failed_step_made_is_refused_and_
         train(settings, peer(settings), WINDOW)
     assert peer(settings).backend_step().step == 1
     assert "checkpoint_discarded" not in kinds(connection)
+
+
+def test_a_checkpoint_ahead_of_the_head_without_a_record_is_refused_and_left_alone(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    weights = peer(settings).folder / "0001" / "adapter_model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"somebody's")
+
+    with pytest.raises(TrainingError, match="head at step 0, but the backend is at 1"):
+        train(settings, peer(settings), WINDOW)
+    assert weights.exists()
 
 
 def test_the_wait_after_a_break_is_kept(

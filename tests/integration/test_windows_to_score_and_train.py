@@ -51,6 +51,10 @@ def test_a_wait_is_over_at_its_last_moment(moment: Connection, at: str) -> None:
     assert waiting(moment) == [one]
     assert windows.get(moment, one).due
     assert not windows.get(moment, one).waiting
+    assert [(found.due, found.waiting) for found in windows.list_windows(moment)] == [
+        (True, False),
+        (True, False),
+    ]
     assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [one]
     assert due_windows.pick_to_score(moment, SETTINGS, limit=10) == [other]
 

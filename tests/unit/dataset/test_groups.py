@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from babylon_tasks.dataset.groups import (
     deal,
     next_size,
+    rank,
     reading_order,
     spread,
     teaches_nothing,
@@ -135,3 +136,10 @@ def test_a_spread_equal_to_the_limit_is_none_even_where_the_limit_is_zero(
 
 def test_the_spread_of_nothing_is_none() -> None:
     assert spread([]) == 0.0
+
+
+def test_within_a_group_the_order_says_nothing_of_the_reward() -> None:
+    for group in deal(members(*[number / 32 for number in range(32)]), 16):
+        ids = [one.trajectory_id for one in group]
+        assert ids == sorted(ids, key=rank)
+        assert [one.reward for one in group] != sorted(one.reward for one in group)

@@ -117,3 +117,17 @@ def test_archetype_and_scenario_are_never_given_up() -> None:
 def test_nothing_to_group_by_is_one_group() -> None:
     assert keys([(), ()], 8) == ["", ""]
     assert keys([], 8) == []
+
+
+def test_the_finest_key_of_enough_members_holds_whatever_others_lack() -> None:
+    coarse, fine = (("decision", "forecast"),), (("decision", "forecast"), ("market", "m-1"))
+    found = keys([fine, coarse, fine, coarse], 2)
+    assert found == [f"decision=forecast{rest}" for rest in ("|market=m-1", "") * 2]
+
+
+@pytest.mark.parametrize(
+    ("balance", "power"), [(1000.0, "2^9"), (2.0, "2^1"), (1.0, "2^0"), (0.5, "2^-1"), (0.0, None)]
+)
+def test_starting_balances_of_a_size_are_alike(balance: float, power: str | None) -> None:
+    found = dict(parts(asked(balance=balance), WINDOW, ("balance",)))
+    assert found.get("balance") == power

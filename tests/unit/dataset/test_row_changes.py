@@ -68,6 +68,9 @@ def test_a_score_that_kept_no_hash_counts_as_changed() -> None:
         (row(window_id=OTHER), "moved"),
         (row(window_id=None), "moved"),
         (row("NO", is_evaluation=True), "evaluation_row"),
+        (row("NO", is_training_data=False), "not_training_data"),
+        (row("NO", already_used=True), "already_used"),
+        (row(window_id=OTHER, is_evaluation=True), "evaluation_row"),
         (row("NO", window_id=OTHER), "moved"),
     ],
 )

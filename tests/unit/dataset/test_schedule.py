@@ -40,6 +40,12 @@ def test_the_estimate_counts_prompts_and_every_recorded_token() -> None:
     assert estimated_tokens([Member("a", 0.0, calls), Member("b", 1.0, calls)]) == 2 * (101 + 7)
 
 
+def test_an_answer_without_tokens_is_estimated_by_its_length() -> None:
+    calls = (LlmCall("m", (("user", "x" * 400), ("user", "y" * 7)), "z" * 40, 1.0),)
+
+    assert estimated_tokens([Member("a", 0.0, calls)]) == 102 + 11
+
+
 @pytest.mark.parametrize(
     ("longest", "length"),
     [(60, 512), (512, 512), (513, 1024), (1500, 2048), (9000, 4096), (0, 4096)],

@@ -150,3 +150,8 @@ def test_every_decision_is_counted_once_and_merit_is_bounded(decisions: list[Age
     assert found.merit is None or -1 <= found.merit <= 1
     assert math.isfinite(found.earned)
     assert abs(found.earned) <= found.staked * (1 + 1e-9)
+
+
+def test_what_is_recorded_as_right_counts_whatever_side_it_was_on() -> None:
+    found = evidence(trajectory([trade("hold", correct=True), trade("hold")]), NOTHING)
+    assert (found.right, found.wrong, found.unknown) == (1, 0, 0)

@@ -17,6 +17,7 @@ from babylon_tasks.errors import SettingsError
 from babylon_tasks.records import AgentAction, Evidence, Outcomes
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import load_scorer
+from babylon_tasks.scoring.default import decisions
 from babylon_tasks.scoring.evidence import evidence
 
 POSTER = shown(taken=20)
@@ -283,6 +284,48 @@ def test_a_stake_of_less_than_one_counts_as_any_other() -> None:
     assert found[0] is not None
     assert found[1] is not None
     assert found[0] > found[1]
+
+
+@pytest.mark.parametrize(
+    ("shows", "returned"),
+    [
+        ({"right": 1, "wrong": 1, "staked": 20.0, "earned": 5.0, "failed": 1}, -1 / 6),
+        ({"staked": 20.0, "earned": 5.0}, 0.25),
+        ({"failed": 1, "waited": 2, "taken": 1}, -0.25),
+        ({"waited": 1}, 0.0),
+    ],
+)
+def test_what_a_trajectory_returned_is_per_unit_staked_a_failure_being_a_stake_lost(
+    shows: dict[str, Any], returned: float
+) -> None:
+    (score,) = load_scorer(settings(scorer="outcome")).rewards([shown(**shows)], [shown(**shows)])
+    assert score is not None
+    assert score.components == pytest.approx({"returned": returned})
+
+
+@pytest.mark.parametrize(
+    ("shows", "merit"),
+    [
+        ({"failed": 1}, -1.0),
+        ({"failed": 1, "waited": 2, "taken": 1}, -0.25),
+        ({"failed": 1, "waited": 2, "taken": 1, "merit": 0.5}, 0.125),
+        ({"waited": 2, "taken": 1, "merit": 0.5}, 0.5),
+        ({"waited": 2, "taken": 1}, None),
+    ],
+)
+def test_failures_cost_decisions_their_share_of_all_that_was_tried(
+    shows: dict[str, Any], merit: float | None
+) -> None:
+    assert decisions(shown(**shows)) == merit
+
+
+def test_beside_decisions_only_waiting_alone_is_evidence_of_nothing_gained() -> None:
+    won, lost = bettor(2, 0), bettor(0, 2)
+    nothing, active, waiting = shown(), shown(waited=1, taken=1), shown(waited=1)
+    *_, one, two, three = rewards([won, lost, nothing, active, waiting])
+    assert (one, two) == (None, None)
+    assert three is not None
+    assert rewards([waiting, shown(waited=2)]) == [None, None]
 
 
 def test_an_unknown_scorer_is_a_fault_of_the_settings() -> None:

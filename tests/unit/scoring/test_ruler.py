@@ -167,6 +167,13 @@ def test_grades_that_cannot_be_read_are_refused_whichever_asking_they_are_of(
         assert re.match(why, f"{found.reason}: {found.detail}"), found
 
 
+def test_nobody_is_left_alone_in_the_last_question() -> None:
+    said = [bytes([number]) for number in range(7)]
+    assert [len(one.identities) for one in questions(said, 3)] == [3, 2, 2]
+    assert [len(one.identities) for one in questions(said[:6], 3)] == [3, 3]
+    assert [byte for one in questions(said, 3) for byte in one.identities] == said
+
+
 def test_the_rank_correlation_minds_ties() -> None:
     assert tau([1, 2, 3], [1, 2, 3]) == 1
     assert tau([1, 2, 3], [3, 2, 1]) == -1
