@@ -64,6 +64,12 @@ def test_a_best_known_below_what_serves_does_not_lower_the_bar() -> None:
     assert decision.figures["best"] == {"step": 0, "objective": 0.3}
 
 
+def test_a_best_known_as_good_as_what_serves_changes_nothing() -> None:
+    decision = decide(shifted(-0.02), SERVING, (0, 0.5), settings())
+
+    assert "the serving checkpoint 1" in decision.reason
+
+
 def test_the_best_known_is_that_of_the_highest_mean_objective_and_of_equal_ones_the_newest() -> (
     None
 ):
@@ -87,6 +93,7 @@ def test_too_few_groups_hold_unless_the_operator_goes_without() -> None:
 
     assert (held.decision, let.decision) == ("hold", "promote")
     assert "3 held-out groups of at least 4" in held.reason
+    assert held.figures == let.figures == {"groups": 3, "tolerance": 0.01}
 
 
 def test_values_that_cover_almost_nothing_do_not_count() -> None:
