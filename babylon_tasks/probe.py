@@ -1,7 +1,8 @@
 """Check that this container's process is healthy: ``python -m babylon_tasks.probe``.
 
-For HEALTHCHECK: queries the process's own /livez, or Flower's /healthcheck (``… probe flower``), on
-this machine. It imports nothing of the package, since it runs twice a minute in every container.
+For HEALTHCHECK: queries the process's own /livez, or Flower's /healthcheck (``… probe flower``), at
+the address that it listens on. It imports nothing of the package, since it runs twice a minute in
+every container.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from http.client import HTTPConnection, HTTPException
 TIMEOUT_SECONDS = 4.0
 
 
-def ask(port: int, path: str) -> str | None:
+def own(host: str) -> str:
+    """Return the address at which a process that listens on ``host`` reaches itself."""
+    bare = host.strip().strip("[]")
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)  # noqa: S104
+
+
+def ask(host: str, port: int, path: str) -> str | None:
     """Return what is wrong, or None if the process answers 200."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    connection = HTTPConnection(own(host), port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -31,9 +38,12 @@ def ask(port: int, path: str) -> str | None:
 def main() -> None:
     """Exit with 0 if the process is healthy, else with 1 and the reason."""
     if sys.argv[1:] == ["flower"]:
-        sys.exit(ask(_port("BABYLON_FLOWER_PORT", default=5555), "/healthcheck"))
+        host, port = os.environ.get("BABYLON_FLOWER_HOST", ""), _port("BABYLON_FLOWER_PORT", 5555)
+        sys.exit(ask(host, port, "/healthcheck"))
     port = _port("BABYLON_METRICS_PORT", default=0)
-    sys.exit(ask(port, "/livez") if port else "BABYLON_METRICS_PORT is not set: nothing to ask")
+    if not port:
+        sys.exit("BABYLON_METRICS_PORT is not set: nothing to ask")
+    sys.exit(ask(os.environ.get("BABYLON_METRICS_HOST", ""), port, "/livez"))
 
 
 def _port(name: str, default: int) -> int:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from babylon_tasks.addresses import bare_host
 from babylon_tasks.agent_settings import DEFAULT_KEY, LEAST_SECRET, require_inference_key
 from babylon_tasks.read_settings import EnvironmentSettings
 from babylon_tasks.server_url import require_address
 
+ListenHost = Annotated[str, AfterValidator(bare_host)]
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Flower accepts no login in any other form.
 _LOGIN = re.compile(rf"[!-9;-~]+:[!-~]{{{LEAST_SECRET},}}")
@@ -42,9 +44,9 @@ class ProcessSettings(EnvironmentSettings):
     15 s longer."""
 
     # inference hosted by the trainer (backends local and cpu)
-    inference_host: str = "127.0.0.1"
-    """The address on which the trainer answers agents. Any but loopback needs a key and
-    `BABYLON_INFERENCE_URL`."""
+    inference_host: ListenHost = "127.0.0.1"
+    """The address on which the trainer answers agents; `::` is all addresses, IPv4 and IPv6. Any
+    but loopback needs a key and `BABYLON_INFERENCE_URL`."""
     inference_port: int = Field(default=8100, ge=0, le=65535)
     """The port of the trainer's inference. 0: any free one."""
     inference_url: str | None = None
@@ -53,15 +55,21 @@ class ProcessSettings(EnvironmentSettings):
     inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
     """The key that agents must send, of 16 or more ASCII characters; `make secrets` makes one. The
     default is acceptable for loopback only."""
+    inference_max_requests: int = Field(default=256, ge=1)
+    """The most requests of agents at once (`cpu`), waiting and answered together. Further ones get
+    429, and OpenAI's clients try again. Raise it if more agents ask at the same time."""
+    inference_timeout_seconds: float = Field(default=600, gt=0)
+    """The most time for one request (`cpu`), the wait while the trainer trains included. After that
+    it gets 503 and is not sampled any further."""
 
     # processes and what watches them
     cpu_concurrency: int = Field(default=1, ge=1)
     """Processes of one cpu-worker, each scoring one hour at a time."""
-    metrics_host: str = "127.0.0.1"
+    metrics_host: ListenHost = "127.0.0.1"
     """The address that `/metrics`, `/livez` and `/readyz` are served on."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """The port of these, for each process. 0: not served."""
-    flower_host: str = "127.0.0.1"
+    flower_host: ListenHost = "127.0.0.1"
     """The address that Flower listens on."""
     flower_port: int = Field(default=5555, ge=0, le=65535)
     """Flower's port."""

@@ -20,6 +20,7 @@ _URL = re.compile(
     r"(?:(?P<user>[^\s/?#@:\[\]]*)(?::(?P<password>[^\s/?#@\[\]]*))?(?P<at>@))?"
     r"(?P<hosts>[^\s/?#@]*)(?P<path>/[^\s?#@]*)?(?:\?(?P<query>[^\s#@]*))?",
 )
+_HTTP_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^\s/?#@\\:\[\]]+)(:\d+)?"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:\d*)?")
 # Whole words in the names of a query's parameters.
 SECRET_PARAMETER = re.compile(r"(?i:.*(?:password|passwd|secret|token|key|signature)|pwd|sig)")
@@ -84,7 +85,7 @@ def require_address(name: str, url: str | None, example: str, path: str = r"(/[^
     Keys belong into settings that are masked; the message does not contain the URL.
     """
     if url is not None and not (
-        url.isprintable() and re.fullmatch(rf"https?://[^\s/?#@\\]+{path}", url)
+        url.isprintable() and re.fullmatch(rf"https?://{_HTTP_HOST}{path}", url)
     ):
         raise ValueError(f"{name} must look like {example}, without user, password and query")
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from babylon_tasks import log
+from babylon_tasks.addresses import host_and_port
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import say, show
 from babylon_tasks.db.session import address
@@ -128,14 +129,14 @@ def _show_addresses(stack: Stack, explicit: Mapping[str, str], backend: str) -> 
     login = "yours, FLOWER_BASIC_AUTH" if known else stack.flower_login
     show(f"Flower: {stack.flower_url}  login: {login}")
     show(f"Postgres: {address(settings)}")
-    show(f"Redis: {redis.hostname}:{redis.port or 6379}{redis.path}")
+    show(f"Redis: {host_and_port(redis.hostname or 'localhost', redis.port or 6379)}{redis.path}")
     if backend == "serverless":
         show("inference: at W&B; see `babylon-tasks status`")
     else:
         show(
-            f"inference: http://{settings.inference_host}:{settings.inference_port}/v1, "
-            "as soon as the model is loaded"
+            f"inference: http://{host_and_port(settings.inference_host, settings.inference_port)}"
+            "/v1, as soon as the model is loaded"
         )
     for name, port in stack.metrics_ports.items():
-        show(f"metrics of {name}: http://{settings.metrics_host}:{port}/metrics")
+        show(f"metrics of {name}: http://{host_and_port(settings.metrics_host, port)}/metrics")
     show(f"logs: {stack.data_dir}/*.log")

@@ -11,6 +11,7 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedCol
 from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from babylon_tasks.addresses import host_and_port
 from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.db.connection import BoundedConnection, open_connection
 from babylon_tasks.db.kept_connections import kept
@@ -122,7 +123,8 @@ def _silence(settings: DatabaseSettings, chosen: float | None) -> float:
 def address(settings: DatabaseSettings) -> str:
     """Format host, port and database of DATABASE_URL, without user or password."""
     parts = conninfo_to_dict(settings.dsn)
-    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+    server = host_and_port(str(parts.get("host", "localhost")), str(parts.get("port", 5432)))
+    return f"{server}/{parts.get('dbname', '')}"
 
 
 def _without_secrets(error: psycopg.Error) -> str:

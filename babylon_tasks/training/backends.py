@@ -40,7 +40,7 @@ def choose(settings: Settings) -> str:
     needed = {
         "serverless": ("train", ["art", "wandb"]),
         "local": ("gpu", ["art", "torch", "unsloth"]),
-        "cpu": ("cpu", ["art", "torch", "transformers", "peft", "uvicorn", "fastapi"]),
+        "cpu": ("cpu", ["art", "torch", "transformers", "peft", "uvicorn"]),
     }
     extra, modules = needed[name]
     missing = [module for module in modules if find_spec(module) is None]

@@ -25,9 +25,11 @@ from art.preprocessing.inputs import create_train_inputs
 from art.preprocessing.pack import DiskPackedTensors, packed_tensors_from_dir
 from art.utils.output_dirs import get_model_dir
 
+from babylon_tasks.addresses import host_in_url
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.training.checkpoints import newest_step, sync
-from babylon_tasks.training.inference import InferenceServer
+from babylon_tasks.training.inference.limits import Limits
+from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import require_as_sampled
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
@@ -42,7 +44,7 @@ _OPTIMIZER = "optimizer.pt"
 class CPUService:
     """ART's ModelService for one lineage: trains and serves it in this process."""
 
-    def __init__(self, name: str, base_model: str, output_dir: str) -> None:
+    def __init__(self, name: str, base_model: str, output_dir: str, limits: Limits) -> None:
         undo_art_mask_patch()
         self.name = name
         self.checkpoints = Path(output_dir) / "checkpoints"
@@ -54,6 +56,7 @@ class CPUService:
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
         self.tokenizer = copy.deepcopy(self.policy.tokenizer)
         self.parent_step: int | None = None  # whose weights the next step starts from
+        self._limits = limits
         self._server: InferenceServer | None = None
         self._optimizer = self._new_optimizer()
         self._loaded_step: int | None = None
@@ -64,7 +67,10 @@ class CPUService:
         )
 
     async def start_openai_server(self, config: dev.OpenAIServerConfig | None) -> tuple[str, int]:
-        """Serve the lineage's checkpoints on ART's ``server_args``: host, port, api_key."""
+        """Serve the lineage's checkpoints on ART's ``server_args``: host, port, api_key.
+
+        Returns the host as ART puts it into a URL, and the port.
+        """
         if self._server is None:
             args: dict[str, Any] = dict((config or {}).get("server_args", {}))
             self._server = InferenceServer(
@@ -73,9 +79,10 @@ class CPUService:
                 host=args.get("host") or "127.0.0.1",
                 port=args.get("port") or 0,
                 api_key=args.get("api_key") or "default",
+                limits=self._limits,
             )
             await asyncio.to_thread(self._server.start)
-        return self._server.host, self._server.port
+        return host_in_url(self._server.host), self._server.port
 
     async def vllm_engine_is_sleeping(self) -> bool:
         """Return False: sampling and training take turns, so neither is put to sleep."""
@@ -205,8 +212,9 @@ class CPUService:
 class CPUBackend(LocalBackend):
     """LocalBackend on the CPU; only the model service and row packing differ."""
 
-    def __init__(self, *, path: str) -> None:
+    def __init__(self, *, path: str, limits: Limits) -> None:
         super().__init__(in_process=True, path=path)
+        self._limits = limits  # of inference
         self._supports_result_packing = True  # a group's shared prompt is computed once
         self._packed_sequence_length_requires_chunk_alignment = False
 
@@ -216,6 +224,7 @@ class CPUBackend(LocalBackend):
                 model.name,
                 model.base_model,
                 get_model_dir(model=model, art_path=self._path),
+                self._limits,
             )
         return self._services[model.name]
 

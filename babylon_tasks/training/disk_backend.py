@@ -13,11 +13,12 @@ from typing import Any
 from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, policy_step
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import BackendUnavailable, TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend, finite
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step, read_record, write_record
+from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inspect_calls import InspectedCall, Inspector, refused, with_calls
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -140,7 +141,9 @@ class CpuTraining(DiskBackend):
     def _make(self) -> Any:
         from babylon_tasks.training.cpu import CPUBackend
 
-        return CPUBackend(path=self.start.data_dir)
+        start = self.start
+        limits = Limits(start.inference_max_requests, start.inference_timeout_seconds)
+        return CPUBackend(path=start.data_dir, limits=limits)
 
     async def _inspector(self, longest: int, label: str) -> Inspector:
         service = await self.art._get_service(self.model)
@@ -223,6 +226,11 @@ class LocalTraining(DiskBackend):
     """ART's LocalBackend unchanged (unsloth, vLLM). Not tested by us: it needs a GPU."""
 
     def _make(self) -> Any:
+        if ":" in self.start.inference_host:
+            raise BackendUnavailable(
+                "BABYLON_INFERENCE_HOST is an IPv6 address, from which ART makes an unusable URL "
+                "with backend local: set an IPv4 address or a name"
+            )
         from art.local import LocalBackend
 
         return LocalBackend(path=self.start.data_dir)

@@ -29,6 +29,8 @@ class StartTrainer(Struct, frozen=True, tag=True):
     inference_host: str
     inference_port: int
     inference_api_key: str
+    inference_max_requests: int = 256
+    inference_timeout_seconds: float = 600.0
     entity: str | None = None
     wandb_api_key: str | None = None
     wandb_base_url: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,18 +43,27 @@ class SampledAnswer:
 
 
 def sample(
-    policy: Policy, asks: Sequence[SamplingRequest], *, step: int
+    policy: Policy,
+    asks: Sequence[SamplingRequest],
+    *,
+    step: int,
+    abandoned: Callable[[int], bool] = lambda _: False,
 ) -> list[list[SampledAnswer]]:
     """Sample every ask under one checkpoint; answers are in the order of the asks.
 
-    Holds the policy's lock for the whole batch. Raises FileNotFoundError for an unknown step.
+    ``abandoned`` says of the ask at a place, before each token, that nobody waits for it: its
+    answers end there. Holds the policy's lock for the whole batch. Raises FileNotFoundError for an
+    unknown step.
     """
     prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often send the same prompt
     tokens, visible = _left_padded(prompts, policy.tokenizer.eos_token_id)
-    owners = [ask for ask in asks for _ in range(ask.n)]
+    places = [place for place, ask in enumerate(asks) for _ in range(ask.n)]
+    owners = [asks[place] for place in places]
     answers = [SampledAnswer() for _ in owners]
     generators = _generators(asks)
     with policy.at_step(step):
+        if all(abandoned(place) for place in range(len(asks))):
+            return [[] for _ in asks]
         output = policy.network(
             input_ids=tokens,
             attention_mask=visible,
@@ -63,8 +72,8 @@ def sample(
             logits_to_keep=1,
         )
         cache = output.past_key_values
-        places = {prompt: row for row, prompt in enumerate(prompts)}
-        index = torch.tensor([places[owner.prompt] for owner in owners])
+        rows_of = {prompt: row for row, prompt in enumerate(prompts)}
+        index = torch.tensor([rows_of[owner.prompt] for owner in owners])
         cache.reorder_cache(index)
         logits = output.logits[index, -1].float()
         visible = visible[index]
@@ -82,7 +91,12 @@ def sample(
                 _extend(
                     answers[who], owners[who], int(picked[row]), logprobs[row], policy.token_text
                 )
-            kept = [row for row, who in enumerate(alive) if not answers[who].done]
+            gone = {place for place in range(len(asks)) if abandoned(place)}
+            kept = [
+                row
+                for row, who in enumerate(alive)
+                if not answers[who].done and places[who] not in gone
+            ]
             if not kept:
                 break
             if len(kept) < len(alive):  # finished rows leave the batch

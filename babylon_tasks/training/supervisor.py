@@ -96,6 +96,8 @@ class Trainer:
             inference_host=settings.inference_host,
             inference_port=settings.inference_port,
             inference_api_key=settings.inference_api_key.get_secret_value(),
+            inference_max_requests=settings.inference_max_requests,
+            inference_timeout_seconds=settings.inference_timeout_seconds,
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
         )

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from endpoint import Endpoint
 from models import save_tiny_model
 from recorded import SECRETS, groups_file, train_request, trainer_settings
 
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import policy as policies
+from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import EvaluateRequest
 from babylon_tasks.training.supervisor import Trainer
@@ -57,6 +60,17 @@ def policy(_policy: Policy, monkeypatch: pytest.MonkeyPatch) -> Policy:
     """The tiny model in exact fp32, its weights drawn so wide that every word matters."""
     monkeypatch.setattr(policies, "FAST_BF16", False)
     return _policy
+
+
+@pytest.fixture
+def serve(policy: Policy) -> Iterator[Callable[..., Endpoint]]:
+    """``serve(requests=2)``: an endpoint in this process, with these limits."""
+    with ExitStack() as stack:
+
+        def served(host: str = "127.0.0.1", **limits: Any) -> Endpoint:
+            return stack.enter_context(Endpoint.served(policy, host, Limits(**limits)))
+
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from babylon_tasks.errors import (
 )
 from babylon_tasks.records import Trajectory
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.inference import InferenceServer
+from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.policy import Policy
 
 KEY = "the-agents-own-key"

@@ -20,7 +20,7 @@ from recorded import NO, QUESTION, SECRETS, call, group, many, train_request
 
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.inference import InferenceServer
+from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.supervisor import Trainer
 
@@ -131,7 +131,7 @@ def test_a_message_with_tool_calls_is_refused_not_cut(ask: Callable[..., ChatCom
     called = {"id": "c", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
     said = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [called]}]
 
-    with pytest.raises(openai.UnprocessableEntityError, match="tool_calls"):
+    with pytest.raises(openai.BadRequestError, match="tool_calls"):
         ask(messages=said)
 
 
@@ -215,7 +215,7 @@ def test_an_unknown_model_is_not_found(ask: Callable[..., ChatCompletion], model
 def test_what_cannot_be_honoured_is_refused(
     ask: Callable[..., ChatCompletion], fields: dict[str, Any]
 ) -> None:
-    with pytest.raises(openai.UnprocessableEntityError):
+    with pytest.raises(openai.BadRequestError):
         ask(**fields)
 
 

@@ -45,7 +45,7 @@ def test_a_gpu_is_used_where_its_packages_are_installed(monkeypatch: pytest.Monk
 
 def test_a_gpu_without_its_packages_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/nvidia0")
-    installed(monkeypatch, "art", "torch", "transformers", "peft", "uvicorn", "fastapi")
+    installed(monkeypatch, "art", "torch", "transformers", "peft", "uvicorn")
 
     assert choose(settings()) == "cpu"
 
@@ -58,10 +58,10 @@ def test_the_setting_overrules_what_is_there(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "present", "missing", "extra"),
     [
-        ("cpu", ["art", "torch", "uvicorn", "fastapi"], "transformers, peft", "cpu"),
+        ("cpu", ["art", "torch", "uvicorn"], "transformers, peft", "cpu"),
         ("local", ["art", "torch"], "unsloth", "gpu"),
         ("serverless", ["art"], "wandb", "train"),
-        ("cpu", [], "art, torch, transformers, peft, uvicorn, fastapi", "cpu"),
+        ("cpu", [], "art, torch, transformers, peft, uvicorn", "cpu"),
     ],
 )
 def test_missing_packages_are_told_with_the_extra_that_brings_them(

@@ -1,0 +1,99 @@
+"""A request's body, read only where it is wanted, and the end of its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from babylon_tasks.training.inference.limits import (
+    BODY_BYTES,
+    BODY_SECONDS,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+)
+from babylon_tasks.training.inference.refusals import ClientGone, Refused, too_late
+
+T = TypeVar("T")
+
+
+class Body:
+    """The body of one request; ``receive`` is ASGI's.
+
+    ``complete``: nothing of it is left to read, so the connection can carry another request.
+    """
+
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Any) -> None:
+        self._receive = receive
+        length = headers.get(b"content-length", b"0")  # a whole number: h11 refuses any other
+        self._length = int(length) if len(length) < 20 else BODY_BYTES + 1
+        self.complete = self._length == 0 and b"transfer-encoding" not in headers
+
+    async def read(self) -> bytes:
+        """Read all of it; raises Refused if it is too large or too slow, and ClientGone."""
+        if self._length > BODY_BYTES:
+            raise _too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while not self.complete:
+                    body += await self._next()
+                    if len(body) > BODY_BYTES:
+                        raise _too_large()
+        except TimeoutError:
+            raise Refused(
+                408,
+                f"the body was not complete after {BODY_SECONDS:g} s",
+                code="request_timeout",
+            ) from None
+        return bytes(body)
+
+    async def discard(self) -> None:
+        """Read on after a refusal, but not for long: so a client that still writes learns of it."""
+        left = LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and not self.complete:
+                    left -= len(await self._next())
+        except (TimeoutError, ClientGone):
+            return
+
+    async def unless_gone(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Wait for the work after the body was read, and cancel it when nobody waits any more.
+
+        Raises ClientGone, and Refused after ``seconds``.
+        """
+        working = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(self._leave())
+        both = {working, leaving}
+        try:
+            await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            if leaving.done():
+                raise ClientGone
+            raise too_late(seconds)
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self.complete = not message.get("more_body", False)
+        found: bytes = message.get("body", b"")
+        return found
+
+    async def _leave(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def _too_large() -> Refused:
+    return Refused(
+        413,
+        f"the body has more than {BODY_BYTES} bytes, the limit of one request",
+        code="request_too_large",
+    )

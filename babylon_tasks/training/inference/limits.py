@@ -1,0 +1,43 @@
+"""How much the endpoint takes, of one request and of all together, and how long it waits."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True):
+    """The limits that are settings, ``BABYLON_INFERENCE_MAX_REQUESTS`` and the timeout.
+
+    ``requests`` are in progress at once, read, queued and sampled together; each is answered within
+    ``seconds`` of its body or dropped.
+    """
+
+    requests: int = 256
+    seconds: float = 600.0
+
+
+# Of one request. A limit in characters refuses no prompt that the limit in tokens would not.
+HEAD_BYTES = 16_384
+BODY_BYTES = 2**20
+MESSAGES = 512  # each costs tokens of the template: more do not fit into a prompt
+PROMPT_TOKENS = 2048
+ANSWERS = 64
+ANSWER_TOKENS = 1024
+STOPS = 16
+STOP_CHARACTERS = 256
+# Of all answers sampled together, their prompts included: the memory of the cache. The small model
+# needs 45 kB for each of these tokens, so 3 GB.
+BATCH_TOKENS = 65_536
+
+# Of a connection. Without a request in progress it is idle, and makes room where it is needed.
+SPARE_CONNECTIONS = 256  # beside one for each request
+HEAD_SECONDS = 10.0  # from the first byte of a request, or the connection, to the end of its head
+BODY_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 15  # longer than clients keep one (5 s): a client should be the one to close
+FLUSH_SECONDS = 30.0  # for a client that does not read its answer
+# What is still read of a request that is refused: a client that writes does not read, and a
+# connection that is closed at once may lose the refusal.
+LINGER_BYTES = 65_536
+LINGER_SECONDS = 2.0
+
+RETRY_AFTER_SECONDS = 5

@@ -1,0 +1,158 @@
+"""An attacker's hour against a trainer process: whatever is sent, agents are answered meanwhile.
+
+The process holds the model, so its memory and its descriptors are at stake too.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import openai
+import psutil
+import pytest
+from endpoint import ASKED, answer, head, read_all, request
+from openai import OpenAI
+from recorded import SECRETS
+
+from babylon_tasks.training.inference.limits import SPARE_CONNECTIONS, Limits
+from babylon_tasks.training.supervisor import Trainer
+
+KEY = SECRETS["BABYLON_INFERENCE_API_KEY"]
+MEGABYTE = 2**20
+MOST_CONNECTIONS = Limits().requests + SPARE_CONNECTIONS
+
+
+class Target:
+    """The trainer as an attacker, a probe and an agent see it."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.url = trainer.ready().base_url
+        self.process = psutil.Process(trainer.pid)
+        parts = urlsplit(self.url)
+        self.address = (parts.hostname, parts.port)
+
+    def connect(self, sent: bytes = b"") -> socket.socket:
+        made = socket.create_connection(self.address, timeout=120)  # type: ignore[arg-type]
+        made.sendall(sent)
+        return made
+
+    def pour(self, sent: bytes, chunk: bytes, total: int) -> tuple[int, bytes]:
+        """Send a head and then chunks, until the server hangs up; returns bytes sent, answer."""
+        poured = 0
+        with self.connect(sent) as connection:
+            try:
+                while poured < total:
+                    connection.sendall(chunk)
+                    poured += len(chunk)
+            except ConnectionError:
+                pass
+            return poured, read_all(connection)
+
+    @contextmanager
+    def unhurt(self) -> Iterator[None]:
+        """Nothing of what happens here costs memory, the probe's answer or an agent's."""
+        before = self.process.memory_info().rss
+        yield
+        assert httpx.get(self.url.replace("/v1", "/health"), timeout=60).json() == {"status": "ok"}
+        with OpenAI(base_url=self.url, api_key=KEY) as client:
+            assert client.chat.completions.create(**ASKED).choices
+        assert self.process.memory_info().rss - before < 100 * MEGABYTE
+        assert len(self.process.net_connections()) <= MOST_CONNECTIONS + 1
+
+
+@pytest.fixture(scope="module")
+def target(trainer: Trainer) -> Target:
+    made = Target(trainer)
+    with made.unhurt():
+        pass  # what the first answer loads is not an attacker's doing
+    return made
+
+
+@pytest.mark.parametrize("total", [500 * MEGABYTE, 5000 * MEGABYTE])
+@pytest.mark.parametrize("key", ["wrong", KEY], ids=["without the key", "with the key"])
+def test_a_body_of_any_size(target: Target, key: str, total: int) -> None:
+    words = b" " * 65536
+    with target.unhurt():
+        for sent, chunk in (
+            (head(length=total, key=key), words),
+            (head(key=key), b"10000\r\n" + words + b"\r\n"),
+        ):
+            poured, raw = target.pour(sent, chunk, total)
+            assert poured < 32 * MEGABYTE  # what both sides' kernels hold
+            assert raw == b"" or answer(raw)[0] == (413 if key == KEY else 401)
+
+
+@pytest.mark.parametrize("megabytes", [10, 100])
+def test_a_prompt_of_any_size(target: Target, megabytes: int) -> None:
+    said = [{"role": "user", "content": "x" * megabytes * MEGABYTE}]
+    with target.unhurt(), OpenAI(base_url=target.url, api_key=KEY, max_retries=0) as client:
+        with pytest.raises(openai.APIStatusError) as refusal:
+            client.chat.completions.create(**{**ASKED, "messages": said})
+        assert refusal.value.status_code == 413
+
+
+@pytest.mark.parametrize("count", [900, 9000])
+def test_half_open_connections(target: Target, count: int) -> None:
+    half = (b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nHost: x\r\nX: ", head(length=9, key="no"))
+    held: deque[socket.socket] = deque(maxlen=900)
+    with target.unhurt():
+        for number in range(count):
+            if len(held) == held.maxlen:
+                held[0].close()
+            held.append(target.connect(half[number % len(half)]))
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_requests_that_nobody_waits_for(target: Target, count: int) -> None:
+    body = json.dumps({**ASKED, "n": 60, "max_tokens": 1000}).encode()
+    with target.unhurt():
+        for _ in range(count):
+            target.connect(head(length=len(body), key=KEY) + body).close()
+
+
+@pytest.mark.parametrize("depth", [10_000, 100_000])
+def test_nests_of_garbage(target: Target, depth: int) -> None:
+    with target.unhurt():
+        for begin in (b"[", b'{"a":', b'{"messages":[', b'{"tools":[[', b'{"stop":[['):
+            garbage = (begin * depth)[: MEGABYTE - 1]
+            with target.connect(head(length=len(garbage), key=KEY) + garbage) as connection:
+                connection.shutdown(socket.SHUT_WR)
+                raw = read_all(connection)
+                assert raw == b"" or answer(raw)[0] == 400
+
+
+@pytest.mark.parametrize("size", [MEGABYTE, 10 * MEGABYTE])
+def test_heads_without_end(target: Target, size: int) -> None:
+    line = b"X-Line: " + b"x" * 1000 + b"\r\n"
+    begin = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    with target.unhurt():
+        for chunk in (line, b"x" * 1000):
+            _, raw = target.pour(begin + b"X: ", chunk, size)
+            assert raw == b"" or answer(raw)[0] == 431
+        _, raw = target.pour(b"GET /", b"x" * 1000, size)
+        assert raw == b"" or answer(raw)[0] == 431
+
+
+def test_what_is_no_request_at_all(target: Target) -> None:
+    with target.unhurt():
+        for sent in (
+            b"\0" * 1000,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            head(length=5, key=KEY).replace(b"Length: 5", b"Length: -5"),
+            head(length=5, key=KEY).replace(b"Length: 5", b"Length: 5\r\nContent-Length: 6"),
+            head(key=KEY) + b"FFFFFFFFFFFFFFFFFFFFF\r\n",
+            head(key=KEY) + b"not a size\r\n",
+            request(b"{}").replace(b"Bearer", b"Bearer " + b"\xff" * 100),
+        ):
+            with target.connect(sent) as connection:
+                connection.shutdown(socket.SHUT_WR)
+                read_all(connection)

@@ -1,0 +1,150 @@
+"""Connections that stay half open, are too many, or never read: none of them keeps agents out."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from endpoint import ASKED, Endpoint, answer, head, read_all, until
+
+from babylon_tasks.training.inference import app, connections
+from babylon_tasks.training.policy import Policy
+
+Serve = Callable[..., Endpoint]
+HALF = b"POST /v1/chat/completions HTTP/1.1\r\nHost: tests\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"P", HALF, HALF + b"Authorization: Bearer key\r\n"])
+def test_a_connection_without_a_request_is_closed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    endpoint = serve()
+
+    with endpoint.raw(sent) as connection:
+        assert read_all(connection) == b""
+    assert endpoint.is_healthy()
+
+
+def test_single_bytes_do_not_keep_a_connection_open(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with serve().raw(HALF + b"X: ") as connection:
+        connection.settimeout(0.01)
+        closed = False
+        while not closed:
+            try:
+                connection.sendall(b"x")
+                closed = connection.recv(1) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                closed = True
+
+
+def test_nor_do_they_after_a_request(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serve().raw(health) as connection:
+        replied = b""
+        while not replied.endswith(b'{"status":"ok"}'):
+            replied += connection.recv(65536)
+        connection.sendall(b"P")
+        assert read_all(connection) == b""
+
+
+def test_a_request_in_progress_is_not_cut_off_by_the_time_for_its_head(
+    serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    endpoint = serve()
+    with policy.lock:
+        asked = endpoint.ask()
+        endpoint.in_progress(1)
+        with endpoint.raw(HALF) as other:
+            assert read_all(other) == b""  # the time is over
+    assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+    asked.close()
+
+
+def test_strangers_make_room_for_those_who_have_the_key(serve: Serve, policy: Policy) -> None:
+    endpoint = serve()
+    endpoint.server.connections.limit = 20
+    with policy.lock:
+        asked = endpoint.ask(n=2)
+        endpoint.in_progress(1)
+        half_open = [endpoint.raw(HALF) for _ in range(100)]
+        until(lambda: endpoint.server.connections.evicted >= 81)
+        assert endpoint.is_healthy()
+        second = endpoint.ask(n=3)
+        endpoint.in_progress(2)
+        assert len(endpoint.server.connections) <= 20
+
+    for connection in (asked, second):
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.close()
+    assert read_all(half_open[0]) == b""  # the oldest first
+    for connection in half_open:
+        connection.close()
+
+
+def test_idle_connections_with_the_key_outlast_strangers(serve: Serve) -> None:
+    endpoint = serve()
+    endpoint.server.connections.limit = 5
+    with endpoint.client() as client:
+        client.models.list()
+        strangers = [endpoint.raw() for _ in range(30)]
+        until(lambda: endpoint.server.connections.evicted >= 26)
+        opened = endpoint.server.connections.evicted
+        client.models.list()  # by the same connection
+        assert endpoint.server.connections.evicted == opened
+        for connection in strangers:
+            connection.close()
+
+
+def test_where_every_connection_carries_a_request_a_new_one_is_told_so(
+    serve: Serve, policy: Policy
+) -> None:
+    endpoint = serve()
+    endpoint.server.connections.limit = 1
+    with policy.lock, endpoint.ask():
+        endpoint.in_progress(1)
+        with endpoint.raw() as connection:
+            raw = read_all(connection)
+    assert b"retry-after: " in raw
+    status, given = answer(raw)
+    assert (status, given["error"]["type"]) == (503, "server_error")
+
+
+def test_a_client_that_asks_and_never_reads_is_cut_off(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "FLUSH_SECONDS", 0.2)
+    endpoint = serve()
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(endpoint.address)
+    flood = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 40_000
+    with connection:
+        with suppress(ConnectionError):
+            connection.sendall(flood)
+        until(lambda: not len(endpoint.server.connections))
+
+
+def test_a_body_of_nothing_but_the_key_holds_its_place_no_longer_than_its_connection(
+    serve: Serve,
+) -> None:
+    endpoint = serve(requests=3)
+    slow = [endpoint.raw(head(length=1000)) for _ in range(3)]
+    endpoint.in_progress(3)
+    for connection in slow:
+        connection.close()
+
+    endpoint.in_progress(0)
+    body = json.dumps(ASKED).encode()
+    with endpoint.raw(head(length=len(body)) + body) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")

@@ -1,0 +1,193 @@
+"""The queue of the endpoint: its bound, its time, and requests that nobody waits for any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import openai
+import pytest
+from endpoint import ASKED, Endpoint, answer, read_all, until
+from prometheus_client import REGISTRY
+
+from babylon_tasks.training.inference.batches import fits
+from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.sampling import SamplingRequest
+
+Serve = Callable[..., Endpoint]
+
+
+def counted(code: str) -> float:
+    labels = {"lineage": "tests", "code": code}
+    return REGISTRY.get_sample_value("babylon_inference_duration_seconds_count", labels) or 0
+
+
+def test_beyond_the_bound_the_answer_is_429_and_says_when_to_come_back(
+    serve: Serve, policy: Policy
+) -> None:
+    endpoint = serve(requests=2)
+    with policy.lock:  # as while a step is trained
+        waiting = [endpoint.ask(n=2), endpoint.ask(n=3)]
+        endpoint.in_progress(2)
+        with endpoint.client() as client:
+            for _ in range(20):
+                with pytest.raises(openai.RateLimitError, match="MAX_REQUESTS") as refusal:
+                    client.chat.completions.create(**ASKED)
+                assert int(refusal.value.response.headers["retry-after"]) > 0
+                assert refusal.value.type == "rate_limit_error"
+            assert [model.id for model in client.models.list()] == ["tests@0"]
+        assert endpoint.is_healthy()
+
+    for connection, count in zip(waiting, (2, 3), strict=True):
+        until(lambda: not endpoint.server.in_progress)
+        connection.shutdown(1)
+        status, given = answer(read_all(connection))
+        assert (status, len(given["choices"])) == (200, count)
+        connection.close()
+
+
+def test_openais_client_tries_again_by_itself_until_there_is_room(
+    serve: Serve, policy: Policy
+) -> None:
+    endpoint = serve(requests=1)
+    before = counted("429")
+    with ThreadPoolExecutor(1) as agents, endpoint.client(max_retries=3) as client:
+        with policy.lock, endpoint.ask():
+            endpoint.in_progress(1)
+            asked = agents.submit(client.chat.completions.create, **ASKED)
+            until(lambda: counted("429") > before)
+        assert len(asked.result().choices) == 1
+
+
+def test_what_was_abandoned_in_the_queue_is_not_sampled(serve: Serve, policy: Policy) -> None:
+    endpoint = serve()
+    gone = counted("499")
+    with policy.lock:
+        # The first batch waits for the model, the others for the first.
+        first = endpoint.ask(n=1)
+        endpoint.sampled_together(1)
+        for _ in range(5):
+            endpoint.ask(n=7).close()
+        last = endpoint.ask(n=2)
+        until(lambda: counted("499") == gone + 5)
+        endpoint.in_progress(2)
+    for connection in (first, last):
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.close()
+
+    assert 7 not in endpoint.rows
+    assert max(endpoint.rows) == 2
+
+
+def test_a_batch_that_nobody_waits_for_any_more_is_not_begun(serve: Serve, policy: Policy) -> None:
+    endpoint = serve()
+    with policy.lock:
+        asked = endpoint.ask(n=3)
+        endpoint.sampled_together(1)
+        asked.close()
+        endpoint.in_progress(0)
+
+    with endpoint.ask(n=2) as other:
+        assert other.recv(65536).startswith(b"HTTP/1.1 200")
+    assert 3 not in endpoint.rows
+
+
+def test_what_is_abandoned_while_it_is_sampled_leaves_its_batch(
+    serve: Serve, policy: Policy
+) -> None:
+    endpoint = serve()
+    begun, left = Event(), Event()
+
+    def pause(*_: Any) -> None:
+        if endpoint.rows.count(7) == 3:
+            begun.set()
+            left.wait(60)
+
+    hook = policy.network.register_forward_hook(pause)
+    try:
+        with policy.lock:
+            first = endpoint.ask()
+            endpoint.sampled_together(1)  # the next two wait for it, and so are a batch
+            leaving = endpoint.ask(n=5, max_tokens=30)
+            staying = endpoint.ask(n=2, max_tokens=30)
+            endpoint.in_progress(3)
+        assert begun.wait(60)
+        leaving.close()
+        endpoint.in_progress(1)
+        left.set()
+        assert staying.recv(65536).startswith(b"HTTP/1.1 200")
+    finally:
+        left.set()
+        hook.remove()
+    first.close()
+    staying.close()
+
+    last = len(endpoint.rows) - endpoint.rows[::-1].index(7)
+    assert endpoint.rows.count(7) <= 4  # one may have been under way
+    assert set(endpoint.rows[last:]) <= {1, 2}
+
+
+def test_a_request_is_answered_in_time_or_dropped(serve: Serve, policy: Policy) -> None:
+    endpoint = serve(seconds=0.2)
+    with (
+        policy.lock,
+        endpoint.client() as client,
+        pytest.raises(openai.InternalServerError, match="TIMEOUT_SECONDS") as refusal,
+    ):
+        client.chat.completions.create(**{**ASKED, "n": 9})
+
+    assert refusal.value.status_code == 503
+    assert refusal.value.code == "timeout"
+    endpoint.in_progress(0)
+    assert 9 not in endpoint.rows
+
+
+def test_a_batch_is_bounded_by_its_longest_prompt_and_answer() -> None:
+    short, long = (
+        SamplingRequest((1,) * 10, max_tokens=100),
+        SamplingRequest((1,) * 2000, max_tokens=1000),
+    )
+
+    assert fits([short] * 64)
+    assert not fits([short] * 65)
+    assert fits([long] * 21)
+    assert not fits([long] * 22)
+    assert not fits([short] * 40 + [long])  # each row is as long as the longest
+
+
+def test_a_long_prompt_is_tokenised_while_others_are_answered(
+    serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = serve()
+    begun, answered = Event(), Event()
+    tokenise = policy.tokenizer.apply_chat_template
+
+    def slowly(*given: Any, **options: Any) -> Any:
+        begun.set()
+        assert answered.wait(60)
+        return tokenise(*given, **options)
+
+    monkeypatch.setattr(policy.tokenizer, "apply_chat_template", slowly)
+    with endpoint.ask() as asked:
+        assert begun.wait(60)
+        assert endpoint.is_healthy()
+        with endpoint.client() as client:
+            assert client.models.list().data
+        answered.set()
+        assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_prompt_that_cannot_fit_is_refused_before_it_is_tokenised(
+    serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy.tokenizer, "apply_chat_template", None)
+    said = {"role": "u" * 100_000, "content": "x" * 800_000}
+    with (
+        serve().client() as client,
+        pytest.raises(openai.BadRequestError, match="the prompt has 900000 characters") as refusal,
+    ):
+        client.chat.completions.create(**{**ASKED, "messages": [said]})
+
+    assert refusal.value.code == "context_length_exceeded"
