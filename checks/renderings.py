@@ -22,11 +22,16 @@ RENDERINGS: tuple[tuple[str, ...], ...] = (
     ("base",),
     ("overlays/minimal",),
     ("overlays/minimal", "gpu"),
-    ("overlays/minimal", "serverless"),
+    ("overlays/minimal", "serverless", "internet"),
     ("overlays/production",),
+    ("overlays/production", "private-servers", "ca"),
     ("overlays/production", "gpu"),
+    ("overlays/production", "gpu", "gpu-operator", "ca"),
+    ("overlays/production", "judge", "internet"),
     ("overlays/production", "serverless"),
+    ("overlays/production", "serverless", "internet"),
     ("overlays/production", "serverless", "scale-to-zero"),
+    ("seed",),
     ("examples/external-secrets",),
 )
 _ORIGIN = "config.kubernetes.io/origin"

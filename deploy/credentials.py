@@ -1,8 +1,11 @@
 """Generate the secrets that compose.yaml mounts: ``make secrets``. Needs only Python.
 
-Passwords are random; DATABASE_URL, REDIS_URL, WANDB_API_KEY and FLOWER_BASIC_AUTH are taken from
-the environment where set. Only the owner can open the folder (0700). The files in it are readable
-(0444): Compose mounts each of them unchanged, for users with other ids.
+Passwords are random; DATABASE_URL, REDIS_URL, FLOWER_BASIC_AUTH, WANDB_API_KEY,
+BABYLON_RULER_API_KEY and HF_TOKEN are taken from the environment where set. With DATABASE_URL, KEDA
+gets an address of its own, keda_connection, and its role is in keda_role.sql, for psql.
+
+Only the owner can open the folder (0700). The files in it are readable (0444):
+Compose mounts each of them unchanged, for users with other ids.
 """
 
 from __future__ import annotations
@@ -14,8 +17,13 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 PIP = "# Your pip.conf while the images are built, if you need one; it ends up in no image.\n"
+
+KEDA = "babylon_tasks_keda"
+_SERVERS = ("database_url", "redis_url")
+_ACCOUNTS = ("wandb_api_key", "babylon_ruler_api_key", "hf_token")
 
 
 def generate(environment: Mapping[str, str]) -> dict[str, str]:
@@ -29,10 +37,27 @@ def generate(environment: Mapping[str, str]) -> dict[str, str]:
         "flower_basic_auth": f"babylon:{secrets.token_urlsafe(24)}",
         "babylon_inference_api_key": secrets.token_urlsafe(24),
     }
-    for name in ("database_url", "redis_url", "flower_basic_auth", "wandb_api_key"):
+    for name in (*_SERVERS, "flower_basic_auth", *_ACCOUNTS):
         if given := environment.get(name.upper(), "").strip():
             files[name] = given
+    if environment.get("DATABASE_URL", "").strip():
+        files |= _for_keda(files["database_url"])
     return files
+
+
+def _for_keda(database_url: str) -> dict[str, str]:
+    """Make the address by which KEDA counts windows, and the SQL that makes its role."""
+    parts = urlsplit(database_url)
+    password = secrets.token_hex(24)
+    server = parts.netloc.rpartition("@")[2]
+    options = {k: v for k, v in parse_qsl(parts.query) if k in ("sslmode", "sslrootcert")}
+    address = ("postgresql", f"{KEDA}:{password}@{server}", parts.path, urlencode(options), "")
+    return {
+        "keda_connection": urlunsplit(address),
+        "keda_role.sql": f"CREATE ROLE {KEDA} LOGIN PASSWORD '{password}';\n"
+        f"GRANT USAGE ON SCHEMA training TO {KEDA};\n"
+        f"GRANT SELECT ON training.windows TO {KEDA};\n",
+    }
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:

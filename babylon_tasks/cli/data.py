@@ -36,6 +36,14 @@ def migrate(
             help="For a separate database: create Babylon's tables, if none of them exists.",
         ),
     ] = False,
+    grant_to: Annotated[
+        str | None,
+        typer.Option(
+            "--grant-to",
+            metavar="ROLE",
+            help="Where a DBA migrates: also give its rights to the role of DATABASE_URL.",
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Bring the database's schema up to date; safe from many pods at once.
@@ -44,13 +52,13 @@ def migrate(
     JSON: {"migrations": [{name, state, applied_at}]}, or {"created": [table], "applied": [name]}.
     """
     if sql:
-        script = migrations.as_sql(create_babylon_tables=create_babylon_tables)
+        script = migrations.as_sql(create_babylon_tables=create_babylon_tables, grant_to=grant_to)
         typer.echo(script, nl=False)
         return
     settings = begin()
     if not status:
         created = babylon.create(settings) if create_babylon_tables else []
-        applied = migrations.apply(settings)
+        applied = migrations.apply(settings, grant_to=grant_to)
         if json:
             as_json({"created": created, "applied": applied})
         else:

@@ -18,6 +18,7 @@ from typing import Literal
 
 import psycopg
 from msgspec import Struct
+from psycopg import sql
 
 from babylon_tasks.db import babylon
 from babylon_tasks.db.session import LONG_SECONDS, Connection, address, session
@@ -127,12 +128,17 @@ def check(connection: Connection) -> None:
 
 
 def apply(
-    settings: Settings, *, known: Sequence[Migration] | None = None, patience: float = 60
+    settings: Settings,
+    *,
+    known: Sequence[Migration] | None = None,
+    patience: float = 60,
+    grant_to: str | None = None,
 ) -> list[str]:
     """Apply what is pending, return the names; raises MigrationError, keeping whole files only.
 
     Refuses a database without Babylon's tables, and creates nothing there.
     ``patience``: seconds to wait for another runner, or for a table that is in use.
+    ``grant_to``: the role that works in the schema, if it is not the one that migrates.
     """
     done: list[str] = []
     with session(settings, silence=LONG_SECONDS) as connection:
@@ -155,13 +161,28 @@ def apply(
                     f"migration {migration.name} failed at {address(settings)} and was undone: "
                     f"{str(error).strip()}"
                 ) from error
+        if grant_to is not None:
+            try:
+                with connection.transaction():
+                    connection.execute(_granting(grant_to))
+            except psycopg.errors.ProgrammingError as error:
+                raise MigrationError(
+                    f"the schema is up to date, but role {grant_to} got no rights on it: "
+                    f"{str(error).strip()}; run this as the owner of the schema training"
+                ) from error
     return done
 
 
-def as_sql(known: Sequence[Migration] | None = None, *, create_babylon_tables: bool = False) -> str:
+def as_sql(
+    known: Sequence[Migration] | None = None,
+    *,
+    create_babylon_tables: bool = False,
+    grant_to: str | None = None,
+) -> str:
     """Write all migrations as a script for psql, for a DBA to review; safe to run twice.
 
-    It stops at a database without Babylon's tables, or creates them there.
+    It stops at a database without Babylon's tables, or creates them there. ``grant_to``: the role
+    that works in the schema; without it only the role that runs the script has any right.
     """
     own, script = queries("migrations"), queries("psql")
     values = {**own, "sql": babylon.as_sql().rstrip()}
@@ -175,7 +196,13 @@ def as_sql(known: Sequence[Migration] | None = None, *, create_babylon_tables: b
             "sql": migration.sql.rstrip(),
         }
         parts.append(f"-- {migration.name}\n{_filled(script['each'], {**own, **values})}")
+    if grant_to is not None:
+        parts.append(_filled(script["rights"], {"grant": _granting(grant_to)}))
     return "\n\n".join(parts) + "\n"
+
+
+def _granting(role: str) -> str:
+    return _filled(queries("migrations")["grant"], {"role": sql.Identifier(role).as_string()})
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

@@ -10,12 +10,12 @@ import dockerfile
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings
 from checks.compose_file import ComposeFile
-from checks.drift.agreement import keys, same_redis
+from checks.drift.agreement import keys, same_authority, same_redis, seeded, without_postgres
 from checks.drift.commands import built, runs, table, together
 from checks.drift.containers import Deployment, of_compose, of_rendering
 from checks.drift.ports import listens
 from checks.drift.scaling import scaled
-from checks.drift.settings import fits, named, settings_of, unknown
+from checks.drift.settings import fits, given, named, settings_of, unknown
 from checks.renderings import RENDERINGS, render_all
 from checks.stages import arguments, environments
 from checks.violations import Violation
@@ -39,10 +39,11 @@ def check(root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS) -> tuple[li
         if any(rendering.of("Deployment")):
             deployments.append(of_rendering(rendering))
             found |= dict.fromkeys(scaled(rendering, deployments[-1]))
-            found |= dict.fromkeys(same_redis(rendering, main))
+            found |= dict.fromkeys([*same_redis(rendering, main), *same_authority(rendering)])
+            found |= dict.fromkeys(without_postgres(rendering))
     for deployment in deployments:
         found |= dict.fromkeys(_deployment(deployment, images, root))
-    found |= dict.fromkeys(keys(renderings))
+    found |= dict.fromkeys([*keys(renderings), *seeded(renderings, images["trainer"])])
     return list(found), sum(len(one.units) for one in deployments)
 
 
@@ -51,7 +52,7 @@ def _deployment(
 ) -> Iterator[Violation]:
     read: dict[str, Settings] = {}
     for unit in deployment.units:
-        yield from named(unit)
+        yield from [*named(unit), *given(unit)]
         try:
             image = images.get(_IMAGE.get(unit.image_name, "trainer"), {})
             settings = read[unit.name] = settings_of(unit, image)

@@ -105,12 +105,20 @@ def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
         what = f"pyproject.toml has no extra {extra}"
     elif unit.process == ProcessName.GPU_WORKER and (not is_trainer or extra != needed):
         what = f"backend {settings.backend} needs {_TRAINER}{needed}"
+    elif unit.process == ProcessName.CPU_WORKER and judged(settings):
+        if not is_trainer:
+            what = f"the scorer ruler needs ART: {_TRAINER}train"
     elif unit.process not in (None, ProcessName.GPU_WORKER) and is_trainer:
         what = f"{unit.process} needs no more than …-worker"
     elif unit.image.partition("@")[0].rpartition(":")[2] != project["version"]:
         what = f"pyproject.toml says version {project['version']}"
     if what is not None:
         yield unit.violation(f"image {unit.image}: {what}")
+
+
+def judged(settings: Settings) -> bool:
+    """Check whether these settings have an LLM grade."""
+    return "ruler" in (settings.scorer, *settings.archetype_scorers.values())
 
 
 def consumed(unit: Unit, settings: Settings) -> list[str]:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from pydantic import SecretStr
 
-from babylon_tasks.processes import ProcessName
+from babylon_tasks.processes import ProcessName, withheld
 from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
 from babylon_tasks.settings import Settings, checked, variable
 from checks.drift.containers import Unit
@@ -39,6 +39,24 @@ def unknown(names: Iterable[str], prefix: str = "") -> Iterator[str]:
     for name in names:
         if name not in VARIABLES | OTHERS and name.startswith(prefix):
             yield f"there is no setting {name}{_near(name, VARIABLES)}"
+
+
+# What each process reads of the secrets, required or not; None: a command that ends.
+READ: Mapping[str | None, frozenset[str]] = {
+    ProcessName.BEAT: frozenset({"database_url", "redis_url"}),
+    ProcessName.CPU_WORKER: frozenset({"database_url", "redis_url", "babylon_ruler_api_key"}),
+    ProcessName.GPU_WORKER: frozenset(
+        {"database_url", "redis_url", "babylon_inference_api_key", "wandb_api_key"}
+    ),
+    ProcessName.FLOWER: frozenset({"redis_url", "flower_basic_auth"}),
+}
+
+
+def given(unit: Unit) -> Iterator[Violation]:
+    """Check that a process is given no secret that it does not read."""
+    if unit.process in READ:
+        for name in sorted({name.lower() for name in unit.secret_files} - READ[unit.process]):
+            yield unit.violation(f"is given the secret {name}, which {unit.process} does not need")
 
 
 def named(unit: Unit) -> Iterator[Violation]:
@@ -113,5 +131,7 @@ def settings_of(unit: Unit, image: Mapping[str, str]) -> Settings:
                 _ANY.get(name.upper(), "made-up-secret-of-an-example"), "utf-8"
             )
         ours = {k: v for k, v in {**image, **unit.environment}.items() if k in VARIABLES}
+        # As `babylon-tasks run` does before it reads them.
+        ours |= withheld(ProcessName(unit.process)) if unit.process in tuple(ProcessName) else {}
         with patch.dict("os.environ", {**ours, SECRETS_DIR: folder}, clear=True):
             return checked()

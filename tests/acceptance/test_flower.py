@@ -127,6 +127,27 @@ def test_flower_without_a_login_does_not_start(make_babylon: Callable[..., Babyl
     assert "FLOWER_BASIC_AUTH" in babylon.log("flower")
 
 
+def test_flower_behind_oauth_sends_everybody_to_the_provider(
+    make_babylon: Callable[..., Babylon],
+) -> None:
+    babylon = make_babylon()
+    variables = {
+        "FLOWER_AUTH_PROVIDER": "flower.views.auth.GithubLoginHandler",
+        "FLOWER_AUTH": r".*@example\.com",
+        "FLOWER_OAUTH2_KEY": "an-id",
+        "FLOWER_OAUTH2_SECRET": "a-secret",
+        "FLOWER_OAUTH2_REDIRECT_URI": "https://flower.example.com/login",
+    }
+    flower = babylon.stack.start("flower", babylon.stack.command("flower"), variables)
+    babylon.down.append(flower)
+    until("flower answers", lambda: status(babylon, "/healthcheck") == 200)
+
+    assert status(babylon, "/api/workers") in (302, 401, 403)
+    assert status(babylon, "/tasks") == 302
+    assert status(babylon, "/login") == 302, "to the provider"
+    assert "a-secret" not in babylon.log("flower")
+
+
 def test_a_secret_that_an_error_repeats_is_in_nothing_that_flower_says(
     make_babylon: Callable[..., Babylon],
 ) -> None:

@@ -94,6 +94,16 @@ BROKEN = {
         "servers: {}",
         "networks.servers: needs internal: true",
     ),
+    "a Redis with a way out": (
+        "messages: {internal: true}",
+        "messages: {}",
+        "networks.messages: needs internal: true",
+    ),
+    "Flower beside Postgres": (
+        "networks: [messages, flower]",
+        "networks: [messages, servers, flower]",
+        "services.flower.networks: Flower needs Redis only",
+    ),
     "a worker with a name of its own": (
         "    command: [run, cpu-worker]\n",
         "    command: [run, cpu-worker]\n    container_name: worker\n",

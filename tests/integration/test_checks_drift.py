@@ -13,7 +13,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import QUEUES
 from checks.drift.check import check
 from checks.drift.commands import table
-from checks.renderings import RENDERINGS
+from checks.renderings import RENDERINGS, render_all
 
 PRODUCTION = ("overlays/production",)
 MINIMAL = ("overlays/minimal",)
@@ -254,6 +254,40 @@ CASES = {
         "image: babylon-tasks-worker:0.0.9",
         "image babylon-tasks-worker:0.0.9: pyproject.toml says version",
     ),
+    "Flower with the address of Postgres": Broken(
+        "k8s/base/flower.yaml",
+        "{key: redis_url, path: redis_url}",
+        "{key: redis_url, path: redis_url}\n"
+        "              - {key: database_url, path: database_url}",
+        "container flower: is given the secret database_url, which flower does not need",
+    ),
+    "Flower with the address of Postgres in Compose": Broken(
+        "compose.yaml",
+        "secrets: [redis_url, flower_basic_auth]",
+        "secrets: [redis_url, flower_basic_auth, database_url]",
+        "flower: is given the secret database_url, which flower does not need",
+    ),
+    "Flower with a way to Postgres": Broken(
+        "k8s/components/private-servers/network.yaml",
+        "values: [migrate, beat, cpu-worker, gpu-worker]",
+        "values: [migrate, beat, cpu-worker, gpu-worker, flower]",
+        "NetworkPolicy/to-private-postgres: opens Postgres to flower, which does not need it",
+        (*PRODUCTION, "private-servers"),
+    ),
+    "an authority that a container lacks": Broken(
+        "k8s/components/ca/kustomization.yaml",
+        "path: /spec/template/spec/initContainers/0/volumeMounts/-",
+        "path: /spec/template/spec/containers/0/volumeMounts/-",
+        "container schema: has no /etc/babylon-tasks/ca, which the others have",
+        (*PRODUCTION, "ca"),
+    ),
+    "a judge without what asks it": Broken(
+        "k8s/components/judge/kustomization.yaml",
+        '/containers/0/image, value: "babylon-tasks-trainer-train:0.1.0"',
+        '/containers/0/image, value: "babylon-tasks-worker:0.1.0"',
+        "image babylon-tasks-worker:0.1.0: the scorer ruler needs ART",
+        (*PRODUCTION, "judge"),
+    ),
     "a password in the settings": Broken(
         "k8s/base/settings.env",
         "BABYLON_LOG_LEVEL=INFO",
@@ -350,6 +384,23 @@ def test_what_does_not_fit_is_refused(folder: Path, case: str) -> None:
     assert any(broken.said in violation for violation in violations), violations
 
 
+def test_the_base_model_is_put_where_the_trainer_looks_for_it(folder: Path) -> None:
+    seed = folder / "k8s/seed/seed.yaml"
+    change(seed, "value: /data/cache/huggingface", "value: /data/huggingface")
+    change(seed, "claimName: models", "claimName: base-models")
+    change(seed, "babylon-tasks-trainer-gpu:0.1.0", "babylon-tasks-trainer-cpu:0.1.0")
+    said = "\n".join(found(folder, (*PRODUCTION, "gpu"), ("seed",)))
+    where = "k8s/seed/seed.yaml: Job/seed container seed"
+    assert f"{where}: HF_HOME is /data/huggingface; gpu-worker reads /data/cache/hugg" in said
+    assert f"{where}: mounts another claim, or elsewhere, than gpu-worker" in said
+    assert f"{where}: image babylon-tasks-trainer-cpu:0.1.0: gpu-worker has" in said
+
+
+def test_no_address_range_is_open_before_the_operator_opens_it(folder: Path) -> None:
+    renderings, _ = render_all(folder, [MINIMAL, PRODUCTION, (*PRODUCTION, "serverless")])
+    assert [one.place for each in renderings for one in each.objects if "ipBlock" in str(one)] == []
+
+
 @pytest.mark.parametrize("component", [(), ("gpu",)])
 def test_no_trainer_that_answers_agents_is_scaled_to_zero(
     folder: Path, component: tuple[str, ...]
@@ -364,7 +415,7 @@ def test_a_secret_that_the_example_forgets_is_refused(folder: Path) -> None:
     change(example, "secretKey: redis_url", "secretKey: redis_address")
     said = "\n".join(found(folder, PRODUCTION, ("examples/external-secrets",)))
     assert "ExternalSecret/babylon-tasks: does not make redis_url, which" in said
-    assert "makes redis_address, which nothing in overlays/production reads" in said
+    assert "makes redis_address, which nothing in k8s/ reads" in said
 
 
 def test_a_queue_that_the_table_of_processes_misspells_is_refused(

@@ -9,6 +9,7 @@ from copies import ROOT, Broken, change, copy_deployed
 from documents import blocks
 
 from checks.manifests import by_themselves, check
+from checks.network import denied
 from checks.policy import policy_violations
 from checks.renderings import RENDERINGS, render_all
 from checks.workloads import workloads
@@ -263,6 +264,21 @@ def test_the_overlay_that_the_readme_shows_can_be_rendered(folder: Path) -> None
     (settings,) = rendered[0].of("ConfigMap")
     assert "BABYLON_BASE_MODEL" in settings.content["data"]
     assert list(by_themselves(rendered[0])) == []
+
+
+def test_the_narrow_policies_that_the_readme_shows_fit_the_pods(folder: Path) -> None:
+    (block,) = (b for b in blocks(ROOT / "k8s" / "README.md") if "to-my-postgres" in b.text)
+    own = folder / "k8s" / "overlays" / "mine"
+    own.mkdir()
+    (own / "policy.yaml").write_text(block.text, "utf-8")
+    (own / "kustomization.yaml").write_text(
+        "namespace: babylon-tasks\nresources: [../production, policy.yaml]\n", "utf-8"
+    )
+    rendered, unrendered = render_all(folder, [("overlays/mine",)])
+    assert unrendered == []
+    names = {policy.name for policy in rendered[0].of("NetworkPolicy")}
+    assert {"to-my-postgres", "to-my-redis"} <= names
+    assert list(denied(rendered[0])) == []
 
 
 def test_common_policies_are_asked_too(folder: Path) -> None:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from ruamel.yaml import YAML
 
+from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import checked
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +81,29 @@ def test_the_operators_own_servers_are_taken_from_the_environment(tmp_path: Path
     made = content(tmp_path / "secrets")
     assert (made["database_url"], made["wandb_api_key"]) == (own, "key")
     assert "mine" not in done.stdout
+
+
+def test_keda_gets_a_role_of_its_own_that_counts_windows_and_no_more(
+    tmp_path: Path, database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    done = make(tmp_path / "secrets", DATABASE_URL=f"{database_url}?schema=game&connection_limit=5")
+    assert done.returncode == 0, done.stderr
+    made = content(tmp_path / "secrets")
+    script = tmp_path / "secrets/keda_role.sql"
+    subprocess.run([postgres.program("psql"), "-X", "-q", "-f", script, database_url], check=True)
+    try:
+        with psycopg.connect(made["keda_connection"]) as keda:
+            keda.execute("SELECT count(*) FROM training.windows WHERE state = 'sealed'")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                keda.execute("SELECT count(*) FROM training.scores")
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute("DROP OWNED BY babylon_tasks_keda")
+            owner.execute("DROP ROLE babylon_tasks_keda")
+
+
+def test_accounts_of_others_are_taken_from_the_environment(tmp_path: Path) -> None:
+    given = {"WANDB_API_KEY": "one-key", "BABYLON_RULER_API_KEY": "two-key", "HF_TOKEN": "three"}
+    make(tmp_path / "secrets", **given)
+    made = content(tmp_path / "secrets")
+    assert {name: made[name.lower()] for name in given} == given

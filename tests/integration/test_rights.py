@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
@@ -10,12 +11,13 @@ import pytest
 from documents import ROOT, blocks
 from factories import fill_window
 from peer import PeerTrainer
+from pydantic import SecretStr
 
 from babylon_tasks.cli import checks
 from babylon_tasks.db.babylon import TABLES
-from babylon_tasks.db.migrate import apply
+from babylon_tasks.db.migrate import apply, as_sql
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import DatabaseError
+from babylon_tasks.errors import DatabaseError, MigrationError
 from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.evaluate import evaluate
@@ -24,6 +26,7 @@ from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
+from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
@@ -76,6 +79,44 @@ def granting(
         return make_settings(DATABASE_URL=url, promote_without_evaluation=True, held_out_share=0)
 
     return make
+
+
+def test_a_role_for_which_another_migrates_can_do_everything(
+    owner: Connection, postgres: EmbeddedPostgres, granting: Callable[..., Settings]
+) -> None:
+    settings = granting(but=("CREATE", 'DATABASE :"DBNAME"'))
+    url = (
+        f"postgresql://{owner.info.user}:{owner.info.password}@{owner.info.host}:{owner.info.port}"
+    )
+    for _ in range(2):
+        subprocess.run(
+            [postgres.program("psql"), "-X", "-q", f"{url}/{owner.info.dbname}"],
+            input=as_sql(grant_to=ROLE),
+            text=True,
+            check=True,
+        )
+    everything(settings)
+
+
+def test_without_its_grants_that_role_would_be_locked_out(
+    owner: Connection, postgres: EmbeddedPostgres, granting: Callable[..., Settings]
+) -> None:
+    settings = granting(but=("CREATE", 'DATABASE :"DBNAME"'))
+    as_owner = settings.model_copy(
+        update={
+            "database_url": SecretStr(
+                f"postgresql://{owner.info.user}:{owner.info.password}@{owner.info.host}:"
+                f"{owner.info.port}/{owner.info.dbname}"
+            )
+        }
+    )
+    apply(as_owner)
+    with pytest.raises(DatabaseError, match="permission denied"):
+        everything(settings)
+    assert apply(as_owner, grant_to=ROLE) == []
+    everything(settings)
+    with pytest.raises(MigrationError, match='role nobody got no rights on it: role "nobody"'):
+        apply(as_owner, grant_to="nobody")
 
 
 def everything(settings: Settings) -> None:

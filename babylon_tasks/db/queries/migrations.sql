@@ -26,3 +26,9 @@ SELECT name, checksum, applied_at FROM training.migrations ORDER BY name
 -- name: record
 -- One more applied, in the transaction that applied it.
 INSERT INTO training.migrations (name, checksum) VALUES (%(name)s, %(checksum)s)
+
+-- name: grant
+-- What the processes' role needs where another role owns the schema; for psql and for the runner.
+GRANT USAGE ON SCHEMA training TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA training TO {role};
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA training TO {role}

@@ -34,6 +34,12 @@ BEGIN;
 {create_ledger};
 COMMIT;
 
+-- name: rights
+-- The rights of the role that babylon-tasks works as; again each time, for what is new.
+BEGIN;
+{grant};
+COMMIT;
+
 -- name: each
 -- Apply one migration once; psql's own \if keeps it from running twice.
 BEGIN;
