@@ -105,7 +105,7 @@ def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
         what = f"pyproject.toml has no extra {extra}"
     elif unit.process == ProcessName.GPU_WORKER and (not is_trainer or extra != needed):
         what = f"backend {settings.backend} needs {_TRAINER}{needed}"
-    elif unit.process == ProcessName.CPU_WORKER and judged(settings):
+    elif unit.process == ProcessName.CPU_WORKER and uses_ruler(settings):
         if not is_trainer:
             what = f"the scorer ruler needs ART: {_TRAINER}train"
     elif unit.process not in (None, ProcessName.GPU_WORKER) and is_trainer:
@@ -116,7 +116,7 @@ def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
         yield unit.violation(f"image {unit.image}: {what}")
 
 
-def judged(settings: Settings) -> bool:
+def uses_ruler(settings: Settings) -> bool:
     """Check whether these settings have an LLM grade."""
     return "ruler" in (settings.scorer, *settings.archetype_scorers.values())
 
