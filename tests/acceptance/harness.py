@@ -32,7 +32,7 @@ from babylon_tasks.windows import WINDOW, window_id, window_start
 T = TypeVar("T")
 FIRST = "2025-12-31T23:00"  # the next hour is of another year
 PATIENCE = 90.0  # a bound for a hanging test, not an expectation
-_TAIL = 12
+_TAIL = 60
 
 # Leases and pauses shrunk like the demo's hours, but wide enough for a machine that is busy.
 OPTIONS = {

@@ -55,7 +55,11 @@ def system(
         stack = enter(
             Stack(
                 tmp_path / "stack",
-                options={**OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model)},
+                options={
+                    **OPTIONS,
+                    "BABYLON_BASE_MODEL": str(tiny_model),
+                    "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
+                },
                 database_url=_through(postgres.database("babylon"), postgres_proxy),
                 redis_url=_through(valkey.url, valkey_proxy),
             )
