@@ -8,7 +8,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test faults test-clock browser pictures check code deployment image-proof bench demos up \
+.PHONY: help setup tools demo test faults soak test-clock browser pictures check code deployment image-proof bench demos up \
         secrets docs constraints clean
 
 help: ## list the targets
@@ -46,10 +46,13 @@ pictures: setup browser ## the pictures in docs/pictures, taken again
 
 # Unit tests need .venv alone; the others also run the checks of k8s/ and look at Flower's pages.
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
-	$(BIN)/pytest --numprocesses=$(JOBS) -m "not faults" $(ARGS)
+	$(BIN)/pytest --numprocesses=$(JOBS) -m "not faults and not soak" $(ARGS)
 
 faults: setup ## 40 minutes: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m faults $(ARGS)
+
+soak: setup ## 200 windows under every fault in one run: make soak ARGS="--seed 7 --windows 50"
+	$(BIN)/pytest -s -m soak $(ARGS)
 
 test-clock: setup tools ## an hour: tests at other moments: make test-clock ARGS="--moment year tests/unit"
 	$(BIN)/python -m checks.clock $(ARGS)

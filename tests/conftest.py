@@ -49,8 +49,13 @@ TESTS = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--pictures DIR``: tests of pages leave them there; see ``make pictures``."""
+    """``--pictures DIR``: tests of pages leave them there; see ``make pictures``.
+
+    ``--seed`` and ``--windows`` are for ``make soak``.
+    """
     parser.addoption("--pictures", metavar="DIR", help="where to write pictures of pages")
+    parser.addoption("--seed", type=int, default=1, help="of the soak's hours and faults")
+    parser.addoption("--windows", type=int, default=200, help="of the soak")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier, folder, *_ = item.path.relative_to(TESTS).parts
         if tier in ("unit", "integration", "acceptance"):
             item.add_marker(tier)
-        if folder == "faults":
+        if folder == "faults" and not item.get_closest_marker("soak"):
             item.add_marker(folder)
 
 

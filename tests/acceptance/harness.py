@@ -32,7 +32,7 @@ from babylon_tasks.windows import WINDOW, window_id, window_start
 T = TypeVar("T")
 FIRST = "2025-12-31T23:00"  # the next hour is of another year
 PATIENCE = 90.0  # a bound for a hanging test, not an expectation
-_TAIL = 60
+_TAIL = 12
 
 # Leases and pauses shrunk like the demo's hours, but wide enough for a machine that is busy.
 OPTIONS = {
@@ -124,11 +124,12 @@ class Babylon:
         every = self.rows(statement("reports.events_of_window"), {"window": window})
         return [row for row in every if row["kind"] not in ("promote", "hold", "rollback")]
 
-    def await_states(self, windows: Sequence[str], *wanted: str) -> None:
+    def await_states(self, windows: Sequence[str], *wanted: str, seconds: float = PATIENCE) -> None:
         """Until all of these windows stand in one of these states."""
         until(
             f"{list(windows)} are {' or '.join(wanted)}",
             lambda: self._alive() and all(self.states().get(name) in wanted for name in windows),
+            seconds,
         )
 
     def await_running_step(self) -> dict[str, Any]:

@@ -23,6 +23,20 @@ from babylon_tasks.sandbox.stack import Stack
 CONTRACT = "today"
 
 
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of the soak."""
+    chosen: int = request.config.option.seed
+    return chosen
+
+
+@pytest.fixture
+def soak_windows(request: pytest.FixtureRequest) -> int:
+    """How many hours the soak plays."""
+    chosen: int = request.config.option.windows
+    return chosen
+
+
 @pytest.fixture(scope="session")
 def cluster(servers_dir: Path) -> Path:
     """A folder of Postgres's with an empty cluster, to copy from: initdb takes seconds."""
