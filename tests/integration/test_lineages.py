@@ -69,11 +69,16 @@ def test_what_is_done_under_a_lease_leaves_other_lineages_alone(two: Connection)
     other = row(two, "another")
 
     lineages.renew(two, lease, 3600)
+    until = "SELECT lease_until > now() + interval '30 min' FROM training.lineages ORDER BY name"
+    assert column(two, until) == [False, True]
     lineages.move_head(two, lease, 1)
     lineages.note_trainer(two, lease, backend="gpu", base_url="here", inference_name="base")
     promotions.move(two, "babylon", 1)
     assert lineages.release(two, lease)
 
+    left = lineages.get(two, "babylon")
+    assert left is not None
+    assert (left.leased, left.lease_owner) == (False, None)
     assert row(two, "another") == other
     assert lineages.inference_names(two, "babylon") == {"base": 0, "babylon@1": 1}
     assert lineages.inference_names(two, "another") == {"another@0": 0, "another@1": 1}
@@ -85,7 +90,8 @@ def test_what_is_done_under_a_lease_leaves_other_lineages_alone(two: Connection)
 
 
 def test_under_a_superseded_token_nothing_of_a_lineage_changes(two: Connection) -> None:
-    stale = claim(two)
+    stale, others = claim(two), claim(two, "another")
+    assert stale.fencing_token == others.fencing_token
     alter(two, "lineages", f"lease_until = {EARLIER}")
     claim(two)
     before = row(two, "babylon")

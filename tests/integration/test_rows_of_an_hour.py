@@ -99,6 +99,18 @@ def test_a_sealed_hour_has_counted_its_trajectories_and_its_agents(
     assert (found.trajectories, found.agents) == (3, 2)
 
 
+def test_late_rows_of_several_hours_are_counted_together(
+    connection: Connection, settings: Settings
+) -> None:
+    rows = [row(HERE, "09:00:00"), row(HERE, "09:00:00"), row(THERE, "10:00:00")]
+    insert_trajectories(connection, rows)
+    for number in (9, 10):
+        window(connection, number, "trained", but="scored_at = now()")
+
+    assert reject_late(connection, settings, limit=9, actor="test") == 3
+    assert reject_late(connection, settings, limit=9, actor="test") == 0
+
+
 SCORE = {
     "agent_id": "agent",
     "group_key": "",

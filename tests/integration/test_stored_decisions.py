@@ -153,7 +153,7 @@ def test_the_best_of_the_last_set_is_that_of_the_highest_value_and_of_equal_ones
     two: Connection,
 ) -> None:
     value(two, 9, "oldest", 1.0)
-    for number, of_it in ((1, 0.5), (4, 0.75), (2, 0.75), (3, 0.25)):
+    for number, of_it in ((1, 0.5), (4, 0.75), (2, 0.75), (7, 0.25)):
         value(two, number, "last", of_it)
     value(two, 5, "this", 1.0)
     value(two, 6, "newer", 1.0, name="another")

@@ -149,6 +149,13 @@ def test_a_step_that_is_not_to_be_recovered_now_is_not_sent(
     assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
 
 
+def test_a_step_is_not_sent_while_its_own_lineage_is_leased(moment: Connection) -> None:
+    unfinished_step(moment)
+    alter(moment, "lineages", f"lease_until = CASE name WHEN 'babylon' THEN {LATER} END")
+
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
+
+
 # --- to score
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -16,6 +17,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.states import WindowState
 
 SETTINGS = settings(upkeep_interval_seconds=100)
+OUTCOMES = "outcomes came or changed"
 MARKED = "rescore = 'marked', scored_at = now() - interval '90.001 s'"
 OVER = MARKED.replace("'marked'", "NULL, reason = 'no_spread', waits_until = now()")
 
@@ -100,6 +102,10 @@ def test_while_a_window_waits_it_is_scored_anew_only_where_all_is_known(
 
     assert sealed(moment) == [one]
     assert reward_versions.waits_for(moment, two) == ["m-2"]
+    bet(moment, 2, "m-3")
+    assert reward_versions.waits_for(moment, two) == ["m-2", "m-3"]
+    assert reward_versions.waits_for(moment, two, limit=1) == ["m-2"]
+    moment.execute("DELETE FROM training.bets WHERE name = 'm-3'")
     outcome(moment, 3, "m-2", yes=False)
     assert sealed(moment) == [two]
 
@@ -214,7 +220,7 @@ def test_a_window_just_scored_is_marked_where_an_outcome_came_meanwhile(
 
     reward_versions.mark_scored(moment, name)
 
-    expected = "outcomes came or changed" if state in ("scored", "held_out", "skipped") else None
+    expected = OUTCOMES if state in ("scored", "held_out", "skipped") else None
     rows = "SELECT rescore FROM training.windows ORDER BY window_id"
     assert column(moment, rows) == [expected, "before"]
     moment.execute("UPDATE training.bets SET yes = true")
@@ -238,3 +244,40 @@ def test_what_waits_is_counted_and_the_next_to_be_done_is_named(moment: Connecti
 
     assert (found.windows, found.to_score_anew) == (2, 1)
     assert (found.next_window, found.names) == (hour(2), ["m-1"])
+
+
+def test_each_reward_version_of_a_window_says_why_it_was_made_and_what_used_it(
+    moment: Connection,
+) -> None:
+    lineage(moment)
+    one, other = window(moment, 1), window(moment, 2)
+
+    def event(name: str, kind: str, **detail: object) -> None:
+        about = {"window_id": name, "kind": kind, "actor": "test"}
+        insert(moment, "training.events", [about | {"detail": json.dumps(detail)}])
+
+    event(one, "scored", reward_version=1, scored=4, right_share=0.5)
+    event(one, "score_anew", reward_version=2, because="rows changed")
+    event(one, "score_anew", reward_version=2, because=OUTCOMES, came={"m-1": "yes"})
+    event(other, "score_anew", reward_version=2, because="rows changed")
+    event(one, "score_anew", reward_version=3, because="rows changed")
+    event(one, "scored", reward_version=2, scored=3, profit_mean=7.0)
+    event(one, "grouped", reward_version=2)
+    event(other, "scored", reward_version=1, scored=9)
+    rows = [("a", 1, one), ("b", 1, one), ("c", 2, one), ("d", 2, other)]
+    insert(
+        moment,
+        "training.consumption",
+        [
+            {"lineage": "babylon", "trajectory_id": name, "reward_version": version}
+            | {"window_id": where, "use": "trained"}
+            for name, version, where in rows
+        ],
+    )
+
+    first, second = reward_versions.of_window(moment, one)
+
+    assert (first.version, first.scored, first.used, first.right_share) == (1, 4, 2, 0.5)
+    assert (first.because, first.came) == (None, None)
+    assert (second.version, second.scored, second.used, second.profit_mean) == (2, 3, 1, 7.0)
+    assert (second.because, second.came) == (OUTCOMES, {"m-1": "yes"})
