@@ -9,6 +9,8 @@ In a prefork worker every child, and the trainer, counts in its own files
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from babylon_tasks import task_names
@@ -30,6 +32,18 @@ TASK_DURATION = Histogram(
     "How long tasks ran, by how they ended: done, stale_lease (another took over) or failed.",
     ["task", "outcome"],
     buckets=_SECONDS,
+)
+MESSAGES_REFUSED = Counter(
+    "babylon_messages_refused",
+    "Messages that were not ours and were dropped, by what was wrong: too_large, envelope, task, "
+    "body, arguments, not_a_list (the queue itself).",
+    ["queue", "reason"],
+)
+REDIS_INTERRUPTIONS = Counter(
+    "babylon_redis_interruptions",
+    "How often a worker had to connect to Redis anew, by what was wrong: away, loading, full, "
+    "read_only, login, refused.",
+    ["trouble"],
 )
 WINDOWS_SCORED = Counter(
     "babylon_windows_scored",
@@ -118,8 +132,17 @@ OUTCOMES = ("done", "stale_lease", "failed")
 _STATES = (WindowState.SCORED, WindowState.HELD_OUT, WindowState.SKIPPED)
 
 
-def init_scoring_metrics() -> None:
+def init_message_metrics(queues: Iterable[str]) -> None:
     """Export zeros from the start, so that a first failure is an increase and not a new series."""
+    for queue in queues:
+        for reason in ("too_large", "envelope", "task", "body", "arguments", "not_a_list"):
+            MESSAGES_REFUSED.labels(queue, reason)
+    for trouble in ("away", "loading", "full", "read_only", "login", "refused"):
+        REDIS_INTERRUPTIONS.labels(trouble)
+
+
+def init_scoring_metrics() -> None:
+    """Do the same for a worker on queue ``cpu``."""
     _zero_tasks(task_names.SCORE_WINDOW)
     for state in _STATES:
         WINDOWS_SCORED.labels(state)

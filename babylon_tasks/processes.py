@@ -15,6 +15,8 @@ from pathlib import Path
 from babylon_tasks.settings import Settings
 
 APP = "babylon_tasks.tasks.app"
+# What workers tell each other decides nothing here; a full Redis would not carry it at the start.
+_ALONE = ("--without-gossip", "--without-mingle")
 _FLOWER_CONFIG = Path(__file__).parent / "tasks" / "flower" / "config.py"
 
 _NO_DATABASE = "postgresql://not-given-to-flower.invalid/none"
@@ -34,12 +36,12 @@ PROCESSES = tuple(ProcessName)
 
 def _gpu_worker(_: Settings) -> list[str]:
     # One task at a time, always: a training step needs the whole device and the trainer.
-    return ["worker", "--pool=prefork", "-c", "1", "-Q", "gpu", "-n", "gpu@%h"]
+    return ["worker", *_ALONE, "--pool=prefork", "-c", "1", "-Q", "gpu", "-n", "gpu@%h"]
 
 
 def _cpu_worker(settings: Settings) -> list[str]:
     pool = ["--pool=prefork", "-c", str(settings.cpu_concurrency)]
-    return ["worker", *pool, "-Q", "cpu,upkeep", "-n", "cpu@%h"]
+    return ["worker", *_ALONE, *pool, "-Q", "cpu,upkeep", "-n", "cpu@%h"]
 
 
 def _beat(_: Settings) -> list[str]:

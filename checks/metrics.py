@@ -44,7 +44,12 @@ def listed() -> list[ListedMetric]:
             (family,) = metric.describe()
             name = family.name + ("_total" if family.type == "counter" else "")
             labels = tuple(metric._labelnames)
-            if "task" in labels or metric is metrics.TRAJECTORIES_REJECTED:
+            either = (
+                metrics.TRAJECTORIES_REJECTED,
+                metrics.MESSAGES_REFUSED,
+                metrics.REDIS_INTERRUPTIONS,
+            )
+            if "task" in labels or metric in either:
                 workers: tuple[str, ...] = ("cpu-worker", "gpu-worker")
             else:  # whose lineage it is only the gpu-worker knows
                 workers = ("gpu-worker",) if "lineage" in labels else ("cpu-worker",)

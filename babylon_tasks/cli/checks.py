@@ -81,7 +81,9 @@ def postgres(settings: Settings) -> Iterator[Finding]:
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
-    """Check Redis or what speaks its protocol: reachable, recent, never evicting, durable."""
+    """Check Redis or what speaks its protocol: reachable, recent, writable, never evicting."""
+    from babylon_tasks.tasks.redis_health import refusal
+
     client = redis.Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=3,
@@ -100,6 +102,13 @@ def broker(settings: Settings) -> Iterator[Finding]:
     version = str(about.get("valkey_version", about.get("redis_version", "0")))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     yield finding("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
+    refused = refusal(settings, patience=3)
+    yield finding(
+        "redis writes",
+        refused is None,
+        refused or "accepted",
+        "until then no message is sent; workers wait, and need no restart",
+    )
     policy = about.get("maxmemory_policy", "unknown")
     yield finding(
         "redis memory",

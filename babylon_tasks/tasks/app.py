@@ -5,38 +5,69 @@ Importing it reads no setting and opens no connection; both happen when the app 
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 from msgspec import Struct
 
 from babylon_tasks import log, task_names
 from babylon_tasks.settings import Settings, load_settings
 
-QUEUES = ("cpu", "gpu", "upkeep")
+# The newest messages that a queue keeps when nobody takes them. One on `gpu` is enough to train all
+# that waits, a few on `upkeep` find all that is to be done; on `cpu` each window has its own, and
+# one that is dropped is sent again.
+KEPT_MESSAGES = {"cpu": 1000, "gpu": 100, "upkeep": 10}
+QUEUES = tuple(KEPT_MESSAGES)
 KEY_PREFIX = "babylon-tasks:"
+SENT_AT = "babylon_sent_at"  # the header with the time when a message was sent
+
+
+class Argument(Enum):
+    """What a task's messages may carry."""
+
+    NONE = auto()
+    WINDOW = auto()
+    WINDOW_OR_NONE = auto()
 
 
 class _Task(Struct, frozen=True, kw_only=True):
     """Where the messages of a task go, and after how many seconds it is ended."""
 
     queue: str
+    argument: Argument
     soft_limit: int
     hard_limit: int
 
 
-_TASKS = {
-    task_names.SCORE_WINDOW: _Task(queue="cpu", soft_limit=3600, hard_limit=3900),
-    task_names.TRAIN_WINDOW: _Task(queue="gpu", soft_limit=21_600, hard_limit=21_900),
-    task_names.DISCOVER: _Task(queue="upkeep", soft_limit=600, hard_limit=660),
-    task_names.RECONCILE: _Task(queue="upkeep", soft_limit=600, hard_limit=660),
+TASKS = {
+    task_names.SCORE_WINDOW: _Task(
+        queue="cpu", argument=Argument.WINDOW, soft_limit=3600, hard_limit=3900
+    ),
+    task_names.TRAIN_WINDOW: _Task(
+        queue="gpu", argument=Argument.WINDOW_OR_NONE, soft_limit=21_600, hard_limit=21_900
+    ),
+    task_names.DISCOVER: _Task(
+        queue="upkeep", argument=Argument.NONE, soft_limit=600, hard_limit=660
+    ),
+    task_names.RECONCILE: _Task(
+        queue="upkeep", argument=Argument.NONE, soft_limit=600, hard_limit=660
+    ),
 }
+
+# By the schemes, so that addresses mean what they do elsewhere (`broker_transport` would replace
+# `rediss` too).
+TRANSPORT_ALIASES |= dict.fromkeys(
+    ("redis", "rediss"), "babylon_tasks.tasks.redis_transport:Transport"
+)
 
 app = Celery(
     "babylon-tasks",
     include=[
+        "babylon_tasks.tasks.commands",
         "babylon_tasks.tasks.health.bootsteps",
         "babylon_tasks.tasks.scoring",
         "babylon_tasks.tasks.shutdown",
@@ -58,9 +89,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "result_backend": settings.redis_url.get_secret_value(),
         "result_expires": 3600,
         "task_ignore_result": True,
-        # Early: with late acknowledgement on Redis one TCP reset starts a task a second time, one
-        # longer than visibility_timeout is repeated, a restart of Redis ends a 5.7.0 worker, and
-        # messages are lost all the same. Recovery is reconcile's job, from Postgres.
+        # Early: with late acknowledgement on Redis one TCP reset starts a task a second time, a
+        # restart of Redis ends a 5.7.0 worker, and messages are lost all the same. Recovery is
+        # reconcile's job, from Postgres.
         "task_acks_late": False,
         # Else a busy worker reserves one more message than it runs, and a restart strands it.
         "worker_disable_prefetch": True,
@@ -74,12 +105,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": False,
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_default_queue": "upkeep",
-        "task_routes": {name: {"queue": task.queue} for name, task in _TASKS.items()},
+        "task_routes": {name: {"queue": task.queue} for name, task in TASKS.items()},
         # The last resort against hanging tasks; leases and the trainer's silence act long before.
         # Soft: raised in the task, which releases its claim. Hard: the process is killed.
         "task_annotations": {
             name: {"soft_time_limit": task.soft_limit, "time_limit": task.hard_limit}
-            for name, task in _TASKS.items()
+            for name, task in TASKS.items()
         },
         # An unresponsive Redis must not hang a worker or a sender: kombu by default waits forever.
         "broker_transport_options": {
@@ -95,9 +126,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "interval_start": 0.1,
             "interval_step": 0.2,
             "interval_max": 0.5,
-            # The default, made explicit: of all workers on one Redis the shortest counts. It only
-            # concerns messages taken and never acknowledged, and reconcile is faster.
-            "visibility_timeout": 3600,
+            # What is taken is gone: see tasks/redis_transport.py.
+            "ack_emulation": False,
+            "priority_steps": [0],  # one list for each queue
         },
         # Progress is optional: it must not delay a step for the default of 20 s.
         "result_backend_transport_options": {
@@ -113,6 +144,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Redis may be down for an hour; the worker keeps trying (by default it stops after 100).
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # And so if it answers with an error: see tasks/patient_consumer.py.
+        "broker_channel_error_retry": True,
+        "worker_consumer": "babylon_tasks.tasks.patient_consumer:PatientConsumer",
         # Reconcile repeats a failed send: do not keep the sender waiting.
         "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0.2, "interval_max": 1},
         # A lost connection never cancels a running task: its lease decides whether it may go on.

@@ -17,12 +17,12 @@ from babylon_tasks import metrics
 from babylon_tasks.errors import BabylonTasksError, StaleLease
 from babylon_tasks.mask import Mask
 from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.app import SENT_AT
 
 PROGRESS_SECONDS = 1.0
 PROGRESS_EVENT = (
     "task-progress"  # carries a running task's progress to Flower: tasks/flower/task_record.py
 )
-SENT_AT = "babylon_sent_at"  # the header with the time when a message was sent
 _REDIS_AWAY_SECONDS = 30.0
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0.1}
 _SUMMARY = 500  # characters; a reason can be as long as a traceback

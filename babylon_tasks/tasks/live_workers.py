@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.tasks.app import QUEUES, app
@@ -29,7 +30,7 @@ def beats() -> list[str]:
 def _asked(question: str) -> dict[str, Any]:
     try:
         answers = getattr(app.control.inspect(timeout=_ANSWER_SECONDS), question)()
-    except OperationalError as error:
+    except (OperationalError, RedisError) as error:
         raise BrokerUnavailable(
             f"Redis did not forward a command to the workers: {str(error).splitlines()[0]}; "
             "check REDIS_URL and that the server runs"

@@ -6,9 +6,11 @@ from typing import Any
 
 from babylon_tasks import task_names
 from babylon_tasks.pipeline.score import score_window as score
+from babylon_tasks.states import WindowState
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
+from babylon_tasks.tasks.send import wake_trainer
 
 
 @app.task(base=BabylonTask, bind=True, name=task_names.SCORE_WINDOW)  # type: ignore[untyped-decorator]
@@ -19,6 +21,7 @@ def score_window(self: BabylonTask, window: str) -> Any:
         summary = summaries.progress("scoring", done, total, "trajectories")
         self.report_progress(summary, stage="score", done=done, total=total)
 
-    return self.task_result(
-        summaries.scoring(score(self.settings, window, actor=self.actor, on_progress=report))
-    )
+    scoring = score(self.settings, window, actor=self.actor, on_progress=report)
+    if scoring.claimed and scoring.state is WindowState.SCORED and not scoring.waits_for:
+        wake_trainer(window)
+    return self.task_result(summaries.scoring(scoring))

@@ -21,6 +21,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
+from babylon_tasks.tasks.redis_health import refusal
 
 _PATIENCE_SECONDS = 2.0  # Prometheus itself waits for ten
 log = structlog.get_logger(__name__)
@@ -31,6 +32,10 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "babylon_queue_messages": (
         "Messages that no worker has taken yet; babylon_windows counts the work itself.",
         ("queue",),
+    ),
+    "babylon_redis_writable": (
+        "Whether Redis accepted a write: 1, or 0 while it is full or read-only.",
+        (),
     ),
     "babylon_windows": ("Windows by state.", ("state",)),
     "babylon_oldest_due_window_age_seconds": (
@@ -152,6 +157,7 @@ class SystemMetrics(Collector):
             for queue in QUEUES:
                 messages = client.llen(KEY_PREFIX + queue)
                 yield Sample("babylon_queue_messages", messages, {"queue": queue})
+        yield Sample("babylon_redis_writable", refusal(self._settings, _PATIENCE_SECONDS) is None)
 
 
 def _of_windows(figures: Gauges) -> Iterator[Sample]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery
+from celery.schedules import schedule
 
 from babylon_tasks import task_names
 from babylon_tasks.pipeline.discover import discover as look
@@ -36,7 +39,12 @@ def reconcile(self: BabylonTask) -> Any:
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]
 def _schedule(sender: Celery, **_: Any) -> None:
-    every = load_settings().upkeep_interval_seconds
-    # `expires`: when no worker takes them, the entries of an hour must not pile up.
-    sender.add_periodic_task(every, discover.si(), name="discover", expires=2 * every)
-    sender.add_periodic_task(every, reconcile.si(), name="reconcile", expires=2 * every)
+    # No `expires`, which two machines' clocks would decide: KEPT_MESSAGES bounds what piles up.
+    every = schedule(load_settings().upkeep_interval_seconds, nowfun=_steady_now, app=sender)
+    sender.add_periodic_task(every, discover.si(), name="discover")
+    sender.add_periodic_task(every, reconcile.si(), name="reconcile")
+
+
+def _steady_now() -> datetime:
+    # Beat's wall clock may be set back: with it, nothing would be due for as long.
+    return datetime.fromtimestamp(time.monotonic(), UTC)

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -48,11 +48,15 @@ class MovedClock:
         given = os.environ.get("LD_PRELOAD")
         return {**os.environ, "LD_PRELOAD": " ".join(filter(None, [str(self.library), given]))}
 
+    def move(self, by: timedelta) -> None:
+        """Put the clock of all that preload the library before or behind the machine's."""
+        with self._offset.open("r+b") as file:  # in place: it is mapped
+            file.write(_FORMAT.pack(int(by.total_seconds() * 1e9)))
+
     def stand_at(self, moment: datetime) -> None:
         """Move the clock of all, and check it in this process. Raises RuntimeError."""
         (offset,) = _FORMAT.unpack(self._offset.read_bytes())
         machine = time.time_ns() - offset
-        with self._offset.open("r+b") as file:  # in place: it is mapped
-            file.write(_FORMAT.pack(int(moment.timestamp() * 1e9) - machine))
+        self.move(timedelta(microseconds=(int(moment.timestamp() * 1e9) - machine) // 1000))
         if abs(time.time() - moment.timestamp()) > _FAR_OFF:
             raise RuntimeError(f"this process does not use {self.library}")

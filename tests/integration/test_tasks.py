@@ -25,8 +25,9 @@ from babylon_tasks.errors import StaleLease, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks import base
-from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES, configuration
+from babylon_tasks.tasks.app import KEPT_MESSAGES, KEY_PREFIX, QUEUES, configuration
 from babylon_tasks.tasks.base import BabylonTask
+from babylon_tasks.tasks.message_gate import admit
 
 pytestmark = pytest.mark.contract(None)
 WINDOW = "2026-01-31T09:00"
@@ -67,15 +68,13 @@ def body(message: dict[str, Any]) -> list[Any]:
     return json.loads(base64.b64decode(message["body"]))  # type: ignore[no-any-return]
 
 
-def test_a_message_carries_the_window_id_and_its_successor_and_nothing_else(
+def test_a_message_carries_the_window_id_and_nothing_else(
     messages: dict[str, list[dict[str, Any]]],
 ) -> None:
     (score,) = messages["cpu"]
     args, kwargs, embedded = body(score)
     assert (score["headers"]["task"], args, kwargs) == ("babylon.score_window.v1", [WINDOW], {})
-    (successor,) = embedded["chain"]
-    assert (successor["task"], successor["args"]) == ("babylon.train_window.v1", [WINDOW])
-    assert successor["immutable"] is True
+    assert not any(embedded.values()), "nothing follows from it but its task"
 
     assert [body(train)[:2] for train in messages["gpu"]] == [
         [["2026-01-31T08:00"], {}],
@@ -84,13 +83,31 @@ def test_a_message_carries_the_window_id_and_its_successor_and_nothing_else(
     assert messages["upkeep"] == []
 
 
-def test_a_message_that_nobody_takes_does_not_stay_for_ever(
+def test_no_clock_decides_whether_a_message_is_still_good(
     messages: dict[str, list[dict[str, Any]]],
 ) -> None:
     for message in [*messages["cpu"], *messages["gpu"]]:
-        assert message["headers"]["expires"] is not None
-    (successor,) = body(messages["cpu"][0])[2]["chain"]
-    assert successor["options"]["expires"] > 0
+        assert message["headers"]["expires"] is None
+
+
+def test_each_message_that_is_sent_passes_the_gate(
+    messages: dict[str, list[dict[str, Any]]],
+) -> None:
+    for queue, waiting in messages.items():
+        for message in waiting:
+            admit(queue, json.dumps(message).encode())
+
+
+def test_a_queue_that_nobody_empties_keeps_its_newest_messages(
+    celery: Celery, settings: Settings
+) -> None:
+    for number in range(KEPT_MESSAGES["upkeep"] + 3):
+        celery.send_task("babylon.discover.v1", task_id=f"number-{number}", queue="upkeep")
+
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        waiting: Any = client.lrange(KEY_PREFIX + "upkeep", 0, -1)
+    kept = [json.loads(raw)["headers"]["id"] for raw in reversed(waiting)]
+    assert kept == [f"number-{number + 3}" for number in range(KEPT_MESSAGES["upkeep"])]
 
 
 def test_no_secret_travels_in_a_message(

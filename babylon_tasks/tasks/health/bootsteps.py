@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from celery import bootsteps
-from celery.beat import Scheduler
+from celery.beat import Scheduler, SchedulingError
 from celery.signals import (
     beat_init,
     before_task_publish,
@@ -23,19 +23,18 @@ from celery.signals import (
 )
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from redis import Redis
-from redis.exceptions import RedisError
 
 from babylon_tasks import __version__, metrics
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings, load_settings
-from babylon_tasks.tasks.app import app
-from babylon_tasks.tasks.base import SENT_AT
+from babylon_tasks.tasks.app import SENT_AT, app
 from babylon_tasks.tasks.health.endpoint import Endpoint
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
+from babylon_tasks.tasks.redis_health import describe, refusal
 from babylon_tasks.tasks.system_metrics import SystemMetrics
 
 _TURN_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
 log = structlog.get_logger(__name__)
 
 
@@ -55,7 +54,7 @@ class Monitor:
         build.info({"version": __version__})
         ProcessCollector(registry=registry)
         serves = _trainer_serves(registry, settings) if "gpu" in self.queues else lambda: True
-        probe = Probe(self.pulse, lambda: _away(settings), serves)
+        probe = Probe(self.pulse, lambda: refusal(settings, _PATIENCE_SECONDS), serves)
         self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, registry, probe)
 
     def forget(self) -> None:
@@ -82,6 +81,15 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery is untyped
         wait = super().tick(*args, **kwargs)
         monitor.pulse.turn()
         return wait
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send one message; if Redis refuses it, the next turn's is as good."""
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except SchedulingError as error:
+            log.warning("message.not_sent", task=entry.task, why=describe(error))
+        else:
+            log.info("message.sent", task=entry.task)
 
 
 class EndpointStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -164,6 +172,7 @@ def _notice_queues(instance: Any, **_: Any) -> None:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _begin(**_: Any) -> None:
     monitor.forget()
+    metrics.init_message_metrics(monitor.queues)
     if "cpu" in monitor.queues:
         metrics.init_scoring_metrics()
     if "upkeep" in monitor.queues:
@@ -190,13 +199,3 @@ def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
 def _trainer_serves(registry: CollectorRegistry, settings: Settings) -> Callable[[], bool]:
     about = {"lineage": settings.lineage}
     return lambda: registry.get_sample_value("babylon_trainer_up", about) == 1
-
-
-def _away(settings: Settings) -> bool:
-    url = settings.redis_url.get_secret_value()
-    try:
-        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.ping()
-    except (RedisError, OSError):
-        return True
-    return False

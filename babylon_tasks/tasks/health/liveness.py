@@ -18,11 +18,17 @@ class Pulse:
 
     def __init__(self) -> None:
         self.connected = False
+        self.interruption = "not connected to Redis"  # why, while it is not connected
         self._last = time.monotonic()
 
     def turn(self) -> None:
         """Mark a turn of the loop."""
         self._last = time.monotonic()
+
+    def interrupt(self, why: str) -> None:
+        """Note that messages cannot arrive, and why."""
+        self.connected = False
+        self.interruption = f"not connected to Redis: {why}"
 
     @property
     def age(self) -> float:
@@ -33,9 +39,11 @@ class Pulse:
 class Probe:
     """The answers of ``/livez`` and ``/readyz``: the status, and a line that explains it."""
 
-    def __init__(self, pulse: Pulse, away: Callable[[], bool], serves: Callable[[], bool]) -> None:
+    def __init__(
+        self, pulse: Pulse, refusal: Callable[[], str | None], serves: Callable[[], bool]
+    ) -> None:
         self._pulse = pulse
-        self._away = away
+        self._refusal = refusal
         self._serves = serves
 
     def alive(self) -> tuple[bool, str]:
@@ -43,17 +51,20 @@ class Probe:
         age = self._pulse.age
         if age <= STALE_SECONDS:
             return True, f"last turn {age:.0f} s ago"
-        if not self._pulse.connected or self._away():
+        if not self._pulse.connected or self._refusal() is not None:
             return True, f"last turn {age:.0f} s ago: waiting for Redis"
         return False, f"the main loop stopped {age:.0f} s ago although Redis answers"
 
     def ready(self) -> tuple[bool, str]:
         """Check that work can arrive and that the trainer, where there is one, serves."""
-        alive, why = self.alive()
+        alive, text = self.alive()
         if not alive:
-            return False, why
-        if not self._pulse.connected or self._away():  # one ping; beat holds no connection
-            return False, "not connected to Redis"
+            return False, text
+        if not self._pulse.connected:
+            return False, self._pulse.interruption
+        why = self._refusal()  # one small write; beat holds no connection
+        if why is not None:
+            return False, f"Redis takes no messages: {why}"
         if not self._serves():
             return False, "the trainer does not serve yet"
         return True, "ready"

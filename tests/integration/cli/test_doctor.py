@@ -25,8 +25,8 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
     found = run("doctor", "--json")
     assert found.code == 0
     outcomes = findings(found)
-    reached = ("postgres", "clock", "schema", "lineage", "redis", "redis memory", "data folder")
-    for check in ("settings", "scorer", *reached):
+    reached = ("postgres", "clock", "schema", "lineage", "redis", "redis writes", "redis memory")
+    for check in ("settings", "scorer", "data folder", *reached):
         assert outcomes[check] == ("ok", None)
     # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
     for check in ("redis disk", "beat", "queue cpu", "queue gpu", "queue upkeep"):
@@ -76,6 +76,18 @@ def test_doctor_finds_a_redis_that_may_forget(run: Run, redis_url: str) -> None:
             client.config_set("maxmemory-policy", "noeviction")
     assert found.code == 1
     assert findings(found)["redis memory"][0] == "fail"
+
+
+@one_contract
+def test_doctor_finds_a_redis_that_is_full(run: Run, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            found = run("doctor", "--json")
+        finally:
+            client.config_set("maxmemory", "0")
+    assert found.code == 1
+    assert findings(found)["redis writes"][0] == "fail"
 
 
 @one_contract

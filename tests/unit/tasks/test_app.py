@@ -103,7 +103,7 @@ print(json.dumps({
     "heavy": sorted({"art", "torch", "transformers", "litellm", "wandb", "peft", "fastapi"}
                     & set(sys.modules)),
     "tasks": sorted(name for name in module.app.tasks if name.startswith("babylon.")),
-    "beat": {name: [entry["task"], entry["options"]["expires"]]
+    "beat": {name: [entry["task"], entry["schedule"].run_every.total_seconds(), entry["options"]]
              for name, entry in module.app.conf.beat_schedule.items()},
 }))
 """
@@ -134,10 +134,10 @@ def test_a_worker_knows_exactly_the_tasks_that_have_a_queue(
     assert worker["tasks"] == sorted(conf["task_routes"])
 
 
-def test_beat_starts_both_upkeep_tasks_and_lets_unused_messages_expire(
+def test_beat_starts_both_upkeep_tasks_and_no_clock_lets_their_messages_expire(
     worker: dict[str, Any],
 ) -> None:
     assert worker["beat"] == {
-        "discover": ["babylon.discover.v1", 120],
-        "reconcile": ["babylon.reconcile.v1", 120],
+        "discover": ["babylon.discover.v1", 60, {}],
+        "reconcile": ["babylon.reconcile.v1", 60, {}],
     }

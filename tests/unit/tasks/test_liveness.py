@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def probe(moving: Pulse, *, away: bool = False, serves: bool = True) -> Probe:
-    return Probe(moving, lambda: away, lambda: serves)
+    return Probe(moving, lambda: "no answer" if away else None, lambda: serves)
 
 
 def connected() -> Pulse:
@@ -63,7 +63,13 @@ def test_nobody_is_restarted_because_redis_is_away(clock: Clock, *, away: bool) 
 
 def test_what_is_not_connected_is_not_ready(clock: Clock) -> None:
     assert probe(Pulse()).ready() == (False, "not connected to Redis")
-    assert probe(connected(), away=True).ready() == (False, "not connected to Redis")
+    assert probe(connected(), away=True).ready() == (
+        False,
+        "Redis takes no messages: no answer",
+    )
+    interrupted = connected()
+    interrupted.interrupt("it is full")
+    assert probe(interrupted).ready() == (False, "not connected to Redis: it is full")
 
 
 def test_a_gpu_worker_is_ready_when_its_trainer_serves(clock: Clock) -> None:

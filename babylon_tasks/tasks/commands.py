@@ -1,0 +1,38 @@
+"""The commands that a worker obeys: those that ask, and those that drain it.
+
+Anyone who can write to Redis can send Celery's commands, as he can messages: with `time_limit`,
+`revoke` or `shutdown` he would end the trainer that agents use. Who may stop a worker decides the
+machine or the cluster that runs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.control import Panel
+
+from babylon_tasks.tasks.app import QUEUES
+
+_OBEYED = frozenset(
+    {
+        *("active", "active_queues", "clock", "conf", "ping", "query_task", "registered"),
+        *("report", "reserved", "revoked", "scheduled", "stats"),
+        *("add_consumer", "cancel_consumer", "disable_events", "enable_events", "heartbeat"),
+    }
+)
+
+
+def _restrict(commands: dict[str, Any]) -> None:
+    for name in commands.keys() - _OBEYED:
+        del commands[name]
+    consume = commands["add_consumer"]
+
+    def add_consumer(state: Any, queue: str, **_: Any) -> Any:
+        if queue not in QUEUES:
+            raise ValueError(f"{queue!r} is not one of our queues: {', '.join(QUEUES)}")
+        return consume(state, queue)
+
+    commands["add_consumer"] = add_consumer
+
+
+_restrict(Panel.data)

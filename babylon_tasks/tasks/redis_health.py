@@ -1,0 +1,91 @@
+"""Whether Redis takes our writes, and what it is that hinders us if not."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,  # redis-py's name; ours and Python's are not used here
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.app import KEY_PREFIX
+
+_PROBE = KEY_PREFIX + "probe"
+_PROBE_MILLISECONDS = 1000
+_TEXT = 200  # characters
+
+
+class Trouble(StrEnum):
+    """Why Redis is of no use now: the values of label ``trouble``."""
+
+    AWAY = "away"
+    LOADING = "loading"
+    FULL = "full"
+    READ_ONLY = "read_only"
+    LOGIN = "login"
+    REFUSED = "refused"
+
+
+_TROUBLES: tuple[tuple[type[Exception], Trouble], ...] = (
+    (AuthenticationError, Trouble.LOGIN),
+    (NoPermissionError, Trouble.LOGIN),
+    (BusyLoadingError, Trouble.LOADING),
+    (OutOfMemoryError, Trouble.FULL),
+    (ReadOnlyError, Trouble.READ_ONLY),
+    (ConnectionError, Trouble.AWAY),
+    (TimeoutError, Trouble.AWAY),
+    (OSError, Trouble.AWAY),
+)
+_ADVICE = {
+    Trouble.AWAY: "check REDIS_URL and that the server runs",
+    Trouble.LOADING: "it reads its data and will answer",
+    Trouble.FULL: "free memory, or raise maxmemory",
+    Trouble.READ_ONLY: "REDIS_URL must lead to the primary; it may be failing over",
+    Trouble.LOGIN: "check the user and password in REDIS_URL; processes read them at their start",
+    Trouble.REFUSED: "see the server's log",
+}
+
+
+def trouble(error: BaseException) -> Trouble:
+    """Classify an error of redis-py, or one of kombu's or Celery's that was raised from it."""
+    root = _root(error)
+    return next((kind for types, kind in _TROUBLES if isinstance(root, types)), Trouble.REFUSED)
+
+
+def describe(error: BaseException) -> str:
+    """Say what Redis answered and what to do, in one line."""
+    root = _root(error)
+    lines = str(root).splitlines() or [type(root).__name__]
+    text = lines[0].rpartition(" of pipeline caused error: ")[2]
+    kind = trouble(root)
+    return f"{kind}: {text[:_TEXT]}; {_ADVICE[kind]}"
+
+
+def _root(error: BaseException) -> BaseException:
+    if isinstance(error, RedisError | OSError):
+        return error
+    cause = error.__cause__ or error.__context__
+    return error if cause is None else _root(cause)
+
+
+def refusal(settings: Settings, patience: float) -> str | None:
+    """Try to write to Redis, waiting ``patience`` seconds; return what hinders it, or None."""
+    url = settings.redis_url.get_secret_value()
+    options = {"socket_timeout": patience, "socket_connect_timeout": patience}
+    try:
+        with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options) as client:
+            client.set(_PROBE, "", px=_PROBE_MILLISECONDS)
+    except (RedisError, OSError) as error:
+        return describe(error)
+    return None

@@ -1,0 +1,56 @@
+"""No machine's clock decides whether a message is still good, or when the next is due."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from acceptance.harness import Babylon, assert_trained_once, hours, until
+
+from checks.clock.moved_clock import MovedClock
+
+TEN_MINUTES = timedelta(minutes=10)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> MovedClock:
+    """A clock for the processes that the test gives it to."""
+    try:
+        return MovedClock.make(tmp_path)
+    except OSError as error:
+        pytest.skip(str(error))
+
+
+def start(babylon: Babylon, name: str, clock: MovedClock) -> None:
+    babylon.stack.start(
+        name, babylon.stack.command(name), {"LD_PRELOAD": clock.environment()["LD_PRELOAD"]}
+    )
+
+
+@pytest.mark.parametrize("by", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "behind"])
+def test_workers_whose_clock_is_wrong_work_as_any_other(
+    babylon: Babylon, clock: MovedClock, by: timedelta
+) -> None:
+    windows = hours(2)
+    for window in windows:
+        babylon.record(window)
+    clock.move(by)
+
+    babylon.start("beat")
+    start(babylon, "cpu-worker", clock)
+    start(babylon, "gpu-worker", clock)
+    babylon.await_states(windows, "trained")
+
+    assert_trained_once(babylon, windows, tries=1)
+
+
+def test_beat_whose_clock_is_set_back_goes_on_sending(babylon: Babylon, clock: MovedClock) -> None:
+    babylon.start("cpu-worker")
+    start(babylon, "beat", clock)
+    until("it sends", lambda: babylon.succeeded("babylon.discover.v1"))
+
+    clock.move(-TEN_MINUTES)
+    (window,) = hours(1)
+    babylon.record(window)
+    babylon.await_states([window], "scored")
