@@ -168,7 +168,9 @@ def _python(arguments: Sequence[str]) -> str | None:
 
 def _docker(arguments: Sequence[str]) -> str | None:
     words = [word for word in arguments if not word.startswith("-")]
-    if words[:1] == ["build"]:
+    if words[:2] == ["buildx", "imagetools"]:
+        return None  # asks a registry
+    if words[:1] == ["build"] or words[:2] == ["buildx", "build"]:
         return _built(arguments)
     if words[:1] != ["compose"]:
         return "only docker build and docker compose are checked"

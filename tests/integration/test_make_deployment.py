@@ -11,6 +11,7 @@ import pytest
 from copies import ROOT, change, copy_deployed
 
 VENV = Path(sys.prefix)
+_PINS = ("constraints.txt", "hashes.txt", "requirements-checks.txt", "requirements-supply.txt")
 # What is replaced in which file, and what is said.
 BROKEN = {
     "a manifest": (
@@ -45,13 +46,7 @@ def folder(tmp_path: Path) -> Path:
     """A copy of the project, its code included."""
     for name in ("babylon_tasks", "checks", "deploy", "migrations"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
-    for name in (
-        "Makefile",
-        "README.md",
-        "requirements-checks.txt",
-        "constraints.txt",
-        "hashes.txt",
-    ):
+    for name in ("Makefile", "README.md", *_PINS):
         shutil.copy(ROOT / name, tmp_path)
     return copy_deployed(tmp_path)
 
@@ -84,7 +79,7 @@ def test_make_check_asks_all_of_it(folder: Path) -> None:
     asked = [
         line.split("-m checks.")[1] for line in done.stdout.splitlines() if "-m checks." in line
     ]
-    assert {"dockerfile", "compose", "drift", "manifests"} <= set(asked)
+    assert {"dockerfile", "compose", "drift", "manifests", "pins", "advisories"} <= set(asked)
 
 
 def test_unit_tests_need_neither_the_tools_nor_a_browser(folder: Path) -> None:
