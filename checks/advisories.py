@@ -28,7 +28,7 @@ class Unreachable(Exception):
 
 def audit(pins: Path, program: Path, sources: Sequence[str] = _SOURCES) -> list[Violation]:
     """List known vulnerabilities of what is pinned; raises Unreachable if no source answers."""
-    said = []
+    reasons = []
     for source in sources:
         command = [program, f"--vulnerability-service={source}", "--requirement", pins]
         done = subprocess.run(
@@ -40,14 +40,14 @@ def audit(pins: Path, program: Path, sources: Sequence[str] = _SOURCES) -> list[
         try:
             packages = json.loads(done.stdout)["dependencies"]
         except (ValueError, KeyError):
-            said.append(f"{source}: {done.stderr.strip().rpartition(chr(10))[2] or 'no answer'}")
+            reasons.append(f"{source}: {done.stderr.strip().rpartition(chr(10))[2] or 'no answer'}")
             continue
         # What a mirror without advisories does not know is skipped, and would look clean.
         known = [one for one in packages if "vulns" in one]
         if known:
             return [*_vulnerable(pins.name, known), *_unknown(pins.name, packages)]
-        said.append(f"{source}: knows none of the packages")
-    raise Unreachable("; ".join(said))
+        reasons.append(f"{source}: knows none of the packages")
+    raise Unreachable("; ".join(reasons))
 
 
 def _vulnerable(file: str, packages: Sequence[Mapping[str, Any]]) -> list[Violation]:
