@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from copies import ROOT, change
 
 from checks.compose import check
@@ -188,3 +189,24 @@ def test_the_command_ends_with_the_violations(folder: Path) -> None:
     assert done.returncode == 1
     assert "Image 'postgres:latest' uses mutable tag" in done.stderr
     assert "Compose: 1 violation(s)" in done.stderr
+
+
+def test_every_service_of_ours_gets_the_authority_and_no_server_does() -> None:
+    main, authority = (
+        yaml.safe_load((ROOT / name).read_text("utf-8"))
+        for name in ("compose.yaml", "compose.ca.yaml")
+    )
+    services = main["services"].items()
+    ours = {name for name, one in services if one["image"].startswith("babylon-tasks-")}
+    assert set(authority["services"]) == ours
+    mounted = [one["configs"] for one in authority["services"].values()]
+    assert {str(one) for one in mounted} == {
+        "[{'source': 'ca', 'target': '/etc/babylon-tasks/ca/ca.crt'}]"
+    }
+
+
+def test_what_holds_data_can_be_kept_from_compose() -> None:
+    kept = yaml.safe_load((ROOT / "compose.kept-volumes.yaml").read_text("utf-8"))["volumes"]
+    assert set(kept) == {"postgres", "models"}
+    for name, volume in kept.items():
+        assert volume == {"external": True, "name": f"babylon-tasks_{name}"}, "its name until now"
