@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from factories import EVER, WINDOW, insert_outcomes, market_outcome, stock_outcome
+from factories import EVER, WINDOW, insert, insert_outcomes, market_outcome, stock_outcome
 from scored_windows import column, hour
 
 from babylon_tasks.db import outcomes, reward_versions
 from babylon_tasks.db.outcomes import OutcomeBook, follow
 from babylon_tasks.db.session import Connection, connect
-from babylon_tasks.db.sql import queries
+from babylon_tasks.db.sql import fetch_value, queries
 from babylon_tasks.records import AgentAction, Outcome, Outcomes, Trajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
@@ -238,6 +238,19 @@ def test_whoever_was_away_goes_on_where_the_last_one_stopped(
     assert follow(connection, settings) == 3
     insert_outcomes(connection, [market_outcome("n", "NO", hour(20))])
     assert follow(connection, settings) == 1, "an hour to come is no place to go on from"
+
+
+@pytest.mark.contract(None)
+def test_the_newest_outcome_is_that_of_the_last_day_and_its_last_hour_that_has_begun(
+    moment: Connection,
+) -> None:
+    now = "2026-02-01T03:00"
+    assert fetch_value(moment, "outcomes.newest", str, now=now) is None
+    hours = ("2026-01-31T23:00", "2026-02-01T00:00", "2026-02-01T01:00", "2026-02-01T05:00")
+    rows = [{"kind": "market", "name": "m", "window_id": one, "yes": True} for one in hours]
+    insert(moment, "training.outcomes", rows)
+
+    assert fetch_value(moment, "outcomes.newest", str, now=now) == "2026-02-01T01:00"
 
 
 def test_as_far_back_as_windows_wait(make_settings: MakeSettings, connection: Connection) -> None:

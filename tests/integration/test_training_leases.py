@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from factories import WINDOW, insert
+from peer import PeerTrainer
 from psycopg.errors import CheckViolation
 from scored_windows import column, scored_window
 from training_steps import RESULT, expire, peer, planned_step, state, train
@@ -18,8 +19,11 @@ from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError, StaleLease
+from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, RESTART, START, TAKE_OVER, VERIFY, StepState
+from babylon_tasks.training.base import OnProgress
+from babylon_tasks.training.protocol import RequestProgress, TrainRequest
 
 
 @pytest.fixture
@@ -201,6 +205,29 @@ def test_a_long_run_keeps_its_lease_and_stores_its_progress(
 
     assert outcome.action == "committed"
     assert seen == [1]
+
+
+def test_the_progress_of_a_run_says_what_is_left_and_no_number_that_is_none(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(lease_seconds=2)
+    scored_window(connection)
+    stored: list[object] = []
+
+    class Done(PeerTrainer):
+        def train(self, request: TrainRequest, on_progress: OnProgress) -> StepResult:
+            on_progress(RequestProgress(4, 4, tokens=20, loss=float("nan")))
+            for _ in range(600):
+                stored[:] = column(connection, "SELECT progress FROM training.steps")
+                if stored != [None]:
+                    break
+                threading.Event().wait(0.05)
+            return super().train(request, lambda _: None)
+
+    assert train(settings, Done(settings.data_dir), WINDOW).action == "committed"
+
+    done = {"done": 4, "total": 4, "tokens": 20, "loss": None}
+    assert stored == [done | {"reward": 0.5, "seconds_left": 0.0}]
 
 
 def test_a_trajectory_is_used_once_for_ever(connection: Connection, settings: Settings) -> None:
