@@ -30,7 +30,7 @@ def bets(
 ) -> list[str]:
     """A sealed window of four agents, two on YES and two on NO, on each of some markets.
 
-    Nothing else tells the agents apart: without outcomes there is no evidence.
+    Nothing else distinguishes the agents: without outcomes there is no evidence.
     """
     rows = []
     for number in range(4):

@@ -22,7 +22,7 @@ Run = Callable[..., "Result"]
 
 
 class Result:
-    """How a command ended, and what it said where."""
+    """How a command ended, and what it printed to which stream."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err

@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tier is the folder: nobody marks a test by hand."""
+    """The tier is the folder: tests are not marked manually."""
     for item in items:
         tier, folder, *_ = item.path.relative_to(TESTS).parts
         if tier in ("unit", "integration", "acceptance"):

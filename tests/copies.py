@@ -17,7 +17,7 @@ class Broken:
     file: str
     old: str
     new: str
-    said: str
+    expected: str
     rendering: tuple[str, ...] = ("overlays/production",)
 
 

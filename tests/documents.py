@@ -2,7 +2,7 @@
 
 A comment right before a block is its marker: ``<!-- executed by FILE -->``, ``<!-- parsed -->``,
 ``<!-- exit code 1: why -->``, ``<!-- again until it is so -->``; ``<!-- all blocks executed by FILE
--->`` at a document's head stands for all that are not ``parsed``. What nobody executes is parsed
+-->`` at a document's head marks all that are not ``parsed``. What is not executed is parsed
 (tests/unit/test_documents.py). A block ``text`` right after one is what that one prints.
 """
 
@@ -44,7 +44,7 @@ class Block:
 
 
 def documents() -> list[Path]:
-    """Everything that tells a reader what to type."""
+    """Every document that says what to type."""
     return [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
@@ -77,7 +77,7 @@ def commands(path: Path) -> list[Block]:
 
 
 def executed_by(file: str) -> list[Block]:
-    """Every block, of any document, that a test (its ``__file__``) is said to execute; in order."""
+    """Every block of any document that a test (its ``__file__``) is to execute; in order."""
     name = str(Path(file).relative_to(ROOT))
     return [b for path in documents() for b in commands(path) if b.executed_by == name]
 
@@ -92,7 +92,7 @@ def _executor(marker: str, of_all: str | None) -> str | None:
 def says(output: str, expected: str) -> bool:
     """Whether all of the output is as promised.
 
-    ``…`` alone on a line stands for any lines, or none; inside of one for any text, or none. How
+    ``…`` alone on a line means any lines, or none; inside of one for any text, or none. How
     wide a table's columns are does not matter.
     """
     pattern = ""
@@ -104,8 +104,8 @@ def says(output: str, expected: str) -> bool:
             more = begun.endswith(f" {_ANYTHING}")
             parts = begun.removesuffix(f" {_ANYTHING}").split(_ANYTHING)
             pattern += ".*".join(map(re.escape, parts)) + (r"(?: .*)?\n" if more else r"\n")
-    said = "".join(_narrow(line) + "\n" for line in output.splitlines())
-    return re.fullmatch(pattern, said) is not None
+    actual = "".join(_narrow(line) + "\n" for line in output.splitlines())
+    return re.fullmatch(pattern, actual) is not None
 
 
 def _narrow(line: str) -> str:

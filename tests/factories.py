@@ -182,7 +182,7 @@ def trajectory(
     final_pnl: float | None = 10.0,
     **columns: Any,
 ) -> Row:
-    """A row of ``trajectories``: two steps unless told; ``steps_json`` is stored as it is."""
+    """A row of ``trajectories``: two steps by default; ``steps_json`` is stored as it is."""
     if steps is None:
         at = window or WINDOW
         steps = [step(0, window=at), step(1, pnl=5.0, window=at)]

@@ -1,7 +1,7 @@
 """A loopback server that speaks OpenAI's chat completions, as a judge that is asked by RULER.
 
 It grades each trajectory that it is shown by ``grade``, a function of its text, unless it
-``misbehaves``: then as that one of ``MISBEHAVIOURS`` says, or, with ``as_told``, as the one that
+``misbehaves``: then as that one of ``MISBEHAVIOURS`` says, or, with ``as_asked``, as the one that
 the trajectories name.
 """
 
@@ -46,7 +46,7 @@ class JudgePeer:
     key: str
     grade: Callable[[str], float]
     misbehaves: str | None = None
-    as_told: bool = False
+    as_asked: bool = False
     asked: list[list[str]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     pairs: threading.Barrier | None = None  # answers only when so many questions are there at once
@@ -82,7 +82,7 @@ class JudgePeer:
     def behave(self) -> None:
         """As at first, and nothing asked yet."""
         self.misbehaves = self.pairs = None
-        self.as_told = False
+        self.as_asked = False
         self.most_at_once = 0
         self._under_way = []  # what is still silent counts no more
         self.asked.clear()
@@ -109,7 +109,7 @@ class JudgePeer:
         self.requests.append({"authorization": authorization, **body})
         text = body["messages"][-1]["content"]
         how = self.misbehaves
-        if self.as_told:
+        if self.as_asked:
             how = next((one for one in MISBEHAVIOURS if one in text), None)
         if how == "silence":
             self.over.wait()
@@ -121,14 +121,16 @@ class JudgePeer:
             return _refusal(401, f"Incorrect API key provided: {self.key}")
         context = _CONTEXT.search(text)
         shown = [
-            (name, (context[1] if context else "") + said)
-            for name, said in _TRAJECTORY.findall(text)
+            (name, (context[1] if context else "") + transcript)
+            for name, transcript in _TRAJECTORY.findall(text)
         ]
-        self.asked.append([said for _, said in shown])
+        self.asked.append([transcript for _, transcript in shown])
         return JSONResponse(_completion(body["model"], self._answer(shown, how)))
 
     def _answer(self, shown: list[tuple[str, str]], how: str | None) -> str:
-        grades: list[tuple[str, Any]] = [(name, self.grade(said)) for name, said in shown]
+        grades: list[tuple[str, Any]] = [
+            (name, self.grade(transcript)) for name, transcript in shown
+        ]
         match how:
             case "scale":
                 grades = [(name, 7 + 4 * place) for place, (name, _) in enumerate(grades)]

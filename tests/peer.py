@@ -74,7 +74,7 @@ class PeerTrainer:
         return BackendStep(newest, record)
 
     def inspect(self, request: InspectRequest, on_progress: OnProgress) -> Inspected:
-        """Refuses what it was told to refuse; a token is four characters."""
+        """Refuses what it is configured to refuse; a token is four characters."""
         if self.falls == "inspecting":
             raise TrainerDied("the trainer was ended by signal SIGKILL")
         self.inspected.append(request)

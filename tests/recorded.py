@@ -89,7 +89,7 @@ def groups_file(folder: Path, groups: Sequence[Group]) -> str:
 
 
 def train_request(folder: Path, groups: Sequence[Group], **fields: Any) -> TrainRequest:
-    """A request for a step on these groups, from the base model unless told otherwise."""
+    """A request for a step on these groups, from the base model by default."""
     return TrainRequest(
         **{
             "base_step": 0,

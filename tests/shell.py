@@ -84,7 +84,7 @@ def _split(words: Sequence[str], block: Block) -> Iterator[Command]:
         yield found
 
 
-def fault(command: Command) -> str | None:
+def violation(command: Command) -> str | None:
     """What a reader who types it would run into, or None."""
     for name in command.sets:
         if name.startswith("BABYLON_") and name not in variables():

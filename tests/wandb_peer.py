@@ -1,7 +1,7 @@
 """A loopback server that speaks W&B Training's HTTP to an unmodified ``art.ServerlessBackend``.
 
 Calls and shapes as observed and as ART's client declares them: models, checkpoints, training
-jobs and their events. It trains nothing; it keeps what it is told and advances a step a job.
+jobs and their events. It trains nothing; it keeps what it receives and advances one step per job.
 """
 
 from __future__ import annotations
@@ -150,18 +150,18 @@ class WandbPeer:
             raise HTTPException(404, f"no model {model}")
 
     def _events(self, job: Job) -> list[dict[str, Any]]:
-        told: list[tuple[str, dict[str, Any]]] = [
+        events: list[tuple[str, dict[str, Any]]] = [
             ("training_started", {"num_sequences": self.gradient_steps})
         ]
         if job.ended and self.fails is not None:
-            told.append(("training_failed", {"error_message": self.fails}))
+            events.append(("training_failed", {"error_message": self.fails}))
         elif job.ended:
             measured = {"loss": 0.25, "grad_norm": 0.5, "entropy": 1.5, "num_trainable_tokens": 8}
-            told += [("gradient_step", measured)] * self.gradient_steps
-            told.append(("training_ended", {}))
+            events += [("gradient_step", measured)] * self.gradient_steps
+            events.append(("training_ended", {}))
         return [
             {"id": f"event-{number:03d}", "type": kind, "data": data}
-            for number, (kind, data) in enumerate(told)
+            for number, (kind, data) in enumerate(events)
         ]
 
 

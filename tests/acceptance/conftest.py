@@ -63,7 +63,7 @@ def make_babylon(
 
 @pytest.fixture
 def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
-    """A server of the test's own, which keeps its data over a restart as it should in earnest."""
+    """A server of the test's own, which keeps its data over a restart as in production."""
     with EmbeddedValkey(servers_dir / "broker", persist=True) as server:
         yield server
     shutil.rmtree(server.home)

@@ -119,8 +119,8 @@ class Babylon:
         every = self.rows("SELECT * FROM training.steps ORDER BY id")
         return [row for row in every if state is None or row["state"] == state]
 
-    def told(self, window: str) -> list[dict[str, Any]]:
-        """What `why` tells of a window, but for the decisions about its checkpoints, in order."""
+    def events_of(self, window: str) -> list[dict[str, Any]]:
+        """The events that `why` lists of a window, without decisions on checkpoints, in order."""
         every = self.rows(statement("reports.events_of_window"), {"window": window})
         return [row for row in every if row["kind"] not in ("promote", "hold", "rollback")]
 
@@ -250,7 +250,7 @@ class Babylon:
 def assert_trained_once(
     babylon: Babylon, windows: Sequence[str], *, tries: int | None = None
 ) -> None:
-    """Every trace of training, in both halves of the database and on disk, tells of one pass.
+    """Every trace of training, in both halves of the database and on disk, is of one pass.
 
     ``tries``: how often the steps were begun, at most, where that is known.
     """
@@ -272,7 +272,7 @@ def assert_trained_once(
     for row in checkpoints:
         assert adapter_hash(Path(row["uri"])) == row["content_hash"], "the files are what counted"
     folder = Path(checkpoints[0]["uri"]).parent
-    assert newest_step(folder) == targets[-1], "backend and database stand at the same step"
+    assert newest_step(folder) == targets[-1], "backend and database are at the same step"
     (lineage,) = babylon.rows("SELECT head_step FROM training.lineages")
     assert lineage["head_step"] == targets[-1]
 

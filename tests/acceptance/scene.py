@@ -29,7 +29,7 @@ SCENE_OPTIONS = {
 
 class Scene(Babylon):
     """A window was trained, one skipped, one failed; one is being trained by a trainer that
-    stands still, and the messages of two wait for it."""
+    is stopped, and the messages of two wait for it."""
 
     trained: str
     skipped: str
@@ -65,7 +65,7 @@ class Scene(Babylon):
             self._come(window, "scored")
 
     def close(self) -> None:
-        """End what stands still, too."""
+        """End what is stopped, too."""
         trainer = self.trainer()
         if trainer is not None:
             trainer.resume()

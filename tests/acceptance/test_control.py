@@ -184,7 +184,7 @@ def test_true_rewards_teach_and_shuffled_ones_do_not(school: School) -> None:
         draw = random.Random(seed)
         shuffled.append(school.worth(school.teach(lambda r, d=draw: d.sample(list(r), len(r)))))
 
-    told = f"before {before:.3f}, taught {taught:.3f}, shuffled {shuffled}"
-    assert taught - before > 0.15, told
-    assert fmean(shuffled) - before < 0.13, told
-    assert taught - fmean(shuffled) > 0.15, told
+    measured = f"before {before:.3f}, taught {taught:.3f}, shuffled {shuffled}"
+    assert taught - before > 0.15, measured
+    assert fmean(shuffled) - before < 0.13, measured
+    assert taught - fmean(shuffled) > 0.15, measured

@@ -26,7 +26,7 @@ class Scraper:
     """Follows a demo's output, and scrapes what it names until it ends, as Prometheus would."""
 
     def __init__(self, demo: subprocess.Popen[str]) -> None:
-        self.said: list[str] = []
+        self.output: list[str] = []
         self._demo = demo
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -35,13 +35,13 @@ class Scraper:
         assert self._demo.stdout is not None
         with self._demo.stdout as lines:
             for line in lines:
-                self.said.append(line)
+                self.output.append(line)
 
     def last(self) -> dict[str, dict[str, Metric]]:
         """The last scrape of each process, by process and family."""
         found: dict[str, dict[str, Metric]] = {}
         while self._demo.poll() is None:
-            for name, address in _ADDRESS.findall("".join(self.said)):
+            for name, address in _ADDRESS.findall("".join(self.output)):
                 try:
                     with urlopen(address, timeout=10) as answer:  # noqa: S310  # our own
                         families = text_string_to_metric_families(answer.read().decode())
@@ -74,22 +74,22 @@ def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) 
         seen = scraper.last()
     finally:
         demo.terminate()
-    assert demo.returncode == 0, "".join(scraper.said)
+    assert demo.returncode == 0, "".join(scraper.output)
     assert set(seen) == {"beat", "cpu-worker", "gpu-worker"}
 
     for metric in listed():
         for process in metric.exported_by:
             family = seen[process].get(metric.family)
             assert family is not None, (
-                f"{process} does not tell {metric.name}, but {sorted(seen[process])}"
+                f"{process} does not export {metric.name}, but {sorted(seen[process])}"
             )
             assert family.type == metric.kind, metric
-            assert list(values(family)), f"{process} tells no figure of {metric.name}"
+            assert list(values(family)), f"{process} exports no figure of {metric.name}"
             if metric.name != "babylon_profit_mean":  # the only one that may be below nothing
                 assert all(value >= 0 for value in values(family)), metric
-    told = {name for families in seen.values() for name in families}
-    ours = {name for name in told if name.startswith("babylon_")}
-    assert ours == {metric.family for metric in listed()}, "nothing is told that is not listed"
+    exported = {name for families in seen.values() for name in families}
+    ours = {name for name in exported if name.startswith("babylon_")}
+    assert ours == {metric.family for metric in listed()}, "nothing is exported that is not listed"
 
     # That they are not only there but right, as far as the demo's own world says.
     def total(process: str, sample: str) -> float:

@@ -35,8 +35,8 @@ def test_gpu_worker_killed_with_its_trainer_in_the_middle_of_a_step(babylon: Bab
     assert (finished["id"], finished["tries"]) == (cut_short["id"], 2)
     assert finished["attempt"] > cut_short["attempt"]
     assert finished["manifest_hash"] == cut_short["manifest_hash"]
-    told = [event["kind"] for event in babylon.told(windows[0])]
-    assert "step_taken_over" in told
+    events = [event["kind"] for event in babylon.events_of(windows[0])]
+    assert "step_taken_over" in events
 
 
 def test_main_process_of_the_gpu_worker_killed_alone(babylon: Babylon) -> None:
@@ -71,9 +71,9 @@ def test_trainer_killed_alone(babylon: Babylon) -> None:
     babylon.await_states(windows, "trained")
 
     assert_trained_once(babylon, windows, tries=2)
-    told = [event for event in babylon.told(windows[0]) if event["kind"] == "step_broke_off"]
-    assert len(told) == 1
-    assert "SIGKILL" in told[0]["detail"]["error"]
+    events = [event for event in babylon.events_of(windows[0]) if event["kind"] == "step_broke_off"]
+    assert len(events) == 1
+    assert "SIGKILL" in events[0]["detail"]["error"]
 
 
 def test_redis_emptied_between_scoring_and_training_and_again_while_a_step_runs(
@@ -115,13 +115,13 @@ def test_the_same_messages_five_times_at_once(babylon: Babylon) -> None:
         until(f"five of {name} have ended", lambda name=name: babylon.succeeded(name) == 5)
 
     assert_trained_once(babylon, [window], tries=1)
-    told = [event["kind"] for event in babylon.told(window)]
-    assert told.count("scored") == 1
-    assert told.count("step_planned") == 1
+    events = [event["kind"] for event in babylon.events_of(window)]
+    assert events.count("scored") == 1
+    assert events.count("step_planned") == 1
 
 
-def test_gpu_worker_told_to_stop_while_a_step_runs(make_babylon: MakeBabylon) -> None:
-    """The trainer stands still, so that only the bound can end the worker."""
+def test_gpu_worker_is_stopped_while_a_step_runs(make_babylon: MakeBabylon) -> None:
+    """The trainer is stopped, so that only the bound can end the worker."""
     babylon = make_babylon(BABYLON_SHUTDOWN_SECONDS="1")
     windows = hours(2)
     babylon.record(windows[0], groups=LONG)
@@ -141,4 +141,4 @@ def test_gpu_worker_told_to_stop_while_a_step_runs(make_babylon: MakeBabylon) ->
     babylon.await_states(windows, "trained")
 
     assert_trained_once(babylon, windows, tries=1)  # an interruption is no failed try
-    assert "step_interrupted" in [event["kind"] for event in babylon.told(windows[0])]
+    assert "step_interrupted" in [event["kind"] for event in babylon.events_of(windows[0])]

@@ -63,8 +63,8 @@ def outcome(flower: Babylon, name: str, window: str, begins: str) -> str:
 
     def ended() -> str | None:
         done = [task for task in tasks(flower, name, window) if task["state"] == "SUCCESS"]
-        said = (task["summary"] for task in done)
-        return next((text for text in said if text.startswith(begins)), None)
+        summaries = (task["summary"] for task in done)
+        return next((text for text in summaries if text.startswith(begins)), None)
 
     return str(until(f"Flower shows {name} of {window}", ended))
 
@@ -105,11 +105,11 @@ def test_flower_has_no_way_to_postgres(flower: Babylon) -> None:
 
 
 def test_flower_logs_in_the_one_form_that_all_processes_have(flower: Babylon) -> None:
-    until("it has told of the broker", lambda: "Connected to redis" in flower.log("flower"))
+    until("it has logged the broker", lambda: "Connected to redis" in flower.log("flower"))
     assert len(flower.lines("flower")) == flower.log("flower").count("\n")
 
 
-def test_nobody_stops_a_worker_from_the_web(flower: Babylon) -> None:
+def test_a_worker_cannot_be_stopped_from_the_web(flower: Babylon) -> None:
     login = flower.stack.flower_login
     for path in ("/api/worker/shutdown/cpu@vm", "/api/task/async-apply/babylon.discover.v1"):
         assert status(flower, path, login, "POST") == 403, path

@@ -113,7 +113,7 @@ def follow(page: Page, link: Locator) -> None:
 
 
 def detail(page: Page, name: str) -> Locator:
-    """What stands beside a name on the page of a task."""
+    """The text beside a name on the page of a task."""
     term = page.locator("dt").filter(has_text=re.compile(rf"^\s*{name}\s*$"))
     return page.locator(".detail-row").filter(has=term).locator("dd")
 
@@ -196,13 +196,11 @@ def test_a_window_is_followed_from_its_score_to_its_training(
     pictures.take(page, "flower-task")
 
 
-def test_why_a_window_failed_is_said_on_the_page(
-    page: Page, scene: Scene, pictures: Pictures
-) -> None:
+def test_the_page_shows_why_a_window_failed(page: Page, scene: Scene, pictures: Pictures) -> None:
     page.goto("/tasks?state=FAILURE")
     follow(page, row(page, scene.failed).locator("a[href*='/task/']"))
     expect(detail(page, "Status")).to_have_text("FAILURE")
-    last = scene.told(scene.failed)[-1]
+    last = scene.events_of(scene.failed)[-1]
     assert last["kind"] == "scoring_failed"
     why = last["detail"]["error"]
     assert "run `babylon-tasks migrate`" in why

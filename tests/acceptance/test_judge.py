@@ -15,7 +15,7 @@ KEY = "word-of-the-judge"
 
 @pytest.fixture
 def peer() -> Iterator[JudgePeer]:
-    with JudgePeer(KEY, lambda said: 0.9 if '"YES"' in said else 0.2) as running:
+    with JudgePeer(KEY, lambda transcript: 0.9 if '"YES"' in transcript else 0.2) as running:
         yield running
 
 
@@ -58,6 +58,6 @@ def test_a_worker_that_is_ended_while_it_waits_for_a_judge_leaves_none_and_the_n
     scored = babylon.rows("SELECT scorer, reward FROM training.scores ORDER BY reward")
     assert [row["scorer"] for row in scored] == ["ruler"] * 4
     assert [row["reward"] for row in scored] == pytest.approx([0.2, 0.2, 0.9, 0.9])
-    [told] = [one for one in babylon.told(window) if one["kind"] == "judged"]
-    assert told["detail"]["answers"] == 2
+    [event] = [one for one in babylon.events_of(window) if one["kind"] == "judged"]
+    assert event["detail"]["answers"] == 2
     assert KEY not in babylon.log("cpu-worker")

@@ -1,6 +1,6 @@
 """The overlay `minimal` as processes: each container's own command, variables, secrets and probes.
 
-No cluster is there; what a kubelet would do is done by hand: the schema is waited for, probes are
+No cluster is there; the test does what a kubelet would do: the schema is waited for, probes are
 asked, SIGTERM is sent. The gpu-worker's process is the other tests' (test_metrics, test_loop).
 """
 
@@ -97,21 +97,21 @@ class Pods:
     def environment(self, container: Container) -> dict[str, str]:
         own = self._folder / f"{container.workload.name}-{container.name}"
         own.mkdir(exist_ok=True)
-        told = {k: v for k, v in self._image.items() if k.startswith("BABYLON_")}
-        told |= container.environment
+        environment = {k: v for k, v in self._image.items() if k.startswith("BABYLON_")}
+        environment |= container.environment
         mounted = own / "secrets"
         mounted.mkdir(exist_ok=True)
-        for item in mounted_secrets(container, told[SECRETS_DIR]):
+        for item in mounted_secrets(container, environment[SECRETS_DIR]):
             (mounted / item["path"]).write_text(self._secrets[item["key"]], "utf-8")
-        told[SECRETS_DIR] = str(mounted)
-        for name in told:
+        environment[SECRETS_DIR] = str(mounted)
+        for name in environment:
             if name.endswith("_HOST"):
-                told[name] = "127.0.0.1"
+                environment[name] = "127.0.0.1"
             elif name.endswith("_PORT"):
-                told[name] = str(free_port())  # all on one machine
-            elif told[name].startswith("/data"):
-                told[name] = told[name].replace("/data", str(own), 1)
-        return {"PATH": os.environ["PATH"], "TMPDIR": str(own)} | inherited() | told
+                environment[name] = str(free_port())  # all on one machine
+            elif environment[name].startswith("/data"):
+                environment[name] = environment[name].replace("/data", str(own), 1)
+        return {"PATH": os.environ["PATH"], "TMPDIR": str(own)} | inherited() | environment
 
     def run(self, container: Container) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -125,18 +125,18 @@ class Pods:
 
     @contextmanager
     def started(self, container: Container) -> Iterator[Pod]:
-        told = self.environment(container)
+        environment = self.environment(container)
         log = self._folder / f"{container.name}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [*COMMAND, *container.arguments],
-                env=told,
+                env=environment,
                 cwd=self._folder,
                 stdout=stream,
                 stderr=stream,
             )
         try:
-            yield Pod(container, process, told, log)
+            yield Pod(container, process, environment, log)
         finally:
             process.kill()
             process.wait(30)
@@ -154,12 +154,12 @@ class Pod:
         self,
         container: Container,
         process: subprocess.Popen[bytes],
-        told: dict[str, str],
+        environment: dict[str, str],
         log: Path,
     ) -> None:
         self.container = container
         self.process = process
-        self._told = told
+        self._environment = environment
         self._log = log
 
     def get(self, port: str, path: str) -> tuple[int, str]:
@@ -167,7 +167,7 @@ class Pod:
         assert self.process.poll() is None, self._log.read_text("utf-8")[-2000:]
         variable = {"http": "BABYLON_FLOWER_PORT", "metrics": "BABYLON_METRICS_PORT"}[port]
         try:
-            url = f"http://127.0.0.1:{self._told[variable]}{path}"
+            url = f"http://127.0.0.1:{self._environment[variable]}{path}"
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
@@ -182,7 +182,7 @@ class Pod:
         return 200 <= status < 400
 
 
-def test_the_containers_of_minimal_work_as_they_are_told(
+def test_the_containers_of_minimal_work_as_configured(
     minimal: Rendering, babylon_database_url: str, redis_address: str, tmp_path: Path
 ) -> None:
     secrets = {

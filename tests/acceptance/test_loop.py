@@ -28,8 +28,8 @@ def test_recorded_windows_become_one_committed_step_each(babylon: Babylon) -> No
     assert len(babylon.steps()) == 3  # one window a step, as the settings say
     _assert_lines_tell_what_they_are_about(babylon)
     for window in windows:
-        told = [event["kind"] for event in babylon.told(window)]
-        assert told == [
+        events = [event["kind"] for event in babylon.events_of(window)]
+        assert events == [
             "opened",
             "sealed",
             "scored",
@@ -80,7 +80,7 @@ def test_a_window_in_which_all_earned_the_same_is_skipped_and_says_why(babylon: 
     assert len(babylon.steps()) == 1
     (row,) = babylon.rows("SELECT reason FROM training.windows WHERE window_id = %s", [equal])
     assert row["reason"] == "no_spread"
-    last = babylon.told(equal)[-1]
+    last = babylon.events_of(equal)[-1]
     assert (last["kind"], last["detail"]["reason"]) == ("skipped", "no_spread")
 
 
@@ -97,9 +97,9 @@ def test_a_window_waits_for_its_markets_and_is_trained_with_what_they_came_to(
     babylon.await_states([window], "trained")
 
     assert_trained_once(babylon, [window], tries=1)
-    told = [event["kind"] for event in babylon.told(window)]
-    assert told[:5] == ["opened", "sealed", "scored", "score_anew", "scored"]
-    assert "grouped" in told[5:]
+    events = [event["kind"] for event in babylon.events_of(window)]
+    assert events[:5] == ["opened", "sealed", "scored", "score_anew", "scored"]
+    assert "grouped" in events[5:]
     used = babylon.rows("SELECT DISTINCT reward_version FROM training.consumption")
     assert used == [{"reward_version": 2}]
 
@@ -129,13 +129,13 @@ def _assert_lines_tell_what_they_are_about(babylon: Babylon) -> None:
     steps = {step["windows"][0]: step for step in babylon.steps()}
     last = "Task babylon.train_window.v1"
     until(
-        "each task has said its last",
+        "each task has ended",
         lambda: set(steps) == {line["window"] for line in _of_a_step(babylon, last)},
     )
     for window, step in steps.items():
         lines = [line for line in _of_a_step(babylon) if line["window"] == window]
-        told = [line["event"].partition("[")[0] for line in lines]
-        assert told == ["step.started", "training.ended", "checkpoint.promoted", last]
+        events = [line["event"].partition("[")[0] for line in lines]
+        assert events == ["step.started", "training.ended", "checkpoint.promoted", last]
         about = {(line["step"], line["lineage"], line["fencing_token"]) for line in lines}
         assert about == {(step["target_step"], babylon.lineage, step["attempt"])}
         (task_id,) = {line["task_id"] for line in lines}

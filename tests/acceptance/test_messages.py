@@ -73,7 +73,7 @@ def test_a_busy_worker_holds_no_second_message_and_has_acknowledged_the_first(
 
     babylon.await_states(windows, "scored")
     for window in windows:
-        assert [event["kind"] for event in babylon.told(window)].count("scored") == 1
+        assert [event["kind"] for event in babylon.events_of(window)].count("scored") == 1
     keys = {key.decode() for key in client.scan_iter()}
     assert keys, "the bindings of the queues at least"
     assert all(key.startswith(KEY_PREFIX) for key in keys), "another application may share Redis"

@@ -50,7 +50,7 @@ def figure(families: Families, sample: str, **labels: str) -> float:
     return found[0]
 
 
-def test_what_all_children_did_is_counted_once_and_the_system_is_told_by_beat(
+def test_what_all_children_did_is_counted_once_and_beat_exports_the_system(
     make_babylon: Callable[..., Babylon],
 ) -> None:
     babylon = make_babylon(BABYLON_CPU_CONCURRENCY="2")
@@ -113,7 +113,7 @@ def test_what_all_children_did_is_counted_once_and_the_system_is_told_by_beat(
         assert secret not in ask(babylon, name, "/metrics")[1]
 
 
-def test_nobody_is_dead_while_redis_is_away_and_all_are_ready_again_when_it_is_back(
+def test_no_process_is_dead_while_redis_is_away_and_all_are_ready_again_when_it_is_back(
     make_babylon: Callable[..., Babylon], broker: EmbeddedValkey
 ) -> None:
     babylon = make_babylon(broker=broker.url)

@@ -40,11 +40,11 @@ class Up:
             start_new_session=True,
         )
         assert self.process.stdout is not None
-        self.said = ""
-        while "running; Ctrl-C stops everything" not in self.said:
+        self.output = ""
+        while "running; Ctrl-C stops everything" not in self.output:
             line = self.process.stdout.readline()
-            assert line, f"up ended with {self.process.wait()}: {self.said}"
-            self.said += line
+            assert line, f"up ended with {self.process.wait()}: {self.output}"
+            self.output += line
         log = self.data / "gpu-worker.log"
         until("the policy is served", lambda: "trainer.started" in log.read_text("utf-8"))
         self.family = psutil.Process(self.process.pid).children(recursive=True)
@@ -55,22 +55,22 @@ class Up:
 
     @property
     def generated(self) -> dict[str, str]:
-        """What stands in up.env."""
+        """The content of up.env."""
         lines = (self.data / "up.env").read_text("utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     @property
     def ports(self) -> list[int]:
         """Every port that was printed."""
-        return [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", self.said)]
+        return [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", self.output)]
 
     def address(self, name: str) -> str:
-        found = re.search(rf"^{name}: (\S+)", self.said, re.M)
-        assert found, self.said
+        found = re.search(rf"^{name}: (\S+)", self.output, re.M)
+        assert found, self.output
         return found[1].rstrip(",")
 
     def other(self, *arguments: str) -> str:
-        """What another command prints; only up.env tells it how to reach this stack."""
+        """What another command prints; only up.env has the addresses of this stack."""
         return self.python("babylon_tasks", *arguments)
 
     def python(self, module: str, *arguments: str) -> str:
@@ -87,7 +87,7 @@ class Up:
         ).stdout
 
     def end(self, *signals: signal.Signals) -> str:
-        """Send signals to the whole foreground group, as a terminal does; what was said then."""
+        """Signal the whole foreground group, as a terminal does; returns what it printed then."""
         for number in signals:
             os.killpg(self.process.pid, number)
         rest, _ = self.process.communicate(timeout=90)
@@ -139,7 +139,7 @@ def home() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def test_up_alone_tells_other_commands_how_to_reach_it_and_ctrl_c_leaves_nothing(
+def test_up_alone_gives_other_commands_its_addresses_and_ctrl_c_leaves_nothing(
     home: Path, tiny_model: Path
 ) -> None:
     environment = {"BABYLON_BASE_MODEL": str(tiny_model), "BABYLON_BACKEND": "cpu"}
@@ -149,15 +149,15 @@ def test_up_alone_tells_other_commands_how_to_reach_it_and_ctrl_c_leaves_nothing
         for name in ("DATABASE_URL", "REDIS_URL"):
             password = first.generated[name].rpartition("@")[0].rpartition(":")[2]
             assert len(password) > 20
-            assert password not in first.said
-        assert first.generated["BABYLON_INFERENCE_API_KEY"] not in first.said
+            assert password not in first.output
+        assert first.generated["BABYLON_INFERENCE_API_KEY"] not in first.output
         for process in first.family:
             for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
                 assert first.generated[name] not in " ".join(process.cmdline()), "it shows in `ps`"
 
         standing = json.loads(first.other("status", "--json"))
         assert standing["lineage"]["inference_base_url"] == first.address("inference")
-        login = re.search(r"login: (\S+)", first.said)
+        login = re.search(r"login: (\S+)", first.output)
         assert login
         flower = first.address("Flower")
         until("Flower answers", lambda: listens(int(flower.rpartition(":")[2])))
@@ -205,7 +205,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
     try:
         assert not {"DATABASE_URL", *own} & running.generated.keys()
         for secret in ("planted", *(re.findall(r":([^:@]+)@", babylon_database_url + redis_url))):
-            assert secret not in running.said
+            assert secret not in running.output
         assert (home / "checkpoints" / "trainer.log").exists()
         assert not (running.data / "postgres").exists()
         flower = running.address("Flower")
@@ -280,9 +280,9 @@ def test_up_refuses_a_database_url_it_cannot_read_in_one_line_without_a_secret(
         text=True,
         timeout=60,
     )
-    said = ended.stdout + ended.stderr
-    assert ended.returncode == 2, said
-    assert "DATABASE_URL must begin with postgresql://" in said
-    assert "Traceback" not in said
-    assert "input_value" not in said
-    assert "planted" not in said
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == 2, output
+    assert "DATABASE_URL must begin with postgresql://" in output
+    assert "Traceback" not in output
+    assert "input_value" not in output
+    assert "planted" not in output

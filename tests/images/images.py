@@ -52,9 +52,9 @@ def inside(image: Image) -> dict[str, Any]:
     script = Path(__file__).with_name("inside.py").read_text("utf-8")
     options = ("--network=none", "--entrypoint=python")
     lists = map(" ".join, (HEAVY, PROGRAMS, FOLDERS))
-    code, said = image.run("-c", script, *lists, options=options)
-    assert code == 0, said
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    code, output = image.run("-c", script, *lists, options=options)
+    assert code == 0, output
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 
@@ -75,21 +75,21 @@ def servers(
     mount = f"--volume={tmp_path}:{SECRETS}:ro"
     options = ("--network=host", mount, f"--env=BABYLON_SECRETS_DIR={SECRETS}")
     # As compose.yaml does in a Postgres of its own.
-    code, said = image.run("migrate", "--create-babylon-tables", options=options)
-    assert code == 0, said
+    code, output = image.run("migrate", "--create-babylon-tables", options=options)
+    assert code == 0, output
     return options
 
 
 def test_it_says_its_version(image: Image) -> None:
-    code, said = image.run("--version", options=("--network=none",))
-    assert (code, said.strip()) == (0, f"babylon-tasks {VERSION}")
+    code, output = image.run("--version", options=("--network=none",))
+    assert (code, output.strip()) == (0, f"babylon-tasks {VERSION}")
 
 
 def test_without_settings_it_ends_with_2_and_says_why(image: Image) -> None:
-    code, said = image.run("run", "beat", options=("--network=none",))
-    assert code == 2, said
-    assert "DATABASE_URL" in said
-    assert "Traceback" not in said
+    code, output = image.run("run", "beat", options=("--network=none",))
+    assert code == 2, output
+    assert "DATABASE_URL" in output
+    assert "Traceback" not in output
 
 
 def test_it_runs_without_rights_and_writes_to_tmp_and_data_only(inside: dict[str, Any]) -> None:

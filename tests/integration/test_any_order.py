@@ -94,8 +94,8 @@ class World:
         if self.rng.random() < 0.2:
             made = stock_outcome("ACME", self.rng.choice([-2.5, 0.0, 2.5]), at)
         else:
-            said = self.rng.choice(["YES", "NO", "yes", "CANCELLED"])
-            made = market_outcome(self.rng.choice(MARKETS), said, at)
+            outcome = self.rng.choice(["YES", "NO", "yes", "CANCELLED"])
+            made = market_outcome(self.rng.choice(MARKETS), outcome, at)
         insert_outcomes(self.connection, [made])
 
     def outcome_changes(self) -> None:

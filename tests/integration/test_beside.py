@@ -48,7 +48,9 @@ def findings(connection: Connection) -> list[Finding]:
     return list(babylon(connection))
 
 
-def test_our_own_steps_are_nobody_else(connection: Connection, settings: Settings) -> None:
+def test_our_own_steps_are_not_another_trainer_s(
+    connection: Connection, settings: Settings
+) -> None:
     window = hours_ago(connection, 5)
     scored_window(connection, window)
     outcome = train_window(settings, PeerTrainer(settings.data_dir), window=window, actor="test")

@@ -39,7 +39,7 @@ def clock(tmp_path: Path) -> MovedClock:
     return MovedClock.make(tmp_path)
 
 
-def told(clock: MovedClock, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def time_in(clock: MovedClock, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", _TELL, str(clock.folder)],
         env={"PYTHONPATH": str(Path(__file__).parents[2]), **environment},
@@ -53,15 +53,15 @@ def told(clock: MovedClock, environment: dict[str, str]) -> subprocess.Completed
 def test_a_process_and_its_children_live_by_the_moved_clock_and_seconds_pass_as_ever(
     clock: MovedClock,
 ) -> None:
-    done = told(clock, clock.environment())
+    done = time_in(clock, clock.environment())
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert LEAP_DAY <= found["child"] <= found["here"] < LEAP_DAY + 60
     assert 0.02 <= found["forward"] < 60
 
 
-def test_who_does_not_live_by_it_is_told(clock: MovedClock) -> None:
-    done = told(clock, {"PATH": os.environ["PATH"]})
+def test_a_process_that_does_not_use_it_gets_an_error(clock: MovedClock) -> None:
+    done = time_in(clock, {"PATH": os.environ["PATH"]})
     assert done.returncode == 1
     assert "does not use" in done.stderr
 

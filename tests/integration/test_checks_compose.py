@@ -152,11 +152,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_compose_file_is_refused(folder: Path, case: str) -> None:
-    old, new, said = BROKEN[case]
+    old, new, expected = BROKEN[case]
     assert check(folder) == []
     change(folder / "compose.yaml", old, new)
     found = [str(violation) for violation in check(folder)]
-    assert any(said in violation for violation in found), found
+    assert any(expected in violation for violation in found), found
 
 
 def test_a_violation_names_the_line(folder: Path) -> None:
@@ -172,9 +172,9 @@ def test_an_override_is_held_to_the_rules_too(folder: Path) -> None:
     override = folder / "compose.serverless.yaml"
     change(override, "BABYLON_BACKEND: serverless", "WANDB_API_KEY: 0123456789")
     change(override, "  gpu-worker:", "  gpu-wroker:")
-    said = "\n".join(map(str, check(folder)))
-    assert "services.gpu-wroker.environment is 'WANDB_API_KEY': a secret" in said
-    assert "compose.yaml has no service gpu-wroker" in said
+    output = "\n".join(map(str, check(folder)))
+    assert "services.gpu-wroker.environment is 'WANDB_API_KEY': a secret" in output
+    assert "compose.yaml has no service gpu-wroker" in output
 
 
 def test_the_command_ends_with_the_violations(folder: Path) -> None:

@@ -102,13 +102,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_dockerfile_is_refused(folder: Path, case: str) -> None:
-    old, new, said = BROKEN[case]
+    old, new, expected = BROKEN[case]
     path = folder / "Dockerfile"
     text = path.read_text("utf-8")
     assert old in text, f"the Dockerfile no longer has {old!r}: bring the test up to date"
     path.write_text(text.replace(old, new), "utf-8")
     found = [str(one) for one in check(folder)]
-    assert any(said in one and one.startswith("Dockerfile") for one in found), found
+    assert any(expected in one and one.startswith("Dockerfile") for one in found), found
 
 
 def test_ours_is_as_it_should_be(folder: Path) -> None:

@@ -381,7 +381,7 @@ def test_what_does_not_fit_is_refused(folder: Path, case: str) -> None:
     broken = CASES[case]
     change(folder / broken.file, broken.old, broken.new)
     violations = found(folder, broken.rendering)
-    assert any(broken.said in violation for violation in violations), violations
+    assert any(broken.expected in violation for violation in violations), violations
 
 
 def test_the_base_model_is_put_where_the_trainer_looks_for_it(folder: Path) -> None:
@@ -429,9 +429,9 @@ def test_a_queue_that_the_table_of_processes_misspells_is_refused(
         return ["upkep,cpu" if word == "cpu,upkeep" else word for word in before(chosen)]
 
     monkeypatch.setitem(processes._CELERY, ProcessName.CPU_WORKER, misspelt)
-    said = [str(violation) for violation in table(settings)]
+    output = [str(violation) for violation in table(settings)]
     where = "babylon_tasks/processes.py"
-    assert said == [
+    assert output == [
         f"{where}: consumes queue upkep, which babylon_tasks/tasks/app.py does not have",
         f"{where}: no process consumes queue upkeep of babylon_tasks/tasks/app.py",
     ]

@@ -61,7 +61,7 @@ def test_an_empty_database_has_nothing(settings: Settings) -> None:
     assert (report.windows, report.trajectories, report.rejected) == ((), 0, {})
 
 
-def test_a_window_not_yet_scored_is_read_and_judged_without_a_trace(
+def test_a_dry_run_of_an_unscored_window_changes_nothing(
     settings: Settings, connection: Connection
 ) -> None:
     mixed(connection, WINDOW)
@@ -126,7 +126,7 @@ def test_calls_without_logprobs_count_where_the_operator_allows_them(
     assert (window.usable, window.exact) == (5, 4)
 
 
-def test_a_scored_window_is_told_as_it_was_judged(
+def test_a_scored_window_is_reported_as_it_was_scored(
     settings: Settings, connection: Connection
 ) -> None:
     mixed(connection, WINDOW)
@@ -246,7 +246,7 @@ def test_a_held_out_hour_does_not_become_too_old(
     assert found(settings, OLD) == (4, 0, {})
 
 
-def test_a_window_id_that_is_no_hour_is_told(settings: Settings, connection: Connection) -> None:
+def test_an_invalid_window_id_is_reported(settings: Settings, connection: Connection) -> None:
     insert_trajectories(connection, [trajectory(windowId="test-window")])
     report = verify_data(settings)
     assert report.rejected == {"bad_window_id": 1}
@@ -263,10 +263,10 @@ def test_rows_without_a_window_are_counted_in_their_hour(
 def test_older_windows_can_be_left_out(settings: Settings, connection: Connection) -> None:
     fill_window(connection, WINDOW)
     fill_window(connection, OTHER)
-    told: list[tuple[int, int]] = []
-    report = verify_data(settings, on_progress=lambda done, of: told.append((done, of)))
+    reported: list[tuple[int, int]] = []
+    report = verify_data(settings, on_progress=lambda done, of: reported.append((done, of)))
     assert [window.window for window in report.windows] == [OTHER, WINDOW]
-    assert told == [(1, 2), (2, 2)]
+    assert reported == [(1, 2), (2, 2)]
     assert [w.window for w in verify_data(settings, since=OTHER).windows] == [OTHER]
     limited = verify_data(settings, limit=1)
     assert [w.window for w in limited.windows] == [OTHER]
@@ -346,7 +346,7 @@ def test_a_window_without_a_single_matched_trade_is_warned_of(
     assert not [warning for warning in report.warnings if "matched" in warning]
 
 
-def test_outcomes_that_are_not_understood_are_told(
+def test_outcomes_that_are_not_understood_are_reported(
     settings: Settings, connection: Connection
 ) -> None:
     fill_window(connection)

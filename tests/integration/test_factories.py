@@ -1,4 +1,4 @@
-"""What the tests stand on is itself readable by the project's own decoder."""
+"""What the tests build on is itself readable by the project's own decoder."""
 
 from __future__ import annotations
 

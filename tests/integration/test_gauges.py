@@ -85,7 +85,7 @@ def test_windows_queues_and_rewards_are_counted(
     assert found["babylon_queue_messages"] == {("cpu",): 0, ("gpu",): 2, ("upkeep",): 0}
 
 
-def test_a_lineage_tells_its_steps_decisions_evaluations_and_lease(
+def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
     settings: Settings, connection: Connection
 ) -> None:
     name = settings.lineage
@@ -124,7 +124,7 @@ def test_a_lineage_tells_its_steps_decisions_evaluations_and_lease(
             decision | {"decision": "hold", "from_step": 1, "to_step": 2},
         ],
     )
-    valued = {
+    evaluated = {
         "lineage": name,
         "windows": [],
         "groups": 4,
@@ -136,9 +136,9 @@ def test_a_lineage_tells_its_steps_decisions_evaluations_and_lease(
         connection,
         "training.evaluations",
         [
-            valued | {"step": 1, "set_hash": "old", "value": 0.1},
-            valued | {"step": 1, "set_hash": "new", "value": 0.6},
-            valued | {"step": 2, "set_hash": "new", "value": 0.4},
+            evaluated | {"step": 1, "set_hash": "old", "value": 0.1},
+            evaluated | {"step": 1, "set_hash": "new", "value": 0.6},
+            evaluated | {"step": 2, "set_hash": "new", "value": 0.4},
         ],
     )
 
@@ -165,14 +165,14 @@ def test_a_lineage_tells_its_steps_decisions_evaluations_and_lease(
 def test_a_source_that_is_away_is_a_figure_and_the_other_one_is_still_read(
     make_settings: Callable[..., Settings], redis_url: str
 ) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
-    found = scrape(make_settings(REDIS_URL=f"redis://{nobody}/0"))
+    unserved = f"127.0.0.1:{free_port()}"
+    found = scrape(make_settings(REDIS_URL=f"redis://{unserved}/0"))
     assert found[SOURCE_UP] == {("postgres",): 1, ("redis",): 0}
     assert found["babylon_queue_messages"] == {}
     assert found["babylon_windows"][("open",)] == 0
 
     found = scrape(
-        make_settings(REDIS_URL=redis_url, DATABASE_URL=f"postgresql://babylon@{nobody}/b")
+        make_settings(REDIS_URL=redis_url, DATABASE_URL=f"postgresql://babylon@{unserved}/b")
     )
     assert found[SOURCE_UP] == {("postgres",): 0, ("redis",): 1}
     assert found["babylon_windows"] == {}

@@ -29,9 +29,9 @@ MakeSettings = Callable[..., Settings]
 ANSWERS = ("I buy YES at once", "I buy NO", "I wait and see")
 
 
-def grade(said: str) -> float:
+def grade(transcript: str) -> float:
     """What the peer thinks: the shorter the better."""
-    return next(0.9 - 0.3 * n for n, answer in enumerate(ANSWERS) if answer in said)
+    return next(0.9 - 0.3 * n for n, answer in enumerate(ANSWERS) if answer in transcript)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def counted(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_a_judge_s_grades_are_the_rewards_and_what_they_cost_stands_with_the_window(
+def test_a_judge_s_grades_are_the_rewards_and_their_cost_is_stored_with_the_window(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     insert_trajectories(connection, [row(answer, f"agent-{n}") for n, answer in enumerate(ANSWERS)])
@@ -139,7 +139,7 @@ def test_a_judge_s_grades_are_the_rewards_and_what_they_cost_stands_with_the_win
     assert not descendants(os.getpid(), "babylon_tasks.training.judge_process")
 
 
-def test_the_judge_sees_what_was_said_once_and_neither_outcome_nor_profit_nor_who_it_was(
+def test_the_judge_sees_each_conversation_once_without_outcome_profit_or_agent(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     insert_trajectories(
@@ -167,7 +167,7 @@ def test_the_judge_sees_what_was_said_once_and_neither_outcome_nor_profit_nor_wh
         assert shown["profit"] in (0.0, 12345.0)  # beside the grade, for whoever compares
 
 
-def test_where_all_said_the_same_nobody_is_asked(
+def test_where_all_conversations_are_equal_the_judge_is_not_asked(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     insert_trajectories(connection, [row(ANSWERS[0], "a", 5.0), row(ANSWERS[0], "b", -5.0)])
@@ -202,16 +202,16 @@ def test_grades_that_cannot_be_had_or_believed_leave_their_rewards_to_default(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     # More that go unanswered in a row, and the rest would not be asked about.
-    faults = {how: why for how, why in MISBEHAVIOURS.items() if why != "no_answer"}
-    faults["internal error"] = "no_answer"
+    failures = {how: why for how, why in MISBEHAVIOURS.items() if why != "no_answer"}
+    failures["internal error"] = "no_answer"
     rows = [
         row(f"{answer}, {how}", f"{how}-{n}", 100.0 * n, scenario=how)
-        for how in (*faults, "nothing amiss")
+        for how in (*failures, "nothing amiss")
         for n, answer in enumerate(ANSWERS)
     ]
     insert_trajectories(connection, rows)
     seal(connection)
-    peer.as_told = True
+    peer.as_asked = True
     before = counted("babylon_ruler_fallbacks_total", reason="bounds")
 
     done = run(judged())
@@ -219,20 +219,20 @@ def test_grades_that_cannot_be_had_or_believed_leave_their_rewards_to_default(
     assert (done.state, done.scored) == ("scored", len(rows))
     found = scores(connection)
     assert {found[f"nothing amiss-{n}"][0] for n in range(3)} == {"ruler"}
-    for how, why in faults.items():
+    for how, why in failures.items():
         members = [found[f"{how}-{n}"] for n in range(3)]
         assert {scorer for scorer, _ in members} == {f"default (ruler failed: {why})"}
         rewards = [reward for _, reward in members]
         assert rewards == sorted(set(rewards))  # by their profit, which the grades run against
     [judge_report] = judge_reports(connection)
-    assert judge_report["failures"] == {why: 3 * n for why, n in Counter(faults.values()).items()}
-    assert all(judge_report["details"][why] for why in faults.values())
+    assert judge_report["failures"] == {why: 3 * n for why, n in Counter(failures.values()).items()}
+    assert all(judge_report["details"][why] for why in failures.values())
     assert judge_report["trajectories"] == len(rows)
     assert KEY not in str(judge_report)
     assert counted("babylon_ruler_fallbacks_total", reason="bounds") == before + 6
 
 
-def test_who_was_shown_in_a_question_that_failed_is_compared_with_nobody_who_was_graded(
+def test_members_of_a_failed_question_are_not_compared_with_graded_ones(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     """A noisy judge that contradicts itself now and then costs those answers, not the window."""
@@ -240,7 +240,7 @@ def test_who_was_shown_in_a_question_that_failed_is_compared_with_nobody_who_was
     rows = [row(answer, f"agent-{n}", 10.0 * n) for n, answer in enumerate(answers)]
     insert_trajectories(connection, rows)
     seal(connection)
-    peer.grade = lambda said: 7.0 if f"{ANSWERS[0]}, 0." in said else grade(said)
+    peer.grade = lambda transcript: 7.0 if f"{ANSWERS[0]}, 0." in transcript else grade(transcript)
     settings = judged(ruler_call_size=4)
     try:
         run(settings)
@@ -285,7 +285,7 @@ def test_a_judge_that_never_answers_is_not_asked_about_every_group(
     assert len(scores(connection)) == 80
 
 
-def test_an_archetype_is_judged_and_the_others_are_not(
+def test_one_archetype_is_graded_by_the_judge_and_the_others_are_not(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     rows = [
@@ -335,7 +335,7 @@ def test_a_window_scored_again_asks_only_about_groups_in_which_somebody_is_new_o
     run(settings)
 
     assert [len(asked) for asked in peer.asked] == [3, 3]
-    assert all("storm" in said for asked in peer.asked for said in asked)
+    assert all("storm" in transcript for asked in peer.asked for transcript in asked)
     assert scores(connection, 3)["calm-0"] == scores(connection, 1)["calm-0"]
 
     peer.behave()
@@ -366,10 +366,10 @@ def test_a_grade_that_is_kept_belongs_to_its_group(
     judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
 ) -> None:
     """The same words may be the best of one group and the worst of another."""
-    said = {"calm": (ANSWERS[1], ANSWERS[2]), "storm": (ANSWERS[0], ANSWERS[1])}
+    transcript = {"calm": (ANSWERS[1], ANSWERS[2]), "storm": (ANSWERS[0], ANSWERS[1])}
     rows = [
         row(answer, f"{scenario}-{n}", scenario=scenario)
-        for scenario, answers in said.items()
+        for scenario, answers in transcript.items()
         for n, answer in enumerate(answers)
     ]
     insert_trajectories(connection, rows)
@@ -388,7 +388,7 @@ def test_a_grade_that_is_kept_belongs_to_its_group(
     assert scores(connection, 2)["storm-1"] == ("ruler", pytest.approx(0.6))
 
 
-def test_a_judge_that_is_not_installed_is_said_before_the_window_is_claimed(
+def test_a_judge_that_is_not_installed_is_reported_before_the_window_is_claimed(
     judged: Callable[..., Settings], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert_trajectories(connection, [row(ANSWERS[0], "a"), row(ANSWERS[1], "b")])

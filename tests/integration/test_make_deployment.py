@@ -66,11 +66,11 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_make_fails_for_what_is_broken(folder: Path, case: str) -> None:
-    file, old, new, said = BROKEN[case]
+    file, old, new, expected = BROKEN[case]
     change(folder / file, old, new)
     done = make(folder, "deployment")
     assert done.returncode != 0
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
 def test_make_check_asks_all_of_it(folder: Path) -> None:

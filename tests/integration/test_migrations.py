@@ -270,7 +270,7 @@ def test_a_schema_that_is_behind_is_refused_with_what_to_do(fresh: Settings) -> 
             check(connection)
 
 
-def test_a_database_migrated_by_newer_code_is_accepted_and_told(
+def test_a_database_migrated_by_newer_code_is_accepted_and_reported(
     settings: Settings, connection: Connection
 ) -> None:
     connection.execute("INSERT INTO training.migrations VALUES ('9999_later', 'x', now())")

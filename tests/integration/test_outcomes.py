@@ -34,7 +34,7 @@ def kept(connection: Connection) -> dict[tuple[str, str], bool | float | None]:
 
 
 def asked(connection: Connection, *names: str, window: str = WINDOW) -> Outcomes:
-    """What a window is told of some markets."""
+    """What a window learns of some markets."""
     decisions = tuple(AgentAction("TRADE", True, name, None, "buy_yes") for name in names)
     trajectory = Trajectory("t", "a", None, None, None, None, decisions, ())
     return OutcomeBook(connection, window).covering([trajectory])
@@ -64,15 +64,15 @@ def test_an_outcome_is_one_of_few_words_however_it_is_written(
     follow(connection, settings)
     assert kept(connection) == {("m-1", WINDOW): yes}
     assert asked(connection, "m-1").markets == ({} if yes is None else {"m-1": Outcome(yes=yes)})
-    told = outcomes.not_understood(connection, None, 10)
-    assert told == ({} if yes is not None else {word: 1})
+    unknown = outcomes.not_understood(connection, None, 10)
+    assert unknown == ({} if yes is not None else {word: 1})
 
 
-@pytest.mark.parametrize("said", [None, "", "  "])
+@pytest.mark.parametrize("word", [None, "", "  "])
 def test_a_row_that_says_nothing_is_none(
-    settings: Settings, connection: Connection, said: str | None
+    settings: Settings, connection: Connection, word: str | None
 ) -> None:
-    silent = [market_outcome("m-1", outcome=said), market_outcome("", "YES")]  # type: ignore[arg-type]
+    silent = [market_outcome("m-1", outcome=word), market_outcome("", "YES")]  # type: ignore[arg-type]
     insert_outcomes(connection, silent)
     assert follow(connection, settings) == 0
     assert outcomes.not_understood(connection, None, 10) == {}
@@ -226,7 +226,7 @@ def test_the_first_time_everything_is_copied_then_the_look_back_or_what_is_asked
     assert follow(connection, settings, since=window_start(hour(1))) == 1
 
 
-def test_whoever_was_away_goes_on_where_the_last_one_stopped(
+def test_copying_outcomes_resumes_where_it_stopped(
     make_settings: MakeSettings, connection: Connection
 ) -> None:
     """The hours lie long past: counted from now, none would be in sight."""

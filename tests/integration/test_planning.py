@@ -76,8 +76,8 @@ def test_a_step_takes_groups_up_to_its_budget_and_the_rest_waits_for_the_next(
     assert 0 < len(first) <= 8
     assert state(connection) == ("scored", None)
     assert left_over(connection) == len(ids) - len(first) == grouped(connection)["left_over"]
-    told = gauges.read(connection, "babylon", settings.lease_seconds)
-    assert (told.left_over, told.oldest_due) == (len(ids) - len(first), 0.0)
+    figures = gauges.read(connection, "babylon", settings.lease_seconds)
+    assert (figures.left_over, figures.oldest_due) == (len(ids) - len(first), 0.0)
     assert reports.system_state(connection, "babylon").oldest_due is None
     assert grouped(connection)["tokens"] <= SOME_TOKENS
     assert refused(connection) == {}
@@ -137,7 +137,7 @@ def test_the_hours_of_a_step_are_listed_in_order_whichever_was_asked_for(
     assert found.windows == [hour(1), hour(3)]
 
 
-def test_every_key_is_heard_before_any_is_heard_again(
+def test_every_key_is_used_before_any_is_used_again(
     connection: Connection, settings: Settings
 ) -> None:
     scored_window(connection, rewards=MANY, key="many")

@@ -66,7 +66,7 @@ def test_the_only_one_of_its_label_waits_for_a_step_of_another_that_it_bears_too
     assert uses(connection) == dict.fromkeys([*exact, *bare], "trained")
 
 
-def test_those_that_can_be_compared_with_nobody_of_their_label_end_as_too_small(
+def test_trajectories_without_others_of_their_label_end_as_too_small(
     connection: Connection, make_settings: Make
 ) -> None:
     settings = make_settings(logprobs="exact,parent")

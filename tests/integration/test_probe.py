@@ -52,7 +52,7 @@ def test_a_process_that_lives_is_well(port: int) -> None:
     assert probe("flower", BABYLON_FLOWER_PORT=str(port)).returncode == 0
 
 
-def test_a_process_that_stands_still_is_not(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_hangs_is_not_live(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ANSWERS, "/livez", 503)
     done = probe(BABYLON_METRICS_PORT=str(port))
     assert done.returncode == 1

@@ -141,7 +141,7 @@ def test_after_a_hold_the_next_step_starts_from_what_serves_where_the_backend_ca
     assert (last.action, last.serving) == ("promoted", 3)
 
 
-def test_a_checkpoint_that_nobody_evaluated_is_found(
+def test_an_unevaluated_checkpoint_is_found(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     held_out_windows(connection)
@@ -323,7 +323,7 @@ def test_a_rollback_restores_what_served_before_and_is_not_undone_by_the_gate(
 def test_a_rollback_goes_back_to_what_the_newest_promotion_replaced(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
-    """Checkpoint 2 came after 1 at first, and after 0 when it was promoted again by hand."""
+    """Checkpoint 2 came after 1 at first, and after 0 when it was promoted again manually."""
     for n in (1, 2):
         trained(connection, settings, trainer, n)
     for step in (1, 2):
@@ -363,7 +363,7 @@ def test_a_rollback_between_two_checkpoints_swaps_their_marks(
 ) -> None:
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-        serving.promote(connection, LINEAGE, n, reason="by hand", figures={}, actor="operator")
+        serving.promote(connection, LINEAGE, n, reason="manual", figures={}, actor="operator")
     assert statuses(connection) == ["archived", "archived", "ready"]
 
     serving.rollback(connection, LINEAGE, reason="worse", actor="operator")
@@ -390,7 +390,7 @@ def test_a_promotion_that_was_overtaken_does_nothing(
 ) -> None:
     for n in (1, 2):
         trained(connection, settings, trainer, n)
-    serving.promote(connection, LINEAGE, 2, reason="by hand", figures={}, actor="operator")
+    serving.promote(connection, LINEAGE, 2, reason="manual", figures={}, actor="operator")
 
     assert not serving.promote(
         connection, LINEAGE, 1, reason="late", figures={}, actor="gate", instead_of=0

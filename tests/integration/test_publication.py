@@ -188,7 +188,7 @@ def test_what_is_held_is_never_read_however_often(loop: Loop) -> None:
     loop.serves(4)
 
 
-def test_several_commits_that_nobody_evaluated_leave_only_the_newest_open(loop: Loop) -> None:
+def test_of_several_unevaluated_commits_only_the_newest_is_open(loop: Loop) -> None:
     for _ in range(3):
         loop.commit()
         loop.serves(0)
@@ -262,7 +262,7 @@ def test_a_model_of_babylons_own_trainer_does_not_come_before_ours_for_longer_th
     assert after == before, "where all is well nothing is written"
 
 
-def test_another_lineage_that_comes_to_serve_later_is_the_one_that_is_read(
+def test_the_lineage_that_was_promoted_last_is_the_one_that_is_read(
     loop: Loop, make_settings: Callable[..., Settings], connection: Connection
 ) -> None:
     loop.commit()
@@ -310,7 +310,7 @@ def test_what_was_deleted_comes_back_only_where_it_serves(loop: Loop) -> None:
     assert loop.statuses() == {"2": "ready"}
 
 
-def test_whoever_decides_at_once_the_last_pointer_is_what_babylon_reads(loop: Loop) -> None:
+def test_after_concurrent_decisions_babylon_reads_the_last_pointer(loop: Loop) -> None:
     for _ in range(3):
         loop.commit()
 

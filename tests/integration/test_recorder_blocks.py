@@ -128,9 +128,9 @@ def test_a_trajectory_that_is_thrown_away_is_counted_and_logged(
     del lost, in_a_circle
     gc.collect()
     assert counts(recorder) == {"unfinished": 2}
-    said = capsys.readouterr().out
-    assert said.count("recorder.trajectory_abandoned") == 2
-    assert name in said
+    output = capsys.readouterr().out
+    assert output.count("recorder.trajectory_abandoned") == 2
+    assert name in output
     assert written(connection) == []
 
 
@@ -146,9 +146,9 @@ def test_what_is_open_when_the_recorder_closes_is_counted_once(
     del forgotten
     gc.collect()
     assert counts(recorder) == {"recorded": 1, "unfinished": 1}
-    said = capsys.readouterr().out
-    assert "recorder.closed" in said
-    assert "the recorder is closed" in said
+    output = capsys.readouterr().out
+    assert "recorder.closed" in output
+    assert "the recorder is closed" in output
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -280,7 +280,7 @@ def test_the_same_word_in_another_hour_is_nothing_new(
     assert anew(connection)[0]["came"] == {"ACME": -9.0, "BETA": -9.0}
 
 
-def test_only_the_windows_that_bet_on_it_hear_of_an_outcome(
+def test_an_outcome_marks_only_the_windows_that_bet_on_it(
     hasty: Settings, connection: Connection
 ) -> None:
     for number, market in ((1, "m-1"), (2, "m-2"), (3, "m-1"), (21, "m-1")):

@@ -155,13 +155,14 @@ def test_they_are_enough_where_babylon_lacks_a_table(
 
     used = owner.execute('SELECT count(*) FROM trajectories WHERE "usedInTraining"').fetchone()
     assert used == (8,)
-    not_told = [name for name in ("training_batches", "trained_models") if name in missing]
+    not_reported = [name for name in ("training_batches", "trained_models") if name in missing]
     for kind, tables in (
-        ("step_committed", not_told),
-        ("promote", [name for name in not_told if name == "trained_models"]),
+        ("step_committed", not_reported),
+        ("promote", [name for name in not_reported if name == "trained_models"]),
     ):
         details = owner.execute(
-            "SELECT detail -> 'not_told_to_babylon' FROM training.events WHERE kind = %s", [kind]
+            "SELECT detail -> 'not_reported_to_babylon' FROM training.events WHERE kind = %s",
+            [kind],
         ).fetchall()
         assert [row[0] for row in details] == [tables or None] * 2
     findings = [found for found in checks.postgres(settings) if found.check == "babylon"]

@@ -236,7 +236,7 @@ def test_a_missing_change_follows_from_the_prices(
         (3, 100, False, "scored", None),
     ],
 )
-def test_the_verdict_is_stored_and_told(
+def test_the_result_is_stored_and_returned(
     settings: Settings,
     connection: Connection,
     agents: int,

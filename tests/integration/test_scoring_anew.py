@@ -175,7 +175,7 @@ def test_scoring_anew_that_fails_for_good_keeps_what_there_was_and_says_so(
     assert standing(connection) == ("scored", 2, None)
 
 
-def test_a_window_that_failed_in_training_hears_of_outcomes_too(
+def test_a_window_that_failed_in_training_is_marked_by_outcomes_too(
     hasty: Settings, connection: Connection
 ) -> None:
     bets(connection, "m-1")

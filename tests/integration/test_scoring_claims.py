@@ -37,7 +37,7 @@ def test_a_window_that_is_not_sealed_is_left_alone(
     assert one(connection, "state, attempt") == (state, 0)
 
 
-def test_an_unknown_window_is_said_to_be_unknown(settings: Settings) -> None:
+def test_an_unknown_window_is_reported_as_unknown(settings: Settings) -> None:
     with pytest.raises(WindowNotFound, match=WINDOW):
         run(settings)
 
@@ -226,10 +226,10 @@ def test_a_zombie_writes_not_one_row(
     assert events(connection) == ["claim_lost", "scored"]
 
 
-def test_a_retry_by_hand_does_not_let_an_old_claim_in(
+def test_a_manual_retry_does_not_revive_an_old_claim(
     settings: Settings, connection: Connection
 ) -> None:
-    """The attempt begins at zero again, so the owner must tell the claims apart."""
+    """The attempt begins at zero again, so the owner must distinguish the claims."""
     seal(connection)
     old = claim(settings, connection, "old")
     assert isinstance(old, Claim)
@@ -262,18 +262,18 @@ def test_a_long_run_renews_its_lease(
     assert left == [timedelta(seconds=90)] * 4
 
 
-def test_progress_tells_rows_done_and_rows_expected(
+def test_progress_counts_rows_done_and_rows_expected(
     make_settings: MakeSettings, connection: Connection
 ) -> None:
     fill_window(connection)
     insert_trajectories(connection, [trajectory(steps=[])])
     seal(connection, trajectories=5)
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     settings = make_settings(read_batch=2)
     score_window(
-        settings, WINDOW, actor="test", on_progress=lambda done, of: told.append((done, of))
+        settings, WINDOW, actor="test", on_progress=lambda done, of: reported.append((done, of))
     )
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert reported == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_a_server_that_ends_the_session_costs_one_attempt(

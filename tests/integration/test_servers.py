@@ -51,14 +51,14 @@ def keep(server: EmbeddedPostgres, number: int) -> None:
         connection.execute("INSERT INTO kept VALUES (%s)", [number])
 
 
-def test_postgres_lets_nobody_in_without_the_password(postgres: EmbeddedPostgres) -> None:
+def test_postgres_refuses_connections_without_the_password(postgres: EmbeddedPostgres) -> None:
     guess = postgres.url.replace("babylon:", "babylon:x")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(guess)
     assert (postgres.home / "password").stat().st_mode & 0o077 == 0
 
 
-def test_servers_live_by_the_clock_of_whoever_starts_them(
+def test_servers_use_the_clock_of_the_process_that_starts_them(
     postgres: EmbeddedPostgres, valkey: EmbeddedValkey
 ) -> None:
     """Said of `make test-clock`, under which that is not the machine's."""
@@ -136,7 +136,7 @@ def test_an_interrupted_first_start_is_begun_anew(folder: Path) -> None:
         assert rows(server) == [1]
 
 
-def test_a_second_owner_is_refused_and_told_who_the_first_is(folder: Path) -> None:
+def test_a_second_owner_is_refused_and_the_error_names_the_first(folder: Path) -> None:
     refusal = f"is in use by the running process {os.getpid()}"
     with in_folder(folder), pytest.raises(SandboxError, match=refusal):
         in_folder(folder).start()
@@ -189,7 +189,7 @@ def test_a_valkey_left_behind_by_a_killed_owner_is_taken_over(folder: Path) -> N
         assert not alive(left)
 
 
-def test_valkey_lets_nobody_in_without_the_password(valkey: EmbeddedValkey) -> None:
+def test_valkey_refuses_connections_without_the_password(valkey: EmbeddedValkey) -> None:
     with (
         redis.Redis(host="127.0.0.1", port=valkey.port, retry=Retry(NoBackoff(), 0)) as stranger,
         pytest.raises(redis.AuthenticationError),

@@ -145,8 +145,8 @@ def test_a_stale_lease_ends_quietly_with_the_reason_in_the_log(celery: Celery) -
 
     assert ended.state == "SUCCESS"
     assert "newer claimant: attempt 7 holds the lineage" in ended.result["summary"]
-    (told,) = [entry for entry in logs if entry["event"] == "task.superseded"]
-    assert told["why"] == "attempt 7 holds the lineage"
+    (logged,) = [entry for entry in logs if entry["event"] == "task.superseded"]
+    assert logged["why"] == "attempt 7 holds the lineage"
 
 
 @pytest.mark.parametrize("error", [TrainingError, WindowNotFound])
@@ -162,8 +162,8 @@ def test_any_other_error_of_ours_is_logged_and_fails_the_task(
 
     assert ended.state == "FAILURE"
     assert isinstance(ended.result, error)
-    (told,) = [entry for entry in logs if entry["event"] == "task.failed"]
-    assert (told["error"], told["why"]) == (error.__name__, "what happened; what to do")
+    (logged,) = [entry for entry in logs if entry["event"] == "task.failed"]
+    assert (logged["error"], logged["why"]) == (error.__name__, "what happened; what to do")
 
 
 def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
@@ -181,13 +181,13 @@ def test_no_secret_leaves_a_worker_in_what_its_task_returns_or_raises(
     def saying(self: BabylonTask) -> Any:
         return self.task_result(f"reached {url} with {password}")
 
-    failed, said = failing.apply(), saying.apply()
+    failed, succeeded = failing.apply(), saying.apply()
 
-    assert (failed.state, said.state) == ("FAILURE", "SUCCESS")
+    assert (failed.state, succeeded.state) == ("FAILURE", "SUCCESS")
     assert "cannot reach postgresql://" in failed.traceback
     assert password not in f"{failed.result!r} {failed.traceback}"
-    assert "reached postgresql://" in said.result["summary"]
-    assert password not in repr(said.result)
+    assert "reached postgresql://" in succeeded.result["summary"]
+    assert password not in repr(succeeded.result)
 
 
 def test_what_a_task_says_is_bounded(celery: Celery) -> None:
@@ -195,13 +195,13 @@ def test_what_a_task_says_is_bounded(celery: Celery) -> None:
     def verbose(self: BabylonTask) -> Any:
         return self.task_result("word " * 1000)
 
-    said = verbose.apply().result["summary"]
+    summary = verbose.apply().result["summary"]
 
-    assert (len(said), said[-1]) == (500, "…")
+    assert (len(summary), summary[-1]) == (500, "…")
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [((WINDOW,), {}), ((), {"window": WINDOW})])
-def test_every_line_logged_in_a_task_tells_its_window_and_lineage(
+def test_every_line_logged_in_a_task_has_its_window_and_lineage(
     celery: Celery, args: tuple[str, ...], kwargs: dict[str, str]
 ) -> None:
     seen: list[dict[str, Any]] = []
@@ -233,17 +233,17 @@ def test_progress_shows_as_celerys_own_state(
         clock.monotonic = lambda: 1000.9
         moving.report_progress("training: 4 of 8", done=4, total=8)  # within a second: not sent
 
-    told = {"window": WINDOW, "lineage": "tested", "step": 4, "summary": "training: 3 of 8"}
+    fields = {"window": WINDOW, "lineage": "tested", "step": 4, "summary": "training: 3 of 8"}
     shown = AsyncResult("task-1", app=celery)
     assert shown.state == "PROGRESS"
-    assert shown.info == told | {"done": 3, "total": 8}
+    assert shown.info == fields | {"done": 3, "total": 8}
     (event,) = events
     assert (event["type"], event["uuid"], event["hostname"]) == (
         "task-progress",
         "task-1",
         "gpu@there",
     )
-    assert event.items() >= told.items()
+    assert event.items() >= fields.items()
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def _drain(connection: Connection) -> None:
             connection.drain_events(timeout=0.3)
 
 
-def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
+def test_work_continues_when_its_progress_cannot_be_reported(celery: Celery) -> None:
     @celery.task(base=BabylonTask, bind=True, shared=False)
     def moving(self: BabylonTask) -> None: ...
 
@@ -276,7 +276,7 @@ def test_work_goes_on_when_its_progress_cannot_be_shown(celery: Celery) -> None:
     assert [entry["event"] for entry in logs] == ["progress.not_reported"]
 
 
-def test_a_sender_without_redis_is_told_that_nothing_is_lost(
+def test_the_error_of_a_sender_without_redis_says_that_nothing_is_lost(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = """

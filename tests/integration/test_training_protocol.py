@@ -235,7 +235,7 @@ def test_a_success_that_trained_nothing_is_no_step(
     assert column(connection, "SELECT DISTINCT state FROM training.steps") == ["failed"]
 
 
-def test_a_window_that_failed_for_good_can_be_retried_by_hand(
+def test_a_window_that_failed_for_good_can_be_retried_manually(
     connection: Connection, settings: Settings
 ) -> None:
     scored_window(connection)

@@ -93,7 +93,7 @@ def test_where_nothing_came_the_window_simply_goes_on(
 
 
 @pytest.mark.parametrize("held_out", [False, True])
-def test_a_verdict_that_was_put_off_is_given_when_the_wait_is_over(
+def test_a_decision_that_was_postponed_is_made_when_the_wait_is_over(
     patient: Settings, make_settings: MakeSettings, connection: Connection, held_out: bool
 ) -> None:
     """No outcome came: there is no evidence, and now it counts."""
@@ -129,7 +129,9 @@ def test_no_window_waits_longer_than_its_end_and_the_setting(
     assert f"{until:%F %H:%M}" == "2999-01-02 01:00"
 
 
-def test_without_a_wait_a_window_is_judged_at_once(hasty: Settings, connection: Connection) -> None:
+def test_without_a_wait_a_window_is_decided_at_once(
+    hasty: Settings, connection: Connection
+) -> None:
     bets(connection, "m-open")
     assert score(hasty) == "skipped"
     assert row(connection).waits_until is None
@@ -146,10 +148,10 @@ def test_what_was_taken_back_is_waited_for_again(patient: Settings, connection: 
     assert upkeep(patient, connection).anew == []
 
 
-# --- what is told
+# --- what is reported
 
 
-def test_it_is_told_what_is_waited_for(patient: Settings, connection: Connection) -> None:
+def test_reports_show_what_is_waited_for(patient: Settings, connection: Connection) -> None:
     bets(connection, "m-1", "m-2")
     bets(connection, "m-3", window=hour(20), held_out=True)
     score(patient)
@@ -157,9 +159,9 @@ def test_it_is_told_what_is_waited_for(patient: Settings, connection: Connection
     ends(connection, "m-1")
     follow(connection, patient)
 
-    told = reports.system_state(connection, "babylon").outcomes
-    assert (told.windows, told.to_score_anew) == (2, 1)
-    assert (told.next_window, told.names) == (WINDOW, ["m-2"])
+    pending = reports.system_state(connection, "babylon").outcomes
+    assert (pending.windows, pending.to_score_anew) == (2, 1)
+    assert (pending.next_window, pending.names) == (WINDOW, ["m-2"])
     assert reports.system_state(connection, "babylon").oldest_due is None
     history = reports.history(connection, WINDOW)
     assert history.waits_for == ["m-2"]

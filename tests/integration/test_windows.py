@@ -132,7 +132,7 @@ def test_a_window_from_the_future_waits_until_it_has_begun(
     assert look(settings).opened == []
 
 
-def test_a_window_id_that_is_no_hour_is_told_and_stops_nothing(
+def test_an_invalid_window_id_is_reported_and_stops_nothing(
     connection: Connection, settings: Settings
 ) -> None:
     fill_window(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from checks.metrics import DOCUMENT, listed, violations
 
 
-def test_each_metric_is_said_to_be_exported_by_those_that_count_it() -> None:
+def test_each_metric_lists_the_processes_that_count_it() -> None:
     exported = {metric.name: metric.exported_by for metric in listed()}
     assert exported["babylon_evaluations_total"] == ("gpu-worker",)
     assert exported["babylon_windows_scored_total"] == ("cpu-worker",)

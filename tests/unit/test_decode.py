@@ -20,7 +20,7 @@ def one_call(**keys: Any) -> Any:
 
 
 def text_with(number: str = "0", **raw_keys: str) -> str:
-    """A usable row with one number and further keys of the call spelled out by hand."""
+    """A usable row with one number and further keys of the call spelled out."""
     keys = "".join(f',"{key}":{value}' for key, value in raw_keys.items())
     return (
         f'[{{"environmentState":{{"agentPnL":{number}}},"llmCalls":'
@@ -120,8 +120,10 @@ def test_shape_a_keeps_the_prompts_as_they_were_sent() -> None:
 
 
 def test_shape_b_keeps_every_message() -> None:
-    said = [{"role": r, "content": c} for r, c in (("system", "a"), ("user", "b"), ("user", "c"))]
-    trajectory = decoded([plugin_step(calls=[llm_call(messages=said)])])
+    messages = [
+        {"role": r, "content": c} for r, c in (("system", "a"), ("user", "b"), ("user", "c"))
+    ]
+    trajectory = decoded([plugin_step(calls=[llm_call(messages=messages)])])
     assert trajectory.calls[0].messages == (("system", "a"), ("user", "b"), ("user", "c"))
 
 
@@ -176,11 +178,11 @@ def test_openais_object_around_the_logprobs_is_opened() -> None:
     assert one_call(logprobs={"content": None}).logprobs is None
 
 
-def test_bytes_are_kept_where_they_were_told() -> None:
-    told = {"token": "\ufffd", "logprob": -0.5, "bytes": [240, 159]}
-    untold = {"token": "x", "logprob": -0.5, "bytes": None}
-    assert one_call(logprobs=[told, untold]).token_bytes == (b"\xf0\x9f", b"")
-    assert one_call(logprobs=[untold]).token_bytes is None
+def test_bytes_are_kept_where_they_were_reported() -> None:
+    reported = {"token": "\ufffd", "logprob": -0.5, "bytes": [240, 159]}
+    unreported = {"token": "x", "logprob": -0.5, "bytes": None}
+    assert one_call(logprobs=[reported, unreported]).token_bytes == (b"\xf0\x9f", b"")
+    assert one_call(logprobs=[unreported]).token_bytes is None
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_bytes_are_kept_where_they_were_told() -> None:
         ({"finishReason": "content-filter"}, "finish_reason", "content_filter"),  # the AI SDK's
         ({"finishReason": 7}, "finish_reason", None),
         ({"promptTokens": 40}, "prompt_tokens", 40),
-        ({"promptTokens": 0}, "prompt_tokens", None),  # of writers that were told none
+        ({"promptTokens": 0}, "prompt_tokens", None),  # of writers that got none
         ({"promptTokens": "many"}, "prompt_tokens", None),
         ({"completionTokens": 3}, "completion_tokens", 3),
     ],
@@ -208,8 +210,8 @@ def test_an_absent_system_prompt_that_was_written_as_an_empty_one_is_absent() ->
 
 
 def test_an_empty_system_message_that_was_sent_is_kept() -> None:
-    said = [{"role": "system", "content": ""}, {"role": "user", "content": "u"}]
-    assert one_call(messages=said).messages == (("system", ""), ("user", "u"))
+    messages = [{"role": "system", "content": ""}, {"role": "user", "content": "u"}]
+    assert one_call(messages=messages).messages == (("system", ""), ("user", "u"))
 
 
 TOOL_CALL = {"id": "c-1", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
@@ -251,10 +253,10 @@ def test_unknown_keys_and_words_and_a_fractional_latency_do_no_harm() -> None:
     assert decoded([step(calls=[odd], surprise=[1], reward=None)]).calls
 
 
-@pytest.mark.parametrize("said", ["BUY_SHARES", "all_in", " All_In "])
-def test_a_word_that_the_answer_chose_is_no_kind_of_question(said: str) -> None:
+@pytest.mark.parametrize("chosen", ["BUY_SHARES", "all_in", " All_In "])
+def test_a_word_that_the_answer_chose_is_not_a_kind_of_question(chosen: str) -> None:
     """Groups are made by it: an answer must not choose whom it is compared with."""
-    asked = llm_call(actionType=said, purpose="action")
+    asked = llm_call(actionType=chosen, purpose="action")
     assert decoded([step(calls=[asked], action=action("all_in"))]).calls[0].purpose == "action"
 
 

@@ -1,4 +1,4 @@
-"""No document tells a reader to type what does not work: each block is executed, or parsed."""
+"""Every block of a document works: it is executed, or at least parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from documents import ROOT, Block, commands, documents, says
 from shell import commands as parsed
-from shell import fault, variables
+from shell import variables, violation
 
 from babylon_tasks.setting_names import RETIRED
 
@@ -29,7 +29,7 @@ def test_a_block_is_shell(block: Block) -> None:
 @pytest.mark.parametrize(
     "block", [block for block in BLOCKS if block.executed_by], ids=lambda block: block.where
 )
-def test_a_block_that_is_said_to_be_executed_is(block: Block) -> None:
+def test_a_block_that_is_marked_as_executed_is_executed(block: Block) -> None:
     executor = ROOT / str(block.executed_by)
     assert executor.name.startswith("test_")
     text = executor.read_text("utf-8")
@@ -41,9 +41,9 @@ def test_a_block_that_is_said_to_be_executed_is(block: Block) -> None:
     "block", [block for block in BLOCKS if not block.executed_by], ids=lambda block: block.where
 )
 def test_every_command_of_another_block_can_be_typed(block: Block) -> None:
-    faults = {str(command): fault(command) for command in parsed(block)}
-    assert faults, "an empty block"
-    assert {what: why for what, why in faults.items() if why is not None} == {}
+    violations = {str(command): violation(command) for command in parsed(block)}
+    assert violations, "an empty block"
+    assert {what: why for what, why in violations.items() if why is not None} == {}
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
@@ -70,7 +70,7 @@ def anchors(path: Path) -> set[str]:
 
 def typed(text: str) -> list[str | None]:
     block = Block("somewhere.md", 1, "sh", text, "", None, None)
-    return [fault(command) for command in parsed(block)]
+    return [violation(command) for command in parsed(block)]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def quoted_symptoms() -> list[str]:
     return sorted({part.strip(" ,:;") for part in parts} - {""})
 
 
-def test_the_symptoms_are_told_in_the_words_of_the_code() -> None:
+def test_the_symptoms_are_quoted_as_the_code_prints_them() -> None:
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "babylon_tasks").rglob("*.py"))
     code = re.sub(r'"\s*\n\s*f?"', "", code)  # a message over several lines
     code = re.sub(r"\{[^{}]*\}", "", code)  # what it says in between

@@ -76,11 +76,11 @@ def test_no_secret_is_an_argument(name: ProcessName) -> None:
     assert "planted" not in " ".join(command(name, settings()))
 
 
-def test_flower_and_nobody_else_is_given_its_login() -> None:
+def test_only_flower_is_given_its_login() -> None:
     chosen = settings(FLOWER_BASIC_AUTH="someone:planted-secret")
-    told = {name: prepare(name, chosen).get("FLOWER_BASIC_AUTH") for name in PROCESSES}
-    assert told.pop(ProcessName.FLOWER) == "someone:planted-secret"
-    assert set(told.values()) == {None}
+    logins = {name: prepare(name, chosen).get("FLOWER_BASIC_AUTH") for name in PROCESSES}
+    assert logins.pop(ProcessName.FLOWER) == "someone:planted-secret"
+    assert set(logins.values()) == {None}
 
 
 def test_flower_and_nobody_else_is_given_no_way_to_postgres() -> None:

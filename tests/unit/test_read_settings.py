@@ -177,7 +177,7 @@ def test_the_file_env_of_the_current_folder_is_refused_until_it_is_named(
     assert checked().lineage == "planted"
 
 
-def test_a_file_env_without_a_setting_of_ours_is_nobodys_business(tmp_path: Path) -> None:
+def test_a_file_env_without_a_setting_of_ours_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("BABYLON_TRAINER_CPUS=4\nMINE=1\n")
     assert checked().lineage == "babylon"
     assert list(misspelt(Settings)) == []

@@ -12,7 +12,7 @@ SECTIONS = ("Why rows are refused", "Why calls are refused")
 
 
 def explained() -> set[str]:
-    """What stands in the first column of the tables of these sections."""
+    """The first column of the tables of these sections."""
     found: set[str] = set()
     for section in (ROOT / "docs" / "recording.md").read_text("utf-8").split("\n## "):
         if section.startswith(SECTIONS):

@@ -1,4 +1,4 @@
-"""What may stand in the settings that say what is rewarded, and how a fault in them is told."""
+"""Valid values of the settings of rewards, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_what_is_not_named_weighs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("weights", "fault"),
+    ("weights", "problem"),
     [
         (
             '{"porfit": 1}',
@@ -49,9 +49,9 @@ def test_what_is_not_named_weighs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_weights_that_say_nothing_or_the_wrong_thing_are_refused(
-    monkeypatch: pytest.MonkeyPatch, weights: str, fault: str
+    monkeypatch: pytest.MonkeyPatch, weights: str, problem: str
 ) -> None:
-    with pytest.raises(SettingsError, match=f"BABYLON_REWARD_WEIGHTS.*{fault}"):
+    with pytest.raises(SettingsError, match=f"BABYLON_REWARD_WEIGHTS.*{problem}"):
         read(monkeypatch, "BABYLON_REWARD_WEIGHTS", weights)
 
 
@@ -78,7 +78,7 @@ def test_archetypes_are_named_in_any_case(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "fault"),
+    ("setting", "value", "problem"),
     [
         (
             "BABYLON_ARCHETYPE_WEIGHTS",
@@ -101,10 +101,10 @@ def test_archetypes_are_named_in_any_case(monkeypatch: pytest.MonkeyPatch) -> No
         ("BABYLON_RULER_MIN_AGREEMENT", "1.1", "less than or equal to 1"),
     ],
 )
-def test_what_archetypes_and_judges_cannot_be_given_is_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, fault: str
+def test_invalid_settings_of_archetypes_and_the_judge_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, problem: str
 ) -> None:
-    with pytest.raises(SettingsError, match=fault) as refused:
+    with pytest.raises(SettingsError, match=problem) as refused:
         read(monkeypatch, setting, value)
     assert "planted" not in str(refused.value)
 
@@ -124,6 +124,6 @@ def test_settings_by_archetype_need_groups_of_one_archetype(
         read(monkeypatch, setting, value)
 
 
-def test_a_judge_s_key_is_printed_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_judge_s_key_is_printed_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     found = read(monkeypatch, "BABYLON_RULER_API_KEY", "planted-key")
     assert "planted" not in f"{found!r} {found}"

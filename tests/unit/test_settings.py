@@ -52,7 +52,7 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "fault"),
+    ("values", "problem"),
     [
         ({"DATABASE_URL": "mysql://root:planted-secret@h/b"}, "must begin with postgresql://"),
         ({"REDIS_URL": "amqp://x:planted-secret@h"}, "must begin with redis://"),
@@ -99,11 +99,11 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_contradiction_is_named_and_no_value_repeated(
-    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], fault: str
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], problem: str
 ) -> None:
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=fault) as refused:
+    with pytest.raises(SettingsError, match=problem) as refused:
         load_settings()
     assert "planted-secret" not in str(refused.value)
     assert refused.value.__cause__ is None

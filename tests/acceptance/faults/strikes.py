@@ -87,13 +87,13 @@ def _stopped(system: System, name: str) -> Iterator[None]:
 
 @contextmanager
 def cpu_worker_stopped(system: System) -> Iterator[None]:
-    """The CPU worker stands still until its lease is over, then goes on as if nothing were."""
+    """The CPU worker is stopped until its lease is over, then continues unaware."""
     yield from _stopped(system, "cpu-worker")
 
 
 @contextmanager
 def gpu_worker_stopped(system: System) -> Iterator[None]:
-    """The GPU worker stands still until its lease is over, then goes on; the trainer runs on."""
+    """The GPU worker is stopped until its lease is over, then continues; the trainer runs on."""
     yield from _stopped(system, "gpu-worker")
 
 
@@ -140,7 +140,7 @@ def postgres_connections_dead(system: System) -> Iterator[None]:
 
 @contextmanager
 def postgres_frozen(system: System) -> Iterator[None]:
-    """Postgres stands still (a frozen machine), longer than every lease."""
+    """Postgres is stopped (a frozen machine) for longer than every lease."""
     family = [psutil.Process(system.postgres.pid)]
     family += family[0].children(recursive=True)
     for process in family:
@@ -221,7 +221,7 @@ def redis_read_only(system: System) -> Iterator[None]:
 
 @contextmanager
 def redis_frozen(system: System) -> Iterator[None]:
-    """Redis stands still, longer than every lease."""
+    """Redis is stopped for longer than every lease."""
     process = psutil.Process(system.valkey.pid)
     process.suspend()
     yield

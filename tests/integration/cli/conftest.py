@@ -42,8 +42,8 @@ def run(
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         load_settings.cache_clear()
-        said = capsys.readouterr()
-        return Result(int(ended.value.code or 0), said.out, said.err)
+        output = capsys.readouterr()
+        return Result(int(ended.value.code or 0), output.out, output.err)
 
     return call
 

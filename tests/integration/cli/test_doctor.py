@@ -37,7 +37,7 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
 
 @one_contract
 @pytest.mark.parametrize("scorer", ["foo", "nowhere.at:All"])
-def test_doctor_tells_of_a_scorer_that_there_is_not(run: Run, scorer: str) -> None:
+def test_doctor_reports_a_scorer_that_does_not_exist(run: Run, scorer: str) -> None:
     found = run("doctor", "--json", BABYLON_SCORER=scorer)
     outcome, todo = findings(found)["scorer"]
     assert (found.code, outcome) == (1, "fail")
@@ -125,7 +125,7 @@ def test_doctor_says_what_is_wrong_with_the_settings(run: Run) -> None:
 
 
 @one_contract
-def test_a_user_without_rights_is_told_so_in_one_line(
+def test_missing_rights_are_reported_in_one_line(
     run: Run, connection: Connection, database_url: str
 ) -> None:
     connection.execute(f"CREATE ROLE outsider LOGIN PASSWORD '{SECRET}'")

@@ -36,7 +36,7 @@ def trained(run: Run, connection: Connection, settings: Settings) -> str:
     return window
 
 
-def test_why_tells_every_decision_in_order(run: Run, trained: str) -> None:
+def test_why_lists_every_event_in_order(run: Run, trained: str) -> None:
     assert run("models", "promote", "1", "--reason", "it is better").code == 0
     found = run("why", trained, "--json").document
 
@@ -50,9 +50,9 @@ def test_why_tells_every_decision_in_order(run: Run, trained: str) -> None:
     assert found["uses"] == {"trained": 4}
     assert [(step["target_step"], step["state"]) for step in found["steps"]] == [(1, "committed")]
 
-    told = run("why", trained).out
+    output = run("why", trained).out
     for word in ("is trained", "malformed_json", "step_committed", "it is better", "trained 4"):
-        assert word in told
+        assert word in output
 
 
 def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, trained: str) -> None:
@@ -79,7 +79,7 @@ def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, tra
     assert "babylon@1" in run("models", "list").out
 
 
-def test_status_tells_where_the_system_stands(
+def test_status_shows_the_state_of_the_system(
     run: Run, trained: str, connection: Connection
 ) -> None:
     connection.execute(
@@ -92,25 +92,25 @@ def test_status_tells_where_the_system_stands(
     assert found["lineage"]["head_step"] == 1
     assert (found["step_in_work"], found["last_step"]["target_step"]) == (None, 1)
     assert found["failed"] == [{"window": hour(10), "reason": "broken scorer"}]
-    told = run("status").out
-    assert f"babylon-tasks windows retry {hour(10)}" in told
-    assert "serving step 0 of 1" in told
+    output = run("status").out
+    assert f"babylon-tasks windows retry {hour(10)}" in output
+    assert "serving step 0 of 1" in output
 
 
-def test_what_a_window_waits_for_and_what_made_each_reward_version_is_told(
+def test_what_a_window_waits_for_and_what_made_each_reward_version_is_shown(
     run: Run, settings: Settings, connection: Connection
 ) -> None:
     waits = {"BABYLON_OUTCOME_WAIT_HOURS": EVER}
     window = sealed(run, connection)  # everybody in it bets on m-1
     assert "outcomes waited for: 1" in run("score", window, **waits).out
     until = f"{windows.get(connection, window).waits_until:%F %H:%M}"
-    told = run("status").out
-    assert f"windows that wait for outcomes: 1; the next, {window}, until {until} for m-1" in told
-    assert "oldest unfinished" not in told
+    output = run("status").out
+    assert f"windows that wait for outcomes: 1; the next, {window}, until {until} for m-1" in output
+    assert "oldest unfinished" not in output
     assert f"waits for outcomes until {until} UTC" in run("windows", "list").out
-    told = run("why", window).out
-    assert f"it waits for outcomes until {until} UTC" in told
-    assert "outcomes not known yet: m-1" in told
+    output = run("why", window).out
+    assert f"it waits for outcomes until {until} UTC" in output
+    assert "outcomes not known yet: m-1" in output
     refused = run("train", window)
     assert (refused.code, "waits for outcomes" in refused.out) == (3, True)
 
@@ -130,14 +130,14 @@ def test_what_a_window_waits_for_and_what_made_each_reward_version_is_told(
         (1, None),
         (2, {"m-1": "no"}),
     ]
-    told = run("why", window).out
-    assert "4 scored; made since outcomes came or changed: m-1 no" in told
-    assert "waits" not in told.splitlines()[0]
+    output = run("why", window).out
+    assert "4 scored; made since outcomes came or changed: m-1 no" in output
+    assert "waits" not in output.splitlines()[0]
     pending = run("status", "--json").document["outcomes"]
     assert (pending["windows"], pending["to_score_anew"]) == (0, 0)
 
 
-def test_verify_data_tells_what_is_trainable(run: Run, connection: Connection) -> None:
+def test_verify_data_reports_what_is_trainable(run: Run, connection: Connection) -> None:
     fill_window(connection, WINDOW)
     insert_trajectories(connection, [trajectory(WINDOW, "broken", steps_json="{")])
     found = run("verify-data", "--json").document

@@ -46,17 +46,17 @@ def test_migrate_applies_what_is_pending_and_says_so(run: Run, babylon_database_
     ],
     ids=" ".join,
 )
-def test_a_database_without_babylons_tables_is_said_to_be_the_wrong_one_and_is_left_alone(
+def test_a_database_without_babylons_tables_is_reported_as_the_wrong_one_and_not_changed(
     run: Run, empty_database_url: str, command: list[str]
 ) -> None:
     found = run(*command, DATABASE_URL=empty_database_url)
 
     assert found.code == 1
-    said = found.out + found.err
+    output = found.out + found.err
     url = urlsplit(empty_database_url)
     wrong = f"DATABASE_URL may be wrong: {url.hostname}:{url.port}{url.path} has no table of"
-    assert 0 <= said.find(wrong) < said.find("migrate --create-babylon-tables")
-    assert str(url.password) not in said
+    assert 0 <= output.find(wrong) < output.find("migrate --create-babylon-tables")
+    assert str(url.password) not in output
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("SELECT to_regnamespace('training')").fetchone() == (None,)
 

@@ -69,7 +69,7 @@ def test_the_example_of_the_readme_asks_what_serves_and_records_it(
         async with names["client"]:
             return str(await names["decide"]("agent-1", MESSAGES))
 
-    said = asyncio.run(agent())
+    response = asyncio.run(agent())
     recorder: Recorder = names["recorder"]
     recorder.close()
 
@@ -79,7 +79,7 @@ def test_the_example_of_the_readme_asks_what_serves_and_records_it(
     found = decode(raw)
     assert isinstance(found, Trajectory)
     [call] = found.calls
-    assert (call.response, call.policy_step, call.top_p) == (said, 0, 1)
+    assert (call.response, call.policy_step, call.top_p) == (response, 0, 1)
     assert call.token_ids
 
 
@@ -99,7 +99,7 @@ def test_what_serves_is_read_again_at_each_question(
 
 
 @pytest.mark.usefixtures("environment")
-def test_before_anything_serves_that_is_what_is_said(
+def test_before_anything_serves_the_error_says_so(
     settings: Settings, connection: Connection
 ) -> None:
     with pytest.raises(CheckpointNotFound, match="does not exist yet"):

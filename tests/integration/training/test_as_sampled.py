@@ -198,9 +198,9 @@ def test_what_any_client_asks_for_is_packed_token_by_token(opened: Open) -> None
         *world.answers(logprobs=True, seed=3, max_tokens=7),
     ]
 
-    told = {call.finish_reason for call in calls}
+    reasons = {call.finish_reason for call in calls}
     text = "".join(call.response for call in calls)
-    assert told == {"stop", "length"}
+    assert reasons == {"stop", "length"}
     assert max(len(call.token_ids or ()) for call in calls) >= 40
     assert {"\n", "🙂", "\ufffd", "ï"} <= set(text)  # a whole emoji, and halves of one
     assert any(call.response.startswith(" ") for call in calls)
@@ -244,7 +244,7 @@ def test_the_documents_example_is_exact_and_packed(opened: Open) -> None:
     assert world.packed(groups) == sampled(calls)
 
 
-def test_texts_or_bytes_of_tokens_do_where_a_server_tells_no_ids(opened: Open) -> None:
+def test_texts_or_bytes_of_tokens_suffice_where_a_server_sends_no_ids(opened: Open) -> None:
     world = opened(CHATML)
     plain = {"return_tokens_as_token_ids": False, "return_token_ids": False}
     with_ids = world.answers(logprobs=True, seed=5)
@@ -255,7 +255,7 @@ def test_texts_or_bytes_of_tokens_do_where_a_server_tells_no_ids(opened: Open) -
     assert world.inspect(groups).refusals == ()
     assert world.packed(groups) == sampled(with_ids)
 
-    # Without the bytes, a half of an emoji is told by its text only where no other fits.
+    # Without the bytes, a half of an emoji is identified by its text only where no other fits.
     short = world.answers(logprobs=True, seed=5, max_tokens=6, extra_body=plain)
     texts = [msgspec.structs.replace(call, token_bytes=None) for call in short]
     with_ids = world.answers(logprobs=True, seed=5, max_tokens=6)

@@ -86,11 +86,13 @@ def test_n_answers_come_with_log_probabilities_token_ids_and_usage_unasked(
 def test_log_probabilities_come_only_on_request_and_ids_always(
     ask: Callable[..., ChatCompletion],
 ) -> None:
-    silent, told = ask(temperature=0), ask(temperature=0, logprobs=True)
+    without_logprobs, with_logprobs = ask(temperature=0), ask(temperature=0, logprobs=True)
 
-    assert silent.choices[0].logprobs is None
-    assert told.choices[0].logprobs is not None
-    [ids, same] = [(one.choices[0].model_extra or {})["token_ids"] for one in (silent, told)]
+    assert without_logprobs.choices[0].logprobs is None
+    assert with_logprobs.choices[0].logprobs is not None
+    [ids, same] = [
+        (one.choices[0].model_extra or {})["token_ids"] for one in (without_logprobs, with_logprobs)
+    ]
     assert ids == same
 
 
@@ -129,7 +131,7 @@ def test_the_bytes_of_the_tokens_are_those_of_the_answer_whatever_it_says(
 
 def test_a_message_with_tool_calls_is_refused_not_cut(ask: Callable[..., ChatCompletion]) -> None:
     called = {"id": "c", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
-    said = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [called]}]
+    messages = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [called]}]
 
     with pytest.raises(openai.BadRequestError, match="tool_calls"):
         ask(messages=said)
@@ -177,9 +179,11 @@ def test_a_checkpoint_is_served_by_name_and_step_zero_stays_the_base_model(
     assert trained[0] != before[0]
     # Evaluation, by teacher forcing, says the same of what each of the two would answer.
     for answer, ids, chance, step in ((*before, 0), (*trained, learned)):
-        said = call(answer, messages=(("user", QUESTION),), token_ids=ids, finish_reason="length")
-        other = call(NO, messages=said.messages)
-        assert value(step, group([(said, 1.0), (other, 0.0)])) == pytest.approx(chance, rel=0.1)
+        recorded = call(
+            answer, messages=(("user", QUESTION),), token_ids=ids, finish_reason="length"
+        )
+        other = call(NO, messages=recorded.messages)
+        assert value(step, group([(recorded, 1.0), (other, 0.0)])) == pytest.approx(chance, rel=0.1)
 
 
 def test_a_wrong_key_is_refused(trainer: Trainer) -> None:
@@ -319,7 +323,9 @@ def test_a_broken_checkpoint_is_an_error_for_those_who_ask_it_alone(
     shutil.rmtree(folder)
 
 
-def test_a_taken_port_is_told_with_the_setting_to_change(trainer: Trainer, policy: Policy) -> None:
+def test_a_taken_port_is_reported_with_the_setting_to_change(
+    trainer: Trainer, policy: Policy
+) -> None:
     port = urlsplit(trainer.ready().base_url).port
     assert port is not None
     second = InferenceServer(policy, "tests", host="127.0.0.1", port=port, api_key="key")

@@ -22,9 +22,9 @@ KEY = "word-of-the-judge"
 TIMEOUT = 3.0
 
 
-def grade(said: str) -> float:
+def grade(transcript: str) -> float:
     """What the peer thinks of a conversation."""
-    return 0.9 if '"YES"' in said else 0.1
+    return 0.9 if '"YES"' in transcript else 0.1
 
 
 def ask(number: int, *answers: str) -> GradeRequest:
@@ -87,7 +87,7 @@ def test_every_question_is_answered_with_a_grade_for_each_conversation(
         assert answer.failure is None
 
 
-def test_no_model_library_is_loaded_to_ask_another_s_model(judge: Judge, peer: JudgePeer) -> None:
+def test_no_model_library_is_loaded_to_ask_a_remote_model(judge: Judge, peer: JudgePeer) -> None:
     [_] = judge.answers([ask(1, "YES", "NO")])
 
     loaded = {Path(found.path).name for found in psutil.Process(judge.pid).memory_maps()}
@@ -142,7 +142,7 @@ def test_an_answer_that_cannot_be_had_or_read_fails_and_the_next_is_fine(
     assert answer.failure is None
 
 
-def test_what_is_no_number_is_passed_on_as_none(judge: Judge, peer: JudgePeer) -> None:
+def test_a_grade_that_is_not_a_number_is_passed_on_as_none(judge: Judge, peer: JudgePeer) -> None:
     peer.misbehaves = "no number"
 
     [answer] = judge.answers([ask(1, "YES", "NO")])
@@ -150,9 +150,7 @@ def test_what_is_no_number_is_passed_on_as_none(judge: Judge, peer: JudgePeer) -
     assert [one.score for one in answer.grades] == [None, None]
 
 
-def test_as_many_questions_are_with_the_judge_as_the_setting_lets_and_no_more(
-    judge: Judge, peer: JudgePeer
-) -> None:
+def test_the_setting_limits_how_many_questions_are_open(judge: Judge, peer: JudgePeer) -> None:
     peer.pairs = threading.Barrier(2, timeout=TIMEOUT)
 
     answers = list(judge.answers(ask(number, "YES", "NO") for number in range(8)))
@@ -168,7 +166,7 @@ def test_a_model_without_a_price_has_tokens_only(peer: JudgePeer, tmp_path: Path
     assert (answer.prompt_tokens, answer.usd) == (PROMPT_TOKENS, None)
 
 
-def test_the_key_stands_in_no_argument_and_no_environment(judge: Judge, peer: JudgePeer) -> None:
+def test_the_key_is_in_no_argument_and_no_environment(judge: Judge, peer: JudgePeer) -> None:
     [_] = judge.answers([ask(1, "YES", "NO")])
 
     [request] = peer.requests
@@ -189,7 +187,7 @@ def test_a_provider_s_key_of_the_environment_is_not_sent_elsewhere(
     assert {request["authorization"] for request in peer.requests} == {"Bearer none"}
 
 
-def test_what_a_dead_judge_was_asked_is_answered_by_its_death(
+def test_open_questions_of_a_dead_judge_are_answered_with_its_death(
     peer: JudgePeer, tmp_path: Path
 ) -> None:
     peer.misbehaves = "silence"
@@ -206,7 +204,7 @@ def test_what_a_dead_judge_was_asked_is_answered_by_its_death(
     assert all("ended by signal SIGKILL" in answer.detail for answer in answers)
 
 
-def test_a_judge_that_is_left_is_gone(peer: JudgePeer, tmp_path: Path) -> None:
+def test_the_judge_s_process_ends_with_its_context(peer: JudgePeer, tmp_path: Path) -> None:
     with Judge(settings(peer, tmp_path), tick=lambda: None) as left:
         process = psutil.Process(left.pid)
     assert not process.is_running()

@@ -64,7 +64,7 @@ def test_a_policy_that_learned_what_pays_is_worth_more(train: TrainRequest, valu
     assert 0 <= value(0, yardstick) < value(trained.step, yardstick) <= 1
 
 
-def test_a_step_tells_what_it_did_and_leaves_a_record(
+def test_a_step_reports_what_it_did_and_leaves_a_record(
     trainer: Trainer, train: TrainRequest
 ) -> None:
     before = trainer.backend_step().step
@@ -85,14 +85,14 @@ def test_a_step_tells_what_it_did_and_leaves_a_record(
 def test_progress_counts_the_gradient_steps(
     trainer: Trainer, train: TrainRequest, tmp_path: Path
 ) -> None:
-    told: list[RequestProgress] = []
+    reported: list[RequestProgress] = []
     base = trainer.backend_step().step
     request = train_request(tmp_path, many(6), base_step=base, parent_step=0)
 
-    trained = trainer.train(request, told.append)
+    trained = trainer.train(request, reported.append)
 
-    assert [progress.done for progress in told] == list(range(1, trained.gradient_steps + 1))
-    assert {progress.total for progress in told} == {trained.gradient_steps}
+    assert [progress.done for progress in reported] == list(range(1, trained.gradient_steps + 1))
+    assert {progress.total for progress in reported} == {trained.gradient_steps}
     assert trained.gradient_steps > 1
 
 
@@ -231,10 +231,10 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
         ],
         "odd",
     )
-    told: list[RequestProgress] = []
+    reported: list[RequestProgress] = []
     request = InspectRequest(groups_file(tmp_path, [sound, odd]), 128)
 
-    found = trainer.inspect(request, told.append)
+    found = trainer.inspect(request, reported.append)
     assert [(one.trajectory_id, one.call, one.reason) for one in found.refusals] == [
         ("odd-1", 1, "foreign_token"),
         ("odd-2", 0, "answer_differs"),
@@ -243,7 +243,7 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
     alone = found.weights[0].longest
     assert found.weights[0].tokens == 4 * alone
     assert alone < found.weights[1].tokens < 2 * alone  # one whole, one with a short question
-    assert (told[-1].done, told[-1].total) == (2, 2)
+    assert (reported[-1].done, reported[-1].total) == (2, 2)
 
 
 def test_what_is_longer_than_a_row_is_counted_before_the_step_and_not_lost_in_it(

@@ -29,29 +29,31 @@ def chance(policy: Policy, answer: str, question: str = QUESTION) -> float:
 
 
 class Inclined:
-    """A policy of known inclinations: each token has one log-probability, wherever it stands."""
+    """A policy of known inclinations: each token has one log-probability, wherever it occurs."""
 
-    def __init__(self, policy: Policy, chances: dict[int, float]) -> None:
+    def __init__(self, policy: Policy, probabilities: dict[int, float]) -> None:
         self.tokenizer = policy.tokenizer
         self.at_step = policy.at_step
         self.token_text = policy.token_text
         self.longest = policy.longest
-        self._chances = chances
+        self._probabilities = probabilities
 
     def row_logprobs(
         self, tokens: torch.Tensor, *rest: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = tokens[rest[-1]].tolist()
-        return torch.tensor([math.log(self._chances.get(t, 1e-9)) for t in wanted]), torch.zeros(1)
+        return torch.tensor(
+            [math.log(self._probabilities.get(t, 1e-9)) for t in wanted]
+        ), torch.zeros(1)
 
 
-def valued(policy: object, one: Group) -> tuple[float, float]:
+def evaluated(policy: object, one: Group) -> tuple[float, float]:
     found: StepValue = step_value(policy, 0, [one])  # type: ignore[arg-type]
     return found.values[0], found.coverage[0]
 
 
 def test_value_and_coverage_come_from_the_probabilities_of_the_answers(policy: Policy) -> None:
-    value, coverage = valued(policy, yes_pays(yes=0.9, no=0.2))
+    value, coverage = evaluated(policy, yes_pays(yes=0.9, no=0.2))
 
     yes, no = chance(policy, YES), chance(policy, NO)
     assert coverage == pytest.approx(yes + no, rel=1e-3)
@@ -62,7 +64,7 @@ def test_recorded_text_counts_as_its_tokens_and_the_end_of_the_turn(policy: Poli
     exact = group([(call(YES), 1.0), (call(NO), 0.0)])
     text = group([(without_logprobs(call(YES)), 1.0), (without_logprobs(call(NO)), 0.0)])
 
-    assert valued(policy, text) == pytest.approx(valued(policy, exact))
+    assert evaluated(policy, text) == pytest.approx(evaluated(policy, exact))
 
 
 def test_rows_whose_tokens_mean_nothing_here_count_as_their_text(policy: Policy) -> None:
@@ -75,7 +77,7 @@ def test_rows_whose_tokens_mean_nothing_here_count_as_their_text(policy: Policy)
     )
     foreign = group([(call(YES, token_ids=(7, 9, 2)), 1.0), (call(NO, token_ids=(-1,)), 0.0)])
 
-    assert valued(policy, odd) == valued(policy, foreign) == valued(policy, text)
+    assert evaluated(policy, odd) == evaluated(policy, foreign) == evaluated(policy, text)
 
 
 def test_a_question_that_the_policy_cannot_be_asked_is_worth_the_lowest_reward_and_breaks_nothing(
@@ -88,16 +90,16 @@ def test_a_question_that_the_policy_cannot_be_asked_is_worth_the_lowest_reward_a
     endless = call(YES, messages=(("user", "? " * 3000),))
 
     for one in (strange, endless):
-        value, coverage = valued(policy, group([(one, 1.0), (call(NO), 0.2)]))
+        value, coverage = evaluated(policy, group([(one, 1.0), (call(NO), 0.2)]))
 
         assert value == pytest.approx(0.2)
         assert coverage < 0.01
 
 
-def test_a_text_that_was_cut_off_is_not_said_to_have_ended_there(policy: Policy) -> None:
-    def coverage(**told: Any) -> float:
-        one = without_logprobs(call(YES, **told))
-        return valued(policy, group([(one, 1.0)]))[1]
+def test_a_text_that_was_cut_off_does_not_count_as_ended(policy: Policy) -> None:
+    def coverage(**parts: Any) -> float:
+        one = without_logprobs(call(YES, **parts))
+        return evaluated(policy, group([(one, 1.0)]))[1]
 
     assert coverage(finish_reason="length") > coverage(finish_reason="stop") > 0
 
@@ -106,7 +108,7 @@ def test_several_calls_of_one_member_are_taken_together(policy: Policy) -> None:
     asked = ("First question?", "Second question?")
     one = group([([call(YES, q) for q in asked], 1.0), ([call(NO, q) for q in asked], 0.0)])
 
-    _, coverage = valued(policy, one)
+    _, coverage = evaluated(policy, one)
 
     expected = math.prod(chance(policy, YES, q) for q in asked) + math.prod(
         chance(policy, NO, q) for q in asked
@@ -115,7 +117,7 @@ def test_several_calls_of_one_member_are_taken_together(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chances", "expected"),
+    ("probabilities", "expected"),
     [
         ({10539: 0.9, 5230: 0.1, 2: 1.0}, 0.9),
         ({10539: 0.1, 5230: 0.9, 2: 1.0}, 0.1),
@@ -124,22 +126,22 @@ def test_several_calls_of_one_member_are_taken_together(policy: Policy) -> None:
     ],
 )
 def test_a_policy_is_worth_what_its_answers_earned(
-    policy: Policy, chances: dict[int, float], expected: float
+    policy: Policy, probabilities: dict[int, float], expected: float
 ) -> None:
-    value, _ = valued(Inclined(policy, chances), yes_pays())
+    value, _ = evaluated(Inclined(policy, probabilities), yes_pays())
 
     assert value == pytest.approx(expected, abs=1e-6)
 
 
 def test_gibberish_is_worth_the_lowest_reward_on_record(policy: Policy) -> None:
-    value, coverage = valued(Inclined(policy, {}), yes_pays(yes=0.8, no=0.3))
+    value, coverage = evaluated(Inclined(policy, {}), yes_pays(yes=0.8, no=0.3))
 
     assert value == pytest.approx(0.3)
     assert coverage == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(
-    ("chances", "expected"),
+    ("probabilities", "expected"),
     [
         ({10539: 1.0, 2: 1.0}, 0.0),
         ({10539: 0.5, 5230: 0.5, 2: 1.0}, math.log(2)),
@@ -147,9 +149,9 @@ def test_gibberish_is_worth_the_lowest_reward_on_record(policy: Policy) -> None:
     ],
 )
 def test_entropy_is_that_over_the_answers_and_all_others_as_one(
-    policy: Policy, chances: dict[int, float], expected: float
+    policy: Policy, probabilities: dict[int, float], expected: float
 ) -> None:
-    inclined: Any = Inclined(policy, chances)
+    inclined: Any = Inclined(policy, probabilities)
 
     found = step_value(inclined, 0, [yes_pays()])
 
@@ -161,7 +163,7 @@ def test_members_that_were_asked_differently_are_no_alternatives_of_each_other(
 ) -> None:
     apart = group([(call(YES, "One?"), 1.0), (call(YES, "Two?"), 0.0)])
 
-    value, _ = valued(Inclined(policy, {10539: 0.5, 2: 1.0}), apart)
+    value, _ = evaluated(Inclined(policy, {10539: 0.5, 2: 1.0}), apart)
 
     assert value == pytest.approx(0.5 * 0.5)  # half of them, half the time
 
@@ -170,7 +172,7 @@ def test_an_answer_cut_short_does_not_count_twice(policy: Policy) -> None:
     cut = msgspec.structs.replace(call(YES), token_ids=(10539,), logprobs=(-0.1,))
     one = group([(call(YES), 1.0), (cut, 1.0), (call(NO), 0.0)])
 
-    value, coverage = valued(Inclined(policy, {10539: 0.9, 5230: 0.1, 2: 1.0}), one)
+    value, coverage = evaluated(Inclined(policy, {10539: 0.9, 5230: 0.1, 2: 1.0}), one)
 
     assert value <= 1.0
     assert coverage <= 1.0
@@ -183,6 +185,8 @@ def test_answers_that_fill_several_rows_are_all_counted(policy: Policy) -> None:
     ]
     one = group([(each, 1.0) for each in long])
 
-    _, coverage = valued(Inclined(policy, {10539: 1.0, **dict.fromkeys(range(35, 41), 0.1)}), one)
+    _, coverage = evaluated(
+        Inclined(policy, {10539: 1.0, **dict.fromkeys(range(35, 41), 0.1)}), one
+    )
 
     assert coverage == pytest.approx(0.6)

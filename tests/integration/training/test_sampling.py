@@ -144,7 +144,7 @@ def test_an_answer_ends_with_its_end_token(
 
     first = whole.token_ids.index(third)
     assert ended.finish_reason == "stop"
-    assert ended.token_ids == whole.token_ids[: first + 1]  # trained on, so told
+    assert ended.token_ids == whole.token_ids[: first + 1]  # trained on, so reported
     assert ended.text == policy.tokenizer.decode(whole.token_ids[:first])
 
 

@@ -103,7 +103,7 @@ def test_the_groups_travel_with_rewards_log_probabilities_and_token_ids(
     assert choice["message"]["content"] == YES
 
 
-def test_what_can_be_told_without_a_tokenizer_is_refused_before_anything_is_sent(
+def test_what_can_be_checked_without_a_tokenizer_is_refused_before_anything_is_sent(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
     texts = call(NO, token_ids=None, tokens=(NO, "<|im_end|>"))

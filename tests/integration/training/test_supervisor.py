@@ -61,12 +61,12 @@ def test_no_secret_is_in_the_trainers_environment_arguments_or_log(
 ) -> None:
     trainer.ready()
     process = psutil.Process(trainer.pid)
-    told = "\n".join([*process.environ(), *process.environ().values(), *process.cmdline()])
+    exposed = "\n".join([*process.environ(), *process.environ().values(), *process.cmdline()])
     log = trainer.log_path.read_text()
 
     for name, value in SECRETS.items():
         word = value if "word" not in value else "word-of-" + value.split("word-of-")[1][:5]
-        assert word not in told, name
+        assert word not in exposed, name
         assert word not in log, name
     assert not any(name.upper().startswith("BABYLON_") for name in process.environ())
     assert (
@@ -185,22 +185,22 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
         trainer.discard(2)
         reloaded = second_step(trainer)
         trainer.discard(2)
-        # Litter of a process that died while it wrote, and of one that died while it discarded.
+        # Leftovers of a process that died while it wrote, and of one that died while it discarded.
         checkpoints = Path(first.uri).parent
         for name in (".writing-0002-1", ".discarded-0002"):
             (checkpoints / name).mkdir()
             (checkpoints / name / "adapter_model.safetensors").write_bytes(b"half")
-        told: list[RequestProgress] = []
+        reported: list[RequestProgress] = []
 
         def end(progress: RequestProgress) -> None:
-            told.append(progress)
-            if len(told) == 1:
+            reported.append(progress)
+            if len(reported) == 1:
                 os.kill(pid, signal.SIGKILL)
 
         with pytest.raises(TrainerDied, match="signal SIGKILL"):
             trainer.train(train_request(tmp_path, many(40), base_step=1), end)
 
-        assert told[0].total > len(told)  # it was in the middle
+        assert reported[0].total > len(reported)  # it was in the middle
         assert trainer.pid is None
         until("the child has ended", lambda: gone(int(child.read_text())))
         assert newest_step(checkpoints) == 1
@@ -208,7 +208,7 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
         assert trainer.backend_step().step == 1
         assert trainer.pid not in (None, pid)
         assert trainer.backend_step().result == first
-        assert [path.name for path in checkpoints.iterdir()] == ["0001"]  # the litter is gone
+        assert [path.name for path in checkpoints.iterdir()] == ["0001"]  # the leftovers are gone
         restarted = second_step(trainer)
         trainer.discard(2)
         (checkpoints / "0001" / "optimizer.pt").unlink()
@@ -225,7 +225,7 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
     assert not answers(urlsplit(address).port)
 
 
-def test_agents_are_told_the_address_that_the_operator_publishes(settings: Settings) -> None:
+def test_agents_get_the_address_that_the_operator_publishes(settings: Settings) -> None:
     published = settings.model_copy(update={"inference_url": "http://inference:8100/v1"})
     with Trainer(published) as trainer:
         assert trainer.ready().base_url == "http://inference:8100/v1"

@@ -40,8 +40,8 @@ POLICIES = known(5, 5)
 
 def call(model: str, step: int | None = None, **rest: Any) -> LlmCall:
     """An answer of one token that records all of it; ``rest`` replaces any."""
-    told = {"temperature": 1.0, "logprobs": (-1.0,), "token_ids": (7,), **rest}
-    return LlmCall(model=model, messages=(("user", "?"),), response="up", policy_step=step, **told)
+    parts = {"temperature": 1.0, "logprobs": (-1.0,), "token_ids": (7,), **rest}
+    return LlmCall(model=model, messages=(("user", "?"),), response="up", policy_step=step, **parts)
 
 
 def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
@@ -73,28 +73,28 @@ def test_a_call_is_ours_by_the_name_it_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("step", "standing"), [(2, "stale"), (3, "exact"), (5, "exact"), (6, "future_policy")]
+    ("step", "expected"), [(2, "stale"), (3, "exact"), (5, "exact"), (6, "future_policy")]
 )
-def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, standing: str) -> None:
-    assert found(call(f"babylon@{step}")) == standing
+def test_a_call_may_be_as_old_as_the_limit_and_not_older(step: int, expected: str) -> None:
+    assert found(call(f"babylon@{step}")) == expected
 
 
 def test_what_serves_is_never_stale_however_far_the_head_is_ahead() -> None:
     held = known(50, 5)
 
-    standing = [found(call(f"babylon@{step}"), policies=held) for step in (5, 6, 48)]
+    labels = [found(call(f"babylon@{step}"), policies=held) for step in (5, 6, 48)]
 
-    assert standing == ["exact", "stale", "exact"]
+    assert labels == ["exact", "stale", "exact"]
 
 
 def test_a_call_is_as_old_as_its_place_in_the_tree_of_checkpoints_not_as_its_number() -> None:
     # 16 steps, of which 1 and 2 were promoted: 3 to 16 are dead branches of 2.
     tree = known(16, 2, ages={0: 2, 1: 1, 2: 0, 9: 1})
 
-    def standing(step: int) -> str | UnfitCall:
+    def label_at(step: int) -> str | UnfitCall:
         return label(call(f"babylon@{step}"), tree, (EXACT,), max_staleness_steps=1)
 
-    found = [standing(step) for step in (2, 1, 0, 9)]
+    found = [label_at(step) for step in (2, 1, 0, 9)]
 
     assert found == ["exact", "exact", UnfitCall("stale"), "exact"]
 
@@ -104,7 +104,7 @@ NOTHING = {"logprobs": None, "token_ids": None}
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("parts", "reason"),
     [
         ({}, None),
         ({"token_ids": None, "tokens": (" up",)}, None),  # to be proven by the trainer
@@ -122,13 +122,13 @@ NOTHING = {"logprobs": None, "token_ids": None}
     ],
 )
 def test_a_call_is_exact_if_it_records_each_token_that_the_policy_itself_was_sampled_as(
-    told: dict[str, Any], reason: str | None
+    parts: dict[str, Any], reason: str | None
 ) -> None:
-    assert found(call("babylon@5", **told)) == (reason or "exact")
+    assert found(call("babylon@5", **parts)) == (reason or "exact")
 
 
 @pytest.mark.parametrize(
-    ("step", "told", "standing"),
+    ("step", "parts", "expected"),
     [
         (4, NO_LOGPROBS, "parent"),
         (3, NO_LOGPROBS, "not_parent"),
@@ -138,9 +138,9 @@ def test_a_call_is_exact_if_it_records_each_token_that_the_policy_itself_was_sam
     ],
 )
 def test_what_the_parent_itself_answered_needs_no_log_probabilities(
-    step: int, told: dict[str, Any], standing: str
+    step: int, parts: dict[str, Any], expected: str
 ) -> None:
-    assert found(call(f"babylon@{step}", **told), PARENT, policies=known(5, 4)) == standing
+    assert found(call(f"babylon@{step}", **parts), PARENT, policies=known(5, 4)) == expected
 
 
 def test_what_a_checkpoint_of_the_lineage_answered_can_be_rescored() -> None:
@@ -150,12 +150,12 @@ def test_what_a_checkpoint_of_the_lineage_answered_can_be_rescored() -> None:
 
 
 def test_a_call_bears_the_first_of_the_allowed_labels_that_is_true_of_it() -> None:
-    all_told, untold = call("babylon@5"), call("babylon@5", **NOTHING)
+    all_parts, no_parts = call("babylon@5"), call("babylon@5", **NOTHING)
 
-    assert found(all_told, EXACT, PARENT, NONE) == "exact"
-    assert found(all_told, PARENT, EXACT) == "parent"
-    assert found(untold, EXACT, PARENT, RESCORED, NONE) == "none"
-    assert found(untold, PARENT, EXACT) == "no_token_ids"
+    assert found(all_parts, EXACT, PARENT, NONE) == "exact"
+    assert found(all_parts, PARENT, EXACT) == "parent"
+    assert found(no_parts, EXACT, PARENT, RESCORED, NONE) == "none"
+    assert found(no_parts, PARENT, EXACT) == "no_token_ids"
 
 
 @pytest.mark.parametrize(

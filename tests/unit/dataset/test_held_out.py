@@ -33,7 +33,7 @@ def test_one_hour_of_many_agents_is_enough_for_several_groups() -> None:
     assert order([("w", "", 4000, 0.5)], 16, 0.1)[:3] == [("w", "", 0), ("w", "", 1), ("w", "", 2)]
 
 
-def test_each_question_is_heard_before_any_is_heard_again() -> None:
+def test_each_question_is_used_before_any_is_used_again() -> None:
     found = order([("w1", "a", 40, 0.5), ("w2", "b", 17, 0.5)], 16, 0.1)
 
     assert found == [("w2", "b", 0), ("w1", "a", 0), ("w2", "b", 1), ("w1", "a", 1), ("w1", "a", 2)]

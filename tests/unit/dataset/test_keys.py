@@ -42,7 +42,7 @@ def test_a_trajectory_is_grouped_by_scenario_archetype_question_market_and_balan
     )
 
 
-def test_babylons_live_scenario_is_the_window_and_tells_nothing() -> None:
+def test_babylons_live_scenario_is_the_window_and_distinguishes_nothing() -> None:
     assert parts(asked(archetype="trader"), WINDOW, ALL) == (("archetype", "trader"),)
 
 
@@ -64,8 +64,12 @@ def test_the_market_is_the_one_that_the_question_names(question: str, market: st
 
 def test_the_market_is_that_of_the_last_question_and_not_of_an_earlier_one() -> None:
     """A call may carry a whole conversation; what was asked is its last message by the user."""
-    said = (("user", "Market m-1 YES 41%."), ("assistant", "NO"), ("user", "Market m-2 YES 60%."))
-    one = structs.replace(asked(), calls=(LlmCall("m", said, "up", 1.0),))
+    messages = (
+        ("user", "Market m-1 YES 41%."),
+        ("assistant", "NO"),
+        ("user", "Market m-2 YES 60%."),
+    )
+    one = structs.replace(asked(), calls=(LlmCall("m", messages, "up", 1.0),))
     assert dict(parts(one, WINDOW, ALL))["market"] == "m-2"
 
 
@@ -92,7 +96,7 @@ def test_those_left_alone_are_compared_with_each_other() -> None:
     assert placed("ab") == ["archetype=trader"] * 2
 
 
-def test_one_whose_finer_key_nobody_shares_joins_those_who_never_had_one() -> None:
+def test_one_with_a_unique_finer_key_joins_those_without_one() -> None:
     """Four name no market, the fifth one that nobody else names: all five are comparable."""
     questions = ["Which way?"] * 4 + ["Market m-b1"]
     members = [

@@ -40,7 +40,7 @@ def test_where_every_group_teaches_the_share_is_one() -> None:
     assert informative_share([selection(4, 3)]) == 1.0
 
 
-def test_what_could_be_compared_with_nobody_counts_on_neither_side() -> None:
+def test_trajectories_without_a_comparison_count_on_neither_side() -> None:
     assert informative_share([selection(4, used_up=("too_small",) * 12)]) == 1.0
 
 

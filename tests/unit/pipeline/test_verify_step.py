@@ -38,7 +38,7 @@ def test_the_first_step_has_no_adapter_to_compare_with() -> None:
     ],
 )
 def test_anything_less_does_not_count_and_says_why(change: dict[str, Any], word: str) -> None:
-    fault = verify(3, msgspec.structs.replace(SOUND, **change), "hash")
+    problem = verify(3, msgspec.structs.replace(SOUND, **change), "hash")
 
-    assert fault is not None
-    assert word in fault
+    assert problem is not None
+    assert word in problem

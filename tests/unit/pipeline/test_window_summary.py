@@ -1,4 +1,4 @@
-"""The verdict on a window follows from what its rows had in them."""
+"""A window's state follows from what its rows had in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settings(**values: Any) -> Settings:
     )
 
 
-def verdict(
+def ends_as(
     *members: tuple[str, str, float],
     held_out: bool = False,
     waits_for: int = 0,
@@ -38,50 +38,50 @@ def verdict(
 
 
 def test_two_agents_with_different_rewards_make_a_window() -> None:
-    assert verdict(("a", "", 0.2), ("b", "", 0.4)) == ("scored", None)
+    assert ends_as(("a", "", 0.2), ("b", "", 0.4)) == ("scored", None)
 
 
 def test_nothing_usable() -> None:
-    assert verdict() == ("skipped", "nothing_usable")
-    assert verdict(held_out=True) == ("skipped", "nothing_usable")
+    assert ends_as() == ("skipped", "nothing_usable")
+    assert ends_as(held_out=True) == ("skipped", "nothing_usable")
 
 
 def test_one_agent_alone_is_too_few() -> None:
-    assert verdict(("a", "", 0.2), ("a", "", 0.4)) == ("skipped", "too_few_agents")
-    assert verdict(("a", "", 0.2), ("b", "", 0.4), min_agents=3) == ("skipped", "too_few_agents")
+    assert ends_as(("a", "", 0.2), ("a", "", 0.4)) == ("skipped", "too_few_agents")
+    assert ends_as(("a", "", 0.2), ("b", "", 0.4), min_agents=3) == ("skipped", "too_few_agents")
 
 
 def test_equal_rewards_within_every_group_teach_nothing() -> None:
     equal = [("a", "x", 0.2), ("b", "x", 0.2), ("a", "y", 0.9), ("b", "y", 0.9)]
-    assert verdict(*equal) == ("skipped", "no_spread")
+    assert ends_as(*equal) == ("skipped", "no_spread")
 
 
 def test_groups_that_differ_in_activity_only_say_so() -> None:
-    assert verdict(("a", "", 0.5), ("b", "", 0.5), busy=0.1) == ("skipped", "only_activity")
+    assert ends_as(("a", "", 0.5), ("b", "", 0.5), busy=0.1) == ("skipped", "only_activity")
 
 
 def test_nothing_is_given_up_while_outcomes_are_to_come() -> None:
-    assert verdict(("a", "", 0.2), ("b", "", 0.4), waits_for=1) == ("scored", None)
-    assert verdict(("a", "", 0.5), ("b", "", 0.5), waits_for=1) == ("scored", "no_spread")
-    assert verdict(("a", "", 0.5), waits_for=1, held_out=True) == ("held_out", "too_few_agents")
-    assert verdict(waits_for=2) == ("scored", "nothing_usable")
-    assert verdict(waits_for=2, held_out=True) == ("held_out", "nothing_usable")
-    assert verdict(waits_for=2, used=3) == ("scored", "nothing_usable")
+    assert ends_as(("a", "", 0.2), ("b", "", 0.4), waits_for=1) == ("scored", None)
+    assert ends_as(("a", "", 0.5), ("b", "", 0.5), waits_for=1) == ("scored", "no_spread")
+    assert ends_as(("a", "", 0.5), waits_for=1, held_out=True) == ("held_out", "too_few_agents")
+    assert ends_as(waits_for=2) == ("scored", "nothing_usable")
+    assert ends_as(waits_for=2, held_out=True) == ("held_out", "nothing_usable")
+    assert ends_as(waits_for=2, used=3) == ("scored", "nothing_usable")
 
 
 def test_what_is_left_of_a_window_that_steps_have_used_is_no_reason_to_skip_it() -> None:
-    assert verdict(("a", "", 0.2), ("a", "", 0.4), used=14) == ("scored", None)
-    assert verdict(("a", "", 0.5), ("b", "", 0.5), used=14) == ("trained", "no_spread")
-    assert verdict(used=16) == ("trained", None)
+    assert ends_as(("a", "", 0.2), ("a", "", 0.4), used=14) == ("scored", None)
+    assert ends_as(("a", "", 0.5), ("b", "", 0.5), used=14) == ("trained", "no_spread")
+    assert ends_as(used=16) == ("trained", None)
 
 
 def test_one_group_with_spread_is_enough() -> None:
     mixed = [("a", "x", 0.2), ("b", "x", 0.2), ("a", "y", 0.8), ("b", "y", 0.9)]
-    assert verdict(*mixed) == ("scored", None)
+    assert ends_as(*mixed) == ("scored", None)
 
 
 def test_a_held_out_window_is_never_offered_for_training() -> None:
-    assert verdict(("a", "", 0.2), ("b", "", 0.4), held_out=True) == ("held_out", None)
+    assert ends_as(("a", "", 0.2), ("b", "", 0.4), held_out=True) == ("held_out", None)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1))

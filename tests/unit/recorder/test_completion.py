@@ -79,7 +79,7 @@ def test_the_finish_reason_and_the_sampling_that_was_asked_for_are_kept() -> Non
     assert call_of(None, response="YES", finish_reason="stop")["finishReason"] == "stop"
 
 
-def test_tokens_that_were_counted_for_several_answers_together_are_nobodys() -> None:
+def test_tokens_counted_for_several_answers_together_belong_to_none() -> None:
     answer = completion(["YE"]).model_dump()
     answer["choices"].append({**answer["choices"][0], "index": 1})
 
@@ -97,15 +97,15 @@ def test_prompt_ids_tell_how_many_they_are_where_the_usage_does_not() -> None:
 def test_an_absent_system_prompt_stays_absent_and_an_empty_one_empty() -> None:
     user = {"role": "user", "content": "YES or NO?"}
 
-    for said in ([user], [{"role": "system", "content": ""}, user]):
+    for messages in ([user], [{"role": "system", "content": ""}, user]):
         made = recording()
-        made.step().llm_call(completion(["YE"]), messages=said, temperature=1, max_tokens=1)
+        made.step().llm_call(completion(["YE"]), messages=messages, temperature=1, max_tokens=1)
         row, [log] = finished(made)
         [call] = decoded(row).calls
 
-        assert list(call.messages) == [(one["role"], one["content"]) for one in said]
+        assert list(call.messages) == [(one["role"], one["content"]) for one in messages]
         assert log["system_prompt"] == ""  # a column that must be filled
-        assert json.loads(log["messages"]) == said
+        assert json.loads(log["messages"]) == messages
 
 
 TOOL = {"type": "function", "function": {"name": "buy", "parameters": {}}}
@@ -154,9 +154,9 @@ def test_tools_are_recorded_as_they_were_given() -> None:
     answer = completion(
         [], message={"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}
     )
-    said = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [TOOL_CALL]}]
+    messages = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [TOOL_CALL]}]
 
-    call = call_of(answer, tools=[TOOL], messages=said)
+    call = call_of(answer, tools=[TOOL], messages=messages)
 
     assert call["tools"] == [TOOL]
     assert call["toolCalls"] == [TOOL_CALL]
@@ -183,18 +183,22 @@ def test_plain_fields_do_as_well_and_win_over_a_completion() -> None:
 
 
 def test_a_conversation_that_two_prompts_cannot_tell_is_kept_whole() -> None:
-    said = [*MESSAGES, {"role": "assistant", "content": "?"}, {"role": "user", "content": "Now!"}]
-    call = call_of(completion([]), messages=said)
-    assert call["messages"] == said
+    messages = [
+        *MESSAGES,
+        {"role": "assistant", "content": "?"},
+        {"role": "user", "content": "Now!"},
+    ]
+    call = call_of(completion([]), messages=messages)
+    assert call["messages"] == messages
     assert (call["systemPrompt"], call["userPrompt"]) == ("trade", "Now!")
     assert "messages" not in call_of(completion([]))
 
 
 def test_later_changes_of_the_agents_messages_do_not_reach_the_record() -> None:
     made = recording()
-    said = [dict(message) for message in MESSAGES]
-    made.step().llm_call(completion([]), messages=said, temperature=1, max_tokens=1)
-    said[1]["content"] = "something else"
-    said.append({"role": "user", "content": "more"})
+    messages = [dict(message) for message in MESSAGES]
+    made.step().llm_call(completion([]), messages=messages, temperature=1, max_tokens=1)
+    messages[1]["content"] = "something else"
+    messages.append({"role": "user", "content": "more"})
     [call] = made.steps[0]["llmCalls"]
     assert call["userPrompt"] == "YES or NO?"

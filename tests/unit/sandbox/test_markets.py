@@ -35,7 +35,7 @@ def test_hours_follow_each_other_and_a_shorter_play_is_the_beginning_of_a_longer
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_first_two_hours_judge_and_enough_of_the_others_teach(seed: int) -> None:
+def test_the_first_two_hours_are_held_out_and_enough_of_the_others_teach(seed: int) -> None:
     kept = held_out(seed, played(seed, 202))
     assert kept[:2] == [True, True]
     assert kept[2:6] == [False] * 4, "the shortest play has windows to train on"

@@ -1,4 +1,4 @@
-"""Which scorer scores whom, and what is told of one that cannot."""
+"""Which scorer scores which archetype, and the errors of one that cannot."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_a_judge_and_its_rubric_are_part_of_the_version() -> None:
     assert len(versions) == 6
 
 
-def test_what_is_only_looked_at_is_graded_alike_and_nobody_is_without_a_grade() -> None:
+def test_in_a_dry_run_all_are_graded_alike() -> None:
     scorer = load_scorer(settings(scorer="ruler", ruler_model="openai/o3"))
     found = scorer.rewards([shown(), *MEMBERS], MEMBERS)
     assert [score.reward for score in found if score is not None] == [0.5, 0.5, 0.5]
 
 
-def test_a_grade_is_the_reward_and_the_evidence_stands_beside_it() -> None:
+def test_a_grade_is_the_reward_and_the_evidence_is_stored_beside_it() -> None:
     scorer = RulerScorer(settings(scorer="ruler", ruler_model="openai/o3"))
     score = scorer.score(MEMBERS[0], 0.2)
     assert score.reward == 0.2
@@ -186,7 +186,7 @@ def test_what_a_scorer_must_not_return_is_a_failure_that_names_it(
     assert ":Mine " in str(failed.value)
 
 
-def test_none_says_that_there_is_nothing_to_be_judged_by(written: Callable[..., Scorer]) -> None:
+def test_none_means_no_evidence(written: Callable[..., Scorer]) -> None:
     code = GOOD.replace('Score(0.25, {"seen": float(len(reference))})', "None")
     assert written(code).rewards(MEMBERS, MEMBERS) == [None, None]
 

@@ -50,7 +50,7 @@ def test_a_bet_is_right_or_wrong_by_its_outcome(decision: AgentAction, right: bo
     ],
     ids=["a market that has not ended", "a price that has not moved"],
 )
-def test_what_nobody_knows_yet_is_neither(decision: AgentAction) -> None:
+def test_a_bet_without_a_known_outcome_is_neither(decision: AgentAction) -> None:
     found = evidence(trajectory([decision]), ENDED)
     assert (found.right, found.wrong, found.unknown, found.merit) == (0, 0, 1, None)
 

@@ -112,7 +112,7 @@ def test_activity_never_overtakes_a_reward_that_is_better_by_little() -> None:
     ],
 )
 @pytest.mark.parametrize("peers", ["coins", "better than coins", "worse than coins"])
-def test_whoever_avoids_evidence_earns_no_more_than_a_coin(evader: Evidence, peers: str) -> None:
+def test_avoiding_evidence_earns_no_more_than_a_coin(evader: Evidence, peers: str) -> None:
     """A coin: half of its bets right. Cursor's agents broke their tool calls to escape a loss."""
     others = {
         "coins": [bettor(1, 0), bettor(0, 1)] * 4,
@@ -159,7 +159,7 @@ def test_beside_losers_waiting_earned_nothing_and_a_bet_without_outcome_the_mean
 
 @pytest.mark.parametrize("price", [0.05, 0.2, 0.5, 0.8, 0.95])
 @pytest.mark.parametrize("evader", [[WAIT], [FAILED, *[POST] * 19]], ids=["waits", "breaks one"])
-def test_in_a_fair_market_whoever_avoids_evidence_earns_no_more_than_a_coin(
+def test_in_a_fair_market_avoiding_evidence_earns_no_more_than_a_coin(
     price: float, evader: list[AgentAction]
 ) -> None:
     """Long shots too: they seldom win, and are paid for it."""
@@ -328,6 +328,6 @@ def test_beside_decisions_only_waiting_alone_is_evidence_of_nothing_gained() -> 
     assert rewards([waiting, shown(waited=2)]) == [None, None]
 
 
-def test_an_unknown_scorer_is_a_fault_of_the_settings() -> None:
+def test_an_unknown_scorer_is_an_error_of_the_settings() -> None:
     with pytest.raises(SettingsError, match=r"vibes, .* default, profit, outcome"):
         load_scorer(settings(scorer="vibes"))

@@ -1,4 +1,4 @@
-"""What probes answer: a process that moves, one that stands still, one whose Redis is away."""
+"""What probes answer: a process that moves, one that hangs, one whose Redis is away."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_process_that_turns_is_alive_and_ready(clock: Clock) -> None:
     assert probe(moving).ready() == (True, "ready")
 
 
-def test_a_process_that_stands_still_beside_its_redis_is_dead(clock: Clock) -> None:
+def test_a_process_that_hangs_while_redis_answers_is_dead(clock: Clock) -> None:
     stuck = connected()
     clock.now += STALE_SECONDS + 1
     alive, why = probe(stuck).alive()
@@ -52,7 +52,7 @@ def test_a_process_that_stands_still_beside_its_redis_is_dead(clock: Clock) -> N
 
 
 @pytest.mark.parametrize("away", [True, False])
-def test_nobody_is_restarted_because_redis_is_away(clock: Clock, *, away: bool) -> None:
+def test_no_process_is_restarted_because_redis_is_away(clock: Clock, *, away: bool) -> None:
     waiting = Pulse()  # a worker knows that it lost its connection
     waiting.connected = away  # beat does not, and asks
     clock.now += 3600

@@ -14,7 +14,7 @@ from babylon_tasks.tasks.flower.task_record import SeenTask, for_display
 WINDOW = "2026-01-31T09:00"
 HOURLY = 3600  # heartbeats: however slow this machine is, the worker has not fallen silent
 TRAIN = "babylon.train_window.v1"
-TOLD = {"window": WINDOW, "lineage": "babylon", "step": 4, "summary": "committed · promoted"}
+REPORTED = {"window": WINDOW, "lineage": "babylon", "step": 4, "summary": "committed · promoted"}
 
 
 class Cluster(State):  # type: ignore[misc]
@@ -26,7 +26,7 @@ class Cluster(State):  # type: ignore[misc]
         super().__init__(*given)
         self.ticks = 0
 
-    def hear(self, kind: str, uuid: str = "a", **fields: Any) -> SeenTask:
+    def receive(self, kind: str, uuid: str = "a", **fields: Any) -> SeenTask:
         """One event of the worker gpu@there, a moment after the last."""
         self.ticks += 1
         now = time.time()  # noqa: TID251  # Celery asks whether a worker was heard lately
@@ -37,10 +37,10 @@ class Cluster(State):  # type: ignore[misc]
     def begin(self, uuid: str = "a", **fields: Any) -> SeenTask:
         """A task is sent, taken and begun."""
         what = {"name": TRAIN, "args": f"('{WINDOW}',)", "kwargs": "{}"} | fields
-        self.hear("worker-heartbeat", freq=HOURLY, active=1)
-        self.hear("task-sent", uuid, **what)
-        self.hear("task-received", uuid, **what)
-        return self.hear("task-started", uuid)
+        self.receive("worker-heartbeat", freq=HOURLY, active=1)
+        self.receive("task-sent", uuid, **what)
+        self.receive("task-received", uuid, **what)
+        return self.receive("task-started", uuid)
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def cluster() -> Cluster:
     return Cluster()
 
 
-def test_a_running_task_tells_its_progress_and_stays_started(cluster: Cluster) -> None:
+def test_a_running_task_shows_its_progress_and_stays_started(cluster: Cluster) -> None:
     task = cluster.begin()
     began = task.started
     assert (task.window, for_display(task).summary) == (WINDOW, "running")
 
-    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
+    cluster.receive("task-progress", **REPORTED | {"summary": "training: 3 of 8"})
 
     assert (task.state, task.started) == ("STARTED", began)
     assert (
@@ -63,9 +63,11 @@ def test_a_running_task_tells_its_progress_and_stays_started(cluster: Cluster) -
 
 def test_a_task_that_ended_shows_what_it_returned(cluster: Cluster) -> None:
     task = cluster.begin()
-    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
-    cluster.hear("task-succeeded", result=repr(TOLD), runtime=2.0)
-    cluster.hear("task-progress", **TOLD | {"summary": "overtaken"})  # another process's event
+    cluster.receive("task-progress", **REPORTED | {"summary": "training: 3 of 8"})
+    cluster.receive("task-succeeded", result=repr(REPORTED), runtime=2.0)
+    cluster.receive(
+        "task-progress", **REPORTED | {"summary": "overtaken"}
+    )  # another process's event
 
     seen = for_display(task)
 
@@ -73,7 +75,7 @@ def test_a_task_that_ended_shows_what_it_returned(cluster: Cluster) -> None:
     assert (seen.window, seen.lineage, seen.step) == (WINDOW, "babylon", 4)
     assert seen.result == f"window {WINDOW} · lineage babylon · step 4 · committed · promoted"
     assert seen.name == "train_window"
-    assert (task.name, task.result) == (TRAIN, repr(TOLD)), "only the copy is changed"
+    assert (task.name, task.result) == (TRAIN, repr(REPORTED)), "only the copy is changed"
 
 
 @pytest.mark.parametrize(
@@ -98,18 +100,18 @@ def test_a_failed_task_shows_the_reason(
     cluster: Cluster, exception: str | None, words: str
 ) -> None:
     task = cluster.begin()
-    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
-    cluster.hear("task-failed", exception=exception, traceback="...")
+    cluster.receive("task-progress", **REPORTED | {"summary": "training: 3 of 8"})
+    cluster.receive("task-failed", exception=exception, traceback="...")
     assert for_display(task).result == f"window {WINDOW} · lineage babylon · step 4 · {words}"
 
 
 def test_what_has_not_begun_says_so(cluster: Cluster) -> None:
     what = {"name": TRAIN, "args": "(None,)", "kwargs": "{}"}
-    task = cluster.hear("task-sent", **what)
+    task = cluster.receive("task-sent", **what)
     assert for_display(task).result == "sent, not received yet"
-    cluster.hear("task-received", **what)
+    cluster.receive("task-received", **what)
     assert for_display(task).result == "received, not started"
-    cluster.hear("task-revoked", expired=True, terminated=False, signum=None)
+    cluster.receive("task-revoked", expired=True, terminated=False, signum=None)
     assert for_display(task).result.startswith("not started in time and dropped")
 
 
@@ -117,9 +119,13 @@ def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster)
     """Redis was away when the task ended, and its event is lost."""
     task = cluster.begin()
     later = time.time() + 60  # noqa: TID251
-    cluster.hear("worker-heartbeat", freq=HOURLY, active=1, timestamp=later, local_received=later)
+    cluster.receive(
+        "worker-heartbeat", freq=HOURLY, active=1, timestamp=later, local_received=later
+    )
     assert for_display(task).summary == "running"
-    cluster.hear("worker-heartbeat", freq=HOURLY, active=0, timestamp=later, local_received=later)
+    cluster.receive(
+        "worker-heartbeat", freq=HOURLY, active=0, timestamp=later, local_received=later
+    )
     assert for_display(task).summary == (
         "its worker has finished it, but Flower missed the event; "
         f"`babylon-tasks why {WINDOW}` shows how it ended"
@@ -128,7 +134,7 @@ def test_an_end_that_was_not_seen_is_not_passed_off_as_running(cluster: Cluster)
 
 def test_a_task_whose_worker_is_gone_says_so(cluster: Cluster) -> None:
     task = cluster.begin()
-    cluster.hear("worker-offline")
+    cluster.receive("worker-offline")
     assert (for_display(task).summary or "").startswith("its worker is gone or unreachable; ")
 
 
@@ -138,11 +144,11 @@ def test_the_way_from_scoring_to_training_is_kept(cluster: Cluster) -> None:
     assert [child.id for child in for_display(cluster.tasks["score"]).children] == ["train"]
 
 
-def test_what_was_told_outlives_a_restart_of_flower(cluster: Cluster) -> None:
+def test_what_was_reported_outlives_a_restart_of_flower(cluster: Cluster) -> None:
     cluster.begin()
-    cluster.hear("task-progress", **TOLD | {"summary": "training: 3 of 8"})
+    cluster.receive("task-progress", **REPORTED | {"summary": "training: 3 of 8"})
     cluster.begin("b")
-    cluster.hear("task-succeeded", "b", result=repr(TOLD), runtime=2.0)
+    cluster.receive("task-succeeded", "b", result=repr(REPORTED), runtime=2.0)
 
     back = pickle.loads(pickle.dumps(cluster))  # noqa: S301 - as Flower keeps its state
 
@@ -155,5 +161,5 @@ def test_what_was_told_outlives_a_restart_of_flower(cluster: Cluster) -> None:
 
 def test_tasks_of_other_applications_are_left_as_they_are(cluster: Cluster) -> None:
     task = cluster.begin(name="mail.send")
-    cluster.hear("task-succeeded", result="'fine'", runtime=2.0)
+    cluster.receive("task-succeeded", result="'fine'", runtime=2.0)
     assert (for_display(task).name, for_display(task).result) == ("mail.send", "'fine'")

@@ -64,7 +64,7 @@ def test_the_setting_overrules_what_is_there(name: str) -> None:
         ("cpu", [], "art, torch, transformers, peft, uvicorn", "cpu"),
     ],
 )
-def test_missing_packages_are_told_with_the_extra_that_brings_them(
+def test_missing_packages_are_reported_with_the_extra_that_has_them(
     monkeypatch: pytest.MonkeyPatch, name: str, present: list[str], missing: str, extra: str
 ) -> None:
     installed(monkeypatch, *present)
@@ -99,18 +99,18 @@ def test_token_ids_and_log_probabilities_arrive_exactly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recorded", "told"),
+    ("recorded", "passed_on"),
     [("stop", "stop"), ("length", "length"), (None, "stop"), ("eos_token", "stop")],
 )
-def test_what_was_cut_off_is_told_as_cut_off(recorded: str | None, told: str) -> None:
+def test_what_was_cut_off_is_passed_on_as_cut_off(recorded: str | None, passed_on: str) -> None:
     [made] = art_groups([group([(call(YES, finish_reason=recorded), 1.0)])])
 
     [choice] = answers(made.trajectories[0])
-    assert choice.finish_reason == told
+    assert choice.finish_reason == passed_on
 
 
 @pytest.mark.parametrize(
-    ("told", "bytes_"),
+    ("parts", "bytes_"),
     [
         ({"token_bytes": (b"<think>", b"<|im_end|>")}, list(b"<think>")),
         ({"tokens": ("<think>", "<|im_end|>")}, list(b"<think>")),
@@ -119,9 +119,9 @@ def test_what_was_cut_off_is_told_as_cut_off(recorded: str | None, told: str) ->
     ],
 )
 def test_art_is_shown_where_an_answer_begins_with_a_thought(
-    told: dict[str, Any], bytes_: list[int] | None
+    parts: dict[str, Any], bytes_: list[int] | None
 ) -> None:
-    [made] = art_groups([group([(call(YES, **told), 1.0)])])
+    [made] = art_groups([group([(call(YES, **parts), 1.0)])])
 
     [choice] = answers(made.trajectories[0])
     assert choice.logprobs.content[0].bytes == bytes_

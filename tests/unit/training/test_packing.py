@@ -36,7 +36,7 @@ def test_a_second_prompt_in_the_row_has_answers_of_its_own() -> None:
 
 
 def test_a_longer_sibling_in_front_is_not_taken_for_the_prompt() -> None:
-    # the token to the left stands at the right position, but in another branch
+    # the token to the left has the right position, but in another branch
     positions, groups = [0, 1, 1, 2], [0, 1, 2, 2]
 
     assert sources([1, 2, 3], positions, groups, [0] * 4) == [0, 0, 2]

@@ -1,4 +1,4 @@
-"""Which tokens an answer was sampled as: known, told apart, or not known at all."""
+"""Which tokens an answer was sampled as: known, distinguishable, or not known at all."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def ids_of(*pieces: bytes) -> tuple[int, ...]:
     return tuple(ID[piece] for piece in pieces)
 
 
-def shown(ids: tuple[int, ...]) -> tuple[str, ...]:
+def served(ids: tuple[int, ...]) -> tuple[str, ...]:
     """The text of each token by itself, as servers make it."""
     return tuple(SPELLING.piece(token).decode("utf-8", "replace") for token in ids)
 
 
-def answered(ids: tuple[int, ...], **told: Any) -> Any:
+def answered(ids: tuple[int, ...], **parts: Any) -> Any:
     """A call that answered with these tokens, as a server that skips special ones shows it."""
     response = SPELLING.spell(ids, special=False).decode("utf-8", "replace")
-    return call(**{"response": response, "token_ids": None, "logprobs": None, **told})
+    return call(**{"response": response, "token_ids": None, "logprobs": None, **parts})
 
 
 def test_bytes_tell_every_token_even_a_part_of_an_emoji() -> None:
@@ -48,25 +48,25 @@ def test_bytes_tell_every_token_even_a_part_of_an_emoji() -> None:
 def test_texts_tell_tokens_where_no_other_is_shown_so() -> None:
     ids = (*ids_of(b" No", b"\n\n", "é".encode()), END)
 
-    assert rebuild(answered(ids, tokens=shown(ids)), SPELLING) == ids
+    assert rebuild(answered(ids, tokens=served(ids)), SPELLING) == ids
 
 
-def test_halves_of_an_emoji_are_told_by_the_answer_where_it_can_be_cut_in_one_way_only() -> None:
+def test_halves_of_an_emoji_follow_from_the_answer_where_it_can_be_split_in_one_way_only() -> None:
     halves = ids_of(b"No", b"\xf0\x9f", b"\x98\x80")
     alone = TokenText([piece for piece in PIECES if piece not in (b"\x9f\x98", *BYTES[128:])])
     by_piece = {piece: token for token, piece in enumerate(alone.pieces)}
     ids = tuple(by_piece[PIECES[token]] for token in halves)
-    one = answered(halves, tokens=shown(halves))
+    one = answered(halves, tokens=served(halves))
 
     assert rebuild(one, alone) == ids
     twice = TokenText([*alone.pieces, b"\xf0\x9f"])
     assert rebuild(one, twice) is None
 
 
-def test_an_emoji_that_was_cut_off_is_not_told_by_its_text() -> None:
+def test_an_emoji_that_was_cut_off_is_not_identified_by_its_text() -> None:
     ids = ids_of(b"No", b"\xf0\x9f")
 
-    assert rebuild(answered(ids, tokens=shown(ids), finish_reason="length"), SPELLING) is None
+    assert rebuild(answered(ids, tokens=served(ids), finish_reason="length"), SPELLING) is None
     data = tuple(SPELLING.piece(token) for token in ids)
     assert rebuild(answered(ids, token_bytes=data, finish_reason="length"), SPELLING) == ids
 
@@ -98,7 +98,7 @@ def test_nothing_is_made_up_where_no_token_was_recorded() -> None:
     assert rebuild(answered(ids_of(b"Yes"), tokens=("No",)), SPELLING) is None
 
 
-def test_a_vocabulary_that_hides_leading_spaces_is_told_by_the_answer() -> None:
+def test_leading_spaces_that_a_vocabulary_hides_follow_from_the_answer() -> None:
     spaced = TokenText([b"No", b" No", b" way", b"way"], spaced=True)
 
     assert rebuild(answered((), response="No way", tokens=("No", "way")), spaced) is None or (
@@ -131,7 +131,7 @@ def test_whatever_was_sampled_its_texts_give_that_or_nothing(
     ids: tuple[int, ...], ended: bool, with_bytes: bool
 ) -> None:
     ids = (*ids, END) if ended or not ids else ids
-    texts = shown(ids)
+    texts = served(ids)
     data = tuple(text.encode() for text in texts) if with_bytes else None
     finish = "stop" if ended else "length"
 
@@ -184,13 +184,13 @@ def test_servers_and_clients_may_leave_out_what_belongs_to_no_answer(
         ((b" No", b" No"), "NoNo", "stop"),
     ],
 )
-def test_ids_of_another_answer_are_told(
+def test_ids_of_another_answer_are_detected(
     pieces: tuple[bytes, ...], response: str, finish: str | None
 ) -> None:
-    fault = difference(ids_of(*pieces), call(response=response, finish_reason=finish), SPELLING)
+    described = difference(ids_of(*pieces), call(response=response, finish_reason=finish), SPELLING)
 
-    assert fault is not None
-    assert "the ids spell" in fault
+    assert described is not None
+    assert "the ids spell" in described
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_ids_of_another_answer_are_told(
         (2, False, "length", True),
         (3, True, "stop", True),
         (2, True, "stop", True),  # servers that do not count the end
-        (3, False, "stop", True),  # servers that count it and do not tell it
+        (3, False, "stop", True),  # servers that count it and do not report it
         (3, False, "length", False),
         (40, True, "stop", False),
         (0, False, None, False),

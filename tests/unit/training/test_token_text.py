@@ -67,7 +67,7 @@ def test_ids_that_the_vocabulary_lacks_are_none_of_it(foreign: int) -> None:
         token_text.spell([foreign])
 
 
-def test_bytes_of_a_whole_character_are_told_apart_from_those_that_stand_for_any() -> None:
+def test_bytes_of_a_whole_character_are_distinguished_from_replacement_characters() -> None:
     token_text = token_text_of(BYTE_LEVEL)
 
     assert token_text.tokens_served_as(None, b"\xf0\x9f\x98") == [2]
