@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.conversations import art_groups
 from babylon_tasks.training.protocol import (
+    BackendStep,
     OnProgress,
     RequestProgress,
     StartTrainer,
@@ -53,6 +54,61 @@ class ArtBackend:
     async def close(self) -> None:
         if self.art is not None:
             await self.art.close()
+
+    async def step(self) -> BackendStep:
+        raise NotImplementedError
+
+    async def discard(self, step: int) -> BackendStep:
+        newest = (await self.step()).step
+        if step != newest or step == 0:
+            raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
+        await self._remove(step)
+        return await self.step()
+
+    async def _remove(self, step: int) -> None:
+        raise NotImplementedError
+
+    async def _start_from(self, request: TrainRequest, newest: int) -> int:
+        """Check that the backend is at the step's base and can start from its parent; return it."""
+        if newest != request.base_step:
+            raise TrainingError(
+                f"the step starts from {request.base_step} but the backend is at {newest}; "
+                "nothing was trained"
+            )
+        parent = newest if request.parent_step is None else request.parent_step
+        await self._branch(newest, parent)
+        return parent
+
+    async def _branch(self, newest: int, parent: int) -> None:
+        """Let the next step start from the parent's weights; raises TrainingError if it cannot."""
+        if parent != newest:
+            raise TrainingError(
+                f"backend {self.start.backend} trains on from its newest step {newest} only, "
+                f"not from {parent}"
+            )
+
+    def _result(
+        self,
+        request: TrainRequest,
+        trained: Any,
+        step: int,
+        *,
+        adapter: str | None,
+        base_adapter: str | None,
+        uri: str,
+    ) -> StepResult:
+        """Build the result of a step from what ART's train returned and the adapters' hashes."""
+        return StepResult(
+            step=step,
+            gradient_steps=int(trained.metrics.get("data/step_num_gradient_steps", 0)),
+            trainable_tokens=int(trained.metrics.get("data/step_trainer_tokens", 0)),
+            adapter_hash=adapter,
+            base_adapter_hash=base_adapter,
+            uri=uri,
+            inference_name=self.model.get_inference_name(step),
+            manifest_hash=request.manifest_hash,
+            metrics=finite(trained.metrics),
+        )
 
     async def values(
         self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress

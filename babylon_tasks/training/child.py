@@ -1,4 +1,4 @@
-"""What the worker's child processes share: environment, replies, termination."""
+"""A child process of a worker: started, written to, read from, ended with all that it started."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import queue
 import signal
 import subprocess
+import sys
+import threading
 from contextlib import suppress
-from typing import TypeVar
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar
 
 import msgspec
 
@@ -16,6 +19,94 @@ T = TypeVar("T")
 # Variables withheld from the child, in any case (settings are case-insensitive). The child gets
 # what it needs of them through its stdin.
 _KEPT_BACK = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "FLOWER_", "BABYLON_")
+
+
+class Child(Generic[T]):
+    """A child that runs a module and exchanges JSON objects with us, one per line, as structs.
+
+    It leads a process group, so its own children end with it, and Ctrl-C reaches us alone.
+    ``replies`` gets its messages in order, and None when its stdout ends. ``end`` and ``running``
+    are safe from any thread.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        decoder: msgspec.json.Decoder[T],
+        log: IO[bytes],
+        *,
+        folder: Path | None = None,
+    ) -> None:
+        self.replies: queue.Queue[T | None] = queue.Queue()
+        self._decoder = decoder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=child_environment(),
+            cwd=folder,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, name=f"replies of {module}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the child has not ended."""
+        return self._process.poll() is None
+
+    def send(self, message: msgspec.Struct) -> bool:
+        """Write a message to the child's stdin; False if the child no longer reads."""
+        stdin: Any = self._process.stdin
+        try:
+            stdin.write(msgspec.json.encode(message) + b"\n")
+            stdin.flush()
+        except (BrokenPipeError, ValueError):  # ValueError: `end` has closed it
+            return False
+        return True
+
+    def wait(self, timeout: float) -> None:
+        """Wait until the child has ended; raises subprocess.TimeoutExpired."""
+        self._process.wait(timeout)
+
+    def end_group(self) -> None:
+        """Kill the child, if it still runs, and all that it has started."""
+        with suppress(ProcessLookupError):  # they have all ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill the child and its group if it still runs, and close its stdin."""
+        if self.running:
+            self.end_group()
+            self._process.wait(timeout=10)
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+    def how_ended(self, timeout: float | None = None) -> str:
+        """Wait for the end, and describe it for a message: "was ended by signal SIGKILL".
+
+        Raises subprocess.TimeoutExpired.
+        """
+        code = self._process.wait(timeout)
+        if code < 0:
+            return f"was ended by signal {signal.Signals(-code).name}"
+        return f"exited with code {code}"
+
+    def _read(self) -> None:
+        stdout: Any = self._process.stdout
+        with stdout:
+            for raw in stdout:
+                try:
+                    self.replies.put(self._decoder.decode(raw))
+                except msgspec.DecodeError:
+                    break  # the child died in the middle of a line
+        self.replies.put(None)
 
 
 def child_environment() -> dict[str, str]:
@@ -29,32 +120,3 @@ def child_environment() -> dict[str, str]:
         "TQDM_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that leads a group, and all that it has started."""
-    with suppress(ProcessLookupError):  # they have all exited
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def listen(
-    process: subprocess.Popen[bytes],
-    decoder: msgspec.json.Decoder[T],
-    replies: queue.Queue[T | None],
-) -> None:
-    """Put each line of a child's stdout into ``replies``, decoded; None at its end."""
-    if process.stdout is not None:
-        with process.stdout:
-            for raw in process.stdout:
-                try:
-                    replies.put(decoder.decode(raw))
-                except msgspec.DecodeError:
-                    break  # the child died in the middle of a line
-    replies.put(None)
-
-
-def how_ended(code: int) -> str:
-    """Describe an exit code for a message, e.g. "was ended by signal SIGKILL"."""
-    if code < 0:
-        return f"was ended by signal {signal.Signals(-code).name}"
-    return f"exited with code {code}"

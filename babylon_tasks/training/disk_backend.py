@@ -16,7 +16,7 @@ from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, poli
 from babylon_tasks.errors import BackendUnavailable, TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
-from babylon_tasks.training.art_backend import ArtBackend, finite
+from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step, read_record, write_record
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inspect_calls import InspectedCall, Inspector, refused, with_calls
@@ -87,37 +87,21 @@ class DiskBackend(ArtBackend):
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         before = newest_step(self.checkpoints)
-        if before != request.base_step:
-            raise TrainingError(
-                f"the step starts from {request.base_step} but the backend is at {before}; "
-                "nothing was trained"
-            )
-        parent = before if request.parent_step is None else request.parent_step
-        await self._branch(before, parent)
+        parent = await self._start_from(request, before)
         sampled = await self._as_sampled(request, groups)
         result = await self._run(request, sampled, on_progress, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
-        trained = StepResult(
-            step=result.step,
-            gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
-            trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),
-            adapter_hash=adapter_hash(folder),
-            base_adapter_hash=adapter_hash(self.checkpoints / f"{parent:04d}"),
+        trained = self._result(
+            request,
+            result,
+            result.step,
+            adapter=adapter_hash(folder),
+            base_adapter=adapter_hash(self.checkpoints / f"{parent:04d}"),
             uri=str(folder),
-            inference_name=self.model.get_inference_name(result.step),
-            manifest_hash=request.manifest_hash,
-            metrics=finite(result.metrics),
         )
         if result.step > before:
             write_record(folder, trained)
         return trained
-
-    async def _branch(self, newest: int, parent: int) -> None:
-        if parent != newest:
-            raise TrainingError(
-                f"backend {self.start.backend} trains on from its newest step {newest} only, "
-                f"not from {parent}"
-            )
 
     async def step(self) -> BackendStep:
         newest = newest_step(self.checkpoints)
@@ -125,16 +109,12 @@ class DiskBackend(ArtBackend):
             step=newest, result=read_record(self.checkpoints / f"{newest:04d}") if newest else None
         )
 
-    async def discard(self, step: int) -> BackendStep:
-        newest = newest_step(self.checkpoints)
-        if step != newest or step == 0:
-            raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
+    async def _remove(self, step: int) -> None:
         folder = self.checkpoints / f"{step:04d}"
         trash = self.checkpoints / f".discarded-{step:04d}"
         shutil.rmtree(trash, ignore_errors=True)  # left by a process that died meanwhile
         folder.rename(trash)  # invisible to readers at once; deleting takes longer
         shutil.rmtree(trash)
-        return await self.step()
 
 
 class CpuTraining(DiskBackend):

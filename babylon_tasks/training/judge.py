@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import queue
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from types import TracebackType
 from typing import IO
@@ -19,7 +15,7 @@ import msgspec
 from babylon_tasks.errors import NotInstalled
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
+from babylon_tasks.training.child import Child
 from babylon_tasks.training.judge_process import GradeReply, GradeRequest, JudgeReady, StartJudge
 
 _START_SECONDS = 180.0  # to import ART, on a slow disk
@@ -58,7 +54,6 @@ class Judge:
             concurrency=settings.ruler_concurrency,
         )
         self._tick = tick
-        self._replies: queue.Queue[JudgeReply | None] = queue.Queue()
         self._patience = _START_SECONDS
         self._death: str | None = None
         self.rubric: str | None = None
@@ -66,21 +61,10 @@ class Judge:
 
     def __enter__(self) -> Judge:
         self._log: IO[bytes] = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "babylon_tasks.training.judge_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=child_environment(),
-            start_new_session=True,
+        self._child: Child[JudgeReply] = Child(
+            "babylon_tasks.training.judge_process", msgspec.json.Decoder(JudgeReply), self._log
         )
-        threading.Thread(
-            target=listen,
-            args=(self._process, msgspec.json.Decoder(JudgeReply), self._replies),
-            name="judge-replies",
-            daemon=True,
-        ).start()
-        self._send(self._start)
+        self._child.send(self._start)
         return self
 
     def __exit__(
@@ -89,29 +73,27 @@ class Judge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        end_group(self._process)
-        self._process.wait()
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
+        self._child.end_group()
+        self._child.end()
         self._log.close()
 
     @property
     def pid(self) -> int:
         """The process's id."""
-        return self._process.pid
+        return self._child.pid
 
-    def answers(self, asks: Iterable[GradeRequest]) -> Iterator[GradeReply]:
-        """Yield one answer for each question, in any order; ``asks`` is consumed as slots free up.
+    def answers(self, questions: Iterable[GradeRequest]) -> Iterator[GradeReply]:
+        """Yield one reply for each question, in any order; takes the next one as slots free up.
 
         ``tick`` is called about every second while it waits.
         """
         unanswered: dict[int, GradeRequest] = {}
-        more = iter(asks)
+        more = iter(questions)
         while True:
-            while len(unanswered) < 2 * self._start.concurrency and (ask := next(more, None)):
-                unanswered[ask.number] = ask
-                self._send(ask)
+            while len(unanswered) < 2 * self._start.concurrency and (question := next(more, None)):
+                unanswered[question.number] = question
+                if self._death is None:
+                    self._child.send(question)  # whether it ended is seen from its replies
             if not unanswered:
                 return
             answer = self._next()
@@ -125,27 +107,20 @@ class Judge:
                 del unanswered[answer.number]
                 yield answer
 
-    def _send(self, message: StartJudge | GradeRequest) -> None:
-        if self._death is None and self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # the reader of the answers notices its death
-                self._process.stdin.write(msgspec.json.encode(message) + b"\n")
-                self._process.stdin.flush()
-
     def _next(self) -> GradeReply | None:
         """Wait for the next answer; None once the process has ended."""
         deadline = time.monotonic() + self._patience
         while self._death is None:
             try:
-                reply = self._replies.get(timeout=_TICK_SECONDS)
+                reply = self._child.replies.get(timeout=_TICK_SECONDS)
             except queue.Empty:
                 self._tick()
                 if time.monotonic() > deadline:
-                    end_group(self._process)
+                    self._child.end_group()
                     self._death = f"the judge's process was silent for {self._patience:.0f} s"
                 continue
             if reply is None:
-                how = how_ended(self._process.wait())
-                self._death = f"the judge's process {how}: {self._last_line()}"
+                self._death = f"the judge's process {self._child.how_ended()}: {self._last_line()}"
             elif isinstance(reply, JudgeReady):
                 self.rubric = reply.rubric
                 self._patience = self._start.timeout + _SLACK_SECONDS

@@ -9,7 +9,7 @@ from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
-from babylon_tasks.training.art_backend import ArtBackend, finite
+from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.inspect_calls import refused
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -56,16 +56,7 @@ class ServerlessTraining(ArtBackend):
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
         before, before_id = await self._newest()
-        if before != request.base_step:
-            raise TrainingError(
-                f"the step starts from {request.base_step} but the backend is at {before}; "
-                "nothing was trained"
-            )
-        if request.parent_step not in (None, before):
-            raise TrainingError(
-                f"backend serverless trains on from its newest step {before} only, "
-                f"not from {request.parent_step}"
-            )
+        await self._start_from(request, before)
         unfit = refused(groups, lambda call: _unfit(call, request.logprobs))
         if unfit:
             raise TrainingError(
@@ -74,24 +65,13 @@ class ServerlessTraining(ArtBackend):
             )
         result = await self._run(request, groups, on_progress, {})
         after, after_id = await self._newest()
-        return StepResult(
-            step=after,
-            gradient_steps=int(result.metrics.get("data/step_num_gradient_steps", 0)),
-            trainable_tokens=int(result.metrics.get("data/step_trainer_tokens", 0)),
-            adapter_hash=after_id,
-            base_adapter_hash=before_id,
-            uri=self.model.get_inference_name(after),
-            inference_name=self.model.get_inference_name(after),
-            manifest_hash=request.manifest_hash,
-            metrics=finite(result.metrics),
+        uri = self.model.get_inference_name(after)
+        return self._result(
+            request, result, after, adapter=after_id, base_adapter=before_id, uri=uri
         )
 
-    async def discard(self, step: int) -> BackendStep:
-        newest, _ = await self._newest()
-        if step != newest or step == 0:
-            raise TrainingError(f"asked to discard step {step}, but the newest step is {newest}")
+    async def _remove(self, step: int) -> None:
         await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=[step])
-        return await self.step()
 
 
 def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import queue
 import subprocess
-import sys
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +18,7 @@ from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
-from babylon_tasks.training.child import child_environment, end_group, how_ended, listen
+from babylon_tasks.training.child import Child
 from babylon_tasks.training.protocol import (
     BackendStep,
     CloseRequest,
@@ -57,8 +55,7 @@ class Trainer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-        self._replies: queue.Queue[TrainerReply | None] = queue.Queue()
+        self._child: Child[TrainerReply] | None = None
         self._ready: TrainerReady | None = None
         self.log_path = settings.data_dir.absolute() / "trainer.log"
 
@@ -76,7 +73,7 @@ class Trainer:
     @property
     def pid(self) -> int | None:
         """The trainer's process id while it runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+        return self._child.pid if self._child and self._child.running else None
 
     def ready(self) -> TrainerReady:
         """Start the trainer if it is not running; return when it serves inference."""
@@ -101,25 +98,16 @@ class Trainer:
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
         )
-        self._replies = queue.Queue()
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "babylon_tasks.training.trainer"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=child_environment(),
-                cwd=data_dir,
-                start_new_session=True,  # its whole group can be ended, and Ctrl-C is ours alone
+            child = self._child = Child(
+                "babylon_tasks.training.trainer",
+                msgspec.json.Decoder(TrainerReply),
+                log,
+                folder=data_dir,
             )
-        threading.Thread(
-            target=listen,
-            args=(self._process, msgspec.json.Decoder(TrainerReply), self._replies),
-            name="trainer-replies",
-            daemon=True,
-        ).start()
-        self._send(start)
-        ready = self._await(TrainerReady, None, patience=settings.trainer_start_timeout_seconds)
+        self._send(child, start)
+        patience = settings.trainer_start_timeout_seconds
+        ready = self._await(child, TrainerReady, None, patience=patience)
         if settings.inference_url is not None and ready.backend != "serverless":
             # Agents do not use the address it listens on: a Service or a proxy is in between.
             ready = structs.replace(ready, base_url=settings.inference_url)
@@ -150,22 +138,15 @@ class Trainer:
 
     def kill(self) -> None:
         """End the trainer and all its children at once. Safe from any thread."""
-        process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            end_group(process)
-            process.wait(timeout=10)
-        if process.stdin is not None:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
+        if self._child is not None:
+            self._child.end()
 
     def close(self) -> None:
         """Ask the trainer to finish; kill it if it does not."""
-        if self.pid is not None and self._process is not None:
+        if self._child is not None and self._child.running:
             with suppress(TrainerDied, subprocess.TimeoutExpired):
-                self._send(CloseRequest())
-                self._process.wait(timeout=_CLOSE_SECONDS)
+                self._send(self._child, CloseRequest())
+                self._child.wait(_CLOSE_SECONDS)
         self.kill()
         self._ready = None
 
@@ -173,26 +154,28 @@ class Trainer:
         self, request: TrainerRequest, kind: type[R], on_progress: OnProgress | None = None
     ) -> R:
         self.ready()
-        self._send(request)
-        return self._await(
-            kind, on_progress, patience=self._settings.trainer_silence_timeout_seconds
-        )
-
-    def _send(self, request: TrainerRequest) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
+        if self._child is None:
             raise TrainerDied("the trainer is not running")
-        try:
-            process.stdin.write(msgspec.json.encode(request) + b"\n")
-            process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise self._death() from None
+        self._send(self._child, request)
+        patience = self._settings.trainer_silence_timeout_seconds
+        return self._await(self._child, kind, on_progress, patience=patience)
 
-    def _await(self, kind: type[R], on_progress: OnProgress | None, *, patience: float) -> R:
+    def _send(self, child: Child[TrainerReply], request: TrainerRequest) -> None:
+        if not child.send(request):
+            raise self._death(child)
+
+    def _await(
+        self,
+        child: Child[TrainerReply],
+        kind: type[R],
+        on_progress: OnProgress | None,
+        *,
+        patience: float,
+    ) -> R:
         deadline = time.monotonic() + patience
         while True:
             try:
-                reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
+                reply = child.replies.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 self.kill()
                 raise TrainerDied(
@@ -201,7 +184,7 @@ class Trainer:
                 ) from None
             match reply:
                 case None:
-                    raise self._death()
+                    raise self._death(child)
                 case Heartbeat():
                     # Alive does not mean advancing: only progress extends the deadline.
                     continue
@@ -221,13 +204,10 @@ class Trainer:
                         f"the trainer answered {type(reply).__name__} instead of {kind.__name__}"
                     )
 
-    def _death(self) -> TrainerDied:
-        process = self._process
-        code = process.wait(timeout=10) if process is not None else None
-        if process is not None:
-            end_group(process)  # children of a backend would keep its memory and port
+    def _death(self, child: Child[TrainerReply]) -> TrainerDied:
+        how = child.how_ended(timeout=10)
+        child.end_group()  # children of a backend would keep its memory and port
         self._ready = None
-        how = "was never started" if code is None else how_ended(code)
         return TrainerDied(
             f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
         )

@@ -7,7 +7,6 @@ dies with its supervisor: the end of stdin stops it even in the middle of a step
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import IO
 import msgspec
 
 from babylon_tasks.errors import BabylonTasksError, BackendUnavailable, TrainingError
+from babylon_tasks.file_lock import FileLocked, lock_file
 from babylon_tasks.training import backends
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
@@ -95,20 +95,13 @@ def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Trainer
 def _only_trainer(data_dir: Path, lineage: str) -> IO[str]:
     """Lock the lineage's files for this process's lifetime; raises BackendUnavailable."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    lock = (data_dir / f"{lineage}.trainer.lock").open("a+")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
+        return lock_file(data_dir / f"{lineage}.trainer.lock")
+    except FileLocked as locked:
         raise BackendUnavailable(
-            f"another trainer (process {lock.read().strip() or 'unknown'}) holds lineage "
-            f"{lineage} in {data_dir}; stop it, or wait until it has ended"
-        ) from error
-    lock.seek(0)
-    lock.truncate()
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
+            f"another trainer (process {locked.owner}) is running for lineage {lineage} in "
+            f"{data_dir}; stop it, or wait until it has ended"
+        ) from None
 
 
 async def _serve(channel: _Channel) -> None:

@@ -101,7 +101,7 @@ def test_what_would_delete_data_is_refused(folder: Path, case: str) -> None:
     )
     change(folder / "k8s" / broken.file, broken.old, broken.new)
     violations = found(folder, broken.rendering)
-    assert any(broken.said in violation for violation in violations), violations
+    assert any(broken.expected in violation for violation in violations), violations
 
 
 def test_no_rendering_of_the_application_has_an_object_that_holds_data(folder: Path) -> None:

@@ -152,8 +152,8 @@ def test_doctor_names_a_misspelt_setting_and_the_log_of_a_command_does(run: Run)
     assert [f["outcome"] for f in named] == ["warn", "warn"]
     assert "did you mean BABYLON_LEARNING_RATE?" in named[0]["detail"]
     assert "did you mean BABYLON_BACKEND?" in named[1]["detail"]
-    said = run("status", **wrong).err
-    assert "did you mean BABYLON_LEARNING_RATE?" in said
+    output = run("status", **wrong).err
+    assert "did you mean BABYLON_LEARNING_RATE?" in output
 
 
 @one_contract
@@ -181,8 +181,8 @@ def test_doctor_checks_what_flower_and_the_endpoints_need_at_their_start(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         found = run("doctor", "--json", BABYLON_METRICS_PORT=port, BABYLON_FLOWER_DB="/proc/x/db")
-    said = {(f["check"], f["outcome"]): f["detail"] for f in found.document["findings"]}
-    assert f"metrics: port {port} on 127.0.0.1: Address already in use" in said["ports", "warn"]
+    details = {(f["check"], f["outcome"]): f["detail"] for f in found.document["findings"]}
+    assert f"metrics: port {port} on 127.0.0.1: Address already in use" in details["ports", "warn"]
     flowers = [f for f in found.document["findings"] if f["check"] == "flower"]
     assert "FLOWER_BASIC_AUTH is not set" in flowers[0]["detail"]
     assert flowers[1]["outcome"] == "warn"

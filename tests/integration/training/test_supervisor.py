@@ -93,7 +93,7 @@ def test_a_second_trainer_of_the_same_lineage_is_refused(
     trainer.ready()
     with Trainer(worker_settings) as second:
         with pytest.raises(
-            BackendUnavailable, match=f"process {trainer.pid}.* holds lineage tests"
+            BackendUnavailable, match=f"process {trainer.pid}.* is running for lineage tests"
         ):
             second.ready()
         assert trainer.pid is not None  # the first is none the worse for it
