@@ -63,7 +63,7 @@ def require(*packages: str) -> None:
 
 
 def actor() -> str:
-    """Return the actor's name for the record of decisions."""
+    """Return the actor's name for the record of events."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's bare uid

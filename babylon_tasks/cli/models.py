@@ -13,7 +13,7 @@ from babylon_tasks.db import reports
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 
-ReasonOption = Annotated[str, typer.Option(help="The reason, for the record of decisions.")]
+ReasonOption = Annotated[str, typer.Option(help="The reason, stored with the decision.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""``status`` and ``why``: the state of the system, and every decision about one window."""
+"""``status`` and ``why``: the state of the system, and every event of one window."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def status(json: AsJson = False) -> None:
 
 
 def why(window: WindowArgument, json: AsJson = False) -> None:
-    """Show every decision about a window, in order, with its result.
+    """Show every event of a window, in order, with its results.
 
     JSON: {window, waits_for: [market], reward_versions: [{version, scored_at, scored, right_share,
     profit_mean, used, because, came: {market: yes, no, a change in percent, or null}}],

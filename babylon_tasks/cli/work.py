@@ -68,7 +68,7 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
 def train(
     window: Annotated[
         str | None,
-        typer.Argument(metavar="[WINDOW]", help="By default the oldest waiting windows."),
+        typer.Argument(metavar="[WINDOW]", help="By default the oldest windows that are due."),
     ] = None,
     enqueue: Enqueue = False,
     json: AsJson = False,

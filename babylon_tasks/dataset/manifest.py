@@ -1,6 +1,6 @@
 """The ordered, hashed list of all that goes into a training step.
 
-The same input gives the same bytes, whoever plans. So a step that was interrupted can be
+The same input gives the same bytes on every worker. So a step that was interrupted can be
 recognised, and run again with the same data or adopted.
 """
 

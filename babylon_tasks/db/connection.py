@@ -36,7 +36,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         try:
             return super().wait(gen, interval, self.silence if timeout is None else timeout)
         except psycopg.errors._WaitTimeout:
-            # Its state is unknown, and a polite end would have to be sent to the same silence.
+            # Its state is unknown; ending it cleanly would need an answer from the server.
             self.pgconn.finish()
             raise psycopg.errors.ConnectionTimeout(f"no answer within {self.silence:g} s") from None
 
@@ -73,7 +73,7 @@ def _options(settings: DatabaseSettings) -> dict[str, str | int]:
         "timezone": "UTC",
         "search_path": settings.database_schema,
         "lock_timeout": f"{min(1000 * _LOCK_SECONDS, milliseconds // 2)}ms",
-        # Ends the locks of a client that stands still, or that the network has separated.
+        # Ends the locks of a client that hangs, or that the network has separated.
         "idle_in_transaction_session_timeout": f"{2 * milliseconds}ms",
         "client_connection_check_interval": f"{_CLIENT_CHECK_SECONDS}s",
         **{f"tcp_{name}": value for name, value in _KEEPALIVES.items()},

@@ -1,4 +1,4 @@
-"""The record of decisions: what happened to a window or a step, by whom, and why."""
+"""The record of events: what happened to a window or a step, by whom, and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def record(
     step_id: int | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one decision in the caller's transaction, to be committed with it or not at all."""
+    """Write one event in the caller's transaction, to be committed with it or not at all."""
     execute(
         connection,
         "events.record",

@@ -59,7 +59,7 @@ class KeptConnections:
             oldest.close()
 
     def close(self) -> None:
-        """Close all of them: whoever asks next opens a new one."""
+        """Close all of them: the next session opens a new one."""
         with self._lock:
             closed, self._idle = self._idle, []
         for _, connection, _ in closed:

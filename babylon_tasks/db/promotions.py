@@ -78,7 +78,7 @@ def record(
         figures=Jsonb(dict(figures)),
         actor=actor,
     )
-    # Evidence is about the checkpoint that was evaluated, and a rollback has none.
+    # Figures belong to the checkpoint that was evaluated, and a rollback has none.
     missing = publication.decided(connection, lineage, to_step, figures=figures)
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
     if missing:

@@ -18,7 +18,7 @@ from babylon_tasks.decisions import Decision
 
 
 class Event(Struct, frozen=True):
-    """One decision; ``target_step``: the step it is about."""
+    """One event; ``target_step``: the step it is about."""
 
     happened_at: datetime
     kind: str
@@ -72,7 +72,7 @@ class EvaluationReport(Struct, frozen=True):
 
 
 class WindowHistory(Struct, frozen=True):
-    """Everything that was decided about a window, in order, with its results.
+    """Everything that happened to a window, in order, with its results.
 
     ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
     newest of its ``reward_versions``.

@@ -93,7 +93,7 @@ def mark(connection: Connection, changed: Sequence[ChangedOutcome]) -> list[str]
     """Mark the windows with bets on changed outcomes.
 
     Call it in the transaction that changes them, under the lock of ``outcomes.follow``. The end of
-    scoring holds that lock too, so a window that is being scored is marked by ``mark_scored``.
+    scoring takes that lock too, so a window that is being scored is marked by ``mark_scored``.
     """
     if not changed:
         return []

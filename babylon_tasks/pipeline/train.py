@@ -35,7 +35,7 @@ from babylon_tasks.training.protocol import RequestProgress, TrainerReady
 
 log = structlog.get_logger(__name__)
 
-_IDLE = "no scored window waits"
+_IDLE = "no scored window is due"
 
 
 def train_window(
@@ -46,7 +46,7 @@ def train_window(
     actor: str,
     on_progress: Callable[[RequestProgress], None] | None = None,
 ) -> TrainOutcome:
-    """Train the given window, or the oldest waiting ones; an unfinished step comes first.
+    """Train the given window, or the oldest due ones; an unfinished step comes first.
 
     Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError if no step could begin.
     """
@@ -71,7 +71,7 @@ def train_window(
 
 
 def more_waits(settings: Settings) -> bool:
-    """Check whether a scored window waits now for a training step."""
+    """Check whether a scored window is due now for a training step."""
     with session(settings) as connection:
         return bool(due_windows.scored(connection, 1))
 

@@ -81,7 +81,7 @@ async def decide(
 
 
 def record(recorder: Recorder, window: str, decisions: Sequence[AgentAnswer]) -> AnswerCounts:
-    """Book each decision's profit, the markets having ended, and record it as a trajectory."""
+    """Book each answer's profit, now that the markets have ended, and record it as a trajectory."""
     start = window_start(window)
     valid = right = 0
     for number, decision in enumerate(decisions):
@@ -114,7 +114,7 @@ def record(recorder: Recorder, window: str, decisions: Sequence[AgentAnswer]) ->
 async def examine(
     client: Any, model: str, markets: Sequence[Market], *, n: int
 ) -> list[AnswerCounts]:
-    """Ask about each market ``n`` times, record nothing; returns one tally per market."""
+    """Ask about each market ``n`` times, record nothing; returns the counts per market."""
     completions = await asyncio.gather(*(ask(client, model, market, n=n) for market in markets))
     tallies = []
     for market, completion in zip(markets, completions, strict=True):

@@ -91,7 +91,7 @@ class Interval(Struct, frozen=True):
 class ModelComparison(Struct, frozen=True):
     """Base model and serving checkpoint on the same markets, which were never trained on.
 
-    ``difference``: in the share of all decisions that are valid and right, served minus base.
+    ``difference``: in the share of all answers that are valid and right, served minus base.
     """
 
     base: Share

@@ -13,7 +13,7 @@ _Z95 = 1.959964
 def difference_interval(base: Sequence[float], served: Sequence[float]) -> tuple[float, float]:
     """Compute the 95 % interval of the mean of ``served - base``, paired by market.
 
-    Each value is one market's share of right decisions, so the several answers to one market count
+    Each value is one market's share of right answers, so the several answers to one market count
     as one observation: they are not independent of each other.
     """
     differences = [after - before for before, after in zip(base, served, strict=True)]

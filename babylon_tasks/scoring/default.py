@@ -72,9 +72,9 @@ class DefaultScorer:
 
 
 def decisions(evidence: Evidence) -> float | None:
-    """Compute the merit of the decisions, in [-1, 1]: a failed one is as bad as a lost stake.
+    """Compute the merit of the actions, in [-1, 1]: a failed one is as bad as a lost stake.
 
-    None without a decision that can be rated.
+    None without an action that can be rated.
     """
     if evidence.merit is None and not evidence.failed:
         return None
@@ -89,7 +89,7 @@ def decisions(evidence: Evidence) -> float | None:
 def is_evidence(evidence: Evidence, some_decided: bool) -> bool:
     """Check whether a trajectory shows more than activity.
 
-    ``some_decided``: another member's decisions can be rated. Then waiting counts as evidence,
+    ``some_decided``: another member's actions can be rated. Then waiting counts as evidence,
     too: it earned nothing.
     """
     if evidence.profit is not None or decisions(evidence) is not None:

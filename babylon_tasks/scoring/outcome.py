@@ -15,7 +15,7 @@ _RESOLUTION = 0.01  # per unit staked
 class OutcomeScorer:
     """The standing in realised return, stakes weighted by their size.
 
-    A failed decision counts as a lost stake of the trajectory's mean size; a trajectory that only
+    A failed action counts as a lost stake of the trajectory's mean size; a trajectory that only
     waited returned nothing.
     """
 

@@ -21,7 +21,7 @@ from babylon_tasks.training.protocol import RequestProgress
 
 @app.task(base=BabylonTask, bind=True, name=task_names.TRAIN_WINDOW)  # type: ignore[untyped-decorator]
 def train_window(self: BabylonTask, window: str | None = None) -> Any:
-    """Train a window, or the oldest that wait; then promote the newest checkpoint or hold it."""
+    """Train a window, or the oldest that are due; then promote the newest checkpoint or hold it."""
 
     def report_training(progress: RequestProgress) -> None:
         counted = (progress.done, progress.total, "gradient steps", progress.tokens)

@@ -115,7 +115,7 @@ class ArtBackend:
     ) -> list[StepValue]:
         del steps, groups, on_progress  # the weights are not at hand
         raise TrainingError(
-            f"backend {self.start.backend} cannot score recorded answers; held-out evaluation "
+            f"backend {self.start.backend} cannot evaluate checkpoints; held-out evaluation "
             "needs the cpu backend, or set BABYLON_PROMOTE_WITHOUT_EVALUATION"
         )
 

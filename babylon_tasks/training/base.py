@@ -29,7 +29,7 @@ class TrainerLike(Protocol):
         ...
 
     def backend_step(self) -> BackendStep:
-        """Return the newest checkpoint that the backend holds, whoever made it."""
+        """Return the newest checkpoint of the backend, even if another process made it."""
         ...
 
     def inspect(self, request: InspectRequest, on_progress: OnProgress) -> Inspected:

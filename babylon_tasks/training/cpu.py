@@ -85,7 +85,7 @@ class CPUService:
         return host_in_url(self._server.host), self._server.port
 
     async def vllm_engine_is_sleeping(self) -> bool:
-        """Return False: sampling and training take turns, so neither is put to sleep."""
+        """Return False: sampling and training alternate, so neither is suspended."""
         return False
 
     def forget(self, step: int) -> None:

@@ -102,7 +102,7 @@ class Inspector:
         return found
 
     def prove(self, call: LlmCall) -> InspectedCall:
-        """Prove that a call would be trained on as it was sampled; raises Refused."""
+        """Prove that a call would be trained on as it was sampled; raises CallRefused."""
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
             recorded = len(call.logprobs or ())

@@ -190,7 +190,7 @@ async def _serve(out: Any) -> None:
     threading.Thread(target=read, name="questions", daemon=True).start()
     start = await asks.get()
     if not isinstance(start, StartJudge):
-        raise TypeError("the first line must be Start")
+        raise TypeError("the first line must be StartJudge")
     ruler = _Ruler(start)
     send(JudgeReady(ruler.rubric))
     async with asyncio.TaskGroup() as answering:

@@ -109,7 +109,7 @@ async def _serve(channel: _Channel) -> None:
     _read_requests(asyncio.get_running_loop(), queue)
     start = await queue.get()
     if not isinstance(start, StartTrainer):
-        raise TrainingError(f"the first request must be Start, not {type(start).__name__}")
+        raise TrainingError(f"the first request must be StartTrainer, not {type(start).__name__}")
     lock = None
     if start.backend != "serverless":
         lock = _only_trainer(Path(start.data_dir), start.lineage)

@@ -93,4 +93,4 @@ class _QuietHandler(WSGIRequestHandler):
     timeout = 10  # an idle client must not hold a thread forever
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a line for every probe would bury the log."""
+        """Log nothing: a line for every probe would flood the log."""

@@ -137,9 +137,9 @@ IDLE = GateResult(GateAction.IDLE, 4, 4, "the newest checkpoint serves already",
             "waits: another worker trains lineage babylon",
         ),
         (
-            TrainOutcome(TrainAction.IDLE, reason="no scored window waits"),
+            TrainOutcome(TrainAction.IDLE, reason="no scored window is due"),
             PROMOTED,
-            "nothing to do: no scored window waits · promoted: objective 0.5 against 0.4",
+            "nothing to do: no scored window is due · promoted: objective 0.5 against 0.4",
         ),
     ],
 )
