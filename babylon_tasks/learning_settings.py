@@ -68,10 +68,10 @@ class LearningSettings(EnvironmentSettings):
     max_eval_groups: int = Field(default=16, ge=1)
     """The most held-out groups that checkpoints are compared on, the newest first."""
     min_eval_groups: int = Field(default=4, ge=1)
-    """With fewer groups there is no evidence, and the checkpoint is held."""
+    """With fewer groups the checkpoint is held."""
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
-    """The smallest share of a policy's probability that recorded answers must cover to count as
-    evidence. Lower it only deliberately."""
+    """The smallest share of a policy's probability that recorded answers must cover for its
+    value to count. Lower it only deliberately."""
     promote_entropy_weight: float = Field(default=0.1, ge=0)
     """The bonus for diverse answers in a checkpoint's objective, per nat. Raise it if policies
     settle on one answer."""
@@ -79,7 +79,7 @@ class LearningSettings(EnvironmentSettings):
     """How much worse than the serving and the best checkpoint a new one may be and still be
     promoted."""
     promote_without_evaluation: bool = False
-    """Promote without evidence, instead of holding. Needed for `serverless` and `local`, which
+    """Promote without an evaluation, instead of holding. Needed for `serverless` and `local`, which
     cannot evaluate."""
 
     @model_validator(mode="after")
