@@ -134,7 +134,7 @@ def test_a_message_with_tool_calls_is_refused_not_cut(ask: Callable[..., ChatCom
     messages = [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": [called]}]
 
     with pytest.raises(openai.BadRequestError, match="tool_calls"):
-        ask(messages=said)
+        ask(messages=messages)
 
 
 def test_a_seed_gives_the_same_answers_and_the_limit_holds(
