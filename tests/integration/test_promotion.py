@@ -19,7 +19,8 @@ from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.protocol import RequestProgress
+from babylon_tasks.training.base import OnProgress
+from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, RequestProgress
 
 LINEAGE = "babylon"
 
@@ -81,6 +82,24 @@ def test_a_better_checkpoint_is_promoted_with_its_figures(
     assert model is not None
     assert model[:2] == ("ready", True)
     assert model[2] == pytest.approx(70)
+
+
+def test_an_answer_that_lacks_a_checkpoint_is_no_evaluation_and_nothing_of_it_is_stored(
+    connection: Connection, settings: Settings
+) -> None:
+    class Forgetful(PeerTrainer):
+        def evaluate(self, request: EvaluateRequest, on_progress: OnProgress) -> Evaluated:
+            return Evaluated(super().evaluate(request, on_progress).steps[1:])
+
+    trainer = Forgetful(settings.data_dir)
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+
+    found = evaluated(settings, trainer)
+
+    assert found.action == "held"
+    assert "no evaluation: the trainer was asked to evaluate steps [0, 1]" in str(found.reason)
+    assert column(connection, "SELECT step FROM training.evaluations") == []
 
 
 def test_an_evaluation_reports_its_progress(
