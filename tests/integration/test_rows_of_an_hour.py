@@ -103,9 +103,10 @@ def test_late_rows_of_several_hours_are_counted_together(
     connection: Connection, settings: Settings
 ) -> None:
     rows = [row(HERE, "09:00:00"), row(HERE, "09:00:00"), row(THERE, "10:00:00")]
-    insert_trajectories(connection, rows)
+    insert_trajectories(connection, [*rows, row(hour(11), "11:00:00")])
     for number in (9, 10):
         window(connection, number, "trained", but="scored_at = now()")
+    window(connection, 11, "open")
 
     assert reject_late(connection, settings, limit=9, actor="test") == 3
     assert reject_late(connection, settings, limit=9, actor="test") == 0

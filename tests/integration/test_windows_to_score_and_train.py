@@ -84,7 +84,7 @@ def test_a_window_says_whether_it_waits_and_whether_it_is_due(
 def test_unseen_hours_come_first_from_the_oldest_on_then_left_over_ones_from_the_newest(
     moment: Connection,
 ) -> None:
-    one, two = (window(moment, number, but="left_over = 3") for number in (1, 2))
+    one, two = (window(moment, number, but="left_over = 1") for number in (1, 2))
     three, four = (window(moment, number) for number in (3, 4))
 
     assert waiting(moment) == [three, four, two, one]
