@@ -102,6 +102,18 @@ def test_scores_of_other_versions_windows_and_keys_are_not_mixed(connection: Con
     assert len(scored_trajectories.list_group(connection, HERE, 2, "key")) == 1
 
 
+@pytest.mark.parametrize(("less", "sent"), [(0, True), (1, False)])
+def test_text_of_just_the_largest_size_is_sent_and_longer_text_is_not(
+    connection: Connection, less: int, sent: bool
+) -> None:
+    (one,) = scored_window(connection, HERE, rewards=(0.5,))
+    size = scored_trajectories.list_unused(connection, HERE, 1, "babylon")[0].size
+
+    row = scored_trajectories.rows(connection, [one], size - less)[one]
+
+    assert (row.steps_json is not None, row.steps_bytes) == (sent, size)
+
+
 # --- closed
 
 

@@ -134,6 +134,9 @@ USE = {"lineage": "another", "use": "trained"}
         ("consumption", USE, False),
         ("consumption", USE | {"reward_version": 1}, False),
         ("consumption", USE | {"window_id": THERE}, True),
+        ("scores", SCORE | {"trajectory_id": "another"}, True),
+        ("rejections", REJECTION | {"trajectory_id": "another"}, True),
+        ("consumption", USE | {"trajectory_id": "another"}, True),
     ],
 )
 def test_late_is_what_the_newest_rewards_do_not_know_and_no_step_has_used(
