@@ -134,3 +134,17 @@ def test_processes_that_are_started_meanwhile_wait_for_it_too(
     babylon.await_states([window], "trained")
     assert babylon.trainer() == trainer
     assert_trained_once(babylon, [window], tries=1)
+
+
+def test_a_worker_that_waits_for_redis_can_be_stopped(
+    make_babylon: MakeBabylon, broker: EmbeddedValkey
+) -> None:
+    babylon = make_babylon(broker=broker.url)
+    babylon.start("cpu-worker")
+    with redis.Redis.from_url(broker.url) as client:
+        read_only(client)
+        until(
+            "it waits for long",
+            lambda: any(line.get("next_try_in", 0) > 2 for line in babylon.lines("cpu-worker")),
+        )
+        assert babylon.terminate("cpu-worker").child.wait(30) == 0

@@ -16,6 +16,7 @@ from kombu.serialization import loads
 
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import QUEUES, configuration
+from babylon_tasks.tasks.redis_transport import Transport
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,11 @@ def test_every_task_has_a_queue_that_exists_and_limits_in_their_order(conf: dict
 def test_a_misspelt_queue_fails_before_anything_is_sent(celery: Celery) -> None:
     with pytest.raises(QueueNotFound):
         celery.send_task("babylon.score_window.v1", ("2026-01-31T09:00",), queue="cpuu")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_every_address_of_redis_leads_through_our_transport(celery: Celery, scheme: str) -> None:
+    assert isinstance(celery.connection(f"{scheme}://127.0.0.1:1/0").transport, Transport)
 
 
 @pytest.mark.parametrize("content_type", ["application/x-python-serialize", "application/x-yaml"])
