@@ -22,6 +22,10 @@ _URL = re.compile(
 )
 _HTTP_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^\s/?#@\\:\[\]]+)(:\d+)?"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:\d*)?")
+# Parameters with which redis-py would replace parts of the address, and kombu would fail.
+_OF_THE_ADDRESS = frozenset(
+    ("username", "userid", "password", "host", "hostname", "port", "path", "db", "virtual_host")
+)
 # Whole words in the names of a query's parameters.
 SECRET_PARAMETER = re.compile(r"(?i:.*(?:password|passwd|secret|token|key|signature)|pwd|sig)")
 
@@ -58,7 +62,14 @@ def _normal(parts: re.Match[str]) -> SecretStr:
 
 
 def _postgres(url: SecretStr) -> SecretStr:
-    return _normal(_server("DATABASE_URL", url, "postgres", "postgresql"))
+    parts = _server("DATABASE_URL", url, "postgres", "postgresql")
+    if "password" in dict(parse_qsl(parts["query"] or "")):
+        # There a raw & would end it, and what follows would be shown as a parameter's name.
+        raise ValueError(
+            "DATABASE_URL has the password as a parameter: write it before the host, as in "
+            "postgresql://user:PASSWORD@/database?host=/run/postgresql"
+        )
+    return _normal(parts)
 
 
 def _redis(url: SecretStr) -> SecretStr:
@@ -67,6 +78,11 @@ def _redis(url: SecretStr) -> SecretStr:
         raise ValueError("the database in REDIS_URL is not a number, as in redis://host:6379/0")
     if "," in parts["hosts"] or ";" in parts["hosts"]:
         raise ValueError("REDIS_URL names several servers: name one")
+    if any(name in _OF_THE_ADDRESS for name, _ in parse_qsl(parts["query"] or "")):
+        raise ValueError(
+            "REDIS_URL has user, password, host or database as a parameter: write them before the "
+            "question mark, as in redis://:PASSWORD@host:6379/0"
+        )
     if parts["user"] and not parts["password"]:
         raise ValueError(
             "REDIS_URL has a user without a password; a password alone is written with a colon "

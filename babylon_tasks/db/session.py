@@ -25,6 +25,7 @@ from babylon_tasks.errors import (
 Connection = psycopg.Connection[TupleRow]
 # For statements over all of Babylon's rows, and migrations.
 LONG_SECONDS = 3600.0
+_FOREIGN = "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
 
 
 def connect(
@@ -54,9 +55,7 @@ def connect(
     try:
         return attempt()
     except psycopg.ProgrammingError:  # libpq's own message may quote a part of the password
-        raise SettingsError(
-            "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
-        ) from None
+        raise SettingsError(_FOREIGN) from None
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
             f"Postgres at {address(settings)} refused the connection: {_without_secrets(error)}; "
@@ -121,8 +120,14 @@ def _silence(settings: DatabaseSettings, chosen: float | None) -> float:
 
 
 def address(settings: DatabaseSettings) -> str:
-    """Format host, port and database of DATABASE_URL, without user or password."""
-    parts = conninfo_to_dict(settings.dsn)
+    """Format host, port and database of DATABASE_URL, without user or password.
+
+    Raises SettingsError where libpq cannot read it.
+    """
+    try:
+        parts = conninfo_to_dict(settings.dsn)
+    except psycopg.ProgrammingError:
+        raise SettingsError(_FOREIGN) from None
     server = host_and_port(str(parts.get("host", "localhost")), str(parts.get("port", 5432)))
     return f"{server}/{parts.get('dbname', '')}"
 

@@ -34,7 +34,11 @@ REFUSALS = {
     f"DATABASE_URL{_UNREADABLE}",
     f"REDIS_URL{_UNREADABLE}",
     "the database in REDIS_URL is not a number, as in redis://host:6379/0",
+    "DATABASE_URL has the password as a parameter: write it before the host, as in "
+    "postgresql://user:PASSWORD@/database?host=/run/postgresql",
     "REDIS_URL names several servers: name one",
+    "REDIS_URL has user, password, host or database as a parameter: write them before the "
+    "question mark, as in redis://:PASSWORD@host:6379/0",
     "REDIS_URL has a user without a password; a password alone is written with a colon "
     "before it: redis://:PASSWORD@host",
 }
@@ -103,10 +107,19 @@ def test_every_password_can_be_written_percent_encoded(raw: str) -> None:
         "redis://:a%00b@h/0",
         "redis://:%ff@h/0",
         "redis://h:6379/0#1",
+        "redis://h/0?password=planted",
+        "redis://h/0?username=a&ssl_cert_reqs=none",
+        "redis://h?db=3",
+        "redis://h/0?host=elsewhere",
     ],
 )
 def test_what_clients_of_redis_read_differently_is_refused(url: str) -> None:
     assert read(_REDIS, url) is None
+
+
+def test_a_password_among_the_parameters_is_refused() -> None:
+    assert read(_POSTGRES, "postgresql:///b?host=/run/postgresql&password=planted") is None
+    assert read(_POSTGRES, "postgresql://u:p@/b?host=/run/postgresql") is not None
 
 
 @pytest.mark.parametrize(

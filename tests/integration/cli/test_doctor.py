@@ -186,3 +186,20 @@ def test_doctor_checks_what_flower_and_the_endpoints_need_at_their_start(
     flowers = [f for f in found.document["findings"] if f["check"] == "flower"]
     assert "FLOWER_BASIC_AUTH is not set" in flowers[0]["detail"]
     assert flowers[1]["outcome"] == "warn"
+
+
+@one_contract
+@pytest.mark.parametrize(
+    "password",
+    ["planted@secret", "pl/anted@sec/ret", "12#planted@sec", "pl?anted@ret", "%plan@ted"],
+)
+@pytest.mark.parametrize("url", ["DATABASE_URL=postgresql://babylon", "REDIS_URL=redis://"])
+@pytest.mark.parametrize("command", ["status", "doctor", "doctor --json"])
+def test_no_part_of_a_password_that_splits_its_url_is_shown(
+    run: Run, command: str, url: str, password: str
+) -> None:
+    name, _, begin = url.partition("=")
+    found = run(*command.split(), **{name: f"{begin}:{password}@127.0.0.1:1/0"})
+    assert found.code in (1, 2)
+    assert "percent-encoded" in found.out + found.err
+    assert not any(part in found.out + found.err for part in ("plan", "ante", "secr", "12#"))
