@@ -177,7 +177,7 @@ def _violation(names: Mapping[str, str], violation: Mapping[str, Any]) -> str:
         return str(violation["msg"]).removeprefix("Value error, ")
     name = ".".join([names.get(place[0], place[0]), *place[1:]])
     if violation["type"] != "missing":
-        return f"{name}: {violation['msg']}"
+        return f"{name}: {str(violation['msg']).removeprefix('Value error, ')}"
     empty = {given.lower(): where for given, where in given_names().items()}.get(name.lower())
     return f"{name} is not set" if empty is None else f"{name} is empty in the {empty}"
 

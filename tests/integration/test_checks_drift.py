@@ -45,13 +45,13 @@ CASES = {
         "k8s/base/settings.env",
         "BABYLON_SHUTDOWN_SECONDS=20",
         "BABYLON_SHUTDOWN_SECONDS=20s",
-        "would not start: the settings cannot be used: shutdown_seconds",
+        "would not start: the settings cannot be used: BABYLON_SHUTDOWN_SECONDS",
     ),
     "a backend that there is not": Broken(
         "compose.yaml",
         "BABYLON_BACKEND: cpu",
         "BABYLON_BACKEND: gpu",
-        "gpu-worker: would not start: the settings cannot be used: backend",
+        "gpu-worker: would not start: the settings cannot be used: BABYLON_BACKEND",
     ),
     "a misspelt secret in k8s": Broken(
         "k8s/base/cpu-worker.yaml",
@@ -63,7 +63,7 @@ CASES = {
         "compose.yaml",
         "secrets: [database_url, redis_url, babylon_inference_api_key]",
         "secrets: [database_url, redis_url]",
-        "gpu-worker: would not start: the settings cannot be used: settings: Value error, "
+        "gpu-worker: would not start: the settings cannot be used: "
         "BABYLON_INFERENCE_HOST admits other machines: set BABYLON_INFERENCE_API_KEY",
     ),
     "secrets at another place": Broken(
