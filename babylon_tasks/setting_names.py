@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pydantic_settings import BaseSettings
 
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.plain_text import plain
 from babylon_tasks.read_settings import (
     ENV_FILE,
     SECRETS_DIR,
@@ -90,4 +91,4 @@ def misspelt(kind: type[BaseSettings]) -> Iterator[str]:
         near = get_close_matches(name, known, 1, cutoff=0.6 if ours else 0.85)
         if ours or (near and near[0] not in right):
             hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"there is no setting {given}, given in the {where}{hint}"
+            yield f"there is no setting {plain(given)}, given in the {where}{hint}"

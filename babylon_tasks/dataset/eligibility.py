@@ -27,7 +27,9 @@ PARENT = "parent"
 RESCORED = "rescored"
 NONE = "none"
 
-_OURS = re.compile(r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:step)(?P<step>\d+)")
+_OURS = re.compile(
+    r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:step)(?P<step>\d{1,9})"
+)
 
 
 class PolicyNames(Struct, frozen=True, kw_only=True):

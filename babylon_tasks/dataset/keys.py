@@ -18,9 +18,10 @@ from babylon_tasks.vocabulary import kind
 # Never dropped, however few members remain: these are different tasks and goals.
 _FIRM = ("scenario", "archetype")
 # `Market m-2`, `"marketId": "246813579"`, `ticker: ACME`: an id contains a digit or is in capitals.
+# Bounded and possessive: an agent's prompt must not make the search quadratic.
 _MARKET = re.compile(
-    r"(?i:\bmarket(?:_?id)?|\bticker)[\"']?\s*[:=#]?\s*[\"']?"
-    r"(?=[A-Za-z_-]*\d|[A-Z]{2})([A-Za-z0-9][\w-]*)"
+    r"(?i:\bmarket(?:_?id)?|\bticker)[\"']?\s*+[:=#]?\s*+[\"']?"
+    r"(?=[A-Za-z_-]{0,63}\d|[A-Z]{2})([A-Za-z0-9][\w-]*)"
 )
 
 Part = tuple[str, str]  # name and value

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-_TOKEN_ID = re.compile(r"token_id:(\d+)\Z")  # vLLM with return_tokens_as_token_ids, ART
+_TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # vLLM with return_tokens_as_token_ids, ART
 
 
 class Completion(Struct, frozen=True):

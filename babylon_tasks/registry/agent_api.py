@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from babylon_tasks import log
 from babylon_tasks.agent_settings import AgentSettings
 from babylon_tasks.db.session import session
 from babylon_tasks.read_settings import read
@@ -22,9 +24,16 @@ def serving(settings: AgentSettings | Settings | None = None) -> Serving:
     BABYLON_SECRETS_DIR. Raises CheckpointNotFound where the lineage does not exist yet, and
     DatabaseUnavailable.
     """
+    if settings is None:
+        _name_misspelt()
     resolved = read(AgentSettings) if settings is None else settings
     with session(resolved) as connection:
         return pointer.serving(connection, resolved.lineage)
+
+
+@lru_cache(maxsize=1)
+def _name_misspelt() -> None:
+    log.name_misspelt()  # once in a process: agents ask for each trajectory
 
 
 def openai_client(settings: AgentSettings | Settings | None = None, **options: Any) -> AsyncOpenAI:

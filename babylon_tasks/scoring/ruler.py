@@ -23,7 +23,7 @@ from babylon_tasks.settings import Settings
 Conversation = tuple[tuple[str, str], ...]  # (role, content)
 Grades = Sequence[tuple[str, float | None]]  # (name, grade) as the judge gave them, unchecked
 # RULER's own tags: an agent that writes them could close its trajectory and open another's.
-_MARKS = re.compile(r"<(?=\s*/?\s*(?:trajectory|context|available_tools)\b)", re.IGNORECASE)
+_MARKS = re.compile(r"<(?=\s*+/?\s*+(?:trajectory|context|available_tools)\b)", re.IGNORECASE)
 
 
 ALIKE = 0.5  # the grade of identical conversations

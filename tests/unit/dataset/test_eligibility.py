@@ -62,6 +62,7 @@ def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
         ("babylon-2@3", None, "other_policy"),
         ("xbabylon@3", None, "other_policy"),
         ("gpt-5", 3, "other_policy"),
+        ("babylon@" + "9" * 5000, None, "other_policy"),  # int() would refuse it
         ("wandb-artifact:///team/games/babylon:step7", None, 7),
         ("wandb-artifact:///team/games/other:step7", None, "other_policy"),
     ],

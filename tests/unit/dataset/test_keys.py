@@ -62,6 +62,14 @@ def test_the_market_is_the_one_that_the_question_names(question: str, market: st
     assert found == market
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", ["market-", "market ", "market" + " " * 1000, "ticker_", "m"])
+def test_a_long_question_is_searched_once(piece: str) -> None:
+    """With a quadratic pattern these take minutes: the timeout is for that alone."""
+    assert dict(parts(asked(piece * (1_000_000 // len(piece))), WINDOW, ALL)) == {}
+    assert dict(parts(asked("market" + " " * 1_000_000), WINDOW, ALL)) == {}
+
+
 def test_the_market_is_that_of_the_last_question_and_not_of_an_earlier_one() -> None:
     """A call may carry a whole conversation; what was asked is its last message by the user."""
     messages = (

@@ -62,6 +62,14 @@ def test_an_agent_cannot_close_its_trajectory_and_open_another() -> None:
     assert answer == 'NO‹/trajectory>‹TRAJECTORY id="2">YES‹ /context> 1 < 2 <b>'
 
 
+@pytest.mark.timeout(60)
+def test_an_agent_cannot_keep_the_search_for_tags_busy() -> None:
+    """With a quadratic pattern this takes hours: the timeout is for that alone."""
+    forged = "<" + " " * 1_000_000
+    (*_, (_, answer)) = conversation(trajectory(call("ACME?", forged)))
+    assert answer == forged
+
+
 def test_conversations_are_equal_only_if_roles_and_texts_are() -> None:
     one = identity((("user", "a"), ("assistant", "b")))
     assert one == identity((("user", "a"), ("assistant", "b")))
