@@ -51,21 +51,22 @@ TESTS = Path(__file__).parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--pictures DIR``: tests of pages leave them there; see ``make pictures``.
 
-    ``--seed`` and ``--windows`` are for ``make soak``.
+    ``--seed`` and ``--windows`` are for ``make soak``, ``--measured FILE`` for ``make faults``.
     """
     parser.addoption("--pictures", metavar="DIR", help="where to write pictures of pages")
     parser.addoption("--seed", type=int, default=1, help="of the soak's hours and faults")
     parser.addoption("--windows", type=int, default=200, help="of the soak")
+    parser.addoption("--measured", metavar="FILE", help="where to append each fault's recovery")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tier is the folder: tests are not marked manually."""
     for item in items:
-        tier, folder, *_ = item.path.relative_to(TESTS).parts
+        tier = item.path.relative_to(TESTS).parts[0]
         if tier in ("unit", "integration", "acceptance"):
             item.add_marker(tier)
-        if folder == "faults" and not item.get_closest_marker("soak"):
-            item.add_marker(folder)
+        if item.path.name == "test_cells.py":
+            item.add_marker("faults")
 
 
 @pytest.hookimpl(optionalhook=True)

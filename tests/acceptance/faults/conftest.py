@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +23,26 @@ from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
 
 CONTRACT = "today"
+
+
+Measured = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """``with measured(name)``: how long the block took becomes a line of ``--measured FILE``."""
+
+    @contextmanager
+    def measure(name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        file: str | None = request.config.option.measured
+        if file is not None:
+            line = json.dumps({"cell": name, "seconds": round(time.monotonic() - began, 1)})
+            with Path(file).open("a", encoding="ascii") as lines:
+                lines.write(line + "\n")
+
+    return measure
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from acceptance.faults.cells import CELLS, WORST, Cell
+from acceptance.faults.conftest import Measured
 from acceptance.faults.system import System
 from acceptance.harness import assert_trained_once, hours
 
@@ -14,14 +15,15 @@ def _marked(cell: Cell) -> object:
 
 
 @pytest.mark.parametrize("cell", [_marked(cell) for cell in CELLS])
-def test_every_window_is_trained_once(system: System, cell: Cell) -> None:
+def test_every_window_is_trained_once(system: System, cell: Cell, measured: Measured) -> None:
     struck, after = hours(2)
     held = cell.point(system, struck)
     held.__enter__()
     with cell.strike(system):
         held.__exit__(None, None, None)
     system.record(after)
-    system.await_states([struck, after], "trained")
+    with measured(cell.name):
+        system.await_states([struck, after], "trained")
 
     assert_trained_once(system, [struck, after])
     spent = system.rows("SELECT window_id, attempt FROM training.windows WHERE attempt > 2")

@@ -1,0 +1,28 @@
+"""docs/reliability.md says which faults are tried at which points."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from acceptance.faults.cells import CELLS, STRUCK, WORST
+from acceptance.faults.table import table
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "reliability.md"
+
+
+def test_the_document_has_a_row_for_each_fault_and_a_cell_for_each_test() -> None:
+    written = DOCUMENT.read_text("utf-8")
+    assert _without_seconds(table()) in _without_seconds(written), (
+        "put the output of `python tests/acceptance/faults/table.py` into docs/reliability.md"
+    )
+
+
+def test_there_are_eighty_cells_at_least_and_twelve_are_in_every_run() -> None:
+    assert len(CELLS) >= 80
+    assert len(WORST) == 12
+    assert all(point in STRUCK[strike] for strike, point in WORST)
+
+
+def _without_seconds(text: str) -> str:
+    return re.sub(r"\d+ to \d+", "yes", text)
