@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -95,7 +96,7 @@ def rollback(
 
 def _step(settings: Settings, text: str) -> int:
     number = text.removeprefix(f"{settings.lineage}@")
-    if not number.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,9}", number):  # what Postgres and int() take
         raise typer.BadParameter(f"{text!r} is not a step of lineage {settings.lineage}; write 7")
     return int(number)
 

@@ -106,6 +106,8 @@ def test_celery_finds_the_application_under_the_packages_name(
         (("why", "yesterday"), 2),
         (("score",), 2),
         (("models", "promote", "best"), 2),
+        (("models", "promote", "9" * 5000), 2),
+        (("models", "promote", "²"), 2),
         (("models", "promote", "7"), 1),
         (
             (
