@@ -117,10 +117,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
             # Another Celery application on the same Redis has an `unacked`, and perhaps a queue
             # `cpu`, too: without a prefix each would requeue the other's running tasks.
             "global_keyprefix": KEY_PREFIX,
-            "socket_timeout": 30,
+            "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
-            "health_check_interval": 25,
+            # A half-open connection is noticed after twice this and a second: kombu asks for
+            # messages every second, and misses the answer.
+            "health_check_interval": 10,
             # A control command to the workers or a first send gives up within a second or two.
             "max_retries": 3,
             "interval_start": 0.1,
@@ -137,7 +139,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "retry_policy": {"max_retries": 1, "interval_start": 0.1},
         },
-        "redis_socket_timeout": 30.0,
+        "redis_socket_timeout": 10.0,
         "redis_socket_connect_timeout": 5.0,
         "redis_retry_on_timeout": True,
         "broker_pool_acquire_timeout": 30,
