@@ -34,12 +34,13 @@ def test_an_archetype_has_its_own_scorer_whatever_its_case_and_others_the_usual_
     assert isinstance(scorers.scorer_for(None), ProfitScorer)
 
 
-def test_an_archetype_has_its_own_weights() -> None:
+@pytest.mark.parametrize("named", [{}, {"degen": "default"}], ids=["the usual scorer", "its own"])
+def test_an_archetype_has_its_own_weights(named: dict[str, str]) -> None:
     scorers = Scorers(
         settings(
             reward_weights={"decisions": 1},
             archetype_weights={"degen": {"profit": 1}},
-            archetype_scorers={"degen": "default"},
+            archetype_scorers=named,
         )
     )
     [right, wrong] = scorers.scorer_for("trader").rewards(MEMBERS, MEMBERS)

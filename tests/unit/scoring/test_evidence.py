@@ -55,6 +55,13 @@ def test_a_bet_without_a_known_outcome_is_neither(decision: AgentAction) -> None
     assert (found.right, found.wrong, found.unknown, found.merit) == (0, 0, 1, None)
 
 
+def test_of_a_market_and_a_ticker_the_market_decides_and_the_ticker_while_it_is_open() -> None:
+    ended = AgentAction("TRADE", True, "m-1", "ACME", "buy_yes")  # YES, while ACME fell
+    still_open = AgentAction("TRADE", True, "m-open", "ACME", "buy_yes")
+    found = [evidence(trajectory([one]), ENDED) for one in (ended, still_open)]
+    assert [(one.right, one.wrong) for one in found] == [(1, 0), (0, 1)]
+
+
 @pytest.mark.parametrize("side", ["close_position", "yesterday", ""])
 def test_what_is_no_bet_has_no_outcome_to_wait_for(side: str) -> None:
     found = evidence(trajectory([trade(side)]), ENDED)
