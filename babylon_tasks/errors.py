@@ -4,7 +4,8 @@ BabylonTasksError
 ├── SettingsError            a setting is missing or contradicts another
 ├── DatabaseError
 │   ├── MigrationError       the schema is not what the code expects
-│   └── DatabaseUnavailable  the server did not answer
+│   ├── DatabaseUnavailable  the server did not answer
+│   └── DatabaseRefuses      the server takes no writes, or no connections, now
 ├── WindowError
 │   ├── BadWindowId          not ``YYYY-MM-DDTHH:00``
 │   ├── WindowNotFound       no such window in ``training.windows``
@@ -20,19 +21,34 @@ BabylonTasksError
 ├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
 
-To add one: subclass the nearest node, document in the docstring when it is raised, and put
-into the message what happened, to which window or step, and what the operator does next.
+To add one: subclass the nearest node, document in the docstring when it is raised, put into the
+message what happened, to which window or step, and what the operator does next, and set its
+``fault`` unless it is the window's own (``faults.py``).
 """
 
 from __future__ import annotations
 
+from babylon_tasks.faults import Fault
+
 
 class BabylonTasksError(Exception):
-    """Base of all errors that this project raises on purpose."""
+    """Base of all errors that this project raises on purpose.
+
+    ``fault`` is a class's own, or a single error's: ``TrainingError(text, fault=...)``.
+    """
+
+    fault = Fault.WINDOW
+
+    def __init__(self, *args: object, fault: Fault | None = None) -> None:
+        super().__init__(*args)
+        if fault is not None:
+            self.fault = fault
 
 
 class SettingsError(BabylonTasksError):
     """A setting is missing or contradicts another one."""
+
+    fault = Fault.MISCONFIGURED
 
 
 class DatabaseError(BabylonTasksError):
@@ -42,9 +58,19 @@ class DatabaseError(BabylonTasksError):
 class MigrationError(DatabaseError):
     """The schema is not what the code expects."""
 
+    fault = Fault.SCHEMA
+
 
 class DatabaseUnavailable(DatabaseError):
     """The database server did not answer."""
+
+    fault = Fault.CONNECTION_LOST
+
+
+class DatabaseRefuses(DatabaseError):
+    """The database server takes no writes, or no connections, now."""
+
+    fault = Fault.DATABASE_REFUSES
 
 
 class WindowError(BabylonTasksError):
@@ -70,6 +96,8 @@ class IllegalTransition(BabylonTasksError):
 class StaleLease(BabylonTasksError):
     """A newer claimant has the lease; the owner of this one stops and discards its work."""
 
+    fault = Fault.LEASE_LOST
+
 
 class TrainingError(BabylonTasksError):
     """A training step did not succeed."""
@@ -82,9 +110,13 @@ class TrainerDied(TrainingError):
 class BackendUnavailable(TrainingError):
     """The chosen training backend cannot run on this machine."""
 
+    fault = Fault.MISCONFIGURED
+
 
 class BrokerUnavailable(BabylonTasksError):
     """Redis did not take a message; Postgres still holds what it was about."""
+
+    fault = Fault.BROKER_REFUSES
 
 
 class NothingServes(BabylonTasksError):
@@ -97,6 +129,8 @@ class CheckpointNotFound(BabylonTasksError, LookupError):
 
 class NotInstalled(BabylonTasksError):
     """A command needs a package of an extra that is not installed."""
+
+    fault = Fault.NOT_INSTALLED
 
 
 class SandboxError(BabylonTasksError):

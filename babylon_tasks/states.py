@@ -73,13 +73,18 @@ START = StepTransition("start", {S.PLANNED}, S.RUNNING, E.STEP_RUNNING)
 RESTART = StepTransition("restart", {S.PLANNED, S.RUNNING}, S.RUNNING, E.STEP_RUNNING, attempts=1)
 TAKE_OVER = StepTransition("take_over", UNFINISHED, None, E.STEP_TAKEN_OVER)
 POSTPONE = StepTransition("postpone", {S.RUNNING}, None, E.STEP_POSTPONED)
+# As both, where the step must wait because of what is not its windows' fault.
+POSTPONE_FREE = StepTransition("postpone_free", {S.RUNNING}, None, E.STEP_INTERRUPTED, attempts=-1)
 # An interruption from outside does not count as an attempt.
 INTERRUPT = StepTransition("interrupt", {S.RUNNING}, None, E.STEP_INTERRUPTED, attempts=-1)
 VERIFY = StepTransition("verify", {S.RUNNING}, S.TRAINED, E.STEP_TRAINED)
 COMMIT = StepTransition("commit", {S.TRAINED}, S.COMMITTED, E.STEP_COMMITTED)
 FAIL = StepTransition("fail", UNFINISHED, S.FAILED, E.STEP_FAILED)
 
-STEP_TRANSITIONS = (START, RESTART, TAKE_OVER, POSTPONE, INTERRUPT, VERIFY, COMMIT, FAIL)
+STEP_TRANSITIONS = (
+    *(START, RESTART, TAKE_OVER, POSTPONE, POSTPONE_FREE, INTERRUPT),
+    *(VERIFY, COMMIT, FAIL),
+)
 
 SEAL = WindowTransition("seal", "open_and_seal.seal", {W.OPEN}, {W.SEALED: E.SEALED})
 CLAIM = WindowTransition("claim", "scoring.claim", {W.SEALED}, {W.SCORING: None})

@@ -8,6 +8,7 @@ from babylon_tasks.db import consumption, step_windows, steps
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
+from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import FAIL
 
@@ -21,8 +22,11 @@ def fail_step(
     *,
     actor: str,
     metrics: Mapping[str, float] | None = None,
+    fault: Fault = Fault.WINDOW,
 ) -> Step:
     """Fail a step and release its data; a window fails with it after ``max_attempts`` runs.
+
+    The last run counts only if the fault was the windows' own.
 
     All or nothing; raises StaleLease, and IllegalTransition where the step has ended.
     """
@@ -35,9 +39,11 @@ def fail_step(
             FAIL,
             actor=actor,
             columns={"error": error, "metrics": None if metrics is None else _finite(metrics)},
-            detail={"reason": error, "step": step.target_step},
+            detail={"reason": error, "fault": fault, "step": step.target_step},
         )
         consumption.release(connection, step.id)
+        if not fault.uses_up_attempts:
+            step_windows.count_attempts(connection, step.windows, -1)
         for row in step_windows.in_training(connection, step.windows):
             step_windows.free(
                 connection,

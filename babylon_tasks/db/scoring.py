@@ -14,6 +14,7 @@ from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
 from babylon_tasks.db.window_transitions import change
 from babylon_tasks.errors import StaleLease, WindowNotFound
+from babylon_tasks.faults import Fault
 from babylon_tasks.records import Outcome, Rejection, ScoringResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import CLAIM, FINISH, GIVE_BACK, WindowState, WindowTransition
@@ -198,17 +199,30 @@ def may_wait(connection: Connection, window: str, settings: Settings) -> bool:
 
 
 def release(
-    connection: Connection, claimed: Claim, why: str, settings: Settings, *, actor: str
+    connection: Connection,
+    claimed: Claim,
+    why: str,
+    settings: Settings,
+    *,
+    actor: str,
+    fault: Fault = Fault.WINDOW,
 ) -> WindowState:
-    """Release the window after a failure, or fail it after the last one; raises StaleLease."""
-    exhausted = claimed.attempts >= settings.max_attempts
+    """Release the window after a failure, or fail it after the last one; raises StaleLease.
+
+    Unless the fault was the window's own, the attempt does not count.
+    """
+    exhausted = fault.uses_up_attempts and claimed.attempts >= settings.max_attempts
     target = WindowState.FAILED if exhausted else WindowState.SEALED
     delay = settings.retry_delay_seconds * 2 ** min(claimed.attempts - 1, 10)
     reason = f"scoring failed {claimed.attempts} times, last: {why}" if exhausted else None
     if reason is not None and claimed.reward_version > 1:
         reason += f"; its rewards of version {claimed.reward_version - 1} are kept"
-    columns = {"reason": reason, "delay": None if exhausted else delay}
-    detail = {"error": why, "attempts": claimed.attempts, "state": target}
+    columns = {
+        "reason": reason,
+        "delay": None if exhausted else delay,
+        "counted": int(fault.uses_up_attempts),
+    }
+    detail = {"error": why, "fault": fault, "attempts": claimed.attempts, "state": target}
     with connection.transaction():
         _end(connection, claimed, GIVE_BACK, target, actor, detail, columns)
     return target

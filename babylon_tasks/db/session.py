@@ -17,15 +17,18 @@ from babylon_tasks.db.connection import BoundedConnection, open_connection
 from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.errors import (
     DatabaseError,
+    DatabaseRefuses,
     DatabaseUnavailable,
     MigrationError,
     SettingsError,
 )
+from babylon_tasks.faults import Fault, fault_of
 
 Connection = psycopg.Connection[TupleRow]
 # For statements over all of Babylon's rows, and migrations.
 LONG_SECONDS = 3600.0
 _FOREIGN = "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
+_REFUSALS = (Fault.DATABASE_REFUSES, Fault.DATABASE_FULL)
 
 
 def connect(
@@ -70,7 +73,8 @@ def session(
     """Open or reuse a connection for a block; it is kept for a later one unless the block raises.
 
     ``patience`` and ``silence`` as in ``connect``. A lost or silent server becomes
-    DatabaseUnavailable, a missing table or column MigrationError, a missing right DatabaseError.
+    DatabaseUnavailable, a missing table or column MigrationError, a missing right DatabaseError, a
+    server that takes no writes DatabaseRefuses.
     """
     connection = kept.take(settings, silence=_silence(settings, silence)) or connect(
         settings, patience=patience, silence=silence
@@ -98,12 +102,20 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
         case InsufficientPrivilege():
             return DatabaseError(
                 f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; grant that "
-                "to the user of DATABASE_URL, then try again"
+                "to the user of DATABASE_URL, then try again",
+                fault=Fault.PERMISSION,
+            )
+        case psycopg.Error() if not lost and fault_of(error) in _REFUSALS:
+            return DatabaseRefuses(
+                f"Postgres at {address(settings)} refuses: {_without_secrets(error)}; what was "
+                "not committed is rolled back and will be tried again once it takes writes",
+                fault=fault_of(error),
             )
         case LockNotAvailable():
             return DatabaseUnavailable(
                 f"Postgres at {address(settings)} could not get a lock in time: "
-                f"{_without_secrets(error)}; the transaction was rolled back, try again"
+                f"{_without_secrets(error)}; the transaction was rolled back, try again",
+                fault=Fault.LOCK_TIMEOUT,
             )
         case psycopg.OperationalError() if lost:
             return DatabaseUnavailable(

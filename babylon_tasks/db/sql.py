@@ -26,6 +26,7 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError
+from babylon_tasks.faults import Fault
 
 _HEADER = re.compile(r"^-- (name|part): (\w+)\s*$", re.MULTILINE)
 _PART = re.compile(r"\{\{(\w+)\.(\w+)\}\}")
@@ -165,5 +166,6 @@ def _converted(name: str, value: object, kind: type[Value]) -> Value:
     except msgspec.ValidationError as error:
         raise DatabaseError(
             f"statement {name} returned what this version does not expect: {error}; run "
-            "`babylon-tasks migrate --status` to check that database and code match"
+            "`babylon-tasks migrate --status` to check that database and code match",
+            fault=Fault.SCHEMA,
         ) from None

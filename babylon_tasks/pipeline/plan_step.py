@@ -92,7 +92,7 @@ class Planner:
         Other scored ones join up to ``max_windows_per_step`` and ``step_token_budget``. What
         exceeds the budget is left over for later steps. A window whose training has failed before
         is tried alone: it may be the cause. Raises StaleLease, TrainingError if the trainer fails
-        on it.
+        on it: this counts as an attempt if the fault is the window's.
         """
         self.skipped.update(
             close_outdated(self._connection, self._settings, self._lease, actor=self._actor)
@@ -185,6 +185,8 @@ class Planner:
                     at_least_one=at_least_one,
                 )
             except TrainingError as error:
+                if not error.fault.uses_up_attempts:
+                    raise
                 step_windows.count_failure(
                     self._connection,
                     self._lease,

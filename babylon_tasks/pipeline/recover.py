@@ -7,10 +7,11 @@ from enum import StrEnum
 import structlog
 
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import steps
+from babylon_tasks.db import step_windows, steps
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.run_step import StepRefused, StepRun, StepRunner, about
 from babylon_tasks.states import RESTART, START, TAKE_OVER, StepState
@@ -107,7 +108,8 @@ def recover(run: StepRunner, step: Step) -> StepRun:
     raise TrainingError(
         f"step {step.target_step} of lineage {step.lineage} is unfinished, but the backend "
         f"is at {backend.step}; the database and BABYLON_DATA_DIR do not belong together, "
-        "restore the one that was changed"
+        "restore the one that was changed",
+        fault=Fault.MISCONFIGURED,
     )
 
 
@@ -130,14 +132,22 @@ def align(run: StepRunner, head_step: int) -> None:
     raise TrainingError(
         f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend is at "
         f"{backend.step}; the database and BABYLON_DATA_DIR do not belong together: restore the "
-        "one that was changed, or choose a new BABYLON_LINEAGE"
+        "one that was changed, or choose a new BABYLON_LINEAGE",
+        fault=Fault.MISCONFIGURED,
     )
 
 
 def _run_again(run: StepRunner, step: Step) -> StepRun:
-    if step.attempts >= run.settings.max_attempts:
-        return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
     with session(run.settings) as connection:
+        if step.attempts >= run.settings.max_attempts:
+            return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
+        # A window's earlier steps count as well.
+        rows = step_windows.in_training(connection, step.windows)
+        attempts = max((row.attempts for row in rows), default=0)
+        if attempts >= run.settings.max_attempts:
+            return StepRun(
+                step, StepRefused("interrupted, after earlier steps of its windows failed")
+            )
         groups = load_groups.of_manifest(connection, run.settings, from_row(step.manifest))
     if groups is None:
         return StepRun(

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from babylon_tasks.actions import GateAction, TrainAction
+from babylon_tasks.faults import Fault
 from babylon_tasks.records import ScoringResult, StepResult
 
 
@@ -36,7 +37,8 @@ class TrainOutcome(Struct, frozen=True):
     """The result of ``train_window``; ``reason`` is for people.
 
     ``skipped`` maps windows in which planning found nothing to train on to why, as their rows
-    store it. ``result`` and ``reward_mean`` are those of a committed or adopted step.
+    store it. ``result`` and ``reward_mean`` are those of a committed or adopted step, ``fault`` is
+    that of a failed attempt.
     """
 
     action: TrainAction
@@ -47,6 +49,7 @@ class TrainOutcome(Struct, frozen=True):
     result: StepResult | None = None
     reward_mean: float | None = None
     seconds: float = 0.0
+    fault: Fault | None = None
 
 
 class GateResult(Struct, frozen=True):

@@ -20,10 +20,12 @@ from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import DatabaseError, StaleLease, TrainerDied, TrainingError
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.faults import Fault
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, StepTransition
 from babylon_tasks.training.base import TrainerLike
+from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.groups_file import write_groups
 from babylon_tasks.training.protocol import Inspected, InspectRequest, RequestProgress, TrainRequest
 
@@ -34,12 +36,17 @@ class StepRefused(Struct, frozen=True):
     """The step cannot be done: the trainer refused it but still runs, or its data are gone."""
 
     why: str
+    fault: Fault = Fault.WINDOW
 
 
 class StepInterrupted(Struct, frozen=True):
-    """The trainer died; the next claimant finds out whether it wrote a checkpoint."""
+    """The trainer died, or its environment failed.
+
+    The next claimant finds out whether there is a checkpoint.
+    """
 
     why: str
+    fault: Fault = Fault.WINDOW
 
 
 class StepRun(Struct, frozen=True):
@@ -96,7 +103,6 @@ class StepRunner:
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
         path = self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"
-        write_groups(path, groups)
         request = _request(step, path)
         log.info(
             "step.started",
@@ -109,15 +115,18 @@ class StepRunner:
         reward = fmean(member.reward for group in groups for member in group.members)
         began = time.monotonic()
         try:
+            write_groups(path, groups)
             result = self.trainer.train(
                 request, lambda progress: self._report(step, progress, reward, began)
             )
-        except TrainerDied as death:
-            self.heartbeat.check()
-            return StepRun(step, StepInterrupted(str(death)))
         except TrainingError as error:
-            self.heartbeat.check()
-            return StepRun(step, StepRefused(str(error)))
+            self._check_lease(step)
+            why, fault = self._described(error), error.fault
+            # From a damaged parent nothing can be trained: the next plan may choose another one.
+            again = isinstance(error, TrainerDied) or (
+                not fault.uses_up_attempts and fault is not Fault.FILE_DAMAGED
+            )
+            return StepRun(step, (StepInterrupted if again else StepRefused)(why, fault))
         except BaseException as error:
             # The trainer would continue under a lease that is about to be released.
             self.trainer.kill()
@@ -142,6 +151,16 @@ class StepRunner:
                 detail={"step": number, "why": why[: steps.ERROR_LENGTH]},
             )
         self.trainer.discard(number)
+
+    def _check_lease(self, step: Step) -> None:
+        if self.heartbeat.lost is not None:
+            self._interrupted(step, self.heartbeat.lost)
+        self.heartbeat.check()
+
+    def _described(self, error: TrainingError) -> str:
+        if error.fault is not Fault.DISK_FULL:
+            return str(error)
+        return f"{error}; {room(self.settings.data_dir, self.lease.lineage)}"
 
     def _interrupted(self, step: Step, why: str) -> None:
         try:

@@ -24,6 +24,8 @@ from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.faults import Fault, fault_of
+from babylon_tasks.pipeline.release_claim import release_claim
 from babylon_tasks.pipeline.results import Scoring
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
@@ -78,17 +80,19 @@ def score_window(
     except StaleLease:
         raise
     except BabylonTasksError as error:
-        _release(settings, claimed, str(error), actor)
+        release_claim(settings, claimed, str(error), fault_of(error), actor=actor)
         raise
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        _release(settings, claimed, why, actor)
+        why, fault = f"{type(error).__name__}: {error}", fault_of(error)
+        release_claim(settings, claimed, why, fault, actor=actor)
         raise ScoringFailed(
             f"scoring window {window} failed: {bounded(why)}; its claim is released and it will be "
-            f"tried again, see `babylon-tasks why {window}`"
+            f"tried again, see `babylon-tasks why {window}`",
+            fault=fault,
         ) from error
     except BaseException as error:  # Ctrl-C, a stopping worker
-        _release(settings, claimed, f"interrupted by {type(error).__name__}", actor)
+        why = f"interrupted by {type(error).__name__}"
+        release_claim(settings, claimed, why, Fault.INTERRUPTED, actor=actor)
         raise
     seconds = time.monotonic() - began
     metrics.WINDOWS_SCORED.labels(result.state).inc()
@@ -265,16 +269,6 @@ class _Run:
         if time.monotonic() - self.renewed > self.settings.lease_seconds / 3:
             claims.renew(self.connection, self.claimed, self.settings)
             self.renewed = time.monotonic()
-
-
-def _release(settings: Settings, claimed: Claim, why: str, actor: str) -> None:
-    try:
-        with session(settings) as connection:
-            state = claims.release(connection, claimed, bounded(why), settings, actor=actor)
-        log.warning("claim.released", window=claimed.window, state=state, why=bounded(why))
-    except BabylonTasksError as error:
-        # The first error is the one to raise; without a release the lease expires.
-        log.warning("claim.not_released", window=claimed.window, why=str(error))
 
 
 def _why_unclaimed(window: Unclaimed) -> str | None:

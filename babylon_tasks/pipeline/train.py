@@ -22,6 +22,8 @@ from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.results import TrainOutcome
@@ -29,7 +31,7 @@ from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRu
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import POSTPONE, START, VERIFY, StepState, WindowState
+from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState, WindowState
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import RequestProgress, TrainerReady
 
@@ -114,10 +116,10 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
             if problem is None:
                 return _commit(run, step, result, adopted=ran.adopted)
             return _fail(run, step, f"not verified: {problem}", result.metrics)
-        case StepRefused(why):
-            return _fail(run, step, why)
-        case StepInterrupted(why):
-            return _postpone(run, step, why)
+        case StepRefused(why, fault):
+            return _fail(run, step, why, fault=fault)
+        case StepInterrupted(why, fault):
+            return _postpone(run, step, why, fault)
 
 
 def _commit(run: StepRunner, step: Step, result: StepResult, *, adopted: bool) -> TrainOutcome:
@@ -160,11 +162,21 @@ def _commit(run: StepRunner, step: Step, result: StepResult, *, adopted: bool) -
 
 
 def _fail(
-    run: StepRunner, step: Step, reason: str, measured: Mapping[str, float] | None = None
+    run: StepRunner,
+    step: Step,
+    reason: str,
+    measured: Mapping[str, float] | None = None,
+    *,
+    fault: Fault = Fault.WINDOW,
 ) -> TrainOutcome:
     # In this order, so that after a crash in between the next claimant can still recover the step.
-    if run.trainer.backend_step().step == step.target_step:
-        run.discard(step.target_step, reason, step=step)
+    try:
+        if run.trainer.backend_step().step == step.target_step:
+            run.discard(step.target_step, reason, step=step)
+    except TrainingError as error:
+        if error.fault.uses_up_attempts or step.state != StepState.RUNNING:
+            raise
+        return _postpone(run, step, f"{reason}; then: {error}", error.fault)
     with session(run.settings) as connection:
         fail_step(
             connection,
@@ -174,25 +186,26 @@ def _fail(
             run.settings,
             actor=run.actor,
             metrics=measured,
+            fault=fault,
         )
     metrics.STEPS.labels(step.lineage, "failed").inc()
-    return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, reason)
+    return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, reason, fault=fault)
 
 
-def _postpone(run: StepRunner, step: Step, why: str) -> TrainOutcome:
+def _postpone(run: StepRunner, step: Step, why: str, fault: Fault) -> TrainOutcome:
     error, delay = why[:ERROR_LENGTH], run.settings.retry_delay_seconds
     with session(run.settings) as connection:
         steps.advance(
             connection,
             run.lease,
             step,
-            POSTPONE,
+            POSTPONE if fault.uses_up_attempts else POSTPONE_FREE,
             actor=run.actor,
             columns={"error": error, "delay": delay},
-            detail={"error": error, "again_in_seconds": delay},
+            detail={"error": error, "fault": fault, "again_in_seconds": delay},
         )
     metrics.STEPS.labels(step.lineage, "interrupted").inc()
-    return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, why)
+    return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, why, fault=fault)
 
 
 def _planner(run: StepRunner, connection: Connection, ready: TrainerReady, head: int) -> Planner:

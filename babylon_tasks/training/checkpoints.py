@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,18 @@ def read_record(folder: Path) -> StepResult | None:
     """Read what ``write_record`` stored; None if the trainer died before it could."""
     path = folder / _RECORD
     return msgspec.json.decode(path.read_bytes(), type=StepResult) if path.exists() else None
+
+
+def room(data_dir: Path, lineage: str) -> str:
+    """Say how much of the disk is free, and how much the lineage's largest checkpoint takes."""
+    try:
+        free = shutil.disk_usage(data_dir).free
+        folders = data_dir.glob(f"*/models/{lineage}/checkpoints/[0-9]*")
+        sizes = [sum(one.stat().st_size for one in folder.glob("*")) for folder in folders]
+    except OSError as error:  # another process removes one, or the folder cannot be read
+        return f"how much is free is unknown: {error.strerror}"
+    largest = f"; a checkpoint takes {max(sizes) / 2**20:.1f} MiB" if sizes else ""
+    return f"{free / 2**20:.1f} MiB are free in {data_dir}{largest}"
 
 
 def sync(path: Path) -> None:

@@ -98,6 +98,12 @@ class Child(Generic[T]):
             return f"was ended by signal {signal.Signals(-code).name}"
         return f"exited with code {code}"
 
+    @property
+    def ended_by_signal(self) -> int | None:
+        """The signal that ended the child; None if it runs or has exited by itself."""
+        code = self._process.poll()
+        return -code if code is not None and code < 0 else None
+
     def _read(self) -> None:
         stdout: Any = self._process.stdout
         with stdout:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.faults import fault_of
 from babylon_tasks.records import Group
 
 
@@ -19,14 +22,24 @@ class GroupsFile(Struct, frozen=True):
 
 
 def write_groups(path: Path, groups: Sequence[Group]) -> None:
-    """Write a groups file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a groups file whole or not at all; raises TrainingError where it cannot be written."""
+    content = msgspec.json.encode(GroupsFile(groups=tuple(groups)))
     scratch = path.with_name(f".{path.name}")
-    with scratch.open("wb") as file:
-        file.write(msgspec.json.encode(GroupsFile(groups=tuple(groups))))
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # a part of it would fill the disk even more
+            scratch.unlink()
+        raise TrainingError(
+            f"cannot write {len(content)} bytes for the trainer to {path}: {error.strerror}; "
+            "make room, or let this user write there",
+            fault=fault_of(error),
+        ) from error
 
 
 def read_groups(path: str | Path) -> tuple[Group, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from babylon_tasks.faults import Fault
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import StepResult
 
@@ -186,6 +187,7 @@ class RequestFailed(Struct, frozen=True, tag=True):
 
     error: str
     message: str
+    fault: Fault = Fault.WINDOW
 
 
 TrainerReply = (

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.faults import Fault, fault_of, fault_of_exit
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
@@ -76,10 +77,26 @@ class Trainer:
         return self._child.pid if self._child and self._child.running else None
 
     def ready(self) -> TrainerReady:
-        """Start the trainer if it is not running; return when it serves inference."""
+        """Start the trainer if it is not running; return when it serves inference.
+
+        That it cannot start is no window's fault, whatever the error says.
+        """
         if self._ready is not None and self.pid is not None:
             return self._ready
         self.kill()
+        try:
+            self._ready = self._start()
+        except OSError as error:
+            raise TrainingError(
+                f"the trainer cannot be started: {error}; see {self.log_path}",
+                fault=_of_environment(fault_of(error)),
+            ) from error
+        except TrainingError as error:
+            error.fault = _of_environment(error.fault)
+            raise
+        return self._ready
+
+    def _start(self) -> TrainerReady:
         settings = self._settings
         data_dir = settings.data_dir.absolute()
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -111,7 +128,6 @@ class Trainer:
         if settings.inference_url is not None and ready.backend != "serverless":
             # Agents do not use the address it listens on: a Service or a proxy is in between.
             ready = structs.replace(ready, base_url=settings.inference_url)
-        self._ready = ready
         return ready
 
     def backend_step(self) -> BackendStep:
@@ -195,7 +211,7 @@ class Trainer:
                 case RequestFailed():
                     known = getattr(errors, reply.error, TrainingError)
                     kind_of_error = known if issubclass(known, TrainingError) else TrainingError
-                    raise kind_of_error(reply.message)
+                    raise kind_of_error(reply.message, fault=reply.fault)
                 case _:
                     if isinstance(reply, kind):
                         return reply
@@ -208,9 +224,15 @@ class Trainer:
         how = child.how_ended(timeout=10)
         child.end_group()  # children of a backend would keep its memory and port
         self._ready = None
+        number = child.ended_by_signal
         return TrainerDied(
-            f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
+            f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}",
+            fault=None if number is None else fault_of_exit(number),
         )
+
+
+def _of_environment(fault: Fault) -> Fault:
+    return Fault.TRAINER_CANNOT_START if fault is Fault.WINDOW else fault
 
 
 def _reveal(settings: Settings) -> str | None:

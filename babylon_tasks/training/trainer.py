@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 
 from babylon_tasks.errors import BabylonTasksError, BackendUnavailable, TrainingError
+from babylon_tasks.faults import fault_of
 from babylon_tasks.file_lock import FileLocked, lock_file
 from babylon_tasks.training import backends
 from babylon_tasks.training.groups_file import read_groups
@@ -129,13 +130,22 @@ async def _serve(channel: _Channel) -> None:
             break
         try:
             channel.send(await _answer(backend, request, channel))
-        except Exception as error:  # noqa: BLE001  # any error of ART, torch, a template
+        except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001  # of ART, torch, a template; a Rust panic
             # The request failed, the process did not: report it and keep the model loaded.
             traceback.print_exc()
-            channel.send(RequestFailed(error=type(error).__name__, message=str(error)[:2000]))
+            channel.send(_failed(error))
     await backend.close()
     if lock is not None:
         lock.close()
+
+
+def _failed(error: BaseException) -> RequestFailed:
+    # The text of what is no error of ours may not say what it is: "3".
+    ours = isinstance(error, BabylonTasksError)
+    text = str(error) if ours else f"{type(error).__name__}: {error}"
+    return RequestFailed(type(error).__name__, text[:2000], fault_of(error))
 
 
 async def _answer(
@@ -167,8 +177,10 @@ def main() -> None:
     try:
         asyncio.run(_serve(channel))
         code = 0
-    except BabylonTasksError as error:
-        channel.send(RequestFailed(error=type(error).__name__, message=str(error)))
+    except Exception as error:  # noqa: BLE001  # its class must reach the worker
+        if not isinstance(error, BabylonTasksError):
+            traceback.print_exc()
+        channel.send(_failed(error))
     except BaseException:
         traceback.print_exc()
         raise

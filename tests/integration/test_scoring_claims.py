@@ -13,7 +13,7 @@ from scoring_runs import MakeSettings, count, events, one, run, seal
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.scoring import Claim, Unclaimed
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import DatabaseUnavailable, ScoringFailed, StaleLease, WindowNotFound
+from babylon_tasks.errors import ScoringFailed, StaleLease, WindowNotFound
 from babylon_tasks.pipeline import score
 from babylon_tasks.pipeline.results import Scoring
 from babylon_tasks.pipeline.score import score_window
@@ -274,23 +274,3 @@ def test_progress_counts_rows_done_and_rows_expected(
         settings, WINDOW, actor="test", on_progress=lambda done, of: reported.append((done, of))
     )
     assert reported == [(2, 5), (4, 5), (5, 5)]
-
-
-def test_a_server_that_ends_the_session_costs_one_attempt(
-    make_settings: MakeSettings, connection: Connection
-) -> None:
-    fill_window(connection)
-    seal(connection)
-    settings = make_settings(read_batch=1)
-
-    def cut(done: int, expected: int | None) -> None:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-    with pytest.raises(DatabaseUnavailable, match="was lost"):
-        score_window(settings, WINDOW, actor="test", on_progress=cut)
-    assert one(connection, "state, attempt") == ("sealed", 1)
-    assert count(connection, "training.scores") == 0
-    assert run(settings).state == WindowState.SCORED

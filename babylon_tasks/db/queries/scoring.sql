@@ -42,6 +42,7 @@ RETURNING window_id AS window
 -- Release a claim that is still ours, to be tried again later, or never.
 UPDATE training.windows
 SET state = %(target)s, reason = %(reason)s, lease_owner = NULL, lease_until = NULL,
+    attempt = attempt - 1 + %(counted)s,
     next_attempt_at = now() + make_interval(secs => %(delay)s), updated_at = now()
 WHERE window_id = %(window)s AND state = ANY (%(sources)s)
   AND attempt = %(attempts)s AND lease_owner = %(owner)s

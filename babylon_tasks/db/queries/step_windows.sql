@@ -17,7 +17,7 @@ RETURNING window_id AS window
 
 -- name: count_attempts
 -- Count a run of a step's windows.
-UPDATE training.windows SET training_tries = training_tries + %(by)s, updated_at = now()
+UPDATE training.windows SET training_tries = greatest(training_tries + %(by)s, 0), updated_at = now()
 WHERE window_id = ANY (%(windows)s) AND state = 'training'
 
 -- name: in_training

@@ -22,7 +22,7 @@ VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(back
 RETURNING {{steps.columns}}
 
 -- name: start
--- Start a planned step. This and the next seven are the transitions of states.py.
+-- Start a planned step. This and the next eight are the transitions of states.py.
 UPDATE training.steps SET state = %(target)s, started_at = coalesce(started_at, now())
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING {{steps.moved}}
@@ -45,6 +45,14 @@ RETURNING {{steps.moved}}
 -- After the trainer's death, let the step wait for its next attempt.
 UPDATE training.steps SET
     state = %(target)s, error = %(error)s,
+    next_attempt_at = now() + make_interval(secs => %(delay)s)
+WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
+RETURNING {{steps.moved}}
+
+-- name: postpone_free
+-- After a fault that is not its windows' own, the same, and the run does not count.
+UPDATE training.steps SET
+    state = %(target)s, tries = greatest(tries + %(attempts)s, 0), error = %(error)s,
     next_attempt_at = now() + make_interval(secs => %(delay)s)
 WHERE id = %(step_id)s AND state = %(source)s AND attempt = %(fencing_token)s
 RETURNING {{steps.moved}}

@@ -19,6 +19,7 @@ from dotenv import load_dotenv
 from recorded import SECRETS, many, train_request, trainer_settings, yes_pays
 
 from babylon_tasks.errors import BackendUnavailable, TrainerDied, TrainingError
+from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import newest_step
 from babylon_tasks.training.protocol import RequestProgress, StartTrainer
@@ -197,9 +198,10 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
             if len(reported) == 1:
                 os.kill(pid, signal.SIGKILL)
 
-        with pytest.raises(TrainerDied, match="signal SIGKILL"):
+        with pytest.raises(TrainerDied, match="signal SIGKILL") as died:
             trainer.train(train_request(tmp_path, many(40), base_step=1), end)
 
+        assert died.value.fault is Fault.TRAINER_KILLED
         assert reported[0].total > len(reported)  # it was in the middle
         assert trainer.pid is None
         until("the child has ended", lambda: gone(int(child.read_text())))
@@ -223,6 +225,31 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
     assert last is not None
     assert gone(last)
     assert not answers(urlsplit(address).port)
+
+
+def test_a_truncated_parent_fails_the_request_by_its_fault_and_the_trainer_lives_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with Trainer(settings) as trainer:
+        first = Path(trainer.train(train_request(tmp_path, many(1))).uri)
+    weights = first / "adapter_model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+
+    with Trainer(settings) as trainer:
+        trainer.ready()
+        pid = trainer.pid
+        for _ in range(3):
+            with pytest.raises(TrainingError) as damaged:
+                trainer.train(train_request(tmp_path, many(1), base_step=1))
+            assert damaged.value.fault is Fault.FILE_DAMAGED
+        assert trainer.pid == pid
+
+
+def test_that_a_trainer_cannot_start_is_no_windows_fault(settings: Settings) -> None:
+    missing = settings.model_copy(update={"base_model": "/nowhere"})
+    with Trainer(missing) as trainer, pytest.raises(TrainingError) as refused:
+        trainer.ready()
+    assert not refused.value.fault.uses_up_attempts
 
 
 def test_agents_get_the_address_that_the_operator_publishes(settings: Settings) -> None:

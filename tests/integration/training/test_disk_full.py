@@ -1,0 +1,78 @@
+"""A data folder that is full: a tmpfs in a mount namespace of its own, a real trainer on it.
+
+The kernel says ENOSPC wherever it happens: in the groups' file, the weights, the optimiser's state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories import WINDOW
+from scored_windows import column, scored_window
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.settings import Settings
+
+_MOUNT = 'mount -t tmpfs -o "size=$0" none "$1" && shift && exec "$@"'
+
+
+def _namespaces() -> bool:
+    unshare = shutil.which("unshare")
+    return unshare is not None and not subprocess.run([unshare, "-Urm", "true"]).returncode
+
+
+pytestmark = [
+    pytest.mark.contract("today"),
+    pytest.mark.skipif(not _namespaces(), reason="no user namespaces: nothing can be mounted"),
+]
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings], tiny_model: Path) -> Settings:
+    return make_settings(base_model=str(tiny_model), max_attempts=1, retry_delay_seconds=0)
+
+
+def train(settings: Settings, *before: str) -> dict[str, Any]:
+    """`babylon-tasks train` in a process of its own, and what it says of the step."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "BABYLON_DATA_DIR": str(settings.data_dir),
+        "BABYLON_BASE_MODEL": settings.base_model,
+        "BABYLON_BACKEND": "cpu",
+        "BABYLON_INFERENCE_PORT": "0",
+        "BABYLON_MAX_ATTEMPTS": "1",
+        "BABYLON_RETRY_DELAY_SECONDS": "0",
+    }
+    command = [*before, sys.executable, "-m", "babylon_tasks", "train", WINDOW, "--json"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.stdout, ended.stderr
+    outcome: dict[str, Any] = json.loads(ended.stdout)["outcome"]
+    return outcome
+
+
+# The first leaves no room for the weights, the second none for the optimiser's state.
+@pytest.mark.parametrize("size", ["60k", "200k"])
+def test_a_full_data_folder_fails_no_window_and_the_reason_says_how_much_is_free(
+    connection: Connection, settings: Settings, size: str
+) -> None:
+    scored_window(connection)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+    full = ["unshare", "-Urm", "sh", "-c", _MOUNT, size, str(settings.data_dir)]
+    outcome = train(settings, *full)
+
+    assert (outcome["action"], outcome["fault"]) == ("failed", "disk_full"), outcome
+    assert f"MiB are free in {settings.data_dir}" in outcome["reason"]
+    rows = "SELECT state || ' ' || training_tries FROM training.windows"
+    assert column(connection, rows) == ["training 0"]
+
+    assert train(settings)["action"] == "committed"

@@ -1,0 +1,100 @@
+"""Whose fault an error is: only the window's own uses up its attempts."""
+
+from __future__ import annotations
+
+import errno
+import signal
+
+import psycopg.errors as postgres
+import pytest
+from safetensors import SafetensorError
+
+from babylon_tasks.errors import (
+    BackendUnavailable,
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    MigrationError,
+    NotInstalled,
+    ScoringFailed,
+    SettingsError,
+    StaleLease,
+    TrainerDied,
+    TrainingError,
+)
+from babylon_tasks.faults import Fault, fault_of, fault_of_exit
+
+CASES = [
+    (ZeroDivisionError("a scorer's bug"), Fault.WINDOW),
+    (postgres.UniqueViolation("scores_pkey"), Fault.WINDOW),
+    (postgres.InvalidTextRepresentation("not a number"), Fault.WINDOW),
+    (ScoringFailed("the scorer failed"), Fault.WINDOW),
+    (TrainingError("no gradient step"), Fault.WINDOW),
+    (TrainerDied("exited with code 1"), Fault.WINDOW),
+    (RuntimeError("shapes cannot be multiplied"), Fault.WINDOW),
+    (OSError("without a number"), Fault.WINDOW),
+    (OSError(errno.ENOSPC, "No space left on device"), Fault.DISK_FULL),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"), Fault.DISK_FULL),
+    (OSError(errno.EFBIG, "File too large"), Fault.DISK_FULL),
+    (SafetensorError("I/O error: No space left on device (os error 28)"), Fault.DISK_FULL),
+    (RuntimeError("PytorchStreamWriter failed writing file data/0"), Fault.DISK_FULL),
+    (
+        RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 2 vs 1"),
+        Fault.DISK_FULL,
+    ),
+    (SafetensorError("incomplete metadata, file not fully covered"), Fault.FILE_DAMAGED),
+    (RuntimeError("PytorchStreamReader failed finding central directory"), Fault.FILE_DAMAGED),
+    (EOFError("Ran out of input"), Fault.FILE_DAMAGED),
+    (PermissionError(errno.EACCES, "Permission denied"), Fault.PERMISSION),
+    (OSError(errno.EROFS, "Read-only file system"), Fault.PERMISSION),
+    (postgres.InsufficientPrivilege("permission denied for table"), Fault.PERMISSION),
+    (MemoryError(), Fault.OUT_OF_MEMORY),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), Fault.OUT_OF_MEMORY),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), Fault.OUT_OF_MEMORY),
+    (RuntimeError("No CUDA GPUs are available"), Fault.NO_GPU),
+    (RuntimeError("Found no NVIDIA driver on your system"), Fault.NO_GPU),
+    (ModuleNotFoundError("No module named 'art'"), Fault.NOT_INSTALLED),
+    (NotInstalled("pip install"), Fault.NOT_INSTALLED),
+    (BackendUnavailable("no GPU"), Fault.MISCONFIGURED),
+    (SettingsError("DATABASE_URL"), Fault.MISCONFIGURED),
+    (MigrationError("run migrate"), Fault.SCHEMA),
+    (postgres.UndefinedColumn("group_key"), Fault.SCHEMA),
+    (postgres.UndefinedTable("scores"), Fault.SCHEMA),
+    (postgres.DiskFull("could not extend file"), Fault.DATABASE_FULL),
+    (postgres.ReadOnlySqlTransaction("cannot execute UPDATE"), Fault.DATABASE_REFUSES),
+    (postgres.TooManyConnections("sorry, too many clients"), Fault.DATABASE_REFUSES),
+    (postgres.CannotConnectNow("starting up"), Fault.CONNECTION_LOST),
+    (postgres.AdminShutdown("terminating connection"), Fault.CONNECTION_LOST),
+    (DatabaseUnavailable("no answer"), Fault.CONNECTION_LOST),
+    (postgres.LockNotAvailable("lock timeout"), Fault.LOCK_TIMEOUT),
+    (postgres.DeadlockDetected("deadlock"), Fault.LOCK_TIMEOUT),
+    (StaleLease("superseded"), Fault.LEASE_LOST),
+    (BrokerUnavailable("OOM command not allowed"), Fault.BROKER_REFUSES),
+    (TrainingError("of the trainer's pipe", fault=Fault.NO_GPU), Fault.NO_GPU),
+]
+
+
+@pytest.mark.parametrize(("error", "fault"), CASES, ids=lambda case: str(case)[:40])
+def test_an_error_says_whose_fault_it_is(error: Exception, fault: Fault) -> None:
+    assert fault_of(error) is fault
+    assert fault.uses_up_attempts is (fault is Fault.WINDOW)
+
+
+def test_what_an_error_was_raised_from_counts_as_well() -> None:
+    caused = ScoringFailed("scoring failed")
+    caused.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert fault_of(caused) is Fault.DISK_FULL
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        (signal.SIGKILL, Fault.TRAINER_KILLED),
+        (signal.SIGTERM, Fault.TRAINER_KILLED),
+        (signal.SIGSEGV, Fault.WINDOW),
+        (signal.SIGABRT, Fault.WINDOW),
+    ],
+)
+def test_a_trainer_killed_from_outside_is_nobodys_fault_and_a_crash_may_be_the_windows(
+    number: signal.Signals, fault: Fault
+) -> None:
+    assert fault_of_exit(number) is fault
