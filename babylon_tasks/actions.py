@@ -12,6 +12,7 @@ class TrainAction(StrEnum):
     ADOPTED = "adopted"  # another's finished run was committed
     SKIPPED = "skipped"  # nothing to train on in the window, or its state does not allow it
     BUSY = "busy"  # another worker trains the lineage, or a step or window waits
+    PAUSED = "paused"  # after repeated faults of the environment
     IDLE = "idle"  # no window waits
     FAILED = "failed"  # this attempt
 

@@ -31,6 +31,12 @@ class ProcessSettings(EnvironmentSettings):
     `windows retry`."""
     retry_delay_seconds: float = Field(default=30, ge=0)
     """The wait before the next attempt; for scoring it doubles each time."""
+    circuit_faults: int = Field(default=3, ge=1)
+    """After how many faults of one kind in a row, none of them a window's own, scoring or training
+    pauses: a full disk, a lost Postgres, a damaged file. `status` says so."""
+    circuit_max_seconds: float = Field(default=600, gt=0)
+    """The longest pause before the next try. The first one takes `BABYLON_RETRY_DELAY_SECONDS`,
+    each one after it twice as long."""
     upkeep_interval_seconds: float = Field(default=60, gt=0)
     """How often beat looks for work and for work that has stopped."""
     trainer_start_timeout_seconds: float = Field(default=300, gt=0)

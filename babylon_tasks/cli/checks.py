@@ -18,7 +18,7 @@ from redis.retry import Retry
 from babylon_tasks.cli.babylon_checks import babylon
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.cli.process_checks import flower, ports
-from babylon_tasks.db import lineages, migrate, reports
+from babylon_tasks.db import circuits, lineages, migrate, reports
 from babylon_tasks.db.session import address, session
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
 from babylon_tasks.settings import Settings
@@ -67,6 +67,15 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         if any(entry.state in ("pending", "changed") for entry in entries):
             return
         yield Finding("schema", "ok", f"{len(entries)} migrations applied")
+        for circuit in circuits.opened(connection):
+            yield Finding(
+                "circuit",
+                "fail",
+                f"{circuit.name} pauses since {circuit.opened_at:%F %T} UTC ({circuit.fault}): "
+                f"{circuit.reason}",
+                "mend that; it is tried again by itself, or at once after `babylon-tasks circuit "
+                "reset`",
+            )
         lineage = lineages.get(connection, settings.lineage)
         if lineage is None:
             yield Finding("lineage", "ok", f"{settings.lineage} does not exist yet")

@@ -29,7 +29,8 @@ def status(json: AsJson = False) -> None:
     """Show the state of the system, from Postgres alone.
 
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
-    leased, ...} or null, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
+    leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
+    that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
     failed: [{window, reason}]}. In outcomes: how many windows wait for markets to end, and which
     one's wait ends first.
@@ -69,6 +70,12 @@ def _show_system(name: str, system: SystemState) -> None:
         show(f"lineage {name} on {lineage.base_model} ({lineage.backend}){at_work}")
         address = lineage.inference_base_url or "no address yet"
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
+    for circuit in system.circuits:
+        show(
+            f"paused: {circuit.name} since {circuit.opened_at:%F %T} after {circuit.faults} "
+            f"faults in a row ({circuit.fault}): {circuit.reason}; tries again at "
+            f"{circuit.next_try_at:%F %T}, or at once after `babylon-tasks circuit reset`"
+        )
     counted = (f"{n} {state}" for state, n in system.windows.items() if n)
     show("windows: " + (", ".join(counted) or "none yet"))
     if system.oldest_due is not None:

@@ -100,7 +100,7 @@ def train(
             show(f"{gate_result.action}: step {gate_result.serving} serves; {gate_result.reason}")
     if outcome.action is TrainAction.FAILED:
         raise typer.Exit(ExitCode.FAILED)
-    if outcome.action is TrainAction.BUSY or (
+    if outcome.action in (TrainAction.BUSY, TrainAction.PAUSED) or (
         outcome.action is TrainAction.SKIPPED and row is not None and _unfinished(settings, row)
     ):
         raise typer.Exit(ExitCode.REFUSED)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from babylon_tasks.db import circuits
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_values
 from babylon_tasks.settings import Settings
@@ -31,11 +32,15 @@ def scored(connection: Connection, limit: int, *, first: str | None = None) -> l
 
 def pick_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Pick windows that need a scoring message and mark it as sent: no two callers get the same."""
+    if circuits.is_paused(connection, circuits.SCORING):
+        return []
     return _pick(connection, "due_windows.pick_to_score", settings, limit)
 
 
 def pick_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Do the same for training: scored windows, and steps whose worker is gone."""
+    if circuits.is_paused(connection, circuits.training(settings.lineage)):
+        return []
     recover = _pick(connection, "due_windows.pick_to_recover", settings, limit)
     return recover or _pick(connection, "due_windows.pick_to_train", settings, limit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.db import reward_versions, windows
+from babylon_tasks.db import circuits, reward_versions, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
 from babylon_tasks.decisions import Decision
@@ -51,7 +51,8 @@ class Gauges(Struct, frozen=True):
     """All figures. Ages in seconds, times in Unix seconds; 0 if there is nothing yet.
 
     ``awaiting_outcomes`` and ``to_score_anew`` count windows, ``left_over`` trajectories for later
-    steps. ``evaluations``: by ``head`` and ``serving``, if these checkpoints have one.
+    steps. ``circuits``: whether it is open, by name. ``evaluations``: by ``head`` and ``serving``,
+    if these checkpoints have one.
     """
 
     windows: dict[str, int]
@@ -61,6 +62,7 @@ class Gauges(Struct, frozen=True):
     left_over: int
     rewards: RewardFigures | None
     lineage: LineageFigures | None
+    circuits: dict[str, bool]
     steps: dict[str, int]
     committed_at: float
     decisions: dict[str, int]
@@ -69,7 +71,7 @@ class Gauges(Struct, frozen=True):
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
-    """Read all figures from Postgres, in ten indexed or small reads."""
+    """Read all figures from Postgres, in eleven indexed or small reads."""
     pending = reward_versions.waiting(connection)
     figures = fetch_one(
         connection, "gauges.lineage", LineageFigures, lineage=lineage, lease=lease_seconds
@@ -92,6 +94,8 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         left_over=fetch_value(connection, "gauges.left_over", int) or 0,
         rewards=fetch_one(connection, "gauges.rewards", RewardFigures),
         lineage=figures,
+        circuits=dict.fromkeys((circuits.SCORING, circuits.training(lineage)), False)
+        | {circuit.name: True for circuit in circuits.opened(connection)},
         steps={state: _count(steps, state) for state in StepState},
         committed_at=_last_at(steps, StepState.COMMITTED),
         decisions={made: _count(decisions, made) for made in Decision},

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks.db import lineages, promotions, reward_versions, windows
+from babylon_tasks.db import circuits, lineages, promotions, reward_versions, windows
+from babylon_tasks.db.circuits import Circuit
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
@@ -107,6 +108,7 @@ class SystemState(Struct, frozen=True):
     """The state of the system; ``lineage`` is None until a worker has served or trained it."""
 
     lineage: Lineage | None
+    circuits: list[Circuit]
     windows: dict[str, int]
     oldest_due: DueWindow | None
     outcomes: WaitingForOutcomes
@@ -170,6 +172,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
     """Read the state of the system; at most ``limit`` failed windows."""
     return SystemState(
         lineage=lineages.get(connection, lineage),
+        circuits=circuits.opened(connection),
         windows=windows.counts(connection),
         oldest_due=fetch_one(connection, "reports.oldest_due", DueWindow),
         outcomes=reward_versions.waiting(connection),

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
-from babylon_tasks.db import events
+from babylon_tasks.db import circuits, events, windows
 from babylon_tasks.db import outcomes as stored_outcomes
 from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.outcomes import OutcomeBook
@@ -25,6 +25,7 @@ from babylon_tasks.decode import bounded, content_hash, decode
 from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault, fault_of
+from babylon_tasks.pipeline import circuit
 from babylon_tasks.pipeline.release_claim import release_claim
 from babylon_tasks.pipeline.results import Scoring
 from babylon_tasks.pipeline.rewards import WindowRewards
@@ -55,11 +56,27 @@ def score_window(
 ) -> Scoring:
     """Score a sealed window; one that is scored already, or claimed by another, is left alone.
 
-    Copies Babylon's current outcomes first. ``on_progress`` gets (rows done, rows expected or
-    None). Raises WindowNotFound, StaleLease when the claim was lost meanwhile,
-    DatabaseUnavailable, or ScoringFailed; after each of them nothing of the run is in the database
-    but the event that records it.
+    So is any window while the circuit of scoring is open. Copies Babylon's current outcomes first.
+    ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, StaleLease when
+    the claim was lost meanwhile, DatabaseError, or ScoringFailed; after each of them nothing of the
+    run is in the database but the event that records it.
     """
+    with session(settings) as connection:
+        paused = circuit.why_paused(connection, circuits.SCORING, settings)
+        if paused is not None:
+            state = windows.get(connection, window).state
+            return Scoring(window=window, claimed=False, state=state, reason=paused)
+    try:
+        scoring = _score(settings, window, actor, on_progress)
+    except Exception as error:
+        circuit.count_fault(settings, circuits.SCORING, fault_of(error), str(error))
+        raise
+    if scoring.claimed:
+        circuit.close(settings, circuits.SCORING)
+    return scoring
+
+
+def _score(settings: Settings, window: str, actor: str, on_progress: Progress | None) -> Scoring:
     began = time.monotonic()
     scorers = Scorers(settings)
     if scorers.needs_judge:

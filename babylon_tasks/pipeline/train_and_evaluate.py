@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from babylon_tasks import metrics
 from babylon_tasks.actions import TrainAction
+from babylon_tasks.db import circuits
+from babylon_tasks.db.session import session
+from babylon_tasks.faults import fault_of
+from babylon_tasks.pipeline import circuit
 from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.results import GateResult, TrainOutcome
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import OnProgress
+
+_TRAINED = (TrainAction.COMMITTED, TrainAction.ADOPTED)
 
 
 def train_and_evaluate(
@@ -23,12 +29,27 @@ def train_and_evaluate(
 ) -> tuple[TrainOutcome, GateResult | None]:
     """Train as ``train_window`` does, then evaluate the head, also one that was left unevaluated.
 
-    Without a decision where the step failed or another worker is at work: the owner of the lease
-    evaluates. Raises what ``train_window`` and ``evaluate`` raise.
+    Without a decision where the step failed, the lineage's circuit is open, or another worker is
+    at work: the owner of the lease evaluates. Raises what ``train_window`` and ``evaluate`` raise.
     """
-    outcome = train_window(settings, trainer, window=window, actor=actor, on_progress=on_training)
-    if outcome.action in (TrainAction.BUSY, TrainAction.FAILED):
-        return outcome, None
-    gate_result = evaluate(settings, trainer, actor=actor, on_progress=on_evaluation)
+    name = circuits.training(settings.lineage)
+    with session(settings) as connection:
+        paused = circuit.why_paused(connection, name, settings)
+    if paused is not None:
+        return TrainOutcome(TrainAction.PAUSED, reason=paused), None
+    try:
+        outcome = train_window(
+            settings, trainer, window=window, actor=actor, on_progress=on_training
+        )
+        if outcome.fault is not None:
+            circuit.count_fault(settings, name, outcome.fault, outcome.reason or "")
+        elif outcome.action in _TRAINED:
+            circuit.close(settings, name)
+        if outcome.action in (TrainAction.BUSY, TrainAction.FAILED):
+            return outcome, None
+        gate_result = evaluate(settings, trainer, actor=actor, on_progress=on_evaluation)
+    except Exception as error:
+        circuit.count_fault(settings, name, fault_of(error), str(error))
+        raise
     metrics.EVALUATIONS.labels(settings.lineage, gate_result.action).inc()
     return outcome, gate_result

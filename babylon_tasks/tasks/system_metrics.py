@@ -68,6 +68,10 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "When the last window was scored, in Unix time.",
         (),
     ),
+    "babylon_circuit_open": (
+        "Whether scoring, or a lineage's training, pauses after repeated faults: 1 or 0.",
+        ("circuit",),
+    ),
     "babylon_serving_step": ("The checkpoint that agents use now.", ("lineage",)),
     "babylon_head_step": ("The newest checkpoint.", ("lineage",)),
     "babylon_lease_held": ("Whether a worker trains the lineage now: 1 or 0.", ("lineage",)),
@@ -167,6 +171,8 @@ def _of_windows(figures: Gauges) -> Iterator[Sample]:
     yield Sample("babylon_windows_awaiting_outcomes", figures.awaiting_outcomes)
     yield Sample("babylon_windows_to_score_anew", figures.to_score_anew)
     yield Sample("babylon_trajectories_left_over", figures.left_over)
+    for circuit, is_open in figures.circuits.items():
+        yield Sample("babylon_circuit_open", is_open, {"circuit": circuit})
     if figures.rewards is not None:
         if figures.rewards.right_share is not None:
             yield Sample("babylon_right_share", figures.rewards.right_share)

@@ -109,7 +109,7 @@ def _untrained(did: TrainOutcome) -> str:
             return f"skipped: {did.reason}"
         case TrainAction.SKIPPED | TrainAction.IDLE:
             return f"{NOTHING}: {did.reason}"
-        case TrainAction.BUSY:
+        case TrainAction.BUSY | TrainAction.PAUSED:
             return f"waits: {did.reason}"
     return f"{did.action}: {did.reason or 'no reason was given'}"
 

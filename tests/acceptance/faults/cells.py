@@ -41,6 +41,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     strikes.postgres_killed: EVERYWHERE,
     strikes.postgres_restarted: EVERYWHERE,
     strikes.postgres_connections_ended: EVERYWHERE,
+    strikes.postgres_connections_ended_again: (points.scoring, points.planning, points.training),
     strikes.postgres_connections_reset: EVERYWHERE,
     strikes.postgres_connections_dead: EVERYWHERE,
     strikes.postgres_frozen: EVERYWHERE,

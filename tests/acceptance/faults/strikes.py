@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
@@ -120,6 +121,15 @@ def postgres_connections_ended(system: System) -> Iterator[None]:
     """An administrator ends every connection (a failover does as well)."""
     _end_sessions(system)
     yield
+
+
+@contextmanager
+def postgres_connections_ended_again(system: System) -> Iterator[None]:
+    """Every connection is ended again and again, for longer than all attempts would last."""
+    yield
+    for _ in range(40):
+        _end_sessions(system)
+        time.sleep(0.3)
 
 
 @contextmanager
@@ -290,8 +300,6 @@ def _leases(system: System) -> bool:
 
 
 def _outlast_leases(system: System) -> None:
-    import time
-
     time.sleep(1.2 * system.stack.settings.lease_seconds)
 
 

@@ -1,0 +1,202 @@
+"""After repeated faults of one kind scoring or training pauses, says so, and goes on by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from factories import WINDOW, fill_window
+from peer import PeerTrainer
+from scored_windows import column, hour, scored_window
+from scoring_runs import MakeSettings, run, seal
+from structlog.testing import capture_logs
+from training_steps import peer, state
+
+from babylon_tasks.cli.checks import postgres
+from babylon_tasks.db import circuits, due_windows, gauges
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import MigrationError, TrainingError
+from babylon_tasks.faults import Fault
+from babylon_tasks.pipeline.results import TrainOutcome
+from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
+from babylon_tasks.settings import Settings
+from babylon_tasks.training.protocol import TrainRequest
+
+pytestmark = pytest.mark.contract("today")
+TRAINING = circuits.training("babylon")
+
+
+class FullDisk(PeerTrainer):
+    """No step fits into its data folder; ``of`` is what it says of that."""
+
+    of = Fault.DISK_FULL
+
+    def train(self, request: TrainRequest, _: Any) -> Any:
+        raise TrainingError(f"no room for step {request.base_step + 1}", fault=self.of)
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return make_settings(retry_delay_seconds=0, max_attempts=1, circuit_faults=3)
+
+
+@pytest.fixture
+def patient(make_settings: MakeSettings) -> Settings:
+    """As it pauses in operation."""
+    return make_settings(retry_delay_seconds=40, circuit_max_seconds=100, circuit_faults=3)
+
+
+def train(settings: Settings, trainer: PeerTrainer) -> TrainOutcome:
+    def ignore(_: object) -> None:
+        pass
+
+    outcome, _ = train_and_evaluate(
+        settings, trainer, window=None, actor="test", on_training=ignore, on_evaluation=ignore
+    )
+    return outcome
+
+
+def let_it_wait(connection: Connection) -> None:
+    """As when a fault was the third: nothing is due for an hour."""
+    connection.execute("UPDATE training.circuits SET next_try_at = now() + interval '1 hour'")
+
+
+def let_it_be_due(connection: Connection) -> None:
+    connection.execute("UPDATE training.circuits SET next_try_at = now()")
+
+
+def test_training_pauses_after_three_faults_of_one_kind_and_says_so_once(
+    settings: Settings, connection: Connection
+) -> None:
+    scored_window(connection)
+
+    with capture_logs() as logged:
+        for _ in range(2):
+            assert train(settings, FullDisk(settings.data_dir)).action == "failed"
+        assert circuits.opened(connection) == []
+        for _ in range(3):
+            assert train(settings, FullDisk(settings.data_dir)).action == "failed"
+        let_it_wait(connection)
+        trainer = peer(settings)
+        paused = [train(settings, trainer) for _ in range(3)]
+
+    assert [line["event"] for line in logged].count("circuit.opened") == 1
+    assert [outcome.action for outcome in paused] == ["paused"] * 3
+    assert "training babylon pauses after 5 faults in a row (disk_full)" in str(paused[0].reason)
+    assert trainer.requests == []
+    assert state(connection) == "training"  # its step waits, planned
+    assert column(connection, "SELECT training_tries FROM training.windows") == [0]
+
+
+def test_it_tries_again_by_itself_once_and_success_closes_it(
+    settings: Settings, patient: Settings, connection: Connection
+) -> None:
+    scored_window(connection)
+    for _ in range(3):
+        train(settings, FullDisk(settings.data_dir))
+    let_it_be_due(connection)
+
+    assert circuits.take_try(connection, TRAINING, patient)
+    assert not circuits.take_try(connection, TRAINING, patient), "one worker tries, not all"
+    assert train(settings, peer(settings)).action == "paused"
+
+    let_it_be_due(connection)
+    with capture_logs() as logged:
+        assert train(settings, peer(settings)).action == "committed"
+    assert "circuit.closed" in [line["event"] for line in logged]
+    assert circuits.opened(connection) == []
+
+
+def test_each_failed_try_doubles_the_wait_up_to_the_longest(
+    patient: Settings, connection: Connection
+) -> None:
+    waits: list[object] = []
+    for _ in range(6):
+        circuits.count_fault(connection, TRAINING, Fault.DISK_FULL, "full", patient)
+        waits += column(
+            connection,
+            "SELECT extract(epoch FROM next_try_at - updated_at)::int FROM training.circuits"
+            " WHERE opened_at IS NOT NULL",
+        )
+    assert waits == [40, 80, 100, 100]
+
+
+@pytest.mark.parametrize("between", ["success", "another kind", "the window's own"])
+def test_only_faults_of_one_kind_in_a_row_count(
+    settings: Settings, connection: Connection, between: str
+) -> None:
+    count = circuits.count_fault
+    for _ in range(2):
+        count(connection, TRAINING, Fault.DISK_FULL, "full", settings)
+    scored_window(connection)
+    if between == "success":
+        train(settings, peer(settings))
+    elif between == "another kind":
+        count(connection, TRAINING, Fault.NO_GPU, "no GPU", settings)
+    else:
+        train(settings, peer(settings, falls="refuses"))
+
+    opened = count(connection, TRAINING, Fault.DISK_FULL, "full", settings)
+
+    assert opened is (between == "the window's own")
+
+
+def test_faults_of_a_window_itself_never_pause_anything(
+    settings: Settings, connection: Connection
+) -> None:
+    for number in range(5):
+        scored_window(connection, hour(number))
+        train(settings, peer(settings, falls="refuses"))
+    assert column(connection, "SELECT name FROM training.circuits") == []
+    assert state(connection, hour(0)) == "failed"
+
+
+def test_scoring_pauses_too_and_no_message_is_sent_meanwhile(
+    settings: Settings, connection: Connection
+) -> None:
+    fill_window(connection)
+    seal(connection)
+    connection.execute("ALTER TABLE training.scores RENAME COLUMN group_key TO key")
+    for _ in range(3):
+        with pytest.raises(MigrationError):
+            run(settings)
+    let_it_wait(connection)
+
+    paused = run(settings)
+
+    assert (paused.claimed, paused.state) == (False, "sealed")
+    assert "scoring pauses after 3 faults in a row (schema)" in str(paused.reason)
+    assert due_windows.pick_to_score(connection, settings, limit=10) == []
+    connection.execute("ALTER TABLE training.scores RENAME COLUMN key TO group_key")
+    let_it_be_due(connection)
+    assert due_windows.pick_to_score(connection, settings, limit=10) == [WINDOW]
+    assert run(settings).state == "scored"
+    assert circuits.opened(connection) == []
+
+
+def test_no_training_message_is_sent_while_training_pauses(
+    settings: Settings, connection: Connection
+) -> None:
+    scored_window(connection)
+    for _ in range(3):
+        circuits.count_fault(connection, TRAINING, Fault.NO_GPU, "no GPU", settings)
+    let_it_wait(connection)
+    assert due_windows.pick_to_train(connection, settings, limit=10) == []
+    let_it_be_due(connection)
+    assert due_windows.pick_to_train(connection, settings, limit=10) == [WINDOW]
+
+
+def test_doctor_and_metrics_show_an_open_circuit(
+    settings: Settings, connection: Connection
+) -> None:
+    def shown() -> tuple[list[str], dict[str, bool]]:
+        found = [one.detail for one in postgres(settings) if one.check == "circuit"]
+        return found, gauges.read(connection, "babylon", 90).circuits
+
+    assert shown() == ([], {"scoring": False, TRAINING: False})
+    for _ in range(3):
+        circuits.count_fault(connection, TRAINING, Fault.DISK_FULL, "no room", settings)
+    [detail], figures = shown()
+    assert "training babylon pauses since" in detail
+    assert "(disk_full): no room" in detail
+    assert figures == {"scoring": False, TRAINING: True}
