@@ -55,6 +55,6 @@ def commit_step(
             "adapter_hash": result.adapter_hash,
         }
         if missing:
-            detail["not_told_to_babylon"] = missing
+            detail["not_reported_to_babylon"] = missing
         # Last, so that its event lists the results of the rest.
         return steps.advance(connection, lease, step, COMMIT, actor=actor, detail=detail)

@@ -82,7 +82,7 @@ def record(
     missing = publication.decided(connection, lineage, to_step, figures=figures)
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
     if missing:
-        detail["not_told_to_babylon"] = missing
+        detail["not_reported_to_babylon"] = missing
     events.record(connection, EventKind(decision), actor=actor, lineage=lineage, detail=detail)
 
 

@@ -189,7 +189,8 @@ def test_an_interruption_gives_the_window_back_and_says_so(
     with connection.transaction():
         connection.execute("LOCK TABLE trajectories IN ACCESS EXCLUSIVE MODE")
         process = start("score", window)
-        while column(connection, "SELECT state FROM training.windows") != ["scoring"]:
+        # Claimed, and at the rows.
+        while not column(connection, "SELECT count(*) FROM pg_locks WHERE NOT granted")[0]:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(how)
