@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,13 @@ from babylon_tasks.errors import (
     DatabaseRefuses,
     DatabaseUnavailable,
     MigrationError,
+    StaleLease,
     TrainerDied,
     TrainingError,
 )
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.score import score_window
-from babylon_tasks.training.protocol import Inspected, InspectRequest, TrainRequest
+from babylon_tasks.training.protocol import BackendStep, Inspected, InspectRequest, TrainRequest
 
 AGAIN_AND_AGAIN = 5
 
@@ -219,3 +221,48 @@ def test_a_window_is_trained_as_often_as_it_may_be_and_no_more(
     assert state(connection) == "failed"
     [reason] = column(connection, "SELECT reason FROM training.windows")
     assert str(reason).startswith("training failed 3 times, last: ")
+
+
+def test_a_step_that_cannot_be_cleared_away_after_it_failed_waits_too(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(retry_delay_seconds=0, max_attempts=1)
+    scored_window(connection)
+
+    class Unreadable(PeerTrainer):
+        def backend_step(self) -> BackendStep:
+            if self.requests:
+                raise TrainingError("cannot list the checkpoints", fault=Fault.PERMISSION)
+            return super().backend_step()
+
+    outcome = train(settings, Unreadable(settings.data_dir, falls="refuses"))
+
+    assert outcome.fault is Fault.PERMISSION
+    assert "do not fit into memory; then: cannot list the checkpoints" in str(outcome.reason)
+    assert column(connection, "SELECT state FROM training.steps") == ["running"]
+    assert train(settings, peer(settings)).action == "committed"
+
+
+def test_a_lost_lease_does_not_use_up_an_attempt(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    """Nobody could renew it while Postgres was away; no newer claimant has taken it."""
+    settings = make_settings(retry_delay_seconds=0, max_attempts=1, lease_seconds=4)
+    scored_window(connection)
+    trainer = peer(settings)
+
+    def starve() -> None:
+        """Until the worker gives the lease up and kills the trainer."""
+        with connection.transaction():
+            connection.execute("LOCK TABLE training.lineages IN EXCLUSIVE MODE")
+            deadline = time.monotonic() + 60
+            while not trainer.killed:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    trainer.during = starve
+    with pytest.raises(StaleLease):
+        train(settings, trainer)
+
+    assert column(connection, "SELECT tries FROM training.steps") == [0]
+    assert train(settings, peer(settings)).action == "committed"
