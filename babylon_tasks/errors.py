@@ -14,7 +14,10 @@ BabylonTasksError
 ├── StaleLease               a newer claimant has the lease: stop and discard
 ├── TrainingError
 │   ├── TrainerDied          the trainer process ended by signal, exit code or silence
-│   └── BackendUnavailable   the chosen backend cannot run here
+│   ├── BackendUnavailable   the chosen backend cannot run here
+│   │   └── AnotherTrainer   another trainer serves and trains the lineage
+│   ├── CannotEvaluate       no evaluation is possible, now or later
+│   └── CheckpointDamaged    a checkpoint's files are not what was committed
 ├── BrokerUnavailable        Redis did not take a message
 ├── NothingServes            no trainer has served the lineage yet
 ├── CheckpointNotFound       promote or rollback names a step that is not committed
@@ -111,6 +114,20 @@ class BackendUnavailable(TrainingError):
     """The chosen training backend cannot run on this machine."""
 
     fault = Fault.MISCONFIGURED
+
+
+class AnotherTrainer(BackendUnavailable):
+    """Another trainer serves and trains the lineage; this one has changed nothing."""
+
+
+class CannotEvaluate(TrainingError):
+    """Neither now nor later: the backend has no means, or these rows or weights allow no value."""
+
+
+class CheckpointDamaged(TrainingError):
+    """A checkpoint's files are missing, unreadable or not what was committed."""
+
+    fault = Fault.FILE_DAMAGED
 
 
 class BrokerUnavailable(BabylonTasksError):

@@ -165,11 +165,23 @@ class Group(Struct, frozen=True, gc=False):
     members: tuple[Member, ...]
 
 
+class CommittedCheckpoint(Struct, frozen=True):
+    """A checkpoint and what it consists of.
+
+    ``content_hash``: of its weights, or its id where they are elsewhere; ``files``: name to
+    SHA-256, empty for one that was committed before 0.2.
+    """
+
+    step: int
+    content_hash: str | None = None
+    files: dict[str, str] = {}
+
+
 class StepResult(Struct, frozen=True):
     """What a training step did, as the backend and the files on disk report it.
 
-    ``step`` is the checkpoint that it wrote. ``base_adapter_hash`` is that of the parent; None at
-    step 0: the base model has no adapter.
+    ``step`` is the checkpoint that it wrote, ``files`` its files and their SHA-256.
+    ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
     """
 
     step: int
@@ -181,6 +193,11 @@ class StepResult(Struct, frozen=True):
     inference_name: str
     manifest_hash: str
     metrics: dict[str, float]
+    files: dict[str, str] = {}
+
+    def as_committed(self) -> CommittedCheckpoint:
+        """Return what is compared with the disk once this step is committed."""
+        return CommittedCheckpoint(self.step, self.adapter_hash, self.files)
 
 
 class ScoringResult(Struct, frozen=True):

@@ -12,13 +12,19 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.records import StepResult
 from babylon_tasks.training import checkpoints
 from babylon_tasks.training.base import OnProgress
+from babylon_tasks.training.committed import CommittedCheckpoints
+from babylon_tasks.training.data_folder import FolderLock
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
     BackendStep,
+    Checked,
+    CheckRequest,
     Evaluated,
     EvaluateRequest,
     Inspected,
@@ -35,7 +41,8 @@ from babylon_tasks.training.protocol import (
 class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
     and reports success, as ART does with nothing trainable), refuses (a failure it survives),
-    inspecting (it dies over candidates). ``values`` and ``entropy``: of checkpoints, by step."""
+    inspecting (it dies over candidates). ``values`` and ``entropy``: of checkpoints, by step.
+    ``lock``: on its folder, as a real trainer has."""
 
     def __init__(
         self,
@@ -49,7 +56,9 @@ class PeerTrainer:
         branches: bool = True,
         names: str = "{lineage}@{step}",
         refusals: Sequence[Refusal] = (),
+        lock: FolderLock | None = None,
     ) -> None:
+        self.lock = lock
         self.folder = data_dir / "backend" / lineage / "checkpoints"
         self.lineage = lineage
         self.falls = falls
@@ -62,16 +71,28 @@ class PeerTrainer:
         self.inspected: list[InspectRequest] = []
         self.requests: list[TrainRequest] = []
         self.evaluated: list[tuple[int, ...]] = []
+        self.checked: list[tuple[int, ...]] = []
         self.killed = False
+        self.url = "http://127.0.0.1:8100/v1"
 
     def ready(self) -> TrainerReady:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return TrainerReady("cpu", "http://127.0.0.1:8100/v1", self._name(0), self.branches)
+        ready = TrainerReady("cpu", self.url, self._name(0), self.branches)
+        if self.lock is None:
+            return ready
+        return structs.replace(ready, folder_id=self.lock.folder_id, lock_name=self.lock.name)
 
     def backend_step(self) -> BackendStep:
         newest = checkpoints.newest_step(self.folder)
         record = None if newest == 0 else checkpoints.read_record(self._at(newest))
         return BackendStep(newest, record)
+
+    def check(self, request: CheckRequest) -> Checked:
+        self.checked.append(request.steps)
+        known = CommittedCheckpoints(self.folder)
+        known.expect(request.committed)
+        found = {step: known.damage(step) for step in request.steps}
+        return Checked({step: why for step, why in found.items() if why is not None})
 
     def inspect(self, request: InspectRequest, on_progress: OnProgress) -> Inspected:
         """Refuses what it is configured to refuse; a token is four characters."""
@@ -113,7 +134,8 @@ class PeerTrainer:
         before = None if parent == 0 else checkpoints.adapter_hash(self._at(parent))
         folder = self._at(base + 1)
         folder.mkdir(parents=True)
-        weights = folder / "adapter_model.safetensors"
+        weights = folder / checkpoints.WEIGHTS
+        (folder / checkpoints.CONFIG).write_text("{}")
         trains = self.falls != "idle"
         if trains:
             weights.write_bytes(hashlib.sha256(f"{before}{request}".encode()).digest())
@@ -130,6 +152,7 @@ class PeerTrainer:
             inference_name=self._name(base + 1),
             manifest_hash=request.manifest_hash,
             metrics={"loss/train": 0.5},
+            files=checkpoints.hash_files(folder),
         )
         checkpoints.write_record(folder, trained)
         if self.falls == "after_writing":

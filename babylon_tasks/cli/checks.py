@@ -87,6 +87,9 @@ def postgres(settings: Settings) -> Iterator[Finding]:
                 f"the settings say {settings.base_model}: set BABYLON_BASE_MODEL back, "
                 "or BABYLON_LINEAGE to a new name",
             )
+            if lineage.trouble is not None:
+                todo = "restore its files from a backup; until then windows wait"
+                yield Finding("checkpoints", "fail", lineage.trouble, todo)
 
 
 def broker(settings: Settings) -> Iterator[Finding]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
+from msgspec import structs
 
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.windows import WindowArgument
-from babylon_tasks.db import reports
+from babylon_tasks.db import lineages, reports
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.states import WindowState
@@ -47,14 +48,18 @@ def status(json: AsJson = False) -> None:
 def why(window: WindowArgument, json: AsJson = False) -> None:
     """Show every event of a window, in order, with its results.
 
-    JSON: {window, waits_for: [market], reward_versions: [{version, scored_at, scored, right_share,
-    profit_mean, used, because, came: {market: yes, no, a change in percent, or null}}],
+    JSON: {window, trouble, waits_for: [market],
+    reward_versions: [{version, scored_at, scored, right_share, profit_mean, used, because,
+    came: {market: yes, no, a change in percent, or null}}],
     events: [{happened_at, kind, actor, lineage, target_step, detail}],
     rejections: [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations}.
     """
     settings = begin()
     with database(settings) as connection:
         history = reports.history(connection, window)
+        lineage = lineages.get(connection, settings.lineage)
+    if lineage is not None and history.window.state in _UNFINISHED:
+        history = structs.replace(history, trouble=lineage.trouble)
     if json:
         as_json(history)
     else:
@@ -70,6 +75,8 @@ def _show_system(name: str, system: SystemState) -> None:
         show(f"lineage {name} on {lineage.base_model} ({lineage.backend}){at_work}")
         address = lineage.inference_base_url or "no address yet"
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
+        if lineage.trouble is not None:
+            show(f"trouble: {lineage.trouble}")
     for circuit in system.circuits:
         show(
             f"paused: {circuit.name} since {circuit.opened_at:%F %T} after {circuit.faults} "
@@ -113,6 +120,8 @@ def _show_history(history: WindowHistory) -> None:
     show(f"{window.window_id} is {window.state}{reason}")
     if window.state in _UNFINISHED and window.why_idle is not None:
         show(f"it {window.why_idle}")
+    if history.trouble is not None:
+        show(f"trouble of the lineage: {history.trouble}")
     if history.waits_for and window.state in _UNFINISHED:
         show(f"outcomes not known yet: {', '.join(history.waits_for)}")
     if len(history.reward_versions) > 1:  # a single one is covered by the events below

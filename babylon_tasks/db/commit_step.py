@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from psycopg.types.json import Jsonb
+
 from babylon_tasks.db import lineages, publication, step_windows, steps
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
@@ -39,6 +41,7 @@ def commit_step(
             step_id=step.id,
             uri=result.uri,
             content_hash=result.adapter_hash,
+            files=Jsonb(result.files),
             inference_name=result.inference_name,
         )
         for window in step.windows:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs
+from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.errors import SettingsError, StaleLease
+from babylon_tasks.records import CommittedCheckpoint
 from babylon_tasks.settings import Settings
 
 
 class Lineage(Struct, frozen=True):
-    """A row of ``training.lineages``."""
+    """A row of ``training.lineages``.
+
+    ``data_folder`` is the id of the folder that holds its checkpoints, ``trouble`` what is wrong
+    with them.
+    """
 
     name: str
     base_model: str
@@ -22,6 +27,8 @@ class Lineage(Struct, frozen=True):
     fencing_token: int
     lease_owner: str | None
     leased: bool
+    data_folder: str | None = None
+    trouble: str | None = None
 
 
 class Lease(Struct, frozen=True):
@@ -129,6 +136,16 @@ def announce(connection: Connection, name: str, *, backend: str, base_url: str) 
 def inference_names(connection: Connection, name: str) -> dict[str, int]:
     """Map the names that agents request to checkpoints."""
     return fetch_pairs(connection, "lineages.inference_names", str, int, name=name)
+
+
+def note_trouble(connection: Connection, name: str, trouble: str | None) -> bool:
+    """Store what is wrong with the lineage's files, or that nothing is; returns if that is new."""
+    return bool(execute(connection, "lineages.note_trouble", name=name, trouble=trouble))
+
+
+def checkpoints(connection: Connection, name: str) -> list[CommittedCheckpoint]:
+    """List the committed checkpoints, oldest first, without the base model."""
+    return fetch_all(connection, "lineages.checkpoints", CommittedCheckpoint, name=name)
 
 
 def parents(connection: Connection, name: str) -> dict[int, int]:

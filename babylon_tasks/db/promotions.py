@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_one, fetch_value
+from babylon_tasks.db.sql import execute, fetch_one, fetch_value, fetch_values
 from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.event_kinds import EventKind
@@ -107,6 +107,11 @@ def was_rolled_back(connection: Connection, lineage: str, step: int) -> bool:
 def before(connection: Connection, lineage: str, step: int) -> int | None:
     """Find what served before ``step`` was promoted."""
     return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)
+
+
+def served_before(connection: Connection, lineage: str, step: int) -> list[int]:
+    """List what was promoted besides ``step`` and never rolled back, the newest first."""
+    return fetch_values(connection, "promotions.served_before", int, lineage=lineage, step=step)
 
 
 def latest(connection: Connection, lineage: str) -> Promotion | None:

@@ -76,7 +76,8 @@ class WindowHistory(Struct, frozen=True):
     """Everything that happened to a window, in order, with its results.
 
     ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
-    newest of its ``reward_versions``.
+    newest of its ``reward_versions``. ``trouble``: what is wrong with the files of the lineage that
+    is to train it.
     """
 
     window: Window
@@ -87,6 +88,7 @@ class WindowHistory(Struct, frozen=True):
     uses: dict[str, int]
     steps: list[StepReport]
     evaluations: list[EvaluationReport]
+    trouble: str | None = None
 
 
 class DueWindow(Struct, frozen=True):

@@ -15,9 +15,10 @@ from babylon_tasks.db import changed_rows, evaluations, lineages, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.decisions import Decision
-from babylon_tasks.errors import TrainerDied, TrainingError
+from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.results import GateResult
+from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
 from babylon_tasks.records import Group
 from babylon_tasks.registry import promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
@@ -41,7 +42,9 @@ def evaluate(
 ) -> GateResult:
     """Evaluate the lineage's head; safe to call at any time, alone or concurrently.
 
-    Raises TrainerDied, DatabaseError. Where the backend cannot evaluate, the gate gets no values.
+    Where evaluation is impossible, the gate gets no values. Where it is only impossible here and
+    now (another trainer, a full disk, a damaged checkpoint), nothing is decided and it is tried
+    again. Raises TrainerDied, DatabaseError.
     """
     with session(settings) as connection:
         lineage = lineages.ensure(connection, settings)
@@ -64,7 +67,15 @@ def evaluate(
         ):
             return GateResult(GateAction.IDLE, head, current, f"held before: {latest.reason}", {})
     bind_contextvars(lineage=settings.lineage, step=head)
-    decision = _decide(settings, trainer, compared, on_progress or (lambda _: None))
+    try:
+        _require_both(settings, trainer, compared, actor=actor)
+        decision = _decide(settings, trainer, compared, on_progress or (lambda _: None))
+    except TrainerDied:
+        raise
+    except TrainingError as error:
+        log.warning("evaluation.postponed", why=str(error))
+        reason = f"not evaluated, it is tried again: {error}"
+        return GateResult(GateAction.IDLE, head, current, reason, {})
     figures = decision.figures | {"set_hash": compared.set_hash}
     with session(settings) as connection:
         if decision.decision is Decision.PROMOTE:
@@ -140,6 +151,18 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
     return tuple(groups)
 
 
+def _require_both(
+    settings: Settings, trainer: TrainerLike, compared: _Compared, *, actor: str
+) -> None:
+    """Raise TrainingError unless this worker has the trainer, and both checkpoints are whole."""
+    start_trainer(settings, trainer, actor=actor)
+    with session(settings) as connection:
+        committed = tuple(lineages.checkpoints(connection, settings.lineage))
+    damaged = find_damaged(trainer, committed, compared.head, compared.serving)
+    if damaged:
+        raise CheckpointDamaged("; ".join(damaged.values()))
+
+
 def _decide(
     settings: Settings,
     trainer: TrainerLike,
@@ -150,9 +173,7 @@ def _decide(
         return promotion_gate.too_few_groups(len(compared.groups), settings)
     try:
         _score_missing(settings, trainer, compared, on_progress)
-    except TrainerDied:
-        raise
-    except TrainingError as error:
+    except CannotEvaluate as error:
         log.warning("evaluation.failed", error=str(error))
         return promotion_gate.without_evaluation(
             f"no evaluation: {error}", settings, {"groups": len(compared.groups)}
@@ -179,15 +200,15 @@ def _score_missing(
         wanted = {compared.head, compared.serving}
         # The former best has no value on a new set; without one the threshold would drop.
         former = evaluations.best_of_last_set(connection, settings.lineage, compared.set_hash)
-        if former is not None:
-            wanted.add(former)
+        committed = tuple(lineages.checkpoints(connection, settings.lineage))
+    if former is not None and not find_damaged(trainer, committed, former):
+        wanted.add(former)
     missing = tuple(sorted(wanted - known.keys()))
     if not missing:
         return
     folder = settings.data_dir.absolute() / settings.lineage / "evaluations"
     path = folder / f"{compared.set_hash}.json"
     write_groups(path, compared.groups)
-    trainer.ready()
     request = EvaluateRequest(steps=missing, groups_path=str(path))
     result = trainer.evaluate(request, on_progress)
     path.unlink()
@@ -208,17 +229,17 @@ def _score_missing(
 
 
 def check_answer(answer: Evaluated, steps: Sequence[int], groups: int) -> None:
-    """Raise TrainingError unless exactly the requested steps have finite figures per group."""
+    """Raise CannotEvaluate unless exactly the requested steps have finite figures per group."""
     answered = [scored.step for scored in answer.steps]
     if sorted(answered) != sorted(steps):
-        raise TrainingError(
+        raise CannotEvaluate(
             f"the trainer was asked to evaluate steps {sorted(steps)} and answered with "
             f"{sorted(answered)}; nothing was stored, see the trainer's log"
         )
     for scored in answer.steps:
         for figures in (scored.values, scored.coverage, scored.entropy):
             if len(figures) != groups or not all(map(math.isfinite, figures)):
-                raise TrainingError(
+                raise CannotEvaluate(
                     f"the trainer's values of step {scored.step} are not {groups} finite "
                     "numbers; nothing was stored, see the trainer's log"
                 )

@@ -7,13 +7,14 @@ from enum import StrEnum
 import structlog
 
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import step_windows, steps
+from babylon_tasks.db import lineages, step_windows, steps
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.run_step import StepRefused, StepRun, StepRunner, about
+from babylon_tasks.pipeline.start_trainer import find_damaged
 from babylon_tasks.states import RESTART, START, TAKE_OVER, StepState
 from babylon_tasks.training.protocol import BackendStep
 
@@ -129,15 +130,19 @@ def align(run: StepRunner, head_step: int) -> None:
         if failed:
             run.discard(backend.step, "left behind by a failed step")
             return
-    raise TrainingError(
+    why = (
         f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend is at "
         f"{backend.step}; the database and BABYLON_DATA_DIR do not belong together: restore the "
-        "one that was changed, or choose a new BABYLON_LINEAGE",
-        fault=Fault.MISCONFIGURED,
+        "one that was changed, or choose a new BABYLON_LINEAGE"
     )
+    with session(run.settings) as connection:
+        lineages.note_trouble(connection, run.lease.lineage, why)
+    raise TrainingError(why, fault=Fault.MISCONFIGURED)
 
 
 def _run_again(run: StepRunner, step: Step) -> StepRun:
+    manifest = from_row(step.manifest)
+    parent = step.base_step if manifest.parent_step is None else manifest.parent_step
     with session(run.settings) as connection:
         if step.attempts >= run.settings.max_attempts:
             return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
@@ -148,7 +153,11 @@ def _run_again(run: StepRunner, step: Step) -> StepRun:
             return StepRun(
                 step, StepRefused("interrupted, after earlier steps of its windows failed")
             )
-        groups = load_groups.of_manifest(connection, run.settings, from_row(step.manifest))
+        groups = load_groups.of_manifest(connection, run.settings, manifest)
+        committed = tuple(lineages.checkpoints(connection, step.lineage))
+    damaged = find_damaged(run.trainer, committed, parent)
+    if damaged:
+        return StepRun(step, StepRefused(damaged[parent], Fault.FILE_DAMAGED))
     if groups is None:
         return StepRun(
             step, StepRefused("its trajectories have changed or gone since it was planned")

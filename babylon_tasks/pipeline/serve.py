@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import session
+from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 
 
-def serve(settings: Settings, trainer: TrainerLike) -> Serving:
+def serve(settings: Settings, trainer: TrainerLike, *, actor: str = "gpu-worker") -> Serving:
     """Start the trainer if it is not running, store its address; return what agents should use.
 
     A worker on queue gpu calls this when it starts: agents of a new lineage sample the base
-    model, or there would never be anything to train on.
+    model, or there would never be anything to train on. Raises what ``start_trainer`` raises.
     """
-    with session(settings) as connection:
-        lineages.ensure(connection, settings)
-    ready = trainer.ready()
+    ready = start_trainer(settings, trainer, actor=actor)
     with session(settings) as connection:
         lineages.announce(
             connection, settings.lineage, backend=ready.backend, base_url=ready.base_url

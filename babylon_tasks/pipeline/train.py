@@ -22,12 +22,13 @@ from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import AnotherTrainer, CheckpointDamaged, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRun, StepRunner
+from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
@@ -58,13 +59,18 @@ def train_window(
         answer = _nothing_to_do(connection, settings, window)
     if answer is not None:
         return answer
+    try:
+        ready = start_trainer(settings, trainer, actor=actor)
+    except AnotherTrainer as other:
+        return TrainOutcome(TrainAction.BUSY, reason=str(other))
     with claim_lineage(settings, on_lost=trainer.kill) as heartbeat:
         if heartbeat is None:
             reason = f"another worker trains lineage {settings.lineage}"
             return TrainOutcome(TrainAction.BUSY, reason=reason)
         lease = heartbeat.lease
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
-        outcome = _train(StepRunner(settings, trainer, heartbeat, actor, on_progress), window)
+        run = StepRunner(settings, trainer, heartbeat, actor, on_progress)
+        outcome = _train(run, ready, window)
     seconds = time.monotonic() - began
     log.info(
         "training.ended", action=outcome.action, reason=outcome.reason, seconds=round(seconds, 3)
@@ -78,8 +84,7 @@ def more_waits(settings: Settings) -> bool:
         return bool(due_windows.scored(connection, 1))
 
 
-def _train(run: StepRunner, window: str | None) -> TrainOutcome:
-    ready = run.trainer.ready()
+def _train(run: StepRunner, ready: TrainerReady, window: str | None) -> TrainOutcome:
     with session(run.settings) as connection:
         lineages.note_trainer(
             connection,
@@ -100,11 +105,21 @@ def _train(run: StepRunner, window: str | None) -> TrainOutcome:
         head = step.target_step
     run.heartbeat.check()
     align(run, head)
+    if not ready.branches:  # the next step starts from it; others start from what serves
+        _require_head(run, head)
     with session(run.settings) as connection:
         planned = _planner(run, connection, ready, head).plan(window)
     if planned.step is None:
         return _nothing_planned(planned.skipped)
     return _end(run, run.train(planned.step, planned.groups, START))
+
+
+def _require_head(run: StepRunner, head: int) -> None:
+    with session(run.settings) as connection:
+        committed = tuple(lineages.checkpoints(connection, run.lease.lineage))
+    damaged = find_damaged(run.trainer, committed, head)
+    if damaged:
+        raise CheckpointDamaged(f"{damaged[head]}; no step is planned until it is restored")
 
 
 def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:

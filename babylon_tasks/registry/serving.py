@@ -81,14 +81,23 @@ def promote(
 
 
 def rollback(
-    connection: Connection, lineage: str, *, reason: str, actor: str, to: int | None = None
+    connection: Connection,
+    lineage: str,
+    *,
+    reason: str,
+    actor: str,
+    to: int | None = None,
+    instead_of: int | None = None,
 ) -> int:
     """Return to the checkpoint that served before, or to a given one; returns it.
 
-    The gate does not promote the later one again. Raises CheckpointNotFound.
+    The gate does not promote the later one again. Does nothing, and returns what serves, if
+    ``instead_of`` is given and another checkpoint serves by now. Raises CheckpointNotFound.
     """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
+        if instead_of not in (None, current):
+            return current
         target = promotions.before(connection, lineage, current) if to is None else to
         if target is None:
             raise CheckpointNotFound(

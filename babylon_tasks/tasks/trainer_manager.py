@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
 from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
 
 from babylon_tasks import metrics
+from babylon_tasks.db import trainer_lease
+from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.settings import load_settings
@@ -61,11 +63,40 @@ class TrainerManager:
                 log.exception("trainer.not_started", next_try_in=_WATCH_SECONDS)
             self._stop.wait(_WATCH_SECONDS)
 
+    def keep_lease(self) -> None:
+        """Renew the trainer's lease until the process ends, a step or not (runs in a thread).
+
+        A trainer whose lease another has taken is killed; Postgres's absence ends nothing.
+        """
+        settings = load_settings()
+        while not self._stop.wait(settings.lease_seconds / 4):
+            trainer = self._trainer
+            lock_name = None if trainer is None else trainer.lock_name
+            if trainer is None or lock_name is None:
+                continue
+            try:
+                with session(settings) as connection:
+                    ours = trainer_lease.renew(
+                        connection, settings.lineage, lock_name, settings.lease_seconds
+                    )
+            except Exception as error:  # noqa: BLE001  # this thread must survive every error
+                log.warning("trainer.lease_not_renewed", why=str(error))
+                continue
+            if not ours:
+                log.error("trainer.replaced", why="another trainer has the lineage's lease")
+                trainer.kill()
+
     def close(self) -> None:
         """End the trainer for good."""
         self._stop.set()
-        if self._trainer is not None:
-            self._trainer.close()
+        if self._trainer is None:
+            return
+        lock_name = self._trainer.lock_name
+        self._trainer.close()
+        if lock_name is not None:
+            settings = load_settings()
+            with suppress(BabylonTasksError), session(settings, patience=1) as connection:
+                trainer_lease.release(connection, settings.lineage, lock_name)
 
 
 trainer_manager = TrainerManager()
@@ -81,7 +112,11 @@ def _notice_queues(instance: Any, **_: Any) -> None:
 def _start(**_: Any) -> None:
     if trainer_manager.serves_gpu:
         # In a thread: a child that is not ready within worker_proc_alive_timeout is killed.
-        threading.Thread(target=trainer_manager.watch, name="trainer-manager", daemon=True).start()
+        for work, name in (
+            (trainer_manager.watch, "trainer-manager"),
+            (trainer_manager.keep_lease, "trainer-lease"),
+        ):
+            threading.Thread(target=work, name=name, daemon=True).start()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

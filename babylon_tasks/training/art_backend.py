@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.conversations import art_groups
 from babylon_tasks.training.protocol import (
     BackendStep,
+    Checked,
+    CheckRequest,
     OnProgress,
     RequestProgress,
     StartTrainer,
@@ -96,6 +98,7 @@ class ArtBackend:
         adapter: str | None,
         base_adapter: str | None,
         uri: str,
+        files: dict[str, str] | None = None,
     ) -> StepResult:
         """Build the result of a step from what ART's train returned and the adapters' hashes."""
         return StepResult(
@@ -108,13 +111,18 @@ class ArtBackend:
             inference_name=self.model.get_inference_name(step),
             manifest_hash=request.manifest_hash,
             metrics=finite(trained.metrics),
+            files=files or {},
         )
+
+    async def check(self, request: CheckRequest) -> Checked:
+        del request  # the files are not at hand
+        return Checked({})
 
     async def values(
         self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:
         del steps, groups, on_progress  # the weights are not at hand
-        raise TrainingError(
+        raise CannotEvaluate(
             f"backend {self.start.backend} cannot evaluate checkpoints; held-out evaluation "
             "needs the cpu backend, or set BABYLON_PROMOTE_WITHOUT_EVALUATION"
         )

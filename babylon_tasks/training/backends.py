@@ -13,6 +13,8 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.disk_backend import CpuTraining, LocalTraining
 from babylon_tasks.training.protocol import (
     BackendStep,
+    Checked,
+    CheckRequest,
     Inspected,
     InspectRequest,
     OnProgress,
@@ -66,6 +68,9 @@ class TrainingBackend(Protocol):
 
     async def step(self) -> BackendStep:
         """Return the newest checkpoint and, where one was left, the record of what made it."""
+
+    async def check(self, request: CheckRequest) -> Checked:
+        """Compare checkpoints with what was committed, and keep it: nothing else is loaded."""
 
     async def inspect(
         self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress

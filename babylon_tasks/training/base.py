@@ -7,6 +7,8 @@ from typing import Protocol
 from babylon_tasks.records import StepResult
 from babylon_tasks.training.protocol import (
     BackendStep,
+    Checked,
+    CheckRequest,
     Evaluated,
     EvaluateRequest,
     Inspected,
@@ -30,6 +32,10 @@ class TrainerLike(Protocol):
 
     def backend_step(self) -> BackendStep:
         """Return the newest checkpoint of the backend, even if another process made it."""
+        ...
+
+    def check(self, request: CheckRequest) -> Checked:
+        """Find checkpoints whose files are not what was committed; it loads none of these."""
         ...
 
     def inspect(self, request: InspectRequest, on_progress: OnProgress) -> Inspected:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,10 @@ from babylon_tasks.records import StepResult
 
 # Not isdigit(): that is true of "²", too, which is no number.
 STEP_FOLDER = re.compile(r"[0-9]{1,9}")
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+OPTIMIZER = "optimizer.pt"
+_LOADED = (WEIGHTS, CONFIG, OPTIMIZER)  # what a step or an answer is made with
 _RECORD = "step.json"
 
 
@@ -21,14 +26,25 @@ def newest_step(checkpoints: Path) -> int:
     """Find the highest step that has a folder, 0 where there is none: ART's own rule."""
     if not checkpoints.exists():
         return 0
-    names = (path.name for path in checkpoints.iterdir())
+    names = (path.name for path in checkpoints.iterdir() if path.is_dir())
     return max((int(name) for name in names if STEP_FOLDER.fullmatch(name)), default=0)
 
 
 def adapter_hash(folder: Path) -> str | None:
     """Hash a checkpoint's weights (SHA-256); None where it has none."""
-    weights = folder / "adapter_model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+    weights = folder / WEIGHTS
+    return hash_file(weights) if weights.exists() else None
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Hash each file of a checkpoint that is ever loaded: name to SHA-256."""
+    return {name: hash_file(folder / name) for name in _LOADED if (folder / name).exists()}
+
+
+def hash_file(path: Path) -> str:
+    """Hash a file (SHA-256), in bounded memory; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_record(folder: Path, result: StepResult) -> None:
@@ -41,9 +57,26 @@ def write_record(folder: Path, result: StepResult) -> None:
 
 
 def read_record(folder: Path) -> StepResult | None:
-    """Read what ``write_record`` stored; None if the trainer died before it could."""
+    """Read what ``write_record`` stored; None if the trainer died before it could, or it is torn.
+
+    A committed checkpoint does not need it, and an uncommitted one is discarded without it.
+    """
     path = folder / _RECORD
-    return msgspec.json.decode(path.read_bytes(), type=StepResult) if path.exists() else None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=StepResult)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        print(f"{path} cannot be read and is ignored: {error}", file=sys.stderr, flush=True)
+        return None
+
+
+def remove(path: Path) -> None:
+    """Remove a folder and what is in it, or a file or link in its place; never a link's target."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def room(data_dir: Path, lineage: str) -> str:

@@ -12,6 +12,7 @@ import math
 import os
 import random
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from art.utils.output_dirs import get_model_dir
 
 from babylon_tasks.addresses import host_in_url
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.training.checkpoints import newest_step, sync
+from babylon_tasks.training.checkpoints import OPTIMIZER, newest_step, remove, sync
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import require_as_sampled
@@ -38,7 +39,6 @@ from babylon_tasks.training.smollm import base_model_path
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.1
 _MAX_GRAD_NORM = 0.1
-_OPTIMIZER = "optimizer.pt"
 
 
 class CPUService:
@@ -50,7 +50,7 @@ class CPUService:
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for stale in self.checkpoints.glob(".*-*"):  # left by a process that died meanwhile
-            shutil.rmtree(stale)
+            remove(stale)
         self.policy = Policy(base_model_path(base_model), self.checkpoints)
         self.seed = 0  # of the next step
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
@@ -186,11 +186,23 @@ class CPUService:
         if step == 0:
             self.policy.init_adapter(self.seed)
         else:
+            self.policy.committed.require_intact(step)
             self.policy.load_trained(folder)
-            moments = folder / _OPTIMIZER
-            if moments.exists():  # an old checkpoint's, after a rollback, are deleted
-                self._optimizer.load_state_dict(torch.load(moments, weights_only=True))
+            if (folder / OPTIMIZER).exists():  # an old checkpoint's, after a rollback, are deleted
+                self._load_optimizer(step)
         self._loaded_step = step
+
+    def _load_optimizer(self, step: int) -> None:
+        damage = self.policy.committed.optimizer_damage(step)
+        if damage is None:
+            try:
+                saved = torch.load(self.policy.adapter_dir(step) / OPTIMIZER, weights_only=True)
+                self._optimizer.load_state_dict(saved)
+            except Exception as error:  # noqa: BLE001  # whatever torch makes of a damaged file
+                damage = str(error)
+                self._optimizer = self._new_optimizer()
+        if damage is not None:
+            print(f"optimizer state of step {step} begins anew: {damage}", file=sys.stderr)
 
     def _save(self, step: int, parent: int) -> None:
         target = self.policy.adapter_dir(step)
@@ -198,13 +210,13 @@ class CPUService:
         shutil.rmtree(scratch, ignore_errors=True)
         with self.policy.lock:
             self.policy.save_trained(scratch)
-            torch.save(self._optimizer.state_dict(), scratch / _OPTIMIZER)
+            torch.save(self._optimizer.state_dict(), scratch / OPTIMIZER)
         for path in scratch.iterdir():
             sync(path)
         scratch.rename(target)  # fails if the step exists already
         sync(self.checkpoints)
         # The next step starts from this one or, if it is held, from the same parent again.
-        for moments in self.checkpoints.glob(f"*/{_OPTIMIZER}"):
+        for moments in self.checkpoints.glob(f"*/{OPTIMIZER}"):
             if moments.parent.name not in (f"{step:04d}", f"{parent:04d}"):
                 moments.unlink()
 

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
+import sys
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, policy_step
-from babylon_tasks.errors import BackendUnavailable, TrainingError
+from babylon_tasks.errors import BackendUnavailable, CannotEvaluate, TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend
-from babylon_tasks.training.checkpoints import adapter_hash, newest_step, read_record, write_record
+from babylon_tasks.training.checkpoints import (
+    adapter_hash,
+    hash_files,
+    newest_step,
+    read_record,
+    remove,
+    write_record,
+)
+from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inspect_calls import InspectedCall, Inspector, refused, with_calls
 from babylon_tasks.training.protocol import (
     BackendStep,
+    Checked,
+    CheckRequest,
     Inspected,
     InspectRequest,
     OnProgress,
@@ -42,6 +52,15 @@ class DiskBackend(ArtBackend):
         from art.utils.output_dirs import get_model_dir
 
         return Path(get_model_dir(model=self.model, art_path=self.start.data_dir)) / "checkpoints"
+
+    @cached_property
+    def committed(self) -> CommittedCheckpoints:
+        return CommittedCheckpoints(self.checkpoints)
+
+    async def check(self, request: CheckRequest) -> Checked:
+        self.committed.expect(request.committed)
+        found = {step: self.committed.damage(step) for step in request.steps}
+        return Checked({step: why for step, why in found.items() if why is not None})
 
     def _options(self, request: TrainRequest) -> dict[str, Any]:
         return {
@@ -88,6 +107,7 @@ class DiskBackend(ArtBackend):
     ) -> StepResult:
         before = newest_step(self.checkpoints)
         parent = await self._start_from(request, before)
+        self.committed.require_intact(parent)
         sampled = await self._as_sampled(request, groups)
         result = await self._run(request, sampled, on_progress, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
@@ -98,23 +118,32 @@ class DiskBackend(ArtBackend):
             adapter=adapter_hash(folder),
             base_adapter=adapter_hash(self.checkpoints / f"{parent:04d}"),
             uri=str(folder),
+            files=hash_files(folder),
         )
         if result.step > before:
             write_record(folder, trained)
+            self.committed.expect([trained.as_committed()])
         return trained
 
     async def step(self) -> BackendStep:
         newest = newest_step(self.checkpoints)
-        return BackendStep(
-            step=newest, result=read_record(self.checkpoints / f"{newest:04d}") if newest else None
-        )
+        record = read_record(self.checkpoints / f"{newest:04d}") if newest else None
+        if record is not None:
+            made = CommittedCheckpoints(self.checkpoints)
+            made.expect([record.as_committed()])
+            damage = made.damage(newest)
+            if damage is not None:
+                print(f"the record of checkpoint {newest} is void: {damage}", file=sys.stderr)
+                record = None
+        return BackendStep(step=newest, result=record)
 
     async def _remove(self, step: int) -> None:
         folder = self.checkpoints / f"{step:04d}"
         trash = self.checkpoints / f".discarded-{step:04d}"
-        shutil.rmtree(trash, ignore_errors=True)  # left by a process that died meanwhile
+        remove(trash)  # left by a process that died meanwhile
         folder.rename(trash)  # invisible to readers at once; deleting takes longer
-        shutil.rmtree(trash)
+        self.committed.forget(step)
+        remove(trash)
 
 
 class CpuTraining(DiskBackend):
@@ -124,6 +153,11 @@ class CpuTraining(DiskBackend):
         start = self.start
         limits = Limits(start.inference_max_requests, start.inference_timeout_seconds)
         return CPUBackend(path=start.data_dir, limits=limits)
+
+    async def open(self) -> None:
+        await super().open()
+        service = await self.art._get_service(self.model)
+        service.policy.committed = self.committed
 
     async def _inspector(self, longest: int, label: str) -> Inspector:
         service = await self.art._get_service(self.model)
@@ -153,11 +187,15 @@ class CpuTraining(DiskBackend):
             return inspected
         policy = (await self.art._get_service(self.model)).policy
 
+        damage_of = cache(self.committed.damage)
+
         def gone(call: LlmCall) -> tuple[Reason, str] | None:
             step = self._answered_by(call)
-            if policy.has_step(step):
-                return None
-            return Reason.WEIGHTS_GONE, f"the weights of checkpoint {step} are not on this machine"
+            if not policy.has_step(step):
+                where = "are not on this machine"
+                return Reason.WEIGHTS_GONE, f"the weights of checkpoint {step} {where}"
+            damage = damage_of(step)
+            return None if damage is None else (Reason.WEIGHTS_GONE, damage)
 
         return structs.replace(inspected, refusals=(*inspected.refusals, *refused(groups, gone)))
 
@@ -197,7 +235,12 @@ class CpuTraining(DiskBackend):
         policy = (await self.art._get_service(self.model)).policy
         values = []
         for number, step in enumerate(steps):
-            values.append(await asyncio.to_thread(step_value, policy, step, groups))
+            try:
+                values.append(await asyncio.to_thread(step_value, policy, step, groups))
+            except (ValueError, TypeError, LookupError) as error:
+                raise CannotEvaluate(
+                    f"the held-out groups cannot be evaluated: {type(error).__name__}: {error}"
+                ) from error
             on_progress(RequestProgress(done=number + 1, total=len(steps)))
         return values
 

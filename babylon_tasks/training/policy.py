@@ -20,6 +20,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.token_text import TokenText, token_text_of
 
 LORA_RANK = 8
@@ -60,6 +61,7 @@ class Policy:
     def __init__(self, model_path: str, checkpoints: Path) -> None:
         self.lock = threading.RLock()
         self.checkpoints = checkpoints
+        self.committed = CommittedCheckpoints(checkpoints)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model_path)
         base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
         if FAST_BF16:
@@ -117,7 +119,10 @@ class Policy:
 
     @contextmanager
     def at_step(self, step: int) -> Iterator[None]:
-        """Use the network as of a checkpoint, gradients off; raises FileNotFoundError."""
+        """Use the network as of a checkpoint, gradients off.
+
+        Raises FileNotFoundError, CheckpointDamaged.
+        """
         with self.lock, torch.no_grad(), _precision():
             if step == 0:
                 with self.network.disable_adapter():
@@ -132,6 +137,7 @@ class Policy:
             folder = self.adapter_dir(step)
             if not (folder / "adapter_model.safetensors").exists():
                 raise FileNotFoundError(f"checkpoint {step} has no adapter in {folder}")
+            self.committed.require_intact(step)
             self.network.load_adapter(str(folder), adapter_name=name, is_trainable=False)
             while len(self._resident) >= _RESIDENT_ADAPTERS:
                 self.network.delete_adapter(self._resident.popitem(last=False)[1])

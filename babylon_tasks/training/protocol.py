@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from babylon_tasks.faults import Fault
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import StepResult
+from babylon_tasks.records import CommittedCheckpoint, StepResult
 
 
 class StartTrainer(Struct, frozen=True, tag=True):
@@ -79,6 +79,16 @@ class NewestStepRequest(Struct, frozen=True, tag=True):
     """Ask for the newest step and the manifest that made it; answered by ``BackendStep``."""
 
 
+class CheckRequest(Struct, frozen=True, tag=True):
+    """Compare these ``steps`` with what was ``committed``; answered by ``Checked``.
+
+    The trainer keeps what was committed, and loads nothing that differs.
+    """
+
+    committed: tuple[CommittedCheckpoint, ...]
+    steps: tuple[int, ...]
+
+
 class DiscardRequest(Struct, frozen=True, tag=True):
     """Remove the newest checkpoint, which failed verification; answered by ``BackendStep``."""
 
@@ -95,6 +105,7 @@ TrainerRequest = (
     | TrainRequest
     | EvaluateRequest
     | NewestStepRequest
+    | CheckRequest
     | DiscardRequest
     | CloseRequest
 )
@@ -103,13 +114,16 @@ TrainerRequest = (
 class TrainerReady(Struct, frozen=True, tag=True):
     """First line of a trainer: the model is loaded and inference is served.
 
-    ``branches``: a step may start from another checkpoint than the newest one.
+    ``branches``: a step may start from another checkpoint than the newest one. ``folder_id`` and
+    ``lock_name``: of the data folder, None where the checkpoints are elsewhere.
     """
 
     backend: str
     base_url: str
     inference_name: str  # of step 0, e.g. "babylon@0"
     branches: bool = False
+    folder_id: str | None = None
+    lock_name: str | None = None
 
 
 class Heartbeat(Struct, frozen=True, tag=True):
@@ -182,6 +196,12 @@ class BackendStep(Struct, frozen=True, tag=True):
     result: StepResult | None = None
 
 
+class Checked(Struct, frozen=True, tag=True):
+    """``damaged``: which of the steps cannot be loaded, and why."""
+
+    damaged: dict[int, str]
+
+
 class RequestFailed(Struct, frozen=True, tag=True):
     """A request failed, but the trainer keeps running."""
 
@@ -198,6 +218,7 @@ TrainerReply = (
     | Trained
     | Evaluated
     | BackendStep
+    | Checked
     | RequestFailed
 )
 

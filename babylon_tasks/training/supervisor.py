@@ -16,12 +16,14 @@ from msgspec import structs
 from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.faults import Fault, fault_of, fault_of_exit
-from babylon_tasks.records import StepResult
+from babylon_tasks.records import CommittedCheckpoint, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.child import Child
 from babylon_tasks.training.protocol import (
     BackendStep,
+    Checked,
+    CheckRequest,
     CloseRequest,
     DiscardRequest,
     Evaluated,
@@ -58,6 +60,7 @@ class Trainer:
         self._settings = settings
         self._child: Child[TrainerReply] | None = None
         self._ready: TrainerReady | None = None
+        self._committed: tuple[CommittedCheckpoint, ...] = ()
         self.log_path = settings.data_dir.absolute() / "trainer.log"
 
     def __enter__(self) -> Trainer:
@@ -75,6 +78,12 @@ class Trainer:
     def pid(self) -> int | None:
         """The trainer's process id while it runs."""
         return self._child.pid if self._child and self._child.running else None
+
+    @property
+    def lock_name(self) -> str | None:
+        """The lock on the data folder that the trainer holds while it runs, by its name."""
+        ready = self._ready
+        return ready.lock_name if ready is not None and self.pid is not None else None
 
     def ready(self) -> TrainerReady:
         """Start the trainer if it is not running; return when it serves inference.
@@ -94,6 +103,8 @@ class Trainer:
         except TrainingError as error:
             error.fault = _of_environment(error.fault)
             raise
+        if self._committed:
+            self.check(CheckRequest(committed=self._committed, steps=()))
         return self._ready
 
     def _start(self) -> TrainerReady:
@@ -133,6 +144,11 @@ class Trainer:
     def backend_step(self) -> BackendStep:
         """Return the backend's newest step, and the record of what made it."""
         return self._ask(NewestStepRequest(), BackendStep)
+
+    def check(self, request: CheckRequest) -> Checked:
+        """Find checkpoints that are not what was committed; a trainer that follows knows, too."""
+        self._committed = request.committed
+        return self._ask(request, Checked)
 
     def inspect(self, request: InspectRequest, on_progress: OnProgress | None = None) -> Inspected:
         """Find calls that would not be trained on as sampled; weigh each group without them."""

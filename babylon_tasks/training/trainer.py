@@ -10,18 +10,20 @@ import asyncio
 import os
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from babylon_tasks.errors import BabylonTasksError, BackendUnavailable, TrainingError
+from babylon_tasks.errors import BabylonTasksError, TrainingError
 from babylon_tasks.faults import fault_of
-from babylon_tasks.file_lock import FileLocked, lock_file
 from babylon_tasks.training import backends
+from babylon_tasks.training.data_folder import FolderLock
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
+    CheckRequest,
     CloseRequest,
     DiscardRequest,
     Evaluated,
@@ -39,6 +41,7 @@ from babylon_tasks.training.protocol import (
 )
 
 HEARTBEAT_SECONDS = 2.0
+LOCK_SECONDS = 1.0  # how often the lock is compared with the file of its name
 
 
 class _Channel:
@@ -93,16 +96,15 @@ def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Trainer
     threading.Thread(target=read, name="requests", daemon=True).start()
 
 
-def _only_trainer(data_dir: Path, lineage: str) -> IO[str]:
-    """Lock the lineage's files for this process's lifetime; raises BackendUnavailable."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        return lock_file(data_dir / f"{lineage}.trainer.lock")
-    except FileLocked as locked:
-        raise BackendUnavailable(
-            f"another trainer (process {locked.owner}) is running for lineage {lineage} in "
-            f"{data_dir}; stop it, or wait until it has ended"
-        ) from None
+def _watch(lock: FolderLock) -> None:
+    def watch() -> None:
+        while not lock.replaced():
+            time.sleep(LOCK_SECONDS)
+        # Another trainer may have begun: this one must neither serve nor write any more.
+        print("the data folder was replaced: this trainer ends", file=sys.stderr, flush=True)
+        os._exit(3)
+
+    threading.Thread(target=watch, name="folder-lock", daemon=True).start()
 
 
 async def _serve(channel: _Channel) -> None:
@@ -113,7 +115,8 @@ async def _serve(channel: _Channel) -> None:
         raise TrainingError(f"the first request must be StartTrainer, not {type(start).__name__}")
     lock = None
     if start.backend != "serverless":
-        lock = _only_trainer(Path(start.data_dir), start.lineage)
+        lock = FolderLock(Path(start.data_dir), start.lineage)
+        _watch(lock)
     backend = backends.make(start)
     await backend.open()
     channel.send(
@@ -122,6 +125,8 @@ async def _serve(channel: _Channel) -> None:
             base_url=str(backend.model.inference_base_url),
             inference_name=backend.model.get_inference_name(0),
             branches=backends.can_branch(start.backend),
+            folder_id=None if lock is None else lock.folder_id,
+            lock_name=None if lock is None else lock.name,
         )
     )
     while True:
@@ -129,6 +134,8 @@ async def _serve(channel: _Channel) -> None:
         if isinstance(request, CloseRequest):
             break
         try:
+            if lock is not None:
+                lock.require()
             channel.send(await _answer(backend, request, channel))
         except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
             raise
@@ -163,6 +170,8 @@ async def _answer(
             return Evaluated(steps=tuple(values))
         case NewestStepRequest():
             return await backend.step()
+        case CheckRequest():
+            return await backend.check(request)
         case DiscardRequest():
             return await backend.discard(request.step)
         case StartTrainer() | CloseRequest():

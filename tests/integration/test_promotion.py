@@ -11,7 +11,7 @@ from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import CheckpointNotFound, TrainerDied, TrainingError
+from babylon_tasks.errors import CannotEvaluate, CheckpointNotFound, TrainerDied
 from babylon_tasks.pipeline.evaluate import evaluate, held_out_set
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.results import GateResult
@@ -283,7 +283,7 @@ def test_a_backend_that_cannot_evaluate_holds_the_checkpoint_but_a_dead_one_is_a
     trained(connection, settings, trainer, 1)
 
     def refuse(*_: object) -> None:
-        raise TrainingError("this backend gives no log-probabilities")
+        raise CannotEvaluate("this backend gives no log-probabilities")
 
     def die(*_: object) -> None:
         raise TrainerDied("gone")

@@ -13,7 +13,8 @@ ON CONFLICT (lineage, step) DO NOTHING
 -- name: get
 -- One lineage; leased: a worker trains it now.
 SELECT name, base_model, backend, head_step, serving_step, inference_base_url,
-       attempt AS fencing_token, lease_owner, coalesce(lease_until > now(), false) AS leased
+       attempt AS fencing_token, lease_owner, coalesce(lease_until > now(), false) AS leased,
+       data_folder, trouble
 FROM training.lineages WHERE name = %(name)s
 
 -- name: claim
@@ -25,9 +26,10 @@ WHERE name = %(name)s AND coalesce(lease_until < clock_timestamp(), true)
 RETURNING name AS lineage, lease_owner AS owner, attempt AS fencing_token, head_step, serving_step
 
 -- name: renew
--- Extend a lease that is still ours.
+-- Extend a lease that is still ours, and the trainer's: whoever trains has the trainer.
 UPDATE training.lineages SET
-    lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), updated_at = now()
+    lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), updated_at = now(),
+    trainer_until = greatest(trainer_until, clock_timestamp() + make_interval(secs => %(seconds)s))
 WHERE name = %(name)s AND attempt = %(fencing_token)s
 
 -- name: release
@@ -56,6 +58,16 @@ WHERE lineage = %(name)s AND step = 0 AND inference_name <> %(inference_name)s
 -- Move the head by one committed step.
 UPDATE training.lineages SET head_step = %(step)s, updated_at = now()
 WHERE name = %(name)s AND attempt = %(fencing_token)s AND head_step = %(step)s - 1
+
+-- name: note_trouble
+-- What is wrong with the lineage's files; NULL: nothing.
+UPDATE training.lineages SET trouble = %(trouble)s, updated_at = now()
+WHERE name = %(name)s AND trouble IS DISTINCT FROM %(trouble)s
+
+-- name: checkpoints
+-- Every checkpoint but the base model, and what it consists of.
+SELECT step, content_hash, files FROM training.checkpoints
+WHERE lineage = %(name)s AND step > 0 ORDER BY step
 
 -- name: parents
 -- For each committed step, the step whose weights it was trained from.

@@ -35,6 +35,15 @@ SELECT from_step FROM training.promotions
 WHERE lineage = %(lineage)s AND decision = 'promote' AND to_step = %(step)s
 ORDER BY id DESC LIMIT 1
 
+-- name: served_before
+-- The checkpoints that were promoted and never taken out of service, the newest first.
+SELECT p.to_step FROM training.promotions p
+WHERE p.lineage = %(lineage)s AND p.decision = 'promote' AND p.to_step <> %(step)s
+  AND NOT EXISTS (SELECT FROM training.promotions r
+                  WHERE r.lineage = p.lineage AND r.decision = 'rollback'
+                    AND r.from_step = p.to_step)
+GROUP BY p.to_step ORDER BY max(p.id) DESC
+
 -- name: rolled_back
 -- Whether this checkpoint was taken out of service.
 SELECT EXISTS (

@@ -93,8 +93,9 @@ WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
 
 -- name: checkpoint
 -- Insert the checkpoint that the step produced.
-INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, inference_name)
-VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(inference_name)s)
+INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, files, inference_name)
+VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(files)s,
+        %(inference_name)s)
 
 -- name: failed_at_target
 -- Whether a step to this checkpoint was planned from this manifest and failed.

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.training.inference.limits import ANSWERS, BATCH_TOKENS
 from babylon_tasks.training.inference.refusals import Refused, too_many_requests
 from babylon_tasks.training.policy import Policy
@@ -122,4 +123,6 @@ def width(asks: Sequence[SamplingRequest]) -> int:
 def _failure(step: int, error: Exception) -> Refused:
     if isinstance(error, FileNotFoundError):
         return Refused(404, str(error), code="model_not_found", param="model")
+    if isinstance(error, CheckpointDamaged):  # soon another one serves
+        return Refused(503, str(error), code="checkpoint_damaged", param="model")
     return Refused(500, f"sampling from checkpoint {step} failed: {error}")
