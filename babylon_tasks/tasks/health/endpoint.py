@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -21,6 +22,7 @@ from babylon_tasks.tasks.health.liveness import Probe
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+MOST_CONNECTIONS = 64
 log = structlog.get_logger(__name__)
 
 
@@ -76,7 +78,35 @@ def _application(
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection; beyond the bound the oldest one is closed.
+
+    So a probe is answered however many connections stay half open.
+    """
+
     daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *given: Any) -> None:
+        self._open: dict[Any, None] = {}  # the oldest first
+        self._lock = threading.Lock()
+        super().__init__(*given)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        oldest = None
+        with self._lock:
+            self._open[request] = None
+            if len(self._open) > MOST_CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+        if oldest is not None:
+            with suppress(OSError):  # it may have ended meanwhile
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def server_bind(self) -> None:
         # The standard library's version looks up its own name, which hangs where DNS is blocked.

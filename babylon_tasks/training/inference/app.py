@@ -58,6 +58,7 @@ class App:
         if path != "/health":
             self._check_key(headers)
             scope["state"]["connection"].serves()
+            body.admit()
         wanted, answer = self._route(path)
         if method != wanted:
             raise Refused(

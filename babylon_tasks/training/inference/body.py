@@ -11,6 +11,7 @@ from babylon_tasks.training.inference.limits import (
     BODY_SECONDS,
     LINGER_BYTES,
     LINGER_SECONDS,
+    STRANGERS_LINGER_BYTES,
 )
 from babylon_tasks.training.inference.refusals import ClientGone, Refused, too_late
 
@@ -27,7 +28,12 @@ class Body:
         self._receive = receive
         length = headers.get(b"content-length", b"0")  # a whole number: h11 refuses any other
         self._length = int(length) if len(length) < 20 else BODY_BYTES + 1
+        self._linger = STRANGERS_LINGER_BYTES
         self.complete = self._length == 0 and b"transfer-encoding" not in headers
+
+    def admit(self) -> None:
+        """Note that the request has the right key: a refusal of it may cost more."""
+        self._linger = LINGER_BYTES
 
     async def read(self) -> bytes:
         """Read all of it; raises Refused if it is too large or too slow, and ClientGone."""
@@ -50,7 +56,7 @@ class Body:
 
     async def discard(self) -> None:
         """Read on after a refusal, but not for long: so a client that still writes learns of it."""
-        left = LINGER_BYTES
+        left = self._linger
         try:
             async with asyncio.timeout(LINGER_SECONDS):
                 while left > 0 and not self.complete:

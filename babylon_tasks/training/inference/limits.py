@@ -37,7 +37,8 @@ KEEP_ALIVE_SECONDS = 15  # longer than clients keep one (5 s): a client should b
 FLUSH_SECONDS = 30.0  # for a client that does not read its answer
 # What is still read of a request that is refused: a client that writes does not read, and a
 # connection that is closed at once may lose the refusal.
-LINGER_BYTES = 65_536
+STRANGERS_LINGER_BYTES = 65_536
+LINGER_BYTES = 16 * BODY_BYTES  # with the key
 LINGER_SECONDS = 2.0
 
 RETRY_AFTER_SECONDS = 5

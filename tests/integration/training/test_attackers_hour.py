@@ -84,17 +84,22 @@ def test_a_body_of_any_size(target: Target, key: str, total: int) -> None:
             (head(key=key), b"10000\r\n" + words + b"\r\n"),
         ):
             poured, raw = target.pour(sent, chunk, total)
-            assert poured < 32 * MEGABYTE  # what both sides' kernels hold
+            assert poured < 48 * MEGABYTE  # what is thrown away, and what both kernels hold
             assert raw == b"" or answer(raw)[0] == (413 if key == KEY else 401)
 
 
 @pytest.mark.parametrize("megabytes", [10, 100])
 def test_a_prompt_of_any_size(target: Target, megabytes: int) -> None:
     said = [{"role": "user", "content": "x" * megabytes * MEGABYTE}]
-    with target.unhurt(), OpenAI(base_url=target.url, api_key=KEY, max_retries=0) as client:
-        with pytest.raises(openai.APIStatusError) as refusal:
-            client.chat.completions.create(**{**ASKED, "messages": said})
-        assert refusal.value.status_code == 413
+    with (
+        target.unhurt(),
+        OpenAI(base_url=target.url, api_key=KEY, max_retries=0) as client,
+        pytest.raises(openai.APIError) as refusal,
+    ):
+        client.chat.completions.create(**{**ASKED, "messages": said})
+    # Beyond what is read of a refused body the client may lose the answer.
+    assert megabytes > 10 or isinstance(refusal.value, openai.APIStatusError)
+    assert getattr(refusal.value, "status_code", 413) == 413
 
 
 @pytest.mark.parametrize("count", [900, 9000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from contextlib import suppress
 import pytest
 from endpoint import ASKED, Endpoint, answer, head, read_all, until
 
-from babylon_tasks.training.inference import app, connections
+from babylon_tasks.training.inference import app, connections, server
 from babylon_tasks.training.policy import Policy
 
 Serve = Callable[..., Endpoint]
@@ -32,7 +33,7 @@ def test_a_connection_without_a_request_is_closed(
 def test_single_bytes_do_not_keep_a_connection_open(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1)  # longer than any pause between bytes
     with serve().raw(HALF + b"X: ") as connection:
         connection.settimeout(0.01)
         closed = False
@@ -71,7 +72,10 @@ def test_a_request_in_progress_is_not_cut_off_by_the_time_for_its_head(
     asked.close()
 
 
-def test_strangers_make_room_for_those_who_have_the_key(serve: Serve, policy: Policy) -> None:
+def test_strangers_make_room_for_those_who_have_the_key(
+    serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1000)  # nothing else closes them
     endpoint = serve()
     endpoint.server.connections.limit = 20
     with policy.lock:
@@ -128,6 +132,7 @@ def test_a_client_that_asks_and_never_reads_is_cut_off(
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(endpoint.address)
+    until(lambda: len(endpoint.server.connections) == 1)
     flood = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 40_000
     with connection:
         with suppress(ConnectionError):
@@ -148,3 +153,42 @@ def test_a_body_of_nothing_but_the_key_holds_its_place_no_longer_than_its_connec
     body = json.dumps(ASKED).encode()
     with endpoint.raw(head(length=len(body)) + body) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["asked to close", "kept"])
+def test_an_answer_that_nobody_reads_is_thrown_away(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, close: bool
+) -> None:
+    monkeypatch.setattr(connections, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.2)
+    listen = server._listen
+
+    def listen_with_small_buffers(host: str, port: int) -> socket.socket:
+        listener = listen(host, port)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return listener
+
+    monkeypatch.setattr(server, "_listen", listen_with_small_buffers)
+    endpoint = serve()
+    body = json.dumps({**ASKED, "n": 32, "max_tokens": 12, "logprobs": True}).encode()
+    sent = head(length=len(body))
+    if close:
+        sent = sent.replace(b"Host:", b"Connection: close\r\nHost:")
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(endpoint.address)
+    with connection:
+        connection.sendall(sent + body)
+        endpoint.in_progress(1)
+        until(lambda: not len(endpoint.server.connections))
+        assert len(read_all(connection)) < 30_000  # of about 40,000 bytes
+
+
+def test_connections_leave_descriptors_for_the_model() -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, usual[0]), usual[1]))
+    try:
+        assert connections.most_connections(100) == 100 + connections.SPARE_CONNECTIONS
+        assert connections.most_connections(10_000) == min(1000, usual[0]) // 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
