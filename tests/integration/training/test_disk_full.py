@@ -24,15 +24,15 @@ from babylon_tasks.settings import Settings
 _MOUNT = 'mount -t tmpfs -o "size=$0" none "$1" && shift && exec "$@"'
 
 
-def _namespaces() -> bool:
+pytestmark = pytest.mark.contract("today")
+
+
+@pytest.fixture(autouse=True)
+def _namespaces() -> None:
+    """A disk of a test's own size is mounted without root, in namespaces of the user's."""
     unshare = shutil.which("unshare")
-    return unshare is not None and not subprocess.run([unshare, "-Urm", "true"]).returncode
-
-
-pytestmark = [
-    pytest.mark.contract("today"),
-    pytest.mark.skipif(not _namespaces(), reason="no user namespaces: nothing can be mounted"),
-]
+    usable = unshare and not subprocess.run([unshare, "-Urm", "true"]).returncode
+    assert usable, "needs util-linux, and a kernel that lets users make namespaces"
 
 
 @pytest.fixture
