@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Annotated
 
 import typer
 from msgspec import structs
 from rich.text import Text
 
 from babylon_tasks.cli.checks import examine
-from babylon_tasks.cli.context import configure_log
+from babylon_tasks.cli.context import begin, configure_log, database
 from babylon_tasks.cli.findings import Finding
-from babylon_tasks.cli.output import AsJson, ExitCode, as_json, err, out, say
+from babylon_tasks.cli.output import AsJson, ExitCode, as_json, err, out, say, table
+from babylon_tasks.db.invariants import names, violations
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.mask import Mask
 from babylon_tasks.plain_text import plain
@@ -27,12 +29,25 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(json: AsJson = False) -> None:
+def doctor(
+    invariants: Annotated[
+        bool,
+        typer.Option(
+            "--invariants",
+            help="Check instead what must hold in the database at any moment; reads whole tables.",
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> None:
     """Check every dependency and setting; print what is wrong and what to do.
 
-    Exit code 1 if a check fails; warnings do not count.
-    JSON: {"findings": [{check, outcome: ok|warn|fail, detail, todo}]}.
+    Exit code 1 if a check fails or an invariant is violated; warnings do not count.
+    JSON: {"findings": [{check, outcome: ok|warn|fail, detail, todo}]};
+    with --invariants {"invariants": [...], "violations": [{invariant, window, what}]}.
     """
+    if invariants:
+        _check_invariants(json=json)
+        return
     found: list[Finding] = []
     with err.status("looking", spinner="dots") if err.is_terminal else nullcontext():
         for finding in _findings():
@@ -47,6 +62,24 @@ def doctor(json: AsJson = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
     warned = sum(finding.outcome == "warn" for finding in found)
     say(f"ready, with {warned} warnings" if warned else "ready")
+
+
+def _check_invariants(*, json: bool) -> None:
+    settings = begin()
+    with database(settings) as connection:
+        found = violations(connection, settings)
+    if json:
+        as_json({"invariants": names(), "violations": found})
+    elif found:
+        rows = ((one.invariant, one.window, one.what) for one in found)
+        table(None, ("invariant", "window", "what"), rows)
+    if found:
+        say(
+            f"{len(found)} violations; `babylon-tasks why` shows what happened to a window. "
+            "Report them with the output of this command"
+        )
+        raise typer.Exit(ExitCode.FAILED)
+    say(f"all {len(names())} invariants hold")
 
 
 def _findings() -> Iterator[Finding]:

@@ -8,9 +8,17 @@ from babylon_tasks.db.sql import execute, fetch_values
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.settings import Settings
 
+# Checked in one call: each costs a scan of its rows.
+LATE_WINDOWS = 4  # of those scored within the lookback
+OLDER_WINDOWS = 1  # of all before, in turn
+_ROWS = 10_000  # rejected in one window by one call
+
 
 def reject_late(connection: Connection, settings: Settings, *, limit: int, actor: str) -> int:
-    """Reject trajectories that arrived too late as `late`; checks a few windows per call."""
+    """Reject trajectories that arrived too late as `late`; checks a few windows per call.
+
+    ``limit`` bounds those scored within the lookback; of those before, one is checked in turn.
+    """
     windows = fetch_values(
         connection,
         "late_rows.to_check",
@@ -18,10 +26,13 @@ def reject_late(connection: Connection, settings: Settings, *, limit: int, actor
         hours=settings.lookback_hours,
         again=settings.grace_seconds,
         limit=limit,
+        older=OLDER_WINDOWS,
     )
     late = 0
     for window in windows:
-        count = execute(connection, "late_rows.reject", window=window, limit=10_000)
+        count = execute(connection, "late_rows.reject", window=window, limit=_ROWS)
+        if count == _ROWS:
+            execute(connection, "late_rows.check_again", window=window)
         if count:
             detail = {"trajectories": count}
             events.record(

@@ -24,7 +24,6 @@ from babylon_tasks.settings import Settings
 RELEASE_LIMIT = 100
 RESCORE_LIMIT = 50
 ENQUEUE_LIMIT = 100
-LATE_WINDOWS = 4  # checked in one call: each costs a scan of its rows
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +41,9 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
                 connection, settings, limit=RELEASE_LIMIT, actor=actor
             )
         with connection.transaction():
-            late = late_rows.reject_late(connection, settings, limit=LATE_WINDOWS, actor=actor)
+            late = late_rows.reject_late(
+                connection, settings, limit=late_rows.LATE_WINDOWS, actor=actor
+            )
         with connection.transaction():
             anew = reward_versions.seal_again(
                 connection, settings, limit=RESCORE_LIMIT, actor=actor

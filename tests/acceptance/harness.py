@@ -21,6 +21,7 @@ from celery import Celery
 from factories import EVER, exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
+from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
 from babylon_tasks.sandbox.stack import Process, Stack
@@ -288,6 +289,7 @@ def assert_trained_once(
     assert len(babylon.rows("SELECT id FROM training_batches")) == len(committed)
     models = babylon.rows("SELECT id FROM trained_models")
     assert len(models) == 1 + len(committed), "the base model, and each checkpoint"
+    assert violations(babylon.connection, babylon.stack.settings) == []
 
 
 def sender(settings: Settings) -> Celery:

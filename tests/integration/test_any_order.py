@@ -27,6 +27,7 @@ from peer import PeerTrainer
 from scored_windows import column, hour
 
 from babylon_tasks.db import window_transitions
+from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.discover import discover
@@ -242,9 +243,11 @@ class World:
         for key, (version, window, _) in used.items():
             assert (key, version, window) in scores, f"used without that reward: {key}, {self.log}"
         self.used = used
+        assert violations(self.connection, self.settings) == [], self.log
 
     def accounts(self) -> None:
-        unheard = column(
+        assert violations(self.connection, self.settings, at_rest=True) == [], self.log
+        unheard = column(  # of whatever window
             self.connection,
             'SELECT t."trajectoryId" FROM trajectories t WHERE NOT EXISTS'
             ' (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId")'
@@ -260,17 +263,6 @@ class World:
             list(FINAL),
         )
         assert unended == [], self.log
-        forgotten = column(
-            self.connection,
-            "SELECT s.trajectory_id FROM training.scores s JOIN training.windows w"
-            " USING (window_id, reward_version) WHERE w.state = 'trained'"
-            " AND coalesce(w.reason, '') NOT IN ('no_spread', 'only_activity')"
-            " AND NOT EXISTS (SELECT FROM training.consumption c"
-            "                 WHERE c.trajectory_id = s.trajectory_id)"
-            " AND NOT EXISTS (SELECT FROM training.rejections r"
-            "                 WHERE r.trajectory_id = s.trajectory_id AND r.stage = 'dataset')",
-        )
-        assert forgotten == [], self.log
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -30,7 +30,7 @@ OF_UNFINISHED: dict[str, dict[str, Any]] = {
 OF_SOME: dict[str, dict[str, Any]] = {
     "due_windows.pick_to_recover": {"again": 54, "lineage": LINEAGE},
     "gauges.rewards": {},
-    "late_rows.to_check": {"hours": 48, "again": 300, "limit": 4},
+    "late_rows.to_check": {"hours": 48, "again": 300, "limit": 4, "older": 1},
     "open_and_seal.known": {"windows": [WINDOW]},
     "reward_versions.due": {"again": 54, "limit": 50},
     "reward_versions.next_waiting": {},

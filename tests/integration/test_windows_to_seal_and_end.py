@@ -69,7 +69,7 @@ def test_only_a_scorer_whose_lease_has_ended_is_gone_and_the_oldest_is_found_fir
     assert list(found) == [hour(2)]
 
 
-LATE = {"hours": 10, "again": 60, "limit": 10}
+LATE = {"hours": 10, "again": 60, "limit": 10, "older": 0}
 
 
 def late(connection: Connection, **terms: int) -> set[str]:

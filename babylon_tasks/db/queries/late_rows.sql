@@ -1,7 +1,7 @@
 -- name: to_check
--- The scored windows whose last check for late rows was longest ago; marks them as checked.
-UPDATE training.windows SET late_checked_at = now()
-WHERE window_id IN (
+-- The windows scored lately whose last check for late rows was longest ago, and some of any age;
+-- marks them as checked. What the snapshot sees, the statement that rejects sees as well.
+WITH recent AS (
     SELECT window_id FROM training.windows
     WHERE state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
       AND scored_at >= now() - make_interval(hours => %(hours)s)
@@ -9,8 +9,23 @@ WHERE window_id IN (
     ORDER BY late_checked_at NULLS FIRST, starts_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
+), older AS (
+    SELECT window_id FROM training.windows
+    WHERE state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
+      AND scored_at < now() - make_interval(hours => %(hours)s)
+      AND coalesce(late_checked_at < now() - make_interval(secs => %(again)s), true)
+    ORDER BY late_checked_at NULLS FIRST, starts_at
+    LIMIT %(older)s
+    FOR UPDATE SKIP LOCKED
 )
+UPDATE training.windows SET late_checked_at = now(), late_snapshot = pg_current_snapshot()
+WHERE window_id IN (SELECT window_id FROM recent UNION ALL SELECT window_id FROM older)
 RETURNING window_id
+
+-- name: check_again
+-- A window that has more late rows than one call rejects: the next call goes on.
+UPDATE training.windows SET late_checked_at = NULL, late_snapshot = NULL
+WHERE window_id = %(window)s
 
 -- name: reject
 -- Trajectories that came after the seal and were therefore neither scored nor rejected. Not by

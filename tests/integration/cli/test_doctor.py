@@ -11,8 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import redis
 from command_line import SECRET, Result, Run, finished, one_contract
+from factories import WINDOW
+from scored_windows import scored_window
 
 from babylon_tasks.cli import checks
+from babylon_tasks.db.invariants import names
 from babylon_tasks.db.session import Connection
 
 
@@ -203,3 +206,22 @@ def test_no_part_of_a_password_that_splits_its_url_is_shown(
     assert found.code in (1, 2)
     assert "percent-encoded" in found.out + found.err
     assert not any(part in found.out + found.err for part in ("plan", "ante", "secr", "12#"))
+
+
+@one_contract
+def test_doctor_names_the_windows_that_violate_an_invariant(
+    run: Run, connection: Connection
+) -> None:
+    assert run("doctor", "--invariants").code == 0
+    scored_window(connection, state="training")
+
+    found = run("doctor", "--invariants", "--json")
+
+    assert found.code == 1
+    (violation,) = found.document["violations"]
+    assert (violation["invariant"], violation["window"]) == (
+        "windows_training_without_step",
+        WINDOW,
+    )
+    assert set(found.document["invariants"]) == set(names())
+    assert WINDOW in run("doctor", "--invariants").out

@@ -1,0 +1,61 @@
+"""What must hold at any moment, whatever has failed: ``queries/invariants.sql``, one SELECT each.
+
+Each SELECT lists what violates it. ``doctor --invariants`` and the tests of faults run them all.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.db.late_rows import LATE_WINDOWS
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import fetch_all, queries
+from babylon_tasks.settings import Settings
+
+
+class Violation(Struct, frozen=True):
+    """Something that must not be; ``window`` is None where it concerns a lineage."""
+
+    invariant: str
+    window: str | None
+    what: str
+
+
+class _Found(Struct, frozen=True):
+    window: str | None
+    what: str
+
+
+def names() -> list[str]:
+    """List the invariants."""
+    return list(queries("invariants"))
+
+
+def violations(
+    connection: Connection, settings: Settings, *, at_rest: bool = False
+) -> list[Violation]:
+    """Check all invariants in one snapshot of the database; reads whole tables.
+
+    Rows that came after the last look for late rows are waited for, by Postgres's clock and
+    snapshots; with ``at_rest`` no row is.
+    """
+    patience = 0.0 if at_rest else patience_seconds(settings)
+    parameters = {"unaccounted_rows": {"hours": settings.lookback_hours, "patience": patience}}
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return [
+            Violation(name, found.window, found.what)
+            for name in names()
+            for found in fetch_all(
+                connection, f"invariants.{name}", _Found, **parameters.get(name, {})
+            )
+        ]
+
+
+def patience_seconds(settings: Settings) -> float:
+    """Return how long a row may wait for `reconcile` to look at its recently scored window.
+
+    A window is looked at each ``grace_seconds``, ``LATE_WINDOWS`` of them in one call.
+    """
+    calls = settings.lookback_hours / LATE_WINDOWS + 2
+    return settings.grace_seconds + calls * settings.upkeep_interval_seconds

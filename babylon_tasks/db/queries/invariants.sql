@@ -1,0 +1,128 @@
+-- part: window_of_row
+-- The window of a trajectory, as in babylon.in_window.
+coalesce("windowId", {{babylon.hour_of_start}})
+
+-- part: xmin_of_row
+-- The 64-bit id of the transaction that wrote t, counted from a snapshot within 2^31 transactions.
+greatest(0, pg_snapshot_xmax(w.late_snapshot)::text::bigint
+    + ((t.xmin::text::bigint - pg_snapshot_xmax(w.late_snapshot)::text::bigint + 2147483648)
+       & 4294967295) - 2147483648)::text::xid8
+
+-- name: unaccounted_rows
+-- Rows of a scored window that are neither scored nor rejected nor used. Those that came after its
+-- last look for late rows are waited for, %(patience)s seconds from that look or its scoring.
+SELECT w.window_id AS window, count(*) || ' trajectories neither scored nor rejected, such as '
+       || min(t."trajectoryId") AS what
+FROM training.windows w
+JOIN trajectories t ON {{invariants.window_of_row}} = w.window_id
+WHERE w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
+  AND w.scored_at IS NOT NULL
+  AND (w.late_snapshot IS NOT NULL
+           AND pg_visible_in_snapshot({{invariants.xmin_of_row}}, w.late_snapshot)
+       OR w.scored_at >= now() - make_interval(hours => %(hours)s)
+           AND coalesce(w.late_checked_at, w.scored_at) <= now() - make_interval(secs => %(patience)s))
+  AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
+                  AND s.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId"
+                  AND r.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.trajectory_id = t."trajectoryId" AND c.window_id = w.window_id)
+GROUP BY w.window_id
+
+-- name: scored_and_rejected
+-- Trajectories with a score and the reason why they have none, in one reward version.
+SELECT s.window_id AS window, count(*) || ' trajectories scored and rejected in version '
+       || s.reward_version || ', such as ' || min(s.trajectory_id) AS what
+FROM training.scores s
+JOIN training.rejections r USING (trajectory_id, reward_version, window_id)
+WHERE r.stage IN ('decode', 'score')
+GROUP BY s.window_id, s.reward_version
+
+-- name: scores_that_were_not_counted
+-- Windows whose count of scores is not that of their newest reward version.
+SELECT w.window_id AS window, w.scored || ' scores counted, ' || count(s.*) || ' stored' AS what
+FROM training.windows w
+LEFT JOIN training.scores s USING (window_id, reward_version)
+WHERE w.scored IS NOT NULL
+GROUP BY w.window_id
+HAVING count(s.*) <> w.scored
+
+-- name: uses_without_score
+-- Trajectories that a step has used with a reward that is not on record.
+SELECT c.window_id AS window, count(*) || ' trajectories used without their score, such as '
+       || min(c.trajectory_id) AS what
+FROM training.consumption c
+LEFT JOIN training.scores s USING (trajectory_id, reward_version, window_id)
+WHERE s.trajectory_id IS NULL
+GROUP BY c.window_id
+
+-- name: uses_by_failed_steps
+-- Trajectories that belong to a step that failed, and are therefore lost to the next. That one
+-- lineage uses none twice is the primary key of training.consumption.
+SELECT c.window_id AS window, count(*) || ' trajectories used by step row ' || c.step_id
+       || ', which is ' || s.state AS what
+FROM training.consumption c JOIN training.steps s ON s.id = c.step_id
+WHERE s.state = 'failed'
+GROUP BY c.window_id, c.step_id, s.state
+
+-- name: uses_of_another_step
+-- Trajectories used by a step that does not name their window.
+SELECT c.window_id AS window, count(*) || ' trajectories used by step row ' || c.step_id
+       || ', which is not of this window or of lineage ' || c.lineage AS what
+FROM training.consumption c JOIN training.steps s ON s.id = c.step_id
+WHERE NOT c.window_id = ANY (s.windows) OR s.lineage <> c.lineage
+GROUP BY c.window_id, c.step_id, c.lineage
+
+-- name: gaps_in_steps
+-- Lineages whose committed steps are not 1, 2, ... up to their head.
+SELECT NULL AS window, 'lineage ' || l.name || ': head is step ' || l.head_step || ', committed are '
+       || count(s.*) || ' up to ' || coalesce(max(s.target_step), 0) AS what
+FROM training.lineages l
+LEFT JOIN training.steps s ON s.lineage = l.name AND s.state = 'committed'
+GROUP BY l.name
+HAVING count(s.*) <> l.head_step OR coalesce(max(s.target_step), 0) <> l.head_step
+
+-- name: steps_without_checkpoint
+-- Committed steps without their checkpoint, and checkpoints without their committed step.
+SELECT NULL AS window, 'lineage ' || lineage || ', step ' || step || ': '
+       || CASE WHEN c.lineage IS NULL THEN 'committed without a checkpoint'
+               ELSE 'a checkpoint without its committed step' END AS what
+FROM (SELECT lineage, target_step AS step, id AS step_id FROM training.steps
+      WHERE state = 'committed') s
+FULL JOIN (SELECT lineage, step, step_id FROM training.checkpoints WHERE step > 0) c
+    USING (lineage, step, step_id)
+WHERE s.lineage IS NULL OR c.lineage IS NULL
+
+-- name: steps_side_by_side
+-- Lineages with more than one step in work.
+SELECT NULL AS window, 'lineage ' || lineage || ': ' || count(*) || ' steps in work' AS what
+FROM training.steps
+WHERE state IN ('planned', 'running', 'trained')
+GROUP BY lineage
+HAVING count(*) > 1
+
+-- name: windows_training_without_step
+-- Windows in training that no step in work names: nothing would ever end their training.
+SELECT w.window_id AS window, 'is training, and no step in work names it' AS what
+FROM training.windows w
+WHERE w.state = 'training'
+  AND NOT EXISTS (SELECT FROM training.steps s WHERE s.windows @> ARRAY[w.window_id::text]
+                  AND s.state IN ('planned', 'running', 'trained'))
+
+-- name: windows_of_steps_not_training
+-- Windows that a step in work names and that are not in training: another step could take them.
+SELECT w.window_id AS window, 'is ' || w.state || ', and step row ' || s.id || ' is in work' AS what
+FROM training.steps s
+JOIN training.windows w ON w.window_id = ANY (s.windows)
+WHERE s.state IN ('planned', 'running', 'trained') AND w.state <> 'training'
+
+-- name: windows_ended_before_their_trajectories
+-- Trained windows with scores that no step has used and nothing has rejected.
+SELECT w.window_id AS window, count(*) || ' scored trajectories neither used nor rejected, such as '
+       || min(s.trajectory_id) AS what
+FROM training.windows w JOIN training.scores s USING (window_id, reward_version)
+WHERE w.state = 'trained' AND coalesce(w.reason, '') NOT IN ('no_spread', 'only_activity')
+  AND NOT EXISTS (SELECT FROM training.consumption c WHERE c.trajectory_id = s.trajectory_id)
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = s.trajectory_id AND r.stage = 'dataset')
+GROUP BY w.window_id
