@@ -77,8 +77,8 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
 
     # windows
     grace_seconds: float = Field(default=300, ge=0)
-    """How long no row of an hour may have arrived before the hour, once over, is sealed. Raise it
-    if agents write late."""
+    """How long the rows of an hour that is over must have stayed the same, by Postgres's clock,
+    before it is sealed. Raise it if agents write late or imports pause."""
     max_open_seconds: float = Field(default=3600, gt=0)
     """An hour that has been over but open for this long is sealed even if rows still arrive."""
     lookback_hours: int = Field(default=72, gt=0)

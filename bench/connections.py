@@ -83,7 +83,10 @@ def main() -> None:
         with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
             hours = fill(server.url)
             settings = Settings(
-                database_url=SecretStr(server.url), lookback_hours=int(EVER), log_level="ERROR"
+                database_url=SecretStr(server.url),
+                lookback_hours=int(EVER),
+                grace_seconds=0,
+                log_level="ERROR",
             )
             discover(settings, actor="bench")
             used: dict[str, list[dict[str, float]]] = {"kept": [], "new": []}

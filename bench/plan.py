@@ -123,6 +123,7 @@ def _in_a_child(stage: str, url: str, folder: Path, *more: str) -> dict[str, Any
         "DATABASE_URL": url,
         "BABYLON_DATA_DIR": str(folder / "models"),
         "BABYLON_LOOKBACK_HOURS": EVER,
+        "BABYLON_GRACE_SECONDS": "0",
         "BABYLON_LOG_LEVEL": "ERROR",
         "BABYLON_INFERENCE_PORT": "0",
         "BABYLON_BACKEND": "cpu",

@@ -58,13 +58,16 @@ def open_windows(
 
 
 def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
-    """Seal the windows that are over and quiet, or have been open for too long."""
+    """Seal the windows that are over and quiet, or have been open for too long.
+
+    Quiet is a window whose rows have been the same at every call for ``grace_seconds``; each call
+    reads the ids of the rows of all open windows that are over, up to ``limit``.
+    """
     due = fetch_pairs(
         connection,
         "open_and_seal.due_to_seal",
         str,
         bool,
-        grace=settings.grace_seconds,
         max_open=settings.max_open_seconds,
         limit=limit,
     )
@@ -82,10 +85,9 @@ def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: s
 
 
 def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
-    span, grace = _span(window), settings.grace_seconds
-    return bool(
-        fetch_value(connection, "open_and_seal.is_quiet", bool, window=window, grace=grace, **span)
-    )
+    execute(connection, "open_and_seal.note_rows", window=window, **_span(window))
+    grace = settings.grace_seconds
+    return bool(fetch_value(connection, "open_and_seal.is_quiet", bool, window=window, grace=grace))
 
 
 def _span(window: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from babylon_tasks.settings import Settings
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(retry_delay_seconds=0, lookback_hours=int(EVER))
+    return make_settings(retry_delay_seconds=0, lookback_hours=int(EVER), grace_seconds=0)
 
 
 def counted() -> Counter[str]:

@@ -27,6 +27,7 @@ MANY = [number / 12 for number in range(12)]
 def settings(make_settings: Callable[..., Settings]) -> Settings:
     """A step takes one group, the smallest share of a window."""
     return make_settings(
+        grace_seconds=0,
         retry_delay_seconds=0,
         max_group_size=4,
         step_token_budget=1,
@@ -200,7 +201,9 @@ def test_what_was_used_in_one_hour_is_not_used_again_in_another(
 def test_a_rewritten_row_is_scored_anew_and_taken_with_the_reward_of_what_it_says_now(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(lookback_hours=1_000_000, upkeep_interval_seconds=0.001)
+    settings = make_settings(
+        lookback_hours=1_000_000, upkeep_interval_seconds=0.001, grace_seconds=0
+    )
     ids = fill_window(connection, agents=12)
     discover(settings, actor="test")
     score_window(settings, WINDOW, actor="test")

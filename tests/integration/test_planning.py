@@ -322,7 +322,7 @@ def test_a_held_out_hour_of_many_agents_gives_several_groups(
 def test_of_an_hour_of_four_thousand_agents_every_trajectory_is_accounted_for(
     connection: Connection, make_settings: Make
 ) -> None:
-    settings = make_settings(lookback_hours=1_000_000)
+    settings = make_settings(lookback_hours=1_000_000, grace_seconds=0)
     ids = crowd(connection, 4000, strangers=37)
     discover(settings, actor="test")
     score_window(settings, WINDOW, actor="test")

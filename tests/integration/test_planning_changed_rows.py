@@ -211,7 +211,10 @@ def test_held_out_hours_that_were_rewritten_are_valued_again_once_they_are_score
     connection: Connection, make_settings: Make
 ) -> None:
     settings = make_settings(
-        lookback_hours=1_000_000, upkeep_interval_seconds=0.001, held_out_share=0.999
+        lookback_hours=1_000_000,
+        upkeep_interval_seconds=0.001,
+        held_out_share=0.999,
+        grace_seconds=0,
     )
     ids = fill_window(connection)
     discover(settings, actor="test")

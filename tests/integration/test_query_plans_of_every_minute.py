@@ -17,7 +17,7 @@ WINDOW = "2026-01-31T09:00"
 NEW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
 OF_UNFINISHED: dict[str, dict[str, Any]] = {
-    "open_and_seal.due_to_seal": {"grace": 300, "max_open": 7200, "limit": 200},
+    "open_and_seal.due_to_seal": {"max_open": 7200, "limit": 200},
     "due_windows.pick_to_score": {"again": 54, "limit": 100},
     "due_windows.pick_to_train": {"again": 54, "limit": 100, "lineage": LINEAGE},
     "due_windows.scored": {"first": None, "limit": 100},

@@ -25,7 +25,7 @@ from babylon_tasks.windows import window_start
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(held_out_share=0, lookback_hours=int(EVER))
+    return make_settings(held_out_share=0, lookback_hours=int(EVER), grace_seconds=0)
 
 
 def state(connection: Connection, window: str) -> str:

@@ -30,10 +30,13 @@ def row(window_id: str | None, starts: str, agent: str = "agent") -> dict[str, A
     return trajectory(window_id, agent) | {"startTime": at}
 
 
-def written(connection: Connection, ago: str) -> None:
-    """All rows of the trajectories so many seconds ago."""
-    moment = "(now() AT TIME ZONE 'UTC') - make_interval(secs => %s)"
-    connection.execute(f'UPDATE trajectories SET "createdAt" = {moment}', [float(ago)])  # type: ignore[arg-type]  # noqa: S608
+def seal_due(connection: Connection, settings: Settings, *, after: float = 0) -> list[str]:
+    """Look at the open hours, so many seconds after the last look."""
+    connection.execute(
+        "UPDATE training.windows SET rows_changed_at = rows_changed_at - make_interval(secs => %s)",
+        [after],
+    )
+    return open_and_seal.seal_due(connection, settings, limit=9, actor="test")
 
 
 @pytest.mark.parametrize(
@@ -50,19 +53,16 @@ def written(connection: Connection, ago: str) -> None:
 def test_a_row_belongs_to_the_hour_that_it_names_or_else_to_that_in_which_it_began(
     connection: Connection, settings: Settings, window_id: str | None, starts: str, belongs: bool
 ) -> None:
+    name = window(connection, 9, "open")
+    assert seal_due(connection, settings) == []
     made = insert_trajectories(connection, [row(window_id, starts)])
     read = [
         one.trajectory_id for batch in stream_window(connection, HERE, settings) for one in batch
     ]
     assert read == made * belongs
 
-    name = window(connection, 9, "open")
-    written(connection, "0")
-    assert open_and_seal.seal_due(connection, settings, limit=9, actor="test") == (
-        [] if belongs else [name]
-    )
-    written(connection, "61")
-    open_and_seal.seal_due(connection, settings, limit=9, actor="test")
+    assert seal_due(connection, settings, after=61) == ([] if belongs else [name])
+    seal_due(connection, settings, after=61)
     found = windows.get(connection, name)
     assert (found.state, found.trajectories, found.agents) == ("sealed", belongs, belongs)
 
@@ -72,17 +72,62 @@ def test_a_row_belongs_to_the_hour_that_it_names_or_else_to_that_in_which_it_beg
     assert late == made * belongs
 
 
-@pytest.mark.parametrize(("ago", "sealed"), [("59.99", False), ("60.01", True)])
-def test_an_hour_is_quiet_when_the_grace_has_passed_since_its_last_row(
-    connection: Connection, settings: Settings, ago: str, sealed: bool
+@pytest.mark.parametrize(("after", "sealed"), [(59.99, False), (60, True)])
+def test_an_hour_is_sealed_when_the_grace_has_passed_since_its_rows_last_changed(
+    connection: Connection, settings: Settings, after: float, sealed: bool
 ) -> None:
     insert_trajectories(connection, [row(HERE, "09:00:00"), row(None, "09:30:00", "another")])
     name = window(connection, 9, "open")
     with connection.transaction():  # in which now() stands still
-        written(connection, ago)
-        found = open_and_seal.seal_due(connection, settings, limit=9, actor="test")
+        assert seal_due(connection, settings) == []
+        assert seal_due(connection, settings, after=after) == [name] * sealed
 
-    assert found == [name] * sealed
+
+def test_an_import_in_parts_is_not_sealed_between_them_whatever_its_createdat(
+    connection: Connection, settings: Settings
+) -> None:
+    """Restored, replicated late, or written by a transaction that began before: all look old."""
+    name = window(connection, 9, "open")
+    for part in range(3):
+        agent = f"agent-{part}"
+        insert_trajectories(
+            connection, [row(HERE, "09:00:00", agent), row(None, "09:30:00", agent)]
+        )
+        assert seal_due(connection, settings, after=61) == []
+
+    assert seal_due(connection, settings, after=61) == [name]
+
+    found = windows.get(connection, name)
+    assert (found.trajectories, found.agents) == (6, 3)
+
+
+@pytest.mark.parametrize("change", ["moved here", "moved away", "one for another"])
+def test_an_hour_whose_rows_are_moved_is_not_quiet(
+    connection: Connection, settings: Settings, change: str
+) -> None:
+    here, there = insert_trajectories(
+        connection, [row(HERE, "09:00:00"), row(THERE, "10:00:00", "another")]
+    )
+    name = window(connection, 9, "open")
+    assert seal_due(connection, settings) == []
+    move = 'UPDATE trajectories SET "windowId" = %s WHERE "trajectoryId" = %s'
+    if change != "moved away":
+        connection.execute(move, [HERE, there])
+    if change != "moved here":
+        connection.execute(move, [THERE, here])
+
+    assert seal_due(connection, settings, after=61) == []
+    assert seal_due(connection, settings, after=61) == [name]
+
+
+def test_an_hour_whose_rows_never_rest_is_sealed_after_the_longest_time_open(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(grace_seconds=60, max_open_seconds=3600)
+    name = window(connection, 9, "open", but="opened_at = now() - interval '1 hour'")
+    insert_trajectories(connection, [row(HERE, "09:00:00")])
+
+    assert seal_due(connection, settings) == [name]
 
 
 def test_a_sealed_hour_has_counted_its_trajectories_and_its_agents(
@@ -90,10 +135,10 @@ def test_a_sealed_hour_has_counted_its_trajectories_and_its_agents(
 ) -> None:
     rows = [row(HERE, "09:00:00"), row(HERE, "09:00:00"), row(None, "09:30:00", "another")]
     insert_trajectories(connection, rows)
-    written(connection, "61")
     name = window(connection, 9, "open")
+    seal_due(connection, settings)
 
-    open_and_seal.seal_due(connection, settings, limit=9, actor="test")
+    seal_due(connection, settings, after=61)
 
     found = windows.get(connection, name)
     assert (found.trajectories, found.agents) == (3, 2)

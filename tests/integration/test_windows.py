@@ -30,6 +30,11 @@ from babylon_tasks.windows import window_id, window_start
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(held_out_share=0, lookback_hours=int(EVER), grace_seconds=0)
+
+
+@pytest.fixture
+def patient(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings(held_out_share=0, lookback_hours=int(EVER))
 
 
@@ -39,11 +44,6 @@ def look(settings: Settings) -> Discovered:
 
 def state(connection: Connection, window: str) -> str:
     return windows.get(connection, window).state
-
-
-def written_now(connection: Connection, window: str | None, **columns: object) -> dict[str, object]:
-    now = clock.now(connection).replace(tzinfo=None)
-    return trajectory(window, **{"createdAt": now, **columns})  # type: ignore[arg-type]
 
 
 # --- opening
@@ -75,12 +75,12 @@ def test_looking_twice_changes_nothing_and_sends_nothing(
 
 
 def test_the_hour_that_is_running_is_opened_and_not_sealed(
-    connection: Connection, settings: Settings
+    connection: Connection, patient: Settings
 ) -> None:
     window = window_id(clock.now(connection))  # should it turn now, the grace keeps it open
     fill_window(connection, window)
 
-    found = look(settings)
+    found = look(patient)
 
     assert (found.opened, found.sealed) == ([window], [])
 
@@ -101,7 +101,7 @@ def test_rows_without_a_window_id_belong_to_the_hour_in_which_they_started(
 def test_hours_before_the_lookback_are_opened_only_when_asked_for(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(lookback_hours=72)
+    settings = make_settings(lookback_hours=72, grace_seconds=0)
     old = "2020-05-05T05:00"
     fill_window(connection, old)
     assert look(settings).opened == []
@@ -164,33 +164,23 @@ def test_a_share_of_windows_is_held_out_the_same_for_every_caller(
 
 
 def test_a_window_is_not_sealed_while_rows_of_it_still_come(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, patient: Settings
 ) -> None:
-    insert_trajectories(connection, [written_now(connection, WINDOW)])
-    assert look(settings).sealed == []
+    fill_window(connection)
+    assert look(patient).sealed == []
 
-    connection.execute("""UPDATE trajectories SET "createdAt" = "createdAt" - interval '1 hour'""")
     assert look(settings).sealed == [WINDOW]
-
-
-def test_rows_without_a_window_id_also_keep_their_hour_open(
-    connection: Connection, settings: Settings
-) -> None:
-    starts = window_start(WINDOW).replace(tzinfo=None)
-    insert_trajectories(connection, [written_now(connection, None, startTime=starts)])
-
-    assert look(settings).sealed == []
 
 
 def test_a_stream_that_never_stops_does_not_keep_a_window_open_for_ever(
-    connection: Connection, settings: Settings
+    connection: Connection, patient: Settings
 ) -> None:
-    insert_trajectories(connection, [written_now(connection, WINDOW)])
-    look(settings)
+    fill_window(connection)
+    look(patient)
     assert state(connection, WINDOW) == "open"
 
     connection.execute("UPDATE training.windows SET opened_at = now() - interval '2 hours'")
-    assert look(settings).sealed == [WINDOW]
+    assert look(patient).sealed == [WINDOW]
 
 
 def test_many_beats_at_once_open_seal_and_send_each_window_once(

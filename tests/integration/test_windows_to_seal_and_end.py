@@ -21,14 +21,14 @@ from babylon_tasks.states import WindowState
 @pytest.mark.parametrize(
     ("ended", "opened", "found"),
     [
-        ("59.999", "0", {}),
-        ("60", "0", {hour(1): False}),
+        ("-0.001", "0", {}),
+        ("0", "0", {hour(1): False}),
         ("3600", "3599.999", {hour(1): False}),
         ("3599.999", "3600", {hour(1): False}),
         ("3600", "3600", {hour(1): True}),
     ],
 )
-def test_an_hour_may_be_sealed_after_the_grace_and_must_be_after_the_longest_time_open(
+def test_an_hour_may_be_sealed_when_it_is_over_and_must_be_after_the_longest_time_open(
     moment: Connection, ended: str, opened: str, found: dict[str, bool]
 ) -> None:
     times = (
@@ -38,7 +38,7 @@ def test_an_hour_may_be_sealed_after_the_grace_and_must_be_after_the_longest_tim
     window(moment, 1, "open", but=times)
     window(moment, 2, "sealed", but=times)
 
-    due = {"grace": 60, "max_open": 3600, "limit": 10}
+    due = {"max_open": 3600, "limit": 10}
     assert fetch_pairs(moment, "open_and_seal.due_to_seal", str, bool, **due) == found
 
 
@@ -46,7 +46,7 @@ def test_the_oldest_hours_are_sealed_first(moment: Connection) -> None:
     for number in (2, 1, 3):
         window(moment, number, "open")
 
-    due = {"grace": 60, "max_open": 3600, "limit": 2}
+    due = {"max_open": 3600, "limit": 2}
     found = fetch_pairs(moment, "open_and_seal.due_to_seal", str, bool, **due)
     assert list(found) == [hour(1), hour(2)]
 

@@ -28,23 +28,31 @@ VALUES (%(window_id)s, %(starts_at)s, %(held_out)s)
 ON CONFLICT (window_id) DO NOTHING
 
 -- name: due_to_seal
--- Open windows that are over, with whether they may be sealed at once: open for too long.
+-- Open windows that are over, with whether they are sealed at once: open for too long.
 SELECT window_id AS window,
        now() >= starts_at + interval '1 hour' + make_interval(secs => %(max_open)s)
        AND now() >= opened_at + make_interval(secs => %(max_open)s) AS overdue
 FROM training.windows
-WHERE state = 'open'
-  AND now() >= starts_at + interval '1 hour' + make_interval(secs => %(grace)s)
+WHERE state = 'open' AND now() >= starts_at + interval '1 hour'
 ORDER BY starts_at
 LIMIT %(limit)s
 
--- name: is_quiet
--- Whether no trajectory of a window was written in the last %(grace)s seconds.
-SELECT NOT EXISTS (
-    SELECT FROM trajectories
+-- name: note_rows
+-- Note which rows an open window has, and when they were first seen to be other ones than before.
+-- Not by "createdAt": an import, a restore or a slow transaction writes rows that look old.
+WITH present AS (
+    SELECT count(*) || ' ' || coalesce(sum(hashtextextended("trajectoryId", 0)), 0) AS rows
+    FROM trajectories
     WHERE {{babylon.in_window}}
-      AND "createdAt" > (now() AT TIME ZONE 'UTC') - make_interval(secs => %(grace)s)
 )
+UPDATE training.windows SET rows_seen = present.rows, rows_changed_at = now()
+FROM present
+WHERE window_id = %(window)s AND state = 'open' AND rows_seen IS DISTINCT FROM present.rows
+
+-- name: is_quiet
+-- Whether the rows of a window have been the same for %(grace)s seconds of Postgres's clock.
+SELECT rows_changed_at <= now() - make_interval(secs => %(grace)s)
+FROM training.windows WHERE window_id = %(window)s
 
 -- name: seal
 -- Seal an open window, with what it contains.
