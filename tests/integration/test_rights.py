@@ -163,7 +163,7 @@ def test_they_are_enough_where_babylon_lacks_a_table(
         ("promote", [name for name in not_reported if name == "trained_models"]),
     ):
         details = owner.execute(
-            "SELECT detail -> 'not_told_to_babylon' FROM training.events WHERE kind = %s",
+            "SELECT detail -> 'not_reported_to_babylon' FROM training.events WHERE kind = %s",
             [kind],
         ).fetchall()
         assert [row[0] for row in details] == [tables or None] * 2

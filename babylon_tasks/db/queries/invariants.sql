@@ -1,24 +1,18 @@
--- part: window_of_row
--- The window of a trajectory, as in babylon.in_window.
-coalesce("windowId", {{babylon.hour_of_start}})
-
--- part: xmin_of_row
--- The 64-bit id of the transaction that wrote t, counted from a snapshot within 2^31 transactions.
-greatest(0, pg_snapshot_xmax(w.late_snapshot)::text::bigint
-    + ((t.xmin::text::bigint - pg_snapshot_xmax(w.late_snapshot)::text::bigint + 2147483648)
-       & 4294967295) - 2147483648)::text::xid8
-
 -- name: unaccounted_rows
 -- Rows of a scored window that are neither scored nor rejected nor used. Those that came after its
 -- last look for late rows are waited for, %(patience)s seconds from that look or its scoring.
+-- xmin, of 32 bits, is counted from the look's snapshot, which is within 2^31 transactions of it.
 SELECT w.window_id AS window, count(*) || ' trajectories neither scored nor rejected, such as '
        || min(t."trajectoryId") AS what
 FROM training.windows w
-JOIN trajectories t ON {{invariants.window_of_row}} = w.window_id
+JOIN trajectories t ON coalesce("windowId", {{babylon.hour_of_start}}) = w.window_id
+CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(w.late_snapshot)::text::bigint AS until) seen
 WHERE w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
   AND w.scored_at IS NOT NULL
   AND (w.late_snapshot IS NOT NULL
-           AND pg_visible_in_snapshot({{invariants.xmin_of_row}}, w.late_snapshot)
+           AND pg_visible_in_snapshot(greatest(0, seen.until - 2147483648
+                   + ((t.xmin::text::bigint - seen.until + 2147483648) & 4294967295)
+               )::text::xid8, w.late_snapshot)
        OR w.scored_at >= now() - make_interval(hours => %(hours)s)
            AND coalesce(w.late_checked_at, w.scored_at) <= now() - make_interval(secs => %(patience)s))
   AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
