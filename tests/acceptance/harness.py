@@ -22,7 +22,7 @@ from factories import EVER, exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
 from babylon_tasks.db.invariants import violations
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.sql import statement
 from babylon_tasks.sandbox.stack import Process, Stack
 from babylon_tasks.settings import Settings
@@ -289,7 +289,8 @@ def assert_trained_once(
     assert len(babylon.rows("SELECT id FROM training_batches")) == len(committed)
     models = babylon.rows("SELECT id FROM trained_models")
     assert len(models) == 1 + len(committed), "the base model, and each checkpoint"
-    assert violations(babylon.connection, babylon.stack.settings) == []
+    with connect(babylon.stack.settings) as connection:
+        assert violations(connection, babylon.stack.settings) == []
 
 
 def sender(settings: Settings) -> Celery:
