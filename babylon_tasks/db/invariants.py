@@ -13,7 +13,7 @@ from babylon_tasks.db.sql import fetch_all, queries
 from babylon_tasks.settings import Settings
 
 
-class Violation(Struct, frozen=True):
+class BrokenInvariant(Struct, frozen=True):
     """Something that must not be; ``window`` is None where it concerns a lineage."""
 
     invariant: str
@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 def violations(
     connection: Connection, settings: Settings, *, at_rest: bool = False
-) -> list[Violation]:
+) -> list[BrokenInvariant]:
     """Check all invariants in one snapshot of the database; reads whole tables.
 
     Rows that came after the last look for late rows are waited for, by Postgres's clock and
@@ -44,7 +44,7 @@ def violations(
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return [
-            Violation(name, found.window, found.what)
+            BrokenInvariant(name, found.window, found.what)
             for name in names()
             for found in fetch_all(
                 connection, f"invariants.{name}", _Found, **parameters.get(name, {})
