@@ -68,7 +68,8 @@ def evaluate(
             return GateResult(GateAction.IDLE, head, current, f"held before: {latest.reason}", {})
     bind_contextvars(lineage=settings.lineage, step=head)
     try:
-        _require_both(settings, trainer, compared, actor=actor)
+        if len(groups) >= settings.min_eval_groups or settings.promote_without_evaluation:
+            _require_both(settings, trainer, compared, actor=actor)
         decision = _decide(settings, trainer, compared, on_progress or (lambda _: None))
     except TrainerDied:
         raise

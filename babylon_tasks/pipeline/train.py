@@ -55,18 +55,22 @@ def train_window(
     """
     began = time.monotonic()
     with session(settings) as connection:
-        lineages.ensure(connection, settings)
+        leased = lineages.ensure(connection, settings).leased
         answer = _nothing_to_do(connection, settings, window)
     if answer is not None:
         return answer
+    busy = TrainOutcome(
+        TrainAction.BUSY, reason=f"another worker trains lineage {settings.lineage}"
+    )
+    if leased:
+        return busy  # no trainer is started for nothing
     try:
         ready = start_trainer(settings, trainer, actor=actor)
     except AnotherTrainer as other:
         return TrainOutcome(TrainAction.BUSY, reason=str(other))
     with claim_lineage(settings, on_lost=trainer.kill) as heartbeat:
         if heartbeat is None:
-            reason = f"another worker trains lineage {settings.lineage}"
-            return TrainOutcome(TrainAction.BUSY, reason=reason)
+            return busy
         lease = heartbeat.lease
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
         run = StepRunner(settings, trainer, heartbeat, actor, on_progress)
