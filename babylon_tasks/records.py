@@ -177,11 +177,13 @@ class CommittedCheckpoint(Struct, frozen=True):
     files: dict[str, str] = {}
 
 
-class StepResult(Struct, frozen=True):
+class StepResult(Struct, frozen=True, omit_defaults=True):
     """What a training step did, as the backend and the files on disk report it.
 
     ``step`` is the checkpoint that it wrote, ``files`` its files and their SHA-256.
     ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
+    ``not_finite`` holds, by name, the metrics that JSON cannot carry, as Python writes them
+    (``nan``, ``inf``): such a step is not committed.
     """
 
     step: int
@@ -194,6 +196,7 @@ class StepResult(Struct, frozen=True):
     manifest_hash: str
     metrics: dict[str, float]
     files: dict[str, str] = {}
+    not_finite: dict[str, str] = {}
 
     def as_committed(self) -> CommittedCheckpoint:
         """Return what is compared with the disk once this step is committed."""

@@ -40,9 +40,9 @@ from babylon_tasks.training.protocol import (
 
 class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
-    and reports success, as ART does with nothing trainable), refuses (a failure it survives),
-    inspecting (it dies over candidates). ``values`` and ``entropy``: of checkpoints, by step.
-    ``lock``: on its folder, as a real trainer has."""
+    and reports success, as ART does with nothing trainable), diverges (its loss is NaN), refuses
+    (a failure it survives), inspecting (it dies over candidates). ``values`` and ``entropy``: of
+    checkpoints, by step. ``lock``: on its folder, as a real trainer has."""
 
     def __init__(
         self,
@@ -151,8 +151,9 @@ class PeerTrainer:
             uri=str(folder),
             inference_name=self._name(base + 1),
             manifest_hash=request.manifest_hash,
-            metrics={"loss/train": 0.5},
+            metrics={} if self.falls == "diverges" else {"loss/train": 0.5},
             files=checkpoints.hash_files(folder),
+            not_finite={"loss/train": "nan"} if self.falls == "diverges" else {},
         )
         checkpoints.write_record(folder, trained)
         if self.falls == "after_writing":

@@ -6,13 +6,14 @@ jobs and their events. It trains nothing; it keeps what it receives and advances
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel
 
 
@@ -45,10 +46,11 @@ class Job:
 
 @dataclass
 class WandbPeer:
-    """A job takes ``gradient_steps`` or ``fails`` with that message."""
+    """A job takes ``gradient_steps`` with that ``loss``, or ``fails`` with that message."""
 
     key: str
     gradient_steps: int = 3
+    loss: float = 0.25
     fails: str | None = None
     registered: list[NewModel] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -132,7 +134,7 @@ class WandbPeer:
             return {"id": name}
 
         @app.get("/v1/preview/training-jobs/{name}/events")
-        async def events(name: str, limit: int = 20, after: str | None = None) -> dict[str, Any]:
+        async def events(name: str, limit: int = 20, after: str | None = None) -> Response:
             if name not in self.jobs:
                 raise HTTPException(404)
             job = self.jobs[name]
@@ -141,7 +143,8 @@ class WandbPeer:
                 job.ended = True
                 if self.fails is None:
                     self.steps.append(max(self.steps, default=0) + 1)
-            return _page(self._events(job), limit, after)
+            page = json.dumps(_page(self._events(job), limit, after))  # NaN as Python writes it
+            return Response(page, media_type="application/json")
 
         return app
 
@@ -156,7 +159,12 @@ class WandbPeer:
         if job.ended and self.fails is not None:
             events.append(("training_failed", {"error_message": self.fails}))
         elif job.ended:
-            measured = {"loss": 0.25, "grad_norm": 0.5, "entropy": 1.5, "num_trainable_tokens": 8}
+            measured = {
+                "loss": self.loss,
+                "grad_norm": 0.5,
+                "entropy": 1.5,
+                "num_trainable_tokens": 8,
+            }
             events += [("gradient_step", measured)] * self.gradient_steps
             events.append(("training_ended", {}))
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, show, table
 from babylon_tasks.db import reports
+from babylon_tasks.policy_names import policy_name, step_number
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 
@@ -95,14 +95,16 @@ def rollback(
 
 
 def _step(settings: Settings, text: str) -> int:
-    number = text.removeprefix(f"{settings.lineage}@")
-    if not re.fullmatch(r"[0-9]{1,9}", number):  # what Postgres and int() take
+    number = step_number(text.removeprefix(f"{settings.lineage}@"))
+    if number is None:
         raise typer.BadParameter(f"{text!r} is not a step of lineage {settings.lineage}; write 7")
-    return int(number)
+    return number
 
 
 def _show_result(settings: Settings, step: int, changed: bool, json: bool) -> None:
     if json:
         as_json({"serving": step, "changed": changed})
     else:
-        show(f"{settings.lineage}@{step} {'serves now' if changed else 'serves already'}")
+        show(
+            f"{policy_name(settings.lineage, step)} {'serves now' if changed else 'serves already'}"
+        )

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from babylon_tasks.dataset.checkpoint_tree import Parents, ages
+from babylon_tasks.policy_names import STEP
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.settings import Settings
@@ -28,7 +29,7 @@ RESCORED = "rescored"
 NONE = "none"
 
 _OURS = re.compile(
-    r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:step)(?P<step>\d{1,9})"
+    r"(?:wandb-artifact:///(?:[^/]+/){2})?(?P<name>[^/@:]+)(?:@|:step)" rf"(?P<step>{STEP})"
 )
 
 

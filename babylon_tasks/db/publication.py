@@ -18,6 +18,7 @@ from babylon_tasks.db import babylon
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
 from babylon_tasks.db.steps import Step
+from babylon_tasks.policy_names import policy_name
 from babylon_tasks.records import StepResult
 
 BATCHES, MODELS = "training_batches", "trained_models"
@@ -38,7 +39,7 @@ def committed(
 
     ``rewards``: (trajectory id, reward).
     """
-    name = f"{step.lineage}@{step.target_step}"
+    name = policy_name(step.lineage, step.target_step)
     ids = [trajectory_id for trajectory_id, _ in rewards]
     for first in range(0, len(ids), _IDS_AT_ONCE):
         chunk = ids[first : first + _IDS_AT_ONCE]
@@ -77,7 +78,7 @@ def decided(
             execute(
                 connection,
                 "publication.value",
-                name=f"{lineage}@{step}",
+                name=policy_name(lineage, step),
                 score=None if value is None else 100 * value,  # Babylon's go from 0 to 100
                 figures=Jsonb(dict(figures)),
             )

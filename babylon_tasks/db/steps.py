@@ -22,6 +22,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_one, fetch_value
 from babylon_tasks.errors import StaleLease
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.policy_names import policy_name
 from babylon_tasks.states import StepState, StepTransition, check_step
 
 # The longest error that a row stores, in characters.
@@ -138,7 +139,7 @@ def advance(
         moved = fetch_one(connection, f"steps.{transition.name}", _Advanced, **parameters)
         if moved is None:
             raise StaleLease(
-                f"step row {step.id} ({step.lineage}@{step.target_step}) is no longer "
+                f"step row {step.id} ({policy_name(step.lineage, step.target_step)}) is no longer "
                 f"{step.state} under fencing token {lease.fencing_token}; nothing was written, "
                 "the current claimant continues it"
             )

@@ -19,6 +19,7 @@ from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied,
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
+from babylon_tasks.policy_names import policy_name
 from babylon_tasks.records import Group
 from babylon_tasks.registry import promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
@@ -54,7 +55,8 @@ def evaluate(
                 GateAction.IDLE, head, current, "the newest checkpoint serves already", {}
             )
         if promotions.was_rolled_back(connection, settings.lineage, head):
-            reason = f"{settings.lineage}@{head} was rolled back; the next checkpoint is evaluated"
+            name = policy_name(settings.lineage, head)
+            reason = f"{name} was rolled back; the next checkpoint is evaluated"
             return GateResult(GateAction.IDLE, head, current, reason, {})
         groups = held_out_set(connection, settings, actor=actor)
         compared = _Compared(head, current, groups, held_out.set_hash(groups))

@@ -134,7 +134,8 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
             problem = verify(step.base_step, result, step.manifest_hash)
             if problem is None:
                 return _commit(run, step, result, adopted=ran.adopted)
-            return _fail(run, step, f"not verified: {problem}", result.metrics)
+            not_finite = {name: float(value) for name, value in result.not_finite.items()}
+            return _fail(run, step, f"not verified: {problem}", result.metrics | not_finite)
         case StepRefused(why, fault):
             return _fail(run, step, why, fault=fault)
         case StepInterrupted(why, fault):

@@ -5,8 +5,6 @@ ART reports success, and copies the checkpoint, even when it has trained on noth
 
 from __future__ import annotations
 
-import math
-
 from babylon_tasks.records import StepResult
 
 
@@ -24,7 +22,6 @@ def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None
         return "the checkpoint has no adapter"
     if result.adapter_hash == result.base_adapter_hash:
         return "the adapter is the same as before the step"
-    bad = sorted(name for name, value in result.metrics.items() if not math.isfinite(value))
-    if bad:
-        return f"metrics are not finite: {', '.join(bad[:5])}"
+    if result.not_finite:
+        return f"metrics are not finite: {', '.join(sorted(result.not_finite)[:5])}"
     return None

@@ -13,6 +13,7 @@ from babylon_tasks.db.promotions import ServingRow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound, NothingServes, SettingsError
+from babylon_tasks.policy_names import policy_name
 from babylon_tasks.read_settings import read
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import client
@@ -76,7 +77,16 @@ def promote(
         current = promotions.lock(connection, lineage)
         if step == current or instead_of not in (None, current):
             return False
-        _move(connection, lineage, Decision.PROMOTE, current, step, reason, figures, actor)
+        _move(
+            connection,
+            lineage,
+            Decision.PROMOTE,
+            from_step=current,
+            to_step=step,
+            reason=reason,
+            figures=figures,
+            actor=actor,
+        )
     return True
 
 
@@ -101,11 +111,20 @@ def rollback(
         target = promotions.before(connection, lineage, current) if to is None else to
         if target is None:
             raise CheckpointNotFound(
-                f"{lineage}@{current} was never promoted, so there is nothing to roll back to; "
-                "name a checkpoint, `babylon-tasks models list` lists them"
+                f"{policy_name(lineage, current)} was never promoted, so there is nothing to roll "
+                "back to; name a checkpoint, `babylon-tasks models list` lists them"
             )
         if target != current:
-            _move(connection, lineage, Decision.ROLLBACK, current, target, reason, {}, actor)
+            _move(
+                connection,
+                lineage,
+                Decision.ROLLBACK,
+                from_step=current,
+                to_step=target,
+                reason=reason,
+                figures={},
+                actor=actor,
+            )
     return target
 
 
@@ -137,24 +156,26 @@ def _move(
     connection: Connection,
     lineage: str,
     decision: Decision,
-    current: int,
-    step: int,
+    *,
+    from_step: int,
+    to_step: int,
     reason: str,
     figures: Mapping[str, Any],
     actor: str,
 ) -> None:
-    if not promotions.is_committed(connection, lineage, step):
+    if not promotions.is_committed(connection, lineage, to_step):
         raise CheckpointNotFound(
-            f"{lineage}@{step} is not a committed checkpoint, {lineage}@{current} keeps serving; "
+            f"{policy_name(lineage, to_step)} is not a committed checkpoint, "
+            f"{policy_name(lineage, from_step)} keeps serving; "
             "`babylon-tasks models list` lists the checkpoints"
         )
-    promotions.move(connection, lineage, step)
+    promotions.move(connection, lineage, to_step)
     promotions.record(
         connection,
         lineage,
         decision,
-        from_step=current,
-        to_step=step,
+        from_step=from_step,
+        to_step=to_step,
         reason=reason,
         figures=figures,
         actor=actor,

@@ -18,6 +18,7 @@ from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound, SandboxError
+from babylon_tasks.policy_names import policy_name
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
@@ -184,7 +185,7 @@ async def _play(
             watcher.window(done, tally)
         policy = serving(connection, settings.lineage)
         watcher.news(
-            f"asking {settings.lineage}@0 and {policy.inference_name} about "
+            f"asking {policy_name(settings.lineage, 0)} and {policy.inference_name} about "
             f"{HELD_OUT_MARKETS} new markets"
         )
         evaluation = await _evaluate(client, settings.lineage, policy, seed)
@@ -243,7 +244,7 @@ def _row(done: WindowProgress, policy: Serving) -> WindowRow:
 
 async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> ModelComparison:
     asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS)
-    base = await examine(client, f"{lineage}@0", asked_about, n=ANSWERS_PER_MARKET)
+    base = await examine(client, policy_name(lineage, 0), asked_about, n=ANSWERS_PER_MARKET)
     served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
     low, high = difference_interval(
         [tally.right / tally.n for tally in base], [tally.right / tally.n for tally in served]

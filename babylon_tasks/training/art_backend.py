@@ -101,6 +101,7 @@ class ArtBackend:
         files: dict[str, str] | None = None,
     ) -> StepResult:
         """Build the result of a step from what ART's train returned and the adapters' hashes."""
+        measured = {name: float(value) for name, value in trained.metrics.items()}
         return StepResult(
             step=step,
             gradient_steps=int(trained.metrics.get("data/step_num_gradient_steps", 0)),
@@ -110,8 +111,9 @@ class ArtBackend:
             uri=uri,
             inference_name=self.model.get_inference_name(step),
             manifest_hash=request.manifest_hash,
-            metrics=finite(trained.metrics),
+            metrics={k: v for k, v in measured.items() if math.isfinite(v)},
             files=files or {},
+            not_finite={k: str(v) for k, v in measured.items() if not math.isfinite(v)},
         )
 
     async def check(self, request: CheckRequest) -> Checked:
@@ -162,8 +164,3 @@ class ArtBackend:
             )
         finally:
             self.art._train_model = inner
-
-
-def finite(metrics: dict[str, float]) -> dict[str, float]:
-    """Drop the metrics that JSON cannot carry (NaN, infinities)."""
-    return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}

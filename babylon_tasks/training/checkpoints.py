@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import msgspec
 
+from babylon_tasks.policy_names import step_number
 from babylon_tasks.records import StepResult
 
-# Not isdigit(): that is true of "²", too, which is no number.
-STEP_FOLDER = re.compile(r"[0-9]{1,9}")
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 OPTIMIZER = "optimizer.pt"
@@ -22,12 +20,17 @@ _LOADED = (WEIGHTS, CONFIG, OPTIMIZER)  # what a step or an answer is made with
 _RECORD = "step.json"
 
 
+def steps_on_disk(checkpoints: Path) -> list[int]:
+    """List the steps that have a folder, in order."""
+    if not checkpoints.exists():
+        return []
+    numbers = (step_number(path.name) for path in checkpoints.iterdir() if path.is_dir())
+    return sorted(number for number in numbers if number is not None)
+
+
 def newest_step(checkpoints: Path) -> int:
     """Find the highest step that has a folder, 0 where there is none: ART's own rule."""
-    if not checkpoints.exists():
-        return 0
-    names = (path.name for path in checkpoints.iterdir() if path.is_dir())
-    return max((int(name) for name in names if STEP_FOLDER.fullmatch(name)), default=0)
+    return max(steps_on_disk(checkpoints), default=0)
 
 
 def adapter_hash(folder: Path) -> str | None:

@@ -251,6 +251,20 @@ def test_a_backend_that_is_not_at_the_head_is_refused_and_left_alone(
     assert state(connection, hour(2)) == "scored"
 
 
+def test_a_step_whose_loss_is_not_finite_is_failed_with_it_on_record_and_discarded(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    trainer = peer(settings, falls="diverges")
+
+    ended = train(settings, trainer, WINDOW)
+
+    assert ended.action == "failed"
+    assert "metrics are not finite: loss/train" in str(ended.reason)
+    assert trainer.backend_step().step == 0
+    assert column(connection, "SELECT metrics FROM training.steps") == [{"loss/train": "nan"}]
+
+
 def test_a_window_whose_step_failed_waits_for_its_next_attempt(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:

@@ -140,7 +140,9 @@ def test_the_recorded_policy_step_wins_over_the_models_name() -> None:
     assert one_call(policyStep=0, model="babylon@7").policy_step == 0
 
 
-@pytest.mark.parametrize("model", ["SmolLM2", "babylon@", "babylon@x", "a@7/b", "@"])
+@pytest.mark.parametrize(
+    "model", ["SmolLM2", "babylon@", "babylon@x", "a@7/b", "@", "babylon@٣", "babylon@²"]
+)
 def test_other_model_names_tell_no_policy_step(model: str) -> None:
     assert one_call(model=model).policy_step is None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
@@ -11,6 +10,8 @@ import msgspec
 from jinja2 import TemplateError
 
 from babylon_tasks import metrics
+from babylon_tasks.policy_names import policy_name, step_number
+from babylon_tasks.training.checkpoints import steps_on_disk
 from babylon_tasks.training.inference.batches import Batches, fits, width
 from babylon_tasks.training.inference.body import Body
 from babylon_tasks.training.inference.chat_request import ChatRequest, read_request
@@ -19,8 +20,6 @@ from babylon_tasks.training.inference.limits import BATCH_TOKENS, PROMPT_TOKENS,
 from babylon_tasks.training.inference.refusals import Refused
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SamplingRequest
-
-_STEP = re.compile(r"[0-9]{1,9}")
 
 
 class Chat:
@@ -50,12 +49,16 @@ class Chat:
 
     async def models(self, _: Body) -> bytes:
         """List the base model and each checkpoint on disk."""
-        steps = sorted(int(p.name) for p in self._policy.checkpoints.iterdir() if p.name.isdigit())
+        steps = steps_on_disk(self._policy.checkpoints)
         return msgspec.json.encode(
             {
                 "object": "list",
                 "data": [
-                    {"id": f"{self.lineage}@{step}", "object": "model", "owned_by": "babylon-tasks"}
+                    {
+                        "id": policy_name(self.lineage, step),
+                        "object": "model",
+                        "owned_by": "babylon-tasks",
+                    }
                     for step in [0, *steps]
                 ],
             }
@@ -84,16 +87,16 @@ class Chat:
         )
 
     def _step(self, model: str) -> int:
-        name, _, step = model.partition("@")
-        known = name == self.lineage and _STEP.fullmatch(step)
-        if not known or not self._policy.has_step(int(step)):
+        name, _, text = model.partition("@")
+        step = step_number(text)
+        if name != self.lineage or step is None or not self._policy.has_step(step):
             raise Refused(
                 404,
                 f"no model {model!r} here; GET /v1/models lists the names {self.lineage}@STEP",
                 code="model_not_found",
                 param="model",
             )
-        return int(step)
+        return step
 
     def _ask(self, request: ChatRequest) -> SamplingRequest:
         """Tokenise the prompt, in a thread; raises Refused if it is too long or does not fit."""

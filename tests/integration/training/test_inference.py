@@ -148,9 +148,13 @@ def test_a_seed_gives_the_same_answers_and_the_limit_holds(
 
 
 def test_the_model_list_names_the_base_model_and_every_checkpoint(
-    client: OpenAI, learned: int
+    client: OpenAI, learned: int, worker_settings: Settings
 ) -> None:
+    [checkpoints] = worker_settings.data_dir.glob("*/models/tests/checkpoints")
+    no_number = checkpoints / "²"  # but a digit
+    no_number.mkdir()
     listed = [model.id for model in client.models.list()]
+    no_number.rmdir()
 
     assert listed[0] == "tests@0"
     assert f"tests@{learned}" in listed

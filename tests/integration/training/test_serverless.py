@@ -45,6 +45,7 @@ def remote(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def peer(service: WandbPeer) -> WandbPeer:
     """The peer, which holds one checkpoint and has forgotten what it was asked."""
     service.fails = None
+    service.loss = 0.25
     service.steps = [1]
     service.calls.clear()
     service.jobs.clear()
@@ -136,6 +137,19 @@ def test_a_failed_job_is_a_failed_step_with_wandbs_reason(
 
     assert remote.backend_step().step == 1
     assert remote.pid == pid
+
+
+@pytest.mark.parametrize("loss", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_is_a_result_that_is_not_verified(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path, loss: str
+) -> None:
+    peer.loss = float(loss)
+
+    trained = remote.train(train_request(tmp_path, GROUPS, base_step=1))
+
+    assert verify(1, trained, "manifest") == "metrics are not finite: loss/train"
+    assert trained.not_finite == {"loss/train": loss}
+    assert trained.metrics["loss/grad_norm"] == 0.5
 
 
 def test_a_step_from_elsewhere_is_refused_before_anything_is_sent(

@@ -63,6 +63,7 @@ def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
         ("xbabylon@3", None, "other_policy"),
         ("gpt-5", 3, "other_policy"),
         ("babylon@" + "9" * 5000, None, "other_policy"),  # int() would refuse it
+        ("babylon@٣", None, "other_policy"),
         ("wandb-artifact:///team/games/babylon:step7", None, 7),
         ("wandb-artifact:///team/games/other:step7", None, "other_policy"),
     ],

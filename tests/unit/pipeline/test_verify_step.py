@@ -33,8 +33,8 @@ def test_the_first_step_has_no_adapter_to_compare_with() -> None:
         ({"adapter_hash": None}, "no adapter"),
         ({"adapter_hash": "old"}, "same"),
         ({"manifest_hash": "other"}, "manifest"),
-        ({"metrics": {"loss": float("nan")}}, "loss"),
-        ({"metrics": {"loss": float("inf")}}, "loss"),
+        ({"not_finite": {"loss": "nan"}}, "loss"),
+        ({"not_finite": {"loss": "inf"}}, "loss"),
     ],
 )
 def test_anything_less_does_not_count_and_says_why(change: dict[str, Any], word: str) -> None:

@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from babylon_tasks.records import StepResult
-from babylon_tasks.training.checkpoints import read_record, write_record
+from babylon_tasks.training.checkpoints import read_record, steps_on_disk, write_record
 
 RESULT = StepResult(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})
+
+
+def test_a_folder_is_a_steps_if_its_name_is_a_number(tmp_path: Path) -> None:
+    for name in ("0002", "0010", "²", "٣", "1.tmp", "9" * 20):
+        (tmp_path / name).mkdir()
+    assert steps_on_disk(tmp_path) == [2, 10]
+    assert steps_on_disk(tmp_path / "0002" / "none") == []
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
