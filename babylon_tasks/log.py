@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import structlog
 
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.mask import Mask
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.plain_text import plain
 from babylon_tasks.setting_names import misspelt
 from babylon_tasks.settings import Settings

@@ -142,7 +142,7 @@ def init_message_metrics(queues: Iterable[str]) -> None:
 
 
 def init_scoring_metrics() -> None:
-    """Do the same for a worker on queue ``cpu``."""
+    """Export zeros from the start for what a worker on queue ``cpu`` counts."""
     _zero_tasks(task_names.SCORE_WINDOW)
     for state in _STATES:
         WINDOWS_SCORED.labels(state)
@@ -162,7 +162,7 @@ def init_scoring_metrics() -> None:
 
 
 def init_upkeep_metrics() -> None:
-    """Do the same for a worker on queue ``upkeep``."""
+    """Export zeros from the start for what a worker on queue ``upkeep`` counts."""
     _zero_tasks(task_names.DISCOVER, task_names.RECONCILE)
     for action in ReconcileAction:
         RECONCILE_ACTIONS.labels(action)
@@ -170,7 +170,7 @@ def init_upkeep_metrics() -> None:
 
 
 def init_training_metrics(lineage: str) -> None:
-    """Do the same for a worker on queue ``gpu``."""
+    """Export zeros from the start for what a worker on queue ``gpu`` counts."""
     _zero_tasks(task_names.TRAIN_WINDOW)
     for action in GateAction:
         EVALUATIONS.labels(lineage, action)

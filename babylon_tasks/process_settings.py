@@ -92,6 +92,14 @@ class ProcessSettings(EnvironmentSettings):
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR. Commands run manually show only warnings at INFO."""
 
+    @property
+    def again_after_seconds(self) -> float:
+        """When beat's next round may take up a window again.
+
+        A little less than beat's interval, or every second round would come too early.
+        """
+        return self.upkeep_interval_seconds * 0.9
+
     @model_validator(mode="after")
     def _processes(self) -> Self:
         require_inference_key(self.inference_api_key)

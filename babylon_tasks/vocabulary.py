@@ -1,7 +1,7 @@
 """The names of actions, as Babylon's writers use them: exact, in any case, never by substring.
 
 The first system looked for BUY or POST inside the name, so REPOST and BUYBACK counted as well. Both
-contracts are known: that of 7a46248b and today's (babylon-today.md).
+contracts are known: that of 7a46248b and today's.
 """
 
 from __future__ import annotations

@@ -116,7 +116,6 @@ class PeerTrainer:
         return Inspected(
             tuple(one for one in self.refusals if (one.trajectory_id, one.call) in met),
             tuple(weights),
-            proven=True,
         )
 
     def train(self, request: TrainRequest, on_progress: OnProgress) -> StepResult:

@@ -16,7 +16,7 @@ from babylon_tasks.cli.findings import Finding
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, err, out, say, table
 from babylon_tasks.db.invariants import names, violations
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.mask import Mask
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.plain_text import plain
 from babylon_tasks.setting_names import misspelt
 from babylon_tasks.settings import Settings, load_settings

@@ -21,7 +21,7 @@ from babylon_tasks.errors import (
     SettingsError,
     StaleLease,
 )
-from babylon_tasks.mask import Mask
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.plain_text import plain
 from babylon_tasks.settings import load_settings
 

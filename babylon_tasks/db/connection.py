@@ -25,7 +25,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     """Raises ``psycopg.errors.ConnectionTimeout`` and closes when the server is silent too long.
 
     Keepalives alone do not do: a load balancer or pooler between us and a server that has failed
-    over acknowledges them for ever (faults.md S1-1). A wait on a lock counts as silence, and so
+    over acknowledges them for ever. A wait on a lock counts as silence, and so
     does a long computation: ``silence``, in seconds, is to be longer than either.
     """
 

@@ -38,7 +38,10 @@ def pick_to_score(connection: Connection, settings: Settings, *, limit: int) -> 
 
 
 def pick_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
-    """Do the same for training: scored windows, and steps whose worker is gone."""
+    """Pick windows that need a training message, scored or of a step whose worker is gone.
+
+    Marks it as sent: no two callers get the same.
+    """
     if circuits.is_paused(connection, circuits.training(settings.lineage)):
         return []
     recover = _pick(connection, "due_windows.pick_to_recover", settings, limit)
@@ -56,8 +59,7 @@ def _pick(connection: Connection, name: str, settings: Settings, limit: int) -> 
         name,
         str,
         lineage=settings.lineage,
-        # A little less than beat's interval, or every second round would come too early.
-        again=settings.upkeep_interval_seconds * 0.9,
+        again=settings.again_after_seconds,
         limit=limit,
     )
     return sorted(picked)

@@ -120,8 +120,7 @@ def seal_again(connection: Connection, settings: Settings, *, limit: int, actor:
     Call it in a transaction. Safe from any number of callers: windows that another has locked are
     skipped.
     """
-    # A little less than beat's interval, or every second round would come too early.
-    again = settings.upkeep_interval_seconds * 0.9
+    again = settings.again_after_seconds
     due = fetch_all(connection, "reward_versions.due", _Due, again=again, limit=limit)
     for row in due:
         came = fetch_all(connection, "reward_versions.came", _Came, window=row.window)

@@ -7,13 +7,13 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events, reward_versions
+from babylon_tasks.db import events, reward_versions, windows
 from babylon_tasks.db.expired_claims import expire_claim
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values, statement
 from babylon_tasks.db.window_transitions import change
-from babylon_tasks.errors import StaleLease, WindowNotFound
+from babylon_tasks.errors import StaleLease
 from babylon_tasks.faults import Fault
 from babylon_tasks.records import Outcome, Rejection, ScoringResult
 from babylon_tasks.settings import Settings
@@ -98,9 +98,7 @@ def claim(
     with connection.transaction():
         row = fetch_one(connection, "scoring.lock_window", _Locked, window=window)
         if row is None:
-            raise WindowNotFound(
-                f"no window {window} in training.windows; `babylon-tasks windows list` lists them"
-            )
+            raise windows.not_found(window)
         state, reason = row.state, row.reason
         if state == WindowState.SCORING and row.expired:
             state, reason = expire_claim(connection, window, row.attempts, settings, actor=actor)

@@ -74,11 +74,16 @@ def get(connection: Connection, window: str) -> Window:
     window_start(window)
     row = fetch_one(connection, "windows.get", Window, window=window)
     if row is None:
-        raise WindowNotFound(
-            f"no window {window} in training.windows; `babylon-tasks windows list` lists them, "
-            "`babylon-tasks windows backfill --since` opens older ones"
-        )
+        raise not_found(window)
     return row
+
+
+def not_found(window: str) -> WindowNotFound:
+    """Return the error for a window that has no row."""
+    return WindowNotFound(
+        f"no window {window} in training.windows; `babylon-tasks windows list` lists them, "
+        "`babylon-tasks windows backfill --since` opens older ones"
+    )
 
 
 def list_windows(

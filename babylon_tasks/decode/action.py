@@ -65,14 +65,14 @@ def read_action(action: RecordedAction) -> AgentAction:
     if staked is not None and staked <= 0:
         staked = None
     return AgentAction(
-        action.actionType,
-        action.success,
-        market,
-        ticker,
-        parameters.side if type(parameters.side) is str else None,
-        None if correctness is None else _correct(correctness),
-        None if ticker is not None else _price(parameters, done, staked),
-        staked,
+        action_type=action.actionType,
+        success=action.success,
+        market_id=market,
+        ticker=ticker,
+        side=parameters.side if type(parameters.side) is str else None,
+        correct=None if correctness is None else _correct(correctness),
+        price=None if ticker is not None else _price(parameters, done, staked),
+        staked=staked,
     )
 
 

@@ -57,7 +57,7 @@ class RulerScorer:
 
 
 def _art() -> str:
-    """Hash ART's rubric, the default."""
+    """Name the version of ART, whose rubric is the default; ``art`` where it is not installed."""
     try:
         return f"art-{version('openpipe-art')}"
     except PackageNotFoundError:

@@ -80,7 +80,7 @@ app = Celery(
 def configuration(settings: Settings) -> dict[str, Any]:
     """Build every Celery setting that is not the default, each with its reason.
 
-    Measured on Celery 5.7.0 and Redis in celery-redis.md; the tests restart the broker under a
+    Measured on Celery 5.7.0 and Redis; the tests restart the broker under a
     running task to check that they still hold.
     """
     return {

@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 
 from babylon_tasks import metrics
 from babylon_tasks.errors import BabylonTasksError, StaleLease
-from babylon_tasks.mask import Mask
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import SENT_AT
 

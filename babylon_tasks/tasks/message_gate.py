@@ -19,7 +19,7 @@ from msgspec.json import Decoder
 
 from babylon_tasks import metrics
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.mask import Mask
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import SENT_AT, TASKS, Argument
 from babylon_tasks.tasks.bounded_replies import Oversized

@@ -41,7 +41,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # celery is untyped
         self._wait(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Close the connection and do the same."""
+        """Close the connection, wait before the next try; raises WorkerShutdown as above."""
         super().on_connection_error_after_connected(exc)
         self._wait(exc)
 

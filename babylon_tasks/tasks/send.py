@@ -35,7 +35,7 @@ def send_train(window: str | None) -> str:
 
 
 def wake_trainer(window: str | None) -> None:
-    """Do the same at the end of a task, which Redis must not turn into a failure."""
+    """Send a message to train at the end of a task, which Redis must not turn into a failure."""
     try:
         send_train(window)
     except BrokerUnavailable as error:

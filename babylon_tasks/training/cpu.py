@@ -35,7 +35,7 @@ from babylon_tasks.training.packed_rows import require_as_sampled
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
 
-# AdamW as in ART's own services (art-on-cpu.md, section 2).
+# AdamW as in ART's own services.
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.1
 _MAX_GRAD_NORM = 0.1

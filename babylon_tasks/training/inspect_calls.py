@@ -84,7 +84,7 @@ class Inspector:
             weights.append(Weight(tokens=sum(lengths), longest=max(lengths)))
             if on_group is not None:
                 on_group(number + 1, len(groups))
-        return Inspected(tuple(refusals), tuple(weights), proven=True)
+        return Inspected(tuple(refusals), tuple(weights))
 
     def proofs(self, groups: Sequence[Group]) -> list[InspectedCall]:
         """Prove all calls, in order; raises TrainingError where one of them is refused."""

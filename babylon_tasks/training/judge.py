@@ -13,6 +13,7 @@ from typing import IO
 import msgspec
 
 from babylon_tasks.errors import NotInstalled
+from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.child import Child
@@ -56,8 +57,6 @@ class Judge:
         self._tick = tick
         self._patience = _START_SECONDS
         self._death: str | None = None
-        self.rubric: str | None = None
-        """The rubric in use, once the process is ready."""
 
     def __enter__(self) -> Judge:
         self._log: IO[bytes] = tempfile.TemporaryFile()
@@ -99,7 +98,7 @@ class Judge:
             answer = self._next()
             if answer is None:
                 yield from (
-                    GradeReply(number, failure=JudgeFailure.DIED, detail=self._death or "")
+                    GradeReply(number=number, failure=JudgeFailure.DIED, detail=self._death or "")
                     for number in unanswered
                 )
                 unanswered.clear()
@@ -122,7 +121,6 @@ class Judge:
             if reply is None:
                 self._death = f"the judge's process {self._child.how_ended()}: {self._last_line()}"
             elif isinstance(reply, JudgeReady):
-                self.rubric = reply.rubric
                 self._patience = self._start.timeout + _SLACK_SECONDS
                 deadline = time.monotonic() + self._patience
             else:
@@ -134,4 +132,4 @@ class Judge:
         self._log.seek(max(0, self._log.tell() - 4096))
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         text = lines[-1] if lines else "it wrote nothing"
-        return text.replace(self._start.api_key, "***") if self._start.api_key else text
+        return text.replace(self._start.api_key, MASK) if self._start.api_key else text

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.reasons import JudgeFailure
 
-MASK = "***"
 _MAX_DETAIL = 300
 
 
@@ -42,9 +42,7 @@ class GradeRequest(Struct, frozen=True, tag=True):
 
 
 class JudgeReady(Struct, frozen=True, tag=True):
-    """ART is imported; ``rubric`` is the one in use."""
-
-    rubric: str
+    """ART is imported, and questions are answered."""
 
 
 class Grade(Struct, frozen=True):
@@ -57,7 +55,7 @@ class Grade(Struct, frozen=True):
     score: float | None
 
 
-class GradeReply(Struct, frozen=True, tag=True):
+class GradeReply(Struct, frozen=True, tag=True, kw_only=True):
     """The grades of one ``GradeRequest``, or why there are none: a reason and its detail.
 
     Tokens and price count either way; ``usd`` is None where litellm knows no price for the model.
@@ -154,13 +152,13 @@ class _Ruler:
             except ValueError as error:  # from pydantic, json, or ART's check of the count
                 failure, detail = JudgeFailure.MALFORMED, self._describe(error)
         return GradeReply(
-            ask.number,
-            grades,
-            failure,
-            detail,
-            bill.prompt_tokens,
-            bill.completion_tokens,
-            bill.usd,
+            number=ask.number,
+            grades=grades,
+            failure=failure,
+            detail=detail,
+            prompt_tokens=bill.prompt_tokens,
+            completion_tokens=bill.completion_tokens,
+            usd=bill.usd,
         )
 
     def _describe(self, error: Exception) -> str:
@@ -192,7 +190,7 @@ async def _serve(out: Any) -> None:
     if not isinstance(start, StartJudge):
         raise TypeError("the first line must be StartJudge")
     ruler = _Ruler(start)
-    send(JudgeReady(ruler.rubric))
+    send(JudgeReady())
     async with asyncio.TaskGroup() as answering:
         while True:
             ask = await asks.get()

@@ -34,7 +34,7 @@ def undo_art_mask_patch() -> None:
     """Undo ART's patch of transformers' mask code, which breaks every forward pass.
 
     `import art` replaces ``masking_utils._preprocess_mask_arguments`` by a function with the
-    signature of transformers 5.2; with 5.23 it raises TypeError (measured, art-on-cpu.md).
+    signature of transformers 5.2; with 5.23 it raises TypeError (measured).
     """
     from art.transformers import patches
     from transformers import masking_utils

@@ -164,13 +164,12 @@ class Weight(Struct, frozen=True):
 class Inspected(Struct, frozen=True, tag=True):
     """What an inspection found; ``weights`` are of the groups in the order of the file.
 
-    ``proven``: the backend has a tokenizer at hand. One without it refuses only what can be seen
-    without a tokenizer, and weighs nothing: ``weights`` is empty.
+    A backend without a tokenizer refuses only what can be seen without one, and weighs nothing:
+    ``weights`` is empty.
     """
 
     refusals: tuple[Refusal, ...]
     weights: tuple[Weight, ...]
-    proven: bool
 
 
 class StepValue(Struct, frozen=True):

@@ -50,7 +50,7 @@ class ServerlessTraining(ArtBackend):
         def refusal(call: LlmCall) -> tuple[Reason, str] | None:
             return _unfit(call, request.logprobs)
 
-        return Inspected(refused(groups, refusal), (), proven=False)
+        return Inspected(refused(groups, refusal), ())
 
     async def train(
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress

@@ -15,6 +15,7 @@ from babylon_tasks.setting_names import RETIRED
 
 BLOCKS = [block for path in documents() for block in commands(path)]
 NAMED = re.compile(r"\bBABYLON_[A-Z][A-Z_]*[A-Z]\b")
+DOCUMENT = re.compile(r"[\w-]+\.md\b")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#]*)(#[^)]*)?\)|!\[[^\]]*\]\(([^)]+)\)")
 
 
@@ -62,6 +63,21 @@ def test_a_document_points_only_at_what_is_there(path: Path) -> None:
             assert heading[1:] in anchors(target), f"{target.name} has no heading {heading}"
 
 
+def test_every_document_that_a_file_names_is_there() -> None:
+    there = {path.name for path in documents()}
+    folders = ("babylon_tasks", "bench", "checks", "deploy", "docs", "k8s", "migrations", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.is_file()]
+    kinds = {".md", ".py", ".sql", ".toml", ".yaml", ".sh", ".txt", ""}
+    texts = {
+        str(path.relative_to(ROOT)): path.read_text("utf-8")
+        for path in files
+        if path.suffix in kinds and path.name != ".git"
+    }
+    unknown = {file: set(DOCUMENT.findall(text)) - there for file, text in texts.items()}
+    assert {file: names for file, names in unknown.items() if names} == {}
+
+
 def anchors(path: Path) -> set[str]:
     """The headings of a document, as addresses within it."""
     headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
@@ -69,7 +85,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def typed(text: str) -> list[str | None]:
-    block = Block("somewhere.md", 1, "sh", text, "", None, None)
+    block = Block("somewhere", 1, "sh", text, "", None, None)
     return [violation(command) for command in parsed(block)]
 
 

@@ -103,8 +103,7 @@ def test_the_judge_reads_the_conversations_and_grades_by_the_rubric(
     [request] = peer.requests
     system, user = request["messages"]
     assert "give them a score between 0 and 1" in system["content"]
-    assert judge.rubric is not None
-    assert judge.rubric.strip() in system["content"]
+    assert "A trajectory that achieves its goal should always get" in system["content"]
     assert "You trade." in user["content"]
     assert request["model"] == "gpt-4o-mini"
     assert request["temperature"] == 0

@@ -239,7 +239,6 @@ def test_an_inspection_names_what_would_not_be_trained_as_sampled_and_weighs_the
         ("odd-1", 1, "foreign_token"),
         ("odd-2", 0, "answer_differs"),
     ]
-    assert found.proven
     alone = found.weights[0].longest
     assert found.weights[0].tokens == 4 * alone
     assert alone < found.weights[1].tokens < 2 * alone  # one whole, one with a short question

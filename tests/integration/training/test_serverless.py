@@ -117,7 +117,6 @@ def test_what_can_be_checked_without_a_tokenizer_is_refused_before_anything_is_s
     assert [(one.trajectory_id, one.reason) for one in found.refusals] == [
         ("texts-1", "no_token_ids")
     ]
-    assert not found.proven
     assert found.weights == ()
     assert {one.reason for one in unscored.refusals} == {"no_logprobs"}
     jobs = len(peer.jobs)

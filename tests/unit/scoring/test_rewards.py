@@ -52,7 +52,7 @@ def test_profit_and_decisions_weigh_as_the_settings_say() -> None:
 
 
 def test_the_table_of_the_first_version_comes_out_in_the_right_order() -> None:
-    """signal.md, 1: a reward for activity and for missing evidence taught to post and to hide."""
+    """A reward for activity and for missing evidence taught to post and to hide."""
     won = bettor(1, 0, profit=250.0)
     lost_and_posted = bettor(0, 1, profit=-40.0, taken=20)
     pending = shown(unknown=1, taken=1)

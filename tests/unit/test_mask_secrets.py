@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from babylon_tasks.mask import LONGEST, Mask
+from babylon_tasks.mask_secrets import LONGEST, Mask
 from babylon_tasks.settings import Settings
 
 DATABASE = "postgresql://babylon:planted%2Fsecret-9@127.0.0.1:5432/babylon"
