@@ -112,7 +112,7 @@ def _known_secrets(settings: BaseSettings) -> Iterator[str]:
         if not isinstance(value, SecretStr):
             continue
         secret = value.get_secret_value()
-        if "://" in secret:
+        if name.endswith("_url") and "://" in secret:  # a key may contain it, too
             found, logins = list(secrets_in(secret)), list(logins_in(secret))
         else:
             # Flower's user:password,user:password
