@@ -50,7 +50,10 @@ def seeded(renderings: Sequence[Rendering], image: Mapping[str, str]) -> Iterato
     ``image``: what the trainer's image sets.
     """
     workers = [
-        (container, container.environment.get("XDG_CACHE_HOME", image["XDG_CACHE_HOME"]))
+        (
+            container,
+            container.environment.get("XDG_CACHE_HOME", image.get("XDG_CACHE_HOME", "(none)")),
+        )
         for rendering in renderings
         for load in workloads(rendering)
         for container in load.containers

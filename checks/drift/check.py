@@ -43,7 +43,7 @@ def check(root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS) -> tuple[li
             found |= dict.fromkeys(without_postgres(rendering))
     for deployment in deployments:
         found |= dict.fromkeys(_deployment(deployment, images, root))
-    found |= dict.fromkeys([*keys(renderings), *seeded(renderings, images["trainer"])])
+    found |= dict.fromkeys([*keys(renderings), *seeded(renderings, images.get("trainer", {}))])
     return list(found), sum(len(one.units) for one in deployments)
 
 
