@@ -160,10 +160,10 @@ def _scored(result: Scoring) -> str:
 
 
 def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, GateResult | None]:
-    from babylon_tasks.training.supervisor import Trainer
+    from babylon_tasks.tasks.trainer_manager import trainer_of_a_command
 
     with (
-        Trainer(settings) as trainer,  # it starts once it is needed, which takes many seconds
+        trainer_of_a_command() as trainer,  # it starts once it is needed, which takes many seconds
         progress_bars("training", "evaluating on held-out windows") as (training, evaluation),
     ):
         return train_and_evaluate(

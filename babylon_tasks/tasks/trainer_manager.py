@@ -99,6 +99,18 @@ class TrainerManager:
                 trainer_lease.release(connection, settings.lineage, lock_name)
 
 
+@contextmanager
+def trainer_of_a_command() -> Iterator[Trainer]:
+    """Use a trainer for the length of a block; at its end both it and its lease are over."""
+    manager = TrainerManager()
+    threading.Thread(target=manager.keep_lease, name="trainer-lease", daemon=True).start()
+    try:
+        with manager.lock() as trainer:
+            yield trainer
+    finally:
+        manager.close()
+
+
 trainer_manager = TrainerManager()
 
 
