@@ -100,8 +100,8 @@ def backfill(
 ) -> None:
     """Open hours that discovery does not reach, seal those that are over, notify the workers.
 
-    Repeating it is harmless. Beat seals and sends, minute by minute, what one call does not: hours
-    whose rows were first seen now are sealed BABYLON_GRACE_SECONDS later, unless more rows come.
+    Repeating it is harmless. Beat seals and sends, minute by minute, what one call does not. Hours
+    older than BABYLON_LOOKBACK_HOURS count as complete: rows that come later are rejected as late.
     JSON: {since, new: [window], sealed: [window], sent: [task_id], malformed: [windowId]}.
     """
     start = _moment(since)

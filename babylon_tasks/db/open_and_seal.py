@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, structs
@@ -57,11 +58,19 @@ def open_windows(
     return opened
 
 
-def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: str) -> list[str]:
+def seal_due(
+    connection: Connection,
+    settings: Settings,
+    *,
+    limit: int,
+    actor: str,
+    complete_before: datetime | None = None,
+) -> list[str]:
     """Seal the windows that are over and quiet, or have been open for too long.
 
     Quiet is a window whose rows have been the same at every call for ``grace_seconds``; each call
     reads the ids of the rows of all open windows that are over, up to ``limit``.
+    Windows that ended before ``complete_before`` are not waited for.
     """
     due = fetch_pairs(
         connection,
@@ -73,7 +82,8 @@ def seal_due(connection: Connection, settings: Settings, *, limit: int, actor: s
     )
     sealed = []
     for window, overdue in due.items():
-        if not (overdue or _is_quiet(connection, window, settings)):
+        complete = complete_before is not None and window_end(window) <= complete_before
+        if not (overdue or complete or _is_quiet(connection, window, settings)):
             continue
         counted = change(connection, window, SEAL, WindowState.SEALED, _Sealed, **_span(window))
         if counted is None:  # another beat was faster

@@ -46,7 +46,11 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
         with connection.transaction():
             opened = open_and_seal.open_windows(connection, opening, settings, actor=actor)
         with connection.transaction():
-            sealed = open_and_seal.seal_due(connection, settings, limit=SEAL_LIMIT, actor=actor)
+            # What somebody backfills is complete; live hours wait for their last rows as ever.
+            complete = now - timedelta(hours=settings.lookback_hours) if since else None
+            sealed = open_and_seal.seal_due(
+                connection, settings, limit=SEAL_LIMIT, actor=actor, complete_before=complete
+            )
         changed = outcomes.follow(connection, settings, since=since)
         with connection.transaction():
             to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)

@@ -44,6 +44,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "restart": {"tries": 3, "progress": None, "error": None},
     "take_over": {"next_attempt_at": None},
     "postpone": {"error": "why", "next_attempt_at": SOON},
+    "postpone_free": {"tries": 1, "error": "why", "next_attempt_at": SOON},
     "interrupt": {"tries": 1, "error": "why"},
     "verify": {
         "trained_at": NOW,

@@ -27,6 +27,7 @@ COUNTED = dict.fromkeys(("trajectories", "agents", "scored", "rejected"), 1)
 MEASURED = dict.fromkeys(("reward_mean", "reward_std", "profit_mean", "right_share"), 0.5)
 PARAMETERS = (
     {"owner": "worker", "attempts": 2, "lease": 60, "reason": "why", "delay": 60}
+    | {"counted": 1}
     | {"left_over": 5, "reward_version": 4, "waits": False, "wait_seconds": 0}
     | COUNTED
     | MEASURED

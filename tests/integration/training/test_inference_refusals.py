@@ -120,7 +120,12 @@ def test_a_broken_checkpoint_is_an_error_of_the_server(serve: Serve, policy: Pol
     finally:
         shutil.rmtree(folder)
 
-    assert error(500, {"error": failure.value.body}) == (500, "server_error", None, None)
+    assert error(500, {"error": failure.value.body}) == (
+        500,
+        "server_error",
+        "model",
+        "checkpoint_damaged",
+    )
 
 
 def test_messages_that_the_template_refuses_are_the_clients_fault(
