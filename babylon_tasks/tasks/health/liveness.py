@@ -60,9 +60,9 @@ class Probe:
         alive, text = self.alive()
         if not alive:
             return False, text
-        if not self._pulse.connected:
-            return False, self._pulse.interruption
         why = self._refusal()  # one small write; beat holds no connection
+        if why is None and not self._pulse.connected:
+            return False, self._pulse.interruption  # it was so a moment ago
         if why is not None:
             return False, f"Redis takes no messages: {why}"
         if not self._serves():
