@@ -59,7 +59,7 @@ def open_connection(
         settings.dsn,
         autocommit=autocommit,
         options=" ".join(f"-c {name}={value}" for name, value in _options(settings).items()),
-        **{name: value for name, value in parameters.items() if name not in chosen},  # type: ignore[arg-type]
+        **{name: value for name, value in parameters.items() if name not in chosen},  # type: ignore[arg-type]  # psycopg names each
     )
     connection.silence = silence
     _open.add(connection)

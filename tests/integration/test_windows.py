@@ -111,6 +111,18 @@ def test_hours_before_the_lookback_are_opened_only_when_asked_for(
     assert (found.opened, found.sealed, found.to_score) == ([old], [old], [old])
 
 
+def test_an_hour_that_is_backfilled_is_complete_only_if_discovery_does_not_reach_it(
+    connection: Connection, make_settings: Callable[..., Settings], patient: Settings
+) -> None:
+    """With the usual grace: an hour within the lookback may still get rows."""
+    since = window_start(WINDOW)
+    fill_window(connection)
+
+    assert discover(patient, actor="test", since=since).sealed == []
+    assert discover(make_settings(lookback_hours=72), actor="test").sealed == []
+    assert discover(make_settings(lookback_hours=72), actor="test", since=since).sealed == [WINDOW]
+
+
 def test_outcomes_before_the_lookback_are_copied_only_when_asked_for(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
