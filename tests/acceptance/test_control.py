@@ -29,10 +29,10 @@ from babylon_tasks.training.protocol import TrainRequest
 from babylon_tasks.training.supervisor import Trainer
 
 SEED = 1
-WINDOWS = 3
+WINDOWS = 6
 MARKETS = 8
 AGENTS = 8
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 2.5e-4
 SHUFFLES = 3
 
 Deal = Callable[[Sequence[float]], Sequence[float]]
@@ -112,7 +112,7 @@ class School:
 def prompt(market: Market) -> list[dict[str, str]]:
     """The sandbox's question, but worded so that the base model seldom answers it.
 
-    That an answer must be YES or NO is learned within three windows, the direction within twenty.
+    That an answer must be YES or NO is learned within six windows, the direction within twenty.
     """
     question, _, _ = market.question.rpartition(" Answer ")
     return [
@@ -171,11 +171,12 @@ def school(tmp_path: Path) -> Iterator[School]:
 
 
 def test_true_rewards_teach_and_shuffled_ones_do_not(school: School) -> None:
-    """Measured with three seeds of questions and four shuffles each, reward of the answers:
+    """Measured with two seeds of questions and five shuffles each, reward of the answers:
 
-    before 0.208 to 0.227 (nearly 4 of 5 cannot be read), true rewards 0.484 to 0.504 (nearly all
-    can be), shuffled rewards 0.151 to 0.367 with mean 0.219 and standard deviation 0.06: without
-    a signal Adam walks at random, so it is their mean that must stay where it was.
+    before 0.203 and 0.230 (nearly 4 of 5 cannot be read), true rewards 0.492 and 0.455 (nearly
+    all can be), shuffled rewards 0.220 to 0.317 with mean 0.252, and 0.154 to 0.290 with mean
+    0.221. Without a signal Adam walks at random, the further the fewer and larger its steps are:
+    with half as many windows at twice the rate one shuffle in four came to 0.42.
     """
     before = school.worth(0)
     taught = school.worth(school.teach(lambda rewards: rewards))
@@ -186,5 +187,5 @@ def test_true_rewards_teach_and_shuffled_ones_do_not(school: School) -> None:
 
     measured = f"before {before:.3f}, taught {taught:.3f}, shuffled {shuffled}"
     assert taught - before > 0.15, measured
-    assert fmean(shuffled) - before < 0.13, measured
+    assert fmean(shuffled) - before < 0.12, measured
     assert taught - fmean(shuffled) > 0.15, measured
