@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from pydantic import Field, SecretStr, model_validator
 
+from babylon_tasks.postgres_parameters import for_libpq
 from babylon_tasks.read_settings import EnvironmentSettings
 from babylon_tasks.server_url import PostgresUrl
 
@@ -22,16 +23,6 @@ LEAST_SECRET = 8
 # Agents' key guards the policy on the network, so nobody may guess it: 16 random letters and digits
 # are 95 bits.
 LEAST_INFERENCE_KEY = 16
-_PRISMA_PARAMETERS = {
-    "schema",
-    "connection_limit",
-    "pool_timeout",
-    "pgbouncer",
-    "statement_cache_size",
-    "socket_timeout",
-    "sslaccept",
-    "sslidentity",
-}
 
 
 class DatabaseSettings(EnvironmentSettings):
@@ -53,7 +44,7 @@ class DatabaseSettings(EnvironmentSettings):
         Babylon's own DATABASE_URL is written for Prisma, whose parameters libpq rejects.
         """
         address, _, query = self.database_url.get_secret_value().partition("?")
-        kept = [pair for pair in parse_qsl(query) if pair[0] not in _PRISMA_PARAMETERS]
+        kept = for_libpq(query)
         return f"{address}?{urlencode(kept, quote_via=quote)}" if kept else address
 
     @property

@@ -15,6 +15,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
+from babylon_tasks.postgres_parameters import for_libpq
+from babylon_tasks.redis_parameters import tls_options
+
 _URL = re.compile(
     r"(?P<scheme>[a-z]+)://"
     r"(?:(?P<user>[^\s/?#@:\[\]]*)(?::(?P<password>[^\s/?#@\[\]]*))?(?P<at>@))?"
@@ -22,10 +25,6 @@ _URL = re.compile(
 )
 _HTTP_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^\s/?#@\\:\[\]]+)(:\d+)?"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:\d*)?")
-# Parameters with which redis-py would replace parts of the address, and kombu would fail.
-_OF_THE_ADDRESS = frozenset(
-    ("username", "userid", "password", "host", "hostname", "port", "path", "db", "virtual_host")
-)
 # Whole words in the names of a query's parameters.
 SECRET_PARAMETER = re.compile(r"(?i:.*(?:password|passwd|secret|token|key|signature)|pwd|sig)")
 
@@ -69,6 +68,7 @@ def _postgres(url: SecretStr) -> SecretStr:
             "DATABASE_URL has the password as a parameter: write it before the host, as in "
             "postgresql://user:PASSWORD@/database?host=/run/postgresql"
         )
+    for_libpq(parts["query"] or "")
     return _normal(parts)
 
 
@@ -78,11 +78,7 @@ def _redis(url: SecretStr) -> SecretStr:
         raise ValueError("the database in REDIS_URL is not a number, as in redis://host:6379/0")
     if "," in parts["hosts"] or ";" in parts["hosts"]:
         raise ValueError("REDIS_URL names several servers: name one")
-    if any(name in _OF_THE_ADDRESS for name, _ in parse_qsl(parts["query"] or "")):
-        raise ValueError(
-            "REDIS_URL has user, password, host or database as a parameter: write them before the "
-            "question mark, as in redis://:PASSWORD@host:6379/0"
-        )
+    tls_options(parts["scheme"], parts["query"] or "")
     if parts["user"] and not parts["password"]:
         raise ValueError(
             "REDIS_URL has a user without a password; a password alone is written with a colon "

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from babylon_tasks.agent_settings import DatabaseSettings
+from babylon_tasks.db.system_authorities import system_authorities
 
 CONNECT_SECONDS = 5
 _LOCK_SECONDS = 30
@@ -55,6 +56,9 @@ def open_connection(
         "client_encoding": "utf8",
         "application_name": "babylon-tasks",
     }
+    if chosen.get("sslrootcert") == "system":
+        del chosen["sslrootcert"]
+        parameters["sslrootcert"] = system_authorities()
     connection = BoundedConnection.connect(
         settings.dsn,
         autocommit=autocommit,

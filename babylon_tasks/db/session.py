@@ -14,6 +14,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 from babylon_tasks.addresses import host_and_port
 from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.db.connection import BoundedConnection, open_connection
+from babylon_tasks.db.connection_advice import advice
 from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.errors import (
     DatabaseError,
@@ -62,7 +63,7 @@ def connect(
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(
             f"Postgres at {address(settings)} refused the connection: {_without_secrets(error)}; "
-            "check DATABASE_URL and that the server runs, then try again"
+            f"{advice(str(error))}"
         ) from None
 
 

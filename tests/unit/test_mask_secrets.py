@@ -116,7 +116,7 @@ def test_no_form_of_a_known_secret_is_left(password: str, kind: str) -> None:
 
 
 def test_a_known_secret_is_masked_in_the_query_of_its_url() -> None:
-    mask = Mask(settings(DATABASE_URL=f"{DATABASE}?sslpassword=of-the-client-key"))
+    mask = Mask(settings(DATABASE_URL=f"{DATABASE}?sslkey=/key&sslpassword=of-the-client-key"))
     assert mask.text("the file of-the-client-key") == "the file ***"
 
 

@@ -1,0 +1,190 @@
+"""TLS to Postgres: verified as the URL says, in libpq's words or Prisma's, or refused by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from tls import Authority, TlsProxy, at
+
+from babylon_tasks.agent_settings import DatabaseSettings
+from babylon_tasks.db import connection
+from babylon_tasks.db.session import connect
+from babylon_tasks.db.system_authorities import system_authorities
+from babylon_tasks.errors import DatabaseUnavailable, SettingsError
+from babylon_tasks.settings import Settings, checked
+
+pytestmark = pytest.mark.contract(None)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that signed nothing here."""
+    return Authority(tmp_path_factory.mktemp("other"))
+
+
+@pytest.fixture
+def port(database_url: str) -> int:
+    found = urlsplit(database_url).port
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def tls_port(port: int, authority: Authority) -> Iterator[int]:
+    with TlsProxy(port, authority.certificate("127.0.0.1"), postgres=True) as proxy:
+        yield proxy.port
+
+
+def encrypted(url: str) -> bool:
+    """Connect once, ask something; whether TLS was used."""
+    with connect(Settings(DATABASE_URL=url), patience=0) as opened:
+        assert opened.execute("SELECT 1").fetchone() == (1,)
+        return opened.pgconn.ssl_in_use
+
+
+def refusal(url: str) -> str:
+    """Why no connection came about."""
+    with pytest.raises(DatabaseUnavailable) as refused:
+        connect(Settings(DATABASE_URL=url), patience=0)
+    return str(refused.value)
+
+
+@pytest.fixture(params=["libpq", "prisma"])
+def verifying(request: pytest.FixtureRequest) -> dict[str, str]:
+    """How the mode is written; what names the authority is in ``named``."""
+    return {
+        "libpq": {"sslmode": "verify-full"},
+        "prisma": {"sslmode": "require", "sslaccept": "strict"},
+    }[request.param]
+
+
+def named(mode: dict[str, str], authority: Authority) -> dict[str, str]:
+    return mode | {"sslcert" if "sslaccept" in mode else "sslrootcert": str(authority.file)}
+
+
+def test_the_right_authority_is_enough(
+    database_url: str, tls_port: int, authority: Authority, verifying: dict[str, str]
+) -> None:
+    assert encrypted(at(database_url, tls_port, **named(verifying, authority)))
+
+
+def test_another_authority_is_refused(
+    database_url: str, tls_port: int, other: Authority, verifying: dict[str, str]
+) -> None:
+    why = refusal(at(database_url, tls_port, **named(verifying, other)))
+    assert "certificate verify failed" in why
+    assert "sslrootcert in DATABASE_URL must name" in why
+
+
+def test_another_name_is_refused(
+    database_url: str, tls_port: int, authority: Authority, verifying: dict[str, str]
+) -> None:
+    url = at(database_url, tls_port, host="localhost", **named(verifying, authority))
+    assert "must be a name that the server's certificate has" in refusal(url)
+
+
+def test_an_expired_certificate_is_refused(
+    database_url: str, port: int, authority: Authority, verifying: dict[str, str]
+) -> None:
+    expired = authority.certificate("127.0.0.1", expired=True)
+    with TlsProxy(port, expired, postgres=True) as proxy:
+        why = refusal(at(database_url, proxy.port, **named(verifying, authority)))
+    assert "must not have expired" in why
+
+
+def test_a_server_without_tls_is_refused(
+    database_url: str, port: int, authority: Authority, verifying: dict[str, str]
+) -> None:
+    why = refusal(at(database_url, port, **named(verifying, authority)))
+    assert "turn TLS on in the server" in why
+
+
+def test_an_authority_that_is_not_there_is_named(
+    database_url: str, tls_port: int, tmp_path: Path
+) -> None:
+    nowhere = str(tmp_path / "nowhere.crt")
+    why = refusal(at(database_url, tls_port, sslmode="verify-full", sslrootcert=nowhere))
+    assert nowhere in why
+    assert "sslrootcert in DATABASE_URL must name" in why
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"sslmode": "verify-full", "sslrootcert": "system"},
+        {"sslrootcert": "system"},
+        {"sslaccept": "strict"},
+        {"sslmode": "prefer", "sslaccept": "strict"},
+    ],
+)
+def test_the_system_s_authorities_are_those_of_the_machine_not_of_the_wheel(
+    database_url: str,
+    tls_port: int,
+    authority: Authority,
+    other: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    query: dict[str, str],
+) -> None:
+    url = at(database_url, tls_port, **query)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    assert encrypted(url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.file))
+    assert "certificate verify failed" in refusal(url)
+    # OpenSSL itself reads that variable; without it the wheel's would find no file.
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert "certificate verify failed" in refusal(url), "no authority of the machine signed this"
+    assert Path(system_authorities()).is_file()
+    monkeypatch.setattr(connection, "system_authorities", lambda: str(authority.file))
+    assert encrypted(url)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"sslmode": "require"},
+        {"sslmode": "require", "sslaccept": "accept_invalid_certs"},
+        {"sslmode": "require", "sslaccept": "accept_invalid_certs", "sslcert": "/nowhere"},
+    ],
+)
+def test_without_a_word_about_verification_tls_is_used_and_nothing_verified(
+    database_url: str, port: int, other: Authority, query: dict[str, str]
+) -> None:
+    expired = other.certificate("elsewhere", expired=True)
+    with TlsProxy(port, expired, postgres=True) as proxy:
+        assert encrypted(at(database_url, proxy.port, **query))
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", None])
+def test_a_server_without_tls_is_taken_where_nothing_asks_for_it(
+    database_url: str, port: int, mode: str | None
+) -> None:
+    assert not encrypted(at(database_url, port, **({"sslmode": mode} if mode else {})))
+
+
+def test_a_process_of_agents_connects_in_the_same_way(
+    database_url: str, tls_port: int, authority: Authority, other: Authority
+) -> None:
+    for trusted, works in ((authority, True), (other, False)):
+        url = at(database_url, tls_port, sslaccept="strict", sslcert=str(trusted.file))
+        settings = DatabaseSettings(DATABASE_URL=url)
+        if works:
+            connect(settings, patience=0).close()
+        else:
+            with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
+                connect(settings, patience=0)
+
+
+def test_the_settings_refuse_what_cannot_be_translated() -> None:
+    assert "DATABASE_URL" not in os.environ
+    with pytest.raises(SettingsError, match="sslidentity, a PKCS 12 file"):
+        checked(database_url="postgresql://u:p@h/b?sslidentity=client.p12&sslpassword=x")
