@@ -5,11 +5,24 @@ Left out is what cannot differ: the death of a process that takes no part in wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from acceptance.faults import points, strikes
+from acceptance.faults import points
 from acceptance.faults.points import Point
-from acceptance.faults.strikes import Strike
+from acceptance.faults.strikes import (
+    files,
+    machine,
+    messages,
+    postgres,
+    processes,
+    redis,
+    rows,
+)
+from acceptance.faults.system import System
+
+Strike = Callable[[System], AbstractContextManager[None]]
 
 EVERYWHERE: tuple[Point, ...] = (
     points.idle,
@@ -29,46 +42,60 @@ ON_THE_GPU_WORKER: tuple[Point, ...] = (
     points.promoting,
 )
 STRUCK: dict[Strike, tuple[Point, ...]] = {
-    strikes.cpu_worker_killed: ON_THE_CPU_WORKER,
-    strikes.cpu_child_killed: ON_THE_CPU_WORKER,
-    strikes.cpu_worker_stopped: ON_THE_CPU_WORKER,
-    strikes.gpu_worker_killed: ON_THE_GPU_WORKER,
-    strikes.gpu_child_killed: ON_THE_GPU_WORKER,
-    strikes.gpu_worker_stopped: ON_THE_GPU_WORKER,
-    strikes.gpu_worker_terminated: ON_THE_GPU_WORKER,
-    strikes.trainer_killed: ON_THE_GPU_WORKER,
-    strikes.beat_killed: (points.idle, points.opening, points.training),
-    strikes.postgres_killed: EVERYWHERE,
-    strikes.postgres_restarted: EVERYWHERE,
-    strikes.postgres_connections_ended: EVERYWHERE,
-    strikes.postgres_connections_ended_again: (points.scoring, points.planning, points.training),
-    strikes.postgres_connections_reset: EVERYWHERE,
-    strikes.postgres_connections_dead: EVERYWHERE,
-    strikes.postgres_frozen: EVERYWHERE,
-    strikes.postgres_read_only: EVERYWHERE,
-    strikes.redis_killed: EVERYWHERE,
-    strikes.redis_emptied: EVERYWHERE,
-    strikes.redis_full: (points.idle, points.scoring, points.training),
-    strikes.redis_read_only: (points.idle, points.scoring, points.training),
-    strikes.redis_frozen: (points.idle, points.scoring, points.training),
-    strikes.redis_connections_dead: (points.idle, points.scoring, points.training),
-    strikes.messages_repeated: EVERYWHERE,
-    strikes.garbage_sent: (points.idle, points.scoring, points.training),
+    processes.cpu_worker_killed: ON_THE_CPU_WORKER,
+    processes.cpu_child_killed: ON_THE_CPU_WORKER,
+    processes.cpu_worker_stopped: ON_THE_CPU_WORKER,
+    processes.gpu_worker_killed: ON_THE_GPU_WORKER,
+    processes.gpu_child_killed: ON_THE_GPU_WORKER,
+    processes.gpu_worker_stopped: ON_THE_GPU_WORKER,
+    processes.gpu_worker_terminated: ON_THE_GPU_WORKER,
+    processes.trainer_killed: ON_THE_GPU_WORKER,
+    processes.beat_killed: (points.idle, points.opening, points.training),
+    postgres.postgres_killed: EVERYWHERE,
+    postgres.postgres_restarted: EVERYWHERE,
+    postgres.postgres_connections_ended: EVERYWHERE,
+    postgres.postgres_connections_ended_again: (points.scoring, points.planning, points.training),
+    postgres.postgres_connections_reset: EVERYWHERE,
+    postgres.postgres_connections_dead: EVERYWHERE,
+    postgres.postgres_frozen: EVERYWHERE,
+    postgres.postgres_read_only: EVERYWHERE,
+    redis.redis_killed: EVERYWHERE,
+    redis.redis_emptied: EVERYWHERE,
+    redis.redis_full: (points.idle, points.scoring, points.training),
+    redis.redis_read_only: (points.idle, points.scoring, points.training),
+    redis.redis_frozen: (points.idle, points.scoring, points.training),
+    redis.redis_connections_dead: (points.idle, points.scoring, points.training),
+    messages.messages_repeated: EVERYWHERE,
+    messages.garbage_sent: (points.idle, points.scoring, points.training),
+    rows.rows_late: EVERYWHERE[1:],  # before an hour has rows none is late
+    machine.data_folder_full: (points.idle, points.planning, points.training),
+    machine.clock_ahead: EVERYWHERE,
+    machine.clock_behind: EVERYWHERE,
+    files.weights_damaged: ON_THE_GPU_WORKER,
+    files.weights_missing: ON_THE_GPU_WORKER,
+    files.optimizer_damaged: ON_THE_GPU_WORKER,
+    files.record_torn: ON_THE_GPU_WORKER,
 }
+AFTER_A_STEP = (  # these need a checkpoint to strike
+    files.weights_damaged,
+    files.weights_missing,
+    files.optimizer_damaged,
+    files.record_torn,
+)
 # The worst: these are in `make test` too.
 WORST: tuple[tuple[Strike, Point], ...] = (
-    (strikes.gpu_worker_killed, points.committing),
-    (strikes.gpu_worker_stopped, points.training),
-    (strikes.trainer_killed, points.training),
-    (strikes.postgres_killed, points.committing),
-    (strikes.postgres_connections_dead, points.scoring),
-    (strikes.postgres_connections_dead, points.training),
-    (strikes.postgres_read_only, points.scoring),
-    (strikes.redis_full, points.training),
-    (strikes.redis_read_only, points.idle),
-    (strikes.redis_connections_dead, points.idle),
-    (strikes.messages_repeated, points.scoring),
-    (strikes.garbage_sent, points.training),
+    (processes.gpu_worker_killed, points.committing),
+    (processes.gpu_worker_stopped, points.training),
+    (processes.trainer_killed, points.training),
+    (postgres.postgres_killed, points.committing),
+    (postgres.postgres_connections_dead, points.scoring),
+    (postgres.postgres_connections_dead, points.training),
+    (postgres.postgres_read_only, points.scoring),
+    (redis.redis_full, points.training),
+    (files.weights_damaged, points.promoting),
+    (redis.redis_connections_dead, points.idle),
+    (messages.messages_repeated, points.scoring),
+    (machine.data_folder_full, points.training),
 )
 
 

@@ -13,16 +13,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from acceptance.faults.system import System
+from acceptance.faults.small_disk import SmallDisk
+from acceptance.faults.system import StackOnDisk, System
 from acceptance.harness import OPTIONS
 from babylon import make_tables
 from tcp_proxy import TcpProxy
 
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
-from babylon_tasks.sandbox.stack import Stack
+from checks.clock.moved_clock import MovedClock
 
 CONTRACT = "today"
+DISK_MEBIBYTES = 256  # far more than two hundred checkpoints of the tiny model
 
 
 Measured = Callable[[str], AbstractContextManager[None]]
@@ -88,11 +90,13 @@ def system(
         valkey = enter(EmbeddedValkey(home / "valkey"))
         postgres_proxy = enter(TcpProxy(postgres.port))
         valkey_proxy = enter(TcpProxy(valkey.port))
+        clock = MovedClock.make(tmp_path)
         stack = enter(
-            Stack(
+            StackOnDisk(
                 tmp_path / "stack",
                 options={
                     **OPTIONS,
+                    "LD_PRELOAD": str(clock.library),
                     "BABYLON_BASE_MODEL": str(tiny_model),
                     "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
                 },
@@ -100,6 +104,7 @@ def system(
                 redis_url=_through(valkey.url, valkey_proxy),
             )
         )
+        stack.disk = enter(SmallDisk(stack.settings.data_dir, DISK_MEBIBYTES))
         apply(stack.settings)
         connection = enter(psycopg.connect(postgres.database("babylon"), autocommit=True))
         system = System(
@@ -109,6 +114,7 @@ def system(
             postgres_proxy=postgres_proxy,
             valkey=valkey,
             valkey_proxy=valkey_proxy,
+            clock=clock,
         )
         opened.callback(system.close)
         request.node.babylon = system

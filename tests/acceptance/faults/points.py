@@ -18,8 +18,8 @@ LONG = 40  # groups: as many gradient steps, long enough to be found at it
 
 
 def start(system: System) -> None:
-    """All processes; returns when each could take work."""
-    system.start(*ALL)
+    """All processes, unless they run; returns when each could take work."""
+    system.start(*(name for name in ALL if name not in system.names()))
     for worker in ("cpu-worker", "gpu-worker"):
         until(f"{worker} is ready", lambda name=worker: " ready." in system.log(name))
 
@@ -46,8 +46,8 @@ def opening(system: System, window: str) -> Iterator[None]:
 @contextmanager
 def scoring(system: System, window: str) -> Iterator[None]:
     """In the transaction that writes the scores of the window."""
-    system.record(window)
     with system.locked("scores"):
+        system.record(window)
         start(system)
         system.await_waiter("scores")
         yield
@@ -56,8 +56,8 @@ def scoring(system: System, window: str) -> Iterator[None]:
 @contextmanager
 def planning(system: System, window: str) -> Iterator[None]:
     """In the transaction that plans a step."""
-    system.record(window)
     with system.locked("steps"):
+        system.record(window)
         start(system)
         system.await_waiter("steps")
         yield
@@ -93,8 +93,8 @@ def committing(system: System, window: str) -> Iterator[None]:
 @contextmanager
 def promoting(system: System, window: str) -> Iterator[None]:
     """In the transaction that promotes the checkpoint."""
-    system.record(window)
     with system.locked("promotions"):
+        system.record(window)
         start(system)
         system.await_waiter("promotions")
         yield

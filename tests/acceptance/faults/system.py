@@ -6,17 +6,32 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
-from acceptance.harness import Babylon, until
+from acceptance.faults.small_disk import SmallDisk
+from acceptance.harness import Babylon, hours, until
 from psycopg.rows import dict_row
 from tcp_proxy import TcpProxy
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.processes import ProcessName
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
+from checks.clock.moved_clock import MovedClock
+
+
+class StackOnDisk(Stack):
+    """The GPU worker, and the trainer with it, has its data folder on a small disk."""
+
+    disk: SmallDisk
+
+    def command(self, name: str) -> list[str]:
+        """Build the command line of a process, on the small disk where it uses one."""
+        command = super().command(name)
+        return [*self.disk.command, *command] if name == ProcessName.GPU_WORKER else command
 
 
 class System(Babylon):
@@ -24,15 +39,19 @@ class System(Babylon):
 
     def __init__(
         self,
-        stack: Stack,
+        stack: StackOnDisk,
         connection: Connection,
         *,
         postgres: EmbeddedPostgres,
         postgres_proxy: TcpProxy,
         valkey: EmbeddedValkey,
         valkey_proxy: TcpProxy,
+        clock: MovedClock,
     ) -> None:
         super().__init__(stack, connection)
+        self.disk = stack.disk
+        self.clock = clock
+        self.struck = hours(1)[0]  # the hour at which the fault strikes, of a cell
         self.postgres = postgres
         self.postgres_proxy = postgres_proxy
         self.valkey = valkey
@@ -47,6 +66,19 @@ class System(Babylon):
         """All rows of a query, by column; on a new connection, since servers come and go."""
         with self.open() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, parameters).fetchall()
+
+    def execute(self, query: Any, parameters: Any = ()) -> None:
+        """A statement, on a new connection."""
+        with self.open() as connection:
+            connection.execute(query, parameters)
+
+    def on_disk(self, path: Path) -> Path:
+        """The test does not see the small disk where the processes do."""
+        return self.disk.seen(path)
+
+    def all_logs(self) -> list[str]:
+        """What each process has logged."""
+        return [self.log(name) for name in self.names()]
 
     def record(self, window: str, **how: Any) -> list[str]:
         """As Babylon's, on a new connection."""

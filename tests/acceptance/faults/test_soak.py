@@ -11,8 +11,7 @@ import time
 
 import pytest
 from acceptance.faults import points
-from acceptance.faults.cells import STRUCK
-from acceptance.faults.strikes import Strike
+from acceptance.faults.cells import STRUCK, Strike
 from acceptance.faults.system import System
 from acceptance.harness import assert_trained_once, hours
 

@@ -1,0 +1,38 @@
+"""The machine under the processes: its disk, its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from acceptance.faults.system import System
+from acceptance.harness import until
+
+TEN_MINUTES = timedelta(minutes=10)
+
+
+@contextmanager
+def data_folder_full(system: System) -> Iterator[None]:
+    """The disk of the data folder is full; somebody makes room."""
+    met = system.log("gpu-worker").count("No space left")
+    with system.disk.full():
+        yield
+        until(
+            "the GPU worker has met it",
+            lambda: system.log("gpu-worker").count("No space left") > met,
+        )
+
+
+@contextmanager
+def clock_ahead(system: System) -> Iterator[None]:
+    """The clock of all our processes jumps ten minutes ahead, and stays there."""
+    system.clock.move(TEN_MINUTES)
+    yield
+
+
+@contextmanager
+def clock_behind(system: System) -> Iterator[None]:
+    """The clock of all our processes falls ten minutes behind, and stays there."""
+    system.clock.move(-TEN_MINUTES)
+    yield

@@ -1,0 +1,101 @@
+"""Postgres dies, stops, takes no writes, or cannot be reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+from acceptance.faults.strikes.leases import outlast_leases
+from acceptance.faults.system import System
+from acceptance.harness import until
+
+
+@contextmanager
+def postgres_killed(system: System) -> Iterator[None]:
+    """SIGKILL to Postgres; it is started again."""
+    system.postgres.kill()
+    yield
+    system.postgres.restart()
+
+
+@contextmanager
+def postgres_restarted(system: System) -> Iterator[None]:
+    """Postgres is shut down and started again."""
+    system.postgres.restart()
+    yield
+
+
+@contextmanager
+def postgres_connections_ended(system: System) -> Iterator[None]:
+    """An administrator ends every connection (a failover does as well)."""
+    _end_sessions(system)
+    yield
+
+
+@contextmanager
+def postgres_connections_ended_again(system: System) -> Iterator[None]:
+    """Every connection is ended again and again, for longer than all attempts would last."""
+    yield
+    for _ in range(40):
+        _end_sessions(system)
+        time.sleep(0.3)
+
+
+@contextmanager
+def postgres_connections_reset(system: System) -> Iterator[None]:
+    """The network resets every connection to Postgres and refuses new ones for a while."""
+    system.postgres_proxy.refuse()
+    system.postgres_proxy.cut()
+    yield
+    system.postgres_proxy.refuse(False)
+
+
+@contextmanager
+def postgres_connections_dead(system: System) -> Iterator[None]:
+    """Every connection to Postgres is half-open from now on, for ever; new ones work."""
+    system.postgres_proxy.half_open()
+    yield
+
+
+@contextmanager
+def postgres_frozen(system: System) -> Iterator[None]:
+    """Postgres is stopped (a frozen machine) for longer than every lease."""
+    family = [psutil.Process(system.postgres.pid)]
+    family += family[0].children(recursive=True)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    yield
+    outlast_leases(system)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+@contextmanager
+def postgres_read_only(system: System) -> Iterator[None]:
+    """Postgres takes no writes (a failover leaves a standby)."""
+    _default_read_only(system, on=True)
+    _end_sessions(system)
+    yield
+    _refused = "read-only transaction"
+    until("a worker has met it", lambda: any(_refused in text for text in system.all_logs()))
+    _default_read_only(system, on=False)
+
+
+def _default_read_only(system: System, *, on: bool) -> None:
+    with system.open() as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(
+            f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}"
+        )
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _end_sessions(system: System) -> None:
+    system.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
