@@ -7,11 +7,11 @@ Options come from the settings, so that no secret appears in an argument.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from babylon_tasks.owned_folder import make_owned_folder
 from babylon_tasks.settings import Settings
 
 APP = "babylon_tasks.tasks.app"
@@ -19,6 +19,8 @@ APP = "babylon_tasks.tasks.app"
 _ALONE = ("--without-gossip", "--without-mingle")
 _FLOWER_CONFIG = Path(__file__).parent / "tasks" / "flower" / "config.py"
 
+# Not the prefix of 0.1.0, whose folders show nobody whether their owner still runs.
+_COUNTERS = "babylon-tasks-counters-"
 _NO_DATABASE = "postgresql://not-given-to-flower.invalid/none"
 
 
@@ -78,12 +80,15 @@ def withheld(name: ProcessName) -> dict[str, str]:
 
 
 def prepare(name: ProcessName, settings: Settings) -> dict[str, str]:
-    """Prepare and return the environment that a process needs beside the settings."""
+    """Prepare and return the environment that a process needs beside the settings.
+
+    The caller becomes that process, or outlives it: a worker's folder is its own until it ends.
+    """
     extra = withheld(name)
     if name is ProcessName.FLOWER and settings.flower_basic_auth is not None:
         # Flower reads its login from the environment only; ours may be in a file.
         extra["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
     if settings.metrics_port and name in (ProcessName.CPU_WORKER, ProcessName.GPU_WORKER):
         # Each child counts in its own file, and needs the folder when it first counts.
-        extra["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="babylon-tasks-metrics-")
+        extra["PROMETHEUS_MULTIPROC_DIR"] = str(make_owned_folder(_COUNTERS))
     return extra

@@ -1,0 +1,58 @@
+"""Temporary folders that a process owns: when it has ended, the next one removes what it left.
+
+The owner, and whoever it becomes or forks, holds a lock on the folder itself, which the kernel
+releases at its end, SIGKILL included. Process ids would not do: containers share folders, not ids.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+
+def make_owned_folder(prefix: str) -> Path:
+    """Make a folder of this process's own, and remove those of the prefix whose owner has ended.
+
+    The lock survives ``exec`` and ``fork``. Links, and folders of other users, are left alone.
+    """
+    for path in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")):
+        _remove_if_abandoned(path)
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=prefix))
+        lock = _locked(path)
+        if lock is not None:
+            os.set_inheritable(lock, True)
+            return path
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except OSError:  # another process was faster
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    lock = _locked(path)
+    if lock is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked(path: Path) -> int | None:
+    """Lock a folder until the descriptor is closed; None where it has an owner, or is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
+            return descriptor
+    except OSError:  # it is locked, or was removed before it could be
+        pass
+    os.close(descriptor)
+    return None
