@@ -40,6 +40,7 @@ class EventKind(StrEnum):
     STEP_INTERRUPTED = "step_interrupted"
     # A checkpoint.
     CHECKPOINT_DISCARDED = "checkpoint_discarded"
+    CHECKPOINT_PRUNED = "checkpoint_pruned"
     PROMOTE = "promote"
     HOLD = "hold"
     ROLLBACK = "rollback"

@@ -86,6 +86,11 @@ class ProcessSettings(EnvironmentSettings):
     """A file for Flower's list of tasks, so that a restart does not lose it; in a folder that only
     Flower can write to. Without it the list is kept in memory only."""
 
+    # retention
+    keep_checkpoints: int = Field(default=200, ge=1)
+    """How many of the newest checkpoints keep their files. Beside them stay the serving one, those
+    that a rollback returns to, the best of the last evaluation, and what the next step needs."""
+
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json` lines, `console` for people, or `auto`: console if standard error is a terminal."""

@@ -59,7 +59,7 @@ class PeerTrainer:
         lock: FolderLock | None = None,
     ) -> None:
         self.lock = lock
-        self.folder = data_dir / "backend" / lineage / "checkpoints"
+        self.folder = data_dir / "babylon" / "models" / lineage / "checkpoints"
         self.lineage = lineage
         self.falls = falls
         self.during = during
@@ -72,6 +72,7 @@ class PeerTrainer:
         self.requests: list[TrainRequest] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.checked: list[tuple[int, ...]] = []
+        self.deleted: list[tuple[int, ...]] = []  # as if the checkpoints were elsewhere
         self.killed = False
         self.url = "http://127.0.0.1:8100/v1"
 
@@ -177,6 +178,9 @@ class PeerTrainer:
             raise TrainingError(f"step {step} is not the newest")
         shutil.rmtree(self._at(step))
         return self.backend_step()
+
+    def delete(self, steps: Sequence[int]) -> None:
+        self.deleted.append(tuple(steps))
 
     def kill(self) -> None:
         self.killed = True

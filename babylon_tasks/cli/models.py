@@ -33,7 +33,7 @@ def list_models(
     """List the lineage's checkpoints, newest first, with their values and which one serves.
 
     JSON: {lineage, models: [{step, inference_name, serving, head, created_at, value, coverage,
-    groups, decision, reason, actor, uri, content_hash}]}.
+    groups, decision, reason, actor, uri, content_hash, pruned_at}]}.
     """
     settings = begin()
     with database(settings) as connection:
@@ -48,7 +48,7 @@ def list_models(
         (
             (
                 model.inference_name,
-                "serves" if model.serving else "",
+                "serves" if model.serving else "pruned" if model.pruned_at else "",
                 model.created_at,
                 model.value,
                 model.groups,

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from babylon_tasks import __version__
-from babylon_tasks.cli import circuit, data, demo, doctor, models, run, status, up, windows, work
+from babylon_tasks.cli import (
+    circuit,
+    data,
+    demo,
+    doctor,
+    models,
+    prune,
+    run,
+    status,
+    up,
+    windows,
+    work,
+)
 from babylon_tasks.cli.nouns import Root
 from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import (
@@ -62,7 +74,7 @@ def _root(
     del version  # handled by its callback
 
 
-for commands in (data, windows, work, models, status, circuit, doctor, run, demo, up):
+for commands in (data, windows, work, models, status, circuit, prune, doctor, run, demo, up):
     commands.register(app)
 
 

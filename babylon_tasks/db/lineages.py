@@ -144,7 +144,7 @@ def note_trouble(connection: Connection, name: str, trouble: str | None) -> bool
 
 
 def checkpoints(connection: Connection, name: str) -> list[CommittedCheckpoint]:
-    """List the committed checkpoints, oldest first, without the base model."""
+    """List the committed checkpoints that are not pruned, oldest first, without the base model."""
     return fetch_all(connection, "lineages.checkpoints", CommittedCheckpoint, name=name)
 
 

@@ -121,7 +121,10 @@ class SystemState(Struct, frozen=True):
 
 
 class CheckpointReport(Struct, frozen=True):
-    """A checkpoint; its newest evaluation, and the newest decision about it."""
+    """A checkpoint; its newest evaluation, and the newest decision about it.
+
+    ``pruned_at``: since when it can no longer serve, None if it can.
+    """
 
     step: int
     inference_name: str
@@ -136,6 +139,7 @@ class CheckpointReport(Struct, frozen=True):
     actor: str | None
     uri: str
     content_hash: str | None
+    pruned_at: datetime | None
 
 
 class PostgresServer(Struct, frozen=True):

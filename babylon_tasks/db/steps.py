@@ -20,8 +20,9 @@ from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_one, fetch_value
-from babylon_tasks.errors import StaleLease
+from babylon_tasks.errors import StaleLease, TrainingError
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.faults import Fault
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.states import StepState, StepTransition, check_step
 
@@ -73,7 +74,7 @@ def plan(
 
     ``windows`` maps each to the reward version that was planned from; returns None, with nothing
     written, if one of them has changed. Raises StaleLease, DatabaseError if a trajectory has been
-    used before.
+    used before, TrainingError if the parent was pruned meanwhile.
     """
     with connection.transaction():
         head = lock_lineage(connection, lease).head_step
@@ -92,6 +93,12 @@ def plan(
             manifest=Jsonb(msgspec.json.decode(manifest)),
         )
         assert step is not None  # noqa: S101  # INSERT ... RETURNING without a conflict clause
+        if fetch_value(connection, "steps.starts_from_pruned", bool, step_id=step.id):
+            raise TrainingError(
+                f"{policy_name(lease.lineage, head + 1)} was to start from a checkpoint that was "
+                "pruned meanwhile; nothing was planned, the next attempt starts from what serves",
+                fault=Fault.INTERRUPTED,
+            )
         for window in windows:
             step_windows.take(connection, window, actor=actor)
         consumption.consume(connection, lease, uses, step_id=step.id)

@@ -76,3 +76,34 @@ class Reconciled(Struct, frozen=True):
     to_train: list[str]
     unevaluated: bool = False
     anew: list[str] = []
+
+
+class PrunedCheckpoints(Struct, frozen=True):
+    """What ``prune_checkpoints`` did, or would do: each a list of steps.
+
+    ``marked``: from now on they cannot serve; ``deleted``: their weights are gone, those that an
+    earlier call had marked included; ``optimizers``: only that state is gone. ``ended``: ids of
+    ended steps whose data were still there. ``size``: bytes that became free on this machine.
+    """
+
+    marked: list[int] = []
+    deleted: list[int] = []
+    optimizers: list[int] = []
+    ended: list[int] = []
+    size: int = 0
+
+
+class PrunedRows(Struct, frozen=True):
+    """What ``prune_rows`` deleted, or would delete: the rows of these windows, by table.
+
+    ``outcomes`` are of hours before all windows that are left; ``manifests`` of steps lost their
+    lists of trajectories.
+    """
+
+    windows: list[str] = []
+    scores: int = 0
+    rejections: int = 0
+    uses: int = 0
+    bets: int = 0
+    outcomes: int = 0
+    manifests: int = 0

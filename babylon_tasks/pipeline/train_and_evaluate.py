@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import structlog
+
 from babylon_tasks import metrics
 from babylon_tasks.actions import TrainAction
 from babylon_tasks.db import circuits
 from babylon_tasks.db.session import session
+from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.pipeline import circuit
 from babylon_tasks.pipeline.evaluate import evaluate
+from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.results import GateResult, TrainOutcome
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import OnProgress
+
+log = structlog.get_logger(__name__)
 
 _TRAINED = (TrainAction.COMMITTED, TrainAction.ADOPTED)
 
@@ -28,6 +34,8 @@ def train_and_evaluate(
     on_evaluation: OnProgress,
 ) -> tuple[TrainOutcome, GateResult | None]:
     """Train as ``train_window`` does, then evaluate the head, also one that was left unevaluated.
+
+    Old checkpoints are pruned at the end.
 
     Without a decision where the step failed, the lineage's circuit is open, or another worker is
     at work: the owner of the lease evaluates. Raises what ``train_window`` and ``evaluate`` raise.
@@ -52,4 +60,12 @@ def train_and_evaluate(
         circuit.count_fault(settings, name, fault_of(error), str(error))
         raise
     metrics.EVALUATIONS.labels(settings.lineage, gate_result.action).inc()
+    _prune(settings, trainer, actor=actor)
     return outcome, gate_result
+
+
+def _prune(settings: Settings, trainer: TrainerLike, *, actor: str) -> None:
+    try:
+        prune_checkpoints(settings, lambda: trainer, actor=actor)
+    except (BabylonTasksError, OSError) as error:  # the step counts all the same
+        log.warning("checkpoints.not_pruned", why=str(error))

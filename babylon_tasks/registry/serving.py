@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import astuple
 
 from babylon_tasks.agent_settings import AgentSettings
-from babylon_tasks.db import promotions
+from babylon_tasks.db import old_checkpoints, promotions
 from babylon_tasks.db.promotions import ServingRow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import Decision
@@ -168,6 +168,14 @@ def _move(
             f"{policy_name(lineage, to_step)} is not a committed checkpoint, "
             f"{policy_name(lineage, from_step)} keeps serving; "
             "`babylon-tasks models list` lists the checkpoints"
+        )
+    pruned_at = old_checkpoints.pruned_at(connection, lineage, to_step)
+    if pruned_at is not None:
+        raise CheckpointNotFound(
+            f"{policy_name(lineage, to_step)} was pruned at {pruned_at:%Y-%m-%d %H:%M} UTC and its "
+            f"weights are gone, {policy_name(lineage, from_step)} keeps serving; "
+            "`babylon-tasks models list` lists the checkpoints; BABYLON_KEEP_CHECKPOINTS says how "
+            "many are kept"
         )
     promotions.move(connection, lineage, to_step)
     promotions.record(

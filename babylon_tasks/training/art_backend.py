@@ -70,6 +70,13 @@ class ArtBackend:
     async def _remove(self, step: int) -> None:
         raise NotImplementedError
 
+    async def delete(self, steps: Sequence[int]) -> None:
+        # Without the trainer, which a command cannot start beside the worker's: old_files.py.
+        raise TrainingError(
+            f"checkpoints {', '.join(map(str, steps))} of backend {self.start.backend} are files "
+            "on this machine; they are deleted without the trainer"
+        )
+
     async def _start_from(self, request: TrainRequest, newest: int) -> int:
         """Check that the backend is at the step's base and can start from its parent; return it."""
         if newest != request.base_step:

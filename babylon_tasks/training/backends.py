@@ -85,6 +85,9 @@ class TrainingBackend(Protocol):
     async def discard(self, step: int) -> BackendStep:
         """Remove the newest checkpoint; raises TrainingError if that is not ``step``."""
 
+    async def delete(self, steps: Sequence[int]) -> None:
+        """Delete pruned checkpoints that are not on this machine."""
+
     async def values(
         self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:

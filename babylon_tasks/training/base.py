@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from babylon_tasks.records import StepResult
@@ -52,6 +53,10 @@ class TrainerLike(Protocol):
 
     def discard(self, step: int) -> BackendStep:
         """Remove the newest checkpoint, which must be ``step``."""
+        ...
+
+    def delete(self, steps: Sequence[int]) -> None:
+        """Delete pruned checkpoints that are not on this machine, if they are not gone already."""
         ...
 
     def kill(self) -> None:

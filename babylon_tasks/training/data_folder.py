@@ -69,6 +69,14 @@ class FolderLock:
             return False
 
 
+def folder_id(data_dir: Path, lineage: str) -> str | None:
+    """Return the id of a lineage's data folder; None where no trainer has worked in it."""
+    try:
+        return (data_dir / f"{lineage}.folder-id").read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
 def lock_name(data_dir: Path, lineage: str) -> str | None:
     """Return the ``name`` of the lock that a trainer here would take; None without a folder."""
     try:

@@ -95,6 +95,12 @@ class DiscardRequest(Struct, frozen=True, tag=True):
     step: int
 
 
+class DeleteRequest(Struct, frozen=True, tag=True):
+    """Delete pruned checkpoints that are not on this machine; answered by ``Deleted``."""
+
+    steps: tuple[int, ...]
+
+
 class CloseRequest(Struct, frozen=True, tag=True):
     """Finish and exit with code 0."""
 
@@ -107,6 +113,7 @@ TrainerRequest = (
     | NewestStepRequest
     | CheckRequest
     | DiscardRequest
+    | DeleteRequest
     | CloseRequest
 )
 
@@ -201,6 +208,10 @@ class Checked(Struct, frozen=True, tag=True):
     damaged: dict[int, str]
 
 
+class Deleted(Struct, frozen=True, tag=True):
+    """The checkpoints are gone; those that were gone before count, too."""
+
+
 class RequestFailed(Struct, frozen=True, tag=True):
     """A request failed, but the trainer keeps running."""
 
@@ -218,6 +229,7 @@ TrainerReply = (
     | Evaluated
     | BackendStep
     | Checked
+    | Deleted
     | RequestFailed
 )
 

@@ -71,7 +71,12 @@ class ServerlessTraining(ArtBackend):
         )
 
     async def _remove(self, step: int) -> None:
-        await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=[step])
+        await self.delete([step])
+
+    async def delete(self, steps: Sequence[int]) -> None:
+        # Not ART's `_delete_checkpoint_files`, which makes the same call for all but those to keep:
+        # it would take along what another worker has just trained.
+        await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=list(steps))
 
 
 def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ from babylon_tasks.training.protocol import (
     Checked,
     CheckRequest,
     CloseRequest,
+    Deleted,
+    DeleteRequest,
     DiscardRequest,
     Evaluated,
     EvaluateRequest,
@@ -167,6 +170,10 @@ class Trainer:
     def discard(self, step: int) -> BackendStep:
         """Remove the newest checkpoint."""
         return self._ask(DiscardRequest(step=step), BackendStep)
+
+    def delete(self, steps: Sequence[int]) -> None:
+        """Delete pruned checkpoints that are not on this machine."""
+        self._ask(DeleteRequest(tuple(steps)), Deleted)
 
     def kill(self) -> None:
         """End the trainer and all its children at once. Safe from any thread."""

@@ -25,6 +25,8 @@ from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import (
     CheckRequest,
     CloseRequest,
+    Deleted,
+    DeleteRequest,
     DiscardRequest,
     Evaluated,
     EvaluateRequest,
@@ -174,6 +176,9 @@ async def _answer(
             return await backend.check(request)
         case DiscardRequest():
             return await backend.discard(request.step)
+        case DeleteRequest():
+            await backend.delete(request.steps)
+            return Deleted()
         case StartTrainer() | CloseRequest():
             raise TrainingError(f"{type(request).__name__} is unexpected here")
 

@@ -286,7 +286,7 @@ def test_a_folder_that_was_restored_elsewhere_belongs_by_its_checkpoints(
 ) -> None:
     promoted(connection, settings, trainer, 1)
     trainer_lease.release(connection, LINEAGE, str(trainer.ready().lock_name))
-    shutil.copytree(settings.data_dir / "backend", tmp_path / "restored" / "backend")
+    shutil.copytree(settings.data_dir / "babylon", tmp_path / "restored" / "babylon")
     lock = FolderLock(tmp_path / "restored", LINEAGE)
     scored_window(connection, hour(2))
 

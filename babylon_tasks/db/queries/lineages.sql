@@ -65,9 +65,9 @@ UPDATE training.lineages SET trouble = %(trouble)s, updated_at = now()
 WHERE name = %(name)s AND trouble IS DISTINCT FROM %(trouble)s
 
 -- name: checkpoints
--- Every checkpoint but the base model, and what it consists of.
+-- Every checkpoint but the base model and those that are pruned, and what it consists of.
 SELECT step, content_hash, files FROM training.checkpoints
-WHERE lineage = %(name)s AND step > 0 ORDER BY step
+WHERE lineage = %(name)s AND step > 0 AND pruned_at IS NULL ORDER BY step
 
 -- name: parents
 -- For each committed step, the step whose weights it was trained from.

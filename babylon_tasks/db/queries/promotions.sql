@@ -36,8 +36,11 @@ WHERE lineage = %(lineage)s AND decision = 'promote' AND to_step = %(step)s
 ORDER BY id DESC LIMIT 1
 
 -- name: served_before
--- The checkpoints that were promoted and never taken out of service, the newest first.
+-- The checkpoints that were promoted and never taken out of service, the newest first, but for
+-- those that are pruned.
 SELECT p.to_step FROM training.promotions p
+JOIN training.checkpoints c
+  ON c.lineage = p.lineage AND c.step = p.to_step AND c.pruned_at IS NULL
 WHERE p.lineage = %(lineage)s AND p.decision = 'promote' AND p.to_step <> %(step)s
   AND NOT EXISTS (SELECT FROM training.promotions r
                   WHERE r.lineage = p.lineage AND r.decision = 'rollback'

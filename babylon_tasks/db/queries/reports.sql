@@ -86,7 +86,7 @@ WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 -- Every checkpoint with its newest evaluation and the newest decision about it, newest first.
 SELECT c.step, c.inference_name, c.step = l.serving_step AS serving, c.step = l.head_step AS head,
        c.created_at, v.value, v.coverage, v.groups, p.decision, p.reason, p.actor,
-       c.uri, c.content_hash
+       c.uri, c.content_hash, c.pruned_at
 FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
 LEFT JOIN LATERAL (

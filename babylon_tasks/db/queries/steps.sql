@@ -21,6 +21,13 @@ VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(back
         %(manifest_hash)s, %(manifest)s)
 RETURNING {{steps.columns}}
 
+-- name: starts_from_pruned
+-- Whether a step starts from a checkpoint that was pruned while it was planned.
+SELECT EXISTS (
+    SELECT FROM training.steps s
+    JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step IN (s.base_step, s.parent_step)
+    WHERE s.id = %(step_id)s AND c.pruned_at IS NOT NULL)
+
 -- name: start
 -- Start a planned step. This and the next eight are the transitions of states.py.
 UPDATE training.steps SET state = %(target)s, started_at = coalesce(started_at, now())

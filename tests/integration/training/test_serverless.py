@@ -193,3 +193,15 @@ def test_the_peer_alone_is_contacted_and_no_secret_is_left_about(
     assert KEY not in "\n".join([*process.environ().values(), *process.cmdline()])
     assert KEY not in remote.log_path.read_text()
     assert not [path for path in remote.log_path.parent.rglob("*") if "wandb" in path.name]
+
+
+def test_pruned_checkpoints_are_deleted_there_and_those_gone_already_are_ignored(
+    remote: Trainer, peer: WandbPeer
+) -> None:
+    peer.steps = [1, 2, 3, 4]
+
+    remote.delete([1, 3])
+    remote.delete([1, 2])
+
+    assert peer.steps == [4]
+    assert remote.backend_step().step == 4

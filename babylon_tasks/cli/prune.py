@@ -1,0 +1,67 @@
+"""``prune``: delete old checkpoints, as the workers do by themselves."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.output import AsJson, as_json, show
+from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
+from babylon_tasks.pipeline.results import PrunedCheckpoints
+from babylon_tasks.training.base import TrainerLike
+
+
+class Pruned(Struct, frozen=True):
+    """What the command did, or would do."""
+
+    checkpoints: PrunedCheckpoints
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(prune)
+
+
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, change nothing.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Delete old checkpoints, where the GPU-queue worker runs. Workers do it after each step.
+
+    BABYLON_KEEP_CHECKPOINTS says how many stay. Safe while everything runs, and repeating it is
+    harmless. JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size}}.
+    """
+    settings = begin()
+    with database(settings):  # with this code's schema
+        pass
+    with ExitStack() as stack:
+
+        def trainer() -> TrainerLike:
+            from babylon_tasks.tasks.trainer_manager import trainer_of_a_command
+
+            return stack.enter_context(trainer_of_a_command())
+
+        checkpoints = prune_checkpoints(settings, trainer, actor=actor(), dry_run=dry_run)
+    result = Pruned(checkpoints)
+    if json:
+        as_json(result)
+        return
+    for line in _lines(result, "would be" if dry_run else "were"):
+        show(line)
+
+
+def _lines(pruned: Pruned, did: str) -> list[str]:
+    files = pruned.checkpoints
+    size = f" ({files.size / 2**20:.1f} MiB)" if files.size else ""
+    return [
+        f"{len(files.deleted)} checkpoints {did} deleted{_listed(files.deleted)}, and of "
+        f"{len(files.optimizers)} others the optimizer's state{size}",
+    ]
+
+
+def _listed(steps: list[int]) -> str:
+    return f": {', '.join(map(str, steps))}" if steps else ""
