@@ -5,14 +5,15 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)-checks
 SUPPLY := $(VENV)-supply
+POOLER := .pgbouncer
 # hashes.txt of one package: what a pip too old for hashes in constraints can read.
 HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
 ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools supply demo test faults soak test-clock browser pictures check code deployment \
-        audit sbom image-proof bench demos up \
+.PHONY: help setup tools supply demo test faults soak test-clock browser pooler pictures check code \
+        deployment audit sbom image-proof bench demos up \
         secrets docs constraints clean
 
 help: ## list the targets
@@ -57,11 +58,22 @@ browser: setup ## Chromium, for the tests that look at Flower's pages: the syste
 	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	else $(BIN)/playwright install --only-shell chromium; fi
 
+pooler: $(if $(shell command -v pgbouncer),,$(POOLER)/.installed) ## PgBouncer, for the tests behind a pooler: the system's, or Debian's unpacked here
+
+$(POOLER)/.installed:
+	@rm -rf $(POOLER) && mkdir -p $(POOLER)
+	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi
+	@# With those of its libraries that a small system lacks; their names differ between releases.
+	@cd $(POOLER) && apt-get -qq -o APT::Sandbox::User=root download pgbouncer \
+	  $$(apt-cache depends pgbouncer | sed -nE 's/^ +Depends: (libc-?ares|libevent)/\1/p')
+	@for package in $(POOLER)/*.deb; do dpkg-deb --extract "$$package" $(POOLER); done
+	@touch $@
+
 pictures: setup browser ## the pictures in docs/pictures, taken again
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
 
-# Unit tests need .venv alone; the others also run the checks of k8s/ and look at Flower's pages.
-test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, a pooler.
+test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser pooler) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m "(not faults or worst) and not soak" $(ARGS)
 
 faults: setup ## 40 minutes: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
@@ -130,4 +142,4 @@ constraints: setup supply ## write constraints.txt and hashes.txt from what is i
 	} > hashes.txt.new && mv hashes.txt.new hashes.txt
 
 clean: ## remove what the targets created
-	rm -rf $(VENV) $(TOOLS) $(SUPPLY) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(TOOLS) $(SUPPLY) $(POOLER) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

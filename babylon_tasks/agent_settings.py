@@ -35,6 +35,10 @@ class DatabaseSettings(EnvironmentSettings):
     def _usable(self) -> Self:
         if not re.fullmatch(r"\w+", self.database_schema):
             raise ValueError("the schema in DATABASE_URL is not a plain name")
+        if self._parameter("pgbouncer") not in (None, "true", "false"):
+            raise ValueError("pgbouncer in DATABASE_URL is neither true nor false")
+        if not re.fullmatch(r"\d{1,9}", self._parameter("statement_cache_size") or "0"):
+            raise ValueError("statement_cache_size in DATABASE_URL is not a number")
         return self
 
     @property
@@ -50,8 +54,21 @@ class DatabaseSettings(EnvironmentSettings):
     @property
     def database_schema(self) -> str:
         """The schema that holds Babylon's tables: Prisma's ``?schema=``, else ``public``."""
-        query = dict(parse_qsl(self.database_url.get_secret_value().partition("?")[2]))
-        return query.get("schema", "public")
+        return self._parameter("schema") or "public"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a transaction pooler is in between: Prisma's ``?pgbouncer=true``."""
+        return self._parameter("pgbouncer") == "true"
+
+    @property
+    def prepared_statements(self) -> int | None:
+        """The most that a connection keeps: Prisma's ``?statement_cache_size=``, else None."""
+        size = self._parameter("statement_cache_size")
+        return None if size is None else int(size)
+
+    def _parameter(self, name: str) -> str | None:
+        return dict(parse_qsl(self.database_url.get_secret_value().partition("?")[2])).get(name)
 
 
 class AgentSettings(DatabaseSettings):

@@ -42,7 +42,8 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
 
     database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
     """Babylon's Postgres, as the role that the quickstart creates. Prisma's own parameters may stay
-    in it; `?schema=` names the schema of Babylon's tables."""
+    in it; `?schema=` names the schema of Babylon's tables, `?pgbouncer=true` says that a
+    transaction pooler is in between (docs/operations.md)."""
     database_timeout_seconds: float = Field(default=60, gt=0)
     """The most time to wait for an answer of Postgres, locks included; then the connection counts
     as lost and another one is opened."""

@@ -19,7 +19,8 @@ from babylon_tasks.cli.babylon_checks import babylon
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.cli.process_checks import flower, ports
 from babylon_tasks.db import circuits, lineages, migrate, reports
-from babylon_tasks.db.session import address, session
+from babylon_tasks.db.session import Connection, address, session
+from babylon_tasks.db.session_values import other_values, session_values
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
 from babylon_tasks.settings import Settings
 
@@ -42,6 +43,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             f"{server.version} at {address(settings)}",
             "use PostgreSQL 14 or newer",
         )
+        yield _session(connection, settings)
         skew = abs((datetime.now(UTC) - server.clock).total_seconds())
         yield finding(
             "clock",
@@ -90,6 +92,19 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             if lineage.trouble is not None:
                 todo = "restore its files from a backup; until then windows wait"
                 yield Finding("checkpoints", "fail", lineage.trouble, todo)
+
+
+def _session(connection: Connection, settings: Settings) -> Finding:
+    """Check, as any statement would find it, what every one relies on."""
+    wanted, others = session_values(settings), other_values(connection, settings)
+    wrong = [f"{name} is {value}, not {wanted[name]}" for name, value in others.items()]
+    right = f"{wanted['timezone']}, search path {wanted['search_path']}"
+    return finding(
+        "session",
+        not others,
+        "; ".join(wrong) or right + (", through a pooler" if settings.pooled else ""),
+        "look what changes it: a pooler, or a setting of the role",
+    )
 
 
 def broker(settings: Settings) -> Iterator[Finding]:

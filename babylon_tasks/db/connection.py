@@ -1,4 +1,4 @@
-"""A connection to Postgres none of whose waits is unbounded, whatever the network does."""
+"""Open a connection to Postgres: waits bounded at both ends, the values that we rely on set."""
 
 from __future__ import annotations
 
@@ -6,46 +6,26 @@ import os
 import weakref
 from typing import Any
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow
 
 from babylon_tasks.agent_settings import DatabaseSettings
+from babylon_tasks.db.bounded_connection import BoundedConnection
+from babylon_tasks.db.pooled_connection import PooledConnection, PooledCursor
+from babylon_tasks.db.session_values import session_values
 from babylon_tasks.db.system_authorities import system_authorities
 
 CONNECT_SECONDS = 5
-_LOCK_SECONDS = 30
 # For the kernel, which notices a dead peer where nothing in between acknowledges for it.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _UNACKNOWLEDGED_SECONDS = 25
-# For the server: how often it looks whether the client of a running statement has gone.
-_CLIENT_CHECK_SECONDS = 5
+_PREPARED_AFTER = 5  # uses of a statement: psycopg's default
 
 
-class BoundedConnection(psycopg.Connection[TupleRow]):
-    """Raises ``psycopg.errors.ConnectionTimeout`` and closes when the server is silent too long.
+def open_connection(settings: DatabaseSettings, *, silence: float) -> BoundedConnection:
+    """Connect once, in autocommit mode; raises psycopg's errors.
 
-    Keepalives alone do not do: a load balancer or pooler between us and a server that has failed
-    over acknowledges them for ever. A wait on a lock counts as silence, and so
-    does a long computation: ``silence``, in seconds, is to be longer than either.
+    ``silence`` as in ``BoundedConnection``.
     """
-
-    silence = 60.0
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait as psycopg does, at most ``silence`` seconds, for the server's next answer."""
-        try:
-            return super().wait(gen, interval, self.silence if timeout is None else timeout)
-        except psycopg.errors._WaitTimeout:
-            # Its state is unknown; ending it cleanly would need an answer from the server.
-            self.pgconn.finish()
-            raise psycopg.errors.ConnectionTimeout(f"no answer within {self.silence:g} s") from None
-
-
-def open_connection(
-    settings: DatabaseSettings, *, autocommit: bool, silence: float
-) -> BoundedConnection:
-    """Connect once; raises psycopg's errors. ``silence`` as in ``BoundedConnection``."""
     chosen = conninfo_to_dict(settings.dsn)
     parameters = {
         "connect_timeout": CONNECT_SECONDS,
@@ -59,29 +39,41 @@ def open_connection(
     if chosen.get("sslrootcert") == "system":
         del chosen["sslrootcert"]
         parameters["sslrootcert"] = system_authorities()
-    connection = BoundedConnection.connect(
-        settings.dsn,
-        autocommit=autocommit,
-        options=" ".join(f"-c {name}={value}" for name, value in _options(settings).items()),
-        **{name: value for name, value in parameters.items() if name not in chosen},  # type: ignore[arg-type]  # psycopg names each
-    )
+    arguments = {name: value for name, value in parameters.items() if name not in chosen}
+    connection = _pooled(settings, arguments) if settings.pooled else _own(settings, arguments)
     connection.silence = silence
     _open.add(connection)
     return connection
 
 
-def _options(settings: DatabaseSettings) -> dict[str, str | int]:
-    milliseconds = int(1000 * settings.database_timeout_seconds)
-    return {
-        # Babylon's timestamps have no zone and mean UTC.
-        "timezone": "UTC",
-        "search_path": settings.database_schema,
-        "lock_timeout": f"{min(1000 * _LOCK_SECONDS, milliseconds // 2)}ms",
-        # Ends the locks of a client that hangs, or that the network has separated.
-        "idle_in_transaction_session_timeout": f"{2 * milliseconds}ms",
-        "client_connection_check_interval": f"{_CLIENT_CHECK_SECONDS}s",
-        **{f"tcp_{name}": value for name, value in _KEEPALIVES.items()},
+def _own(settings: DatabaseSettings, arguments: dict[str, Any]) -> BoundedConnection:
+    """Connect to a server session that is ours until we close it."""
+    options = session_values(settings) | {
+        f"tcp_{name}": str(value) for name, value in _KEEPALIVES.items()
     }
+    statements = settings.prepared_statements
+    connection = BoundedConnection.connect(
+        settings.dsn,
+        autocommit=True,
+        prepare_threshold=None if statements == 0 else _PREPARED_AFTER,
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        **arguments,
+    )
+    if statements is not None:
+        connection.prepared_max = statements
+    return connection
+
+
+def _pooled(settings: DatabaseSettings, arguments: dict[str, Any]) -> PooledConnection:
+    connection = PooledConnection.connect(
+        settings.dsn,
+        autocommit=True,
+        prepare_threshold=None,
+        cursor_factory=PooledCursor,
+        **arguments,
+    )
+    connection.values = session_values(settings)
+    return connection
 
 
 _open: weakref.WeakSet[BoundedConnection] = weakref.WeakSet()

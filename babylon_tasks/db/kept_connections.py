@@ -15,13 +15,13 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from babylon_tasks.agent_settings import DatabaseSettings
-from babylon_tasks.db.connection import BoundedConnection
+from babylon_tasks.db.bounded_connection import BoundedConnection
 
 _MOST = 3  # a process rarely has more open at a time
 _IDLE_SECONDS = 60.0
 _CHECK_SECONDS = 5.0
 
-Key = tuple[str, str]
+Key = tuple[str, float]
 
 
 class KeptConnections:
@@ -72,13 +72,13 @@ class KeptConnections:
 
 
 def _key(settings: DatabaseSettings) -> Key:
-    return settings.dsn, settings.database_schema
+    return settings.database_url.get_secret_value(), settings.database_timeout_seconds
 
 
 def _answers(connection: BoundedConnection) -> bool:
     connection.silence = min(_CHECK_SECONDS, connection.silence)
     try:
-        connection.execute("")
+        psycopg.Cursor(connection).execute("")  # the pooled one would make four round trips of it
     except psycopg.Error:
         return False
     return True

@@ -42,6 +42,9 @@ class TrajectoryWriter:
             psycopg.OperationalError,
             psycopg.InterfaceError,
             psycopg.errors.ReadOnlySqlTransaction,  # a standby during a failover
+            # A pooler in between, against what DATABASE_URL says; a new connection prepares none.
+            psycopg.errors.InvalidSqlStatementName,
+            psycopg.errors.DuplicatePreparedStatement,
         ) as error:
             self.close()
             raise DatabaseUnavailable(

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import InsufficientPrivilege, LockNotAvailable, UndefinedColumn, UndefinedTable
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    InsufficientPrivilege,
+    InvalidSqlStatementName,
+    LockNotAvailable,
+    UndefinedColumn,
+    UndefinedTable,
+)
 from psycopg.rows import TupleRow
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from babylon_tasks.addresses import host_and_port
 from babylon_tasks.agent_settings import DatabaseSettings
-from babylon_tasks.db.connection import BoundedConnection, open_connection
+from babylon_tasks.db.bounded_connection import BoundedConnection
+from babylon_tasks.db.connection import open_connection
 from babylon_tasks.db.connection_advice import advice
 from babylon_tasks.db.kept_connections import kept
+from babylon_tasks.db.session_values import other_values
 from babylon_tasks.errors import (
     DatabaseError,
     DatabaseRefuses,
@@ -29,13 +39,14 @@ Connection = psycopg.Connection[TupleRow]
 # For statements over all of Babylon's rows, and migrations.
 LONG_SECONDS = 3600.0
 _FOREIGN = "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
+# As PgBouncer and RDS Proxy write it.
+_REFUSED_OPTIONS = re.compile(r"unsupported startup parameter|support command-line options")
 _REFUSALS = (Fault.DATABASE_REFUSES, Fault.DATABASE_FULL)
 
 
 def connect(
     settings: DatabaseSettings,
     *,
-    autocommit: bool = True,
     patience: float = 10,
     silence: float | None = None,
 ) -> BoundedConnection:
@@ -44,27 +55,51 @@ def connect(
     ``silence``: the longest wait for an answer, BABYLON_DATABASE_TIMEOUT_SECONDS by default.
     Raises DatabaseUnavailable, or SettingsError where libpq cannot read DATABASE_URL.
 
-    Autocommit by default: a transaction is always a visible ``with conn.transaction():``.
+    In autocommit mode: a transaction is always a visible ``with conn.transaction():``.
     """
 
     @retry(
-        retry=retry_if_exception_type(psycopg.OperationalError),
+        retry=retry_if_exception(_may_pass),
         stop=stop_after_delay(patience),
         wait=wait_random_exponential(multiplier=0.1, max=2),
         reraise=True,
     )
     def attempt() -> BoundedConnection:
-        return open_connection(settings, autocommit=autocommit, silence=_silence(settings, silence))
+        connection = open_connection(settings, silence=_silence(settings, silence))
+        try:
+            # Else a pooler may have ignored them, and Babylon's tables be looked for elsewhere.
+            ignored = {} if settings.pooled else other_values(connection, settings)
+        except BaseException:
+            connection.close()
+            raise
+        if ignored:
+            connection.close()
+            raise _behind_pooler(settings, f"it ignored {', '.join(ignored)}")
+        return connection
 
     try:
         return attempt()
     except psycopg.ProgrammingError:  # libpq's own message may quote a part of the password
         raise SettingsError(_FOREIGN) from None
     except psycopg.OperationalError as error:
+        if _REFUSED_OPTIONS.search(str(error)):
+            raise _behind_pooler(settings, _without_secrets(error)) from None
         raise DatabaseUnavailable(
             f"Postgres at {address(settings)} refused the connection: {_without_secrets(error)}; "
             f"{advice(str(error))}"
         ) from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, psycopg.OperationalError) and not _REFUSED_OPTIONS.search(str(error))
+
+
+def _behind_pooler(settings: DatabaseSettings, why: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"a pooler answers at {address(settings)}, which keeps no settings for a session ({why}); "
+        "add pgbouncer=true to DATABASE_URL, or give it the address of Postgres itself",
+        fault=Fault.MISCONFIGURED,
+    )
 
 
 @contextmanager
@@ -100,6 +135,8 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
                 f"{_without_secrets(error)}; check that DATABASE_URL names Babylon's database, "
                 "then run `babylon-tasks migrate`"
             )
+        case InvalidSqlStatementName() | DuplicatePreparedStatement() if not settings.pooled:
+            return _behind_pooler(settings, _without_secrets(error))
         case InsufficientPrivilege():
             return DatabaseError(
                 f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; grant that "

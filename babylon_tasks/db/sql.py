@@ -17,16 +17,18 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, LiteralString, TypeVar, cast
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar, cast
 
 import msgspec
 from psycopg import Cursor, sql
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.faults import Fault
+
+if TYPE_CHECKING:  # it runs statements from here
+    from babylon_tasks.db.session import Connection
 
 _HEADER = re.compile(r"^-- (name|part): (\w+)\s*$", re.MULTILINE)
 _PART = re.compile(r"\{\{(\w+)\.(\w+)\}\}")

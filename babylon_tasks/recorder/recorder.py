@@ -217,7 +217,10 @@ class Recorder:
             sleep=sleep_using_event(stopping),
             stop=stop_when_event_set(stopping),
             before_sleep=lambda state: log.warning(
-                "recorder.write_delayed", attempt=state.attempt_number, queued=pending.qsize()
+                "recorder.write_delayed",
+                attempt=state.attempt_number,
+                queued=pending.qsize(),
+                why=str(state.outcome and state.outcome.exception()),
             ),
             reraise=True,
         )

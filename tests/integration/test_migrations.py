@@ -299,7 +299,7 @@ def test_a_failing_file_leaves_nothing_and_keeps_those_before_it(
 def test_a_runner_that_waits_in_vain_says_so(
     fresh: Settings, make_settings: Callable[..., Settings]
 ) -> None:
-    with connect(fresh, autocommit=False) as other:
+    with connect(fresh) as other, other.transaction():
         other.execute("SELECT pg_advisory_xact_lock(7018331104227)")
         with pytest.raises(MigrationError, match="gave up and was undone; see pg_locks"):
             apply(fresh, patience=0.1)

@@ -126,6 +126,25 @@ def test_what_babylon_writes_for_prisma_is_understood(monkeypatch: pytest.Monkey
     assert settings.database_schema == "game"
 
 
+@pytest.mark.parametrize(("written", "pooled"), [("true", True), ("false", False)])
+def test_prismas_pgbouncer_is_obeyed(
+    monkeypatch: pytest.MonkeyPatch, written: str, pooled: bool
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{DATABASE}?pgbouncer={written}&statement_cache_size=7")
+    settings = load_settings()
+    assert (settings.pooled, settings.prepared_statements) == (pooled, 7)
+    assert settings.dsn == DATABASE
+
+
+@pytest.mark.parametrize("parameter", ["pgbouncer=True", "statement_cache_size=planted"])
+def test_what_prisma_itself_would_refuse_is_refused(
+    monkeypatch: pytest.MonkeyPatch, parameter: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{DATABASE}?{parameter}")
+    with pytest.raises(SettingsError, match=f"{parameter.partition('=')[0]} in DATABASE_URL"):
+        load_settings()
+
+
 def test_a_schema_that_is_no_plain_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{DATABASE}?schema=public%20-c%20role")
     with pytest.raises(SettingsError, match="not a plain name"):
