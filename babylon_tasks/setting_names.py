@@ -49,6 +49,9 @@ _OF_CELERY = {
     "CELERY_LOADER": "babylon-tasks configures Celery by its own settings only",
     "CELERY_CUSTOM_WORKER_POOL": "the pool is always prefork",
 }
+# Celery's command line takes every option that it was not given from one of these: to purge the
+# queues, to end children after each task.
+_OPTION_OF_CELERY = re.compile(r"CELERY_(WORKER|BEAT|FLOWER)_\w+")
 
 
 def refuse_names(kind: type[BaseSettings]) -> None:
@@ -65,6 +68,12 @@ def refuse_names(kind: type[BaseSettings]) -> None:
         if os.environ.get(name):
             raise SettingsError(
                 f"{name} is set, and Celery would obey it: unset it in these processes; {instead}"
+            )
+    for name in sorted(os.environ):
+        if _OPTION_OF_CELERY.fullmatch(name) and os.environ[name]:
+            raise SettingsError(
+                f"{name} is set, and Celery would obey it: unset it in these processes; options "
+                "for Celery follow `babylon-tasks run PROCESS --`"
             )
     unread = unread_env_file(variables(kind).values())
     if unread is not None:

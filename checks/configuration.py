@@ -61,8 +61,9 @@ white space, counts as not set, wherever it is given.
 
 All processes of a lineage should get the same settings. An invalid setting ends a process at its
 start with exit code 2 and a line that names it, never its value; a name that is no setting is named
-in the log and by `doctor`, with the nearest one. `CELERY_BROKER_URL`, `CELERY_RESULT_BACKEND` and
-their like, which Celery would obey, are refused. Times are in seconds unless a name says otherwise.
+in the log and by `doctor`, with the nearest one. `CELERY_BROKER_URL`, `CELERY_RESULT_BACKEND`,
+`CELERY_WORKER_*` and their like, which Celery would obey, are refused. Times are in seconds unless
+a name says otherwise.
 `babylon-tasks doctor` checks all it can.
 
 In addition, `HF_HUB_OFFLINE=0` lets the trainer fetch a base model from the hub (by default it

@@ -17,7 +17,15 @@ from redis.retry import Retry
 
 from babylon_tasks.cli.babylon_checks import babylon
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
-from babylon_tasks.cli.process_checks import flower, ports
+from babylon_tasks.cli.process_checks import (
+    MAX_SKEW_SECONDS,
+    celery_variables,
+    clocks,
+    flower,
+    ports,
+    scratch,
+)
+from babylon_tasks.cli.serving_checks import serving
 from babylon_tasks.db import circuits, lineages, migrate, reports
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values
@@ -26,7 +34,6 @@ from babylon_tasks.settings import Settings
 
 _OLDEST_POSTGRES = 140_000
 _OLDEST_REDIS = (6, 2)
-_MAX_SKEW_SECONDS = 5.0
 _LOW_DISK = 5 * 2**30
 _NO_DISK = 2**29
 
@@ -47,7 +54,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         skew = abs((datetime.now(UTC) - server.clock).total_seconds())
         yield finding(
             "clock",
-            skew <= _MAX_SKEW_SECONDS,
+            skew <= MAX_SKEW_SECONDS,
             f"{skew:.1f} s between this machine and Postgres",
             "set this machine's clock (NTP): Postgres's clock decides when an hour is over",
             otherwise="warn",
@@ -248,9 +255,13 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("redis", broker),
     ("scorer", scorers),
     ("data folder", disk),
+    ("data folder", scratch),
+    ("checkpoint", serving),
     ("backend", backend),
     ("flower", flower),
     ("ports", ports),
+    ("celery", celery_variables),
+    ("clock", clocks),
     ("workers", workers),
 )
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from babylon_tasks.cli.findings import Finding, finding
+from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.settings import Settings
+
+MAX_SKEW_SECONDS = 5.0
+_LEAST_SCRATCH = 64 * 2**20
+# Without CELERY_ before them; Celery makes them CELERY_BROKER_URL and so on, which we refuse.
+_OF_CELERYS_COMMAND_LINE = ("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
 
 
 def flower(settings: Settings) -> Iterator[Finding]:
@@ -32,6 +40,59 @@ def flower(settings: Settings) -> Iterator[Finding]:
             "let this user write there, or choose another BABYLON_FLOWER_DB; only Flower needs it",
             otherwise="warn",
         )
+
+
+def celery_variables(settings: Settings) -> Iterator[Finding]:
+    """Check for variables that Celery's command line takes for its own; others are refused."""
+    del settings
+    for name in _OF_CELERYS_COMMAND_LINE:
+        if os.environ.get(name):
+            todo = "unset it where beat, workers and Flower run: with it they do not start"
+            yield Finding("celery", "warn", f"{name} is set, which Celery would obey", todo)
+
+
+def clocks(settings: Settings) -> Iterator[Finding]:
+    """Compare the clocks of workers with this machine's."""
+    del settings
+    from babylon_tasks.tasks import live_workers
+
+    try:
+        found = live_workers.clocks()
+    except BrokerUnavailable:  # another check says so
+        return
+    for worker, seconds in found.items():
+        apart = abs(seconds)
+        yield finding(
+            "clock",
+            apart <= MAX_SKEW_SECONDS,
+            f"{worker}: {apart:.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine"
+            if apart >= 1
+            else f"{worker}: as this machine's",
+            "set that machine's clock (NTP): no decision depends on it, but its logs and the "
+            "metric babylon_task_wait_seconds do",
+            otherwise="warn",
+        )
+
+
+def scratch(settings: Settings) -> Iterator[Finding]:
+    """Check the folder in which a worker's children count, and that files can be made at all."""
+    folders = [("data folder", settings.data_dir.absolute(), "BABYLON_DATA_DIR")]
+    if settings.metrics_port:
+        folders.append(("temporary folder", Path(tempfile.gettempdir()), "TMPDIR"))
+    for check, folder, name in folders:
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        room = os.statvfs(nearest)
+        if room.f_files and not room.f_favail:
+            todo = f"remove small files, or move {name}"
+            yield Finding(check, "fail", f"{folder}: no inodes are free, so no file", todo)
+        if check == "temporary folder":
+            free = room.f_bavail * room.f_frsize
+            yield finding(
+                check,
+                os.access(nearest, os.W_OK | os.X_OK) and free >= _LEAST_SCRATCH,
+                f"{folder}: {free / 2**20:.0f} MiB free",
+                f"let this user write there, free space, or set {name}: workers count there",
+            )
 
 
 def ports(settings: Settings) -> Iterator[Finding]:

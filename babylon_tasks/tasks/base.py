@@ -18,6 +18,7 @@ from babylon_tasks.errors import BabylonTasksError, StaleLease
 from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import SENT_AT
+from babylon_tasks.tasks.health.pool_children import pool_children
 
 PROGRESS_SECONDS = 1.0
 PROGRESS_EVENT = (
@@ -94,6 +95,7 @@ class BabylonTask(Task):  # type: ignore[misc]  # celery is untyped
 
         Postgres has it too: while Redis is down the work goes on at full speed.
         """
+        pool_children.progress()
         now = time.monotonic()
         if now < self._next_report:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -27,12 +28,39 @@ def beats() -> list[str]:
     return sorted(name for name in _asked("ping") if name.startswith("celerybeat@"))
 
 
+def clocks() -> dict[str, float]:
+    """Ask each worker by how many seconds at least its clock is ahead of ours, or behind (< 0).
+
+    A worker of an earlier release does not answer. Raises BrokerUnavailable.
+    """
+    asked = time.time()
+    answers = _broadcast("wall_clock")
+    answered = time.time()
+    return {
+        name: max(answer["now"] - answered, min(0.0, answer["now"] - asked))
+        for name, answer in sorted(answers.items())
+        if "now" in answer
+    }
+
+
+def _broadcast(question: str) -> dict[str, Any]:
+    try:
+        found = app.control.broadcast(question, reply=True, timeout=_ANSWER_SECONDS) or []
+    except (OperationalError, RedisError) as error:
+        raise _unavailable(error) from error
+    return {name: answer for one in found for name, answer in one.items()}
+
+
 def _asked(question: str) -> dict[str, Any]:
     try:
         answers = getattr(app.control.inspect(timeout=_ANSWER_SECONDS), question)()
     except (OperationalError, RedisError) as error:
-        raise BrokerUnavailable(
-            f"Redis did not forward a command to the workers: {str(error).splitlines()[0]}; "
-            "check REDIS_URL and that the server runs"
-        ) from error
+        raise _unavailable(error) from error
     return answers or {}
+
+
+def _unavailable(error: Exception) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"Redis did not forward a command to the workers: {str(error).splitlines()[0]}; "
+        "check REDIS_URL and that the server runs"
+    )

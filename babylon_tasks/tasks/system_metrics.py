@@ -24,6 +24,7 @@ from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
 from babylon_tasks.tasks.redis_health import refusal
 
 _PATIENCE_SECONDS = 2.0  # Prometheus itself waits for ten
+_SILENCE_SECONDS = 6.0
 log = structlog.get_logger(__name__)
 
 # Name: help text and labels. A figure that does not exist yet is left out.
@@ -148,7 +149,7 @@ class SystemMetrics(Collector):
 
     def _rows(self) -> Iterable[Sample]:
         settings = self._settings
-        with session(settings, patience=_PATIENCE_SECONDS) as connection:
+        with session(settings, patience=_PATIENCE_SECONDS, silence=_SILENCE_SECONDS) as connection:
             figures = gauges.read(connection, settings.lineage, settings.lease_seconds)
         return [*_of_windows(figures), *_of_lineage(figures, settings.lineage)]
 

@@ -19,7 +19,9 @@ from babylon_tasks.db import trainer_lease
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.pipeline.serve import serve
-from babylon_tasks.settings import load_settings
+from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.health.inference import cannot_be_asked
+from babylon_tasks.tasks.health.pool_children import PoolChild, pool_children
 from babylon_tasks.training.supervisor import Trainer
 
 _WATCH_SECONDS = 5.0
@@ -34,27 +36,26 @@ class TrainerManager:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._trainer: Trainer | None = None
+        self._unanswered = 0
 
     @contextmanager
     def lock(self) -> Iterator[Trainer]:
         """Use the trainer for the length of a block."""
         with self._lock:
             if self._trainer is None:
-                self._trainer = Trainer(load_settings())
+                self._trainer = Trainer(load_settings(), on_any_progress=pool_children.progress)
             yield self._trainer
 
     def watch(self) -> None:
         """Start the trainer and keep it running until the process ends (runs in a thread)."""
-        lineage = load_settings().lineage
-        up = metrics.TRAINER_UP.labels(lineage)
+        settings = load_settings()
         while not self._stop.is_set():
             try:
                 with self.lock() as trainer:
+                    self._end_if_unanswering(trainer, settings)
                     if trainer.pid is None and not self._stop.is_set():
-                        up.set(0)
-                        metrics.TRAINER_STARTS.labels(lineage).inc()
-                        serving = serve(load_settings(), trainer)
-                        up.set(1)
+                        metrics.TRAINER_STARTS.labels(settings.lineage).inc()
+                        serving = serve(settings, trainer)
                         log.info("trainer.started", model=serving.inference_name)
             except BabylonTasksError as error:
                 log.error("trainer.not_started", why=str(error), next_try_in=_WATCH_SECONDS)
@@ -62,6 +63,35 @@ class TrainerManager:
                 # This thread must survive every error: nothing else restarts the trainer.
                 log.exception("trainer.not_started", next_try_in=_WATCH_SECONDS)
             self._stop.wait(_WATCH_SECONDS)
+
+    def _end_if_unanswering(self, trainer: Trainer, settings: Settings) -> None:
+        """Kill a trainer that has nothing to do and answers neither the worker nor agents."""
+        longest = settings.trainer_silence_timeout_seconds
+        if trainer.pid is None:
+            self._unanswered = 0
+            return
+        port = trainer.port
+        answers = port is None or cannot_be_asked(settings, port) is None
+        self._unanswered = 0 if answers else self._unanswered + 1
+        # Counted, not timed: while a step has the trainer nobody asks here.
+        if trainer.silent_seconds > longest or self._unanswered * _WATCH_SECONDS > longest:
+            log.error("trainer.ended", why=f"no answer for {longest:g} s", pid=trainer.pid)
+            trainer.kill()
+
+    def note(self, child: PoolChild) -> None:
+        """Note for the probes and metrics whether the trainer runs and serves; waits for nothing.
+
+        In a thread of its own: the one that starts the trainer may wait for Postgres.
+        """
+        trainer = self._trainer
+        serves = trainer is not None and trainer.serves
+        metrics.TRAINER_UP.labels(load_settings().lineage).set(serves)
+        child.note_trainer(
+            None if trainer is None else trainer.pid,
+            serves=serves,
+            port=None if trainer is None else trainer.port,
+            silent=None if trainer is None else trainer.silent_seconds,
+        )
 
     def keep_lease(self) -> None:
         """Renew the trainer's lease until the process ends, a step or not (runs in a thread).
@@ -123,6 +153,7 @@ def _notice_queues(instance: Any, **_: Any) -> None:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _start(**_: Any) -> None:
     if trainer_manager.serves_gpu:
+        pool_children.at_each_beat(trainer_manager.note)
         # In a thread: a child that is not ready within worker_proc_alive_timeout is killed.
         for work, name in (
             (trainer_manager.watch, "trainer-manager"),

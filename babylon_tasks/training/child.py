@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
@@ -38,6 +39,7 @@ class Child(Generic[T]):
         folder: Path | None = None,
     ) -> None:
         self.replies: queue.Queue[T | None] = queue.Queue()
+        self._heard = time.monotonic()
         self._decoder = decoder
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -59,6 +61,11 @@ class Child(Generic[T]):
     def running(self) -> bool:
         """Whether the child has not ended."""
         return self._process.poll() is None
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the child has written nothing."""
+        return time.monotonic() - self._heard
 
     def send(self, message: msgspec.Struct) -> bool:
         """Write a message to the child's stdin; False if the child no longer reads."""
@@ -108,6 +115,7 @@ class Child(Generic[T]):
         stdout: Any = self._process.stdout
         with stdout:
             for raw in stdout:
+                self._heard = time.monotonic()
                 try:
                     self.replies.put(self._decoder.decode(raw))
                 except msgspec.DecodeError:

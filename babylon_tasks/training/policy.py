@@ -145,6 +145,10 @@ class Policy:
         self._resident.move_to_end(step)
         return name
 
+    def damage(self, step: int) -> str | None:
+        """Say why a step cannot be loaded; None where it is loaded already, or can be."""
+        return None if step in self._resident else self.committed.damage(step)
+
     def forget(self, step: int) -> None:
         """Drop a checkpoint from memory before its files are deleted."""
         with self.lock:

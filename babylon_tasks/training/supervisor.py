@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import structs
@@ -54,13 +55,18 @@ _CLOSE_SECONDS = 20.0
 class Trainer:
     """A supervised trainer process, started on first use and again after it died.
 
-    Not thread-safe but for ``kill``. All calls raise TrainerDied when the process ends or falls
-    silent for ``settings.trainer_silence_timeout_seconds``, and TrainingError when it reports a
-    failure.
+    Not thread-safe but for ``kill`` and the properties. ``on_any_progress`` is called at its start
+    and whenever a request advances. All calls raise TrainerDied when the
+    process ends or falls silent for ``settings.trainer_silence_timeout_seconds``, and TrainingError
+    when it reports a failure.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, on_any_progress: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
+        self._on_any_progress = on_any_progress
+        self._listens_at: str | None = None
         self._child: Child[TrainerReply] | None = None
         self._ready: TrainerReady | None = None
         self._committed: tuple[CommittedCheckpoint, ...] = ()
@@ -87,6 +93,22 @@ class Trainer:
         """The lock on the data folder that the trainer holds while it runs, by its name."""
         ready = self._ready
         return ready.lock_name if ready is not None and self.pid is not None else None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the trainer runs and has said that it serves inference."""
+        return self._ready is not None and self.pid is not None
+
+    @property
+    def port(self) -> int | None:
+        """Where inference listens on this machine, while it serves; None where W&B serves."""
+        at = self._listens_at
+        return urlsplit(at).port if self.serves and at is not None else None
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the process has said nothing, not even that it lives."""
+        return self._child.silent_seconds if self._child is not None else 0.0
 
     def ready(self) -> TrainerReady:
         """Start the trainer if it is not running; return when it serves inference.
@@ -139,6 +161,8 @@ class Trainer:
         self._send(child, start)
         patience = settings.trainer_start_timeout_seconds
         ready = self._await(child, TrainerReady, None, patience=patience)
+        self._on_any_progress()
+        self._listens_at = None if ready.backend == "serverless" else ready.base_url
         if settings.inference_url is not None and ready.backend != "serverless":
             # Agents do not use the address it listens on: a Service or a proxy is in between.
             ready = structs.replace(ready, base_url=settings.inference_url)
@@ -229,6 +253,7 @@ class Trainer:
                     continue
                 case RequestProgress():
                     deadline = time.monotonic() + patience
+                    self._on_any_progress()
                     if on_progress is not None:
                         on_progress(reply)
                 case RequestFailed():

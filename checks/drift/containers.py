@@ -17,6 +17,15 @@ _PROBE = ["CMD", "python", "-m", "babylon_tasks.probe"]
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
+@dataclass(frozen=True)
+class HealthRequest:
+    """Who asks a unit whether it is well: at which port and path, and how long for an answer."""
+
+    port: str  # as written
+    path: str
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unit:
     """One container as it will run. ``environment`` lacks what the image itself sets."""
@@ -30,7 +39,7 @@ class Unit:
     secret_files: Sequence[str]
     mounts: set[str]
     ports: Mapping[str, int]  # by name in k8s/, by their number in Compose
-    probes: Sequence[tuple[str, str]]  # port and path, as written
+    probes: Sequence[HealthRequest]
     grace_seconds: float  # between SIGTERM and SIGKILL
     waits_for_schema: bool
     is_optional: bool  # not there by default
@@ -76,7 +85,15 @@ def _of_container(container: Container, rendering: Rendering) -> Unit:
     probes = [
         container.content.get(f"{kind}Probe") for kind in ("startup", "liveness", "readiness")
     ]
-    asked = [probe["httpGet"] for probe in probes if probe and "httpGet" in probe]
+    asked = [
+        HealthRequest(
+            port=str(probe["httpGet"]["port"]),
+            path=str(probe["httpGet"].get("path", "/")),
+            seconds=float(probe.get("timeoutSeconds", 1)),
+        )
+        for probe in probes
+        if probe and "httpGet" in probe
+    ]
     return Unit(
         name=container.name,
         owner=workload.object,
@@ -90,7 +107,7 @@ def _of_container(container: Container, rendering: Rendering) -> Unit:
         secret_files=container.secret_files,
         mounts=set(container.mounts),
         ports=container.ports,
-        probes=[(str(one["port"]), str(one.get("path", "/"))) for one in asked],
+        probes=asked,
         grace_seconds=workload.pod.get("terminationGracePeriodSeconds", 30),
         waits_for_schema=any(
             one.is_init and one.arguments == ["migrate", "--status"]
@@ -124,13 +141,13 @@ def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
         f"/run/secrets/{one}" if isinstance(one, str) else str(one.get("target", one["source"]))
         for one in service["secrets"]
     ]
-    test = list((service.get("healthcheck") or {}).get("test") or [])
+    check = service.get("healthcheck") or {}
+    test = list(check.get("test") or [])
     probes = {(): ("metrics", "/livez"), ("flower",): ("http", "/healthcheck")}
     asked = probes.get(tuple(test[len(_PROBE) :])) if test[: len(_PROBE)] == _PROBE else None
     published = [re.split(r"[:/]", str(port))[-1] for port in service.get("ports") or []]
     networks = service.get("networks") or []
     joined = networks.values() if isinstance(networks, dict) else []
-    period = re.findall(r"([\d.]+)([smh])", str(service.get("stop_grace_period", "10s")))
     migrated = (service.get("depends_on") or {}).get("migrate") or {}
     return Unit(
         name=name,
@@ -145,12 +162,18 @@ def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
         secret_files=[path.removeprefix(folder) for path in secrets if path.startswith(folder)],
         mounts={str(volume).split(":")[1] for volume in service.get("volumes") or []},
         ports={port: int(port) for port in published},
-        probes=[asked] if asked else [],
-        grace_seconds=sum(float(number) * _SECONDS[unit] for number, unit in period),
+        probes=[HealthRequest(*asked, _duration(str(check.get("timeout", "30s"))))]
+        if asked
+        else [],
+        grace_seconds=_duration(str(service.get("stop_grace_period", "10s"))),
         waits_for_schema=migrated.get("condition") == "service_completed_successfully",
         is_optional=bool(service.get("profiles")),
         violation=lambda what: file.violation(("services", name), what),
     )
+
+
+def _duration(text: str) -> float:
+    return sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"([\d.]+)([smh])", text))
 
 
 def _default(value: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from babylon_tasks.probe import TIMEOUT_SECONDS
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.settings import Settings, variable
+from babylon_tasks.tasks.health.bounded_check import ANSWER_SECONDS
 from checks.drift.containers import Unit
 from checks.drift.settings import serves
 from checks.violations import Violation
@@ -47,7 +49,10 @@ def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
     if not unit.probes:
         yield unit.violation("no probe asks the process itself: /livez, or /healthcheck")
     by_number = {str(number): name for name, number in numbers.items()}
-    for port, path in unit.probes:
+    # In Compose a program asks, which itself gives up first.
+    least = TIMEOUT_SECONDS if unit.owner is None else ANSWER_SECONDS
+    for probe in unit.probes:
+        port, path = probe.port, probe.path
         name = by_number.get(port, port)
         if name not in numbers:
             yield unit.violation(f"a probe asks port {port}, on which nothing listens")
@@ -56,6 +61,10 @@ def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
         elif path not in PATHS.get(name, set()):
             answers = ", ".join(sorted(PATHS.get(name, set()))) or "none that a probe may ask"
             yield unit.violation(f"a probe asks {path} of port {name}; its paths are {answers}")
+        elif probe.seconds <= least:
+            yield unit.violation(
+                f"a probe of {path} waits {probe.seconds:g} s: an answer may take {least:g} s"
+            )
 
 
 def _announced(unit: Unit, settings: Settings) -> Iterator[Violation]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,3 +58,32 @@ def test_beat_whose_clock_is_set_back_goes_on_sending(babylon: Babylon, clock: M
     (window,) = hours(1)
     babylon.record(window)
     babylon.await_states([window], "scored")
+
+
+def test_doctor_names_a_worker_whose_clock_is_wrong(babylon: Babylon, clock: MovedClock) -> None:
+    clock.move(TEN_MINUTES)
+    start(babylon, "cpu-worker", clock)
+    babylon.start("gpu-worker")
+
+    def found() -> dict[str, str]:
+        ended = subprocess.run(
+            [sys.executable, "-m", "babylon_tasks", "doctor", "--json"],
+            env={**os.environ, **babylon.stack.variables},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        findings = json.loads(ended.stdout)["findings"]
+        return {
+            one["detail"].partition("@")[0]: one["outcome"]
+            for one in findings
+            if one["check"] == "clock"
+        }
+
+    def of_workers() -> dict[str, str]:
+        return {name: outcome for name, outcome in found().items() if name in ("cpu", "gpu")}
+
+    assert until("both answer", lambda: len(both := of_workers()) == 2 and both) == {
+        "cpu": "warn",
+        "gpu": "ok",
+    }

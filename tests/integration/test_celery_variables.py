@@ -24,6 +24,8 @@ PROGRAMS = {
         ("CELERY_BROKER_READ_URL", "redis://:planted-secret@127.0.0.1:1/0"),
         ("CELERY_RESULT_BACKEND", "redis://:planted-secret@127.0.0.1:1/0"),
         ("CELERY_CONFIG_MODULE", "elsewhere"),
+        ("CELERY_WORKER_MAX_TASKS_PER_CHILD", "1"),
+        ("CELERY_WORKER_PURGE", "1"),
     ],
 )
 def test_a_worker_ends_with_the_name_of_what_would_override_its_settings(

@@ -163,6 +163,18 @@ CASES = {
         "httpGet: {path: /health, port: metrics}",
         "container beat: a probe asks /health of port metrics; its paths are /livez, /readyz",
     ),
+    "a probe that does not wait for the answer, in k8s": Broken(
+        "k8s/base/beat.yaml",
+        "timeoutSeconds: 5",
+        "timeoutSeconds: 3",
+        "container beat: a probe of /livez waits 3 s: an answer may take 3 s",
+    ),
+    "a probe that does not wait for the answer, in Compose": Broken(
+        "compose.yaml",
+        "  interval: 30s\n  timeout: 5s",
+        "  interval: 30s\n  timeout: 4s",
+        "a probe of /livez waits 4 s: an answer may take 4 s",
+    ),
     "a probe of Flower, of a worker": Broken(
         "compose.yaml",
         "test: [CMD, python, -m, babylon_tasks.probe]",

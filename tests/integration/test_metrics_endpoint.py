@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from babylon_tasks.sandbox.servers import free_port
+from babylon_tasks.tasks.health.bounded_check import BoundedCheck
 from babylon_tasks.tasks.health.endpoint import MOST_CONNECTIONS, Endpoint, _QuietHandler
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.contract(None)
 def address(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     pulse = Pulse()
     pulse.turn()
-    probe = Probe(pulse, lambda: False, lambda: True)
+    probe = Probe(pulse, BoundedCheck("Redis", lambda _: None))
     port = free_port()
     endpoint = Endpoint(request.param, port, CollectorRegistry(), probe)
     yield request.param, port

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from celery.signals import (
     celeryd_after_setup,
     worker_process_init,
 )
+from celery.worker.state import active_requests, reserved_requests
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -30,11 +30,12 @@ from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import SENT_AT, app
 from babylon_tasks.tasks.health.endpoint import Endpoint
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
-from babylon_tasks.tasks.redis_health import describe, refusal
+from babylon_tasks.tasks.health.pool_children import pool_children
+from babylon_tasks.tasks.health.readiness import WorkerReadiness, redis_check
+from babylon_tasks.tasks.redis_health import describe
 from babylon_tasks.tasks.system_metrics import SystemMetrics
 
 _TURN_SECONDS = 5.0
-_PATIENCE_SECONDS = 2.0
 log = structlog.get_logger(__name__)
 
 
@@ -53,9 +54,22 @@ class Monitor:
         build = Info("babylon_build", "The version that runs.", registry=registry)
         build.info({"version": __version__})
         ProcessCollector(registry=registry)
-        serves = _trainer_serves(registry, settings) if "gpu" in self.queues else lambda: True
-        probe = Probe(self.pulse, lambda: refusal(settings, _PATIENCE_SECONDS), serves)
-        self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, registry, probe)
+        self._endpoint = Endpoint(
+            settings.metrics_host, settings.metrics_port, registry, self._probe(settings)
+        )
+
+    def _probe(self, settings: Settings) -> Probe:
+        redis = redis_check(settings)
+        if not self.queues:  # beat: it needs Postgres for metrics only
+            return Probe(self.pulse, redis)
+        worker = WorkerReadiness(settings, self.queues, pool_children)
+        return Probe(
+            self.pulse,
+            redis,
+            *worker.checks(),
+            stuck=lambda: pool_children.stuck(settings),
+            remark=worker.trouble,
+        )
 
     def forget(self) -> None:
         """Close the parent's socket in a forked child."""
@@ -76,6 +90,8 @@ monitor = Monitor()
 class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery is untyped
     """Celery's scheduler without a file, which also marks each of its turns."""
 
+    max_interval = _TURN_SECONDS  # however long BABYLON_UPKEEP_INTERVAL_SECONDS is
+
     def tick(self, *args: Any, **kwargs: Any) -> Any:
         """Look at the schedule once; returns the seconds until the next time."""
         wait = super().tick(*args, **kwargs)
@@ -90,6 +106,7 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery is untyped
             log.warning("message.not_sent", task=entry.task, why=describe(error))
         else:
             log.info("message.sent", task=entry.task)
+        monitor.pulse.turn()  # each send has a bound of its own
 
 
 class EndpointStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -135,7 +152,12 @@ class LivenessStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Note that the worker is connected: from here on the loop must turn."""
         monitor.pulse.turn()
         monitor.pulse.connected = True
-        self._timer = parent.timer.call_repeatedly(_TURN_SECONDS, monitor.pulse.turn)
+        self._timer = parent.timer.call_repeatedly(_TURN_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        monitor.pulse.turn()
+        begun = {request.id for request in active_requests}
+        pool_children.note_handed(one.id for one in reserved_requests if one.id not in begun)
 
     def stop(self, parent: Any) -> None:
         """Note that the connection is lost or the worker ends."""
@@ -194,8 +216,3 @@ def _watch_beat(**_: Any) -> None:
 def _stamp(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is not None:
         headers[SENT_AT] = time.time()
-
-
-def _trainer_serves(registry: CollectorRegistry, settings: Settings) -> Callable[[], bool]:
-    about = {"lineage": settings.lineage}
-    return lambda: registry.get_sample_value("babylon_trainer_up", about) == 1

@@ -7,6 +7,7 @@ import hmac
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from babylon_tasks import metrics
@@ -16,6 +17,7 @@ from babylon_tasks.training.inference.limits import FLUSH_SECONDS
 from babylon_tasks.training.inference.refusals import ClientGone, Refused
 
 COMPLETIONS = "/v1/chat/completions"
+_MODELS = "/v1/models"
 _GONE = 499  # nginx's status for a client that did not wait; it is only counted
 _HEALTHY = b'{"status":"ok"}'
 
@@ -72,9 +74,11 @@ class App:
     def _route(self, path: str) -> tuple[str, Callable[[Body], Awaitable[bytes]]]:
         routes = {
             "/health": ("GET", _health),
-            "/v1/models": ("GET", self._chat.models),
+            _MODELS: ("GET", self._chat.models),
             COMPLETIONS: ("POST", self._chat.complete),
         }
+        if path.startswith(f"{_MODELS}/"):
+            return "GET", partial(self._chat.model, path.removeprefix(f"{_MODELS}/"))
         if path not in routes:
             raise Refused(
                 404,

@@ -53,16 +53,29 @@ class Chat:
         return msgspec.json.encode(
             {
                 "object": "list",
-                "data": [
-                    {
-                        "id": policy_name(self.lineage, step),
-                        "object": "model",
-                        "owned_by": "babylon-tasks",
-                    }
-                    for step in [0, *steps]
-                ],
+                "data": [self._described(step) for step in [0, *steps]],
             }
         )
+
+    async def model(self, name: str, _: Body) -> bytes:
+        """Describe one checkpoint; raises Refused where a request for it would be refused.
+
+        The worker's readiness asks this of the checkpoint that is to serve.
+        """
+        step = self._step(name)
+        damage = await asyncio.to_thread(self._policy.damage, step)
+        if damage is not None:
+            raise Refused(
+                503,
+                f"checkpoint {step} cannot be loaded: {damage}",
+                code="checkpoint_damaged",
+                param="model",
+            )
+        return msgspec.json.encode(self._described(step))
+
+    def _described(self, step: int) -> dict[str, str]:
+        name = policy_name(self.lineage, step)
+        return {"id": name, "object": "model", "owned_by": "babylon-tasks"}
 
     async def complete(self, body: Body) -> bytes:
         """Answer a chat completion request; raises Refused, and ClientGone if nobody waits."""

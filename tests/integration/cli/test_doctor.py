@@ -12,11 +12,16 @@ import pytest
 import redis
 from command_line import SECRET, Result, Run, finished, one_contract
 from factories import WINDOW
+from psycopg.types.json import Jsonb
 from scored_windows import scored_window
 
 from babylon_tasks.cli import checks
+from babylon_tasks.db import trainer_lease
 from babylon_tasks.db.invariants import names
 from babylon_tasks.db.session import Connection
+from babylon_tasks.sandbox.servers import free_port
+from babylon_tasks.training.checkpoints import CONFIG, WEIGHTS, hash_file, hash_files
+from babylon_tasks.training.data_folder import lock_name
 
 
 def findings(result: Result) -> dict[str, tuple[str, str | None]]:
@@ -206,6 +211,87 @@ def test_no_part_of_a_password_that_splits_its_url_is_shown(
     assert found.code in (1, 2)
     assert "percent-encoded" in found.out + found.err
     assert not any(part in found.out + found.err for part in ("plan", "ante", "secr", "12#"))
+
+
+@one_contract
+def test_doctor_compares_the_checkpoint_that_serves_with_what_was_committed(
+    run: Run, connection: Connection, tmp_path: Path
+) -> None:
+    def found() -> tuple[str, str]:
+        result = run("doctor", "--json")
+        (one,) = [f for f in result.document["findings"] if f["check"] == "checkpoint"]
+        assert result.code == (one["outcome"] == "fail")
+        return one["outcome"], one["detail"]
+
+    data = tmp_path / "data"
+    folder = data / "babylon" / "models" / "babylon" / "checkpoints" / "0001"
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS).write_bytes(b"weights")
+    (folder / CONFIG).write_bytes(b"{}")
+    connection.execute(
+        "INSERT INTO training.lineages (name, base_model, backend, head_step, data_folder)"
+        " VALUES ('babylon', 'SmolLM2-135M-Instruct', 'cpu', 1, 'f1')"
+    )
+    connection.execute(
+        "INSERT INTO training.checkpoints (lineage, step, uri, inference_name, content_hash, files)"
+        " VALUES ('babylon', 1, %s, 'babylon@1', %s, %s)",
+        [str(folder), hash_file(folder / WEIGHTS), Jsonb(hash_files(folder))],
+    )
+    connection.execute("UPDATE training.lineages SET serving_step = 1")
+
+    outcome, detail = found()
+    assert (outcome, "has no checkpoint of lineage babylon" in detail) == ("warn", True)
+
+    (data / "babylon.trainer.lock").touch()
+    (data / "babylon.folder-id").write_text("f1")
+    assert found() == ("ok", "babylon@1 is as it was committed")
+
+    (folder / CONFIG).write_bytes(b"[]")
+    outcome, detail = found()
+    assert (outcome, "is not what was committed" in detail) == ("fail", True)
+
+    (data / "babylon.folder-id").write_text("f2")
+    outcome, detail = found()
+    assert (outcome, "is not the folder in which lineage" in detail) == ("warn", True)
+
+
+@one_contract
+def test_doctor_sees_whose_data_folder_serves_the_lineage(
+    run: Run, connection: Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "babylon.trainer.lock").touch()
+    (tmp_path / "data" / "babylon.folder-id").write_text("f1")
+    connection.execute(
+        "INSERT INTO training.lineages (name, base_model, backend)"
+        " VALUES ('babylon', 'SmolLM2-135M-Instruct', 'cpu')"
+    )
+    lock = lock_name(tmp_path / "data", "babylon")
+    for holder, outcome in ((lock, "ok"), ("another:1", "warn")):
+        assert holder is not None
+        trainer_lease.release(connection, "babylon", lock or "")
+        assert trainer_lease.take(connection, "babylon", holder, 60, folder_id="f1")
+        assert findings(run("doctor", "--json"))["trainer"][0] == outcome
+
+
+@one_contract
+def test_doctor_names_what_celery_would_take_for_its_own(run: Run) -> None:
+    found = run("doctor", "--json", BROKER_URL=f"redis://:{SECRET}@h/0")
+    assert findings(found)["celery"][0] == "warn"
+    assert SECRET not in found.out + found.err
+    found = run("doctor", "--json", CELERY_WORKER_PURGE="1")
+    assert (found.code, findings(found)["settings"][0]) == (1, "fail")
+    assert "CELERY_WORKER_PURGE is set, and Celery would obey it" in found.out
+
+
+@one_contract
+def test_doctor_looks_where_a_workers_children_count(run: Run, tmp_path: Path) -> None:
+    port = str(free_port())
+    assert findings(run("doctor", "--json", BABYLON_METRICS_PORT=port))["temporary folder"] == (
+        "ok",
+        None,
+    )
+    assert "temporary folder" not in findings(run("doctor", "--json", BABYLON_METRICS_PORT="0"))
 
 
 @one_contract

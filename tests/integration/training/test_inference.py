@@ -200,6 +200,12 @@ def test_a_wrong_key_is_refused(trainer: Trainer) -> None:
         assert KEY not in str(refusal.value)
 
 
+def test_one_model_is_described_where_it_can_be_asked(client: OpenAI, learned: int) -> None:
+    assert client.models.retrieve(f"tests@{learned}").id == f"tests@{learned}"
+    with pytest.raises(openai.NotFoundError, match="tests@99"):
+        client.models.retrieve("tests@99")
+
+
 @pytest.mark.parametrize("model", ["tests@99", "other@0", "tests", "tests@", "tests@-1", "tests@²"])
 def test_an_unknown_model_is_not_found(ask: Callable[..., ChatCompletion], model: str) -> None:
     with pytest.raises(openai.NotFoundError, match="/v1/models"):

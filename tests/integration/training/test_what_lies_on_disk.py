@@ -53,6 +53,13 @@ class Disk:
         """What of the step cannot be loaded."""
         return self.trainer.check(CheckRequest((self.step.as_committed(),), (1,))).damaged
 
+    def described(self, step: int) -> httpx.Response:
+        return httpx.get(
+            f"{self.trainer.ready().base_url}/models/tests@{step}",
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=60,
+        )
+
     def asked(self, step: int) -> httpx.Response:
         return httpx.post(
             f"{self.trainer.ready().base_url}/chat/completions",
@@ -123,6 +130,8 @@ def test_a_damaged_checkpoint_neither_answers_nor_is_trained_from(
         disk.trainer.train(train_request(tmp_path, [yes_pays()], base_step=1))
     answer = disk.asked(1)
     assert answer.status_code == (404 if (how, name) == (Path.unlink, WEIGHTS) else 503)
+    described = disk.described(1)
+    assert (described.status_code, described.json()) == (answer.status_code, answer.json())
     assert disk.asked(0).status_code == 200
 
 
