@@ -42,7 +42,7 @@ MESSAGES_REFUSED = Counter(
 REDIS_INTERRUPTIONS = Counter(
     "babylon_redis_interruptions",
     "How often a worker had to connect to Redis anew, by what was wrong: away, loading, full, "
-    "read_only, login, refused.",
+    "read_only, login, tls, refused.",
     ["trouble"],
 )
 WINDOWS_SCORED = Counter(
@@ -137,7 +137,7 @@ def init_message_metrics(queues: Iterable[str]) -> None:
     for queue in queues:
         for reason in ("too_large", "envelope", "task", "body", "arguments", "not_a_list"):
             MESSAGES_REFUSED.labels(queue, reason)
-    for trouble in ("away", "loading", "full", "read_only", "login", "refused"):
+    for trouble in ("away", "loading", "full", "read_only", "login", "tls", "refused"):
         REDIS_INTERRUPTIONS.labels(trouble)
 
 

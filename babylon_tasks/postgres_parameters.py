@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-# They bound Prisma's own pool and client. `doctor` lists those that are there.
-OF_PRISMA_ALONE = ("connection_limit", "pool_timeout", "socket_timeout")
+# They bound Prisma's own pool and client, and say nothing about ours.
+_OF_PRISMA_ALONE = ("connection_limit", "pool_timeout", "socket_timeout")
 _OBEYED_ELSEWHERE = ("schema", "pgbouncer", "statement_cache_size")
 _UNVERIFIED = ("disable", "allow", "prefer", "require")
 _DOCUMENT = 'docs/operations.md, "Encrypt connections"'
@@ -27,7 +27,7 @@ def for_libpq(query: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in given.items()
-        if value and name not in (*OF_PRISMA_ALONE, *_OBEYED_ELSEWHERE, "sslaccept")
+        if value and name not in (*_OF_PRISMA_ALONE, *_OBEYED_ELSEWHERE, "sslaccept")
     }
     _refuse_identity(given)
     match given.get("sslaccept"):
@@ -50,6 +50,11 @@ def for_libpq(query: str) -> dict[str, str]:
         _require_full(kept, "sslrootcert=system")
         kept["sslmode"] = "verify-full"
     return kept
+
+
+def of_prisma_alone(query: str) -> list[str]:
+    """List the parameters that are accepted and mean nothing here, for `doctor`."""
+    return sorted({name for name, _ in parse_qsl(query)} & set(_OF_PRISMA_ALONE))
 
 
 def _refuse_identity(given: dict[str, str]) -> None:

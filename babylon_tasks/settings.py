@@ -43,15 +43,15 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
     database_url: PostgresUrl = Field(validation_alias="DATABASE_URL")
     """Babylon's Postgres, as the role that the quickstart creates. Prisma's own parameters may stay
     in it; `?schema=` names the schema of Babylon's tables, `?pgbouncer=true` says that a
-    transaction pooler is in between (docs/operations.md)."""
+    transaction pooler is in between. TLS and poolers: docs/operations.md."""
     database_timeout_seconds: float = Field(default=60, gt=0)
     """The most time to wait for an answer of Postgres, locks included; then the connection counts
     as lost and another one is opened."""
     redis_url: RedisUrl = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"), validation_alias="REDIS_URL"
     )
-    """Redis or Valkey, 6.2 or newer, `redis://` or `rediss://`. It may be Babylon's own: all our
-    keys begin with `babylon-tasks:`."""
+    """Redis or Valkey, 6.2 or newer, `redis://`, or `rediss://`, which verifies the server
+    (docs/operations.md). It may be Babylon's own: all our keys begin with `babylon-tasks:`."""
     wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
     """The W&B account that `serverless` trains with. If it is set, `auto` chooses that backend."""
     wandb_base_url: str | None = None

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 PIP = "# Your pip.conf while the images are built, if you need one; it ends up in no image.\n"
 
 KEDA = "babylon_tasks_keda"
+KEDA_AUTHORITIES = "/custom/ca"
 _SERVERS = ("database_url", "redis_url")
 _ACCOUNTS = ("wandb_api_key", "babylon_ruler_api_key", "hf_token")
 
@@ -50,14 +51,30 @@ def _for_keda(database_url: str) -> dict[str, str]:
     parts = urlsplit(database_url)
     password = secrets.token_hex(24)
     server = parts.netloc.rpartition("@")[2]
-    options = {k: v for k, v in parse_qsl(parts.query) if k in ("sslmode", "sslrootcert")}
-    address = ("postgresql", f"{KEDA}:{password}@{server}", parts.path, urlencode(options), "")
+    options = urlencode(_tls_of_keda(dict(parse_qsl(parts.query))))
+    address = ("postgresql", f"{KEDA}:{password}@{server}", parts.path, options, "")
     return {
         "keda_connection": urlunsplit(address),
         "keda_role.sql": f"CREATE ROLE {KEDA} LOGIN PASSWORD '{password}';\n"
         f"GRANT USAGE ON SCHEMA training TO {KEDA};\n"
         f"GRANT SELECT ON training.windows TO {KEDA};\n",
     }
+
+
+def _tls_of_keda(given: Mapping[str, str]) -> dict[str, str]:
+    """Translate parameters of TLS for its driver, pgx: as `babylon_tasks.postgres_parameters`."""
+    strict = given.get("sslaccept") == "strict"
+    authority = given.get("sslrootcert")
+    if strict and authority is None:
+        authority = given.get("sslcert", "system") if "sslkey" not in given else "system"
+    options = {"sslmode": given["sslmode"]} if "sslmode" in given else {}
+    if strict or authority == "system":
+        options["sslmode"] = "verify-full"
+    if authority is not None:
+        # Our pods' files are not in KEDA's.
+        here = authority == "system"
+        options["sslrootcert"] = authority if here else f"{KEDA_AUTHORITIES}/{Path(authority).name}"
+    return options
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:

@@ -21,11 +21,12 @@ _PAST = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC))
 
 
 class Authority:
-    """A certificate authority; ``file`` is what clients are given."""
+    """A certificate authority; ``file`` is what clients are given, ``issued`` the newest of its."""
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA()
         self.file = folder / "ca.crt"
+        self.issued = folder / "server.crt"
         self._authority.cert_pem.write_to_path(str(self.file))
 
     def certificate(self, *names: str, expired: bool = False) -> ssl.SSLContext:
@@ -34,6 +35,7 @@ class Authority:
         not_before, not_after = _PAST if expired else (None, None)
         issued = self._authority.issue_cert(*names, not_before=not_before, not_after=not_after)
         issued.configure_cert(context)
+        issued.cert_chain_pems[0].write_to_path(str(self.issued))
         return context
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from babylon_tasks.cli.babylon_checks import babylon
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
@@ -26,6 +24,7 @@ from babylon_tasks.cli.process_checks import (
     scratch,
 )
 from babylon_tasks.cli.serving_checks import serving
+from babylon_tasks.cli.tls_checks import postgres_tls, redis_tls
 from babylon_tasks.db import circuits, lineages, migrate, reports
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values
@@ -34,6 +33,7 @@ from babylon_tasks.settings import Settings
 
 _OLDEST_POSTGRES = 140_000
 _OLDEST_REDIS = (6, 2)
+_REDIS_SECONDS = 3
 _LOW_DISK = 5 * 2**30
 _NO_DISK = 2**29
 
@@ -51,6 +51,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             "use PostgreSQL 14 or newer",
         )
         yield _session(connection, settings)
+        yield from postgres_tls(settings, connection)
         skew = abs((datetime.now(UTC) - server.clock).total_seconds())
         yield finding(
             "clock",
@@ -116,27 +117,22 @@ def _session(connection: Connection, settings: Settings) -> Finding:
 
 def broker(settings: Settings) -> Iterator[Finding]:
     """Check Redis or what speaks its protocol: reachable, recent, writable, never evicting."""
-    from babylon_tasks.tasks.redis_health import refusal
+    from babylon_tasks.tasks.redis_connection import open_client
+    from babylon_tasks.tasks.redis_health import describe, refusal
 
-    client = redis.Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=3,
-        socket_connect_timeout=3,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-    )
     try:
-        with client:
+        with open_client(settings, _REDIS_SECONDS, decode_responses=True) as client:
             about: dict[str, Any] = client.info()
     except redis.RedisError as error:
-        todo = "check REDIS_URL, and that the server runs and accepts this user"
-        yield Finding("redis", "fail", f"no answer: {error}", todo)
+        answer, _, todo = describe(error).rpartition("; ")
+        yield Finding("redis", "fail", answer, todo)
         return
     name = about.get("server_name", "redis")
     version = str(about.get("valkey_version", about.get("redis_version", "0")))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     yield finding("redis", numbers >= _OLDEST_REDIS, f"{name} {version}", "use 6.2 or newer")
-    refused = refusal(settings, patience=3)
+    yield from redis_tls(settings)
+    refused = refusal(settings, patience=_REDIS_SECONDS)
     yield finding(
         "redis writes",
         refused is None,

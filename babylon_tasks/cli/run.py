@@ -29,10 +29,13 @@ def run(
     Its options come from the settings. Signals, exit code and process id are its own: SIGTERM lets
     the running task finish for BABYLON_SHUTDOWN_SECONDS, then interrupts it.
     """
+    from babylon_tasks.tasks.redis_connection import server
+
     if process is ProcessName.FLOWER:
         require("flower")
     os.environ.update(withheld(process))
     settings = load_settings()
+    server(settings)  # refuses a file that is not there; Celery would show a traceback
     os.environ.update(prepare(process, settings))
     arguments = [*command(process, settings), *(extra or [])]
     os.execv(arguments[0], arguments)  # noqa: S606  # deliberately without a shell

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from babylon_tasks import log, task_names
 from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.redis_connection import server
 
 # The newest messages that a queue keeps when nobody takes them. One on `gpu` is enough to train all
 # that waits, a few on `upkeep` find all that is to be done; on `cpu` each window has its own, and
@@ -81,12 +82,16 @@ def configuration(settings: Settings) -> dict[str, Any]:
     """Build every Celery setting that is not the default, each with its reason.
 
     Measured on Celery 5.7.0 and Redis; the tests restart the broker under a
-    running task to check that they still hold.
+    running task to check that they still hold. Raises SettingsError where REDIS_URL names a file
+    that cannot be read.
     """
+    redis = server(settings)
     return {
-        "broker_url": settings.redis_url.get_secret_value(),
+        "broker_url": redis.url,
+        "broker_use_ssl": redis.tls or None,
+        "redis_backend_use_ssl": redis.tls or None,
         # Only PROGRESS is stored, for Flower and for `AsyncResult`; results are in Postgres.
-        "result_backend": settings.redis_url.get_secret_value(),
+        "result_backend": redis.url,
         "result_expires": 3600,
         "task_ignore_result": True,
         # Early: with late acknowledgement on Redis one TCP reset starts a task a second time, a

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.tasks.app import QUEUES, app
+from babylon_tasks.tasks.redis_health import describe
 
 _ANSWER_SECONDS = 1.5
 
@@ -60,7 +61,4 @@ def _asked(question: str) -> dict[str, Any]:
 
 
 def _unavailable(error: Exception) -> BrokerUnavailable:
-    return BrokerUnavailable(
-        f"Redis did not forward a command to the workers: {str(error).splitlines()[0]}; "
-        "check REDIS_URL and that the server runs"
-    )
+    return BrokerUnavailable(f"Redis did not forward a command to the workers: {describe(error)}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -16,10 +14,12 @@ from redis.exceptions import (
     RedisError,
     TimeoutError,
 )
-from redis.retry import Retry
 
+from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX
+from babylon_tasks.tasks.redis_connection import open_client
+from babylon_tasks.tasks.tls_trouble import tls_advice
 
 _PROBE = KEY_PREFIX + "probe"
 _PROBE_MILLISECONDS = 1000
@@ -34,6 +34,7 @@ class Trouble(StrEnum):
     FULL = "full"
     READ_ONLY = "read_only"
     LOGIN = "login"
+    TLS = "tls"
     REFUSED = "refused"
 
 
@@ -48,7 +49,8 @@ _TROUBLES: tuple[tuple[type[Exception], Trouble], ...] = (
     (OSError, Trouble.AWAY),
 )
 _ADVICE = {
-    Trouble.AWAY: "check REDIS_URL and that the server runs",
+    Trouble.AWAY: "check REDIS_URL (redis:// for a port without TLS, rediss:// for one with it) "
+    "and that the server runs",
     Trouble.LOADING: "it reads its data and will answer",
     Trouble.FULL: "free memory, or raise maxmemory",
     Trouble.READ_ONLY: "REDIS_URL must lead to the primary; it may be failing over",
@@ -60,6 +62,8 @@ _ADVICE = {
 def trouble(error: BaseException) -> Trouble:
     """Classify an error of redis-py, or one of kombu's or Celery's that was raised from it."""
     root = _root(error)
+    if tls_advice(root) is not None:
+        return Trouble.TLS
     return next((kind for types, kind in _TROUBLES if isinstance(root, types)), Trouble.REFUSED)
 
 
@@ -69,7 +73,7 @@ def describe(error: BaseException) -> str:
     lines = str(root).splitlines() or [type(root).__name__]
     text = lines[0].rpartition(" of pipeline caused error: ")[2]
     kind = trouble(root)
-    return f"{kind}: {text[:_TEXT]}; {_ADVICE[kind]}"
+    return f"{kind}: {text[:_TEXT]}; {tls_advice(root) or _ADVICE[kind]}"
 
 
 def _root(error: BaseException) -> BaseException:
@@ -81,11 +85,11 @@ def _root(error: BaseException) -> BaseException:
 
 def refusal(settings: Settings, patience: float) -> str | None:
     """Try to write to Redis, waiting ``patience`` seconds; return what hinders it, or None."""
-    url = settings.redis_url.get_secret_value()
-    options = {"socket_timeout": patience, "socket_connect_timeout": patience}
     try:
-        with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options) as client:
+        with open_client(settings, patience) as client:
             client.set(_PROBE, "", px=_PROBE_MILLISECONDS)
+    except SettingsError as error:
+        return str(error)
     except (RedisError, OSError) as error:
         return describe(error)
     return None

@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.task_names import SCORE_WINDOW, TRAIN_WINDOW
 from babylon_tasks.tasks.app import app
+from babylon_tasks.tasks.redis_health import describe
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ def _sent(message: Signature) -> str:
         sent: Any = message.apply_async()
     except OperationalError as error:
         raise BrokerUnavailable(
-            f"Redis did not accept a message for {message.task}: {str(error).splitlines()[0]}; "
+            f"Redis did not accept a message for {message.task}: {describe(error)}; "
             "nothing is lost: beat sends it again within BABYLON_UPKEEP_INTERVAL_SECONDS of "
             "Redis being back"
         ) from error

@@ -12,7 +12,6 @@ import structlog
 from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis import Redis
 from redis.exceptions import RedisError
 
 from babylon_tasks.db import gauges
@@ -21,6 +20,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
+from babylon_tasks.tasks.redis_connection import open_client
 from babylon_tasks.tasks.redis_health import refusal
 
 _PATIENCE_SECONDS = 2.0  # Prometheus itself waits for ten
@@ -154,11 +154,7 @@ class SystemMetrics(Collector):
         return [*_of_windows(figures), *_of_lineage(figures, settings.lineage)]
 
     def _queues(self) -> Iterator[Sample]:
-        with Redis.from_url(
-            self._settings.redis_url.get_secret_value(),
-            socket_timeout=_PATIENCE_SECONDS,
-            socket_connect_timeout=_PATIENCE_SECONDS,
-        ) as client:
+        with open_client(self._settings, _PATIENCE_SECONDS) as client:
             for queue in QUEUES:
                 messages = client.llen(KEY_PREFIX + queue)
                 yield Sample("babylon_queue_messages", messages, {"queue": queue})

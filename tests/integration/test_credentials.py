@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
@@ -100,6 +101,35 @@ def test_keda_gets_a_role_of_its_own_that_counts_windows_and_no_more(
         with psycopg.connect(database_url, autocommit=True) as owner:
             owner.execute("DROP OWNED BY babylon_tasks_keda")
             owner.execute("DROP ROLE babylon_tasks_keda")
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        ("sslmode=require", "sslmode=require"),
+        ("schema=game&connection_limit=5", ""),
+        ("sslaccept=strict", "sslmode=verify-full&sslrootcert=system"),
+        ("sslrootcert=system", "sslmode=verify-full&sslrootcert=system"),
+        (
+            "sslmode=require&sslaccept=strict&sslcert=/etc/babylon-tasks/ca/ca.crt",
+            "sslmode=verify-full&sslrootcert=/custom/ca/ca.crt",
+        ),
+        (
+            "sslmode=verify-full&sslrootcert=/etc/babylon-tasks/ca/ca.crt",
+            "sslmode=verify-full&sslrootcert=/custom/ca/ca.crt",
+        ),
+        (
+            "sslaccept=strict&sslcert=/me.crt&sslkey=/me.key",
+            "sslmode=verify-full&sslrootcert=system",
+        ),
+    ],
+)
+def test_keda_verifies_as_the_workers_do_with_a_file_of_its_own(
+    tmp_path: Path, given: str, becomes: str
+) -> None:
+    make(tmp_path / "secrets", DATABASE_URL=f"postgresql://me:mine@db/babylon?{given}")
+    query = urlsplit(content(tmp_path / "secrets")["keda_connection"]).query
+    assert unquote(query) == becomes
 
 
 def test_accounts_of_others_are_taken_from_the_environment(tmp_path: Path) -> None:
