@@ -163,7 +163,7 @@ def init_scoring_metrics() -> None:
 
 def init_upkeep_metrics() -> None:
     """Export zeros from the start for what a worker on queue ``upkeep`` counts."""
-    _zero_tasks(task_names.DISCOVER, task_names.RECONCILE)
+    _zero_tasks(task_names.DISCOVER, task_names.RECONCILE, task_names.PRUNE)
     for action in ReconcileAction:
         RECONCILE_ACTIONS.labels(action)
     TRAJECTORIES_REJECTED.labels(Reason.LATE)

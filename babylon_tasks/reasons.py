@@ -44,6 +44,7 @@ class Reason(StrEnum):
     DELETED = "deleted"
     MOVED = "moved"
     CHANGED = "changed"
+    HOUR_PRUNED = "hour_pruned"  # it may have been used, which is no longer on record
 
     # Planning: its calls, none of which may be trained on.
     TOOLS = "tools"

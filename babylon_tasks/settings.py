@@ -136,6 +136,12 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
     read_batch: int = Field(default=500, gt=0)
     """Rows read and scored at once. Lower it to save memory."""
 
+    @property
+    def rows_kept_hours(self) -> float:
+        """How long the rows of a window are kept after its end: as long as they may be needed."""
+        needed = (self.lookback_hours, self.outcome_wait_hours, self.max_staleness_hours)
+        return max(self.keep_rows_days * 24, *needed)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         require_key("WANDB_API_KEY", self.wandb_api_key)

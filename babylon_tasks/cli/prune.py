@@ -1,4 +1,4 @@
-"""``prune``: delete old checkpoints, as the workers do by themselves."""
+"""``prune``: delete old checkpoints and rows, as the workers do by themselves."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.output import AsJson, as_json, show
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
-from babylon_tasks.pipeline.results import PrunedCheckpoints
+from babylon_tasks.pipeline.prune_rows import prune_rows
+from babylon_tasks.pipeline.results import PrunedCheckpoints, PrunedRows
+from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
+
+_ALL = 1_000_000
 
 
 class Pruned(Struct, frozen=True):
     """What the command did, or would do."""
 
     checkpoints: PrunedCheckpoints
+    rows: PrunedRows
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +35,12 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, change nothing.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Delete old checkpoints, where the GPU-queue worker runs. Workers do it after each step.
+    """Delete old checkpoints and old rows of ours, where the GPU-queue worker runs.
 
-    BABYLON_KEEP_CHECKPOINTS says how many stay. Safe while everything runs, and repeating it is
-    harmless. JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size}}.
+    Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS and BABYLON_KEEP_ROWS_DAYS say what stays.
+    Safe while everything runs, and repeating it is harmless.
+    JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size},
+    rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests}}.
     """
     settings = begin()
     with database(settings):  # with this code's schema
@@ -46,12 +53,25 @@ def prune(
             return stack.enter_context(trainer_of_a_command())
 
         checkpoints = prune_checkpoints(settings, trainer, actor=actor(), dry_run=dry_run)
-    result = Pruned(checkpoints)
+    result = Pruned(checkpoints, _rows(settings, dry_run))
     if json:
         as_json(result)
         return
     for line in _lines(result, "would be" if dry_run else "were"):
         show(line)
+
+
+def _rows(settings: Settings, dry_run: bool) -> PrunedRows:
+    if dry_run:
+        return prune_rows(settings, actor=actor(), limit=_ALL, dry_run=True)
+    total = PrunedRows()
+    while True:
+        more = prune_rows(settings, actor=actor())
+        total = PrunedRows(
+            **{name: getattr(total, name) + count for name, count in structs.asdict(more).items()}
+        )
+        if not more.windows and not more.outcomes:
+            return total
 
 
 def _lines(pruned: Pruned, did: str) -> list[str]:
@@ -60,6 +80,7 @@ def _lines(pruned: Pruned, did: str) -> list[str]:
     return [
         f"{len(files.deleted)} checkpoints {did} deleted{_listed(files.deleted)}, and of "
         f"{len(files.optimizers)} others the optimizer's state{size}",
+        f"the rows of {len(pruned.rows.windows)} windows {did} deleted",
     ]
 
 

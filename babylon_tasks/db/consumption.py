@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 from psycopg.errors import UniqueViolation
 
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, recordset
+from babylon_tasks.db.sql import execute, fetch_pairs, recordset
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Rejection
@@ -58,6 +58,14 @@ def reject(
         version=reward_version,
         rejections=recordset(rejections),
     )
+
+
+def began_in_pruned(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+    """Find those that began in an hour whose rows are pruned, with that hour.
+
+    They are not used: that they have been may no longer be on record.
+    """
+    return fetch_pairs(connection, "consumption.began_in_pruned", str, str, ids=list(ids))
 
 
 def release(connection: Connection, step_id: int) -> None:

@@ -8,6 +8,7 @@ step's end requires.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,10 @@ from babylon_tasks.states import StepState, StepTransition, check_step
 
 # The longest error that a row stores, in characters.
 ERROR_LENGTH = 2000
+
+
+class _PlanAgain(Exception):
+    """What was planned from is no longer so: write nothing."""
 
 
 class Step(Struct, frozen=True):
@@ -73,10 +78,11 @@ def plan(
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
     ``windows`` maps each to the reward version that was planned from; returns None, with nothing
-    written, if one of them has changed. Raises StaleLease, DatabaseError if a trajectory has been
-    used before, TrainingError if the parent was pruned meanwhile.
+    written, if one of them has changed, or the hour that a trajectory began in was pruned. Raises
+    StaleLease, DatabaseError if a trajectory has been used before, TrainingError if the parent was
+    pruned meanwhile.
     """
-    with connection.transaction():
+    with suppress(_PlanAgain), connection.transaction():
         head = lock_lineage(connection, lease).head_step
         if not step_windows.lock_scored(connection, windows):
             return None
@@ -102,6 +108,9 @@ def plan(
         for window in windows:
             step_windows.take(connection, window, actor=actor)
         consumption.consume(connection, lease, uses, step_id=step.id)
+        # After that: where a use is being deleted, the insertion has waited for it.
+        if consumption.began_in_pruned(connection, [use.trajectory_id for use in uses]):
+            raise _PlanAgain
         detail = {
             "step": step.target_step,
             "windows": list(windows),
@@ -110,7 +119,8 @@ def plan(
             "fencing_token": lease.fencing_token,
         }
         _record(connection, EventKind.STEP_PLANNED, step, actor, detail)
-    return step
+        return step
+    return None
 
 
 def advance(

@@ -11,7 +11,7 @@ from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import held_out
-from babylon_tasks.db import changed_rows, evaluations, lineages, promotions
+from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.decisions import Decision
@@ -27,9 +27,6 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import write_groups
 from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
-
-# The newest windows that may contribute groups to the set.
-_WINDOWS = 200
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +119,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
 
     Windows in which Babylon has rewritten rows are marked to be scored anew.
     """
-    offered = held_out_groups(connection, _WINDOWS)
+    offered = held_out_groups(connection, old_rows.HELD_OUT_WINDOWS)
     versions = {(group.window, group.key): group.reward_version for group in offered}
     ordered = held_out.order(
         ((group.window, group.key, group.members, group.spread) for group in offered),

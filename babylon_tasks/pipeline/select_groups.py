@@ -7,7 +7,7 @@ the number of agents.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ from babylon_tasks.dataset.groups import next_size, reading_order, teaches_nothi
 from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
-from babylon_tasks.db import scored_trajectories
+from babylon_tasks.db import consumption, scored_trajectories
 from babylon_tasks.db.changed_rows import MAX_CHANGES
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.scored_trajectories import ScoredTrajectory
@@ -147,8 +147,12 @@ class _Reading:
         """Read the members that may be learned from, their tokens in all and their longest row."""
         ids = [one.trajectory_id for one in portion]
         rows = scored_trajectories.rows(self._connection, ids, self._settings.max_steps_bytes)
+        pruned = consumption.began_in_pruned(self._connection, ids)
         candidates = []
         for one in portion:
+            if one.trajectory_id in pruned:
+                self._rejections.append(_of_pruned_hour(one.trajectory_id, pruned))
+                continue
             current = compare_with_score(
                 one.trajectory_id,
                 self._window.window,
@@ -225,3 +229,8 @@ class _Reading:
             calls_left_out=dict(sorted(self._calls_left_out.items())),
             scorers=tuple(sorted({one.scorer for one in self._listed})),
         )
+
+
+def _of_pruned_hour(trajectory_id: str, pruned: Mapping[str, str]) -> Rejection:
+    detail = f"it began in {pruned[trajectory_id]}, whose rows are pruned: it may have been used"
+    return Rejection(trajectory_id, Stage.DATASET, Reason.HOUR_PRUNED, detail)

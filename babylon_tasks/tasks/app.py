@@ -57,6 +57,7 @@ TASKS = {
     task_names.RECONCILE: _Task(
         queue="upkeep", argument=Argument.NONE, soft_limit=600, hard_limit=660
     ),
+    task_names.PRUNE: _Task(queue="upkeep", argument=Argument.NONE, soft_limit=600, hard_limit=660),
 }
 
 # By the schemes, so that addresses mean what they do elsewhere (`broker_transport` would replace

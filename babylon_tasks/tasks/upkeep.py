@@ -11,12 +11,16 @@ from celery.schedules import schedule
 
 from babylon_tasks import task_names
 from babylon_tasks.pipeline.discover import discover as look
+from babylon_tasks.pipeline.prune_checkpoints import has_old_checkpoints
+from babylon_tasks.pipeline.prune_rows import prune_rows
 from babylon_tasks.pipeline.reconcile import reconcile as repair
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
 from babylon_tasks.tasks.send import send_train, send_windows
+
+_PRUNE_SECONDS = 600
 
 
 @app.task(base=BabylonTask, bind=True, name=task_names.DISCOVER)  # type: ignore[untyped-decorator]
@@ -37,12 +41,26 @@ def reconcile(self: BabylonTask) -> Any:
     return self.task_result(summaries.reconciliation(reconciled))
 
 
+@app.task(base=BabylonTask, bind=True, name=task_names.PRUNE)  # type: ignore[untyped-decorator]
+def prune(self: BabylonTask) -> Any:
+    """Delete old rows; old checkpoints are deleted where they are, by the GPU-queue worker."""
+    rows = prune_rows(self.settings, actor=self.actor)
+    to_send = has_old_checkpoints(self.settings)
+    if to_send:
+        send_train(None)  # at the end of its task it prunes, whether or not it trains
+    return self.task_result(summaries.pruning(rows, checkpoints=to_send))
+
+
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]
 def _schedule(sender: Celery, **_: Any) -> None:
     # No `expires`, which two machines' clocks would decide: KEPT_MESSAGES bounds what piles up.
     every = schedule(load_settings().upkeep_interval_seconds, nowfun=_steady_now, app=sender)
     sender.add_periodic_task(every, discover.si(), name="discover")
     sender.add_periodic_task(every, reconcile.si(), name="reconcile")
+    seldom = schedule(
+        max(load_settings().upkeep_interval_seconds, _PRUNE_SECONDS), nowfun=_steady_now, app=sender
+    )
+    sender.add_periodic_task(seldom, prune.si(), name="prune")
 
 
 def _steady_now() -> datetime:

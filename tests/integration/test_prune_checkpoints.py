@@ -17,9 +17,10 @@ from babylon_tasks.errors import BackendUnavailable, CheckpointNotFound, Trainin
 from babylon_tasks.pipeline import prune_checkpoints as pruning
 from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
-from babylon_tasks.pipeline.results import PrunedCheckpoints
+from babylon_tasks.pipeline.results import PrunedCheckpoints, TrainOutcome
 from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import OPTIMIZER, WEIGHTS, steps_on_disk
@@ -147,10 +148,12 @@ def test_a_dry_run_lists_what_would_go_and_changes_nothing(
 
     announced = prune(dry_run=True)
 
+    assert pruning.has_old_checkpoints(settings)
     assert steps_on_disk(trainer.folder) == [1, 2, 3, 4]
     assert pruned(connection) == []
     assert kinds(connection) == before
     assert announced == prune()
+    assert not pruning.has_old_checkpoints(settings)
 
 
 def test_what_a_crash_left_marked_or_half_deleted_goes_the_next_time(
@@ -358,6 +361,44 @@ def test_checkpoints_that_are_elsewhere_are_deleted_by_the_trainer_and_again_aft
 
     assert trainer.deleted == [(1, 2, 3)]
     assert steps_on_disk(trainer.folder) == [1, 2, 3, 4, 5], "no files here are touched"
+
+
+def work(settings: Settings, trainer: PeerTrainer, window: str | None = None) -> TrainOutcome:
+    """What a message on queue gpu leads to."""
+    outcome, _ = train_and_evaluate(
+        settings,
+        trainer,
+        window=window,
+        actor="test",
+        on_training=lambda _: None,
+        on_evaluation=lambda _: None,
+    )
+    return outcome
+
+
+def test_each_task_of_the_gpu_worker_prunes_at_its_end_also_one_that_trains_nothing(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    trained(connection, settings, trainer, 4)
+
+    assert work(settings, trainer).action == "idle"
+    assert steps_on_disk(trainer.folder) == [3, 4]
+
+    scored_window(connection, hour(5))
+    assert work(settings, trainer, hour(5)).action == "committed"
+    assert steps_on_disk(trainer.folder) == [4, 5]
+
+
+def test_a_step_counts_even_if_nothing_can_be_pruned(
+    connection: Connection, settings: Settings, trainer: PeerTrainer, tmp_path: Path
+) -> None:
+    trained(connection, settings, trainer, 4)
+    trainer.folder.rename(tmp_path / "elsewhere")
+    trainer.folder.symlink_to(tmp_path / "elsewhere")
+    scored_window(connection, hour(5))
+
+    assert work(settings, trainer, hour(5)).action == "committed"
+    assert steps_on_disk(trainer.folder) == [1, 2, 3, 4, 5]
 
 
 def test_nothing_is_pruned_of_a_lineage_that_does_not_exist(

@@ -13,6 +13,13 @@ FROM jsonb_to_recordset(%(rejections)s)
      AS refused (trajectory_id text, stage text, reason text, detail text)
 ON CONFLICT DO NOTHING
 
+-- name: began_in_pruned
+-- Those of some trajectories that began in an hour whose rows are pruned, with that hour.
+SELECT t."trajectoryId", p.window_id
+FROM trajectories t
+JOIN training.windows p ON p.window_id = {{babylon.hour_of_start}}
+WHERE t."trajectoryId" = ANY (%(ids)s) AND p.rows_pruned_at IS NOT NULL
+
 -- name: release
 -- Make the data of a failed step available again.
 DELETE FROM training.consumption WHERE step_id = %(step_id)s

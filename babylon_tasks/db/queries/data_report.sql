@@ -36,15 +36,18 @@ SELECT max(starts_at) FROM training.windows WHERE state <> 'open'
 
 -- name: usable
 -- Scores of a window that no later stage has rejected.
-SELECT count(*) FROM training.scores s
-WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
-  AND NOT EXISTS (SELECT FROM training.rejections r
-                  WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
-                    AND r.stage = 'dataset')
+SELECT coalesce(
+    (SELECT (w.row_counts ->> 'usable')::bigint FROM training.windows w
+     WHERE w.window_id = %(window)s AND w.rows_pruned_at IS NOT NULL),
+    (SELECT count(*) FROM training.scores s
+     WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
+       AND NOT EXISTS (SELECT FROM training.rejections r
+                       WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
+                         AND r.stage = 'dataset')))
 
 -- name: rejected
 -- Trajectories of a window that are not used, by reason.
-SELECT reason, count(DISTINCT trajectory_id) FROM training.rejections
+SELECT reason, sum(count)::bigint FROM training.rejection_counts
 WHERE window_id = %(window)s AND reward_version = %(version)s
 GROUP BY reason
 ORDER BY 2 DESC, 1

@@ -8,7 +8,7 @@ FROM training.windows w
 JOIN trajectories t ON coalesce("windowId", {{babylon.hour_of_start}}) = w.window_id
 CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(w.late_snapshot)::text::bigint AS until) seen
 WHERE w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
-  AND w.scored_at IS NOT NULL
+  AND w.scored_at IS NOT NULL AND w.rows_pruned_at IS NULL
   AND (w.late_snapshot IS NOT NULL
            AND pg_visible_in_snapshot(greatest(0, seen.until - 2147483648
                    + ((t.xmin::text::bigint - seen.until + 2147483648) & 4294967295)
@@ -37,7 +37,7 @@ GROUP BY s.window_id, s.reward_version
 SELECT w.window_id AS window, w.scored || ' scores counted, ' || count(s.*) || ' stored' AS what
 FROM training.windows w
 LEFT JOIN training.scores s USING (window_id, reward_version)
-WHERE w.scored IS NOT NULL
+WHERE w.scored IS NOT NULL AND w.rows_pruned_at IS NULL
 GROUP BY w.window_id
 HAVING count(s.*) <> w.scored
 

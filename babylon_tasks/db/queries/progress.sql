@@ -10,7 +10,7 @@ SELECT w.window_id AS window, w.state, w.reason, coalesce(w.agents, 0) AS agents
        coalesce(w.trajectories, 0) AS trajectories, coalesce(w.scored, 0) AS scored,
        w.profit_mean, w.right_share,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
-        FROM (SELECT reason, count(*) AS n FROM training.rejections
+        FROM (SELECT reason, sum(count) AS n FROM training.rejection_counts
               WHERE window_id = w.window_id AND reward_version = w.reward_version
               GROUP BY reason) r) AS rejected,
        s.target_step AS step, s.state AS step_state,

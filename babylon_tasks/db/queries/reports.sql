@@ -26,17 +26,13 @@ ORDER BY e.id
 -- name: rejections_of_window
 -- Why trajectories of a window are not used, each with its first as an example, for the newest
 -- reward version.
-SELECT g.stage, g.reason, g.n AS count, r.trajectory_id AS example, r.detail
-FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
-      FROM training.rejections
-      WHERE window_id = %(window)s AND reward_version = %(version)s
-      GROUP BY stage, reason) g
-JOIN training.rejections r ON r.id = g.first
-ORDER BY g.n DESC, g.stage, g.reason
+SELECT stage, reason, count, example, detail FROM training.rejection_counts
+WHERE window_id = %(window)s AND reward_version = %(version)s
+ORDER BY count DESC, stage, reason
 
 -- name: uses_of_window
 -- How a window's trajectories were used: trained, or used up without a step.
-SELECT use, count(*) FROM training.consumption
+SELECT use, sum(count)::bigint FROM training.use_counts
 WHERE window_id = %(window)s GROUP BY use ORDER BY 2 DESC, 1
 
 -- name: steps_of_window

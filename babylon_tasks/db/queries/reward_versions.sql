@@ -44,7 +44,7 @@ WHERE w.window_id = %(window)s
 -- Windows to be scored anew, locked: those that are marked, and those whose wait is over and had
 -- postponed a decision. While a window waits, only if nothing is left to wait for.
 SELECT w.window_id AS window, w.state, w.rescore AS score_anew, w.reward_version FROM training.windows w
-WHERE w.state IN ('scored', 'held_out', 'skipped')
+WHERE w.state IN ('scored', 'held_out', 'skipped') AND w.rows_pruned_at IS NULL
   AND (w.rescore IS NOT NULL OR w.state <> 'skipped' AND w.reason IS NOT NULL AND w.waits_until <= now())
   AND (coalesce(w.waits_until <= now(), true)
        OR NOT EXISTS (SELECT FROM training.bets_now b
@@ -94,9 +94,9 @@ SELECT (made.detail ->> 'reward_version')::int AS version, made.happened_at AS s
        coalesce((made.detail ->> 'scored')::int, 0) AS scored,
        (made.detail ->> 'right_share')::float8 AS right_share,
        (made.detail ->> 'profit_mean')::float8 AS profit_mean,
-       (SELECT count(*) FROM training.consumption c
-        WHERE c.window_id = made.window_id
-          AND c.reward_version = (made.detail ->> 'reward_version')::int) AS used,
+       (SELECT coalesce(sum(u.count), 0)::bigint FROM training.use_counts u
+        WHERE u.window_id = made.window_id
+          AND u.reward_version = (made.detail ->> 'reward_version')::int) AS used,
        why.detail ->> 'because' AS because, why.detail -> 'came' AS came
 FROM training.events made
 LEFT JOIN LATERAL (

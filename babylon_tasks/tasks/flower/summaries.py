@@ -12,6 +12,7 @@ from babylon_tasks.actions import GateAction, TrainAction
 from babylon_tasks.pipeline.results import (
     Discovered,
     GateResult,
+    PrunedRows,
     Reconciled,
     Scoring,
     TrainOutcome,
@@ -92,6 +93,12 @@ def named(windows: Sequence[str]) -> str | None:
         return None
     left = len(windows) - _NAMED
     return ", ".join(windows[:_NAMED]) + (f" and {left:,} more" if left > 0 else "")
+
+
+def pruning(rows: PrunedRows, *, checkpoints: bool) -> str:
+    """Summarise what was pruned; ``checkpoints``: the GPU-queue worker has some to prune."""
+    more = ["old checkpoints left to the trainer's worker"] if checkpoints else []
+    return _and(_found(("pruned the rows of", rows.windows)), more)
 
 
 def sentence(window: str | None, lineage: str | None, step: int | None, summary: str) -> str:

@@ -31,13 +31,19 @@ def trainer(connection: Connection, settings: Settings) -> Iterator[PeerTrainer]
 
 
 def test_a_dry_run_lists_and_the_command_deletes_beside_the_worker(
-    run: Run, trainer: PeerTrainer, monkeypatch: pytest.MonkeyPatch
+    run: Run, connection: Connection, trainer: PeerTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BABYLON_KEEP_CHECKPOINTS", "1")
 
-    assert "2 checkpoints would be deleted: 1, 2" in run("prune", "--dry-run").out
+    connection.execute("UPDATE training.windows SET updated_at = now() - interval '31 days'")
+
+    announced = run("prune", "--dry-run").out
+    assert "2 checkpoints would be deleted: 1, 2" in announced
+    assert "the rows of 3 windows would be deleted" in announced
     assert steps_on_disk(trainer.folder) == [1, 2, 3]
-    done = run("prune", "--json").document["checkpoints"]
+    document = run("prune", "--json").document
+    done, rows = document["checkpoints"], document["rows"]
+    assert (rows["windows"], rows["uses"]) == ([hour(1), hour(2), hour(3)], 12)
     assert (done["marked"], done["deleted"]) == ([1, 2], [1, 2])
     assert done["size"] > 0
     assert steps_on_disk(trainer.folder) == [3]

@@ -140,10 +140,11 @@ def test_a_worker_knows_exactly_the_tasks_that_have_a_queue(
     assert worker["tasks"] == sorted(conf["task_routes"])
 
 
-def test_beat_starts_both_upkeep_tasks_and_no_clock_lets_their_messages_expire(
+def test_beat_starts_all_upkeep_tasks_and_no_clock_lets_their_messages_expire(
     worker: dict[str, Any],
 ) -> None:
     assert worker["beat"] == {
         "discover": ["babylon.discover.v1", 60, {}],
         "reconcile": ["babylon.reconcile.v1", 60, {}],
+        "prune": ["babylon.prune.v1", 600, {}],
     }

@@ -1,0 +1,43 @@
+"""Prune old rows of our own tables, window by window."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import structlog
+from msgspec import structs
+
+from babylon_tasks.db import old_rows
+from babylon_tasks.db.session import session
+from babylon_tasks.pipeline.results import PrunedRows
+from babylon_tasks.settings import Settings
+
+# Windows of one call; the next call finds the rest.
+PRUNE_LIMIT = 200
+
+log = structlog.get_logger(__name__)
+
+
+def prune_rows(
+    settings: Settings, *, actor: str, limit: int = PRUNE_LIMIT, dry_run: bool = False
+) -> PrunedRows:
+    """Delete rows that nothing needs any more; safe at any time and from any number of callers.
+
+    Each window is a transaction of its own. A dry run only lists the windows.
+    """
+    kept = settings.rows_kept_hours
+    with session(settings) as connection:
+        windows = old_rows.ended(connection, kept, limit=limit)
+        if dry_run:
+            return PrunedRows(windows)
+        pruned: list[str] = []
+        rows: Counter[str] = Counter()
+        for window in windows:
+            deleted = old_rows.prune(connection, window, kept, actor=actor)
+            if deleted is not None:
+                pruned.append(window)
+                rows.update(structs.asdict(deleted))
+        outcomes = old_rows.prune_outcomes(connection, kept)
+    if pruned or outcomes:
+        log.info("rows.pruned", windows=len(pruned), outcomes=outcomes, **rows)
+    return PrunedRows(pruned, outcomes=outcomes, **rows)
