@@ -36,9 +36,11 @@ class ProcessName(StrEnum):
 PROCESSES = tuple(ProcessName)
 
 
-def _gpu_worker(_: Settings) -> list[str]:
+def _gpu_worker(settings: Settings) -> list[str]:
     # One task at a time, always: a training step needs the whole device and the trainer.
-    return ["worker", *_ALONE, "--pool=prefork", "-c", "1", "-Q", "gpu", "-n", "gpu@%h"]
+    # Queue gpu: what processes of an older release send while they are being replaced.
+    queues = f"gpu,gpu.{settings.lineage}"
+    return ["worker", *_ALONE, "--pool=prefork", "-c", "1", "-Q", queues, "-n", "gpu@%h"]
 
 
 def _cpu_worker(settings: Settings) -> list[str]:

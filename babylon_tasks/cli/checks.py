@@ -241,7 +241,7 @@ def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check
             f"queue {queue}",
             bool(names),
             ", ".join(names) or "no worker answered",
-            f"start one: babylon-tasks run {'gpu' if queue == 'gpu' else 'cpu'}-worker",
+            f"start one: babylon-tasks run {'gpu' if queue.startswith('gpu') else 'cpu'}-worker",
             otherwise="warn",
         )
 

@@ -33,8 +33,9 @@ def status(json: AsJson = False) -> None:
     leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
     that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
-    failed: [{window, reason}]}. In outcomes: how many windows wait for markets to end, and which
-    one's wait ends first.
+    failed: [{window, reason}], others: [lineage]}; windows, oldest_due and failed are as the
+    lineage of BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and
+    which one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -52,11 +53,14 @@ def why(window: WindowArgument, json: AsJson = False) -> None:
     reward_versions: [{version, scored_at, scored, right_share, profit_mean, used, because,
     came: {market: yes, no, a change in percent, or null}}],
     events: [{happened_at, kind, actor, lineage, target_step, detail}],
-    rejections: [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations}.
+    rejections: [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations,
+    lineages: [{lineage, state, reason, training_attempts, left_over, trained_at}], empty where the
+    database has one}. The window's state and rejections are as the lineage of BABYLON_LINEAGE sees
+    them.
     """
     settings = begin()
     with database(settings) as connection:
-        history = reports.history(connection, window)
+        history = reports.history(connection, window, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
     if lineage is not None and history.window.state in _UNFINISHED:
         history = structs.replace(history, trouble=lineage.trouble)
@@ -77,6 +81,9 @@ def _show_system(name: str, system: SystemState) -> None:
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
         if lineage.trouble is not None:
             show(f"trouble: {lineage.trouble}")
+    if system.others:
+        names = ", ".join(system.others)
+        show(f"other lineages here: {names}; BABYLON_LINEAGE=NAME babylon-tasks status shows one")
     for circuit in system.circuits:
         show(
             f"paused: {circuit.name} since {circuit.opened_at:%F %T} after {circuit.faults} "
@@ -120,6 +127,9 @@ def _show_history(history: WindowHistory) -> None:
     show(f"{window.window_id} is {window.state}{reason}")
     if window.state in _UNFINISHED and window.why_idle is not None:
         show(f"it {window.why_idle}")
+    for one in history.lineages:
+        done = f" ({one.reason})" if one.reason else ""
+        show(f"for lineage {one.lineage} it is {one.state}{done}")
     if history.trouble is not None:
         show(f"trouble of the lineage: {history.trouble}")
     if history.waits_for and window.state in _UNFINISHED:

@@ -67,7 +67,12 @@ def list_windows(
         if lookback_hours is not None:
             since = clock.now(connection) - timedelta(hours=lookback_hours)
         found = rows.list_windows(
-            connection, since=since, states=state or None, min_agents=min_agents, limit=limit
+            connection,
+            since=since,
+            states=state or None,
+            min_agents=min_agents,
+            limit=limit,
+            lineage=settings.lineage,
         )
     if json:
         as_json({"windows": found})
@@ -120,7 +125,7 @@ def backfill(
             result.since,
             discovered.opened,
             discovered.sealed,
-            send_windows(discovered.to_score, discovered.to_train),
+            send_windows(discovered.to_score, discovered.to_train, discovered.others),
             discovered.malformed,
         )
     if json:

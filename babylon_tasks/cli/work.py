@@ -84,7 +84,7 @@ def train(
     """
     settings = begin()
     with database(settings) as connection:  # refuse a wrong window before a trainer starts
-        row = None if window is None else rows.get(connection, window)
+        row = None if window is None else rows.get(connection, window, lineage=settings.lineage)
     if enqueue:
         if row is not None:
             _refuse_unless(row, "be trained", json, WindowState.SCORED, WindowState.TRAINING)
@@ -108,7 +108,7 @@ def train(
 
 def _get(settings: Settings, window: str) -> Window:
     with database(settings) as connection:
-        return rows.get(connection, window)
+        return rows.get(connection, window, lineage=settings.lineage)
 
 
 def _enqueued(settings: Settings, row: Window | None, what: str, json: bool) -> None:

@@ -46,9 +46,13 @@ def consume(
 
 
 def reject(
-    connection: Connection, window: str, reward_version: int, rejections: Sequence[Rejection]
+    connection: Connection,
+    lease: Lease,
+    window: str,
+    reward_version: int,
+    rejections: Sequence[Rejection],
 ) -> None:
-    """Record why trajectories are left out of steps; existing rows stay as they are."""
+    """Record why trajectories are left out of the lineage's steps; existing rows stay."""
     if not rejections:
         return
     execute(
@@ -56,6 +60,7 @@ def reject(
         "consumption.reject",
         window=window,
         version=reward_version,
+        lineage=lease.lineage,
         rejections=recordset(rejections),
     )
 

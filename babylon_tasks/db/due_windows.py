@@ -25,9 +25,18 @@ class ScoredWindow(Struct, frozen=True):
     changes: int
 
 
-def scored(connection: Connection, limit: int, *, first: str | None = None) -> list[ScoredWindow]:
-    """List windows due for training, in the order in which steps take them, ``first`` first."""
-    return fetch_all(connection, "due_windows.scored", ScoredWindow, limit=limit, first=first)
+def scored(
+    connection: Connection, limit: int, *, lineage: str, first: str | None = None
+) -> list[ScoredWindow]:
+    """List windows that the lineage may take, in the order of its steps, ``first`` first."""
+    return fetch_all(
+        connection,
+        "due_windows.scored",
+        ScoredWindow,
+        limit=limit,
+        lineage=lineage,
+        first=first,
+    )
 
 
 def pick_to_score(connection: Connection, settings: Settings, *, limit: int) -> list[str]:

@@ -43,8 +43,8 @@ def fail_step(
         )
         consumption.release(connection, step.id)
         if not fault.uses_up_attempts:
-            step_windows.count_attempts(connection, step.windows, -1)
-        for row in step_windows.in_training(connection, step.windows):
+            step_windows.count_attempts(connection, step.windows, -1, lineage=step.lineage)
+        for row in step_windows.in_training(connection, step.windows, lineage=step.lineage):
             step_windows.free(
                 connection,
                 row,

@@ -87,11 +87,11 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
             if evaluated is not None:
                 evaluations[role] = evaluated
     return Gauges(
-        windows=windows.counts(connection),
-        oldest_due=fetch_value(connection, "gauges.oldest_due", float) or 0.0,
+        windows=windows.counts(connection, lineage=lineage),
+        oldest_due=fetch_value(connection, "gauges.oldest_due", float, lineage=lineage) or 0.0,
         awaiting_outcomes=pending.windows,
         to_score_anew=pending.to_score_anew,
-        left_over=fetch_value(connection, "gauges.left_over", int) or 0,
+        left_over=fetch_value(connection, "gauges.left_over", int, lineage=lineage) or 0,
         rewards=fetch_one(connection, "gauges.rewards", RewardFigures),
         lineage=figures,
         circuits=dict.fromkeys((circuits.SCORING, circuits.training(lineage)), False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs
+from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fetch_values
 from babylon_tasks.errors import SettingsError, StaleLease
 from babylon_tasks.records import CommittedCheckpoint
 from babylon_tasks.settings import Settings
@@ -78,6 +78,16 @@ def ensure(connection: Connection, settings: Settings) -> Lineage:
 def get(connection: Connection, name: str) -> Lineage | None:
     """Read one lineage; None if it does not exist yet."""
     return fetch_one(connection, "lineages.get", Lineage, name=name)
+
+
+def names(connection: Connection) -> list[str]:
+    """List the lineages of the database."""
+    return fetch_values(connection, "lineages.names", str)
+
+
+def live(connection: Connection) -> list[str]:
+    """List the lineages that somebody has worked on or served in the last week."""
+    return fetch_values(connection, "lineages.live", str)
 
 
 def claim(connection: Connection, name: str, owner: str, seconds: float) -> Lease | None:

@@ -7,8 +7,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks.db import circuits, lineages, promotions, reward_versions, windows
+from babylon_tasks.db import (
+    circuits,
+    lineage_windows,
+    lineages,
+    promotions,
+    reward_versions,
+    windows,
+)
 from babylon_tasks.db.circuits import Circuit
+from babylon_tasks.db.lineage_windows import LineageWindow
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
@@ -77,7 +85,7 @@ class WindowHistory(Struct, frozen=True):
 
     ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
     newest of its ``reward_versions``. ``trouble``: what is wrong with the files of the lineage that
-    is to train it.
+    is to train it. ``lineages``: what each has done with it, where there is more than one.
     """
 
     window: Window
@@ -89,6 +97,7 @@ class WindowHistory(Struct, frozen=True):
     steps: list[StepReport]
     evaluations: list[EvaluationReport]
     trouble: str | None = None
+    lineages: list[LineageWindow] = []
 
 
 class DueWindow(Struct, frozen=True):
@@ -107,7 +116,11 @@ class FailedWindow(Struct, frozen=True):
 
 
 class SystemState(Struct, frozen=True):
-    """The state of the system; ``lineage`` is None until a worker has served or trained it."""
+    """The state of the system, as a lineage sees it.
+
+    ``lineage`` is None until a worker has served or trained it, ``others`` are the names of the
+    other lineages of the database.
+    """
 
     lineage: Lineage | None
     circuits: list[Circuit]
@@ -118,6 +131,7 @@ class SystemState(Struct, frozen=True):
     last_step: StepReport | None
     last_decision: Promotion | None
     failed: list[FailedWindow]
+    others: list[str] = []
 
 
 class CheckpointReport(Struct, frozen=True):
@@ -150,9 +164,12 @@ class PostgresServer(Struct, frozen=True):
     clock: datetime
 
 
-def history(connection: Connection, window: str) -> WindowHistory:
-    """Read all about one window; raises BadWindowId, WindowNotFound."""
-    row = windows.get(connection, window)
+def history(connection: Connection, window: str, *, lineage: str | None = None) -> WindowHistory:
+    """Read all about one window, its state and rejections as a lineage sees them.
+
+    As all lineages together do without one. Raises BadWindowId, WindowNotFound.
+    """
+    row = windows.get(connection, window, lineage=lineage)
     version = row.reward_version
     return WindowHistory(
         window=row,
@@ -165,12 +182,14 @@ def history(connection: Connection, window: str) -> WindowHistory:
             RejectionCount,
             window=window,
             version=version,
+            lineage=lineage,
         ),
         uses=fetch_pairs(connection, "reports.uses_of_window", str, int, window=window),
         steps=fetch_all(connection, "reports.steps_of_window", StepReport, window=window),
         evaluations=fetch_all(
             connection, "reports.evaluations_of_window", EvaluationReport, window=window
         ),
+        lineages=lineage_windows.of_window(connection, window),
     )
 
 
@@ -179,13 +198,16 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
     return SystemState(
         lineage=lineages.get(connection, lineage),
         circuits=circuits.opened(connection),
-        windows=windows.counts(connection),
-        oldest_due=fetch_one(connection, "reports.oldest_due", DueWindow),
+        windows=windows.counts(connection, lineage=lineage),
+        oldest_due=fetch_one(connection, "reports.oldest_due", DueWindow, lineage=lineage),
         outcomes=reward_versions.waiting(connection),
         step_in_work=fetch_one(connection, "reports.step_in_work", StepReport, lineage=lineage),
         last_step=fetch_one(connection, "reports.last_step", StepReport, lineage=lineage),
         last_decision=promotions.latest(connection, lineage),
-        failed=fetch_all(connection, "reports.failed_windows", FailedWindow, limit=limit),
+        failed=fetch_all(
+            connection, "reports.failed_windows", FailedWindow, lineage=lineage, limit=limit
+        ),
+        others=[name for name in lineages.names(connection) if name != lineage],
     )
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all
+from babylon_tasks.db.trajectories import used_by_ours
 from babylon_tasks.records import RawTrajectory
 
 # The limits of one fetch, in bytes of text and in rows.
@@ -98,6 +99,11 @@ def rows(connection: Connection, ids: Collection[str], largest: int) -> dict[str
     ``largest`` bytes is not sent.
     """
     found = fetch_all(
-        connection, "scored_trajectories.rows", RawTrajectory, ids=list(ids), largest=largest
+        connection,
+        "scored_trajectories.rows",
+        RawTrajectory,
+        ids=list(ids),
+        largest=largest,
+        ours=used_by_ours(connection),
     )
     return {row.trajectory_id: row for row in found}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.db import events
+from babylon_tasks.db import events, lineage_windows
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value, fetch_values
@@ -28,30 +28,43 @@ class InTraining(Struct, frozen=True):
     attempts: int
 
 
-def lock_scored(connection: Connection, versions: Mapping[str, int]) -> bool:
-    """Lock windows; False if one is no longer scored, or has another reward version."""
+def lock_scored(connection: Connection, versions: Mapping[str, int], *, lineage: str) -> bool:
+    """Lock windows; False if the lineage may not take one any more, or its rewards are newer."""
     locked = fetch_values(
         connection,
         "step_windows.lock",
         str,
         versions=Jsonb(dict(versions)),
+        lineage=lineage,
     )
     return len(locked) == len(versions)
 
 
-def take(connection: Connection, window: str, *, actor: str) -> None:
-    """Move a scored, locked window into training."""
-    move(connection, window, TAKE, WindowState.TRAINING, actor=actor)
+def take(connection: Connection, window: str, *, lineage: str, actor: str) -> None:
+    """Move a locked window that the lineage may take into training."""
+    together = lineage_windows.begin(connection, window, lineage)
+    move(connection, window, TAKE, WindowState.TRAINING, actor=actor, together=together)
 
 
-def count_attempts(connection: Connection, windows: Sequence[str], by: int) -> None:
-    """Add ``by`` runs to the windows of a step."""
+def count_attempts(
+    connection: Connection, windows: Sequence[str], by: int, *, lineage: str
+) -> None:
+    """Add ``by`` runs to the windows of a lineage's step."""
     execute(connection, "step_windows.count_attempts", windows=list(windows), by=by)
+    lineage_windows.count_attempts(connection, windows, by, lineage=lineage)
 
 
-def in_training(connection: Connection, windows: Sequence[str]) -> list[InTraining]:
+def in_training(
+    connection: Connection, windows: Sequence[str], *, lineage: str
+) -> list[InTraining]:
     """Lock those of a step's windows that are in training."""
-    return fetch_all(connection, "step_windows.in_training", InTraining, windows=list(windows))
+    return fetch_all(
+        connection,
+        "step_windows.in_training",
+        InTraining,
+        windows=list(windows),
+        lineage=lineage,
+    )
 
 
 def end(connection: Connection, window: str, *, lineage: str, step_id: int, actor: str) -> None:
@@ -60,11 +73,13 @@ def end(connection: Connection, window: str, *, lineage: str, step_id: int, acto
     Raises IllegalTransition where the window is not in training.
     """
     left = left_over(connection, window, lineage)
+    state = WindowState.SCORED if left else WindowState.TRAINED
     move(
         connection,
         window,
         END,
-        WindowState.SCORED if left else WindowState.TRAINED,
+        state,
+        together=lineage_windows.settle(connection, window, lineage, state, left_over=left),
         actor=actor,
         lineage=lineage,
         step_id=step_id,
@@ -91,33 +106,43 @@ def free(
 ) -> None:
     """End a window's part in a failed step: scored again, or failed after the last attempt."""
     exhausted = row.attempts >= settings.max_attempts
+    state = WindowState.FAILED if exhausted else WindowState.SCORED
+    reason = _exhausted(row.attempts, why) if exhausted else None
+    delay = None if exhausted else settings.retry_delay_seconds
+    together = lineage_windows.settle(
+        connection, row.window, lineage, state, reason=reason, delay=delay, tries_end=False
+    )
     move(
         connection,
         row.window,
         FREE,
-        WindowState.FAILED if exhausted else WindowState.SCORED,
+        state,
+        together=together,
         actor=actor,
-        reason=_exhausted(row.attempts, why) if exhausted else None,
-        delay=None if exhausted else settings.retry_delay_seconds,
+        reason=reason,
+        delay=delay,
         lineage=lineage,
         step_id=step_id,
     )
 
 
 def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> str:
-    """Close a scored window with nothing left: trained if a step has used it, else skipped.
+    """Close a window with nothing left for the lineage: trained if it has used it, else skipped.
 
-    Returns the reason: the most common one among the trajectories that no step has used.
+    Other lineages may still take it. Returns the reason: the most common one among the
+    trajectories that no step has used.
     """
     about = {"window": window, "lineage": lease.lineage}
     used = fetch_value(connection, "step_windows.was_used", bool, **about)
     cause = fetch_value(connection, "step_windows.commonest_cause", str, **about)
     reason = cause or WindowReason.NOTHING_TRAINABLE
+    state = WindowState.TRAINED if used else WindowState.SKIPPED
     move(
         connection,
         window,
         CLOSE,
-        WindowState.TRAINED if used else WindowState.SKIPPED,
+        state,
+        together=lineage_windows.settle(connection, window, lease.lineage, state, reason=reason),
         actor=actor,
         reason=reason,
         lineage=lease.lineage,
@@ -126,9 +151,35 @@ def close(connection: Connection, lease: Lease, window: str, *, actor: str) -> s
     return reason
 
 
-def outdated(connection: Connection, hours: int, limit: int) -> dict[str, int]:
-    """List scored windows more than ``hours`` before the newest sealed one, with their version."""
-    return fetch_pairs(connection, "step_windows.outdated", str, int, hours=hours, limit=limit)
+def close_unawaited(connection: Connection, *, limit: int, actor: str) -> list[str]:
+    """Close the windows that only lineages which have been silent for long could still take.
+
+    Call it in a transaction.
+    """
+    found = lineage_windows.unawaited(connection, limit)
+    for one in found:
+        together = lineage_windows.for_all(connection, one.window, one.lineage)
+        move(
+            connection,
+            one.window,
+            GIVE_UP if together.state is WindowState.FAILED else CLOSE,
+            together.state,
+            together=together,
+            actor=actor,
+            reason=together.reason,
+            detail={"because": "the lineages that have not ended it are silent"},
+        )
+    return [one.window for one in found]
+
+
+def outdated(connection: Connection, hours: int, limit: int, *, lineage: str) -> dict[str, int]:
+    """List what the lineage may take more than ``hours`` before the newest sealed window.
+
+    With their reward versions.
+    """
+    return fetch_pairs(
+        connection, "step_windows.outdated", str, int, hours=hours, limit=limit, lineage=lineage
+    )
 
 
 def count_failure(
@@ -145,20 +196,42 @@ def count_failure(
     It waits for its next attempt, or fails after the last one. Raises StaleLease.
     """
     with connection.transaction():
+        lineage = lease.lineage
         lock_lineage(connection, lease)
-        attempts = fetch_value(connection, "step_windows.count", int, window=window)
-        if attempts is None:  # it is no longer scored
+        attempts = _counted(connection, window, lineage)
+        if attempts is None:  # the lineage may not take it any more
             return
         if attempts >= settings.max_attempts:
             why = _exhausted(attempts, error)
-            move(connection, window, GIVE_UP, WindowState.FAILED, actor=actor, reason=why)
+            together = lineage_windows.settle(
+                connection, window, lineage, WindowState.FAILED, reason=why, tries_end=False
+            )
+            move(
+                connection,
+                window,
+                GIVE_UP,
+                WindowState.FAILED,
+                together=together,
+                actor=actor,
+                reason=why,
+                lineage=lineage,
+            )
             return
         delay = settings.retry_delay_seconds
         execute(connection, "step_windows.postpone", window=window, delay=delay)
+        lineage_windows.postpone(connection, window, delay, lineage=lineage)
         detail = {"reason": error[:2000], "attempts": attempts}
         events.record(
             connection, EventKind.TRAINING_FAILED, actor=actor, window=window, detail=detail
         )
+
+
+def _counted(connection: Connection, window: str, lineage: str) -> int | None:
+    about = {"window": window, "lineage": lineage}
+    attempts = fetch_value(connection, "step_windows.count", int, **about)
+    if attempts is None or lineage_windows.begin(connection, window, lineage) is None:
+        return attempts
+    return fetch_value(connection, "lineage_windows.attempts", int, **about)
 
 
 def _exhausted(attempts: int, why: str) -> str:

@@ -84,7 +84,7 @@ def plan(
     """
     with suppress(_PlanAgain), connection.transaction():
         head = lock_lineage(connection, lease).head_step
-        if not step_windows.lock_scored(connection, windows):
+        if not step_windows.lock_scored(connection, windows, lineage=lease.lineage):
             return None
         step = fetch_one(
             connection,
@@ -106,7 +106,7 @@ def plan(
                 fault=Fault.INTERRUPTED,
             )
         for window in windows:
-            step_windows.take(connection, window, actor=actor)
+            step_windows.take(connection, window, lineage=lease.lineage, actor=actor)
         consumption.consume(connection, lease, uses, step_id=step.id)
         # After that: where a use is being deleted, the insertion has waited for it.
         if consumption.began_in_pruned(connection, [use.trajectory_id for use in uses]):
@@ -161,7 +161,9 @@ def advance(
                 "the current claimant continues it"
             )
         if transition.attempts:
-            step_windows.count_attempts(connection, step.windows, transition.attempts)
+            step_windows.count_attempts(
+                connection, step.windows, transition.attempts, lineage=step.lineage
+            )
         noted = {"attempts": moved.attempts, "fencing_token": moved.fencing_token}
         _record(connection, transition.event, step, actor, {**(detail or {}), **noted})
     return structs.replace(step, **structs.asdict(moved))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import copy_statement
+from babylon_tasks.db.sql import copy_statement, fetch_value, fetch_values
 from babylon_tasks.records import RawTrajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_end, window_start
@@ -47,6 +47,7 @@ def stream_window(
         "end": window_end(window).replace(tzinfo=None),
         "largest": settings.max_steps_bytes,
         "used": used,
+        "ours": used_by_ours(connection),
     }
     batch: list[RawTrajectory] = []
     weight = 0
@@ -64,3 +65,13 @@ def stream_window(
                 batch, weight = [], 0
     if batch:
         yield batch
+
+
+def used_by_ours(connection: Connection) -> list[str]:
+    """List the marks on trajectories that exclude them from no lineage but the one that set them.
+
+    Empty where there is one lineage only, or none of our tables.
+    """
+    if not fetch_value(connection, "data_report.is_migrated", bool):
+        return []
+    return fetch_values(connection, "trajectories.published", str)

@@ -69,10 +69,10 @@ class Window(Struct, frozen=True):
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 
-def get(connection: Connection, window: str) -> Window:
-    """Read one window; raises BadWindowId, WindowNotFound."""
+def get(connection: Connection, window: str, *, lineage: str | None = None) -> Window:
+    """Read one window as a lineage sees it, or all together; raises BadWindowId, WindowNotFound."""
     window_start(window)
-    row = fetch_one(connection, "windows.get", Window, window=window)
+    row = fetch_one(connection, "windows.get", Window, window=window, lineage=lineage)
     if row is None:
         raise not_found(window)
     return row
@@ -93,8 +93,9 @@ def list_windows(
     states: Iterable[WindowState] | None = None,
     min_agents: int = 0,
     limit: int = 1000,
+    lineage: str | None = None,
 ) -> list[Window]:
-    """List windows, newest first."""
+    """List windows as a lineage sees them, or all together, newest first."""
     return fetch_all(
         connection,
         "windows.list",
@@ -103,10 +104,11 @@ def list_windows(
         states=None if states is None else [str(state) for state in states],
         min_agents=min_agents,
         limit=limit,
+        lineage=lineage,
     )
 
 
-def counts(connection: Connection) -> dict[str, int]:
-    """Count windows by state; states without any are 0."""
-    by_state = fetch_pairs(connection, "windows.counts", WindowState, int)
+def counts(connection: Connection, *, lineage: str | None = None) -> dict[str, int]:
+    """Count windows by their state for a lineage, or for all together; also those without any."""
+    by_state = fetch_pairs(connection, "windows.counts", WindowState, int, lineage=lineage)
     return {str(state): by_state.get(state, 0) for state in WindowState}

@@ -9,6 +9,7 @@ import structlog
 from babylon_tasks.db import clock, due_windows, open_and_seal, outcomes
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BadWindowId
+from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.results import Discovered
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_id, window_start
@@ -55,11 +56,16 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
         with connection.transaction():
             to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            others = {
+                name: due_windows.pick_to_train(connection, theirs, limit=ENQUEUE_LIMIT)
+                for name, theirs in other_lineages(connection, settings).items()
+            }
     return Discovered(
         opened=opened,
         sealed=sealed,
         to_score=to_score,
         to_train=to_train,
+        others={name: [*found] for name, found in others.items() if found},
         malformed=malformed,
         outcomes=changed,
     )

@@ -157,7 +157,9 @@ class Planner:
         return _Chosen(labels[0], selections) if selections else None
 
     def _queue(self, window: str | None) -> list[ScoredWindow]:
-        listed = due_windows.scored(self._connection, _WINDOWS_AT_ONCE, first=window)
+        listed = due_windows.scored(
+            self._connection, _WINDOWS_AT_ONCE, lineage=self._lease.lineage, first=window
+        )
         if window is not None and (not listed or listed[0].window != window):
             return []  # taken meanwhile, or it waits
         return listed

@@ -15,8 +15,10 @@ from babylon_tasks.db import (
     promotions,
     publication,
     reward_versions,
+    step_windows,
 )
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
@@ -24,6 +26,7 @@ from babylon_tasks.settings import Settings
 RELEASE_LIMIT = 100
 RESCORE_LIMIT = 50
 ENQUEUE_LIMIT = 100
+CLOSE_LIMIT = 50
 
 log = structlog.get_logger(__name__)
 
@@ -49,17 +52,25 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
                 connection, settings, limit=RESCORE_LIMIT, actor=actor
             )
         with connection.transaction():
+            step_windows.close_unawaited(connection, limit=CLOSE_LIMIT, actor=actor)
+        with connection.transaction():
             to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
             to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
+        others = {
+            name: _restart(connection, theirs)
+            for name, theirs in other_lineages(connection, settings).items()
+        }
     counted = {
         ReconcileAction.CLAIM_RELEASED: len(released),
         ReconcileAction.WINDOW_FAILED: len(failed),
         ReconcileAction.LATE_REJECTED: late,
         ReconcileAction.SENT_TO_SCORE: len(to_score),
-        ReconcileAction.SENT_TO_TRAIN: len(to_train),
-        ReconcileAction.SENT_TO_EVALUATE: int(unevaluated),
+        ReconcileAction.SENT_TO_TRAIN: len(to_train)
+        + sum(window is not None for sent in others.values() for window in sent),
+        ReconcileAction.SENT_TO_EVALUATE: int(unevaluated)
+        + sum(None in sent for sent in others.values()),
         ReconcileAction.SEALED_ANEW: len(anew),
     }
     for action, count in counted.items():
@@ -73,7 +84,17 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         to_train=to_train,
         unevaluated=unevaluated,
         anew=anew,
+        others={name: found for name, found in others.items() if found},
     )
+
+
+def _restart(connection: Connection, settings: Settings) -> list[str | None]:
+    """Do for another lineage what is done for the settings'."""
+    with connection.transaction():
+        to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+    unevaluated = promotions.head_is_unevaluated(connection, settings)
+    _align_what_babylon_reads(connection, settings.lineage)
+    return [*to_train, *([None] if unevaluated else [])]
 
 
 def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:

@@ -36,9 +36,9 @@ def record_selection(
     """
     with connection.transaction():
         lineages.lock_lineage(connection, lease)
-        if not step_windows.lock_scored(connection, {selection.window: selection.reward_version}):
+        if not _is_still_scored(connection, lease, selection.window, selection.reward_version):
             return False
-        _refuse(connection, selection.window, selection.reward_version, selection.rejections)
+        _refuse(connection, lease, selection.window, selection.reward_version, selection.rejections)
         consumption.consume(connection, lease, _uses(selection, selection.used_up), step_id=None)
         if selection.changed:
             changed_rows.mark_changed(
@@ -79,7 +79,7 @@ def close_window(
     """
     with connection.transaction():
         lineages.lock_lineage(connection, lease)
-        if not step_windows.lock_scored(connection, {selection.window: selection.reward_version}):
+        if not _is_still_scored(connection, lease, selection.window, selection.reward_version):
             return None
         if selection.changed:
             return WindowReason.ROWS_CHANGED
@@ -111,24 +111,33 @@ def close_outdated(
         "(BABYLON_MAX_STALENESS_HOURS)"
     )
     closed = {}
-    for window, version in step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE).items():
+    outdated = step_windows.outdated(connection, hours, _OUTDATED_AT_ONCE, lineage=lease.lineage)
+    for window, version in outdated.items():
         listed = scored_trajectories.list_unused(connection, window, version, lease.lineage)
         stale = [
             Rejection(one.trajectory_id, Stage.DATASET, Reason.STALE, detail) for one in listed
         ]
         with connection.transaction():
             lineages.lock_lineage(connection, lease)
-            if not step_windows.lock_scored(connection, {window: version}):
+            if not _is_still_scored(connection, lease, window, version):
                 continue
-            _refuse(connection, window, version, stale)
+            _refuse(connection, lease, window, version, stale)
             closed[window] = step_windows.close(connection, lease, window, actor=actor)
     return closed
 
 
+def _is_still_scored(connection: Connection, lease: Lease, window: str, version: int) -> bool:
+    return step_windows.lock_scored(connection, {window: version}, lineage=lease.lineage)
+
+
 def _refuse(
-    connection: Connection, window: str, version: int, rejections: Sequence[Rejection]
+    connection: Connection,
+    lease: Lease,
+    window: str,
+    version: int,
+    rejections: Sequence[Rejection],
 ) -> None:
-    consumption.reject(connection, window, version, rejections)
+    consumption.reject(connection, lease, window, version, rejections)
     for rejection in rejections:
         metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
 

@@ -147,7 +147,7 @@ def _run_again(run: StepRunner, step: Step) -> StepRun:
         if step.attempts >= run.settings.max_attempts:
             return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
         # A window's earlier steps count as well.
-        rows = step_windows.in_training(connection, step.windows)
+        rows = step_windows.in_training(connection, step.windows, lineage=step.lineage)
         attempts = max((row.attempts for row in rows), default=0)
         if attempts >= run.settings.max_attempts:
             return StepRun(

@@ -14,7 +14,8 @@ from babylon_tasks.records import ScoringResult, StepResult
 class Discovered(Struct, frozen=True):
     """What ``discover`` found. The caller sends the messages for ``to_score`` and ``to_train``.
 
-    ``outcomes``: how many of Babylon's were new or had changed.
+    ``outcomes``: how many of Babylon's were new or had changed. ``others``: by name, what lineages
+    besides the settings' are to train.
     """
 
     opened: list[str]
@@ -23,6 +24,7 @@ class Discovered(Struct, frozen=True):
     to_train: list[str]
     malformed: list[str]
     outcomes: int = 0
+    others: dict[str, list[str | None]] = {}
 
 
 class Scoring(ScoringResult, frozen=True, kw_only=True):
@@ -66,7 +68,8 @@ class Reconciled(Struct, frozen=True):
     """What ``reconcile`` repaired. The caller sends the messages for ``to_score``, ``to_train``.
 
     ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
-    ``anew``: windows that are sealed again, for a new reward version.
+    ``anew``: windows that are sealed again, for a new reward version. ``others``: by name, what
+    lineages besides the settings' are to train; None: to evaluate what was left.
     """
 
     released: list[str]
@@ -76,6 +79,7 @@ class Reconciled(Struct, frozen=True):
     to_train: list[str]
     unevaluated: bool = False
     anew: list[str] = []
+    others: dict[str, list[str | None]] = {}
 
 
 class PrunedCheckpoints(Struct, frozen=True):

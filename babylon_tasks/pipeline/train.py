@@ -85,7 +85,7 @@ def train_window(
 def more_waits(settings: Settings) -> bool:
     """Check whether a scored window is due now for a training step."""
     with session(settings) as connection:
-        return bool(due_windows.scored(connection, 1))
+        return bool(due_windows.scored(connection, 1, lineage=settings.lineage))
 
 
 def _train(run: StepRunner, ready: TrainerReady, window: str | None) -> TrainOutcome:
@@ -253,10 +253,13 @@ def _nothing_to_do(
 ) -> TrainOutcome | None:
     """Return the outcome if it is known without a lease."""
     if window is None:
-        if due_windows.scored(connection, 1) or steps.unfinished(connection, settings.lineage):
+        lineage = settings.lineage
+        if due_windows.scored(connection, 1, lineage=lineage) or steps.unfinished(
+            connection, lineage
+        ):
             return None
         return TrainOutcome(TrainAction.IDLE, reason=_IDLE)
-    row = windows.get(connection, window)
+    row = windows.get(connection, window, lineage=settings.lineage)
     if row.state == WindowState.TRAINING:
         return None
     step = steps.of_window(connection, settings.lineage, window)

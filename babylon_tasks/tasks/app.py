@@ -5,6 +5,7 @@ Importing it reads no setting and opens no connection; both happen when the app 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
@@ -21,8 +22,10 @@ from babylon_tasks.tasks.redis_connection import server
 # The newest messages that a queue keeps when nobody takes them. One on `gpu` is enough to train all
 # that waits, a few on `upkeep` find all that is to be done; on `cpu` each window has its own, and
 # one that is dropped is sent again.
+# Each lineage has a queue of its own, gpu.LINEAGE; on `gpu` itself only processes of an older
+# release send, while they are being replaced.
 KEPT_MESSAGES = {"cpu": 1000, "gpu": 100, "upkeep": 10}
-QUEUES = tuple(KEPT_MESSAGES)
+_OF_A_LINEAGE = "gpu."
 KEY_PREFIX = "babylon-tasks:"
 SENT_AT = "babylon_sent_at"  # the header with the time when a message was sent
 
@@ -42,6 +45,33 @@ class _Task(Struct, frozen=True, kw_only=True):
     argument: Argument
     soft_limit: int
     hard_limit: int
+
+
+def training_queue(lineage: str) -> str:
+    """Name the queue of a lineage's GPU worker."""
+    return _OF_A_LINEAGE + lineage
+
+
+def queues(settings: Settings) -> tuple[str, ...]:
+    """List the queues that the processes of these settings consume and send to."""
+    return ("cpu", "gpu", training_queue(settings.lineage), "upkeep")
+
+
+def family(queue: str) -> str | None:
+    """Return which of ``KEPT_MESSAGES`` a queue is, or a lineage's own of; None: not ours."""
+    if queue.startswith(_OF_A_LINEAGE):
+        return "gpu"
+    return queue if queue in KEPT_MESSAGES else None
+
+
+def trains(consumed: Iterable[str]) -> bool:
+    """Check whether a worker of these queues is a GPU worker."""
+    return any(family(queue) == "gpu" for queue in consumed)
+
+
+def queue_named(name: str) -> Queue:
+    """Build a queue for Celery."""
+    return Queue(name, Exchange(name), routing_key=name)
 
 
 TASKS = {
@@ -109,9 +139,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "event_serializer": "json",
         # A misspelt queue fails at once instead of filling up unseen.
         "task_create_missing_queues": False,
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
+        "task_queues": [queue_named(name) for name in queues(settings)],
         "task_default_queue": "upkeep",
-        "task_routes": {name: {"queue": task.queue} for name, task in TASKS.items()},
+        "task_routes": {name: {"queue": task.queue} for name, task in TASKS.items()}
+        | {task_names.TRAIN_WINDOW: {"queue": training_queue(settings.lineage)}},
         # The last resort against hanging tasks; leases and the trainer's silence act long before.
         # Soft: raised in the task, which releases its claim. Hard: the process is killed.
         "task_annotations": {

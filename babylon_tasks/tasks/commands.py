@@ -12,7 +12,8 @@ from typing import Any
 
 from celery.worker.control import Panel, inspect_command
 
-from babylon_tasks.tasks.app import QUEUES
+from babylon_tasks.settings import load_settings
+from babylon_tasks.tasks.app import queues
 
 _OBEYED = frozenset(
     {
@@ -36,8 +37,9 @@ def _restrict(commands: dict[str, Any]) -> None:
     consume = commands["add_consumer"]
 
     def add_consumer(state: Any, queue: str, **_: Any) -> Any:
-        if queue not in QUEUES:
-            raise ValueError(f"{queue!r} is not one of our queues: {', '.join(QUEUES)}")
+        ours = queues(load_settings())
+        if queue not in ours:
+            raise ValueError(f"{queue!r} is not one of our queues: {', '.join(ours)}")
         return consume(state, queue)
 
     commands["add_consumer"] = add_consumer

@@ -9,18 +9,24 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from babylon_tasks.errors import BrokerUnavailable
-from babylon_tasks.tasks.app import QUEUES, app
+from babylon_tasks.settings import load_settings
+from babylon_tasks.tasks.app import app
+from babylon_tasks.tasks.app import queues as queues_of
 from babylon_tasks.tasks.redis_health import describe
 
 _ANSWER_SECONDS = 1.5
 
 
 def workers() -> dict[str, list[str]]:
-    """List the workers of each queue, empty where none listens; raises BrokerUnavailable."""
-    by_queue: dict[str, list[str]] = {name: [] for name in QUEUES}
+    """List the workers of each queue, empty where none listens; raises BrokerUnavailable.
+
+    ``gpu`` itself, which only an older release sends to, is left out.
+    """
+    by_queue: dict[str, list[str]] = {name: [] for name in queues_of(load_settings())}
     for worker, queues in sorted(_asked("active_queues").items()):
         for queue in queues:
             by_queue.setdefault(queue["name"], []).append(worker)
+    by_queue.pop("gpu")
     return by_queue
 
 

@@ -21,7 +21,7 @@ from babylon_tasks import metrics
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import load_settings
-from babylon_tasks.tasks.app import SENT_AT, TASKS, Argument
+from babylon_tasks.tasks.app import SENT_AT, TASKS, Argument, family
 from babylon_tasks.tasks.bounded_replies import Oversized
 from babylon_tasks.windows import window_start
 
@@ -83,7 +83,7 @@ def admit(queue: str, raw: bytes) -> bytes:
     envelope = _parsed(_ENVELOPE, raw, "envelope")
     headers = envelope.headers
     task = TASKS.get(headers.task)
-    if task is None or task.queue != queue:
+    if task is None or task.queue != family(queue):
         raise ForeignMessage("task")
     try:
         body = base64.b64decode(envelope.body, validate=True)

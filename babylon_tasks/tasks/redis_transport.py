@@ -19,7 +19,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.utils.json import dumps
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from babylon_tasks.tasks.app import KEPT_MESSAGES
+from babylon_tasks.tasks.app import KEPT_MESSAGES, family
 from babylon_tasks.tasks.bounded_replies import BoundedParser
 from babylon_tasks.tasks.message_gate import ForeignMessage, ForeignMessages, admit, admit_reply
 
@@ -39,13 +39,13 @@ class _Client(kombu_redis.PrefixedStrictRedis):  # type: ignore[misc]  # kombu i
         key, raw = reply
         queue = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
         try:
-            if queue in KEPT_MESSAGES:
+            if family(queue) is not None:
                 return key, admit(queue, raw)
             if queue.endswith(_REPLIES):
                 return key, admit_reply(raw)
             raise ForeignMessage("queue")
         except ForeignMessage as error:
-            _foreign.note(queue if queue in KEPT_MESSAGES else "replies", str(error), raw)
+            _foreign.note(queue if family(queue) is not None else "replies", str(error), raw)
             return None
 
 
@@ -99,10 +99,11 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
     # --- sending
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        kept = KEPT_MESSAGES.get(queue)
-        if kept is None:
+        ours = family(queue)
+        if ours is None:
             super()._put(queue, message, **kwargs)
             return
+        kept = KEPT_MESSAGES[ours]
         try:
             with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
                 pipe.lpush(queue, dumps(message))
@@ -118,7 +119,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
             self._fanout_queues[queue] = (exchange, routing_key.replace("#", "*"))
-        elif queue not in KEPT_MESSAGES:
+        elif family(queue) is None:
             super()._queue_bind(exchange, routing_key, pattern, queue)
 
     def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from babylon_tasks import task_names
+from babylon_tasks.pipeline.live_lineages import live_lineages
 from babylon_tasks.pipeline.score import score_window as score
 from babylon_tasks.states import WindowState
 from babylon_tasks.tasks.app import app
@@ -23,5 +24,6 @@ def score_window(self: BabylonTask, window: str) -> Any:
 
     scoring = score(self.settings, window, actor=self.actor, on_progress=report)
     if scoring.claimed and scoring.state is WindowState.SCORED and not scoring.waits_for:
-        wake_trainer(window)
+        for lineage in live_lineages(self.settings):
+            wake_trainer(window, lineage=lineage)
     return self.task_result(summaries.scoring(scoring))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -11,17 +11,29 @@ from kombu.exceptions import OperationalError
 
 from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.task_names import SCORE_WINDOW, TRAIN_WINDOW
-from babylon_tasks.tasks.app import app
+from babylon_tasks.tasks.app import app, queue_named, training_queue
 from babylon_tasks.tasks.redis_health import describe
 
 log = structlog.get_logger(__name__)
 
 
-def send_windows(to_score: Sequence[str], to_train: Sequence[str]) -> list[str]:
-    """Send messages for committed windows; returns the task ids. Raises BrokerUnavailable."""
+def send_windows(
+    to_score: Sequence[str],
+    to_train: Sequence[str],
+    others: Mapping[str, Sequence[str | None]] | None = None,
+) -> list[str]:
+    """Send messages for committed windows; returns the task ids. Raises BrokerUnavailable.
+
+    ``others``: by lineage, what those besides the settings' are to train; None: what is due.
+    """
     return [
         *(send_score(window) for window in to_score),
         *(send_train(window) for window in to_train),
+        *(
+            send_train(window, lineage=lineage)
+            for lineage, windows in (others or {}).items()
+            for window in windows
+        ),
     ]
 
 
@@ -30,15 +42,18 @@ def send_score(window: str) -> str:
     return _sent(_hint(SCORE_WINDOW, window))
 
 
-def send_train(window: str | None) -> str:
-    """Send a message to train one window, or any that waits; returns the task id."""
-    return _sent(_hint(TRAIN_WINDOW, window))
+def send_train(window: str | None, *, lineage: str | None = None) -> str:
+    """Send a message to train one window, or any that waits; returns the task id.
+
+    To the worker of the settings' lineage, or of another: each has its own queue.
+    """
+    return _sent(_hint(TRAIN_WINDOW, window), lineage)
 
 
-def wake_trainer(window: str | None) -> None:
+def wake_trainer(window: str | None, *, lineage: str | None = None) -> None:
     """Send a message to train at the end of a task, which Redis must not turn into a failure."""
     try:
-        send_train(window)
+        send_train(window, lineage=lineage)
     except BrokerUnavailable as error:
         log.warning("message.not_sent", why=str(error))
 
@@ -50,9 +65,11 @@ def _hint(name: str, window: str | None) -> Signature:
     return app.signature(name, args=(window,), immutable=True, ignore_result=True)
 
 
-def _sent(message: Signature) -> str:
+def _sent(message: Signature, lineage: str | None = None) -> str:
+    # By the queue itself: the one of another lineage is not in this process's configuration.
+    where = {} if lineage is None else {"queue": queue_named(training_queue(lineage))}
     try:
-        sent: Any = message.apply_async()
+        sent: Any = message.apply_async(**where)
     except OperationalError as error:
         raise BrokerUnavailable(
             f"Redis did not accept a message for {message.task}: {describe(error)}; "

@@ -14,12 +14,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from babylon_tasks.db import gauges
+from babylon_tasks.db import gauges, lineages
 from babylon_tasks.db.gauges import Gauges
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
+from babylon_tasks.tasks.app import KEY_PREFIX, queues, training_queue
 from babylon_tasks.tasks.redis_connection import open_client
 from babylon_tasks.tasks.redis_health import refusal
 
@@ -38,11 +38,14 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Whether Redis accepted a write: 1, or 0 while it is full or read-only.",
         (),
     ),
-    "babylon_windows": ("Windows by state.", ("state",)),
+    "babylon_windows": (
+        "Windows by the state that they are in for a lineage.",
+        ("lineage", "state"),
+    ),
     "babylon_oldest_due_window_age_seconds": (
-        "Age of the oldest hour that scoring or a first step is due for, since its end or the end "
-        "of its wait for outcomes; 0 where there is none.",
-        (),
+        "Age of the oldest hour that scoring or the lineage's first step is due for, since its end "
+        "or the end of its wait for outcomes; 0 where there is none.",
+        ("lineage",),
     ),
     "babylon_windows_awaiting_outcomes": (
         "Scored and held-out windows that wait for outcomes.",
@@ -53,8 +56,8 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         (),
     ),
     "babylon_trajectories_left_over": (
-        "Comparable trajectories left over for later steps, until they are stale.",
-        (),
+        "Comparable trajectories left over for later steps of a lineage, until they are stale.",
+        ("lineage",),
     ),
     "babylon_right_share": (
         "Share of right bets among those with an outcome, in the last scored window.",
@@ -126,6 +129,7 @@ class SystemMetrics(Collector):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._lineages = [settings.lineage]
 
     def describe(self) -> Iterable[Metric]:
         """List every family without samples, so that registering needs no database."""
@@ -150,26 +154,37 @@ class SystemMetrics(Collector):
     def _rows(self) -> Iterable[Sample]:
         settings = self._settings
         with session(settings, patience=_PATIENCE_SECONDS, silence=_SILENCE_SECONDS) as connection:
-            figures = gauges.read(connection, settings.lineage, settings.lease_seconds)
-        return [*_of_windows(figures), *_of_lineage(figures, settings.lineage)]
+            live = lineages.live(connection)
+            self._lineages = [settings.lineage, *(one for one in live if one != settings.lineage)]
+            found = {
+                name: gauges.read(connection, name, settings.lease_seconds)
+                for name in self._lineages
+            }
+        circuits = {
+            name: is_open for one in found.values() for name, is_open in one.circuits.items()
+        }
+        return [
+            *_of_database(found[settings.lineage]),
+            *(
+                Sample("babylon_circuit_open", is_open, {"circuit": name})
+                for name, is_open in circuits.items()
+            ),
+            *(sample for name, figures in found.items() for sample in _of_lineage(figures, name)),
+        ]
 
     def _queues(self) -> Iterator[Sample]:
         with open_client(self._settings, _PATIENCE_SECONDS) as client:
-            for queue in QUEUES:
+            own = queues(self._settings)
+            others = (training_queue(name) for name in self._lineages[1:])
+            for queue in (*own, *others):
                 messages = client.llen(KEY_PREFIX + queue)
                 yield Sample("babylon_queue_messages", messages, {"queue": queue})
         yield Sample("babylon_redis_writable", refusal(self._settings, _PATIENCE_SECONDS) is None)
 
 
-def _of_windows(figures: Gauges) -> Iterator[Sample]:
-    for state, count in figures.windows.items():
-        yield Sample("babylon_windows", count, {"state": state})
-    yield Sample("babylon_oldest_due_window_age_seconds", figures.oldest_due)
+def _of_database(figures: Gauges) -> Iterator[Sample]:
     yield Sample("babylon_windows_awaiting_outcomes", figures.awaiting_outcomes)
     yield Sample("babylon_windows_to_score_anew", figures.to_score_anew)
-    yield Sample("babylon_trajectories_left_over", figures.left_over)
-    for circuit, is_open in figures.circuits.items():
-        yield Sample("babylon_circuit_open", is_open, {"circuit": circuit})
     if figures.rewards is not None:
         if figures.rewards.right_share is not None:
             yield Sample("babylon_right_share", figures.rewards.right_share)
@@ -180,9 +195,13 @@ def _of_windows(figures: Gauges) -> Iterator[Sample]:
 
 
 def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
+    of_it = {"lineage": lineage}
+    for state, count in figures.windows.items():
+        yield Sample("babylon_windows", count, of_it | {"state": state})
+    yield Sample("babylon_oldest_due_window_age_seconds", figures.oldest_due, of_it)
+    yield Sample("babylon_trajectories_left_over", figures.left_over, of_it)
     if figures.lineage is None:  # it does not exist yet
         return
-    of_it = {"lineage": lineage}
     yield Sample("babylon_serving_step", figures.lineage.serving_step, of_it)
     yield Sample("babylon_head_step", figures.lineage.head_step, of_it)
     yield Sample("babylon_lease_held", figures.lineage.leased, of_it)

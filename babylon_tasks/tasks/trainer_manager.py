@@ -20,6 +20,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks.app import trains
 from babylon_tasks.tasks.health.inference import cannot_be_asked
 from babylon_tasks.tasks.health.pool_children import PoolChild, pool_children
 from babylon_tasks.training.supervisor import Trainer
@@ -147,7 +148,7 @@ trainer_manager = TrainerManager()
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _notice_queues(instance: Any, **_: Any) -> None:
     # In the worker's main process, before it forks: the children inherit the answer.
-    trainer_manager.serves_gpu = "gpu" in instance.app.amqp.queues.consume_from
+    trainer_manager.serves_gpu = trains(instance.app.amqp.queues.consume_from)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -27,7 +27,7 @@ _PRUNE_SECONDS = 600
 def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send messages for them: their rows are committed by then."""
     discovered = look(self.settings, actor=self.actor)
-    send_windows(discovered.to_score, discovered.to_train)
+    send_windows(discovered.to_score, discovered.to_train, discovered.others)
     return self.task_result(summaries.discovery(discovered))
 
 
@@ -35,7 +35,7 @@ def discover(self: BabylonTask) -> Any:
 def reconcile(self: BabylonTask) -> Any:
     """Restart whatever has stopped."""
     reconciled = repair(self.settings, actor=self.actor)
-    send_windows(reconciled.to_score, reconciled.to_train)
+    send_windows(reconciled.to_score, reconciled.to_train, reconciled.others)
     if reconciled.unevaluated:
         send_train(None)
     return self.task_result(summaries.reconciliation(reconciled))

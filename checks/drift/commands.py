@@ -16,7 +16,8 @@ from celery.bin.celery import celery
 from babylon_tasks.cli.program import app as cli
 from babylon_tasks.processes import PROCESSES, ProcessName, command
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks.app import QUEUES, configuration
+from babylon_tasks.tasks.app import configuration
+from babylon_tasks.tasks.app import queues as queues_of
 from checks.drift.containers import Deployment, Unit
 from checks.violations import Violation
 
@@ -31,17 +32,18 @@ _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its ow
 def table(settings: Settings) -> Iterator[Violation]:
     """Check that the table of processes consumes every queue of the Celery app, and no other."""
     consumed = [queue for name in PROCESSES for queue in queues(name, settings, [])]
+    ours = queues_of(settings)
     for queue in dict.fromkeys(consumed):
-        if queue not in QUEUES:
+        if queue not in ours:
             yield Violation(_TABLE, f"consumes queue {queue}, which {_APP} does not have")
-    for queue in QUEUES:
+    for queue in ours:
         if queue not in consumed:
             yield Violation(_TABLE, f"no process consumes queue {queue} of {_APP}")
     given = configuration(settings)
     routes = {task: route["queue"] for task, route in given["task_routes"].items()}
     for task, queue in {**routes, "the default": given["task_default_queue"]}.items():
-        if queue not in QUEUES:
-            yield Violation(_APP, f"sends {task} to {queue}, not a queue of QUEUES")
+        if queue not in ours:
+            yield Violation(_APP, f"sends {task} to {queue}, which is not one of its queues")
 
 
 def runs(unit: Unit, settings: Settings) -> Iterator[Violation]:
@@ -50,9 +52,10 @@ def runs(unit: Unit, settings: Settings) -> Iterator[Violation]:
     if wrong is not None:
         yield unit.violation(f"`babylon-tasks {' '.join(unit.arguments)}` cannot run: {wrong}")
     elif unit.process is not None:
+        ours = queues_of(settings)
         for queue in consumed(unit, settings):
-            if queue not in QUEUES:
-                yield unit.violation(f"consumes queue {queue}; there are {', '.join(QUEUES)}")
+            if queue not in ours:
+                yield unit.violation(f"consumes queue {queue}; there are {', '.join(ours)}")
         if unit.process != ProcessName.FLOWER and not unit.waits_for_schema:
             yield unit.violation(
                 "would work on a schema that is not its own: it must wait for migrate, in Compose "
@@ -88,7 +91,8 @@ def together(deployment: Deployment, settings: Mapping[str, Settings]) -> Iterat
     for name in set(PROCESSES) - {unit.process for unit in units}:
         yield deployment.violation(f"no unit runs {name}")
     read = [unit for unit in units if unit.process in PROCESSES and unit.name in settings]
-    for queue in set(QUEUES) - {q for unit in read for q in consumed(unit, settings[unit.name])}:
+    needed = {queue for unit in read for queue in queues_of(settings[unit.name])}
+    for queue in needed - {q for unit in read for q in consumed(unit, settings[unit.name])}:
         yield deployment.violation(f"no unit consumes queue {queue}")
 
 

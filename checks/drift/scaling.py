@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from babylon_tasks.agent_settings import DEFAULT_LINEAGE
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.settings import variable
 from babylon_tasks.states import WindowState
@@ -17,6 +18,9 @@ COUNTED: dict[str | None, set[WindowState]] = {
     ProcessName.CPU_WORKER: {WindowState.SEALED, WindowState.SCORING},
     ProcessName.GPU_WORKER: {WindowState.SCORED, WindowState.TRAINING},
 }
+
+_LINEAGE = re.compile(r"lineage = '([^']*)'")
+_DONE = re.compile(r"lineage = '[^']*' AND e\.state <> 'scored'")
 
 
 def scaled(rendering: Rendering, deployment: Deployment) -> Iterator[Violation]:
@@ -42,7 +46,15 @@ def scaled(rendering: Rendering, deployment: Deployment) -> Iterator[Violation]:
             )
         wanted = {str(state) for state in COUNTED.get(unit.process, set())}
         for trigger in scaler.spec["triggers"]:
-            counted = set(re.findall(r"'(\w+)'", trigger["metadata"].get("query", "")))
+            query = trigger["metadata"].get("query", "")
+            lineage = unit.environment.get(variable("lineage"), DEFAULT_LINEAGE)
+            for asked in _LINEAGE.findall(query):
+                if asked != lineage:
+                    yield scaler.violation(
+                        f"its query asks about lineage {asked}; {variable('lineage')} is {lineage}"
+                    )
+            # What the lineage has done with a window is no state that waits for the worker.
+            counted = set(re.findall(r"'(\w+)'", _DONE.sub("", query)))
             if counted != wanted:
                 yield scaler.violation(
                     f"its query counts windows in {', '.join(sorted(counted)) or 'no state'}; what "

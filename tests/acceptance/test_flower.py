@@ -174,7 +174,7 @@ def test_a_secret_that_an_error_repeats_is_in_nothing_that_flower_says(
 def test_a_queue_is_shown_with_what_waits_in_it_though_no_worker_listens(flower: Babylon) -> None:
     app = sender(flower.stack.settings)
     for _ in range(3):
-        app.send_task("babylon.train_window.v1", (None,), queue="gpu")
+        app.send_task("babylon.train_window.v1", (None,))
     login = flower.stack.flower_login
     until(
         "Flower knows the one worker's queues",
@@ -185,7 +185,8 @@ def test_a_queue_is_shown_with_what_waits_in_it_though_no_worker_listens(flower:
 
     assert {queue["name"]: queue["messages"] for queue in shown} == {
         "cpu": 0,
-        "gpu": 3,
+        "gpu": 0,
+        "gpu.babylon": 3,
         "upkeep": 0,
     }
 

@@ -67,12 +67,14 @@ def test_garbage_reaches_neither_the_trainer_nor_the_next_start(
     babylon.start("gpu-worker")
     trainer = until("the trainer runs", babylon.trainer)
     kinds = {**garbage(), **overloaded()}
+    queues = ("gpu", "gpu.babylon")
     del kinds["argument: 60 MB"]
     for name in kinds:
         kinds[name] = kinds[name].replace(b"score_window", b"train_window")
 
-    client.lpush(KEY_PREFIX + "gpu", *kinds.values())
-    until("nothing is left", lambda: not queued(client, "gpu"))
+    for queue in queues:
+        client.lpush(KEY_PREFIX + queue, *kinds.values())
+    until("nothing is left", lambda: not any(queued(client, queue) for queue in queues))
     good = sender(babylon.stack.settings).send_task("babylon.train_window.v1", (None,))
     run = f"Task babylon.train_window.v1[{good.id}] succeeded"  # some of the others succeed too
     until("the good one is run", lambda: run in babylon.log("gpu-worker"))
@@ -80,7 +82,8 @@ def test_garbage_reaches_neither_the_trainer_nor_the_next_start(
     assert babylon.trainer() == trainer
     babylon.terminate("gpu-worker").child.wait(60)
     assert client.hlen(KEY_PREFIX + "unacked") == 0
-    assert queued(client, "gpu") == [], "nothing is put back at the end"
+    for queue in queues:
+        assert queued(client, queue) == [], "nothing is put back at the end"
 
 
 @pytest.mark.parametrize("kind", ["string", "hash", "set", "zset", "stream"])

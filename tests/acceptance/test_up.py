@@ -214,7 +214,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
 
         found = json.loads(running.other("doctor", "--json"))["findings"]
         outcomes = {finding["check"]: finding["outcome"] for finding in found}
-        parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu", "queue upkeep")
+        parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu.babylon", "queue upkeep")
         assert {part: outcomes[part] for part in parts} == dict.fromkeys(parts, "ok")
         pongs = running.python("celery", "-A", "babylon_tasks", "inspect", "ping")
         for worker in ("celerybeat@", "cpu@", "gpu@"):

@@ -10,7 +10,7 @@ from copies import ROOT, Broken, change, copy_deployed
 from babylon_tasks import processes
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks.app import QUEUES
+from babylon_tasks.tasks.app import queues
 from checks.drift.check import check
 from checks.drift.commands import table
 from checks.renderings import RENDERINGS, render_all
@@ -119,7 +119,7 @@ CASES = {
         "k8s/base/cpu-worker.yaml",
         "args: [run, cpu-worker]",
         'args: [run, cpu-worker, --, -Q, "cpu,upkep"]',
-        "container cpu-worker: consumes queue upkep; there are cpu, gpu, upkeep",
+        "container cpu-worker: consumes queue upkep; there are cpu, gpu, gpu.babylon, upkeep",
     ),
     "a misspelt queue in Compose": Broken(
         "compose.yaml",
@@ -447,4 +447,4 @@ def test_a_queue_that_the_table_of_processes_misspells_is_refused(
         f"{where}: consumes queue upkep, which babylon_tasks/tasks/app.py does not have",
         f"{where}: no process consumes queue upkeep of babylon_tasks/tasks/app.py",
     ]
-    assert "upkeep" in QUEUES
+    assert "upkeep" in queues(settings)

@@ -16,7 +16,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, WindowState
-from babylon_tasks.tasks.app import KEY_PREFIX, QUEUES
+from babylon_tasks.tasks.app import KEY_PREFIX, queues
 from babylon_tasks.tasks.system_metrics import FAMILIES, SystemMetrics
 from babylon_tasks.windows import window_end
 
@@ -50,9 +50,9 @@ def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:
 
     assert set(found) == set(FAMILIES)
     assert found[SOURCE_UP] == {("postgres",): 1, ("redis",): 1}
-    assert found["babylon_windows"] == {(state.value,): 0 for state in WindowState}
-    assert found["babylon_oldest_due_window_age_seconds"] == {(): 0}
-    assert found["babylon_queue_messages"] == {(queue,): 0 for queue in QUEUES}
+    assert found["babylon_windows"] == {("babylon", state.value): 0 for state in WindowState}
+    assert found["babylon_oldest_due_window_age_seconds"] == {("babylon",): 0}
+    assert found["babylon_queue_messages"] == {(queue,): 0 for queue in queues(settings)}
     assert found["babylon_serving_step"] == {}
 
 
@@ -68,21 +68,26 @@ def test_windows_queues_and_rewards_are_counted(
         (hour(2),),
     )
     with redis.Redis.from_url(redis_url) as client:
-        client.lpush(f"{KEY_PREFIX}gpu", "a hint", "another")
+        client.lpush(f"{KEY_PREFIX}gpu.babylon", "a hint", "another")
         client.lpush("gpu", "another application's")
 
     before = clock(connection)
     found = scrape(settings)
     after = clock(connection)
 
-    assert found["babylon_windows"][("trained",)] == 1
-    assert found["babylon_windows"][("scored",)] == 1
+    assert found["babylon_windows"][("babylon", "trained")] == 1
+    assert found["babylon_windows"][("babylon", "scored")] == 1
     (age,) = found["babylon_oldest_due_window_age_seconds"].values()
     ended = window_end(hour(2)).timestamp()
     assert before - ended <= age <= after - ended, "the trained window waits for nothing"
     assert found["babylon_right_share"] == {(): 0.25}
     assert found["babylon_reward_spread"] == {(): 0.5}
-    assert found["babylon_queue_messages"] == {("cpu",): 0, ("gpu",): 2, ("upkeep",): 0}
+    assert found["babylon_queue_messages"] == {
+        ("cpu",): 0,
+        ("gpu",): 0,
+        ("upkeep",): 0,
+        ("gpu.babylon",): 2,
+    }
 
 
 def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
@@ -169,11 +174,11 @@ def test_a_source_that_is_away_is_a_figure_and_the_other_one_is_still_read(
     found = scrape(make_settings(REDIS_URL=f"redis://{unserved}/0"))
     assert found[SOURCE_UP] == {("postgres",): 1, ("redis",): 0}
     assert found["babylon_queue_messages"] == {}
-    assert found["babylon_windows"][("open",)] == 0
+    assert found["babylon_windows"][("babylon", "open")] == 0
 
     found = scrape(
         make_settings(REDIS_URL=redis_url, DATABASE_URL=f"postgresql://babylon@{unserved}/b")
     )
     assert found[SOURCE_UP] == {("postgres",): 0, ("redis",): 1}
     assert found["babylon_windows"] == {}
-    assert set(found["babylon_queue_messages"]) == {(queue,) for queue in QUEUES}
+    assert set(found["babylon_queue_messages"]) == {(queue,) for queue in queues(make_settings())}

@@ -50,6 +50,10 @@ CORRUPTIONS = {
     "steps_without_checkpoint": "DELETE FROM training.checkpoints WHERE step = 1",
     "windows_training_without_step": "UPDATE training.windows SET state = 'training'",
     "windows_of_steps_not_training": STEP + "'running'",
+    "lineages_done_with_windows_in_work": "WITH begun AS"
+    " (UPDATE training.steps SET state = 'running')"
+    " INSERT INTO training.lineage_windows (window_id, lineage, state)"
+    " SELECT window_id, 'babylon', 'trained' FROM training.windows",
     "windows_ended_before_their_trajectories": "DELETE FROM training.consumption",
 }
 OF_LINEAGE = {"gaps_in_steps", "steps_without_checkpoint", "steps_side_by_side"}

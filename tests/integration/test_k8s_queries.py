@@ -37,7 +37,8 @@ def queries() -> dict[str, str]:
 @pytest.fixture
 def reader(connection: Connection) -> Iterator[Connection]:
     """A connection of a role with the two rights that k8s/README.md names for KEDA."""
-    grants = ("GRANT USAGE ON SCHEMA training", "GRANT SELECT ON training.windows")
+    tables = "training.windows, training.lineage_windows"
+    grants = ("GRANT USAGE ON SCHEMA training", f"GRANT SELECT ON {tables}")
     readme = (ROOT / "k8s" / "README.md").read_text("utf-8")
     assert all(grant in readme for grant in grants)
     connection.execute(f"CREATE ROLE {ROLE}")
@@ -125,6 +126,25 @@ def test_a_window_that_waits_for_outcomes_keeps_no_trainer(
     ):
         connection.execute(f"UPDATE training.windows SET {column} = {value}")  # type: ignore[arg-type]  # noqa: S608
         assert ask(connection, queries["gpu-worker"]) == count
+
+
+def test_a_window_keeps_the_trainer_of_each_lineage_that_may_take_it(
+    connection: Connection, queries: dict[str, str]
+) -> None:
+    windows(connection, {WindowState.SCORED: 1, WindowState.TRAINING: 1})
+    for name in ("babylon", "other"):
+        connection.execute(
+            "INSERT INTO training.lineages (name, base_model, backend) VALUES (%s, 'base', 'cpu')",
+            (name,),
+        )
+        connection.execute(
+            "INSERT INTO training.lineage_windows (window_id, lineage, state)"
+            " SELECT window_id, %s, 'skipped' FROM training.windows WHERE state = 'scored'",
+            (name,),
+        )
+        query = queries["gpu-worker"]
+        assert ask(connection, query) == 1
+        assert ask(connection, query.replace("'babylon'", "'other'")) == (name == "babylon") + 1
 
 
 def test_every_state_that_work_leads_out_of_is_counted_by_one_worker() -> None:

@@ -20,11 +20,11 @@ OF_UNFINISHED: dict[str, dict[str, Any]] = {
     "open_and_seal.due_to_seal": {"max_open": 7200, "limit": 200},
     "due_windows.pick_to_score": {"again": 54, "limit": 100},
     "due_windows.pick_to_train": {"again": 54, "limit": 100, "lineage": LINEAGE},
-    "due_windows.scored": {"first": None, "limit": 100},
+    "due_windows.scored": {"first": None, "limit": 100, "lineage": LINEAGE},
     "expired_claims.expired_scoring": {"limit": 100},
-    "gauges.left_over": {},
-    "gauges.oldest_due": {},
-    "step_windows.outdated": {"hours": 48, "limit": 100},
+    "gauges.left_over": {"lineage": LINEAGE},
+    "gauges.oldest_due": {"lineage": LINEAGE},
+    "step_windows.outdated": {"hours": 48, "limit": 100, "lineage": LINEAGE},
 }
 # The same for those that wait, were scored lately or are named, and for the newest of all.
 OF_SOME: dict[str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ OF_SOME: dict[str, dict[str, Any]] = {
     "reward_versions.next_waiting": {},
     "reward_versions.waiting": {},
     "scored_trajectories.held_out_groups": {"windows": 50},
-    "step_windows.outdated": {"hours": 48, "limit": 100},
+    "step_windows.outdated": {"hours": 48, "limit": 100, "lineage": LINEAGE},
 }
 OF_LINEAGE: dict[str, dict[str, Any]] = {
     "due_windows.pick_to_recover": {"again": 54, "lineage": LINEAGE},

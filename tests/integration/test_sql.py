@@ -70,33 +70,33 @@ def _open(connection: Connection, window: str, starts_at: datetime) -> int:
 
 
 def test_rows_become_structs_by_the_names_of_their_columns(failed: Connection) -> None:
-    found = fetch_all(failed, "reports.failed_windows", Failed, limit=10)
+    found = fetch_all(failed, "reports.failed_windows", Failed, lineage=None, limit=10)
     assert found == [Failed(None, HOURS[1]), Failed(None, HOURS[0])]
 
 
 def test_text_becomes_the_enum_that_the_field_names(failed: Connection) -> None:
     failed.execute("UPDATE training.windows SET state = 'sealed'")
-    oldest = fetch_one(failed, "reports.oldest_due", Oldest)
+    oldest = fetch_one(failed, "reports.oldest_due", Oldest, lineage=None)
     assert oldest is not None
     assert oldest.state is WindowState.SEALED
 
 
 def test_no_row_is_none_or_nothing(connection: Connection) -> None:
-    assert fetch_one(connection, "reports.oldest_due", Oldest) is None
-    assert fetch_all(connection, "reports.failed_windows", Failed, limit=10) == []
+    assert fetch_one(connection, "reports.oldest_due", Oldest, lineage=None) is None
+    assert fetch_all(connection, "reports.failed_windows", Failed, lineage=None, limit=10) == []
     assert fetch_value(connection, "outcomes.newest", str, now="9999") is None
     assert fetch_values(connection, "open_and_seal.known", str, windows=[]) == []
-    assert fetch_pairs(connection, "windows.counts", WindowState, int) == {}
+    assert fetch_pairs(connection, "windows.counts", WindowState, int, lineage=None) == {}
 
 
 def test_a_column_that_the_struct_lacks_is_refused(failed: Connection) -> None:
     with pytest.raises(TypeError, match=r"reports\.failed_windows selects reason, which Misspelt"):
-        fetch_all(failed, "reports.failed_windows", Misspelt, limit=10)
+        fetch_all(failed, "reports.failed_windows", Misspelt, lineage=None, limit=10)
 
 
 def test_null_where_the_field_allows_none_is_refused(failed: Connection) -> None:
     with pytest.raises(DatabaseError, match=r"reports\.failed_windows .*got `null` - at `\$\.reas"):
-        fetch_all(failed, "reports.failed_windows", Reasoned, limit=10)
+        fetch_all(failed, "reports.failed_windows", Reasoned, lineage=None, limit=10)
 
 
 def test_single_values_come_without_their_tuple(failed: Connection) -> None:
@@ -109,7 +109,9 @@ def test_single_values_come_without_their_tuple(failed: Connection) -> None:
 
 
 def test_two_columns_become_a_dict(failed: Connection) -> None:
-    assert fetch_pairs(failed, "windows.counts", WindowState, int) == {WindowState.FAILED: 2}
+    assert fetch_pairs(failed, "windows.counts", WindowState, int, lineage=None) == {
+        WindowState.FAILED: 2
+    }
 
 
 def test_execute_counts_the_rows_that_changed(failed: Connection) -> None:

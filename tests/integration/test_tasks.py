@@ -25,7 +25,7 @@ from babylon_tasks.errors import StaleLease, TrainingError, WindowNotFound
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks import base
-from babylon_tasks.tasks.app import KEPT_MESSAGES, KEY_PREFIX, QUEUES, configuration
+from babylon_tasks.tasks.app import KEPT_MESSAGES, KEY_PREFIX, configuration, queues
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.message_gate import admit
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.contract(None)
 WINDOW = "2026-01-31T09:00"
 _SEND = """
 from babylon_tasks.tasks.send import send_train, send_windows
-send_windows(["2026-01-31T09:00"], ["2026-01-31T08:00"])
+send_windows(["2026-01-31T09:00"], ["2026-01-31T08:00"], {"other": ["2026-01-31T07:00"]})
 send_train(None)
 """
 
@@ -59,7 +59,7 @@ def messages(settings: Settings) -> Iterator[dict[str, list[dict[str, Any]]]]:
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         yield {
             queue: [json.loads(raw) for raw in reversed(client.lrange(KEY_PREFIX + queue, 0, -1))]  # type: ignore[arg-type]
-            for queue in QUEUES
+            for queue in (*queues(settings), "gpu.other")
         }
 
 
@@ -76,17 +76,19 @@ def test_a_message_carries_the_window_id_and_nothing_else(
     assert (score["headers"]["task"], args, kwargs) == ("babylon.score_window.v1", [WINDOW], {})
     assert not any(embedded.values()), "nothing follows from it but its task"
 
-    assert [body(train)[:2] for train in messages["gpu"]] == [
+    assert [body(train)[:2] for train in messages["gpu.babylon"]] == [
         [["2026-01-31T08:00"], {}],
         [[None], {}],
     ]
+    assert [body(train)[:2] for train in messages["gpu.other"]] == [[["2026-01-31T07:00"], {}]]
+    assert messages["gpu"] == [], "only an older release sends there"
     assert messages["upkeep"] == []
 
 
 def test_no_clock_decides_whether_a_message_is_still_good(
     messages: dict[str, list[dict[str, Any]]],
 ) -> None:
-    for message in [*messages["cpu"], *messages["gpu"]]:
+    for message in [*messages["cpu"], *messages["gpu.babylon"], *messages["gpu.other"]]:
         assert message["headers"]["expires"] is None
 
 

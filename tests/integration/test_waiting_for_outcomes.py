@@ -106,7 +106,7 @@ def test_a_decision_that_was_postponed_is_made_when_the_wait_is_over(
     assert upkeep(patient, connection).anew == []
 
     wait_is_over(connection)
-    assert due_windows.scored(connection, 10) == []
+    assert due_windows.scored(connection, 10, lineage="babylon") == []
     assert held_out or row(connection).why_idle == (
         "is to be scored anew: the wait for outcomes is over"
     )

@@ -17,7 +17,7 @@ SETTINGS = settings(upkeep_interval_seconds=100)
 
 
 def waiting(connection: Connection) -> list[str]:
-    return [one.window for one in due_windows.scored(connection, 10)]
+    return [one.window for one in due_windows.scored(connection, 10, lineage="babylon")]
 
 
 # --- to train
@@ -88,7 +88,7 @@ def test_unseen_hours_come_first_from_the_oldest_on_then_left_over_ones_from_the
     three, four = (window(moment, number) for number in (3, 4))
 
     assert waiting(moment) == [three, four, two, one]
-    first = [found.window for found in due_windows.scored(moment, 3, first=one)]
+    first = [found.window for found in due_windows.scored(moment, 3, lineage="babylon", first=one)]
     assert first == [one, three, four]
     assert due_windows.pick_to_train(moment, SETTINGS, limit=1) == [three]
     assert due_windows.pick_to_train(moment, SETTINGS, limit=2) == sorted([four, one])
@@ -134,10 +134,8 @@ def test_an_unfinished_step_whose_worker_is_gone_is_sent_by_its_first_window(
     [
         ("steps", "state = 'committed'"),
         ("steps", "state = 'failed'"),
-        ("steps", "lineage = 'another'"),
         ("steps", f"next_attempt_at = {LATER}"),
         ("lineages", "lease_until = now()"),
-        ("windows", "enqueued_at = now() - interval '90 s'"),
     ],
 )
 def test_a_step_that_is_not_to_be_recovered_now_is_not_sent(
@@ -147,6 +145,26 @@ def test_a_step_that_is_not_to_be_recovered_now_is_not_sent(
     alter(moment, table, but)
 
     assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
+
+
+def test_a_step_is_not_sent_twice_within_a_while(moment: Connection) -> None:
+    first = unfinished_step(moment)
+    moment.execute("DELETE FROM training.lineages WHERE name = 'another'")
+    alter(moment, "windows", "enqueued_at = now() - interval '90 s'")
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
+
+    lineage(moment, "another")  # what was sent to that one was not sent to this one
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [first]
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == []
+
+
+def test_what_a_step_of_another_lineage_has_taken_is_there_for_this_one(
+    moment: Connection,
+) -> None:
+    first = unfinished_step(moment)
+    alter(moment, "steps", "lineage = 'another'")
+
+    assert due_windows.pick_to_train(moment, SETTINGS, limit=10) == [first, hour(2)]
 
 
 def test_a_step_is_not_sent_while_its_own_lineage_is_leased(moment: Connection) -> None:

@@ -153,7 +153,7 @@ def test_an_hour_that_is_not_too_old_to_be_trained_is_not_ended(
     window(moment, 11, "sealed")
     window(moment, 20, "open")
 
-    assert step_windows.outdated(moment, 10, 10) == {old: 4}
+    assert step_windows.outdated(moment, 10, 10, lineage="babylon") == {old: 4}
 
 
 def test_the_oldest_hours_are_ended_first(moment: Connection) -> None:
@@ -161,7 +161,7 @@ def test_the_oldest_hours_are_ended_first(moment: Connection) -> None:
         window(moment, number, but="waits_until = now()")
     window(moment, 20, "sealed")
 
-    assert list(step_windows.outdated(moment, 10, 2)) == [hour(1), hour(2)]
+    assert list(step_windows.outdated(moment, 10, 2, lineage="babylon")) == [hour(1), hour(2)]
 
 
 # --- of a step
@@ -171,11 +171,11 @@ def test_the_oldest_hours_are_ended_first(moment: Connection) -> None:
 def test_a_plan_is_void_where_a_window_of_it_has_changed(moment: Connection, but: str) -> None:
     versions = {window(moment, 1): 1, window(moment, 2): 1}
     window(moment, 3)
-    assert step_windows.lock_scored(moment, versions)
+    assert step_windows.lock_scored(moment, versions, lineage="babylon")
 
     moment.execute(f"UPDATE training.windows SET {but} WHERE window_id = %s", [hour(2)])  # type: ignore[arg-type]  # noqa: S608
 
-    assert not step_windows.lock_scored(moment, versions)
+    assert not step_windows.lock_scored(moment, versions, lineage="babylon")
 
 
 @pytest.mark.parametrize("state", [state for state in WindowState if state != "training"])
@@ -185,9 +185,9 @@ def test_runs_are_counted_for_those_windows_of_a_step_that_are_in_training(
     two, one = window(moment, 2, "training"), window(moment, 1, "training")
     strange, other = window(moment, 3, state), window(moment, 4, "training")
 
-    step_windows.count_attempts(moment, [two, strange, one], 2)
+    step_windows.count_attempts(moment, [two, strange, one], 2, lineage="babylon")
 
-    found = step_windows.in_training(moment, [two, strange, one])
+    found = step_windows.in_training(moment, [two, strange, one], lineage="babylon")
     assert [(row.window, row.attempts) for row in found] == [(one, 2), (two, 2)]
     counted = "SELECT training_tries FROM training.windows WHERE window_id = ANY (%s)"
     assert column(moment, counted, [strange, other]) == [0, 0]

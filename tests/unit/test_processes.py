@@ -15,7 +15,7 @@ from kombu.utils.imports import symbol_by_name
 
 from babylon_tasks.processes import APP, PROCESSES, ProcessName, command, prepare
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks.app import QUEUES
+from babylon_tasks.tasks.app import queues
 
 
 def settings(**values: Any) -> Settings:
@@ -49,7 +49,7 @@ def test_each_queue_is_consumed_by_one_kind_of_worker() -> None:
         if name.endswith("-worker")
         for queue in understood(name, settings())["queues"]
     )
-    assert consumed == Counter(QUEUES)
+    assert consumed == Counter(queues(settings()))
 
 
 def test_only_the_cpu_worker_does_several_tasks_at_once() -> None:

@@ -6,9 +6,11 @@ FROM jsonb_to_recordset(%(uses)s)
      AS used (trajectory_id text, reward_version int, window_id text, use text)
 
 -- name: reject
--- Record why trajectories are left out of steps.
-INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
-SELECT refused.trajectory_id, %(window)s, %(version)s, refused.stage, refused.reason, refused.detail
+-- Record why trajectories are left out of a lineage's steps.
+INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail,
+                                 lineage)
+SELECT refused.trajectory_id, %(window)s, %(version)s, refused.stage, refused.reason,
+       refused.detail, %(lineage)s
 FROM jsonb_to_recordset(%(rejections)s)
      AS refused (trajectory_id text, stage text, reason text, detail text)
 ON CONFLICT DO NOTHING

@@ -12,35 +12,47 @@ WHERE window_id IN (
 )
 RETURNING window_id
 
+-- part: noted
+-- A lineage that is one of several has its own note of what was sent to it.
+noted AS (
+    INSERT INTO training.lineage_windows (window_id, lineage, enqueued_at)
+    SELECT window_id, %(lineage)s, now() FROM picked WHERE {{lineage_windows.others}}
+    ON CONFLICT (window_id, lineage) DO UPDATE SET enqueued_at = now()
+)
+
 -- name: pick_to_train
 -- Scored windows without a postponed decision, unless a running trainer of the lineage will take them; marks them as sent.
-UPDATE training.windows SET enqueued_at = now()
-WHERE window_id IN (
+WITH picked AS (
     SELECT w.window_id FROM training.windows w
+    {{lineage_windows.mine}}
     WHERE {{windows.ready_to_train}}
-      AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
+      AND coalesce({{lineage_windows.enqueued_at}} < now() - make_interval(secs => %(again)s), true)
       AND NOT EXISTS (SELECT FROM training.lineages l
                       WHERE l.name = %(lineage)s AND l.lease_until > now())
-    ORDER BY w.left_over > 0, w.starts_at
+    ORDER BY {{lineage_windows.left_over}} > 0, w.starts_at
     LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-)
+    FOR UPDATE OF w SKIP LOCKED
+), {{due_windows.noted}}
+UPDATE training.windows SET enqueued_at = now()
+WHERE window_id IN (SELECT window_id FROM picked)
 RETURNING window_id
 
 -- name: pick_to_recover
 -- One window of each step whose worker is gone.
-UPDATE training.windows SET enqueued_at = now()
-WHERE window_id IN (
+WITH picked AS (
     SELECT w.window_id
     FROM training.steps s
     JOIN training.lineages l ON l.name = s.lineage
     JOIN training.windows w ON w.window_id = s.windows[1]
+    {{lineage_windows.mine}}
     WHERE s.lineage = %(lineage)s AND s.state IN ('planned', 'running', 'trained')
       AND coalesce(l.lease_until < now(), true)
       AND coalesce(s.next_attempt_at <= now(), true)
-      AND coalesce(w.enqueued_at < now() - make_interval(secs => %(again)s), true)
+      AND coalesce({{lineage_windows.enqueued_at}} < now() - make_interval(secs => %(again)s), true)
     FOR UPDATE OF w SKIP LOCKED
-)
+), {{due_windows.noted}}
+UPDATE training.windows SET enqueued_at = now()
+WHERE window_id IN (SELECT window_id FROM picked)
 RETURNING window_id
 
 -- name: mark_enqueued
@@ -50,10 +62,12 @@ UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows
 -- name: scored
 -- Windows that wait for a training step: the requested one, those that no step has used, oldest
 -- first, then left-over ones, newest first, since they are the most likely to be fresh.
-SELECT window_id AS window, reward_version, training_tries AS attempts, changes
-FROM training.windows
+SELECT w.window_id AS window, w.reward_version, {{lineage_windows.training_tries}} AS attempts,
+       w.changes
+FROM training.windows w
+{{lineage_windows.mine}}
 WHERE {{windows.ready_to_train}}
-ORDER BY window_id IS NOT DISTINCT FROM %(first)s DESC, left_over > 0,
-         CASE WHEN left_over > 0 THEN -extract(epoch FROM starts_at)
-              ELSE extract(epoch FROM starts_at) END
+ORDER BY w.window_id IS NOT DISTINCT FROM %(first)s DESC, {{lineage_windows.left_over}} > 0,
+         CASE WHEN {{lineage_windows.left_over}} > 0 THEN -extract(epoch FROM w.starts_at)
+              ELSE extract(epoch FROM w.starts_at) END
 LIMIT %(limit)s

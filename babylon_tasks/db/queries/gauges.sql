@@ -2,14 +2,18 @@
 -- Of the windows that no step has used: seconds since the end of the oldest hour, of its wait for
 -- outcomes, or since it was sealed for another reward version; NULL where there is none.
 SELECT extract(epoch FROM now() - min(greatest(
-    starts_at + interval '1 hour', waits_until,
-    CASE WHEN reward_version > 1 OR scored_at < sealed_at THEN sealed_at END)))::float8
-FROM training.windows
-WHERE {{windows.backlog}}
+    w.starts_at + interval '1 hour', w.waits_until,
+    CASE WHEN w.reward_version > 1 OR w.scored_at < w.sealed_at THEN w.sealed_at END)))::float8
+FROM training.windows w
+{{lineage_windows.mine}}
+WHERE w.state IN ('sealed', 'scoring', 'scored', 'training') AND {{windows.backlog}}
 
 -- name: left_over
 -- Comparable trajectories that no step has taken yet, of hours that a step has used.
-SELECT coalesce(sum(left_over), 0)::int FROM training.windows WHERE state IN ('scored', 'training')
+SELECT coalesce(sum({{lineage_windows.left_over}}), 0)::int
+FROM training.windows w
+{{lineage_windows.mine}}
+WHERE w.state IN ('scored', 'training')
 
 -- name: rewards
 -- The newest window that has rewards: its bets and profits, the spread of its rewards, and when it

@@ -110,6 +110,14 @@ FROM training.steps s
 JOIN training.windows w ON w.window_id = ANY (s.windows)
 WHERE s.state IN ('planned', 'running', 'trained') AND w.state <> 'training'
 
+-- name: lineages_done_with_windows_in_work
+-- Windows that a lineage is done with although its step in work names them: its end would be lost.
+SELECT e.window_id AS window, 'lineage ' || e.lineage || ' has it as ' || e.state || ', and its step row '
+       || s.id || ' is in work' AS what
+FROM training.lineage_windows e
+JOIN training.steps s ON s.lineage = e.lineage AND e.window_id = ANY (s.windows)
+WHERE e.state <> 'scored' AND s.state IN ('planned', 'running', 'trained')
+
 -- name: windows_ended_before_their_trajectories
 -- Trained windows with scores that no step has used and nothing has rejected.
 SELECT w.window_id AS window, count(*) || ' scored trajectories neither used nor rejected, such as '

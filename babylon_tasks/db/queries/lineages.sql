@@ -17,6 +17,14 @@ SELECT name, base_model, backend, head_step, serving_step, inference_base_url,
        data_folder, trouble
 FROM training.lineages WHERE name = %(name)s
 
+-- name: names
+-- The lineages of the database.
+SELECT name FROM training.lineages ORDER BY name
+
+-- name: live
+-- The lineages that somebody has worked on or served lately.
+SELECT l.name FROM training.lineages l WHERE {{lineage_windows.live}} ORDER BY l.name
+
 -- name: claim
 -- Take the lease if it is free or expired; each claim takes the next fencing token.
 UPDATE training.lineages SET

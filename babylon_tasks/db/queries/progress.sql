@@ -6,12 +6,15 @@ WITH used AS MATERIALIZED (
     FROM training.steps
     WHERE lineage = %(lineage)s AND windows @> ARRAY[%(window)s::text]
 )
-SELECT w.window_id AS window, w.state, w.reason, coalesce(w.agents, 0) AS agents,
+SELECT w.window_id AS window, {{lineage_windows.state}} AS state,
+       CASE WHEN coalesce(mine.state, 'scored') <> 'scored' THEN mine.reason ELSE w.reason END
+           AS reason, coalesce(w.agents, 0) AS agents,
        coalesce(w.trajectories, 0) AS trajectories, coalesce(w.scored, 0) AS scored,
        w.profit_mean, w.right_share,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
         FROM (SELECT reason, sum(count) AS n FROM training.rejection_counts
               WHERE window_id = w.window_id AND reward_version = w.reward_version
+                AND coalesce(lineage, %(lineage)s) = %(lineage)s
               GROUP BY reason) r) AS rejected,
        s.target_step AS step, s.state AS step_state,
        coalesce(s.gradient_steps, 0) AS gradient_steps,
@@ -25,6 +28,7 @@ SELECT w.window_id AS window, w.state, w.reason, coalesce(w.agents, 0) AS agents
                 OR w.state = 'held_out' AND w.waits_until IS NOT NULL
                    AND (w.waits_until > now() OR w.reason IS NOT NULL)) AS pending
 FROM training.windows w
+{{lineage_windows.mine}}
 LEFT JOIN training.lineages l ON l.name = %(lineage)s
 LEFT JOIN (SELECT * FROM used ORDER BY id DESC LIMIT 1) s ON true
 LEFT JOIN LATERAL (

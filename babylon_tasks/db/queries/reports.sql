@@ -26,9 +26,20 @@ ORDER BY e.id
 -- name: rejections_of_window
 -- Why trajectories of a window are not used, each with its first as an example, for the newest
 -- reward version.
+<<<<<<< HEAD
 SELECT stage, reason, count, example, detail FROM training.rejection_counts
 WHERE window_id = %(window)s AND reward_version = %(version)s
 ORDER BY count DESC, stage, reason
+=======
+SELECT g.stage, g.reason, g.n AS count, r.trajectory_id AS example, r.detail
+FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
+      FROM training.rejections
+      WHERE window_id = %(window)s AND reward_version = %(version)s
+        AND (%(lineage)s::text IS NULL OR coalesce(lineage, %(lineage)s) = %(lineage)s)
+      GROUP BY stage, reason) g
+JOIN training.rejections r ON r.id = g.first
+ORDER BY g.n DESC, g.stage, g.reason
+>>>>>>> 71b54df (More than one lineage in a database: each trains, skips and fails windows for itself, and is sent its own messages)
 
 -- name: uses_of_window
 -- How a window's trajectories were used: trained, or used up without a step.
@@ -66,16 +77,18 @@ ORDER BY target_step DESC
 LIMIT 1
 
 -- name: oldest_due
--- The oldest window that is over, unused by steps and not waiting for outcomes, and when its row
--- last changed.
-SELECT window_id AS window, state, updated_at AS since FROM training.windows
-WHERE {{windows.backlog}}
-ORDER BY starts_at
+-- The oldest window that is over, unused by the lineage and not waiting for outcomes, and when its
+-- row last changed.
+SELECT w.window_id AS window, {{lineage_windows.state}} AS state, w.updated_at AS since
+FROM training.windows w
+{{lineage_windows.mine}}
+WHERE w.state IN ('sealed', 'scoring', 'scored', 'training') AND {{windows.backlog}}
+ORDER BY w.starts_at
 LIMIT 1
 
 -- name: failed_windows
--- Failed windows, newest first.
-SELECT window_id AS window, reason FROM training.windows
+-- Windows that have failed for the lineage, newest first.
+SELECT window_id AS window, reason FROM {{windows.seen}}
 WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: models

@@ -14,7 +14,8 @@ NOT EXISTS (SELECT FROM training.consumption c
             WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
 AND NOT EXISTS (SELECT FROM training.rejections r
                 WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
-                  AND r.window_id = s.window_id AND r.stage = 'dataset')
+                  AND r.window_id = s.window_id AND r.stage = 'dataset'
+                  AND coalesce(r.lineage, %(lineage)s) = %(lineage)s)
 
 -- name: list_unused
 -- A window's scored trajectories that are neither used by the lineage nor refused, without text.
@@ -33,7 +34,7 @@ SELECT "trajectoryId" AS trajectory_id, "agentId" AS agent_id, "scenarioId" AS s
        CASE WHEN octet_length("stepsJson") <= %(largest)s THEN "stepsJson" END AS steps_json,
        octet_length("stepsJson") AS steps_bytes, "finalPnL" AS final_pnl,
        "isEvaluation" AS is_evaluation, "isTrainingData" AS is_training_data,
-       "usedInTraining" AS already_used, named.type AS archetype,
+       {{trajectories.used_by_others}} AS already_used, named.type AS archetype,
        coalesce("windowId"::text, {{babylon.hour_of_start}}) AS window_id
 FROM (VALUES (NULL::text)) AS absent (archetype)
 CROSS JOIN LATERAL (

@@ -71,8 +71,15 @@ SELECT starts_at + interval '1 hour' + make_interval(secs => %(wait_seconds)s) <
 FROM training.windows WHERE window_id = %(window)s
 
 -- name: consumed
--- What steps have used of a window: it keeps the reward that it was used with.
-SELECT trajectory_id FROM training.consumption WHERE window_id = %(window)s
+-- What the steps of every live lineage have used of a window: it keeps the reward that it was
+-- used with. One that another lineage may still use is scored again for it.
+SELECT DISTINCT c.trajectory_id FROM training.consumption c
+WHERE c.window_id = %(window)s
+  AND NOT EXISTS (SELECT FROM training.lineages l
+                  WHERE {{lineage_windows.live}}
+                    AND NOT EXISTS (SELECT FROM training.consumption o
+                                    WHERE o.lineage = l.name
+                                      AND o.trajectory_id = c.trajectory_id))
 
 -- name: grades
 -- The judge's last grade of each trajectory of a window, and the hash of the row graded.

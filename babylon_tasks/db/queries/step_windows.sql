@@ -1,9 +1,10 @@
 -- name: lock
--- Windows that are still scored, with the rewards that a plan was made from.
+-- Windows that the lineage may still take, with the rewards that a plan was made from.
 SELECT w.window_id
 FROM training.windows w
-JOIN jsonb_each_text(%(versions)s) AS planned (window_id, version) USING (window_id)
-WHERE w.state = 'scored' AND w.reward_version = planned.version::int
+JOIN jsonb_each_text(%(versions)s) AS planned (window_id, version) ON planned.window_id = w.window_id
+{{lineage_windows.mine}}
+WHERE {{lineage_windows.takeable}} AND w.reward_version = planned.version::int
 ORDER BY w.window_id
 FOR UPDATE OF w
 
@@ -22,10 +23,12 @@ WHERE window_id = ANY (%(windows)s) AND state = 'training'
 
 -- name: in_training
 -- Those of a step's windows that are in training, locked, with their number of runs.
-SELECT window_id AS window, training_tries AS attempts FROM training.windows
-WHERE window_id = ANY (%(windows)s) AND state = 'training'
-ORDER BY window_id
-FOR UPDATE
+SELECT w.window_id AS window, {{lineage_windows.training_tries}} AS attempts
+FROM training.windows w
+{{lineage_windows.mine}}
+WHERE w.window_id = ANY (%(windows)s) AND w.state = 'training'
+ORDER BY w.window_id
+FOR UPDATE OF w
 
 -- name: left_over
 -- How much of a window is neither used nor refused.
@@ -41,7 +44,7 @@ WHERE w.window_id = %(window)s
 UPDATE training.windows SET
     state = %(target)s, left_over = %(left_over)s,
     trained_at = CASE WHEN %(target)s = 'trained' THEN now() ELSE trained_at END,
-    rescore = CASE WHEN %(target)s = 'scored' THEN rescore END,
+    rescore = CASE WHEN %(target)s IN ('scored', 'training') THEN rescore END,
     training_tries = 0, next_attempt_at = NULL, enqueued_at = NULL, updated_at = now()
 WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING window_id AS window
@@ -60,6 +63,7 @@ SELECT cause FROM (
     SELECT r.reason FROM training.rejections r
     JOIN training.windows w ON w.window_id = r.window_id AND w.reward_version = r.reward_version
     WHERE r.window_id = %(window)s AND r.stage = 'dataset'
+      AND coalesce(r.lineage, %(lineage)s) = %(lineage)s
 ) AS of_each
 GROUP BY cause ORDER BY count(*) DESC, cause
 LIMIT 1
@@ -72,17 +76,21 @@ WHERE window_id = %(window)s
 
 -- name: outdated
 -- Scored windows that are too far behind the newest that is over.
-SELECT window_id, reward_version FROM training.windows
-WHERE state = 'scored' AND rescore IS NULL AND coalesce(waits_until <= now(), true)
-  AND starts_at < (SELECT max(starts_at) FROM training.windows WHERE state <> 'open')
+SELECT w.window_id, w.reward_version FROM training.windows w
+{{lineage_windows.mine}}
+WHERE {{lineage_windows.takeable}} AND w.rescore IS NULL AND coalesce(w.waits_until <= now(), true)
+  AND w.starts_at < (SELECT max(starts_at) FROM training.windows WHERE state <> 'open')
                   - make_interval(hours => %(hours)s)
-ORDER BY starts_at
+ORDER BY w.starts_at
 LIMIT %(limit)s
 
 -- name: count
--- Count an attempt at training a scored window.
+-- Count an attempt at training a window that the lineage may still take.
 UPDATE training.windows SET training_tries = training_tries + 1, updated_at = now()
-WHERE window_id = %(window)s AND state = 'scored'
+WHERE window_id IN (SELECT w.window_id FROM training.windows w
+                    {{lineage_windows.mine}}
+                    WHERE w.window_id = %(window)s AND {{lineage_windows.takeable}}
+                    FOR UPDATE OF w)
 RETURNING training_tries
 
 -- name: postpone

@@ -1,3 +1,13 @@
+-- part: used_by_others
+-- Whether another training has used a trajectory. Where the database has several lineages, what
+-- one of them has used is free for the others: training.consumption says what each has used.
+("usedInTraining" AND NOT coalesce("trainedInBatch" = ANY (%(ours)s), false))
+
+-- name: published
+-- The names of the lineages' steps in Babylon's rows, where there is more than one lineage.
+SELECT lineage || '@' || step FROM training.checkpoints
+WHERE (SELECT count(*) > 1 FROM training.lineages)
+
 -- name: copy_window
 -- A window's rows as of one moment; text that is too large, or will not be used, is not sent.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.
@@ -7,11 +17,11 @@ COPY (
         SELECT "trajectoryId" AS trajectory_id, "agentId" AS agent_id, "scenarioId" AS scenario_id,
                CASE WHEN octet_length("stepsJson") <= %(largest)s
                          AND "isTrainingData" AND NOT "isEvaluation"
-                         AND (%(used)s OR NOT "usedInTraining")
+                         AND (%(used)s OR NOT {{trajectories.used_by_others}})
                     THEN "stepsJson" END AS steps_json,
                octet_length("stepsJson") AS steps_bytes, "finalPnL" AS final_pnl,
                "isEvaluation" AS is_evaluation, "isTrainingData" AS is_training_data,
-               "usedInTraining" AS already_used, belonging.type AS archetype,
+               {{trajectories.used_by_others}} AS already_used, belonging.type AS archetype,
                "windowId"::text AS window_id
         FROM (VALUES (NULL::text)) AS absent (archetype)
         CROSS JOIN LATERAL (

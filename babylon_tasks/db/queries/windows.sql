@@ -1,5 +1,5 @@
 -- part: columns
--- A row, with whether it waits for outcomes and whether its next attempt may begin.
+-- A row as a lineage sees it, with whether it waits for outcomes and may be worked on.
 window_id, state, held_out, reason, trajectories, agents, scored, rejected, reward_mean,
 reward_std, reward_version, attempt AS attempts, training_tries AS training_attempts,
 next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at,
@@ -8,25 +8,42 @@ state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS wait
 coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
     AND rescore IS NULL AND (state <> 'scored' OR reason IS NULL) AS due
 
+-- part: seen
+-- Windows (w) as a lineage sees them; as all lineages together do if it is NULL.
+(SELECT w.window_id, w.starts_at, {{lineage_windows.state}} AS state, w.held_out,
+        CASE WHEN coalesce(mine.state, 'scored') <> 'scored' THEN mine.reason ELSE w.reason END
+            AS reason,
+        w.trajectories, w.agents, w.scored, w.rejected, w.reward_mean, w.reward_std,
+        w.reward_version, w.attempt, {{lineage_windows.training_tries}} AS training_tries,
+        CASE WHEN w.state IN ('scored', 'training')
+             THEN {{lineage_windows.next_attempt_at}} ELSE w.next_attempt_at END AS next_attempt_at,
+        w.enqueued_at, w.opened_at, w.sealed_at, w.scored_at,
+        coalesce(mine.trained_at, w.trained_at) AS trained_at, w.updated_at, w.waits_until,
+        w.rescore, w.changes, {{lineage_windows.left_over}} AS left_over, w.profit_mean,
+        w.right_share
+ FROM training.windows w
+ {{lineage_windows.mine}}) AS w
+
 -- part: backlog
--- Windows that are over, unused by steps and not waiting for outcomes.
-(state IN ('sealed', 'scoring', 'training')
- OR state = 'scored' AND coalesce(waits_until <= now(), true) AND left_over = 0)
+-- Windows that are over, that the lineage has not used and that do not wait for outcomes.
+({{lineage_windows.state}} IN ('sealed', 'scoring', 'training')
+ OR {{lineage_windows.state}} = 'scored' AND coalesce(w.waits_until <= now(), true)
+    AND {{lineage_windows.left_over}} = 0)
 
 -- part: ready_to_train
--- Scored windows that a step may take now.
-state = 'scored' AND coalesce(next_attempt_at <= now(), true)
-AND coalesce(waits_until <= now(), true) AND rescore IS NULL AND reason IS NULL
+-- Windows that a step of the lineage may take now.
+{{lineage_windows.takeable}} AND coalesce({{lineage_windows.next_attempt_at}} <= now(), true)
+AND coalesce(w.waits_until <= now(), true) AND w.rescore IS NULL AND w.reason IS NULL
 
 -- name: get
 -- One window.
 SELECT {{windows.columns}}
-FROM training.windows WHERE window_id = %(window)s
+FROM {{windows.seen}} WHERE window_id = %(window)s
 
 -- name: list
 -- Windows from a moment on, newest first.
 SELECT {{windows.columns}}
-FROM training.windows
+FROM {{windows.seen}}
 WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s)
   AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
   AND coalesce(agents, 0) >= %(min_agents)s
@@ -34,5 +51,8 @@ ORDER BY starts_at DESC
 LIMIT %(limit)s
 
 -- name: counts
--- How many windows are in each state.
-SELECT state, count(*) FROM training.windows GROUP BY state
+-- How many windows are in each state, as a lineage sees them.
+SELECT {{lineage_windows.state}} AS state, count(*)
+FROM training.windows w
+{{lineage_windows.mine}}
+GROUP BY 1

@@ -15,17 +15,19 @@ from flower.views.monitor import Metrics
 from flower.views.tasks import TASK_COLUMNS
 from tornado.web import authenticated
 
-from babylon_tasks.tasks.app import QUEUES
+from babylon_tasks.settings import load_settings
+from babylon_tasks.tasks.app import queues
 from babylon_tasks.tasks.flower.task_record import SeenTask
 
 _RETRY_SECONDS = 5.0
 
 
 class _AllQueues:
-    """Flower lists the queues of workers that it knows; these are listed without any worker."""
+    """Flower lists the queues of workers that it knows; ours are listed without any worker."""
 
     def get_active_queue_names(self) -> list[str]:
-        return list(QUEUES)
+        found: list[str] = super().get_active_queue_names()  # type: ignore[misc]
+        return sorted({*queues(load_settings()), *found})
 
 
 class _Broker(_AllQueues, BrokerView):  # type: ignore[misc]  # flower is untyped

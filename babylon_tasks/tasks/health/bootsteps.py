@@ -27,7 +27,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from babylon_tasks import __version__, metrics
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings, load_settings
-from babylon_tasks.tasks.app import SENT_AT, app
+from babylon_tasks.tasks.app import SENT_AT, app, trains
 from babylon_tasks.tasks.health.endpoint import Endpoint
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
 from babylon_tasks.tasks.health.pool_children import pool_children
@@ -199,7 +199,7 @@ def _begin(**_: Any) -> None:
         metrics.init_scoring_metrics()
     if "upkeep" in monitor.queues:
         metrics.init_upkeep_metrics()
-    if "gpu" in monitor.queues:
+    if trains(monitor.queues):
         metrics.init_training_metrics(load_settings().lineage)
 
 

@@ -37,7 +37,7 @@ def test_doctor_is_content_with_a_good_installation(run: Run) -> None:
     for check in ("settings", "scorer", "data folder", *reached):
         assert outcomes[check] == ("ok", None)
     # The tests' own Valkey forgets on purpose, and no worker runs: both said, neither fatal.
-    for check in ("redis disk", "beat", "queue cpu", "queue gpu", "queue upkeep"):
+    for check in ("redis disk", "beat", "queue cpu", "queue gpu.babylon", "queue upkeep"):
         outcome, todo = outcomes[check]
         assert outcome == "warn"
         assert todo

@@ -33,7 +33,7 @@ def test_a_part_is_no_statement() -> None:
 def test_a_part_takes_the_place_of_its_name_without_its_line_of_english() -> None:
     text = queries("windows")["get"]
     assert "SELECT window_id, state," in text
-    assert "FROM training.windows WHERE window_id = %(window)s" in text
+    assert "AS w WHERE window_id = %(window)s" in text
     assert "{{" not in text
     assert "A row" not in text
 
