@@ -26,20 +26,21 @@ ORDER BY e.id
 -- name: rejections_of_window
 -- Why trajectories of a window are not used, each with its first as an example, for the newest
 -- reward version.
-<<<<<<< HEAD
-SELECT stage, reason, count, example, detail FROM training.rejection_counts
-WHERE window_id = %(window)s AND reward_version = %(version)s
-ORDER BY count DESC, stage, reason
-=======
-SELECT g.stage, g.reason, g.n AS count, r.trajectory_id AS example, r.detail
-FROM (SELECT stage, reason, count(*) AS n, min(id) AS first
+SELECT g.stage, g.reason, g.count, r.trajectory_id AS example, r.detail
+FROM (SELECT stage, reason, count(*) AS count, min(id) AS first
       FROM training.rejections
       WHERE window_id = %(window)s AND reward_version = %(version)s
         AND (%(lineage)s::text IS NULL OR coalesce(lineage, %(lineage)s) = %(lineage)s)
+        AND NOT EXISTS (SELECT FROM training.windows
+                        WHERE window_id = %(window)s AND rows_pruned_at IS NOT NULL)
       GROUP BY stage, reason) g
 JOIN training.rejections r ON r.id = g.first
-ORDER BY g.n DESC, g.stage, g.reason
->>>>>>> 71b54df (More than one lineage in a database: each trains, skips and fails windows for itself, and is sent its own messages)
+UNION ALL  -- what is kept of a pruned window, of all lineages together
+SELECT stage, reason, count, example, detail FROM training.rejection_counts
+WHERE window_id = %(window)s AND reward_version = %(version)s
+  AND EXISTS (SELECT FROM training.windows
+              WHERE window_id = %(window)s AND rows_pruned_at IS NOT NULL)
+ORDER BY count DESC, stage, reason
 
 -- name: uses_of_window
 -- How a window's trajectories were used: trained, or used up without a step.
