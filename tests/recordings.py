@@ -5,15 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from factories import WINDOW
 from openai.types.chat import ChatCompletion
 
 from babylon_tasks.decode import decode
+from babylon_tasks.recorder import Recorder
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.records import RawTrajectory, Trajectory
 
 START = datetime(2026, 1, 31, 9, 59, 58, tzinfo=UTC)
 MESSAGES = [{"role": "system", "content": "trade"}, {"role": "user", "content": "YES or NO?"}]
+
+
+def record(recorder: Recorder, count: int) -> None:
+    """Record that many trajectories of one window, each by an agent of its own."""
+    for number in range(count):
+        with recorder.record(f"agent-{number}", window=WINDOW) as trajectory:
+            step = trajectory.step(balance=1000, pnl=float(number))
+            step.llm_call(
+                messages=MESSAGES, response="YES", model="babylon@3", temperature=1, max_tokens=16
+            )
+            step.action("HOLD", {}, success=True)
 
 
 def recording() -> Recording:
