@@ -5,7 +5,11 @@ Each SELECT lists what violates it. ``doctor --invariants`` and the tests of fau
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from msgspec import Struct
+from psycopg import IsolationLevel
 
 from babylon_tasks.db.late_rows import LATE_WINDOWS
 from babylon_tasks.db.session import Connection
@@ -41,8 +45,7 @@ def violations(
     """
     patience = 0.0 if at_rest else patience_seconds(settings)
     parameters = {"unaccounted_rows": {"hours": settings.lookback_hours, "patience": patience}}
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with _one_snapshot(connection):
         return [
             BrokenInvariant(name, found.window, found.what)
             for name in names()
@@ -50,6 +53,18 @@ def violations(
                 connection, f"invariants.{name}", _Found, **parameters.get(name, {})
             )
         ]
+
+
+@contextmanager
+def _one_snapshot(connection: Connection) -> Iterator[None]:
+    # Said with BEGIN: behind a pooler SET TRANSACTION would come after the transaction's values.
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        if not connection.closed:
+            connection.isolation_level, connection.read_only = None, None
 
 
 def patience_seconds(settings: Settings) -> float:

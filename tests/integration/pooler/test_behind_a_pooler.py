@@ -17,6 +17,7 @@ from training_steps import peer, train
 
 from babylon_tasks.cli import checks
 from babylon_tasks.db.babylon import TABLES
+from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
@@ -73,6 +74,8 @@ def test_a_window_is_scored_and_trained(pooled: Settings, connection: Connection
     reconcile(pooled, actor="test")
 
     assert (outcome.action, outcome.step) == ("committed", 1)
+    with session(pooled) as behind:
+        assert violations(behind, pooled) == []
 
 
 def test_a_window_that_is_not_read_to_its_end_frees_its_servers_session(
