@@ -20,7 +20,7 @@ from msgspec import structs
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import late_rows, old_rows, progress, reports
+from babylon_tasks.db import late_rows, lineages, old_rows, progress, reports
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.data_report import verify_data
@@ -164,6 +164,24 @@ def test_what_is_still_needed_stays(
 
     assert prune_rows(settings, actor="test").windows == []
     assert counts(connection)[0] == 4
+
+
+def test_a_window_that_one_of_several_lineages_may_retry_stays(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection, hour(1), state="trained")
+    ages(connection)
+    lineages.ensure(connection, settings)
+    connection.execute(
+        "INSERT INTO training.lineage_windows (window_id, lineage, state)"
+        " VALUES (%s, 'babylon', 'failed')",
+        (hour(1),),
+    )
+
+    assert prune_rows(settings, actor="test").windows == []
+
+    connection.execute("UPDATE training.lineage_windows SET state = 'trained'")
+    assert prune_rows(settings, actor="test").windows == [hour(1)]
 
 
 def test_held_out_windows_that_evaluation_no_longer_reads_go(

@@ -5,6 +5,8 @@ w.rows_pruned_at IS NULL AND w.state IN ('trained', 'skipped', 'held_out')
 AND greatest(w.updated_at, w.starts_at) < now() - make_interval(secs => %(kept)s)
 AND w.rescore IS NULL AND coalesce(w.waits_until <= now(), true)
 AND (w.state = 'skipped' OR w.reason IS NULL OR w.waits_until IS NULL)
+AND NOT EXISTS (SELECT FROM training.lineage_windows e  -- one of several lineages may retry it
+                WHERE e.window_id = w.window_id AND e.state = 'failed')
 AND (w.state <> 'held_out' OR w.window_id NOT IN (
     SELECT h.window_id FROM training.windows h
     WHERE h.state = 'held_out' AND coalesce(h.waits_until <= now(), true)
