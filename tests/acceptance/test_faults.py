@@ -86,7 +86,7 @@ def test_redis_emptied_between_scoring_and_training_and_again_while_a_step_runs(
     babylon.await_states(windows, "scored")
 
     with redis.Redis.from_url(redis_url) as client:
-        assert len(queued(client, "gpu.babylon")) > 0, "the messages that are about to be lost"
+        assert len(queued(client, "gpu.acceptance")) > 0, "the messages that are about to be lost"
         client.flushall()
         babylon.start("gpu-worker")
         babylon.await_running_step()

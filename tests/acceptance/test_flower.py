@@ -186,7 +186,7 @@ def test_a_queue_is_shown_with_what_waits_in_it_though_no_worker_listens(flower:
     assert {queue["name"]: queue["messages"] for queue in shown} == {
         "cpu": 0,
         "gpu": 0,
-        "gpu.babylon": 3,
+        "gpu.acceptance": 3,
         "upkeep": 0,
     }
 

@@ -67,7 +67,7 @@ def test_garbage_reaches_neither_the_trainer_nor_the_next_start(
     babylon.start("gpu-worker")
     trainer = until("the trainer runs", babylon.trainer)
     kinds = {**garbage(), **overloaded()}
-    queues = ("gpu", "gpu.babylon")
+    queues = ("gpu", "gpu.acceptance")
     del kinds["argument: 60 MB"]
     for name in kinds:
         kinds[name] = kinds[name].replace(b"score_window", b"train_window")

@@ -102,7 +102,7 @@ def test_what_all_children_did_is_counted_once_and_beat_exports_the_system(
     assert figure(beat, "babylon_windows", state="trained") == 1
     assert figure(beat, "babylon_serving_step") == 1
     assert figure(beat, "babylon_source_up", source="redis") == 1
-    assert figure(beat, "babylon_queue_messages", queue="gpu.babylon") >= 0
+    assert figure(beat, "babylon_queue_messages", queue="gpu.acceptance") >= 0
     for families in (cpu, gpu, beat):
         assert figure(families, "babylon_build_info") == 1
         assert figure(families, "process_resident_memory_bytes") > 0

@@ -39,10 +39,10 @@ def garbage_sent(system: System) -> Iterator[None]:
         json.dumps({**envelope, "body": None, "headers": {}}).encode(),
     ]
     with system.redis() as client:
-        for queue in ("cpu", "gpu", "gpu.babylon", "upkeep"):
+        for queue in ("cpu", "gpu", "gpu.acceptance", "upkeep"):
             client.lpush(KEY_PREFIX + queue, *garbage)
         yield
-        for queue in ("cpu", "gpu", "gpu.babylon", "upkeep"):
+        for queue in ("cpu", "gpu", "gpu.acceptance", "upkeep"):
             until(f"queue {queue} is rid of it", lambda name=queue: not _holds(client, name))
 
 
