@@ -114,6 +114,12 @@ TRAINER_UP = Gauge(
     multiprocess_mode="livemostrecent",
 )
 TRAINER_STARTS = Counter("babylon_trainer_starts", "Starts of this worker's trainer.", ["lineage"])
+TRAINER_DEVICE = Gauge(
+    "babylon_trainer_device",
+    "1 for what this worker's trainer computes on (backend cpu): cpu, or cuda:N and its card.",
+    ["lineage", "device", "card"],
+    multiprocess_mode="livemostrecent",
+)
 INFERENCE_SECONDS = Histogram(
     "babylon_inference_duration_seconds",
     "How long agents waited for an answer from the trainer (backend cpu), by HTTP status.",

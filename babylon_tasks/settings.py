@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -29,6 +29,7 @@ from babylon_tasks.server_url import PostgresUrl, RedisUrl, require_address
 from babylon_tasks.setting_names import misspelt, refuse_names
 
 BackendName = Literal["auto", "serverless", "local", "cpu"]
+TorchDevice = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
 class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
@@ -72,6 +73,9 @@ class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
     backend: BackendName = "auto"
     """The training backend: `auto` chooses `serverless` if there is a W&B key, `local` if there are
     an NVIDIA GPU and unsloth, else `cpu`."""
+    torch_device: TorchDevice = "auto"
+    """What backend `cpu` computes on: `auto` takes the first NVIDIA card that torch can use and
+    that has 6 GiB to spare, else the processor; `cpu`, `cuda` and `cuda:N` insist."""
     data_dir: Path = Path(".babylon")
     """Where the GPU-queue worker keeps checkpoints, the data of a running step and `trainer.log`.
     Back it up together with the schema `training`."""

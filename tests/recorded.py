@@ -7,6 +7,7 @@ any token, so that importance ratios begin near 1.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ SECRETS = {
     "BABYLON_INFERENCE_API_KEY": "word-of-inference",
     "babylon_inference_api_key": "word-of-inference",  # settings are read in any case
 }
+# Not the machine's choice: a card gives other figures. `TESTS_TORCH_DEVICE=cuda` tries one.
+TORCH_DEVICE = os.environ.get("TESTS_TORCH_DEVICE", "cpu")
 QUESTION = "ACME is down 4% and falling. Will ACME close higher? Answer YES or NO."
 
 
@@ -111,6 +114,7 @@ def trainer_settings(data_dir: Path, **fields: Any) -> Settings:
             "DATABASE_URL": "postgresql://nobody:no-word@127.0.0.1:1/none",
             "WANDB_API_KEY": None,
             "backend": "cpu",
+            "torch_device": TORCH_DEVICE,
             "lineage": "tests",
             "data_dir": data_dir,
             "inference_port": 0,

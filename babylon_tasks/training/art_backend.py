@@ -13,6 +13,7 @@ from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
     CheckRequest,
+    ComputesOn,
     OnProgress,
     RequestProgress,
     StartTrainer,
@@ -28,6 +29,7 @@ class ArtBackend:
         from art import TrainableModel
 
         self.start = start
+        self.computes_on: ComputesOn | None = None
         self.model: Any = TrainableModel(
             name=start.lineage,
             project=start.project,

@@ -15,6 +15,7 @@ from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
     CheckRequest,
+    ComputesOn,
     Inspected,
     InspectRequest,
     OnProgress,
@@ -28,17 +29,40 @@ from babylon_tasks.training.serverless import ServerlessTraining
 def choose(settings: Settings) -> str:
     """Choose a backend: the setting's, or for ``auto`` serverless, local, cpu in that order.
 
-    Looks for CUDA without importing torch (a worker must stay small and fork-safe): NVIDIA's
-    driver makes ``/dev/nvidia0``. Raises BackendUnavailable when its packages are missing.
+    Raises BackendUnavailable when its packages are missing.
     """
-    name: str = settings.backend
+    return choose_and_explain(settings)[0]
+
+
+def choose_and_explain(settings: Settings) -> tuple[str, str]:
+    """Choose a backend, and say why; raises BackendUnavailable when its packages are missing."""
+    name, why = str(settings.backend), f"BABYLON_BACKEND={settings.backend}"
     if name == "auto":
-        if settings.wandb_api_key is not None:
-            name = "serverless"
-        elif Path("/dev/nvidia0").exists() and find_spec("unsloth"):
-            name = "local"
-        else:
-            name = "cpu"
+        name, found = _found(settings)
+        why = f"{why}: {found}"
+    _require(name)
+    return name, why
+
+
+def _found(settings: Settings) -> tuple[str, str]:
+    if settings.wandb_api_key is not None:
+        return "serverless", "there is a W&B key"
+    if not has_card():
+        return "cpu", "no W&B key and no NVIDIA card"
+    if find_spec("unsloth"):
+        return "local", "no W&B key, but an NVIDIA card and unsloth"
+    return "cpu", (
+        "an NVIDIA card, but no unsloth, which backend local needs; cpu uses the card as well "
+        "(BABYLON_TORCH_DEVICE)"
+    )
+
+
+def has_card() -> bool:
+    """Look for an NVIDIA card without importing torch: a worker must stay small and fork-safe."""
+    return Path("/dev/nvidia0").exists()  # NVIDIA's driver makes it
+
+
+def _require(name: str) -> None:
     needed = {
         "serverless": ("train", ["art", "wandb"]),
         "local": ("gpu", ["art", "torch", "unsloth"]),
@@ -50,7 +74,6 @@ def choose(settings: Settings) -> str:
         raise BackendUnavailable(
             f"backend {name} needs {', '.join(missing)}; install babylon-tasks[{extra}]"
         )
-    return name
 
 
 def can_branch(backend: str) -> bool:
@@ -62,6 +85,7 @@ class TrainingBackend(Protocol):
     """What the trainer process asks of a backend; ``model`` is ART's TrainableModel."""
 
     model: Any
+    computes_on: ComputesOn | None  # None where another process, or another machine, computes
 
     async def open(self) -> None:
         """Load, register with ART, and serve inference where the backend serves it itself."""

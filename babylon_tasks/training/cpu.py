@@ -1,7 +1,8 @@
 """The ``cpu`` backend: ART's LocalBackend with its model service on transformers and peft.
 
 Tokenising, advantages, packing, loss, step numbers and checkpoint layout are ART's own code. Ours
-are the forward and backward pass and the inference server.
+are the forward and backward pass and the inference server. Both run on an NVIDIA card where
+``BABYLON_TORCH_DEVICE`` finds one; the loss is computed on the processor either way.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from art.utils.output_dirs import get_model_dir
 from babylon_tasks.addresses import host_in_url
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.training.checkpoints import OPTIMIZER, newest_step, remove, sync
+from babylon_tasks.training.device import Device
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import require_as_sampled
@@ -44,14 +46,16 @@ _MAX_GRAD_NORM = 0.1
 class CPUService:
     """ART's ModelService for one lineage: trains and serves it in this process."""
 
-    def __init__(self, name: str, base_model: str, output_dir: str, limits: Limits) -> None:
+    def __init__(
+        self, name: str, base_model: str, output_dir: str, limits: Limits, device: Device
+    ) -> None:
         undo_art_mask_patch()
         self.name = name
         self.checkpoints = Path(output_dir) / "checkpoints"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for stale in self.checkpoints.glob(".*-*"):  # left by a process that died meanwhile
             remove(stale)
-        self.policy = Policy(base_model_path(base_model), self.checkpoints)
+        self.policy = Policy(base_model_path(base_model), self.checkpoints, device)
         self.seed = 0  # of the next step
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
         self.tokenizer = copy.deepcopy(self.policy.tokenizer)
@@ -196,7 +200,10 @@ class CPUService:
         damage = self.policy.committed.optimizer_damage(step)
         if damage is None:
             try:
-                saved = torch.load(self.policy.adapter_dir(step) / OPTIMIZER, weights_only=True)
+                # Saved on a card, it can be read without one; load_state_dict brings it there.
+                saved = torch.load(
+                    self.policy.adapter_dir(step) / OPTIMIZER, weights_only=True, map_location="cpu"
+                )
                 self._optimizer.load_state_dict(saved)
             except Exception as error:  # noqa: BLE001  # whatever torch makes of a damaged file
                 damage = str(error)
@@ -222,10 +229,11 @@ class CPUService:
 
 
 class CPUBackend(LocalBackend):
-    """LocalBackend on the CPU; only the model service and row packing differ."""
+    """LocalBackend on transformers; only the model service and row packing differ."""
 
-    def __init__(self, *, path: str, limits: Limits) -> None:
+    def __init__(self, *, path: str, limits: Limits, device: Device) -> None:
         super().__init__(in_process=True, path=path)
+        self._device = device
         self._limits = limits  # of inference
         self._supports_result_packing = True  # a group's shared prompt is computed once
         self._packed_sequence_length_requires_chunk_alignment = False
@@ -237,6 +245,7 @@ class CPUBackend(LocalBackend):
                 model.base_model,
                 get_model_dir(model=model, art_path=self._path),
                 self._limits,
+                self._device,
             )
         return self._services[model.name]
 

@@ -32,6 +32,7 @@ from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
     CheckRequest,
+    ComputesOn,
     Inspected,
     InspectRequest,
     OnProgress,
@@ -149,10 +150,15 @@ class DiskBackend(ArtBackend):
 class CpuTraining(DiskBackend):
     def _make(self) -> Any:
         from babylon_tasks.training.cpu import CPUBackend
+        from babylon_tasks.training.device import choose_device, described
 
         start = self.start
+        device = choose_device(start.torch_device)
+        card = device.name if device.on_card else ""
+        self.computes_on = ComputesOn(str(device.place), card, described(device))
+        print(f"computing on {self.computes_on.text}", file=sys.stderr, flush=True)
         limits = Limits(start.inference_max_requests, start.inference_timeout_seconds)
-        return CPUBackend(path=start.data_dir, limits=limits)
+        return CPUBackend(path=start.data_dir, limits=limits, device=device)
 
     async def open(self) -> None:
         await super().open()

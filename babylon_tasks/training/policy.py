@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babylon_tasks.training.committed import CommittedCheckpoints
+from babylon_tasks.training.device import Device
 from babylon_tasks.training.token_text import TokenText, token_text_of
 
 LORA_RANK = 8
@@ -42,39 +43,47 @@ def undo_art_mask_patch() -> None:
     masking_utils._preprocess_mask_arguments = patches._preprocess_mask_arguments
 
 
-def _precision() -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=FAST_BF16)
+def _multiply_in_fp32(layer: Any, device: Device) -> None:
+    """Exclude a layer from autocast: its weights are fp32, and its input is made so."""
+    inner = layer.forward
 
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.place.type, enabled=False):
+            made: torch.Tensor = inner(hidden.float())
+            return made
 
-# bf16 products, fp32 adapter, norms and residual stream: 2.5 to 3 times the speed of fp32 where
-# the processor multiplies bf16 (measured), and much slower elsewhere.
-FAST_BF16 = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    layer.forward = forward
 
 
 class Policy:
     """A base model with LoRA adapters: one is being trained, the others are checkpoints.
 
     ``checkpoints`` is the directory that holds ``NNNN/`` adapter folders; step 0 has none and
-    means the base model.
+    means the base model. Tensors come in and go out on the processor; the network is on
+    ``device``.
     """
 
-    def __init__(self, model_path: str, checkpoints: Path) -> None:
+    def __init__(self, model_path: str, checkpoints: Path, device: Device) -> None:
+        self.device = device
         self.lock = threading.RLock()
         self.checkpoints = checkpoints
         self.committed = CommittedCheckpoints(checkpoints)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model_path)
-        base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-        if FAST_BF16:
+        base: Any = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+        if device.bf16:
             for name, module in base.named_modules():
                 if name.rpartition(".")[2] in _TARGETS:
                     module.to(torch.bfloat16)  # frozen, so cast once instead of at each pass
+        if device.exact_head:
+            _multiply_in_fp32(base.get_output_embeddings(), device)
+        base.to(device.place)
         self.network: Any = get_peft_model(
             base,
             LoraConfig(
                 r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=_TARGETS, task_type="CAUSAL_LM"
             ),
             adapter_name=_TRAINED,
-        )
+        ).to(device.place)
         self.network.eval()  # no dropout anywhere: training and sampling see the same network
         self._resident: OrderedDict[int, str] = OrderedDict()
 
@@ -101,20 +110,34 @@ class Policy:
         """The most tokens that the model was made for."""
         return int(self.network.config.max_position_embeddings)
 
+    @property
+    def cache_bytes(self) -> int:
+        """The memory of keys and values that one token of a prompt or an answer takes, at most."""
+        config = self.network.config
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        kept = getattr(config, "num_key_value_heads", None) or heads
+        return int(config.num_hidden_layers * kept * width * 2 * 4)  # keys and values, fp32
+
     def init_adapter(self, seed: int) -> None:
         """Initialise the adapter in training; it does not change the model's output yet."""
         with self.lock, torch.no_grad():
             torch.manual_seed(seed)
             for module in self.network.modules():
                 if isinstance(module, LoraLayer):
+                    parts = (module.lora_A[_TRAINED], module.lora_B[_TRAINED])
+                    for part in parts:
+                        part.cpu()  # a seed draws the same weights whatever the device
                     module.reset_lora_parameters(_TRAINED, True)  # type: ignore[no-untyped-call]
+                    for part in parts:
+                        part.to(self.device.place)
 
     @contextmanager
     def training(self) -> Iterator[None]:
         """Use the network under the adapter in training, gradients on."""
         with self.lock:
             self.network.set_adapter(_TRAINED)
-            with torch.enable_grad(), _precision():
+            with torch.enable_grad(), self.device.precision():
                 yield
 
     @contextmanager
@@ -123,7 +146,7 @@ class Policy:
 
         Raises FileNotFoundError, CheckpointDamaged.
         """
-        with self.lock, torch.no_grad(), _precision():
+        with self.lock, torch.no_grad(), self.device.precision():
             if step == 0:
                 with self.network.disable_adapter():
                     yield
@@ -138,7 +161,12 @@ class Policy:
             if not (folder / "adapter_model.safetensors").exists():
                 raise FileNotFoundError(f"checkpoint {step} has no adapter in {folder}")
             self.committed.require_intact(step)
-            self.network.load_adapter(str(folder), adapter_name=name, is_trainable=False)
+            self.network.load_adapter(
+                str(folder),
+                adapter_name=name,
+                is_trainable=False,
+                torch_device=str(self.device.place),  # peft's own choice is any card there is
+            )
             while len(self._resident) >= _RESIDENT_ADAPTERS:
                 self.network.delete_adapter(self._resident.popitem(last=False)[1])
             self._resident[step] = name
@@ -170,7 +198,8 @@ class Policy:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute log-probability and entropy of each wanted token of one packed row.
 
-        All inputs are 1-D of length L; ``wanted`` is a mask of target tokens. A token sees the
+        All inputs are 1-D of length L, on the processor, and so are the results, with their
+        gradients; ``wanted`` is a mask of target tokens. A token sees the
         earlier tokens of its own branch and of its parent (the shared prompt, computed once).
         The head runs on the wanted positions only: over 49,152 words it would cost as much as half
         the network. Returns two 1-D tensors, one value per wanted token, in row order.
@@ -178,11 +207,12 @@ class Policy:
         hidden = self.hidden(tokens, positions, group_ids, parent_ids)
         targets = wanted.nonzero().squeeze(-1)
         sources = self._predecessors(targets, positions, group_ids, parent_ids)
-        logits = self.network.get_output_embeddings()(hidden[sources]).float()
+        place = self.device.place
+        logits = self.network.get_output_embeddings()(hidden[sources.to(place)]).float()
         log_softmax = torch.log_softmax(logits, dim=-1)
-        picked = log_softmax.gather(-1, tokens[targets].unsqueeze(-1)).squeeze(-1)
+        picked = log_softmax.gather(-1, tokens[targets].unsqueeze(-1).to(place)).squeeze(-1)
         entropy = -(log_softmax.detach().exp() * log_softmax.detach()).sum(-1)
-        return picked, entropy
+        return picked.cpu(), entropy.cpu()
 
     def hidden(
         self,
@@ -192,7 +222,10 @@ class Policy:
         parent_ids: torch.Tensor,
     ) -> torch.Tensor:
         """Compute the last hidden states (L, width) of one packed row under the current adapter."""
-        order = torch.arange(len(tokens))
+        place = self.device.place
+        tokens, positions = tokens.to(place), positions.to(place)
+        group_ids, parent_ids = group_ids.to(place), parent_ids.to(place)
+        order = torch.arange(len(tokens), device=place)
         visible = (order[:, None] >= order[None, :]) & (
             (group_ids[:, None] == group_ids[None, :]) | (parent_ids[:, None] == group_ids[None, :])
         )

@@ -32,6 +32,7 @@ class StartTrainer(Struct, frozen=True, tag=True):
     inference_api_key: str
     inference_max_requests: int = 256
     inference_timeout_seconds: float = 600.0
+    torch_device: str = "auto"
     entity: str | None = None
     wandb_api_key: str | None = None
     wandb_base_url: str | None = None
@@ -118,11 +119,20 @@ TrainerRequest = (
 )
 
 
+class ComputesOn(Struct, frozen=True):
+    """The device of a trainer: torch's name of it, the card's, and a line for people."""
+
+    device: str
+    card: str
+    text: str
+
+
 class TrainerReady(Struct, frozen=True, tag=True):
     """First line of a trainer: the model is loaded and inference is served.
 
     ``branches``: a step may start from another checkpoint than the newest one. ``folder_id`` and
-    ``lock_name``: of the data folder, None where the checkpoints are elsewhere.
+    ``lock_name``: of the data folder, None where the checkpoints are elsewhere. ``computes_on``
+    is None where another process, or another machine, computes.
     """
 
     backend: str
@@ -131,6 +141,7 @@ class TrainerReady(Struct, frozen=True, tag=True):
     branches: bool = False
     folder_id: str | None = None
     lock_name: str | None = None
+    computes_on: ComputesOn | None = None
 
 
 class Heartbeat(Struct, frozen=True, tag=True):

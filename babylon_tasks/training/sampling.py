@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from babylon_tasks.training.draw_tokens import draw
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.token_text import TokenText
-
-_MIN_TEMPERATURE = 1e-5  # below: the likeliest token, as in vLLM; dividing by less overflows
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,10 @@ def sample(
     unknown step.
     """
     prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often send the same prompt
-    tokens, visible = _left_padded(prompts, policy.tokenizer.eos_token_id)
+    place = policy.device.place
+    tokens, visible = (
+        part.to(place) for part in _left_padded(prompts, policy.tokenizer.eos_token_id)
+    )
     places = [place for place, ask in enumerate(asks) for _ in range(ask.n)]
     owners = [asks[place] for place in places]
     answers = [SampledAnswer() for _ in owners]
@@ -73,24 +75,22 @@ def sample(
         )
         cache = output.past_key_values
         rows_of = {prompt: row for row, prompt in enumerate(prompts)}
-        index = torch.tensor([rows_of[owner.prompt] for owner in owners])
+        index = torch.tensor([rows_of[owner.prompt] for owner in owners], device=place)
         cache.reorder_cache(index)
         logits = output.logits[index, -1].float()
         visible = visible[index]
         alive = list(range(len(owners)))
         for _ in range(max(ask.max_tokens for ask in asks)):
             log_softmax = torch.log_softmax(logits, dim=-1)
-            picked = torch.tensor(
-                [
-                    _pick(log_softmax[row], owners[who], generators[who])
-                    for row, who in enumerate(alive)
-                ]
+            picked = draw(
+                log_softmax,
+                [owners[who] for who in alive],
+                [generators[who] for who in alive],
             )
             logprobs = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
+            drawn = picked.tolist()
             for row, who in enumerate(alive):
-                _extend(
-                    answers[who], owners[who], int(picked[row]), logprobs[row], policy.token_text
-                )
+                _extend(answers[who], owners[who], drawn[row], logprobs[row], policy.token_text)
             gone = {place for place in range(len(asks)) if abandoned(place)}
             kept = [
                 row
@@ -100,11 +100,11 @@ def sample(
             if not kept:
                 break
             if len(kept) < len(alive):  # finished rows leave the batch
-                rows = torch.tensor(kept)
+                rows = torch.tensor(kept, device=place)
                 cache.reorder_cache(rows)
                 visible, picked = visible[rows], picked[rows]
                 alive = [alive[row] for row in kept]
-            visible = torch.cat([visible, torch.ones((len(alive), 1), dtype=torch.long)], dim=1)
+            visible = torch.cat([visible, visible.new_ones((len(alive), 1))], dim=1)
             output = policy.network(
                 input_ids=picked[:, None],
                 attention_mask=visible,
@@ -141,19 +141,6 @@ def _generators(asks: Sequence[SamplingRequest]) -> list[torch.Generator | None]
                 seed = (ask.seed * 1009 + number) % 2**63  # torch takes 64 bits, JSON more
                 generators.append(torch.Generator().manual_seed(seed))
     return generators
-
-
-def _pick(
-    log_softmax: torch.Tensor, ask: SamplingRequest, generator: torch.Generator | None
-) -> int:
-    if ask.temperature < _MIN_TEMPERATURE:
-        return int(log_softmax.argmax())
-    probs = torch.softmax(log_softmax / ask.temperature, dim=-1)
-    if ask.top_p < 1:
-        ordered, places = probs.sort(descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= ask.top_p
-        probs = torch.zeros_like(probs).scatter(0, places, ordered.masked_fill(beyond, 0))
-    return int(torch.multinomial(probs, 1, generator=generator))
 
 
 def _extend(

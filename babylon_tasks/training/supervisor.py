@@ -148,6 +148,7 @@ class Trainer:
             inference_api_key=settings.inference_api_key.get_secret_value(),
             inference_max_requests=settings.inference_max_requests,
             inference_timeout_seconds=settings.inference_timeout_seconds,
+            torch_device=settings.torch_device,
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
         )

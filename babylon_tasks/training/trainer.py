@@ -22,6 +22,7 @@ from babylon_tasks.faults import fault_of
 from babylon_tasks.training import backends
 from babylon_tasks.training.data_folder import FolderLock
 from babylon_tasks.training.groups_file import read_groups
+from babylon_tasks.training.lost_device import end_if_lost
 from babylon_tasks.training.protocol import (
     CheckRequest,
     CloseRequest,
@@ -129,6 +130,7 @@ async def _serve(channel: _Channel) -> None:
             branches=backends.can_branch(start.backend),
             folder_id=None if lock is None else lock.folder_id,
             lock_name=None if lock is None else lock.name,
+            computes_on=backend.computes_on,
         )
     )
     while True:
@@ -145,6 +147,7 @@ async def _serve(channel: _Channel) -> None:
             # The request failed, the process did not: report it and keep the model loaded.
             traceback.print_exc()
             channel.send(_failed(error))
+            end_if_lost(error)
     await backend.close()
     if lock is not None:
         lock.close()

@@ -25,7 +25,7 @@ FILES = {
 FOUND = """
 import sys
 from transformers import AutoConfig
-from babylon_tasks.cli.checks import cached_model
+from babylon_tasks.cli.backend_checks import cached_model
 assert AutoConfig.from_pretrained(sys.argv[1]).hidden_size == 64
 print(cached_model(sys.argv[1]), cached_model("nobody/nothing"), cached_model("no name at all"))
 """

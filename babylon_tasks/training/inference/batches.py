@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from babylon_tasks.errors import CheckpointDamaged
-from babylon_tasks.training.inference.limits import ANSWERS, BATCH_TOKENS
+from babylon_tasks.training.inference.limits import ANSWERS, BATCH_TOKENS, batch_tokens
 from babylon_tasks.training.inference.refusals import Refused, too_many_requests
+from babylon_tasks.training.lost_device import end_if_lost
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
 
@@ -37,6 +38,7 @@ class Batches:
     def __init__(self, policy: Policy, limit: int) -> None:
         self._policy = policy
         self._limit = limit
+        self.most_tokens = batch_tokens(policy.device.free_bytes(), policy.cache_bytes)
         self.in_progress = 0
         self.sampling = 0
         self._queue: list[_Queued] = []
@@ -80,6 +82,7 @@ class Batches:
                 )
             except Exception as error:  # noqa: BLE001  # whatever fails ends all their waits
                 traceback.print_exc()
+                end_if_lost(error)
                 for one in batch:
                     if not one.future.done():
                         one.future.set_exception(_failure(step, error))
@@ -103,16 +106,17 @@ class Batches:
         batch: list[_Queued] = []
         for one in list(self._queue):
             together = [*batch, one]
-            if not batch or (one.step == batch[0].step and fits([w.ask for w in together])):
+            asks = [queued.ask for queued in together]
+            if not batch or (one.step == batch[0].step and fits(asks, self.most_tokens)):
                 batch = together
                 self._queue.remove(one)
         return batch
 
 
-def fits(asks: Sequence[SamplingRequest]) -> bool:
+def fits(asks: Sequence[SamplingRequest], most_tokens: int = BATCH_TOKENS) -> bool:
     """Check whether these can be sampled together: each row is as long as the longest."""
     rows = sum(ask.n for ask in asks)
-    return rows <= ANSWERS and rows * width(asks) <= BATCH_TOKENS
+    return rows <= ANSWERS and rows * width(asks) <= most_tokens
 
 
 def width(asks: Sequence[SamplingRequest]) -> int:

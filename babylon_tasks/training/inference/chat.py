@@ -16,7 +16,7 @@ from babylon_tasks.training.inference.batches import Batches, fits, width
 from babylon_tasks.training.inference.body import Body
 from babylon_tasks.training.inference.chat_request import ChatRequest, read_request
 from babylon_tasks.training.inference.completion import completion
-from babylon_tasks.training.inference.limits import BATCH_TOKENS, PROMPT_TOKENS, Limits
+from babylon_tasks.training.inference.limits import PROMPT_TOKENS, Limits
 from babylon_tasks.training.inference.refusals import Refused
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SamplingRequest
@@ -125,11 +125,12 @@ class Chat:
             stop=tuple(request.stops),
             seed=request.seed,
         )
-        if not fits([ask]):
+        most = self._batches.most_tokens
+        if not fits([ask], most):
             raise Refused(
                 400,
                 f"{ask.n} answers of {width([ask])} tokens each, the prompt's included, are more "
-                f"than {BATCH_TOKENS}: lower n or max_tokens",
+                f"than {most}: lower n or max_tokens",
                 code="invalid_value",
                 param="n",
             )

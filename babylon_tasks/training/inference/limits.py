@@ -29,6 +29,18 @@ STOP_CHARACTERS = 256
 # needs 45 kB for each of these tokens, so 3 GB.
 BATCH_TOKENS = 65_536
 
+
+def batch_tokens(free_bytes: int | None, bytes_per_token: int) -> int:
+    """Return the most tokens of all answers sampled together, their prompts included.
+
+    ``free_bytes`` are those of a card once the model is loaded, None on the processor. The cache
+    takes at most half of them: the rest is for what a pass computes on the way.
+    """
+    if free_bytes is None:
+        return BATCH_TOKENS
+    return min(BATCH_TOKENS, free_bytes // 2 // bytes_per_token)
+
+
 # Of a connection. Without a request in progress it is idle, and makes room where it is needed.
 SPARE_CONNECTIONS = 256  # beside one for each request
 HEAD_SECONDS = 10.0  # from the first byte of a request, or the connection, to the end of its head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from functools import partial
@@ -80,7 +81,7 @@ class InferenceServer:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="inference", daemon=True
+            target=_run, args=(self._server, listener), name="inference", daemon=True
         )
         self._thread.start()
 
@@ -90,6 +91,13 @@ class InferenceServer:
             self._server.should_exit = True
             self._thread.join(timeout=_STOP_SECONDS + 1)
         self._chat.close()
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    # Not by uvicorn's own `run`: on Python 3.12 it passes an argument to asyncio.run that
+    # nest_asyncio's, which ART puts in its place, does not take, and nothing would be served.
+    with asyncio.Runner() as runner:
+        runner.run(server.serve(sockets=[listener]))
 
 
 def _listen(host: str, port: int) -> socket.socket:

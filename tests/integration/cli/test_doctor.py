@@ -311,3 +311,14 @@ def test_doctor_names_the_windows_that_violate_an_invariant(
     )
     assert set(found.document["invariants"]) == set(names())
     assert WINDOW in run("doctor", "--invariants").out
+
+
+@one_contract
+def test_doctor_names_the_device_and_refuses_one_that_is_not_there(run: Run) -> None:
+    found = run("doctor", "--json", BABYLON_BACKEND="cpu", BABYLON_TORCH_DEVICE="cpu")
+    assert findings(found)["device"] == ("ok", None)
+
+    found = run("doctor", "--json", BABYLON_BACKEND="cpu", BABYLON_TORCH_DEVICE="cuda:99")
+    assert found.code == 1
+    assert findings(found)["device"][0] == "fail"
+    assert "BABYLON_TORCH_DEVICE=cuda:99" in found.out

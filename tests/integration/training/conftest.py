@@ -8,17 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from endpoint import Endpoint
 from models import save_tiny_model
-from recorded import SECRETS, groups_file, train_request, trainer_settings
+from recorded import SECRETS, TORCH_DEVICE, groups_file, train_request, trainer_settings
 
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import policy as policies
+from babylon_tasks.training.device import choose_device
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import EvaluateRequest
@@ -44,9 +46,8 @@ def _policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Polic
     import torch
 
     policies.undo_art_mask_patch()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policies, "FAST_BF16", False)
-        made = Policy(str(tiny_model), tmp_path_factory.mktemp("checkpoints"))
+    exact = replace(choose_device(TORCH_DEVICE), bf16=False, exact_head=False)
+    made = Policy(str(tiny_model), tmp_path_factory.mktemp("checkpoints"), exact)
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in made.network.named_parameters():
@@ -56,9 +57,8 @@ def _policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Polic
 
 
 @pytest.fixture
-def policy(_policy: Policy, monkeypatch: pytest.MonkeyPatch) -> Policy:
+def policy(_policy: Policy) -> Policy:
     """The tiny model in exact fp32, its weights drawn so wide that every word matters."""
-    monkeypatch.setattr(policies, "FAST_BF16", False)
     return _policy
 
 

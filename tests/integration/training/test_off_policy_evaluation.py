@@ -22,7 +22,8 @@ def chance(policy: Policy, answer: str, question: str = QUESTION) -> float:
     asked = policy.tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
     ids = IDS[answer]
     with policy.at_step(0):
-        logits = policy.network(input_ids=torch.tensor([[*asked, *ids]])).logits[0].float()
+        row = torch.tensor([[*asked, *ids]], device=policy.device.place)
+        logits = policy.network(input_ids=row).logits[0].float().cpu()
     log_softmax = torch.log_softmax(logits, dim=-1)
     places = range(len(asked) - 1, len(asked) - 1 + len(ids))
     return math.exp(sum(float(log_softmax[p, token]) for p, token in zip(places, ids, strict=True)))

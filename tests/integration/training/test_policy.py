@@ -13,7 +13,8 @@ BRANCHES = [[10539, 2], [5230, 198, 2], [10539, 198, 7, 2]]
 def plain(policy: Policy, prompt: list[int], answer: list[int]) -> list[float]:
     """What the network says of an answer when it is asked about nothing else."""
     with policy.at_step(0):
-        logits = policy.network(input_ids=torch.tensor([prompt + answer])).logits[0].float()
+        row = torch.tensor([prompt + answer], device=policy.device.place)
+        logits = policy.network(input_ids=row).logits[0].float().cpu()
     log_softmax = torch.log_softmax(logits, dim=-1)
     return [float(log_softmax[len(prompt) - 1 + n, token]) for n, token in enumerate(answer)]
 
@@ -51,7 +52,8 @@ def test_entropy_is_that_of_the_distribution_the_token_was_drawn_from(policy: Po
     _, entropy = packed(policy, [BRANCHES[0]])
 
     with policy.at_step(0):
-        logits = policy.network(input_ids=torch.tensor([PROMPT])).logits[0, -1].float()
+        row = torch.tensor([PROMPT], device=policy.device.place)
+        logits = policy.network(input_ids=row).logits[0, -1].float().cpu()
     expected = torch.distributions.Categorical(logits=logits).entropy()
     assert torch.allclose(entropy[0], expected, atol=1e-3)
 

@@ -40,8 +40,8 @@ def test_what_a_sampled_token_was_worth_is_what_teacher_forcing_says(
 
     for question, [answer] in zip((asked, shorter), both, strict=True):
         with policy.at_step(0):
-            row = torch.tensor([[*question, *answer.token_ids]])
-            logits = policy.network(input_ids=row).logits[0, len(question) - 1 : -1].float()
+            row = torch.tensor([[*question, *answer.token_ids]], device=policy.device.place)
+            logits = policy.network(input_ids=row).logits[0, len(question) - 1 : -1].float().cpu()
         forced = torch.log_softmax(logits, -1).gather(-1, torch.tensor(answer.token_ids)[:, None])
         assert torch.allclose(forced.squeeze(-1), torch.tensor(answer.logprobs), atol=1e-4)
 
@@ -93,7 +93,8 @@ def test_temperature_zero_takes_the_likeliest_token_each_time(
     row = list(asked)
     with policy.at_step(0):
         for _ in range(4):
-            row.append(int(policy.network(input_ids=torch.tensor([row])).logits[0, -1].argmax()))
+            so_far = torch.tensor([row], device=policy.device.place)
+            row.append(int(policy.network(input_ids=so_far).logits[0, -1].argmax()))
     assert answer.token_ids == row[len(asked) :]
 
 

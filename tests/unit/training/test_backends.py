@@ -151,3 +151,29 @@ def test_groups_stay_apart_and_in_order() -> None:
 
     names = [one.metadata["trajectory_id"] for each in made for one in each.trajectories]
     assert names == ["b-0", "a-0", "c-0"]
+
+
+@pytest.mark.parametrize(
+    ("card", "present", "fields", "expected"),
+    [
+        (False, (), {}, ("cpu", "no W&B key and no NVIDIA card")),
+        (True, (), {}, ("cpu", "no unsloth, which backend local needs; cpu uses the card")),
+        (True, ("unsloth",), {}, ("local", "an NVIDIA card and unsloth")),
+        (True, ("unsloth",), {"WANDB_API_KEY": "word-of-wandb"}, ("serverless", "a W&B key")),
+        (True, ("unsloth",), {"backend": "cpu"}, ("cpu", "BABYLON_BACKEND=cpu")),
+    ],
+)
+def test_the_choice_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+    card: bool,
+    present: tuple[str, ...],
+    fields: dict[str, str],
+    expected: tuple[str, str],
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: card and str(path) == "/dev/nvidia0")
+    installed(monkeypatch, "art", "torch", "transformers", "peft", "uvicorn", "wandb", *present)
+
+    name, why = backends.choose_and_explain(settings(**fields))
+
+    assert name == expected[0]
+    assert expected[1] in why

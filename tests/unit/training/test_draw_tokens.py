@@ -1,0 +1,84 @@
+"""How tokens are drawn for many requests at once, as it is done on a card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from babylon_tasks.training.draw_tokens import draw, draw_together
+
+WORDS = 50
+PROBABILITIES = (0.5, 0.3, 0.15, 0.05)
+
+
+@dataclass(frozen=True)
+class Wish:
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+def rows(count: int) -> torch.Tensor:
+    """The same distribution for each row: four words, the others impossible."""
+    row = torch.zeros(WORDS)
+    row[10:14] = torch.tensor(PROBABILITIES)
+    return row.log().expand(count, WORDS)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def shares(wish: Wish) -> list[float]:
+    count = 20_000
+    drawn = draw_together(rows(count), [wish] * count, [seeded(0)] * count)
+    assert set(drawn.tolist()) <= {10, 11, 12, 13}  # never what has no probability
+    return [float((drawn == word).float().mean()) for word in range(10, 14)]
+
+
+def test_words_are_drawn_as_often_as_they_are_probable() -> None:
+    assert shares(Wish()) == pytest.approx(PROBABILITIES, abs=0.015)
+
+
+def test_a_temperature_sharpens() -> None:
+    squared = [p**2 for p in PROBABILITIES]
+
+    assert shares(Wish(temperature=0.5)) == pytest.approx(
+        [p / sum(squared) for p in squared], abs=0.015
+    )
+
+
+def test_top_p_leaves_the_fewest_words_that_reach_it() -> None:
+    assert shares(Wish(top_p=0.7)) == pytest.approx([0.5 / 0.8, 0.3 / 0.8, 0, 0], abs=0.015)
+
+
+@pytest.mark.parametrize("wish", [Wish(temperature=0), Wish(temperature=1e-40), Wish(top_p=1e-6)])
+def test_the_coldest_draws_take_the_likeliest_word(wish: Wish) -> None:
+    assert draw_together(rows(9), [wish] * 9, [None] * 9).tolist() == [10] * 9
+
+
+def test_each_row_is_drawn_as_its_own_request_wishes() -> None:
+    wishes = [Wish(temperature=0), Wish(), Wish(top_p=0.2), Wish()]
+
+    both = draw_together(rows(4), wishes, [None, seeded(3), None, seeded(4)]).tolist()
+
+    assert both[0] == both[2] == 10
+    assert both[1] == draw_together(rows(1), [Wish()], [seeded(3)]).item()
+    assert both[3] == draw_together(rows(1), [Wish()], [seeded(4)]).item()
+
+
+def test_a_seed_draws_the_same_words_again() -> None:
+    def drawn(seed: int) -> list[int]:
+        generator = seeded(seed)
+        return [int(draw_together(rows(1), [Wish()], [generator])) for _ in range(20)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_on_the_processor_a_seed_draws_what_it_always_did() -> None:
+    """Answers to seeded requests must not change with a release."""
+    generator = seeded(5)
+    expected = [int(torch.multinomial(rows(1)[0].exp(), 1, generator=seeded(5)))]
+
+    assert draw(rows(1), [Wish()], [generator]).tolist() == expected
