@@ -20,9 +20,12 @@ from kombu.utils.json import dumps
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from babylon_tasks.tasks.app import KEPT_MESSAGES, family
-from babylon_tasks.tasks.bounded_replies import BoundedParser
+from babylon_tasks.tasks.bounded_replies import BoundedParser, Oversized
 from babylon_tasks.tasks.message_gate import ForeignMessage, ForeignMessages, admit, admit_reply
 
+# Of a command or an event. Flower keeps the events of 10,000 tasks: the largest, of an error with its
+# traceback, have about 10 KiB.
+_MAX_COMMAND_BYTES = 64 * 1024
 _REPLIES = ".reply.celery.pidbox"  # the answers of workers to `inspect`
 _foreign = ForeignMessages()
 log = structlog.get_logger(__name__)
@@ -85,6 +88,16 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         except RecursionError as error:  # its JSON; what kombu expects, it handles
             _foreign.note("commands", "envelope", b"too deep")
             raise Empty from error
+
+    def _handle_message(self, client: Any, r: Any) -> Any:
+        payload = super()._handle_message(client, r)
+        data = payload["data"]
+        if isinstance(data, bytes) and (
+            len(data) > _MAX_COMMAND_BYTES or isinstance(data, Oversized)
+        ):
+            _foreign.note("commands", "too_large", data)
+            raise Empty
+        return payload
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
         # Commands to workers, and events on their way to Flower.

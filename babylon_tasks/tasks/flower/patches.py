@@ -1,6 +1,6 @@
 """Changes to Flower 2.2 for which it has no option; pyproject.toml pins this release.
 
-Our views come before Flower's in its table of routes; three of its names are replaced.
+Our views come before Flower's in its table of routes; four of its names are replaced.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-from flower import events, urls
+from flower import app, events, urls
 from flower.api.tasks import GetQueueLengths
 from flower.views.broker import BrokerView
 from flower.views.monitor import Metrics
@@ -17,6 +17,7 @@ from tornado.web import authenticated
 
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import queues
+from babylon_tasks.tasks.flower.bounded_server import BoundedServer
 from babylon_tasks.tasks.flower.task_record import SeenTask
 
 _RETRY_SECONDS = 5.0
@@ -51,6 +52,7 @@ def apply() -> None:
         (r"/api/queues/length", _QueueLengths),
         (r"/metrics", _Metrics),
     ]
+    app.HTTPServer = BoundedServer
     events.EventsState.Task = SeenTask
     TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="What happened")
     # Without Redis Flower doubles its pause between attempts, without a limit: after an hour it

@@ -128,5 +128,5 @@ def _first_text(arguments: Any) -> str | None:
 def _literal(text: Any) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError):
-        return None  # of another application, or truncated
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None  # of another application, truncated, or nested without end
