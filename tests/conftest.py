@@ -26,6 +26,7 @@ import psycopg
 import pytest
 import redis
 import structlog
+from attacks import attacks
 from babylon import CONTRACTS, make_tables
 from databases import fresh_database
 from hypothesis import HealthCheck
@@ -67,6 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(tier)
         if item.path.name == "test_cells.py":
             item.add_marker("faults")
+        if attacks(item.path, getattr(item, "originalname", item.name)):
+            item.add_marker("attack")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -23,8 +23,8 @@ from babylon_tasks.tasks.app import KEPT_MESSAGES, family
 from babylon_tasks.tasks.bounded_replies import BoundedParser, Oversized
 from babylon_tasks.tasks.message_gate import ForeignMessage, ForeignMessages, admit, admit_reply
 
-# Of a command or an event. Flower keeps the events of 10,000 tasks: the largest, of an error with its
-# traceback, have about 10 KiB.
+# Of a command or an event. Flower keeps the events of 10,000 tasks; the largest of ours, of an
+# error with its traceback, have about 10 KiB.
 _MAX_COMMAND_BYTES = 64 * 1024
 _REPLIES = ".reply.celery.pidbox"  # the answers of workers to `inspect`
 _foreign = ForeignMessages()

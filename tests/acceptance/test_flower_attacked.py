@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import psutil
 import pytest
 import redis
@@ -92,6 +94,21 @@ def test_bodies_heads_and_connections_of_any_size_without_the_login(target: Targ
             held.enter_context(target.connect(half[number % len(half)]))
         target.assert_well(before)
         assert target.process.num_fds() < MOST_CONNECTIONS + 100
+
+
+def test_guesses_by_the_thousand_are_answered_unseen(target: Target) -> None:
+    answers: Counter[int] = Counter()
+    with httpx.Client(base_url=f"http://127.0.0.1:{target.babylon.stack.flower_port}") as http:
+        for number in range(2500):
+            guess = f"guess-{number}-" + "x" * (number % 4 * 5000)
+            answers[http.get("/", auth=("babylon", guess)).status_code] += 1
+
+    # Each one that is looked at doubles the pause: how many those are hardly grows with the time.
+    assert 5 <= answers[401] < 50
+    assert answers[401] + answers[429] == 2500
+    refused = [line for line in target.babylon.lines("flower") if line["event"] == "login.refused"]
+    assert len(refused) < 50
+    assert "guess-" not in target.babylon.log("flower")
 
 
 @pytest.fixture

@@ -44,6 +44,33 @@ def test_any_garbage_is_refused_once_and_the_worker_goes_on(
     assert "Traceback" not in babylon.log("cpu-worker")
 
 
+def test_a_queue_and_a_message_ten_times_larger_fill_no_memory(
+    babylon: Babylon, client: redis.Redis, redis_url: str
+) -> None:
+    (window,) = hours(1)
+    babylon.record(window)
+    discover(babylon.stack.settings, actor="test")
+    babylon.start("cpu-worker")
+    worker = psutil.Process(babylon.process("cpu-worker").child.pid)
+    until("it listens", lambda: "ready" in babylon.log("cpu-worker"))
+    before = worker.memory_info().rss
+
+    # The most that Redis takes in one entry is 512 MB.
+    with redis.Redis.from_url(redis_url, socket_timeout=60) as patient:
+        patient.lpush(KEY_PREFIX + "cpu", b"x" * 500_000_000)
+    small = [kind for kind in garbage().values() if len(kind) < 1_000_000]
+    for _ in range(10):
+        client.lpush(KEY_PREFIX + "cpu", *small)
+    until("all is gone", lambda: not queued(client, "cpu"))
+    sender(babylon.stack.settings).send_task(SCORE, (window,))
+    babylon.await_states([window], "scored")
+
+    assert worker.memory_info().rss - before < 100 * 2**20
+    refused = [line for line in babylon.lines("cpu-worker") if line["event"] == "message.refused"]
+    assert {500_000_000} <= {line["bytes"] for line in refused}
+    assert len(refused) <= 100, "a flood does not fill the disk with log lines"
+
+
 def test_orders_in_a_good_message_are_not_followed(babylon: Babylon, client: redis.Redis) -> None:
     kinds = overloaded()
     babylon.start("cpu-worker")

@@ -175,7 +175,11 @@ def test_what_is_nested_without_end_is_left_out() -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("piece", ["a", "QUJD", '{"key":1,"url":"http://h/a?b=c"},'])
-def test_what_a_provider_may_answer_with_is_no_load(piece: str) -> None:
-    masked = Mask(settings()).text(piece * (4_000_000 // len(piece)))
+@pytest.mark.parametrize(
+    ("piece", "size"),
+    [("a", 20_000_000), ("QUJD", 4_000_000), ('{"key":1,"url":"http://h/a?b=c"},', 4_000_000)],
+)
+def test_what_a_provider_may_answer_with_is_no_load(piece: str, size: int) -> None:
+    """0.1.0 hung for ten minutes on a word of 2 MB."""
+    masked = Mask(settings()).text(piece * (size // len(piece)))
     assert masked.startswith(piece)
