@@ -52,7 +52,8 @@ TESTS = Path(__file__).parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--pictures DIR``: tests of pages leave them there; see ``make pictures``.
 
-    ``--seed`` and ``--windows`` are for ``make soak``, ``--measured FILE`` for ``make faults``.
+    ``--seed`` and ``--windows`` are for ``make soak``, ``--measured=FILE`` is for ``make faults``:
+    with =, since pytest takes a file that exists for a path to tests.
     """
     parser.addoption("--pictures", metavar="DIR", help="where to write pictures of pages")
     parser.addoption("--seed", type=int, default=1, help="of the soak's hours and faults")

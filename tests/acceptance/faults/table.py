@@ -1,6 +1,6 @@
 """The table of docs/reliability.md: ``python tests/acceptance/faults/table.py [MEASURED]``.
 
-MEASURED: what ``make faults ARGS="--measured MEASURED"`` has written, in as many runs as wanted.
+MEASURED: what ``make faults ARGS="--measured=MEASURED"`` has written, in as many runs as wanted.
 """
 
 from __future__ import annotations
