@@ -21,6 +21,7 @@ from babylon_tasks.faults import Fault, fault_of, fault_of_exit
 from babylon_tasks.records import CommittedCheckpoint, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
+from babylon_tasks.training.checkpoints import disk_is_full, room
 from babylon_tasks.training.child import Child
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -274,10 +275,13 @@ class Trainer:
         child.end_group()  # children of a backend would keep its memory and port
         self._ready = None
         number = child.ended_by_signal
-        return TrainerDied(
-            f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}",
-            fault=None if number is None else fault_of_exit(number),
-        )
+        fault = None if number is None else fault_of_exit(number)
+        said = f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
+        settings = self._settings
+        if number is None and disk_is_full(settings.data_dir):  # and its log with it
+            fault = Fault.DISK_FULL
+            said += f"; {room(settings.data_dir, settings.lineage)}"
+        return TrainerDied(said, fault=fault)
 
 
 def _of_environment(fault: Fault) -> Fault:

@@ -301,8 +301,8 @@ def assert_trained_once(
 
     recorded = babylon.rows(
         'SELECT "trajectoryId" AS id, "usedInTraining" AS used FROM trajectories'
-        ' WHERE "windowId" = ANY (%s)',
-        [list(windows)],
+        ' WHERE "windowId" = ANY (%s) OR "trajectoryId" = ANY (%s)',
+        [list(windows), list(babylon.late)],
     )
     consumed = babylon.rows("SELECT * FROM training.consumption WHERE use = 'trained'")
     late = _rejected_as_late(babylon)

@@ -41,7 +41,15 @@ def settings(make_settings: Callable[..., Settings], tiny_model: Path) -> Settin
 
 
 def train(settings: Settings, *before: str) -> dict[str, Any]:
-    """`babylon-tasks train` in a process of its own, and what it says of the step."""
+    """What `babylon-tasks train` says of the step."""
+    ended = run(settings, *before)
+    assert ended.stdout, ended.stderr
+    outcome: dict[str, Any] = json.loads(ended.stdout)["outcome"]
+    return outcome
+
+
+def run(settings: Settings, *before: str) -> subprocess.CompletedProcess[str]:
+    """`babylon-tasks train` in a process of its own."""
     environment = {
         **os.environ,
         "DATABASE_URL": settings.database_url.get_secret_value(),
@@ -53,10 +61,7 @@ def train(settings: Settings, *before: str) -> dict[str, Any]:
         "BABYLON_RETRY_DELAY_SECONDS": "0",
     }
     command = [*before, sys.executable, "-m", "babylon_tasks", "train", WINDOW, "--json"]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert ended.stdout, ended.stderr
-    outcome: dict[str, Any] = json.loads(ended.stdout)["outcome"]
-    return outcome
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 # The first leaves no room for the weights, the second none for the optimiser's state.
@@ -77,3 +82,17 @@ def test_a_full_data_folder_fails_no_window_and_the_reason_says_how_much_is_free
 
     again = train(settings)
     assert again["action"] == "committed", again
+
+
+def test_a_trainer_that_can_no_longer_write_its_log_is_said_to_have_no_room(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+    full = ["unshare", "-Urm", "sh", "-c", _MOUNT, "4k", str(settings.data_dir)]
+    ended = run(settings, *full)
+
+    assert "the trainer exited with code 1" in ended.stderr
+    assert f"0.0 MiB are free in {settings.data_dir}" in ended.stderr
+    assert column(connection, "SELECT training_tries FROM training.windows") == [0]

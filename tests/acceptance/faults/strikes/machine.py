@@ -15,12 +15,12 @@ TEN_MINUTES = timedelta(minutes=10)
 @contextmanager
 def data_folder_full(system: System) -> Iterator[None]:
     """The disk of the data folder is full; somebody makes room."""
-    met = system.log("gpu-worker").count("No space left")
+    met = system.log("gpu-worker").count("MiB are free in")
     with system.disk.full():
         yield
         until(
             "the GPU worker has met it",
-            lambda: system.log("gpu-worker").count("No space left") > met,
+            lambda: system.log("gpu-worker").count("MiB are free in") > met,
         )
 
 
