@@ -278,7 +278,15 @@ def assert_trained_once(
     committed = babylon.steps("committed")
     used = sorted(window for step in committed for window in step["windows"])
     assert used == sorted(windows), "each window in exactly one committed step"
-    assert babylon.steps() == committed, "no step was left over, none failed"
+    others = [step for step in babylon.steps() if step not in committed]
+    # A step whose parent was then found to be damaged gave its hours back.
+    harmed = tuple(f"checkpoint {int(Path(uri).name)}" for uri in babylon.harmed)
+    others = [
+        step
+        for step in others
+        if step["state"] != "failed" or not any(name in step["error"] for name in harmed)
+    ]
+    assert not others, [(step["state"], step["error"]) for step in others]
     assert tries is None or max(step["tries"] for step in committed) == tries
     targets = [step["target_step"] for step in committed]
     assert targets == list(range(1, len(committed) + 1))
