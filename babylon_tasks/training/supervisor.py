@@ -276,12 +276,12 @@ class Trainer:
         self._ready = None
         number = child.ended_by_signal
         fault = None if number is None else fault_of_exit(number)
-        said = f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
+        message = f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
         settings = self._settings
         if number is None and disk_is_full(settings.data_dir):  # and its log with it
             fault = Fault.DISK_FULL
-            said += f"; {room(settings.data_dir, settings.lineage)}"
-        return TrainerDied(said, fault=fault)
+            message += f"; {room(settings.data_dir, settings.lineage)}"
+        return TrainerDied(message, fault=fault)
 
 
 def _of_environment(fault: Fault) -> Fault:
