@@ -14,7 +14,7 @@ from babylon_tasks.read_settings import EnvironmentSettings
 from babylon_tasks.server_url import require_address
 
 ListenHost = Annotated[str, AfterValidator(bare_host)]
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Flower accepts no login in any other form.
 _LOGIN = re.compile(rf"[!-9;-~]+:[!-~]{{{LEAST_SECRET},}}")
 
@@ -112,7 +112,7 @@ class ProcessSettings(EnvironmentSettings):
     @model_validator(mode="after")
     def _processes(self) -> Self:
         require_inference_key(self.inference_api_key)
-        if self.inference_host not in _LOOPBACK:
+        if self.inference_host not in LOOPBACK:
             # Other machines can reach it there, and agents must know the address.
             if self.inference_api_key.get_secret_value() == DEFAULT_KEY:
                 raise ValueError(

@@ -18,7 +18,8 @@ DEFAULT_WEIGHTS = {"profit": 0.5, "decisions": 0.3, "activity": 0.2}
 _SCORER = re.compile(r"[a-z_]+|[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
-def _parsed(value: object) -> object:
+def parsed(value: object) -> object:
+    """Read a setting that is JSON; raises ValueError."""
     if not isinstance(value, str):
         return value
     try:
@@ -36,10 +37,10 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _folded(value: object) -> object:
     """Casefold names of archetypes, which are compared without regard to case."""
-    parsed = _parsed(value)
-    if not isinstance(parsed, dict):
-        return parsed
-    folded = _object([(str(name).strip().casefold(), one) for name, one in parsed.items()])
+    given = parsed(value)
+    if not isinstance(given, dict):
+        return given
+    folded = _object([(str(name).strip().casefold(), one) for name, one in given.items()])
     if "" in folded:
         raise ValueError("an archetype in it has no name")
     return folded
@@ -68,6 +69,6 @@ _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Weights = Annotated[dict[str, _Weight], AfterValidator(_complete)]
 
 # NoDecode: pydantic-settings' own JSON errors do not name the setting.
-Weights = Annotated[_Weights, NoDecode, BeforeValidator(_parsed)]
+Weights = Annotated[_Weights, NoDecode, BeforeValidator(parsed)]
 WeightsByArchetype = Annotated[dict[str, _Weights], NoDecode, BeforeValidator(_folded)]
 ScorersByArchetype = Annotated[dict[str, ScorerName], NoDecode, BeforeValidator(_folded)]

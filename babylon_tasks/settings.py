@@ -15,8 +15,8 @@ from babylon_tasks.agent_settings import (
     require_plain_name,
 )
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.gateway_settings import GatewaySettings
 from babylon_tasks.learning_settings import LearningSettings
-from babylon_tasks.process_settings import ProcessSettings
 from babylon_tasks.read_settings import given_values, read, variables
 from babylon_tasks.reward_settings import (
     DEFAULT_WEIGHTS,
@@ -32,7 +32,7 @@ BackendName = Literal["auto", "serverless", "local", "cpu"]
 TorchDevice = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
-class Settings(LearningSettings, ProcessSettings, DatabaseSettings):
+class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
     """Every setting of the system; the environment variable's name is ``BABYLON_<FIELD>``.
 
     ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep their usual

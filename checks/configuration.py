@@ -27,6 +27,7 @@ SOURCES = (
     "babylon_tasks/settings.py",
     "babylon_tasks/learning_settings.py",
     "babylon_tasks/process_settings.py",
+    "babylon_tasks/gateway_settings.py",
 )
 # The field that a section begins with, in the order of the document. A section's fields follow each
 # other in their class.
@@ -40,6 +41,7 @@ SECTIONS = {
     "max_eval_groups": "Evaluation and promotion",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",
+    "gateway_host": "The gateway",
     "cpu_concurrency": "Processes and monitoring",
     "log_format": "Logs",
 }
@@ -116,9 +118,8 @@ def explained(root: Path = ROOT) -> dict[str, str]:
     found = {}
     for source in SOURCES:
         tree = ast.parse((root / source).read_text("utf-8"))
-        for field, text in pairwise(
-            n for c in tree.body if isinstance(c, ast.ClassDef) for n in c.body
-        ):
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        for field, text in (pair for one in classes for pair in pairwise(one.body)):
             match field, text:
                 case (
                     ast.AnnAssign(target=ast.Name(id=name)),

@@ -49,8 +49,10 @@ def listed() -> list[ListedMetric]:
                 metrics.MESSAGES_REFUSED,
                 metrics.REDIS_INTERRUPTIONS,
             )
-            if "task" in labels or metric in either:
-                workers: tuple[str, ...] = ("cpu-worker", "gpu-worker")
+            if family.name.startswith("babylon_gateway_"):
+                workers: tuple[str, ...] = ("gateway",)
+            elif "task" in labels or metric in either:
+                workers = ("cpu-worker", "gpu-worker")
             else:  # whose lineage it is only the gpu-worker knows
                 workers = ("gpu-worker",) if "lineage" in labels else ("cpu-worker",)
             found.append(

@@ -18,7 +18,7 @@ from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.policy import Policy
 
-KEY = "key"
+KEY = "default"
 ASKED: dict[str, Any] = {
     "model": "tests@0",
     "messages": [{"role": "user", "content": "Will ACME close higher?"}],

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_one, fetch_value, fetch_values
+from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.event_kinds import EventKind
@@ -92,6 +92,11 @@ def serving(connection: Connection, lineage: str) -> ServingRow:
     if row is None:
         raise not_begun(lineage)
     return row
+
+
+def servable(connection: Connection, lineage: str) -> dict[int, str]:
+    """Map the checkpoints that are not pruned to the names that their server knows."""
+    return fetch_pairs(connection, "promotions.servable", int, str, lineage=lineage)
 
 
 def is_committed(connection: Connection, lineage: str, step: int) -> bool:

@@ -10,6 +10,11 @@ FROM training.lineages l
 JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.serving_step
 WHERE l.name = %(lineage)s
 
+-- name: servable
+-- The checkpoints that can be asked, and their names at the server.
+SELECT step, inference_name FROM training.checkpoints
+WHERE lineage = %(lineage)s AND pruned_at IS NULL ORDER BY step
+
 -- name: checkpoint
 -- Whether a checkpoint is committed.
 SELECT EXISTS (SELECT FROM training.checkpoints WHERE lineage = %(lineage)s AND step = %(step)s)

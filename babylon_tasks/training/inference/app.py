@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from babylon_tasks import metrics
-from babylon_tasks.training.inference.body import Body
+from babylon_tasks.http_server.body import Body
+from babylon_tasks.http_server.deliver import Answer, answered, deliver
+from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.training.inference.chat import Chat
-from babylon_tasks.training.inference.limits import FLUSH_SECONDS
-from babylon_tasks.training.inference.refusals import ClientGone, Refused
+from babylon_tasks.training.inference.limits import BODY_BYTES
 
 COMPLETIONS = "/v1/chat/completions"
 _MODELS = "/v1/models"
-_GONE = 499  # nginx's status for a client that did not wait; it is only counted
 _HEALTHY = b'{"status":"ok"}'
 
 
@@ -33,29 +31,14 @@ class App:
         """Serve one request; ASGI's interface."""
         begun = time.monotonic()
         headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
-        body = Body(headers, receive)
-        status, content, more = 200, b"", {}
-        try:
-            content = await self._answer(scope, headers, body)
-        except Refused as refusal:
-            status, content, more = refusal.status, refusal.body, refusal.headers
-        except ClientGone:
-            status = _GONE
-        except Exception as error:  # noqa: BLE001  # any error of torch, a template, a tokenizer
-            traceback.print_exc()
-            failure = Refused(500, f"the trainer failed on this request: {type(error).__name__}")
-            status, content = failure.status, failure.body
+        body = Body(headers, receive, most=BODY_BYTES)
+        answer = await answered(self._answer(scope, headers, body), "the trainer")
         if scope["path"] == COMPLETIONS:
-            waited = metrics.INFERENCE_SECONDS.labels(self._chat.lineage, str(status))
+            waited = metrics.INFERENCE_SECONDS.labels(self._chat.lineage, str(answer.status))
             waited.observe(time.monotonic() - begun)
-        if status != _GONE:
-            try:
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await _deliver(send, body, status, content, more)
-            except TimeoutError:  # the client asks, and does not read its answers
-                scope["state"]["connection"].transport.abort()
+        await deliver(scope, send, body, answer)
 
-    async def _answer(self, scope: Any, headers: dict[bytes, bytes], body: Body) -> bytes:
+    async def _answer(self, scope: Any, headers: dict[bytes, bytes], body: Body) -> Answer:
         path, method = scope["path"], scope["method"]
         if path != "/health":
             self._check_key(headers)
@@ -69,7 +52,7 @@ class App:
                 code="method_not_supported",
                 headers={"allow": wanted},
             )
-        return await answer(body)
+        return Answer(await answer(body))
 
     def _route(self, path: str) -> tuple[str, Callable[[Body], Awaitable[bytes]]]:
         routes = {
@@ -100,24 +83,3 @@ class App:
 
 async def _health(_: Body) -> bytes:
     return _HEALTHY
-
-
-async def _deliver(
-    send: Any, body: Body, status: int, content: bytes, more: dict[str, str]
-) -> None:
-    headers = {"content-type": "application/json", "content-length": str(len(content)), **more}
-    unread = not body.complete
-    if unread:
-        headers["connection"] = "close"
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }
-    )
-    # The answer is complete for the client by its length; the connection is closed after that.
-    await send({"type": "http.response.body", "body": content, "more_body": unread})
-    if unread:
-        await body.discard()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from babylon_tasks.errors import CheckpointDamaged
+from babylon_tasks.http_server.refusals import Refused, too_many_requests
 from babylon_tasks.training.inference.limits import ANSWERS, BATCH_TOKENS, batch_tokens
-from babylon_tasks.training.inference.refusals import Refused, too_many_requests
 from babylon_tasks.training.lost_device import end_if_lost
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
@@ -48,7 +48,7 @@ class Batches:
     def place(self) -> Iterator[None]:
         """Take one of the places, before anything of the request is read; raises Refused (429)."""
         if self.in_progress >= self._limit:
-            raise too_many_requests(self._limit)
+            raise too_many_requests(self._limit, "BABYLON_INFERENCE_MAX_REQUESTS")
         self.in_progress += 1
         try:
             yield

@@ -10,14 +10,14 @@ import msgspec
 from jinja2 import TemplateError
 
 from babylon_tasks import metrics
+from babylon_tasks.http_server.body import Body
+from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.policy_names import policy_name, step_number
 from babylon_tasks.training.checkpoints import steps_on_disk
 from babylon_tasks.training.inference.batches import Batches, fits, width
-from babylon_tasks.training.inference.body import Body
 from babylon_tasks.training.inference.chat_request import ChatRequest, read_request
 from babylon_tasks.training.inference.completion import completion
 from babylon_tasks.training.inference.limits import PROMPT_TOKENS, Limits
-from babylon_tasks.training.inference.refusals import Refused
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SamplingRequest
 
@@ -81,7 +81,9 @@ class Chat:
         """Answer a chat completion request; raises Refused, and ClientGone if nobody waits."""
         with self._batches.place():
             raw = await body.read()
-            return await body.unless_gone(self._completed(raw), self._limits.seconds)
+            return await body.unless_gone(
+                self._completed(raw), self._limits.seconds, "BABYLON_INFERENCE_TIMEOUT_SECONDS"
+            )
 
     async def _completed(self, raw: bytes) -> bytes:
         request = read_request(raw)

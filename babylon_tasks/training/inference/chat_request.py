@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.training.inference.limits import (
     ANSWER_TOKENS,
     ANSWERS,
@@ -20,7 +21,6 @@ from babylon_tasks.training.inference.limits import (
     STOP_CHARACTERS,
     STOPS,
 )
-from babylon_tasks.training.inference.refusals import Refused
 
 # Fields that change what is kept, cached or billed, but not the answer.
 WITHOUT_EFFECT = {

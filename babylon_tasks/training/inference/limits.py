@@ -17,7 +17,6 @@ class Limits(Struct, frozen=True):
 
 
 # Of one request. A limit in characters refuses no prompt that the limit in tokens would not.
-HEAD_BYTES = 16_384
 BODY_BYTES = 2**20
 MESSAGES = 512  # each costs tokens of the template: more do not fit into a prompt
 PROMPT_TOKENS = 2048
@@ -39,18 +38,3 @@ def batch_tokens(free_bytes: int | None, bytes_per_token: int) -> int:
     if free_bytes is None:
         return BATCH_TOKENS
     return min(BATCH_TOKENS, free_bytes // 2 // bytes_per_token)
-
-
-# Of a connection. Without a request in progress it is idle, and makes room where it is needed.
-SPARE_CONNECTIONS = 256  # beside one for each request
-HEAD_SECONDS = 10.0  # from the first byte of a request, or the connection, to the end of its head
-BODY_SECONDS = 30.0
-KEEP_ALIVE_SECONDS = 15  # longer than clients keep one (5 s): a client should be the one to close
-FLUSH_SECONDS = 30.0  # for a client that does not read its answer
-# What is still read of a request that is refused: a client that writes does not read, and a
-# connection that is closed at once may lose the refusal.
-STRANGERS_LINGER_BYTES = 65_536
-LINGER_BYTES = 16 * BODY_BYTES  # with the key
-LINGER_SECONDS = 2.0
-
-RETRY_AFTER_SECONDS = 5

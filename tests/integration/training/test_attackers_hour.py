@@ -20,7 +20,8 @@ from endpoint import ASKED, answer, head, read_all, request
 from openai import OpenAI
 from recorded import SECRETS
 
-from babylon_tasks.training.inference.limits import SPARE_CONNECTIONS, Limits
+from babylon_tasks.http_server.limits import SPARE_CONNECTIONS
+from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.supervisor import Trainer
 
 KEY = SECRETS["BABYLON_INFERENCE_API_KEY"]

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from endpoint import ASKED, Endpoint, answer, head, read_all, until
 
-from babylon_tasks.training.inference import app, connections, server
+from babylon_tasks.http_server import connections, deliver, server
 from babylon_tasks.training.policy import Policy
 
 Serve = Callable[..., Endpoint]
@@ -127,7 +127,7 @@ def test_where_every_connection_carries_a_request_a_new_one_is_told_so(
 def test_a_client_that_asks_and_never_reads_is_cut_off(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(deliver, "FLUSH_SECONDS", 0.2)
     endpoint = serve()
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

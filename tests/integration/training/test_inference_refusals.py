@@ -12,8 +12,9 @@ import openai
 import pytest
 from endpoint import ASKED, KEY, Endpoint, answer, head, read_all, request
 
-from babylon_tasks.training.inference import body as bodies
-from babylon_tasks.training.inference.limits import BODY_BYTES, HEAD_BYTES
+from babylon_tasks.http_server import body as bodies
+from babylon_tasks.http_server.limits import HEAD_BYTES
+from babylon_tasks.training.inference.limits import BODY_BYTES
 from babylon_tasks.training.policy import Policy
 
 Serve = Callable[..., Endpoint]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
+from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.recorder.completion import read_messages
 from babylon_tasks.training.inference.chat_request import (
     ONLY,
@@ -19,7 +20,6 @@ from babylon_tasks.training.inference.chat_request import (
     ChatRequest,
     read_request,
 )
-from babylon_tasks.training.inference.refusals import Refused
 
 ASKED: dict[str, Any] = {"model": "m@0", "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from babylon_tasks.training.inference.limits import RETRY_AFTER_SECONDS
+from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
 
 
 class ClientGone(Exception):
@@ -48,23 +48,22 @@ class Refused(Exception):
         return msgspec.json.encode({"error": error})
 
 
-def too_many_requests(limit: int) -> Refused:
-    """Refuse a request beyond the queue's limit; OpenAI's clients try again by themselves."""
+def too_many_requests(limit: int, setting: str) -> Refused:
+    """Refuse a request beyond the limit of ``setting``; OpenAI's clients try again."""
     return Refused(
         429,
-        f"{limit} requests are waiting already, the limit of BABYLON_INFERENCE_MAX_REQUESTS; "
-        "try again later",
+        f"{limit} requests are waiting already, the limit of {setting}; try again later",
         code="rate_limit_exceeded",
         headers={"retry-after": str(RETRY_AFTER_SECONDS)},
     )
 
 
-def too_late(seconds: float) -> Refused:
-    """Refuse a request whose answer was not ready in time."""
+def too_late(seconds: float, setting: str) -> Refused:
+    """Refuse a request whose answer was not ready in time, the limit of ``setting``."""
     return Refused(
         503,
-        f"there was no answer within {seconds:g} s, the limit of "
-        "BABYLON_INFERENCE_TIMEOUT_SECONDS; ask again later, or for less",
+        f"there was no answer within {seconds:g} s, the limit of {setting}; "
+        "ask again later, or for less",
         code="timeout",
         headers={"retry-after": str(RETRY_AFTER_SECONDS)},
     )

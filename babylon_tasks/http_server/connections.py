@@ -17,13 +17,13 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from babylon_tasks.training.inference.limits import (
+from babylon_tasks.http_server.limits import (
     FLUSH_SECONDS,
     HEAD_SECONDS,
     RETRY_AFTER_SECONDS,
     SPARE_CONNECTIONS,
 )
-from babylon_tasks.training.inference.refusals import Refused
+from babylon_tasks.http_server.refusals import Refused
 
 
 class Connections:

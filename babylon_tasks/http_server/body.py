@@ -6,28 +6,28 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from babylon_tasks.training.inference.limits import (
-    BODY_BYTES,
+from babylon_tasks.http_server.limits import (
     BODY_SECONDS,
     LINGER_BYTES,
     LINGER_SECONDS,
     STRANGERS_LINGER_BYTES,
 )
-from babylon_tasks.training.inference.refusals import ClientGone, Refused, too_late
+from babylon_tasks.http_server.refusals import ClientGone, Refused, too_late
 
 T = TypeVar("T")
 
 
 class Body:
-    """The body of one request; ``receive`` is ASGI's.
+    """The body of one request, of at most ``most`` bytes; ``receive`` is ASGI's.
 
     ``complete``: nothing of it is left to read, so the connection can carry another request.
     """
 
-    def __init__(self, headers: Mapping[bytes, bytes], receive: Any) -> None:
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Any, *, most: int) -> None:
         self._receive = receive
+        self._most = most
         length = headers.get(b"content-length", b"0")  # a whole number: h11 refuses any other
-        self._length = int(length) if len(length) < 20 else BODY_BYTES + 1
+        self._length = int(length) if len(length) < 20 else most + 1
         self._linger = STRANGERS_LINGER_BYTES
         self.complete = self._length == 0 and b"transfer-encoding" not in headers
 
@@ -37,15 +37,15 @@ class Body:
 
     async def read(self) -> bytes:
         """Read all of it; raises Refused if it is too large or too slow, and ClientGone."""
-        if self._length > BODY_BYTES:
-            raise _too_large()
+        if self._length > self._most:
+            raise self._too_large()
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while not self.complete:
                     body += await self._next()
-                    if len(body) > BODY_BYTES:
-                        raise _too_large()
+                    if len(body) > self._most:
+                        raise self._too_large()
         except TimeoutError:
             raise Refused(
                 408,
@@ -64,10 +64,10 @@ class Body:
         except (TimeoutError, ClientGone):
             return
 
-    async def unless_gone(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+    async def unless_gone(self, work: Coroutine[Any, Any, T], seconds: float, setting: str) -> T:
         """Wait for the work after the body was read, and cancel it when nobody waits any more.
 
-        Raises ClientGone, and Refused after ``seconds``.
+        Raises ClientGone, and Refused after ``seconds``, the limit of ``setting``.
         """
         working = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(self._leave())
@@ -78,7 +78,7 @@ class Body:
                 return working.result()
             if leaving.done():
                 raise ClientGone
-            raise too_late(seconds)
+            raise too_late(seconds, setting)
         finally:
             for one in both:
                 one.cancel()
@@ -96,10 +96,9 @@ class Body:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-
-def _too_large() -> Refused:
-    return Refused(
-        413,
-        f"the body has more than {BODY_BYTES} bytes, the limit of one request",
-        code="request_too_large",
-    )
+    def _too_large(self) -> Refused:
+        return Refused(
+            413,
+            f"the body has more than {self._most} bytes, the limit of one request",
+            code="request_too_large",
+        )

@@ -1,0 +1,8 @@
+"""One address for every agent, in OpenAI's protocol: what serves, checkpoints, other servers.
+
+A request (``app``) names a client (``clients``) and an agent (``asker``). Its model is resolved
+once (``routes``), by the pointer kept in memory (``pointer``), to a checkpoint or another server
+(``upstreams``). What a checkpoint's server is asked, and what of its answer the client gets, is
+``trainer_body`` and ``trainer_reply``; a stream is made of the whole answer (``stream``).
+``process`` runs it. No database, Redis or disk is waited for between a request and its answer.
+"""

@@ -1,0 +1,38 @@
+"""Run the gateway until SIGTERM or SIGINT: ``python -m babylon_tasks.gateway``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+from prometheus_client import start_http_server
+
+from babylon_tasks import log
+from babylon_tasks.errors import SettingsError
+from babylon_tasks.gateway.process import Gateway
+from babylon_tasks.settings import load_settings
+
+
+def main() -> None:
+    """Serve; ends with 2 and a line that says why where the settings cannot be used."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        settings = load_settings()
+        log.configure(settings)
+        log.name_misspelt()
+        gateway = Gateway(settings)
+        gateway.start()
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port, settings.metrics_host)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    ended.wait()
+    gateway.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The gateway's ASGI application: paths, keys, the bound on requests, and its metrics."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from babylon_tasks import metrics
+from babylon_tasks.gateway.asker import HEADER, asker
+from babylon_tasks.gateway.chat import Exchange, GatewayChat
+from babylon_tasks.gateway.clients import Client, ClientKeys
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.routes import Routes
+from babylon_tasks.gateway.servers import Servers
+from babylon_tasks.gateway.stream import EventStream
+from babylon_tasks.http_server.body import Body
+from babylon_tasks.http_server.deliver import Answer, answered, deliver
+from babylon_tasks.http_server.refusals import Refused, too_many_requests
+from babylon_tasks.settings import Settings
+
+BODY_BYTES = 8 * 2**20
+_PATH = re.compile(r"(?:/a/(?P<agent>[^/]{1,600}))?/v1/(?P<what>chat/completions|models)")
+_METHODS = {"chat/completions": "POST", "models": "GET"}
+_HEALTHY = b'{"status":"ok"}'
+
+
+class GatewayApp:
+    """Answer one request at a time; ``/health`` needs no key, everything else does."""
+
+    def __init__(
+        self, settings: Settings, keys: ClientKeys, routes: Routes, servers: Servers
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._routes = routes
+        self._servers = servers
+        self._chat = GatewayChat(settings, routes, servers)
+        self._in_progress = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, or the start and end of the server; ASGI's interface."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
+        body = Body(headers, receive, most=BODY_BYTES)
+        stream = EventStream(send)
+        call = _Call(scope, headers, body, stream)
+        answer = await answered(self._answer(call), "the gateway")
+        call.measure(answer.status)
+        if not stream.begun:
+            await deliver(scope, send, body, answer)
+        elif answer.status != 200:  # a client must not take a part for the whole
+            scope["state"]["connection"].transport.abort()
+
+    async def _answer(self, call: _Call) -> Answer:
+        # As it was sent: a decoded %2F must not become part of another path.
+        path = call.scope["raw_path"].decode("latin-1")
+        if path == "/health":
+            _require(call.scope["method"], "GET", path)
+            return Answer(_HEALTHY)
+        client = self._client(call.headers)
+        call.scope["state"]["connection"].serves()
+        call.body.admit()
+        found = _PATH.fullmatch(path)
+        if found is None:
+            raise Refused(
+                404,
+                f"there is nothing at {path[:200]!r}; the paths are /v1/chat/completions and "
+                "/v1/models, also under /a/AGENT. Clients that ask /v1/responses have a method "
+                "for chat completions, such as .chat(MODEL)",
+                code="unknown_url",
+                headers={"x-should-retry": "false"},
+            )
+        _require(call.scope["method"], _METHODS[found["what"]], path)
+        if found["what"] == "models":
+            return Answer(msgspec.json.encode(self._routes.listed()))
+        with self._place():
+            asked = GatewayRequest(await call.body.read())
+            who = asker(
+                header=call.headers.get(HEADER),
+                path=found["agent"],
+                key=client.agent,
+                user=asked.user,
+            )
+            metrics.GATEWAY_CALLS.labels(who.source).inc()
+            groq = b"ai-sdk/groq" in call.headers.get(b"user-agent", b"")
+            exchange = Exchange(asked, call.stream, groq)
+            call.begin(exchange)
+            answer = await call.body.unless_gone(
+                self._chat.answer(exchange),
+                self._settings.gateway_timeout_seconds,
+                "BABYLON_GATEWAY_TIMEOUT_SECONDS",
+            )
+        return Answer(b"") if answer is None else answer
+
+    def _client(self, headers: dict[bytes, bytes]) -> Client:
+        client = self._keys.client(headers.get(b"authorization", b""))
+        if client is None:
+            raise Refused(
+                401,
+                "wrong API key; BABYLON_GATEWAY_KEYS has those of the gateway's clients, without "
+                "it BABYLON_INFERENCE_API_KEY is the one of all",
+                code="invalid_api_key",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return client
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        limit = self._settings.gateway_max_requests
+        if self._in_progress >= limit:
+            raise too_many_requests(limit, "BABYLON_GATEWAY_MAX_REQUESTS")
+        self._in_progress += 1
+        metrics.GATEWAY_IN_PROGRESS.set(self._in_progress)
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+            metrics.GATEWAY_IN_PROGRESS.set(self._in_progress)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._servers.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+class _Call:
+    """What is known of one request, from its head on."""
+
+    def __init__(
+        self, scope: Any, headers: dict[bytes, bytes], body: Body, stream: EventStream
+    ) -> None:
+        self.scope = scope
+        self.headers = headers
+        self.body = body
+        self.stream = stream
+        self._exchange: Exchange | None = None
+        self._begun = 0.0
+
+    def begin(self, exchange: Exchange) -> None:
+        """Note that the request was read."""
+        self._exchange = exchange
+        self._begun = time.monotonic()
+
+    def measure(self, status: int) -> None:
+        """Count the time that the client waited since then, and the part of it that was ours."""
+        if self._exchange is None:
+            return
+        waited = time.monotonic() - self._begun
+        metrics.GATEWAY_SECONDS.labels(self._exchange.served_by, str(status)).observe(waited)
+        metrics.GATEWAY_OWN_SECONDS.observe(max(0.0, waited - self._exchange.elsewhere))
+
+
+def _require(method: str, wanted: str, path: str) -> None:
+    if method != wanted:
+        raise Refused(
+            405,
+            f"{path[:200]} takes {wanted}, not {method}",
+            code="method_not_supported",
+            headers={"allow": wanted},
+        )

@@ -1,0 +1,256 @@
+"""Answer one request: by a checkpoint, by another server, or by the fallback, with a label."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from babylon_tasks import metrics
+from babylon_tasks.gateway.breaker import Breaker
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
+from babylon_tasks.gateway.servers import Away, ServerAnswer, Servers, passed_on
+from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, events
+from babylon_tasks.gateway.trainer_body import is_fixed, smaller_budget, trainer_body
+from babylon_tasks.gateway.trainer_reply import for_client, sample_state
+from babylon_tasks.http_server.deliver import Answer
+from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
+from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.settings import Settings
+
+CHECKPOINT = "checkpoint"
+NOBODY = "none"
+# A client that waits for the head of an answer gives up sooner than one that gets bytes.
+QUIET_SECONDS = 3.0
+_RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
+log = structlog.get_logger(__name__)
+
+
+class Exchange(Struct):
+    """One request under way: who answers it, and how long others have been waited for."""
+
+    asked: GatewayRequest
+    stream: EventStream
+    groq: bool
+    served_by: str = NOBODY
+    elsewhere: float = 0.0
+    labels: dict[str, str] = {}
+
+
+class GatewayChat:
+    """Answers by the routes of the settings; used in one event loop."""
+
+    def __init__(self, settings: Settings, routes: Routes, servers: Servers) -> None:
+        self._settings = settings
+        self._routes = routes
+        self._servers = servers
+        self._breaker = Breaker()
+        self._most: dict[str, int] = {}  # tokens of an answer, by address, where a server has said
+        self._upstream_keys = settings.upstream_keys
+
+    async def answer(self, exchange: Exchange) -> Answer | None:
+        """Answer a request; None if the answer has been sent as a stream. Raises Refused."""
+        route = self._routes.route(exchange.asked.model)
+        if isinstance(route, ToUpstream):
+            return await self._pass_on(exchange, route, exchange.asked.raw)
+        fallback = None if route.pinned else self._routes.fallback
+        try:
+            answer = await self._patiently(exchange, self._sampled(exchange, route, fallback))
+        except Away as away:
+            if fallback is None:
+                return await _failed(exchange, _unanswered(route, away))
+            metrics.GATEWAY_FALLBACKS.labels(away.reason).inc()
+            exchange.labels["x-babylon-fallback"] = away.reason
+            body = exchange.asked.with_model(fallback.model)
+            return await self._pass_on(exchange, fallback, body)
+        exchange.served_by = CHECKPOINT
+        exchange.labels["x-babylon-served-by"] = route.name
+        if answer.status != 200:
+            return await _failed(exchange, _refusal(answer))
+        return await self._deliver(exchange, route, answer)
+
+    async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer:
+        """Wait for a checkpoint's answer; a client that wants a stream sees that it is awaited."""
+        task: asyncio.Task[ServerAnswer] = asyncio.ensure_future(work)
+        try:
+            while exchange.asked.stream and not task.done():
+                await asyncio.wait({task}, timeout=QUIET_SECONDS)
+                if not task.done():
+                    await _begin(exchange)
+                    await exchange.stream.write(WAITING)
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _sampled(
+        self, exchange: Exchange, route: ToCheckpoint, fallback: ToUpstream | None
+    ) -> ServerAnswer:
+        if route.base_url is None:
+            raise Away("unknown")
+        if fallback is not None and not self._breaker.admits():
+            raise Away("paused")
+        seconds = self._settings.gateway_timeout_seconds / (1 if fallback is None else 2)
+        begun = time.monotonic()
+        try:
+            answer = await self._within_budget(exchange.asked, route, route.base_url, seconds)
+        except Away:
+            self._breaker.failed()
+            raise
+        finally:
+            exchange.elsewhere += time.monotonic() - begun
+        self._breaker.succeeded()
+        return answer
+
+    async def _within_budget(
+        self, asked: GatewayRequest, route: ToCheckpoint, base_url: str, seconds: float
+    ) -> ServerAnswer:
+        key = self._trainer_key(route.backend)
+        most = self._most.get(base_url)
+        body = trainer_body(asked, route.model, route.backend, most)
+        answer = await self._servers.ask(base_url, key, body, seconds)
+        if answer.status == 400:
+            refusal = answer.content.decode("utf-8", "replace")
+            smaller = smaller_budget(asked, refusal)
+            if smaller is not None:
+                if is_fixed(refusal):
+                    self._most[base_url] = smaller
+                body = trainer_body(asked, route.model, route.backend, smaller)
+                answer = await self._servers.ask(base_url, key, body, seconds)
+        if answer.status == 429:
+            raise Away("busy")
+        if answer.status >= 500:
+            raise Away("error")
+        if answer.status == 404 and not route.pinned:
+            raise Away("no_model")
+        return answer
+
+    async def _deliver(
+        self, exchange: Exchange, route: ToCheckpoint, answer: ServerAnswer
+    ) -> Answer | None:
+        asked, stream = exchange.asked, exchange.stream
+        try:
+            reply = msgspec.json.decode(answer.content, type=dict[str, Any])
+            metrics.GATEWAY_SAMPLES.labels(sample_state(reply)).inc()
+            answer_id = f"chatcmpl-{uuid.uuid4().hex}"
+            reply = for_client(reply, asked, answer_id=answer_id, name=route.name)
+            parts = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
+        except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError):
+            log.exception("answer.rejected", model=route.name)
+            return await _failed(
+                exchange,
+                Refused(502, f"the server of {route.name} sent what is no chat completion"),
+            )
+        if not asked.stream:
+            return Answer(msgspec.json.encode(reply), headers=exchange.labels)
+        await _begin(exchange)
+        for part in parts:
+            await stream.write(part)
+        await stream.end()
+        return None
+
+    async def _pass_on(self, exchange: Exchange, route: ToUpstream, body: bytes) -> Answer | None:
+        """Pass another server's answer on as it comes, byte by byte."""
+        exchange.served_by = route.server
+        exchange.labels["x-babylon-served-by"] = route.server
+        stream, begun = exchange.stream, time.monotonic()
+        streamed = exchange.asked.stream
+        try:
+            async with self._servers.passing(
+                self._settings.gateway_upstreams[route.server].base_url,
+                self._upstream_keys.get(route.server),
+                body,
+                seconds=self._settings.gateway_timeout_seconds,
+                accept="text/event-stream" if streamed else "application/json",
+            ) as response:
+                if stream.begun and response.status_code != 200:
+                    raise Away("error")
+                if not stream.begun:
+                    headers = {**passed_on(response.headers), **exchange.labels}
+                    await stream.begin(response.status_code, headers)
+                async for part in response.aiter_raw():
+                    await stream.write(part)
+            await stream.end()
+        except Away as away:
+            return await _failed(
+                exchange,
+                Refused(
+                    502,
+                    f"server {route.server} of BABYLON_GATEWAY_UPSTREAMS gave no answer: "
+                    f"{away.reason}",
+                    headers=_RETRY,
+                ),
+            )
+        finally:
+            exchange.elsewhere += time.monotonic() - begun
+        return None
+
+    def _trainer_key(self, backend: str) -> str | None:
+        key = self._settings.inference_api_key
+        if backend == "serverless":
+            key = self._settings.wandb_api_key or key
+        return key.get_secret_value()
+
+
+async def _begin(exchange: Exchange) -> None:
+    if not exchange.stream.begun:
+        headers = {"content-type": EVENTS, "cache-control": "no-store", **exchange.labels}
+        await exchange.stream.begin(200, headers)
+
+
+async def _failed(exchange: Exchange, refusal: Refused) -> Answer | None:
+    """Refuse; at the end of a stream whose status has been sent, by an event."""
+    if not exchange.stream.begun:
+        refusal.headers.update(exchange.labels)
+        raise refusal
+    await exchange.stream.fail(refusal)
+    return None
+
+
+def _refusal(answer: ServerAnswer) -> Refused:
+    """Keep a server's own error, in OpenAI's shape whatever the server's is."""
+    try:
+        given = msgspec.json.decode(answer.content, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        given = {}
+    error = given.get("error", given)
+    if not isinstance(error, dict):
+        error = {"message": str(error)}
+    retry = {name: value for name, value in answer.headers.items() if name.startswith("retry-")}
+    code, param = error.get("code"), error.get("param")
+    return Refused(
+        answer.status,
+        str(error.get("message") or f"the checkpoint's server answered {answer.status}"),
+        code=code if isinstance(code, str) else None,
+        param=param if isinstance(param, str) else None,
+        headers=retry,
+    )
+
+
+def _unanswered(route: ToCheckpoint, away: Away) -> Refused:
+    if away.reason == "busy":
+        return Refused(
+            429,
+            f"the server of {route.name} has too much to do; try again later",
+            code="rate_limit_exceeded",
+            headers=_RETRY,
+        )
+    if away.reason == "no_model":
+        return Refused(
+            404,
+            f"the server of {route.name} does not know it; GET /v1/models lists what it knows",
+            code="model_not_found",
+            param="model",
+        )
+    return Refused(
+        503,
+        f"{route.name} gave no answer ({away.reason}), and BABYLON_GATEWAY_FALLBACK names nothing "
+        "that may answer instead; try again later",
+        headers=_RETRY,
+    )

@@ -1,0 +1,95 @@
+"""What serves, read twice a second in a thread and kept in memory: requests wait for no database.
+
+Not LISTEN: behind a pooler a notification reaches whichever client has the server's connection.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+from msgspec import Struct
+
+from babylon_tasks import metrics
+from babylon_tasks.db import promotions
+from babylon_tasks.db.session import session
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.settings import Settings
+
+POLL_SECONDS = 0.5
+# Shorter than elsewhere: a half-open connection must not hide a promotion for a minute.
+_SILENCE_SECONDS = 5.0
+log = structlog.get_logger(__name__)
+
+
+class Served(Struct, frozen=True):
+    """What serves and where; ``names`` are those that checkpoints have at their server, by step."""
+
+    step: int
+    base_url: str | None
+    backend: str
+    names: Mapping[int, str]
+
+
+class Pointer:
+    """The last pointer that Postgres gave; None before the first.
+
+    ``also`` is called each time, for what else must be noticed without a restart.
+    """
+
+    def __init__(self, settings: Settings, also: Callable[[], None] = lambda: None) -> None:
+        self.now: Served | None = None
+        self._settings = settings
+        self._also = also
+        self._read_at = time.monotonic()
+        self._trouble: str | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pointer", daemon=True)
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since Postgres last said what serves, or since the start."""
+        return time.monotonic() - self._read_at
+
+    def start(self) -> None:
+        """Read once, and go on in a thread."""
+        self.poll()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading, and wait for the thread, which may be waiting for Postgres."""
+        self._stop.set()
+        self._thread.join(timeout=2 * _SILENCE_SECONDS)
+
+    def poll(self) -> None:
+        """Read what serves; where that fails the last one stays, and the log says why, once."""
+        try:
+            self._read()
+        except BabylonTasksError as error:
+            if str(error) != self._trouble:
+                serves = None if self.now is None else self.now.step
+                log.warning("pointer.outdated", serves=serves, why=str(error))
+            self._trouble = str(error)
+        else:
+            self._trouble = None
+        metrics.GATEWAY_POINTER_AGE.set(self.age)
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            try:
+                self.poll()
+                self._also()
+            except Exception:
+                log.exception("pointer.failed")
+
+    def _read(self) -> None:
+        lineage = self._settings.lineage
+        with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
+            row = promotions.serving(connection, lineage)
+            names = promotions.servable(connection, lineage)
+        before, self.now = self.now, Served(row.step, row.base_url, row.backend, names)
+        self._read_at = time.monotonic()
+        if before is None or before.step != row.step:
+            log.info("pointer.moved", lineage=lineage, serves=row.step, address=row.base_url)

@@ -1,0 +1,60 @@
+"""The gateway as a process: its parts, from the settings to the last answer."""
+
+from __future__ import annotations
+
+import structlog
+
+from babylon_tasks.errors import SettingsError
+from babylon_tasks.gateway.app import GatewayApp
+from babylon_tasks.gateway.clients import ClientKeys
+from babylon_tasks.gateway.pointer import Pointer
+from babylon_tasks.gateway.routes import Routes
+from babylon_tasks.gateway.servers import Servers
+from babylon_tasks.http_server.server import HttpServer
+from babylon_tasks.settings import Settings
+
+_STOP_SECONDS = 30  # for answers in progress
+log = structlog.get_logger(__name__)
+
+
+class Gateway:
+    """One replica; it keeps nothing that another one needs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        keys = ClientKeys(settings.gateway_keys, settings.inference_api_key)
+        self.pointer = Pointer(settings, also=keys.reload)
+        routes = Routes(settings, lambda: self.pointer.now)
+        self._server = HttpServer(
+            GatewayApp(settings, keys, routes, Servers()),
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            requests=settings.gateway_max_requests,
+            stop_seconds=_STOP_SECONDS,
+            name="gateway",
+            lifespan="on",
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._server.port
+
+    def start(self) -> None:
+        """Read what serves, then listen; raises SettingsError when the port is taken."""
+        self.pointer.start()
+        try:
+            self._server.start()
+        except OSError as error:
+            self.pointer.stop()
+            raise SettingsError(
+                f"the gateway cannot listen on {self._server.host} port {self._server.port}: "
+                f"{error.strerror}; another one may be running, or set BABYLON_GATEWAY_PORT"
+            ) from error
+        log.info("gateway.opened", host=self._server.host, port=self.port)
+
+    def stop(self) -> None:
+        """Stop listening, finish what is being answered, then stop reading what serves."""
+        self._server.stop()
+        self.pointer.stop()
+        log.info("gateway.closed")

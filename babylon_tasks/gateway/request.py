@@ -1,0 +1,69 @@
+"""A client's request: its fields as they came, of which only the gateway's own are read."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from babylon_tasks.http_server.refusals import Refused
+
+_LONGEST_MODEL = 256
+
+
+class GatewayRequest:
+    """The fields of a body; raises Refused if it is no JSON object that names a model."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        try:
+            self.fields: dict[str, Raw] = msgspec.json.decode(raw, type=dict[str, Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(
+                400, f"the body is not usable JSON: {error}", code="invalid_json"
+            ) from None
+        model = self.value("model")
+        if not isinstance(model, str) or not 0 < len(model) <= _LONGEST_MODEL:
+            raise Refused(
+                400,
+                f"model must be a name of at most {_LONGEST_MODEL} characters",
+                code="invalid_value",
+                param="model",
+            )
+        self.model = model
+
+    def value(self, name: str) -> Any:
+        """Read one field; None where it is missing."""
+        try:
+            return msgspec.json.decode(self.fields.get(name, b"null"))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise Refused(
+                400, f"{name} is not usable JSON", code="invalid_json", param=name
+            ) from None
+
+    def given(self, name: str) -> bool:
+        """Check whether a field has another value than null."""
+        return bytes(self.fields.get(name, b"null")).strip() != b"null"
+
+    @property
+    def user(self) -> str | None:
+        """OpenAI's field ``user``, where it is text."""
+        user = self.value("user")
+        return user if isinstance(user, str) else None
+
+    @cached_property
+    def stream(self) -> bool:
+        """Whether the answer is to come as a stream."""
+        return self.value("stream") is True
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the stream is to end with the usage."""
+        options = self.value("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    def with_model(self, model: str) -> bytes:
+        """Write the body with another model, everything else as it came."""
+        return msgspec.json.encode({**self.fields, "model": model})

@@ -1,0 +1,105 @@
+"""Where a request goes: its model's name, resolved once, to one checkpoint or another server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from babylon_tasks.gateway.pointer import Served
+from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
+from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.policy_names import policy_name, step_number
+from babylon_tasks.settings import Settings
+
+
+class ToCheckpoint(Struct, frozen=True):
+    """One checkpoint, whatever is promoted meanwhile.
+
+    ``model`` is its name at its server. ``pinned``: the request named it, so nothing else may
+    answer. Without ``base_url`` no trainer has served, or Postgres was never read.
+    """
+
+    name: str
+    model: str
+    base_url: str | None
+    backend: str
+    pinned: bool
+
+
+class ToUpstream(Struct, frozen=True):
+    """Another server, and the name of the model there."""
+
+    server: str
+    model: str
+
+
+class Routes:
+    """The names that the gateway answers to; ``now`` gives the last pointer."""
+
+    def __init__(self, settings: Settings, now: Callable[[], Served | None]) -> None:
+        self._lineage = settings.lineage
+        self._servers = settings.gateway_upstreams
+        self._now = now
+        server, _, model = (settings.gateway_fallback or "").partition("/")
+        self.fallback = ToUpstream(server, model) if model else None
+
+    def route(self, model: str) -> ToCheckpoint | ToUpstream:
+        """Resolve a name; raises Refused for one that nothing answers to."""
+        name, at, text = model.partition("@")
+        if name == self._lineage and (not at or step_number(text) is not None):
+            return self._checkpoint(step_number(text) if at else None)
+        for server, about in self._servers.items():
+            if any(_matches(pattern, model) for pattern in about.models):
+                return ToUpstream(server, model)
+        raise Refused(
+            404,
+            f"no model {model[:200]!r} here: {self._lineage} is what serves, {self._lineage}@STEP "
+            "a checkpoint; BABYLON_GATEWAY_UPSTREAMS names the servers of others; GET /v1/models "
+            "lists them",
+            code="model_not_found",
+            param="model",
+        )
+
+    def listed(self) -> dict[str, Any]:
+        """List what can be asked, as OpenAI does; ``serves`` is the checkpoint that serves now."""
+        now = self._now()
+        checkpoints: list[dict[str, Any]] = []
+        if now is not None:
+            serves = policy_name(self._lineage, now.step)
+            checkpoints = [{"id": self._lineage, "owned_by": "babylon-tasks", "serves": serves}]
+            checkpoints += [
+                {"id": policy_name(self._lineage, step), "owned_by": "babylon-tasks"}
+                for step in now.names
+            ]
+        others = [
+            {"id": model, "owned_by": server}
+            for server, about in self._servers.items()
+            for model in about.models
+            if not model.endswith("*")
+        ]
+        data = [{"object": "model", "created": 0, **one} for one in [*checkpoints, *others]]
+        return {"object": "list", "data": data}
+
+    def _checkpoint(self, step: int | None) -> ToCheckpoint:
+        now = self._now()
+        if now is None:
+            if step is None and self.fallback is not None:
+                return ToCheckpoint(self._lineage, self._lineage, None, "", pinned=False)
+            raise Refused(
+                503,
+                f"what serves {self._lineage} is not known: Postgres has not answered since this "
+                "gateway started, or no trainer has served the lineage; its log says which",
+                headers={"retry-after": str(RETRY_AFTER_SECONDS)},
+            )
+        chosen = now.step if step is None else step
+        name = policy_name(self._lineage, chosen)
+        # One that is newer than the pointer is left to its server, which knows.
+        return ToCheckpoint(
+            name, now.names.get(chosen, name), now.base_url, now.backend, pinned=step is not None
+        )
+
+
+def _matches(pattern: str, model: str) -> bool:
+    return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern

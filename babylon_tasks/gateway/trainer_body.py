@@ -1,0 +1,70 @@
+"""What a checkpoint's server is asked: the client's request, and what exact records need.
+
+Nothing of it is changed but the model's name, the way of its answer (a stream is made here, because
+servers lose ids in theirs), and a budget that the server refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from babylon_tasks.gateway.request import GatewayRequest
+
+_OURS = ("stream", "stream_options")
+# Absent ones would be filled from the server's generation config, unseen.
+_EXPLICIT = {"temperature": Raw(b"1"), "top_p": Raw(b"1"), "top_logprobs": Raw(b"0")}
+_BUDGETS = ("max_completion_tokens", "max_tokens")
+_MARGIN = 8  # tokens: counts of a prompt in an error's text may leave out the template's last ones
+_OWN_LIMIT = re.compile(r"max_(?:completion_)?tokens: Expected `int` <= (\d{1,9})")
+_CONTEXT = re.compile(r"maximum context length (?:is|of) (\d{1,9})")
+_PROMPT = re.compile(
+    r"(\d{1,9}) (?:input tokens|in the messages)|(?:at least|prompt contains) (\d{1,9})"
+)
+
+
+def trainer_body(asked: GatewayRequest, model: str, backend: str, most: int | None) -> bytes:
+    """Write the body; ``most`` is the largest budget of an answer that the server takes."""
+    fields: dict[str, Any] = {
+        name: value
+        for name, value in asked.fields.items()
+        if name not in _OURS and (asked.given(name) or name not in _EXPLICIT)
+    }
+    added: dict[str, Any] = {"model": model, "logprobs": True}
+    if backend != "serverless":  # W&B's server documents neither
+        added["return_token_ids"] = True
+        if not asked.given("return_tokens_as_token_ids"):
+            added["return_tokens_as_token_ids"] = False
+    body = {**_EXPLICIT, **fields, **added}
+    for name in _BUDGETS:
+        budget = asked.value(name)
+        if most is not None and isinstance(budget, int) and budget > most:
+            body[name] = most
+    return msgspec.json.encode(body)
+
+
+def smaller_budget(asked: GatewayRequest, refusal: str) -> int | None:
+    """Read in a server's refusal how many tokens an answer may have; None if that is no remedy.
+
+    A refusal has generated nothing, so the request may be repeated with that budget. Understood
+    are our own server's and vLLM's.
+    """
+    budget = next((asked.value(name) for name in _BUDGETS if asked.given(name)), None)
+    if not isinstance(budget, int):
+        return None
+    own, context, prompt = (one.search(refusal) for one in (_OWN_LIMIT, _CONTEXT, _PROMPT))
+    if own:
+        left = int(own[1])
+    elif context and prompt:
+        left = int(context[1]) - int(prompt[1] or prompt[2]) - _MARGIN
+    else:
+        return None
+    return left if 0 < left < budget else None
+
+
+def is_fixed(refusal: str) -> bool:
+    """Check whether the limit holds for each prompt, so that it is worth remembering."""
+    return _OWN_LIMIT.search(refusal) is not None

@@ -1,0 +1,59 @@
+"""What the client gets of a checkpoint's answer, and whether it is fit for an exact record."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any
+
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.recorder.completion import read_completion
+
+_IDS = ("token_ids", "prompt_token_ids")
+
+
+class SampleState(StrEnum):
+    """Whether an answer has the ids and log-probabilities of its tokens, and else why not."""
+
+    COMPLETE = "complete"
+    SEVERAL = "several"  # answers to one question
+    NO_LOGPROBS = "no_logprobs"
+    NO_IDS = "no_ids"
+    LENGTHS = "lengths"  # of ids, log-probabilities and usage differ
+    NOT_FINITE = "not_finite"
+
+
+def sample_state(reply: dict[str, Any]) -> SampleState:
+    """Check the arrays of an answer as its server sent it."""
+    if len(reply["choices"]) != 1:
+        return SampleState.SEVERAL
+    found = read_completion(reply)
+    if not found.logprobs:
+        return SampleState.NO_LOGPROBS
+    if not all(math.isfinite(one) and one <= 0 for one in found.logprobs):
+        return SampleState.NOT_FINITE
+    beside = reply["choices"][0].get("token_ids")
+    if beside is not None and len(beside) != len(found.logprobs):
+        return SampleState.LENGTHS
+    if found.token_ids is None:
+        return SampleState.NO_IDS
+    if found.completion_tokens not in (None, len(found.token_ids)):
+        return SampleState.LENGTHS
+    return SampleState.COMPLETE
+
+
+def for_client(
+    reply: dict[str, Any], asked: GatewayRequest, *, answer_id: str, name: str
+) -> dict[str, Any]:
+    """Take out what the client did not ask for; the model is the checkpoint that answered."""
+    wants_ids = asked.value("return_token_ids") is True
+    wants_logprobs = asked.value("logprobs") is True
+    choices = []
+    for place, choice in enumerate(reply["choices"]):
+        kept = {field: value for field, value in choice.items() if wants_ids or field not in _IDS}
+        kept.setdefault("index", place)
+        if not wants_logprobs:
+            kept["logprobs"] = None
+        choices.append(kept)
+    top = {field: value for field, value in reply.items() if wants_ids or field not in _IDS}
+    return {**top, "id": answer_id, "model": name, "choices": choices}

@@ -1,0 +1,7 @@
+"""An HTTP server for agents none of whose waits or sizes is unbounded, with errors like OpenAI's.
+
+A connection (``connections``) carries requests to an ASGI application, which reads a body only
+where it is wanted (``body``) and whose errors have OpenAI's shape (``refusals``, ``deliver``). How
+much of everything is taken, and for how long: ``limits``. The trainer's endpoint and the gateway
+are such applications.
+"""

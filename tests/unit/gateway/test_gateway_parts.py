@@ -1,0 +1,123 @@
+"""Parts of the gateway by themselves: who asks, budgets, what is forwarded, what is exact."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from babylon_tasks.gateway.asker import AgentSource, asker
+from babylon_tasks.gateway.breaker import FAILURES, Breaker
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.stream import events
+from babylon_tasks.gateway.trainer_body import smaller_budget, trainer_body
+from babylon_tasks.gateway.trainer_reply import SampleState, sample_state
+
+
+@pytest.mark.parametrize(
+    ("given", "agent", "source"),
+    [
+        ({"header": b"h", "path": "p", "key": "k", "user": "u"}, "h", AgentSource.HEADER),
+        ({"path": "p%2F1", "key": "k", "user": "u"}, "p/1", AgentSource.PATH),
+        ({"key": "k", "user": "u"}, "k", AgentSource.KEY),
+        ({"user": "u"}, "u", AgentSource.USER),
+        ({"user": "u" * 201}, None, AgentSource.NONE),
+        ({}, None, AgentSource.NONE),
+    ],
+)
+def test_the_first_that_names_an_agent_counts(
+    given: dict[str, Any], agent: str | None, source: AgentSource
+) -> None:
+    found = asker(**{"header": None, "path": None, "key": None, "user": None, **given})
+    assert (found.agent, found.source) == (agent, source)
+
+
+def asked(**fields: Any) -> GatewayRequest:
+    return GatewayRequest(json.dumps({"model": "babylon", **fields}).encode())
+
+
+@pytest.mark.parametrize(
+    ("refusal", "budget"),
+    [
+        ("max_tokens: Expected `int` <= 1024", 1024),
+        (
+            "'max_tokens' is too large: 8192. This model's maximum context length is 4096 tokens "
+            "and your request has 153 input tokens",
+            4096 - 153 - 8,
+        ),
+        ("This model's maximum context length is 4096 tokens. However, you requested 9000 tokens "
+         "(4100 in the messages, 4900 in the completion)", None),
+        ("temperature: Expected `float` <= 2.0", None),
+    ],
+)  # fmt: skip
+def test_a_budget_that_a_server_refuses_is_made_smaller(refusal: str, budget: int | None) -> None:
+    assert smaller_budget(asked(max_tokens=8192), refusal) == budget
+
+
+def test_only_the_budget_that_was_given_is_made_smaller() -> None:
+    body = json.loads(trainer_body(asked(max_completion_tokens=9000), "m", "cpu", 1024))
+    assert body["max_completion_tokens"] == 1024
+    assert "max_tokens" not in body
+    assert smaller_budget(asked(), "max_tokens: Expected `int` <= 1024") is None
+
+
+def test_a_request_is_forwarded_as_it_came_with_what_exactness_needs() -> None:
+    fields = {"messages": [], "tools": [{}], "temperature": 0.7, "top_logprobs": None, "odd": "é"}
+    body = json.loads(trainer_body(asked(**fields, stream=True), "babylon@3", "cpu", None))
+    added = {
+        "model": "babylon@3",
+        "top_p": 1,
+        "top_logprobs": 0,
+        "logprobs": True,
+        "return_token_ids": True,
+        "return_tokens_as_token_ids": False,
+    }
+    assert body == {**fields, **added}
+
+
+def reply(ids: list[int], logprobs: list[float], tokens: int) -> dict[str, Any]:
+    content = [{"token": "a", "logprob": one, "bytes": None} for one in logprobs]
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "a"},
+        "finish_reason": "stop",
+        "token_ids": ids,
+        "logprobs": {"content": content},
+    }
+    return {"id": "i", "created": 1, "model": "m", "choices": [choice], "usage": {"completion_tokens": tokens}}  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        (reply([1, 2], [-0.1, 0.0], 2), SampleState.COMPLETE),
+        (reply([1, 2, 3], [-0.1, -0.2], 2), SampleState.LENGTHS),
+        (reply([1, 2], [-0.1, -0.2], 3), SampleState.LENGTHS),
+        (reply([1], [0.5], 1), SampleState.NOT_FINITE),
+        (reply([1], [], 1), SampleState.NO_LOGPROBS),
+    ],
+)
+def test_an_answer_is_exact_only_if_all_its_counts_agree(
+    given: dict[str, Any], state: SampleState
+) -> None:
+    assert sample_state(given) is state
+
+
+def test_a_stream_ends_with_the_usage_where_each_client_looks_for_it() -> None:
+    *chunks, usage, done = events(reply([1], [-0.1], 1), usage=True, groq=True)
+    parsed = [json.loads(one.removeprefix(b"data: ")) for one in (*chunks, usage)]
+    assert parsed[0]["choices"][0]["delta"] == {"role": "assistant", "content": "a"}
+    assert parsed[1]["x_groq"]["usage"] == parsed[2]["usage"] == {"completion_tokens": 1}
+    assert parsed[2]["choices"] == []
+    assert done == b"data: [DONE]\n\n"
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_closes_with_an_answer() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        assert breaker.admits()
+        breaker.failed()
+    assert not breaker.admits()
+    breaker.succeeded()
+    assert breaker.admits()
