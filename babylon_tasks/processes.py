@@ -40,7 +40,8 @@ def _gpu_worker(settings: Settings) -> list[str]:
     # One task at a time, always: a training step needs the whole device and the trainer.
     # Queue gpu: what processes of an older release send while they are being replaced.
     queues = f"gpu,gpu.{settings.lineage}"
-    return ["worker", *_ALONE, "--pool=prefork", "-c", "1", "-Q", queues, "-n", "gpu@%h"]
+    name = f"gpu.{settings.lineage}@%h"  # two lineages may have their workers on one machine
+    return ["worker", *_ALONE, "--pool=prefork", "-c", "1", "-Q", queues, "-n", name]
 
 
 def _cpu_worker(settings: Settings) -> list[str]:

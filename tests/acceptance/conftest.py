@@ -37,16 +37,20 @@ def make_babylon(
 ) -> Iterator[MakeBabylon]:
     """``make_babylon(BABYLON_LEASE_SECONDS="3")``: a stack over the session's servers.
 
-    ``database`` and ``broker`` are the addresses of others.
+    ``database`` and ``broker`` are the addresses of others, ``folder`` is where a second one lives.
     """
     with ExitStack() as systems:
 
         def make(
-            *, database: str = database_url, broker: str = redis_url, **options: str
+            *,
+            database: str = database_url,
+            broker: str = redis_url,
+            folder: str = "stack",
+            **options: str,
         ) -> Babylon:
             stack = systems.enter_context(
                 Stack(
-                    tmp_path / "stack",
+                    tmp_path / folder,
                     options={**OPTIONS, "BABYLON_BASE_MODEL": str(tiny_model), **options},
                     database_url=database,
                     redis_url=broker,

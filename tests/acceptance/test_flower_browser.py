@@ -142,7 +142,7 @@ def assert_nothing_is_shown(
 
 def test_the_workers_are_there_and_which_of_them_is_busy(page: Page, pictures: Pictures) -> None:
     page.goto("/workers")
-    for worker, active in (("cpu@", "0"), ("gpu@", "1")):
+    for worker, active in (("cpu@", "0"), ("gpu.", "1")):
         expect(row(page, worker)).to_contain_text("Online")
         expect(row(page, worker).locator("td").nth(2)).to_have_text(active)
     pictures.take(page, "flower-workers")
@@ -243,7 +243,7 @@ def test_no_secret_is_on_any_page(page: Page, scene: Scene) -> None:
 
 def _inspected(page: Page) -> str | None:
     workers = json.loads(page.request.get("/api/workers?refresh=1").text())
-    return next((name for name in workers if name.startswith("gpu@")), None)
+    return next((name for name in workers if name.startswith("gpu.")), None)
 
 
 def test_the_pictures_in_the_documents_are_those_that_are_taken() -> None:

@@ -217,7 +217,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         parts = ("schema", "lineage", "beat", "queue cpu", "queue gpu.babylon", "queue upkeep")
         assert {part: outcomes[part] for part in parts} == dict.fromkeys(parts, "ok")
         pongs = running.python("celery", "-A", "babylon_tasks", "inspect", "ping")
-        for worker in ("celerybeat@", "cpu@", "gpu@"):
+        for worker in ("celerybeat@", "cpu@", "gpu.babylon@"):
             assert re.search(rf"{worker}\S+: OK", pongs), pongs
 
         refused = subprocess.run(
