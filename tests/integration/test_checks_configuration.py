@@ -36,7 +36,8 @@ def test_every_setting_has_its_line_and_secrets_are_marked() -> None:
     marked = [line.split("`")[1] for line in text.splitlines() if "` (secret) |" in line]
     assert marked == [
         *("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY"),
-        *("BABYLON_RULER_API_KEY", "BABYLON_INFERENCE_API_KEY", "FLOWER_BASIC_AUTH"),
+        *("BABYLON_RULER_API_KEY", "BABYLON_INFERENCE_API_KEY"),
+        *("BABYLON_GATEWAY_KEYS", "BABYLON_GATEWAY_UPSTREAM_KEYS", "FLOWER_BASIC_AUTH"),
     ]
     assert "| `BABYLON_HELD_OUT_SHARE` | number ≥ 0 and < 1 | `0.1` |" in text
     assert "| `BABYLON_BACKEND` | `auto`, `serverless`, `local`, `cpu` | `auto` |" in text
