@@ -44,8 +44,11 @@ def newest_sealed(connection: Connection) -> datetime | None:
     return fetch_value(connection, "data_report.newest_sealed", datetime)
 
 
-def decided(connection: Connection, recorded: RecordedWindow) -> tuple[int, dict[str, int]]:
-    """Count a scored window's usable trajectories, and the others by reason."""
-    about = {"window": recorded.window, "version": recorded.reward_version}
-    usable = fetch_value(connection, "data_report.usable", int, **about) or 0
+def decided(
+    connection: Connection, recorded: RecordedWindow, *, lineage: str
+) -> tuple[int, dict[str, int]]:
+    """Count what the lineage can use of a scored window, and the other trajectories by reason."""
+    about = {"window": recorded.window, "lineage": lineage}
+    version = recorded.reward_version
+    usable = fetch_value(connection, "data_report.usable", int, **about, version=version) or 0
     return usable, fetch_pairs(connection, "data_report.rejected", str, int, **about)

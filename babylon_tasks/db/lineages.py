@@ -57,6 +57,7 @@ def ensure(connection: Connection, settings: Settings) -> Lineage:
     lineage = get(connection, name)
     if lineage is None:
         with connection.transaction():
+            fetch_values(connection, "lineages.lock_all", str)  # as their windows are now
             execute(
                 connection,
                 "lineages.ensure",
@@ -65,6 +66,7 @@ def ensure(connection: Connection, settings: Settings) -> Lineage:
                 backend=settings.backend,
             )
             execute(connection, "lineages.ensure_base_checkpoint", name=name, base_model=base_model)
+            execute(connection, "lineage_windows.of_the_first", lineage=name)
         lineage = get(connection, name)
         assert lineage is not None  # noqa: S101  # lineages are never deleted
     if lineage.base_model != base_model:

@@ -165,12 +165,11 @@ class PostgresServer(Struct, frozen=True):
 
 
 def history(connection: Connection, window: str, *, lineage: str | None = None) -> WindowHistory:
-    """Read all about one window, its state and rejections as a lineage sees them.
+    """Read all about one window, its state, rejections and uses as a lineage sees them.
 
     As all lineages together do without one. Raises BadWindowId, WindowNotFound.
     """
     row = windows.get(connection, window, lineage=lineage)
-    version = row.reward_version
     return WindowHistory(
         window=row,
         waits_for=reward_versions.waits_for(connection, window),
@@ -181,10 +180,11 @@ def history(connection: Connection, window: str, *, lineage: str | None = None) 
             "reports.rejections_of_window",
             RejectionCount,
             window=window,
-            version=version,
             lineage=lineage,
         ),
-        uses=fetch_pairs(connection, "reports.uses_of_window", str, int, window=window),
+        uses=fetch_pairs(
+            connection, "reports.uses_of_window", str, int, window=window, lineage=lineage
+        ),
         steps=fetch_all(connection, "reports.steps_of_window", StepReport, window=window),
         evaluations=fetch_all(
             connection, "reports.evaluations_of_window", EvaluationReport, window=window

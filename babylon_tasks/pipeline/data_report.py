@@ -184,7 +184,7 @@ def _looked_at(
 ) -> WindowData:
     exactly: int | None = None
     if row.decided:
-        usable, rejected = decided(connection, row)
+        usable, rejected = decided(connection, row, lineage=outlook.policies.lineage)
     else:
         usable, exactly, rejected = dry_run.usable(scorers)
     if outlook.closes(row):

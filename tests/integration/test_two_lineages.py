@@ -15,6 +15,7 @@ from babylon_tasks.db import (
     due_windows,
     invariants,
     lineages,
+    old_rows,
     progress,
     reports,
     scoring,
@@ -23,6 +24,7 @@ from babylon_tasks.db import (
 )
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.trajectories import stream_window
+from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.live_lineages import live_lineages
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -284,6 +286,30 @@ def test_a_lineage_that_comes_later_takes_what_is_not_done(
     assert first.state(connection, hour(2)) == "scored"
 
 
+def test_what_the_only_lineage_knew_of_its_windows_stays_its_own_when_another_comes(
+    connection: Connection, make_settings: Make
+) -> None:
+    """Left-over hours do not turn into a backlog, nor do failures start to count again."""
+    first = Lineage(make_settings(retry_delay_seconds=3600))
+    for number in (1, 2, 3):
+        agents_of(connection, "babylon", hour(number))
+    connection.execute("UPDATE training.windows SET left_over = 3")
+    first.train(hour(2), first.peer(falls="refuses"))
+
+    def known() -> list[tuple[object, ...]]:
+        rows = windows.list_windows(connection, lineage="babylon")
+        return [(w.window_id, w.left_over, w.training_attempts, w.due) for w in rows]
+
+    before = known()
+    assert (hour(2), 3, 1, False) in before
+    later = make_settings(lineage="other", data_dir=make_settings().data_dir / "other")
+    lineages.ensure(connection, later)
+
+    assert known() == before
+    assert reports.system_state(connection, "babylon").oldest_due is None
+    assert [w.left_over for w in windows.list_windows(connection, lineage="other")] == [0, 0, 0]
+
+
 def test_nothing_waits_for_a_lineage_that_has_been_silent_for_a_week(
     connection: Connection, two: list[Lineage]
 ) -> None:
@@ -338,6 +364,33 @@ def test_each_lineage_sees_its_own_state(connection: Connection, two: list[Linea
     due = reports.system_state(connection, "other").oldest_due
     assert due is not None
     assert (due.window, due.state) == (WINDOW, "scored")
+
+
+def test_what_one_lineage_refuses_and_uses_is_not_counted_for_the_other(
+    connection: Connection, two: list[Lineage]
+) -> None:
+    for name in NAMES:
+        agents_of(connection, name)
+    for one in two:
+        one.train(WINDOW)
+
+    def figures() -> list[object]:
+        found: list[object] = []
+        for one in two:
+            seen = progress.of_window(connection, one.name, WINDOW)
+            history = reports.history(connection, WINDOW, lineage=one.name)
+            assert seen is not None
+            refused = {row.reason: row.count for row in history.rejections}
+            data = verify_data(one.settings).windows[0]
+            found.append((seen.rejected, refused, history.uses, data.usable, data.rejected))
+        return found
+
+    theirs = {Reason.OTHER_POLICY: 4}
+    each = (theirs, theirs, {"trained": 4}, 4, theirs)
+    assert figures() == [each, each]
+    connection.execute("UPDATE training.windows SET updated_at = now() - interval '1 hour'")
+    assert old_rows.prune(connection, WINDOW, 0, actor="test") is not None
+    assert figures() == [each, each]
 
 
 # --- what one beat does for all

@@ -35,19 +35,22 @@ LIMIT %(limit)s
 SELECT max(starts_at) FROM training.windows WHERE state <> 'open'
 
 -- name: usable
--- Scores of a window that no later stage has rejected.
+-- Scores of a window that no later stage has rejected for the lineage.
 SELECT coalesce(
-    (SELECT (w.row_counts ->> 'usable')::bigint FROM training.windows w
+    (SELECT coalesce(w.row_counts -> 'usable_by' -> %(lineage)s, w.row_counts -> 'usable')::bigint
+     FROM training.windows w
      WHERE w.window_id = %(window)s AND w.rows_pruned_at IS NOT NULL),
     (SELECT count(*) FROM training.scores s
      WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
        AND NOT EXISTS (SELECT FROM training.rejections r
                        WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
-                         AND r.stage = 'dataset')))
+                         AND r.stage = 'dataset'
+                         AND coalesce(r.lineage, %(lineage)s) = %(lineage)s)))
 
 -- name: rejected
 -- Trajectories of a window that are not used, by reason.
-SELECT reason, sum(count)::bigint FROM training.rejection_counts
-WHERE window_id = %(window)s AND reward_version = %(version)s
-GROUP BY reason
+SELECT counted.reason, sum(counted.count)::bigint
+FROM training.windows w CROSS JOIN LATERAL {{reports.rejections}} counted
+WHERE w.window_id = %(window)s
+GROUP BY counted.reason
 ORDER BY 2 DESC, 1

@@ -50,6 +50,16 @@ l.updated_at > now() - interval '7 days'
 -- Whether the database has another lineage.
 SELECT {{lineage_windows.others}}
 
+-- name: of_the_first
+-- What training.windows says of the lineage that was the only one until this one came.
+INSERT INTO training.lineage_windows (window_id, lineage, training_tries, left_over,
+                                      next_attempt_at, enqueued_at)
+SELECT w.window_id, l.name, w.training_tries, w.left_over, w.next_attempt_at, w.enqueued_at
+FROM training.windows w
+JOIN training.lineages l ON l.name <> %(lineage)s
+WHERE w.state IN ('scored', 'training') AND (SELECT count(*) FROM training.lineages) = 2
+ON CONFLICT DO NOTHING
+
 -- name: begin
 -- The lineage has taken a window, or tried to.
 INSERT INTO training.lineage_windows (window_id, lineage, training_tries)

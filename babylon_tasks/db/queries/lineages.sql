@@ -4,6 +4,10 @@ INSERT INTO training.lineages (name, base_model, backend)
 VALUES (%(name)s, %(base_model)s, %(backend)s)
 ON CONFLICT (name) DO NOTHING
 
+-- name: lock_all
+-- Lock the lineages: none of them ends anything in a window until the end of the transaction.
+SELECT name FROM training.lineages ORDER BY name FOR UPDATE
+
 -- name: ensure_base_checkpoint
 -- Insert step 0, the base model itself, so that it can be served and evaluated like any other.
 INSERT INTO training.checkpoints (lineage, step, uri, inference_name)

@@ -43,9 +43,22 @@ UPDATE training.windows w SET
               AND NOT EXISTS (SELECT FROM training.rejections r
                               WHERE r.trajectory_id = s.trajectory_id
                                 AND r.reward_version = s.reward_version AND r.stage = 'dataset')),
+        'usable_by', (
+            SELECT jsonb_object_agg(l.name, (
+                SELECT count(*) FROM training.scores s
+                WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version
+                  AND NOT EXISTS (SELECT FROM training.rejections r
+                                  WHERE r.trajectory_id = s.trajectory_id
+                                    AND r.reward_version = s.reward_version AND r.stage = 'dataset'
+                                    AND coalesce(r.lineage, l.name) = l.name)))
+            FROM training.lineages l),
         'rejections', (
-            SELECT coalesce(jsonb_agg(to_jsonb(r) - 'window_id'), '[]')
-            FROM training.rejection_counts r WHERE r.window_id = w.window_id),
+            SELECT coalesce(jsonb_agg(to_jsonb(each)), '[]')
+            FROM (SELECT r.reward_version, r.stage, r.reason, r.lineage, count(*) AS count,
+                         (array_agg(r.trajectory_id ORDER BY r.id))[1] AS example,
+                         (array_agg(r.detail ORDER BY r.id))[1] AS detail
+                  FROM training.rejections r WHERE r.window_id = w.window_id
+                  GROUP BY r.reward_version, r.stage, r.reason, r.lineage) AS each),
         'uses', (
             SELECT coalesce(jsonb_agg(to_jsonb(u) - 'window_id'), '[]')
             FROM training.use_counts u WHERE u.window_id = w.window_id))

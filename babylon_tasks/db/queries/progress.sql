@@ -12,8 +12,7 @@ SELECT w.window_id AS window, {{lineage_windows.state}} AS state,
        coalesce(w.trajectories, 0) AS trajectories, coalesce(w.scored, 0) AS scored,
        w.profit_mean, w.right_share,
        (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
-        FROM (SELECT reason, sum(count) AS n FROM training.rejection_counts
-              WHERE window_id = w.window_id AND reward_version = w.reward_version
+        FROM (SELECT reason, sum(count) AS n FROM {{reports.rejections}} counted
               GROUP BY reason) r) AS rejected,
        s.target_step AS step, s.state AS step_state,
        coalesce(s.gradient_steps, 0) AS gradient_steps,

@@ -4,6 +4,26 @@ id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
 gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at,
 committed_at, failed_at
 
+-- part: rejections
+-- Why trajectories of a window (w) are not used by a lineage, or by any, in its newest version: its
+-- rows, or what was kept of them.
+(SELECT g.stage, g.reason, g.count, r.trajectory_id AS example, r.detail
+ FROM (SELECT stage, reason, count(*) AS count, min(id) AS first
+       FROM training.rejections
+       WHERE window_id = w.window_id AND reward_version = w.reward_version
+         AND w.rows_pruned_at IS NULL
+         AND (%(lineage)s::text IS NULL OR coalesce(lineage, %(lineage)s) = %(lineage)s)
+       GROUP BY stage, reason) g
+ JOIN training.rejections r ON r.id = g.first
+ UNION ALL
+ SELECT stage, reason, sum(count)::bigint, min(example), min(detail)
+ FROM jsonb_to_recordset(w.row_counts -> 'rejections')
+     AS kept (reward_version integer, stage text, reason text, lineage text, count bigint,
+              example text, detail text)
+ WHERE w.rows_pruned_at IS NOT NULL AND reward_version = w.reward_version
+   AND (%(lineage)s::text IS NULL OR coalesce(lineage, %(lineage)s) = %(lineage)s)
+ GROUP BY stage, reason)
+
 -- name: events_of_window
 -- Every decision about a window, the steps that used it and their checkpoints, in order.
 WITH used AS MATERIALIZED (
@@ -26,26 +46,16 @@ ORDER BY e.id
 -- name: rejections_of_window
 -- Why trajectories of a window are not used, each with its first as an example, for the newest
 -- reward version.
-SELECT g.stage, g.reason, g.count, r.trajectory_id AS example, r.detail
-FROM (SELECT stage, reason, count(*) AS count, min(id) AS first
-      FROM training.rejections
-      WHERE window_id = %(window)s AND reward_version = %(version)s
-        AND (%(lineage)s::text IS NULL OR coalesce(lineage, %(lineage)s) = %(lineage)s)
-        AND NOT EXISTS (SELECT FROM training.windows
-                        WHERE window_id = %(window)s AND rows_pruned_at IS NOT NULL)
-      GROUP BY stage, reason) g
-JOIN training.rejections r ON r.id = g.first
-UNION ALL  -- what is kept of a pruned window, of all lineages together
-SELECT stage, reason, count, example, detail FROM training.rejection_counts
-WHERE window_id = %(window)s AND reward_version = %(version)s
-  AND EXISTS (SELECT FROM training.windows
-              WHERE window_id = %(window)s AND rows_pruned_at IS NOT NULL)
-ORDER BY count DESC, stage, reason
+SELECT counted.*
+FROM training.windows w CROSS JOIN LATERAL {{reports.rejections}} counted
+WHERE w.window_id = %(window)s
+ORDER BY counted.count DESC, counted.stage, counted.reason
 
 -- name: uses_of_window
 -- How a window's trajectories were used: trained, or used up without a step.
 SELECT use, sum(count)::bigint FROM training.use_counts
-WHERE window_id = %(window)s GROUP BY use ORDER BY 2 DESC, 1
+WHERE window_id = %(window)s AND (%(lineage)s::text IS NULL OR lineage = %(lineage)s)
+GROUP BY use ORDER BY 2 DESC, 1
 
 -- name: steps_of_window
 -- The steps that a window was part of, in order.
