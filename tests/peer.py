@@ -74,6 +74,7 @@ class PeerTrainer:
         self.checked: list[tuple[int, ...]] = []
         self.deleted: list[tuple[int, ...]] = []  # as if the checkpoints were elsewhere
         self.killed = False
+        self.closed = False
         self.url = "http://127.0.0.1:8100/v1"
 
     def ready(self) -> TrainerReady:
@@ -186,7 +187,8 @@ class PeerTrainer:
         self.killed = True
 
     def close(self) -> None:
-        """Nothing runs between calls."""
+        """Nothing runs between calls; it is only noted."""
+        self.closed = True
 
     def _name(self, step: int) -> str:
         return self.names.format(lineage=self.lineage, step=step)

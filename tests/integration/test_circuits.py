@@ -121,6 +121,18 @@ def test_each_failed_try_doubles_the_wait_up_to_the_longest(
     assert waits == [40, 80, 100, 100]
 
 
+def test_a_fault_of_another_kind_makes_an_open_circuit_wait_no_less(
+    patient: Settings, connection: Connection
+) -> None:
+    for fault in (*[Fault.DISK_FULL] * 4, Fault.NO_GPU):
+        circuits.count_fault(connection, TRAINING, fault, "no room, then no GPU", patient)
+
+    waits = "SELECT extract(epoch FROM next_try_at - updated_at)::int FROM training.circuits"
+    assert column(connection, waits) == [100]
+    (circuit,) = circuits.opened(connection)
+    assert (circuit.fault, circuit.faults) == (Fault.NO_GPU, 5)
+
+
 @pytest.mark.parametrize("between", ["success", "another kind", "the window's own"])
 def test_only_faults_of_one_kind_in_a_row_count(
     settings: Settings, connection: Connection, between: str

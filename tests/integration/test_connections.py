@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from tcp_proxy import TcpProxy
 
-from babylon_tasks.db import abandoned_sessions
+from babylon_tasks.db import abandoned_sessions, kept_connections
 from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.db.session import Connection, connect, session
 from babylon_tasks.errors import DatabaseUnavailable
@@ -93,6 +93,17 @@ def test_a_kept_connection_that_is_half_open_is_replaced(
     dead = backend(proxied)
     assert proxy.half_open() == 1
     assert backend(proxied) != dead
+
+
+def test_a_kept_connection_waits_as_long_as_its_next_session_says(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not as long as the check before it, which is over at once or not at all."""
+    monkeypatch.setattr(kept_connections, "_CHECK_SECONDS", 0.3)
+    one = backend(settings)
+    with session(settings, silence=30) as connection:
+        assert connection.execute("SELECT pg_sleep(1)").fetchone() == ("",)
+        assert connection.info.backend_pid == one
 
 
 def test_an_answer_that_never_comes_is_waited_for_as_long_as_written(

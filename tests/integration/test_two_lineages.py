@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from babylon_tasks.actions import TrainAction
 from babylon_tasks.db import (
     due_windows,
     invariants,
+    lineage_windows,
     lineages,
     old_rows,
     progress,
@@ -22,7 +24,8 @@ from babylon_tasks.db import (
     window_transitions,
     windows,
 )
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db.lineage_windows import Together
+from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
@@ -32,6 +35,7 @@ from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
+from babylon_tasks.states import WindowState
 from babylon_tasks.tasks.system_metrics import SystemMetrics
 
 NAMES = ("babylon", "other")
@@ -308,6 +312,29 @@ def test_what_the_only_lineage_knew_of_its_windows_stays_its_own_when_another_co
     assert known() == before
     assert reports.system_state(connection, "babylon").oldest_due is None
     assert [w.left_over for w in windows.list_windows(connection, lineage="other")] == [0, 0, 0]
+
+
+def test_two_lineages_that_end_with_a_window_at_once_see_each_others_end(
+    connection: Connection, two: list[Lineage]
+) -> None:
+    agents_of(connection, "babylon")
+    together: list[Together | None] = []
+
+    def end() -> None:
+        with session(two[1].settings) as other, other.transaction():
+            together.append(lineage_windows.settle(other, WINDOW, "other", WindowState.SKIPPED))
+
+    ends = threading.Thread(target=end)
+    with connection.transaction():
+        first = lineage_windows.settle(connection, WINDOW, "babylon", WindowState.TRAINED)
+        ends.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while column(connection, waiting) == [0] and ends.is_alive():
+            connection.execute("SELECT pg_stat_clear_snapshot()")
+    ends.join()
+
+    assert first == Together(WindowState.SCORED, None)
+    assert together == [Together(WindowState.TRAINED, None)]
 
 
 def test_nothing_waits_for_a_lineage_that_has_been_silent_for_a_week(

@@ -274,6 +274,7 @@ def test_another_folder_is_refused_and_changes_nothing(
     now = serving.serving(connection, LINEAGE)
     assert (now.step, now.base_url) == (1, trainer.url)
     assert column(connection, "SELECT attempt FROM training.lineages") == [1]  # never claimed
+    assert stranger.closed, "else it would go on answering agents"
     assert "do not belong" not in str(lineage(connection).trouble)
     assert "is not the folder in which lineage babylon was trained" in str(
         lineage(connection).trouble
@@ -332,6 +333,19 @@ def test_the_trainers_lease_passes_on_at_its_end_and_a_former_holder_learns_of_i
     connection.execute("UPDATE training.lineages SET trainer_until = now() - interval '1 second'")
     assert trainer_lease.take(connection, LINEAGE, "other:1", 60, folder_id="other")
     assert not trainer_lease.renew(connection, LINEAGE, name, 60)
+
+
+def test_a_trainer_that_ends_frees_no_lease_but_its_own(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    serve(settings, trainer)
+    name = str(trainer.ready().lock_name)
+
+    trainer_lease.release(connection, LINEAGE, "other:1")
+    assert not trainer_lease.take(connection, LINEAGE, "third:1", 60, folder_id="third")
+
+    trainer_lease.release(connection, LINEAGE, name)
+    assert trainer_lease.take(connection, LINEAGE, "third:1", 60, folder_id="third")
 
 
 @pytest.mark.parametrize("anyway", [False, True])

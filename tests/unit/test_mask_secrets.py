@@ -115,6 +115,13 @@ def test_no_form_of_a_known_secret_is_left(password: str, kind: str) -> None:
         assert mask(f"<{written}>") == "<***>"
 
 
+def test_a_secret_that_contains_another_is_masked_as_a_whole() -> None:
+    mask = Mask(
+        settings(WANDB_API_KEY="a-short-key", REDIS_URL="redis://:a-short-key-extended@h/0")
+    )
+    assert mask.text("a-short-key-extended and a-short-key") == "*** and ***"
+
+
 def test_a_known_secret_is_masked_in_the_query_of_its_url() -> None:
     mask = Mask(settings(DATABASE_URL=f"{DATABASE}?sslkey=/key&sslpassword=of-the-client-key"))
     assert mask.text("the file of-the-client-key") == "the file ***"

@@ -82,6 +82,15 @@ def test_guesses_from_everywhere_fill_no_memory(logins: Logins) -> None:
     assert len(logins._seen) == 4096
 
 
+def test_who_goes_on_guessing_is_not_forgotten_for_those_who_fail_later(logins: Logins) -> None:
+    fail(logins, 10)
+    for number in range(4095):
+        logins.failed(f"10.0.{number // 256}.{number % 256}")
+    assert fail(logins, 1) == [60]
+    logins.failed(AWAY)
+    assert fail(logins, 1) == [60]
+
+
 def test_each_guess_is_logged_with_its_address(logins: Logins) -> None:
     with capture_logs() as lines:
         fail(logins, 6)
