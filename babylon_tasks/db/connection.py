@@ -40,14 +40,19 @@ def open_connection(settings: DatabaseSettings, *, silence: float) -> BoundedCon
         del chosen["sslrootcert"]
         parameters["sslrootcert"] = system_authorities()
     arguments = {name: value for name, value in parameters.items() if name not in chosen}
-    connection = _pooled(settings, arguments) if settings.pooled else _own(settings, arguments)
+    if settings.pooled:
+        connection: BoundedConnection = _pooled(settings, arguments)
+    else:
+        connection = _own(settings, arguments, chosen.get("options"))
     connection.silence = silence
     _open.add(connection)
     return connection
 
 
-def _own(settings: DatabaseSettings, arguments: dict[str, Any]) -> BoundedConnection:
-    """Connect to a server session that is ours until we close it."""
+def _own(
+    settings: DatabaseSettings, arguments: dict[str, Any], given: str | int | None
+) -> BoundedConnection:
+    """Connect to a server session that is ours; ``given``: the options of DATABASE_URL."""
     options = session_values(settings) | {
         f"tcp_{name}": str(value) for name, value in _KEEPALIVES.items()
     }
@@ -56,7 +61,10 @@ def _own(settings: DatabaseSettings, arguments: dict[str, Any]) -> BoundedConnec
         settings.dsn,
         autocommit=True,
         prepare_threshold=None if statements == 0 else _PREPARED_AFTER,
-        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        # After those of DATABASE_URL, which hold for all else.
+        options=" ".join(
+            (str(given or ""), *(f"-c {name}={value}" for name, value in options.items()))
+        ),
         **arguments,
     )
     if statements is not None:

@@ -27,6 +27,17 @@ def test_a_url_written_for_prisma_connects_to_its_schema(
         assert connection.execute("SHOW search_path").fetchone() == ("training",)
 
 
+def test_options_of_the_url_hold_beside_ours(
+    make_settings: Callable[..., Settings], database_url: str
+) -> None:
+    """A provider's or an operator's own; what we rely on stays ours."""
+    given = "-c%20statement_timeout%3D77s%20-c%20timezone%3DAsia/Tokyo"
+    settings = make_settings(DATABASE_URL=f"{database_url}?options={given}")
+    with connect(settings) as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("77s",)
+        assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+
+
 def test_the_session_speaks_utc(make_settings: Callable[..., Settings]) -> None:
     with connect(make_settings()) as connection:
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
