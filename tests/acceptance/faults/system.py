@@ -72,6 +72,12 @@ class System(Babylon):
         with self.open() as connection:
             connection.execute(query, parameters)
 
+    def unfinished(self) -> set[str]:
+        """The hours that have rows and that are not trained yet."""
+        hours = self.rows('SELECT DISTINCT "windowId" AS hour FROM trajectories')
+        states = self.states()
+        return {row["hour"] for row in hours if states.get(row["hour"]) != "trained"}
+
     def on_disk(self, path: Path) -> Path:
         """The test does not see the small disk where the processes do."""
         return self.disk.seen(path)
