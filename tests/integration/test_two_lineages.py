@@ -240,6 +240,22 @@ def test_a_retry_is_for_the_lineage_that_failed(
     assert windows.get(connection, WINDOW).state == "trained"
 
 
+def test_a_retry_waits_for_a_lineage_that_was_silent(
+    connection: Connection, two: list[Lineage]
+) -> None:
+    """Its worker was stopped for long; the operator asks for the window before starting it."""
+    babylon, other = two
+    agents_of(connection, "babylon")
+    for _ in range(babylon.settings.max_attempts):
+        babylon.train(WINDOW, babylon.peer(falls="refuses"))
+    other.train(WINDOW)
+    silence(connection, "babylon")
+
+    assert window_transitions.retry(connection, WINDOW, actor="test") == "scored"
+    reconcile(other.settings, actor="test")
+    assert babylon.train(WINDOW).action is TrainAction.COMMITTED
+
+
 def test_a_worker_that_dies_keeps_the_window_from_no_other_lineage(
     connection: Connection, two: list[Lineage]
 ) -> None:

@@ -134,12 +134,17 @@ LIMIT %(limit)s
 FOR UPDATE OF w SKIP LOCKED
 
 -- name: retry
--- Let a lineage try again a window that has failed for it.
-UPDATE training.lineage_windows SET
-    state = 'scored', reason = NULL, training_tries = 0, next_attempt_at = NULL,
-    enqueued_at = NULL, updated_at = now()
-WHERE window_id = %(window)s AND state = 'failed'
-RETURNING lineage
+-- Let a lineage try again a window that has failed for it; from now on it is waited for again.
+WITH again AS (
+    UPDATE training.lineage_windows SET
+        state = 'scored', reason = NULL, training_tries = 0, next_attempt_at = NULL,
+        enqueued_at = NULL, updated_at = now()
+    WHERE window_id = %(window)s AND state = 'failed'
+    RETURNING lineage
+)
+UPDATE training.lineages SET updated_at = now()
+WHERE name IN (SELECT lineage FROM again)
+RETURNING name
 
 -- name: of_window
 -- What each lineage has done with a window.
