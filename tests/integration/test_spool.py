@@ -113,6 +113,7 @@ def test_a_window_is_read_by_names_in_any_order(connection: Connection) -> None:
         "end": datetime(2026, 1, 31, 10),
         "largest": 1_000_000,
         "used": False,
+        "ours": [],
     }
     statement = copy_statement("trajectories.copy_window", types)
     with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:

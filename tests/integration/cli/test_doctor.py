@@ -188,7 +188,12 @@ def test_doctor_checks_what_flower_and_the_endpoints_need_at_their_start(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        found = run("doctor", "--json", BABYLON_METRICS_PORT=port, BABYLON_FLOWER_DB="/proc/x/db")
+        variables = {
+            "BABYLON_METRICS_PORT": port,
+            "BABYLON_FLOWER_PORT": "0",
+            "BABYLON_FLOWER_DB": "/proc/x/db",
+        }
+        found = run("doctor", "--json", **variables)
     details = {(f["check"], f["outcome"]): f["detail"] for f in found.document["findings"]}
     assert f"metrics: port {port} on 127.0.0.1: Address already in use" in details["ports", "warn"]
     flowers = [f for f in found.document["findings"] if f["check"] == "flower"]
