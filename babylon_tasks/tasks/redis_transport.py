@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from queue import Empty
+from random import randint
 from typing import Any
 
 import structlog
@@ -110,13 +111,17 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
             raise Empty from error
 
     # --- sending
+    # Beat sends its tasks in turn. If each that is run takes several of its periods, the same
+    # number of messages would always be left when a worker takes the oldest, and that would always
+    # be the same task: reconcile, say, never ran while discover waited for a lock that only
+    # reconcile frees. With one more or one less, at random, each has its turn.
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         ours = family(queue)
         if ours is None:
             super()._put(queue, message, **kwargs)
             return
-        kept = KEPT_MESSAGES[ours]
+        kept = KEPT_MESSAGES[ours] - randint(0, 1)
         try:
             with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
                 pipe.lpush(queue, dumps(message))
