@@ -20,17 +20,6 @@ from babylon_tasks.settings import Settings, checked
 pytestmark = pytest.mark.contract(None)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that signed nothing here."""
-    return Authority(tmp_path_factory.mktemp("other"))
-
-
 @pytest.fixture
 def port(database_url: str) -> int:
     found = urlsplit(database_url).port
@@ -78,9 +67,9 @@ def test_the_right_authority_is_enough(
 
 
 def test_another_authority_is_refused(
-    database_url: str, tls_port: int, other: Authority, verifying: dict[str, str]
+    database_url: str, tls_port: int, other_authority: Authority, verifying: dict[str, str]
 ) -> None:
-    why = refusal(at(database_url, tls_port, **named(verifying, other)))
+    why = refusal(at(database_url, tls_port, **named(verifying, other_authority)))
     assert "certificate verify failed" in why
     assert "sslrootcert in DATABASE_URL must name" in why
 
@@ -130,14 +119,14 @@ def test_the_system_s_authorities_are_those_of_the_machine_not_of_the_wheel(
     database_url: str,
     tls_port: int,
     authority: Authority,
-    other: Authority,
+    other_authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
     query: dict[str, str],
 ) -> None:
     url = at(database_url, tls_port, **query)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     assert encrypted(url)
-    monkeypatch.setenv("SSL_CERT_FILE", str(other.file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(other_authority.file))
     assert "certificate verify failed" in refusal(url)
     # OpenSSL itself reads that variable; without it the wheel's would find no file.
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -157,9 +146,9 @@ def test_the_system_s_authorities_are_those_of_the_machine_not_of_the_wheel(
     ],
 )
 def test_without_a_word_about_verification_tls_is_used_and_nothing_verified(
-    database_url: str, port: int, other: Authority, query: dict[str, str]
+    database_url: str, port: int, other_authority: Authority, query: dict[str, str]
 ) -> None:
-    expired = other.certificate("elsewhere", expired=True)
+    expired = other_authority.certificate("elsewhere", expired=True)
     with TlsProxy(port, expired, postgres=True) as proxy:
         assert encrypted(at(database_url, proxy.port, **query))
 
@@ -172,9 +161,9 @@ def test_a_server_without_tls_is_taken_where_nothing_asks_for_it(
 
 
 def test_a_process_of_agents_connects_in_the_same_way(
-    database_url: str, tls_port: int, authority: Authority, other: Authority
+    database_url: str, tls_port: int, authority: Authority, other_authority: Authority
 ) -> None:
-    for trusted, works in ((authority, True), (other, False)):
+    for trusted, works in ((authority, True), (other_authority, False)):
         url = at(database_url, tls_port, sslaccept="strict", sslcert=str(trusted.file))
         settings = DatabaseSettings(DATABASE_URL=url)
         if works:

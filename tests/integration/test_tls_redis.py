@@ -27,17 +27,6 @@ from babylon_tasks.tasks.redis_health import describe, refusal
 DATABASE = "postgresql://nowhere/x"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that signed nothing here."""
-    return Authority(tmp_path_factory.mktemp("other"))
-
-
 @pytest.fixture
 def port(redis_url: str) -> int:
     found = urlsplit(redis_url).port
@@ -132,9 +121,11 @@ def test_the_machine_s_authorities_are_trusted_without_any_parameter(
 
 @CLIENTS
 def test_another_authority_is_refused(
-    ask: Ask, redis_url: str, tls_port: int, other: Authority
+    ask: Ask, redis_url: str, tls_port: int, other_authority: Authority
 ) -> None:
-    why = refused(ask, at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(other.file)))
+    why = refused(
+        ask, at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(other_authority.file))
+    )
     assert why.startswith("tls: ")
     assert "ssl_ca_certs in REDIS_URL must name the file of the authority" in why
 
@@ -197,9 +188,9 @@ def test_a_message_is_sent(redis_url: str, tls_port: int, authority: Authority) 
 
 
 def test_a_message_that_is_not_sent_says_what_to_do(
-    redis_url: str, tls_port: int, other: Authority
+    redis_url: str, tls_port: int, other_authority: Authority
 ) -> None:
-    app = celery(at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(other.file)))
+    app = celery(at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(other_authority.file)))
     with pytest.raises(OperationalError) as error:
         app.send_task("babylon.discover.v1", ignore_result=True)
     assert describe(error.value).startswith("tls: ")

@@ -18,11 +18,6 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
 def redis_port(redis_url: str, authority: Authority) -> Iterator[int]:
     with TlsProxy(urlsplit(redis_url).port or 0, authority.certificate("127.0.0.1")) as proxy:
         yield proxy.port
