@@ -81,9 +81,10 @@ def test_doctor_names_a_worker_whose_clock_is_wrong(babylon: Babylon, clock: Mov
         }
 
     def of_workers() -> dict[str, str]:
-        return {name: outcome for name, outcome in found().items() if name in ("cpu", "gpu")}
+        workers = ("cpu", "gpu.acceptance")
+        return {name: outcome for name, outcome in found().items() if name in workers}
 
     assert until("both answer", lambda: len(both := of_workers()) == 2 and both) == {
         "cpu": "warn",
-        "gpu": "ok",
+        "gpu.acceptance": "ok",
     }
