@@ -131,43 +131,6 @@ INFERENCE_TOKENS = Counter(
     "Tokens that agents sent (prompt) and received (completion); backend cpu.",
     ["lineage", "kind"],
 )
-# Its own share is to be milliseconds.
-_OWN_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.5, 2)
-GATEWAY_SECONDS = Histogram(
-    "babylon_gateway_duration_seconds",
-    "How long agents waited for an answer from the gateway, by who answered (checkpoint, the name "
-    "of another server, or none) and HTTP status.",
-    ["served_by", "code"],
-    buckets=_SECONDS,
-)
-GATEWAY_OWN_SECONDS = Histogram(
-    "babylon_gateway_own_seconds",
-    "The gateway's own share of that: what is left without the wait for the server behind it.",
-    buckets=_OWN_SECONDS,
-)
-GATEWAY_CALLS = Counter(
-    "babylon_gateway_calls",
-    "Calls by where the agent's id was found: header, path, key, user or none.",
-    ["source"],
-)
-GATEWAY_FALLBACKS = Counter(
-    "babylon_gateway_fallbacks",
-    "Calls for what serves that its server did not answer, by why: connect, timeout, broken, busy, "
-    "error, no_model, too_large, paused (after several of them), unknown (what serves).",
-    ["reason"],
-)
-GATEWAY_SAMPLES = Counter(
-    "babylon_gateway_samples",
-    "Answers of checkpoints by whether they had the ids and log-probabilities of their tokens: "
-    "complete, or why not.",
-    ["state"],
-)
-GATEWAY_IN_PROGRESS = Gauge(
-    "babylon_gateway_in_progress", "Requests being read, queued at a server, or answered."
-)
-GATEWAY_POINTER_AGE = Gauge(
-    "babylon_gateway_pointer_age_seconds", "Since when Postgres has not said what serves."
-)
 
 
 ANSWERED = "answered"  # by the judge

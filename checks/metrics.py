@@ -13,6 +13,7 @@ from msgspec import Struct
 from prometheus_client.metrics import MetricWrapperBase
 
 from babylon_tasks import metrics
+from babylon_tasks.gateway import metrics as gateway
 from babylon_tasks.tasks.system_metrics import FAMILIES
 from checks.violations import Violation, end
 
@@ -39,7 +40,7 @@ def listed() -> list[ListedMetric]:
     ]
     for name, (text, labels) in FAMILIES.items():
         found.append(ListedMetric(name, name, "gauge", labels, text, ("beat",)))
-    for metric in vars(metrics).values():
+    for metric in [*vars(metrics).values(), *vars(gateway).values()]:
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -49,7 +50,7 @@ def listed() -> list[ListedMetric]:
                 metrics.MESSAGES_REFUSED,
                 metrics.REDIS_INTERRUPTIONS,
             )
-            if family.name.startswith("babylon_gateway_"):
+            if metric in vars(gateway).values():
                 workers: tuple[str, ...] = ("gateway",)
             elif "task" in labels or metric in either:
                 workers = ("cpu-worker", "gpu-worker")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from babylon_tasks import metrics
+from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import HEADER, asker
 from babylon_tasks.gateway.chat import Exchange, GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
@@ -88,7 +88,7 @@ class GatewayApp:
                 key=client.agent,
                 user=asked.user,
             )
-            metrics.GATEWAY_CALLS.labels(who.source).inc()
+            metrics.CALLS.labels(who.source).inc()
             groq = b"ai-sdk/groq" in call.headers.get(b"user-agent", b"")
             exchange = Exchange(asked, call.stream, groq)
             call.begin(exchange)
@@ -117,12 +117,12 @@ class GatewayApp:
         if self._in_progress >= limit:
             raise too_many_requests(limit, "BABYLON_GATEWAY_MAX_REQUESTS")
         self._in_progress += 1
-        metrics.GATEWAY_IN_PROGRESS.set(self._in_progress)
+        metrics.IN_PROGRESS.set(self._in_progress)
         try:
             yield
         finally:
             self._in_progress -= 1
-            metrics.GATEWAY_IN_PROGRESS.set(self._in_progress)
+            metrics.IN_PROGRESS.set(self._in_progress)
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while True:
@@ -157,8 +157,8 @@ class _Call:
         if self._exchange is None:
             return
         waited = time.monotonic() - self._begun
-        metrics.GATEWAY_SECONDS.labels(self._exchange.served_by, str(status)).observe(waited)
-        metrics.GATEWAY_OWN_SECONDS.observe(max(0.0, waited - self._exchange.elsewhere))
+        metrics.SECONDS.labels(self._exchange.served_by, str(status)).observe(waited)
+        metrics.OWN_SECONDS.observe(max(0.0, waited - self._exchange.elsewhere))
 
 
 def _require(method: str, wanted: str, path: str) -> None:

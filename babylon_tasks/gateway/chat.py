@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from babylon_tasks import metrics
+from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.breaker import Breaker
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
@@ -65,7 +65,7 @@ class GatewayChat:
         except Away as away:
             if fallback is None:
                 return await _failed(exchange, _unanswered(route, away))
-            metrics.GATEWAY_FALLBACKS.labels(away.reason).inc()
+            metrics.FALLBACKS.labels(away.reason).inc()
             exchange.labels["x-babylon-fallback"] = away.reason
             body = exchange.asked.with_model(fallback.model)
             return await self._pass_on(exchange, fallback, body)
@@ -137,7 +137,7 @@ class GatewayChat:
         asked, stream = exchange.asked, exchange.stream
         try:
             reply = msgspec.json.decode(answer.content, type=dict[str, Any])
-            metrics.GATEWAY_SAMPLES.labels(sample_state(reply)).inc()
+            metrics.SAMPLES.labels(sample_state(reply)).inc()
             answer_id = f"chatcmpl-{uuid.uuid4().hex}"
             reply = for_client(reply, asked, answer_id=answer_id, name=route.name)
             parts = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))

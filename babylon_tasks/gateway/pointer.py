@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 import structlog
 from msgspec import Struct
 
-from babylon_tasks import metrics
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.gateway import metrics
 from babylon_tasks.settings import Settings
 
 POLL_SECONDS = 0.5
@@ -74,7 +74,7 @@ class Pointer:
             self._trouble = str(error)
         else:
             self._trouble = None
-        metrics.GATEWAY_POINTER_AGE.set(self.age)
+        metrics.POINTER_AGE.set(self.age)
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
