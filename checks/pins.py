@@ -1,7 +1,11 @@
-"""Check that hashes.txt pins what constraints.txt pins: ``python -m checks.pins [FOLDER]``."""
+"""Check that all packages are pinned by version and hash: ``python -m checks.pins [FOLDER]``.
+
+hashes.txt pins what constraints.txt pins; typescript/ names no range, and its lock no registry.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -9,6 +13,7 @@ from pathlib import Path
 from checks.violations import Violation, end
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+?)( \\)?$", re.MULTILINE)
+_EXACT = re.compile(r"\d+\.\d+\.\d+")
 _HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 _WRITE = "run `make constraints`"
 
@@ -34,6 +39,25 @@ def check(folder: Path) -> list[Violation]:
     return found
 
 
+def check_npm(folder: Path) -> list[Violation]:
+    """List every package of npm that is not pinned by version and hash, or names its registry."""
+    wanted = json.loads((folder / "package.json").read_text("utf-8"))
+    lock = json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]
+    found = []
+    for kind in ("dependencies", "devDependencies"):
+        for name, version in wanted[kind].items():
+            if not _EXACT.fullmatch(version):
+                found.append(Violation("package.json", f"{name}: {version} is a range: pin one"))
+        if lock[""].get(kind) != wanted[kind]:
+            found.append(Violation("package-lock.json", f"has other {kind}: run `npm install`"))
+    for name, package in lock.items():
+        if name and not str(package.get("integrity", "")).startswith("sha512-"):
+            found.append(Violation("package-lock.json", f"{name}: has no hash"))
+        if "resolved" in package:
+            found.append(Violation("package-lock.json", f"{name}: names a registry"))
+    return found
+
+
 def pins(text: str) -> dict[str, str]:
     """List versions by the normal form of a package's name."""
     return {re.sub(r"[-_.]+", "-", name).lower(): found for name, found, _ in _PIN.findall(text)}
@@ -42,7 +66,11 @@ def pins(text: str) -> dict[str, str]:
 def main() -> None:
     """Check the folder named by the first argument, the current one by default."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    end("Hashes", check(folder), "every pinned package has its hashes")
+    end(
+        "Hashes",
+        check(folder) + check_npm(folder / "typescript"),
+        "every pinned package has its hashes",
+    )
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def test_a_mirror_that_knows_nothing_is_not_taken_for_a_clean_answer(tmp_path: P
 
 def test_each_pin_has_its_hashes() -> None:
     assert pins.check(ROOT) == []
+    assert pins.check_npm(ROOT / "typescript") == []
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,25 @@ def test_pins_and_hashes_that_disagree_are_refused(
         shutil.copy(ROOT / name, tmp_path)
     change(tmp_path / file, old, new)
     violations = [str(violation) for violation in pins.check(tmp_path)]
+    assert any(said in violation for violation in violations), violations
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("package.json", '"pg": "8', '"pg": "^8', "pg: ^8.23.1 is a range"),
+        ("package.json", '"ai": "7.0.', '"ai": "7.1.', "has other devDependencies"),
+        ("package-lock.json", '"integrity"', '"resolved"', "has no hash"),
+        ("package-lock.json", '"integrity"', '"resolved"', "names a registry"),
+    ],
+)
+def test_a_package_of_npm_that_is_not_pinned_is_refused(
+    tmp_path: Path, file: str, old: str, new: str, said: str
+) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / "typescript" / name, tmp_path)
+    change(tmp_path / file, old, new)
+    violations = [str(violation) for violation in pins.check_npm(tmp_path)]
     assert any(said in violation for violation in violations), violations
 
 

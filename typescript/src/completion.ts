@@ -1,0 +1,143 @@
+/** Read an OpenAI chat completion, from any client or as JSON. */
+
+import { get, list, number } from "./json.ts";
+
+// From vLLM with return_tokens_as_token_ids and from ART's servers, in place of a token's text.
+const TOKEN_ID = /^token_id:(\d{1,9})$/;
+
+/** One answer, with the ids, texts and bytes of its tokens as the server reported them. */
+export interface Completion {
+  readonly model: string;
+  readonly response: string;
+  readonly reasoning?: string | undefined;
+  readonly tokens: SampledTokens;
+  readonly finishReason?: string | undefined;
+  readonly promptTokens?: number | undefined;
+  readonly completionTokens?: number | undefined;
+  readonly toolCalls: readonly unknown[];
+}
+
+export interface SampledTokens {
+  readonly logprobs?: readonly number[] | undefined;
+  readonly ids?: readonly number[] | undefined;
+  readonly texts?: readonly string[] | undefined;
+  readonly bytes?: readonly unknown[] | undefined;
+}
+
+/** One message of the prompt, as text, with the tool calls that belong to it. */
+export interface ReadMessage {
+  role: string;
+  content: string;
+  tool_calls?: readonly unknown[];
+  tool_call_id?: string;
+}
+
+export const NO_COMPLETION: Completion = { model: "", response: "", tokens: {}, toolCalls: [] };
+
+/** Read choice `index`; throws TypeError for what is no completion. */
+export function readCompletion(completion: unknown, index = 0): Completion {
+  const choices = list(get(completion, "choices"));
+  const choice = choices[index];
+  if (choice === undefined) {
+    throw new TypeError(`the completion has ${choices.length} choices, and not choice ${index}`);
+  }
+  const message = get(choice, "message");
+  const usage = get(completion, "usage");
+  const prompt = get(completion, "prompt_token_ids") ?? get(choice, "prompt_token_ids");
+  return {
+    model: text(get(completion, "model")) ?? "",
+    response: text(get(message, "content")) ?? "",
+    reasoning: text(get(message, "reasoning_content")) || text(get(message, "reasoning")),
+    tokens: readTokens(choice),
+    finishReason: text(get(choice, "finish_reason")),
+    promptTokens: count(get(usage, "prompt_tokens")) || list(prompt).length || undefined,
+    // For several answers the server reports only their sum.
+    completionTokens: choices.length === 1 ? count(get(usage, "completion_tokens")) : undefined,
+    toolCalls: list(get(message, "tool_calls")),
+  };
+}
+
+/** Read a choice's tokens in the form of vLLM, ART's servers, llama.cpp or OpenAI. */
+function readTokens(choice: unknown): SampledTokens {
+  const beside = get(choice, "token_ids") ?? get(choice, "tokenIds");
+  let ids = beside == null ? undefined : list(beside).map((id) => number(id, "a token id"));
+  const entries = list(get(get(choice, "logprobs"), "content"));
+  if (entries.length === 0) {
+    return { ids };
+  }
+  const logprobs = entries.map((entry) => number(get(entry, "logprob"), "a log-probability"));
+  const texts = entries.map((entry) => String(get(entry, "token")));
+  const bytes = entries.map((entry) => get(entry, "bytes") ?? null);
+  const matches = texts.map((token) => TOKEN_ID.exec(token)?.[1]);
+  const inPlace = matches.map((digits) => (digits === undefined ? undefined : Number(digits)));
+  const byEntry = entries.map((entry) => get(entry, "id")); // llama.cpp
+  for (const named of [inPlace, byEntry]) {
+    if (named.every((id) => typeof id === "number")) {
+      if (ids !== undefined && !same(ids, named)) {
+        return { logprobs }; // they contradict each other
+      }
+      ids = named;
+    }
+  }
+  if (ids?.length !== logprobs.length) {
+    ids = undefined; // not the same tokens: the ids would be wrong for the logprobs
+  }
+  return {
+    logprobs,
+    ids,
+    texts: inPlace.some((id) => id !== undefined) ? undefined : texts,
+    bytes: bytes.every((one) => one === null) ? undefined : bytes,
+  };
+}
+
+/** Read messages as role and text; text parts are joined, `carried` reports the others. */
+export function readMessages(messages: readonly unknown[]): ReadMessage[] {
+  return messages.map((message) => {
+    const content = get(message, "content");
+    const read: ReadMessage = {
+      role: String(get(message, "role")),
+      content:
+        text(content) ??
+        list(content)
+          .map((one) => text(get(one, "text")) ?? "")
+          .join(""),
+    };
+    const calls = list(get(message, "tool_calls"));
+    if (calls.length > 0) {
+      read.tool_calls = calls;
+    }
+    const answers = get(message, "tool_call_id");
+    if (answers != null) {
+      read.tool_call_id = String(answers);
+    }
+    return read;
+  });
+}
+
+/** Name what messages contain besides text. */
+export function carried(messages: readonly unknown[]): "tools" | "images" | undefined {
+  let kind: "images" | undefined;
+  for (const message of messages) {
+    const role = String(get(message, "role"));
+    if (list(get(message, "tool_calls")).length > 0 || role === "tool" || role === "function") {
+      return "tools";
+    }
+    // An image, audio, a file: none of them is text, so they are all reported alike.
+    if (list(get(message, "content")).some((part) => get(part, "text") == null)) {
+      kind = "images";
+    }
+  }
+  return kind;
+}
+
+function same(ids: readonly number[], others: readonly unknown[]): boolean {
+  return ids.length === others.length && ids.every((id, place) => id === others[place]);
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function count(value: unknown): number | undefined {
+  return typeof value === "number" ? value : undefined;
+}
