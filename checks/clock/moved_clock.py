@@ -53,10 +53,17 @@ class MovedClock:
         with self._offset.open("r+b") as file:  # in place: it is mapped
             file.write(_FORMAT.pack(int(by.total_seconds() * 1e9)))
 
+    def jump(self, by: timedelta) -> None:
+        """Move the clock on from wherever it is."""
+        self.move(by + timedelta(microseconds=self._nanoseconds() // 1000))
+
     def stand_at(self, moment: datetime) -> None:
         """Move the clock of all, and check it in this process. Raises RuntimeError."""
-        (offset,) = _FORMAT.unpack(self._offset.read_bytes())
-        machine = time.time_ns() - offset
+        machine = time.time_ns() - self._nanoseconds()
         self.move(timedelta(microseconds=(int(moment.timestamp() * 1e9) - machine) // 1000))
         if abs(time.time() - moment.timestamp()) > _FAR_OFF:
             raise RuntimeError(f"this process does not use {self.library}")
+
+    def _nanoseconds(self) -> int:
+        (offset,) = _FORMAT.unpack(self._offset.read_bytes())
+        return int(offset)

@@ -32,7 +32,7 @@ from babylon_tasks.windows import WINDOW, window_id, window_start
 
 T = TypeVar("T")
 FIRST = "2025-12-31T23:00"  # the next hour is of another year
-PATIENCE = 90.0  # a bound for a hanging test, not an expectation
+PATIENCE = 180.0  # a bound for a hanging test, not an expectation
 _TAIL = 12
 
 # Leases and pauses shrunk like the demo's hours, but wide enough for a machine that is busy.
@@ -95,18 +95,19 @@ class Babylon:
         spread: float = 400.0,
         **columns: Any,
     ) -> list[str]:
-        """A window of markets that several agents decided on, asking ``lineage@0``.
+        """A window of markets that several agents decided on, asking ``policy()``.
 
         ``columns``: what a column holds instead. ``spread`` 0: all of a group earn the same, and
         there is nothing to learn.
         """
+        asked = self.policy()
         rows = []
         for number in range(groups):
             for agent in range(agents):
                 profit = spread * (agent / (agents - 1) - 0.5)
                 call = exact_call(
                     "YES" if profit > 0 else "NO",
-                    model=f"{self.lineage}@0",
+                    model=asked,
                     userPrompt=f"Market {number} of {window}: will it rise?",
                 )
                 steps = [step(0, [call], window=window)]
@@ -116,6 +117,10 @@ class Babylon:
                     | columns
                 )
         return insert_trajectories(self.connection, rows)
+
+    def policy(self) -> str:
+        """The model that answers the agents."""
+        return f"{self.lineage}@0"
 
     # --- what the database says
 

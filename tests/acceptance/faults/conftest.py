@@ -1,4 +1,7 @@
-"""``system``: a stack on servers that faults may strike, through proxies; nothing runs yet."""
+"""``system``: a stack on servers that faults may strike, through proxies; nothing runs yet.
+
+``kept_system``: one that several cells strike in turn, since starting it takes longer than a cell.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -25,6 +30,7 @@ from checks.clock.moved_clock import MovedClock
 
 CONTRACT = "today"
 DISK_MEBIBYTES = 256  # far more than two hundred checkpoints of the tiny model
+CELLS_PER_SYSTEM = 8  # strikes repeat the messages of all hours, and logs are read whole
 
 
 Measured = Callable[[str], AbstractContextManager[None]]
@@ -72,53 +78,116 @@ def cluster(servers_dir: Path) -> Path:
     return server.home
 
 
-@pytest.fixture
-def system(
-    cluster: Path,
-    servers_dir: Path,
-    tiny_model: Path,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> Iterator[System]:
-    """Everything is the test's own, and gone after it."""
-    home = servers_dir / "struck"
-    subprocess.run(["cp", "-a", cluster, home], check=True)  # with its owner, unlike copytree
-    with ExitStack() as opened:
-        opened.callback(shutil.rmtree, home)
-        enter = opened.enter_context
-        postgres = enter(EmbeddedPostgres(home, durable=False))
-        valkey = enter(EmbeddedValkey(home / "valkey"))
-        postgres_proxy = enter(TcpProxy(postgres.port))
-        valkey_proxy = enter(TcpProxy(valkey.port))
-        clock = MovedClock.make(tmp_path)
-        stack = enter(
-            StackOnDisk(
-                tmp_path / "stack",
-                options={
-                    **OPTIONS,
-                    "LD_PRELOAD": str(clock.library),
-                    "BABYLON_BASE_MODEL": str(tiny_model),
-                    "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
-                },
-                database_url=_through(postgres.database("babylon"), postgres_proxy),
-                redis_url=_through(valkey.url, valkey_proxy),
+MakeSystem = Callable[[], AbstractContextManager[System]]
+
+
+@pytest.fixture(scope="session")
+def make_system(
+    cluster: Path, servers_dir: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> MakeSystem:
+    """Everything is the system's own, and gone after it."""
+
+    @contextmanager
+    def make() -> Iterator[System]:
+        home = servers_dir / "struck"
+        folder = tmp_path_factory.mktemp("system")
+        subprocess.run(["cp", "-a", cluster, home], check=True)  # with its owner, unlike copytree
+        with ExitStack() as opened:
+            opened.callback(shutil.rmtree, home)
+            enter = opened.enter_context
+            postgres = enter(EmbeddedPostgres(home, durable=False))
+            valkey = enter(EmbeddedValkey(home / "valkey"))
+            postgres_proxy = enter(TcpProxy(postgres.port))
+            valkey_proxy = enter(TcpProxy(valkey.port))
+            clock = MovedClock.make(folder)
+            stack = enter(
+                StackOnDisk(
+                    folder / "stack",
+                    options={
+                        **OPTIONS,
+                        "LD_PRELOAD": str(clock.library),
+                        "BABYLON_BASE_MODEL": str(tiny_model),
+                        "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
+                        "BABYLON_MAX_STALENESS_STEPS": "1000",  # hours pile up under faults
+                    },
+                    database_url=_through(postgres.database("babylon"), postgres_proxy),
+                    redis_url=_through(valkey.url, valkey_proxy),
+                )
             )
-        )
-        stack.disk = enter(SmallDisk(stack.settings.data_dir, DISK_MEBIBYTES))
-        apply(stack.settings)
-        connection = enter(psycopg.connect(postgres.database("babylon"), autocommit=True))
-        system = System(
-            stack,
-            connection,
-            postgres=postgres,
-            postgres_proxy=postgres_proxy,
-            valkey=valkey,
-            valkey_proxy=valkey_proxy,
-            clock=clock,
-        )
-        opened.callback(system.close)
-        request.node.babylon = system
-        yield system
+            stack.disk = enter(SmallDisk(stack.settings.data_dir, DISK_MEBIBYTES))
+            apply(stack.settings)
+            connection = enter(psycopg.connect(postgres.database("babylon"), autocommit=True))
+            system = System(
+                stack,
+                connection,
+                postgres=postgres,
+                postgres_proxy=postgres_proxy,
+                valkey=valkey,
+                valkey_proxy=valkey_proxy,
+                clock=clock,
+            )
+            opened.callback(system.close)
+            yield system
+
+    return make
+
+
+@pytest.fixture
+def system(make_system: MakeSystem, request: pytest.FixtureRequest) -> Iterator[System]:
+    """A system of the test's own."""
+    with make_system() as made:
+        request.node.babylon = made
+        yield made
+
+
+class Keeper:
+    """Lends the same system again and again, until it failed or ``CELLS_PER_SYSTEM`` had it."""
+
+    def __init__(self, make: MakeSystem) -> None:
+        self._make = make
+        self._opened = ExitStack()
+        self._system: System | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.drop()
+
+    def lend(self) -> System:
+        """The system that is kept, else a new one."""
+        if self._system is not None and len(self._system.cells) >= CELLS_PER_SYSTEM:
+            self.drop()
+        if self._system is None:
+            self._system = self._opened.enter_context(self._make())
+        return self._system
+
+    def drop(self) -> None:
+        """End the system; the next cell gets another."""
+        self._system = None
+        self._opened.close()
+
+
+@pytest.fixture(scope="session")
+def keeper(make_system: MakeSystem) -> Iterator[Keeper]:
+    """Of this process's cells."""
+    with Keeper(make_system) as kept:
+        yield kept
+
+
+@pytest.fixture
+def kept_system(keeper: Keeper, request: pytest.FixtureRequest) -> Iterator[System]:
+    """A system that other cells may have struck before, and that has recovered."""
+    failed = request.session.testsfailed
+    system = request.node.babylon = keeper.lend()
+    yield system
+    if request.session.testsfailed > failed:
+        keeper.drop()
 
 
 def _through(url: str, proxy: TcpProxy) -> str:

@@ -21,14 +21,15 @@ def start(system: System) -> None:
     """All processes, unless they run; returns when each could take work."""
     system.start(*(name for name in ALL if name not in system.names()))
     for worker in ("cpu-worker", "gpu-worker"):
-        until(f"{worker} is ready", lambda name=worker: " ready." in system.log(name))
+        until(f"{worker} is ready", lambda name=worker: " ready." in system.log_since_start(name))
 
 
 @contextmanager
 def idle(system: System, window: str) -> Iterator[None]:
     """Nothing to do yet; the window's rows come afterwards."""
     start(system)
-    until("the trainer serves", lambda: "trainer.started" in system.log("gpu-worker"))
+    until("the trainer serves", lambda: "trainer.started" in system.log_since_start("gpu-worker"))
+    until("it lives", system.trainer)
     yield
     system.record(window)
 

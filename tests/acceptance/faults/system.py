@@ -52,11 +52,35 @@ class System(Babylon):
         self.disk = stack.disk
         self.clock = clock
         self.struck = hours(1)[0]  # the hour at which the fault strikes, of a cell
+        self.cells: list[str] = []  # what has struck it so far
+        self._used_hours = 0
+        self._log_starts: dict[str, int] = {}
         self.postgres = postgres
         self.postgres_proxy = postgres_proxy
         self.valkey = valkey
         self.valkey_proxy = valkey_proxy
         self._database = connection.info.dbname
+
+    def next_hours(self, count: int) -> list[str]:
+        """The hours after those that were taken before."""
+        self._used_hours += count
+        return self.all_hours()[-count:]
+
+    def all_hours(self) -> list[str]:
+        """Those that were taken, oldest first."""
+        return hours(self._used_hours)
+
+    def start(self, *names: str) -> None:
+        """As Babylon's; ``log_since_start`` begins here."""
+        for name in names:
+            path = self.stack.data_dir / f"{name}.log"
+            self._log_starts[name] = path.stat().st_size if path.exists() else 0
+        super().start(*names)
+
+    def log_since_start(self, name: str) -> str:
+        """What the newest process of that name has logged, and nothing of those before it."""
+        path = self.stack.data_dir / f"{name}.log"
+        return path.read_bytes()[self._log_starts[name] :].decode("utf-8", "replace")
 
     def open(self) -> Connection:
         """A connection of the test's own, past the proxy."""
@@ -90,6 +114,12 @@ class System(Babylon):
         """As Babylon's, on a new connection."""
         with self.open() as self.connection:
             return super().record(window, **how)
+
+    def policy(self) -> str:
+        """The checkpoint that serves, else the base model."""
+        found = self.rows("SELECT serving_step FROM training.lineages")
+        step = found[0]["serving_step"] if found else 0
+        return f"{self.lineage}@{step}"
 
     def redis(self) -> redis.Redis:
         """A client of the test's own, past the proxy."""

@@ -29,12 +29,12 @@ def data_folder_full(system: System) -> Iterator[None]:
 @contextmanager
 def clock_ahead(system: System) -> Iterator[None]:
     """The clock of all our processes jumps ten minutes ahead, and stays there."""
-    system.clock.move(TEN_MINUTES)
+    system.clock.jump(TEN_MINUTES)
     yield
 
 
 @contextmanager
 def clock_behind(system: System) -> Iterator[None]:
     """The clock of all our processes falls ten minutes behind, and stays there."""
-    system.clock.move(-TEN_MINUTES)
+    system.clock.jump(-TEN_MINUTES)
     yield

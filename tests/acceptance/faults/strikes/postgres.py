@@ -77,12 +77,16 @@ def postgres_frozen(system: System) -> Iterator[None]:
 @contextmanager
 def postgres_read_only(system: System) -> Iterator[None]:
     """Postgres takes no writes (a failover leaves a standby)."""
+    met = _refusals(system)
     _default_read_only(system, on=True)
     _end_sessions(system)
     yield
-    _refused = "read-only transaction"
-    until("a worker has met it", lambda: any(_refused in text for text in system.all_logs()))
+    until("a worker has met it", lambda: _refusals(system) > met)
     _default_read_only(system, on=False)
+
+
+def _refusals(system: System) -> int:
+    return sum(text.count("read-only transaction") for text in system.all_logs())
 
 
 def _default_read_only(system: System, *, on: bool) -> None:

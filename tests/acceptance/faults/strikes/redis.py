@@ -32,6 +32,7 @@ def redis_emptied(system: System) -> Iterator[None]:
 def redis_full(system: System) -> Iterator[None]:
     """Redis is out of memory and refuses writes."""
     with system.redis() as client:
+        client.config_resetstat()
         client.config_set("maxmemory", 1)
         yield
         until("a process has met it", lambda: _refusals(client, "OOM"))
@@ -42,6 +43,7 @@ def redis_full(system: System) -> Iterator[None]:
 def redis_read_only(system: System) -> Iterator[None]:
     """Redis is a replica and refuses writes (a failover)."""
     with system.redis() as client:
+        client.config_resetstat()
         client.replicaof("127.0.0.1", "1")
         yield
         until("a process has met it", lambda: _refusals(client, "READONLY"))

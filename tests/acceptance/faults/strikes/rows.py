@@ -13,7 +13,7 @@ NOT_YET = "2099-01-01T00:00"
 @contextmanager
 def rows_late(system: System) -> Iterator[None]:
     """Rows of the same hour come late: with its windowId, with none, and with another at first."""
-    window = max(system.states() or [system.struck])
+    window = max([*system.states(), system.struck])
     late = system.record(window, groups=1, agents=2)
     late += system.record(window, groups=1, agents=2, windowId=None)
     moved = system.record(window, groups=1, agents=2, windowId=NOT_YET)
