@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -54,6 +55,12 @@ class GatewaySettings(ProcessSettings):
     """The most requests at once. Further ones get 429, and OpenAI's clients try again."""
     gateway_timeout_seconds: float = Field(default=120, gt=0)
     """The most time for one answer. With a fallback the trainer gets half of it."""
+    gateway_spool_dir: Path = Path(".babylon/calls")
+    """Where captured calls wait for Postgres. Several gateways may share the folder: each takes
+    over what a dead one has left there."""
+    gateway_spool_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    """The most bytes that one gateway's captured calls may take there. Then the newest are lost and
+    counted; a call takes some kilobytes."""
 
     @model_validator(mode="after")
     def _gateway(self) -> Self:

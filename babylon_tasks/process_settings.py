@@ -15,6 +15,7 @@ from babylon_tasks.server_url import require_address
 
 ListenHost = Annotated[str, AfterValidator(bare_host)]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_KEPT_CALLS_DAYS = 390
 # Flower accepts no login in any other form.
 _LOGIN = re.compile(rf"[!-9;-~]+:[!-~]{{{LEAST_SECRET},}}")
 
@@ -94,6 +95,9 @@ class ProcessSettings(EnvironmentSettings):
     """How long the scores, rejections and uses of an hour's trajectories are kept once nothing more
     is to be done for it; their counts stay. At least as long as `BABYLON_LOOKBACK_HOURS`,
     `BABYLON_OUTCOME_WAIT_HOURS` and `BABYLON_MAX_STALENESS_HOURS`, whatever this says."""
+    keep_calls_days: float = Field(default=14, gt=0, le=MOST_KEPT_CALLS_DAYS)
+    """How long the gateway's captured calls are kept; at least as long as an hour may wait for its
+    outcomes and its step, whatever this says. A recorded call without token ids needs its own."""
 
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -17,6 +17,7 @@ from babylon_tasks.agent_settings import (
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway_settings import GatewaySettings
 from babylon_tasks.learning_settings import LearningSettings
+from babylon_tasks.process_settings import MOST_KEPT_CALLS_DAYS
 from babylon_tasks.read_settings import given_values, read, variables
 from babylon_tasks.reward_settings import (
     DEFAULT_WEIGHTS,
@@ -145,6 +146,12 @@ class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
         """How long the rows of a window are kept after its end: as long as they may be needed."""
         needed = (self.lookback_hours, self.outcome_wait_hours, self.max_staleness_hours)
         return max(self.keep_rows_days * 24, *needed)
+
+    @property
+    def calls_kept_hours(self) -> float:
+        """How long captured calls are kept: as long as an hour may wait to be trained."""
+        needed = max(self.keep_calls_days * 24, self.outcome_wait_hours, self.max_staleness_hours)
+        return min(needed, MOST_KEPT_CALLS_DAYS * 24)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -267,9 +267,8 @@ def make_settings(database_url: str, tmp_path: Path) -> Callable[..., Settings]:
     """
 
     def make(**overrides: Any) -> Settings:
-        return _settings(
-            **{"DATABASE_URL": database_url, "data_dir": tmp_path / "data", **overrides}
-        )
+        folders = {"data_dir": tmp_path / "data", "gateway_spool_dir": tmp_path / "calls"}
+        return _settings(**{"DATABASE_URL": database_url, **folders, **overrides})
 
     return make
 

@@ -37,10 +37,12 @@ def prune(
 ) -> None:
     """Delete old checkpoints and old rows of ours, where the GPU-queue worker runs.
 
-    Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS and BABYLON_KEEP_ROWS_DAYS say what stays.
+    Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS, BABYLON_KEEP_ROWS_DAYS and
+    BABYLON_KEEP_CALLS_DAYS say what stays.
     Safe while everything runs, and repeating it is harmless.
     JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size},
-    rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests}}.
+    rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests,
+    call_days}}.
     """
     settings = begin()
     with database(settings):  # with this code's schema

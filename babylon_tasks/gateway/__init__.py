@@ -4,5 +4,7 @@ A request (``app``) names a client (``clients``) and an agent (``asker``). Its m
 once (``routes``), by the pointer kept in memory (``pointer``), to a checkpoint or another server
 (``upstreams``). What a checkpoint's server is asked, and what of its answer the client gets, is
 ``trainer_body`` and ``trainer_reply``; a stream is made of the whole answer (``stream``).
-``process`` runs it. No database, Redis or disk is waited for between a request and its answer.
+How each was sampled is kept (``captured``) and written behind the requests
+(``capture``, ``call_spool``). ``process`` runs it. No database, Redis or disk is waited for between
+a request and its answer.
 """

@@ -6,12 +6,14 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import HEADER, asker
+from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.chat import Exchange, GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
 from babylon_tasks.gateway.request import GatewayRequest
@@ -33,13 +35,18 @@ class GatewayApp:
     """Answer one request at a time; ``/health`` needs no key, everything else does."""
 
     def __init__(
-        self, settings: Settings, keys: ClientKeys, routes: Routes, servers: Servers
+        self,
+        settings: Settings,
+        keys: ClientKeys,
+        routes: Routes,
+        servers: Servers,
+        capture: Capture,
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._routes = routes
         self._servers = servers
-        self._chat = GatewayChat(settings, routes, servers)
+        self._chat = GatewayChat(settings, routes, servers, capture)
         self._in_progress = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -90,7 +97,7 @@ class GatewayApp:
             )
             metrics.CALLS.labels(who.source).inc()
             groq = b"ai-sdk/groq" in call.headers.get(b"user-agent", b"")
-            exchange = Exchange(asked, call.stream, groq)
+            exchange = Exchange(asked, call.stream, groq, client.name, who, datetime.now(UTC))
             call.begin(exchange)
             answer = await call.body.unless_gone(
                 self._chat.answer(exchange),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +13,10 @@ import structlog
 from msgspec import Struct
 
 from babylon_tasks.gateway import metrics
+from babylon_tasks.gateway.asker import Asker
 from babylon_tasks.gateway.breaker import Breaker
+from babylon_tasks.gateway.capture import Capture
+from babylon_tasks.gateway.captured import Sampled
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
 from babylon_tasks.gateway.servers import Away, ServerAnswer, Servers, passed_on
@@ -28,16 +32,21 @@ CHECKPOINT = "checkpoint"
 NOBODY = "none"
 # A client that waits for the head of an answer gives up sooner than one that gets bytes.
 QUIET_SECONDS = 3.0
+# What a parsed answer takes in memory, in bytes for each of its JSON text.
+_OBJECTS = 5
 _RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
 log = structlog.get_logger(__name__)
 
 
 class Exchange(Struct):
-    """One request under way: who answers it, and how long others have been waited for."""
+    """One request under way: who asks, who answers, and how long others have been waited for."""
 
     asked: GatewayRequest
     stream: EventStream
     groq: bool
+    client: str
+    asker: Asker
+    asked_at: datetime
     served_by: str = NOBODY
     elsewhere: float = 0.0
     labels: dict[str, str] = {}
@@ -46,10 +55,13 @@ class Exchange(Struct):
 class GatewayChat:
     """Answers by the routes of the settings; used in one event loop."""
 
-    def __init__(self, settings: Settings, routes: Routes, servers: Servers) -> None:
+    def __init__(
+        self, settings: Settings, routes: Routes, servers: Servers, capture: Capture
+    ) -> None:
         self._settings = settings
         self._routes = routes
         self._servers = servers
+        self._capture = capture
         self._breaker = Breaker()
         self._most: dict[str, int] = {}  # tokens of an answer, by address, where a server has said
         self._upstream_keys = settings.upstream_keys
@@ -136,10 +148,12 @@ class GatewayChat:
     ) -> Answer | None:
         asked, stream = exchange.asked, exchange.stream
         try:
-            reply = msgspec.json.decode(answer.content, type=dict[str, Any])
-            metrics.SAMPLES.labels(sample_state(reply)).inc()
-            answer_id = f"chatcmpl-{uuid.uuid4().hex}"
-            reply = for_client(reply, asked, answer_id=answer_id, name=route.name)
+            sampled = msgspec.json.decode(answer.content, type=dict[str, Any])
+            state = sample_state(sampled)
+            metrics.SAMPLES.labels(state).inc()
+            capture_id = uuid.uuid4()
+            answer_id = f"chatcmpl-{capture_id.hex}"
+            reply = for_client(sampled, asked, answer_id=answer_id, name=route.name)
             parts = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
         except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError):
             log.exception("answer.rejected", model=route.name)
@@ -147,6 +161,20 @@ class GatewayChat:
                 exchange,
                 Refused(502, f"the server of {route.name} sent what is no chat completion"),
             )
+        self._capture.put(
+            Sampled(
+                capture_id=capture_id,
+                asked_at=exchange.asked_at,
+                asked=asked,
+                asker=exchange.asker,
+                client=exchange.client,
+                policy=route.name,
+                reply=sampled,
+                state=state,
+                latency_ms=round(exchange.elsewhere * 1000),
+                size=len(asked.raw) + _OBJECTS * len(answer.content),
+            )
+        )
         if not asked.stream:
             return Answer(msgspec.json.encode(reply), headers=exchange.labels)
         await _begin(exchange)

@@ -42,3 +42,13 @@ IN_PROGRESS = Gauge(
 POINTER_AGE = Gauge(
     "babylon_gateway_pointer_age_seconds", "Since when Postgres has not said what serves."
 )
+CAPTURES = Counter(
+    "babylon_gateway_captures",
+    "Captured calls by what became of them: written (to Postgres), or lost because of queue_full, "
+    "spool_full, disk, torn (by a crash), unreadable (texts), refused (by Postgres, for good).",
+    ["state"],
+)
+CAPTURES_WAITING = Gauge(
+    "babylon_gateway_captures_waiting_bytes",
+    "Captured calls on this gateway's disk that Postgres does not have yet.",
+)

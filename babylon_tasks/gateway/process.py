@@ -6,6 +6,7 @@ import structlog
 
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway.app import GatewayApp
+from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.clients import ClientKeys
 from babylon_tasks.gateway.pointer import Pointer
 from babylon_tasks.gateway.routes import Routes
@@ -25,8 +26,9 @@ class Gateway:
         keys = ClientKeys(settings.gateway_keys, settings.inference_api_key)
         self.pointer = Pointer(settings, also=keys.reload)
         routes = Routes(settings, lambda: self.pointer.now)
+        self._capture = Capture(settings)
         self._server = HttpServer(
-            GatewayApp(settings, keys, routes, Servers()),
+            GatewayApp(settings, keys, routes, Servers(), self._capture),
             host=settings.gateway_host,
             port=settings.gateway_port,
             requests=settings.gateway_max_requests,
@@ -51,10 +53,12 @@ class Gateway:
                 f"the gateway cannot listen on {self._server.host} port {self._server.port}: "
                 f"{error.strerror}; another one may be running, or set BABYLON_GATEWAY_PORT"
             ) from error
+        self._capture.start()
         log.info("gateway.opened", host=self._server.host, port=self.port)
 
     def stop(self) -> None:
-        """Stop listening, finish what is being answered, then stop reading what serves."""
+        """Stop listening, finish what is being answered, and write what was captured of it."""
         self._server.stop()
         self.pointer.stop()
+        self._capture.stop()
         log.info("gateway.closed")

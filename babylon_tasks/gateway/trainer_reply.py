@@ -21,6 +21,7 @@ class SampleState(StrEnum):
     NO_IDS = "no_ids"
     LENGTHS = "lengths"  # of ids, log-probabilities and usage differ
     NOT_FINITE = "not_finite"
+    SHAPED = "shaped"  # by parameters of the request: they are not those of the policy itself
 
 
 def sample_state(reply: dict[str, Any]) -> SampleState:

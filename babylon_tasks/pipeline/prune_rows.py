@@ -7,7 +7,7 @@ from collections import Counter
 import structlog
 from msgspec import structs
 
-from babylon_tasks.db import old_rows
+from babylon_tasks.db import calls, old_rows
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.results import PrunedRows
 from babylon_tasks.settings import Settings
@@ -23,7 +23,8 @@ def prune_rows(
 ) -> PrunedRows:
     """Delete rows that nothing needs any more; safe at any time and from any number of callers.
 
-    Each window is a transaction of its own. A dry run only lists the windows.
+    Each window is a transaction of its own. A dry run only lists the windows. Captured calls go by
+    whole days, and the partitions of the next days are made.
     """
     kept = settings.rows_kept_hours
     with session(settings) as connection:
@@ -38,6 +39,8 @@ def prune_rows(
                 pruned.append(window)
                 rows.update(structs.asdict(deleted))
         outcomes = old_rows.prune_outcomes(connection, kept)
-    if pruned or outcomes:
-        log.info("rows.pruned", windows=len(pruned), outcomes=outcomes, **rows)
-    return PrunedRows(pruned, outcomes=outcomes, **rows)
+        calls.make_partitions_ahead(connection)
+        call_days = calls.drop_old_partitions(connection, settings.calls_kept_hours)
+    if pruned or outcomes or call_days:
+        log.info("rows.pruned", windows=len(pruned), outcomes=outcomes, call_days=call_days, **rows)
+    return PrunedRows(pruned, outcomes=outcomes, call_days=call_days, **rows)

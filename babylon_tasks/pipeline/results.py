@@ -101,7 +101,7 @@ class PrunedRows(Struct, frozen=True):
     """What ``prune_rows`` deleted, or would delete: the rows of these windows, by table.
 
     ``outcomes`` are of hours before all windows that are left; ``manifests`` of steps lost their
-    lists of trajectories.
+    lists of trajectories; ``call_days`` are days of captured calls.
     """
 
     windows: list[str] = []
@@ -111,3 +111,4 @@ class PrunedRows(Struct, frozen=True):
     bets: int = 0
     outcomes: int = 0
     manifests: int = 0
+    call_days: int = 0

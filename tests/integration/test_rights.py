@@ -5,22 +5,26 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 
 import psycopg
 import pytest
+from captured_calls import captured_call
 from documents import ROOT, blocks
 from factories import fill_window
 from peer import PeerTrainer
 from pydantic import SecretStr
 
 from babylon_tasks.cli import checks
+from babylon_tasks.db import calls, clock
 from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.migrate import apply, as_sql
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import DatabaseError, MigrationError
 from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.evaluate import evaluate
+from babylon_tasks.pipeline.prune_rows import prune_rows
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.serve import serve
@@ -133,6 +137,11 @@ def everything(settings: Settings) -> None:
         train_window(settings, trainer, window=window, actor="test")
         assert evaluate(settings, trainer, actor="test").action == "promoted"
     reconcile(settings, actor="test")
+    with connect(settings) as connection:
+        now = clock.now(connection)
+        a_call = captured_call(asked_at=now - timedelta(days=20))
+        assert calls.insert(connection, [a_call], 30 * 24) == 0
+    assert prune_rows(settings, actor="test").call_days >= 1
     with psycopg.connect(settings.dsn, autocommit=True) as connection:
         assert serving.rollback(connection, settings.lineage, reason="r", actor="test") == 1
 

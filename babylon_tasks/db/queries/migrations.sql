@@ -31,4 +31,5 @@ INSERT INTO training.migrations (name, checksum) VALUES (%(name)s, %(checksum)s)
 -- What the processes' role needs where another role owns the schema; for psql and for the runner.
 GRANT USAGE ON SCHEMA training TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA training TO {role};
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA training TO {role}
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA training TO {role};
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA training TO {role}

@@ -1,0 +1,108 @@
+"""The calls that the gateway has captured: written, and dropped by age, one partition a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+from msgspec import Struct
+
+from babylon_tasks.db import clock
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import execute, fetch_value, fetch_values
+
+# Made ahead, so that a gateway whose role may not make partitions can write on for a weekend.
+DAYS_AHEAD = 3
+_CLOCKS_DIFFER = timedelta(days=1)
+
+
+class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
+    """One answer of a checkpoint as the gateway saw it; columns of ``training.calls``.
+
+    ``token_ids`` and ``logprobs`` are packed (int32, float32, little-endian), ``sampling`` is JSON.
+    It is stored in files too, which a newer release must be able to read: new fields have defaults.
+    """
+
+    capture_id: UUID
+    asked_at: datetime
+    window_id: str
+    agent: str | None
+    agent_source: str
+    client: str
+    lineage: str
+    step: int
+    system_hash: bytes
+    user_hash: bytes
+    answer_hash: bytes
+    sample_state: str
+    token_ids: bytes | None
+    logprobs: bytes | None
+    sampling: str
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    latency_ms: int
+
+
+def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: float) -> int:
+    """Write calls that are not there yet; returns how many Postgres can never take.
+
+    These are older than what is kept, from a clock that is wrong, or have a value that the table
+    does not take: to try them again would keep all later ones waiting.
+    """
+    now = clock.now(connection)
+    oldest = _oldest_day(now, kept_hours)
+    timely = [
+        one for one in calls if oldest <= _day(one.asked_at) and one.asked_at < now + _CLOCKS_DIFFER
+    ]
+    days = sorted({_day(one.asked_at) for one in timely})
+    if days and fetch_values(connection, "calls.missing_days", date, days=days):
+        _make_partitions(connection, days[0], days[-1])
+    return len(calls) - len(timely) + _insert(connection, timely)
+
+
+def make_partitions_ahead(connection: Connection) -> int:
+    """Make the partitions of today and the next days; returns how many were missing."""
+    today = _day(clock.now(connection))
+    days = [today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+    missing = fetch_values(connection, "calls.missing_days", date, days=days)
+    return _make_partitions(connection, days[0], days[-1]) if missing else 0
+
+
+def drop_old_partitions(connection: Connection, kept_hours: float) -> int:
+    """Drop whole days of calls that are older than what is kept; returns how many."""
+    before = _oldest_day(clock.now(connection), kept_hours)
+    if not fetch_value(connection, "calls.old_days", int, before=before):
+        return 0
+    return fetch_value(connection, "calls.drop_partitions", int, before=before) or 0
+
+
+def _insert(connection: Connection, calls: Sequence[CapturedCall]) -> int:
+    """Write calls together, or else in halves; returns how many were refused."""
+    if not calls:
+        return 0
+    columns = {
+        name: [getattr(one, name) for one in calls] for name in CapturedCall.__struct_fields__
+    }
+    try:
+        execute(connection, "calls.insert", **columns)
+    except (psycopg.DataError, psycopg.IntegrityError):
+        if len(calls) == 1:
+            return 1
+        half = len(calls) // 2
+        return _insert(connection, calls[:half]) + _insert(connection, calls[half:])
+    return 0
+
+
+def _make_partitions(connection: Connection, first: date, last: date) -> int:
+    return fetch_value(connection, "calls.make_partitions", int, first=first, last=last) or 0
+
+
+def _oldest_day(now: datetime, kept_hours: float) -> date:
+    return _day(now - timedelta(hours=kept_hours))
+
+
+def _day(moment: datetime) -> date:
+    return moment.date()  # the session and the gateway have UTC

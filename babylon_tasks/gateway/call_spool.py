@@ -1,0 +1,212 @@
+"""Captured calls on this machine's disk until Postgres has them: files that are only appended to.
+
+Each process has a folder of its own below the shared one, and holds a lock in it. The files of a
+process that is dead are taken over by another; a folder appears by one rename, locked already, so
+nobody takes over one that is being made. A record is its length, its CRC-32 and its bytes: what a
+crash left half written is noticed and cut.
+
+Written by one thread and read by another.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import threading
+import uuid
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import structlog
+from msgspec import Struct
+
+from babylon_tasks.file_lock import FileLocked, lock_file
+
+_HEAD = struct.Struct("<II")
+_FILE_BYTES = 8 * 2**20
+_LOCK = "lock"
+_FILES = "*.calls"
+log = structlog.get_logger(__name__)
+
+
+class SpooledCalls(Struct, frozen=True):
+    """Records in the order of writing, up to a place in one file; ``torn``: bytes cut behind it."""
+
+    records: list[bytes]
+    path: Path
+    end: int
+    torn: int
+
+
+class CallSpool:
+    """The files of one process; raises OSError where the folder cannot be used."""
+
+    def __init__(self, root: Path, most: int) -> None:
+        """``most``: bytes on disk from which on nothing more is taken."""
+        self._most = most
+        self._file_bytes = min(_FILE_BYTES, most // 4)  # what is done with goes file by file
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = uuid.uuid4().hex
+        made = root / f".{name}"
+        made.mkdir(mode=0o700)
+        self._root, self.folder = root, root / name
+        self._lock_file: IO[str] = lock_file(made / _LOCK)
+        made.rename(self.folder)
+        self._mutex = threading.Lock()
+        self._sizes: dict[Path, int] = {}  # of whole records
+        self._read: dict[Path, int] = {}  # how much of each is done with
+        self._number = 0
+        self._writing: tuple[Path, int] | None = None
+        self._unsynced = False
+        self.take_over()
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that wait here."""
+        with self._mutex:
+            return sum(self._sizes.values()) - sum(self._read.values())
+
+    def append(self, records: Sequence[bytes]) -> int:
+        """Write as many of the records as there is room for, the first ones; returns how many.
+
+        Raises OSError where the disk does not take them; then none of them is there.
+        """
+        self._end_full()
+        with self._mutex:
+            room = self._most - sum(self._sizes.values())
+        fitting: list[bytes] = []
+        for record in records:
+            room -= _HEAD.size + len(record)
+            if room < 0:
+                break
+            fitting.append(record)
+        if fitting:
+            self._write(b"".join(_framed(record) for record in fitting))
+        return len(fitting)
+
+    def sync(self) -> None:
+        """Make what was written survive the machine; raises OSError."""
+        if self._unsynced and self._writing is not None:
+            os.fdatasync(self._writing[1])
+        self._unsynced = False
+
+    def next(self, most: int, most_bytes: int) -> SpooledCalls | None:
+        """Read the next records that are not done with; None where there are none."""
+        with self._mutex:
+            files = [(path, self._read.get(path, 0), size) for path, size in self._sizes.items()]
+        for path, start, end in files:
+            if start < end:
+                return _read(path, start, end, most, most_bytes)
+            self._forget_ended(path)
+        return None
+
+    def done(self, calls: SpooledCalls) -> None:
+        """Do not read these again."""
+        with self._mutex:
+            self._read[calls.path] = calls.end
+        self._forget_ended(calls.path)
+
+    def take_over(self) -> int:
+        """Take the files of processes that are dead; returns how many."""
+        taken = 0
+        for other in sorted(self._root.iterdir()):
+            if other != self.folder and not other.name.startswith("."):
+                with suppress(OSError, FileLocked), lock_file(other / _LOCK):
+                    for file in sorted(other.glob(_FILES)):
+                        mine = self.folder / f"{other.name}-{file.name}"
+                        file.rename(mine)
+                        with self._mutex:
+                            self._sizes[mine] = mine.stat().st_size
+                        taken += 1
+                    shutil.rmtree(other)
+        return taken
+
+    def close(self) -> None:
+        """Give the files up, once or more often: what is left is for the next process."""
+        if self._lock_file.closed:
+            return
+        with suppress(OSError):
+            self.sync()
+        if self._writing is not None:
+            os.close(self._writing[1])
+            self._writing = None
+        if self.next(1, 1) is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock_file.close()
+
+    def _write(self, data: bytes) -> None:
+        path, file = self._current()
+        with self._mutex:
+            before = self._sizes[path]
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+        except OSError:
+            # Nothing may follow half a record.
+            with suppress(OSError):
+                os.ftruncate(file, before)
+            os.close(file)
+            self._writing = None
+            raise
+        with self._mutex:
+            self._sizes[path] = before + len(data)
+        self._unsynced = True
+
+    def _current(self) -> tuple[Path, int]:
+        if self._writing is None:
+            self._number += 1
+            path = self.folder / f"{self._number:08d}.calls"
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+            with self._mutex:
+                self._sizes[path] = 0
+                self._writing = path, file
+        return self._writing
+
+    def _end_full(self) -> None:
+        """Write no more to a file that is large enough; raises OSError."""
+        if self._writing is None:
+            return
+        path, file = self._writing
+        with self._mutex:
+            full = self._sizes[path] >= self._file_bytes
+        if full:
+            self.sync()
+            os.close(file)
+            self._writing = None
+            self._forget_ended(path)
+
+    def _forget_ended(self, path: Path) -> None:
+        """Delete a file that is done with and not written to any more."""
+        with self._mutex:
+            writing = self._writing is not None and self._writing[0] == path
+            if writing or self._read.get(path, 0) < self._sizes[path]:
+                return
+            del self._sizes[path]
+            self._read.pop(path, None)
+        path.unlink(missing_ok=True)
+
+
+def _framed(record: bytes) -> bytes:
+    return _HEAD.pack(len(record), zlib.crc32(record)) + record
+
+
+def _read(path: Path, start: int, end: int, most: int, most_bytes: int) -> SpooledCalls:
+    records: list[bytes] = []
+    place, size = start, 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while place < end and len(records) < most and size < most_bytes:
+            head = file.read(_HEAD.size)
+            length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
+            record = file.read(length) if place + _HEAD.size + length <= end else b""
+            if not record or zlib.crc32(record) != checksum:
+                return SpooledCalls(records, path, end, torn=end - place)
+            records.append(record)
+            place += _HEAD.size + length
+            size += length
+    return SpooledCalls(records, path, place, torn=0)

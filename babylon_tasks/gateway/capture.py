@@ -1,0 +1,196 @@
+"""Captured calls on their way: out of a request into a queue, a file, and Postgres.
+
+Requests only put into the queue, which is bounded in bytes. One thread packs and appends to the
+files (``call_spool``), another takes them from there to Postgres, so that neither waits for the
+other. Where there is no room the newest are lost, counted and logged: an answer never is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+
+import msgspec
+import structlog
+
+from babylon_tasks.db import calls
+from babylon_tasks.db.calls import CapturedCall
+from babylon_tasks.db.session import session
+from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.gateway import metrics
+from babylon_tasks.gateway.call_spool import CallSpool, SpooledCalls
+from babylon_tasks.gateway.captured import Sampled, captured
+from babylon_tasks.settings import Settings
+
+# What requests hold in memory until the thread comes to it.
+QUEUE_BYTES = 32 * 2**20
+# A crash of the machine loses as much; one of the process only what is in the queue.
+_SYNC_SECONDS = 0.2
+_SYNC_BYTES = 2**20
+_SHIP_SECONDS = 1.0
+_TAKE_OVER_SECONDS = 30.0
+_ROWS, _ROWS_BYTES = 500, 4 * 2**20  # of one statement
+# Shorter than elsewhere: it must not keep the process from stopping.
+_SILENCE_SECONDS = 5.0
+_STOP_SECONDS = 10.0
+_LOG_SECONDS = 60.0
+log = structlog.get_logger(__name__)
+
+
+class Capture:
+    """The captures of one gateway; what it cannot write now it keeps, up to its bounds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._queue: deque[Sampled] = deque()
+        self._queued = 0
+        self._queue_changed = threading.Condition()
+        self._spool: CallSpool | None = None
+        self._lost: Counter[str] = Counter()
+        self._logged_at = 0.0
+        self._trouble: str | None = None
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._writer = threading.Thread(target=self._write_on, name="capture", daemon=True)
+        self._shipper = threading.Thread(target=self._ship_on, name="ship-calls", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write; files that a dead process has left here come first."""
+        self._writer.start()
+        self._shipper.start()
+
+    def stop(self) -> None:
+        """Write what is queued, and to Postgres what it takes in ten seconds; the rest is kept."""
+        with self._queue_changed:
+            self._stopping.set()
+            self._queue_changed.notify()
+        self._writer.join(timeout=_STOP_SECONDS)
+        self._ended.set()
+        self._shipper.join(timeout=_STOP_SECONDS)
+        if self._spool is not None and not self._shipper.is_alive():
+            self._spool.close()
+
+    def put(self, sampled: Sampled) -> None:
+        """Keep an answer; waits for nothing, and loses it where the queue is full."""
+        with self._queue_changed:
+            if self._queued + sampled.size <= QUEUE_BYTES:
+                self._queue.append(sampled)
+                self._queued += sampled.size
+                self._queue_changed.notify()
+                return
+        self._lose("queue_full", 1)
+
+    def _write_on(self) -> None:
+        self._opened()
+        synced_at, unsynced = time.monotonic(), 0
+        while True:
+            with self._queue_changed:
+                if not self._queue and not self._stopping.is_set():
+                    self._queue_changed.wait(_SYNC_SECONDS)
+                batch = [*self._queue]
+                self._queue.clear()
+                self._queued = 0
+                stopping = self._stopping.is_set()
+            unsynced += self._append(batch)
+            if unsynced and (
+                stopping or unsynced >= _SYNC_BYTES or time.monotonic() - synced_at >= _SYNC_SECONDS
+            ):
+                self._synced()
+                synced_at, unsynced = time.monotonic(), 0
+            if stopping and not batch:
+                return
+
+    def _append(self, batch: list[Sampled]) -> int:
+        """Write a batch to the files; returns the bytes."""
+        records: list[bytes] = []
+        for sampled in batch:
+            try:
+                records.append(msgspec.msgpack.encode(captured(sampled)))
+            except Exception as error:  # noqa: BLE001  # any text of a client or server
+                self._lose("unreadable", 1, f"{type(error).__name__}: {error}")
+        spool = self._opened() if records else None
+        if spool is None:
+            self._lose("disk", len(records))
+            return 0
+        try:
+            written = spool.append(records)
+        except OSError as error:
+            self._lose("disk", len(records), str(error))
+            return 0
+        self._lose("spool_full", len(records) - written)
+        metrics.CAPTURES_WAITING.set(spool.size)
+        return sum(map(len, records[:written]))
+
+    def _synced(self) -> None:
+        try:
+            if self._spool is not None:
+                self._spool.sync()
+        except OSError as error:
+            log.warning("calls.not_synced", why=str(error))
+
+    def _opened(self) -> CallSpool | None:
+        if self._spool is None:
+            settings = self._settings
+            try:
+                self._spool = CallSpool(settings.gateway_spool_dir, settings.gateway_spool_bytes)
+            except OSError as error:
+                self._note(f"BABYLON_GATEWAY_SPOOL_DIR cannot be used: {error}")
+        return self._spool
+
+    def _ship_on(self) -> None:
+        looked_at = time.monotonic()
+        while not self._ended.wait(_SHIP_SECONDS):
+            spool = self._spool
+            if spool is None:
+                continue
+            if time.monotonic() - looked_at >= _TAKE_OVER_SECONDS:
+                looked_at = time.monotonic()
+                spool.take_over()
+            self._ship(spool)
+        if self._spool is not None:
+            self._ship(self._spool)
+
+    def _ship(self, spool: CallSpool) -> None:
+        """Bring to Postgres what waits; where that fails it goes on waiting."""
+        try:
+            while (found := spool.next(_ROWS, _ROWS_BYTES)) is not None:
+                self._insert(found)
+                spool.done(found)
+                metrics.CAPTURES_WAITING.set(spool.size)
+        except BabylonTasksError as error:
+            self._note(str(error))
+        except Exception as error:
+            self._note(f"{type(error).__name__}: {error}")
+            log.exception("calls.failed")
+        else:
+            self._trouble = None
+
+    def _insert(self, found: SpooledCalls) -> None:
+        rows: list[CapturedCall] = []
+        for record in found.records:
+            try:
+                rows.append(msgspec.msgpack.decode(record, type=CapturedCall))
+            except msgspec.MsgspecError:  # of another release
+                self._lose("refused", 1)
+        with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
+            refused = calls.insert(connection, rows, self._settings.calls_kept_hours)
+        metrics.CAPTURES.labels("written").inc(len(rows) - refused)
+        self._lose("refused", refused)
+        if found.torn:
+            self._lose("torn", 1, f"{found.torn} bytes of {found.path} were half written")
+
+    def _note(self, why: str) -> None:
+        if why != self._trouble:
+            log.warning("calls.delayed", why=why)
+        self._trouble = why
+
+    def _lose(self, state: str, count: int, why: str | None = None) -> None:
+        """Count lost captures; the log has them once a minute at most."""
+        if not count:
+            return
+        metrics.CAPTURES.labels(state).inc(count)
+        self._lost[state] += count
+        if time.monotonic() - self._logged_at >= _LOG_SECONDS or not self._logged_at:
+            self._logged_at = time.monotonic()
+            log.warning("calls.lost", so_far=dict(self._lost), why=why)

@@ -1,0 +1,98 @@
+"""What is kept of an answer: how it was sampled, and the hashes of its texts, not the texts."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from babylon_tasks.dataset.text_hashes import text_hashes
+from babylon_tasks.db.calls import CapturedCall
+from babylon_tasks.gateway.asker import Asker
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.trainer_body import shaped
+from babylon_tasks.gateway.trainer_reply import SampleState
+from babylon_tasks.policy_names import policy_step
+from babylon_tasks.recorder.completion import read_completion, read_messages
+from babylon_tasks.windows import window_id
+
+_SCALARS = ("max_tokens", "max_completion_tokens", "n", "seed")
+_FINISH = 40  # characters of a reason that is no word of OpenAI's
+_INT4 = 2**31 - 1
+
+
+class Sampled(Struct, frozen=True, kw_only=True):
+    """An answer as it was delivered, with what is known of its request; ``bytes`` that it holds."""
+
+    capture_id: UUID
+    asked_at: datetime
+    asked: GatewayRequest
+    asker: Asker
+    client: str
+    policy: str
+    reply: dict[str, Any]
+    state: SampleState
+    latency_ms: int
+    size: int
+
+
+def captured(sampled: Sampled) -> CapturedCall:
+    """Pack an answer; raises LookupError, TypeError or ValueError for texts that cannot be read."""
+    asked = sampled.asked
+    found = read_completion(sampled.reply)
+    messages = [(one["role"], one["content"]) for one in read_messages(asked.value("messages"))]
+    hashes = text_hashes(messages, found.response)
+    state = sampled.state
+    if state is SampleState.COMPLETE and shaped(asked):
+        state = SampleState.SHAPED
+    exact = state in (SampleState.COMPLETE, SampleState.SHAPED)
+    return CapturedCall(
+        capture_id=sampled.capture_id,
+        asked_at=sampled.asked_at,
+        window_id=window_id(sampled.asked_at),
+        agent=sampled.asker.agent,
+        agent_source=sampled.asker.source,
+        client=sampled.client,
+        lineage=sampled.policy.rpartition("@")[0],
+        step=policy_step(sampled.policy) or 0,
+        system_hash=hashes.system,
+        user_hash=hashes.user,
+        answer_hash=hashes.answer,
+        sample_state=state,
+        token_ids=_packed("i", found.token_ids) if exact else None,
+        logprobs=_packed("f", found.logprobs) if exact else None,
+        sampling=_sampling(asked),
+        finish_reason=None if found.finish_reason is None else str(found.finish_reason)[:_FINISH],
+        prompt_tokens=_count(found.prompt_tokens),
+        completion_tokens=_count(found.completion_tokens),
+        latency_ms=min(sampled.latency_ms, _INT4),
+    )
+
+
+def _packed(code: str, values: tuple[int, ...] | tuple[float, ...] | None) -> bytes | None:
+    if values is None:
+        return None
+    packed = array(code, values)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def _sampling(asked: GatewayRequest) -> str:
+    """Write the request's numbers as JSON, defaults included; of other parameters the names."""
+    written = {name: asked.value(name) for name in _SCALARS if asked.given(name)}
+    for name in ("temperature", "top_p"):
+        written[name] = asked.value(name) if asked.given(name) else 1
+    others = sorted(name for name in asked.fields if asked.given(name) and name not in written)
+    names = [name[:_FINISH].encode("ascii", "replace").decode() for name in others]
+    written["others"] = [name.replace("\0", "?") for name in names if name != "messages"]
+    return msgspec.json.encode(written).decode()
+
+
+def _count(tokens: int | None) -> int | None:
+    return tokens if type(tokens) is int and 0 <= tokens <= _INT4 else None

@@ -1,0 +1,50 @@
+"""Captured calls as the gateway writes them."""
+
+from __future__ import annotations
+
+from array import array
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from msgspec import structs
+
+from babylon_tasks.dataset.text_hashes import text_hashes
+from babylon_tasks.db.calls import CapturedCall
+from babylon_tasks.windows import window_id
+
+
+def captured_call(
+    *,
+    asked_at: datetime,
+    system: str = "You trade.",
+    user: str = "Will ACME close higher?",
+    answer: str = "buy",
+    ids: list[int] | None = None,
+    **fields: Any,
+) -> CapturedCall:
+    """A complete capture of an exchange of these texts."""
+    hashes = text_hashes([("system", system), ("user", user)], answer)
+    ids = [1, 2, 3] if ids is None else ids
+    made = CapturedCall(
+        capture_id=uuid4(),
+        asked_at=asked_at,
+        window_id=window_id(asked_at),
+        agent="agent-1",
+        agent_source="header",
+        client="agents",
+        lineage="babylon",
+        step=0,
+        system_hash=hashes.system,
+        user_hash=hashes.user,
+        answer_hash=hashes.answer,
+        sample_state="complete",
+        token_ids=array("i", ids).tobytes(),
+        logprobs=array("f", [-0.5] * len(ids)).tobytes(),
+        sampling='{"temperature":1,"top_p":1,"others":[]}',
+        finish_reason="stop",
+        prompt_tokens=7,
+        completion_tokens=len(ids),
+        latency_ms=12,
+    )
+    return structs.replace(made, **fields)

@@ -1,0 +1,197 @@
+"""Captured calls while Postgres, the disk or room is away: kept, or lost by name."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prometheus_client import REGISTRY
+
+from babylon_tasks.db import clock
+from babylon_tasks.db.session import Connection
+from babylon_tasks.gateway.asker import AgentSource, Asker
+from babylon_tasks.gateway.capture import QUEUE_BYTES, Capture
+from babylon_tasks.gateway.captured import Sampled
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.trainer_reply import SampleState
+from babylon_tasks.settings import Settings
+
+pytestmark = pytest.mark.contract(None)
+
+MakeSettings = Callable[..., Settings]
+NOWHERE = "postgresql://nobody:nothing@127.0.0.1:9/none"
+
+
+@pytest.fixture
+def now(connection: Connection) -> datetime:
+    return clock.now(connection)
+
+
+def sampled(now: datetime, answer: str = "buy", **fields: Any) -> Sampled:
+    """An answer of three tokens, as the server sent it."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": answer},
+        "finish_reason": "stop",
+        "token_ids": [1, 2, 3],
+        "logprobs": {"content": [{"token": f"token_id:{n}", "logprob": -n} for n in (1, 2, 3)]},
+    }
+    asked = {"model": "tests", "messages": [{"role": "user", "content": "?"}]}
+    values = {
+        "capture_id": uuid4(),
+        "asked_at": now,
+        "asked": GatewayRequest(json.dumps(asked).encode()),
+        "asker": Asker("agent-1", AgentSource.HEADER),
+        "client": "agents",
+        "policy": "tests@0",
+        "reply": {"choices": [choice]},
+        "state": SampleState.COMPLETE,
+        "latency_ms": 5,
+        "size": 1000,
+    }
+    return Sampled(**{**values, **fields})
+
+
+def count(state: str) -> float:
+    return REGISTRY.get_sample_value("babylon_gateway_captures_total", {"state": state}) or 0.0
+
+
+def written(connection: Connection) -> int:
+    row = connection.execute("SELECT count(*) FROM training.calls").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_while_postgres_is_away_they_wait_and_the_next_process_brings_them(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    folder = make_settings().gateway_spool_dir
+    away = Capture(make_settings(DATABASE_URL=NOWHERE))
+    away.start()
+    for _ in range(3):
+        away.put(sampled(now))
+    away.stop()
+    assert written(connection) == 0
+    assert len(list(folder.glob("*/*.calls"))) == 1
+    before = count("written")
+    following = Capture(make_settings())
+    following.start()
+    until(lambda: written(connection) == 3)
+    following.stop()
+    assert list(folder.iterdir()) == []
+    assert count("written") == before + 3
+
+
+def test_at_the_end_nothing_is_left_behind(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    capture = Capture(make_settings())
+    capture.start()
+    for _ in range(1500):  # three statements of 500
+        capture.put(sampled(now))
+    capture.stop()
+    assert written(connection) == 1500
+
+
+def test_two_replicas_share_a_folder(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    one, other = Capture(make_settings()), Capture(make_settings())
+    one.start()
+    other.start()
+    for _ in range(50):
+        one.put(sampled(now))
+        other.put(sampled(now))
+    one.stop()
+    other.stop()
+    assert written(connection) == 100
+
+
+def test_what_finds_no_room_on_disk_is_counted(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    before = count("spool_full")
+    capture = Capture(make_settings(DATABASE_URL=NOWHERE, gateway_spool_bytes=2**20))
+    capture.start()
+    for _ in range(5000):
+        capture.put(sampled(now))
+    capture.stop()
+    lost = count("spool_full") - before
+    assert lost > 0
+    last = Capture(make_settings())
+    last.start()
+    last.stop()
+    assert written(connection) == 5000 - lost
+
+
+def test_what_finds_no_room_in_memory_is_counted(
+    make_settings: MakeSettings, now: datetime
+) -> None:
+    before = count("queue_full")
+    capture = Capture(make_settings())  # nobody takes from its queue yet
+    for _ in range(5):
+        capture.put(sampled(now, size=QUEUE_BYTES // 3))
+    assert count("queue_full") == before + 2
+
+
+def test_a_folder_that_cannot_be_used_costs_captures_and_nothing_else(
+    make_settings: MakeSettings, now: datetime
+) -> None:
+    settings = make_settings()
+    settings.gateway_spool_dir.write_text("a file")
+    before = count("disk")
+    capture = Capture(settings)
+    capture.start()
+    capture.put(sampled(now))
+    until(lambda: count("disk") == before + 1)
+    settings.gateway_spool_dir.unlink()  # once it can be used, it is
+    capture.put(sampled(now))
+    capture.stop()
+    assert count("disk") == before + 1
+
+
+def test_texts_that_cannot_be_read_are_counted(make_settings: MakeSettings, now: datetime) -> None:
+    before = count("unreadable")
+    capture = Capture(make_settings())
+    capture.start()
+    capture.put(sampled(now, asked=GatewayRequest(b'{"model":"tests","messages":7}')))
+    capture.stop()
+    assert count("unreadable") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "state"),
+    [
+        ({"top_k": 20}, "shaped"),
+        ({"response_format": {"type": "json_object"}}, "shaped"),
+        ({"tools": [{"type": "function"}]}, "shaped"),
+        ({"invented": 1}, "shaped"),
+        ({"top_k": -1, "tools": [], "frequency_penalty": 0.0, "seed": 4}, "complete"),
+    ],
+)
+def test_a_sample_that_a_parameter_shaped_is_not_complete(
+    make_settings: MakeSettings,
+    connection: Connection,
+    now: datetime,
+    field: dict[str, Any],
+    state: str,
+) -> None:
+    asked = {"model": "tests", "messages": [{"role": "user", "content": "?"}], **field}
+    capture = Capture(make_settings())
+    capture.start()
+    capture.put(sampled(now, asked=GatewayRequest(json.dumps(asked).encode())))
+    capture.stop()
+    row = connection.execute("SELECT sample_state FROM training.calls").fetchone()
+    assert row == (state,)
