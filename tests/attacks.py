@@ -100,7 +100,7 @@ ATTACKS = (
         ),
     ),
     Attack(
-        "metrics and probes: half-open connections",
+        "metrics and probes: half-open connections, heads without end",
         ("integration/test_metrics_endpoint.py",),
     ),
     Attack(

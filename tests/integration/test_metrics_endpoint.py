@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from endpoint import read_all, until
 from prometheus_client import CollectorRegistry
 
+from babylon_tasks.http_server.limits import HEAD_BYTES
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.tasks.health.bounded_check import BoundedCheck
 from babylon_tasks.tasks.health.endpoint import MOST_CONNECTIONS, Endpoint, _QuietHandler
@@ -49,3 +53,52 @@ def test_half_open_connections_take_neither_the_probe_nor_threads_without_end(
     assert threading.active_count() <= MOST_CONNECTIONS + 20
     for connection in half_open:
         connection.close()
+
+
+HEAD = b"GET /livez HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET /", b"x"),
+        (b"", b"x"),
+        (b"", b"x "),
+        (HEAD + b"X: ", b"x"),
+        (HEAD, b"X: " + b"x" * 4000 + b"\r\n"),
+        (HEAD + b"X: y\r\n", b" z\r\n"),  # one header that goes on
+    ],
+)
+def test_a_head_without_end_is_refused_at_its_16th_kilobyte(
+    address: tuple[str, int], begin: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_QuietHandler, "timeout", None)  # no silence ends one
+    head = begin + more * (HEAD_BYTES + 1)
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(head[: HEAD_BYTES + 1])
+        assert read_all(connection).startswith((b"HTTP/1.0 4", b"<!DOCTYPE HTML>"))
+
+
+def test_a_head_as_long_as_any_that_is_real_is_answered(address: tuple[str, int]) -> None:
+    headers = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 200) for number in range(60))
+    with socket.create_connection(address) as connection:
+        connection.sendall(HEAD + headers + b"\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.0 200")
+
+
+def test_who_hangs_up_is_no_line_of_the_log(
+    address: tuple[str, int], capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = threading.active_count()
+    for sent in (b"", b"GET", HEAD, b"GET /metrics HTTP/1.1\r\n\r\n"):
+        connection = socket.create_connection(address)
+        connection.sendall(sent)
+        reset = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        connection.close()
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    assert httpx.get(f"http://{host}:{address[1]}/livez").status_code == 200
+    until(lambda: threading.active_count() == before)
+    shown = capfd.readouterr()
+    assert "Traceback" not in shown.err + shown.out
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]

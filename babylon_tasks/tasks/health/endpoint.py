@@ -6,9 +6,11 @@ Only for the inside of a deployment: it needs no login and exposes no secret.
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from http.client import LineTooLong
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -17,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.http_server.limits import HEAD_BYTES
 from babylon_tasks.tasks.health.liveness import Probe
 
 if TYPE_CHECKING:
@@ -108,6 +111,11 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._open.pop(request, None)
         super().shutdown_request(request)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log what is a fault of ours: anybody can hang up, or send nothing for too long."""
+        if not isinstance(sys.exception(), OSError):
+            log.exception("endpoint.failed")
+
     def server_bind(self) -> None:
         # The standard library's version looks up its own name, which hangs where DNS is blocked.
         TCPServer.server_bind(self)
@@ -122,5 +130,28 @@ class _Server6(_Server):
 class _QuietHandler(WSGIRequestHandler):
     timeout = 10  # an idle client must not hold a thread forever
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = _Head(self.rfile)  # type: ignore[assignment]  # nothing else of it is read
+
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a line for every probe would flood the log."""
+
+
+class _Head:
+    """The lines of a request's head, which the standard library bounds one by one: 6.5 MB of each
+    connection. Reading on after the bound raises LineTooLong, which it answers with a refusal."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._left = HEAD_BYTES
+
+    def readline(self, most: int) -> bytes:
+        if self._left < 0:
+            raise LineTooLong("head of the request")
+        line: bytes = self._file.readline(min(most, self._left + 1))
+        self._left -= len(line)
+        return line
+
+    def close(self) -> None:
+        self._file.close()
