@@ -44,7 +44,7 @@ def commit_step(
             files=Jsonb(result.files),
             inference_name=result.inference_name,
         )
-        for window in step.windows:
+        for window in sorted(step.windows):  # locked in this order by everybody
             step_windows.end(connection, window, lineage=step.lineage, step_id=step.id, actor=actor)
         missing = publication.committed(
             connection, step, result, base_model=base_model, rewards=rewards

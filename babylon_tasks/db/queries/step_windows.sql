@@ -17,9 +17,11 @@ WHERE window_id = %(window)s AND state = ANY (%(sources)s)
 RETURNING window_id AS window
 
 -- name: count_attempts
--- Count a run of a step's windows.
+-- Count a run of a step's windows, locked in the order in which everybody locks them.
 UPDATE training.windows SET training_tries = greatest(training_tries + %(by)s, 0), updated_at = now()
-WHERE window_id = ANY (%(windows)s) AND state = 'training'
+WHERE window_id IN (SELECT window_id FROM training.windows
+                    WHERE window_id = ANY (%(windows)s) AND state = 'training'
+                    ORDER BY window_id FOR UPDATE)
 
 -- name: in_training
 -- Those of a step's windows that are in training, locked, with their number of runs.
