@@ -20,6 +20,8 @@ from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.health.pool_children import PoolChildren
+from babylon_tasks.tasks.health.readiness import WorkerReadiness
 from babylon_tasks.training.protocol import TrainRequest
 
 pytestmark = pytest.mark.contract("today")
@@ -212,3 +214,16 @@ def test_doctor_and_metrics_show_an_open_circuit(
     assert "training babylon pauses since" in detail
     assert "(disk_full): no room" in detail
     assert figures == {"scoring": False, TRAINING: True}
+
+
+@pytest.mark.parametrize("queue", ["gpu", "gpu.babylon"])
+def test_a_worker_of_either_queue_of_training_is_not_ready_while_training_pauses(
+    connection: Connection, patient: Settings, queue: str
+) -> None:
+    for _ in range(3):
+        circuits.count_fault(connection, TRAINING, Fault.DISK_FULL, "full", patient)
+
+    worker = WorkerReadiness(patient, frozenset({queue}), PoolChildren())
+    _, database, _ = worker.checks()
+
+    assert "training babylon pauses after 3 faults in a row" in str(database.answer())

@@ -13,6 +13,7 @@ from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.plain_text import plain
 from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.app import family, trains
 from babylon_tasks.tasks.health.bounded_check import ANSWER_SECONDS, BoundedCheck, Run
 from babylon_tasks.tasks.health.inference import cannot_be_asked, lacks_model
 from babylon_tasks.tasks.health.pool_children import PoolChildren
@@ -40,7 +41,8 @@ class WorkerReadiness:
             "cpu": circuits.SCORING,
             "gpu": circuits.training(settings.lineage),
         }
-        self._queues = queues
+        self._families = frozenset(map(family, queues))
+        self._trains = trains(queues)
         self._trouble: str | None = None
         self._mask = Mask(settings)
 
@@ -48,7 +50,7 @@ class WorkerReadiness:
         """List the checks; each waits in a thread of its own."""
         yield BoundedCheck("the pool", lambda _: self._children.silent())
         yield BoundedCheck("Postgres", self._database)
-        if "gpu" in self._queues:
+        if self._trains:
             yield BoundedCheck("Postgres", self._trainer)
 
     def trouble(self) -> str | None:
@@ -61,15 +63,16 @@ class WorkerReadiness:
                 migrate.check(connection)
                 if is_read_only(connection):
                     return "Postgres takes no writes: it may be failing over"
-                if "gpu" in self._queues:
+                if self._trains:
                     lineage = lineages.get(connection, self._settings.lineage)
                     trouble = None if lineage is None else lineage.trouble
                     self._trouble = None if trouble is None else self._text(trouble)
                 paused = [
                     f"{circuit.name} pauses after {circuit.faults} faults in a row "
                     f"({circuit.fault}), last: {circuit.reason[:_REASON]}"
-                    for queue in sorted(self._queues & self._circuits.keys())
-                    if (circuit := circuits.opened_by_name(connection, self._circuits[queue]))
+                    for queue, name in self._circuits.items()
+                    if queue in self._families
+                    and (circuit := circuits.opened_by_name(connection, name))
                 ]
         except BabylonTasksError as error:
             return self._text(str(error))
