@@ -57,7 +57,8 @@ def _for_keda(database_url: str) -> dict[str, str]:
         "keda_connection": urlunsplit(address),
         "keda_role.sql": f"CREATE ROLE {KEDA} LOGIN PASSWORD '{password}';\n"
         f"GRANT USAGE ON SCHEMA training TO {KEDA};\n"
-        f"GRANT SELECT ON training.windows, training.lineage_windows TO {KEDA};\n",
+        f"GRANT SELECT ON training.windows, training.lineage_windows TO {KEDA};\n"
+        f"GRANT SELECT (lineage, state, windows) ON training.steps TO {KEDA};\n",
     }
 
 

@@ -20,7 +20,11 @@ COUNTED: dict[str | None, set[WindowState]] = {
 }
 
 _LINEAGE = re.compile(r"lineage = '([^']*)'")
-_DONE = re.compile(r"lineage = '[^']*' AND e\.state <> 'scored'")
+# Of a lineage's own steps and of what it has done with a window: no states that wait for a worker.
+_OWN = re.compile(
+    r"lineage = '[^']*' AND (?:e\.state <> 'scored'"
+    r"|s\.state IN \('planned', 'running', 'trained'\))"
+)
 
 
 def scaled(rendering: Rendering, deployment: Deployment) -> Iterator[Violation]:
@@ -53,8 +57,7 @@ def scaled(rendering: Rendering, deployment: Deployment) -> Iterator[Violation]:
                     yield scaler.violation(
                         f"its query asks about lineage {asked}; {variable('lineage')} is {lineage}"
                     )
-            # What the lineage has done with a window is no state that waits for the worker.
-            counted = set(re.findall(r"'(\w+)'", _DONE.sub("", query)))
+            counted = set(re.findall(r"'(\w+)'", _OWN.sub("", query)))
             if counted != wanted:
                 yield scaler.violation(
                     f"its query counts windows in {', '.join(sorted(counted)) or 'no state'}; what "

@@ -95,6 +95,7 @@ def test_keda_gets_a_role_of_its_own_that_counts_windows_and_no_more(
     try:
         with psycopg.connect(made["keda_connection"]) as keda:
             keda.execute("SELECT count(*) FROM training.windows WHERE state = 'sealed'")
+            keda.execute("SELECT windows FROM training.steps WHERE state = 'running'")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 keda.execute("SELECT count(*) FROM training.scores")
     finally:

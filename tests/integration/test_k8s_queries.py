@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from copies import ROOT
+from one_moment import alter, lineage, step
+from scored_windows import column
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.processes import ProcessName
@@ -36,9 +38,12 @@ def queries() -> dict[str, str]:
 
 @pytest.fixture
 def reader(connection: Connection) -> Iterator[Connection]:
-    """A connection of a role with the two rights that k8s/README.md names for KEDA."""
-    tables = "training.windows, training.lineage_windows"
-    grants = ("GRANT USAGE ON SCHEMA training", f"GRANT SELECT ON {tables}")
+    """A connection of a role with the three rights that k8s/README.md names for KEDA."""
+    grants = (
+        "GRANT USAGE ON SCHEMA training",
+        "GRANT SELECT ON training.windows, training.lineage_windows",
+        "GRANT SELECT (lineage, state, windows) ON training.steps",
+    )
     readme = (ROOT / "k8s" / "README.md").read_text("utf-8")
     assert all(grant in readme for grant in grants)
     connection.execute(f"CREATE ROLE {ROLE}")
@@ -119,12 +124,12 @@ def test_a_window_that_waits_for_outcomes_keeps_no_trainer(
     connection: Connection, queries: dict[str, str]
 ) -> None:
     windows(connection, {WindowState.SCORED: 1})
-    for column, value, count in (
+    for name, value, count in (
         ("waits_until", "now() + interval '1 day'", 0),
         ("waits_until", "now() - interval '1 day'", 1),
         ("rescore", "'outcomes came'", 0),
     ):
-        connection.execute(f"UPDATE training.windows SET {column} = {value}")  # type: ignore[arg-type]  # noqa: S608
+        connection.execute(f"UPDATE training.windows SET {name} = {value}")  # type: ignore[arg-type]  # noqa: S608
         assert ask(connection, queries["gpu-worker"]) == count
 
 
@@ -147,6 +152,32 @@ def test_a_window_keeps_the_trainer_of_each_lineage_that_may_take_it(
         assert ask(connection, query.replace("'babylon'", "'other'")) == (name == "babylon") + 1
 
 
+def test_a_window_in_anothers_step_keeps_the_trainer_only_if_it_may_be_taken_too(
+    connection: Connection, queries: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    windows(connection, {WindowState.TRAINING: 1})
+    (window,) = column(connection, "SELECT window_id FROM training.windows")
+    for name in ("babylon", "other"):
+        lineage(connection, name)
+    step(connection, [str(window)], lineage="other")
+    reader = request.getfixturevalue("reader")
+
+    def counts() -> list[float]:
+        query = queries["gpu-worker"]
+        reader.execute(f"SET ROLE {ROLE}")
+        found = [ask(reader, query), ask(reader, query.replace("'babylon'", "'other'"))]
+        reader.execute("RESET ROLE")
+        return found
+
+    assert counts() == [1, 1]
+    alter(connection, "windows", "rescore = 'rows changed'")
+    assert counts() == [0, 1]
+    alter(connection, "windows", "rescore = NULL, waits_until = now() + interval '1 day'")
+    assert counts() == [0, 1]
+    alter(connection, "steps", "state = 'committed'")
+    assert counts() == [0, 0]
+
+
 def test_every_state_that_work_leads_out_of_is_counted_by_one_worker() -> None:
     """A new state of a window cannot be forgotten: its work would be scaled away."""
     counted = [state for states in COUNTED.values() for state in states]
@@ -166,5 +197,6 @@ def test_every_state_that_work_leads_out_of_is_counted_by_one_worker() -> None:
 
 
 def test_the_reader_may_read_nothing_else(reader: Connection) -> None:
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        reader.execute("SELECT * FROM training.lineages")
+    for denied in ("* FROM training.lineages", "manifest FROM training.steps"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute(f"SELECT {denied}")  # type: ignore[arg-type]
