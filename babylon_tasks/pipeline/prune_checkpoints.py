@@ -11,6 +11,7 @@ from babylon_tasks.dataset.eligibility import RESCORED
 from babylon_tasks.db import lineages, old_checkpoints
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.results import PrunedCheckpoints
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
@@ -45,11 +46,19 @@ def prune_checkpoints(
     return found
 
 
-def has_old_checkpoints(settings: Settings) -> bool:
-    """Check whether there is anything to mark."""
+def with_old_checkpoints(settings: Settings) -> list[str]:
+    """List the lineages with something to mark: the settings' own, and the other live ones.
+
+    By these settings; each worker prunes its own lineage by its own.
+    """
     with session(settings) as connection:
-        lineage = lineages.get(connection, settings.lineage)
-        return lineage is not None and bool(_marked(connection, settings, lineage, None))
+        all_of_them = {settings.lineage: settings, **other_lineages(connection, settings)}
+        return [
+            name
+            for name, theirs in all_of_them.items()
+            if (lineage := lineages.get(connection, name)) is not None
+            and _marked(connection, theirs, lineage, None)
+        ]
 
 
 def _here(settings: Settings, lineage: Lineage, *, actor: str, dry_run: bool) -> PrunedCheckpoints:

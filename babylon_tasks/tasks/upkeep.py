@@ -11,7 +11,7 @@ from celery.schedules import schedule
 
 from babylon_tasks import task_names
 from babylon_tasks.pipeline.discover import discover as look
-from babylon_tasks.pipeline.prune_checkpoints import has_old_checkpoints
+from babylon_tasks.pipeline.prune_checkpoints import with_old_checkpoints
 from babylon_tasks.pipeline.prune_rows import prune_rows
 from babylon_tasks.pipeline.reconcile import reconcile as repair
 from babylon_tasks.settings import load_settings
@@ -43,12 +43,13 @@ def reconcile(self: BabylonTask) -> Any:
 
 @app.task(base=BabylonTask, bind=True, name=task_names.PRUNE)  # type: ignore[untyped-decorator]
 def prune(self: BabylonTask) -> Any:
-    """Delete old rows; old checkpoints are deleted where they are, by the GPU-queue worker."""
+    """Delete old rows; old checkpoints are deleted where they are, by each lineage's worker."""
     rows = prune_rows(self.settings, actor=self.actor)
-    to_send = has_old_checkpoints(self.settings)
-    if to_send:
-        send_train(None)  # at the end of its task it prunes, whether or not it trains
-    return self.task_result(summaries.pruning(rows, checkpoints=to_send))
+    lineages = with_old_checkpoints(self.settings)
+    for lineage in lineages:
+        # At the end of its task the worker prunes, whether or not it trains.
+        send_train(None, lineage=lineage)
+    return self.task_result(summaries.pruning(rows, lineages))
 
 
 @app.on_after_finalize.connect  # type: ignore[untyped-decorator]

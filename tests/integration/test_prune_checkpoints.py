@@ -152,12 +152,12 @@ def test_a_dry_run_lists_what_would_go_and_changes_nothing(
 
     announced = prune(dry_run=True)
 
-    assert pruning.has_old_checkpoints(settings)
+    assert pruning.with_old_checkpoints(settings) == [LINEAGE]
     assert steps_on_disk(trainer.folder) == [1, 2, 3, 4]
     assert pruned(connection) == []
     assert kinds(connection) == before
     assert announced == prune()
-    assert not pruning.has_old_checkpoints(settings)
+    assert pruning.with_old_checkpoints(settings) == []
 
 
 def test_what_a_crash_left_marked_or_half_deleted_goes_the_next_time(
@@ -409,4 +409,4 @@ def test_nothing_is_pruned_of_a_lineage_that_does_not_exist(
     prune: Callable[..., PrunedCheckpoints], settings: Settings
 ) -> None:
     assert prune() == PrunedCheckpoints()
-    assert not pruning.has_old_checkpoints(settings)
+    assert pruning.with_old_checkpoints(settings) == []

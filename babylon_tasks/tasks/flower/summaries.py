@@ -19,7 +19,7 @@ from babylon_tasks.pipeline.results import (
 )
 from babylon_tasks.states import WindowState
 
-_NAMED = 3  # windows of a list that are named; the others are counted
+_NAMED = 3  # of a list; the others are counted
 NOTHING = "nothing to do"
 
 
@@ -87,17 +87,18 @@ def reconciliation(reconciled: Reconciled) -> str:
     return _and(text, more)
 
 
-def named(windows: Sequence[str]) -> str | None:
-    """Name a few windows and count the others."""
-    if not windows:
+def named(names: Sequence[str]) -> str | None:
+    """Name a few windows or lineages and count the others."""
+    if not names:
         return None
-    left = len(windows) - _NAMED
-    return ", ".join(windows[:_NAMED]) + (f" and {left:,} more" if left > 0 else "")
+    left = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {left:,} more" if left > 0 else "")
 
 
-def pruning(rows: PrunedRows, *, checkpoints: bool) -> str:
-    """Summarise what was pruned; ``checkpoints``: the GPU-queue worker has some to prune."""
-    more = ["old checkpoints left to the trainer's worker"] if checkpoints else []
+def pruning(rows: PrunedRows, lineages: Sequence[str]) -> str:
+    """Summarise what was pruned; ``lineages``: their workers have checkpoints to prune."""
+    left = named(lineages)
+    more = [f"old checkpoints of {left} left to the trainer's worker"] if left else []
     return _and(_found(("pruned the rows of", rows.windows)), more)
 
 
