@@ -96,7 +96,9 @@ class GatewayApp:
                 user=asked.user,
             )
             metrics.CALLS.labels(who.source).inc()
-            groq = b"ai-sdk/groq" in call.headers.get(b"user-agent", b"")
+            # The AI SDK does not say which of its clients asks; only Groq's reads its usage there.
+            program = call.headers.get(b"user-agent", b"").lower()
+            groq = b"ai-sdk" in program or b"groq" in program
             exchange = Exchange(asked, call.stream, groq, client.name, who, datetime.now(UTC))
             call.begin(exchange)
             answer = await call.body.unless_gone(
