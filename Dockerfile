@@ -1,7 +1,9 @@
-# Two images. `worker`: beat, CPU workers, Flower, migrations; neither torch nor ART.
-# `trainer`: the GPU-queue worker. How to build, pin and prove them: docs/images.md.
+# Three images. `worker`: beat, CPU workers, Flower, migrations; neither torch nor ART.
+# `gateway`: the address of agents, as light. `trainer`: the GPU-queue worker. How to build, pin and
+# prove them: docs/images.md.
 #
 #   docker build --target worker  -t babylon-tasks-worker:0.1.0 .
+#   docker build --target gateway -t babylon-tasks-gateway:0.1.0 .
 #   docker build --target trainer -t babylon-tasks-trainer:0.1.0 .
 #
 # pip is configured from outside: --secret id=pip,src=FILE is its pip.conf during the build and is
@@ -46,6 +48,13 @@ COPY pyproject.toml deploy/requirements.py ./
 FROM builder AS worker-dependencies
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 requirements.py flower >requirements.txt \
+    && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint hashes.txt \
+        --build-constraint hashes.txt --requirement requirements.txt
+
+# ------------------------------------------------------------------------------------------------
+FROM builder AS gateway-dependencies
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 requirements.py gateway >requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint hashes.txt \
         --build-constraint hashes.txt --requirement requirements.txt
 
@@ -128,6 +137,14 @@ RUN if [ -n "${DEBIAN_PACKAGES}" ]; then \
     fi
 USER 10001:10001
 COPY --from=trainer-dependencies /opt/venv /opt/venv
+COPY --from=package /package /
+
+# ------------------------------------------------------------------------------------------------
+FROM image AS gateway
+# From the event loop that answers agents.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "babylon_tasks.probe", "gateway"]
+COPY --from=gateway-dependencies /opt/venv /opt/venv
 COPY --from=package /package /
 
 # ------------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ class GatewaySettings(ProcessSettings):
     "https://api.groq.com/openai/v1", "models": ["qwen/*"]}}`. A model goes to the first server
     that lists its name."""
     gateway_upstream_keys: SecretStr | None = None
-    """The keys of these servers, as `SERVER:KEY`, separated by commas."""
+    """The keys of these servers, as `SERVER:KEY`, separated by commas. As a file of
+    `BABYLON_SECRETS_DIR` it may change at any time."""
     gateway_fallback: str | None = None
     """What answers instead of the lineage while its trainer cannot: `SERVER/MODEL`, as in
     `groq/qwen/qwen3-32b`. Its answers are labelled."""
@@ -76,7 +77,7 @@ class GatewaySettings(ProcessSettings):
                 "https://api.groq.com/openai/v1",
             )
         client_keys(self.gateway_keys)
-        for name, _ in _pairs("BABYLON_GATEWAY_UPSTREAM_KEYS", self.gateway_upstream_keys):
+        for name in upstream_keys(self.gateway_upstream_keys):
             if name not in self.gateway_upstreams:
                 raise ValueError(
                     "BABYLON_GATEWAY_UPSTREAM_KEYS has a key for a server that "
@@ -104,7 +105,7 @@ class GatewaySettings(ProcessSettings):
     @property
     def upstream_keys(self) -> dict[str, str]:
         """The keys of other servers, by server."""
-        return dict(_pairs("BABYLON_GATEWAY_UPSTREAM_KEYS", self.gateway_upstream_keys))
+        return upstream_keys(self.gateway_upstream_keys)
 
 
 def client_keys(setting: SecretStr | None) -> list[tuple[str, str]]:
@@ -116,6 +117,11 @@ def client_keys(setting: SecretStr | None) -> list[tuple[str, str]]:
             "characters without white space, comma and colon; `openssl rand -hex 24` makes one"
         )
     return found
+
+
+def upstream_keys(setting: SecretStr | None) -> dict[str, str]:
+    """Split BABYLON_GATEWAY_UPSTREAM_KEYS by server; raises ValueError without a part of it."""
+    return dict(_pairs("BABYLON_GATEWAY_UPSTREAM_KEYS", setting))
 
 
 def _pairs(setting: str, secret: SecretStr | None) -> Iterator[tuple[str, str]]:

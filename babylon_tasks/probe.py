@@ -1,8 +1,8 @@
 """Check that this container's process is healthy: ``python -m babylon_tasks.probe``.
 
-For HEALTHCHECK: queries the process's own /livez, or Flower's /healthcheck (``… probe flower``), at
-the address that it listens on. It imports nothing of the package, since it runs twice a minute in
-every container.
+For HEALTHCHECK: queries the process's own /livez, Flower's /healthcheck (``… probe flower``), or
+the gateway's /healthz (``… probe gateway``), at the address that it listens on. It imports nothing
+of the package, since it runs twice a minute in every container.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from http.client import HTTPConnection, HTTPException
 
 TIMEOUT_SECONDS = 4.0
+OWN_PORTS = {"flower": (5555, "/healthcheck"), "gateway": (8200, "/healthz")}
 
 
 def own(host: str) -> str:
@@ -37,9 +38,10 @@ def ask(host: str, port: int, path: str) -> str | None:
 
 def main() -> None:
     """Exit with 0 if the process is healthy, else with 1 and the reason."""
-    if sys.argv[1:] == ["flower"]:
-        host, port = os.environ.get("BABYLON_FLOWER_HOST", ""), _port("BABYLON_FLOWER_PORT", 5555)
-        sys.exit(ask(host, port, "/healthcheck"))
+    for name, (default, path) in OWN_PORTS.items():
+        if sys.argv[1:] == [name]:
+            host = os.environ.get(f"BABYLON_{name.upper()}_HOST", "")
+            sys.exit(ask(host, _port(f"BABYLON_{name.upper()}_PORT", default), path))
     port = _port("BABYLON_METRICS_PORT", default=0)
     if not port:
         sys.exit("BABYLON_METRICS_PORT is not set: nothing to ask")

@@ -31,6 +31,7 @@ class ProcessName(StrEnum):
     CPU_WORKER = "cpu-worker"
     BEAT = "beat"
     FLOWER = "flower"
+    GATEWAY = "gateway"
 
 
 PROCESSES = tuple(ProcessName)
@@ -70,6 +71,8 @@ _CELERY: Mapping[ProcessName, Callable[[Settings], list[str]]] = {
 
 def command(name: ProcessName, settings: Settings) -> list[str]:
     """Build the arguments that start a process; they contain no secret."""
+    if name is ProcessName.GATEWAY:
+        return [sys.executable, "-m", "babylon_tasks.gateway"]
     # --quiet: Celery's banner would be the only lines of the log that are not JSON.
     return [sys.executable, "-m", "celery", "--quiet", "-A", APP, *_CELERY[name](settings)]
 

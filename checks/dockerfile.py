@@ -32,6 +32,14 @@ _ENDS = {
         "killed trainer leaves",
     ),
 }
+_OWN_ENDS = {
+    "gateway": {
+        "HEALTHCHECK": (
+            ("CMD", "python", "-m", "babylon_tasks.probe", "gateway"),
+            "which asks the gateway's own /healthz",
+        )
+    }
+}
 # What no instruction may contain.
 _REFUSED = {
     r"https?://(?!127\.0\.0\.1[:/'])|://[^/\s:@]*:[^/\s@]+@": "an address is written down; pass it "
@@ -62,7 +70,7 @@ def check(folder: Path) -> list[Violation]:
     for stage in images.values():
         if stage.base not in images:
             found += _external(stage, arguments(commands))
-    for name in ("worker", "trainer"):
+    for name in ("worker", "gateway", "trainer"):
         if name in images:
             found += _ends(name, images[name])
         else:
@@ -100,7 +108,7 @@ def _external(stage: BuildStage, known: dict[str, str]) -> Iterator[Violation]:
 
 
 def _ends(name: str, stage: BuildStage) -> Iterator[Violation]:
-    for instruction, (wanted, why) in _ENDS.items():
+    for instruction, (wanted, why) in {**_ENDS, **_OWN_ENDS.get(name, {})}.items():
         last = stage.last(instruction)
         if last is None or last.value != wanted:
             where = f"Dockerfile:{last.start_line if last else stage.line}: {name}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from babylon_tasks.processes import ProcessName
 from checks.renderings import Object, Rendering
 from checks.violations import Violation
 from checks.workloads import Workload, workloads
 
+_WORKING = (ProcessName.CPU_WORKER, ProcessName.GPU_WORKER, ProcessName.GATEWAY)
 _DIRECTIONS = {"ingress": "from", "egress": "to"}
 _OPERATORS: dict[str, Callable[[str | None, list[str]], bool]] = {
     "In": lambda label, values: label in values,
@@ -98,7 +100,7 @@ def references(rendering: Rendering) -> Iterator[Violation]:
                 if rendering.named("ConfigMap", name) is None:
                     what = f"takes its environment from {name}, no ConfigMap here"
                     yield container.violation(what)
-        works = any(str(container.process).endswith("-worker") for container in one.containers)
+        works = any(container.process in _WORKING for container in one.containers)
         if works and not any(chooses(b.spec.get("selector"), one.labels) for b in budgets):
             yield one.object.violation("needs a PodDisruptionBudget")
     for budget in budgets:

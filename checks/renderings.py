@@ -28,6 +28,8 @@ RENDERINGS: tuple[tuple[str, ...], ...] = (
     ("overlays/production", "gpu"),
     ("overlays/production", "gpu", "gpu-operator", "ca"),
     ("overlays/production", "judge", "internet"),
+    ("overlays/production", "upstreams", "internet"),
+    ("overlays/production", "serverless", "upstreams", "internet"),
     ("overlays/production", "serverless"),
     ("overlays/production", "serverless", "internet"),
     ("overlays/production", "serverless", "scale-to-zero"),

@@ -1,8 +1,9 @@
 """Generate the secrets that compose.yaml mounts: ``make secrets``. Needs only Python.
 
 Passwords are random; DATABASE_URL, REDIS_URL, FLOWER_BASIC_AUTH, WANDB_API_KEY,
-BABYLON_RULER_API_KEY and HF_TOKEN are taken from the environment where set. With DATABASE_URL, KEDA
-gets an address of its own, keda_connection, and its role is in keda_role.sql, for psql.
+BABYLON_RULER_API_KEY, BABYLON_GATEWAY_UPSTREAM_KEYS and HF_TOKEN are taken from the environment
+where set. With DATABASE_URL, KEDA gets an address of its own, keda_connection, and its role is in
+keda_role.sql, for psql.
 
 Only the owner can open the folder (0700). The files in it are readable (0444):
 Compose mounts each of them unchanged, for users with other ids.
@@ -24,7 +25,12 @@ PIP = "# Your pip.conf while the images are built, if you need one; it ends up i
 KEDA = "babylon_tasks_keda"
 KEDA_AUTHORITIES = "/custom/ca"
 _SERVERS = ("database_url", "redis_url")
-_ACCOUNTS = ("wandb_api_key", "babylon_ruler_api_key", "hf_token")
+_ACCOUNTS = (
+    "wandb_api_key",
+    "babylon_ruler_api_key",
+    "babylon_gateway_upstream_keys",
+    "hf_token",
+)
 
 
 def generate(environment: Mapping[str, str]) -> dict[str, str]:
@@ -37,6 +43,7 @@ def generate(environment: Mapping[str, str]) -> dict[str, str]:
         "redis_url": f"redis://:{redis}@redis:6379/0",
         "flower_basic_auth": f"babylon:{secrets.token_urlsafe(24)}",
         "babylon_inference_api_key": secrets.token_urlsafe(24),
+        "babylon_gateway_keys": f"agents:{secrets.token_urlsafe(24)}",
     }
     for name in (*_SERVERS, "flower_basic_auth", *_ACCOUNTS):
         if given := environment.get(name.upper(), "").strip():

@@ -52,13 +52,12 @@ def make_folder(option: str, folder: Path) -> None:
         raise typer.BadParameter(f"{option}: {folder} is not writable")
 
 
-def require(*packages: str) -> None:
+def require(*packages: str, extras: str = "cpu,sandbox,flower") -> None:
     """Raise NotInstalled at once, rather than minutes later, if a package cannot be imported."""
     missing = [name.replace("_", "-") for name in packages if find_spec(name) is None]
     if missing:
         raise NotInstalled(
-            f"not installed here: {', '.join(missing)}; "
-            "run `pip install 'babylon-tasks[cpu,sandbox,flower]'`"
+            f"not installed here: {', '.join(missing)}; run `pip install 'babylon-tasks[{extras}]'`"
         )
 
 

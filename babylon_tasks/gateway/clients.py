@@ -7,12 +7,9 @@ from hashlib import sha256
 
 import structlog
 from msgspec import Struct
-from pydantic import SecretStr, model_validator
+from pydantic import SecretStr
 
-from babylon_tasks.agent_settings import DEFAULT_KEY
-from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway_settings import client_keys
-from babylon_tasks.read_settings import EnvironmentSettings, read
 
 # A client without a name of its own: the one key that all agents have.
 _AGENTS = "agents"
@@ -26,23 +23,12 @@ class Client(Struct, frozen=True):
     agent: str | None = None
 
 
-class _Keys(EnvironmentSettings):
-    gateway_keys: SecretStr | None = None
-    inference_api_key: SecretStr = SecretStr(DEFAULT_KEY)
-
-    @model_validator(mode="after")
-    def _usable(self) -> _Keys:
-        client_keys(self.gateway_keys)
-        return self
-
-
 class ClientKeys:
     """The keys that are valid now, as digests."""
 
     def __init__(self, gateway_keys: SecretStr | None, inference_api_key: SecretStr) -> None:
         self._digests = _digests(gateway_keys, inference_api_key)
         self._named = gateway_keys is not None
-        self._failed = False
 
     def client(self, authorization: bytes) -> Client | None:
         """Find the client of a header; the time it takes does not depend on the key."""
@@ -55,19 +41,12 @@ class ClientKeys:
             return Client(before, agent.decode("latin-1"))
         return None
 
-    def reload(self) -> None:
-        """Read the keys again; those known stay where they cannot be read."""
-        try:
-            found = read(_Keys)
-        except SettingsError as error:
-            if not self._failed:
-                log.warning("gateway_keys.ignored", why=str(error))
-            self._failed = True
+    def replace(self, gateway_keys: SecretStr | None, inference_api_key: SecretStr | None) -> None:
+        """Take other keys from now on; where there is none, those that are known stay."""
+        if gateway_keys is None and (self._named or inference_api_key is None):
             return
-        self._failed = False
-        if found.gateway_keys is None and self._named:
-            return  # a file that is being replaced must not let everybody's key in
-        digests = _digests(found.gateway_keys, found.inference_api_key)
+        self._named |= gateway_keys is not None
+        digests = _digests(gateway_keys, inference_api_key)
         if digests != self._digests:
             self._digests = digests
             log.info("gateway_keys.replaced", clients=sorted({name for name, _ in digests}))
@@ -81,7 +60,9 @@ class ClientKeys:
 
 
 def _digests(
-    gateway_keys: SecretStr | None, inference_api_key: SecretStr
+    gateway_keys: SecretStr | None, inference_api_key: SecretStr | None
 ) -> list[tuple[str, bytes]]:
-    pairs = client_keys(gateway_keys) or [(_AGENTS, inference_api_key.get_secret_value())]
+    pairs = client_keys(gateway_keys)
+    if not pairs and inference_api_key is not None:
+        pairs = [(_AGENTS, inference_api_key.get_secret_value())]
     return [(name, sha256(key.encode()).digest()) for name, key in pairs]

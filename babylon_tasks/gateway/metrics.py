@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from babylon_tasks.gateway.asker import AgentSource
+from babylon_tasks.gateway.away import AwayReason
+from babylon_tasks.gateway.trainer_reply import SampleState
+
 _ANSWER_SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900)
 # Its own share is to be milliseconds.
 _OWN_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.5, 2)
@@ -52,3 +56,16 @@ CAPTURES_WAITING = Gauge(
     "babylon_gateway_captures_waiting_bytes",
     "Captured calls on this gateway's disk that Postgres does not have yet.",
 )
+
+
+def _begin_at_zero() -> None:
+    """Show every label's value: a rate of what appears with its first event misses that event."""
+    for source in AgentSource:
+        CALLS.labels(source)
+    for reason in AwayReason:
+        FALLBACKS.labels(reason)
+    for state in SampleState:
+        SAMPLES.labels(state)
+
+
+_begin_at_zero()

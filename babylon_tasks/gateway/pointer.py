@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import session
-from babylon_tasks.errors import BabylonTasksError
+from babylon_tasks.errors import BabylonTasksError, CheckpointNotFound
 from babylon_tasks.gateway import metrics
 from babylon_tasks.settings import Settings
 
@@ -44,6 +44,7 @@ class Pointer:
         self._settings = settings
         self._also = also
         self._read_at = time.monotonic()
+        self._reached = False
         self._trouble: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pointer", daemon=True)
@@ -52,6 +53,17 @@ class Pointer:
     def age(self) -> float:
         """Return the seconds since Postgres last said what serves, or since the start."""
         return time.monotonic() - self._read_at
+
+    @property
+    def lacking(self) -> str | None:
+        """Say what a replica needs before agents are sent to it; None where nothing.
+
+        A lineage that nobody has served lacks nothing: other servers answer. The log says why
+        Postgres was not read, to nobody without access to it.
+        """
+        if self._reached:
+            return None
+        return "what serves is not known: this gateway has not reached Postgres yet; see its log"
 
     def start(self) -> None:
         """Read once, and go on in a thread."""
@@ -68,12 +80,14 @@ class Pointer:
         try:
             self._read()
         except BabylonTasksError as error:
+            self._reached |= isinstance(error, CheckpointNotFound)
             if str(error) != self._trouble:
                 serves = None if self.now is None else self.now.step
                 log.warning("pointer.outdated", serves=serves, why=str(error))
             self._trouble = str(error)
         else:
             self._trouble = None
+            self._reached = True
         metrics.POINTER_AGE.set(self.age)
 
     def _run(self) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
 
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway.app import GatewayApp
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.clients import ClientKeys
+from babylon_tasks.gateway.key_files import KeyFiles
 from babylon_tasks.gateway.pointer import Pointer
 from babylon_tasks.gateway.routes import Routes
+from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import Servers
 from babylon_tasks.http_server.server import HttpServer
 from babylon_tasks.settings import Settings
 
-_STOP_SECONDS = 30  # for answers in progress
 log = structlog.get_logger(__name__)
 
 
@@ -24,15 +27,24 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         keys = ClientKeys(settings.gateway_keys, settings.inference_api_key)
-        self.pointer = Pointer(settings, also=keys.reload)
+        server_keys = ServerKeys(settings)
+        self.pointer = Pointer(settings, also=KeyFiles(keys, server_keys).reload)
         routes = Routes(settings, lambda: self.pointer.now)
         self._capture = Capture(settings)
         self._server = HttpServer(
-            GatewayApp(settings, keys, routes, Servers(), self._capture),
+            GatewayApp(
+                settings,
+                keys,
+                routes,
+                Servers(),
+                server_keys,
+                self._capture,
+                lambda: self.pointer.lacking,
+            ),
             host=settings.gateway_host,
             port=settings.gateway_port,
             requests=settings.gateway_max_requests,
-            stop_seconds=_STOP_SECONDS,
+            stop_seconds=math.ceil(settings.shutdown_seconds),
             name="gateway",
             lifespan="on",
         )

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from babylon_tasks.gateway.away import Away, AwayReason
+
 _CONNECT_SECONDS = 2.0
 # Clearly less than servers keep one (uvicorn: 5 s): a request on a connection that is just being
 # closed would be lost.
@@ -22,14 +24,6 @@ _ANSWER_BYTES = 64 * 2**20
 # What another server says about its limits and errors; nothing else of its headers is passed on.
 _PASSED_ON = ("content-type", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry")
 _PASSED_PREFIX = "x-ratelimit-"
-
-
-class Away(Exception):
-    """A server gave no answer: why, as one word for metrics and a header."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class ServerAnswer(Struct, frozen=True):
@@ -72,9 +66,9 @@ class Servers:
                 async for part in response.aiter_bytes():
                     content += part
                     if len(content) > _ANSWER_BYTES:
-                        raise Away("too_large")
+                        raise Away(AwayReason.TOO_LARGE)
         except TimeoutError:
-            raise Away("timeout") from None
+            raise Away(AwayReason.TIMEOUT) from None
         except httpx.HTTPError as error:
             raise Away(_reason(error)) from None
         return ServerAnswer(response.status_code, bytes(content), passed_on(response.headers))
@@ -118,11 +112,11 @@ def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _reason(error: httpx.HTTPError) -> AwayReason:
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
-            return "connect"
+            return AwayReason.CONNECT
         case httpx.TimeoutException():
-            return "timeout"
+            return AwayReason.TIMEOUT
         case _:
-            return "broken"
+            return AwayReason.BROKEN

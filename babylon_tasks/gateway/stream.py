@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from babylon_tasks.http_server.refusals import Refused
 
 EVENTS = "text/event-stream; charset=utf-8"
 WAITING = b": waiting\n\n"
+_HEAD = ("id", "created", "model", "system_fingerprint")
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -41,13 +42,18 @@ class EventStream:
         await self.end()
 
 
+def comment(labels: Mapping[str, str]) -> bytes:
+    """Write headers as a comment, which clients of event streams skip."""
+    return "".join(f": {name}: {value}\n" for name, value in labels.items()).encode() + b"\n"
+
+
 def events(reply: dict[str, Any], *, usage: bool, groq: bool) -> Iterator[bytes]:
     """Write an answer as the chunks that OpenAI's clients read, one for each part of a choice.
 
     ``usage``: it comes last, with no choice; ``groq``: beside the last finish reason, where Groq's
     client looks for it.
     """
-    head = {name: reply.get(name) for name in ("id", "created", "model")}
+    head = {name: reply.get(name) for name in _HEAD}
     head["object"] = "chat.completion.chunk"
     for choice in reply["choices"]:
         message, index = choice["message"], choice["index"]

@@ -46,7 +46,11 @@ def sample_state(reply: dict[str, Any]) -> SampleState:
 def for_client(
     reply: dict[str, Any], asked: GatewayRequest, *, answer_id: str, name: str
 ) -> dict[str, Any]:
-    """Take out what the client did not ask for; the model is the checkpoint that answered."""
+    """Take out what the client did not ask for.
+
+    The model is the checkpoint that answered, and so is the fingerprint, which stays with clients
+    that keep the model's name that they asked for.
+    """
     wants_ids = asked.value("return_token_ids") is True
     wants_logprobs = asked.value("logprobs") is True
     choices = []
@@ -57,4 +61,4 @@ def for_client(
             kept["logprobs"] = None
         choices.append(kept)
     top = {field: value for field, value in reply.items() if wants_ids or field not in _IDS}
-    return {**top, "id": answer_id, "model": name, "choices": choices}
+    return {**top, "id": answer_id, "model": name, "system_fingerprint": name, "choices": choices}

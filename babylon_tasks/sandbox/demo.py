@@ -135,9 +135,7 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
             babylon.create(stack.settings)
             migrate.apply(stack.settings)
             stack.start_processes()
-            watcher.news(
-                f"beat, cpu worker, gpu worker and Flower started; logs in {stack.data_dir}"
-            )
+            watcher.news(f"beat, workers, Flower and gateway started; logs in {stack.data_dir}")
             watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
             for name, port in stack.metrics_ports.items():
                 watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")

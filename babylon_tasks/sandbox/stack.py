@@ -29,6 +29,7 @@ GENERATED: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_DATA_DIR": lambda home: str(home / "models"),
     "BABYLON_INFERENCE_API_KEY": lambda _: secrets.token_urlsafe(18),
     "BABYLON_INFERENCE_PORT": lambda _: str(free_port()),
+    "BABYLON_GATEWAY_PORT": lambda _: str(free_port()),
     "BABYLON_FLOWER_PORT": lambda _: str(free_port()),
     "FLOWER_BASIC_AUTH": lambda _: f"babylon:{secrets.token_urlsafe(18)}",
 }
@@ -45,7 +46,7 @@ class Process:
 
 
 class Stack:
-    """Beat, a CPU worker, a GPU-queue worker and Flower over Postgres and Redis.
+    """Beat, a CPU worker, a GPU-queue worker, Flower and the gateway over Postgres and Redis.
 
     Use as a context manager. What ``options`` do not set is generated: passwords, free ports, a
     folder for checkpoints in ``data_dir``. Metrics are served on BABYLON_METRICS_PORT and the ports
@@ -95,6 +96,11 @@ class Stack:
     def flower_url(self) -> str:
         """Flower's address; the login is ``flower_login``."""
         return f"http://127.0.0.1:{self.flower_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The address that agents are given."""
+        return f"http://127.0.0.1:{self.settings.gateway_port}/v1"
 
     def __enter__(self) -> Stack:
         try:

@@ -20,7 +20,10 @@ from checks.renderings import RENDERINGS, render_all
 from checks.stages import arguments, environments
 from checks.violations import Violation
 
-_IMAGE = {"babylon-tasks-worker": "worker"}  # the others are the trainer's
+_IMAGE = {
+    "babylon-tasks-worker": "worker",
+    "babylon-tasks-gateway": "gateway",
+}  # the others are the trainer's
 
 
 def check(root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS) -> tuple[list[Violation], int]:
@@ -31,7 +34,7 @@ def check(root: Path, which: Sequence[tuple[str, ...]] = RENDERINGS) -> tuple[li
     renderings, unrendered = render_all(root, which)
     deployments = [*of_compose(main, overrides)]
     found = dict.fromkeys([*unrendered, *table(_any_settings())])
-    for name in ("worker", "trainer"):
+    for name in ("worker", "gateway", "trainer"):
         for what in unknown(images.get(name, {}), prefix="BABYLON_"):
             found[Violation(f"Dockerfile: target {name}", what)] = None
     found |= dict.fromkeys(_build([main, *overrides], root))

@@ -24,6 +24,7 @@ from checks.violations import Violation
 # The extra of pyproject.toml that a backend needs in the trainer's image.
 EXTRAS = {"cpu": "cpu", "local": "gpu", "serverless": "train", "auto": "cpu"}
 _TRAINER = "babylon-tasks-trainer-"
+_GATEWAY = "babylon-tasks-gateway"
 _TABLE = "babylon_tasks/processes.py"
 _APP = "babylon_tasks/tasks/app.py"
 _UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own
@@ -103,7 +104,7 @@ def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
     extra = unit.image_name.removeprefix(_TRAINER)
     needed = EXTRAS[settings.backend]
     what = None
-    if not is_trainer and unit.image_name != "babylon-tasks-worker":
+    if not is_trainer and unit.image_name not in ("babylon-tasks-worker", _GATEWAY):
         what = "the Dockerfile builds no such image"
     elif is_trainer and extra not in project["optional-dependencies"]:
         what = f"pyproject.toml has no extra {extra}"
@@ -112,6 +113,10 @@ def built(unit: Unit, settings: Settings, root: Path) -> Iterator[Violation]:
     elif unit.process == ProcessName.CPU_WORKER and uses_ruler(settings):
         if not is_trainer:
             what = f"the scorer ruler needs ART: {_TRAINER}train"
+    elif unit.process is not None and (unit.process == ProcessName.GATEWAY) != (
+        unit.image_name == _GATEWAY
+    ):
+        what = f"{_GATEWAY} is for the gateway, and for nothing else"
     elif unit.process not in (None, ProcessName.GPU_WORKER) and is_trainer:
         what = f"{unit.process} needs no more than …-worker"
     elif unit.image.partition("@")[0].rpartition(":")[2] != project["version"]:

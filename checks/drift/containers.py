@@ -143,7 +143,11 @@ def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
     ]
     check = service.get("healthcheck") or {}
     test = list(check.get("test") or [])
-    probes = {(): ("metrics", "/livez"), ("flower",): ("http", "/healthcheck")}
+    probes = {
+        (): ("metrics", "/livez"),
+        ("flower",): ("http", "/healthcheck"),
+        ("gateway",): ("gateway", "/healthz"),
+    }
     asked = probes.get(tuple(test[len(_PROBE) :])) if test[: len(_PROBE)] == _PROBE else None
     published = [re.split(r"[:/]", str(port))[-1] for port in service.get("ports") or []]
     networks = service.get("networks") or []

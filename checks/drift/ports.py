@@ -14,7 +14,11 @@ from checks.drift.settings import serves
 from checks.violations import Violation
 
 # What a process answers, by the name of its port.
-PATHS = {"metrics": {"/livez", "/readyz"}, "http": {"/healthcheck"}}
+PATHS = {
+    "metrics": {"/livez", "/readyz"},
+    "http": {"/healthcheck"},
+    "gateway": {"/healthz", "/readyz"},
+}
 
 
 def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
@@ -23,6 +27,8 @@ def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
         return
     flower = unit.process == ProcessName.FLOWER
     fields = {"http": "flower_port"} if flower else {"metrics": "metrics_port"}
+    if unit.process == ProcessName.GATEWAY:
+        fields["gateway"] = "gateway_port"
     if serves(unit, settings):
         fields["inference"] = "inference_port"
         yield from _announced(unit, settings)
@@ -48,6 +54,8 @@ def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
 def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
     if not unit.probes:
         yield unit.violation("no probe asks the process itself: /livez, or /healthcheck")
+    # The gateway's port of metrics has nothing else.
+    paths = {**PATHS, "metrics": set[str]()} if "gateway" in numbers else PATHS
     by_number = {str(number): name for name, number in numbers.items()}
     # In Compose a program asks, which itself gives up first.
     least = TIMEOUT_SECONDS if unit.owner is None else ANSWER_SECONDS
@@ -58,8 +66,8 @@ def _probed(unit: Unit, numbers: dict[str, int]) -> Iterator[Violation]:
             yield unit.violation(f"a probe asks port {port}, on which nothing listens")
         elif not numbers[name]:
             yield unit.violation(f"a probe asks port {name}, which is not open: it is set to 0")
-        elif path not in PATHS.get(name, set()):
-            answers = ", ".join(sorted(PATHS.get(name, set()))) or "none that a probe may ask"
+        elif path not in paths.get(name, set()):
+            answers = ", ".join(sorted(paths.get(name, set()))) or "none that a probe may ask"
             yield unit.violation(f"a probe asks {path} of port {name}; its paths are {answers}")
         elif probe.seconds <= least:
             yield unit.violation(

@@ -1,4 +1,4 @@
-"""Check that KEDA scales one of our processes, by the rows that it works on."""
+"""Check that what scales scales one of our processes; KEDA's by the rows that it works on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scaled(rendering: Rendering, deployment: Deployment) -> Iterator[Violation]:
     """Every rule of scaling that one object by itself does not show."""
     owned = [(unit.owner, unit) for unit in deployment.units if unit.process and unit.owner]
     processes = {(owner.kind, owner.name): (owner, unit) for owner, unit in owned}
-    for scaler in rendering.of("ScaledObject"):
+    for scaler in rendering.of("ScaledObject", "HorizontalPodAutoscaler"):
         target = scaler.spec["scaleTargetRef"]
         if (target.get("kind", "Deployment"), target["name"]) not in processes:
             yield scaler.violation(f"scales {target['name']}, which is no process here")
@@ -39,8 +39,14 @@ def scaled(rendering: Rendering, deployment: Deployment) -> Iterator[Violation]:
         owner, unit = processes[target.get("kind", "Deployment"), target["name"]]
         if "replicas" in owner.spec:
             yield owner.violation(
-                f"replicas and ScaledObject {scaler.name} contradict each other: remove replicas"
+                f"replicas and {scaler.kind} {scaler.name} contradict each other: remove replicas"
             )
+        if scaler.kind == "HorizontalPodAutoscaler":
+            if unit.process != ProcessName.GATEWAY:
+                yield scaler.violation(
+                    f"scales {unit.process} by its load; KEDA scales workers by rows that wait"
+                )
+            continue
         backend = unit.environment.get(variable("backend"), "auto")
         to_zero = scaler.spec.get("minReplicaCount", 0) < 1
         if unit.process == ProcessName.GPU_WORKER and to_zero and backend != "serverless":

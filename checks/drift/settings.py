@@ -31,6 +31,8 @@ _ANY = {  # a value of the right form for each secret
     "DATABASE_URL": "postgresql://user:password@postgres/babylon",
     "REDIS_URL": "redis://:password@redis:6379/0",
     "FLOWER_BASIC_AUTH": "user:made-up-password",
+    "BABYLON_GATEWAY_KEYS": "agents:made-up-key-of-agents",
+    "BABYLON_GATEWAY_UPSTREAM_KEYS": "groq:made-up-key-of-groq",
 }
 
 
@@ -49,6 +51,15 @@ READ: Mapping[str | None, frozenset[str]] = {
         {"database_url", "redis_url", "babylon_inference_api_key", "wandb_api_key"}
     ),
     ProcessName.FLOWER: frozenset({"redis_url", "flower_basic_auth"}),
+    ProcessName.GATEWAY: frozenset(
+        {
+            "database_url",
+            "babylon_gateway_keys",
+            "babylon_gateway_upstream_keys",
+            "babylon_inference_api_key",
+            "wandb_api_key",
+        }
+    ),
 }
 
 
@@ -85,8 +96,8 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     """Check that a process can work in a container with its settings, and end in order."""
     if unit.process is None:
         return
-    flower = unit.process == ProcessName.FLOWER
-    hosts = {"flower_host": flower, "metrics_host": not flower}
+    flower, gateway = (unit.process == name for name in (ProcessName.FLOWER, ProcessName.GATEWAY))
+    hosts = {"flower_host": flower, "metrics_host": not flower, "gateway_host": gateway}
     hosts["inference_host"] = serves(unit, settings)
     for field in (field for field, matters in hosts.items() if matters):
         if getattr(settings, field) in _LOOPBACK:
@@ -97,7 +108,7 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     if flower and settings.flower_basic_auth is None:
         what = "has no secret flower_basic_auth: Flower does not start without a login"
         yield unit.violation(what)
-    if "redis_url" not in (name.lower() for name in unit.secret_files):
+    if not gateway and "redis_url" not in (name.lower() for name in unit.secret_files):
         yield unit.violation("has no secret redis_url")
     # The root of its file system is read-only: what it keeps must be on a volume.
     kept: dict[str, str] = {ProcessName.GPU_WORKER: "data_dir", ProcessName.FLOWER: "flower_db"}

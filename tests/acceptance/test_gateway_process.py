@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 from acceptance.harness import Babylon, until
 from acceptance.test_metrics import ask, scrape
 
-from babylon_tasks.sandbox.servers import free_port
 from checks.metrics import listed
 
 
 def test_it_exports_each_of_its_metrics_and_ends_in_order(babylon: Babylon) -> None:
-    port = free_port()
-    babylon.stack.metrics_ports["gateway"] = port
-    gateway = babylon.stack.start(
-        "gateway",
-        [sys.executable, "-m", "babylon_tasks.gateway"],
-        {"BABYLON_METRICS_PORT": str(port), "BABYLON_GATEWAY_PORT": "0"},
-    )
+    babylon.start("gateway")
     until("it exports metrics", lambda: ask(babylon, "gateway", "/metrics")[0] == 200)
 
     families = scrape(babylon, "gateway")
@@ -26,5 +17,5 @@ def test_it_exports_each_of_its_metrics_and_ends_in_order(babylon: Babylon) -> N
         if "gateway" in metric.exported_by:
             assert families[metric.family].type == metric.kind, metric
 
-    babylon.terminate("gateway")
+    gateway = babylon.terminate("gateway")
     assert gateway.child.wait(60) == 0, babylon.log("gateway")

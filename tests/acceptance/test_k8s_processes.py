@@ -165,7 +165,8 @@ class Pod:
     def get(self, port: str, path: str) -> tuple[int, str]:
         """What its port of this name answers."""
         assert self.process.poll() is None, self._log.read_text("utf-8")[-2000:]
-        variable = {"http": "BABYLON_FLOWER_PORT", "metrics": "BABYLON_METRICS_PORT"}[port]
+        owner = {"http": "FLOWER"}.get(port, port.upper())
+        variable = f"BABYLON_{owner}_PORT"
         try:
             url = f"http://127.0.0.1:{self._environment[variable]}{path}"
             with urllib.request.urlopen(url, timeout=10) as answer:
@@ -189,6 +190,8 @@ def test_the_containers_of_minimal_work_as_configured(
         "database_url": babylon_database_url,
         "redis_url": redis_address,
         "flower_basic_auth": f"someone:{PASSWORD}",
+        "babylon_gateway_keys": f"agents:{PASSWORD}",
+        "babylon_inference_api_key": PASSWORD,
     }
     pods = Pods(tmp_path, secrets)
     schema = containers(minimal, "beat")["schema"]
@@ -203,7 +206,7 @@ def test_the_containers_of_minimal_work_as_configured(
     with ExitStack() as stack:
         started = {
             name: stack.enter_context(pods.started(containers(minimal, name)[name]))
-            for name in ("beat", "cpu-worker", "flower")
+            for name in ("beat", "cpu-worker", "flower", "gateway")
         }
         for name, pod in started.items():
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -212,6 +215,8 @@ def test_the_containers_of_minimal_work_as_configured(
         assert 'babylon_source_up{source="postgres"} 1.0' in figures
         assert 'babylon_source_up{source="redis"} 1.0' in figures
         assert started["flower"].get("http", "/")[0] == 401, "never without its login"
+        assert started["gateway"].get("gateway", "/v1/models")[0] == 401, "never without a key"
+        assert "babylon_gateway_calls_total" in started["gateway"].get("metrics", "/metrics")[1]
         for pod in started.values():
             pod.process.send_signal(signal.SIGTERM)
         for name, pod in started.items():

@@ -44,7 +44,7 @@ class Image:
     @property
     def name(self) -> str:
         """As compose.yaml names it."""
-        suffix = {"worker": "worker", "trainer": "trainer-cpu"}[self.target]
+        suffix = {"trainer": "trainer-cpu"}.get(self.target, self.target)
         return f"babylon-tasks-{suffix}:{VERSION}"
 
     def build(self) -> None:

@@ -1,4 +1,4 @@
-"""Both images, built from the Dockerfile and run as they will be: ``make image-proof``.
+"""All images, built from the Dockerfile and run as they will be: ``make image-proof``.
 
 Plain ``make test`` does not collect this file: it takes minutes, an engine and a registry, or what
 docs/images.md has in their place. The images stay, for stack.py.
@@ -39,7 +39,7 @@ print(open("/proc/1/comm").read().strip(), states.count("Z"))
 """
 
 
-@pytest.fixture(scope="module", params=["worker", "trainer"])
+@pytest.fixture(scope="module", params=["worker", "gateway", "trainer"])
 def image(request: pytest.FixtureRequest) -> Image:
     built = Image(request.param)
     built.build()
@@ -102,7 +102,7 @@ def test_it_has_what_it_needs_and_no_more(image: Image, inside: dict[str, Any]) 
     assert inside["programs"] == []
     assert inside["migrations"] == [one.name + one.checksum for one in migrations()]
     assert inside["loaded"] == [], "what is heavy is imported when it is needed"
-    if image.target == "worker":
+    if image.target != "trainer":
         assert inside["modules"] == []
     else:
         assert {"torch", "art"} <= set(inside["modules"])
@@ -148,6 +148,18 @@ def test_flower_asks_for_its_login(image: Image, servers: tuple[str, ...]) -> No
         until("its probe passes", lambda: engine(*probe, check=False).returncode == 0)
         pages = ("exec", name, "python", "-c", LOG_IN, f"http://127.0.0.1:{port}/workers", LOGIN)
         assert engine(*pages).stdout.split() == ["401", "200"]
+        _ends_in_order(name)
+
+
+@pytest.mark.parametrize("image", ["gateway"], indirect=True)
+def test_the_gateway_is_well_and_ends_in_order(image: Image, servers: tuple[str, ...]) -> None:
+    port = free_port()
+    metrics = f"--env=BABYLON_METRICS_PORT={free_port()}"
+    address = (f"--env=BABYLON_GATEWAY_PORT={port}", "--env=BABYLON_GATEWAY_HOST=127.0.0.1")
+    with image.started("run", "gateway", options=(*servers, *address, metrics)) as name:
+        probe = ("exec", name, "python", "-m", "babylon_tasks.probe", "gateway")
+        until("its probe passes", lambda: engine(*probe, check=False).returncode == 0)
+        assert _runs(name, ASK, f"http://127.0.0.1:{port}/readyz")
         _ends_in_order(name)
 
 

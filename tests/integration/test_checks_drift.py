@@ -281,10 +281,60 @@ CASES = {
     ),
     "Flower with a way to Postgres": Broken(
         "k8s/components/private-servers/network.yaml",
-        "values: [migrate, beat, cpu-worker, gpu-worker]",
-        "values: [migrate, beat, cpu-worker, gpu-worker, flower]",
+        "values: [migrate, beat, cpu-worker, gpu-worker, gateway]",
+        "values: [migrate, beat, cpu-worker, gpu-worker, gateway, flower]",
         "NetworkPolicy/to-private-postgres: opens Postgres to flower, which does not need it",
         (*PRODUCTION, "private-servers"),
+    ),
+    "a gateway that has the address of Redis": Broken(
+        "compose.yaml",
+        "secrets: [database_url, babylon_gateway_keys, babylon_inference_api_key]",
+        "secrets: [database_url, babylon_gateway_keys, redis_url]",
+        "gateway: is given the secret redis_url, which gateway does not need",
+    ),
+    "a gateway whose clients have no keys": Broken(
+        "k8s/base/gateway.yaml",
+        "              - {key: babylon_gateway_keys, path: babylon_gateway_keys}\n"
+        "              - {key: babylon_inference_api_key, path: babylon_inference_api_key}\n",
+        "",
+        "container gateway: would not start: the settings cannot be used: BABYLON_GATEWAY_HOST "
+        "admits other machines",
+    ),
+    "a gateway that only the pod itself reaches": Broken(
+        "k8s/base/gateway.yaml",
+        "{name: BABYLON_GATEWAY_HOST, value: 0.0.0.0}",
+        "{name: BABYLON_GATEWAY_HOST, value: 127.0.0.1}",
+        "container gateway: BABYLON_GATEWAY_HOST is 127.0.0.1: nothing outside of the container",
+    ),
+    "another port of the gateway": Broken(
+        "k8s/base/gateway.yaml",
+        '{name: BABYLON_GATEWAY_PORT, value: "8200"}',
+        '{name: BABYLON_GATEWAY_PORT, value: "8201"}',
+        "container gateway: BABYLON_GATEWAY_PORT is 8201, but its port gateway is 8200",
+    ),
+    "a gateway in a worker's image": Broken(
+        "k8s/base/gateway.yaml",
+        "image: babylon-tasks-gateway:0.1.0\n          args: [run, gateway]",
+        "image: babylon-tasks-worker:0.1.0\n          args: [run, gateway]",
+        "image babylon-tasks-worker:0.1.0: babylon-tasks-gateway is for the gateway",
+    ),
+    "a probe of the gateway's port of metrics": Broken(
+        "k8s/base/gateway.yaml",
+        "httpGet: {path: /readyz, port: gateway}",
+        "httpGet: {path: /readyz, port: metrics}",
+        "container gateway: a probe asks /readyz of port metrics",
+    ),
+    "an autoscaler and a number of replicas": Broken(
+        "k8s/overlays/production/kustomization.yaml",
+        "target: {kind: Deployment, name: gateway}",
+        "target: {kind: Deployment, name: beat}",
+        "Deployment/gateway: replicas and HorizontalPodAutoscaler gateway contradict each other",
+    ),
+    "a worker that is scaled by its load": Broken(
+        "k8s/overlays/production/scaling.yaml",
+        "    kind: Deployment\n    name: gateway",
+        "    kind: Deployment\n    name: cpu-worker",
+        "HorizontalPodAutoscaler/gateway: scales cpu-worker by its load",
     ),
     "an authority that a container lacks": Broken(
         "k8s/components/ca/kustomization.yaml",

@@ -54,6 +54,8 @@ def test_the_settings_read_them_as_they_are(
     assert settings.redis_url.get_secret_value() == made["redis_url"]
     assert made["redis_password"] in made["redis_url"]
     assert settings.inference_api_key.get_secret_value() == made["babylon_inference_api_key"]
+    assert settings.gateway_keys is not None
+    assert settings.gateway_keys.get_secret_value() == made["babylon_gateway_keys"]
     assert settings.flower_basic_auth is not None
     assert settings.flower_basic_auth.get_secret_value() == made["flower_basic_auth"]
 

@@ -94,7 +94,7 @@ def test_flower_and_nobody_else_is_given_no_way_to_postgres() -> None:
 def test_a_worker_that_is_watched_gets_a_folder_where_its_children_count() -> None:
     watched = {name: prepare(name, settings(metrics_port=9464)) for name in PROCESSES}
     folders = {name: found.get("PROMETHEUS_MULTIPROC_DIR") for name, found in watched.items()}
-    assert folders["beat"] is folders["flower"] is None
+    assert folders["beat"] is folders["flower"] is folders["gateway"] is None
     for name in ("cpu-worker", "gpu-worker"):
         folder = Path(str(folders[ProcessName(name)]))
         assert not list(folder.iterdir()), "nothing of a process before it"

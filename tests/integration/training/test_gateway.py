@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,6 +19,7 @@ import pytest
 from endpoint import KEY as ENDPOINT_KEY
 from endpoint import PATIENCE, Endpoint, until
 from openai import OpenAI
+from pydantic import SecretStr
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
@@ -75,6 +76,17 @@ def upstream() -> Iterator[Upstream]:
     made.server.server_close()
 
 
+@contextmanager
+def opened(settings: Settings) -> Iterator[str]:
+    """A gateway's address."""
+    made = Gateway(settings)
+    made.start()
+    try:
+        yield f"http://127.0.0.1:{made.port}"
+    finally:
+        made.stop()
+
+
 Open = Callable[..., str]
 
 
@@ -83,7 +95,7 @@ def gateway(make_settings: Callable[..., Settings], connection: Connection) -> I
     """``gateway(trainer_url, ...)``: a gateway's address; the lineage serves step 0 there."""
     with ExitStack() as stack:
 
-        def opened(trainer: str, **values: Any) -> str:
+        def open_one(trainer: str, **values: Any) -> str:
             settings = make_settings(
                 lineage="tests",
                 gateway_port=0,
@@ -93,12 +105,9 @@ def gateway(make_settings: Callable[..., Settings], connection: Connection) -> I
             )
             lineages.ensure(connection, settings)
             lineages.announce(connection, "tests", backend="cpu", base_url=trainer)
-            made = Gateway(settings)
-            made.start()
-            stack.callback(made.stop)
-            return f"http://127.0.0.1:{made.port}"
+            return stack.enter_context(opened(settings))
 
-        yield opened
+        yield open_one
 
 
 def client(url: str, key: str = KEY) -> OpenAI:
@@ -272,6 +281,69 @@ def test_keys_in_a_file_change_without_a_restart(
 
     (tmp_path / "babylon_gateway_keys").unlink()  # nor does everybody's key count then
     assert status(ENDPOINT_KEY) == 401
+
+
+def test_keys_of_other_servers_in_a_file_change_without_a_restart(
+    gateway: Open, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = gateway(
+        "http://127.0.0.1:9/v1",
+        gateway_upstreams={"groq": {"base_url": upstream.url, "models": ["qwen/*"]}},
+        gateway_upstream_keys="groq:the-first-key-of-groq",
+    )
+
+    def sent() -> str | None:
+        httpx.post(
+            f"{url}/v1/chat/completions",
+            json={"model": "qwen/q", "messages": []},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
+        return upstream.came[-1][0]
+
+    assert sent() == "Bearer the-first-key-of-groq"
+    monkeypatch.setenv("BABYLON_SECRETS_DIR", str(tmp_path))
+    keys = tmp_path / "babylon_gateway_upstream_keys"
+    keys.write_text("groq:the-second-key-of-groq")
+    until(lambda: sent() == "Bearer the-second-key-of-groq")
+    keys.unlink()  # as while it is replaced
+    time.sleep(2 * POLL_SECONDS)
+    assert sent() == "Bearer the-second-key-of-groq"
+
+
+def test_a_stream_that_began_before_the_fallback_names_it_in_a_comment(
+    gateway: Open, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babylon_tasks.gateway.chat.QUIET_SECONDS", 0.1)
+    upstream.kind, upstream.content = "text/event-stream", b'data: {"a":1}\n\ndata: [DONE]\n\n'
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+        url = gateway(
+            f"http://127.0.0.1:{silent.getsockname()[1]}/v1",
+            gateway_upstreams={"groq": {"base_url": upstream.url, "models": ["qwen/*"]}},
+            gateway_fallback="groq/qwen/q",
+            gateway_timeout_seconds=2,
+        )
+        reply = httpx.post(
+            f"{url}/v1/chat/completions",
+            json={**ASKED, "stream": True},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
+    assert reply.content.startswith(b": waiting\n\n")
+    named = b": x-babylon-fallback: timeout\n: x-babylon-served-by: groq\n\n"
+    assert reply.content.endswith(named + upstream.content)
+
+
+def test_a_replica_is_ready_once_it_has_read_what_serves(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    away = SecretStr("postgresql://u:planted-secret@127.0.0.1:9/none")
+    with opened(make_settings(gateway_port=0, database_url=away)) as url:
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        reply = httpx.get(f"{url}/readyz")
+        assert (reply.status_code, "Postgres" in reply.json()["error"]["message"]) == (503, True)
+        assert "planted" not in reply.text
+    # Where nobody serves the lineage, other servers may.
+    with opened(make_settings(gateway_port=0, lineage="not-begun")) as url:
+        assert httpx.get(f"{url}/readyz").status_code == 200
 
 
 def test_requests_beyond_the_bound_are_refused_and_may_come_again(gateway: Open) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import Any
 
 import pytest
+from prometheus_client import Counter
 
+from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import AgentSource, asker
+from babylon_tasks.gateway.away import AwayReason
 from babylon_tasks.gateway.breaker import FAILURES, Breaker
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.stream import events
 from babylon_tasks.gateway.trainer_body import smaller_budget, trainer_body
-from babylon_tasks.gateway.trainer_reply import SampleState, sample_state
+from babylon_tasks.gateway.trainer_reply import SampleState, for_client, sample_state
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,29 @@ def test_a_stream_ends_with_the_usage_where_each_client_looks_for_it() -> None:
     assert parsed[1]["x_groq"]["usage"] == parsed[2]["usage"] == {"completion_tokens": 1}
     assert parsed[2]["choices"] == []
     assert done == b"data: [DONE]\n\n"
+
+
+def test_an_answer_says_in_each_chunk_which_checkpoint_made_it() -> None:
+    answer = for_client(reply([1], [-0.1], 1), asked(), answer_id="a", name="babylon@3")
+    assert answer["system_fingerprint"] == answer["model"] == "babylon@3"
+    *chunks, _ = events(answer, usage=True, groq=False)
+    parsed = [json.loads(one.removeprefix(b"data: ")) for one in chunks]
+    assert {one["system_fingerprint"] for one in parsed} == {"babylon@3"}
+
+
+@pytest.mark.parametrize(
+    ("counter", "values"),
+    [
+        (metrics.CALLS, AgentSource),
+        (metrics.FALLBACKS, AwayReason),
+        (metrics.SAMPLES, SampleState),
+    ],
+)
+def test_a_counter_shows_each_of_its_values_before_the_first_event(
+    counter: Counter, values: type[StrEnum]
+) -> None:
+    (family,) = counter.collect()
+    assert {value for one in family.samples for value in one.labels.values()} == set(values)
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_closes_with_an_answer() -> None:
