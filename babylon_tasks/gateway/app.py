@@ -151,6 +151,8 @@ class GatewayApp:
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while True:
             message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._servers.open()
             if message["type"] == "lifespan.shutdown":
                 await self._servers.close()
             await send({"type": f"{message['type']}.complete"})

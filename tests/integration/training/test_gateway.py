@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -20,6 +18,7 @@ from endpoint import KEY as ENDPOINT_KEY
 from endpoint import PATIENCE, Endpoint, until
 from openai import OpenAI
 from pydantic import SecretStr
+from upstream import Upstream
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
@@ -38,42 +37,10 @@ ASKED: dict[str, Any] = {
 CALL = {"id": "c", "type": "function", "function": {"name": "trade", "arguments": "{}"}}
 
 
-class Upstream:
-    """An OpenAI-compatible server: it keeps what came, and answers what the test says."""
-
-    def __init__(self) -> None:
-        self.came: list[tuple[str | None, bytes]] = []
-        self.status = 200
-        self.kind = "application/json"
-        self.content = json.dumps({"model": "qwen/q", "odd": 1, "choices": []}).encode()
-        peer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                peer.came.append((self.headers["Authorization"], body))
-                self.send_response(peer.status)
-                self.send_header("Content-Type", peer.kind)
-                self.send_header("X-RateLimit-Remaining", "7")
-                self.send_header("Set-Cookie", "a=b")
-                self.send_header("Content-Length", str(len(peer.content)))
-                self.end_headers()
-                self.wfile.write(peer.content)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with Upstream() as made:
+        yield made
 
 
 @contextmanager
@@ -172,6 +139,20 @@ def test_another_model_goes_to_its_server_untouched(gateway: Open, upstream: Ups
     assert reply.headers["x-babylon-served-by"] == "groq"
     assert reply.headers["x-ratelimit-remaining"] == "7"
     assert "set-cookie" not in reply.headers
+
+
+def test_a_part_of_an_answer_is_not_taken_for_the_whole(gateway: Open, upstream: Upstream) -> None:
+    upstream.lost = 1
+    url = gateway(
+        "http://127.0.0.1:9/v1",
+        gateway_upstreams={"one": {"base_url": upstream.url, "models": ["m"]}},
+    )
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(
+            f"{url}/v1/chat/completions",
+            json={"model": "m", "messages": []},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
 
 
 def test_a_stream_of_another_server_is_passed_on(gateway: Open, upstream: Upstream) -> None:
@@ -336,7 +317,7 @@ def test_a_replica_is_ready_once_it_has_read_what_serves(
     make_settings: Callable[..., Settings], connection: Connection
 ) -> None:
     away = SecretStr("postgresql://u:planted-secret@127.0.0.1:9/none")
-    with opened(make_settings(gateway_port=0, database_url=away)) as url:
+    with opened(make_settings(gateway_port=0, DATABASE_URL=away)) as url:
         assert httpx.get(f"{url}/healthz").status_code == 200
         reply = httpx.get(f"{url}/readyz")
         assert (reply.status_code, "Postgres" in reply.json()["error"]["message"]) == (503, True)

@@ -1,0 +1,57 @@
+"""An OpenAI-compatible server on loopback: it keeps what came, and answers what the test says."""
+
+from __future__ import annotations
+
+import json
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+
+class Upstream:
+    """``content`` is the answer, after ``seconds``; ``kind`` its type. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[str | None, bytes]] = []
+        self.status = 200
+        self.kind = "application/json"
+        self.content = json.dumps({"model": "qwen/q", "odd": 1, "choices": []}).encode()
+        self.seconds = 0.0
+        self.lost = 0  # bytes that it announces and does not send
+        peer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                peer.came.append((self.headers["Authorization"], body))
+                time.sleep(peer.seconds)
+                self.send_response(peer.status)
+                self.send_header("Content-Type", peer.kind)
+                self.send_header("X-RateLimit-Remaining", "7")
+                self.send_header("Set-Cookie", "a=b")
+                self.send_header("Content-Length", str(len(peer.content) + peer.lost))
+                self.end_headers()
+                self.wfile.write(peer.content)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def says(self, text: str) -> None:
+        """Answer with a chat completion of this text."""
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        reply = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
+        self.content = json.dumps({**reply, "choices": [choice]}).encode()
+
+    def __enter__(self) -> Upstream:
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
