@@ -56,6 +56,7 @@ CAPTURES_WAITING = Gauge(
     "babylon_gateway_captures_waiting_bytes",
     "Captured calls on this gateway's disk that Postgres does not have yet.",
 )
+_LOST = ("queue_full", "spool_full", "disk", "torn", "unreadable", "refused")
 
 
 def _begin_at_zero() -> None:
@@ -66,6 +67,8 @@ def _begin_at_zero() -> None:
         FALLBACKS.labels(reason)
     for state in SampleState:
         SAMPLES.labels(state)
+    for became in ("written", *_LOST):
+        CAPTURES.labels(became)
 
 
 _begin_at_zero()

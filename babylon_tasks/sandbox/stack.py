@@ -29,6 +29,7 @@ GENERATED: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_DATA_DIR": lambda home: str(home / "models"),
     "BABYLON_INFERENCE_API_KEY": lambda _: secrets.token_urlsafe(18),
     "BABYLON_INFERENCE_PORT": lambda _: str(free_port()),
+    "BABYLON_GATEWAY_SPOOL_DIR": lambda home: str(home / "calls"),
     "BABYLON_GATEWAY_PORT": lambda _: str(free_port()),
     "BABYLON_FLOWER_PORT": lambda _: str(free_port()),
     "FLOWER_BASIC_AUTH": lambda _: f"babylon:{secrets.token_urlsafe(18)}",

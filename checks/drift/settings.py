@@ -111,7 +111,11 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     if not gateway and "redis_url" not in (name.lower() for name in unit.secret_files):
         yield unit.violation("has no secret redis_url")
     # The root of its file system is read-only: what it keeps must be on a volume.
-    kept: dict[str, str] = {ProcessName.GPU_WORKER: "data_dir", ProcessName.FLOWER: "flower_db"}
+    kept: dict[str, str] = {
+        ProcessName.GPU_WORKER: "data_dir",
+        ProcessName.FLOWER: "flower_db",
+        ProcessName.GATEWAY: "gateway_spool_dir",
+    }
     field = kept.get(unit.process, "")
     path = getattr(settings, field, None)
     if path is not None and not any(path.is_relative_to(mount) for mount in unit.mounts):

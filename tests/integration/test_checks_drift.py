@@ -300,6 +300,12 @@ CASES = {
         "container gateway: would not start: the settings cannot be used: BABYLON_GATEWAY_HOST "
         "admits other machines",
     ),
+    "captured calls on a read-only disk": Broken(
+        "k8s/base/gateway.yaml",
+        "{name: BABYLON_GATEWAY_SPOOL_DIR, value: /data/calls}",
+        "{name: BABYLON_GATEWAY_SPOOL_DIR, value: /calls}",
+        "BABYLON_GATEWAY_SPOOL_DIR is /calls, where no volume is mounted",
+    ),
     "a gateway that only the pod itself reaches": Broken(
         "k8s/base/gateway.yaml",
         "{name: BABYLON_GATEWAY_HOST, value: 0.0.0.0}",
