@@ -14,7 +14,7 @@ from acceptance.harness import until
 
 Point = Callable[[System, str], AbstractContextManager[None]]
 ALL = ("beat", "cpu-worker", "gpu-worker")
-LONG = 40  # groups: as many gradient steps, long enough to be found at it
+LONG = 40  # groups: enough gradient steps to be found at it
 
 
 def start(system: System) -> None:
@@ -24,14 +24,19 @@ def start(system: System) -> None:
         until(f"{worker} is ready", lambda name=worker: " ready." in system.log_since_start(name))
 
 
+def _serves(system: System) -> bool:
+    log = system.log_since_start("gpu-worker")  # the manager has started the trainer, or a step
+    return system.trainer() is not None and ("trainer.started" in log or "training.ended" in log)
+
+
 @contextmanager
 def idle(system: System, window: str) -> Iterator[None]:
-    """Nothing to do yet; the window's rows come afterwards."""
+    """Nothing to do yet; the window's rows come during the fault, or after it if none can come."""
     start(system)
-    until("the trainer serves", lambda: "trainer.started" in system.log_since_start("gpu-worker"))
-    until("it lives", system.trainer)
+    until("the trainer serves", lambda: _serves(system))
     yield
-    system.record(window)
+    if system.takes_writes():
+        system.record(window)
 
 
 @contextmanager
@@ -69,7 +74,7 @@ def training(system: System, window: str) -> Iterator[None]:
     """While the trainer runs the step: it is stopped for the length of the block."""
     system.record(window, groups=LONG)
     start(system)
-    system.await_running_step()
+    until("a step runs", lambda: system.steps("running"))
     trainer = system.trainer()
     assert trainer is not None
     trainer.suspend()
@@ -85,7 +90,7 @@ def committing(system: System, window: str) -> Iterator[None]:
     """In the transaction that commits the step."""
     system.record(window, groups=LONG)
     start(system)
-    system.await_running_step()
+    until("a step runs", lambda: system.steps("running"))
     with system.locked("checkpoints"):
         system.await_waiter("checkpoints")
         yield

@@ -91,16 +91,31 @@ class System(Babylon):
         with self.open() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, parameters).fetchall()
 
+    def takes_writes(self) -> bool:
+        """Whether Postgres would take Babylon's rows at this moment."""
+        try:
+            with psycopg.connect(
+                self.postgres.database(self._database), connect_timeout=2
+            ) as connection:
+                found = connection.execute("SHOW transaction_read_only").fetchone()
+        except psycopg.OperationalError:
+            return False
+        return found == ("off",)
+
     def execute(self, query: Any, parameters: Any = ()) -> None:
         """A statement, on a new connection."""
         with self.open() as connection:
             connection.execute(query, parameters)
 
+    def recorded(self) -> set[str]:
+        """The hours that have rows."""
+        found = self.rows('SELECT DISTINCT "windowId" AS hour FROM trajectories')
+        return {row["hour"] for row in found}
+
     def unfinished(self) -> set[str]:
         """The hours that have rows and that are not trained yet."""
-        hours = self.rows('SELECT DISTINCT "windowId" AS hour FROM trajectories')
         states = self.states()
-        return {row["hour"] for row in hours if states.get(row["hour"]) != "trained"}
+        return {hour for hour in self.recorded() if states.get(hour) != "trained"}
 
     def on_disk(self, path: Path) -> Path:
         """The test does not see the small disk where the processes do."""

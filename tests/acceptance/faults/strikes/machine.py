@@ -15,14 +15,12 @@ TEN_MINUTES = timedelta(minutes=10)
 @contextmanager
 def data_folder_full(system: System) -> Iterator[None]:
     """The disk of the data folder is full; somebody makes room."""
-    met = system.log("gpu-worker").count("MiB are free in")
+    met = _refusals(system)
     with system.disk.full():
         yield
         until(
             "the GPU worker has met it, or had nothing left to do",
-            lambda: (
-                system.log("gpu-worker").count("MiB are free in") > met or not system.unfinished()
-            ),
+            lambda: _refusals(system) > met or not system.unfinished(),
         )
 
 
@@ -38,3 +36,8 @@ def clock_behind(system: System) -> Iterator[None]:
     """The clock of all our processes falls ten minutes behind, and stays there."""
     system.clock.jump(-TEN_MINUTES)
     yield
+
+
+def _refusals(system: System) -> int:
+    log = system.log("gpu-worker")
+    return log.count("MiB are free in") + log.count("No space left on device")
