@@ -100,6 +100,10 @@ ATTACKS = (
         ),
     ),
     Attack(
+        "an answer of gigabytes, of a judge or of W&B: an error, a redirect, a head, packed",
+        ("integration/training/test_answers_without_end.py",),
+    ),
+    Attack(
         "metrics and probes: half-open connections, heads without end",
         ("integration/test_metrics_endpoint.py",),
     ),
@@ -130,6 +134,13 @@ ATTACKS = (
             "unit/tasks/test_foreign_messages.py",
             "integration/test_bounded_replies.py",
             f"{_FLOWER_ATTACKED}::test_events_of_any_size_and_depth",
+        ),
+    ),
+    Attack(
+        "Flower's memory: events of 5,000 invented workers, with fields and texts of any kind",
+        (
+            f"{_FLOWER_ATTACKED}::test_workers_of_invented_names",
+            "unit/tasks/test_flower_bounded_state.py",
         ),
     ),
     Attack(

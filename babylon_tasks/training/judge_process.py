@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.reasons import JudgeFailure
+from babylon_tasks.training.root_cause import with_root_cause
 
 _MAX_DETAIL = 300
 
@@ -95,8 +96,15 @@ class _Ruler:
         # ART imports transformers, and torch with it, to patch a model that is not loaded here, and
         # does without where it is missing: 1.9 s and 170 MB instead of 4.5 s and 450 MB.
         sys.modules.setdefault("transformers", None)  # type: ignore[arg-type]
+        import httpx
         import litellm
         from art.rewards import ruler
+        from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+
+        from babylon_tasks.training.bounded_answers import bound_answers  # imports httpx
+
+        for transport in (httpx.AsyncHTTPTransport, LiteLLMAiohttpTransport):
+            bound_answers(transport)
 
         # The package exports the function `ruler`; the rest is in its module.
         module: Any = sys.modules[ruler.__module__]
@@ -162,7 +170,7 @@ class _Ruler:
         )
 
     def _describe(self, error: Exception) -> str:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = " ".join(with_root_cause(error).split())
         if self._start.api_key:
             text = text.replace(self._start.api_key, MASK)  # servers quote the key that they reject
         return text[:_MAX_DETAIL]

@@ -42,6 +42,7 @@ from babylon_tasks.training.protocol import (
     TrainerRequest,
     TrainRequest,
 )
+from babylon_tasks.training.root_cause import with_root_cause
 
 HEARTBEAT_SECONDS = 2.0
 LOCK_SECONDS = 1.0  # how often the lock is compared with the file of its name
@@ -156,7 +157,7 @@ async def _serve(channel: _Channel) -> None:
 def _failed(error: BaseException) -> RequestFailed:
     # The text of what is no error of ours may not say what it is: "3".
     ours = isinstance(error, BabylonTasksError)
-    text = str(error) if ours else f"{type(error).__name__}: {error}"
+    text = str(error) if ours else with_root_cause(error)
     return RequestFailed(type(error).__name__, text[:2000], fault_of(error))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ import psutil
 import pytest
 import redis
 from acceptance.harness import Babylon, until
-from acceptance.test_flower import status, tasks
+from acceptance.test_flower import ask, status, tasks
 from endpoint import read_all
 
 from babylon_tasks.tasks.app import KEY_PREFIX
 from babylon_tasks.tasks.flower.bounded_server import MOST_CONNECTIONS
+from babylon_tasks.tasks.flower.bounded_state import MOST_NAMES
 
 MEGABYTE = 2**20
 HEAD = b"POST /api/task/apply/x HTTP/1.1\r\nHost: x\r\n"
@@ -156,5 +158,25 @@ def test_events_of_any_size_and_depth(target: Target, client: redis.Redis) -> No
 
     until("the last one is shown", lambda: "last" in seen())
     assert {name for name in seen() if name.startswith("large")} == set()
+    assert "Exception in callback" not in target.babylon.log("flower")
+    target.assert_well(before)
+
+
+def test_workers_of_invented_names(target: Target, client: redis.Redis) -> None:
+    channel = EVENTS + "worker.heartbeat"
+    until("it listens", lambda: client.publish(channel, event("worker-heartbeat", freq=3600)))
+    before = target.megabytes()
+
+    for number in range(10 * MOST_NAMES):
+        name, uuid = f"cpu@{number}", f"task-{number}"
+        for kind in ("worker-heartbeat", "task-received", "task-started", "task-succeeded"):
+            client.publish(channel, event(kind, hostname=name, uuid=uuid, runtime=0.5, freq=2))
+    client.publish(channel, event("task-received", hostname="cpu@y", uuid="last"))
+
+    def metrics() -> str:
+        return ask(target.babylon, "/metrics", target.babylon.stack.flower_login)[1]
+
+    until("the last one is shown", lambda: 'worker="cpu@y"' in metrics())
+    assert len(set(re.findall(r'worker="([^"]*)"', metrics()))) <= 2 * MOST_NAMES
     assert "Exception in callback" not in target.babylon.log("flower")
     target.assert_well(before)

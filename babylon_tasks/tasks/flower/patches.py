@@ -1,6 +1,6 @@
 """Changes to Flower 2.2 for which it has no option; pyproject.toml pins this release.
 
-Our views come before Flower's in its table of routes; four of its names are replaced.
+Our views come before Flower's in its table of routes; five of its names are replaced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tornado.web import authenticated
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import queues
 from babylon_tasks.tasks.flower.bounded_server import BoundedServer
-from babylon_tasks.tasks.flower.task_record import SeenTask
+from babylon_tasks.tasks.flower.bounded_state import BoundedInspector, BoundedState
 
 _RETRY_SECONDS = 5.0
 
@@ -53,7 +53,8 @@ def apply() -> None:
         (r"/metrics", _Metrics),
     ]
     app.HTTPServer = BoundedServer
-    events.EventsState.Task = SeenTask
+    app.Inspector = BoundedInspector
+    events.EventsState = BoundedState  # also what Flower's file names, when it is read
     TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="What happened")
     # Without Redis Flower doubles its pause between attempts, without a limit: after an hour it
     # could miss events for another hour.
