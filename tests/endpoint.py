@@ -45,8 +45,10 @@ class Endpoint:
 
     @classmethod
     @contextmanager
-    def served(cls, policy: Policy, host: str, limits: Limits) -> Iterator[Endpoint]:
-        server = InferenceServer(policy, "tests", host=host, port=0, api_key=KEY, limits=limits)
+    def served(
+        cls, policy: Policy, host: str, limits: Limits, lineage: str = "tests"
+    ) -> Iterator[Endpoint]:
+        server = InferenceServer(policy, lineage, host=host, port=0, api_key=KEY, limits=limits)
         made = cls(server, policy)
         hook = policy.network.register_forward_pre_hook(
             lambda _, __, given: made.rows.append(len(given["input_ids"])), with_kwargs=True

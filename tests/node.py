@@ -33,15 +33,18 @@ def run(
     *arguments: str | Path,
     given: object = None,
     folder: Path = TYPESCRIPT,
+    condition: str | None = "babylon-tasks-source",
     seconds: float = 240,
     **environment: str,
 ) -> str:
     """What ``node ARGUMENTS`` prints, in an environment that holds little else.
 
-    ``given`` is passed as JSON, on its standard input.
+    ``given`` is passed as JSON, on its standard input. Without ``condition`` our package is what
+    was built of it.
     """
+    conditions = [] if condition is None else [f"--conditions={condition}"]
     done = subprocess.run(
-        [node(), "--conditions=babylon-tasks-source", *arguments],
+        [node(), *conditions, *arguments],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "NODE_ENV": "test", **environment},
         input=json.dumps(given),

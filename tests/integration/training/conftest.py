@@ -67,8 +67,9 @@ def serve(policy: Policy) -> Iterator[Callable[..., Endpoint]]:
     """``serve(requests=2)``: an endpoint in this process, with these limits."""
     with ExitStack() as stack:
 
-        def served(host: str = "127.0.0.1", **limits: Any) -> Endpoint:
-            return stack.enter_context(Endpoint.served(policy, host, Limits(**limits)))
+        def served(host: str = "127.0.0.1", lineage: str = "tests", **limits: Any) -> Endpoint:
+            made = Endpoint.served(policy, host, Limits(**limits), lineage)
+            return stack.enter_context(made)
 
         yield served
 

@@ -6,21 +6,19 @@ Nothing of an agent is changed but the base URL, the key and the model's name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoint import KEY as ENDPOINT_KEY
 from endpoint import Endpoint
+from gateways import KEY, opened
 from node import run_json
 
-from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
-from babylon_tasks.gateway.process import Gateway
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
 
-KEY = "key-of-the-agents-0"
 SYSTEM = {"role": "system", "content": "You trade."}
 QUESTION = {"role": "user", "content": "Will ACME close higher?"}
 PARTS = [{"type": "text", "text": text} for text in ("Will ACME", " close higher?")]
@@ -36,31 +34,18 @@ def ask(
     serve: Callable[..., Endpoint],
     make_settings: Callable[..., Settings],
     connection: Connection,
+    tmp_path: Path,
 ) -> Iterator[Callable[..., list[dict[str, Any]]]]:
     """``ask(request, ...)``: what the clients make of the gateway's answers, in order."""
-    settings = make_settings(
-        lineage="tests",
-        gateway_port=0,
-        inference_api_key=ENDPOINT_KEY,
-        gateway_keys=f"agents:{KEY}",
-    )
-    lineages.ensure(connection, settings)
-    lineages.announce(connection, "tests", backend="cpu", base_url=f"{serve().url}/v1")
-    gateway = Gateway(settings)
-    gateway.start()
+    with opened(make_settings, connection, f"{serve().url}/v1", tmp_path) as url:
 
-    def asked(*requests: dict[str, Any]) -> list[dict[str, Any]]:
-        plain = {"model": "tests", "messages": [SYSTEM, QUESTION]}
-        given = {
-            "baseURL": f"http://127.0.0.1:{gateway.port}/v1",
-            "apiKey": KEY,
-            "asked": [plain | request for request in requests],
-        }
-        found: list[dict[str, Any]] = run_json("test/ask.ts", given=given)
-        return found
+        def asked(*requests: dict[str, Any]) -> list[dict[str, Any]]:
+            plain = {"model": "tests", "messages": [SYSTEM, QUESTION]}
+            given = {"baseURL": url, "apiKey": KEY, "asked": [plain | one for one in requests]}
+            found: list[dict[str, Any]] = run_json("test/ask.ts", given=given)
+            return found
 
-    yield asked
-    gateway.stop()
+        yield asked
 
 
 Ask = Callable[..., list[dict[str, Any]]]
