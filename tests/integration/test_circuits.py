@@ -17,6 +17,7 @@ from babylon_tasks.db import circuits, due_windows, gauges
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import MigrationError, TrainingError
 from babylon_tasks.faults import Fault
+from babylon_tasks.pipeline.circuit import count_fault
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.settings import Settings
@@ -153,6 +154,16 @@ def test_only_faults_of_one_kind_in_a_row_count(
     opened = count(connection, TRAINING, Fault.DISK_FULL, "full", settings)
 
     assert opened is (between == "the window's own")
+
+
+@pytest.mark.parametrize("ordinary", [Fault.WINDOW, Fault.LEASE_LOST, Fault.INTERRUPTED])
+def test_what_another_worker_goes_on_with_is_no_sign_of_trouble(
+    settings: Settings, connection: Connection, ordinary: Fault
+) -> None:
+    for _ in range(5):
+        count_fault(settings, TRAINING, ordinary, "a worker was replaced")
+
+    assert column(connection, "SELECT name FROM training.circuits") == []
 
 
 def test_faults_of_a_window_itself_never_pause_anything(

@@ -93,6 +93,21 @@ def test_the_newest_ones_what_serves_and_what_served_before_stay(
     assert prune() == PrunedCheckpoints(), "nothing is left to do"
 
 
+def test_what_was_rolled_back_from_is_no_fallback_and_what_it_was_rolled_back_to_is(
+    connection: Connection, settings: Settings, trainer: PeerTrainer, prune: Callable[..., object]
+) -> None:
+    trained(connection, settings, trainer, 6)
+    promote(connection, 1)
+    promote(connection, 2)
+    assert serving.rollback(connection, LINEAGE, reason="a test", actor="test") == 1
+    promote(connection, 3)
+    promote(connection, 4)
+
+    prune(keep_checkpoints=1)
+
+    assert steps_on_disk(trainer.folder) == [1, 3, 4, 6], "4 serves; after it 3, then 1"
+
+
 def test_a_rollback_returns_to_what_served_before(
     connection: Connection, settings: Settings, trainer: PeerTrainer, prune: Callable[..., object]
 ) -> None:

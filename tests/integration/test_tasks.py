@@ -113,6 +113,16 @@ def test_a_queue_that_nobody_empties_keeps_its_newest_messages(
     assert kept in (sent[3:], sent[4:])
 
 
+def test_a_queue_never_has_more_messages_than_it_keeps(celery: Celery, settings: Settings) -> None:
+    lengths = set()
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        for _ in range(KEPT_MESSAGES["upkeep"] + 30):
+            celery.send_task("babylon.discover.v1", queue="upkeep")
+            lengths.add(client.llen(KEY_PREFIX + "upkeep"))
+
+    assert max(lengths) == KEPT_MESSAGES["upkeep"]
+
+
 @pytest.mark.parametrize("turn", [("discover", "reconcile"), ("reconcile", "discover")])
 def test_of_tasks_that_are_sent_in_turn_each_is_run_however_long_one_takes(
     celery: Celery, settings: Settings, turn: tuple[str, str]
