@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 
 from babylon_tasks.gateway import metrics
+from babylon_tasks.gateway.answer_json import decoded
 from babylon_tasks.gateway.asker import Asker
 from babylon_tasks.gateway.away import Away, AwayReason
 from babylon_tasks.gateway.breaker import Breaker
@@ -96,9 +97,12 @@ class GatewayChat:
 
     async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer:
         """Wait for a checkpoint's answer; a client that wants a stream sees that it is awaited."""
+        if not exchange.asked.stream:
+            answer: ServerAnswer = await work
+            return answer
         task: asyncio.Task[ServerAnswer] = asyncio.ensure_future(work)
         try:
-            while exchange.asked.stream and not task.done():
+            while not task.done():
                 await asyncio.wait({task}, timeout=QUIET_SECONDS)
                 if not task.done():
                     await _begin(exchange)
@@ -155,7 +159,7 @@ class GatewayChat:
     ) -> Answer | None:
         asked, stream = exchange.asked, exchange.stream
         try:
-            sampled = msgspec.json.decode(answer.content, type=dict[str, Any])
+            sampled = decoded(answer.content, asked)
             state = sample_state(sampled)
             metrics.SAMPLES.labels(state).inc()
             capture_id = uuid.uuid4()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from msgspec import Struct
+from yarl import URL
 
 from babylon_tasks.gateway.away import Away, AwayReason
 
@@ -44,10 +46,20 @@ class ServerAnswer(Struct, frozen=True):
     headers: dict[str, str]
 
 
+class _Proxy(NamedTuple):
+    """The proxy on the way to a server, if there is one."""
+
+    url: URL | None
+    headers: dict[str, str]
+
+
 class Servers:
     """The connections to all of them; opened, used and closed in one event loop."""
 
     _session: aiohttp.ClientSession
+
+    def __init__(self) -> None:
+        self._proxies: dict[str, _Proxy] = {}  # by base URL
 
     async def open(self) -> None:
         """Make the pool, still without a connection."""
@@ -56,7 +68,6 @@ class Servers:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"user-agent": "babylon-tasks-gateway", "accept-encoding": "identity"},
-            trust_env=True,  # proxies
         )
 
     async def close(self) -> None:
@@ -104,6 +115,9 @@ class Servers:
         *,
         auto_decompress: bool = True,
     ) -> Any:
+        proxy = self._proxies.get(base_url)
+        if proxy is None:
+            proxy = self._proxies[base_url] = _proxy(URL(base_url))
         headers = {"content-type": "application/json", "accept": accept}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
@@ -113,10 +127,27 @@ class Servers:
             headers=headers,
             allow_redirects=False,
             auto_decompress=auto_decompress,
+            proxy=proxy.url,
+            proxy_headers=proxy.headers,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=_CONNECT_SECONDS, sock_read=seconds
             ),
         )
+
+
+def _proxy(base_url: URL) -> _Proxy:
+    """Find a server's proxy as the environment has it (HTTPS_PROXY, NO_PROXY).
+
+    Once for each server: aiohttp's own way asks another thread for it with each request.
+    """
+    found = getproxies().get(base_url.scheme)
+    if found is None or proxy_bypass(base_url.raw_host or ""):
+        return _Proxy(None, {})
+    url = URL(found)
+    if url.user is None:
+        return _Proxy(url, {})
+    login = aiohttp.encode_basic_auth(url.user, url.password or "")
+    return _Proxy(url.with_user(None), {"proxy-authorization": login})
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:

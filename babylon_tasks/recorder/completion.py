@@ -135,6 +135,7 @@ def _text(content: Any) -> str:
 
 
 def _get(source: Any, name: str) -> Any:
-    if isinstance(source, Mapping):
+    # The first of the two is what JSON gives, and takes a third of the time of the second.
+    if isinstance(source, dict) or isinstance(source, Mapping):  # noqa: SIM101
         return source.get(name)
     return getattr(source, name, None)

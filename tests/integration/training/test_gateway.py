@@ -141,6 +141,23 @@ def test_another_model_goes_to_its_server_untouched(gateway: Open, upstream: Ups
     assert "set-cookie" not in reply.headers
 
 
+def test_another_server_is_reached_through_the_proxy_of_the_environment(
+    gateway: Open, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:secret-of-it@127.0.0.1:{upstream.port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    url = gateway(
+        "http://127.0.0.1:9/v1",
+        gateway_upstreams={"one": {"base_url": "http://one.invalid/v1", "models": ["m"]}},
+    )
+    reply = httpx.post(
+        f"{url}/v1/chat/completions",
+        json={"model": "m", "messages": []},
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
+    assert (reply.status_code, reply.content) == (200, upstream.content)
+
+
 def test_a_part_of_an_answer_is_not_taken_for_the_whole(gateway: Open, upstream: Upstream) -> None:
     upstream.lost = 1
     url = gateway(
