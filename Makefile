@@ -93,7 +93,7 @@ pictures: setup browser ## the pictures in docs/pictures, taken again
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser pooler node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m "(not faults or worst) and not soak" $(ARGS)
 
-test-typescript: setup node ## of these tests what runs under node: typescript/, and its clients
+test-typescript: setup node pooler ## of these tests what runs under node: typescript/, and its clients
 	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)
 
 faults: setup ## 40 minutes: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"

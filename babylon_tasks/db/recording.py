@@ -1,8 +1,9 @@
-"""Write finished trajectories: one transaction each, safe to repeat."""
+"""Write finished trajectories, many in one transaction; safe to repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import psycopg
@@ -26,18 +27,22 @@ class TrajectoryWriter:
         self._logs_calls = True
         self._insert = "recording.insert_trajectory"
 
-    def write(self, trajectory: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> None:
-        """Write a trajectory with its calls, or nothing.
+    def write(
+        self, trajectories: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write trajectories with their calls, or nothing.
 
-        Raises DatabaseUnavailable where trying again makes sense, DatabaseError where the row
-        itself is refused.
+        Raises DatabaseUnavailable where trying again makes sense, DatabaseError where a row itself
+        is refused.
         """
         try:
             connection = self._connection or self._connected()
-            with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute(statement(self._insert), trajectory)
-                if calls and self._logs_calls:
-                    cursor.executemany(statement("recording.insert_call"), calls)
+            with _pipeline(connection), connection.transaction(), connection.cursor() as cursor:
+                # executemany would prepare them, which a pooler in between loses.
+                for trajectory in trajectories:
+                    cursor.execute(statement(self._insert), trajectory, prepare=False)
+                for call in calls if self._logs_calls else ():
+                    cursor.execute(statement("recording.insert_call"), call, prepare=False)
         except (
             psycopg.OperationalError,
             psycopg.InterfaceError,
@@ -48,12 +53,12 @@ class TrajectoryWriter:
         ) as error:
             self.close()
             raise DatabaseUnavailable(
-                f"trajectory {trajectory['trajectory_id']} could not be written to "
+                f"{_named(trajectories)} could not be written to "
                 f"{address(self._settings)}: {type(error).__name__}; it will be tried again"
             ) from error
         except psycopg.Error as error:
             raise DatabaseError(
-                f"trajectory {trajectory['trajectory_id']} was refused by "
+                f"{_named(trajectories)} was refused by "
                 f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost; "
                 "check the recorder's database against the migrations"
             ) from error
@@ -76,3 +81,13 @@ class TrajectoryWriter:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _pipeline(connection: Connection) -> AbstractContextManager[object]:
+    """Send many statements without waiting for each; an old libpq cannot."""
+    return connection.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
+
+
+def _named(trajectories: Sequence[Mapping[str, Any]]) -> str:
+    more = f" and {len(trajectories) - 1} more" if len(trajectories) > 1 else ""
+    return f"trajectory {trajectories[0]['trajectory_id']}{more}"

@@ -7,27 +7,23 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from queue import Empty, Queue, SimpleQueue
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import structlog
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
-from tenacity.stop import stop_when_event_set
 
 from babylon_tasks.agent_settings import DatabaseSettings
-from babylon_tasks.db.recording import TrajectoryWriter
-from babylon_tasks.errors import DatabaseError, DatabaseUnavailable
 from babylon_tasks.read_settings import read
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
+from babylon_tasks.recorder.write_batches import FinishedRows, WriteResult, finished, write_all
 from babylon_tasks.windows import window_id, window_start
 
 log = structlog.get_logger(__name__)
-Rows = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 class Recorder:
@@ -36,9 +32,10 @@ class Recorder:
     ``database`` is Babylon's address; without it DATABASE_URL is read, from the environment or
     the folder BABYLON_SECRETS_DIR. No other setting is read, so none can break an agent.
 
-    While the database is down, up to ``capacity`` finished trajectories wait in memory; later ones
-    are dropped, counted and logged. After a fork the child starts with its own empty buffer;
-    those still queued stay with the parent.
+    While the database is down, up to ``capacity`` finished trajectories, of ``capacity_bytes`` in
+    memory, wait; later ones are dropped, counted and logged. What waits is written many in a
+    transaction; a row that is refused loses its own trajectory alone. After a fork the child starts
+    with its own empty buffer; those still queued stay with the parent.
 
     Counts: ``recorded`` (written), ``dropped`` (never tried, or the database was down to the end),
     ``failed`` (refused, or recorded incorrectly), ``raised`` (its block raised; still written)
@@ -46,7 +43,11 @@ class Recorder:
     """
 
     def __init__(
-        self, database: str | DatabaseSettings | None = None, *, capacity: int = 1000
+        self,
+        database: str | DatabaseSettings | None = None,
+        *,
+        capacity: int = 1000,
+        capacity_bytes: int = 64 * 2**20,
     ) -> None:
         if isinstance(database, DatabaseSettings):
             self._settings = database
@@ -55,6 +56,7 @@ class Recorder:
         else:
             self._settings = read(DatabaseSettings, database_url=SecretStr(database))
         self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
         self._begin()
         itself = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _reset(itself))
@@ -67,7 +69,8 @@ class Recorder:
         self.failed = 0
         self.raised = 0
         self._unfinished = 0
-        self._pending: Queue[Rows | None] = Queue()  # bounded by _take
+        self._pending: Queue[FinishedRows | None] = Queue()  # bounded by _take
+        self._bytes = 0
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -176,9 +179,9 @@ class Recorder:
         self.close()
 
     def _take(self, recording: Recording) -> None:
-        rows: Rows | None = None
+        rows: FinishedRows | None = None
         with recording.guarded("rows"):
-            rows = rows_of(recording) if recording.broken is None else None
+            rows = finished(*rows_of(recording)) if recording.broken is None else None
         with self._guard:
             self._count_abandoned()
             gone = self._open.pop(recording.trajectory_id, None)
@@ -189,7 +192,9 @@ class Recorder:
                 self.failed += 1
                 return
             closed = self._stopping.is_set()
-            if closed or self._pending.qsize() >= self._capacity:
+            # Those that are being written count too.
+            full = self._pending.unfinished_tasks >= self._capacity
+            if closed or full or self._bytes + rows.size > self._capacity_bytes:
                 # Those open at close() have been counted as unfinished.
                 self.dropped += not closed or gone is not None
                 log.error(
@@ -200,48 +205,15 @@ class Recorder:
                 )
                 return
             self._pending.put_nowait(rows)
+            self._bytes += rows.size
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._write_all,
-                    args=(self._pending, self._stopping),
+                    target=write_all,
+                    args=(self._settings, self._pending, self._stopping, self._count),
                     name="recorder",
                     daemon=True,  # the agent's exit must not wait for a database that is down
                 )
                 self._thread.start()
-
-    def _write_all(self, pending: Queue[Rows | None], stopping: threading.Event) -> None:
-        writer = TrajectoryWriter(self._settings)
-        retrying = Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailable),
-            wait=wait_random_exponential(multiplier=0.1, max=15),
-            sleep=sleep_using_event(stopping),
-            stop=stop_when_event_set(stopping),
-            before_sleep=lambda state: log.warning(
-                "recorder.write_delayed",
-                attempt=state.attempt_number,
-                queued=pending.qsize(),
-                why=str(state.outcome and state.outcome.exception()),
-            ),
-            reraise=True,
-        )
-        while (rows := pending.get()) is not None:
-            try:
-                if stopping.is_set():
-                    raise DatabaseUnavailable("the recorder is closing")
-                retrying(writer.write, *rows)
-            except DatabaseUnavailable:  # retrying raises it only when the recorder closes
-                self._count("dropped")
-            except DatabaseError as error:
-                self._count("failed")
-                log.error("recorder.row_refused", why=str(error))
-            except Exception as error:  # noqa: BLE001  a bad row must not end the writer
-                self._count("failed")
-                why = f"{type(error).__name__}: {error}"
-                log.error("recorder.write_failed", trajectory=rows[0]["trajectory_id"], why=why)
-            else:
-                self._count("recorded")
-            pending.task_done()
-        writer.close()
 
     def _count_abandoned(self) -> None:
         """Count and log what the garbage collector has found; called with the guard held."""
@@ -260,9 +232,10 @@ class Recorder:
                     "recorder.trajectory_abandoned", trajectory=name, unfinished=self._unfinished
                 )
 
-    def _count(self, what: Literal["recorded", "dropped", "failed"]) -> None:
+    def _count(self, result: WriteResult, batch: Sequence[FinishedRows]) -> None:
         with self._guard:
-            setattr(self, what, getattr(self, what) + 1)
+            setattr(self, result, getattr(self, result) + len(batch))
+            self._bytes -= sum(one.size for one in batch)
 
 
 def _reset(recorder: weakref.ref[Recorder]) -> None:
