@@ -56,6 +56,12 @@ TRAJECTORIES_REJECTED = Counter(
     "Trajectories that are not used, by the reason that `babylon-tasks why` shows.",
     ["reason"],
 )
+CALLS_JOINED = Counter(
+    "babylon_calls_joined",
+    "Recorded calls without token ids that planning looked for among what the gateway captured, by "
+    "result: exact, inexact (only the checkpoint is known), ambiguous, not_found.",
+    ["result"],
+)
 RULER_ANSWERS = Counter(
     "babylon_ruler_answers",
     "Answers of the judge (scorer ruler), two for each question: answered, malformed, "
@@ -189,6 +195,8 @@ def init_training_metrics(lineage: str) -> None:
         INFERENCE_TOKENS.labels(lineage, kind)
     for reason in (Reason.NO_LOGPROBS, Reason.OTHER_POLICY):
         TRAJECTORIES_REJECTED.labels(reason)
+    for result in ("exact", "inexact", "ambiguous", "not_found"):
+        CALLS_JOINED.labels(result)
     TRAINER_UP.labels(lineage).set(0)
 
 

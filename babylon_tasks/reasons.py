@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NO_TOKEN_IDS = "no_token_ids"  # noqa: S105
     TEMPERED = "tempered"
     NOT_PARENT = "not_parent"
+    AMBIGUOUS_CAPTURE = "ambiguous_capture"  # several captured calls have its texts, and differ
 
     # The trainer's inspection of its calls.
     FOREIGN_TOKEN = "foreign_token"  # noqa: S105

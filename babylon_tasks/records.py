@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
+
 from msgspec import Struct
 
 from babylon_tasks.reasons import Reason, Stage
@@ -53,6 +56,50 @@ class LlmCall(Struct, frozen=True, gc=False):
     completion_tokens: int | None = None
     purpose: str = ""  # the kind of question, where recorded: "action", "multi_step_…"
     carries: str | None = None
+
+
+class TextHashes(Struct, frozen=True, gc=False):
+    """SHA-256 of a call's texts, of their UTF-8 as it is: nothing is trimmed or made equal."""
+
+    system: bytes
+    user: bytes
+    answer: bytes
+
+
+class CallPlace(Struct, frozen=True, gc=False):
+    """A recorded call: its index among the calls of a trajectory."""
+
+    trajectory_id: str
+    place: int
+
+
+class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
+    """How the gateway saw an answer being sampled, to be joined to the recorded call.
+
+    ``exact``: ``token_ids`` (int32) and ``logprobs`` (float32, both little-endian) are those of the
+    policy itself. ``trajectory_id`` and ``place`` are the recorded call that it is joined to.
+    """
+
+    capture_id: UUID
+    asked_at: datetime
+    window_id: str
+    agent: str | None
+    lineage: str
+    step: int
+    system_hash: bytes
+    user_hash: bytes
+    answer_hash: bytes
+    exact: bool
+    token_ids: bytes | None
+    logprobs: bytes | None
+    temperature: float | None
+    top_p: float | None
+    with_tools: bool
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    trajectory_id: str | None = None
+    place: int | None = None
 
 
 class AgentAction(Struct, frozen=True, gc=False):

@@ -92,7 +92,8 @@ def verify_data(
     trainable, exact, rejected: {reason: n}, bets_known, bets_unknown, models: {name: calls}}],
     trajectories, usable, trainable, rejected, bets_known, bets_unknown,
     models: [{name, calls, whose: base model, lineage, or null}], unknown_actions: {word: n},
-    unknown_sides: {word: n}, unknown_outcomes: {word: n}, warnings: [text], truncated}.
+    unknown_sides: {word: n}, unknown_outcomes: {word: n}, captures: {result: n}, warnings: [text],
+    truncated}.
     """
     settings = begin()
     with progress_bar("reading windows") as on_progress:
@@ -137,6 +138,7 @@ def _show_recorded(report: DataReport) -> None:
     asked = {f"{model.name}{whose[model.whose]}": model.calls for model in report.models}
     for what, counted in (
         ("models asked, by calls", asked),
+        ("calls without token ids, by what the gateway captured of them", report.captures),
         ("actions that are not understood", report.unknown_actions),
         ("sides that are not understood", report.unknown_sides),
         ("outcomes that are not understood", report.unknown_outcomes),

@@ -33,9 +33,10 @@ def status(json: AsJson = False) -> None:
     leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
     that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
-    failed: [{window, reason}], others: [lineage]}; windows, oldest_due and failed are as the
-    lineage of BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and
-    which one's wait ends first.
+    failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined} of
+    the newest trained window, or null where the gateway captured nothing in it}; windows,
+    oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how many
+    windows wait for markets to end, and which one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -103,6 +104,12 @@ def _show_system(name: str, system: SystemState) -> None:
     if system.last_decision is not None:
         decision = system.last_decision
         show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
+    if system.captures is not None:
+        found = system.captures
+        show(
+            f"gateway: of {found.window} it captured {found.captured} answers, {found.exact} of "
+            f"them exact; {found.joined} were joined to recorded calls"
+        )
     for failed in system.failed:
         show(
             f"failed: {failed.window}: {failed.reason}; "

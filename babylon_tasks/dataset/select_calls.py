@@ -32,8 +32,13 @@ class SelectedCalls(Struct, frozen=True):
     other_label: bool
 
 
-def select_calls(trajectory: Trajectory, terms: CallTerms) -> SelectedCalls:
-    """Sort the calls of a trajectory by whether a step under these terms may use them."""
+def select_calls(
+    trajectory: Trajectory, terms: CallTerms, ambiguous: Collection[int] = ()
+) -> SelectedCalls:
+    """Sort the calls of a trajectory by whether a step under these terms may use them.
+
+    ``ambiguous``: the indexes of those that could be several captured calls.
+    """
     places, reasons, other_label = [], [], False
     for place, call in enumerate(trajectory.calls):
         limit = terms.max_staleness_steps
@@ -43,7 +48,7 @@ def select_calls(trajectory: Trajectory, terms: CallTerms) -> SelectedCalls:
             continue
         fitting = label(call, terms.policies, terms.allowed, max_staleness_steps=limit)
         if isinstance(fitting, UnfitCall):
-            reasons.append(fitting.reason)
+            reasons.append(Reason.AMBIGUOUS_CAPTURE if place in ambiguous else fitting.reason)
         else:
             other_label = True
     return SelectedCalls(tuple(places), tuple(reasons), other_label)

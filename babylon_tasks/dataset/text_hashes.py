@@ -6,15 +6,8 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 
-
-class TextHashes(Struct, frozen=True, gc=False):
-    """SHA-256 of each text, of UTF-8 as it is: nothing is trimmed or made equal."""
-
-    system: bytes
-    user: bytes
-    answer: bytes
+from babylon_tasks.records import TextHashes
 
 
 def text_hashes(messages: Sequence[tuple[str, str]], answer: str) -> TextHashes:

@@ -115,11 +115,22 @@ class FailedWindow(Struct, frozen=True):
     reason: str | None
 
 
+class CapturedHour(Struct, frozen=True):
+    """How many answers the gateway captured in a window, ``exact`` ones, and those that were found
+    again among the recorded calls."""
+
+    window: str
+    captured: int
+    exact: int
+    joined: int
+
+
 class SystemState(Struct, frozen=True):
     """The state of the system, as a lineage sees it.
 
     ``lineage`` is None until a worker has served or trained it, ``others`` are the names of the
-    other lineages of the database.
+    other lineages of the database. ``captures`` is of the newest trained window, None where the
+    gateway captured nothing in it.
     """
 
     lineage: Lineage | None
@@ -132,6 +143,7 @@ class SystemState(Struct, frozen=True):
     last_decision: Promotion | None
     failed: list[FailedWindow]
     others: list[str] = []
+    captures: CapturedHour | None = None
 
 
 class CheckpointReport(Struct, frozen=True):
@@ -208,6 +220,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
             connection, "reports.failed_windows", FailedWindow, lineage=lineage, limit=limit
         ),
         others=[name for name in lineages.names(connection) if name != lineage],
+        captures=fetch_one(connection, "reports.captured_hour", CapturedHour),
     )
 
 

@@ -91,8 +91,12 @@ def trainer_body(asked: GatewayRequest, model: str, backend: str, most: int | No
 
 
 def shaped(asked: GatewayRequest) -> bool:
-    """Check whether a parameter changes what is sampled, unseen by its log-probabilities."""
-    return any(
+    """Check whether a parameter changes what is sampled, unseen by its log-probabilities.
+
+    So may a temperature or top_p that is no number, as some servers take it.
+    """
+    numbers = (asked.value(name) for name in ("temperature", "top_p") if asked.given(name))
+    return any(type(one) not in (int, float) for one in numbers) or any(
         asked.given(name) and asked.value(name) not in _NEUTRAL.get(name, ())
         for name in asked.fields
         if name not in _PLAIN

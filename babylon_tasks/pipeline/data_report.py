@@ -62,7 +62,8 @@ class AskedModel(Struct, frozen=True):
 class DataReport(Struct, frozen=True):
     """All windows, newest first, and their sums; ``truncated``: older ones exist.
 
-    ``unknown_...``: recorded words that are not understood, with their counts.
+    ``unknown_...``: recorded words that are not understood, with their counts. ``captures``: calls
+    without token ids, by how the search for what the gateway captured of them ended.
     """
 
     windows: tuple[WindowData, ...]
@@ -76,6 +77,7 @@ class DataReport(Struct, frozen=True):
     unknown_actions: dict[str, int]
     unknown_sides: dict[str, int]
     unknown_outcomes: dict[str, int]
+    captures: dict[str, int]
     warnings: tuple[str, ...]
     truncated: bool
 
@@ -134,6 +136,7 @@ def verify_data(
         unknown_actions=dict(every.actions.most_common()),
         unknown_sides=dict(every.sides.most_common()),
         unknown_outcomes=unknown_outcomes,
+        captures=dict(every.captures.most_common()),
         warnings=(*warnings, *_strange(every, unknown_outcomes)),
         truncated=truncated,
     )

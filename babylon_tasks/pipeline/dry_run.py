@@ -13,6 +13,7 @@ from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import decode
+from babylon_tasks.pipeline.join_calls import CallJoin, JoinedTrajectory, JoinMode
 from babylon_tasks.pipeline.recorded_counts import RecordedCounts
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Evidence, LlmCall, Rejection
@@ -56,26 +57,33 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
     """Read a window whose id is an hour; rows already used count in ``recorded`` too."""
     dry_run = DryRun(RecordedCounts())
     book = OutcomeBook(connection, window)
+    join = CallJoin(connection, window, JoinMode.LOOK)
     with (
         session(settings) as reading,
         closing(stream_window(reading, window, settings, used=True)) as batches,
     ):
         for batch in batches:
             decoded = [decode(structs.replace(raw, already_used=False)) for raw in batch]
-            outcomes = book.covering(one for one in decoded if not isinstance(one, Rejection))
-            for raw, one in zip(batch, decoded, strict=True):
-                if isinstance(one, Rejection):
-                    dry_run.rejected[Reason.ALREADY_USED if raw.already_used else one.reason] += 1
+            trajectories = [one for one in decoded if not isinstance(one, Rejection)]
+            outcomes = book.covering(trajectories)
+            all_joined = iter(join.join(trajectories))
+            for raw, decoded_one in zip(batch, decoded, strict=True):
+                if isinstance(decoded_one, Rejection):
+                    reason = Reason.ALREADY_USED if raw.already_used else decoded_one.reason
+                    dry_run.rejected[reason] += 1
                     continue
+                joined = next(all_joined)
+                one = joined.trajectory
                 evidence = extract_evidence(one, outcomes)
                 dry_run.recorded.add(one, evidence)
                 if raw.already_used:
                     dry_run.rejected[Reason.ALREADY_USED] += 1
                     continue
-                unfit = _unfit(one.calls, settings, policies)
+                unfit = _unfit(joined, settings, policies)
                 dry_run.candidates.append(
                     Candidate(evidence, one.archetype, unfit, any(map(exact, one.calls)))
                 )
+    dry_run.recorded.captures.update(join.results)
     return dry_run
 
 
@@ -93,9 +101,13 @@ def _scored(scorers: Scorers, candidates: Sequence[Candidate]) -> list[bool]:
     return scored
 
 
-def _unfit(calls: Sequence[LlmCall], settings: Settings, policies: Policies) -> Reason | None:
+def _unfit(joined: JoinedTrajectory, settings: Settings, policies: Policies) -> Reason | None:
     """Find why the next step would not take a trajectory; None where it takes one of its calls."""
-    reasons = [_unfit_call(call, settings, policies) for call in calls]
+    reasons = [
+        Reason.AMBIGUOUS_CAPTURE if unfit is not None and place in joined.ambiguous else unfit
+        for place, call in enumerate(joined.trajectory.calls)
+        for unfit in [_unfit_call(call, settings, policies)]
+    ]
     return None if None in reasons else Counter(reasons).most_common(1)[0][0]
 
 

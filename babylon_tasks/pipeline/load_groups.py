@@ -11,6 +11,7 @@ from babylon_tasks.dataset.select_calls import member
 from babylon_tasks.db import scored_trajectories
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decode import decode
+from babylon_tasks.pipeline.join_calls import CallJoin, JoinMode
 from babylon_tasks.records import Group, Member, RawTrajectory, Rejection, Trajectory
 from babylon_tasks.settings import Settings
 
@@ -72,13 +73,17 @@ def of_manifest(
 def _listed_group(connection: Connection, settings: Settings, listed: GroupEntry) -> Group | None:
     ids = [entry.trajectory_id for entry in listed.members]
     rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
+    decoded = [_decoded(rows.get(one)) for one in ids]
+    trajectories = [one for one in decoded if one is not None]
+    if len(trajectories) < len(ids):
+        return None
+    join = CallJoin(connection, listed.window, JoinMode.CLAIMED)
     members = []
-    for entry in listed.members:
-        trajectory = _decoded(rows.get(entry.trajectory_id))
+    for entry, joined in zip(listed.members, join.join(trajectories), strict=True):
         places = entry.calls
-        if trajectory is None or (places and max(places) >= len(trajectory.calls)):
+        if places and max(places) >= len(joined.trajectory.calls):
             return None
-        one = member(trajectory, entry.reward, places)
+        one = member(joined.trajectory, entry.reward, places)
         if content_hash(one) != entry.content:
             return None
         members.append(one)

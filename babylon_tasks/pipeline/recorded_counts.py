@@ -18,13 +18,15 @@ class RecordedCounts:
     """Counts of bounded size, however many trajectories there are.
 
     ``models`` counts calls that were acted upon, by model; ``actions`` and ``sides`` count unknown
-    words. ``bets`` are trades with a known side, ``known`` those of them with an outcome.
+    words, ``captures`` calls without token ids, by what was captured of them. ``bets`` are trades
+    with a known side, ``known`` those of them with an outcome.
     """
 
     def __init__(self) -> None:
         self.models: Counter[str] = Counter()
         self.actions: Counter[str] = Counter()
         self.sides: Counter[str] = Counter()
+        self.captures: Counter[str] = Counter()
         self.bets = 0
         self.known = 0
 
@@ -55,6 +57,7 @@ class RecordedCounts:
         ):
             for name, number in theirs.items():
                 _count(mine, name, number)
+        self.captures.update(other.captures)
         self.known += other.known
         self.bets += other.bets
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
+from babylon_tasks import metrics
 from babylon_tasks.dataset.groups import next_size, reading_order, teaches_nothing
 from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
@@ -20,8 +21,9 @@ from babylon_tasks.db.changed_rows import MAX_CHANGES
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.scored_trajectories import ScoredTrajectory
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.join_calls import CallJoin, JoinMode
 from babylon_tasks.reasons import Reason, Stage, UsedAs
-from babylon_tasks.records import Group, Member, Rejection
+from babylon_tasks.records import Group, Member, Rejection, Trajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import Inspected, Refusal
 
@@ -98,6 +100,7 @@ class _Reading:
             key: deque(members)
             for key, members in reading_order(keyed, settings.max_group_size).items()
         }
+        self._join = CallJoin(connection, scored.window, JoinMode.CLAIM)
         self._rejections: list[Rejection] = []
         self._used_up: list[tuple[str, UsedAs]] = []
         self._changed: list[str] = []
@@ -148,30 +151,24 @@ class _Reading:
         ids = [one.trajectory_id for one in portion]
         rows = scored_trajectories.rows(self._connection, ids, self._settings.max_steps_bytes)
         pruned = consumption.began_in_pruned(self._connection, ids)
-        candidates = []
+        current: list[tuple[float, Trajectory]] = []
         for one in portion:
             if one.trajectory_id in pruned:
                 self._rejections.append(_of_pruned_hour(one.trajectory_id, pruned))
                 continue
-            current = compare_with_score(
+            compared = compare_with_score(
                 one.trajectory_id,
                 self._window.window,
                 one.content_hash,
                 rows.get(one.trajectory_id),
             )
-            if isinstance(current, Rejection):
-                self._rejections.append(current)
-            elif isinstance(current, RowChange):
+            if isinstance(compared, Rejection):
+                self._rejections.append(compared)
+            elif isinstance(compared, RowChange):
                 self._note_changed(one.trajectory_id)
             else:
-                selected = select_calls(current, self._terms)
-                self._calls_left_out.update(selected.reasons)
-                if selected.places:
-                    candidates.append(member(current, one.reward, selected.places))
-                elif selected.other_label:
-                    self._of_other_label.add(key)
-                else:
-                    self._rejections.append(refuse(current, selected.reasons))
+                current.append((one.reward, compared))
+        candidates = self._with_calls_that_fit(key, current)
         if not candidates:
             return [], 0, 0
         group = Group(self._window.window, key, tuple(candidates))
@@ -181,6 +178,23 @@ class _Reading:
             (weight,) = inspected.weights
             return members, weight.tokens, weight.longest
         return members, estimated_tokens(members), 0
+
+    def _with_calls_that_fit(
+        self, key: str, current: Sequence[tuple[float, Trajectory]]
+    ) -> list[Member]:
+        candidates = []
+        rewards = [reward for reward, _ in current]
+        joined = self._join.join([trajectory for _, trajectory in current])
+        for reward, one in zip(rewards, joined, strict=True):
+            selected = select_calls(one.trajectory, self._terms, one.ambiguous)
+            self._calls_left_out.update(selected.reasons)
+            if selected.places:
+                candidates.append(member(one.trajectory, reward, selected.places))
+            elif selected.other_label:
+                self._of_other_label.add(key)
+            else:
+                self._rejections.append(refuse(one.trajectory, selected.reasons))
+        return candidates
 
     def _note_changed(self, trajectory_id: str) -> None:
         if self._window.changes < MAX_CHANGES:
@@ -210,6 +224,8 @@ class _Reading:
         return members
 
     def _made(self, filled: Sequence[_Filled], tokens: int, *, full: bool) -> Selection:
+        for result, count in self._join.results.items():
+            metrics.CALLS_JOINED.labels(result).inc(count)
         gone = {m.trajectory_id for one in filled for m in one.group.members}
         gone.update(rejection.trajectory_id for rejection in self._rejections)
         gone.update(trajectory_id for trajectory_id, _ in self._used_up)

@@ -102,6 +102,14 @@ LIMIT 1
 SELECT window_id AS window, reason FROM {{windows.seen}}
 WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
+-- name: captured_hour
+-- What the gateway captured in the newest trained window, and what of it recorded calls took.
+SELECT window_id AS window, count(*) AS captured,
+       count(*) FILTER (WHERE sample_state = 'complete') AS exact, count(trajectory_id) AS joined
+FROM training.calls
+WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state = 'trained')
+GROUP BY window_id
+
 -- name: models
 -- Every checkpoint with its newest evaluation and the newest decision about it, newest first.
 SELECT c.step, c.inference_name, c.step = l.serving_step AS serving, c.step = l.head_step AS head,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from captured_calls import captured_call
 from command_line import Run, sealed
 from factories import (
     EVER,
@@ -16,7 +19,7 @@ from factories import (
 from peer import PeerTrainer
 from scored_windows import hour
 
-from babylon_tasks.db import windows
+from babylon_tasks.db import calls, windows
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -95,6 +98,26 @@ def test_status_shows_the_state_of_the_system(
     output = run("status").out
     assert f"babylon-tasks windows retry {hour(10)}" in output
     assert "serving step 0 of 1" in output
+
+
+def test_status_says_what_was_captured_of_the_newest_trained_hour(
+    run: Run, trained: str, connection: Connection
+) -> None:
+    assert run("status", "--json").document["captures"] is None
+    at = window_start(trained)
+    made = [
+        captured_call(asked_at=at),
+        captured_call(asked_at=at, sample_state="shaped"),
+        captured_call(asked_at=at + timedelta(hours=1)),
+    ]
+    assert calls.insert(connection, made, float(EVER)) == 0
+    connection.execute(
+        "UPDATE training.calls SET trajectory_id = 't', place = 0 WHERE capture_id = %s",
+        [made[0].capture_id],
+    )
+    counts = {"window": trained, "captured": 2, "exact": 1, "joined": 1}
+    assert run("status", "--json").document["captures"] == counts
+    assert "captured 2 answers, 1 of them exact; 1 were joined" in run("status").out
 
 
 def test_what_a_window_waits_for_and_what_made_each_reward_version_is_shown(
