@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 
 import msgspec
 import structlog
@@ -25,8 +25,8 @@ from babylon_tasks.settings import Settings
 
 # What requests hold in memory until the thread comes to it.
 QUEUE_BYTES = 32 * 2**20
-# A crash of the machine loses as much; one of the process only what is in the queue.
-_SYNC_SECONDS = 0.2
+_WRITE_SECONDS = 0.05  # all that a killed process loses
+_SYNC_SECONDS = 0.2  # and a machine that crashes
 _SYNC_BYTES = 2**20
 _SHIP_SECONDS = 1.0
 _TAKE_OVER_SECONDS = 30.0
@@ -43,9 +43,9 @@ class Capture:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._queue: deque[Sampled] = deque()
+        self._queue: list[Sampled] = []
         self._queued = 0
-        self._queue_changed = threading.Condition()
+        self._mutex = threading.Lock()  # held for an instant: requests pass through it
         self._spool: CallSpool | None = None
         self._lost: Counter[str] = Counter()
         self._logged_at = 0.0
@@ -62,9 +62,7 @@ class Capture:
 
     def stop(self) -> None:
         """Write what is queued, and to Postgres what it takes in ten seconds; the rest is kept."""
-        with self._queue_changed:
-            self._stopping.set()
-            self._queue_changed.notify()
+        self._stopping.set()
         self._writer.join(timeout=_STOP_SECONDS)
         self._ended.set()
         self._shipper.join(timeout=_STOP_SECONDS)
@@ -73,11 +71,10 @@ class Capture:
 
     def put(self, sampled: Sampled) -> None:
         """Keep an answer; waits for nothing, and loses it where the queue is full."""
-        with self._queue_changed:
+        with self._mutex:
             if self._queued + sampled.size <= QUEUE_BYTES:
                 self._queue.append(sampled)
                 self._queued += sampled.size
-                self._queue_changed.notify()
                 return
         self._lose("queue_full", 1)
 
@@ -85,13 +82,10 @@ class Capture:
         self._opened()
         synced_at, unsynced = time.monotonic(), 0
         while True:
-            with self._queue_changed:
-                if not self._queue and not self._stopping.is_set():
-                    self._queue_changed.wait(_SYNC_SECONDS)
-                batch = [*self._queue]
-                self._queue.clear()
-                self._queued = 0
-                stopping = self._stopping.is_set()
+            # Not woken by each request: that would hand the interpreter over while it is answered.
+            stopping = self._stopping.wait(_WRITE_SECONDS)
+            with self._mutex:
+                batch, self._queue, self._queued = self._queue, [], 0
             unsynced += self._append(batch)
             if unsynced and (
                 stopping or unsynced >= _SYNC_BYTES or time.monotonic() - synced_at >= _SYNC_SECONDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from array import array
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,7 +17,7 @@ from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.trainer_body import shaped
 from babylon_tasks.gateway.trainer_reply import SampleState
 from babylon_tasks.policy_names import policy_step
-from babylon_tasks.recorder.completion import read_completion, read_messages
+from babylon_tasks.recorder.completion import Completion, read_messages
 from babylon_tasks.windows import window_id
 
 _SCALARS = ("max_tokens", "max_completion_tokens", "n", "seed")
@@ -27,7 +26,7 @@ _INT4 = 2**31 - 1
 
 
 class Sampled(Struct, frozen=True, kw_only=True):
-    """An answer as it was delivered, with what is known of its request; ``bytes`` that it holds."""
+    """An answer as it was sampled, with what is known of its request; ``size``: bytes it holds."""
 
     capture_id: UUID
     asked_at: datetime
@@ -35,7 +34,7 @@ class Sampled(Struct, frozen=True, kw_only=True):
     asker: Asker
     client: str
     policy: str
-    reply: dict[str, Any]
+    found: Completion
     state: SampleState
     latency_ms: int
     size: int
@@ -44,7 +43,7 @@ class Sampled(Struct, frozen=True, kw_only=True):
 def captured(sampled: Sampled) -> CapturedCall:
     """Pack an answer; raises LookupError, TypeError or ValueError for texts that cannot be read."""
     asked = sampled.asked
-    found = read_completion(sampled.reply)
+    found = sampled.found
     messages = [(one["role"], one["content"]) for one in read_messages(asked.value("messages"))]
     hashes = text_hashes(messages, found.response)
     state = sampled.state

@@ -25,7 +25,7 @@ from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import ServerAnswer, Servers, passed_on
 from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, comment, events
 from babylon_tasks.gateway.trainer_body import is_fixed, smaller_budget, trainer_body
-from babylon_tasks.gateway.trainer_reply import for_client, sample_state
+from babylon_tasks.gateway.trainer_reply import for_client, read_sample
 from babylon_tasks.http_server.deliver import Answer
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
 from babylon_tasks.http_server.refusals import Refused
@@ -35,8 +35,8 @@ CHECKPOINT = "checkpoint"
 NOBODY = "none"
 # A client that waits for the head of an answer gives up sooner than one that gets bytes.
 QUIET_SECONDS = 3.0
-# What a parsed answer takes in memory, in bytes for each of its JSON text.
-_OBJECTS = 5
+# What is kept of an answer takes in memory, in bytes for each of its JSON text.
+_OBJECTS = 3
 _RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
 log = structlog.get_logger(__name__)
 
@@ -159,12 +159,12 @@ class GatewayChat:
     ) -> Answer | None:
         asked, stream = exchange.asked, exchange.stream
         try:
-            sampled = decoded(answer.content, asked)
-            state = sample_state(sampled)
+            reply = decoded(answer.content, asked)
+            state, found = read_sample(reply)
             metrics.SAMPLES.labels(state).inc()
             capture_id = uuid.uuid4()
             answer_id = f"chatcmpl-{capture_id.hex}"
-            reply = for_client(sampled, asked, answer_id=answer_id, name=route.name)
+            reply = for_client(reply, asked, answer_id=answer_id, name=route.name)
             parts = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
         except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError):
             log.exception("answer.rejected", model=route.name)
@@ -180,7 +180,7 @@ class GatewayChat:
                 asker=exchange.asker,
                 client=exchange.client,
                 policy=route.name,
-                reply=sampled,
+                found=found,
                 state=state,
                 latency_ms=round(exchange.elsewhere * 1000),
                 size=len(asked.raw) + _OBJECTS * len(answer.content),

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from babylon_tasks.gateway.request import GatewayRequest
-from babylon_tasks.recorder.completion import read_completion
+from babylon_tasks.recorder.completion import Completion, read_completion
 
 _IDS = ("token_ids", "prompt_token_ids")
 
@@ -21,14 +21,27 @@ class SampleState(StrEnum):
     NO_IDS = "no_ids"
     LENGTHS = "lengths"  # of ids, log-probabilities and usage differ
     NOT_FINITE = "not_finite"
+    MALFORMED = "malformed"  # its arrays cannot be read
     SHAPED = "shaped"  # by parameters of the request: they are not those of the policy itself
 
 
-def sample_state(reply: dict[str, Any]) -> SampleState:
-    """Check the arrays of an answer as its server sent it."""
+def read_sample(reply: dict[str, Any]) -> tuple[SampleState, Completion]:
+    """Read an answer as its server sent it; arrays that cannot be read cost only themselves.
+
+    Of several answers this is the first. Raises LookupError, TypeError, ValueError or
+    AttributeError for what is no answer at all.
+    """
+    try:
+        found = read_completion(reply)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        first = {name: reply["choices"][0].get(name) for name in ("message", "finish_reason")}
+        return SampleState.MALFORMED, read_completion({"choices": [first]})
+    return _state(reply, found), found
+
+
+def _state(reply: dict[str, Any], found: Completion) -> SampleState:
     if len(reply["choices"]) != 1:
         return SampleState.SEVERAL
-    found = read_completion(reply)
     if not found.logprobs:
         return SampleState.NO_LOGPROBS
     if not all(math.isfinite(one) and one <= 0 for one in found.logprobs):

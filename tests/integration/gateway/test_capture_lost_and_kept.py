@@ -19,6 +19,7 @@ from babylon_tasks.gateway.capture import QUEUE_BYTES, Capture
 from babylon_tasks.gateway.captured import Sampled
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.trainer_reply import SampleState
+from babylon_tasks.recorder.completion import read_completion
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
@@ -49,7 +50,7 @@ def sampled(now: datetime, answer: str = "buy", **fields: Any) -> Sampled:
         "asker": Asker("agent-1", AgentSource.HEADER),
         "client": "agents",
         "policy": "tests@0",
-        "reply": {"choices": [choice]},
+        "found": read_completion({"choices": [choice]}),
         "state": SampleState.COMPLETE,
         "latency_ms": 5,
         "size": 1000,

@@ -226,6 +226,17 @@ def test_tool_calls_come_whole_and_as_a_stream(gateway: Open, upstream: Upstream
         assert "stream" not in forwarded
 
 
+def test_an_answer_whose_log_probabilities_cannot_be_read_is_an_answer(
+    gateway: Open, upstream: Upstream
+) -> None:
+    message = {"role": "assistant", "content": "buy"}
+    odd = {"content": [{"token": "b", "logprob": None}]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": odd}
+    upstream.content = json.dumps({"id": "x", "created": 1, "choices": [choice]}).encode()
+    with client(gateway(upstream.url)) as agent:
+        assert agent.chat.completions.create(**ASKED).choices[0].message.content == "buy"
+
+
 def test_an_error_of_the_server_keeps_its_status(gateway: Open, upstream: Upstream) -> None:
     upstream.status, upstream.content = 400, b'{"object":"error","message":"too long"}'
     with (

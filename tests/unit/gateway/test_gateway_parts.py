@@ -16,7 +16,7 @@ from babylon_tasks.gateway.breaker import FAILURES, Breaker
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.stream import events
 from babylon_tasks.gateway.trainer_body import smaller_budget, trainer_body
-from babylon_tasks.gateway.trainer_reply import SampleState, for_client, sample_state
+from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sample
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_request_is_forwarded_as_it_came_with_what_exactness_needs() -> None:
     assert body == {**fields, **added}
 
 
-def reply(ids: list[int], logprobs: list[float], tokens: int) -> dict[str, Any]:
+def reply(ids: list[Any], logprobs: list[float | None], tokens: int) -> dict[str, Any]:
     content = [{"token": "a", "logprob": one, "bytes": None} for one in logprobs]
     choice = {
         "index": 0,
@@ -100,12 +100,16 @@ def reply(ids: list[int], logprobs: list[float], tokens: int) -> dict[str, Any]:
         (reply([1, 2], [-0.1, -0.2], 3), SampleState.LENGTHS),
         (reply([1], [0.5], 1), SampleState.NOT_FINITE),
         (reply([1], [], 1), SampleState.NO_LOGPROBS),
+        (reply([1], [None], 1), SampleState.MALFORMED),
+        (reply(["a"], [-0.1], 1), SampleState.MALFORMED),
     ],
 )
 def test_an_answer_is_exact_only_if_all_its_counts_agree(
     given: dict[str, Any], state: SampleState
 ) -> None:
-    assert sample_state(given) is state
+    found = read_sample(given)
+    assert found[0] is state
+    assert found[1].response == "a"
 
 
 def test_a_stream_ends_with_the_usage_where_each_client_looks_for_it() -> None:
