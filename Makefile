@@ -96,7 +96,7 @@ test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser pooler node) ## 
 test-typescript: setup node pooler ## of these tests what runs under node: typescript/, and its clients
 	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)
 
-faults: setup ## 40 minutes: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
+faults: setup ## half an hour: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m faults $(ARGS)
 
 soak: setup ## 200 windows under every fault in one run: make soak ARGS="--seed 7 --windows 50"

@@ -18,8 +18,6 @@ from acceptance.harness import assert_trained_once, hours
 PAUSE_SECONDS = 4.0  # at most, between two faults; and how long one lasts, where it can last
 AT_A_TIME = 4  # hours that become known between two faults, at most
 
-pytestmark = pytest.mark.soak
-
 
 def draw(seed: int, windows: list[str]) -> list[tuple[list[str], float, Strike, float]]:
     """Hours, a pause, a fault and how long it lasts, until there are no more hours."""
@@ -34,6 +32,7 @@ def draw(seed: int, windows: list[str]) -> list[tuple[list[str], float, Strike, 
     return drawn
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_no_window_is_lost_or_used_twice(system: System, seed: int, soak_windows: int) -> None:
     windows = hours(soak_windows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from acceptance.faults.cells import CELLS, STRUCK, WORST
@@ -22,6 +24,20 @@ def test_there_are_eighty_cells_at_least_and_twelve_are_in_every_run() -> None:
     assert len(CELLS) >= 80
     assert len(WORST) == 12
     assert all(point in STRUCK[strike] for strike, point in WORST)
+
+
+def test_seconds_of_several_runs_become_a_range(tmp_path: Path) -> None:
+    measured = tmp_path / "measured"
+    name = CELLS[0].name
+    measured.write_text(
+        "".join(f'{{"cell": "{name}", "seconds": {seconds}}}\n' for seconds in (4.4, 1.2, 2.0))
+    )
+    command = [sys.executable, DOCUMENT.parents[1] / "tests/acceptance/faults/table.py", measured]
+
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert "| 1 to 4 |" in printed.splitlines()[2]
+    assert printed.count(" to ") == 1 + table().count(" to ")
 
 
 def _without_seconds(text: str) -> str:
