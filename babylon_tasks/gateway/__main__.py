@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from prometheus_client import start_http_server
+from prometheus_client import disable_created_metrics, start_http_server
 
 from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
@@ -29,6 +29,7 @@ def main() -> None:
         gateway = Gateway(settings)
         gateway.start()
         if settings.metrics_port:
+            disable_created_metrics()  # type: ignore[no-untyped-call]  # as those of workers, whose children's have none
             start_http_server(settings.metrics_port, settings.metrics_host)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")

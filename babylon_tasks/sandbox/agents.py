@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from babylon_tasks.recorder import Recorder
-from babylon_tasks.registry.serving import Serving
 from babylon_tasks.sandbox.markets import SYSTEM_PROMPT, Market, profit, read_answer
 from babylon_tasks.windows import window_start
 
@@ -53,8 +52,10 @@ def messages(market: Market) -> list[dict[str, str]]:
     ]
 
 
-async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
-    """Ask for one completion about a market, with logprobs; token ids come by default."""
+async def ask(
+    client: Any, model: str, market: Market, *, agent: str | None = None, n: int = 1
+) -> Any:
+    """Ask for one completion about a market, with log-probabilities and token ids."""
     return await client.chat.completions.create(
         model=model,
         messages=messages(market),
@@ -62,17 +63,19 @@ async def ask(client: Any, model: str, market: Market, *, n: int = 1) -> Any:
         temperature=TEMPERATURE,
         max_tokens=MAX_TOKENS,
         logprobs=True,
+        extra_body={"return_token_ids": True},
+        extra_headers={"X-Babylon-Agent": agent} if agent else {},
         timeout=_PATIENCE_SECONDS,
     )
 
 
 async def decide(
-    client: Any, policy: Serving, markets: Sequence[Market], accounts: Sequence[Account]
+    client: Any, model: str, markets: Sequence[Market], accounts: Sequence[Account]
 ) -> list[AgentAnswer]:
     """Let every agent ask about every market at once."""
     wanted = [(account, market) for account in accounts for market in markets]
     completions = await asyncio.gather(
-        *(ask(client, policy.inference_name, market) for _, market in wanted)
+        *(ask(client, model, market, agent=account.agent_id) for account, market in wanted)
     )
     return [
         AgentAnswer(account, market, completion)

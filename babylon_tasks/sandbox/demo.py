@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from babylon_tasks.db import babylon, migrate, outcomes, progress
 from babylon_tasks.db.progress import WindowProgress
@@ -35,6 +37,7 @@ ANSWERS_PER_MARKET = 4
 _START_SECONDS = 300.0
 _WINDOW_SECONDS = 180.0
 _POLL_SECONDS = 0.2
+_FOLLOW_SECONDS = 0.05
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
@@ -164,13 +167,18 @@ async def _play(
     accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
     with session(settings) as connection, Recorder(settings) as recorder:
         policy = await _first_policy(stack, connection)
-        client = policy.openai_client(settings)
-        watcher.news(f"{policy.inference_name} is served at {policy.base_url}")
+        # As agents do that know one address and nothing else.
+        client = replace(policy, base_url=stack.gateway_url).openai_client(settings)
+        watcher.news(
+            f"{policy.inference_name} is served at {policy.base_url}; agents ask the gateway, "
+            f"{stack.gateway_url}"
+        )
         hours = markets.hours(settings.lineage, settings.held_out_share, windows)
         for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
             asked_about = markets.window_markets(seed, number, MARKETS)
-            decisions = await decide(client, policy, asked_about, accounts)
+            await _followed(stack, client, policy)
+            decisions = await decide(client, settings.lineage, asked_about, accounts)
             for market in asked_about:
                 outcomes.settle(
                     connection, window, market.id, question=market.question, yes=market.rises
@@ -206,6 +214,24 @@ async def _first_policy(stack: Stack, connection: Connection) -> Serving:
         f"the GPU worker did not serve inference within {_START_SECONDS:.0f} s; "
         f"see gpu-worker.log and models/trainer.log in {stack.data_dir}"
     )
+
+
+async def _followed(stack: Stack, client: Any, policy: Serving) -> None:
+    """Wait for the gateway, half a second after a promotion: each window is asked of one policy."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        stack.check()
+        models = (await client.models.list()).data if _listens(stack) else []
+        if any(one.to_dict().get("serves") == policy.inference_name for one in models):
+            return
+        await asyncio.sleep(_FOLLOW_SECONDS)
+    raise SandboxError(f"the gateway does not serve {policy.inference_name}; see gateway.log")
+
+
+def _listens(stack: Stack) -> bool:
+    """Check whether the gateway has started."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", stack.settings.gateway_port)) == 0
 
 
 async def _finished(stack: Stack, connection: Connection, window: str) -> WindowProgress:

@@ -105,6 +105,8 @@ def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) 
     answered = total("gpu-worker", "babylon_inference_tokens_total")
     assert answered > WINDOWS * 16 * 8, "agents were answered by the trainer, a process below"
     assert total("gpu-worker", "babylon_inference_duration_seconds_count") > 0
+    assert total("gateway", "babylon_gateway_calls_total") >= WINDOWS * 16 * 8, "they asked it"
+    assert total("gateway", "babylon_gateway_fallbacks_total") == 0
     assert total("beat", "babylon_head_step") == total(
         "gpu-worker", "babylon_step_duration_seconds_count"
     )

@@ -17,5 +17,8 @@ def test_it_exports_each_of_its_metrics_and_ends_in_order(babylon: Babylon) -> N
         if "gateway" in metric.exported_by:
             assert families[metric.family].type == metric.kind, metric
 
+    ours = {name for name in families if name.startswith("babylon_")}
+    assert ours <= {metric.family for metric in listed()}, "nothing else"
+
     gateway = babylon.terminate("gateway")
     assert gateway.child.wait(60) == 0, babylon.log("gateway")

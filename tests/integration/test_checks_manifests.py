@@ -124,7 +124,7 @@ CASES = {
         "    - from:\n        - namespaceSelector:\n            matchLabels:\n"
         '              babylon-tasks/agents: "true"\n      ports:',
         "    - ports:",
-        "NetworkPolicy/agents-to-inference: a rule without `from` admits all peers",
+        "NetworkPolicy/agents-to-gateway: a rule without `from` admits all peers",
     ),
     "a policy for a port that nobody has": Broken(
         "base/network.yaml",
