@@ -184,6 +184,9 @@ def test_upkeep_frees_the_locks_of_a_client_that_stopped_in_the_middle_of_a_copy
                 proxy.half_open()
                 rows.write(1_000_000 * "two\n")
 
+    url = settings.database_url.get_secret_value()
+    babylons = psycopg.connect(url, application_name="babylon")
+    babylons.execute("SELECT 1")  # from here it is silent in a transaction, as its owner wants
     with pytest.raises(DatabaseUnavailable, match="no answer within"):
         copy()
     lock = "SET lock_timeout = '3s'; LOCK TABLE training.windows"
@@ -193,6 +196,8 @@ def test_upkeep_frees_the_locks_of_a_client_that_stopped_in_the_middle_of_a_copy
 
     reconcile(proxied, actor="test")
     connection.execute(lock)
+    with babylons:
+        assert babylons.execute("SELECT 2").fetchone() == (2,), "it is not ours to end"
 
 
 def test_a_forked_child_uses_none_of_its_parents_connections(settings: Settings) -> None:

@@ -71,6 +71,23 @@ def test_what_violates_an_invariant_is_found(
     assert (invariant, window) in violated(trained, settings)
 
 
+def test_a_use_by_a_step_of_another_lineage_is_found(
+    trained: Connection, settings: Settings
+) -> None:
+    lineage(trained, "other")
+    trained.execute("UPDATE training.consumption SET lineage = 'other'")
+    assert ("uses_of_another_step", WINDOW) in violated(trained, settings)
+
+
+def test_a_connection_that_was_checked_can_write_again(
+    trained: Connection, settings: Settings
+) -> None:
+    assert violations(trained, settings, at_rest=True) == []
+    with trained.transaction():
+        trained.execute("UPDATE training.windows SET updated_at = now()")
+        assert trained.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+
+
 def test_two_steps_in_work_are_found(connection: Connection, settings: Settings) -> None:
     lineage(connection)
     step(connection)

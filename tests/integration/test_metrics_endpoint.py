@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import struct
 import threading
@@ -102,3 +103,29 @@ def test_who_hangs_up_is_no_line_of_the_log(
     shown = capfd.readouterr()
     assert "Traceback" not in shown.err + shown.out
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+def test_a_forked_child_does_not_hold_its_parents_port() -> None:
+    """As Celery's pool: a child outlives a worker that was killed, and the next needs the port."""
+    port = free_port()
+    probe = Probe(Pulse(), BoundedCheck("Redis", lambda _: None))
+    endpoint = Endpoint("127.0.0.1", port, CollectorRegistry(), probe)
+    forgotten, note = os.pipe()
+    ended, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(end)
+            endpoint.forget()
+            os.write(note, b"!")
+            os.read(ended, 1)
+        finally:
+            os._exit(0)
+    try:
+        os.read(forgotten, 1)
+        endpoint.close()
+        Endpoint("127.0.0.1", port, CollectorRegistry(), probe).close()
+    finally:
+        for descriptor in (end, forgotten, note, ended):
+            os.close(descriptor)
+        os.waitpid(child, 0)

@@ -14,6 +14,7 @@ from scored_windows import column, scored_window
 from scoring_runs import MakeSettings, count, one, run, seal
 from training_steps import kinds, peer, state, train
 
+from babylon_tasks.db.scoring import Claim
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import (
     DatabaseRefuses,
@@ -24,7 +25,9 @@ from babylon_tasks.errors import (
     TrainingError,
 )
 from babylon_tasks.faults import Fault
+from babylon_tasks.pipeline.release_claim import release_claim
 from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.training.protocol import BackendStep, Inspected, InspectRequest, TrainRequest
 
 AGAIN_AND_AGAIN = 5
@@ -82,6 +85,24 @@ def test_a_claim_is_released_once_postgres_takes_writes_again(
     again.join()
 
     assert one(connection, "state, attempt") == ("sealed", 0)
+
+
+def test_a_worker_that_was_interrupted_does_not_wait_for_postgres(
+    make_settings: MakeSettings,
+) -> None:
+    away = make_settings(
+        DATABASE_URL=f"postgresql://babylon@127.0.0.1:{free_port()}/babylon", lease_seconds=3600
+    )
+    claim = Claim(WINDOW, "test/1", 1, 1, held_out=False, expected=None)
+    ending = threading.Thread(
+        target=release_claim,
+        args=(away, claim, "interrupted by SystemExit", Fault.INTERRUPTED),
+        kwargs={"actor": "test"},
+        daemon=True,
+    )
+    ending.start()
+    ending.join(30)  # it tries once; the bound ends a hanging test
+    assert not ending.is_alive(), "a fault of Postgres would be waited for: an hour"
 
 
 def test_a_server_that_takes_no_writes_is_named_as_such(

@@ -229,6 +229,12 @@ def test_a_secrets_file_of_a_usual_name_is_named_when_it_is_misspelt(put: Put) -
     assert "did you mean REDIS_URL?" in found
 
 
+def test_another_programs_name_is_left_alone_beside_the_setting_that_it_resembles(put: Put) -> None:
+    put("environment", "DATABASE_URL", "postgresql://u@h/d")
+    put("environment", "DATABASE_URLS", "postgresql://planted@h/d")
+    assert list(misspelt(Settings)) == []
+
+
 def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting(put: Put) -> None:
     for name in (
         "BABYLON_SERVICE_HOST",

@@ -117,6 +117,14 @@ def test_what_clients_of_redis_read_differently_is_refused(url: str) -> None:
     assert read(_REDIS, url) is None
 
 
+@pytest.mark.parametrize("acts", ["\x1b[2J", "\u202e", "\x00"])
+@pytest.mark.parametrize("place", ["{}@h/b", "u:{}@h/b", "u@h{}/b", "u@h/b{}", "u@h/b?schema={}"])
+def test_a_character_that_acts_is_refused_wherever_it_is(place: str, acts: str) -> None:
+    """Messages name the server and the database."""
+    assert read(_POSTGRES, f"postgresql://{place.format('')}") is not None
+    assert read(_POSTGRES, f"postgresql://{place.format(acts)}") is None
+
+
 def test_a_password_among_the_parameters_is_refused() -> None:
     assert read(_POSTGRES, "postgresql:///b?host=/run/postgresql&password=planted") is None
     assert read(_POSTGRES, "postgresql://u:p@/b?host=/run/postgresql") is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -79,6 +80,30 @@ def test_what_was_abandoned_in_the_queue_is_not_sampled(serve: Serve, policy: Po
         connection.close()
 
     assert max(endpoint.rows) == 2
+
+
+def test_questions_to_two_checkpoints_are_not_sampled_together(
+    serve: Serve, policy: Policy
+) -> None:
+    """As the one that is damaged shows: the other's question is answered."""
+    endpoint = serve()
+    folder = policy.adapter_dir(3)
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(b"cut off")
+    try:
+        with policy.lock:
+            first = endpoint.ask()
+            endpoint.sampled_together(1)
+            damaged = endpoint.ask(model="tests@3")
+            endpoint.in_progress(2)
+            whole = endpoint.ask()
+            endpoint.in_progress(3)
+        expected = {first: b"HTTP/1.1 200", damaged: b"HTTP/1.1 503", whole: b"HTTP/1.1 200"}
+        for connection, status in expected.items():
+            assert connection.recv(65536).startswith(status)
+            connection.close()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_batch_that_nobody_waits_for_any_more_is_not_begun(serve: Serve, policy: Policy) -> None:

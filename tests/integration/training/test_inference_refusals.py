@@ -13,7 +13,7 @@ import pytest
 from endpoint import ASKED, KEY, Endpoint, answer, head, read_all, request
 
 from babylon_tasks.http_server import body as bodies
-from babylon_tasks.http_server.limits import HEAD_BYTES
+from babylon_tasks.http_server.limits import HEAD_BYTES, LINGER_BYTES
 from babylon_tasks.training.inference.limits import BODY_BYTES
 from babylon_tasks.training.policy import Policy
 
@@ -199,3 +199,19 @@ def test_a_connection_carries_one_request_after_the_other(serve: Serve) -> None:
 
     assert replies.count(b"HTTP/1.1 400") == 2
     assert replies.endswith(b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize("key", [KEY, "a stranger's"])
+def test_after_a_refusal_only_who_has_the_key_may_write_on(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """More than fits into the kernel's buffers: what is not read cannot be sent."""
+    monkeypatch.setattr(bodies, "LINGER_SECONDS", 60)
+    body = b"x" * (LINGER_BYTES - 2**20)
+    with serve().raw(head(length=len(body), key=key)) as connection:
+        if key == KEY:
+            connection.sendall(body)
+            assert answer(read_all(connection))[0] == 413
+        else:
+            with pytest.raises(ConnectionError):
+                connection.sendall(body)

@@ -22,7 +22,7 @@ from babylon_tasks.errors import BackendUnavailable, TrainerDied, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import newest_step
-from babylon_tasks.training.protocol import RequestProgress, StartTrainer
+from babylon_tasks.training.protocol import Heartbeat, RequestProgress, StartTrainer
 from babylon_tasks.training.supervisor import Trainer
 
 ROOT = Path(__file__).parents[3]
@@ -271,6 +271,21 @@ def test_a_silent_trainer_is_ended(settings: Settings) -> None:
 
         assert trainer.pid is None
         assert gone(pid)
+
+
+def test_a_trainer_that_lives_and_does_not_advance_is_ended(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = msgspec.json.encode(Heartbeat()).decode()
+    trainer_that_hangs = tmp_path / "python"
+    trainer_that_hangs.write_text(
+        f"#!/bin/sh\nfor _ in $(seq 100); do echo '{alive}'; sleep 0.1; done\n"
+    )
+    trainer_that_hangs.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(trainer_that_hangs))
+    impatient = settings.model_copy(update={"trainer_start_timeout_seconds": 2.0})
+    with Trainer(impatient) as trainer, pytest.raises(TrainerDied, match="no progress for 2 s"):
+        trainer.ready()
 
 
 def test_a_trainer_does_not_outlive_its_worker(settings: Settings) -> None:

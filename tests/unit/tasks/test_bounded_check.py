@@ -44,6 +44,18 @@ def test_checks_that_were_begun_together_wait_together() -> None:
     silent.answers.set()
 
 
+def test_a_probe_that_comes_later_waits_only_for_what_is_left_of_the_first_ones_time() -> None:
+    silent = Silent()
+    check = BoundedCheck("it", silent, seconds=60)
+    check.begin().begun -= 61
+    why = []
+    probe = threading.Thread(target=lambda: why.append(check.answer()), daemon=True)
+    probe.start()
+    probe.join(20)
+    silent.answers.set()
+    assert why == ["the server has not answered for 61 s"]
+
+
 def test_a_check_that_fails_is_no_answer() -> None:
     def fails(_: Run) -> str | None:
         raise ZeroDivisionError("planted")

@@ -149,3 +149,20 @@ def test_what_a_child_writes_its_parent_reads(children: PoolChildren) -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert (child.trainer_pid, child.trainer_serves, child.trainer_port) == (12, True, 8100)
+
+
+def test_a_child_is_not_held_to_what_its_predecessor_left(
+    clock: Clock, children: PoolChildren
+) -> None:
+    dead = own(children)
+    dead.begin(task_names.SCORE_WINDOW)
+    dead.note_trainer(12, serves=True, port=8100, silent=0.0)
+    next_one = own(children)
+    clock.now += LONG
+    everyone_beats(children)
+    assert children.stuck(SETTINGS) is None
+    assert (next_one.trainer_pid, next_one.trainer_serves, next_one.trainer_port) == (
+        None,
+        False,
+        None,
+    )

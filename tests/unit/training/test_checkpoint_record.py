@@ -13,6 +13,7 @@ RESULT = StepResult(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss"
 def test_a_folder_is_a_steps_if_its_name_is_a_number(tmp_path: Path) -> None:
     for name in ("0002", "0010", "²", "٣", "1.tmp", "9" * 20):
         (tmp_path / name).mkdir()
+    (tmp_path / "0011").write_text("a file")
     assert steps_on_disk(tmp_path) == [2, 10]
     assert steps_on_disk(tmp_path / "0002" / "none") == []
 
