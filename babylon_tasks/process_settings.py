@@ -97,7 +97,8 @@ class ProcessSettings(EnvironmentSettings):
     `BABYLON_OUTCOME_WAIT_HOURS` and `BABYLON_MAX_STALENESS_HOURS`, whatever this says."""
     keep_calls_days: float = Field(default=14, gt=0, le=MOST_KEPT_CALLS_DAYS)
     """How long the gateway's captured calls are kept; at least as long as an hour may wait for its
-    outcomes and its step, whatever this says. A recorded call without token ids needs its own."""
+    outcomes and its step, whatever this says. A recorded call without token ids is trained on only
+    while its capture is there."""
 
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"

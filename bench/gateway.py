@@ -39,7 +39,7 @@ LINEAGE = "bench"
 KEY = "key-of-the-benchmark"
 TOKENS = 300
 CLIENTS = (1, 64, 256)
-CARRIED = 64  # clients, of whom none ever waits for an answer's own time
+CARRIED = 64  # clients whose answers take the server no time
 ROUTES = {"another server": "m", "a checkpoint": LINEAGE}
 
 

@@ -1,10 +1,10 @@
-"""Find the captured call that a recorded one is, by the hashes of its texts. Pure.
+"""Find the capture of a recorded call by the hashes of its texts. Pure.
 
 The agent and the hour decide first: of captures with the same texts those of the same agent in the
 same hour, else those of the same agent an hour earlier or later (a decision may cross the hour),
 else the same for captures that name no agent. The first of these four that has any is all that is
 looked at, even if others have it joined already. Where its free ones differ in checkpoint, tokens
-or parameters, which of them it is cannot be known, and none is taken.
+or parameters, it cannot be known which is the call's, and none is taken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class UnsampledCall(Struct, frozen=True, gc=False):
 
 
 class Matches(Struct, frozen=True):
-    """The captured call of each recorded one, and those that could be several."""
+    """The capture of each recorded call, and the calls whose possible captures differ."""
 
     found: dict[CallPlace, CapturedSample]
     ambiguous: frozenset[CallPlace]
@@ -62,7 +62,7 @@ def match_samples(
 ) -> Matches:
     """Match recorded calls of a window with captured ones; no captured one is taken twice.
 
-    ``samples`` come in order of time. ``taken`` are in use, beside those that say so.
+    ``samples`` come in order of time. ``taken`` are in use too, beside those joined already.
     """
     by_texts: dict[_Key, list[CapturedSample]] = defaultdict(list)
     for sample in samples:

@@ -37,7 +37,7 @@ def select_calls(
 ) -> SelectedCalls:
     """Sort the calls of a trajectory by whether a step under these terms may use them.
 
-    ``ambiguous``: the indexes of those that could be several captured calls.
+    ``ambiguous``: the indexes of the calls whose possible captures differ.
     """
     places, reasons, other_label = [], [], False
     for place, call in enumerate(trajectory.calls):

@@ -1,4 +1,4 @@
-"""By which hashes a recorded call and the gateway's capture of it find each other."""
+"""The hashes by which a recorded call is matched with the gateway's capture of it."""
 
 from __future__ import annotations
 

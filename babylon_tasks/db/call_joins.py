@@ -1,4 +1,4 @@
-"""Which captured calls are which recorded ones; each captured call is joined once."""
+"""Read captured calls, and join each of them to at most one recorded call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls that the gateway has captured: written, and dropped by age, one partition a day."""
+"""Write the calls that the gateway has captured, and drop old ones; a partition holds one day."""
 
 from __future__ import annotations
 

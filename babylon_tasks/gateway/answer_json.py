@@ -1,6 +1,6 @@
-"""Decode a checkpoint's answer: most of it are log-probabilities that the client has not asked for.
+"""Decode a checkpoint's answer: most of it is log-probabilities that the client has not asked for.
 
-Of these only what is kept is made into objects, a sixth of the time of all of them.
+Only those of their fields that are kept become objects: a sixth of the time of decoding them all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def decoded(content: bytes, asked: GatewayRequest) -> dict[str, Any]:
                 for name, value in fields.items()
             }
         except (msgspec.ValidationError, KeyError):
-            pass  # of no form that is known; others say so
+            pass  # of an unknown form; whoever reads it reports that
     return msgspec.json.decode(content, type=dict[str, Any])
 
 

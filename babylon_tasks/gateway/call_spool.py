@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class SpooledCalls(Struct, frozen=True):
-    """Records in the order of writing, up to a place in one file; ``torn``: bytes cut behind it."""
+    """Records of one file, in order, up to byte ``end``; ``torn``: unreadable bytes before that."""
 
     records: list[bytes]
     path: Path
@@ -48,7 +48,7 @@ class CallSpool:
     def __init__(self, root: Path, most: int) -> None:
         """``most``: bytes on disk from which on nothing more is taken."""
         self._most = most
-        self._file_bytes = min(_FILE_BYTES, most // 4)  # what is done with goes file by file
+        self._file_bytes = min(_FILE_BYTES, most // 4)  # space is freed by whole files
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = uuid.uuid4().hex
         made = root / f".{name}"

@@ -23,10 +23,10 @@ from babylon_tasks.gateway.call_spool import CallSpool, SpooledCalls
 from babylon_tasks.gateway.captured import Sampled, captured
 from babylon_tasks.settings import Settings
 
-# What requests hold in memory until the thread comes to it.
+# The most that may wait in memory for the thread that writes.
 QUEUE_BYTES = 32 * 2**20
-_WRITE_SECONDS = 0.05  # all that a killed process loses
-_SYNC_SECONDS = 0.2  # and a machine that crashes
+_WRITE_SECONDS = 0.05  # the most that is lost when the process is killed
+_SYNC_SECONDS = 0.2  # and when the machine crashes
 _SYNC_BYTES = 2**20
 _SHIP_SECONDS = 1.0
 _TAKE_OVER_SECONDS = 30.0

@@ -21,7 +21,7 @@ from babylon_tasks.recorder.completion import Completion, read_messages
 from babylon_tasks.windows import window_id
 
 _SCALARS = ("max_tokens", "max_completion_tokens", "n", "seed")
-_FINISH = 40  # characters of a reason that is no word of OpenAI's
+_FINISH = 40  # the most characters of a finish reason, and of a parameter's name
 _INT4 = 2**31 - 1
 
 

@@ -35,7 +35,7 @@ CHECKPOINT = "checkpoint"
 NOBODY = "none"
 # A client that waits for the head of an answer gives up sooner than one that gets bytes.
 QUIET_SECONDS = 3.0
-# What is kept of an answer takes in memory, in bytes for each of its JSON text.
+# Bytes in memory of what is kept of an answer, for each byte of its JSON text.
 _OBJECTS = 3
 _RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
 log = structlog.get_logger(__name__)
@@ -170,7 +170,7 @@ class GatewayChat:
             log.exception("answer.rejected", model=route.name)
             return await _failed(
                 exchange,
-                Refused(502, f"the server of {route.name} sent what is no chat completion"),
+                Refused(502, f"the server of {route.name} did not send a chat completion"),
             )
         self._capture.put(
             Sampled(
@@ -220,7 +220,7 @@ class GatewayChat:
             await stream.end()
         except Away as away:
             if stream.begun and not streamed:
-                return Answer(b"", 502)  # what follows a part of it would be taken for the rest
+                return Answer(b"", 502)  # anything sent now would pass for the rest of the answer
             return await _failed(
                 exchange,
                 Refused(

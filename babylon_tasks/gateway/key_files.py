@@ -1,4 +1,4 @@
-"""Keys are read again and again, so that they change without a restart where they are files."""
+"""Read the keys again regularly, so that those in files change without a restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Keys(EnvironmentSettings):
 
 
 class KeyFiles:
-    """The keys as they are given now, for those who use them."""
+    """Gives the keys of clients and servers to those who use them, whenever they change."""
 
     def __init__(self, clients: ClientKeys, servers: ServerKeys) -> None:
         self._clients = clients

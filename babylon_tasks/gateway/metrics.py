@@ -60,7 +60,7 @@ _LOST = ("queue_full", "spool_full", "disk", "torn", "unreadable", "refused")
 
 
 def _begin_at_zero() -> None:
-    """Show every label's value: a rate of what appears with its first event misses that event."""
+    """Export each label value at zero: a counter that appears with its first event hides it."""
     for source in AgentSource:
         CALLS.labels(source)
     for reason in AwayReason:

@@ -58,8 +58,8 @@ class Pointer:
     def lacking(self) -> str | None:
         """Say what a replica needs before agents are sent to it; None where nothing.
 
-        A lineage that nobody has served lacks nothing: other servers answer. The log says why
-        Postgres was not read, to nobody without access to it.
+        A lineage that nobody has served lacks nothing: other servers answer. Why Postgres was not
+        read is only in the log: this text is shown without a key.
         """
         if self._reached:
             return None

@@ -91,9 +91,9 @@ def trainer_body(asked: GatewayRequest, model: str, backend: str, most: int | No
 
 
 def shaped(asked: GatewayRequest) -> bool:
-    """Check whether a parameter changes what is sampled, unseen by its log-probabilities.
+    """Check whether a parameter changes what is sampled without showing in the log-probabilities.
 
-    So may a temperature or top_p that is no number, as some servers take it.
+    A temperature or top_p that is not a number, which some servers accept, counts as one.
     """
     numbers = (asked.value(name) for name in ("temperature", "top_p") if asked.given(name))
     return any(type(one) not in (int, float) for one in numbers) or any(

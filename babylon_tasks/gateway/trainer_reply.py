@@ -61,8 +61,8 @@ def for_client(
 ) -> dict[str, Any]:
     """Take out what the client did not ask for.
 
-    The model is the checkpoint that answered, and so is the fingerprint, which stays with clients
-    that keep the model's name that they asked for.
+    ``model`` names the checkpoint that answered, and so does ``system_fingerprint``: some clients
+    show the model that they asked for instead of ``model``, but keep the fingerprint.
     """
     wants_ids = asked.value("return_token_ids") is True
     wants_logprobs = asked.value("logprobs") is True

@@ -47,15 +47,17 @@ class JoinResult(StrEnum):
 
 
 class JoinedTrajectory(Struct, frozen=True):
-    """A trajectory with what was captured; ``ambiguous``: the indexes of calls of which it is not
-    known which capture is theirs."""
+    """A trajectory with what was captured.
+
+    ``ambiguous``: the indexes of the calls whose possible captures differ.
+    """
 
     trajectory: Trajectory
     ambiguous: frozenset[int]
 
 
 class CallJoin:
-    """Joins the calls of one window; ``results`` counts those that lacked something."""
+    """Joins the calls of one window; ``results`` counts those that were looked for."""
 
     def __init__(self, connection: Connection, window: str, mode: JoinMode) -> None:
         self.results: Counter[JoinResult] = Counter()

@@ -35,7 +35,7 @@ Batch = Sequence[FinishedRows]
 
 
 def finished(trajectory: dict[str, Any], calls: list[dict[str, Any]]) -> FinishedRows:
-    """Measure rows: all that is large in them is text."""
+    """Measure a trajectory's rows by their texts: nothing else in them is large."""
     texts = (value for row in (trajectory, *calls) for value in row.values())
     size = sum(sys.getsizeof(text) for text in texts if isinstance(text, str))
     return FinishedRows(trajectory, calls, size)

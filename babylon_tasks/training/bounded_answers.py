@@ -1,6 +1,6 @@
-"""Answers of other people's servers, in bounded memory: it is they who choose how long one is.
+"""Bound the answers of other people's servers: it is they who choose how long an answer is.
 
-ART and litellm read an answer whole, whatever its length, and unpack what is packed a thousandfold.
+ART and litellm read an answer whole, whatever its length, and decompress it a thousandfold.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ MOST_BYTES = 8 * 2**20
 
 
 class AnswerRefused(httpx.ReadError):
-    """A server's answer is too long, or packed though that was not asked for."""
+    """A server's answer is too long, or compressed although that was not asked for."""
 
 
 def bound_answers(transport: type[httpx.AsyncBaseTransport]) -> None:
-    """Bound each answer that such a transport of this process brings: also errors and redirects.
+    """Bound every answer over such a transport in this process, errors and redirects included.
 
     For good, since the libraries make their clients themselves. An answer that is refused raises
     AnswerRefused, as if the connection were lost.

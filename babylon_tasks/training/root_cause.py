@@ -1,4 +1,4 @@
-"""What an error was raised from, where its own text does not say: OpenAI's "Connection error."."""
+"""Name the cause of an error whose own text does not say it, as OpenAI's "Connection error."."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def with_root_cause(error: BaseException) -> str:
     """Describe an error, and the first one of those that led to it. PURE."""
     text, first = f"{type(error).__name__}: {error}", error
-    seen = {id(error)}  # a chain that somebody closed to a ring
+    seen = {id(error)}  # a chain of causes may be circular
     while (earlier := first.__cause__ or _context(first)) is not None and id(earlier) not in seen:
         seen.add(id(earlier))
         first = earlier

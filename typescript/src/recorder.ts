@@ -20,7 +20,7 @@ export interface RecorderOptions {
   readonly capacity?: number;
   /** How many bytes these may have. */
   readonly capacityBytes?: number;
-  /** Where sentences about trouble go; to console.warn by default. */
+  /** Called with each warning; console.warn by default. */
   readonly warn?: (message: string) => void;
 }
 
@@ -105,7 +105,7 @@ export class Recorder {
   }
 
   /**
-   * Record the work of an agent: a trajectory that ends with it, and is returned its result.
+   * Record the work of an agent as one trajectory, which ends with it; returns its result.
    *
    * Work that throws is recorded up to that point, with the status `timeout` (TimeoutError),
    * `terminated` (AbortError) or `error`; the error goes on to the agent.

@@ -17,7 +17,7 @@ interface ToolCall {
   function: { name: string; arguments: string };
 }
 
-/** Read the text of a whole event stream; undefined where it broke off before its end. */
+/** Read the text of a whole event stream; undefined if it ends before each choice has. */
 export function streamedCompletion(text: string): unknown {
   const choices = new Map<number, Choice>();
   const whole: Record<string, unknown> = {};

@@ -7,7 +7,7 @@ const HOUR_MS = 3_600_000;
 export function windowId(moment: Date): string {
   const id = `${moment.toISOString().slice(0, 13)}:00`;
   if (!SHAPE.test(id)) {
-    throw new RangeError(`${moment.toISOString()} is outside of the years that have window ids`);
+    throw new RangeError(`${moment.toISOString()} is outside the years that have window ids`);
   }
   return id;
 }

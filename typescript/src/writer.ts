@@ -46,7 +46,7 @@ export class TrajectoryWriter {
     this.#warn = warn;
     const address = parsed(database);
     const schema = address.searchParams.get("schema");
-    // Prisma's own parameters; the second is heeded in any case: no statement is prepared here.
+    // Prisma's own parameters. `pgbouncer` needs nothing more: no statement is prepared here.
     for (const name of ["schema", "pgbouncer", "connection_limit", "pool_timeout"]) {
       address.searchParams.delete(name);
     }
@@ -130,7 +130,7 @@ function parsed(database: string): URL {
     return new URL(database);
   } catch {
     // Its own error has the address in it, and with it the password.
-    throw new TypeError("the database's address is none: postgresql://USER:PASSWORD@HOST/NAME");
+    throw new TypeError("the database's address is no URL: use postgresql://USER:PASSWORD@HOST/NAME");
   }
 }
 

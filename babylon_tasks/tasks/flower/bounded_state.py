@@ -104,8 +104,8 @@ def known(event: dict[str, Any]) -> dict[str, Any] | None:
 class BoundedState(EventsState):  # type: ignore[misc]  # flower is untyped
     """Flower's record of the workers and tasks, of ``MOST_NAMES`` workers and as many senders.
 
-    Where more come, the oldest are forgotten. A worker that is there is back within two seconds,
-    with its next heartbeat.
+    Where more come, the oldest are forgotten. A worker that runs is back within two seconds, with
+    its next heartbeat.
     """
 
     Task = SeenTask
