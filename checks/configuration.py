@@ -134,7 +134,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     kind = "path" if schema.get("format") == "path" else _TYPES.get(schema["type"], "text")
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in _SIGNS.items() if key in schema]
+    bounds = [f"{sign} {schema[key]:.10g}" for key, sign in _SIGNS.items() if key in schema]
     return f"{kind} {' and '.join(bounds)}".strip()
 
 

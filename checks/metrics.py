@@ -54,8 +54,10 @@ def listed() -> list[ListedMetric]:
                 workers: tuple[str, ...] = ("gateway",)
             elif "task" in labels or metric in either:
                 workers = ("cpu-worker", "gpu-worker")
-            else:  # whose lineage it is only the gpu-worker knows
-                workers = ("gpu-worker",) if "lineage" in labels else ("cpu-worker",)
+            elif "lineage" in labels or metric is metrics.CALLS_JOINED:
+                workers = ("gpu-worker",)  # it plans, and it alone knows whose lineage it is
+            else:
+                workers = ("cpu-worker",)
             found.append(
                 ListedMetric(name, family.name, family.type, labels, family.documentation, workers)
             )

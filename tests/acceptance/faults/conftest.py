@@ -89,8 +89,8 @@ def make_system(
 
     @contextmanager
     def make() -> Iterator[System]:
-        home = servers_dir / "struck"
         folder = tmp_path_factory.mktemp("system")
+        home = servers_dir / folder.name
         subprocess.run(["cp", "-a", cluster, home], check=True)  # with its owner, unlike copytree
         with ExitStack() as opened:
             opened.callback(shutil.rmtree, home)
@@ -173,7 +173,7 @@ class Keeper:
         self._opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a system at rest would still take its part of the processor
 def keeper(make_system: MakeSystem) -> Iterator[Keeper]:
     """Of this process's cells."""
     with Keeper(make_system) as kept:
