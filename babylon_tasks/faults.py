@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 from enum import StrEnum
 
 
@@ -26,6 +27,7 @@ class Fault(StrEnum):
     DATABASE_FULL = "database_full"
     DATABASE_REFUSES = "database_refuses"
     BROKER_REFUSES = "broker_refuses"
+    SERVICE_REFUSES = "service_refuses"  # W&B's, a judge's: overloaded, or out of order
     SCHEMA = "schema"
     PERMISSION = "permission"
     FILE_DAMAGED = "file_damaged"
@@ -55,6 +57,14 @@ _ERRNO = {
     errno.ECONNRESET: Fault.CONNECTION_LOST,
     errno.ECONNREFUSED: Fault.CONNECTION_LOST,
     errno.EPIPE: Fault.CONNECTION_LOST,
+    errno.ECONNABORTED: Fault.CONNECTION_LOST,
+    errno.ETIMEDOUT: Fault.CONNECTION_LOST,
+    errno.EHOSTUNREACH: Fault.CONNECTION_LOST,
+    errno.EHOSTDOWN: Fault.CONNECTION_LOST,
+    errno.ENETUNREACH: Fault.CONNECTION_LOST,
+    errno.ENETDOWN: Fault.CONNECTION_LOST,
+    errno.ENETRESET: Fault.CONNECTION_LOST,
+    errno.EADDRNOTAVAIL: Fault.CONNECTION_LOST,
 }
 # Postgres's codes, https://www.postgresql.org/docs/current/errcodes-appendix.html; the longest
 # prefix decides.
@@ -78,12 +88,26 @@ _SQLSTATE = {
     "42501": Fault.PERMISSION,
     "XX": Fault.DATABASE_REFUSES,  # corrupted
 }
-# Classes of torch, safetensors and pickle, by name: they are not imported here.
+# Classes of torch, safetensors, pickle and clients of HTTP, by name: they are not imported here.
 _CLASSES = {
+    "TransportError": Fault.CONNECTION_LOST,  # httpx: connecting, reading, writing, timeouts
+    "APIConnectionError": Fault.CONNECTION_LOST,  # openai, litellm; timeouts too
+    "CommError": Fault.CONNECTION_LOST,  # wandb
+    "ClientConnectionError": Fault.CONNECTION_LOST,  # aiohttp
+    "ConnectionError": Fault.CONNECTION_LOST,  # requests
+    "Timeout": Fault.CONNECTION_LOST,
     "OutOfMemoryError": Fault.OUT_OF_MEMORY,
     "UnpicklingError": Fault.FILE_DAMAGED,
     "BadZipFile": Fault.FILE_DAMAGED,
     "SafetensorError": Fault.FILE_DAMAGED,
+}
+# Status codes of HTTP. Others, as 400 and 404, are about what was sent.
+_STATUS = {
+    401: Fault.MISCONFIGURED,
+    403: Fault.MISCONFIGURED,
+    407: Fault.MISCONFIGURED,
+    408: Fault.CONNECTION_LOST,
+    429: Fault.SERVICE_REFUSES,
 }
 _OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")  # as Rust's libraries write it
 _TEXTS = (
@@ -123,7 +147,12 @@ def _by_kind(error: BaseException) -> Fault | None:
     if isinstance(state, str):
         lengths = range(len(state), 1, -1)
         return next((_SQLSTATE[state[:n]] for n in lengths if state[:n] in _SQLSTATE), None)
+    status = _status(error)
+    if status is not None:
+        return Fault.SERVICE_REFUSES if status >= 500 else _STATUS.get(status)
     match error:
+        case socket.gaierror() | TimeoutError() | ConnectionError():
+            return _ERRNO.get(error.errno or 0, Fault.CONNECTION_LOST)
         case MemoryError():
             return Fault.OUT_OF_MEMORY
         case ImportError():
@@ -137,13 +166,21 @@ def _by_kind(error: BaseException) -> Fault | None:
             return _by_text(error)
 
 
+def _status(error: BaseException) -> int | None:
+    """Find what a server answered: openai has it at the error, httpx and requests below."""
+    holder = error if hasattr(error, "status_code") else getattr(error, "response", None)
+    status = getattr(holder, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
 def _by_text(error: BaseException) -> Fault | None:
     text, name = str(error), type(error).__name__
     numbered = _OS_ERROR.search(text)
     if numbered is not None and int(numbered[1]) in _ERRNO:
         return _ERRNO[int(numbered[1])]
-    if name in _CLASSES:
-        return _CLASSES[name]
+    for kind in type(error).__mro__:
+        if kind.__name__ in _CLASSES:
+            return _CLASSES[kind.__name__]
     if type(error) is not RuntimeError and name != "AcceleratorError":  # torch's, of any kind
         return None
     return next((fault for pattern, fault in _TEXTS if pattern.search(text)), None)

@@ -68,6 +68,23 @@ def test_a_mirror_that_knows_nothing_is_not_taken_for_a_clean_answer(tmp_path: P
         found(tmp_path, pypi=[SKIPPED])
 
 
+def test_what_was_found_is_not_lost_where_the_next_file_cannot_be_audited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weak, empty = tmp_path / "weak.txt", tmp_path / "empty.txt"
+    for path in (weak, empty):
+        path.touch()
+    once = program(tmp_path, pypi=[WEAK])
+    once.write_text(once.read_text().replace("print(", "'empty.txt' in str(sys.argv) or print("))
+
+    with pytest.raises(SystemExit, match="1 violation"):
+        advisories.audit_all([str(weak), str(empty)], once)
+
+    said = capsys.readouterr()
+    assert "CVE-2026-42208" in said.err
+    assert "empty.txt NOT CHECKED" in said.out
+
+
 def test_each_pin_has_its_hashes() -> None:
     assert pins.check(ROOT) == []
     assert pins.check_npm(ROOT / "typescript") == []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import signal
+import socket
 
+import httpx
+import openai
 import psycopg.errors as postgres
 import pytest
+import requests
 from safetensors import SafetensorError
 
 from babylon_tasks.errors import (
@@ -23,6 +27,16 @@ from babylon_tasks.errors import (
 )
 from babylon_tasks.faults import Fault, fault_of, fault_of_exit
 
+ASKED = httpx.Request("POST", "https://api.example/v1/training/jobs")
+
+
+def answered(status: int) -> openai.APIStatusError:
+    """What openai's client raises at a status."""
+    answer = httpx.Response(status, request=ASKED)
+    kind = openai.InternalServerError if status >= 500 else openai.APIStatusError
+    return kind("the server's words", response=answer, body=None)
+
+
 CASES = [
     (ZeroDivisionError("a scorer's bug"), Fault.WINDOW),
     (postgres.UniqueViolation("scores_pkey"), Fault.WINDOW),
@@ -32,6 +46,28 @@ CASES = [
     (TrainerDied("exited with code 1"), Fault.WINDOW),
     (RuntimeError("shapes cannot be multiplied"), Fault.WINDOW),
     (OSError("without a number"), Fault.WINDOW),
+    (OSError(errno.EHOSTUNREACH, "No route to host"), Fault.CONNECTION_LOST),
+    (OSError(errno.ENETUNREACH, "Network is unreachable"), Fault.CONNECTION_LOST),
+    (OSError(errno.ETIMEDOUT, "Connection timed out"), Fault.CONNECTION_LOST),
+    (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), Fault.CONNECTION_LOST),
+    (TimeoutError("without a number"), Fault.CONNECTION_LOST),
+    (ConnectionResetError(errno.ECONNRESET, "reset by peer"), Fault.CONNECTION_LOST),
+    (httpx.ReadTimeout("nothing came"), Fault.CONNECTION_LOST),
+    (httpx.ConnectError("refused"), Fault.CONNECTION_LOST),
+    (requests.ConnectionError("refused"), Fault.CONNECTION_LOST),
+    (requests.ReadTimeout("nothing came"), Fault.CONNECTION_LOST),
+    (openai.APIConnectionError(request=ASKED), Fault.CONNECTION_LOST),
+    (openai.APITimeoutError(request=ASKED), Fault.CONNECTION_LOST),
+    (answered(503), Fault.SERVICE_REFUSES),
+    (answered(500), Fault.SERVICE_REFUSES),
+    (answered(429), Fault.SERVICE_REFUSES),
+    (answered(401), Fault.MISCONFIGURED),
+    (answered(403), Fault.MISCONFIGURED),
+    (answered(400), Fault.WINDOW),
+    (
+        httpx.HTTPStatusError("bad", request=ASKED, response=httpx.Response(502)),
+        Fault.SERVICE_REFUSES,
+    ),
     (OSError(errno.ENOSPC, "No space left on device"), Fault.DISK_FULL),
     (OSError(errno.EDQUOT, "Disk quota exceeded"), Fault.DISK_FULL),
     (OSError(errno.EFBIG, "File too large"), Fault.DISK_FULL),

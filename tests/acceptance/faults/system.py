@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class System(Babylon):
         self.clock = clock
         self.struck = hours(1)[0]  # the hour at which the fault strikes, of a cell
         self.cells: list[str] = []  # what has struck it so far
+        self.harmed_at: dict[str, datetime] = {}  # by URI, by Postgres's clock
         self._used_hours = 0
         self._log_starts: dict[str, int] = {}
         self.postgres = postgres
@@ -90,6 +92,16 @@ class System(Babylon):
         """All rows of a query, by column; on a new connection, since servers come and go."""
         with self.open() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, parameters).fetchall()
+
+    def trained_from_harmed(self) -> list[int]:
+        """Committed steps that were begun from a checkpoint after its files had been changed."""
+        begun_from = (
+            "SELECT s.target_step FROM training.steps s"
+            " JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step = s.parent_step"
+            " WHERE s.state = 'committed' AND c.uri = %s AND s.started_at > %s"
+        )
+        harmed = self.harmed_at.items()
+        return [row["target_step"] for one in harmed for row in self.rows(begun_from, one)]
 
     def takes_writes(self) -> bool:
         """Whether Postgres would take Babylon's rows at this moment."""

@@ -42,10 +42,15 @@ def record_torn(system: System) -> Iterator[None]:
 
 
 def _newest(system: System, *, harmed: bool = False) -> Path:
-    newest = "SELECT uri FROM training.checkpoints WHERE step > 0 ORDER BY step DESC LIMIT 1"
-    uri = until("there is a checkpoint", lambda: [row["uri"] for row in system.rows(newest)])[0]
+    newest = (
+        "SELECT uri, clock_timestamp() AS now FROM training.checkpoints WHERE step > 0"
+        " ORDER BY step DESC LIMIT 1"
+    )
+    (row,) = until("there is a checkpoint", lambda: system.rows(newest))
+    uri: str = row["uri"]
     if harmed:
         system.harmed.add(uri)
+        system.harmed_at[uri] = row["now"]
     return system.on_disk(Path(uri))
 
 

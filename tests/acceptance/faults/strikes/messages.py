@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import redis
 from acceptance.faults.system import System
-from acceptance.harness import sender, until
+from acceptance.harness import queued, sender, until
 
 from babylon_tasks.tasks.app import KEY_PREFIX
 
@@ -43,9 +42,7 @@ def garbage_sent(system: System) -> Iterator[None]:
             client.lpush(KEY_PREFIX + queue, *garbage)
         yield
         for queue in ("cpu", "gpu", "gpu.acceptance", "upkeep"):
-            until(f"queue {queue} is rid of it", lambda name=queue: not _holds(client, name))
-
-
-def _holds(client: redis.Redis, queue: str) -> bool:
-    found: list[bytes] = client.lrange(KEY_PREFIX + queue, 0, -1)  # type: ignore[assignment]
-    return any(message in (b"no json", b"[]", b"5") for message in found)
+            until(
+                f"queue {queue} is rid of it",
+                lambda name=queue: not set(garbage).intersection(queued(client, name)),
+            )
