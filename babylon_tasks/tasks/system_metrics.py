@@ -78,7 +78,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "babylon_serving_step": ("The checkpoint that agents use now.", ("lineage",)),
     "babylon_head_step": ("The newest checkpoint.", ("lineage",)),
-    "babylon_lease_held": ("Whether a worker trains the lineage now: 1 or 0.", ("lineage",)),
+    "babylon_lineage_leased": ("Whether a worker trains the lineage now: 1 or 0.", ("lineage",)),
     "babylon_lease_age_seconds": (
         "Time since the lineage's lease was renewed, 0 if it is free; beyond BABYLON_LEASE_SECONDS "
         "its owner is gone.",
@@ -204,7 +204,7 @@ def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
         return
     yield Sample("babylon_serving_step", figures.lineage.serving_step, of_it)
     yield Sample("babylon_head_step", figures.lineage.head_step, of_it)
-    yield Sample("babylon_lease_held", figures.lineage.leased, of_it)
+    yield Sample("babylon_lineage_leased", figures.lineage.leased, of_it)
     yield Sample("babylon_lease_age_seconds", figures.lineage.lease_age, of_it)
     for state, count in figures.steps.items():
         yield Sample("babylon_steps", count, of_it | {"state": state})

@@ -152,7 +152,7 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
 
     assert found["babylon_head_step"] == {(name,): 2}
     assert found["babylon_serving_step"] == {(name,): 1}
-    assert found["babylon_lease_held"] == {(name,): 1}
+    assert found["babylon_lineage_leased"] == {(name,): 1}
     (age,) = found["babylon_lease_age_seconds"].values()
     assert 30 <= age <= 30 + after - before
     assert found["babylon_steps"] == {
