@@ -11,7 +11,13 @@ import pytest
 from copies import ROOT, change, copy_deployed
 
 VENV = Path(sys.prefix)
-_PINS = ("constraints.txt", "hashes.txt", "requirements-checks.txt", "requirements-supply.txt")
+_PINS = (
+    "constraints.txt",
+    "hashes.txt",
+    "requirements-checks.txt",
+    "requirements-node.txt",
+    "requirements-supply.txt",
+)
 # What is replaced in which file, and what is said.
 BROKEN = {
     "a manifest": (
@@ -48,6 +54,9 @@ def folder(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
     for name in ("Makefile", "README.md", *_PINS):
         shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "typescript").mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / "typescript" / name, tmp_path / "typescript")
     return copy_deployed(tmp_path)
 
 
