@@ -168,8 +168,8 @@ def _by_kind(error: BaseException) -> Fault | None:
 
 def _status(error: BaseException) -> int | None:
     """Find what a server answered: openai has it at the error, httpx and requests below."""
-    holder = error if hasattr(error, "status_code") else getattr(error, "response", None)
-    status = getattr(holder, "status_code", None)
+    answer = error if hasattr(error, "status_code") else getattr(error, "response", None)
+    status = getattr(answer, "status_code", None)
     return status if isinstance(status, int) else None
 
 
