@@ -31,7 +31,7 @@ _READ = "unit/test_read_settings.py"
 _SETTINGS = "unit/test_settings.py"
 _DOCTOR = "integration/cli/test_doctor.py"
 _MASK = "unit/test_mask_secrets.py"
-_DRIFT = "integration/test_checks_drift.py"
+_DRIFT = "integration/checks_drift/test_agreement.py"
 
 ATTACKS = (
     Attack(
@@ -214,7 +214,9 @@ ATTACKS = (
     Attack(
         "a disk that fills: checkpoints, rows, temporary folders",
         (
-            "integration/test_prune_checkpoints.py",
+            "integration/prune_checkpoints/test_beside_training.py",
+            "integration/prune_checkpoints/test_files.py",
+            "integration/prune_checkpoints/test_what_stays.py",
             "integration/test_prune_rows.py",
             "integration/cli/test_prune.py",
             "integration/test_owned_folder.py",

@@ -3,70 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from peer import PeerTrainer
+from promoted_checkpoints import LINEAGE, lineage, promoted, train
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import lineages, trainer_lease, windows
-from babylon_tasks.db.lineages import Lineage
+from babylon_tasks.db import lineages, windows
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import (
-    AnotherTrainer,
-    BackendUnavailable,
-    CheckpointDamaged,
-    TrainingError,
-)
+from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.pipeline.evaluate import evaluate
-from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.serve import serve
-from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import CONFIG, OPTIMIZER, WEIGHTS
 from babylon_tasks.training.committed import CommittedCheckpoints
-from babylon_tasks.training.data_folder import FolderLock
-
-LINEAGE = "babylon"
-
-
-@pytest.fixture
-def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(
-        min_eval_groups=1, retry_delay_seconds=0, promote_without_evaluation=True, lease_seconds=60
-    )
-
-
-@pytest.fixture
-def lock(settings: Settings) -> Iterator[FolderLock]:
-    made = FolderLock(settings.data_dir, LINEAGE)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def trainer(settings: Settings, lock: FolderLock) -> PeerTrainer:
-    return PeerTrainer(settings.data_dir, lock=lock)
-
-
-def train(settings: Settings, trainer: PeerTrainer, n: int) -> TrainOutcome:
-    return train_window(settings, trainer, window=hour(n), actor="test")
-
-
-def promoted(connection: Connection, settings: Settings, trainer: PeerTrainer, steps: int) -> None:
-    """Steps 1 to ``steps``, each promoted."""
-    for n in range(1, steps + 1):
-        scored_window(connection, hour(n))
-        assert train(settings, trainer, n).step == n
-        assert evaluate(settings, trainer, actor="test").action == "promoted"
-
-
-def lineage(connection: Connection) -> Lineage:
-    found = lineages.get(connection, LINEAGE)
-    assert found is not None
-    return found
 
 
 def flip(path: Path) -> None:
@@ -256,148 +209,6 @@ def test_an_uncommitted_step_without_a_readable_record_is_discarded_and_repeated
     assert "checkpoint_discarded" in column(connection, "SELECT kind FROM training.events")
 
 
-def test_another_folder_is_refused_and_changes_nothing(
-    connection: Connection, settings: Settings, trainer: PeerTrainer, tmp_path: Path
-) -> None:
-    promoted(connection, settings, trainer, 1)
-    trainer_lease.release(connection, LINEAGE, str(trainer.ready().lock_name))
-    elsewhere = FolderLock(tmp_path / "elsewhere", LINEAGE)
-    stranger = PeerTrainer(tmp_path / "elsewhere", lock=elsewhere)
-    stranger.url = "http://stranger/v1"
-    scored_window(connection, hour(2))
-
-    with pytest.raises(BackendUnavailable, match="do not belong together"):
-        serve(settings, stranger)
-    with pytest.raises(BackendUnavailable, match="is at step 0 and not 1"):
-        train(settings, stranger, 2)
-
-    now = serving.serving(connection, LINEAGE)
-    assert (now.step, now.base_url) == (1, trainer.url)
-    assert column(connection, "SELECT attempt FROM training.lineages") == [1]  # never claimed
-    assert stranger.closed, "else it would go on answering agents"
-    assert "do not belong" not in str(lineage(connection).trouble)
-    assert "is not the folder in which lineage babylon was trained" in str(
-        lineage(connection).trouble
-    )
-    elsewhere.close()
-
-
-def test_a_folder_that_was_restored_elsewhere_belongs_by_its_checkpoints(
-    connection: Connection, settings: Settings, trainer: PeerTrainer, tmp_path: Path
-) -> None:
-    promoted(connection, settings, trainer, 1)
-    trainer_lease.release(connection, LINEAGE, str(trainer.ready().lock_name))
-    shutil.copytree(settings.data_dir / "babylon", tmp_path / "restored" / "babylon")
-    lock = FolderLock(tmp_path / "restored", LINEAGE)
-    scored_window(connection, hour(2))
-
-    assert train(settings, PeerTrainer(tmp_path / "restored", lock=lock), 2).step == 2
-    assert lineage(connection).data_folder == lock.folder_id
-    lock.close()
-
-
-@pytest.mark.parametrize("trained", [0, 1])
-def test_a_copy_of_the_folder_has_no_second_trainer(
-    connection: Connection, settings: Settings, trainer: PeerTrainer, tmp_path: Path, trained: int
-) -> None:
-    promoted(connection, settings, trainer, trained)
-    serve(settings, trainer)
-    shutil.copytree(settings.data_dir, tmp_path / "copy")
-    lock = FolderLock(tmp_path / "copy", LINEAGE)
-    second = PeerTrainer(tmp_path / "copy", lock=lock)
-    second.url = "http://second/v1"
-    scored_window(connection, hour(2))
-
-    beside = settings.model_copy(update={"data_dir": tmp_path / "copy"})
-    with pytest.raises(AnotherTrainer):
-        serve(beside, second)
-    outcome = train(beside, second, 2)
-
-    assert outcome.action == "busy"
-    assert "another trainer" in str(outcome.reason)
-    assert second.checked == []  # it was not even started
-    assert column(connection, "SELECT attempt FROM training.lineages") == [trained]
-    assert serving.serving(connection, LINEAGE).base_url == trainer.url
-    lock.close()
-
-
-def test_the_trainers_lease_passes_on_at_its_end_and_a_former_holder_learns_of_it(
-    connection: Connection, settings: Settings, trainer: PeerTrainer
-) -> None:
-    serve(settings, trainer)
-    name = str(trainer.ready().lock_name)
-
-    assert not trainer_lease.take(connection, LINEAGE, "other:1", 60, folder_id="other")
-    connection.execute("UPDATE training.lineages SET trainer_until = now() - interval '1 second'")
-    assert trainer_lease.renew(connection, LINEAGE, name, 60)  # nobody else wanted it
-    connection.execute("UPDATE training.lineages SET trainer_until = now() - interval '1 second'")
-    assert trainer_lease.take(connection, LINEAGE, "other:1", 60, folder_id="other")
-    assert not trainer_lease.renew(connection, LINEAGE, name, 60)
-
-
-def test_a_trainer_that_ends_frees_no_lease_but_its_own(
-    connection: Connection, settings: Settings, trainer: PeerTrainer
-) -> None:
-    serve(settings, trainer)
-    name = str(trainer.ready().lock_name)
-
-    trainer_lease.release(connection, LINEAGE, "other:1")
-    assert not trainer_lease.take(connection, LINEAGE, "third:1", 60, folder_id="third")
-
-    trainer_lease.release(connection, LINEAGE, name)
-    assert trainer_lease.take(connection, LINEAGE, "third:1", 60, folder_id="third")
-
-
-@pytest.mark.parametrize("anyway", [False, True])
-def test_a_worker_without_the_trainer_decides_nothing_about_a_checkpoint(
-    connection: Connection,
-    settings: Settings,
-    make_settings: Callable[..., Settings],
-    monkeypatch: pytest.MonkeyPatch,
-    trainer: PeerTrainer,
-    anyway: bool,
-) -> None:
-    chosen = settings.model_copy(update={"promote_without_evaluation": anyway})
-    scored_window(connection, "2026-01-30T01:00", state="held_out", model="anyone")
-    scored_window(connection, hour(1))
-    train(chosen, trainer, 1)
-
-    def another(*_: object) -> None:
-        raise AnotherTrainer("another trainer (process 7) is running for lineage babylon")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "ready", another)
-        found = evaluate(chosen, trainer, actor="test")
-
-    assert (found.action, found.serving) == ("idle", 0)
-    assert "not evaluated, it is tried again: another trainer" in found.reason
-    assert column(connection, "SELECT count(*) FROM training.promotions") == [0]
-    assert evaluate(chosen, trainer, actor="test").action == "promoted"
-
-
-@pytest.mark.parametrize(
-    "error", [TrainingError("No space left on device"), BackendUnavailable("")]
-)
-def test_an_evaluation_that_is_impossible_now_is_no_evidence(
-    connection: Connection,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    trainer: PeerTrainer,
-    error: Exception,
-) -> None:
-    scored_window(connection, "2026-01-30T01:00", state="held_out", model="anyone")
-    scored_window(connection, hour(1))
-    train(settings, trainer, 1)
-
-    def refuse(*_: object) -> None:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "evaluate", refuse)
-        assert evaluate(settings, trainer, actor="test").action == "idle"
-    assert column(connection, "SELECT count(*) FROM training.promotions") == [0]
-
-
 def test_a_damaged_newest_checkpoint_is_not_promoted_and_is_evaluated_once_it_is_restored(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
@@ -413,25 +224,6 @@ def test_a_damaged_newest_checkpoint_is_not_promoted_and_is_evaluated_once_it_is
     assert column(connection, "SELECT count(*) FROM training.promotions") == [0]
     (trainer.folder / "0001" / WEIGHTS).write_bytes(whole)
     assert evaluate(settings, trainer, actor="test").action == "promoted"
-
-
-def test_a_lock_on_a_folder_that_was_made_anew_is_no_lock(tmp_path: Path) -> None:
-    first = FolderLock(tmp_path / "data", LINEAGE)
-    with pytest.raises(AnotherTrainer):
-        FolderLock(tmp_path / "data", LINEAGE)
-    first.require()
-
-    shutil.rmtree(tmp_path / "data")
-    assert not first.replaced()  # nobody else can have a lock there yet
-    with pytest.raises(BackendUnavailable, match="was deleted or replaced"):
-        first.require()
-    second = FolderLock(tmp_path / "data", LINEAGE)
-
-    assert first.replaced()
-    assert not second.replaced()
-    assert second.folder_id != first.folder_id
-    first.close()
-    second.close()
 
 
 def test_the_optimizers_state_is_part_of_what_was_committed_but_may_be_missing(

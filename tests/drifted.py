@@ -1,0 +1,17 @@
+"""What `make check` finds where what is deployed does not fit the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from checks.drift.check import check
+
+PRODUCTION = ("overlays/production",)
+MINIMAL = ("overlays/minimal",)
+SERVERLESS = ("overlays/production", "serverless")
+TO_ZERO = (*SERVERLESS, "scale-to-zero")
+
+
+def found(folder: Path, *which: tuple[str, ...]) -> list[str]:
+    violations, _ = check(folder, which)
+    return [str(violation) for violation in violations]

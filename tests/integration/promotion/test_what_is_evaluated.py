@@ -1,0 +1,130 @@
+"""Which checkpoints are evaluated, how often, and on which held-out groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_windows, trained
+from factories import WINDOW, exact_call
+from peer import PeerTrainer
+from scored_windows import scored_window
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.evaluate import held_out_set
+from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.registry import serving
+from babylon_tasks.settings import Settings
+
+
+def test_an_unevaluated_checkpoint_is_found(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    assert not reconcile(settings, actor="test").unevaluated
+    connection.execute("UPDATE training.checkpoints SET created_at = now() - interval '1 hour'")
+
+    assert reconcile(settings, actor="test").unevaluated
+    evaluated(settings, trainer)
+    assert not reconcile(settings, actor="test").unevaluated
+
+
+def test_a_checkpoint_is_evaluated_once_per_set_and_held_once(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        evaluated(settings, trainer)
+
+    assert evaluated(settings, trainer).action == "idle"
+    assert trainer.evaluated == [(0, 1), (2,)]
+    assert len(decisions(connection)) == 2
+
+
+def test_a_checkpoint_is_evaluated_where_the_one_before_it_was_held_on_the_same_set(
+    connection: Connection, settings: Settings
+) -> None:
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.4, 2: 0.7})
+    held_out_windows(connection)
+    for n, action in ((1, "held"), (2, "promoted")):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == action
+    assert serving.serving(connection, LINEAGE).step == 2
+
+
+def test_a_checkpoint_that_was_held_is_evaluated_again_on_a_new_set(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(min_eval_groups=3, max_eval_groups=9)
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.4})
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+    assert evaluated(settings, trainer).action == "held"
+    assert evaluated(settings, trainer).action == "idle"
+
+    held_out_windows(connection, 4)
+    trainer.values[1] = 0.7
+
+    assert evaluated(settings, trainer).action == "promoted"
+    assert trainer.evaluated == [(0, 1), (0, 1)]
+    assert serving.serving(connection, LINEAGE).step == 1
+
+
+def test_a_checkpoint_that_was_held_is_evaluated_again_beside_another_that_serves(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        last = evaluated(settings, trainer)
+    assert last.action == "held"
+
+    serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
+    again = evaluated(settings, trainer)
+
+    assert (again.action, again.candidate, again.serving) == ("held", 2, 0)
+    assert "of the best known checkpoint 1" in again.reason
+
+
+def test_on_a_new_set_the_former_best_is_evaluated_too(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(min_eval_groups=3, max_eval_groups=9)
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.7, 2: 0.695, 3: 0.69})
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == "promoted"
+    held_out_windows(connection, 4)
+    trained(connection, settings, trainer, 3)
+
+    evaluated(settings, trainer)
+
+    assert trainer.evaluated[-1] == (1, 2, 3)
+
+
+def test_held_out_groups_without_spread_are_left_out(
+    connection: Connection, settings: Settings
+) -> None:
+    held_out_windows(connection, 2)
+    scored_window(connection, WINDOW, (0.5, 0.5), state="held_out")
+    scored_window(connection, WINDOW, (0.0, 1.0), key="m-1", state="held_out")
+
+    groups = held_out_set(connection, settings, actor="test")
+
+    assert len(groups) == 3
+    assert (WINDOW, "") not in {(group.window_id, group.key) for group in groups}
+
+
+def test_calls_whose_prompt_is_not_all_text_are_not_evaluated(
+    connection: Connection, settings: Settings
+) -> None:
+    """The model that is evaluated would be shown another prompt than the one that was answered."""
+    read, seen = exact_call("YES"), exact_call("YES", carries="images")
+    scored_window(connection, state="held_out", calls=[seen, read])
+    scored_window(connection, state="held_out", calls=[seen], key="pictures")
+
+    (group,) = held_out_set(connection, settings, actor="test")
+
+    assert {(len(one.calls), one.places) for one in group.members} == {(1, (1,))}
