@@ -95,7 +95,7 @@ class Pointer:
             try:
                 self.poll()
                 self._also()
-            except Exception:
+            except Exception:  # logged with its traceback, and read again: nothing else reads it
                 log.exception("pointer.failed")
 
     def _read(self) -> None:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -148,17 +146,6 @@ class Keeper:
         self._opened = ExitStack()
         self._system: System | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.drop()
-
     def lend(self) -> System:
         """The system that is kept, else a new one."""
         if self._system is not None and len(self._system.cells) >= CELLS_PER_SYSTEM:
@@ -176,8 +163,9 @@ class Keeper:
 @pytest.fixture(scope="module")  # a system at rest would still take its part of the processor
 def keeper(make_system: MakeSystem) -> Iterator[Keeper]:
     """Of this process's cells."""
-    with Keeper(make_system) as kept:
-        yield kept
+    kept = Keeper(make_system)
+    yield kept
+    kept.drop()
 
 
 @pytest.fixture
