@@ -1,14 +1,21 @@
 """What agents get of the gateway while something is taken away under load: answers, or errors that
-OpenAI's clients read, and never a wait without an end."""
+OpenAI's clients read, and never a wait without an end; and what became of the captures.
+
+Each test prints what docs/reliability.md says of it. With ``--measured FILE`` the outages last
+longer, and the same is appended to the file.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,6 +32,7 @@ from babylon_tasks.sandbox.servers import free_port
 KEY = "key-of-the-agents-0"
 AGENTS = 12
 ENOUGH = 5 * AGENTS  # calls: each agent has had several
+MEASURED = 30 * ENOUGH  # where figures are wanted
 ERROR = {"message", "type", "param", "code"}
 LINEAGE, OTHER = "acceptance", "qwen/q"
 MESSAGES: list[Any] = [{"role": "user", "content": "Will ACME close higher?"}]
@@ -35,6 +43,7 @@ class Outcome(NamedTuple):
 
     asked: str
     status: int
+    code: str = ""
     model: str = ""
     served_by: str = ""
     fallback: str = ""
@@ -44,11 +53,14 @@ class Agents:
     """Agents that ask without a pause, as long as the block lasts, each over a kept connection.
 
     ``urls`` are the gateways that they know: on a lost connection an agent goes to the next, as a
-    Service sends it. ``model`` is what each asks for, by number.
+    Service sends it. ``model`` is what each asks for, by number. ``enough`` calls are as many as it
+    takes to see something.
     """
 
-    def __init__(self, urls: list[str], model: Callable[[int], str]) -> None:
+    def __init__(self, urls: list[str], model: Callable[[int], str], enough: int) -> None:
         self.outcomes: list[Outcome] = []
+        self.struck: tuple[float, list[Outcome]] = (0.0, [])
+        self._enough = enough
         self._urls = urls
         self._model = model
         self._ended = threading.Event()
@@ -69,11 +81,26 @@ class Agents:
         before = len(self.outcomes)
 
         def enough() -> bool:
-            return sum(map(wanted, self.outcomes[before:])) >= ENOUGH
+            return sum(map(wanted, self.outcomes[before:])) >= self._enough
 
-        until(f"{ENOUGH} calls, last {self.outcomes[-1:]}", enough)
+        until(f"{self._enough} calls, last {self.outcomes[-1:]}", enough)
         # What was under way when it began may belong to the time before.
         return self.outcomes[before + AGENTS :]
+
+    @contextmanager
+    def without(self, proxy: TcpProxy | None = None) -> Iterator[None]:
+        """Take away what is behind a proxy, present connections included, or what the block does.
+
+        ``struck`` is then how long that was, and what agents got meanwhile.
+        """
+        before, began = len(self.outcomes), time.monotonic()
+        if proxy is not None:
+            proxy.refuse()
+            proxy.cut()
+        yield
+        self.struck = (time.monotonic() - began, self.outcomes[before:])
+        if proxy is not None:
+            proxy.refuse(False)
 
     def _ask(self, number: int) -> None:
         at = number
@@ -99,9 +126,9 @@ def outcome(client: OpenAI, model: str) -> Outcome:
     except openai.APIStatusError as error:
         if not isinstance(error.body, dict) or set(error.body) != ERROR:
             raise  # it has not OpenAI's shape
-        return Outcome(model, error.status_code)
+        return Outcome(model, error.status_code, error.body["code"] or "")
     labels = (raw.headers.get(f"x-babylon-{name}", "") for name in ("served-by", "fallback"))
-    return Outcome(model, raw.status_code, raw.parse().model, *labels)
+    return Outcome(model, raw.status_code, "", raw.parse().model, *labels)
 
 
 class Scene(NamedTuple):
@@ -113,6 +140,46 @@ class Scene(NamedTuple):
     trainer: TcpProxy
     other: TcpProxy
     server: Upstream
+    through: str
+    enough: int
+    file: str | None
+
+    def agents(self, model: Callable[[int], str]) -> Agents:
+        """Agents of both gateways."""
+        return Agents(self.urls, model, self.enough)
+
+    def captured(self, *names: str) -> int:
+        """How many captures are in Postgres once these gateways, the last ones, have ended."""
+        ended = [self.babylon.terminate(name) for name in names or ("gateway-0", "gateway-1")]
+        assert [one.child.wait(PATIENCE) for one in ended] == [0] * len(ended)
+        (row,) = self.babylon.rows("SELECT count(*) AS calls FROM training.calls")
+        return int(row["calls"])
+
+    def lost(self, without: str, agents: Agents, captured: int) -> int:
+        """How many answers of checkpoints have no capture; says what agents saw meanwhile."""
+        seconds, seen = agents.struck
+        answers = Counter(
+            "the fallback" if one.fallback else one.served_by for one in seen if one.status == 200
+        )
+        errors = Counter(
+            f"{one.status} {one.code}".strip() if one.status else "lost connection"
+            for one in seen
+            if one.status != 200
+        )
+        sampled = sum(one.model.startswith(f"{LINEAGE}@") for one in agents.outcomes)
+        said = {
+            "without": without,
+            "seconds": round(seconds, 1),
+            "answers": dict(answers),
+            "errors": dict(errors),
+            "sampled, before and after too": sampled,
+            "captured": captured,
+        }
+        print(json.dumps(said))
+        if self.file is not None:
+            with Path(self.file).open("a", encoding="ascii") as lines:
+                lines.write(json.dumps(said) + "\n")
+        return sampled - captured
 
     def promote(self, step: int) -> None:
         """Have another checkpoint serve."""
@@ -120,7 +187,10 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-def scene(make_babylon: Callable[..., Babylon], database_url: str) -> Iterator[Scene]:
+def scene(
+    make_babylon: Callable[..., Babylon], database_url: str, request: pytest.FixtureRequest
+) -> Iterator[Scene]:
+    file: str | None = request.config.option.measured
     with ExitStack() as stack:
         server = stack.enter_context(Upstream())
         server.says("yes")
@@ -144,15 +214,19 @@ def scene(make_babylon: Callable[..., Babylon], database_url: str) -> Iterator[S
         )
         login = parts.netloc.rpartition("@")[0]
         through = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{postgres.port}"))
-        urls = []
-        for name in ("gateway-0", "gateway-1"):
-            port = free_port()
-            options = {"BABYLON_GATEWAY_PORT": str(port), "BABYLON_METRICS_PORT": "0"}
-            command = babylon.stack.command("gateway")
-            babylon.stack.start(name, command, {**options, "DATABASE_URL": through})
-            until(f"{name} is ready", lambda port=port: is_ready(port))
-            urls.append(f"http://127.0.0.1:{port}/v1")
-        yield Scene(babylon, urls, postgres, trainer, other, server)
+        urls = [start(babylon, name, through) for name in ("gateway-0", "gateway-1")]
+        enough = ENOUGH if file is None else MEASURED
+        yield Scene(babylon, urls, postgres, trainer, other, server, through, enough, file)
+
+
+def start(babylon: Babylon, name: str, database_url: str) -> str:
+    """Start a gateway; its address once it is ready."""
+    port = free_port()
+    options = {"BABYLON_GATEWAY_PORT": str(port), "BABYLON_METRICS_PORT": "0"}
+    command = babylon.stack.command("gateway")
+    babylon.stack.start(name, command, {**options, "DATABASE_URL": database_url})
+    until(f"{name} is ready", lambda: is_ready(port))
+    return f"http://127.0.0.1:{port}/v1"
 
 
 def is_ready(port: int) -> bool:
@@ -166,37 +240,29 @@ def is_ready(port: int) -> bool:
         connection.close()
 
 
-@contextmanager
-def away(proxy: TcpProxy) -> Iterator[None]:
-    """Take away what is behind a proxy, present connections included."""
-    proxy.refuse()
-    proxy.cut()
-    yield
-    proxy.refuse(False)
-
-
 def bare(_: int) -> str:
     """The model that serves, for every agent."""
     return LINEAGE
 
 
 def test_without_postgres_each_call_is_answered_by_what_served_last(scene: Scene) -> None:
-    with Agents(scene.urls, bare) as agents:
-        with away(scene.postgres):
+    with scene.agents(bare) as agents:
+        with agents.without(scene.postgres):
             scene.promote(1)
             agents.fresh()
             assert {one.model for one in agents.fresh()} == {"acceptance@0"}
         agents.fresh(lambda one: one.model == "acceptance@1")
     assert {one.status for one in agents.outcomes} == {200}
+    assert scene.lost("Postgres", agents, scene.captured()) == 0
 
 
 def test_without_the_trainer_the_fallback_answers_with_a_label(scene: Scene) -> None:
     def models(number: int) -> str:
         return LINEAGE if number % 2 else "acceptance@0"
 
-    with Agents(scene.urls, models) as agents:
+    with scene.agents(models) as agents:
         agents.fresh(lambda one: one.served_by == "acceptance@0")
-        with away(scene.trainer):
+        with agents.without(scene.trainer):
             found = agents.fresh(lambda one: one.served_by == "other")
             answered = {one for one in found if one.status == 200}
             assert {one.served_by for one in answered} == {"other"}
@@ -205,30 +271,39 @@ def test_without_the_trainer_the_fallback_answers_with_a_label(scene: Scene) -> 
             assert {one.status for one in found} == {200, 503}
         agents.fresh(lambda one: one.model == "acceptance@0" and not one.fallback)
     assert {one.status for one in agents.outcomes} == {200, 503}
+    assert scene.lost("the trainer", agents, scene.captured()) == 0
 
 
 def test_without_another_server_only_its_models_are_refused(scene: Scene) -> None:
     def models(number: int) -> str:
         return LINEAGE if number % 2 else OTHER
 
-    with Agents(scene.urls, models) as agents:
+    with scene.agents(models) as agents:
         agents.fresh(lambda one: one.served_by == "other")
-        with away(scene.other):
+        with agents.without(scene.other):
             agents.fresh(lambda one: one.status == 502)
         agents.fresh(lambda one: one.served_by == "other")
     assert {one.status for one in agents.outcomes} <= {200, 502}
     assert {one.served_by for one in agents.outcomes} >= {"acceptance@0", "other"}
+    assert scene.lost("another server", agents, scene.captured()) == 0
 
 
 def test_of_two_replicas_one_may_be_killed_and_its_agents_go_to_the_other(scene: Scene) -> None:
-    with Agents(scene.urls, bare) as agents:
+    with scene.agents(bare) as agents:
         agents.fresh()
-        scene.babylon.kill("gateway-0")
-        agents.fresh()
-        assert {one.status for one in agents.fresh()} == {200}, "the other one has them all"
+        with agents.without():
+            scene.babylon.kill("gateway-0")
+            agents.fresh()
+            assert {one.status for one in agents.fresh()} == {200}, "the other one has them all"
     assert {one.status for one in agents.outcomes} <= {200, 0}
-    lost = sum(one.status == 0 for one in agents.outcomes)
-    assert lost <= AGENTS / 2, "no more than was under way there"
+    connections = sum(one.status == 0 for one in agents.outcomes)
+    assert connections <= AGENTS / 2, "no more than was under way there"
+    # The next to start brings what the dead one has left in its files.
+    start(scene.babylon, "gateway-2", scene.through)
+    captured = scene.captured("gateway-1", "gateway-2")
+    lost = scene.lost("one of two replicas, killed", agents, captured)
+    killed = sum(one.status == 200 for one in agents.outcomes) - len(agents.struck[1])
+    assert -connections <= lost < killed, "what was in its files is not lost"
 
 
 def test_a_replica_that_is_told_to_end_finishes_what_it_has_begun(scene: Scene) -> None:
@@ -250,7 +325,7 @@ def test_open_connections_obey_a_rollback_and_a_conversation_keeps_its_checkpoin
     def models(number: int) -> str:
         return LINEAGE if number % 2 else "acceptance@1"
 
-    with Agents(scene.urls, models) as agents:
+    with scene.agents(models) as agents:
         scene.promote(1)
         agents.fresh(lambda one: (one.asked, one.model) == (LINEAGE, "acceptance@1"))
         scene.promote(0)
