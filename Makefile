@@ -135,8 +135,9 @@ deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, n
 image-proof: setup ## minutes: both images built and run, Compose brought up, by Docker or podman (docs/images.md)
 	$(BIN)/pytest -v --timeout=1800 $(or $(ARGS),tests/images/images.py tests/images/stack.py)
 
-bench: setup ## ratios from one run: ours against the baseline and against the raw limit
+bench: setup ## ratios from one run: ours against the baseline and the raw limit; what the gateway adds and carries
 	$(BIN)/python -m bench.score $(ARGS)
+	$(BIN)/python -m bench.gateway
 
 demos: setup ## the demo on five seeds drawn at random, one after the other: make demos ARGS="--count 3"
 	$(BIN)/python -m bench.demos $(ARGS)

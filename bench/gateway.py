@@ -1,18 +1,25 @@
-"""Measure what the gateway adds to an answer's time: ``python -m bench.gateway``.
+"""Measure the gateway: ``python -m bench.gateway``; about two minutes on a machine that is idle.
 
 Whole processes on one machine: a Postgres, a gateway, and two servers that answer after a fixed
-time, one as another provider and one as a checkpoint's, with log-probabilities. Each number of
-clients asks each server by itself and through the gateway; what is added is the difference of the
-percentiles. Then 64 clients ask for answers that take no time, which shows how many calls a core of
-the gateway carries.
+time, one as another provider and one as a checkpoint's, with log-probabilities. It prints
+
+- what the gateway adds to answers at 1, 64 and 256 calls at once: the difference of the percentiles
+  of answers through it and of those alone, by turns;
+- how many calls a core carries: answers that take their server no time;
+- how long after a promotion the first answer of the new checkpoint comes, on an open connection;
+- what becomes of captures at ten times the rate that a replica can write (``bench.capture_flood``).
+
+All of it shares the machine's cores with the clients and the servers. Where something else is busy
+on it, which the first line says, the figures are that one's too.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
+import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,26 +28,44 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from statistics import quantiles
-from typing import Any
+from typing import NamedTuple
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.babylon import create
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import session
+from babylon_tasks.registry import serving
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, free_port
 from babylon_tasks.settings import Settings
-from bench.load import load
+from bench.added_latency import Target, added, carried
 
 LINEAGE = "bench"
 KEY = "key-of-the-benchmark"
 TOKENS = 300
 CLIENTS = (1, 64, 256)
+ALONE = 0.02  # seconds of an answer where only one is asked at once: enough of them are measured
 CARRIED = 64  # clients whose answers take the server no time
-ROUTES = {"another server": "m", "a checkpoint": LINEAGE}
+PROMOTIONS = 10
+
+
+class Scene(NamedTuple):
+    """The gateway, and what it stands before."""
+
+    settings: Settings
+    gateway: psutil.Process
+    port: int
+    metrics_port: int
+    other: str
+    checkpoint: str
+
+    @property
+    def url(self) -> str:
+        """The gateway's base URL."""
+        return f"http://127.0.0.1:{self.port}/v1"
 
 
 @contextmanager
@@ -60,38 +85,50 @@ def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]
 
 
 @contextmanager
-def slow_server(seconds: float, tokens: int) -> Iterator[str]:
-    """Run a server that answers after so long; yields its base URL."""
-    with process("bench.slow_server", str(seconds), str(tokens)) as child:
+def slow_server(tokens: int) -> Iterator[str]:
+    """Run a server whose answers have so many tokens; yields its base URL."""
+    with process("bench.slow_server", str(tokens)) as child:
         assert child.stdout is not None
         yield f"http://127.0.0.1:{int(child.stdout.readline())}/v1"
 
 
 @contextmanager
-def gateway(database: str, checkpoint: str, other: str) -> Iterator[tuple[str, int]]:
-    """Run a gateway before both servers; yields its base URL and its process id."""
-    settings = Settings(database_url=SecretStr(database), lineage=LINEAGE)
-    create(settings)
-    apply(settings)
-    with session(settings) as connection:
-        lineages.ensure(connection, settings)
-        lineages.announce(connection, LINEAGE, backend="cpu", base_url=checkpoint)
-    port = free_port()
-    variables = {
-        "DATABASE_URL": database,
-        "BABYLON_LINEAGE": LINEAGE,
-        "BABYLON_GATEWAY_PORT": str(port),
-        "BABYLON_GATEWAY_KEYS": f"bench:{KEY}",
-        "BABYLON_GATEWAY_MAX_REQUESTS": str(max(CLIENTS)),
-        "BABYLON_GATEWAY_UPSTREAMS": json.dumps({"other": {"base_url": other, "models": ["m"]}}),
-        "BABYLON_LOG_LEVEL": "WARNING",
-    }
-    with process("babylon_tasks", "run", "gateway", **variables) as child:
+def opened(home: Path) -> Iterator[Scene]:
+    """Run a database, both servers, and a gateway before them."""
+    with ExitStack() as stack:
+        database = stack.enter_context(EmbeddedPostgres(home / "postgres", durable=False)).url
+        settings = Settings(database_url=SecretStr(database), lineage=LINEAGE)
+        other, checkpoint = (stack.enter_context(slow_server(count)) for count in (0, TOKENS))
+        create(settings)
+        apply(settings)
+        with session(settings) as connection:
+            lineages.ensure(connection, settings)
+            lineages.announce(connection, LINEAGE, backend="cpu", base_url=checkpoint)
+            connection.execute(
+                "INSERT INTO training.checkpoints (lineage, step, inference_name, uri)"
+                " SELECT lineage, 1, 'bench@1', 'x' FROM training.checkpoints WHERE step = 0"
+            )
+        port, metrics_port = free_port(), free_port()
+        variables = {
+            "DATABASE_URL": database,
+            "BABYLON_LINEAGE": LINEAGE,
+            "BABYLON_GATEWAY_PORT": str(port),
+            "BABYLON_METRICS_PORT": str(metrics_port),
+            "BABYLON_GATEWAY_KEYS": f"bench:{KEY}",
+            "BABYLON_GATEWAY_MAX_REQUESTS": str(2 * max(CLIENTS)),
+            "BABYLON_GATEWAY_SPOOL_DIR": str(home / "calls"),
+            "BABYLON_GATEWAY_UPSTREAMS": json.dumps(
+                {"other": {"base_url": other, "models": ["m"]}}
+            ),
+            "BABYLON_LOG_LEVEL": "WARNING",
+        }
+        child = stack.enter_context(process("babylon_tasks", "run", "gateway", **variables))
         while not _is_ready(port):
             if child.poll() is not None:
                 raise RuntimeError(f"the gateway ended with {child.returncode}")
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/v1", child.pid
+        gateway = psutil.Process(child.pid)
+        yield Scene(settings, gateway, port, metrics_port, other, checkpoint)
 
 
 def _is_ready(port: int) -> bool:
@@ -105,72 +142,111 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def asked(model: str, **more: Any) -> dict[str, Any]:
-    """Write a request with a prompt of about 4,000 tokens."""
-    return {"model": model, "messages": [{"role": "user", "content": "word " * 4000}], **more}
+def machine() -> str:
+    """Say what this is measured on, and what else runs there."""
+    busy = psutil.cpu_percent(interval=2)
+    python = sys.version.split()[0]
+    return f"{os.cpu_count()} cores, {busy:.0f} % busy with other work, Python {python}"
 
 
-def percentiles(took: list[float]) -> tuple[float, float]:
-    """Return the median and the 99th percentile in milliseconds."""
-    found = quantiles(took, n=100, method="inclusive")
-    return found[49] * 1000, found[98] * 1000
+def followed(scene: Scene) -> list[float]:
+    """Move the pointer to and fro; returns the milliseconds to the first answer that obeys, each.
+
+    One client asks without a pause over one connection; its answers take the server no time.
+    """
+    connection = HTTPConnection("127.0.0.1", scene.port, timeout=30)
+    messages = [{"role": "user", "content": "Will ACME close higher?"}]
+    body = json.dumps({"model": LINEAGE, "messages": messages, "user": "0"}, separators=(",", ":"))
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+
+    def answered_by() -> str:
+        connection.request("POST", "/v1/chat/completions", body, headers)
+        return str(json.loads(connection.getresponse().read())["model"])
+
+    took = []
+    with session(scene.settings) as database:
+        for number in range(PROMOTIONS):
+            step = 1 - number % 2
+            time.sleep(random.uniform(0, 0.5))
+            serving.promote(database, LINEAGE, step, reason="bench", figures={}, actor="bench")
+            begun = time.perf_counter()
+            while answered_by() != f"{LINEAGE}@{step}":
+                pass
+            took.append((time.perf_counter() - begun) * 1000)
+    connection.close()
+    return took
 
 
-def added(url: str, alone: str, model: str, clients: int, seconds: float) -> None:
-    """Print how much longer answers take through the gateway than alone."""
-    both = []
-    for address in (alone, url):
-        path = f"{address}/chat/completions"
-        took = asyncio.run(load(path, asked(model), KEY, clients=clients, seconds=seconds))
-        both.append((*percentiles(took), len(took)))
-    (half, most, _), (half_through, most_through, calls) = both
-    by = f"p50 {half_through - half:+6.1f} ms, p99 {most_through - most:+6.1f} ms"
-    print(
-        f"  {clients:4d} clients: {by} (alone {half:.1f} and {most:.1f}; {calls} calls)",
-        flush=True,
+def captured(scene: Scene) -> str:
+    """Say what became of all captures until now, by the gateway's own counters."""
+    deadline = time.monotonic() + 30
+    while True:
+        answers = sum(counters(scene, "babylon_gateway_samples_total").values())
+        became = counters(scene, "babylon_gateway_captures_total")
+        unknown = answers - sum(became.values())
+        if not unknown or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    written = became.pop("written")
+    return (
+        f"of its {answers} answers until here {written} captures are in Postgres, "
+        f"{sum(became.values())} were lost and counted, {unknown} are not accounted for"
     )
 
 
-def carried(url: str, pid: int, model: str, seconds: float) -> None:
-    """Print how many calls a second one core of the gateway carries."""
-    gateway_process = psutil.Process(pid)
-    before = gateway_process.cpu_times()
-    path = f"{url}/chat/completions"
-    body = asked(model, user="now")
-    took = asyncio.run(load(path, body, KEY, clients=CARRIED, seconds=seconds))
-    after = gateway_process.cpu_times()
-    used = after.user + after.system - before.user - before.system
-    memory = gateway_process.memory_info().rss / 2**20
-    by = f"{len(took) / seconds:.0f} calls/s, {len(took) / used:.0f} calls/s and core"
-    print(
-        f"  {CARRIED} clients that never wait: {by}; {memory:.0f} MB resident",
-        flush=True,
-    )
+def counters(scene: Scene, name: str) -> dict[str, int]:
+    """Read a counter of the gateway, by its label ``state``."""
+    connection = HTTPConnection("127.0.0.1", scene.metrics_port, timeout=30)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return {
+        sample.labels["state"]: int(sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name
+    }
 
 
 def main() -> None:
-    """Print what is added, and what a core carries, for both kinds of servers."""
+    """Print everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each turn")
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="turns through the gateway, and alone"
+    )
     parser.add_argument("--answer", type=float, default=0.5, help="seconds that an answer takes")
     parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS)
     given = parser.parse_args()
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
         home.chmod(0o711)
-        database = stack.enter_context(EmbeddedPostgres(home / "postgres", durable=False)).url
-        servers = {
-            "another server": stack.enter_context(slow_server(given.answer, 0)),
-            "a checkpoint": stack.enter_context(slow_server(given.answer, TOKENS)),
-        }
-        url, pid = stack.enter_context(
-            gateway(database, servers["a checkpoint"], servers["another server"])
-        )
-        for name, model in ROUTES.items():
-            print(f"{name}, {given.answer:g} s an answer:", flush=True)
-            for clients in given.clients:
-                added(url, servers[name], model, clients, given.seconds)
-            carried(url, pid, model, given.seconds)
+        with opened(home) as scene:
+            for name, model, alone in (
+                ("another server, whose bytes pass unread", "m", scene.other),
+                (f"a checkpoint, whose {TOKENS} tokens are captured", LINEAGE, scene.checkpoint),
+            ):
+                print(f"{name}:", flush=True)
+                target = Target(model, scene.url, alone, KEY, scene.gateway)
+                for clients in given.clients:
+                    answer = ALONE if clients == 1 else given.answer
+                    line = added(target, clients, answer, given.seconds, given.rounds)
+                    print(f"  {line}", flush=True)
+                print(f"  {carried(target, CARRIED, 2 * given.seconds)}", flush=True)
+            print(f"  {captured(scene)}")
+            took = followed(scene)
+            print(
+                f"a promotion: first answer of the new checkpoint after "
+                f"{statistics.median(took):.0f} ms, at most {max(took):.0f} ({len(took)} times)"
+            )
+            print("captures at ten times the rate that one replica writes:", flush=True)
+            url = scene.settings.database_url.get_secret_value()
+            subprocess.run(
+                [sys.executable, "-m", "bench.capture_flood", "--seconds", "10"],
+                env={**os.environ, "DATABASE_URL": url},
+                check=True,
+            )
 
 
 if __name__ == "__main__":

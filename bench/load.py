@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
 
 
 async def load(
-    url: str, body: Mapping[str, Any], key: str, *, clients: int, seconds: float
+    url: str,
+    body: Mapping[str, Any],
+    key: str,
+    *,
+    clients: int,
+    seconds: float,
+    pause: float = 0.0,
 ) -> list[float]:
     """Ask for so long; returns how long each answer took, in seconds, from write to last byte.
 
-    The clients begin spread over a second. Raises RuntimeError for an answer that is not 200.
+    A client pauses before each request for a random time of at most ``pause`` seconds: otherwise
+    they would go on in the order and at the distances in which they began, for ever. Raises
+    RuntimeError for an answer that is not 200.
     """
     host, _, path = url.removeprefix("http://").partition("/")
     name, _, port = host.partition(":")
@@ -24,13 +33,17 @@ async def load(
         f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     )
     request = head.encode() + content
-    ends = time.perf_counter() + seconds + min(1.0, clients - 1)
+    spread = min(1.0, clients / 100)  # of the clients' beginnings
+    ends = time.perf_counter() + spread + seconds
 
     async def one(number: int) -> list[float]:
-        await asyncio.sleep(number / clients)
+        moments = random.Random(number)
+        await asyncio.sleep(spread * number / clients)
         reader, writer = await asyncio.open_connection(name, int(port), limit=2**20)
         took = []
-        while (begun := time.perf_counter()) < ends:
+        while time.perf_counter() < ends:
+            await asyncio.sleep(moments.uniform(0, pause))
+            begun = time.perf_counter()
             writer.write(request)
             await _answer(reader)
             took.append(time.perf_counter() - begun)

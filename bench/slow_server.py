@@ -1,8 +1,8 @@
 """An OpenAI-compatible server that answers after a fixed time: ``python -m bench.slow_server``.
 
-As little HTTP as that takes, so that it is not what is measured. Prints its port; arguments are the
-seconds and how many tokens, with ids and log-probabilities, an answer has. A request whose ``user``
-is ``now`` is answered at once.
+As little HTTP as that takes, so that it is not what is measured. Prints its port; the argument is
+how many tokens, with ids and log-probabilities, an answer has. A request's ``user`` is after how
+many seconds it is answered.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+
+_USER = b'"user":"'
 
 
 def answer(tokens: int) -> bytes:
@@ -28,8 +30,8 @@ def answer(tokens: int) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, seconds: float, answer: bytes) -> None:
-        self._seconds, self._answer = seconds, answer
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
         self._read = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,19 +45,20 @@ class _Connection(asyncio.Protocol):
             return
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         if len(body) == length:
-            at_once = b'"user":"now"' in body
+            begins = body.index(_USER) + len(_USER)
+            seconds = float(body[begins : body.index(b'"', begins)])
             self._read.clear()
             loop = asyncio.get_running_loop()
-            loop.call_later(0 if at_once else self._seconds, self._transport.write, self._answer)
+            loop.call_later(seconds, self._transport.write, self._answer)
 
 
-async def _serve(seconds: float, tokens: int) -> None:
+async def _serve(tokens: int) -> None:
     content = answer(tokens)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(seconds, content), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Connection(content), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(float(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_serve(int(sys.argv[1])))
