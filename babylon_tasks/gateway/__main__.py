@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -34,6 +35,9 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+    # What is there now stays: otherwise each full collection looks through it while answers wait.
+    gc.collect()
+    gc.freeze()
     ended.wait()
     gateway.stop()
 

@@ -44,7 +44,7 @@ def _state(reply: dict[str, Any], found: Completion) -> SampleState:
         return SampleState.SEVERAL
     if not found.logprobs:
         return SampleState.NO_LOGPROBS
-    if not all(math.isfinite(one) and one <= 0 for one in found.logprobs):
+    if not (math.isfinite(sum(found.logprobs)) and max(found.logprobs) <= 0):
         return SampleState.NOT_FINITE
     beside = reply["choices"][0].get("token_ids")
     if beside is not None and len(beside) != len(found.logprobs):

@@ -67,11 +67,13 @@ def _tokens(choice: Any) -> _Tokens:
     entries = _get(_get(choice, "logprobs"), "content")
     if not entries:
         return _Tokens(None, ids, None, None)
-    logprobs = tuple(float(_get(entry, "logprob")) for entry in entries)
-    texts = tuple(str(_get(entry, "token")) for entry in entries)
-    data = tuple(_get(entry, "bytes") for entry in entries)
-    in_place = tuple(int(match[1]) for text in texts if (match := _TOKEN_ID.match(text)))
-    by_entry = tuple(_get(entry, "id") for entry in entries)  # llama.cpp
+    logprobs = tuple(map(float, _each(entries, "logprob")))
+    texts = tuple(map(str, _each(entries, "token")))
+    data = _each(entries, "bytes")
+    in_place: tuple[int, ...] = ()
+    if _TOKEN_ID.match(texts[0]):  # a server writes all of them so, or none
+        in_place = tuple(int(match[1]) for text in texts if (match := _TOKEN_ID.match(text)))
+    by_entry = _each(entries, "id")  # llama.cpp
     for named in (in_place, by_entry):
         if len(named) == len(logprobs) and None not in named:
             if ids is not None and ids != named:
@@ -132,6 +134,13 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(str(_get(part, "text") or "") for part in content)
+
+
+def _each(sources: Sequence[Any], name: str) -> tuple[Any, ...]:
+    """Read a field of each; of JSON's objects, an answer has hundreds, without a call for each."""
+    if set(map(type, sources)) == {dict}:
+        return tuple([one.get(name) for one in sources])
+    return tuple([_get(one, name) for one in sources])
 
 
 def _get(source: Any, name: str) -> Any:
