@@ -7,7 +7,6 @@ rules: checks/rules/compose.yaml for single files, below for what must fit toget
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -20,16 +19,16 @@ from jsonschema.validators import validator_for
 from checks import redis
 from checks.compose_file import ComposeFile
 from checks.schemas import RULES, broken, rules
-from checks.violations import Violation, end
+from checks.violations import Violation, end, folder, report
 
 MAIN = "compose.yaml"
 
 
-def check(folder: Path) -> list[Violation]:
-    """List every violation of the folder's Compose files."""
+def check(root: Path) -> list[Violation]:
+    """List every violation of the Compose files in a folder."""
     found: list[Violation] = []
     read: dict[str, ComposeFile] = {}
-    for path in sorted(folder.glob("compose*.yaml")):
+    for path in sorted(root.glob("compose*.yaml")):
         try:
             read[path.name] = ComposeFile(path)
         except ValueError as error:
@@ -38,9 +37,9 @@ def check(folder: Path) -> list[Violation]:
         found += _of_schema(_specification(), file)
     main = read.pop(MAIN, None)
     if found or main is None:
-        return found or [Violation(MAIN, f"is not in {folder}")]
+        return found or [Violation(MAIN, f"is not in {root}")]
     found += _of_schema(rules("compose.yaml", "main_file"), main)
-    found += [*_compose_lint(folder / MAIN), *_declared(main), *_keeps_messages(main)]
+    found += [*_compose_lint(root / MAIN), *_declared(main), *_keeps_messages(main)]
     for override in read.values():
         found += _of_schema(rules("compose.yaml", "any_file"), override)
         for name in set(override.services) - set(main.services):
@@ -64,10 +63,7 @@ def _compose_lint(path: Path) -> Iterator[Violation]:
     config = RULES / "compose-lint.yaml"
     # Without what an operator has in .env and babylon.env.
     options = ["--format=json", "--no-env", "--skip-suppressed", f"--config={config}"]
-    done = subprocess.run([program, *options, path], capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1) or not done.stdout:
-        raise RuntimeError(f"compose-lint failed with {done.returncode}: {done.stderr.strip()}")
-    for one in json.loads(done.stdout)["findings"]:
+    for one in report([program, *options, path])["findings"]:
         where = f"{path.name}:{one['line']}: {one['service']}"
         yield Violation(where, f"compose-lint {one['rule_id']}: {one['message']}")
 
@@ -95,11 +91,5 @@ def _keeps_messages(file: ComposeFile) -> Iterator[Violation]:
         yield file.violation(("services", "redis", "command"), what)
 
 
-def main() -> None:
-    """Check the folder named by the first argument, the current one by default."""
-    violations = check(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
-    end("Compose", violations, "the specification, compose-lint and our rules hold")
-
-
 if __name__ == "__main__":
-    main()
+    end("Compose", check(folder()), "the specification, compose-lint and our rules hold")

@@ -6,9 +6,7 @@ checks it too (checks/policy.py).
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 import dockerfile
 
 from checks.stages import BuildStage, arguments, stages
-from checks.violations import Violation, end
+from checks.violations import Violation, end, folder, report
 
 # The instructions that an image must end with, and why.
 _ENDS = {
@@ -50,14 +48,14 @@ _REFUSED = {
 _BASE = re.compile(r"\$\{?(\w+)\}?")
 
 
-def check(folder: Path) -> list[Violation]:
-    """List every violation of the folder's Dockerfile and .dockerignore."""
-    path = folder / "Dockerfile"
+def check(root: Path) -> list[Violation]:
+    """List every violation of a folder's Dockerfile and .dockerignore."""
+    path = root / "Dockerfile"
     try:
         commands = dockerfile.parse_file(str(path))
     except dockerfile.GoParseError as error:
         return [Violation("Dockerfile", f"cannot be parsed: {error}")]
-    found = [*_hadolint(path), *_context(folder)]
+    found = [*_hadolint(path), *_context(root)]
     for command in commands:
         where = f"Dockerfile:{command.start_line}"
         for pattern, what in _REFUSED.items():
@@ -80,12 +78,7 @@ def check(folder: Path) -> list[Violation]:
 
 def _hadolint(path: Path) -> Iterator[Violation]:
     program = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run(
-        [program, "--format", "json", path], capture_output=True, text=True, check=False
-    )
-    if done.returncode not in (0, 1) or not done.stdout:
-        raise RuntimeError(f"hadolint failed with {done.returncode}: {done.stderr.strip()}")
-    for one in json.loads(done.stdout):
+    for one in report([program, "--format", "json", path]):
         yield Violation(f"Dockerfile:{one['line']}", f"hadolint {one['code']}: {one['message']}")
 
 
@@ -117,19 +110,13 @@ def _ends(name: str, stage: BuildStage) -> Iterator[Violation]:
             yield Violation(where, what)
 
 
-def _context(folder: Path) -> Iterator[Violation]:
-    ignore = folder / ".dockerignore"
+def _context(root: Path) -> Iterator[Violation]:
+    ignore = root / ".dockerignore"
     lines = ignore.read_text("utf-8").splitlines() if ignore.exists() else []
     if next((line for line in lines if line and not line.startswith("#")), None) != "*":
         what = "must begin with * and name what is included: secrets/ is beside it"
         yield Violation(".dockerignore:1", what)
 
 
-def main() -> None:
-    """Check the folder named by the first argument, the current one by default."""
-    violations = check(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
-    end("Dockerfile", violations, "hadolint and our rules hold")
-
-
 if __name__ == "__main__":
-    main()
+    end("Dockerfile", check(folder()), "hadolint and our rules hold")

@@ -7,7 +7,6 @@ it fits the code is asked by checks/drift/.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from checks.network import denied, references, services
 from checks.policy import policy_violations
 from checks.renderings import RENDERINGS, Object, Rendering, render_all
 from checks.schemas import KUBERNETES, broken, of_kind, rules
-from checks.violations import Violation, end
+from checks.violations import Violation, end, folder
 from checks.workloads import workloads
 
 NAMESPACE = "babylon-tasks"
@@ -94,8 +93,8 @@ def _unlisted(root: Path) -> Iterator[Violation]:
 
 
 def main() -> None:
-    """Check the project in the folder named by the first argument, the current one by default."""
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    """Check the project in the folder that the first argument names."""
+    root = folder()
     renderings, unrendered = render_all(root)
     found = check(root, renderings, unrendered)
     if renderings:

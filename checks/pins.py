@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
-from checks.violations import Violation, end
+from checks.violations import Violation, end, folder
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+?)( \\)?$", re.MULTILINE)
 _EXACT = re.compile(r"\d+\.\d+\.\d+")
@@ -18,11 +17,11 @@ _HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 _WRITE = "run `make constraints`"
 
 
-def check(folder: Path) -> list[Violation]:
+def check(root: Path) -> list[Violation]:
     """List every pin without a hash, or of another version."""
-    text = (folder / "hashes.txt").read_text("utf-8")
+    text = (root / "hashes.txt").read_text("utf-8")
     hashed = pins(text)
-    wanted = pins((folder / "constraints.txt").read_text("utf-8"))
+    wanted = pins((root / "constraints.txt").read_text("utf-8"))
     found = [
         Violation("hashes.txt", f"has {hashed.get(name, 'no')} {name}, not {version}: {_WRITE}")
         for name, version in wanted.items()
@@ -39,10 +38,10 @@ def check(folder: Path) -> list[Violation]:
     return found
 
 
-def check_npm(folder: Path) -> list[Violation]:
+def check_npm(root: Path) -> list[Violation]:
     """List every package of npm that is not pinned by version and hash, or names its registry."""
-    wanted = json.loads((folder / "package.json").read_text("utf-8"))
-    lock = json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]
+    wanted = json.loads((root / "package.json").read_text("utf-8"))
+    lock = json.loads((root / "package-lock.json").read_text("utf-8"))["packages"]
     found = []
     for kind in ("dependencies", "devDependencies"):
         for name, version in wanted[kind].items():
@@ -63,15 +62,6 @@ def pins(text: str) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): found for name, found, _ in _PIN.findall(text)}
 
 
-def main() -> None:
-    """Check the folder named by the first argument, the current one by default."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    end(
-        "Hashes",
-        check(folder) + check_npm(folder / "typescript"),
-        "every pinned package has its hashes",
-    )
-
-
 if __name__ == "__main__":
-    main()
+    found = check(folder()) + check_npm(folder() / "typescript")
+    end("Hashes", found, "every pinned package has its hashes")

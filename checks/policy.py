@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ import yaml
 
 from checks.kubectl import TOOLS
 from checks.renderings import Rendering
-from checks.violations import Violation
+from checks.violations import Violation, report
 
 # Rules that are switched off, and why.
 SKIPPED = {
@@ -59,19 +57,13 @@ def _checkov(files: Sequence[Path]) -> list[dict[str, Any]]:
     if not program.exists():
         raise FileNotFoundError("there is no checkov: run `make tools`")
     options = ["--framework", "kubernetes", "dockerfile", "--skip-download", "--output", "json"]
-    done = subprocess.run(
+    reports = report(
         [program, *options, "--skip-check", ",".join(SKIPPED), "--quiet", "--file", *files],
-        capture_output=True,
-        text=True,
-        check=False,
         # Its own folders are first on its path; ours have nothing that it could use.
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        {name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
-    if done.returncode not in (0, 1) or not done.stdout:
-        raise RuntimeError(f"checkov failed with {done.returncode}: {done.stderr.strip()}")
-    reports = json.loads(done.stdout)
     reports = reports if isinstance(reports, list) else [reports]
-    unread = [report for report in reports if report["summary"]["parsing_errors"]]
-    if {report["check_type"] for report in reports} != {"kubernetes", "dockerfile"} or unread:
-        raise RuntimeError(f"checkov did not read all files: {done.stdout[:2000]}")
-    return [one for report in reports for one in report["results"]["failed_checks"]]
+    unread = [one["summary"] for one in reports if one["summary"]["parsing_errors"]]
+    if {one["check_type"] for one in reports} != {"kubernetes", "dockerfile"} or unread:
+        raise RuntimeError(f"checkov did not read all files: {unread}")
+    return [failed for one in reports for failed in one["results"]["failed_checks"]]

@@ -1,10 +1,7 @@
 """``python -m checks.drift [FOLDER]``: the project in a folder, the current one by default."""
 
-import sys
-from pathlib import Path
-
 from checks.drift.check import check
-from checks.violations import end
+from checks.violations import end, folder
 
-violations, units = check(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+violations, units = check(folder())
 end("Drift", violations, f"{units} containers of Compose and k8s/ fit settings, queues and ports")

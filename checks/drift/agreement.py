@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from checks.compose_file import ComposeFile
 from checks.network import chosen
@@ -44,31 +44,18 @@ def without_postgres(rendering: Rendering) -> Iterator[Violation]:
             yield policy.violation(f"opens Postgres to {one.name}, which does not need it")
 
 
-def seeded(renderings: Sequence[Rendering], image: Mapping[str, str]) -> Iterator[Violation]:
+def seeded(renderings: Sequence[Rendering], image: dict[str, str]) -> Iterator[Violation]:
     """Check that k8s/seed puts the base model where the gpu-worker of components/gpu looks for it.
 
     ``image``: what the trainer's image sets.
     """
-    workers = [
-        (
-            container,
-            container.environment.get("XDG_CACHE_HOME", image.get("XDG_CACHE_HOME", "(none)")),
-        )
-        for rendering in renderings
-        for load in workloads(rendering)
-        for container in load.containers
-        if container.process == "gpu-worker" and "-gpu:" in container.image
-    ]
-    seeds = [
-        container
-        for rendering in renderings
-        for load in workloads(rendering)
-        for container in load.containers
-        if load.name == "seed"
-    ]
+    containers = [o for r in renderings for load in workloads(r) for o in load.containers]
+    workers = [one for one in containers if one.process == "gpu-worker" and "-gpu:" in one.image]
+    seeds = [one for one in containers if one.workload.name == "seed"]
     for seed in seeds:
         home = seed.environment.get("HF_HOME", "(none)")
-        for worker, cache in workers:
+        for worker in workers:
+            cache = (image | worker.environment).get("XDG_CACHE_HOME", "(none)")
             if home != f"{cache}/huggingface":
                 yield seed.violation(f"HF_HOME is {home}; gpu-worker reads {cache}/huggingface")
             if _claims(seed) != _claims(worker):
