@@ -42,7 +42,7 @@ tools: setup $(TOOLS)/.installed ## create .venv-checks with what only the check
 
 $(TOOLS)/.installed: requirements-checks.txt
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/pip install --quiet --requirement requirements-checks.txt
+	$(TOOLS)/bin/pip install --quiet --require-hashes -r requirements-checks.txt
 	@touch $@
 
 supply: setup $(SUPPLY)/.installed ## create .venv-supply with what audits: pip-audit, cyclonedx-bom, uv
@@ -118,8 +118,8 @@ code: setup ## format, lint, types, layers, the documents that are generated fro
 	$(BIN)/python -m checks.metrics
 	$(BIN)/python -m checks.pins
 
-audit: setup supply ## known vulnerabilities in what is pinned, where an advisory source can be reached
-	$(BIN)/python -m checks.advisories
+audit: setup supply $(OWN_NODE) ## known vulnerabilities in what is pinned, where an advisory source can be reached
+	$(BIN)/python -m checks.advisories $(NPM)
 
 sbom: setup supply ## what is installed in .venv, as a CycloneDX bill of materials: build/sbom.json
 	@mkdir -p build

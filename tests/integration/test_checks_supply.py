@@ -12,6 +12,7 @@ import pytest
 from copies import ROOT, change
 
 from checks import advisories, pins
+from checks.violations import Violation
 
 CLEAN = {"name": "celery", "version": "5.7.0", "vulns": []}
 WEAK = {
@@ -46,7 +47,7 @@ def found(folder: Path, **by_source: object) -> list[str]:
 def test_a_vulnerable_package_is_named_with_the_release_that_mends_it(tmp_path: Path) -> None:
     (violation,) = found(tmp_path, pypi=[CLEAN, WEAK])
     assert violation.startswith(
-        "constraints.txt: litellm 1.82.0: GHSA-1, CVE-2026-42208; fixed in 1.83.7: pin that"
+        "constraints.txt: litellm 1.82.0: GHSA-1, CVE-2026-42208; fixed in 1.83.7: pin another"
     )
 
 
@@ -68,21 +69,51 @@ def test_a_mirror_that_knows_nothing_is_not_taken_for_a_clean_answer(tmp_path: P
         found(tmp_path, pypi=[SKIPPED])
 
 
-def test_what_was_found_is_not_lost_where_the_next_file_cannot_be_audited(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def npm(folder: Path, answer: object) -> list[str]:
+    """An npm that answers so to whatever it is asked."""
+    path = folder / "npm"
+    path.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\nexit 1\n")
+    path.chmod(0o755)
+    return [str(one) for one in advisories.audit_npm(folder, [str(path)])]
+
+
+def test_a_vulnerable_package_of_npm_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weak, empty = tmp_path / "weak.txt", tmp_path / "empty.txt"
-    for path in (weak, empty):
-        path.touch()
-    once = program(tmp_path, pypi=[WEAK])
-    once.write_text(once.read_text().replace("print(", "'empty.txt' in str(sys.argv) or print("))
+    url = "https://github.com/advisories/GHSA-w2w2"
+    found = {"source": 1, "name": "pg-protocol", "url": url, "range": "<1.10.1"}
+    answer = {
+        "vulnerabilities": {
+            "pg": {"name": "pg", "via": ["pg-protocol"]},
+            "pg-protocol": {"name": "pg-protocol", "via": [found]},
+        }
+    }
+    (violation,) = npm(tmp_path, answer)
+    assert violation.startswith("package-lock.json: pg-protocol: GHSA-w2w2; affects <1.10.1: pin")
+    assert npm(tmp_path, {"vulnerabilities": {}}) == []
+    monkeypatch.setattr(advisories, "IGNORED", {"GHSA-w2w2": "a test"})
+    assert npm(tmp_path, answer) == []
+    with pytest.raises(advisories.Unreachable, match="npm: nobody there"):
+        npm(tmp_path, {"message": "nobody there", "error": {"code": "ENOTFOUND"}})
+
+
+def test_what_was_found_is_not_lost_where_the_next_file_cannot_be_audited(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unreachable() -> list[Violation]:
+        raise advisories.Unreachable("nobody there")
 
     with pytest.raises(SystemExit, match="1 violation"):
-        advisories.audit_all([str(weak), str(empty)], once)
+        advisories.audit_all({"a": lambda: [Violation("a", "CVE-1")], "b": unreachable})
 
     said = capsys.readouterr()
-    assert "CVE-2026-42208" in said.err
-    assert "empty.txt NOT CHECKED" in said.out
+    assert "CVE-1" in said.err
+    assert "b NOT CHECKED" in said.out
+
+
+def test_all_that_is_pinned_is_audited() -> None:
+    locks = {path.name for path in ROOT.glob("requirements-*.txt")}
+    assert {*advisories.PINS} == {"constraints.txt", "constraints-gpu.txt", *locks}
 
 
 def test_each_pin_has_its_hashes() -> None:
