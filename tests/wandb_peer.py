@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 
@@ -46,25 +49,32 @@ class Job:
 
 @dataclass
 class WandbPeer:
-    """A job takes ``gradient_steps`` with that ``loss``, or ``fails`` with that message."""
+    """A job takes ``gradient_steps`` with that ``loss``, or ``fails`` with that message.
+
+    ``broken``: what is asked for by a path that contains it is answered with 503.
+    """
 
     key: str
     gradient_steps: int = 3
     loss: float = 0.25
     fails: str | None = None
+    broken: str | None = None
     registered: list[NewModel] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
 
     def __enter__(self) -> WandbPeer:
-        config = uvicorn.Config(self.app(), port=0, log_level="warning", lifespan="off")
+        self._serve(0)
+        return self
+
+    def _serve(self, port: int) -> None:
+        config = uvicorn.Config(self.app(), port=port, log_level="warning", lifespan="off")
         self._server = uvicorn.Server(config)
         self._socket = config.bind_socket()
         self._socket.listen()
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
         self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -72,9 +82,20 @@ class WandbPeer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody listens on its port meanwhile."""
+        port = self.port
+        self._end()
+        yield
+        self._serve(port)
 
     @property
     def port(self) -> int:
@@ -95,6 +116,9 @@ class WandbPeer:
             self.calls.append(f"{request.method} {request.url.path}")
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 raise AssertionError(f"{request.url.path} came without the key")
+            if self.broken is not None and self.broken in request.url.path:
+                # Clients repeat what only reads; a server may say when.
+                return JSONResponse({"detail": "out of order"}, 503, {"retry-after-ms": "1"})
             return await proceed(request)
 
         @app.post("/v1/preview/models")
