@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)-checks
 SUPPLY := $(VENV)-supply
-POOLER := .pgbouncer
+SERVERS := .servers
 NODE   := .node
 # hashes.txt of one package: what a pip too old for hashes in constraints can read.
 HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
@@ -13,7 +13,7 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools supply demo test test-typescript faults soak test-clock browser pooler node pictures check code \
+.PHONY: help setup tools supply demo test test-typescript faults soak test-clock browser servers node pictures check code \
         deployment audit sbom image-proof bench demos up \
         secrets docs constraints clean
 
@@ -59,15 +59,21 @@ browser: setup ## Chromium, for the tests that look at Flower's pages: the syste
 	    --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	else $(BIN)/playwright install --only-shell chromium; fi
 
-pooler: $(if $(shell command -v pgbouncer),,$(POOLER)/.installed) ## PgBouncer, for the tests behind a pooler: the system's, or Debian's unpacked here
+# By the program that is looked for; Debian's Postgres is not on the PATH.
+LACKING := $(strip $(foreach name,pgbouncer redis-server postgres,\
+  $(if $(shell command -v $(name) 2>/dev/null)$(wildcard /usr/lib/postgresql/*/bin/$(name)),,$(name:postgres=postgresql))))
 
-$(POOLER)/.installed:
-	@rm -rf $(POOLER) && mkdir -p $(POOLER)
-	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi
-	@# With those of its libraries that a small system lacks; their names differ between releases.
-	@cd $(POOLER) && apt-get -qq -o APT::Sandbox::User=root download pgbouncer \
-	  $$(apt-cache depends pgbouncer | sed -nE 's/^ +Depends: (libc-?ares|libevent)/\1/p')
-	@for package in $(POOLER)/*.deb; do dpkg-deb --extract "$$package" $(POOLER); done
+servers: $(if $(LACKING),$(SERVERS)/.installed) ## for tests: PgBouncer, Redis and Postgres that know TLS: the system's, or Debian's unpacked here
+
+$(SERVERS)/.installed:
+	@rm -rf $(SERVERS) && mkdir -p $(SERVERS)
+	@# With those of their libraries that this system lacks; not LLVM, which only a JIT would load.
+	@cd $(SERVERS) && { test "$$(id -u)" != 0 || apt-get update -qq; } \
+	  && apt-get -qq --simulate --no-install-recommends install $(LACKING) >would-install.txt \
+	  && apt-get -qq -o APT::Sandbox::User=root download $$(sed -nE '/libllvm|libperl/d; \
+	    s/^Inst (lib[^ ]*|pgbouncer|redis-[^ ]*|postgresql-(client-)?[0-9]+) .*/\1/p' would-install.txt) \
+	  && for package in *.deb; do dpkg-deb --extract "$$package" .; done \
+	  || { echo 'make servers: apt-get has brought nothing; install $(LACKING), built with TLS' >&2; exit 1; }
 	@touch $@
 
 # The system's, if it runs TypeScript as it is (since 22.18); else its build from PyPI.
@@ -89,11 +95,11 @@ typescript/node_modules/.installed: typescript/package.json typescript/package-l
 pictures: setup browser ## the pictures in docs/pictures, taken again
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
 
-# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, a pooler, node.
-test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser pooler node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, servers with TLS, node.
+test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m "(not faults or worst) and not soak" $(ARGS)
 
-test-typescript: setup node pooler ## of these tests what runs under node: typescript/, and its clients
+test-typescript: setup node servers ## of these tests what runs under node: typescript/, and its clients
 	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)
 
 faults: setup ## half an hour: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
@@ -163,4 +169,4 @@ constraints: setup supply ## write constraints.txt and hashes.txt from what is i
 	} > hashes.txt.new && mv hashes.txt.new hashes.txt
 
 clean: ## remove what the targets created
-	rm -rf $(VENV) $(TOOLS) $(SUPPLY) $(POOLER) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(TOOLS) $(SUPPLY) $(SERVERS) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

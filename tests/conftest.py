@@ -3,7 +3,8 @@
 Fixtures: ``settings`` (and ``make_settings`` for other values), ``database_url``, ``connection``
 on a migrated database; ``moment``, a transaction in which time stands still, on one that a file's
 tests share; ``babylon_database_url`` on one that was never migrated;
-``empty_database_url`` on one that holds nothing; ``redis_url`` emptied.
+``empty_database_url`` on one that holds nothing; ``redis_url`` emptied; ``tls_database_url`` and
+``tls_redis_url`` on servers that speak TLS alone, with certificates of ``authority``.
 
 Whatever asks for a database of Babylon's is run on both contracts (``contract``), acceptance tests
 on today's. ``pytest.mark.contract("7a46248b")`` chooses one; ``pytest.mark.contract(None)`` says
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -32,6 +34,7 @@ from databases import fresh_database
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
+from tls import Authority, TlsPostgres, TlsRedis
 
 from babylon_tasks.db.babylon import TABLES
 from babylon_tasks.db.kept_connections import kept
@@ -257,6 +260,53 @@ def redis_url(valkey: EmbeddedValkey) -> str:
     with redis.Redis.from_url(valkey.url) as client:
         client.flushall()
     return valkey.url
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority of the servers' certificates."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def other_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that signed nothing here."""
+    return Authority(tmp_path_factory.mktemp("other"))
+
+
+@pytest.fixture(scope="session")
+def _tls_redis(servers_dir: Path, authority: Authority) -> Iterator[TlsRedis]:
+    with TlsRedis(servers_dir / "tls-redis", authority) as server:
+        yield server
+
+
+@pytest.fixture
+def tls_redis_url(_tls_redis: TlsRedis) -> str:
+    """A Redis that holds nothing, over TLS; the authority is not named."""
+    with redis.Redis.from_url(_tls_redis.url, ssl_cert_reqs="none") as client:
+        client.flushall()
+    return _tls_redis.url
+
+
+@pytest.fixture(scope="session")
+def tls_postgres(servers_dir: Path, authority: Authority) -> Iterator[TlsPostgres]:
+    """What is copied for a new database of it is migrated."""
+    with TlsPostgres(servers_dir / "tls-postgres", authority) as server:
+        copied = server.database("template1")
+        with psycopg.connect(copied, autocommit=True) as connection:
+            make_tables(connection, CONTRACTS[-1])
+        apply(_settings(DATABASE_URL=copied))
+        kept.close()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tls_database_url(tls_postgres: TlsPostgres) -> str:
+    """A migrated database, over TLS; no word about verification."""
+    name = f"test_{secrets.token_hex(4)}"
+    with psycopg.connect(tls_postgres.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return tls_postgres.database(name)
 
 
 @pytest.fixture

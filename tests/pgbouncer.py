@@ -1,20 +1,17 @@
-"""PgBouncer, Debian's, in transaction mode before a test's Postgres: ``make pooler`` brings it."""
+"""PgBouncer, in transaction mode before a test's Postgres: ``make servers`` brings it."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
-from documents import ROOT
+from debian_programs import find
 
 from babylon_tasks.sandbox.process import HOST, ServerProcess
-from babylon_tasks.sandbox.server_user import hand_over, write_private
+from babylon_tasks.sandbox.server_user import write_private
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
-
-_UNPACKED = ROOT / ".pgbouncer"
 
 
 class PgBouncer(ServerProcess):
@@ -44,11 +41,7 @@ class PgBouncer(ServerProcess):
         return database_url.replace(direct, behind)
 
     def _prepare(self) -> None:
-        if not shutil.which("pgbouncer") and not (self.home / "unpacked").exists():
-            if not (_UNPACKED / ".installed").exists():
-                raise FileNotFoundError("there is no PgBouncer: run `make pooler`")
-            shutil.copytree(_UNPACKED, self.home / "unpacked", symlinks=True)
-            hand_over(self.home / "unpacked")
+        """It keeps nothing from one start to the next."""
 
     def _command(self) -> Sequence[str | Path]:
         login = urlsplit(self._postgres.url)
@@ -68,12 +61,7 @@ class PgBouncer(ServerProcess):
             f"[databases]\n* = host={HOST} port={self._postgres.port}\n[pgbouncer]\n"
             + "".join(f"{name} = {value}\n" for name, value in lines.items()),
         )
-        installed = shutil.which("pgbouncer")
-        if installed:
-            return [installed, config]
-        unpacked = self.home / "unpacked/usr"
-        libraries = ":".join(str(folder) for folder in (unpacked / "lib").glob("*-linux-*"))
-        return ["env", f"LD_LIBRARY_PATH={libraries}", unpacked / "sbin/pgbouncer", config]
+        return [find("pgbouncer", self.home), config]
 
     def _accepts(self) -> bool:
         try:

@@ -23,6 +23,11 @@ _TLS = (
         "out of DATABASE_URL",
     ),
     (
+        "requires a valid client certificate",
+        "sslcert and sslkey in DATABASE_URL must name this client's certificate, of an authority "
+        "that the server knows, and its key",
+    ),
+    (
         "no encryption",
         "the server's pg_hba.conf allows no such connection: check user and database, or whether "
         "it wants TLS (sslmode=verify-full in DATABASE_URL)",

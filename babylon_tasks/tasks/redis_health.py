@@ -49,8 +49,9 @@ _TROUBLES: tuple[tuple[type[Exception], Trouble], ...] = (
     (OSError, Trouble.AWAY),
 )
 _ADVICE = {
-    Trouble.AWAY: "check REDIS_URL (redis:// for a port without TLS, rediss:// for one with it) "
-    "and that the server runs",
+    # A server that wants a certificate may have hung up before its reason is read.
+    Trouble.AWAY: "check REDIS_URL (redis:// for a port without TLS, rediss:// for one with it, "
+    "ssl_certfile and ssl_keyfile where it asks for a certificate) and that the server runs",
     Trouble.LOADING: "it reads its data and will answer",
     Trouble.FULL: "free memory, or raise maxmemory",
     Trouble.READ_ONLY: "REDIS_URL must lead to the primary; it may be failing over",

@@ -96,3 +96,21 @@ def test_unit_tests_need_neither_the_tools_nor_a_browser(folder: Path) -> None:
         new = ["make", "--just-print", "VENV=new", "test", f"ARGS={options}"]
         done = subprocess.run(new, cwd=folder, capture_output=True, text=True, check=True)
         assert [name for name in heavy if name in done.stdout] == [*needed]
+
+
+def test_without_apt_make_says_which_servers_to_install(folder: Path) -> None:
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ("id", "make", "mkdir", "rm", "sed", "touch"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        [programs / "make", "servers"],
+        cwd=folder,
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "install pgbouncer redis-server" in done.stderr
+    assert not (folder / ".servers" / ".installed").exists()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import psycopg
 import pytest
-from tls import Authority, TlsProxy, at
+from tls import Authority, TlsPostgres, at
 
 from babylon_tasks.agent_settings import DatabaseSettings
 from babylon_tasks.db import connection
@@ -21,16 +21,10 @@ pytestmark = pytest.mark.contract(None)
 
 
 @pytest.fixture
-def port(database_url: str) -> int:
-    found = urlsplit(database_url).port
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-def tls_port(port: int, authority: Authority) -> Iterator[int]:
-    with TlsProxy(port, authority.certificate("127.0.0.1"), postgres=True) as proxy:
-        yield proxy.port
+def expired(tls_postgres: TlsPostgres, authority: Authority) -> Iterator[None]:
+    """The server's certificate is of the past."""
+    with tls_postgres.showing(authority.certificate("127.0.0.1", expired=True)):
+        yield
 
 
 def encrypted(url: str) -> bool:
@@ -61,47 +55,44 @@ def named(mode: dict[str, str], authority: Authority) -> dict[str, str]:
 
 
 def test_the_right_authority_is_enough(
-    database_url: str, tls_port: int, authority: Authority, verifying: dict[str, str]
+    tls_database_url: str, authority: Authority, verifying: dict[str, str]
 ) -> None:
-    assert encrypted(at(database_url, tls_port, **named(verifying, authority)))
+    assert encrypted(at(tls_database_url, **named(verifying, authority)))
 
 
 def test_another_authority_is_refused(
-    database_url: str, tls_port: int, other_authority: Authority, verifying: dict[str, str]
+    tls_database_url: str, other_authority: Authority, verifying: dict[str, str]
 ) -> None:
-    why = refusal(at(database_url, tls_port, **named(verifying, other_authority)))
+    why = refusal(at(tls_database_url, **named(verifying, other_authority)))
     assert "certificate verify failed" in why
     assert "sslrootcert in DATABASE_URL must name" in why
 
 
 def test_another_name_is_refused(
-    database_url: str, tls_port: int, authority: Authority, verifying: dict[str, str]
+    tls_database_url: str, authority: Authority, verifying: dict[str, str]
 ) -> None:
-    url = at(database_url, tls_port, host="localhost", **named(verifying, authority))
+    url = at(tls_database_url, host="localhost", **named(verifying, authority))
     assert "must be a name that the server's certificate has" in refusal(url)
 
 
 def test_an_expired_certificate_is_refused(
-    database_url: str, port: int, authority: Authority, verifying: dict[str, str]
+    tls_database_url: str, expired: None, authority: Authority, verifying: dict[str, str]
 ) -> None:
-    expired = authority.certificate("127.0.0.1", expired=True)
-    with TlsProxy(port, expired, postgres=True) as proxy:
-        why = refusal(at(database_url, proxy.port, **named(verifying, authority)))
+    del expired
+    why = refusal(at(tls_database_url, **named(verifying, authority)))
     assert "must not have expired" in why
 
 
 def test_a_server_without_tls_is_refused(
-    database_url: str, port: int, authority: Authority, verifying: dict[str, str]
+    database_url: str, authority: Authority, verifying: dict[str, str]
 ) -> None:
-    why = refusal(at(database_url, port, **named(verifying, authority)))
+    why = refusal(at(database_url, **named(verifying, authority)))
     assert "turn TLS on in the server" in why
 
 
-def test_an_authority_that_is_not_there_is_named(
-    database_url: str, tls_port: int, tmp_path: Path
-) -> None:
+def test_an_authority_that_is_not_there_is_named(tls_database_url: str, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere.crt")
-    why = refusal(at(database_url, tls_port, sslmode="verify-full", sslrootcert=nowhere))
+    why = refusal(at(tls_database_url, sslmode="verify-full", sslrootcert=nowhere))
     assert nowhere in why
     assert "sslrootcert in DATABASE_URL must name" in why
 
@@ -116,14 +107,13 @@ def test_an_authority_that_is_not_there_is_named(
     ],
 )
 def test_the_system_s_authorities_are_those_of_the_machine_not_of_the_wheel(
-    database_url: str,
-    tls_port: int,
+    tls_database_url: str,
     authority: Authority,
     other_authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
     query: dict[str, str],
 ) -> None:
-    url = at(database_url, tls_port, **query)
+    url = at(tls_database_url, **query)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     assert encrypted(url)
     monkeypatch.setenv("SSL_CERT_FILE", str(other_authority.file))
@@ -146,25 +136,43 @@ def test_the_system_s_authorities_are_those_of_the_machine_not_of_the_wheel(
     ],
 )
 def test_without_a_word_about_verification_tls_is_used_and_nothing_verified(
-    database_url: str, port: int, other_authority: Authority, query: dict[str, str]
+    tls_database_url: str, expired: None, query: dict[str, str]
 ) -> None:
-    expired = other_authority.certificate("elsewhere", expired=True)
-    with TlsProxy(port, expired, postgres=True) as proxy:
-        assert encrypted(at(database_url, proxy.port, **query))
+    del expired
+    assert encrypted(at(tls_database_url, host="localhost", **query))
+
+
+def test_the_server_may_ask_for_a_certificate_of_the_client(
+    tls_postgres: TlsPostgres, authority: Authority, tmp_path: Path
+) -> None:
+    with psycopg.connect(tls_postgres.url) as connection:
+        connection.execute("CREATE ROLE certified LOGIN PASSWORD 'of-the-role'")
+    url = tls_postgres.database("postgres")
+    url = f"postgresql://certified:of-the-role@{url.rpartition('@')[2]}"
+    ca = {"sslmode": "verify-full", "sslrootcert": str(authority.file)}
+    assert "sslcert and sslkey in DATABASE_URL must name" in refusal(at(url, **ca))
+    own = tmp_path / "client.pem"
+    own.touch(0o600)
+    own.write_text(authority.certificate("client"))
+    assert encrypted(at(url, sslcert=str(own), sslkey=str(own), **ca))
+
+
+def test_a_server_that_wants_tls_is_named_as_that(tls_database_url: str) -> None:
+    assert "whether it wants TLS" in refusal(at(tls_database_url, sslmode="disable"))
 
 
 @pytest.mark.parametrize("mode", ["disable", "prefer", None])
 def test_a_server_without_tls_is_taken_where_nothing_asks_for_it(
-    database_url: str, port: int, mode: str | None
+    database_url: str, mode: str | None
 ) -> None:
-    assert not encrypted(at(database_url, port, **({"sslmode": mode} if mode else {})))
+    assert not encrypted(at(database_url, **({"sslmode": mode} if mode else {})))
 
 
 def test_a_process_of_agents_connects_in_the_same_way(
-    database_url: str, tls_port: int, authority: Authority, other_authority: Authority
+    tls_database_url: str, authority: Authority, other_authority: Authority
 ) -> None:
     for trusted, works in ((authority, True), (other_authority, False)):
-        url = at(database_url, tls_port, sslaccept="strict", sslcert=str(trusted.file))
+        url = at(tls_database_url, sslaccept="strict", sslcert=str(trusted.file))
         settings = DatabaseSettings(DATABASE_URL=url)
         if works:
             connect(settings, patience=0).close()

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
 from flower.utils.broker import Broker
 from kombu.exceptions import OperationalError
-from tls import Authority, TlsProxy, at
+from tls import Authority, TlsRedis, at
 
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings
@@ -27,17 +26,18 @@ from babylon_tasks.tasks.redis_health import describe, refusal
 DATABASE = "postgresql://nowhere/x"
 
 
-@pytest.fixture
-def port(redis_url: str) -> int:
-    found = urlsplit(redis_url).port
-    assert found is not None
-    return found
+@pytest.fixture(scope="module")
+def expired_url(servers_dir: Path, authority: Authority) -> Iterator[str]:
+    """A server whose certificate has expired."""
+    with TlsRedis(servers_dir / "expired-redis", authority, expired=True) as server:
+        yield server.url
 
 
-@pytest.fixture
-def tls_port(port: int, authority: Authority) -> Iterator[int]:
-    with TlsProxy(port, authority.certificate("127.0.0.1")) as proxy:
-        yield proxy.port
+@pytest.fixture(scope="module")
+def asking_url(servers_dir: Path, authority: Authority) -> Iterator[str]:
+    """A server that asks its clients for a certificate."""
+    with TlsRedis(servers_dir / "asking-redis", authority, clients=True) as server:
+        yield server.url
 
 
 def settings(url: str) -> Settings:
@@ -99,21 +99,18 @@ def refused(ask: Ask, url: str) -> str:
 
 
 @CLIENTS
-def test_the_right_authority_is_enough(
-    ask: Ask, redis_url: str, tls_port: int, authority: Authority
-) -> None:
-    ask(at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(authority.file)))
+def test_the_right_authority_is_enough(ask: Ask, tls_redis_url: str, authority: Authority) -> None:
+    ask(at(tls_redis_url, ssl_ca_certs=str(authority.file)))
 
 
 @CLIENTS
 def test_the_machine_s_authorities_are_trusted_without_any_parameter(
     ask: Ask,
-    redis_url: str,
-    tls_port: int,
+    tls_redis_url: str,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    url = at(redis_url, tls_port, scheme="rediss")
+    url = at(tls_redis_url)
     assert "certificate verify failed" in refused(ask, url)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     ask(url)
@@ -121,76 +118,75 @@ def test_the_machine_s_authorities_are_trusted_without_any_parameter(
 
 @CLIENTS
 def test_another_authority_is_refused(
-    ask: Ask, redis_url: str, tls_port: int, other_authority: Authority
+    ask: Ask, tls_redis_url: str, other_authority: Authority
 ) -> None:
-    why = refused(
-        ask, at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(other_authority.file))
-    )
+    why = refused(ask, at(tls_redis_url, ssl_ca_certs=str(other_authority.file)))
     assert why.startswith("tls: ")
     assert "ssl_ca_certs in REDIS_URL must name the file of the authority" in why
 
 
 @CLIENTS
-def test_another_name_is_refused(
-    ask: Ask, redis_url: str, tls_port: int, authority: Authority
-) -> None:
+def test_another_name_is_refused(ask: Ask, tls_redis_url: str, authority: Authority) -> None:
     ca = {"ssl_ca_certs": str(authority.file)}
-    url = at(redis_url, tls_port, scheme="rediss", host="localhost", **ca)
+    url = at(tls_redis_url, host="localhost", **ca)
     assert "the host in REDIS_URL must be a name that the certificate has" in refused(ask, url)
-    ask(
-        at(redis_url, tls_port, scheme="rediss", host="localhost", ssl_check_hostname="false", **ca)
-    )
+    ask(at(tls_redis_url, host="localhost", ssl_check_hostname="false", **ca))
 
 
 @CLIENTS
 def test_an_expired_certificate_is_refused(
-    ask: Ask, redis_url: str, port: int, authority: Authority
+    ask: Ask, expired_url: str, authority: Authority
 ) -> None:
-    with TlsProxy(port, authority.certificate("127.0.0.1", expired=True)) as proxy:
-        url = at(redis_url, proxy.port, scheme="rediss", ssl_ca_certs=str(authority.file))
-        assert "has expired; renew it in the server" in refused(ask, url)
+    url = at(expired_url, ssl_ca_certs=str(authority.file))
+    assert "has expired; renew it in the server" in refused(ask, url)
 
 
 @CLIENTS
-def test_only_an_explicit_word_turns_verification_off(
-    ask: Ask, redis_url: str, port: int, authority: Authority
+def test_only_an_explicit_word_turns_verification_off(ask: Ask, expired_url: str) -> None:
+    ask(at(expired_url, host="localhost", ssl_cert_reqs="none"))
+
+
+@CLIENTS
+def test_a_server_may_ask_for_a_certificate_of_the_client(
+    ask: Ask, asking_url: str, authority: Authority, tmp_path: Path
 ) -> None:
-    with TlsProxy(port, authority.certificate("elsewhere", expired=True)) as proxy:
-        ask(at(redis_url, proxy.port, scheme="rediss", ssl_cert_reqs="none"))
+    ca = {"ssl_ca_certs": str(authority.file)}
+    assert "ssl_certfile and ssl_keyfile" in refused(ask, at(asking_url, **ca))
+    own = tmp_path / "client.pem"
+    own.write_text(authority.certificate("client"))
+    ask(at(asking_url, ssl_certfile=str(own), ssl_keyfile=str(own), **ca))
 
 
-def test_a_server_without_tls_is_refused(redis_url: str, port: int) -> None:
-    why = refusal(settings(at(redis_url, port, scheme="rediss")), 2)
+def test_a_server_without_tls_is_refused(redis_url: str) -> None:
+    why = refusal(settings(at(redis_url, scheme="rediss")), 2)
     assert why is not None
     assert "redis:// for a port without TLS" in why
 
 
-def test_a_server_with_tls_is_refused_without(redis_url: str, tls_port: int) -> None:
-    why = refusal(settings(at(redis_url, tls_port)), 2)
+def test_a_server_with_tls_is_refused_without(tls_redis_url: str) -> None:
+    why = refusal(settings(at(tls_redis_url, scheme="redis")), 2)
     assert why is not None
     assert "rediss:// for one with it" in why
 
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
 def test_a_file_that_is_not_there_is_named_before_anything_connects(
-    name: str, redis_url: str, tls_port: int, tmp_path: Path
+    name: str, tls_redis_url: str, tmp_path: Path
 ) -> None:
     nowhere = str(tmp_path / "nowhere.pem")
-    found = settings(at(redis_url, tls_port, scheme="rediss", **{name: nowhere}))
+    found = settings(at(tls_redis_url, **{name: nowhere}))
     with pytest.raises(SettingsError, match=f"{name}, {nowhere}, cannot be read"):
         configuration(found)
     assert f"{name}, {nowhere}, cannot be read" in (refusal(found, 2) or "")
 
 
-def test_a_message_is_sent(redis_url: str, tls_port: int, authority: Authority) -> None:
-    app = celery(at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(authority.file)))
+def test_a_message_is_sent(tls_redis_url: str, authority: Authority) -> None:
+    app = celery(at(tls_redis_url, ssl_ca_certs=str(authority.file)))
     assert app.send_task("babylon.discover.v1").id
 
 
-def test_a_message_that_is_not_sent_says_what_to_do(
-    redis_url: str, tls_port: int, other_authority: Authority
-) -> None:
-    app = celery(at(redis_url, tls_port, scheme="rediss", ssl_ca_certs=str(other_authority.file)))
+def test_a_message_that_is_not_sent_says_what_to_do(expired_url: str, authority: Authority) -> None:
+    app = celery(at(expired_url, ssl_ca_certs=str(authority.file)))
     with pytest.raises(OperationalError) as error:
         app.send_task("babylon.discover.v1", ignore_result=True)
     assert describe(error.value).startswith("tls: ")

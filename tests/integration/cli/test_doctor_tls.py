@@ -5,29 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from command_line import Result, Run, finished, one_contract
 from documents import executed_by
-from tls import Authority, TlsProxy, at
+from tls import Authority, at
 
 Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def redis_port(redis_url: str, authority: Authority) -> Iterator[int]:
-    with TlsProxy(urlsplit(redis_url).port or 0, authority.certificate("127.0.0.1")) as proxy:
-        yield proxy.port
-
-
-@pytest.fixture
-def postgres_port(database_url: str, authority: Authority) -> Iterator[int]:
-    certificate = authority.certificate("127.0.0.1")
-    with TlsProxy(urlsplit(database_url).port or 0, certificate, postgres=True) as proxy:
-        yield proxy.port
 
 
 def lines(found: Result, check: str) -> list[tuple[str, str]]:
@@ -53,14 +39,13 @@ def test_without_tls_nothing_is_said_about_it(run: Run) -> None:
 )
 def test_doctor_warns_of_a_redis_that_is_not_verified(
     run: Run,
-    redis_url: str,
-    redis_port: int,
+    tls_redis_url: str,
     authority: Authority,
     query: dict[str, str],
     outcome: str,
 ) -> None:
     ca = {"ssl_ca_certs": str(authority.file)}
-    url = at(redis_url, redis_port, scheme="rediss", **ca, **query)
+    url = at(tls_redis_url, **ca, **query)
     found = run("doctor", "--json", REDIS_URL=url)
     assert found.code == 0
     ((said, _),) = lines(found, "redis tls")
@@ -79,14 +64,13 @@ def test_doctor_warns_of_a_redis_that_is_not_verified(
 )
 def test_doctor_warns_of_a_postgres_that_is_not_verified(
     run: Run,
-    database_url: str,
-    postgres_port: int,
+    tls_database_url: str,
     authority: Authority,
     query: dict[str, str],
     outcome: str,
 ) -> None:
     ca = {"sslcert": str(authority.file)} if "sslaccept" in query else {}
-    found = run("doctor", "--json", DATABASE_URL=at(database_url, postgres_port, **query, **ca))
+    found = run("doctor", "--json", DATABASE_URL=at(tls_database_url, **query, **ca))
     assert found.code == 0
     ((said, _),) = lines(found, "postgres tls")
     assert said == outcome
@@ -104,10 +88,10 @@ def test_doctor_names_parameters_that_are_of_prisma_s_pool(run: Run, database_ur
 
 @one_contract
 def test_commands_that_send_work_over_tls_or_say_what_hinders_them(
-    start: Start, redis_url: str, redis_port: int, authority: Authority, tmp_path: Path
+    start: Start, tls_redis_url: str, authority: Authority, tmp_path: Path
 ) -> None:
     def sent(**query: str) -> Result:
-        url = at(redis_url, redis_port, scheme="rediss", **query)
+        url = at(tls_redis_url, **query)
         return finished(start("train", "--enqueue", REDIS_URL=url))
 
     assert sent(ssl_ca_certs=str(authority.file)).code == 0
@@ -125,17 +109,15 @@ def test_commands_that_send_work_over_tls_or_say_what_hinders_them(
 @one_contract
 def test_what_the_document_says_to_do_before_an_address_is_changed(
     environment: dict[str, str],
-    redis_url: str,
-    database_url: str,
-    redis_port: int,
-    postgres_port: int,
+    tls_redis_url: str,
+    tls_database_url: str,
     authority: Authority,
 ) -> None:
     given = {
         **os.environ,
         **environment,
-        "DATABASE_URL": at(database_url, postgres_port),
-        "REDIS_URL": at(redis_url, redis_port, scheme="rediss"),
+        "DATABASE_URL": at(tls_database_url),
+        "REDIS_URL": at(tls_redis_url),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     for block in executed_by(__file__):
@@ -154,10 +136,10 @@ def test_what_the_document_says_to_do_before_an_address_is_changed(
 @one_contract
 @pytest.mark.parametrize("name", ["beat", "cpu-worker", "flower"])
 def test_a_process_does_not_start_without_the_file_of_the_authority(
-    start: Start, redis_url: str, redis_port: int, tmp_path: Path, name: str
+    start: Start, tls_redis_url: str, tmp_path: Path, name: str
 ) -> None:
     nowhere = str(tmp_path / "nowhere.crt")
-    url = at(redis_url, redis_port, scheme="rediss", ssl_ca_certs=nowhere)
+    url = at(tls_redis_url, ssl_ca_certs=nowhere)
     found = finished(start("run", name, REDIS_URL=url, FLOWER_BASIC_AUTH="user:long-enough"))
     assert found.code != 0
     assert f"ssl_ca_certs, {nowhere}, cannot be read" in found.out + found.err
