@@ -20,11 +20,11 @@ _ANSWER_SECONDS = 1.5
 def workers() -> dict[str, list[str]]:
     """List the workers of each queue, empty where none listens; raises BrokerUnavailable.
 
-    ``gpu`` itself, which only an older release sends to, is left out.
+    ``gpu`` itself, which only an older release sends to, is left out, and who cannot say.
     """
     by_queue: dict[str, list[str]] = {name: [] for name in queues_of(load_settings())}
     for worker, queues in sorted(_asked("active_queues").items()):
-        for queue in queues:
+        for queue in queues if isinstance(queues, list) else ():  # else an error
             by_queue.setdefault(queue["name"], []).append(worker)
     by_queue.pop("gpu")
     return by_queue
