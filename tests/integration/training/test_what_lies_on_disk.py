@@ -126,6 +126,7 @@ def test_a_damaged_checkpoint_neither_answers_nor_is_trained_from(
     how(disk.folder / name)
 
     assert name in disk.check()[1]
+    assert disk.trainer.backend_step().result is None, "nor is it adopted"
     with pytest.raises(TrainingError, match="checkpoint 1"):
         disk.trainer.train(train_request(tmp_path, [yes_pays()], base_step=1))
     answer = disk.asked(1)
@@ -165,12 +166,15 @@ def test_a_torn_record_stops_nothing_and_what_was_committed_is_still_compared(
 def test_links_in_a_checkpoints_place_are_not_followed(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("kept")
-    (disk.folder.parent / ".discarded-0002").write_text("litter")
-    (disk.folder.parent / "0002").symlink_to(tmp_path / "precious")
-    assert disk.trainer.backend_step().step == 2
+    trash = disk.folder.parent / ".discarded-0002"
+    for litter in (lambda: trash.write_text("a file"), lambda: shutil.copytree(disk.folder, trash)):
+        litter()
+        (disk.folder.parent / "0002").symlink_to(tmp_path / "precious")
+        assert disk.trainer.backend_step().step == 2
 
-    assert disk.trainer.discard(2).step == 1
+        assert disk.trainer.discard(2).step == 1
 
+        assert not trash.exists()
     assert (tmp_path / "precious" / "file").read_text() == "kept"
 
 
