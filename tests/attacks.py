@@ -68,10 +68,10 @@ ATTACKS = (
     ),
     Attack(
         "inference: a body without the key, of 500 MB and 5 GB; half-open connections, 900 and "
-        "9,000; heads and nests without end",
+        "9,000 at a time; heads and nests without end",
         (
             f"{_INFERENCE}::test_a_body_of_any_size",
-            f"{_INFERENCE}::test_half_open_connections",
+            f"{_INFERENCE}::test_half_open_connections_at_the_same_time",
             f"{_INFERENCE}::test_nests_of_garbage",
             f"{_INFERENCE}::test_heads_without_end",
             f"{_INFERENCE}::test_what_is_no_request_at_all",

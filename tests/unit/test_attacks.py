@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 
 import pytest
 from attacks import ATTACKED, ATTACKS, TESTS, attacks, table
@@ -14,8 +16,7 @@ DOCUMENT = TESTS.parent / "docs" / "threat-model.md"
 def test_each_test_that_is_named_exists(attacked: str) -> None:
     file, _, name = attacked.partition("::")
     tree = ast.parse((TESTS / file).read_text("utf-8"))
-    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    tests = {one for one in found if one.startswith("test_")}
+    tests = {one for one in _functions(tree) if one.startswith("test_")}
     assert tests
     assert not name or name in tests
     assert attacks(TESTS / file, name or min(tests))
@@ -33,11 +34,22 @@ def test_each_attack_is_listed_once_and_has_a_test() -> None:
     assert all(attack.tests for attack in ATTACKS)
 
 
-def test_these_tests_have_the_marker(request: pytest.FixtureRequest) -> None:
-    marked = [item for item in request.session.items if item.get_closest_marker("attack")]
-    named = [
-        item
-        for item in request.session.items
-        if attacks(item.path, getattr(item, "originalname", item.name))
-    ]
-    assert marked == named
+def test_the_marker_runs_what_is_named_and_nothing_else() -> None:
+    whole, parts, none = "tasks/test_message_gate.py", "test_mask_secrets.py", "test_windows.py"
+    tree = ast.parse((TESTS / "unit" / whole).read_text("utf-8"))
+    expected = {f"tests/unit/{whole}::{name}" for name in _functions(tree) if name[:5] == "test_"}
+    expected |= {f"tests/{one}" for one in ATTACKED if one.startswith(f"unit/{parts}::")}
+    assert f"unit/{whole}" in ATTACKED
+    assert not any(one.startswith(f"unit/{none}") for one in ATTACKED)
+
+    collect = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+    files = [f"tests/unit/{file}" for file in (whole, parts, none)]
+    collected = subprocess.run(
+        [*collect, "-m", "attack", *files], cwd=TESTS.parent, capture_output=True, text=True
+    ).stdout.splitlines()
+
+    assert {line.partition("[")[0] for line in collected if "::" in line} == expected
+
+
+def _functions(tree: ast.Module) -> set[str]:
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

@@ -6,10 +6,10 @@ The process holds the model, so its memory and its descriptors are at stake too.
 from __future__ import annotations
 
 import json
+import resource
 import socket
-from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import httpx
@@ -103,17 +103,26 @@ def test_a_prompt_of_any_size(target: Target, megabytes: int) -> None:
     assert getattr(refusal.value, "status_code", 413) == 413
 
 
+@contextmanager
+def open_files(count: int) -> Iterator[None]:
+    """This process may have so many files open, and those that it has already."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 500
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        pytest.skip(f"needs {wanted} open files, and this user may have {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.mark.parametrize("count", [900, 9000])
-def test_half_open_connections(target: Target, count: int) -> None:
+def test_half_open_connections_at_the_same_time(target: Target, count: int) -> None:
     half = (b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nHost: x\r\nX: ", head(length=9, key="no"))
-    held: deque[socket.socket] = deque(maxlen=900)
-    with target.unhurt():
+    with open_files(count), ExitStack() as held, target.unhurt():
         for number in range(count):
-            if len(held) == held.maxlen:
-                held[0].close()
-            held.append(target.connect(half[number % len(half)]))
-    for connection in held:
-        connection.close()
+            held.enter_context(target.connect(half[number % len(half)]))
 
 
 @pytest.mark.parametrize("count", [100, 1000])
