@@ -25,7 +25,7 @@ from babylon_tasks.registry import promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.groups_file import write_groups
+from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
 
 log = structlog.get_logger(__name__)
@@ -208,10 +208,9 @@ def _score_missing(
         return
     folder = settings.data_dir.absolute() / settings.lineage / "evaluations"
     path = folder / f"{compared.set_hash}.json"
-    write_groups(path, compared.groups)
     request = EvaluateRequest(steps=missing, groups_path=str(path))
-    result = trainer.evaluate(request, on_progress)
-    path.unlink()
+    with passed_groups(path, compared.groups):
+        result = trainer.evaluate(request, on_progress)
     check_answer(result, missing, len(compared.groups))
     names = [(group.window_id, group.key) for group in compared.groups]
     with session(settings) as connection, connection.transaction():

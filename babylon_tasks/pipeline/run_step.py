@@ -26,7 +26,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, StepTransition
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.checkpoints import room
-from babylon_tasks.training.groups_file import write_groups
+from babylon_tasks.training.groups_file import passed_groups, write_groups
 from babylon_tasks.training.protocol import Inspected, InspectRequest, RequestProgress, TrainRequest
 
 log = structlog.get_logger(__name__)
@@ -78,24 +78,22 @@ class StepRunner:
     def inspect(self, group: Group, label: str) -> Inspected:
         """Let the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
         path = self._folder("inspections") / f"lease-{self.lease.fencing_token}.json"
-        write_groups(path, [group])
         request = InspectRequest(
             groups_path=str(path),
             packed_sequence_length=self.settings.packed_sequence_length,
             logprobs=label,
         )
         self.heartbeat.check()
-        try:
-            return self.trainer.inspect(request, lambda _: None)
-        except TrainingError:
-            self.heartbeat.check()
-            raise
-        except BaseException:
-            # A late answer would be taken for that of the next request.
-            self.trainer.kill()
-            raise
-        finally:
-            path.unlink()
+        with passed_groups(path, [group]):
+            try:
+                return self.trainer.inspect(request, lambda _: None)
+            except TrainingError:
+                self.heartbeat.check()
+                raise
+            except BaseException:
+                # A late answer would be taken for that of the next request.
+                self.trainer.kill()
+                raise
 
     def train(self, step: Step, groups: Sequence[Group], transition: StepTransition) -> StepRun:
         """Let the trainer run a step, which ``transition`` starts; raises StaleLease."""

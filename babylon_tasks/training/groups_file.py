@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -40,6 +40,22 @@ def write_groups(path: Path, groups: Sequence[Group]) -> None:
             "make room, or let this user write there",
             fault=fault_of(error),
         ) from error
+
+
+@contextmanager
+def passed_groups(path: Path, groups: Sequence[Group]) -> Iterator[None]:
+    """Have a groups file for the length of a block; raises TrainingError as ``write_groups``.
+
+    What a worker that died has left in the folder is removed: nobody else may use it meanwhile.
+    """
+    with suppress(OSError):  # it is only litter
+        for left in path.parent.glob("*"):
+            left.unlink()
+    write_groups(path, groups)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def read_groups(path: str | Path) -> tuple[Group, ...]:

@@ -200,3 +200,16 @@ def test_an_hour_over_which_the_trainer_dies_fails_in_the_end_and_holds_up_no_ot
         "training failed 3 times, last: the trainer was ended by signal SIGKILL",
     )
     assert column(connection, "SELECT count(*) FROM training.steps WHERE state = 'failed'") == [0]
+
+
+def test_what_a_killed_worker_left_for_its_trainer_is_gone_after_the_next_plan(
+    connection: Connection, settings: Settings
+) -> None:
+    folder = settings.data_dir / settings.lineage / "inspections"
+    folder.mkdir(parents=True)
+    (folder / "lease-0.json").write_text("groups of a worker that was killed")
+    scored_window(connection, hour(1))
+
+    assert train(settings).windows == [hour(1)]
+
+    assert list(folder.iterdir()) == []

@@ -165,6 +165,7 @@ def test_a_backend_that_cannot_evaluate_holds_the_checkpoint_but_a_dead_one_is_a
     monkeypatch.setattr(trainer, "evaluate", die)
     with pytest.raises(TrainerDied):
         evaluated(settings, trainer)
+    assert list((settings.data_dir / LINEAGE / "evaluations").iterdir()) == []
     monkeypatch.setattr(trainer, "evaluate", refuse)
     assert evaluated(settings, trainer).reason == (
         "no evaluation: this backend gives no log-probabilities"
