@@ -160,6 +160,7 @@ ATTACKS = (
             "unit/test_redis_parameters.py",
             "unit/test_postgres_parameters.py",
             "integration/cli/test_doctor_tls.py",
+            "integration/typescript/test_tls.py",
             "acceptance/test_tls.py",
         ),
     ),

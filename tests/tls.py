@@ -113,6 +113,12 @@ class TlsPostgres(EmbeddedPostgres):
         """Find a program of the server's."""
         return find(name, self.home)
 
+    def certified(self, url: str) -> str:
+        """Rewrite an address to one of the role that must show a certificate."""
+        if not self._ask("SELECT FROM pg_roles WHERE rolname = 'certified'"):
+            self._ask("CREATE ROLE certified LOGIN PASSWORD 'of-the-role'")
+        return f"postgresql://certified:of-the-role@{url.rpartition('@')[2]}"
+
     @contextmanager
     def showing(self, certificate: str) -> Iterator[None]:
         """New connections are shown another certificate meanwhile."""
@@ -130,7 +136,8 @@ class TlsPostgres(EmbeddedPostgres):
 
     def _ask(self, query: str) -> object:
         with psycopg.connect(self.url, sslmode="require") as connection:
-            return connection.execute(query).fetchall()
+            found = connection.execute(query)
+            return found.fetchall() if found.description is not None else None
 
     def _prepare(self) -> None:
         super()._prepare()

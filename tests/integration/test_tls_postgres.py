@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from tls import Authority, TlsPostgres, at
 
@@ -145,10 +144,7 @@ def test_without_a_word_about_verification_tls_is_used_and_nothing_verified(
 def test_the_server_may_ask_for_a_certificate_of_the_client(
     tls_postgres: TlsPostgres, authority: Authority, tmp_path: Path
 ) -> None:
-    with psycopg.connect(tls_postgres.url) as connection:
-        connection.execute("CREATE ROLE certified LOGIN PASSWORD 'of-the-role'")
-    url = tls_postgres.database("postgres")
-    url = f"postgresql://certified:of-the-role@{url.rpartition('@')[2]}"
+    url = tls_postgres.certified(tls_postgres.url)
     ca = {"sslmode": "verify-full", "sslrootcert": str(authority.file)}
     assert "sslcert and sslkey in DATABASE_URL must name" in refusal(at(url, **ca))
     own = tmp_path / "client.pem"

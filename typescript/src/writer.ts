@@ -4,6 +4,7 @@ import pg from "pg";
 
 import { toJson } from "./json.ts";
 import type { Rows } from "./rows.ts";
+import { takeTls } from "./tls.ts";
 
 // Of today's Babylon; that of 7a46248b has no archetype.
 const TRAJECTORY = [
@@ -51,7 +52,13 @@ export class TrajectoryWriter {
       address.searchParams.delete(name);
     }
     this.#schema = schema === null ? "" : `${pg.escapeIdentifier(schema)}.`;
+    const tls = takeTls(address);
     this.#pool = new pg.Pool({
+      Client: class extends pg.Client {
+        constructor(config?: pg.ClientConfig) {
+          super({ ...config, ssl: tls() });
+        }
+      },
       connectionString: address.href,
       max: 1,
       application_name: "babylon-tasks recorder",
