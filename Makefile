@@ -13,8 +13,8 @@ ARGS   ?=
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools supply demo test test-typescript faults soak test-clock browser servers node pictures check code \
-        deployment audit sbom image-proof bench demos up \
+.PHONY: help setup tools supply demo test test-typescript faults soak test-clock mutations browser servers node pictures \
+        check code deployment audit sbom image-proof bench demos up \
         secrets docs constraints clean
 
 help: ## list the targets
@@ -110,6 +110,9 @@ soak: setup ## 200 windows under every fault in one run: make soak ARGS="--seed 
 
 test-clock: setup tools ## an hour: tests at other moments: make test-clock ARGS="--moment year tests/unit"
 	$(BIN)/python -m checks.clock $(ARGS)
+
+mutations: setup servers ## minutes: mistakes that tests must notice: make mutations ARGS="audit learning-20"
+	$(BIN)/python -m checks.mutations --jobs $(JOBS) $(ARGS)
 
 check: ## everything below: what CI runs before the tests
 	@$(MAKE) --no-print-directory --jobs=2 tools # both environments at the same time

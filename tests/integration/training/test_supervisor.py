@@ -22,7 +22,7 @@ from babylon_tasks.errors import BackendUnavailable, TrainerDied, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import newest_step
-from babylon_tasks.training.protocol import Heartbeat, RequestProgress, StartTrainer
+from babylon_tasks.training.protocol import Heartbeat, RequestProgress, StartTrainer, TrainerReady
 from babylon_tasks.training.supervisor import Trainer
 
 ROOT = Path(__file__).parents[3]
@@ -273,19 +273,41 @@ def test_a_silent_trainer_is_ended(settings: Settings) -> None:
         assert gone(pid)
 
 
+@pytest.fixture
+def start_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What runs in the trainer's place, in the shell's language."""
+
+    def put(script: str) -> None:
+        trainer = tmp_path / "python"
+        trainer.write_text(f"#!/bin/sh\n{script}\n")
+        trainer.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(trainer))
+
+    return put
+
+
+def says(message: msgspec.Struct) -> str:
+    return f"echo '{msgspec.json.encode(message).decode()}'"
+
+
 def test_a_trainer_that_lives_and_does_not_advance_is_ended(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, start_as: Callable[[str], None]
 ) -> None:
-    alive = msgspec.json.encode(Heartbeat()).decode()
-    trainer_that_hangs = tmp_path / "python"
-    trainer_that_hangs.write_text(
-        f"#!/bin/sh\nfor _ in $(seq 100); do echo '{alive}'; sleep 0.1; done\n"
-    )
-    trainer_that_hangs.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(trainer_that_hangs))
+    start_as(f"for _ in $(seq 100); do {says(Heartbeat())}; sleep 0.1; done")
     impatient = settings.model_copy(update={"trainer_start_timeout_seconds": 2.0})
     with Trainer(impatient) as trainer, pytest.raises(TrainerDied, match="no progress for 2 s"):
         trainer.ready()
+
+
+def test_a_trainer_that_advances_may_take_longer(
+    settings: Settings, start_as: Callable[[str], None]
+) -> None:
+    ready = TrainerReady(backend="cpu", base_url="http://127.0.0.1:1/v1", inference_name="b@0")
+    advances = says(RequestProgress(done=1, total=2))
+    start_as(f"for _ in $(seq 6); do {advances}; sleep 0.5; done; {says(ready)}")
+    impatient = settings.model_copy(update={"trainer_start_timeout_seconds": 2.0})
+    with Trainer(impatient) as trainer:
+        assert trainer.ready() == ready
 
 
 def test_a_trainer_does_not_outlive_its_worker(settings: Settings) -> None:
