@@ -67,8 +67,8 @@ def _tokens(choice: Any) -> _Tokens:
     entries = _get(_get(choice, "logprobs"), "content")
     if not entries:
         return _Tokens(None, ids, None, None)
-    logprobs = tuple(map(float, _each(entries, "logprob")))
     texts = tuple(map(str, _each(entries, "token")))
+    logprobs = tuple(map(float, _each(entries, "logprob")))
     data = _each(entries, "bytes")
     in_place: tuple[int, ...] = ()
     if _TOKEN_ID.match(texts[0]):  # a server writes all of them so, or none
@@ -85,7 +85,7 @@ def _tokens(choice: Any) -> _Tokens:
         logprobs,
         ids,
         None if in_place else texts,
-        None if all(one is None for one in data) else data,
+        None if data.count(None) == len(data) else data,
     )
 
 
@@ -137,10 +137,11 @@ def _text(content: Any) -> str:
 
 
 def _each(sources: Sequence[Any], name: str) -> tuple[Any, ...]:
-    """Read a field of each; of JSON's objects, an answer has hundreds, without a call for each."""
-    if set(map(type, sources)) == {dict}:
+    """Read a field of each: an answer has hundreds, and JSON's are read without a call for each."""
+    try:
         return tuple([one.get(name) for one in sources])
-    return tuple([_get(one, name) for one in sources])
+    except AttributeError:
+        return tuple([_get(one, name) for one in sources])
 
 
 def _get(source: Any, name: str) -> Any:
