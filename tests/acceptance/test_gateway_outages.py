@@ -32,7 +32,7 @@ from babylon_tasks.sandbox.servers import free_port
 KEY = "key-of-the-agents-0"
 AGENTS = 12
 ENOUGH = 5 * AGENTS  # calls: each agent has had several
-MEASURED = 30 * ENOUGH  # where figures are wanted
+MEASURED = 10 * ENOUGH  # where figures are wanted
 ERROR = {"message", "type", "param", "code"}
 LINEAGE, OTHER = "acceptance", "qwen/q"
 MESSAGES: list[Any] = [{"role": "user", "content": "Will ACME close higher?"}]

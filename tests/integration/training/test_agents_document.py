@@ -24,7 +24,15 @@ from babylon_tasks.settings import Settings
 pytestmark = pytest.mark.contract("today")
 
 DOCUMENT = ROOT / "docs/agents.md"
+COMPARISON = ROOT / "docs/comparison.md"
 LINES = 20
+WORLD = """
+def questions():
+    return ["Will ACME close higher?"]
+
+def trade(question, answer):
+    return 10.0
+"""
 
 
 @pytest.fixture
@@ -88,6 +96,27 @@ def test_the_agent_in_python_records_what_was_sampled(
     )
     assert done.returncode == 0, done.stderr
     is_exact(recorded(connection, settings))
+
+
+def test_the_toy_agent_of_the_comparison_records(
+    environment: dict[str, str], connection: Connection, settings: Settings, tmp_path: Path
+) -> None:
+    (listing,) = (block.text for block in blocks(COMPARISON) if "Recorder" in block.text)
+    (tmp_path / "world.py").write_text(WORLD, "utf-8")
+    (tmp_path / "agent.py").write_text(listing, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "agent.py"],
+        cwd=tmp_path,
+        env={**environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = recorded(connection, settings)
+    (call,) = found.calls
+    assert (found.agent_id, call.policy_step, call.logprobs) == ("agent-7", 0, None)
+    assert found.actions[0].success
 
 
 def test_the_agent_in_typescript_records_what_was_sampled(
