@@ -1,4 +1,4 @@
-"""Which tests may run at the same time where pytest-xdist runs several workers (``-n 2``)."""
+"""How the tests are divided where pytest-xdist runs several workers (``-n 2``)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 
-class OneStackAtATime(LoadScopeScheduling):
-    """A file's tests stay together, for its fixtures' sake; acceptance tests follow each other.
+class FileByFile(LoadScopeScheduling):
+    """A file's tests stay together, for its fixtures' sake; the slowest files begin first.
 
-    Those start whole systems, which need the machine's cores themselves and hold leases of
-    seconds. They are the longest and begin first; the other workers take files meanwhile.
+    As many systems run at a time as there are workers: each acceptance test starts one, and they
+    mostly wait for their own processes.
     """
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
@@ -20,7 +20,6 @@ class OneStackAtATime(LoadScopeScheduling):
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        if self._faults_only:  # a tier of systems, of which each core runs one
+        if self._faults_only:  # one file, whose cells are a system each
             return nodeid
-        path = nodeid.split("::", 1)[0]
-        return "acceptance" if path.startswith("tests/acceptance/") else path
+        return nodeid.split("::", 1)[0]

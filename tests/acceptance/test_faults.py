@@ -1,4 +1,7 @@
-"""Whatever is killed, emptied or sent twice: each window is trained exactly once."""
+"""Whatever is killed, emptied or sent twice: each window is trained exactly once.
+
+Those of which the worst cells are the like are of `make faults`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.contract("7a46248b")
 LONG = 40  # groups: as many gradient steps, a few seconds of training
 
 
+@pytest.mark.faults
 def test_gpu_worker_killed_with_its_trainer_in_the_middle_of_a_step(babylon: Babylon) -> None:
     windows = hours(2)
     babylon.record(windows[0], groups=LONG)
@@ -58,6 +62,7 @@ def test_main_process_of_the_gpu_worker_killed_alone(babylon: Babylon) -> None:
     assert_trained_once(babylon, windows, tries=2)
 
 
+@pytest.mark.faults
 def test_trainer_killed_alone(babylon: Babylon) -> None:
     windows = hours(2)
     babylon.record(windows[0], groups=LONG)
@@ -76,6 +81,7 @@ def test_trainer_killed_alone(babylon: Babylon) -> None:
     assert "SIGKILL" in events[0]["detail"]["error"]
 
 
+@pytest.mark.faults
 def test_redis_emptied_between_scoring_and_training_and_again_while_a_step_runs(
     babylon: Babylon, redis_url: str
 ) -> None:

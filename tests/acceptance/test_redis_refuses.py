@@ -1,6 +1,7 @@
 """Redis answers, but refuses: the same processes wait, say so, and go on when it is over.
 
-Each fault is made on the real server while a step is under way, and healed afterwards.
+Each fault is made on the real server while a step is under way, and healed afterwards. Most are of
+`make faults`.
 """
 
 from __future__ import annotations
@@ -65,13 +66,14 @@ def _disconnect_the_others(client: redis.Redis) -> None:
                 client.client_kill_filter(_id=other["id"])
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        (full, "full: "),
+        pytest.param(full, "full: ", marks=pytest.mark.worst),
         (full_of_our_own, None),  # worked off by the worker
         (read_only, "read_only: "),
-        (locked, "login: "),
+        pytest.param(locked, "login: ", marks=pytest.mark.worst),
         (without_rights, "login: "),
         (without_disk, "refused: "),
     ],
@@ -116,7 +118,8 @@ def _unready(babylon: Babylon, name: str, why: str) -> bool:
     return status == 503 and why in text
 
 
-@pytest.mark.parametrize("fault", [full, read_only, locked])
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", [full, pytest.param(read_only, marks=pytest.mark.worst), locked])
 def test_processes_that_are_started_meanwhile_wait_for_it_too(
     make_babylon: MakeBabylon, broker: EmbeddedValkey, fault: Callable[[redis.Redis], None]
 ) -> None:

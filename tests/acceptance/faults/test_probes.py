@@ -59,10 +59,11 @@ def live(system: System, *names: str) -> bool:
 
 
 @pytest.fixture
-def started(system: System) -> System:
-    system.start(*NAMES)
-    until("all are ready", lambda: ready(system, *NAMES))
-    return system
+def started(kept_system: System) -> System:
+    """The tests of this file follow each other on one system that they leave ready."""
+    kept_system.start(*(name for name in NAMES if name not in kept_system.names()))
+    until("all are ready", lambda: ready(kept_system, *NAMES))
+    return kept_system
 
 
 def test_workers_are_ready_while_postgres_answers_fits_and_no_circuit_is_open(

@@ -13,6 +13,7 @@ from command_line import Result, Run
 
 from babylon_tasks.cli import main
 from babylon_tasks.settings import load_settings
+from babylon_tasks.tasks import live_workers
 
 
 @pytest.fixture
@@ -32,7 +33,11 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """``run("score", WINDOW)``; keyword arguments replace environment variables."""
+    """``run("score", WINDOW)``; keyword arguments replace environment variables.
+
+    No worker listens that `doctor` could wait for.
+    """
+    monkeypatch.setattr(live_workers, "ANSWER_SECONDS", 0.05)
 
     def call(*arguments: str, **variables: str) -> Result:
         for name, value in (environment | variables).items():
