@@ -7,6 +7,8 @@ TOOLS  := $(VENV)-checks
 SUPPLY := $(VENV)-supply
 SERVERS := .servers
 NODE   := .node
+ART    ?= 0.5.23
+ART_PYTHON ?= python3.12
 # hashes.txt of one package: what a pip too old for hashes in constraints can read.
 HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
 ARGS   ?=
@@ -15,7 +17,7 @@ JOBS   ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help setup tools supply demo test test-typescript faults soak test-clock mutations browser servers node pictures \
         check code deployment audit sbom image-proof bench demos up \
-        secrets docs constraints clean
+        secrets docs constraints art clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -125,6 +127,7 @@ code: setup ## format, lint, types, layers, the documents that are generated fro
 	$(BIN)/lint-imports
 	$(BIN)/python -m checks.configuration
 	$(BIN)/python -m checks.metrics
+	$(BIN)/python -m checks.art_names
 	$(BIN)/python -m checks.pins
 
 audit: setup supply $(OWN_NODE) ## known vulnerabilities in what is pinned, where an advisory source can be reached
@@ -157,9 +160,20 @@ up: setup ## the whole stack on this machine, or against your DATABASE_URL and R
 secrets: ## passwords for compose.yaml, into secrets/; overwrites nothing
 	$(PYTHON) deploy/credentials.py secrets
 
+art: $(VENV)-art-$(ART)/.installed ## tests that need ART and no torch, with another release: make art ART=0.5.23
+	$(VENV)-art-$(ART)/bin/pytest $(or $(ARGS),tests/unit/training/test_art.py tests/integration/serverless)
+
+$(VENV)-art-$(ART)/.installed: pyproject.toml
+	$(ART_PYTHON) -m venv $(@D)
+	@# Without our own pin of ART, which is what is tried.
+	$(@D)/bin/pip install --quiet -e '.[server,sandbox,gateway]' \
+	  'openpipe-art==$(ART)' 'openai>=2.14,<3' wandb pyarrow numpy pytest pytest-timeout pytest-xdist fastapi httpx hypothesis trustme
+	@touch $@
+
 docs: setup ## write the documents that are generated from the code
 	$(BIN)/python -m checks.configuration --write
 	$(BIN)/python -m checks.metrics --write
+	$(BIN)/python -m checks.art_names --write
 
 constraints: setup supply ## write constraints.txt and hashes.txt from what is installed now
 	{ echo '# Exact versions of everything; written by `make constraints`.'; \
@@ -172,4 +186,4 @@ constraints: setup supply ## write constraints.txt and hashes.txt from what is i
 	} > hashes.txt.new && mv hashes.txt.new hashes.txt
 
 clean: ## remove what the targets created
-	rm -rf $(VENV) $(TOOLS) $(SUPPLY) $(SERVERS) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-art-* $(TOOLS) $(SUPPLY) $(SERVERS) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -41,6 +41,7 @@ class EventKind(StrEnum):
     STEP_INTERRUPTED = "step_interrupted"
     # A checkpoint.
     CHECKPOINT_DISCARDED = "checkpoint_discarded"
+    CHECKPOINT_SET_ASIDE = "checkpoint_set_aside"
     CHECKPOINT_PRUNED = "checkpoint_pruned"
     PROMOTE = "promote"
     HOLD = "hold"

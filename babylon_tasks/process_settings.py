@@ -46,6 +46,9 @@ class ProcessSettings(EnvironmentSettings):
     trainer_silence_timeout_seconds: float = Field(default=600, gt=0)
     """A trainer that makes no progress for this long, even if it is alive, is killed and its step
     recovered."""
+    wandb_job_seconds: float = Field(default=3600, gt=0)
+    """How long a step waits for its job at W&B, through interruptions of ours, before it fails;
+    and, where the answer to the request for a job was lost, before it asks again."""
     shutdown_seconds: float = Field(default=20, gt=0)
     """How long a stopping worker lets its task run before interrupting it. Grace periods must be
     15 s longer."""

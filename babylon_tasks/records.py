@@ -38,7 +38,8 @@ class LlmCall(Struct, frozen=True, gc=False):
     ``messages`` are (role, content) pairs up to, not including, the response.
     ``logprobs`` holds one natural-log probability per response token, ``token_ids`` its ids,
     ``tokens`` and ``token_bytes`` its text. ``prompt_tokens`` and ``completion_tokens`` are the
-    server's counts. ``carries`` names what the messages cannot hold: ``tools`` or ``images``.
+    server's counts, ``prompt_ids`` the prompt's token ids. ``carries`` names what the messages
+    cannot hold: ``tools`` or ``images``.
     """
 
     model: str
@@ -56,6 +57,7 @@ class LlmCall(Struct, frozen=True, gc=False):
     completion_tokens: int | None = None
     purpose: str = ""  # the kind of question, where recorded: "action", "multi_step_…"
     carries: str | None = None
+    prompt_ids: TokenIds | None = None
 
 
 class TextHashes(Struct, frozen=True, gc=False):
@@ -230,7 +232,8 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
     ``step`` is the checkpoint that it wrote, ``files`` its files and their SHA-256.
     ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
     ``not_finite`` holds, by name, the metrics that JSON cannot carry, as Python writes them
-    (``nan``, ``inf``): such a step is not committed.
+    (``nan``, ``inf``): such a step is not committed. ``not_reported`` names the counts that ART did
+    not report, which are 0 here.
     """
 
     step: int
@@ -244,6 +247,7 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, float]
     files: dict[str, str] = {}
     not_finite: dict[str, str] = {}
+    not_reported: tuple[str, ...] = ()
 
     def as_committed(self) -> CommittedCheckpoint:
         """Return what is compared with the disk once this step is committed."""

@@ -40,9 +40,10 @@ from babylon_tasks.training.protocol import (
 
 class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
-    and reports success, as ART does with nothing trainable), diverges (its loss is NaN), refuses
-    (a failure it survives), inspecting (it dies over candidates). ``values`` and ``entropy``: of
-    checkpoints, by step. ``lock``: on its folder, as a real trainer has."""
+    and reports success, as ART does with nothing trainable), uncounted (ART has renamed its count
+    of tokens), diverges (its loss is NaN), refuses (a failure it survives), inspecting (it dies
+    over candidates). ``values`` and ``entropy``: of checkpoints, by step. ``lock``: on its folder,
+    as a real trainer has. ``remote``: what is set aside stays where it is, as at W&B."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class PeerTrainer:
         values: dict[int, float] | None = None,
         entropy: dict[int, float] | None = None,
         branches: bool = True,
+        remote: bool = False,
         names: str = "{lineage}@{step}",
         refusals: Sequence[Refusal] = (),
         lock: FolderLock | None = None,
@@ -66,6 +68,7 @@ class PeerTrainer:
         self.values = values or {}
         self.entropy = entropy or {}
         self.branches = branches
+        self.remote = remote
         self.names = names
         self.refusals = tuple(refusals)
         self.inspected: list[InspectRequest] = []
@@ -79,7 +82,9 @@ class PeerTrainer:
 
     def ready(self) -> TrainerReady:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ready = TrainerReady("cpu", self.url, self._name(0), self.branches)
+        ready = TrainerReady(
+            "serverless" if self.remote else "cpu", self.url, self._name(0), self.branches
+        )
         if self.lock is None:
             return ready
         return structs.replace(ready, folder_id=self.lock.folder_id, lock_name=self.lock.name)
@@ -155,6 +160,7 @@ class PeerTrainer:
             metrics={} if self.falls == "diverges" else {"loss/train": 0.5},
             files=checkpoints.hash_files(folder),
             not_finite={"loss/train": "nan"} if self.falls == "diverges" else {},
+            not_reported=("trained tokens",) if self.falls == "uncounted" else (),
         )
         checkpoints.write_record(folder, trained)
         if self.falls == "after_writing":
@@ -178,6 +184,15 @@ class PeerTrainer:
         if step != checkpoints.newest_step(self.folder):
             raise TrainingError(f"step {step} is not the newest")
         shutil.rmtree(self._at(step))
+        return self.backend_step()
+
+    def set_aside(self, step: int, folder: str) -> BackendStep:
+        if step != checkpoints.newest_step(self.folder):
+            raise TrainingError(f"step {step} is not the newest")
+        if not self.remote:
+            aside = self.folder.with_name(checkpoints.SET_ASIDE)
+            aside.mkdir(exist_ok=True)
+            self._at(step).rename(aside / folder)
         return self.backend_step()
 
     def delete(self, steps: Sequence[int]) -> None:

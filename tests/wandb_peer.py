@@ -51,7 +51,10 @@ class Job:
 class WandbPeer:
     """A job takes ``gradient_steps`` with that ``loss``, or ``fails`` with that message.
 
-    ``broken``: what is asked for by a path that contains it is answered with 503.
+    ``broken``: what is asked for by a path that contains it is answered with 503. ``answers``: what
+    happens to the next requests for a job: a status without a job; ``lost`` or ``garbled``, where
+    the job begins. ``counts`` is the name of the count of trained tokens, ``measured`` the metrics
+    of checkpoints, and ``padding`` how many events a job has beside its own.
     """
 
     key: str
@@ -59,17 +62,22 @@ class WandbPeer:
     loss: float = 0.25
     fails: str | None = None
     broken: str | None = None
+    answers: list[int | str] = field(default_factory=list)
+    counts: str = "num_trainable_tokens"
+    measured: dict[str, float] = field(default_factory=dict)
+    padding: int = 0
     registered: list[NewModel] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    bodies: list[tuple[str, Any]] = field(default_factory=list)
 
     def __enter__(self) -> WandbPeer:
         self._serve(0)
         return self
 
     def _serve(self, port: int) -> None:
-        config = uvicorn.Config(self.app(), port=port, log_level="warning", lifespan="off")
+        config = uvicorn.Config(self.app(), port=port, log_level="critical", lifespan="off")
         self._server = uvicorn.Server(config)
         self._socket = config.bind_socket()
         self._socket.listen()
@@ -116,6 +124,8 @@ class WandbPeer:
             self.calls.append(f"{request.method} {request.url.path}")
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 raise AssertionError(f"{request.url.path} came without the key")
+            if body := await request.body():
+                self.bodies.append((self.calls[-1].replace("/v1", ""), json.loads(body)))
             if self.broken is not None and self.broken in request.url.path:
                 # Clients repeat what only reads; a server may say when.
                 return JSONResponse({"detail": "out of order"}, 503, {"retry-after-ms": "1"})
@@ -139,7 +149,7 @@ class WandbPeer:
         ) -> dict[str, Any]:
             self._known(model)
             ordered = sorted(self.steps, reverse=order == "desc")
-            rows = [{"id": f"checkpoint-{s}", "step": s, "metrics": {}} for s in ordered]
+            rows = [{"id": f"checkpoint-{s}", "step": s, "metrics": self.measured} for s in ordered]
             return _page(rows, limit, after)
 
         @app.delete("/v1/preview/models/{model}/checkpoints")
@@ -151,10 +161,17 @@ class WandbPeer:
             return {"deleted_count": len(found), "not_found_steps": missing}
 
         @app.post("/v1/preview/training-jobs")
-        async def create(body: NewJob) -> dict[str, str]:
+        async def create(body: NewJob) -> Any:
             self._known(body.model_id)
+            answer = self.answers.pop(0) if self.answers else 200
+            if isinstance(answer, int) and answer != 200:
+                raise HTTPException(answer, "try again later")
             name = f"job-{len(self.jobs) + 1}"
             self.jobs[name] = Job(body)
+            if answer == "garbled":
+                return Response(b"{")
+            if answer == "lost":  # the server cuts the connection
+                return Response(b"{", headers={"content-length": "100"})
             return {"id": name}
 
         @app.get("/v1/preview/training-jobs/{name}/events")
@@ -163,14 +180,28 @@ class WandbPeer:
                 raise HTTPException(404)
             job = self.jobs[name]
             job.polls += 1
-            if not job.ended:
-                job.ended = True
-                if self.fails is None:
-                    self.steps.append(max(self.steps, default=0) + 1)
+            self.end(name)
             page = json.dumps(_page(self._events(job), limit, after))  # NaN as Python writes it
             return Response(page, media_type="application/json")
 
         return app
+
+    def end(self, name: str) -> None:
+        """End a job as W&B does: whether or not anybody follows it."""
+        job = self.jobs[name]
+        if not job.ended:
+            job.ended = True
+            if self.fails is None:
+                self.steps.append(max(self.steps, default=0) + 1)
+
+    def forget(self) -> None:
+        """Hold one checkpoint, and behave as at the start."""
+        fresh = WandbPeer(self.key)
+        for name in ("gradient_steps", "loss", "fails", "answers", "counts"):
+            setattr(self, name, getattr(fresh, name))
+        self.measured, self.padding, self.steps = {}, 0, [1]
+        self.calls.clear()
+        self.jobs.clear()
 
     def _known(self, model: str) -> None:
         if model != "model-1" or not self.registered:
@@ -179,7 +210,7 @@ class WandbPeer:
     def _events(self, job: Job) -> list[dict[str, Any]]:
         events: list[tuple[str, dict[str, Any]]] = [
             ("training_started", {"num_sequences": self.gradient_steps})
-        ]
+        ] * (self.padding + 1)
         if job.ended and self.fails is not None:
             events.append(("training_failed", {"error_message": self.fails}))
         elif job.ended:
@@ -187,14 +218,25 @@ class WandbPeer:
                 "loss": self.loss,
                 "grad_norm": 0.5,
                 "entropy": 1.5,
-                "num_trainable_tokens": 8,
+                self.counts: 8,
             }
             events += [("gradient_step", measured)] * self.gradient_steps
             events.append(("training_ended", {}))
         return [
-            {"id": f"event-{number:03d}", "type": kind, "data": data}
+            {"id": f"event-{number:05d}", "type": kind, "data": data}
             for number, (kind, data) in enumerate(events)
         ]
+
+
+def fields_of(call: str, body: Any, path: str = "") -> set[tuple[str, str]]:
+    """Every field of a body, with the call: the paths of all that is neither object nor list."""
+    if isinstance(body, dict) and body:
+        deeper = [(value, f"{path}.{name}".lstrip(".")) for name, value in body.items()]
+    elif isinstance(body, list) and body and not isinstance(body[0], int):
+        deeper = [(value, f"{path}[]") for value in body]
+    else:
+        return {(call, path)}
+    return {found for value, inner in deeper for found in fields_of(call, value, inner)}
 
 
 def _page(rows: list[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:

@@ -33,6 +33,10 @@ def register(app: typer.Typer) -> None:
 
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, change nothing.")] = False,
+    set_aside: Annotated[
+        bool,
+        typer.Option("--set-aside", help="Also every checkpoint that was set aside."),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Delete old checkpoints and old rows of ours, where the GPU-queue worker runs.
@@ -40,7 +44,8 @@ def prune(
     Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS, BABYLON_KEEP_ROWS_DAYS and
     BABYLON_KEEP_CALLS_DAYS say what stays.
     Safe while everything runs, and repeating it is harmless.
-    JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size},
+    With --set-aside also all checkpoints that could not be verified, which `status` names.
+    JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size, set_aside},
     rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests,
     call_days}}.
     """
@@ -54,7 +59,9 @@ def prune(
 
             return stack.enter_context(trainer_of_a_command())
 
-        checkpoints = prune_checkpoints(settings, trainer, actor=actor(), dry_run=dry_run)
+        checkpoints = prune_checkpoints(
+            settings, trainer, actor=actor(), dry_run=dry_run, all_set_aside=set_aside
+        )
     result = Pruned(checkpoints, _rows(settings, dry_run))
     if json:
         as_json(result)
@@ -79,9 +86,10 @@ def _rows(settings: Settings, dry_run: bool) -> PrunedRows:
 def _lines(pruned: Pruned, did: str) -> list[str]:
     files = pruned.checkpoints
     size = f" ({files.size / 2**20:.1f} MiB)" if files.size else ""
+    aside = f"; of those set aside {len(files.set_aside)}" if files.set_aside else ""
     return [
         f"{len(files.deleted)} checkpoints {did} deleted{_listed(files.deleted)}, and of "
-        f"{len(files.optimizers)} others the optimizer's state{size}",
+        f"{len(files.optimizers)} others the optimizer's state{size}{aside}",
         f"the rows of {len(pruned.rows.windows)} windows {did} deleted",
     ]
 

@@ -34,7 +34,8 @@ def status(json: AsJson = False) -> None:
     that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined} of
-    the newest trained window, or null where the gateway captured nothing in it}; windows,
+    the newest trained window, or null where the gateway captured nothing in it, set_aside: [{id,
+    step, folder, why, set_aside_at}] of checkpoints that could not be verified}; windows,
     oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how many
     windows wait for markets to end, and which one's wait ends first.
     """
@@ -82,6 +83,11 @@ def _show_system(name: str, system: SystemState) -> None:
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
         if lineage.trouble is not None:
             show(f"trouble: {lineage.trouble}")
+    for aside in system.set_aside:
+        show(
+            f"set aside: checkpoint {aside.step} on {aside.set_aside_at:%F %T}, in {aside.folder}: "
+            f"{aside.why}; `babylon-tasks prune --set-aside` deletes it"
+        )
     if system.others:
         names = ", ".join(system.others)
         show(f"other lineages here: {names}; BABYLON_LINEAGE=NAME babylon-tasks status shows one")

@@ -13,6 +13,7 @@ from babylon_tasks.db import (
     lineages,
     promotions,
     reward_versions,
+    set_aside,
     windows,
 )
 from babylon_tasks.db.circuits import Circuit
@@ -21,6 +22,7 @@ from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
+from babylon_tasks.db.set_aside import SetAside
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.db.windows import Window
 from babylon_tasks.decisions import Decision
@@ -129,7 +131,8 @@ class SystemState(Struct, frozen=True):
     """The state of the system, as a lineage sees it.
 
     ``lineage`` is None until a worker has served or trained it, ``others`` are the names of the
-    other lineages of the database. ``captures`` is of the newest trained window, None where the
+    other lineages of the database. ``set_aside``: checkpoints that could not be verified.
+    ``captures`` is of the newest trained window, None where the
     gateway captured nothing in it.
     """
 
@@ -144,6 +147,7 @@ class SystemState(Struct, frozen=True):
     failed: list[FailedWindow]
     others: list[str] = []
     captures: CapturedHour | None = None
+    set_aside: list[SetAside] = []
 
 
 class CheckpointReport(Struct, frozen=True):
@@ -221,6 +225,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
         ),
         others=[name for name in lineages.names(connection) if name != lineage],
         captures=fetch_one(connection, "reports.captured_hour", CapturedHour),
+        set_aside=set_aside.kept(connection, lineage),
     )
 
 

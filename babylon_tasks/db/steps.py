@@ -36,7 +36,10 @@ class _PlanAgain(Exception):
 
 
 class Step(Struct, frozen=True):
-    """A step's row; ``due``: its next attempt need not wait any longer."""
+    """A step's row; ``due``: its next attempt need not wait any longer.
+
+    ``job``: its job at W&B (``job_references.py``), ``asked_seconds`` since W&B was asked for it.
+    """
 
     id: int
     lineage: str
@@ -50,6 +53,8 @@ class Step(Struct, frozen=True):
     manifest: dict[str, Any]
     started_at: datetime | None
     due: bool
+    job: str | None = None
+    asked_seconds: float | None = None
 
 
 class _Advanced(Struct, frozen=True):
@@ -177,6 +182,24 @@ def progress(connection: Connection, lease: Lease, step: Step, state: Mapping[st
         step_id=step.id,
         fencing_token=lease.fencing_token,
         progress=Jsonb(dict(state)),
+    )
+
+
+def note_job(connection: Connection, lease: Lease, step: Step, job: str) -> None:
+    """Store the reference of the step's job at W&B, before it is waited for."""
+    execute(
+        connection,
+        "steps.note_job",
+        step_id=step.id,
+        fencing_token=lease.fencing_token,
+        job=job or None,
+    )
+
+
+def failed_after_asking(connection: Connection, lineage: str, target_step: int) -> str | None:
+    """Find the job of a failed step to this checkpoint, which W&B may have ended since."""
+    return fetch_value(
+        connection, "steps.failed_after_asking", str, lineage=lineage, target_step=target_step
     )
 
 

@@ -62,6 +62,7 @@ class Call(Struct, gc=False):
     logprobs: list[float | _TokenLogprob | None] | _Logprobs | None = None
     tokenIds: list[int] | None = None
     token_ids: list[int] | None = None
+    promptTokenIds: list[int] | None = None
     policyStep: int | None = None
     topP: float | None = None
     finishReason: Any = None
@@ -108,6 +109,7 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
         completion_tokens=_count(call.completionTokens),
         purpose=_purpose(call, done),
         carries=_carried(call, finish),
+        prompt_ids=tuple(call.promptTokenIds) if call.promptTokenIds else None,
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from babylon_tasks.dataset.checkpoint_tree import ages
 from babylon_tasks.dataset.eligibility import RESCORED
-from babylon_tasks.db import lineages, old_checkpoints
+from babylon_tasks.db import lineages, old_checkpoints, set_aside
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.set_aside import SetAside
 from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.results import PrunedCheckpoints
 from babylon_tasks.settings import Settings
@@ -26,8 +27,9 @@ def prune_checkpoints(
     *,
     actor: str,
     dry_run: bool = False,
+    all_set_aside: bool = False,
 ) -> PrunedCheckpoints:
-    """Prune the lineage's checkpoints, optimizer states, and data of ended steps.
+    """Prune the lineage's checkpoints, those set aside, optimizer states, data of ended steps.
 
     ``trainer`` is called where the checkpoints are not on this machine. Safe beside a step, and
     from any number of callers. Raises BackendUnavailable where this is not the data folder, with
@@ -37,12 +39,24 @@ def prune_checkpoints(
         lineage = lineages.get(connection, settings.lineage)
     if lineage is None:
         return PrunedCheckpoints()
+    with session(settings) as connection:
+        aside = set_aside.old(
+            connection, lineage.name, newest=settings.keep_checkpoints, all_=all_set_aside
+        )
     if lineage.backend == "serverless":
-        found = _elsewhere(settings, lineage, trainer, actor=actor, dry_run=dry_run)
+        found = _elsewhere(settings, lineage, trainer, aside, actor=actor, dry_run=dry_run)
     else:
-        found = _here(settings, lineage, actor=actor, dry_run=dry_run)
-    if found.deleted and not dry_run:
-        log.info("checkpoints.pruned", steps=found.deleted, bytes=found.size)
+        found = _here(settings, lineage, aside, actor=actor, dry_run=dry_run)
+    if not dry_run:
+        with session(settings) as connection:
+            set_aside.note_deleted(connection, [one.id for one in aside])
+        if found.deleted or aside:
+            log.info(
+                "checkpoints.pruned",
+                steps=found.deleted,
+                set_aside=found.set_aside,
+                bytes=found.size,
+            )
     return found
 
 
@@ -57,11 +71,21 @@ def with_old_checkpoints(settings: Settings) -> list[str]:
             name
             for name, theirs in all_of_them.items()
             if (lineage := lineages.get(connection, name)) is not None
-            and _marked(connection, theirs, lineage, None)
+            and (
+                _marked(connection, theirs, lineage, None)
+                or set_aside.old(connection, name, newest=theirs.keep_checkpoints, all_=False)
+            )
         ]
 
 
-def _here(settings: Settings, lineage: Lineage, *, actor: str, dry_run: bool) -> PrunedCheckpoints:
+def _here(
+    settings: Settings,
+    lineage: Lineage,
+    aside: Sequence[SetAside],
+    *,
+    actor: str,
+    dry_run: bool,
+) -> PrunedCheckpoints:
     folder = DataFolder(
         settings.data_dir.absolute(), settings.project, lineage.name, lineage.data_folder
     )
@@ -70,29 +94,32 @@ def _here(settings: Settings, lineage: Lineage, *, actor: str, dry_run: bool) ->
         pruned = {*old_checkpoints.pruned(connection, lineage.name), *marked}
         unread = set(old_checkpoints.without_optimizer(connection, lineage.name)) - pruned
         ended = old_checkpoints.ended_steps(connection, lineage.name, folder.steps())
-        old = folder.find(pruned, unread, ended)
+        old = folder.find(pruned, unread, ended, [one.folder for one in aside])
         if not dry_run:
             folder.delete(old)
             old_checkpoints.note_deleted(connection, lineage.name, pruned)
-    return PrunedCheckpoints(marked, old.checkpoints, old.optimizers, old.steps, old.size)
+    numbers = [one.step for one in aside]
+    return PrunedCheckpoints(marked, old.checkpoints, old.optimizers, old.steps, old.size, numbers)
 
 
 def _elsewhere(
     settings: Settings,
     lineage: Lineage,
     trainer: Callable[[], TrainerLike],
+    aside: Sequence[SetAside],
     *,
     actor: str,
     dry_run: bool,
 ) -> PrunedCheckpoints:
+    numbers = [one.step for one in aside]
     with session(settings) as connection:
         marked = _marked(connection, settings, lineage, None if dry_run else actor)
         old = sorted({*old_checkpoints.to_delete(connection, lineage.name), *marked})
-    if old and not dry_run:
-        trainer().delete(old)
+    if (old or numbers) and not dry_run:
+        trainer().delete([*old, *numbers])
         with session(settings) as connection:
             old_checkpoints.note_deleted(connection, lineage.name, old)
-    return PrunedCheckpoints(marked, old)
+    return PrunedCheckpoints(marked, old, set_aside=numbers)
 
 
 def _marked(

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NoReturn
 
 import structlog
+from msgspec import structs
 
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import lineages, step_windows, steps
+from babylon_tasks.db import lineages, set_aside, step_windows, steps
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import Fault
+from babylon_tasks.job_references import ASKED, NOT_ASKED
 from babylon_tasks.pipeline import load_groups
-from babylon_tasks.pipeline.run_step import StepRefused, StepRun, StepRunner, about
+from babylon_tasks.pipeline.run_step import (
+    StepInterrupted,
+    StepRefused,
+    StepRun,
+    StepRunner,
+    about,
+)
 from babylon_tasks.pipeline.start_trainer import find_damaged
 from babylon_tasks.states import RESTART, START, TAKE_OVER, StepState
 from babylon_tasks.training.protocol import BackendStep
@@ -29,6 +38,8 @@ class BackendFinding(StrEnum):
     FOREIGN_CHECKPOINT = (
         "a foreign checkpoint"  # base + 1, made from another manifest, or from an unknown one
     )
+    JOB = "a job at W&B"  # at its base, and W&B was asked for a job
+    JOBS_CHECKPOINT = "its job's checkpoint"  # base + 1 at W&B, which keeps no records of ours
     ANOTHER_PLACE = "another place"
 
 
@@ -37,7 +48,8 @@ class RecoveryAction(StrEnum):
 
     RUN_AGAIN = "run again"  # the same groups, up to ``max_attempts``
     ADOPT = "adopt"  # verify it, and commit it
-    DISCARD = "discard"  # remove the checkpoint, then act as with nothing found
+    FOLLOW = "follow"  # the job to its end, for a bounded time
+    SET_ASIDE = "set aside"  # the checkpoint, which nobody can verify; then as with nothing found
     FAIL = "fail"
     REFUSE = "refuse"  # database and data directory do not belong together
 
@@ -49,9 +61,15 @@ RECOVERY: dict[tuple[BackendFinding, StepState], RecoveryAction] = {
     (BackendFinding.ITS_CHECKPOINT, StepState.PLANNED): RecoveryAction.ADOPT,
     (BackendFinding.ITS_CHECKPOINT, StepState.RUNNING): RecoveryAction.ADOPT,
     (BackendFinding.ITS_CHECKPOINT, StepState.TRAINED): RecoveryAction.ADOPT,
-    (BackendFinding.FOREIGN_CHECKPOINT, StepState.PLANNED): RecoveryAction.DISCARD,
-    (BackendFinding.FOREIGN_CHECKPOINT, StepState.RUNNING): RecoveryAction.DISCARD,
-    (BackendFinding.FOREIGN_CHECKPOINT, StepState.TRAINED): RecoveryAction.DISCARD,
+    (BackendFinding.FOREIGN_CHECKPOINT, StepState.PLANNED): RecoveryAction.SET_ASIDE,
+    (BackendFinding.FOREIGN_CHECKPOINT, StepState.RUNNING): RecoveryAction.SET_ASIDE,
+    (BackendFinding.FOREIGN_CHECKPOINT, StepState.TRAINED): RecoveryAction.SET_ASIDE,
+    (BackendFinding.JOB, StepState.PLANNED): RecoveryAction.FOLLOW,
+    (BackendFinding.JOB, StepState.RUNNING): RecoveryAction.FOLLOW,
+    (BackendFinding.JOB, StepState.TRAINED): RecoveryAction.FAIL,
+    (BackendFinding.JOBS_CHECKPOINT, StepState.PLANNED): RecoveryAction.FOLLOW,
+    (BackendFinding.JOBS_CHECKPOINT, StepState.RUNNING): RecoveryAction.FOLLOW,
+    (BackendFinding.JOBS_CHECKPOINT, StepState.TRAINED): RecoveryAction.FOLLOW,
     (BackendFinding.ANOTHER_PLACE, StepState.PLANNED): RecoveryAction.REFUSE,
     (BackendFinding.ANOTHER_PLACE, StepState.RUNNING): RecoveryAction.REFUSE,
     (BackendFinding.ANOTHER_PLACE, StepState.TRAINED): RecoveryAction.REFUSE,
@@ -61,9 +79,11 @@ RECOVERY: dict[tuple[BackendFinding, StepState], RecoveryAction] = {
 def compare(step: Step, backend: BackendStep) -> BackendFinding:
     """Compare the backend with the step. PURE."""
     if backend.step == step.base_step:
-        return BackendFinding.NOTHING
+        return BackendFinding.NOTHING if step.job is None else BackendFinding.JOB
     if backend.step != step.target_step:
         return BackendFinding.ANOTHER_PLACE
+    if step.job is not None:
+        return BackendFinding.JOBS_CHECKPOINT
     made = None if backend.result is None else backend.result.manifest_hash
     return (
         BackendFinding.ITS_CHECKPOINT
@@ -94,8 +114,13 @@ def recover(run: StepRunner, step: Step) -> StepRun:
         found=str(found),
         action=str(action),
     )
-    if action is RecoveryAction.DISCARD:
-        run.discard(step.target_step, _why_foreign(step, backend), step=step)
+    if action is RecoveryAction.FOLLOW:
+        return _follow(run, step, found)
+    if action is RecoveryAction.SET_ASIDE:
+        why = _why_foreign(step, backend)
+        run.set_aside(step.target_step, why, step=step)
+        if run.remote:
+            return StepRun(step, StepRefused(why))
         action = RECOVERY[BackendFinding.NOTHING, step.state]
     if action is RecoveryAction.RUN_AGAIN:
         return _run_again(run, step)
@@ -117,27 +142,63 @@ def recover(run: StepRunner, step: Step) -> StepRun:
 def align(run: StepRunner, head_step: int) -> None:
     """Ensure that the backend is at the head before a new step is planned.
 
-    Raises TrainingError otherwise; the leftover of a failed step is removed.
+    Raises TrainingError otherwise; the leftover of a failed step is set aside.
     """
     backend = run.trainer.backend_step()
     if backend.step == head_step:
         return
-    if backend.step == head_step + 1 and backend.result is not None:
+    lineage = run.lease.lineage
+    if backend.step == head_step + 1:
         with session(run.settings) as connection:
-            failed = steps.failed_at(
-                connection, run.lease.lineage, backend.step, backend.result.manifest_hash
+            made_from = None if backend.result is None else backend.result.manifest_hash
+            failed = made_from is not None and steps.failed_at(
+                connection, lineage, backend.step, made_from
             )
-        if failed:
-            run.discard(backend.step, "left behind by a failed step")
-            return
-    why = (
-        f"lineage {run.lease.lineage} has its head at step {head_step}, but the backend is at "
+            job = steps.failed_after_asking(connection, lineage, backend.step)
+        if failed or job is not None:
+            why = f"W&B ended job {job} after its step had failed"
+            run.set_aside(backend.step, why if job else "left behind by a failed step")
+            if not run.remote:
+                return
+        with session(run.settings) as connection:
+            aside = [one for one in set_aside.kept(connection, lineage) if one.step == backend.step]
+            if run.remote and aside:
+                _refuse(
+                    run,
+                    f"checkpoint {backend.step} at W&B is set aside ({aside[0].why}): W&B would "
+                    "train on from it, so no step is planned until it is deleted by "
+                    "`babylon-tasks prune --set-aside`",
+                )
+    _refuse(
+        run,
+        f"lineage {lineage} has its head at step {head_step}, but the backend is at "
         f"{backend.step}; the database and BABYLON_DATA_DIR do not belong together: restore the "
-        "one that was changed, or choose a new BABYLON_LINEAGE"
+        "one that was changed, or choose a new BABYLON_LINEAGE",
     )
+
+
+def _refuse(run: StepRunner, why: str) -> NoReturn:
     with session(run.settings) as connection:
         lineages.note_trouble(connection, run.lease.lineage, why)
     raise TrainingError(why, fault=Fault.MISCONFIGURED)
+
+
+def _follow(run: StepRunner, step: Step, found: BackendFinding) -> StepRun:
+    """Follow the step's job, which is paid for, until it is older than the settings allow."""
+    ended = found is BackendFinding.JOBS_CHECKPOINT
+    patience = run.settings.wandb_job_seconds
+    late = (step.asked_seconds or 0.0) > patience
+    if step.job == ASKED and not ended:
+        if not late:
+            why = "W&B was asked for a job and its answer was lost: it may be running"
+            return StepRun(step, StepInterrupted(why))
+        with session(run.settings) as connection:
+            steps.note_job(connection, run.lease, step, NOT_ASKED)
+        return _run_again(run, structs.replace(step, job=None))
+    if late and not ended:
+        why = f"W&B's job {step.job} has not ended within {patience:.0f} s"
+        return StepRun(step, StepRefused(f"{why} (BABYLON_WANDB_JOB_SECONDS)"))
+    return run.follow(step)
 
 
 def _run_again(run: StepRunner, step: Step) -> StepRun:

@@ -88,6 +88,7 @@ class PrunedCheckpoints(Struct, frozen=True):
     ``marked``: from now on they cannot serve; ``deleted``: their weights are gone, those that an
     earlier call had marked included; ``optimizers``: only that state is gone. ``ended``: ids of
     ended steps whose data were still there. ``size``: bytes that became free on this machine.
+    ``set_aside``: the numbers of checkpoints that had been set aside and are deleted.
     """
 
     marked: list[int] = []
@@ -95,6 +96,7 @@ class PrunedCheckpoints(Struct, frozen=True):
     optimizers: list[int] = []
     ended: list[int] = []
     size: int = 0
+    set_aside: list[int] = []
 
 
 class PrunedRows(Struct, frozen=True):

@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import fmean
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import events, steps
+from babylon_tasks.db import events, set_aside, steps
 from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
@@ -23,7 +23,7 @@ from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import INTERRUPT, StepTransition
+from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.groups_file import passed_groups, write_groups
@@ -74,6 +74,7 @@ class StepRunner:
         self.lease = heartbeat.lease
         self.actor = actor
         self._on_progress = on_progress
+        self._job: str | None = None  # of the step that runs, at W&B
 
     def inspect(self, group: Group, label: str) -> Inspected:
         """Let the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
@@ -100,8 +101,9 @@ class StepRunner:
         about(step)
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
-        path = self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"
+        path = self._step_file(step)
         request = _request(step, path)
+        self._job = step.job
         log.info(
             "step.started",
             windows=step.windows,
@@ -110,7 +112,8 @@ class StepRunner:
             parent=request.parent_step,
         )
         self.heartbeat.check()
-        reward = fmean(member.reward for group in groups for member in group.members)
+        rewards = [member.reward for group in groups for member in group.members]
+        reward = fmean(rewards) if rewards else None  # None: a job is followed
         began = time.monotonic()
         try:
             write_groups(path, groups)
@@ -121,8 +124,10 @@ class StepRunner:
             self._check_lease(step)
             why, fault = self._described(error), error.fault
             # From a damaged parent nothing can be trained: the next plan may choose another one.
-            again = isinstance(error, TrainerDied) or (
-                not fault.uses_up_attempts and fault is not Fault.FILE_DAMAGED
+            again = (
+                isinstance(error, TrainerDied)
+                or self._job is not None  # it may still end well
+                or (not fault.uses_up_attempts and fault is not Fault.FILE_DAMAGED)
             )
             return StepRun(step, (StepInterrupted if again else StepRefused)(why, fault))
         except BaseException as error:
@@ -136,8 +141,34 @@ class StepRunner:
         path.unlink()
         return StepRun(step, result)
 
+    @property
+    def remote(self) -> bool:
+        """Whether checkpoints are at W&B: none can be moved, and steps start from the newest."""
+        return self.trainer.ready().backend == "serverless"
+
+    def set_aside(self, number: int, why: str, *, step: Step | None = None) -> None:
+        """Set the backend's newest checkpoint aside, which cannot be verified, and record it.
+
+        At W&B it stays the newest: no step is planned until it is deleted.
+        """
+        log.warning("checkpoint.set_aside", checkpoint=number, why=why)
+        owner = "left" if step is None else f"row{step.id}"
+        folder = f"{number:04d}-{owner}-lease{self.lease.fencing_token}"
+        with session(self.settings) as connection:
+            set_aside.add(
+                connection,
+                self.lease.lineage,
+                number,
+                step_id=None if step is None else step.id,
+                folder=folder,
+                why=why,
+                actor=self.actor,
+                stays=self.remote,
+            )
+        self.trainer.set_aside(number, folder)
+
     def discard(self, number: int, why: str, *, step: Step | None = None) -> None:
-        """Remove the backend's newest checkpoint, which must not count, and record it."""
+        """Remove the backend's newest checkpoint, with which nothing is lost, and record it."""
         log.warning("checkpoint.discarded", checkpoint=number, why=why)
         with session(self.settings) as connection:
             events.record(
@@ -149,6 +180,22 @@ class StepRunner:
                 detail={"step": number, "why": why[: steps.ERROR_LENGTH]},
             )
         self.trainer.discard(number)
+
+    def follow(self, step: Step) -> StepRun:
+        """Let the trainer follow the step's job at W&B, which an earlier run began.
+
+        Raises StaleLease, and TrainingError where a verified step's job cannot be followed.
+        """
+        if step.state != StepState.TRAINED:
+            ran = self.train(step, (), RESTART)
+            return structs.replace(ran, adopted=True)
+        path = self._step_file(step)
+        write_groups(path, ())
+        self.heartbeat.check()
+        return StepRun(step, self.trainer.train(_request(step, path), lambda _: None), adopted=True)
+
+    def _step_file(self, step: Step) -> Path:
+        return self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"
 
     def _check_lease(self, step: Step) -> None:
         if self.heartbeat.lost is not None:
@@ -176,7 +223,13 @@ class StepRunner:
             # The interruption matters more: the next claimant recovers the step.
             log.warning("interruption.not_recorded", error=str(error))
 
-    def _report(self, step: Step, progress: RequestProgress, reward: float, began: float) -> None:
+    def _report(
+        self, step: Step, progress: RequestProgress, reward: float | None, began: float
+    ) -> None:
+        if progress.job is not None:
+            with session(self.settings) as connection:
+                steps.note_job(connection, self.lease, step, progress.job)
+            self._job = progress.job or None
         elapsed = time.monotonic() - began
         left = elapsed * (progress.total - progress.done) / progress.done if progress.done else None
         state = {
@@ -219,4 +272,5 @@ def _request(step: Step, groups: Path) -> TrainRequest:
         packed_sequence_length=config.packed_sequence_length,
         logprobs=manifest.logprobs,
         parent_step=manifest.parent_step,
+        job=step.job,
     )

@@ -29,7 +29,7 @@ from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRun, StepRunner
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
-from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.pipeline.verify_step import is_worthless, verify
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState, WindowState
@@ -135,7 +135,13 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
             if problem is None:
                 return _commit(run, step, result, adopted=ran.adopted)
             not_finite = {name: float(value) for name, value in result.not_finite.items()}
-            return _fail(run, step, f"not verified: {problem}", result.metrics | not_finite)
+            return _fail(
+                run,
+                step,
+                f"not verified: {problem}",
+                result.metrics | not_finite,
+                worthless=is_worthless(result),
+            )
         case StepRefused(why, fault):
             return _fail(run, step, why, fault=fault)
         case StepInterrupted(why, fault):
@@ -188,11 +194,13 @@ def _fail(
     measured: Mapping[str, float] | None = None,
     *,
     fault: Fault = Fault.WINDOW,
+    worthless: bool = False,
 ) -> TrainOutcome:
     # In this order, so that after a crash in between the next claimant can still recover the step.
     try:
         if run.trainer.backend_step().step == step.target_step:
-            run.discard(step.target_step, reason, step=step)
+            put_away = run.discard if worthless else run.set_aside
+            put_away(step.target_step, reason, step=step)
     except TrainingError as error:
         if error.fault.uses_up_attempts or step.state != StepState.RUNNING:
             raise

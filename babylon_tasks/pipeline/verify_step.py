@@ -14,6 +14,9 @@ def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None
         return f"it was trained from manifest {result.manifest_hash[:12]}, not {manifest_hash[:12]}"
     if result.step != base_step + 1:
         return f"the backend is at step {result.step}, expected {base_step + 1}"
+    if result.not_reported:
+        counts = " and ".join(result.not_reported)
+        return f"ART reported no number of {counts}, under no name that is known (docs/art.md)"
     if result.gradient_steps <= 0:
         return "no gradient step was taken"
     if result.trainable_tokens <= 0:
@@ -25,3 +28,13 @@ def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None
     if result.not_finite:
         return f"metrics are not finite: {', '.join(sorted(result.not_finite)[:5])}"
     return None
+
+
+def is_worthless(result: StepResult) -> bool:
+    """Whether nothing is lost with a checkpoint that was not verified.
+
+    Its weights are its parent's, or training diverged. Any other may be good, whatever ART reports
+    or no longer reports: it is set aside.
+    """
+    unchanged = result.adapter_hash in (None, result.base_adapter_hash)
+    return unchanged or bool(result.not_finite)

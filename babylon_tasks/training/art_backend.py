@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.records import Group, StepResult
+from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, TOKENS_METRICS, make_model
 from babylon_tasks.training.conversations import art_groups
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -26,12 +27,10 @@ class ArtBackend:
     """An ART backend with a model registered with it; its three subclasses make the backend."""
 
     def __init__(self, start: StartTrainer) -> None:
-        from art import TrainableModel
-
         self.start = start
         self.computes_on: ComputesOn | None = None
-        self.model: Any = TrainableModel(
-            name=start.lineage,
+        self.model: Any = make_model(
+            start.lineage,
             project=start.project,
             entity=start.entity,
             base_model=start.base_model,
@@ -72,6 +71,11 @@ class ArtBackend:
     async def _remove(self, step: int) -> None:
         raise NotImplementedError
 
+    async def set_aside(self, step: int, folder: str) -> BackendStep:
+        """Move the newest checkpoint aside, where it is a folder; elsewhere it stays the newest."""
+        del step, folder
+        return await self.step()
+
     async def delete(self, steps: Sequence[int]) -> None:
         # Without the trainer, which a command cannot start beside the worker's: old_files.py.
         raise TrainingError(
@@ -101,7 +105,7 @@ class ArtBackend:
     def _result(
         self,
         request: TrainRequest,
-        trained: Any,
+        metrics: Mapping[str, float],
         step: int,
         *,
         adapter: str | None,
@@ -109,12 +113,15 @@ class ArtBackend:
         uri: str,
         files: dict[str, str] | None = None,
     ) -> StepResult:
-        """Build the result of a step from what ART's train returned and the adapters' hashes."""
-        measured = {name: float(value) for name, value in trained.metrics.items()}
+        """Build the result of a step from ART's metrics and the adapters' hashes."""
+        measured = {name: float(value) for name, value in metrics.items()}
+        steps = _count(measured, GRADIENT_STEPS_METRIC)
+        tokens = _count(measured, *TOKENS_METRICS)
+        counts = {"gradient steps": steps, "trained tokens": tokens}
         return StepResult(
             step=step,
-            gradient_steps=int(trained.metrics.get("data/step_num_gradient_steps", 0)),
-            trainable_tokens=int(trained.metrics.get("data/step_trainer_tokens", 0)),
+            gradient_steps=steps or 0,
+            trainable_tokens=tokens or 0,
             adapter_hash=adapter,
             base_adapter_hash=base_adapter,
             uri=uri,
@@ -123,6 +130,7 @@ class ArtBackend:
             metrics={k: v for k, v in measured.items() if math.isfinite(v)},
             files=files or {},
             not_finite={k: str(v) for k, v in measured.items() if not math.isfinite(v)},
+            not_reported=tuple(name for name, count in counts.items() if count is None),
         )
 
     async def check(self, request: CheckRequest) -> Checked:
@@ -156,8 +164,8 @@ class ArtBackend:
                 on_progress(
                     RequestProgress(
                         done=done,
-                        total=int(metrics.get("data/step_num_gradient_steps", 0)),
-                        tokens=int(metrics.get("data/step_trainer_tokens", 0)),
+                        total=_count(metrics, GRADIENT_STEPS_METRIC) or 0,
+                        tokens=_count(metrics, *TOKENS_METRICS) or 0,
                         loss=metrics.get("loss/train"),
                     )
                 )
@@ -173,3 +181,9 @@ class ArtBackend:
             )
         finally:
             self.art._train_model = inner
+
+
+def _count(metrics: Mapping[str, float], *names: str) -> int | None:
+    """Read the first of these metrics that there is; None where there is none of them."""
+    found = (metrics[name] for name in names if name in metrics)
+    return next((int(count) for count in found if math.isfinite(count)), None)

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.disk_backend import CpuTraining, LocalTraining
+from babylon_tasks.training import art_interface
+from babylon_tasks.training.disk_backend import CpuTraining
+from babylon_tasks.training.local import LocalTraining
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
@@ -109,6 +111,9 @@ class TrainingBackend(Protocol):
     async def discard(self, step: int) -> BackendStep:
         """Remove the newest checkpoint; raises TrainingError if that is not ``step``."""
 
+    async def set_aside(self, step: int, folder: str) -> BackendStep:
+        """Move the newest checkpoint aside; where it cannot be moved it stays the newest."""
+
     async def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine."""
 
@@ -122,10 +127,14 @@ class TrainingBackend(Protocol):
 
 
 def make(start: StartTrainer) -> TrainingBackend:
-    """Make the named backend; it is opened later."""
+    """Make the named backend; it is opened later.
+
+    Raises BackendUnavailable where the installed ART has an interface that it does not work with.
+    """
     makers: dict[str, Callable[[StartTrainer], TrainingBackend]] = {
         "cpu": CpuTraining,
         "local": LocalTraining,
         "serverless": ServerlessTraining,
     }
+    art_interface.require(start.backend)
     return makers[start.backend](start)

@@ -55,6 +55,13 @@ class TrainerLike(Protocol):
         """Remove the newest checkpoint, which must be ``step``."""
         ...
 
+    def set_aside(self, step: int, folder: str) -> BackendStep:
+        """Set the newest checkpoint, which must be ``step``, aside under this name.
+
+        Where it cannot be moved, at W&B, it stays the newest.
+        """
+        ...
+
     def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine, if they are not gone already."""
         ...

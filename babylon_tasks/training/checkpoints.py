@@ -16,6 +16,7 @@ from babylon_tasks.records import StepResult
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 OPTIMIZER = "optimizer.pt"
+SET_ASIDE = "set-aside"  # the folder beside the checkpoints, for those not verified
 _LOADED = (WEIGHTS, CONFIG, OPTIMIZER)  # what a step or an answer is made with
 _RECORD = "step.json"
 _A_LINE = 4096  # bytes: a block of most file systems

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.training.art_interface import installed
 
 # The reasons that a ``Choice`` accepts; ART itself looks only at the tokens.
 _FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
@@ -23,16 +24,16 @@ def art_groups(groups: Sequence[Group]) -> list[Any]:
 
 def art_trajectory(member: Member) -> Any:
     """Make ART's trajectory of one member."""
-    from art import Trajectory
-    from art.trajectories import History
+    from art import Trajectory, trajectories
 
+    history_of: Any = getattr(trajectories, installed().history)
     histories = []
     for call in member.calls:
         messages: list[Any] = [{"role": role, "content": text} for role, text in call.messages]
         histories.append([*messages, _answer(call)])
     return Trajectory(
         messages_and_choices=histories[0],
-        additional_histories=[History(messages_and_choices=history) for history in histories[1:]],
+        additional_histories=[history_of(messages_and_choices=one) for one in histories[1:]],
         reward=member.reward,
         metadata={"trajectory_id": member.trajectory_id},
     )
@@ -46,7 +47,7 @@ def _answer(call: LlmCall) -> Any:
     """
     from openai.types.chat.chat_completion import Choice
 
-    ids, logprobs = call.token_ids or (), call.logprobs or ()
+    ids, logprobs, prompt = call.token_ids or (), call.logprobs or (), call.prompt_ids
     content: list[dict[str, Any]] = [
         {"token": f"token_id:{token}", "logprob": logprob, "top_logprobs": []}
         for token, logprob in zip(ids, logprobs, strict=True)
@@ -63,6 +64,8 @@ def _answer(call: LlmCall) -> Any:
             "finish_reason": reason,
             "message": {"role": "assistant", "content": call.response},
             "logprobs": {"content": content},
+            # ART 0.5.23 and W&B's servers train on exactly these; older ones do not read them.
+            **({"token_ids": list(ids), "prompt_token_ids": list(prompt)} if prompt else {}),
         }
     )
 

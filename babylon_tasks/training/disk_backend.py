@@ -1,9 +1,8 @@
-"""Backends whose checkpoints are folders on this machine, in ART's layout: ``cpu``, ``local``."""
+"""Checkpoints in folders on this machine, in ART's layout, and the backend ``cpu``."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 from collections.abc import Sequence
 from functools import cache, cached_property
@@ -13,16 +12,18 @@ from typing import Any
 from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, policy_step
-from babylon_tasks.errors import BackendUnavailable, CannotEvaluate, TrainingError
+from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.checkpoints import (
+    SET_ASIDE,
     adapter_hash,
     hash_files,
     newest_step,
     read_record,
     remove,
+    sync,
     write_record,
 )
 from babylon_tasks.training.committed import CommittedCheckpoints
@@ -40,9 +41,6 @@ from babylon_tasks.training.protocol import (
     StepValue,
     TrainRequest,
 )
-from babylon_tasks.training.token_text import TokenText, token_text_of
-
-_ART_LONGEST = 32_768  # what ART's own services are started with
 
 
 class DiskBackend(ArtBackend):
@@ -114,7 +112,7 @@ class DiskBackend(ArtBackend):
         folder = self.checkpoints / f"{result.step:04d}"
         trained = self._result(
             request,
-            result,
+            result.metrics,
             result.step,
             adapter=adapter_hash(folder),
             base_adapter=adapter_hash(self.checkpoints / f"{parent:04d}"),
@@ -137,6 +135,17 @@ class DiskBackend(ArtBackend):
                 print(f"the record of checkpoint {newest} is void: {damage}", file=sys.stderr)
                 record = None
         return BackendStep(step=newest, result=record)
+
+    async def set_aside(self, step: int, folder: str) -> BackendStep:
+        newest = newest_step(self.checkpoints)
+        if step != newest or step == 0:
+            raise TrainingError(f"asked to set aside step {step}, but the newest is {newest}")
+        aside = self.checkpoints.with_name(SET_ASIDE)
+        aside.mkdir(exist_ok=True)
+        (self.checkpoints / f"{step:04d}").rename(aside / folder)
+        sync(aside)
+        self.committed.forget(step)
+        return await self.step()
 
     async def _remove(self, step: int) -> None:
         folder = self.checkpoints / f"{step:04d}"
@@ -233,6 +242,10 @@ class CpuTraining(DiskBackend):
         (await self.art._get_service(self.model)).forget(step)
         return await super().discard(step)
 
+    async def set_aside(self, step: int, folder: str) -> BackendStep:
+        (await self.art._get_service(self.model)).forget(step)
+        return await super().set_aside(step, folder)
+
     async def values(
         self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress
     ) -> list[StepValue]:
@@ -249,50 +262,3 @@ class CpuTraining(DiskBackend):
                 ) from error
             on_progress(RequestProgress(done=number + 1, total=len(steps)))
         return values
-
-
-class LocalTraining(DiskBackend):
-    """ART's LocalBackend unchanged (unsloth, vLLM). Not tested by us: it needs a GPU."""
-
-    def _make(self) -> Any:
-        if ":" in self.start.inference_host:
-            raise BackendUnavailable(
-                "BABYLON_INFERENCE_HOST is an IPv6 address, from which ART makes an unusable URL "
-                "with backend local: set an IPv4 address or a name"
-            )
-        from art.local import LocalBackend
-
-        return LocalBackend(path=self.start.data_dir)
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self.start.base_model)
-
-    @cached_property
-    def _spelling(self) -> TokenText:
-        return token_text_of(self._tokenizer)
-
-    async def _inspector(self, longest: int, label: str) -> Inspector:
-        del longest  # ART decides the length of rows
-        return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label)
-
-    async def inspect(
-        self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
-    ) -> Inspected:
-        inspected = await super().inspect(request, groups, on_progress)
-        if request.logprobs == EXACT:
-            return inspected
-        refusal = (Reason.NO_LOGPROBS, self._needs_exact(request.logprobs))
-        return structs.replace(inspected, refusals=refused(groups, lambda _: refusal))
-
-    async def train(
-        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
-    ) -> StepResult:
-        random.seed(request.seed)  # ART shuffles with the global generator
-        return await super().train(request, groups, on_progress)
-
-    def _options(self, request: TrainRequest) -> dict[str, Any]:
-        # ART's own packing length and chunk alignment belong to its GPU kernels.
-        return {**super()._options(request), "packed_sequence_length": None}

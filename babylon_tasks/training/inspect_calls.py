@@ -24,6 +24,7 @@ from babylon_tasks.decode import bounded
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.conversations import art_trajectory
 from babylon_tasks.training.protocol import Inspected, Refusal, Weight
 from babylon_tasks.training.rebuild_tokens import difference, miscounted, rebuild
@@ -191,13 +192,14 @@ class Inspector:
 
     def _tokenized(self, call: LlmCall) -> tuple[list[int], list[int]]:
         """Tokenise a call with ART; returns its row and the mask of the trained tokens."""
+        from art import trajectories
         from art.preprocessing.tokenize import tokenize_trajectory
-        from art.trajectories import History
 
         # Only the ids matter here, and without log-probabilities ART leaves an answer out.
         with_logprobs = structs.replace(call, logprobs=(0.0,) * len(call.token_ids or ()))
         trajectory = art_trajectory(Member("", 0.0, (with_logprobs,)))
-        history = History(messages_and_choices=trajectory.messages_and_choices)
+        history_of: Any = getattr(trajectories, installed().history)
+        history = history_of(messages_and_choices=trajectory.messages_and_choices)
         try:
             row = tokenize_trajectory(self._tokenizer, None, history, 1.0, False, trajectory)
         except Exception as error:  # a bug in ART must not refuse other calls

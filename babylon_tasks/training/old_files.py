@@ -9,19 +9,23 @@ from msgspec import Struct
 
 from babylon_tasks.errors import BackendUnavailable, TrainingError
 from babylon_tasks.faults import fault_of
-from babylon_tasks.training.checkpoints import OPTIMIZER, remove, steps_on_disk
+from babylon_tasks.training.checkpoints import OPTIMIZER, SET_ASIDE, remove, steps_on_disk
 from babylon_tasks.training.data_folder import folder_id
 
 _TRASH = ".pruned-"
 
 
 class OldFiles(Struct, frozen=True):
-    """Checkpoints, optimizer states of checkpoints, and data of ended steps, by number."""
+    """Checkpoints, optimizer states of checkpoints, and data of ended steps, by number.
+
+    ``set_aside``: the folders of checkpoints that were set aside.
+    """
 
     checkpoints: list[int]
     optimizers: list[int]
     steps: list[int]
     size: int  # bytes
+    set_aside: list[str] = []
 
 
 class DataFolder:
@@ -40,6 +44,7 @@ class DataFolder:
             )
         self._root = data_dir.resolve()
         self._checkpoints = self._inside(data_dir / project / "models" / lineage / "checkpoints")
+        self._set_aside = self._inside(self._checkpoints.with_name(SET_ASIDE))
         self._steps = self._inside(data_dir / lineage / "steps")
 
     def steps(self) -> list[int]:
@@ -50,21 +55,32 @@ class DataFolder:
         return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def find(
-        self, pruned: Collection[int], no_optimizer: Collection[int], ended: Collection[int]
+        self,
+        pruned: Collection[int],
+        no_optimizer: Collection[int],
+        ended: Collection[int],
+        set_aside: Collection[str] = (),
     ) -> OldFiles:
-        """Find what lies here of these: pruned checkpoints, optimizer states, ended steps."""
+        """Find what lies here of these: pruned checkpoints, optimizer states, ended steps, and
+        folders of checkpoints that were set aside."""
         here = steps_on_disk(self._checkpoints)
         checkpoints = [step for step in here if step in set(pruned)]
         optimizers = [
             step for step in here if step in set(no_optimizer) and self._optimizer(step) is not None
         ]
         steps = [step for step in self.steps() if step in set(ended)]
+        aside = [
+            name
+            for name in set_aside
+            if Path(name).name == name and (self._set_aside / name).is_dir()
+        ]
         paths = [
+            *(self._set_aside / name for name in aside),
             *(self._at(step) for step in checkpoints),
             *(self._at(step) / OPTIMIZER for step in optimizers),
             *(self._steps / str(step) for step in steps),
         ]
-        return OldFiles(checkpoints, optimizers, steps, sum(map(_size, paths)))
+        return OldFiles(checkpoints, optimizers, steps, sum(map(_size, paths)), aside)
 
     def delete(self, old: OldFiles) -> None:
         """Delete what was found; whatever an earlier call has begun to delete goes as well.
@@ -78,6 +94,8 @@ class DataFolder:
             _attempt(failed, remove, trash)
         for step in old.optimizers:
             _attempt(failed, remove, self._at(step) / OPTIMIZER)
+        for name in old.set_aside:
+            _attempt(failed, remove, self._set_aside / name)
         for step in old.steps:
             _attempt(failed, remove, self._steps / str(step))
         if failed:

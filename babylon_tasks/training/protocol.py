@@ -43,7 +43,8 @@ class TrainRequest(Struct, frozen=True, tag=True):
 
     ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights the step
     starts from (None: the same). They differ after a checkpoint was held: it is a dead branch.
-    ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``).
+    ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``). ``job``: of
+    W&B, begun by an earlier run of this step, to be followed instead of beginning one.
     """
 
     base_step: int
@@ -55,6 +56,7 @@ class TrainRequest(Struct, frozen=True, tag=True):
     packed_sequence_length: int
     logprobs: str = "exact"
     parent_step: int | None = None
+    job: str | None = None
 
 
 class InspectRequest(Struct, frozen=True, tag=True):
@@ -96,6 +98,16 @@ class DiscardRequest(Struct, frozen=True, tag=True):
     step: int
 
 
+class SetAsideRequest(Struct, frozen=True, tag=True):
+    """Set the newest checkpoint aside, which could not be verified; answered by ``BackendStep``.
+
+    ``folder``: the name that it gets. At W&B it cannot be moved, and stays the newest.
+    """
+
+    step: int
+    folder: str
+
+
 class DeleteRequest(Struct, frozen=True, tag=True):
     """Delete pruned checkpoints that are not on this machine; answered by ``Deleted``."""
 
@@ -114,6 +126,7 @@ TrainerRequest = (
     | NewestStepRequest
     | CheckRequest
     | DiscardRequest
+    | SetAsideRequest
     | DeleteRequest
     | CloseRequest
 )
@@ -149,12 +162,16 @@ class Heartbeat(Struct, frozen=True, tag=True):
 
 
 class RequestProgress(Struct, frozen=True, tag=True):
-    """How far a request has come; ``done``/``total`` in gradient steps or groups."""
+    """How far a request has come; ``done``/``total`` in gradient steps or groups.
+
+    ``job``: the reference of the job at W&B, where it has changed (``job_references.py``).
+    """
 
     done: int
     total: int
     tokens: int = 0
     loss: float | None = None
+    job: str | None = None
 
 
 class Trained(Struct, frozen=True, tag=True):

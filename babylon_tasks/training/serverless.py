@@ -7,17 +7,21 @@ from typing import Any
 
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.job_references import ASKED
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend
+from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.inspect_calls import refused
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspected,
     InspectRequest,
     OnProgress,
+    RequestProgress,
     TrainRequest,
 )
+from babylon_tasks.training.wandb_job import one_job
 
 
 class ServerlessTraining(ArtBackend):
@@ -35,16 +39,20 @@ class ServerlessTraining(ArtBackend):
             api_key=self.start.wandb_api_key, base_url=self.start.wandb_base_url
         )
 
-    async def _newest(self) -> tuple[int, str | None]:
+    async def _newest_first(self, count: int) -> list[Any]:
         pages = self.art._client.models.checkpoints.list(
-            limit=1, order="desc", model_id=self.model.id
+            limit=count, order="desc", model_id=self.model.id
         )
+        found: list[Any] = []
         async for checkpoint in pages:
-            return checkpoint.step, checkpoint.id
-        return 0, None
+            found.append(checkpoint)
+            if len(found) == count:
+                break
+        return found
 
     async def step(self) -> BackendStep:
-        return BackendStep(step=(await self._newest())[0])
+        found = await self._newest_first(1)
+        return BackendStep(step=found[0].step if found else 0)
 
     async def inspect(
         self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
@@ -59,19 +67,48 @@ class ServerlessTraining(ArtBackend):
     async def train(
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
-        before, before_id = await self._newest()
-        await self._start_from(request, before)
+        found = await self._newest_first(2)
+        before = found[0].step if found else 0
+        ids = {checkpoint.step: checkpoint.id for checkpoint in found}
+        if request.job is None or before != request.base_step + 1:
+            await self._start_from(request, before)
+        elif request.job == ASKED:
+            return self._unwatched(request, found[0], ids)
         unfit = refused(groups, lambda call: _unfit(call, request.logprobs))
         if unfit:
             raise TrainingError(
                 f"call {unfit[0].call} of trajectory {unfit[0].trajectory_id}: {unfit[0].detail}; "
                 "nothing was trained"
             )
-        result = await self._run(request, groups, on_progress, {})
-        after, after_id = await self._newest()
-        uri = self.model.get_inference_name(after)
+        carried = {"kl_penalty_coef": request.kl_coefficient}
+        options = {name: carried[name] for name in installed().serverless_options}
+
+        def report(reference: str) -> None:
+            on_progress(RequestProgress(done=0, total=0, job=reference))
+
+        job = None if request.job == ASKED else request.job
+        with one_job(self.art._client, job, report):
+            result = await self._run(request, groups, on_progress, options)
+        after = await self._newest_first(1)
+        return self._made(request, result.metrics, after[0] if after else None, ids)
+
+    def _unwatched(self, request: TrainRequest, made: Any, ids: dict[int, str]) -> StepResult:
+        """Take the checkpoint of a job that W&B has run unseen: it has the metrics, or none."""
+        from art.serverless.backend import _canonicalize_upstream_metrics
+
+        return self._made(request, _canonicalize_upstream_metrics(made.metrics), made, ids)
+
+    def _made(
+        self, request: TrainRequest, measured: Any, made: Any, ids: dict[int, str]
+    ) -> StepResult:
+        step = 0 if made is None else made.step
         return self._result(
-            request, result, after, adapter=after_id, base_adapter=before_id, uri=uri
+            request,
+            measured,
+            step,
+            adapter=None if made is None else made.id,
+            base_adapter=ids.get(request.base_step),
+            uri=self.model.get_inference_name(step),
         )
 
     async def _remove(self, step: int) -> None:
@@ -90,4 +127,7 @@ def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:
         return Reason.NO_LOGPROBS, "backend serverless trains on recorded log-probabilities only"
     if call.token_ids is None or len(call.token_ids) != len(call.logprobs):
         return Reason.NO_TOKEN_IDS, "backend serverless has no tokenizer to rebuild the ids with"
+    if call.prompt_ids is None and installed().needs_prompt_ids:
+        release = installed().release
+        return Reason.NO_TOKEN_IDS, f"ART {release} needs the token ids of the prompt, too"
     return None

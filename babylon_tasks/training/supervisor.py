@@ -40,6 +40,7 @@ from babylon_tasks.training.protocol import (
     OnProgress,
     RequestFailed,
     RequestProgress,
+    SetAsideRequest,
     StartTrainer,
     Trained,
     TrainerReady,
@@ -196,6 +197,10 @@ class Trainer:
     def discard(self, step: int) -> BackendStep:
         """Remove the newest checkpoint."""
         return self._ask(DiscardRequest(step=step), BackendStep)
+
+    def set_aside(self, step: int, folder: str) -> BackendStep:
+        """Set the newest checkpoint aside; at W&B it stays the newest."""
+        return self._ask(SetAsideRequest(step=step, folder=folder), BackendStep)
 
     def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine."""

@@ -35,6 +35,7 @@ from babylon_tasks.training.protocol import (
     InspectRequest,
     NewestStepRequest,
     RequestFailed,
+    SetAsideRequest,
     StartTrainer,
     Trained,
     TrainerReady,
@@ -180,6 +181,8 @@ async def _answer(
             return await backend.check(request)
         case DiscardRequest():
             return await backend.discard(request.step)
+        case SetAsideRequest():
+            return await backend.set_aside(request.step, request.folder)
         case DeleteRequest():
             await backend.delete(request.steps)
             return Deleted()

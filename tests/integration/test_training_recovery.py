@@ -159,7 +159,7 @@ def test_a_step_that_always_breaks_off_ends_as_failed(
     assert column(connection, "SELECT count(*) FROM training.consumption") == [0]
 
 
-def test_a_checkpoint_from_another_manifest_is_discarded_on_record(
+def test_a_checkpoint_from_another_manifest_is_set_aside_on_record(
     connection: Connection, settings: Settings
 ) -> None:
     scored_window(connection)
@@ -172,7 +172,7 @@ def test_a_checkpoint_from_another_manifest_is_discarded_on_record(
     ended = train(settings, peer(settings), WINDOW)
 
     assert ended.action == "committed"
-    assert "checkpoint_discarded" in kinds(connection)
+    assert "checkpoint_set_aside" in kinds(connection)
 
 
 def test_a_bogus_checkpoint_left_by_a_crash_is_not_adopted(

@@ -12,7 +12,7 @@ from babylon_tasks.addresses import bare_host, host_and_port, host_in_url
 from babylon_tasks.db.session import address
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.probe import own
-from babylon_tasks.training.disk_backend import LocalTraining
+from babylon_tasks.training.local import LocalTraining
 
 
 @pytest.mark.parametrize(

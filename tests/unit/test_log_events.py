@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "babylon_tasks"
 # The last word is a past participle: regular, or one of these.
-EVENT = re.compile(r"[a-z]+(_[a-z]+)*\.([a-z]+_)*([a-z]+ed|held|lost|sent|taken_over)")
+EVENT = re.compile(r"[a-z]+(_[a-z]+)*\.([a-z]+_)*([a-z]+ed|held|lost|sent|set_aside|taken_over)")
 METHODS = ("debug", "info", "warning", "error", "exception", "critical")
 GET_LOGGER = "structlog.get_logger"
 

@@ -1,7 +1,8 @@
 -- part: columns
 -- A step; due: its next attempt need not wait any longer.
 id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts, windows,
-manifest_hash, manifest, started_at, coalesce(next_attempt_at <= now(), true) AS due
+manifest_hash, manifest, started_at, coalesce(next_attempt_at <= now(), true) AS due,
+job_reference AS job, extract(epoch FROM now() - job_asked_at)::float8 AS asked_seconds
 
 -- part: moved
 -- What a transition may change.
@@ -97,6 +98,21 @@ RETURNING {{steps.moved}}
 -- Store the progress of the run.
 UPDATE training.steps SET progress = %(progress)s
 WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
+
+-- name: note_job
+-- Store the reference of the job at W&B.
+UPDATE training.steps SET
+    job_reference = %(job)s,
+    job_asked_at = CASE WHEN job_reference IS NULL THEN now() ELSE job_asked_at END
+WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
+
+-- name: failed_after_asking
+-- The newest job of a failed step to this checkpoint.
+SELECT job_reference FROM training.steps
+WHERE lineage = %(lineage)s AND target_step = %(target_step)s AND state = 'failed'
+  AND job_reference IS NOT NULL
+ORDER BY id DESC
+LIMIT 1
 
 -- name: checkpoint
 -- Insert the checkpoint that the step produced.

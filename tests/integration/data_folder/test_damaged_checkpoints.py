@@ -195,7 +195,7 @@ def test_the_record_of_a_committed_step_is_needed_by_nobody(
     assert train(settings, trainer, 2).step == 2
 
 
-def test_an_uncommitted_step_without_a_readable_record_is_discarded_and_repeated(
+def test_an_uncommitted_step_without_a_readable_record_is_set_aside_and_repeated(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
     scored_window(connection, hour(1))
@@ -206,7 +206,7 @@ def test_an_uncommitted_step_without_a_readable_record_is_discarded_and_repeated
 
     assert train(settings, trainer, 1).action == "committed"
     assert len(trainer.requests) == 2
-    assert "checkpoint_discarded" in column(connection, "SELECT kind FROM training.events")
+    assert "checkpoint_set_aside" in column(connection, "SELECT kind FROM training.events")
 
 
 def test_a_damaged_newest_checkpoint_is_not_promoted_and_is_evaluated_once_it_is_restored(

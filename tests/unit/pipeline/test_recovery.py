@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from msgspec import structs
 
 from babylon_tasks.db.steps import Step
 from babylon_tasks.pipeline.recover import RECOVERY, BackendFinding, RecoveryAction, compare
@@ -50,6 +51,16 @@ def test_what_the_backend_holds_is_seen_from_the_step(
     assert compare(STEP, backend) is found
 
 
+@pytest.mark.parametrize("job", ["?", "job-1"])
+@pytest.mark.parametrize(
+    ("at", "found"), [(3, BackendFinding.JOB), (4, BackendFinding.JOBS_CHECKPOINT)]
+)
+def test_a_step_with_a_job_is_never_taken_for_one_without(
+    job: str, at: int, found: BackendFinding
+) -> None:
+    assert compare(structs.replace(STEP, job=job), BackendStep(at)) is found
+
+
 def test_every_unfinished_step_is_dealt_with_whatever_is_found() -> None:
     assert set(RECOVERY) == set(product(BackendFinding, UNFINISHED))
 
@@ -69,7 +80,14 @@ def test_every_unfinished_step_is_dealt_with_whatever_is_found() -> None:
             for state in sorted(UNFINISHED)
         ),
         *(
-            (BackendFinding.FOREIGN_CHECKPOINT, state, RecoveryAction.DISCARD)
+            (BackendFinding.FOREIGN_CHECKPOINT, state, RecoveryAction.SET_ASIDE)
+            for state in sorted(UNFINISHED)
+        ),
+        (BackendFinding.JOB, StepState.PLANNED, RecoveryAction.FOLLOW),
+        (BackendFinding.JOB, StepState.RUNNING, RecoveryAction.FOLLOW),
+        (BackendFinding.JOB, StepState.TRAINED, RecoveryAction.FAIL),
+        *(
+            (BackendFinding.JOBS_CHECKPOINT, state, RecoveryAction.FOLLOW)
             for state in sorted(UNFINISHED)
         ),
         *(
@@ -84,7 +102,7 @@ def test_the_table_row_by_row(
     assert RECOVERY[found, state] is action
 
 
-def test_discarding_never_leads_to_discarding_again() -> None:
-    assert RecoveryAction.DISCARD not in {
+def test_setting_aside_never_leads_to_setting_aside_again() -> None:
+    assert RecoveryAction.SET_ASIDE not in {
         RECOVERY[BackendFinding.NOTHING, state] for state in sorted(UNFINISHED)
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from factories import exact_call
 from recorded import trainer_settings
 from scored_windows import column, scored_window
 from scoring_runs import MakeSettings
@@ -24,6 +25,7 @@ from babylon_tasks.training.supervisor import Trainer
 
 pytestmark = pytest.mark.contract("today")
 KEY = "word-of-wandb"
+CALLS = [exact_call(model="babylon@0", policy_step=None, promptTokenIds=[1, 2, 3])]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def assert_trained_once(connection: Connection, peer: WandbPeer) -> None:
 def test_a_trainer_that_cannot_reach_wandb_is_started_again_once_it_can(
     settings: Settings, trainer: Trainer, peer: WandbPeer, connection: Connection
 ) -> None:
-    scored_window(connection)
+    scored_window(connection, calls=CALLS)
     once = settings.model_copy(update={"circuit_faults": 1})
     with peer.away():
         action, why = train(once, trainer)
@@ -122,7 +124,7 @@ def test_windows_wait_for_wandb_and_lose_no_attempt(
     settings: Settings, trainer: Trainer, peer: WandbPeer, connection: Connection, broken: str
 ) -> None:
     trainer.ready()
-    scored_window(connection)
+    scored_window(connection, calls=CALLS)
     peer.broken = broken
 
     for _ in range(2):

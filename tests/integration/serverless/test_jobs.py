@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from recorded import IDS, NO, YES, call, group, groups_file, train_request, trainer_settings
-from wandb_peer import WandbPeer
+from recorded import IDS, NO, SECRETS, YES, call, group, groups_file, train_request
+from wandb_peer import WandbPeer, fields_of
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.training.art_interface import installed
+from babylon_tasks.training.art_names import SENT
 from babylon_tasks.training.protocol import EvaluateRequest, InspectRequest, RequestProgress
 from babylon_tasks.training.supervisor import Trainer
 
-KEY = "word-of-wandb"
-GROUPS = [group([(call(YES, logprobs=(-0.7, -0.1)), 0.9), (call(NO), 0.1)])]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[WandbPeer]:
-    with WandbPeer(KEY) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def remote(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    settings = trainer_settings(
-        tmp_path_factory.mktemp("serverless"),
-        backend="serverless",
-        base_model="OpenPipe/Qwen3-14B-Instruct",
-        WANDB_API_KEY=KEY,
-        wandb_base_url=service.url,
+PROMPT = (1, 2, 3)
+GROUPS = [
+    group(
+        [
+            (call(YES, logprobs=(-0.7, -0.1), prompt_ids=PROMPT), 0.9),
+            (call(NO, prompt_ids=PROMPT), 0.1),
+        ]
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_API_KEY", KEY)  # as in the worker's own environment
-        with Trainer(settings) as started:
-            started.ready()
-            yield started
-
-
-@pytest.fixture
-def peer(service: WandbPeer) -> WandbPeer:
-    """The peer, which holds one checkpoint and has forgotten what it was asked."""
-    service.fails = None
-    service.loss = 0.25
-    service.steps = [1]
-    service.calls.clear()
-    service.jobs.clear()
-    return service
+]
 
 
 def test_the_model_is_registered_and_its_policy_is_named_as_wandb_names_it(
@@ -75,8 +50,9 @@ def test_a_step_is_a_job_and_each_gradient_step_is_reported(
 
     [job] = peer.jobs.values()
     assert job.ended
-    assert [progress.done for progress in reported] == [1, 2, 3]
-    assert [progress.loss for progress in reported] == [0.25] * 3
+    assert [progress.job for progress in reported] == ["?", "job-1", None, None, None]
+    assert [progress.done for progress in reported[2:]] == [1, 2, 3]
+    assert [progress.loss for progress in reported[2:]] == [0.25] * 3
     assert verify(1, trained, "manifest") is None
     assert trained.step == 2
     assert trained.gradient_steps == 3
@@ -104,11 +80,88 @@ def test_the_groups_travel_with_rewards_log_probabilities_and_token_ids(
     assert choice["message"]["content"] == YES
 
 
+def test_what_travels_is_what_is_listed(remote: Trainer, peer: WandbPeer, tmp_path: Path) -> None:
+    remote.train(train_request(tmp_path, GROUPS, base_step=1))
+    remote.discard(2)
+
+    listed = {
+        (field.call.replace("…", "/preview/models/model-1"), field.path)
+        for field in SENT
+        if field.only in (None, installed().release)
+    }
+    assert {sent for call, body in peer.bodies for sent in fields_of(call, body)} == listed
+
+
+def test_the_kl_coefficient_is_sent_where_art_has_it(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path
+) -> None:
+    remote.train(train_request(tmp_path, GROUPS, base_step=1, kl_coefficient=0.25))
+
+    [job] = peer.jobs.values()
+    sent = job.request.experimental_config.get("kl_penalty_coef")
+    assert sent == (0.25 if installed().serverless_options else None)
+
+
+@pytest.mark.parametrize("name", ["data/step_trainer_tokens", "train_tokens"])
+def test_tokens_are_counted_under_every_name_that_is_known(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path, name: str
+) -> None:
+    peer.counts = name
+
+    trained = remote.train(train_request(tmp_path, GROUPS, base_step=1))
+
+    assert trained.trainable_tokens == 8
+    assert trained.not_reported == ()
+
+
+def test_a_count_under_an_unknown_name_is_reported_as_lacking(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path
+) -> None:
+    peer.counts = "tokens_of_tomorrow"
+
+    trained = remote.train(train_request(tmp_path, GROUPS, base_step=1))
+
+    assert trained.not_reported == ("trained tokens",)
+    assert "no number of trained tokens" in str(verify(1, trained, "manifest"))
+    assert peer.steps == [1, 2]
+
+
+def test_prompts_travel_with_their_token_ids(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path
+) -> None:
+    remote.train(train_request(tmp_path, GROUPS, base_step=1))
+
+    [job] = peer.jobs.values()
+    *_, choice = job.request.trajectory_groups[0]["trajectories"][0]["messages_and_choices"]
+    assert choice["prompt_token_ids"] == [1, 2, 3]
+    assert choice["token_ids"] == list(IDS[YES])
+
+
+def test_answers_without_the_ids_of_their_prompt_are_refused_where_art_needs_them(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path
+) -> None:
+    path = groups_file(tmp_path, [group([(call(YES), 1.0), (call(NO), 0.0)])])
+
+    found = remote.inspect(InspectRequest(path, 128))
+
+    assert len(found.refusals) == (2 if installed().needs_prompt_ids else 0)
+    assert {one.reason for one in found.refusals} <= {"no_token_ids"}
+
+
+def test_events_without_end_are_not_read_without_end(
+    remote: Trainer, peer: WandbPeer, tmp_path: Path
+) -> None:
+    peer.padding = 10_000
+
+    with pytest.raises(TrainingError, match="more than 10000 events of job job-1"):
+        remote.train(train_request(tmp_path, GROUPS, base_step=1))
+
+
 def test_what_can_be_checked_without_a_tokenizer_is_refused_before_anything_is_sent(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
     texts = call(NO, token_ids=None, tokens=(NO, "<|im_end|>"))
-    groups = [*GROUPS, group([(call(YES), 1.0), (texts, 0.0)], "texts")]
+    groups = [*GROUPS, group([(call(YES, prompt_ids=PROMPT), 1.0), (texts, 0.0)], "texts")]
     path = groups_file(tmp_path, groups)
 
     found = remote.inspect(InspectRequest(path, 128))
@@ -190,8 +243,10 @@ def test_the_peer_alone_is_contacted_and_no_secret_is_left_about(
     contacted = {one.raddr for each in everyone for one in each.net_connections() if one.raddr}
     assert contacted == {("127.0.0.1", peer.port)}
     assert all("/preview/" in one for one in peer.calls)
-    assert KEY not in "\n".join([*process.environ().values(), *process.cmdline()])
-    assert KEY not in remote.log_path.read_text()
+    assert SECRETS["WANDB_API_KEY"] not in "\n".join(
+        [*process.environ().values(), *process.cmdline()]
+    )
+    assert SECRETS["WANDB_API_KEY"] not in remote.log_path.read_text()
     assert not [path for path in remote.log_path.parent.rglob("*") if "wandb" in path.name]
 
 

@@ -1,0 +1,6 @@
+"""What ``steps.job_reference`` holds besides the id of a job at W&B."""
+
+from __future__ import annotations
+
+ASKED = "?"  # W&B was asked for a job, and its answer is not known: there may be one
+NOT_ASKED = ""  # there is none; stored as NULL

@@ -1,0 +1,71 @@
+"""One training job at W&B, through ART's own client: its reference is reported before the wait.
+
+ART sends the job and follows its events in one call, knows no way to follow one that it has sent
+before, and reads pages of events without end. So its client's two calls are replaced for a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.job_references import ASKED, NOT_ASKED
+
+# A step has some dozens of gradient steps, and one event for each.
+MOST_EVENTS = 10_000
+_NOT_BEGUN = ("ConnectError", "ConnectTimeout", "PoolTimeout")  # httpx: nothing was sent
+
+
+@contextmanager
+def one_job(client: Any, reference: str | None, report: Callable[[str], None]) -> Iterator[None]:
+    """Let ART send a job, and ``report`` its reference; or follow the one with this ``reference``.
+
+    ``report`` gets ``ASKED`` before W&B is asked, and ``NOT_ASKED`` where there is surely no job,
+    or it has failed.
+    """
+    jobs = client.training_jobs
+    send, list_events = jobs.create, jobs.events.list
+    seen = 0
+
+    async def create(**fields: Any) -> Any:
+        if reference is not None:
+            return SimpleNamespace(id=reference)
+        report(ASKED)
+        try:
+            job = await send(**fields)
+        except Exception as error:
+            if _surely_not_begun(error):
+                report(NOT_ASKED)
+            raise
+        report(job.id)
+        return job
+
+    async def events(**fields: Any) -> AsyncIterator[Any]:
+        nonlocal seen
+        async for event in list_events(**fields):
+            seen += 1
+            if seen > MOST_EVENTS:
+                raise TrainingError(
+                    f"W&B lists more than {MOST_EVENTS} events of job {fields['training_job_id']}; "
+                    "the rest was not read"
+                )
+            if event.type == "training_failed":
+                report(NOT_ASKED)
+            yield event
+
+    jobs.create, jobs.events.list = create, events
+    try:
+        yield
+    finally:
+        jobs.create, jobs.events.list = send, list_events
+
+
+def _surely_not_begun(error: BaseException) -> bool:
+    """Whether the service refused, or was never reached; after any other error nobody knows."""
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return 400 <= status < 500 or status == 503
+    return type(error.__cause__).__name__ in _NOT_BEGUN
