@@ -104,7 +104,7 @@ test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers node) ##
 test-typescript: setup node servers ## of these tests what runs under node: typescript/, and its clients
 	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)
 
-faults: setup ## half an hour: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
+faults: setup servers ## half an hour: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
 	$(BIN)/pytest --numprocesses=$(JOBS) -m faults $(ARGS)
 
 soak: setup ## 200 windows under every fault in one run: make soak ARGS="--seed 7 --windows 50"

@@ -20,6 +20,15 @@ class FileByFile(LoadScopeScheduling):
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        if self._faults_only:  # one file, whose cells are a system each
-            return nodeid
-        return nodeid.split("::", 1)[0]
+        return scope(nodeid, faults_only=self._faults_only)
+
+
+def scope(nodeid: str, *, faults_only: bool) -> str:
+    """What must run in the same worker has the same scope: a file, or in ``make faults`` a system.
+
+    Plain cells are dealt out one by one; those of another kind share one system.
+    """
+    if faults_only:
+        test, _, cell = nodeid.partition("test_no_other_kind_of_system_ends_otherwise[")
+        return f"{test}{cell.partition('-')[0]}" if cell else nodeid
+    return nodeid.split("::", 1)[0]

@@ -18,6 +18,8 @@ from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.sandbox.stack import Stack
 
+pytest.register_assert_rewrite("acceptance.outcome")
+
 MakeBabylon = Callable[..., Babylon]
 
 

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,13 +22,11 @@ from celery import Celery
 from factories import EVER, exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
-from babylon_tasks.db.invariants import violations
-from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
 from babylon_tasks.sandbox.stack import Process, Stack
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, configuration
-from babylon_tasks.training.checkpoints import adapter_hash, newest_step
 from babylon_tasks.windows import WINDOW, window_id, window_start
 
 T = TypeVar("T")
@@ -73,7 +72,8 @@ class Babylon:
     """The stack of one test and its database; ``down`` are the processes that the test ended.
 
     ``late``: trajectories of the test's that may be rejected for it. ``harmed``: checkpoints, by
-    URI, whose files the test has changed.
+    URI, whose files the test has changed, and when by Postgres's clock. ``taught``: trajectories
+    of this lineage's agents. ``neighbours``: other lineages of the same database.
     """
 
     def __init__(self, stack: Stack, connection: Connection) -> None:
@@ -82,7 +82,9 @@ class Babylon:
         self.lineage = stack.settings.lineage
         self.down: list[Process] = []
         self.late: set[str] = set()
-        self.harmed: set[str] = set()
+        self.harmed: dict[str, datetime] = {}
+        self.taught: set[str] = set()
+        self.neighbours: list[Babylon] = []
 
     # --- rows in
 
@@ -116,7 +118,9 @@ class Babylon:
                     trajectory(window, name, steps, scenario=f"m-{number}", final_pnl=profit)
                     | columns
                 )
-        return insert_trajectories(self.connection, rows)
+        made = insert_trajectories(self.connection, rows)
+        self.taught.update(made)
+        return made
 
     def policy(self) -> str:
         """The model that answers the agents."""
@@ -135,8 +139,9 @@ class Babylon:
         return {row["window_id"]: row["state"] for row in found}
 
     def steps(self, state: str | None = None) -> list[dict[str, Any]]:
-        """The rows of ``training.steps``, oldest first."""
-        every = self.rows("SELECT * FROM training.steps ORDER BY id")
+        """The lineage's rows of ``training.steps``, oldest first."""
+        query = "SELECT * FROM training.steps WHERE lineage = %s ORDER BY id"
+        every = self.rows(query, (self.lineage,))
         return [row for row in every if state is None or row["state"] == state]
 
     def events_of(self, window: str) -> list[dict[str, Any]]:
@@ -271,82 +276,6 @@ class Babylon:
             for process in {*started, *self.family()}:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-
-
-def assert_trained_once(
-    babylon: Babylon, windows: Sequence[str], *, tries: int | None = None
-) -> None:
-    """Every trace of training, in both halves of the database and on disk, is of one pass.
-
-    ``tries``: how often the steps were begun, at most, where that is known.
-    """
-    committed = babylon.steps("committed")
-    used = sorted(window for step in committed for window in step["windows"])
-    assert used == sorted(windows), "each window in exactly one committed step"
-    others = [step for step in babylon.steps() if step not in committed]
-    # A step whose parent was then found to be damaged gave its hours back.
-    harmed = tuple(f"checkpoint {int(Path(uri).name)}" for uri in babylon.harmed)
-    others = [
-        step
-        for step in others
-        if step["state"] != "failed" or not any(name in step["error"] for name in harmed)
-    ]
-    assert not others, [(step["state"], step["error"]) for step in others]
-    assert tries is None or max(step["tries"] for step in committed) == tries
-    targets = [step["target_step"] for step in committed]
-    assert targets == list(range(1, len(committed) + 1))
-
-    checkpoints = babylon.rows(
-        "SELECT step, step_id, uri, content_hash FROM training.checkpoints WHERE step > 0"
-        " ORDER BY step"
-    )
-    assert [(row["step"], row["step_id"]) for row in checkpoints] == [
-        (step["target_step"], step["id"]) for step in committed
-    ]
-    for row in checkpoints:
-        if row["uri"] not in babylon.harmed:
-            folder = babylon.on_disk(Path(row["uri"]))
-            assert adapter_hash(folder) == row["content_hash"], "the files are what counted"
-    folder = babylon.on_disk(Path(checkpoints[0]["uri"]).parent)
-    assert newest_step(folder) == targets[-1], "backend and database are at the same step"
-    (lineage,) = babylon.rows("SELECT head_step FROM training.lineages")
-    assert lineage["head_step"] == targets[-1]
-
-    recorded = babylon.rows(
-        'SELECT "trajectoryId" AS id, "usedInTraining" AS used FROM trajectories'
-        ' WHERE "windowId" = ANY (%s) OR "trajectoryId" = ANY (%s)',
-        [list(windows), list(babylon.late)],
-    )
-    consumed = babylon.rows("SELECT * FROM training.consumption WHERE use = 'trained'")
-    late = _rejected_as_late(babylon)
-    used_once = sorted(row["trajectory_id"] for row in consumed)
-    assert used_once == sorted(row["id"] for row in recorded if row["id"] not in late)
-    assert {row["step_id"] for row in consumed} == {step["id"] for step in committed}
-    assert all(row["used"] for row in recorded if row["id"] not in late)
-    assert len(babylon.rows("SELECT id FROM training_batches")) == len(committed)
-    models = babylon.rows("SELECT id FROM trained_models")
-    assert len(models) == 1 + len(committed), "the base model, and each checkpoint"
-    with connect(babylon.stack.settings) as connection:
-        assert violations(connection, babylon.stack.settings) == []
-
-
-_LATE = """
-SELECT given.id, EXISTS (SELECT FROM training.consumption WHERE trajectory_id = given.id) AS used,
-       EXISTS (SELECT FROM training.rejections
-               WHERE trajectory_id = given.id AND reason = 'late') AS rejected
-FROM unnest(%s::text[]) AS given (id)
-"""
-
-
-def _rejected_as_late(babylon: Babylon) -> set[str]:
-    """Which of the late rows no step has used; each is rejected for it, by now or soon."""
-
-    def found() -> list[dict[str, Any]] | None:
-        rows = babylon.rows(_LATE, (sorted(babylon.late),))
-        return rows if all(row["used"] != row["rejected"] for row in rows) else None
-
-    until("late rows are used or rejected", lambda: found() is not None)
-    return {row["id"] for row in found() or [] if row["rejected"]}
 
 
 def sender(settings: Settings) -> Celery:

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 import redis
-from acceptance.harness import Babylon, assert_trained_once, hours, until
+from acceptance.harness import Babylon, hours, until
+from acceptance.outcome import assert_trained_once
 
 from babylon_tasks.sandbox.servers import EmbeddedValkey
 from babylon_tasks.tasks.app import KEY_PREFIX

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from acceptance.harness import Babylon, assert_trained_once, hours, until
+from acceptance.harness import Babylon, hours, until
+from acceptance.outcome import assert_trained_once
 
 from checks.clock.moved_clock import MovedClock
 

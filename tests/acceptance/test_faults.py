@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from acceptance.harness import Babylon, assert_trained_once, hours, queued, sender, until
+from acceptance.harness import Babylon, hours, queued, sender, until
+from acceptance.outcome import assert_trained_once
 
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.processes import APP

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from acceptance.harness import Babylon, assert_trained_once, hours, until
+from acceptance.harness import Babylon, hours, until
+from acceptance.outcome import assert_trained_once
 from factories import EVER
 
 from babylon_tasks.db import babylon as babylon_tables

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from acceptance.harness import Babylon, assert_trained_once, hours, queued, sender, until
+from acceptance.harness import Babylon, hours, queued, sender, until
+from acceptance.outcome import assert_trained_once
 from celery import Celery
 from kombu import Connection as Broker
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acceptance.harness import Babylon, assert_trained_once, hours
+from acceptance.harness import Babylon, hours
+from acceptance.outcome import assert_trained_once
 from pgbouncer import PgBouncer
 
 from babylon_tasks.sandbox.servers import EmbeddedPostgres

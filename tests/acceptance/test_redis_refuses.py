@@ -13,7 +13,8 @@ from contextlib import suppress
 import psutil
 import pytest
 import redis
-from acceptance.harness import Babylon, assert_trained_once, hours, until
+from acceptance.harness import Babylon, hours, until
+from acceptance.outcome import assert_trained_once
 from acceptance.test_metrics import ask
 
 from babylon_tasks.sandbox.servers import EmbeddedValkey, free_port

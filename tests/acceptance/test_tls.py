@@ -8,7 +8,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import redis
-from acceptance.harness import Babylon, assert_trained_once, hours, until
+from acceptance.harness import Babylon, hours, until
+from acceptance.outcome import assert_trained_once
 from acceptance.test_flower import ask as ask_flower
 from acceptance.test_flower import tasks
 from acceptance.test_metrics import ask

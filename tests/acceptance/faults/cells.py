@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from acceptance.faults import points
+from acceptance.faults.kinds import EVALUATING, OVER_TLS, PLAIN, POOLED, TWO_LINEAGES, Kind
 from acceptance.faults.points import Point
 from acceptance.faults.strikes import (
     files,
@@ -99,16 +100,58 @@ WORST: tuple[tuple[Strike, Point], ...] = (
 )
 
 
+# What strikes other kinds of systems: those faults that could end otherwise there.
+ON_OTHER_SYSTEMS: dict[Kind, tuple[tuple[Strike, Point], ...]] = {
+    EVALUATING: (
+        (processes.gpu_worker_killed, points.evaluating),
+        (processes.trainer_killed, points.evaluating),
+        (processes.trainer_frozen, points.evaluating),
+        (postgres.postgres_killed, points.evaluating),
+        (postgres.postgres_connections_dead, points.evaluating),
+        (redis.redis_killed, points.evaluating),
+        (files.weights_damaged, points.evaluating),
+        (machine.data_folder_full, points.committing),  # the groups cannot be written after it
+    ),
+    TWO_LINEAGES: (
+        (processes.gpu_worker_killed, points.training),
+        (postgres.postgres_killed, points.committing),
+        (postgres.postgres_connections_dead, points.training),
+        (redis.redis_killed, points.scoring),
+    ),
+    POOLED: (
+        (processes.gpu_worker_killed, points.training),
+        (postgres.postgres_killed, points.committing),
+        (postgres.postgres_connections_dead, points.scoring),
+        (postgres.pooler_killed, points.training),
+        (redis.redis_killed, points.scoring),
+    ),
+    OVER_TLS: (
+        (processes.gpu_worker_killed, points.training),
+        (postgres.postgres_killed, points.committing),
+        (postgres.postgres_connections_dead, points.training),
+        (redis.redis_killed, points.scoring),
+        (redis.redis_connections_dead, points.idle),
+    ),
+}
+
+
 class Cell(NamedTuple):
-    """A fault at a point."""
+    """A fault at a point, on a kind of system."""
 
     strike: Strike
     point: Point
+    kind: Kind = PLAIN
 
     @property
     def name(self) -> str:
         """The id of its test."""
-        return f"{self.strike.__name__}-{self.point.__name__}"
+        name = f"{self.strike.__name__}-{self.point.__name__}"
+        return name if self.kind is PLAIN else f"{self.kind.name}-{name}"
 
 
 CELLS: list[Cell] = [Cell(strike, point) for strike, where in STRUCK.items() for point in where]
+OTHER_CELLS: list[Cell] = [
+    Cell(strike, point, kind)
+    for kind, faults in ON_OTHER_SYSTEMS.items()
+    for strike, point in faults
+]

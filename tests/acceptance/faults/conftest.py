@@ -12,22 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
-from acceptance.faults.small_disk import SmallDisk
-from acceptance.faults.system import StackOnDisk, System
-from acceptance.harness import OPTIONS
-from babylon import make_tables
-from tcp_proxy import TcpProxy
+from acceptance.faults.build import build, make_database
+from acceptance.faults.cells import Cell
+from acceptance.faults.kinds import PLAIN, Kind
+from acceptance.faults.system import System
 
-from babylon_tasks.db.migrate import apply
-from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
-from checks.clock.moved_clock import MovedClock
+from babylon_tasks.sandbox.servers import EmbeddedPostgres
 
-CONTRACT = "today"
-DISK_MEBIBYTES = 256  # far more than two hundred checkpoints of the tiny model
 CELLS_PER_SYSTEM = 8  # strikes repeat the messages of all hours, and logs are read whole
 
 
@@ -69,63 +62,30 @@ def soak_windows(request: pytest.FixtureRequest) -> int:
 def cluster(servers_dir: Path) -> Path:
     """A folder of Postgres's with an empty cluster, to copy from: initdb takes seconds."""
     with EmbeddedPostgres(servers_dir / "cluster", durable=False) as server:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE babylon")
-        with psycopg.connect(server.database("babylon"), autocommit=True) as connection:
-            make_tables(connection, CONTRACT)
+        make_database(server)
     return server.home
 
 
-MakeSystem = Callable[[], AbstractContextManager[System]]
+MakeSystem = Callable[[Kind], AbstractContextManager[System]]
 
 
 @pytest.fixture(scope="session")
 def make_system(
     cluster: Path, servers_dir: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> MakeSystem:
-    """Everything is the system's own, and gone after it."""
+    """``make_system(PLAIN)``: everything is the system's own, and gone after it."""
 
     @contextmanager
-    def make() -> Iterator[System]:
+    def make(kind: Kind) -> Iterator[System]:
         folder = tmp_path_factory.mktemp("system")
         home = servers_dir / folder.name
-        subprocess.run(["cp", "-a", cluster, home], check=True)  # with its owner, unlike copytree
+        if kind.tls:  # its Postgres is of another release, and makes its cluster itself
+            home.mkdir()
+        else:
+            subprocess.run(["cp", "-a", cluster, home], check=True)  # with its owner
         with ExitStack() as opened:
             opened.callback(shutil.rmtree, home)
-            enter = opened.enter_context
-            postgres = enter(EmbeddedPostgres(home, durable=False))
-            valkey = enter(EmbeddedValkey(home / "valkey"))
-            postgres_proxy = enter(TcpProxy(postgres.port))
-            valkey_proxy = enter(TcpProxy(valkey.port))
-            clock = MovedClock.make(folder)
-            stack = enter(
-                StackOnDisk(
-                    folder / "stack",
-                    options={
-                        **OPTIONS,
-                        "LD_PRELOAD": str(clock.library),
-                        "BABYLON_BASE_MODEL": str(tiny_model),
-                        "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
-                        "BABYLON_MAX_STALENESS_STEPS": "1000",  # hours pile up under faults
-                    },
-                    database_url=_through(postgres.database("babylon"), postgres_proxy),
-                    redis_url=_through(valkey.url, valkey_proxy),
-                )
-            )
-            stack.disk = enter(SmallDisk(stack.settings.data_dir, DISK_MEBIBYTES))
-            apply(stack.settings)
-            connection = enter(psycopg.connect(postgres.database("babylon"), autocommit=True))
-            system = System(
-                stack,
-                connection,
-                postgres=postgres,
-                postgres_proxy=postgres_proxy,
-                valkey=valkey,
-                valkey_proxy=valkey_proxy,
-                clock=clock,
-            )
-            opened.callback(system.close)
-            yield system
+            yield build(opened, kind, folder=folder, home=home, base_model=tiny_model)
 
     return make
 
@@ -133,7 +93,7 @@ def make_system(
 @pytest.fixture
 def system(make_system: MakeSystem, request: pytest.FixtureRequest) -> Iterator[System]:
     """A system of the test's own."""
-    with make_system() as made:
+    with make_system(PLAIN) as made:
         request.node.babylon = made
         yield made
 
@@ -146,12 +106,13 @@ class Keeper:
         self._opened = ExitStack()
         self._system: System | None = None
 
-    def lend(self) -> System:
-        """The system that is kept, else a new one."""
-        if self._system is not None and len(self._system.cells) >= CELLS_PER_SYSTEM:
+    def lend(self, kind: Kind) -> System:
+        """The system that is kept if it is of this kind, else a new one."""
+        kept = self._system
+        if kept is not None and (len(kept.cells) >= CELLS_PER_SYSTEM or kept.kind != kind):
             self.drop()
         if self._system is None:
-            self._system = self._opened.enter_context(self._make())
+            self._system = self._opened.enter_context(self._make(kind))
         return self._system
 
     def drop(self) -> None:
@@ -169,16 +130,10 @@ def keeper(make_system: MakeSystem) -> Iterator[Keeper]:
 
 
 @pytest.fixture
-def kept_system(keeper: Keeper, request: pytest.FixtureRequest) -> Iterator[System]:
-    """A system that other cells may have struck before, and that has recovered."""
+def kept_system(keeper: Keeper, cell: Cell, request: pytest.FixtureRequest) -> Iterator[System]:
+    """A system of the cell's kind that others may have struck before, and that has recovered."""
     failed = request.session.testsfailed
-    system = request.node.babylon = keeper.lend()
+    system = request.node.babylon = keeper.lend(cell.kind)
     yield system
     if request.session.testsfailed > failed:
         keeper.drop()
-
-
-def _through(url: str, proxy: TcpProxy) -> str:
-    parts = urlsplit(url)
-    login = parts.netloc.rpartition("@")[0]
-    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}"))

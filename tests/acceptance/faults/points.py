@@ -79,10 +79,7 @@ def training(system: System, window: str) -> Iterator[None]:
     assert trainer is not None
     trainer.suspend()
     yield
-    try:
-        trainer.resume()
-    except psutil.NoSuchProcess:
-        return  # the fault ended it
+    _resume(system, trainer)
 
 
 @contextmanager
@@ -104,3 +101,35 @@ def promoting(system: System, window: str) -> Iterator[None]:
         start(system)
         system.await_waiter("promotions")
         yield
+
+
+@contextmanager
+def evaluating(system: System, window: str) -> Iterator[None]:
+    """While the trainer evaluates the step's checkpoint: it is stopped while the block lasts."""
+    start(system)
+    until("the trainer serves", lambda: _serves(system))
+    assert not system.evaluates_now()
+    trainer = until("a trainer lives", system.trainer)
+    system.record(window)
+    until("the checkpoint is evaluated", lambda: _stopped_evaluating(system, trainer))
+    yield
+    _resume(system, trainer)
+
+
+def _stopped_evaluating(system: System, trainer: psutil.Process) -> bool:
+    if not system.evaluates_now():
+        return False
+    trainer.suspend()
+    if system.evaluates_now():
+        return True
+    trainer.resume()  # it has just ended
+    return False
+
+
+def _resume(system: System, trainer: psutil.Process) -> None:
+    if trainer.pid == system.frozen:
+        return
+    try:
+        trainer.resume()
+    except psutil.NoSuchProcess:
+        return  # the fault ended it

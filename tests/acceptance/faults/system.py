@@ -6,14 +6,17 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
+from acceptance.faults.kinds import Kind
 from acceptance.faults.small_disk import SmallDisk
 from acceptance.harness import Babylon, hours, until
+from acceptance.outcome import undecided
+from pgbouncer import PgBouncer
 from psycopg.rows import dict_row
 from tcp_proxy import TcpProxy
 
@@ -21,7 +24,11 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
+from babylon_tasks.windows import is_held_out
 from checks.clock.moved_clock import MovedClock
+
+HELD_OUT_SHARE = 0.5  # where a system evaluates: its tests take the other hours
+GROUPS_HELD_OUT = 64  # enough to find the trainer evaluating them
 
 
 class StackOnDisk(Stack):
@@ -43,24 +50,29 @@ class System(Babylon):
         stack: StackOnDisk,
         connection: Connection,
         *,
+        kind: Kind,
         postgres: EmbeddedPostgres,
         postgres_proxy: TcpProxy,
         valkey: EmbeddedValkey,
         valkey_proxy: TcpProxy,
         clock: MovedClock,
+        pooler: PgBouncer | None = None,
     ) -> None:
         super().__init__(stack, connection)
+        self.kind = kind
         self.disk = stack.disk
         self.clock = clock
         self.struck = hours(1)[0]  # the hour at which the fault strikes, of a cell
         self.cells: list[str] = []  # what has struck it so far
-        self.harmed_at: dict[str, datetime] = {}  # by URI, by Postgres's clock
+        self.frozen: int | None = None  # a trainer that a fault has stopped for good, by its pid
+        self.second: System | None = None
         self._used_hours = 0
         self._log_starts: dict[str, int] = {}
         self.postgres = postgres
         self.postgres_proxy = postgres_proxy
         self.valkey = valkey
         self.valkey_proxy = valkey_proxy
+        self.pooler = pooler
         self._database = connection.info.dbname
 
     def next_hours(self, count: int) -> list[str]:
@@ -69,11 +81,34 @@ class System(Babylon):
         return self.all_hours()[-count:]
 
     def all_hours(self) -> list[str]:
-        """Those that were taken, oldest first."""
-        return hours(self._used_hours)
+        """Those that were taken, oldest first; none of them is held out."""
+        offered = hours(4 * self._used_hours + 40)
+        taken = (hour for hour in offered if not self._held_out(hour))
+        return list(islice(taken, self._used_hours))
+
+    def hold_out_an_hour(self) -> None:
+        """Record the hour that checkpoints are evaluated on, and have it scored."""
+        first = next(hour for hour in hours(40) if self._held_out(hour))
+        self.record(first, groups=GROUPS_HELD_OUT)
+        self.start("beat", "cpu-worker")
+        self.await_states([first], "held_out")
+
+    def _held_out(self, hour: str) -> bool:
+        return is_held_out(hour, self.lineage, self.stack.settings.held_out_share)
+
+    def await_trained(self, windows: list[str]) -> None:
+        """Until they are trained, and each checkpoint is decided about where they are evaluated."""
+        self.await_states(windows, "trained")
+        if self.kind.evaluates:
+            until("each checkpoint is decided about", lambda: self._alive() and not undecided(self))
 
     def start(self, *names: str) -> None:
-        """As Babylon's; ``log_since_start`` begins here."""
+        """As Babylon's; ``log_since_start`` begins here. A second lineage starts with the first."""
+        if self.second is not None and not self.second.names():
+            self.second.start("gpu-worker")
+            begun = "SELECT FROM training.lineages WHERE name = %s"
+            name = self.second.lineage
+            until(f"lineage {name} has begun", lambda: self.rows(begun, (name,)))
         for name in names:
             path = self.stack.data_dir / f"{name}.log"
             self._log_starts[name] = path.stat().st_size if path.exists() else 0
@@ -92,16 +127,6 @@ class System(Babylon):
         """All rows of a query, by column; on a new connection, since servers come and go."""
         with self.open() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(query, parameters).fetchall()
-
-    def trained_from_harmed(self) -> list[int]:
-        """Committed steps that were begun from a checkpoint after its files had been changed."""
-        begun_from = (
-            "SELECT s.target_step FROM training.steps s"
-            " JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step = s.parent_step"
-            " WHERE s.state = 'committed' AND c.uri = %s AND s.started_at > %s"
-        )
-        harmed = self.harmed_at.items()
-        return [row["target_step"] for one in harmed for row in self.rows(begun_from, one)]
 
     def takes_writes(self) -> bool:
         """Whether Postgres would take Babylon's rows at this moment."""
@@ -125,9 +150,18 @@ class System(Babylon):
         return {row["hour"] for row in found}
 
     def unfinished(self) -> set[str]:
-        """The hours that have rows and that are not trained yet."""
-        states = self.states()
-        return {hour for hour in self.recorded() if states.get(hour) != "trained"}
+        """The hours that have rows and that are not trained, or not decided about, yet."""
+        states, ended = self.states(), ("trained", "held_out")
+        waiting = {hour for hour in self.recorded() if states.get(hour) not in ended}
+        if self.kind.evaluates:
+            late = set(undecided(self))
+            waiting |= {
+                hour
+                for step in self.steps("committed")
+                if step["target_step"] in late
+                for hour in step["windows"]
+            }
+        return waiting
 
     def on_disk(self, path: Path) -> Path:
         """The test does not see the small disk where the processes do."""
@@ -138,19 +172,30 @@ class System(Babylon):
         return [self.log(name) for name in self.names()]
 
     def record(self, window: str, **how: Any) -> list[str]:
-        """As Babylon's, on a new connection."""
+        """As Babylon's, on a new connection; agents of a second lineage act in the hour too."""
         with self.open() as self.connection:
-            return super().record(window, **how)
+            made = super().record(window, **how)
+        if self.second is not None:
+            self.second.record(window, **how)
+        return made
 
     def policy(self) -> str:
         """The checkpoint that serves, else the base model."""
-        found = self.rows("SELECT serving_step FROM training.lineages")
+        serving = "SELECT serving_step FROM training.lineages WHERE name = %s"
+        found = self.rows(serving, (self.lineage,))
         step = found[0]["serving_step"] if found else 0
         return f"{self.lineage}@{step}"
 
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """As Babylon's, and those of a second lineage."""
+        yield from super().logs()
+        if self.second is not None:
+            yield from ((f"{self.second.lineage}: {name}", end) for name, end in self.second.logs())
+
     def redis(self) -> redis.Redis:
         """A client of the test's own, past the proxy."""
-        return redis.Redis.from_url(self.valkey.url)
+        unverified = {"ssl_cert_reqs": "none"} if self.kind.tls else {}
+        return redis.Redis.from_url(self.valkey.url, **unverified)
 
     def await_waiter(self, table: str) -> None:
         """Until somebody waits for a lock on one of our tables."""
@@ -174,6 +219,11 @@ class System(Babylon):
             yield
         finally:
             connection.close()  # and with it the transaction
+
+    def evaluates_now(self) -> bool:
+        """Whether the groups of an evaluation lie on disk for the trainer."""
+        folder = self.on_disk(self.stack.settings.data_dir.absolute()) / self.lineage
+        return any((folder / "evaluations").glob("*.json"))
 
     def signal_worker(self, name: str, number: signal.Signals) -> None:
         """To a process and its children; the trainer leads a group of its own."""

@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md: ``python tests/acceptance/faults/table.py [MEASURED]``.
+"""The tables of docs/reliability.md: ``python tests/acceptance/faults/table.py [MEASURED]``.
 
 MEASURED: what ``make faults ARGS="--measured=MEASURED"`` has written, in as many runs as wanted.
 """
@@ -13,25 +13,45 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from acceptance.faults.cells import EVERYWHERE, STRUCK, WORST, Cell
+from acceptance.faults.cells import EVERYWHERE, OTHER_CELLS, STRUCK, WORST, Cell, Strike
 
 Seconds = Mapping[str, Sequence[float]]
 
 
 def table(seconds: Seconds | None = None) -> str:
     """A row for each fault, a column for each point; ``seconds``: of each cell's runs."""
-    heads = ["fault", *(point.__name__ for point in EVERYWHERE)]
-    lines = [heads, ["---"] * len(heads)]
+    lines = [["fault", *(point.__name__ for point in EVERYWHERE)]]
     for strike, points in STRUCK.items():
-        row = [(strike.__doc__ or "").rstrip(".")]
+        row = [_said(strike)]
         for point in EVERYWHERE:
-            cell = Cell(strike, point)
-            found = (seconds or {}).get(cell.name, [])
-            text = f"{min(found):.0f} to {max(found):.0f}" if found else "yes"
+            text = _range(Cell(strike, point), seconds)
             if (strike, point) in WORST:
                 text = f"**{text}**"
             row.append(text if point in points else "")
         lines.append(row)
+    return _lines(lines)
+
+
+def table_of_others(seconds: Seconds | None = None) -> str:
+    """A row for each fault that strikes a system of another kind than the plain one."""
+    lines = [["system", "fault", "point", "seconds"]]
+    for cell in OTHER_CELLS:
+        point = cell.point.__name__
+        lines.append([cell.kind.what, _said(cell.strike), point, _range(cell, seconds)])
+    return _lines(lines)
+
+
+def _said(strike: Strike) -> str:
+    return (strike.__doc__ or "").rstrip(".")
+
+
+def _range(cell: Cell, seconds: Seconds | None) -> str:
+    found = (seconds or {}).get(cell.name, [])
+    return f"{min(found):.0f} to {max(found):.0f}" if found else "yes"
+
+
+def _lines(lines: list[list[str]]) -> str:
+    lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -45,4 +65,5 @@ def read(path: Path) -> Seconds:
 
 
 if __name__ == "__main__":
-    print(table(read(Path(sys.argv[1])) if sys.argv[1:] else None))
+    measured = read(Path(sys.argv[1])) if sys.argv[1:] else None
+    print(table(measured), table_of_others(measured), sep="\n\n")

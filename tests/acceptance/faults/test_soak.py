@@ -13,7 +13,13 @@ import pytest
 from acceptance.faults import points
 from acceptance.faults.cells import STRUCK, Strike
 from acceptance.faults.system import System
-from acceptance.harness import assert_trained_once, hours
+from acceptance.harness import hours
+from acceptance.outcome import (
+    assert_agents_are_answered,
+    assert_nothing_harmed_was_used,
+    assert_nothing_is_left_over,
+    assert_trained_once,
+)
 
 PAUSE_SECONDS = 4.0  # at most, between two faults; and how long one lasts, where it can last
 AT_A_TIME = 4  # hours that become known between two faults, at most
@@ -47,6 +53,9 @@ def test_no_window_is_lost_or_used_twice(system: System, seed: int, soak_windows
     system.await_states(windows, "trained", seconds=1800)
 
     assert_trained_once(system, windows)
+    assert_nothing_harmed_was_used(system)
+    assert_nothing_is_left_over(system)
+    assert_agents_are_answered(system)
 
 
 def test_a_seed_draws_the_same_again() -> None:

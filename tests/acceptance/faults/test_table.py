@@ -7,23 +7,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-from acceptance.faults.cells import CELLS, STRUCK, WORST
-from acceptance.faults.table import table
+from acceptance.faults.cells import CELLS, ON_OTHER_SYSTEMS, OTHER_CELLS, STRUCK, WORST
+from acceptance.faults.conftest import CELLS_PER_SYSTEM
+from acceptance.faults.table import table, table_of_others
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "reliability.md"
 
 
 def test_the_document_has_a_row_for_each_fault_and_a_cell_for_each_test() -> None:
     written = DOCUMENT.read_text("utf-8")
-    assert _without_seconds(table()) in _without_seconds(written), (
-        "put the output of `python tests/acceptance/faults/table.py` into docs/reliability.md"
-    )
+    for made in (table(), table_of_others()):
+        assert _without_seconds(made) in _without_seconds(written), (
+            "put the output of `python tests/acceptance/faults/table.py` into docs/reliability.md"
+        )
 
 
 def test_there_are_eighty_cells_at_least_and_twelve_are_in_every_run() -> None:
     assert len(CELLS) >= 80
     assert len(WORST) == 12
     assert all(point in STRUCK[strike] for strike, point in WORST)
+
+
+def test_each_other_kind_of_system_is_started_once_for_all_its_cells() -> None:
+    assert all(len(faults) <= CELLS_PER_SYSTEM for faults in ON_OTHER_SYSTEMS.values())
+    assert len({cell.name for cell in CELLS + OTHER_CELLS}) == len(CELLS) + len(OTHER_CELLS)
 
 
 def test_seconds_of_several_runs_become_a_range(tmp_path: Path) -> None:
@@ -37,7 +44,7 @@ def test_seconds_of_several_runs_become_a_range(tmp_path: Path) -> None:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert "| 1 to 4 |" in printed.splitlines()[2]
-    assert printed.count(" to ") == 1 + table().count(" to ")
+    assert printed.count(" to ") == 1 + (table() + table_of_others()).count(" to ")
 
 
 def _without_seconds(text: str) -> str:

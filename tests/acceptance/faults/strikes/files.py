@@ -49,8 +49,7 @@ def _newest(system: System, *, harmed: bool = False) -> Path:
     (row,) = until("there is a checkpoint", lambda: system.rows(newest))
     uri: str = row["uri"]
     if harmed:
-        system.harmed.add(uri)
-        system.harmed_at[uri] = row["now"]
+        system.harmed[uri] = row["now"]
     return system.on_disk(Path(uri))
 
 

@@ -21,6 +21,15 @@ def postgres_killed(system: System) -> Iterator[None]:
 
 
 @contextmanager
+def pooler_killed(system: System) -> Iterator[None]:
+    """SIGKILL to PgBouncer; it is started again."""
+    assert system.pooler is not None
+    system.pooler.kill()
+    yield
+    system.pooler.restart()
+
+
+@contextmanager
 def postgres_restarted(system: System) -> Iterator[None]:
     """Postgres is shut down and started again."""
     system.postgres.restart()

@@ -66,6 +66,17 @@ def trainer_killed(system: System) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def trainer_frozen(system: System) -> Iterator[None]:
+    """The trainer is stopped and never goes on, until its worker ends it for its silence."""
+    trainer = until("a trainer lives", system.trainer)
+    trainer.suspend()
+    system.frozen = trainer.pid
+    yield
+    until("its worker has ended it", lambda: not trainer.is_running())
+    system.frozen = None
+
+
 def _stopped(system: System, name: str) -> Iterator[None]:
     system.signal_worker(name, signal.SIGSTOP)
     yield

@@ -1,0 +1,119 @@
+"""Build a system of a kind: its servers, the ways to them, and the processes' settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import psycopg
+from acceptance.faults.kinds import Kind
+from acceptance.faults.small_disk import SmallDisk
+from acceptance.faults.system import HELD_OUT_SHARE, StackOnDisk, System
+from acceptance.harness import OPTIONS
+from babylon import make_tables
+from pgbouncer import PgBouncer
+from tcp_proxy import TcpProxy
+from tls import Authority, TlsPostgres, TlsRedis
+
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
+from checks.clock.moved_clock import MovedClock
+
+DISK_MEBIBYTES = 256  # far more than two hundred checkpoints of the tiny model
+SERVER_CONNECTIONS = 6  # of the pooler
+EVALUATES = {
+    "BABYLON_HELD_OUT_SHARE": str(HELD_OUT_SHARE),
+    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "false",
+    "BABYLON_MAX_EVAL_GROUPS": "1000",
+    "BABYLON_MIN_EVAL_COVERAGE": "0",  # the tiny model says anything
+    "BABYLON_PROMOTE_TOLERANCE": "10",  # and does not get better
+    "BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS": "10",
+}
+
+
+def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model: Path) -> System:
+    """Build it in ``folder``; ``home`` is its servers', with a cluster of Postgres's unless TLS is.
+
+    Nothing runs but servers, and where checkpoints are evaluated what scored the held-out hour.
+    ``opened`` takes what must be closed.
+    """
+    enter = opened.enter_context
+    pooler = None
+    asked: dict[str, dict[str, str]] = {"postgres": {}, "redis": {}}  # what their addresses ask for
+    if kind.tls:
+        authority = Authority(folder)
+        postgres: EmbeddedPostgres = enter(TlsPostgres(home / "postgres", authority))
+        make_database(postgres)
+        valkey: EmbeddedValkey = enter(TlsRedis(home / "redis", authority))
+        ca = str(authority.file)
+        asked = {"postgres": {"sslaccept": "strict", "sslcert": ca}, "redis": {"ssl_ca_certs": ca}}
+    else:
+        postgres = enter(EmbeddedPostgres(home, durable=False))
+        valkey = enter(EmbeddedValkey(home / "valkey"))
+    direct = postgres.database("babylon")
+    if kind.pooler:
+        pooler = enter(PgBouncer(home / "pooler", postgres, pool_size=SERVER_CONNECTIONS))
+        asked["postgres"] = {"pgbouncer": "true"}
+    to_postgres = enter(TcpProxy(postgres.port if pooler is None else pooler.port))
+    to_valkey = enter(TcpProxy(valkey.port))
+    database_url = _through(to_postgres, direct, asked["postgres"])
+    redis_url = _through(to_valkey, valkey.url, asked["redis"])
+    clock = MovedClock.make(folder)
+
+    def member(name: str, lineage: str) -> System:
+        stack = enter(
+            StackOnDisk(
+                folder / name,
+                options={
+                    **OPTIONS,
+                    "LD_PRELOAD": str(clock.library),
+                    "BABYLON_BASE_MODEL": str(base_model),
+                    "BABYLON_LINEAGE": lineage,
+                    "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
+                    "BABYLON_MAX_STALENESS_STEPS": "1000",  # hours pile up under faults
+                    **(EVALUATES if kind.evaluates else {}),
+                },
+                database_url=database_url,
+                redis_url=redis_url,
+            )
+        )
+        stack.disk = enter(SmallDisk(stack.settings.data_dir, DISK_MEBIBYTES))
+        apply(stack.settings)
+        made = System(
+            stack,
+            enter(psycopg.connect(direct, autocommit=True)),
+            kind=kind,
+            postgres=postgres,
+            postgres_proxy=to_postgres,
+            valkey=valkey,
+            valkey_proxy=to_valkey,
+            clock=clock,
+            pooler=pooler,
+        )
+        opened.callback(made.close)
+        return made
+
+    system = member("stack", OPTIONS["BABYLON_LINEAGE"])
+    if kind.second is not None:
+        system.second = member("second", kind.second)
+        system.neighbours, system.second.neighbours = [system.second], [system]
+    if kind.evaluates:
+        system.hold_out_an_hour()
+    return system
+
+
+def make_database(server: EmbeddedPostgres) -> None:
+    """Make an empty database of Babylon's, as its code makes the tables today."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE babylon")
+    with psycopg.connect(server.database("babylon"), autocommit=True) as connection:
+        make_tables(connection, "today")
+
+
+def _through(proxy: TcpProxy, url: str, query: Mapping[str, str]) -> str:
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    address = f"{login}@127.0.0.1:{proxy.port}"
+    return urlunsplit((parts.scheme, address, parts.path, urlencode(query), ""))

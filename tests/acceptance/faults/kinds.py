@@ -1,0 +1,26 @@
+"""Kinds of systems that faults strike: the plain one, and others that differ from it in one thing.
+
+``docs/reliability.md`` shows them by ``what``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """``second``: a lineage that learns from the same hours by a GPU worker of its own."""
+
+    name: str
+    what: str
+    evaluates: bool = False
+    second: str | None = None
+    pooler: bool = False
+    tls: bool = False
+
+
+PLAIN = Kind("plain", "no window is held out, and nothing is evaluated")
+EVALUATING = Kind("evaluating", "each checkpoint is evaluated on a held-out hour", evaluates=True)
+TWO_LINEAGES = Kind("two lineages", "two lineages learn from one database", second="other")
+POOLED = Kind("pooled", "Postgres is behind PgBouncer, in transaction mode", pooler=True)
+OVER_TLS = Kind("over TLS", "Postgres and Redis are reached over TLS, verified", tls=True)

@@ -1,0 +1,188 @@
+"""What the cells look at in the end refuses each outcome that a fault must not have.
+
+No process runs: steps are trained by a peer, and then made to look like a bad end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from acceptance import outcome
+from acceptance.conftest import MakeBabylon
+from acceptance.harness import Babylon
+from acceptance.outcome import (
+    assert_agents_are_answered,
+    assert_evaluated_once,
+    assert_recovered,
+    undecided,
+)
+from peer import PeerTrainer
+from scored_windows import hour, scored_window
+from upstream import Upstream
+
+from babylon_tasks.pipeline.evaluate import evaluate
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.training.checkpoints import WEIGHTS
+
+HOURS = [hour(1), hour(2)]
+
+
+@pytest.fixture
+def agents_server() -> Iterator[Upstream]:
+    """Answers agents in the trainer's place."""
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def ended(make_babylon: MakeBabylon, agents_server: Upstream) -> Babylon:
+    """Two hours were trained, and each step's checkpoint was evaluated."""
+    babylon = make_babylon(
+        BABYLON_INFERENCE_PORT=str(agents_server.port),
+        BABYLON_PROMOTE_WITHOUT_EVALUATION="false",
+        BABYLON_MIN_EVAL_GROUPS="1",
+    )
+    settings, connection = babylon.stack.settings, babylon.connection
+    trainer = PeerTrainer(settings.data_dir, babylon.lineage)
+    model = f"{babylon.lineage}@0"
+    scored_window(connection, "2026-01-30T00:00", state="held_out", model=model)
+    for window in HOURS:
+        scored_window(connection, window, model=model)
+        train_window(settings, trainer, window=window, actor="test")
+        evaluate(settings, trainer, actor="test")
+    return babylon
+
+
+def checkpoint(babylon: Babylon, step: int) -> Path:
+    query = "SELECT uri FROM training.checkpoints WHERE step = %s"
+    return Path(babylon.rows(query, (step,))[0]["uri"])
+
+
+def test_a_good_end_is_accepted(ended: Babylon) -> None:
+    assert_recovered(ended, HOURS)
+    assert_evaluated_once(ended)
+    assert undecided(ended) == []
+
+
+def begun_from_damaged(babylon: Babylon) -> None:
+    (first,) = babylon.rows("SELECT committed_at FROM training.steps WHERE target_step = 1")
+    babylon.harmed[str(checkpoint(babylon, 1))] = first["committed_at"]
+
+
+def weights_lost(babylon: Babylon) -> None:
+    (checkpoint(babylon, 1) / WEIGHTS).write_bytes(b"other weights")
+
+
+def garbage(*place: str) -> Callable[[Babylon], None]:
+    def leave(babylon: Babylon) -> None:
+        left = babylon.stack.settings.data_dir.joinpath(*place)
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.write_text("left")
+
+    leave.__name__ = f"{place[-2]}_left"
+    return leave
+
+
+def trash(babylon: Babylon) -> None:
+    (checkpoint(babylon, 1).parent / ".discarded-0003").mkdir()
+
+
+def changed(what: str, statement: str) -> Callable[[Babylon], None]:
+    def change(babylon: Babylon) -> None:
+        babylon.connection.execute(statement)  # type: ignore[arg-type]
+
+    change.__name__ = what
+    return change
+
+
+BAD_ENDS: list[tuple[Callable[[Babylon], None], str]] = [
+    (begun_from_damaged, r"steps \[2\] were begun from a checkpoint whose files were damaged"),
+    (weights_lost, "the files are what counted"),
+    (garbage("acceptance", "inspections", "lease-1.json"), "nothing needs .*lease-1.json"),
+    (garbage("acceptance", "evaluations", "set.json"), "nothing needs .*set.json"),
+    (trash, "nothing needs .*discarded-0003"),
+    (
+        changed("step_tried_twice_in_vain", "UPDATE training.steps SET tries = 3"),
+        "were begun more than 2 times",
+    ),
+    (
+        changed("hour_scored_twice_in_vain", "UPDATE training.windows SET attempt = 3"),
+        "were scored more than 2 times",
+    ),
+    (
+        changed(
+            "hour_used_twice",
+            "UPDATE training.steps SET windows = windows || (SELECT windows FROM training.steps"
+            " WHERE target_step = 1) WHERE target_step = 2",
+        ),
+        "each window in exactly one committed step",
+    ),
+    (
+        changed(
+            "trajectory_lost",
+            "DELETE FROM training.consumption WHERE trajectory_id ="
+            " (SELECT min(trajectory_id) FROM training.consumption)",
+        ),
+        "each trajectory is used once, and none is lost",
+    ),
+    (
+        changed("marks_lost", 'UPDATE trajectories SET "usedInTraining" = false'),
+        "Babylon's own rows say that they were used",
+    ),
+    (
+        changed("invariant", "UPDATE training.windows SET state = 'training'"),
+        "windows_training_without_step",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "why"), BAD_ENDS, ids=[spoil.__name__ for spoil, _ in BAD_ENDS])
+def test_a_bad_end_is_refused(
+    ended: Babylon,
+    spoil: Callable[[Babylon], None],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outcome, "A_MOMENT", 0.0)  # no worker is there that could delete anything
+    spoil(ended)
+    with pytest.raises(AssertionError, match=why):
+        assert_recovered(ended, HOURS)
+
+
+def test_a_trainer_that_answers_no_agent_is_refused(
+    ended: Babylon, agents_server: Upstream
+) -> None:
+    assert_agents_are_answered(ended, seconds=10)
+    body = agents_server.came[-1][1]
+    assert b'"acceptance@2"' in body, "what serves is asked"
+
+    agents_server.status = 503
+    with pytest.raises(AssertionError, match="agents are answered by what serves"):
+        assert_agents_are_answered(ended, seconds=0.2)
+
+    agents_server.status = 200
+    agents_server.server.server_close()  # nobody listens
+    with pytest.raises(AssertionError, match="agents are answered by what serves"):
+        assert_agents_are_answered(ended, seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "DELETE FROM training.evaluations WHERE step = 2",
+        "DELETE FROM training.promotions WHERE to_step = 2",
+        "INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, value, "
+        "coverage, entropy, group_values) SELECT lineage, step, 'another', windows, groups, value, "
+        "coverage, entropy, group_values FROM training.evaluations WHERE step = 2",
+        "INSERT INTO training.promotions (lineage, decision, from_step, to_step, reason, evidence, "
+        "actor) VALUES ('acceptance', 'hold', 1, 2, '', '{}', 'test')",
+    ],
+    ids=["not evaluated", "not decided", "evaluated twice", "decided twice"],
+)
+def test_a_step_that_is_not_evaluated_exactly_once_is_refused(ended: Babylon, spoil: str) -> None:
+    ended.connection.execute(spoil)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match=r"not exactly once: .*'step': 2"):
+        assert_evaluated_once(ended)
+    assert undecided(ended) == ([2] if "promotions WHERE" in spoil else [])
