@@ -103,7 +103,7 @@ def test_each_queue_has_its_workers_and_one_without_any_is_listed_all_the_same(
 def test_without_workers_no_queue_has_one_and_no_beat_runs(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_workers, "_ANSWER_SECONDS", 0.1)  # nobody is waited for
+    monkeypatch.setattr(live_workers, "ANSWER_SECONDS", 0.1)  # nobody is waited for
     assert live_workers.workers() == {"cpu": [], "gpu.tested": [], "upkeep": []}
     assert live_workers.beats() == []
 

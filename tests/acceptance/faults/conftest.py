@@ -130,10 +130,14 @@ def keeper(make_system: MakeSystem) -> Iterator[Keeper]:
 
 
 @pytest.fixture
-def kept_system(keeper: Keeper, cell: Cell, request: pytest.FixtureRequest) -> Iterator[System]:
-    """A system of the cell's kind that others may have struck before, and that has recovered."""
+def kept_system(keeper: Keeper, request: pytest.FixtureRequest) -> Iterator[System]:
+    """A system that other tests may have struck before, and that has recovered.
+
+    Of the kind of the test's cell; a plain one for a test without.
+    """
     failed = request.session.testsfailed
-    system = request.node.babylon = keeper.lend(cell.kind)
+    cell: Cell | None = request.getfixturevalue("cell") if "cell" in request.fixturenames else None
+    system = request.node.babylon = keeper.lend(PLAIN if cell is None else cell.kind)
     yield system
     if request.session.testsfailed > failed:
         keeper.drop()
