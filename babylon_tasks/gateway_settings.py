@@ -52,6 +52,10 @@ class GatewaySettings(ProcessSettings):
     gateway_fallback: str | None = None
     """What answers instead of the lineage while its trainer cannot: `SERVER/MODEL`, as in
     `groq/qwen/qwen3-32b`. Its answers are labelled."""
+    gateway_temperature: float | None = Field(default=None, gt=0, le=2)
+    """The temperature at which checkpoints are asked, whatever the agent asks for: only calls at 1
+    are labelled `exact`. Requests for log-probabilities, and those to other servers, keep their
+    own; without the setting all do."""
     gateway_max_requests: int = Field(default=256, ge=1)
     """The most requests at once. Further ones get 429, and OpenAI's clients try again."""
     gateway_timeout_seconds: float = Field(default=120, gt=0)

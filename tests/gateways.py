@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from endpoint import KEY as ENDPOINT_KEY
 
@@ -23,6 +24,7 @@ def opened(
     trainer: str,
     spool: Path,
     lineage: str = "tests",
+    **values: Any,
 ) -> Iterator[str]:
     """Its base URL; the lineage serves step 0 at ``trainer``. ``KEY`` is the agents' key."""
     settings = make_settings(
@@ -31,6 +33,7 @@ def opened(
         gateway_spool_dir=spool,
         inference_api_key=ENDPOINT_KEY,
         gateway_keys=f"agents:{KEY}",
+        **values,
     )
     lineages.ensure(connection, settings)
     lineages.announce(connection, lineage, backend="cpu", base_url=trainer)

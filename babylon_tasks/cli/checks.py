@@ -14,6 +14,7 @@ import redis
 from babylon_tasks.cli.babylon_checks import babylon
 from babylon_tasks.cli.backend_checks import backend
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
+from babylon_tasks.cli.gateway_checks import captures
 from babylon_tasks.cli.process_checks import (
     MAX_SKEW_SECONDS,
     celery_variables,
@@ -99,6 +100,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             if lineage.trouble is not None:
                 todo = "restore its files from a backup; until then windows wait"
                 yield Finding("checkpoints", "fail", lineage.trouble, todo)
+        yield from captures(connection, settings)
 
 
 def _session(connection: Connection, settings: Settings) -> Finding:

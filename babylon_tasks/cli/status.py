@@ -9,11 +9,13 @@ import typer
 from msgspec import structs
 
 from babylon_tasks.cli.context import begin, database
+from babylon_tasks.cli.gateway_checks import remedy
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import lineages, reports
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
+from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
 # States in which later outcomes still count.
@@ -33,11 +35,12 @@ def status(json: AsJson = False) -> None:
     leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
     that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
-    failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined} of
-    the newest trained window, or null where the gateway captured nothing in it, set_aside: [{id,
-    step, folder, why, set_aside_at}] of checkpoints that could not be verified}; windows,
-    oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how many
-    windows wait for markets to end, and which one's wait ends first.
+    failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
+    tempered}} of the newest hour that was trained or skipped, or null where the
+    gateway captured nothing in it, set_aside: [{id, step, folder, why, set_aside_at}] of
+    checkpoints that could not be verified}; windows, oldest_due and failed are as the lineage of
+    BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and which
+    one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -45,7 +48,7 @@ def status(json: AsJson = False) -> None:
     if json:
         as_json(found)
     else:
-        _show_system(settings.lineage, found)
+        _show_system(settings, found)
 
 
 def why(window: WindowArgument, json: AsJson = False) -> None:
@@ -72,8 +75,8 @@ def why(window: WindowArgument, json: AsJson = False) -> None:
         _show_history(history)
 
 
-def _show_system(name: str, system: SystemState) -> None:
-    lineage = system.lineage
+def _show_system(settings: Settings, system: SystemState) -> None:
+    name, lineage = settings.lineage, system.lineage
     if lineage is None:
         show(f"lineage {name}: no worker has served or trained it yet")
     else:
@@ -116,6 +119,9 @@ def _show_system(name: str, system: SystemState) -> None:
             f"gateway: of {found.window} it captured {found.captured} answers, {found.exact} of "
             f"them exact; {found.joined} were joined to recorded calls"
         )
+        todo = remedy(found, settings)
+        if todo is not None:
+            show(f"gateway: {todo}")
     for failed in system.failed:
         show(
             f"failed: {failed.window}: {failed.reason}; "

@@ -118,13 +118,15 @@ class FailedWindow(Struct, frozen=True):
 
 
 class CapturedHour(Struct, frozen=True):
-    """How many answers the gateway captured in a window, ``exact`` ones, and those that were found
-    again among the recorded calls."""
+    """How many answers the gateway captured in a window, ``exact`` ones, those that were found
+    again among the recorded calls, and of these the ones sampled at a temperature or top_p other
+    than 1."""
 
     window: str
     captured: int
     exact: int
     joined: int
+    tempered: int
 
 
 class SystemState(Struct, frozen=True):
@@ -132,8 +134,8 @@ class SystemState(Struct, frozen=True):
 
     ``lineage`` is None until a worker has served or trained it, ``others`` are the names of the
     other lineages of the database. ``set_aside``: checkpoints that could not be verified.
-    ``captures`` is of the newest trained window, None where the
-    gateway captured nothing in it.
+    ``captures`` is of the newest hour that was trained or skipped, None where the gateway captured
+    nothing in it.
     """
 
     lineage: Lineage | None
@@ -224,9 +226,14 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
             connection, "reports.failed_windows", FailedWindow, lineage=lineage, limit=limit
         ),
         others=[name for name in lineages.names(connection) if name != lineage],
-        captures=fetch_one(connection, "reports.captured_hour", CapturedHour),
+        captures=captured_hour(connection),
         set_aside=set_aside.kept(connection, lineage),
     )
+
+
+def captured_hour(connection: Connection) -> CapturedHour | None:
+    """Count what the gateway captured in the newest hour that was trained or skipped."""
+    return fetch_one(connection, "reports.captured_hour", CapturedHour)
 
 
 def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[CheckpointReport]:

@@ -19,15 +19,20 @@ from babylon_tasks.gateway.away import Away, AwayReason
 from babylon_tasks.gateway.breaker import Breaker
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.captured import Sampled
+from babylon_tasks.gateway.no_answer import RETRY, refusal_of, unanswered
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
 from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import ServerAnswer, Servers, passed_on
 from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, comment, events
-from babylon_tasks.gateway.trainer_body import is_fixed, smaller_budget, trainer_body
+from babylon_tasks.gateway.trainer_body import (
+    for_checkpoint,
+    is_fixed,
+    smaller_budget,
+    trainer_body,
+)
 from babylon_tasks.gateway.trainer_reply import for_client, read_sample
 from babylon_tasks.http_server.deliver import Answer
-from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
 from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.settings import Settings
 
@@ -37,7 +42,6 @@ NOBODY = "none"
 QUIET_SECONDS = 3.0
 # Bytes in memory of what is kept of an answer, for each byte of its JSON text.
 _OBJECTS = 3
-_RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
 log = structlog.get_logger(__name__)
 
 
@@ -80,19 +84,21 @@ class GatewayChat:
         if isinstance(route, ToUpstream):
             return await self._pass_on(exchange, route, exchange.asked.raw)
         fallback = None if route.pinned else self._routes.fallback
+        as_it_came = exchange.asked
+        exchange.asked = for_checkpoint(as_it_came, self._settings.gateway_temperature)
         try:
             answer = await self._patiently(exchange, self._sampled(exchange, route, fallback))
         except Away as away:
             if fallback is None:
-                return await _failed(exchange, _unanswered(route, away))
+                return await _failed(exchange, unanswered(route, away))
             metrics.FALLBACKS.labels(away.reason).inc()
             exchange.labels["x-babylon-fallback"] = away.reason
-            body = exchange.asked.with_model(fallback.model)
+            body = as_it_came.with_model(fallback.model)
             return await self._pass_on(exchange, fallback, body)
         exchange.served_by = CHECKPOINT
         exchange.labels["x-babylon-served-by"] = route.name
         if answer.status != 200:
-            return await _failed(exchange, _refusal(answer))
+            return await _failed(exchange, refusal_of(answer))
         return await self._deliver(exchange, route, answer)
 
     async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer:
@@ -227,7 +233,7 @@ class GatewayChat:
                     502,
                     f"server {route.server} of BABYLON_GATEWAY_UPSTREAMS gave no answer: "
                     f"{away.reason}",
-                    headers=_RETRY,
+                    headers=RETRY,
                 ),
             )
         finally:
@@ -251,46 +257,3 @@ async def _failed(exchange: Exchange, refusal: Refused) -> Answer | None:
         raise refusal
     await exchange.stream.fail(refusal)
     return None
-
-
-def _refusal(answer: ServerAnswer) -> Refused:
-    """Keep a server's own error, in OpenAI's shape whatever the server's is."""
-    try:
-        given = msgspec.json.decode(answer.content, type=dict[str, Any])
-    except msgspec.MsgspecError:
-        given = {}
-    error = given.get("error", given)
-    if not isinstance(error, dict):
-        error = {"message": str(error)}
-    retry = {name: value for name, value in answer.headers.items() if name.startswith("retry-")}
-    code, param = error.get("code"), error.get("param")
-    return Refused(
-        answer.status,
-        str(error.get("message") or f"the checkpoint's server answered {answer.status}"),
-        code=code if isinstance(code, str) else None,
-        param=param if isinstance(param, str) else None,
-        headers=retry,
-    )
-
-
-def _unanswered(route: ToCheckpoint, away: Away) -> Refused:
-    if away.reason is AwayReason.BUSY:
-        return Refused(
-            429,
-            f"the server of {route.name} has too much to do; try again later",
-            code="rate_limit_exceeded",
-            headers=_RETRY,
-        )
-    if away.reason is AwayReason.NO_MODEL:
-        return Refused(
-            404,
-            f"the server of {route.name} does not know it; GET /v1/models lists what it knows",
-            code="model_not_found",
-            param="model",
-        )
-    return Refused(
-        503,
-        f"{route.name} gave no answer ({away.reason}), and BABYLON_GATEWAY_FALLBACK names nothing "
-        "that may answer instead; try again later",
-        headers=_RETRY,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import Any
 
@@ -63,6 +64,12 @@ class GatewayRequest:
         """Whether the stream is to end with the usage."""
         options = self.value("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
+
+    def at_temperature(self, temperature: float) -> GatewayRequest:
+        """Ask the same at another temperature; ``raw`` stays as it came."""
+        made = copy.copy(self)
+        made.fields = {**self.fields, "temperature": Raw(msgspec.json.encode(temperature))}
+        return made
 
     def with_model(self, model: str) -> bytes:
         """Write the body with another model, everything else as it came."""

@@ -1,7 +1,8 @@
 """What a checkpoint's server is asked: the client's request, and what exact records need.
 
 Nothing of it is changed but the model's name, the way of its answer (a stream is made here, because
-servers lose ids in theirs), and a budget that the server refuses.
+servers lose ids in theirs), a budget that the server refuses, and the temperature where a setting
+says which.
 """
 
 from __future__ import annotations
@@ -68,6 +69,17 @@ _CONTEXT = re.compile(r"maximum context length (?:is|of) (\d{1,9})")
 _PROMPT = re.compile(
     r"(\d{1,9}) (?:input tokens|in the messages)|(?:at least|prompt contains) (\d{1,9})"
 )
+
+
+def for_checkpoint(asked: GatewayRequest, temperature: float | None) -> GatewayRequest:
+    """Choose the temperature at which a checkpoint is asked; None: the client's own.
+
+    Who asks for log-probabilities records for itself how it was sampled, and would not know of
+    another temperature than its own: it keeps that.
+    """
+    if temperature is None or asked.value("logprobs") is True:
+        return asked
+    return asked.at_temperature(temperature)
 
 
 def trainer_body(asked: GatewayRequest, model: str, backend: str, most: int | None) -> bytes:

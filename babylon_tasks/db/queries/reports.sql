@@ -103,11 +103,14 @@ SELECT window_id AS window, reason FROM {{windows.seen}}
 WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: captured_hour
--- What the gateway captured in the newest trained window, and what of it recorded calls took.
+-- What the gateway captured in the newest hour that was trained or skipped, and what of it recorded
+-- calls took; tempered: those of them that were sampled at another temperature or top_p than 1.
 SELECT window_id AS window, count(*) AS captured,
-       count(*) FILTER (WHERE sample_state = 'complete') AS exact, count(trajectory_id) AS joined
+       count(*) FILTER (WHERE sample_state = 'complete') AS exact, count(trajectory_id) AS joined,
+       count(trajectory_id) FILTER (WHERE sampling -> 'temperature' <> '1'
+                                    OR sampling -> 'top_p' <> '1') AS tempered
 FROM training.calls
-WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state = 'trained')
+WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state IN ('trained', 'skipped'))
 GROUP BY window_id
 
 -- name: models

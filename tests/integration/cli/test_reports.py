@@ -115,9 +115,27 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
         "UPDATE training.calls SET trajectory_id = 't', place = 0 WHERE capture_id = %s",
         [made[0].capture_id],
     )
-    counts = {"window": trained, "captured": 2, "exact": 1, "joined": 1}
+    counts = {"window": trained, "captured": 2, "exact": 1, "joined": 1, "tempered": 0}
     assert run("status", "--json").document["captures"] == counts
-    assert "captured 2 answers, 1 of them exact; 1 were joined" in run("status").out
+    output = run("status").out
+    assert "captured 2 answers, 1 of them exact; 1 were joined" in output
+    assert "BABYLON_GATEWAY_TEMPERATURE" not in output
+
+
+def test_what_is_refused_for_its_temperature_is_named_with_the_remedy(
+    run: Run, trained: str, connection: Connection
+) -> None:
+    made = captured_call(asked_at=window_start(trained), sampling='{"temperature":0.7,"top_p":1}')
+    assert calls.insert(connection, [made], float(EVER)) == 0
+    connection.execute("UPDATE training.calls SET trajectory_id = 't', place = 0")
+    connection.execute("UPDATE training.windows SET state = 'skipped'")  # nothing else was there
+    line = f"1 of 1 joined calls of {trained} are refused as tempered"
+    for said in (run("status").out, run("doctor").out):
+        said = " ".join(said.split())
+        assert line in said
+        assert "set BABYLON_GATEWAY_TEMPERATURE=1" in said
+    allowed = run("status", BABYLON_LOGPROBS="exact,none").out
+    assert "tempered" not in allowed
 
 
 def test_what_a_window_waits_for_and_what_made_each_reward_version_is_shown(

@@ -140,13 +140,34 @@ def test_the_agent_in_typescript_records_what_was_sampled(
     is_exact(recorded(connection, settings))
 
 
-def test_babylon_as_it_is_follows_what_serves_by_its_environment_alone(gateway: str) -> None:
+def test_babylon_as_it_is_follows_what_serves_by_its_environment_alone(
+    serve: Callable[..., Endpoint],
+    make_settings: Callable[..., Settings],
+    connection: Connection,
+    tmp_path: Path,
+) -> None:
+    said: dict[str, str] = {}
     for block in executed_by(__file__):
-        script = block.text.replace("http://gateway:8200/v1", gateway).replace("=KEY", f"={KEY}")
-        done = subprocess.run(
-            ["bash", "-ec", f"{script}\nenv"], env={}, capture_output=True, text=True, check=True
-        )
-        said = dict(line.split("=", 1) for line in done.stdout.splitlines())
-        named = {name: value for name, value in said.items() if name.startswith("GROQ_")}
+        said |= exported(block.text)
+    temperature = float(said.pop("BABYLON_GATEWAY_TEMPERATURE"))  # the gateway's own
+    trainer = f"{serve(lineage='babylon').url}/v1"
+    calls = tmp_path / "calls"
+    with opened(
+        make_settings, connection, trainer, calls, "babylon", gateway_temperature=temperature
+    ) as url:
+        given = {"http://gateway:8200/v1": url, "KEY": KEY}
+        named = {name: given.get(value, value) for name, value in said.items()}
         assert len(named) == 4
         assert run("test/babylon.ts", **named).split() == ["babylon@0", "babylon@0"]
+    # It asked at 0.7; what was sampled can be learned from (test_captured_loop.py).
+    captured = connection.execute("SELECT sampling -> 'temperature' FROM training.calls").fetchall()
+    assert captured == [(1,), (1,)]
+
+
+def exported(script: str) -> dict[str, str]:
+    """The variables that a script sets."""
+    done = subprocess.run(
+        ["bash", "-ec", f"{script}\nenv"], env={}, capture_output=True, text=True, check=True
+    )
+    said = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    return {name: value for name, value in said.items() if name.startswith(("GROQ_", "BABYLON_"))}

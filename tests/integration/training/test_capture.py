@@ -108,6 +108,20 @@ def test_an_answer_is_kept_as_it_was_sampled(
         assert text not in json.dumps(row, default=str)
 
 
+def test_the_temperature_of_the_setting_is_asked_for_and_kept(
+    gateway: Callable[..., Gateway], connection: Connection
+) -> None:
+    made = gateway(gateway_temperature=1.0)
+    with agent(made) as client:
+        for logprobs in (False, True):
+            client.chat.completions.create(
+                model="tests", messages=MESSAGES, max_tokens=4, temperature=0.7, logprobs=logprobs
+            )
+    until(lambda: len(rows(connection)) == 2)
+    # Who asks for log-probabilities records for itself how it was sampled.
+    assert [row["sampling"]["temperature"] for row in rows(connection)] == [1, 0.7]
+
+
 def test_streams_and_several_answers_are_kept_too(
     gateway: Callable[..., Gateway], connection: Connection
 ) -> None:

@@ -1,9 +1,10 @@
 """Agents that know a base URL and a key, and record as Babylon does: the whole loop.
 
-They ask one gateway, which runs throughout, before a real trainer. What they record has no ids, no
-log-probabilities and a provider's name for a model; all of it is joined to what the gateway
-captured, a real step is committed from it and promoted, and their next answers are the new
-checkpoint's. It is rolled back while two of them are in the middle of a conversation.
+They ask one gateway, which runs throughout, before a real trainer, at temperature 0.7 as Babylon's
+do; the gateway asks the checkpoint at 1. What they record has no ids, no log-probabilities and a
+provider's name for a model; all of it is joined to what the gateway captured, a real step is
+committed from it and promoted, and their next answers are the new checkpoint's. It is rolled back
+while two of them are in the middle of a conversation.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ SYSTEM = "You trade on a prediction market."
 SAYS = " the Yes No buy sell hold because of it"
 AGENTS, DECISIONS = 6, 3
 LATER = window_id(window_start(WINDOW) + HOUR)
+TEMPERATURE = 0.7  # in Babylon's code
 
 
 def settings_for(database_url: str, folder: Path) -> Settings:
@@ -72,6 +74,7 @@ def settings_for(database_url: str, folder: Path) -> Settings:
         promote_without_evaluation=True,
         gateway_port=0,
         gateway_spool_dir=folder / "calls",
+        gateway_temperature=1,
     )
 
 
@@ -100,7 +103,7 @@ async def answers(base_url: str, key: str) -> list[list[str]]:
                 {"role": "user", "content": question(agent, decision)},
             ]
             made = await client.chat.completions.create(
-                model="tests", messages=messages, temperature=1, max_tokens=12
+                model="tests", messages=messages, temperature=TEMPERATURE, max_tokens=12
             )
             return made.choices[0].message.content or ""
 
@@ -121,6 +124,7 @@ def record(connection: Connection, said: Sequence[Sequence[str]]) -> None:
                     llm_call(
                         text,
                         model="huggingface",
+                        temperature=TEMPERATURE,
                         systemPrompt=SYSTEM,
                         userPrompt=question(agent, decision),
                     )
@@ -152,7 +156,7 @@ class Conversation:
         """Ask once; the checkpoint that answered."""
         asked = [*self._said, {"role": "user", "content": f"{self.agent}: {text}"}]
         made = self._client.chat.completions.create(
-            model=self._model, messages=asked, temperature=1, max_tokens=12
+            model=self._model, messages=asked, temperature=TEMPERATURE, max_tokens=12
         )
         answer = made.choices[0].message.content or ""
         self._said = [*asked, {"role": "assistant", "content": answer}]

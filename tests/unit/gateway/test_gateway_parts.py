@@ -15,7 +15,12 @@ from babylon_tasks.gateway.away import AwayReason
 from babylon_tasks.gateway.breaker import FAILURES, Breaker
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.stream import events
-from babylon_tasks.gateway.trainer_body import smaller_budget, trainer_body
+from babylon_tasks.gateway.trainer_body import (
+    for_checkpoint,
+    shaped,
+    smaller_budget,
+    trainer_body,
+)
 from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sample
 
 
@@ -78,6 +83,28 @@ def test_a_request_is_forwarded_as_it_came_with_what_exactness_needs() -> None:
         "return_tokens_as_token_ids": False,
     }
     assert body == {**fields, **added}
+
+
+@pytest.mark.parametrize(
+    ("fields", "setting", "temperature"),
+    [
+        ({"temperature": 0.7}, None, 0.7),
+        ({"temperature": 0.7}, 1.0, 1),
+        ({}, 0.5, 0.5),
+        ({"temperature": "warm"}, 1.0, 1),
+        # It records for itself how it was sampled: at what it asked for.
+        ({"temperature": 0.7, "logprobs": True}, 1.0, 0.7),
+    ],
+)
+def test_a_checkpoint_is_asked_at_the_temperature_of_the_setting(
+    fields: dict[str, Any], setting: float | None, temperature: float
+) -> None:
+    came = asked(**fields)
+    made = for_checkpoint(came, setting)
+    assert json.loads(trainer_body(made, "babylon@3", "cpu", None))["temperature"] == temperature
+    assert not shaped(made)
+    # The fallback is asked what the client asked.
+    assert json.loads(came.with_model("qwen/q")) == {**fields, "model": "qwen/q"}
 
 
 def reply(ids: list[Any], logprobs: list[float | None], tokens: int) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""What a client is told where a checkpoint's server refused its request, or gave no answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from babylon_tasks.gateway.away import Away, AwayReason
+from babylon_tasks.gateway.routes import ToCheckpoint
+from babylon_tasks.gateway.servers import ServerAnswer
+from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
+from babylon_tasks.http_server.refusals import Refused
+
+RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
+
+
+def refusal_of(answer: ServerAnswer) -> Refused:
+    """Keep a server's own error, in OpenAI's shape whatever the server's is."""
+    try:
+        given = msgspec.json.decode(answer.content, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        given = {}
+    error = given.get("error", given)
+    if not isinstance(error, dict):
+        error = {"message": str(error)}
+    retry = {name: value for name, value in answer.headers.items() if name.startswith("retry-")}
+    code, param = error.get("code"), error.get("param")
+    return Refused(
+        answer.status,
+        str(error.get("message") or f"the checkpoint's server answered {answer.status}"),
+        code=code if isinstance(code, str) else None,
+        param=param if isinstance(param, str) else None,
+        headers=retry,
+    )
+
+
+def unanswered(route: ToCheckpoint, away: Away) -> Refused:
+    """Say that there is no answer, why, and whether to try again."""
+    if away.reason is AwayReason.BUSY:
+        return Refused(
+            429,
+            f"the server of {route.name} has too much to do; try again later",
+            code="rate_limit_exceeded",
+            headers=RETRY,
+        )
+    if away.reason is AwayReason.NO_MODEL:
+        return Refused(
+            404,
+            f"the server of {route.name} does not know it; GET /v1/models lists what it knows",
+            code="model_not_found",
+            param="model",
+        )
+    return Refused(
+        503,
+        f"{route.name} gave no answer ({away.reason}), and BABYLON_GATEWAY_FALLBACK names nothing "
+        "that may answer instead; try again later",
+        headers=RETRY,
+    )
