@@ -36,7 +36,7 @@ def status(json: AsJson = False) -> None:
     that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
     next_window, next_until, names}, step_in_work, last_step, last_decision,
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
-    tempered}} of the newest hour that was trained or skipped, or null where the
+    tempered, control, examinee} of the newest hour that was trained or skipped, or null where the
     gateway captured nothing in it, set_aside: [{id, step, folder, why, set_aside_at}] of
     checkpoints that could not be verified}; windows, oldest_due and failed are as the lineage of
     BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and which
@@ -119,6 +119,8 @@ def _show_system(settings: Settings, system: SystemState) -> None:
             f"gateway: of {found.window} it captured {found.captured} answers, {found.exact} of "
             f"them exact; {found.joined} were joined to recorded calls"
         )
+        if found.control or found.examinee:
+            show(f"arms: {found.control} of them are of control, {found.examinee} of the examinee")
         todo = remedy(found, settings)
         if todo is not None:
             show(f"gateway: {todo}")

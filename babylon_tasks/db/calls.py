@@ -44,6 +44,7 @@ class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
     prompt_tokens: int | None
     completion_tokens: int | None
     latency_ms: int
+    arm: str | None = None
 
 
 def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: float) -> int:

@@ -120,13 +120,15 @@ class FailedWindow(Struct, frozen=True):
 class CapturedHour(Struct, frozen=True):
     """How many answers the gateway captured in a window, ``exact`` ones, those that were found
     again among the recorded calls, and of these the ones sampled at a temperature or top_p other
-    than 1."""
+    than 1. ``control`` and ``examinee``: of agents that were drawn for these arms."""
 
     window: str
     captured: int
     exact: int
     joined: int
     tempered: int
+    control: int
+    examinee: int
 
 
 class SystemState(Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import HEADER, asker
 from babylon_tasks.gateway.capture import Capture
-from babylon_tasks.gateway.chat import Exchange, GatewayChat
+from babylon_tasks.gateway.chat import NOBODY, Exchange, GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes
@@ -183,8 +183,10 @@ class _Call:
         if self._exchange is None:
             return
         waited = time.monotonic() - self._begun
-        metrics.SECONDS.labels(self._exchange.served_by, str(status)).observe(waited)
-        metrics.OWN_SECONDS.observe(max(0.0, waited - self._exchange.elsewhere))
+        exchange = self._exchange
+        arm = exchange.arm or NOBODY
+        metrics.SECONDS.labels(exchange.served_by, arm, str(status)).observe(waited)
+        metrics.OWN_SECONDS.observe(max(0.0, waited - exchange.elsewhere))
 
 
 def _require(method: str, wanted: str, path: str) -> None:

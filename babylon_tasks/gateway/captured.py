@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.arms import Arm
 from babylon_tasks.dataset.text_hashes import text_hashes
 from babylon_tasks.db.calls import CapturedCall
 from babylon_tasks.gateway.asker import Asker
@@ -38,6 +39,7 @@ class Sampled(Struct, frozen=True, kw_only=True):
     state: SampleState
     latency_ms: int
     size: int
+    arm: Arm | None = None
 
 
 def captured(sampled: Sampled) -> CapturedCall:
@@ -70,6 +72,7 @@ def captured(sampled: Sampled) -> CapturedCall:
         prompt_tokens=_count(found.prompt_tokens),
         completion_tokens=_count(found.completion_tokens),
         latency_ms=min(sampled.latency_ms, _INT4),
+        arm=sampled.arm,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from babylon_tasks.arms import Arm
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.answer_json import decoded
 from babylon_tasks.gateway.asker import Asker
@@ -55,6 +56,7 @@ class Exchange(Struct):
     asker: Asker
     asked_at: datetime
     served_by: str = NOBODY
+    arm: Arm | None = None
     elsewhere: float = 0.0
     labels: dict[str, str] = {}
 
@@ -80,12 +82,15 @@ class GatewayChat:
 
     async def answer(self, exchange: Exchange) -> Answer | None:
         """Answer a request; None if the answer has been sent as a stream. Raises Refused."""
-        route = self._routes.route(exchange.asked.model)
+        asked = exchange.asked
+        route = self._routes.route(asked.model, exchange.asker.agent, exchange.asked_at)
+        exchange.arm = route.arm
         if isinstance(route, ToUpstream):
-            return await self._pass_on(exchange, route, exchange.asked.raw)
+            named = asked.model == route.model  # its bytes pass untouched
+            body = asked.raw if named else asked.with_model(route.model)
+            return await self._pass_on(exchange, route, body)
         fallback = None if route.pinned else self._routes.fallback
-        as_it_came = exchange.asked
-        exchange.asked = for_checkpoint(as_it_came, self._settings.gateway_temperature)
+        exchange.asked = for_checkpoint(asked, self._settings.gateway_temperature)
         try:
             answer = await self._patiently(exchange, self._sampled(exchange, route, fallback))
         except Away as away:
@@ -93,7 +98,7 @@ class GatewayChat:
                 return await _failed(exchange, unanswered(route, away))
             metrics.FALLBACKS.labels(away.reason).inc()
             exchange.labels["x-babylon-fallback"] = away.reason
-            body = as_it_came.with_model(fallback.model)
+            body = asked.with_model(fallback.model)
             return await self._pass_on(exchange, fallback, body)
         exchange.served_by = CHECKPOINT
         exchange.labels["x-babylon-served-by"] = route.name
@@ -189,6 +194,7 @@ class GatewayChat:
                 found=found,
                 state=state,
                 latency_ms=round(exchange.elsewhere * 1000),
+                arm=exchange.arm,
                 size=len(asked.raw) + _OBJECTS * len(answer.content),
             )
         )

@@ -14,8 +14,9 @@ _OWN_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.5, 
 SECONDS = Histogram(
     "babylon_gateway_duration_seconds",
     "How long agents waited for an answer from the gateway, by who answered (checkpoint, the name "
-    "of another server, or none) and HTTP status.",
-    ["served_by", "code"],
+    "of another server, or none), the arm that the agent was drawn for (serving, control, "
+    "examinee, or none) and HTTP status.",
+    ["served_by", "arm", "code"],
     buckets=_ANSWER_SECONDS,
 )
 OWN_SECONDS = Histogram(

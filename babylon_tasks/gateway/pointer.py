@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import structlog
 from msgspec import Struct
 
-from babylon_tasks.db import promotions
+from babylon_tasks.arms import Arms
+from babylon_tasks.db import arms, promotions
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError, CheckpointNotFound
 from babylon_tasks.gateway import metrics
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import WINDOW, window_id
 
 POLL_SECONDS = 0.5
 # Shorter than elsewhere: a half-open connection must not hide a promotion for a minute.
@@ -25,12 +28,16 @@ log = structlog.get_logger(__name__)
 
 
 class Served(Struct, frozen=True):
-    """What serves and where; ``names`` are those that checkpoints have at their server, by step."""
+    """What serves and where; ``names`` are those that checkpoints have at their server, by step.
+
+    ``arms`` are those that count this hour, and those that will, in the order of their decisions.
+    """
 
     step: int
     base_url: str | None
     backend: str
     names: Mapping[int, str]
+    arms: Sequence[Arms] = ()
 
 
 class Pointer:
@@ -103,7 +110,9 @@ class Pointer:
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
             row = promotions.serving(connection, lineage)
             names = promotions.servable(connection, lineage)
-        before, self.now = self.now, Served(row.step, row.base_url, row.backend, names)
+            # From the hour before: this machine's clock may be behind Postgres's.
+            found = arms.since(connection, lineage, window_id(datetime.now(UTC) - WINDOW))
+        before, self.now = self.now, Served(row.step, row.base_url, row.backend, names, found)
         self._read_at = time.monotonic()
         if before is None or before.step != row.step:
             log.info("pointer.moved", lineage=lineage, serves=row.step, address=row.base_url)

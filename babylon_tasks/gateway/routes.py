@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.arms import Arm, assign, in_force
 from babylon_tasks.gateway.pointer import Served
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
 from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.policy_names import policy_name, step_number
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_id
 
 
 class ToCheckpoint(Struct, frozen=True):
     """One checkpoint, whatever is promoted meanwhile.
 
     ``model`` is its name at its server. ``pinned``: the request named it, so nothing else may
-    answer. Without ``base_url`` no trainer has served, or Postgres was never read.
+    answer. Without ``base_url`` no trainer has served, or Postgres was never read. ``arm``: the one
+    that the agent was drawn for.
     """
 
     name: str
@@ -26,6 +30,7 @@ class ToCheckpoint(Struct, frozen=True):
     base_url: str | None
     backend: str
     pinned: bool
+    arm: Arm | None = None
 
 
 class ToUpstream(Struct, frozen=True):
@@ -33,6 +38,7 @@ class ToUpstream(Struct, frozen=True):
 
     server: str
     model: str
+    arm: Arm | None = None
 
 
 class Routes:
@@ -45,14 +51,14 @@ class Routes:
         server, _, model = (settings.gateway_fallback or "").partition("/")
         self.fallback = ToUpstream(server, model) if model else None
 
-    def route(self, model: str) -> ToCheckpoint | ToUpstream:
+    def route(self, model: str, agent: str | None, asked_at: datetime) -> ToCheckpoint | ToUpstream:
         """Resolve a name; raises Refused for one that nothing answers to."""
         name, at, text = model.partition("@")
         if name == self._lineage and (not at or step_number(text) is not None):
-            return self._checkpoint(step_number(text) if at else None)
-        for server, about in self._servers.items():
-            if any(_matches(pattern, model) for pattern in about.models):
-                return ToUpstream(server, model)
+            return self._pinned(step_number(text)) if at else self._assigned(agent, asked_at)
+        server = self._server(model)
+        if server is not None:
+            return ToUpstream(server, model)
         raise Refused(
             404,
             f"no model {model[:200]!r} here: {self._lineage} is what serves, {self._lineage}@STEP "
@@ -82,22 +88,62 @@ class Routes:
         data = [{"object": "model", "created": 0, **one} for one in [*checkpoints, *others]]
         return {"object": "list", "data": data}
 
-    def _checkpoint(self, step: int | None) -> ToCheckpoint:
+    def _pinned(self, step: int | None) -> ToCheckpoint:
         now = self._now()
         if now is None:
-            if step is None and self.fallback is not None:
+            raise self._unknown()
+        return self._checkpoint(now, step, pinned=True)
+
+    def _assigned(self, agent: str | None, asked_at: datetime) -> ToCheckpoint | ToUpstream:
+        """Choose what answers an agent this hour: what serves, unless it was drawn for another."""
+        now = self._now()
+        if now is None:
+            if self.fallback is not None:
                 return ToCheckpoint(self._lineage, self._lineage, None, "", pinned=False)
+            raise self._unknown()
+        window = window_id(asked_at)
+        arms = in_force(now.arms, window)
+        if arms is None:
+            return self._checkpoint(now, None)
+        assigned = assign(arms, agent, window)
+        if assigned.model is None:
+            return self._checkpoint(now, assigned.step, assigned.arm)
+        server = self._server(assigned.model)
+        if server is None:
             raise Refused(
                 503,
-                f"what serves {self._lineage} is not known: Postgres has not answered since this "
-                "gateway started, or no trainer has served the lineage; its log says which",
-                headers={"retry-after": str(RETRY_AFTER_SECONDS)},
+                f"{assigned.model[:200]!r} is to answer in the control arm of {self._lineage}, and "
+                "no server of BABYLON_GATEWAY_UPSTREAMS lists it",
             )
+        return ToUpstream(server, assigned.model, assigned.arm)
+
+    def _checkpoint(
+        self, now: Served, step: int | None, arm: Arm | None = None, *, pinned: bool = False
+    ) -> ToCheckpoint:
         chosen = now.step if step is None else step
         name = policy_name(self._lineage, chosen)
         # One that is newer than the pointer is left to its server, which knows.
         return ToCheckpoint(
-            name, now.names.get(chosen, name), now.base_url, now.backend, pinned=step is not None
+            name, now.names.get(chosen, name), now.base_url, now.backend, pinned, arm
+        )
+
+    def _server(self, model: str) -> str | None:
+        """Find the first server that lists a model."""
+        return next(
+            (
+                server
+                for server, about in self._servers.items()
+                if any(_matches(pattern, model) for pattern in about.models)
+            ),
+            None,
+        )
+
+    def _unknown(self) -> Refused:
+        return Refused(
+            503,
+            f"what serves {self._lineage} is not known: Postgres has not answered since this "
+            "gateway started, or no trainer has served the lineage; its log says which",
+            headers={"retry-after": str(RETRY_AFTER_SECONDS)},
         )
 
 

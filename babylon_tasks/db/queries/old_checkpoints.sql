@@ -1,6 +1,7 @@
 -- name: to_prune
 -- The checkpoints that nothing needs any more: all but the newest ones, the head, what serves, what
--- a rollback returns to, the best of the last evaluation, and what a step in work starts from.
+-- a rollback returns to, the best of the last evaluation, what a step in work starts from, and what
+-- agents in other arms get.
 SELECT c.step
 FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
@@ -33,6 +34,14 @@ WHERE c.lineage = %(lineage)s AND c.step > 0 AND c.pruned_at IS NULL
       SELECT FROM training.steps s
       WHERE s.lineage = l.name AND s.state IN ('planned', 'running', 'trained')
         AND c.step IN (s.base_step, s.parent_step))
+  AND NOT EXISTS (
+      SELECT FROM training.arms a
+      WHERE a.lineage = l.name AND c.step IN (a.control_step, a.examinee_step)
+        AND a.id >= coalesce(
+            (SELECT max(id) FROM training.arms begun
+             WHERE begun.lineage = l.name AND begun.from_window <=
+                   to_char((now() - interval '1 hour') AT TIME ZONE 'UTC',
+                           'YYYY-MM-DD"T"HH24:00')), 0))
   AND NOT (c.step = ANY (%(answered)s)
            AND EXISTS (SELECT FROM training.promotions p
                        WHERE p.lineage = l.name AND p.decision IN ('promote', 'rollback')

@@ -104,11 +104,14 @@ WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: captured_hour
 -- What the gateway captured in the newest hour that was trained or skipped, and what of it recorded
--- calls took; tempered: those of them that were sampled at another temperature or top_p than 1.
+-- calls took; tempered: those of them that were sampled at another temperature or top_p than 1;
+-- control and examinee: of agents that were drawn for these arms.
 SELECT window_id AS window, count(*) AS captured,
        count(*) FILTER (WHERE sample_state = 'complete') AS exact, count(trajectory_id) AS joined,
        count(trajectory_id) FILTER (WHERE sampling -> 'temperature' <> '1'
-                                    OR sampling -> 'top_p' <> '1') AS tempered
+                                    OR sampling -> 'top_p' <> '1') AS tempered,
+       count(*) FILTER (WHERE arm = 'control') AS control,
+       count(*) FILTER (WHERE arm = 'examinee') AS examinee
 FROM training.calls
 WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state IN ('trained', 'skipped'))
 GROUP BY window_id

@@ -107,7 +107,7 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
     at = window_start(trained)
     made = [
         captured_call(asked_at=at),
-        captured_call(asked_at=at, sample_state="shaped"),
+        captured_call(asked_at=at, sample_state="shaped", arm="control"),
         captured_call(asked_at=at + timedelta(hours=1)),
     ]
     assert calls.insert(connection, made, float(EVER)) == 0
@@ -115,10 +115,12 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
         "UPDATE training.calls SET trajectory_id = 't', place = 0 WHERE capture_id = %s",
         [made[0].capture_id],
     )
-    counts = {"window": trained, "captured": 2, "exact": 1, "joined": 1, "tempered": 0}
+    counts = {"window": trained, "captured": 2, "exact": 1, "joined": 1}
+    counts |= {"tempered": 0, "control": 1, "examinee": 0}
     assert run("status", "--json").document["captures"] == counts
     output = run("status").out
     assert "captured 2 answers, 1 of them exact; 1 were joined" in output
+    assert "1 of them are of control, 0 of the examinee" in output
     assert "BABYLON_GATEWAY_TEMPERATURE" not in output
 
 

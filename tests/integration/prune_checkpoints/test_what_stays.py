@@ -10,6 +10,8 @@ from pruned_checkpoints import LINEAGE, promote, pruned, trained
 from scored_windows import hour, scored_window
 from training_steps import kinds
 
+from babylon_tasks.arms import Arms
+from babylon_tasks.db import arms
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound
@@ -94,6 +96,26 @@ def test_the_best_of_the_last_evaluation_stays(
     prune(keep_checkpoints=1)
 
     assert steps_on_disk(trainer.folder) == [1, 2, 5]
+
+
+def test_what_agents_in_other_arms_get_stays_as_long_as_the_arms_count(
+    connection: Connection, settings: Settings, trainer: PeerTrainer, prune: Callable[..., object]
+) -> None:
+    trained(connection, settings, trainer, 5)
+    tried = {"salt": "s", "control_share": 0.1, "examinee_share": 0.1}
+    for hour_, control, examinee in ((hour(1), 0, 1), (hour(2), 2, 3), ("9999-01-01T00:00", 2, 4)):
+        arms.begin(
+            connection,
+            LINEAGE,
+            Arms(from_window=hour_, control_step=control, examinee_step=examinee, **tried),
+        )
+
+    prune(keep_checkpoints=1)
+    assert steps_on_disk(trainer.folder) == [2, 3, 4, 5], "those of 1 ended when 2's began"
+
+    arms.begin(connection, LINEAGE, Arms(from_window=hour(3), salt="none"))
+    prune(keep_checkpoints=1)
+    assert steps_on_disk(trainer.folder) == [5]
 
 
 def test_a_pruned_checkpoint_is_refused_by_name_and_what_serves_keeps_serving(

@@ -1,0 +1,136 @@
+"""The gateway obeys the arms that a decision wrote, within a second, and captures say which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from endpoint import PATIENCE, until
+from gateways import KEY, opened
+from openai import APIStatusError, OpenAI
+from prometheus_client import REGISTRY
+from psycopg.errors import IntegrityError
+from upstream import Upstream
+
+from babylon_tasks.arms import Arm, Arms, draw
+from babylon_tasks.db import arms, clock
+from babylon_tasks.db.session import Connection
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_id, window_start
+
+pytestmark = pytest.mark.contract(None)
+
+AGENTS = [f"agent-{number}" for number in range(30)]
+ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 4}
+
+
+@pytest.fixture
+def others(
+    make_settings: Callable[..., Settings], connection: Connection, tmp_path: Path
+) -> Iterator[tuple[OpenAI, Upstream]]:
+    """A client of a gateway: the lineage's server, and another that has ``qwen/*``."""
+    with Upstream() as trainer, Upstream() as groq:
+        trainer.says("buy")
+        groq.says("hold")
+        upstreams = {"groq": {"base_url": groq.url, "models": ["qwen/*"]}}
+        with (
+            opened(
+                make_settings, connection, trainer.url, tmp_path, gateway_upstreams=upstreams
+            ) as url,
+            OpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=PATIENCE) as client,
+        ):
+            connection.execute(
+                "INSERT INTO training.checkpoints (lineage, step, inference_name, uri)"
+                " SELECT 'tests', n, 'tests@' || n, 'x' FROM generate_series(1, 2) AS n"
+            )
+            yield client, groq
+
+
+def decide(connection: Connection, **fields: Any) -> Arms:
+    """Arms that count from this hour on; the hour may end, so from the one before."""
+    values = {"salt": "a1", "control_share": 0.3, "examinee_share": 0.3, "examinee_step": 2}
+    made = Arms(**{"from_window": "2026-01-31T09:00", **values, **fields})
+    arms.begin(connection, "tests", made)
+    return made
+
+
+def answered(client: OpenAI, agent: str | None, model: str = "tests") -> str:
+    headers = {} if agent is None else {"X-Babylon-Agent": agent}
+    return client.chat.completions.create(model=model, **ASKED, extra_headers=headers).model
+
+
+def refused(client: OpenAI) -> int:
+    """The status of a refusal; 200 for an answer."""
+    try:
+        answered(client, "agent-0")
+    except APIStatusError as error:
+        return error.status_code
+    return 200
+
+
+def test_each_agent_gets_what_its_arm_has_and_captures_name_the_arm(
+    others: tuple[OpenAI, Upstream], connection: Connection
+) -> None:
+    client, groq = others
+    assert answered(client, "agent-0") == "tests@0"
+    decided = decide(connection, control_model="qwen/q")
+    until(lambda: {answered(client, one) for one in AGENTS} == {"tests@0", "tests@2", "m"})
+
+    assert answered(client, "pinned", "tests@1") == "tests@1", "who names a checkpoint gets it"
+    assert answered(client, None) == "tests@0", "nor is one drawn that has no name"
+    assert b'"model":"qwen/q"' in groq.came[-1][1]
+
+    found = "SELECT agent, window_id, arm, step FROM training.calls WHERE arm IS NOT NULL"
+    until(lambda: len({row[0] for row in connection.execute(found)}) >= len(AGENTS) / 2)
+    for agent, window, arm, step in connection.execute(found).fetchall():
+        assert arm == draw(decided, agent, window)
+        assert step == {Arm.SERVING: 0, Arm.EXAMINEE: 2}[Arm(arm)]
+    labels = {"served_by": "groq", "arm": "control", "code": "200"}
+    name = "babylon_gateway_duration_seconds_count"
+    assert (REGISTRY.get_sample_value(name, labels) or 0) >= 1
+
+    # A roll-back is one more row: everybody gets what serves, at once.
+    decide(connection, control_share=0.0, examinee_share=0.0, examinee_step=None)
+    until(lambda: {answered(client, one) for one in AGENTS} == {"tests@0"})
+
+
+def test_a_model_that_no_server_lists_is_refused_and_not_replaced(
+    others: tuple[OpenAI, Upstream], connection: Connection
+) -> None:
+    client, _ = others
+    decide(connection, control_share=1.0, control_model="another", examinee_share=0.0)
+    until(lambda: refused(client) == 503)
+
+
+def test_arms_that_begin_later_are_known_before_they_count(
+    others: tuple[OpenAI, Upstream], connection: Connection
+) -> None:
+    now = window_id(clock.now(connection))
+    later = decide(connection, from_window="9999-01-01T00:00", control_step=1)
+    assert arms.since(connection, "tests", now) == [later]
+    first = decide(connection, control_step=0)
+    assert arms.since(connection, "tests", now) == [first], "the later decision counts"
+    assert window_start(first.from_window) < clock.now(connection)
+    last = decide(connection, from_window="9999-01-01T00:00", control_step=1)
+    assert arms.since(connection, "tests", now) == [first, last]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"control_step": 9},  # no such checkpoint
+        {},  # nothing to answer control
+        {"control_step": 1, "control_model": "qwen/q"},
+        {"control_step": 1, "examinee_step": None},
+        {"control_step": 1, "control_share": 0.8},
+        {"control_step": 1, "control_share": -0.1},
+    ],
+    ids=str,
+)
+def test_arms_that_cannot_be_answered_are_not_written(
+    others: tuple[OpenAI, Upstream], connection: Connection, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(IntegrityError):
+        decide(connection, **fields)
