@@ -42,6 +42,10 @@ class GatewaySettings(ProcessSettings):
     """The keys of its clients, as `CLIENT:KEY`, separated by commas, each key of 16 or more ASCII
     characters without `:`. A client may have several. As a file of `BABYLON_SECRETS_DIR` it may
     change at any time. Without it: `BABYLON_INFERENCE_API_KEY`."""
+    gateway_agent_pattern: str | None = None
+    """A regular expression of RE2 that finds an agent's id in the first 4,096 characters of its
+    system prompt, as its group `agent`: `Your id is (?P<agent>[a-z0-9-]+)`. It counts where nothing
+    else names the agent."""
     gateway_upstreams: Upstreams = Field(default={})
     """Other servers that answer behind the same address, as JSON: `{"groq": {"base_url":
     "https://api.groq.com/openai/v1", "models": ["qwen/*"]}}`. A model goes to the first server
@@ -81,6 +85,8 @@ class GatewaySettings(ProcessSettings):
                 "https://api.groq.com/openai/v1",
             )
         client_keys(self.gateway_keys)
+        if self.gateway_agent_pattern is not None:
+            require_agent_group(self.gateway_agent_pattern)
         for name in upstream_keys(self.gateway_upstream_keys):
             if name not in self.gateway_upstreams:
                 raise ValueError(
@@ -106,10 +112,23 @@ class GatewaySettings(ProcessSettings):
             )
         return self
 
-    @property
-    def upstream_keys(self) -> dict[str, str]:
-        """The keys of other servers, by server."""
-        return upstream_keys(self.gateway_upstream_keys)
+
+def require_agent_group(pattern: str) -> None:
+    """Raise ValueError for what is no regular expression with a group ``agent``.
+
+    RE2 itself, which is there where the gateway is, refuses some more.
+    """
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise ValueError(
+            f"BABYLON_GATEWAY_AGENT_PATTERN is no regular expression: {error}"
+        ) from None
+    if list(groups) != ["agent"]:
+        raise ValueError(
+            "BABYLON_GATEWAY_AGENT_PATTERN needs one named group, (?P<agent>...): what it matches "
+            "is the agent's id"
+        )
 
 
 def client_keys(setting: SecretStr | None) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from babylon_tasks import task_names
 from babylon_tasks.actions import GateAction, ReconcileAction
 from babylon_tasks.reasons import JudgeFailure, Reason
+from babylon_tasks.records import JoinResult
 from babylon_tasks.states import WindowState
 
 # Milliseconds for upkeep, hours for a step on a large model: the defaults end at 10 s.
@@ -195,7 +196,7 @@ def init_training_metrics(lineage: str) -> None:
         INFERENCE_TOKENS.labels(lineage, kind)
     for reason in (Reason.NO_LOGPROBS, Reason.OTHER_POLICY):
         TRAJECTORIES_REJECTED.labels(reason)
-    for result in ("exact", "inexact", "ambiguous", "not_found"):
+    for result in JoinResult:
         CALLS_JOINED.labels(result)
     TRAINER_UP.labels(lineage).set(0)
 

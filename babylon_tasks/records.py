@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from msgspec import Struct
@@ -75,11 +76,21 @@ class CallPlace(Struct, frozen=True, gc=False):
     place: int
 
 
+class JoinResult(StrEnum):
+    """How the search for a recorded call's capture ended."""
+
+    EXACT = "exact"
+    INEXACT = "inexact"  # which checkpoint answered is known, its tokens are not
+    AMBIGUOUS = "ambiguous"
+    NOT_FOUND = "not_found"
+
+
 class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     """How the gateway saw an answer being sampled, to be joined to the recorded call.
 
     ``exact``: ``token_ids`` (int32) and ``logprobs`` (float32, both little-endian) are those of the
     policy itself. ``trajectory_id`` and ``place`` are the recorded call that it is joined to.
+    ``from_prompt``: a pattern found ``agent`` in the system prompt.
     """
 
     capture_id: UUID
@@ -102,6 +113,7 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens: int | None
     trajectory_id: str | None = None
     place: int | None = None
+    from_prompt: bool = False
 
 
 class AgentAction(Struct, frozen=True, gc=False):

@@ -2,21 +2,21 @@
 
 The agent and the hour decide first: of captures with the same texts those of the same agent in the
 same hour, else those of the same agent an hour earlier or later (a decision may cross the hour),
-else the same for captures that name no agent. The first of these four that has any is all that is
-looked at, even if others have it joined already. Where its free ones differ in checkpoint, tokens
-or parameters, it cannot be known which is the call's, and none is taken.
+else the same for captures that name no agent. A name that was found in the system prompt and is not
+the row's agent counts as none: the prompts are the same. The first of these four that has any is
+all that is looked at, even if others have it joined already. Where its free ones differ in
+checkpoint, tokens or parameters, it cannot be known which is the call's, and none is taken.
 """
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from msgspec import Struct, structs
 
+from babylon_tasks.dataset.packed_tokens import IDS, LOGPROBS, unpacked
 from babylon_tasks.dataset.text_hashes import text_hashes
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.records import CallPlace, CapturedSample, LlmCall, TextHashes, Trajectory
@@ -108,8 +108,8 @@ def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
         return call
     return structs.replace(
         call,
-        token_ids=tuple(_unpacked("i", sample.token_ids)),
-        logprobs=tuple(_unpacked("f", sample.logprobs)),
+        token_ids=unpacked(IDS, sample.token_ids),
+        logprobs=unpacked(LOGPROBS, sample.logprobs),
         tokens=None,
         token_bytes=None,
         finish_reason=sample.finish_reason or call.finish_reason,
@@ -121,8 +121,13 @@ def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
 def _nearest(
     alike: Sequence[CapturedSample], call: UnsampledCall, window: str
 ) -> list[CapturedSample]:
-    for agent in (call.agent_id, None):
-        of_agent = [one for one in alike if one.agent == agent]
+    own = [one for one in alike if one.agent == call.agent_id]
+    nobodys = [
+        one
+        for one in alike
+        if one.agent is None or (one.from_prompt and one.agent != call.agent_id)
+    ]
+    for of_agent in (own, nobodys):
         in_hour = [one for one in of_agent if one.window_id == window]
         if in_hour or of_agent:
             return in_hour or of_agent
@@ -137,10 +142,3 @@ def _has(sample: CapturedSample, texts: TextHashes) -> bool:
 def _how(sample: CapturedSample) -> tuple[object, ...]:
     tokens = (sample.exact, sample.token_ids, sample.with_tools)
     return sample.lineage, sample.step, *tokens, sample.temperature, sample.top_p
-
-
-def _unpacked(code: str, packed: bytes | None) -> array[int] | array[float]:
-    values: array[int] | array[float] = array(code, packed or b"")
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values

@@ -8,7 +8,7 @@ from babylon_tasks.db.sql import execute, fetch_all
 
 
 def begin(connection: Connection, lineage: str, arms: Arms) -> None:
-    """Let these arms count from their hour on; shares of 0 end them. In the caller's transaction."""
+    """Let arms count from their hour on, in the caller's transaction; shares of 0 end them."""
     execute(
         connection,
         "arms.begin",

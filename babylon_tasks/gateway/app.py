@@ -16,6 +16,7 @@ from babylon_tasks.gateway.asker import HEADER, asker
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.chat import NOBODY, Exchange, GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
+from babylon_tasks.gateway.prompt_agent import PromptAgent
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes
 from babylon_tasks.gateway.server_keys import ServerKeys
@@ -56,6 +57,7 @@ class GatewayApp:
         self._servers = servers
         self._lacking = lacking
         self._chat = GatewayChat(settings, routes, servers, server_keys, capture)
+        self._prompt_agent = PromptAgent(settings.gateway_agent_pattern)
         self._in_progress = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -103,6 +105,7 @@ class GatewayApp:
                 path=found["agent"],
                 key=client.agent,
                 user=asked.user,
+                in_prompt=lambda: self._prompt_agent.find(asked),
             )
             metrics.CALLS.labels(who.source).inc()
             # The AI SDK does not say which of its clients asks; only Groq's reads its usage there.

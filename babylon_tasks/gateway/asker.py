@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ class AgentSource(StrEnum):
     PATH = "path"  # /a/AGENT/v1
     KEY = "key"  # KEY:AGENT
     USER = "user"  # OpenAI's field
+    SYSTEM_PROMPT = "system_prompt"  # BABYLON_GATEWAY_AGENT_PATTERN
     NONE = "none"
 
 
@@ -30,10 +32,18 @@ class Asker(Struct, frozen=True):
     source: AgentSource
 
 
-def asker(*, header: bytes | None, path: str | None, key: str | None, user: str | None) -> Asker:
+def asker(
+    *,
+    header: bytes | None,
+    path: str | None,
+    key: str | None,
+    user: str | None,
+    in_prompt: Callable[[], str | None],
+) -> Asker:
     """Choose the agent's id; raises Refused for one that was given on purpose and is none.
 
-    OpenAI's ``user`` may be anything: what is no id is ignored.
+    OpenAI's ``user`` may be anything, and so may what a pattern finds in the system prompt, which
+    is searched last: what is no id is ignored.
     """
     given = (
         (AgentSource.HEADER, header.decode("latin-1") if header else None),
@@ -53,6 +63,9 @@ def asker(*, header: bytes | None, path: str | None, key: str | None, user: str 
             return Asker(agent, source)
     if user and _is_id(user):
         return Asker(user, AgentSource.USER)
+    found = in_prompt()
+    if found and _is_id(found):
+        return Asker(found, AgentSource.SYSTEM_PROMPT)
     return Asker(None, AgentSource.NONE)
 
 

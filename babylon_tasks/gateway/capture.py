@@ -20,6 +20,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.call_spool import CallSpool, SpooledCalls
+from babylon_tasks.gateway.capture_state import CaptureState
 from babylon_tasks.gateway.captured import Sampled, captured
 from babylon_tasks.settings import Settings
 
@@ -47,7 +48,7 @@ class Capture:
         self._queued = 0
         self._mutex = threading.Lock()  # held for an instant: requests pass through it
         self._spool: CallSpool | None = None
-        self._lost: Counter[str] = Counter()
+        self._lost: Counter[CaptureState] = Counter()
         self._logged_at = 0.0
         self._trouble: str | None = None
         self._stopping = threading.Event()
@@ -76,7 +77,7 @@ class Capture:
                 self._queue.append(sampled)
                 self._queued += sampled.size
                 return
-        self._lose("queue_full", 1)
+        self._lose(CaptureState.QUEUE_FULL, 1)
 
     def _write_on(self) -> None:
         self._opened()
@@ -102,17 +103,17 @@ class Capture:
             try:
                 records.append(msgspec.msgpack.encode(captured(sampled)))
             except Exception as error:  # noqa: BLE001  # any text of a client or server
-                self._lose("unreadable", 1, f"{type(error).__name__}: {error}")
+                self._lose(CaptureState.UNREADABLE, 1, f"{type(error).__name__}: {error}")
         spool = self._opened() if records else None
         if spool is None:
-            self._lose("disk", len(records))
+            self._lose(CaptureState.DISK, len(records))
             return 0
         try:
             written = spool.append(records)
         except OSError as error:
-            self._lose("disk", len(records), str(error))
+            self._lose(CaptureState.DISK, len(records), str(error))
             return 0
-        self._lose("spool_full", len(records) - written)
+        self._lose(CaptureState.SPOOL_FULL, len(records) - written)
         metrics.CAPTURES_WAITING.set(spool.size)
         return sum(map(len, records[:written]))
 
@@ -166,20 +167,22 @@ class Capture:
             try:
                 rows.append(msgspec.msgpack.decode(record, type=CapturedCall))
             except msgspec.MsgspecError:  # of another release
-                self._lose("refused", 1)
+                self._lose(CaptureState.REFUSED, 1)
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
             refused = calls.insert(connection, rows, self._settings.calls_kept_hours)
-        metrics.CAPTURES.labels("written").inc(len(rows) - refused)
-        self._lose("refused", refused)
+        metrics.CAPTURES.labels(CaptureState.WRITTEN).inc(len(rows) - refused)
+        self._lose(CaptureState.REFUSED, refused)
         if found.torn:
-            self._lose("torn", 1, f"{found.torn} bytes of {found.path} were half written")
+            self._lose(
+                CaptureState.TORN, 1, f"{found.torn} bytes of {found.path} were half written"
+            )
 
     def _note(self, why: str) -> None:
         if why != self._trouble:
             log.warning("calls.delayed", why=why)
         self._trouble = why
 
-    def _lose(self, state: str, count: int, why: str | None = None) -> None:
+    def _lose(self, state: CaptureState, count: int, why: str | None = None) -> None:
         """Count lost captures; the log has them once a minute at most."""
         if not count:
             return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from datetime import datetime
 from uuid import UUID
 
@@ -11,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.arms import Arm
+from babylon_tasks.dataset.packed_tokens import IDS, LOGPROBS, packed
 from babylon_tasks.dataset.text_hashes import text_hashes
 from babylon_tasks.db.calls import CapturedCall
 from babylon_tasks.gateway.asker import Asker
@@ -65,8 +64,8 @@ def captured(sampled: Sampled) -> CapturedCall:
         user_hash=hashes.user,
         answer_hash=hashes.answer,
         sample_state=state,
-        token_ids=_packed("i", found.token_ids) if exact else None,
-        logprobs=_packed("f", found.logprobs) if exact else None,
+        token_ids=packed(IDS, found.token_ids) if exact else None,
+        logprobs=packed(LOGPROBS, found.logprobs) if exact else None,
         sampling=_sampling(asked),
         finish_reason=None if found.finish_reason is None else str(found.finish_reason)[:_FINISH],
         prompt_tokens=_count(found.prompt_tokens),
@@ -74,15 +73,6 @@ def captured(sampled: Sampled) -> CapturedCall:
         latency_ms=min(sampled.latency_ms, _INT4),
         arm=sampled.arm,
     )
-
-
-def _packed(code: str, values: tuple[int, ...] | tuple[float, ...] | None) -> bytes | None:
-    if values is None:
-        return None
-    packed = array(code, values)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
 
 
 def _sampling(asked: GatewayRequest) -> str:

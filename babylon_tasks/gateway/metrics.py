@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from babylon_tasks.gateway.asker import AgentSource
 from babylon_tasks.gateway.away import AwayReason
+from babylon_tasks.gateway.capture_state import CaptureState
 from babylon_tasks.gateway.trainer_reply import SampleState
 
 _ANSWER_SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900)
@@ -26,7 +27,7 @@ OWN_SECONDS = Histogram(
 )
 CALLS = Counter(
     "babylon_gateway_calls",
-    "Calls by where the agent's id was found: header, path, key, user or none.",
+    "Calls by where the agent's id was found: header, path, key, user, system_prompt or none.",
     ["source"],
 )
 FALLBACKS = Counter(
@@ -57,7 +58,6 @@ CAPTURES_WAITING = Gauge(
     "babylon_gateway_captures_waiting_bytes",
     "Captured calls on this gateway's disk that Postgres does not have yet.",
 )
-_LOST = ("queue_full", "spool_full", "disk", "torn", "unreadable", "refused")
 
 
 def _begin_at_zero() -> None:
@@ -68,7 +68,7 @@ def _begin_at_zero() -> None:
         FALLBACKS.labels(reason)
     for state in SampleState:
         SAMPLES.labels(state)
-    for became in ("written", *_LOST):
+    for became in CaptureState:
         CAPTURES.labels(became)
 
 

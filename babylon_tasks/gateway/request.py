@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.recorder.completion import read_messages
 
 _LONGEST_MODEL = 256
 
@@ -53,6 +54,16 @@ class GatewayRequest:
         """OpenAI's field ``user``, where it is text."""
         user = self.value("user")
         return user if isinstance(user, str) else None
+
+    @property
+    def system_prompt(self) -> str:
+        """The text of the first message if it is a system prompt that can be read; else empty."""
+        try:
+            messages = msgspec.json.decode(self.fields["messages"], type=list[Raw])
+            (first,) = read_messages([msgspec.json.decode(messages[0])])
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError):
+            return ""  # whoever reads all of them reports it
+        return first["content"] if first["role"] == "system" else ""
 
     @cached_property
     def stream(self) -> bool:

@@ -15,7 +15,7 @@ class ServerKeys:
     """The keys that are valid now; written by one thread, read by another."""
 
     def __init__(self, settings: Settings) -> None:
-        self._upstream = settings.upstream_keys
+        self._upstream = upstream_keys(settings.gateway_upstream_keys)
         self._trainer = settings.inference_api_key
         self._wandb = settings.wandb_api_key
 

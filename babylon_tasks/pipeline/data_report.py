@@ -164,6 +164,12 @@ def _strange(every: RecordedCounts, unknown_outcomes: dict[str, int]) -> Iterato
         )
     if every.sides:
         yield f"{every.sides.total()} trades have an unknown side: they do not count as bets"
+    if every.misnamed:
+        yield (
+            f"{every.misnamed} joined calls have a system prompt in which "
+            "BABYLON_GATEWAY_AGENT_PATTERN found another name than their agent's id: it is not "
+            "relied on, and arms are drawn by that name"
+        )
     if unknown_outcomes:
         yield (
             f"{sum(unknown_outcomes.values())} outcomes are neither YES nor NO: their markets "

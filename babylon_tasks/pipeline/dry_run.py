@@ -16,7 +16,7 @@ from babylon_tasks.decode import decode
 from babylon_tasks.pipeline.join_calls import CallJoin, JoinedTrajectory, JoinMode
 from babylon_tasks.pipeline.recorded_counts import RecordedCounts
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Evidence, LlmCall, Rejection
+from babylon_tasks.records import Evidence, LlmCall, RawTrajectory, Rejection, Trajectory
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.evidence import evidence as extract_evidence
@@ -63,16 +63,17 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
         closing(stream_window(reading, window, settings, used=True)) as batches,
     ):
         for batch in batches:
-            decoded = [decode(structs.replace(raw, already_used=False)) for raw in batch]
-            trajectories = [one for one in decoded if not isinstance(one, Rejection)]
-            outcomes = book.covering(trajectories)
-            all_joined = iter(join.join(trajectories))
-            for raw, decoded_one in zip(batch, decoded, strict=True):
-                if isinstance(decoded_one, Rejection):
-                    reason = Reason.ALREADY_USED if raw.already_used else decoded_one.reason
+            whole: list[tuple[RawTrajectory, Trajectory]] = []
+            for raw in batch:
+                found = decode(structs.replace(raw, already_used=False))
+                if isinstance(found, Rejection):
+                    reason = Reason.ALREADY_USED if raw.already_used else found.reason
                     dry_run.rejected[reason] += 1
-                    continue
-                joined = next(all_joined)
+                else:
+                    whole.append((raw, found))
+            trajectories = [found for _, found in whole]
+            outcomes = book.covering(trajectories)
+            for (raw, _), joined in zip(whole, join.join(trajectories), strict=True):
                 one = joined.trajectory
                 evidence = extract_evidence(one, outcomes)
                 dry_run.recorded.add(one, evidence)
@@ -84,6 +85,7 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
                     Candidate(evidence, one.archetype, unfit, any(map(exact, one.calls)))
                 )
     dry_run.recorded.captures.update(join.results)
+    dry_run.recorded.misnamed += join.misnamed
     return dry_run
 
 

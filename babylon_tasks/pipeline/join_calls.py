@@ -23,7 +23,7 @@ from babylon_tasks.dataset.match_samples import (
 )
 from babylon_tasks.db import call_joins
 from babylon_tasks.db.session import Connection
-from babylon_tasks.records import CallPlace, Trajectory
+from babylon_tasks.records import CallPlace, JoinResult, Trajectory
 from babylon_tasks.windows import WINDOW, window_end, window_start
 
 _TEXTS = 5000  # of one statement
@@ -37,15 +37,6 @@ class JoinMode(StrEnum):
     CLAIMED = "claimed"  # only what was claimed before counts
 
 
-class JoinResult(StrEnum):
-    """How the search for a recorded call's capture ended."""
-
-    EXACT = "exact"
-    INEXACT = "inexact"  # which checkpoint answered is known, its tokens are not
-    AMBIGUOUS = "ambiguous"
-    NOT_FOUND = "not_found"
-
-
 class JoinedTrajectory(Struct, frozen=True):
     """A trajectory with what was captured.
 
@@ -57,10 +48,15 @@ class JoinedTrajectory(Struct, frozen=True):
 
 
 class CallJoin:
-    """Joins the calls of one window; ``results`` counts those that were looked for."""
+    """Joins the calls of one window; ``results`` counts those that were looked for.
+
+    ``misnamed`` of the found ones have a system prompt in which the gateway found another name than
+    the row's agent.
+    """
 
     def __init__(self, connection: Connection, window: str, mode: JoinMode) -> None:
         self.results: Counter[JoinResult] = Counter()
+        self.misnamed = 0
         self._connection = connection
         self._window = window
         self._mode = mode
@@ -113,6 +109,7 @@ class CallJoin:
             sample = matches.found.get(one.where)
             if sample is not None:
                 result = JoinResult.EXACT if sample.exact else JoinResult.INEXACT
+                self.misnamed += sample.agent not in (None, one.agent_id)
             elif one.where in matches.ambiguous:
                 result = JoinResult.AMBIGUOUS
             else:

@@ -18,7 +18,8 @@ class RecordedCounts:
     """Counts of bounded size, however many trajectories there are.
 
     ``models`` counts calls that were acted upon, by model; ``actions`` and ``sides`` count unknown
-    words, ``captures`` calls without token ids, by what was captured of them. ``bets`` are trades
+    words, ``captures`` calls without token ids, by what was captured of them, ``misnamed`` those of
+    them whose prompt named another agent. ``bets`` are trades
     with a known side, ``known`` those of them with an outcome.
     """
 
@@ -27,6 +28,7 @@ class RecordedCounts:
         self.actions: Counter[str] = Counter()
         self.sides: Counter[str] = Counter()
         self.captures: Counter[str] = Counter()
+        self.misnamed = 0
         self.bets = 0
         self.known = 0
 
@@ -58,6 +60,7 @@ class RecordedCounts:
             for name, number in theirs.items():
                 _count(mine, name, number)
         self.captures.update(other.captures)
+        self.misnamed += other.misnamed
         self.known += other.known
         self.bets += other.bets
 

@@ -134,3 +134,14 @@ def child_environment() -> dict[str, str]:
         "TQDM_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def last_lines(path: Path, lines: int = 3) -> str:
+    """Read the end of a child's log as one line; of a log that cannot be read, why."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 4096))
+            text = log.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError as error:
+        return f"(unreadable: {error.strerror})"
+    return " | ".join(text[-lines:])

@@ -22,7 +22,7 @@ from babylon_tasks.records import CommittedCheckpoint, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.checkpoints import disk_is_full, room
-from babylon_tasks.training.child import Child
+from babylon_tasks.training.child import Child, last_lines
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
@@ -281,7 +281,7 @@ class Trainer:
         self._ready = None
         number = child.ended_by_signal
         fault = None if number is None else fault_of_exit(number)
-        message = f"the trainer {how}; the last lines of {self.log_path}: {_tail(self.log_path)}"
+        message = f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
         settings = self._settings
         if number is None and disk_is_full(settings.data_dir):  # and its log with it
             fault = Fault.DISK_FULL
@@ -295,13 +295,3 @@ def _of_environment(fault: Fault) -> Fault:
 
 def _reveal(settings: Settings) -> str | None:
     return settings.wandb_api_key.get_secret_value() if settings.wandb_api_key else None
-
-
-def _tail(path: Path, lines: int = 3) -> str:
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 4096))
-            text = log.read().decode("utf-8", "replace").strip().splitlines()
-    except OSError as error:
-        return f"(unreadable: {error.strerror})"
-    return " | ".join(text[-lines:])

@@ -16,7 +16,8 @@ SELECT c.capture_id, c.asked_at, c.window_id, c.agent, c.lineage, c.step, c.syst
             THEN (c.sampling ->> 'top_p')::float8 END AS top_p,
        c.sample_state = 'shaped' AND c.sampling -> 'others' ?| ARRAY['tools', 'functions']
            AS with_tools,
-       c.finish_reason, c.prompt_tokens, c.completion_tokens, c.trajectory_id, c.place
+       c.finish_reason, c.prompt_tokens, c.completion_tokens, c.trajectory_id, c.place,
+       c.agent_source = 'system_prompt' AS from_prompt
 FROM (SELECT DISTINCT * FROM unnest(%(systems)s::bytea[], %(users)s::bytea[], %(answers)s::bytea[])
           AS texts (system_hash, user_hash, answer_hash)) AS wanted
 JOIN training.calls c USING (answer_hash, user_hash, system_hash)

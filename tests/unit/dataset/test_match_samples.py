@@ -84,6 +84,11 @@ def joined(
         ([sample(1, window_id=BEFORE), sample(2)], {"t": 2}),
         ([sample(1, agent=None), sample(2, window_id=AFTER)], {"t": 2}),
         ([sample(1, agent=None, window_id=BEFORE), sample(2, agent=None)], {"t": 2}),
+        # A name out of the prompt is as good as none: the prompts are equal by their hashes.
+        ([sample(1, agent="Ana", from_prompt=True)], {"t": 1}),
+        ([sample(1, agent="Ana", from_prompt=True, window_id=BEFORE), sample(2, agent=None)],
+         {"t": 2}),
+        ([sample(1, agent="Ana", from_prompt=True), sample(2, from_prompt=True)], {"t": 2}),
         # What differs in nothing is the same, whichever it is.
         ([sample(1), sample(2)], {"t": 1}),
         ([sample(1), sample(2, step=4)], {"t": "ambiguous"}),

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from prometheus_client import Counter
 
+from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import AgentSource, asker
 from babylon_tasks.gateway.away import AwayReason
 from babylon_tasks.gateway.breaker import FAILURES, Breaker
+from babylon_tasks.gateway.prompt_agent import SEARCHED, PromptAgent
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.stream import events
 from babylon_tasks.gateway.trainer_body import (
@@ -31,6 +33,9 @@ from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sa
         ({"path": "p%2F1", "key": "k", "user": "u"}, "p/1", AgentSource.PATH),
         ({"key": "k", "user": "u"}, "k", AgentSource.KEY),
         ({"user": "u"}, "u", AgentSource.USER),
+        ({"user": "u", "in_prompt": lambda: "s"}, "u", AgentSource.USER),
+        ({"user": "u" * 201, "in_prompt": lambda: "s"}, "s", AgentSource.SYSTEM_PROMPT),
+        ({"in_prompt": lambda: "s\n"}, None, AgentSource.NONE),
         ({"user": "u" * 201}, None, AgentSource.NONE),
         ({}, None, AgentSource.NONE),
     ],
@@ -38,8 +43,42 @@ from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sa
 def test_the_first_that_names_an_agent_counts(
     given: dict[str, Any], agent: str | None, source: AgentSource
 ) -> None:
-    found = asker(**{"header": None, "path": None, "key": None, "user": None, **given})
+    nothing = {"header": None, "path": None, "key": None, "user": None, "in_prompt": lambda: None}
+    found = asker(**{**nothing, **given})
     assert (found.agent, found.source) == (agent, source)
+
+
+@pytest.mark.parametrize(
+    ("messages", "agent"),
+    [
+        ([{"role": "system", "content": "Your id is u-7. Trade."}], "u-7"),
+        ([{"role": "system", "content": [{"type": "text", "text": "Your id is u-7."}]}], "u-7"),
+        ([{"role": "system", "content": "é" * (SEARCHED - 14) + "Your id is u-7"}], "u-7"),
+        ([{"role": "system", "content": "é" * (SEARCHED - 13) + "Your id is u-7"}], "u-"),
+        ([{"role": "system", "content": "You trade."}], None),
+        # Only what the application wrote, and not what somebody wrote to it.
+        ([{"role": "user", "content": "Your id is u-8."}], None),
+        ([{"role": "user", "content": "?"}, {"role": "system", "content": "Your id is u-8"}], None),
+        ([], None),
+        ([None], None),
+        ("Your id is u-8", None),
+    ],
+)
+def test_an_agent_is_found_in_its_system_prompt(messages: Any, agent: str | None) -> None:
+    pattern = PromptAgent(r"Your id is (?P<agent>[a-z0-9-]+)")
+    assert pattern.find(asked(messages=messages)) == agent
+    assert PromptAgent(None).find(asked(messages=messages)) is None
+
+
+def test_no_pattern_takes_longer_for_a_prompt_that_was_made_for_it() -> None:
+    # Python's own `re` would not return from this in a lifetime.
+    pattern = PromptAgent(r"(?P<agent>(a+)+)\$")
+    assert pattern.find(asked(messages=[{"role": "system", "content": "a" * SEARCHED}])) is None
+
+
+def test_a_pattern_that_re2_cannot_follow_is_refused() -> None:
+    with pytest.raises(SettingsError, match="BABYLON_GATEWAY_AGENT_PATTERN.*no look-around"):
+        PromptAgent(r"(?P<agent>\w+)(?= trades)")
 
 
 def asked(**fields: Any) -> GatewayRequest:
