@@ -26,13 +26,14 @@ class Upstream:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 peer.came.append((self.headers["Authorization"], body))
                 time.sleep(peer.seconds)
-                self.send_response(peer.status)
+                status, content = peer.answer(body)
+                self.send_response(status)
                 self.send_header("Content-Type", peer.kind)
                 self.send_header("X-RateLimit-Remaining", "7")
                 self.send_header("Set-Cookie", "a=b")
-                self.send_header("Content-Length", str(len(peer.content) + peer.lost))
+                self.send_header("Content-Length", str(len(content) + peer.lost))
                 self.end_headers()
-                self.wfile.write(peer.content)
+                self.wfile.write(content)
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -40,6 +41,10 @@ class Upstream:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_port
         self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def answer(self, body: bytes) -> tuple[int, bytes]:  # noqa: ARG002  # of peers that read it
+        """The status and the answer to a request."""
+        return self.status, self.content
 
     def says(self, text: str) -> None:
         """Answer with a chat completion of this text."""

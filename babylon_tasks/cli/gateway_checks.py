@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from babylon_tasks.cli.findings import Finding, finding
 from babylon_tasks.dataset.eligibility import NONE
 from babylon_tasks.db import reports
-from babylon_tasks.db.reports import CapturedHour
+from babylon_tasks.db.reports import CapturedHour, NewestCaptures
 from babylon_tasks.db.session import Connection
 from babylon_tasks.settings import Settings
 
@@ -17,13 +17,34 @@ _TODO = (
 )
 
 
+_SERVER = (
+    "look at the log of the gateway (server_probe.ids_missed): its server does not tell the ids "
+    "and log-probabilities of what it samples"
+)
+
+
 def captures(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Check that joined calls of the newest planned hour can be learned from."""
+    """Check that what the gateway captured can be learned from."""
+    newest = reports.newest_captures(connection, settings.lineage)
+    if newest.captured:
+        wrong = text_only(newest)
+        well = f"the newest {newest.captured} captured answers have the ids of their tokens"
+        yield finding("gateway", wrong is None, wrong or well, _SERVER, otherwise="warn")
     found = reports.captured_hour(connection)
     if found is not None:
         wrong = _tempered(found, settings)
         well = f"{found.joined} calls of {found.window} are joined"
         yield finding("gateway", wrong is None, wrong or well, _TODO, otherwise="warn")
+
+
+def text_only(newest: NewestCaptures) -> str | None:
+    """Say that captures have texts only; None where they have more."""
+    if not newest.text_only:
+        return None
+    return (
+        f"{newest.text_only} of the newest {newest.captured} captured answers are text only "
+        f"({newest.lacks})"
+    )
 
 
 def remedy(found: CapturedHour, settings: Settings) -> str | None:

@@ -9,7 +9,7 @@ import typer
 from msgspec import structs
 
 from babylon_tasks.cli.context import begin, database
-from babylon_tasks.cli.gateway_checks import remedy
+from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import lineages, reports
@@ -37,10 +37,10 @@ def status(json: AsJson = False) -> None:
     next_window, next_until, names}, step_in_work, last_step, last_decision,
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
     tempered, control, examinee} of the newest hour that was trained or skipped, or null where the
-    gateway captured nothing in it, set_aside: [{id, step, folder, why, set_aside_at}] of
-    checkpoints that could not be verified}; windows, oldest_due and failed are as the lineage of
-    BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and which
-    one's wait ends first.
+    gateway captured nothing in it, newest_captures: {captured, text_only, lacks}, set_aside: [{id,
+    step, folder, why, set_aside_at}] of checkpoints that could not be verified}; windows,
+    oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how many
+    windows wait for markets to end, and which one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -113,6 +113,9 @@ def _show_system(settings: Settings, system: SystemState) -> None:
     if system.last_decision is not None:
         decision = system.last_decision
         show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
+    text = text_only(system.newest_captures)
+    if text is not None:
+        show(f"gateway: {text}")
     if system.captures is not None:
         found = system.captures
         show(

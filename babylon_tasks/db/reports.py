@@ -131,6 +131,15 @@ class CapturedHour(Struct, frozen=True):
     examinee: int
 
 
+class NewestCaptures(Struct, frozen=True):
+    """How many of the newest captured answers came without the ids and log-probabilities of their
+    tokens, and the state that says what most of these lacked."""
+
+    captured: int
+    text_only: int
+    lacks: str | None
+
+
 class SystemState(Struct, frozen=True):
     """The state of the system, as a lineage sees it.
 
@@ -149,9 +158,10 @@ class SystemState(Struct, frozen=True):
     last_step: StepReport | None
     last_decision: Promotion | None
     failed: list[FailedWindow]
-    others: list[str] = []
-    captures: CapturedHour | None = None
-    set_aside: list[SetAside] = []
+    others: list[str]
+    captures: CapturedHour | None
+    newest_captures: NewestCaptures
+    set_aside: list[SetAside]
 
 
 class CheckpointReport(Struct, frozen=True):
@@ -229,6 +239,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
         ),
         others=[name for name in lineages.names(connection) if name != lineage],
         captures=captured_hour(connection),
+        newest_captures=newest_captures(connection, lineage),
         set_aside=set_aside.kept(connection, lineage),
     )
 
@@ -236,6 +247,15 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
 def captured_hour(connection: Connection) -> CapturedHour | None:
     """Count what the gateway captured in the newest hour that was trained or skipped."""
     return fetch_one(connection, "reports.captured_hour", CapturedHour)
+
+
+def newest_captures(connection: Connection, lineage: str, *, newest: int = 100) -> NewestCaptures:
+    """Look at what the gateway captured last of a lineage's answers."""
+    row = fetch_one(
+        connection, "reports.newest_captures", NewestCaptures, lineage=lineage, newest=newest
+    )
+    assert row is not None  # noqa: S101  # a count
+    return row
 
 
 def models(connection: Connection, lineage: str, *, limit: int = 100) -> list[CheckpointReport]:

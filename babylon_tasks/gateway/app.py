@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from babylon_tasks.gateway.asker import HEADER, asker
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.chat import NOBODY, Exchange, GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
+from babylon_tasks.gateway.probe_server import ServerProbe
 from babylon_tasks.gateway.prompt_agent import PromptAgent
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes
@@ -56,7 +58,9 @@ class GatewayApp:
         self._routes = routes
         self._servers = servers
         self._lacking = lacking
-        self._chat = GatewayChat(settings, routes, servers, server_keys, capture)
+        self._probe = ServerProbe(servers, server_keys, routes.now)
+        self._probing: asyncio.Task[None] | None = None
+        self._chat = GatewayChat(settings, routes, servers, server_keys, capture, self._probe)
         self._prompt_agent = PromptAgent(settings.gateway_agent_pattern)
         self._in_progress = 0
 
@@ -156,7 +160,10 @@ class GatewayApp:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self._servers.open()
+                self._probing = asyncio.create_task(self._probe.watch())
             if message["type"] == "lifespan.shutdown":
+                if self._probing is not None:
+                    self._probing.cancel()
                 await self._servers.close()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":

@@ -21,6 +21,7 @@ from babylon_tasks.gateway.breaker import Breaker
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.captured import Sampled
 from babylon_tasks.gateway.no_answer import RETRY, refusal_of, unanswered
+from babylon_tasks.gateway.probe_server import ServerProbe
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
 from babylon_tasks.gateway.server_keys import ServerKeys
@@ -71,6 +72,7 @@ class GatewayChat:
         servers: Servers,
         keys: ServerKeys,
         capture: Capture,
+        probe: ServerProbe,
     ) -> None:
         self._settings = settings
         self._routes = routes
@@ -79,6 +81,7 @@ class GatewayChat:
         self._breaker = Breaker()
         self._most: dict[str, int] = {}  # tokens of an answer, by address, where a server has said
         self._keys = keys
+        self._probe = probe
 
     async def answer(self, exchange: Exchange) -> Answer | None:
         """Answer a request; None if the answer has been sent as a stream. Raises Refused."""
@@ -147,7 +150,8 @@ class GatewayChat:
     ) -> ServerAnswer:
         key = self._keys.of_trainer(route.backend)
         most = self._most.get(base_url)
-        body = trainer_body(asked, route.model, route.backend, most)
+        profile = self._probe.profile(base_url, route.backend)
+        body = trainer_body(asked, route.model, profile, most)
         answer = await self._servers.ask(base_url, key, body, seconds)
         if answer.status == 400:
             refusal = answer.content.decode("utf-8", "replace")
@@ -155,7 +159,7 @@ class GatewayChat:
             if smaller is not None:
                 if is_fixed(refusal):
                     self._most[base_url] = smaller
-                body = trainer_body(asked, route.model, route.backend, smaller)
+                body = trainer_body(asked, route.model, profile, smaller)
                 answer = await self._servers.ask(base_url, key, body, seconds)
         if answer.status == 429:
             raise Away(AwayReason.BUSY)

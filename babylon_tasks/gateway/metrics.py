@@ -42,6 +42,12 @@ SAMPLES = Counter(
     "complete, or why not.",
     ["state"],
 )
+PROFILE = Gauge(
+    "babylon_gateway_server_profile",
+    "1 for how the checkpoints' server tells the ids and log-probabilities of its tokens: vllm, "
+    "dynamo, token_names, logprobs, bare, text_only (not at all), unknown (not asked yet).",
+    ["profile"],
+)
 IN_PROGRESS = Gauge(
     "babylon_gateway_in_progress", "Requests being read, queued at a server, or answered."
 )

@@ -47,7 +47,7 @@ class Routes:
     def __init__(self, settings: Settings, now: Callable[[], Served | None]) -> None:
         self._lineage = settings.lineage
         self._servers = settings.gateway_upstreams
-        self._now = now
+        self.now = now
         server, _, model = (settings.gateway_fallback or "").partition("/")
         self.fallback = ToUpstream(server, model) if model else None
 
@@ -70,7 +70,7 @@ class Routes:
 
     def listed(self) -> dict[str, Any]:
         """List what can be asked, as OpenAI does; ``serves`` is the checkpoint that serves now."""
-        now = self._now()
+        now = self.now()
         checkpoints: list[dict[str, Any]] = []
         if now is not None:
             serves = policy_name(self._lineage, now.step)
@@ -89,14 +89,14 @@ class Routes:
         return {"object": "list", "data": data}
 
     def _pinned(self, step: int | None) -> ToCheckpoint:
-        now = self._now()
+        now = self.now()
         if now is None:
             raise self._unknown()
         return self._checkpoint(now, step, pinned=True)
 
     def _assigned(self, agent: str | None, asked_at: datetime) -> ToCheckpoint | ToUpstream:
         """Choose what answers an agent this hour: what serves, unless it was drawn for another."""
-        now = self._now()
+        now = self.now()
         if now is None:
             if self.fallback is not None:
                 return ToCheckpoint(self._lineage, self._lineage, None, "", pinned=False)

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from babylon_tasks.gateway.profiles import Profile
 from babylon_tasks.gateway.request import GatewayRequest
 
 _OURS = ("stream", "stream_options")
 # Absent ones would be filled from the server's generation config, unseen.
 _EXPLICIT = {"temperature": Raw(b"1"), "top_p": Raw(b"1"), "top_logprobs": Raw(b"0")}
+_REMOVED = ("logprobs", "return_token_ids")  # from the answer, where the client did not ask
 _BUDGETS = ("max_completion_tokens", "max_tokens")
 # With these and no other parameters the policy itself is sampled, at its temperature and top_p.
 _PLAIN = frozenset(
@@ -82,24 +84,33 @@ def for_checkpoint(asked: GatewayRequest, temperature: float | None) -> GatewayR
     return asked.at_temperature(temperature)
 
 
-def trainer_body(asked: GatewayRequest, model: str, backend: str, most: int | None) -> bytes:
+def trainer_body(asked: GatewayRequest, model: str, profile: Profile, most: int | None) -> bytes:
     """Write the body; ``most`` is the largest budget of an answer that the server takes."""
     fields: dict[str, Any] = {
         name: value
         for name, value in asked.fields.items()
         if name not in _OURS and (asked.given(name) or name not in _EXPLICIT)
     }
-    added: dict[str, Any] = {"model": model, "logprobs": True}
-    if backend != "serverless":  # W&B's server documents neither
-        added["return_token_ids"] = True
-        if not asked.given("return_tokens_as_token_ids"):
-            added["return_tokens_as_token_ids"] = False
-    body = {**_EXPLICIT, **fields, **added}
+    added = {name: value for name, value in profile.asks.items() if _may_add(asked, name, value)}
+    body = {**_EXPLICIT, **fields, "model": model, **added}
+    if "logprobs" not in added and not asked.given("logprobs") and not asked.given("top_logprobs"):
+        del body["top_logprobs"]  # one says nothing without the other, and some servers refuse it
     for name in _BUDGETS:
         budget = asked.value(name)
         if most is not None and isinstance(budget, int) and budget > most:
             body[name] = most
     return msgspec.json.encode(body)
+
+
+def _may_add(asked: GatewayRequest, name: str, value: Any) -> bool:
+    """Check that the client gets no other answer for it than it asked for.
+
+    What it did not ask for is taken out of the answer, but for the names of tokens in its own
+    log-probabilities.
+    """
+    if name == "return_tokens_as_token_ids" and value is True and asked.value("logprobs") is True:
+        return False
+    return name in _REMOVED or not asked.given(name)
 
 
 def shaped(asked: GatewayRequest) -> bool:

@@ -31,12 +31,30 @@ def read_sample(reply: dict[str, Any]) -> tuple[SampleState, Completion]:
     Of several answers this is the first. Raises LookupError, TypeError, ValueError or
     AttributeError for what is no answer at all.
     """
+    reply = _with_engine_data(reply)
     try:
         found = read_completion(reply)
     except (LookupError, TypeError, ValueError, AttributeError):
         first = {name: reply["choices"][0].get(name) for name in ("message", "finish_reason")}
         return SampleState.MALFORMED, read_completion({"choices": [first]})
     return _state(reply, found), found
+
+
+def _with_engine_data(reply: dict[str, Any]) -> dict[str, Any]:
+    """Take ids and log-probabilities from Dynamo's ``nvext``, both or neither.
+
+    Those beside the choice may be of other tokens: a stop token more or less.
+    """
+    extension = reply.get("nvext")
+    data = extension.get("engine_data") if isinstance(extension, dict) else None
+    if not isinstance(data, dict):
+        return reply
+    ids, logprobs = data.get("completion_token_ids"), data.get("completion_logprobs")
+    if not isinstance(ids, list) or not isinstance(logprobs, list):
+        return reply
+    content = [{"token": "", "logprob": one} for one in logprobs]
+    choice = {**reply["choices"][0], "token_ids": ids, "logprobs": {"content": content}}
+    return {**reply, "choices": [choice, *reply["choices"][1:]]}
 
 
 def _state(reply: dict[str, Any], found: Completion) -> SampleState:
@@ -73,5 +91,9 @@ def for_client(
         if not wants_logprobs:
             kept["logprobs"] = None
         choices.append(kept)
-    top = {field: value for field, value in reply.items() if wants_ids or field not in _IDS}
+    top = {
+        field: value
+        for field, value in reply.items()
+        if (wants_ids or field not in _IDS) and (field != "nvext" or asked.given("nvext"))
+    }
     return {**top, "id": answer_id, "model": name, "system_fingerprint": name, "choices": choices}

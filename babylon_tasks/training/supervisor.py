@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -281,7 +280,9 @@ class Trainer:
         self._ready = None
         number = child.ended_by_signal
         fault = None if number is None else fault_of_exit(number)
-        message = f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
+        message = (
+            f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
+        )
         settings = self._settings
         if number is None and disk_is_full(settings.data_dir):  # and its log with it
             fault = Fault.DISK_FULL

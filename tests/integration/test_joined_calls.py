@@ -160,6 +160,17 @@ def test_verify_data_says_what_would_be_joined_and_writes_nothing(
     assert claims(connection) == {}
 
 
+def test_a_name_out_of_the_prompt_that_is_no_agents_is_not_relied_on_and_named(
+    connection: Connection, settings: Settings
+) -> None:
+    ids = scored_window(connection, rewards=MANY[:4], calls=[RECORDED])
+    captured(connection, ["Ana"] * 4, agent_source="system_prompt")  # as their prompt calls each
+    warning = next(one for one in verify_data(settings).warnings if "AGENT_PATTERN" in one)
+    assert warning.startswith("4 joined calls ")
+    assert train(settings).action == "committed"
+    assert claims(connection) == dict.fromkeys(ids, 1)
+
+
 @pytest.mark.contract(None)
 def test_captures_are_found_by_the_index_on_their_texts(connection: Connection) -> None:
     now = START + timedelta(minutes=5)

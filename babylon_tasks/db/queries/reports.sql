@@ -116,6 +116,17 @@ FROM training.calls
 WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state IN ('trained', 'skipped'))
 GROUP BY window_id
 
+-- name: newest_captures
+-- Of the newest captured answers of the last day: how many there are, how many came without the ids
+-- and log-probabilities of their tokens, and what they most often lacked.
+SELECT count(*) AS captured, count(lacks) AS text_only,
+       mode() WITHIN GROUP (ORDER BY lacks) AS lacks
+FROM (SELECT CASE WHEN sample_state NOT IN ('complete', 'shaped', 'several')
+                  THEN sample_state END AS lacks
+      FROM training.calls
+      WHERE lineage = %(lineage)s AND asked_at > now() - interval '1 day'
+      ORDER BY asked_at DESC LIMIT %(newest)s) AS newest
+
 -- name: models
 -- Every checkpoint with its newest evaluation and the newest decision about it, newest first.
 SELECT c.step, c.inference_name, c.step = l.serving_step AS serving, c.step = l.head_step AS head,

@@ -19,7 +19,7 @@ from factories import (
 from peer import PeerTrainer
 from scored_windows import hour
 
-from babylon_tasks.db import calls, windows
+from babylon_tasks.db import calls, clock, windows
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -138,6 +138,19 @@ def test_what_is_refused_for_its_temperature_is_named_with_the_remedy(
         assert "set BABYLON_GATEWAY_TEMPERATURE=1" in said
     allowed = run("status", BABYLON_LOGPROBS="exact,none").out
     assert "tempered" not in allowed
+
+
+def test_answers_of_a_server_that_tells_no_ids_are_named_as_text_only(
+    run: Run, trained: str, connection: Connection
+) -> None:
+    now = clock.now(connection)
+    made = [captured_call(asked_at=now, sample_state=state) for state in ("no_ids", "shaped")]
+    assert calls.insert(connection, made, float(EVER)) == 0
+    counts = {"captured": 2, "text_only": 1, "lacks": "no_ids"}
+    assert run("status", "--json").document["newest_captures"] == counts
+    line = "1 of the newest 2 captured answers are text only (no_ids)"
+    assert line in run("status").out
+    assert line in " ".join(run("doctor").out.split())
 
 
 def test_what_a_window_waits_for_and_what_made_each_reward_version_is_shown(

@@ -15,10 +15,10 @@ from psycopg.errors import IntegrityError
 from upstream import Upstream
 
 from babylon_tasks.arms import Arm, Arms, draw
-from babylon_tasks.db import arms, clock
+from babylon_tasks.db import arms, clock, lineages
 from babylon_tasks.db.session import Connection
 from babylon_tasks.settings import Settings
-from babylon_tasks.windows import window_id, window_start
+from babylon_tasks.windows import window_id
 
 pytestmark = pytest.mark.contract(None)
 
@@ -105,32 +105,33 @@ def test_a_model_that_no_server_lists_is_refused_and_not_replaced(
 
 
 def test_arms_that_begin_later_are_known_before_they_count(
-    others: tuple[OpenAI, Upstream], connection: Connection
+    make_settings: Callable[..., Settings], connection: Connection
 ) -> None:
+    lineages.ensure(connection, make_settings(lineage="tests"))
+    fields = {"control_step": 0, "examinee_step": 0}
     now = window_id(clock.now(connection))
-    later = decide(connection, from_window="9999-01-01T00:00", control_step=1)
+    later = decide(connection, from_window="9999-01-01T00:00", **fields)
     assert arms.since(connection, "tests", now) == [later]
-    first = decide(connection, control_step=0)
+    first = decide(connection, **fields)
     assert arms.since(connection, "tests", now) == [first], "the later decision counts"
-    assert window_start(first.from_window) < clock.now(connection)
-    last = decide(connection, from_window="9999-01-01T00:00", control_step=1)
+    last = decide(connection, from_window="9999-01-01T00:00", **fields)
     assert arms.since(connection, "tests", now) == [first, last]
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"control_step": 9},  # no such checkpoint
-        {},  # nothing to answer control
-        {"control_step": 1, "control_model": "qwen/q"},
-        {"control_step": 1, "examinee_step": None},
-        {"control_step": 1, "control_share": 0.8},
-        {"control_step": 1, "control_share": -0.1},
-    ],
-    ids=str,
-)
 def test_arms_that_cannot_be_answered_are_not_written(
-    others: tuple[OpenAI, Upstream], connection: Connection, fields: dict[str, Any]
+    make_settings: Callable[..., Settings], connection: Connection
 ) -> None:
-    with pytest.raises(IntegrityError):
-        decide(connection, **fields)
+    lineages.ensure(connection, make_settings(lineage="tests"))
+    whole: dict[str, Any] = {"control_step": 0, "examinee_step": 0}
+    for wrong in (
+        {"control_step": 9},  # no such checkpoint
+        {"examinee_step": 9},
+        {"control_step": None},  # nothing answers
+        {"examinee_step": None},
+        {"control_model": "qwen/q"},  # two answer
+        {"control_share": 0.8},  # more than all agents
+        {"control_share": -0.1},
+    ):
+        with pytest.raises(IntegrityError):
+            decide(connection, **{**whole, **wrong})
+    decide(connection, **whole)

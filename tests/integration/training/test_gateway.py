@@ -219,8 +219,10 @@ def test_tool_calls_come_whole_and_as_a_stream(gateway: Open, upstream: Upstream
         with agent.chat.completions.create(**ASKED, tools=tools, stream=True) as stream:
             deltas = [one.choices[0].delta.tool_calls for one in stream]
     assert [one[0].id for one in deltas if one] == ["c"]
-    for _, body in upstream.came:
-        forwarded = json.loads(body)
+    bodies = [json.loads(body) for _, body in upstream.came]
+    came = [one for one in bodies if one["max_tokens"] == ASKED["max_tokens"]]  # not what probes it
+    assert len(came) == 2
+    for forwarded in came:
         assert forwarded["tools"] == tools
         assert forwarded["logprobs"] is forwarded["return_token_ids"] is True
         assert "stream" not in forwarded

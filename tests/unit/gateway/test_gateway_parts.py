@@ -14,6 +14,8 @@ from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import AgentSource, asker
 from babylon_tasks.gateway.away import AwayReason
 from babylon_tasks.gateway.breaker import FAILURES, Breaker
+from babylon_tasks.gateway.capture_state import CaptureState
+from babylon_tasks.gateway.profiles import VLLM
 from babylon_tasks.gateway.prompt_agent import SEARCHED, PromptAgent
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.stream import events
@@ -77,7 +79,7 @@ def test_no_pattern_takes_longer_for_a_prompt_that_was_made_for_it() -> None:
 
 
 def test_a_pattern_that_re2_cannot_follow_is_refused() -> None:
-    with pytest.raises(SettingsError, match="BABYLON_GATEWAY_AGENT_PATTERN.*no look-around"):
+    with pytest.raises(SettingsError, match=r"BABYLON_GATEWAY_AGENT_PATTERN.*no look-around"):
         PromptAgent(r"(?P<agent>\w+)(?= trades)")
 
 
@@ -104,7 +106,7 @@ def test_a_budget_that_a_server_refuses_is_made_smaller(refusal: str, budget: in
 
 
 def test_only_the_budget_that_was_given_is_made_smaller() -> None:
-    body = json.loads(trainer_body(asked(max_completion_tokens=9000), "m", "cpu", 1024))
+    body = json.loads(trainer_body(asked(max_completion_tokens=9000), "m", VLLM, 1024))
     assert body["max_completion_tokens"] == 1024
     assert "max_tokens" not in body
     assert smaller_budget(asked(), "max_tokens: Expected `int` <= 1024") is None
@@ -112,7 +114,7 @@ def test_only_the_budget_that_was_given_is_made_smaller() -> None:
 
 def test_a_request_is_forwarded_as_it_came_with_what_exactness_needs() -> None:
     fields = {"messages": [], "tools": [{}], "temperature": 0.7, "top_logprobs": None, "odd": "é"}
-    body = json.loads(trainer_body(asked(**fields, stream=True), "babylon@3", "cpu", None))
+    body = json.loads(trainer_body(asked(**fields, stream=True), "babylon@3", VLLM, None))
     added = {
         "model": "babylon@3",
         "top_p": 1,
@@ -140,7 +142,7 @@ def test_a_checkpoint_is_asked_at_the_temperature_of_the_setting(
 ) -> None:
     came = asked(**fields)
     made = for_checkpoint(came, setting)
-    assert json.loads(trainer_body(made, "babylon@3", "cpu", None))["temperature"] == temperature
+    assert json.loads(trainer_body(made, "babylon@3", VLLM, None))["temperature"] == temperature
     assert not shaped(made)
     # The fallback is asked what the client asked.
     assert json.loads(came.with_model("qwen/q")) == {**fields, "model": "qwen/q"}
@@ -201,6 +203,7 @@ def test_an_answer_says_in_each_chunk_which_checkpoint_made_it() -> None:
         (metrics.CALLS, AgentSource),
         (metrics.FALLBACKS, AwayReason),
         (metrics.SAMPLES, SampleState),
+        (metrics.CAPTURES, CaptureState),
     ],
 )
 def test_a_counter_shows_each_of_its_values_before_the_first_event(
