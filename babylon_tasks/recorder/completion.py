@@ -25,6 +25,7 @@ class Completion(Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     tool_calls: tuple[Any, ...] = ()
+    prompt_ids: tuple[int, ...] | None = None
 
 
 def read_completion(completion: Any, index: int = 0) -> Completion:
@@ -35,8 +36,14 @@ def read_completion(completion: Any, index: int = 0) -> Completion:
     choice = choices[index]
     message = _get(choice, "message")
     usage = _get(completion, "usage")
-    tokens = _tokens(choice)
-    prompt = _get(completion, "prompt_token_ids") or _get(choice, "prompt_token_ids")
+    # NVIDIA Dynamo's, of W&B's servers: of the whole answer, so of one choice.
+    engine = _get(_get(completion, "nvext"), "engine_data") if len(choices) == 1 else None
+    tokens = _tokens(choice, engine)
+    prompt = (
+        _get(completion, "prompt_token_ids")
+        or _get(choice, "prompt_token_ids")
+        or _get(engine, "prompt_token_ids")
+    )
     return Completion(
         model=str(_get(completion, "model") or ""),
         response=_get(message, "content") or "",
@@ -50,6 +57,7 @@ def read_completion(completion: Any, index: int = 0) -> Completion:
         # For several answers the server reports only their sum.
         completion_tokens=_get(usage, "completion_tokens") if len(choices) == 1 else None,
         tool_calls=tuple(map(plain, _get(message, "tool_calls") or ())),
+        prompt_ids=tuple(map(int, prompt)) if prompt else None,
     )
 
 
@@ -60,8 +68,15 @@ class _Tokens(Struct, frozen=True):
     data: tuple[Sequence[int] | None, ...] | None
 
 
-def _tokens(choice: Any) -> _Tokens:
-    """Read a choice's tokens in the form of vLLM, ART's servers, llama.cpp or OpenAI."""
+def _tokens(choice: Any, engine: Any) -> _Tokens:
+    """Read a choice's tokens in the form of vLLM, ART's servers, W&B's, llama.cpp or OpenAI."""
+    for sampled, scored in (
+        (_get(engine, "completion_token_ids"), _get(engine, "completion_logprobs")),
+        (_get(choice, "token_ids"), _get(choice, "compact_logprobs")),
+    ):
+        # Both, of the same tokens; what else there is may be of a stop token more or less.
+        if sampled and scored and len(sampled) == len(scored):
+            return _Tokens(tuple(map(float, scored)), tuple(map(int, sampled)), None, None)
     beside = _get(choice, "token_ids") or _get(choice, "tokenIds")
     ids = None if beside is None else tuple(map(int, beside))
     entries = _get(_get(choice, "logprobs"), "content")

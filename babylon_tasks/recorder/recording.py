@@ -52,12 +52,14 @@ class AgentStep:
         tools: Iterable[Any] | None = None,
         latency_ms: float | None = None,
         choice: int = 0,
+        keep_prompt_ids: bool = False,
     ) -> None:
         """Record a call: an unchanged OpenAI ChatCompletion, or its parts by keyword.
 
         A keyword wins over the completion. ``temperature``, ``top_p`` and ``tools`` are those of
         the request. ``policy`` is the checkpoint that answered; without it, it is read from a
-        model name such as ``lineage@12``.
+        model name such as ``lineage@12``. ``keep_prompt_ids`` keeps the prompt's token ids, where
+        the server reports them: ART 0.5.23 needs them, and they double the record.
         """
         with self._recording.guarded("llm_call"):
             read = Completion("", "") if completion is None else read_completion(completion, choice)
@@ -80,6 +82,9 @@ class AgentStep:
                 "topP": None if top_p is None else float(top_p),
                 "finishReason": finish_reason or read.finish_reason,
                 "promptTokens": read.prompt_tokens,
+                "promptTokenIds": list(read.prompt_ids)
+                if keep_prompt_ids and read.prompt_ids
+                else None,
                 "completionTokens": read.completion_tokens,
                 "policyStep": policy_step(name) if policy is None else int(policy),
                 "tools": definitions or None,

@@ -13,6 +13,7 @@ export interface Completion {
   readonly tokens: SampledTokens;
   readonly finishReason?: string | undefined;
   readonly promptTokens?: number | undefined;
+  readonly promptTokenIds?: readonly number[] | undefined;
   readonly completionTokens?: number | undefined;
   readonly toolCalls: readonly unknown[];
 }
@@ -43,22 +44,42 @@ export function readCompletion(completion: unknown, index = 0): Completion {
   }
   const message = get(choice, "message");
   const usage = get(completion, "usage");
-  const prompt = get(completion, "prompt_token_ids") ?? get(choice, "prompt_token_ids");
+  // NVIDIA Dynamo's, of W&B's servers: of the whole answer, so of one choice.
+  const extension = choices.length === 1 ? get(completion, "nvext") : undefined;
+  const engine = get(extension, "engine_data");
+  const prompt =
+    get(completion, "prompt_token_ids") ??
+    get(choice, "prompt_token_ids") ??
+    get(engine, "prompt_token_ids");
+  const promptTokenIds = list(prompt).map((id) => number(id, "a token id"));
   return {
     model: text(get(completion, "model")) ?? "",
     response: text(get(message, "content")) ?? "",
     reasoning: text(get(message, "reasoning_content")) || text(get(message, "reasoning")),
-    tokens: readTokens(choice),
+    tokens: readTokens(choice, engine),
     finishReason: text(get(choice, "finish_reason")),
-    promptTokens: count(get(usage, "prompt_tokens")) || list(prompt).length || undefined,
+    promptTokens: count(get(usage, "prompt_tokens")) || promptTokenIds.length || undefined,
+    promptTokenIds: promptTokenIds.length > 0 ? promptTokenIds : undefined,
     // For several answers the server reports only their sum.
     completionTokens: choices.length === 1 ? count(get(usage, "completion_tokens")) : undefined,
     toolCalls: list(get(message, "tool_calls")),
   };
 }
 
-/** Read a choice's tokens in the form of vLLM, ART's servers, llama.cpp or OpenAI. */
-function readTokens(choice: unknown): SampledTokens {
+/** Read a choice's tokens in the form of vLLM, ART's servers, W&B's, llama.cpp or OpenAI. */
+function readTokens(choice: unknown, engine: unknown): SampledTokens {
+  for (const [sampled, scored] of [
+    [list(get(engine, "completion_token_ids")), list(get(engine, "completion_logprobs"))],
+    [list(get(choice, "token_ids")), list(get(choice, "compact_logprobs"))],
+  ] as const) {
+    // Both, of the same tokens; what else there is may be of a stop token more or less.
+    if (sampled.length > 0 && sampled.length === scored.length) {
+      return {
+        ids: sampled.map((id) => number(id, "a token id")),
+        logprobs: scored.map((one) => number(one, "a log-probability")),
+      };
+    }
+  }
   const beside = get(choice, "token_ids") ?? get(choice, "tokenIds");
   let ids = beside == null ? undefined : list(beside).map((id) => number(id, "a token id"));
   const entries = list(get(get(choice, "logprobs"), "content"));

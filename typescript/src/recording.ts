@@ -98,6 +98,8 @@ export interface Call {
   readonly latencyMs?: number;
   /** Which of several answers; the first by default. */
   readonly choice?: number;
+  /** Keep the prompt's token ids, where the server reports them: ART 0.5.23 needs them. */
+  readonly keepPromptIds?: boolean;
 }
 
 export interface Result {
@@ -171,6 +173,7 @@ export class AgentStep {
           topP: call.topP,
           finishReason: call.finishReason || read.finishReason,
           promptTokens,
+          promptTokenIds: call.keepPromptIds ? read.promptTokenIds : undefined,
           completionTokens,
           policyStep: call.policy ?? policyStep(model),
           tools: tools.length > 0 ? tools : undefined,

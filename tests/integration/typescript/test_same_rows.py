@@ -51,6 +51,20 @@ A_CALL: dict[str, tuple[Any, dict[str, Any]]] = {
         {},
     ),
     "llama.cpp": (completion(**entries({"token": "Y", "logprob": -1e-9, "id": 7})), {}),
+    "dynamo": (
+        {
+            **completion(**entries({"token": "Y", "logprob": -0.5, "bytes": [89]})),
+            "nvext": {
+                "engine_data": {
+                    "prompt_token_ids": [1, 2],
+                    "completion_token_ids": [7, 2],
+                    "completion_logprobs": [-0.5, -0.25],
+                }
+            },
+        },
+        {"keepPromptIds": True},
+    ),
+    "compact": (completion(token_ids=[7, 2], compact_logprobs=[-0.5, -0.25]), {}),
     "texts only": (completion(**entries({"token": "é", "logprob": 0, "bytes": [195, 169]})), {}),
     "ids only": (completion(token_ids=[7, 8]), {}),
     "ids that contradict each other": (

@@ -94,6 +94,66 @@ def test_prompt_ids_tell_how_many_they_are_where_the_usage_does_not() -> None:
     assert call_of(answer)["promptTokens"] == 17
 
 
+def test_prompt_ids_are_kept_only_if_that_is_asked_for() -> None:
+    answer = completion(["YE"]).model_dump() | {"prompt_token_ids": [7, 8]}
+
+    assert "promptTokenIds" not in call_of(answer)
+    assert call_of(answer, keep_prompt_ids=True)["promptTokenIds"] == [7, 8]
+
+
+def test_prompt_ids_are_read_back() -> None:
+    answer = completion(["YE"]).model_dump() | {"prompt_token_ids": [7, 8]}
+    made = recording()
+    made.step(balance=1000, pnl=0).llm_call(
+        answer, messages=MESSAGES, temperature=1, max_tokens=16, keep_prompt_ids=True
+    )
+
+    row, _ = finished(made)
+    assert decoded(row).calls[0].prompt_ids == (7, 8)
+
+
+ENGINE = {
+    "prompt_token_ids": [7, 8, 9],
+    "completion_token_ids": [3, 2],
+    "completion_logprobs": [-0.5, -0.25],
+}
+
+
+def test_tokens_of_the_engine_win_over_those_of_the_choice() -> None:
+    answer = completion(["YE", "S", "<end>"]).model_dump()
+
+    call = call_of(answer | {"nvext": {"engine_data": ENGINE}}, keep_prompt_ids=True)
+
+    assert (call["tokenIds"], call["logprobs"]) == ([3, 2], [-0.5, -0.25])
+    assert call["promptTokenIds"] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("missing", ["completion_token_ids", "completion_logprobs"])
+def test_half_of_what_the_engine_may_report_is_not_used(missing: str) -> None:
+    answer = completion(["YE", "S"]).model_dump()
+
+    call = call_of(answer | {"nvext": {"engine_data": {**ENGINE, missing: None}}})
+
+    assert call["logprobs"] == call_of(answer)["logprobs"]
+    assert "tokenIds" not in call
+
+
+def test_tokens_of_the_engine_belong_to_none_of_several_answers() -> None:
+    answer = completion(["YE"]).model_dump()
+    answer["choices"].append({**answer["choices"][0], "index": 1})
+
+    assert "tokenIds" not in call_of(answer | {"nvext": {"engine_data": ENGINE}})
+
+
+def test_compact_log_probabilities_are_those_of_the_ids_beside_them() -> None:
+    answer = completion(["YE"]).model_dump()
+    answer["choices"][0] |= {"token_ids": [3, 2], "compact_logprobs": [-0.5, -0.25]}
+
+    call = call_of(answer)
+
+    assert (call["tokenIds"], call["logprobs"]) == ([3, 2], [-0.5, -0.25])
+
+
 def test_an_absent_system_prompt_stays_absent_and_an_empty_one_empty() -> None:
     user = {"role": "user", "content": "YES or NO?"}
 
