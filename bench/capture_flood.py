@@ -9,6 +9,7 @@ then ten times as many are offered. The files' bound is small, so that it is rea
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import resource
 import tempfile
@@ -16,6 +17,7 @@ import time
 import uuid
 from array import array
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -42,10 +44,15 @@ _QUESTION = b'{"model":"bench","messages":[{"role":"user","content":"' + b"word 
 _IDS = array("i", range(12_345, 12_345 + TOKENS)).tobytes()
 _LOGPROBS = array("d", [-0.0123456] * TOKENS).tobytes()
 _SIZE = len(_QUESTION) + 3 * 30_000  # as the gateway counts: log-probabilities as JSON are 30 kB
+_ASKER = Asker("agent-7", AgentSource.HEADER)
+_ASKED = GatewayRequest(_QUESTION)
+_NUMBERS = count(1)
 
 
 def sampled(asked_at: datetime) -> Sampled:
-    """Make an answer with objects of its own, as one that has just been decoded."""
+    """Make an answer with a question, ids and log-probabilities of its own, as a request does."""
+    asked = copy.copy(_ASKED)
+    asked.raw = bytes(bytearray(_QUESTION))
     found = Completion(
         model="bench",
         response="word " * TOKENS,
@@ -56,10 +63,10 @@ def sampled(asked_at: datetime) -> Sampled:
         completion_tokens=TOKENS,
     )
     return Sampled(
-        capture_id=uuid.uuid4(),
+        capture_id=uuid.UUID(int=next(_NUMBERS)),
         asked_at=asked_at,
-        asked=GatewayRequest(bytes(bytearray(_QUESTION))),
-        asker=Asker("agent-7", AgentSource.HEADER),
+        asked=asked,
+        asker=_ASKER,
         client="bench",
         policy="bench@0",
         found=found,

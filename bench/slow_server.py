@@ -2,7 +2,7 @@
 
 As little HTTP as that takes, so that it is not what is measured. Prints its port; the argument is
 how many tokens, with ids and log-probabilities, an answer has. A request's ``user`` is after how
-many seconds it is answered.
+many seconds it is answered; without one it is answered at once.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ class _Connection(asyncio.Protocol):
         head, found, body = self._read.partition(b"\r\n\r\n")
         if not found:
             return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
         if len(body) == length:
-            begins = body.index(_USER) + len(_USER)
-            seconds = float(body[begins : body.index(b'"', begins)])
+            seconds = float(body.partition(_USER)[2].partition(b'"')[0] or 0)
             self._read.clear()
             loop = asyncio.get_running_loop()
             loop.call_later(seconds, self._transport.write, self._answer)
