@@ -1,7 +1,7 @@
-"""Why a trajectory is not used, why no step takes a window, why it is scored anew.
+"""Why a trajectory is not used, why no step takes a window, why it is scored anew or not opened.
 
-The values are stored (``training.rejections``, ``training.consumption``, ``training.windows``), so
-they never change. docs/recording.md and docs/operations.md say what to do about each.
+The values are stored (``training.rejections``, ``consumption``, ``windows``, ``unopened_windows``),
+so they never change. docs/recording.md and docs/operations.md say what to do about each.
 """
 
 from __future__ import annotations
@@ -95,6 +95,14 @@ class ScoreAnewReason(StrEnum):
     ROWS_CHANGED = "rows changed"
     OUTCOMES = "outcomes came or changed"
     WAIT_IS_OVER = "the wait for outcomes is over"  # not stored: it follows from the hour
+
+
+class UnopenedReason(StrEnum):
+    """Why a window id of Babylon's rows has no window."""
+
+    BEFORE_LOOKBACK = "before_lookback"
+    NOT_BEGUN = "not_begun"
+    BAD_WINDOW_ID = "bad_window_id"
 
 
 class JudgeFailure(StrEnum):

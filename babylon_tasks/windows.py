@@ -31,6 +31,15 @@ def window_start(window: str) -> datetime:
         raise BadWindowId(f"{window!r} is not a real hour: {error}") from error
 
 
+def is_window_id(text: str) -> bool:
+    """Check whether a text is the id of a window."""
+    try:
+        window_start(text)
+    except BadWindowId:
+        return False
+    return True
+
+
 def window_end(window: str) -> datetime:
     """Return the aware UTC end (exclusive) of a window; raises BadWindowId."""
     return window_start(window) + WINDOW

@@ -1,12 +1,14 @@
-"""The checks of `doctor` on Babylon itself: its tables, and whether it trains as well."""
+"""The checks of `doctor` on Babylon itself: its tables, its rows, whether it trains as well."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from babylon_tasks.cli.findings import Finding
+from babylon_tasks.db import unopened_windows
 from babylon_tasks.db.babylon import TABLES, WITHOUT_TABLES, absence, missing, trained_by_others
 from babylon_tasks.db.session import Connection
+from babylon_tasks.reasons import UnopenedReason
 
 _DAYS = 7
 _WITHOUT = {
@@ -44,3 +46,18 @@ def babylon(connection: Connection) -> Iterator[Finding]:
         )
     elif not lacking:
         yield Finding("babylon", "ok", f"all tables exist, no other training in {_DAYS} days")
+
+
+def rows(connection: Connection) -> Iterator[Finding]:
+    """Report rows of Babylon's without a window, and why; needs our schema."""
+    found = unopened_windows.counts(connection)
+    for unopened in found:
+        yield Finding(
+            "rows",
+            # Hours before the look-back are left alone as the settings say.
+            "ok" if unopened.reason is UnopenedReason.BEFORE_LOOKBACK else "warn",
+            f"not opened: {unopened.what}",
+            unopened.todo,
+        )
+    if not found:
+        yield Finding("rows", "ok", "every hour of Babylon's rows has a window, or will have")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import redis
 
-from babylon_tasks.cli.babylon_checks import babylon
+from babylon_tasks.cli.babylon_checks import babylon, rows
 from babylon_tasks.cli.backend_checks import backend
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.cli.gateway_checks import captures
@@ -77,6 +77,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         if any(entry.state in ("pending", "changed") for entry in entries):
             return
         yield Finding("schema", "ok", f"{len(entries)} migrations applied")
+        yield from rows(connection)
         for circuit in circuits.opened(connection):
             yield Finding(
                 "circuit",

@@ -108,7 +108,7 @@ def verify_data(
         (
             (
                 w.window,
-                w.state or "not opened",
+                w.state or ("not opened" if w.reason is None else f"not opened: {w.reason}"),
                 w.trajectories,
                 w.agents,
                 w.usable,

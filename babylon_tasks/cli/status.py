@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from msgspec import structs
@@ -11,12 +11,14 @@ from msgspec import structs
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
-from babylon_tasks.cli.windows import WindowArgument
-from babylon_tasks.db import lineages, reports
+from babylon_tasks.cli.trajectory import show_trajectory
+from babylon_tasks.db import lineages, reports, unopened_windows
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
+from babylon_tasks.db.trajectory_history import trajectory_history
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
+from babylon_tasks.windows import is_window_id
 
 # States in which later outcomes still count.
 _UNFINISHED = (WindowState.SCORED, WindowState.TRAINING, WindowState.HELD_OUT)
@@ -33,8 +35,9 @@ def status(json: AsJson = False) -> None:
 
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
     leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
-    that are open, windows: {state: n}, oldest_due, outcomes: {windows, to_score_anew,
-    next_window, next_until, names}, step_in_work, last_step, last_decision,
+    that are open, windows: {state: n}, unopened: [{reason, count, first, last}], oldest_due,
+    outcomes: {windows, to_score_anew, next_window, next_until, names}, step_in_work, last_step,
+    last_decision,
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
     tempered, control, examinee} of the newest hour that was trained or skipped, or null where the
     gateway captured nothing in it, newest_captures: {captured, text_only, lacks}, set_aside: [{id,
@@ -51,10 +54,19 @@ def status(json: AsJson = False) -> None:
         _show_system(settings, found)
 
 
-def why(window: WindowArgument, json: AsJson = False) -> None:
-    """Show every event of a window, in order, with its results.
+def why(
+    window: Annotated[
+        str,
+        typer.Argument(
+            metavar="WINDOW|TRAJECTORY", help="A UTC hour, e.g. 2026-01-31T09:00, or an id."
+        ),
+    ],
+    json: AsJson = False,
+) -> None:
+    """Show every event of a window, in order, with its results; or what became of a trajectory.
 
-    JSON: {window, trouble, waits_for: [market],
+    JSON of a trajectory: {trajectory_id, window, account, detail, scores, rejections, uses}.
+    JSON of a window: {window, trouble, waits_for: [market],
     reward_versions: [{version, scored_at, scored, right_share, profit_mean, used, because,
     came: {market: yes, no, a change in percent, or null}}],
     events: [{happened_at, kind, actor, lineage, target_step, detail}],
@@ -65,6 +77,12 @@ def why(window: WindowArgument, json: AsJson = False) -> None:
     """
     settings = begin()
     with database(settings) as connection:
+        if not is_window_id(window):
+            found = trajectory_history(connection, window, lineage=settings.lineage)
+            if found is not None:
+                as_json(found) if json else show_trajectory(found)
+                return
+            unopened_windows.refuse(connection, window)
         history = reports.history(connection, window, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
     if lineage is not None and history.window.state in _UNFINISHED:
@@ -102,6 +120,8 @@ def _show_system(settings: Settings, system: SystemState) -> None:
         )
     counted = (f"{n} {state}" for state, n in system.windows.items() if n)
     show("windows: " + (", ".join(counted) or "none yet"))
+    for unopened in system.unopened:
+        show(f"not opened: {unopened.what}; {unopened.todo}")
     if system.oldest_due is not None:
         due = system.oldest_due
         show(f"oldest unfinished: {due.window}, {due.state} since {due.since:%F %T}")
@@ -149,6 +169,8 @@ def _show_history(history: WindowHistory) -> None:
     window = history.window
     reason = f" ({window.reason})" if window.reason else ""
     show(f"{window.window_id} is {window.state}{reason}")
+    if window.state is WindowState.FAILED and window.scored_at is None:
+        show(f"none of its rows is scored; `babylon-tasks windows retry {window.window_id}`")
     if window.state in _UNFINISHED and window.why_idle is not None:
         show(f"it {window.why_idle}")
     for one in history.lineages:

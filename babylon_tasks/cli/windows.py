@@ -13,7 +13,7 @@ from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
 from babylon_tasks.db import clock, open_and_seal, window_transitions
 from babylon_tasks.db import windows as rows
-from babylon_tasks.pipeline.discover import SEEN_LIMIT, begun, discover
+from babylon_tasks.pipeline.discover import SEEN_LIMIT, bad_ids, discover, to_open
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_id, window_start
 
@@ -112,10 +112,9 @@ def backfill(
     start = _moment(since)
     settings = begin()
     with database(settings) as connection:
-        seen = open_and_seal.seen(connection, window_id(start), SEEN_LIMIT)
-        opening, malformed = begun(seen, clock.now(connection))
-        known = {row.window_id for row in rows.list_windows(connection, since=start, limit=100_000)}
-    new = [name for name in opening if name not in known]
+        now = clock.now(connection)
+        seen = open_and_seal.seen(connection, window_id(start), window_id(now), SEEN_LIMIT)
+        new, malformed = to_open(seen, start, now), bad_ids(connection, start)
     result = Backfill(window_id(start), new, [], [], malformed)
     if not dry_run:
         from babylon_tasks.tasks.send import send_windows

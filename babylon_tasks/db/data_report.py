@@ -13,7 +13,7 @@ from babylon_tasks.db.sql import fetch_all, fetch_pairs, fetch_value
 class RecordedWindow(Struct, frozen=True):
     """A window of Babylon's trajectories; ``decided``: it was scored, or skipped by scoring.
 
-    ``held_out`` is None where it has not been opened.
+    ``held_out`` and ``state`` are None where it has not been opened; ``reason`` is then why.
     """
 
     window: str
@@ -21,6 +21,7 @@ class RecordedWindow(Struct, frozen=True):
     reason: str | None
     held_out: bool | None
     decided: bool
+    pruned: bool
     reward_version: int
     trajectories: int
     agents: int

@@ -14,6 +14,7 @@ from psycopg import IsolationLevel
 from babylon_tasks.db.late_rows import LATE_WINDOWS
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, queries
+from babylon_tasks.db.unopened_windows import BAD_IDS
 from babylon_tasks.settings import Settings
 
 
@@ -40,11 +41,14 @@ def violations(
 ) -> list[BrokenInvariant]:
     """Check all invariants in one snapshot of the database; reads whole tables.
 
-    Rows that came after the last look for late rows are waited for, by Postgres's clock and
-    snapshots; with ``at_rest`` no row is.
+    Rows that came after the last look for late rows, or the last survey of window ids, are waited
+    for, by Postgres's clock and snapshots; with ``at_rest`` no row is.
     """
     patience = 0.0 if at_rest else patience_seconds(settings)
-    parameters = {"unaccounted_rows": {"hours": settings.lookback_hours, "patience": patience}}
+    parameters: dict[str, dict[str, object]] = {
+        "unaccounted_rows": {"hours": settings.lookback_hours, "patience": patience},
+        "rows_without_window": {"patience": patience, "at_rest": at_rest, "bad_ids": BAD_IDS},
+    }
     with _one_snapshot(connection):
         return [
             BrokenInvariant(name, found.window, found.what)

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events
+from babylon_tasks.db import events, unopened_windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.db.window_transitions import change
@@ -25,14 +25,27 @@ class _Sealed(Struct, frozen=True):
     agents: int
 
 
-def seen(connection: Connection, since: str, limit: int) -> list[str]:
-    """List window ids of Babylon's rows from ``since`` on, as recorded: some may be invalid."""
-    start = window_start(since).replace(tzinfo=None)
-    named = fetch_values(connection, "open_and_seal.seen", str, since=since, limit=limit)
-    unnamed = fetch_values(
-        connection, "open_and_seal.seen_without_id", str, since=start, limit=limit
-    )
-    return sorted({*named, *unnamed})
+class SeenIds(Struct, frozen=True):
+    """Window ids of Babylon's rows that have no window.
+
+    ``named`` are hours; ``unnamed``, of rows that name none, may be of any time, or no hours.
+    ``all_seen`` is False where there are more than the limit.
+    """
+
+    named: list[str]
+    unnamed: list[str]
+    all_seen: bool
+
+
+def seen(connection: Connection, since: str, until: str, limit: int) -> SeenIds:
+    """List what has no window: hours from ``since`` to ``until``, and of unnamed rows any.
+
+    Unnamed ones are left out where it is on record why they have none, which still applies.
+    """
+    asked = {"since": since, "until": until, "limit": limit}
+    named = fetch_values(connection, "open_and_seal.seen", str, **asked)
+    unnamed = fetch_values(connection, "open_and_seal.seen_without_id", str, **asked)
+    return SeenIds(named, unnamed, all_seen=len(named) < limit and len(unnamed) < limit)
 
 
 def open_windows(
@@ -55,6 +68,7 @@ def open_windows(
             detail = {"held_out": held_out}
             events.record(connection, EventKind.OPENED, actor=actor, window=window, detail=detail)
             opened.append(window)
+    unopened_windows.opened(connection, opened)
     return opened
 
 

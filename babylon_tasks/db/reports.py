@@ -14,6 +14,7 @@ from babylon_tasks.db import (
     promotions,
     reward_versions,
     set_aside,
+    unopened_windows,
     windows,
 )
 from babylon_tasks.db.circuits import Circuit
@@ -24,6 +25,7 @@ from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.set_aside import SetAside
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
+from babylon_tasks.db.unopened_windows import UnopenedWindows
 from babylon_tasks.db.windows import Window
 from babylon_tasks.decisions import Decision
 
@@ -144,9 +146,9 @@ class SystemState(Struct, frozen=True):
     """The state of the system, as a lineage sees it.
 
     ``lineage`` is None until a worker has served or trained it, ``others`` are the names of the
-    other lineages of the database. ``set_aside``: checkpoints that could not be verified.
-    ``captures`` is of the newest hour that was trained or skipped, None where the gateway captured
-    nothing in it.
+    other lineages of the database. ``unopened``: window ids of rows that have no window.
+    ``set_aside``: checkpoints that could not be verified. ``captures`` is of the newest hour that
+    was trained or skipped, None where the gateway captured nothing in it.
     """
 
     lineage: Lineage | None
@@ -159,6 +161,7 @@ class SystemState(Struct, frozen=True):
     last_decision: Promotion | None
     failed: list[FailedWindow]
     others: list[str]
+    unopened: list[UnopenedWindows]
     captures: CapturedHour | None
     newest_captures: NewestCaptures
     set_aside: list[SetAside]
@@ -237,6 +240,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
         failed=fetch_all(
             connection, "reports.failed_windows", FailedWindow, lineage=lineage, limit=limit
         ),
+        unopened=unopened_windows.counts(connection),
         others=[name for name in lineages.names(connection) if name != lineage],
         captures=captured_hour(connection),
         newest_captures=newest_captures(connection, lineage),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from babylon_tasks.db import unopened_windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.errors import WindowNotFound
@@ -74,6 +75,7 @@ def get(connection: Connection, window: str, *, lineage: str | None = None) -> W
     window_start(window)
     row = fetch_one(connection, "windows.get", Window, window=window, lineage=lineage)
     if row is None:
+        unopened_windows.refuse(connection, window)
         raise not_found(window)
     return row
 

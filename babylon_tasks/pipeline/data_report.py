@@ -14,7 +14,7 @@ from babylon_tasks.db.session import LONG_SECONDS, Connection, session
 from babylon_tasks.pipeline.dry_run import DryRun, read
 from babylon_tasks.pipeline.planning_outlook import PlanningOutlook, look_ahead, start_of
 from babylon_tasks.pipeline.recorded_counts import RecordedCounts
-from babylon_tasks.reasons import Reason
+from babylon_tasks.reasons import Reason, UnopenedReason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.settings import Settings
@@ -29,12 +29,12 @@ _WORDS = 50  # of outcomes that are named
 class WindowData(Struct, frozen=True):
     """One window. ``rejected``: trajectories by the reason why they are not usable.
 
-    ``state`` is None where the window has not been discovered. ``trainable``: usable, and not held
-    out. Where planning will close the window as stale, only what steps took of it is usable.
-    ``exact`` counts usable
-    trajectories with logprobs; None for a window already scored, which is reported as it was
-    scored. ``bets_known`` and ``bets_unknown`` count the trades with and without an outcome,
-    ``models`` the calls by model, the most frequent ones only.
+    ``state`` is None where the window has not been opened, and ``reason`` why, if that is on
+    record. ``trainable``: usable, and not held out. Where planning will close the window as stale,
+    only what steps took of it is usable. ``exact`` counts usable trajectories with logprobs; None
+    for a window already scored, which is reported as it was scored. ``bets_known`` and
+    ``bets_unknown`` count the trades with and without an outcome, ``models`` the calls by model,
+    the most frequent ones only.
     """
 
     window: str
@@ -194,6 +194,9 @@ def _looked_at(
     exactly: int | None = None
     if row.decided:
         usable, rejected = decided(connection, row, lineage=outlook.policies.lineage)
+        if row.pruned:
+            came_later = row.trajectories - usable - sum(rejected.values())
+            rejected = _with(rejected, Reason.HOUR_PRUNED, came_later)
     else:
         usable, exactly, rejected = dry_run.usable(scorers)
     if outlook.closes(row):
@@ -220,7 +223,7 @@ def _looked_at(
 
 
 def _with(rejected: dict[str, int], reason: Reason, more: int) -> dict[str, int]:
-    counted = Counter(rejected) + Counter({reason: more})
+    counted = Counter(rejected) + Counter({reason: more})  # of what is positive
     return dict(counted.most_common())
 
 
@@ -228,5 +231,5 @@ def _read(
     settings: Settings, connection: Connection, row: RecordedWindow, policies: Policies
 ) -> DryRun:
     if start_of(row.window) is None:
-        return DryRun(RecordedCounts(), Counter(bad_window_id=row.trajectories))
+        return DryRun(RecordedCounts(), Counter({UnopenedReason.BAD_WINDOW_ID: row.trajectories}))
     return read(settings, connection, row.window, policies)

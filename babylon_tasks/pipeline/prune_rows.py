@@ -7,7 +7,7 @@ from collections import Counter
 import structlog
 from msgspec import structs
 
-from babylon_tasks.db import calls, old_rows
+from babylon_tasks.db import calls, old_rows, unopened_windows
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.results import PrunedRows
 from babylon_tasks.settings import Settings
@@ -39,6 +39,7 @@ def prune_rows(
                 pruned.append(window)
                 rows.update(structs.asdict(deleted))
         outcomes = old_rows.prune_outcomes(connection, kept)
+        unopened_windows.forget(connection)
         calls.make_partitions_ahead(connection)
         call_days = calls.drop_old_partitions(connection, settings.calls_kept_hours)
     if pruned or outcomes or call_days:

@@ -40,6 +40,8 @@ OPTIONS = {
     "BABYLON_LINEAGE": "acceptance",
     "BABYLON_GRACE_SECONDS": "0",
     "BABYLON_UPKEEP_INTERVAL_SECONDS": "0.5",
+    # The hours are fixed, so an ordinary look-back would reach them on some days only; rows before
+    # one are those of tests/integration/test_unopened_windows.py.
     "BABYLON_LOOKBACK_HOURS": EVER,
     "BABYLON_HELD_OUT_SHARE": "0",
     "BABYLON_MAX_WINDOWS_PER_STEP": "1",

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 from acceptance.harness import PATIENCE, Babylon, until
 
+from babylon_tasks.db import unopened_windows
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import connect
+from babylon_tasks.reasons import UnopenedReason
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step
 
 MOST_TRIES = 2  # of a window or step: a fault that is not its own uses up one at most
@@ -97,6 +99,8 @@ def assert_trained_once(
     assert len(models) == 1 + len(committed), "the base model, and each checkpoint"
     with connect(babylon.stack.settings) as connection:
         assert violations(connection, babylon.stack.settings) == []
+        left_out = unopened_windows.counts(connection)
+    assert UnopenedReason.BEFORE_LOOKBACK not in {one.reason for one in left_out}
 
 
 _LATE = """

@@ -43,6 +43,8 @@ HOURS = 4  # as many as one beat looks at for late rows
 MARKETS = ("m-1", "m-2", "m-3")
 FINAL = {"trained", "held_out", "skipped", "failed"}
 FALLS = (None, None, None, None, "before_writing", "after_writing", "idle", "refuses", "inspecting")
+# Before a century of look-back, far ahead, and no hour.
+UNOPENED = ("1850-01-01T00:00", "2999-01-01T00:00", "2026-01-31T9:00")
 MODELS = ("babylon@0", "babylon@0", "babylon@0", "babylon@0", "babylon@1", "another/model")
 
 
@@ -128,6 +130,7 @@ class World:
                 ('"usedInTraining"', True),
                 ('"windowId"', hour(self.rng.randrange(HOURS))),
                 ('"windowId"', None),
+                ('"windowId"', self.rng.choice(UNOPENED)),
                 ('"scenarioId"', "another"),
                 ("", None),
             ]
@@ -201,7 +204,11 @@ class World:
         made()
 
     def come_to_rest(self) -> None:
-        """Nothing more comes from outside: as many beats as it takes, and no more than ROUNDS."""
+        """Nothing more comes from outside: as many beats as it takes, and no more than ROUNDS.
+
+        No hour waits for outcomes any more, also none that is scored now.
+        """
+        self.settings = self.settings.model_copy(update={"outcome_wait_hours": 0})
         before = None
         for _ in range(ROUNDS):
             self.time_passes()
@@ -252,7 +259,9 @@ class World:
             'SELECT t."trajectoryId" FROM trajectories t WHERE NOT EXISTS'
             ' (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId")'
             " AND NOT EXISTS"
-            ' (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId")',
+            ' (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId")'
+            " AND NOT EXISTS"
+            ' (SELECT FROM training.unopened_windows u WHERE u.window_id = t."windowId")',
         )
         assert unheard == [], self.log
         unended = column(

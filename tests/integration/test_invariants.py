@@ -54,6 +54,7 @@ CORRUPTIONS = {
     " (UPDATE training.steps SET state = 'running')"
     " INSERT INTO training.lineage_windows (window_id, lineage, state)"
     " SELECT window_id, 'babylon', 'trained' FROM training.windows",
+    "windows_failed_without_reason": "UPDATE training.windows SET state = 'failed', reason = NULL",
     "windows_ended_before_their_trajectories": "DELETE FROM training.consumption",
 }
 OF_LINEAGE = {"gaps_in_steps", "steps_without_checkpoint", "steps_side_by_side"}
@@ -97,7 +98,8 @@ def test_two_steps_in_work_are_found(connection: Connection, settings: Settings)
 
 
 def test_no_invariant_is_without_a_test() -> None:
-    assert set(names()) == {*CORRUPTIONS, "steps_side_by_side", "unaccounted_rows"}
+    of_rows = {"unaccounted_rows", "rows_without_window"}  # the latter: test_unopened_windows.py
+    assert set(names()) == {*CORRUPTIONS, *of_rows, "steps_side_by_side"}
 
 
 # --- rows that are neither scored nor rejected
@@ -126,6 +128,21 @@ def test_a_row_that_the_last_look_saw_and_left_out_is_found_whatever_its_created
         "UPDATE training.windows SET late_checked_at = now(), late_snapshot = pg_current_snapshot()"
     )
     assert violated(connection, settings) == {("unaccounted_rows", WINDOW)}
+
+
+def test_a_row_that_was_scored_elsewhere_and_moved_here_is_late(
+    connection: Connection, settings: Settings
+) -> None:
+    row, *_ = scored_window(connection, hour(1), state="skipped")
+    scored_window(connection, hour(2))
+    connection.execute(
+        'UPDATE trajectories SET "windowId" = %s WHERE "trajectoryId" = %s', (hour(2), row)
+    )
+    assert violated(connection, settings, at_rest=True) == {("unaccounted_rows", hour(2))}
+
+    assert reject_late(connection, settings, limit=4, actor="test") == 1
+
+    assert violations(connection, settings, at_rest=True) == []
 
 
 def test_a_row_that_was_being_written_during_the_last_look_is_waited_for(
@@ -167,3 +184,15 @@ def test_late_rows_of_old_hours_are_looked_for_in_turn(
 
     assert looks == [1, 1, 0]
     assert violations(connection, settings, at_rest=True) == []
+
+
+def test_a_window_that_was_scored_anew_since_its_last_look_is_looked_at_in_time(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    scored_window(connection)
+    connection.execute(
+        "UPDATE training.windows SET late_checked_at = now() - interval '2 days',"
+        " late_snapshot = pg_current_snapshot()"
+    )
+    insert_trajectories(connection, [trajectory(WINDOW)])
+    assert violations(connection, make_settings(lookback_hours=48)) == []

@@ -153,6 +153,7 @@ def test_an_invalid_window_id_is_reported_and_stops_nothing(
     found = look(settings)
 
     assert (found.opened, found.malformed) == ([WINDOW], ["window-7"])
+    assert look(settings).malformed == []
 
 
 def test_a_share_of_windows_is_held_out_the_same_for_every_caller(
@@ -278,7 +279,7 @@ def test_finding_windows_costs_a_probe_a_window_and_not_a_scan(
 
     plan = connection.execute(
         "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) " + queries("open_and_seal")["seen"],
-        {"since": hour(0), "limit": 1000},
+        {"since": hour(0), "until": hour(9), "limit": 1000},
     ).fetchall()
     text = "\n".join(row[0] for row in plan)
 

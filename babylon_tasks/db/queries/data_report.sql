@@ -1,14 +1,16 @@
 -- name: overview
 -- What Babylon has recorded, by window, with the window's state and reason; newest first.
-SELECT recorded.window_id AS window, w.state, w.reason, w.held_out, w.scored_at IS NOT NULL AS decided,
+SELECT recorded.window_id AS window, w.state, coalesce(w.reason, u.reason) AS reason, w.held_out,
+       w.scored_at IS NOT NULL AS decided, w.rows_pruned_at IS NOT NULL AS pruned,
        coalesce(w.reward_version, 1) AS reward_version, recorded.trajectories, recorded.agents
 FROM (
-    SELECT coalesce("windowId", {{babylon.hour_of_start}}) AS window_id,
+    SELECT coalesce("windowId", {{unopened_windows.id_of_unnamed}}) AS window_id,
            count(*) AS trajectories, count(DISTINCT "agentId") AS agents
     FROM trajectories
     GROUP BY 1
 ) AS recorded
 LEFT JOIN training.windows w USING (window_id)
+LEFT JOIN training.unopened_windows u USING (window_id)
 WHERE %(since)s::text IS NULL OR recorded.window_id >= %(since)s
 ORDER BY recorded.window_id DESC
 LIMIT %(limit)s
@@ -19,14 +21,14 @@ SELECT to_regclass('training.windows') IS NOT NULL
 
 -- name: overview_before_migration
 -- The same for a database with Babylon's tables and none of ours.
-SELECT coalesce("windowId", {{babylon.hour_of_start}}) AS window,
-       NULL AS state, NULL AS reason, NULL AS held_out, false AS decided, 1 AS reward_version,
+SELECT coalesce("windowId", {{unopened_windows.id_of_unnamed}}) AS window,
+       NULL AS state, NULL AS reason, NULL AS held_out, false AS decided, false AS pruned,
+       1 AS reward_version,
        count(*) AS trajectories, count(DISTINCT "agentId") AS agents
 FROM trajectories
 GROUP BY 1
 HAVING %(since)s::text IS NULL
-    OR coalesce("windowId", {{babylon.hour_of_start}})
-       >= %(since)s
+    OR coalesce("windowId", {{unopened_windows.id_of_unnamed}}) >= %(since)s
 ORDER BY 1 DESC
 LIMIT %(limit)s
 

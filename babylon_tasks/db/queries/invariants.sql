@@ -1,27 +1,87 @@
+-- part: was_seen
+-- Whether a look (look.snapshot) has seen a row (t). xmin, of 32 bits, is counted from the look's
+-- snapshot, which is within 2^31 transactions of it.
+pg_visible_in_snapshot(greatest(0, look.until - 2147483648
+        + ((t.xmin::text::bigint - look.until + 2147483648) & 4294967295))::text::xid8,
+    look.snapshot)
+
+-- part: rows_of_ids
+-- Babylon's rows of some window ids (ids): by the index, and in one scan of those that name none.
+(SELECT ids.id, named.* FROM ids
+ CROSS JOIN LATERAL (SELECT "trajectoryId" AS trajectory_id, xmin
+                     FROM trajectories WHERE "windowId" = ids.id OFFSET 0) AS named
+ UNION ALL
+ SELECT ids.id, unnamed.trajectory_id, unnamed.xmin
+ FROM (SELECT {{unopened_windows.id_of_unnamed}} AS id, "trajectoryId" AS trajectory_id, xmin
+       FROM trajectories WHERE "windowId" IS NULL) AS unnamed
+ JOIN ids USING (id)) AS t
+
 -- name: unaccounted_rows
--- Rows of a scored window that are neither scored nor rejected nor used. Those that came after its
--- last look for late rows are waited for, %(patience)s seconds from that look or its scoring.
--- xmin, of 32 bits, is counted from the look's snapshot, which is within 2^31 transactions of it.
-SELECT w.window_id AS window, count(*) || ' trajectories neither scored nor rejected, such as '
-       || min(t."trajectoryId") AS what
-FROM training.windows w
-JOIN trajectories t ON coalesce("windowId", {{babylon.hour_of_start}}) = w.window_id
-CROSS JOIN LATERAL (SELECT pg_snapshot_xmax(w.late_snapshot)::text::bigint AS until) seen
-WHERE w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
-  AND w.scored_at IS NOT NULL AND w.rows_pruned_at IS NULL
-  AND (w.late_snapshot IS NOT NULL
-           AND pg_visible_in_snapshot(greatest(0, seen.until - 2147483648
-                   + ((t.xmin::text::bigint - seen.until + 2147483648) & 4294967295)
-               )::text::xid8, w.late_snapshot)
-       OR w.scored_at >= now() - make_interval(hours => %(hours)s)
-           AND coalesce(w.late_checked_at, w.scored_at) <= now() - make_interval(secs => %(patience)s))
-  AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
-                  AND s.reward_version = w.reward_version)
-  AND NOT EXISTS (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId"
-                  AND r.reward_version = w.reward_version)
+-- Rows of a scored window that are neither scored nor rejected nor used in it. Those that came after
+-- its last look for late rows are waited for, %(patience)s seconds from the later of that look and
+-- its scoring. Until a window is scored its state accounts for its rows, once it is pruned that it is.
+WITH ids AS MATERIALIZED (
+    SELECT window_id::text AS id, reward_version, scored_at, late_checked_at, late_snapshot
+    FROM training.windows
+    WHERE state IN ('scored', 'training', 'trained', 'held_out', 'skipped', 'failed')
+      AND scored_at IS NOT NULL AND rows_pruned_at IS NULL
+)
+SELECT w.id AS window, count(*) || ' trajectories neither scored nor rejected, such as '
+       || min(t.trajectory_id) AS what
+FROM {{invariants.rows_of_ids}}
+JOIN ids w USING (id)
+CROSS JOIN LATERAL (SELECT w.late_snapshot AS snapshot,
+                           pg_snapshot_xmax(w.late_snapshot)::text::bigint AS until) AS look
+WHERE NOT EXISTS (SELECT FROM training.scores s
+                  WHERE s.trajectory_id = t.trajectory_id AND s.window_id = w.id
+                    AND s.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = t.trajectory_id AND r.window_id = w.id
+                    AND r.reward_version = w.reward_version)
   AND NOT EXISTS (SELECT FROM training.consumption c
-                  WHERE c.trajectory_id = t."trajectoryId" AND c.window_id = w.window_id)
-GROUP BY w.window_id
+                  WHERE c.trajectory_id = t.trajectory_id AND c.window_id = w.id)
+  AND (look.snapshot IS NOT NULL AND {{invariants.was_seen}}
+       OR w.scored_at >= now() - make_interval(hours => %(hours)s)
+           AND greatest(w.late_checked_at, w.scored_at) <= now() - make_interval(secs => %(patience)s))
+GROUP BY w.id
+
+-- name: rows_without_window
+-- Rows of window ids that have no window, and for which nothing on record says why. Those that came
+-- after the last complete survey are waited for, %(patience)s seconds from its last call. The ids
+-- come first, by one probe each; %(bad_ids)s of them that are no hours stand for all others.
+WITH RECURSIVE named (id) AS (
+    (SELECT "windowId"::text FROM trajectories WHERE "windowId" >= ''
+     ORDER BY "windowId" LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t."windowId"::text FROM trajectories t WHERE t."windowId" > named.id
+            ORDER BY t."windowId" LIMIT 1)
+    FROM named WHERE named.id IS NOT NULL
+), ids (id) AS MATERIALIZED (
+    SELECT id
+    FROM (SELECT id FROM named WHERE id IS NOT NULL
+          UNION
+          SELECT {{unopened_windows.id_of_unnamed}} FROM trajectories WHERE "windowId" IS NULL) AS every
+    WHERE NOT EXISTS (SELECT FROM training.windows w WHERE w.window_id = id)
+      AND NOT EXISTS (SELECT FROM training.unopened_windows u WHERE u.window_id = id)
+      AND ({{unopened_windows.is_hour}}
+           OR (SELECT count(*) FROM training.unopened_windows
+               WHERE reason = 'bad_window_id') < %(bad_ids)s)
+)
+SELECT t.id AS window, count(*) || ' trajectories without a window, and nothing says why, such as '
+       || min(t.trajectory_id) AS what
+FROM {{invariants.rows_of_ids}}
+CROSS JOIN (SELECT covered AS snapshot, pg_snapshot_xmax(covered)::text::bigint AS until,
+                   surveyed_at FROM training.survey) AS look
+WHERE %(at_rest)s
+   OR look.surveyed_at <= now() - make_interval(secs => %(patience)s)
+   OR look.snapshot IS NOT NULL AND {{invariants.was_seen}}
+GROUP BY t.id
+
+-- name: windows_failed_without_reason
+-- Windows that failed and do not say why: their reason is what accounts for rows never scored.
+SELECT window_id AS window, 'has failed, and nothing says why' AS what
+FROM training.windows
+WHERE state = 'failed' AND coalesce(reason, '') = ''
 
 -- name: scored_and_rejected
 -- Trajectories with a score and the reason why they have none, in one reward version.

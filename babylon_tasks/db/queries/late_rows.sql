@@ -29,10 +29,12 @@ WHERE window_id = %(window)s
 
 -- name: reject
 -- Trajectories that came after the seal and were therefore neither scored nor rejected. Not by
--- "createdAt": a row may have been written in time and its windowId set or changed later.
+-- "createdAt": a row may have been written in time and its windowId set or changed later. What was
+-- said of it in the window that it had before says nothing of this one.
 INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail)
 SELECT t."trajectoryId", w.window_id, w.reward_version, 'seal', 'late',
-       'came to the window after it had been sealed and scored; written at ' || t."createdAt" || ' UTC'
+       concat('came to the window after it had been sealed and scored; written at ',
+              t."createdAt", ' UTC')
 FROM training.windows w
 JOIN trajectories t
   ON (t."windowId" = w.window_id
@@ -40,9 +42,9 @@ JOIN trajectories t
           AND t."startTime" < (w.starts_at AT TIME ZONE 'UTC') + interval '1 hour'))
 WHERE w.window_id = %(window)s
   AND NOT EXISTS (SELECT FROM training.scores s WHERE s.trajectory_id = t."trajectoryId"
-                  AND s.reward_version = w.reward_version)
+                  AND s.window_id = w.window_id AND s.reward_version = w.reward_version)
   AND NOT EXISTS (SELECT FROM training.rejections r WHERE r.trajectory_id = t."trajectoryId"
-                  AND r.reward_version = w.reward_version)
+                  AND r.window_id = w.window_id AND r.reward_version = w.reward_version)
   AND NOT EXISTS (SELECT FROM training.consumption c
                   WHERE c.trajectory_id = t."trajectoryId" AND c.window_id = w.window_id)
 LIMIT %(limit)s

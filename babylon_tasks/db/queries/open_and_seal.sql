@@ -1,20 +1,34 @@
 -- name: seen
--- Window ids in Babylon's trajectories from %(since)s on: a loose scan, one index probe per window.
-WITH RECURSIVE seen (window_id) AS (
-    (SELECT "windowId" FROM trajectories WHERE "windowId" >= %(since)s
+-- Hours up to %(until)s that Babylon's trajectories name and that have no window: a loose scan, one
+-- index probe for each hour, however many ids that are no hours lie inside it.
+WITH RECURSIVE seen (id) AS (
+    (SELECT "windowId"::text FROM trajectories WHERE "windowId" >= %(since)s
      ORDER BY "windowId" LIMIT 1)
     UNION ALL
-    SELECT (SELECT t."windowId" FROM trajectories t WHERE t."windowId" > seen.window_id
+    SELECT (SELECT t."windowId"::text FROM trajectories t
+            WHERE t."windowId" > seen.id
+              AND t."windowId" >= coalesce({{unopened_windows.next_hour}}, seen.id)
             ORDER BY t."windowId" LIMIT 1)
-    FROM seen WHERE seen.window_id IS NOT NULL
+    FROM seen WHERE seen.id <= %(until)s
 )
-SELECT window_id FROM seen WHERE window_id IS NOT NULL LIMIT %(limit)s
+SELECT id FROM seen
+WHERE id <= %(until)s AND {{unopened_windows.is_hour}}
+  AND NOT EXISTS (SELECT FROM training.windows w WHERE w.window_id = id)
+LIMIT %(limit)s
 
 -- name: seen_without_id
--- Hours of trajectories whose writer set no window id (Babylon's plugin never does).
-SELECT DISTINCT {{babylon.hour_of_start}}
-FROM trajectories
-WHERE "windowId" IS NULL AND "startTime" >= %(since)s::timestamp
+-- Hours without a window of trajectories that name none (Babylon's plugin never does), newest first;
+-- not those for which the reason is on record and is what it was.
+SELECT id
+FROM (SELECT DISTINCT {{unopened_windows.id_of_unnamed}} AS id
+      FROM trajectories WHERE "windowId" IS NULL) AS unnamed
+WHERE NOT EXISTS (SELECT FROM training.windows w WHERE w.window_id = id)
+  AND NOT EXISTS (SELECT FROM training.unopened_windows u
+                  WHERE u.window_id = id
+                    AND (u.reason = 'bad_window_id'
+                         OR u.reason = 'before_lookback' AND id < %(since)s
+                         OR u.reason = 'not_begun' AND id > %(until)s))
+ORDER BY id DESC
 LIMIT %(limit)s
 
 -- name: known

@@ -1,0 +1,28 @@
+-- name: row
+-- A row of Babylon's by its trajectory, with what accounts for its window id.
+SELECT row.window, w.window_id IS NOT NULL AS has_window, w.rows_pruned_at AS pruned_at,
+       u.reason AS unopened
+FROM (SELECT coalesce("windowId"::text, {{unopened_windows.id_of_unnamed}}) AS window
+      FROM trajectories WHERE "trajectoryId" = %(trajectory)s) AS row
+LEFT JOIN training.windows w ON w.window_id = row.window
+LEFT JOIN training.unopened_windows u ON u.window_id = row.window
+
+-- name: scores
+-- Every score of a trajectory, by window and reward version.
+SELECT window_id AS window, reward_version, reward, group_key, scorer
+FROM training.scores WHERE trajectory_id = %(trajectory)s
+ORDER BY window_id, reward_version
+
+-- name: rejections
+-- Every rejection of a trajectory, in order.
+SELECT window_id AS window, reward_version, stage, reason, detail, lineage
+FROM training.rejections WHERE trajectory_id = %(trajectory)s
+ORDER BY id
+
+-- name: uses
+-- What each lineage has used a trajectory for.
+SELECT l.name AS lineage, c.window_id AS window, c.reward_version, c.use, s.target_step AS step
+FROM training.lineages l
+JOIN training.consumption c ON c.lineage = l.name AND c.trajectory_id = %(trajectory)s
+LEFT JOIN training.steps s ON s.id = c.step_id
+ORDER BY l.name
