@@ -202,6 +202,23 @@ def test_a_discarded_checkpoint_is_gone_and_only_the_newest_can_be(
     assert read_record(Path(one.uri)) == one
 
 
+def test_a_checkpoint_that_is_set_aside_is_kept_and_the_next_step_starts_without_it(
+    trainer: Trainer, train: TrainRequest
+) -> None:
+    one, two = train(many(2)), train(many(3))
+    folder = f"{two.step:04d}-of-the-test"
+
+    assert trainer.set_aside(two.step, folder).result == one
+
+    kept = Path(one.uri).parent.with_name("set-aside") / folder
+    assert adapter_hash(kept) == two.adapter_hash
+    assert not Path(two.uri).exists()
+    again = train(many(3), parent_step=one.step)
+    assert (again.step, again.base_adapter_hash) == (two.step, one.adapter_hash)
+    with pytest.raises(TrainingError, match=f"asked to set aside step {one.step}, but the newest"):
+        trainer.set_aside(one.step, "older")
+
+
 def test_a_call_that_was_not_sampled_so_fails_the_request_by_name_and_harms_nothing(
     trainer: Trainer, train: TrainRequest, tmp_path: Path
 ) -> None:
