@@ -102,7 +102,7 @@ class ServerProbe:
                 self._show(profile.name)
                 log.info("server_probe.succeeded", address=base_url, profile=profile.name)
                 return
-            lacks[profile.name] = state
+            lacks[profile.name] = state.value
             accepted = accepted or profile
         self._profile, self._again_at = accepted, time.monotonic() + _TEXT_SECONDS
         self._show(TEXT_ONLY)
