@@ -32,11 +32,13 @@ LISTS = ROOT / "tests" / "mutations"
 _NOT_COPIED = ("build", "dist", "node_modules", "secrets")
 _LINKED = (".servers",)  # what `make servers` unpacked
 _TEST_SECONDS = 120
+_HANGING_SECONDS = 60
 
 
 class Mutation(Struct, frozen=True, forbid_unknown_fields=True):
     """``old``, which ``file`` contains once, becomes ``new``, and ``tests`` must fail.
 
+    ``hangs``: what it breaks is an end, so that a test that takes too long has noticed it.
     ``survives``: why no test can notice it; such a mutation is tried all the same.
     """
 
@@ -46,6 +48,7 @@ class Mutation(Struct, frozen=True, forbid_unknown_fields=True):
     new: str
     breaks: str
     tests: tuple[str, ...]
+    hangs: bool = False
     survives: str | None = None
 
 
@@ -87,7 +90,7 @@ def attempt(copy: Path, mutation: Mutation) -> Tried:
     if not path.is_file() or path.read_text("utf-8").count(mutation.old) != 1:
         return Tried(mutation, Ending.NOT_APPLICABLE, 0.0, f"see {mutation.file}")
     with _mistaken(path, mutation):
-        ending, how = _run(copy, mutation.tests, "--exitfirst")
+        ending, how = _run(copy, mutation.tests, "--exitfirst", hangs=mutation.hangs)
     return Tried(mutation, ending, time.monotonic() - begun, how)
 
 
@@ -181,11 +184,14 @@ def _forget_compiled(path: Path) -> None:
         Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
 
 
-def _run(copy: Path, tests: Sequence[str], *options: str) -> tuple[Ending, str]:
+def _run(
+    copy: Path, tests: Sequence[str], *options: str, hangs: bool = False
+) -> tuple[Ending, str]:
+    seconds = _HANGING_SECONDS if hangs else _TEST_SECONDS
     report = copy / "mutations.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
-    command += [f"--timeout={_TEST_SECONDS}", f"--junitxml={report}", *options, *tests]
+    command += [f"--timeout={seconds}", f"--junitxml={report}", *options, *tests]
     done = subprocess.run(
         command,
         cwd=copy,
@@ -200,7 +206,7 @@ def _run(copy: Path, tests: Sequence[str], *options: str) -> tuple[Ending, str]:
         for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  # pytest's own
             failure = case.find("failure")
             why = "" if failure is None else failure.get("message", "").split("\n")[0]
-            if failure is not None and "from pytest-timeout" not in why:
+            if failure is not None and (hangs or "from pytest-timeout" not in why):
                 return Ending.CAUGHT, f"{case.get('name')}: {why[:120]}"
     lines = (done.stdout + done.stderr).strip().splitlines()
     return Ending.NOT_RUN, "\n".join(lines[-20:])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from checks import mutations
 from checks.mutations import Ending, Mutation, Tried, attempt, copies, pass_unchanged
 
 SHOP = "def total(prices):\n    return sum(prices) * 2 // 2\n"
@@ -67,6 +68,19 @@ def test_what_only_keeps_its_tests_from_being_run_is_not_caught(
     with copies(root, 1) as free:
         tried = attempt(free.get(), replace(DOUBLED, old=old, new=new))
     assert tried.ending is Ending.NOT_RUN
+
+
+@pytest.mark.parametrize(("hangs", "ending"), [(False, Ending.NOT_RUN), (True, Ending.CAUGHT)])
+def test_a_test_that_hangs_has_noticed_only_what_is_listed_to_hang(
+    root: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool, ending: Ending
+) -> None:
+    for patience in ("_TEST_SECONDS", "_HANGING_SECONDS"):
+        monkeypatch.setattr(mutations, patience, 1)
+    endless = replace(
+        UNNOTICED, old="    return", new="    while True: pass\n    return", hangs=hangs
+    )
+    with copies(root, 1) as free:
+        assert attempt(free.get(), endless).ending is ending
 
 
 @pytest.mark.parametrize(
