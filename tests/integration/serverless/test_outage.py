@@ -96,6 +96,7 @@ def assert_trained_once(connection: Connection, peer: WandbPeer) -> None:
     assert column(connection, "SELECT training_tries FROM training.windows") == [0]
     assert column(connection, "SELECT state FROM training.steps") == ["committed"]
     assert peer.steps == [1], "one checkpoint there, the step's"
+    assert list(peer.jobs) == ["job-1"], "paid for once"
     assert reports.system_state(connection, "babylon").circuits == []
 
 
@@ -119,7 +120,7 @@ def test_a_trainer_that_cannot_reach_wandb_is_started_again_once_it_can(
     assert_trained_once(connection, peer)
 
 
-@pytest.mark.parametrize("broken", ["/preview/", "/training-jobs"])
+@pytest.mark.parametrize("broken", ["/preview/", "/training-jobs", "/events"])
 def test_windows_wait_for_wandb_and_lose_no_attempt(
     settings: Settings, trainer: Trainer, peer: WandbPeer, connection: Connection, broken: str
 ) -> None:
@@ -146,5 +147,7 @@ def test_windows_wait_for_wandb_and_lose_no_attempt(
     peer.broken = None
     next_try(connection, "0")
     assert due_windows.pick_to_train(connection, settings, limit=10) != [], "beat sends it"
-    assert train(settings, trainer)[0] is TrainAction.COMMITTED
+    begun = broken == "/events"  # its job was under way, and is followed to its end
+    wanted = TrainAction.ADOPTED if begun else TrainAction.COMMITTED
+    assert train(settings, trainer)[0] is wanted
     assert_trained_once(connection, peer)
