@@ -51,6 +51,7 @@ def test_what_postgres_never_takes_keeps_nothing_else_waiting(connection: Connec
     assert sorted(stored(connection)) == sorted(one.capture_id for one in good)
 
 
+@pytest.mark.contract("today")  # rows are pruned beside Babylon's
 def test_days_are_made_ahead_and_old_ones_dropped_whole(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
