@@ -18,6 +18,7 @@ from acceptance.outcome import (
     assert_recovered,
     undecided,
 )
+from factories import insert_trajectories, step, trajectory
 from peer import PeerTrainer
 from scored_windows import hour, scored_window
 from upstream import Upstream
@@ -89,6 +90,17 @@ def trash(babylon: Babylon) -> None:
     (checkpoint(babylon, 1).parent / ".discarded-0003").mkdir()
 
 
+def row_left(what: str, window: str, **columns: object) -> Callable[[Babylon], None]:
+    """A row that nobody has looked at: no score, no rejection, and not of an hour on record."""
+
+    def leave(babylon: Babylon) -> None:
+        row = trajectory(window, "agent-left", [step(0, window=window)])
+        insert_trajectories(babylon.connection, [row | columns])
+
+    leave.__name__ = what
+    return leave
+
+
 def changed(what: str, statement: str) -> Callable[[Babylon], None]:
     def change(babylon: Babylon) -> None:
         babylon.connection.execute(statement)  # type: ignore[arg-type]
@@ -135,6 +147,8 @@ BAD_ENDS: list[tuple[Callable[[Babylon], None], str]] = [
         changed("invariant", "UPDATE training.windows SET state = 'training'"),
         "windows_training_without_step",
     ),
+    (row_left("row_of_a_trained_hour_left", HOURS[0], windowId=None), "unaccounted_rows"),
+    (row_left("row_of_no_hour_on_record_left", hour(3)), "rows_without_window"),
 ]
 
 
