@@ -5,8 +5,6 @@ Left out is what cannot differ: the death of a process that takes no part in wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from acceptance.faults import points
@@ -21,9 +19,7 @@ from acceptance.faults.strikes import (
     redis,
     rows,
 )
-from acceptance.faults.system import System
-
-Strike = Callable[[System], AbstractContextManager[None]]
+from acceptance.faults.strikes.strike import Strike
 
 EVERYWHERE: tuple[Point, ...] = (
     points.idle,

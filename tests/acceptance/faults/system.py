@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -14,7 +15,7 @@ import psycopg
 import redis
 from acceptance.faults.kinds import Kind
 from acceptance.faults.small_disk import SmallDisk
-from acceptance.harness import Babylon, hours, until
+from acceptance.harness import PATIENCE, Babylon, hours, until
 from acceptance.outcome import undecided
 from pgbouncer import PgBouncer
 from psycopg.rows import dict_row
@@ -96,11 +97,16 @@ class System(Babylon):
     def _held_out(self, hour: str) -> bool:
         return is_held_out(hour, self.lineage, self.stack.settings.held_out_share)
 
-    def await_trained(self, windows: list[str]) -> None:
+    def await_trained(self, windows: list[str], seconds: float = PATIENCE) -> None:
         """Until they are trained, and each checkpoint is decided about where they are evaluated."""
-        self.await_states(windows, "trained")
+        deadline = time.monotonic() + seconds
+        self.await_states(windows, "trained", seconds=seconds)
         if self.kind.evaluates:
-            until("each checkpoint is decided about", lambda: self._alive() and not undecided(self))
+            until(
+                "each checkpoint is decided about",
+                lambda: self._alive() and not undecided(self),
+                deadline - time.monotonic(),
+            )
 
     def start(self, *names: str) -> None:
         """As Babylon's; ``log_since_start`` begins here. A second lineage starts with the first."""

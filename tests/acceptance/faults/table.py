@@ -13,14 +13,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from acceptance.faults.cells import EVERYWHERE, OTHER_CELLS, STRUCK, WORST, Cell, Strike
+from acceptance.faults.bounds import WITHIN
+from acceptance.faults.cells import EVERYWHERE, OTHER_CELLS, STRUCK, WORST, Cell
+from acceptance.faults.strikes.strike import Strike
 
 Seconds = Mapping[str, Sequence[float]]
 
 
 def table(seconds: Seconds | None = None) -> str:
     """A row for each fault, a column for each point; ``seconds``: of each cell's runs."""
-    lines = [["fault", *(point.__name__ for point in EVERYWHERE)]]
+    lines = [["fault", *(point.__name__ for point in EVERYWHERE), "at most"]]
     for strike, points in STRUCK.items():
         row = [_said(strike)]
         for point in EVERYWHERE:
@@ -28,16 +30,18 @@ def table(seconds: Seconds | None = None) -> str:
             if (strike, point) in WORST:
                 text = f"**{text}**"
             row.append(text if point in points else "")
+        row.append(str(WITHIN[strike]))
         lines.append(row)
     return _lines(lines)
 
 
 def table_of_others(seconds: Seconds | None = None) -> str:
     """A row for each fault that strikes a system of another kind than the plain one."""
-    lines = [["system", "fault", "point", "seconds"]]
+    lines = [["system", "fault", "point", "seconds", "at most"]]
     for cell in OTHER_CELLS:
         point = cell.point.__name__
-        lines.append([cell.kind.what, _said(cell.strike), point, _range(cell, seconds)])
+        row = [cell.kind.what, _said(cell.strike), point, _range(cell, seconds)]
+        lines.append([*row, str(WITHIN[cell.strike])])
     return _lines(lines)
 
 

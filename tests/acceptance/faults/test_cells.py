@@ -6,8 +6,11 @@ before it; its system is ended.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from acceptance.faults import points
+from acceptance.faults.bounds import WITHIN
 from acceptance.faults.cells import AFTER_A_STEP, CELLS, OTHER_CELLS, WORST, Cell
 from acceptance.faults.conftest import Measured
 from acceptance.faults.strikes.leases import leases
@@ -43,7 +46,10 @@ def test_every_window_is_trained_once(kept_system: System, cell: Cell, measured:
 
 
 def strike(system: System, cell: Cell, measured: Measured) -> None:
-    """Strike one hour at the cell's point, and record another one after it, until both are done."""
+    """Strike one hour at the cell's point, and record another one after it, until both are done.
+
+    Fails where that takes longer than is promised of the fault.
+    """
     until("nobody works any more", lambda: not leases(system))
     system.cells.append(cell.name)
     print("on this system:", ", ".join(system.cells))
@@ -60,9 +66,10 @@ def strike(system: System, cell: Cell, measured: Measured) -> None:
         held.__exit__(None, None, None)
     if struck not in system.recorded():
         system.record(struck)
+    deadline = time.monotonic() + WITHIN[cell.strike]
     with measured(cell.name):
         if cell.kind.evaluates:  # or the next step's evaluation would take the place of this one's
-            system.await_trained([struck])
+            system.await_trained([struck], deadline - time.monotonic())
         if after not in system.recorded():
             system.record(after)
-        system.await_trained([struck, after])
+        system.await_trained([struck, after], deadline - time.monotonic())

@@ -11,7 +11,8 @@ import time
 
 import pytest
 from acceptance.faults import points
-from acceptance.faults.cells import STRUCK, Strike
+from acceptance.faults.cells import STRUCK
+from acceptance.faults.strikes.strike import Strike
 from acceptance.faults.system import System
 from acceptance.harness import hours
 from acceptance.outcome import (

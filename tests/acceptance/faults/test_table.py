@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from acceptance.faults.bounds import WITHIN, bound
 from acceptance.faults.cells import CELLS, ON_OTHER_SYSTEMS, OTHER_CELLS, STRUCK, WORST
 from acceptance.faults.conftest import CELLS_PER_SYSTEM
 from acceptance.faults.table import table, table_of_others
@@ -45,6 +46,19 @@ def test_seconds_of_several_runs_become_a_range(tmp_path: Path) -> None:
 
     assert "| 1 to 4 |" in printed.splitlines()[2]
     assert printed.count(" to ") == 1 + (table() + table_of_others()).count(" to ")
+
+
+def test_what_is_promised_follows_from_the_longest_that_was_measured() -> None:
+    longest = dict.fromkeys(WITHIN, 0)
+    for line in DOCUMENT.read_text("utf-8").splitlines():
+        for strike in longest:
+            _, found, cells = line.partition(f"| {(strike.__doc__ or '').rstrip('.')} |")
+            if found:
+                most = [int(seconds) for seconds in re.findall(r"\d+ to (\d+)", cells)]
+                longest[strike] = max([longest[strike], *most])
+    measured = {strike: bound(seconds) for strike, seconds in longest.items() if seconds}
+    assert measured == {strike: WITHIN[strike] for strike in measured}
+    assert set(WITHIN) == {cell.strike for cell in CELLS + OTHER_CELLS}
 
 
 def _without_seconds(text: str) -> str:
