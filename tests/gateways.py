@@ -1,7 +1,10 @@
-"""A gateway in the test's own process, before an inference endpoint."""
+"""A gateway before an inference endpoint: in the test's own process, or as one of its own."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,8 @@ from babylon_tasks.gateway.process import Gateway
 from babylon_tasks.settings import Settings
 
 KEY = "key-of-the-agents-0"
+# Nobody listens there: a gateway begins all the same.
+NO_POSTGRES = "postgresql://nobody:x@127.0.0.1:1/x"
 
 
 @contextmanager
@@ -43,3 +48,32 @@ def opened(
         yield f"http://127.0.0.1:{gateway.port}/v1"
     finally:
         gateway.stop()
+
+
+@contextmanager
+def started(folder: Path, database_url: str, **values: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A process; ``values`` are settings, by their names in the code. It is killed in the end.
+
+    What it says is in the file ``log`` of the folder.
+    """
+    named = {
+        "inference_api_key": ENDPOINT_KEY,
+        "gateway_keys": f"agents:{KEY}",
+        "gateway_spool_dir": folder / "calls",
+        "lineage": "tests",
+        **values,
+    }
+    environment = {f"BABYLON_{name.upper()}": str(value) for name, value in named.items()}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "babylon_tasks.gateway"],
+            cwd=folder,
+            env={**os.environ, **environment, "DATABASE_URL": database_url},
+            stderr=log,
+        ) as made,
+    ):
+        try:
+            yield made
+        finally:
+            made.kill()

@@ -7,12 +7,13 @@ import signal
 import sys
 import threading
 
-from prometheus_client import disable_created_metrics, start_http_server
+from prometheus_client import REGISTRY, disable_created_metrics
 
 from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway.process import Gateway
 from babylon_tasks.settings import load_settings
+from babylon_tasks.tasks.health.endpoint import Endpoint
 
 
 def main() -> None:
@@ -28,10 +29,10 @@ def main() -> None:
         log.configure(settings)
         log.name_misspelt()
         gateway = Gateway(settings)
-        gateway.start()
         if settings.metrics_port:
             disable_created_metrics()  # type: ignore[no-untyped-call]  # as those of workers, whose children's have none
-            start_http_server(settings.metrics_port, settings.metrics_host)
+            Endpoint(settings.metrics_host, settings.metrics_port, REGISTRY)
+        gateway.start()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

@@ -9,10 +9,15 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
+import psutil
 import pytest
-from endpoint import read_all, until
+import yaml
+from endpoint import PATIENCE, read_all, until
+from gateways import NO_POSTGRES, started
 from prometheus_client import CollectorRegistry
 
 from babylon_tasks.http_server.limits import HEAD_BYTES
@@ -21,6 +26,7 @@ from babylon_tasks.tasks.health.bounded_check import BoundedCheck
 from babylon_tasks.tasks.health.endpoint import MOST_CONNECTIONS, Endpoint, _QuietHandler
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.contract(None)
 
 
@@ -129,3 +135,39 @@ def test_a_forked_child_does_not_hold_its_parents_port() -> None:
         for descriptor in (end, forgotten, note, ended):
             os.close(descriptor)
         os.waitpid(child, 0)
+
+
+def is_up(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_half_open_connections_take_no_more_threads_than_a_gateways_container_has(
+    tmp_path: Path,
+) -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+    pids = compose["services"]["gateway"]["deploy"]["resources"]["limits"]["pids"]
+    port = free_port()
+    ports = {"metrics_port": port, "gateway_port": free_port()}
+    with started(tmp_path, NO_POSTGRES, **ports) as gateway, ExitStack() as held:
+        until(lambda: is_up(port))
+        process = psutil.Process(gateway.pid)
+        for _ in range(2 * pids):
+            made = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            made.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+            assert process.num_threads() < pids
+        assert "babylon_gateway_calls_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 404, "not on this port"
+
+
+def test_a_gateway_whose_metrics_port_is_taken_says_which_setting_that_is(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"metrics_port": port, "gateway_port": free_port()}
+        with started(tmp_path, NO_POSTGRES, **ports) as gateway:
+            assert gateway.wait(PATIENCE) == 2
+    said = (tmp_path / "log").read_text("utf-8")
+    assert said.splitlines()[-1].startswith(f"BABYLON_METRICS_PORT {port} on 127.0.0.1 cannot")
+    assert "Traceback" not in said

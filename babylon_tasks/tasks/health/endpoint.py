@@ -1,5 +1,7 @@
 """The HTTP port of a process: ``/metrics`` for Prometheus, ``/livez`` and ``/readyz`` for probes.
 
+The gateway answers probes on its own port and has only ``/metrics`` here.
+
 Only for the inside of a deployment: it needs no login and exposes no secret.
 """
 
@@ -25,14 +27,17 @@ from babylon_tasks.tasks.health.liveness import Probe
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-MOST_CONNECTIONS = 64
+# A thread each: with those of the process itself fewer than Compose allows it (pids: 64).
+MOST_CONNECTIONS = 32
 log = structlog.get_logger(__name__)
 
 
 class Endpoint:
     """A server in a daemon thread; raises SettingsError where its port is taken."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, probe: Probe) -> None:
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, probe: Probe | None = None
+    ) -> None:
         server = _Server6 if ":" in host else _Server
         try:
             self._server = make_server(
@@ -60,17 +65,17 @@ class Endpoint:
 
 
 def _application(
-    registry: CollectorRegistry, probe: Probe
+    registry: CollectorRegistry, probe: Probe | None
 ) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     metrics = make_wsgi_app(registry)
-    probes = {"/livez": probe.alive, "/readyz": probe.ready}
+    probes = {} if probe is None else {"/livez": probe.alive, "/readyz": probe.ready}
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             answer: Iterable[bytes] = metrics(environ, start_response)
             return answer
-        status, text = "404 Not Found", "/metrics, /livez, /readyz"
+        status, text = "404 Not Found", ", ".join(("/metrics", *probes))
         if path in probes:
             good, text = probes[path]()
             status = "200 OK" if good else "503 Service Unavailable"
