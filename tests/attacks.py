@@ -67,8 +67,8 @@ ATTACKS = (
         ),
     ),
     Attack(
-        "inference: a body without the key, of 500 MB and 5 GB; half-open connections, 900 and "
-        "9,000 at a time; heads and nests without end",
+        "inference, gateway: a body without the key, of 500 MB and 5 GB; half-open connections, "
+        "900 and 9,000 at a time; heads and nests without end",
         (
             f"{_INFERENCE}::test_a_body_of_any_size",
             f"{_INFERENCE}::test_half_open_connections_at_the_same_time",
@@ -81,8 +81,8 @@ ATTACKS = (
         ),
     ),
     Attack(
-        "inference, with the key: a prompt of 10 MB and 100 MB, requests that nobody waits for, a "
-        "queue without a bound",
+        "inference, gateway, with the key: a prompt of 10 MB and 100 MB, requests that nobody "
+        "waits for, a queue without a bound",
         (
             f"{_INFERENCE}::test_a_prompt_of_any_size",
             f"{_INFERENCE}::test_requests_that_nobody_waits_for",
