@@ -207,6 +207,6 @@ def test_every_service_of_ours_gets_the_authority_and_no_server_does() -> None:
 
 def test_what_holds_data_can_be_kept_from_compose() -> None:
     kept = yaml.safe_load((ROOT / "compose.kept-volumes.yaml").read_text("utf-8"))["volumes"]
-    assert set(kept) == {"postgres", "models"}
+    assert set(kept) == {"postgres", "models", "calls"}
     for name, volume in kept.items():
         assert volume == {"external": True, "name": f"babylon-tasks_{name}"}, "its name until now"
