@@ -6,17 +6,22 @@ transformers' own layout (about 12 s, 540 MB) and stored in a cache that all dat
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from babylon_tasks.errors import BackendUnavailable
+from babylon_tasks.file_lock import FileLocked, lock_file
 
 NAME = "SmolLM2-135M-Instruct"
 _GGUF = f"{NAME}.Q4_1.gguf"
+# Less than a trainer may take to start: so this error says why it did not.
+_LOCK_SECONDS = 240.0
 
 
 def cache_dir() -> Path:
@@ -27,15 +32,15 @@ def cache_dir() -> Path:
 def base_model_path(base_model: str) -> str:
     """Return what ``from_pretrained`` loads: a directory, or a hub name that is passed through.
 
-    Converts the packaged model on first use, under a file lock; raises BackendUnavailable.
+    Converts the packaged model on first use, under a file lock. Raises BackendUnavailable, also
+    where another process holds the lock for four minutes.
     """
     if base_model != NAME:
         return base_model
     home = cache_dir()
     home.mkdir(parents=True, exist_ok=True)
     target = home / NAME
-    with (home / f"{NAME}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(home / f"{NAME}.lock"):
         if not target.exists():
             scratch = Path(tempfile.mkdtemp(dir=home))
             try:
@@ -45,6 +50,22 @@ def base_model_path(base_model: str) -> str:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     return str(target)
+
+
+def _locked(path: Path) -> IO[str]:
+    retrying = Retrying(
+        retry=retry_if_exception_type(FileLocked),
+        wait=wait_fixed(0.1),
+        stop=stop_after_delay(_LOCK_SECONDS),
+        reraise=True,
+    )
+    try:
+        return retrying(lock_file, path)
+    except FileLocked as error:
+        raise BackendUnavailable(
+            f"process {error.owner} has held {path} for {_LOCK_SECONDS:.0f} s, in which the model "
+            f"{NAME} is converted; end that process, then start the trainer again"
+        ) from None
 
 
 def _packaged_gguf() -> Path:
