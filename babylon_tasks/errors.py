@@ -20,7 +20,7 @@ BabylonTasksError
 │   └── CheckpointDamaged    a checkpoint's files are not what was committed
 ├── BrokerUnavailable        Redis did not take a message
 ├── NothingServes            no trainer has served the lineage yet
-├── CheckpointNotFound       promote or rollback names a step that is not committed, or pruned
+├── CheckpointNotFound       promote, rollback or an arm names a step that is not there, or pruned
 ├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
 
@@ -141,7 +141,7 @@ class NothingServes(BabylonTasksError):
 
 
 class CheckpointNotFound(BabylonTasksError, LookupError):
-    """Promote or rollback names a step that is not committed, or one that was pruned."""
+    """Promote, rollback or an arm names a step that is not committed, or one that was pruned."""
 
 
 class NotInstalled(BabylonTasksError):

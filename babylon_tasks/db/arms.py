@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from babylon_tasks.arms import Arms
+from babylon_tasks.db import old_checkpoints, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all
+from babylon_tasks.errors import CheckpointNotFound
+from babylon_tasks.policy_names import policy_name
 
 
 def begin(connection: Connection, lineage: str, arms: Arms) -> None:
-    """Let arms count from their hour on, in the caller's transaction; shares of 0 end them."""
-    execute(
-        connection,
-        "arms.begin",
-        lineage=lineage,
-        **{name: getattr(arms, name) for name in Arms.__struct_fields__},
-    )
+    """Let arms count from their hour on, in the caller's transaction; shares of 0 end them.
+
+    Raises CheckpointNotFound for a checkpoint that was pruned, or a lineage that does not exist.
+    """
+    with connection.transaction():
+        promotions.lock(connection, lineage)  # pruning takes it too: neither misses the other
+        for step in (arms.control_step, arms.examinee_step):
+            _refuse_pruned(connection, lineage, step)
+        execute(
+            connection,
+            "arms.begin",
+            lineage=lineage,
+            **{name: getattr(arms, name) for name in Arms.__struct_fields__},
+        )
 
 
 def since(connection: Connection, lineage: str, window: str) -> list[Arms]:
     """Read the arms that count in an hour or will count after it, in the order of decisions."""
     return fetch_all(connection, "arms.since", Arms, lineage=lineage, window=window)
+
+
+def _refuse_pruned(connection: Connection, lineage: str, step: int | None) -> None:
+    if step is None:
+        return
+    pruned_at = old_checkpoints.pruned_at(connection, lineage, step)
+    if pruned_at is not None:
+        raise CheckpointNotFound(
+            f"{policy_name(lineage, step)} was pruned at {pruned_at:%Y-%m-%d %H:%M} UTC and its "
+            "weights are gone, so no arm can have it and the arms are as they were; "
+            "`babylon-tasks models list` lists the checkpoints"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from gateways import KEY, opened
 from openai import APIStatusError, OpenAI
 from prometheus_client import REGISTRY
 from psycopg.errors import IntegrityError
+from scored_windows import column
 from upstream import Upstream
 
 from babylon_tasks.arms import Arm, Arms, draw
-from babylon_tasks.db import arms, clock, lineages
-from babylon_tasks.db.session import Connection
+from babylon_tasks.db import arms, clock, lineages, promotions
+from babylon_tasks.db.session import Connection, connect
+from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_id
 
@@ -138,3 +141,26 @@ def test_arms_that_cannot_be_answered_are_not_written(
         with pytest.raises(IntegrityError):
             decide(connection, **{**whole, **wrong})
     decide(connection, **whole)
+
+
+@pytest.mark.parametrize("arm", ["control_step", "examinee_step"])
+def test_an_arm_gets_no_checkpoint_that_is_pruned_at_the_same_time(
+    make_settings: Callable[..., Settings], connection: Connection, arm: str
+) -> None:
+    settings = make_settings(lineage="tests")
+    lineages.ensure(connection, settings)
+    connection.execute(
+        "INSERT INTO training.checkpoints (lineage, step, inference_name, uri)"
+        " VALUES ('tests', 1, 'tests@1', 'x')"
+    )
+    fields = {"control_step": 0, "examinee_step": 0, arm: 1}
+    with ThreadPoolExecutor() as pool, connect(settings) as pruning:
+        with pruning.transaction():  # as `old_checkpoints.mark` does, which read the arms before
+            promotions.lock(pruning, "tests")
+            deciding = pool.submit(decide, connection, **fields)
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            until(lambda: deciding.done() or column(pruning, waiting) != [0])
+            pruning.execute("UPDATE training.checkpoints SET pruned_at = now() WHERE step = 1")
+        with pytest.raises(CheckpointNotFound, match=r"tests@1 was pruned at .* no arm can have"):
+            deciding.result()
+    assert arms.since(connection, "tests", "0001-01-01T00:00") == []
