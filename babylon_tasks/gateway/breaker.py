@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 FAILURES = 5
 PAUSE_SECONDS = 10.0
+# A client that gives up sooner says nothing about the server.
+SILENT_SECONDS = 5.0
 
 
 class Breaker:
@@ -14,9 +17,10 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self._again_at = 0.0
+        self._answered_at = -math.inf
 
     def admits(self) -> bool:
-        """Decide whether to ask; one that is admitted reports ``succeeded`` or ``failed``."""
+        """Decide whether to ask; one that is admitted reports how it ended."""
         if self._failures < FAILURES:
             return True
         if time.monotonic() < self._again_at:
@@ -27,9 +31,21 @@ class Breaker:
     def succeeded(self) -> None:
         """Note an answer."""
         self._failures = 0
+        self._answered_at = time.monotonic()
 
     def failed(self) -> None:
         """Note that there was none."""
         self._failures += 1
         if self._failures == FAILURES:
             self._again_at = time.monotonic() + PAUSE_SECONDS
+
+    def given_up(self, asked_at: float) -> None:
+        """Note that a client left before there was an answer; ``asked_at`` is monotonic.
+
+        That counts as a failure where nobody has had an answer since then: a server that hangs
+        outlasts its clients' patience, and would never be noticed. Where others are answered, the
+        client was only in a hurry.
+        """
+        silent = time.monotonic() - asked_at >= SILENT_SECONDS
+        if silent and self._answered_at < asked_at:
+            self.failed()

@@ -133,12 +133,17 @@ class GatewayChat:
             raise Away(AwayReason.UNKNOWN)
         if fallback is not None and not self._breaker.admits():
             raise Away(AwayReason.PAUSED)
-        seconds = self._settings.gateway_timeout_seconds / (1 if fallback is None else 2)
+        seconds = self._settings.gateway_timeout_seconds
+        if fallback is not None:
+            seconds = min(seconds / 2, self._settings.gateway_trainer_seconds)
         begun = time.monotonic()
         try:
             answer = await self._within_budget(exchange.asked, route, route.base_url, seconds)
         except Away:
             self._breaker.failed()
+            raise
+        except asyncio.CancelledError:  # nobody waits for it any more
+            self._breaker.given_up(begun)
             raise
         finally:
             exchange.elsewhere += time.monotonic() - begun

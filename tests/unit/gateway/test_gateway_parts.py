@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +14,7 @@ from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import AgentSource, asker
 from babylon_tasks.gateway.away import AwayReason
-from babylon_tasks.gateway.breaker import FAILURES, Breaker
+from babylon_tasks.gateway.breaker import FAILURES, SILENT_SECONDS, Breaker
 from babylon_tasks.gateway.capture_state import CaptureState
 from babylon_tasks.gateway.profiles import VLLM
 from babylon_tasks.gateway.prompt_agent import SEARCHED, PromptAgent
@@ -220,4 +221,25 @@ def test_a_breaker_opens_after_failures_in_a_row_and_closes_with_an_answer() -> 
         breaker.failed()
     assert not breaker.admits()
     breaker.succeeded()
+    assert breaker.admits()
+
+
+def test_clients_that_give_up_on_a_silent_server_open_the_breaker() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        assert breaker.admits()
+        breaker.given_up(time.monotonic() - SILENT_SECONDS)
+    assert not breaker.admits()
+
+
+def test_clients_in_a_hurry_do_not_open_the_breaker() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        breaker.given_up(time.monotonic())
+    assert breaker.admits()
+
+    # They had waited, and meanwhile others got answers.
+    breaker.succeeded()
+    for _ in range(FAILURES):
+        breaker.given_up(time.monotonic() - SILENT_SECONDS)
     assert breaker.admits()
