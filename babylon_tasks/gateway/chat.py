@@ -32,6 +32,7 @@ from babylon_tasks.gateway.trainer_body import (
     is_fixed,
     smaller_budget,
     trainer_body,
+    within_budget,
 )
 from babylon_tasks.gateway.trainer_reply import for_client, read_sample
 from babylon_tasks.http_server.deliver import Answer
@@ -138,7 +139,7 @@ class GatewayChat:
             seconds = min(seconds / 2, self._settings.gateway_trainer_seconds)
         begun = time.monotonic()
         try:
-            answer = await self._within_budget(exchange.asked, route, route.base_url, seconds)
+            answer = await self._within_budget(exchange, route, route.base_url, seconds)
         except Away:
             self._breaker.failed()
             raise
@@ -151,20 +152,24 @@ class GatewayChat:
         return answer
 
     async def _within_budget(
-        self, asked: GatewayRequest, route: ToCheckpoint, base_url: str, seconds: float
+        self, exchange: Exchange, route: ToCheckpoint, base_url: str, seconds: float
     ) -> ServerAnswer:
+        """Ask a checkpoint; ``exchange.asked`` is then what it was asked at last."""
         key = self._keys.of_trainer(route.backend)
         most = self._most.get(base_url)
+        if most is not None:
+            exchange.asked = within_budget(exchange.asked, most)
         profile = self._probe.profile(base_url, route.backend)
-        body = trainer_body(asked, route.model, profile, most)
+        body = trainer_body(exchange.asked, route.model, profile)
         answer = await self._servers.ask(base_url, key, body, seconds)
         if answer.status == 400:
             refusal = answer.content.decode("utf-8", "replace")
-            smaller = smaller_budget(asked, refusal)
+            smaller = smaller_budget(exchange.asked, refusal)
             if smaller is not None:
                 if is_fixed(refusal):
                     self._most[base_url] = smaller
-                body = trainer_body(asked, route.model, profile, smaller)
+                exchange.asked = within_budget(exchange.asked, smaller)
+                body = trainer_body(exchange.asked, route.model, profile)
                 answer = await self._servers.ask(base_url, key, body, seconds)
         if answer.status == 429:
             raise Away(AwayReason.BUSY)

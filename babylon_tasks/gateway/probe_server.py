@@ -87,7 +87,7 @@ class ServerProbe:
             answer = await self._servers.ask(
                 base_url,
                 self._keys.of_trainer(now.backend),
-                trainer_body(_QUESTION, now.names.get(now.step, ""), profile, None),
+                trainer_body(_QUESTION, now.names.get(now.step, ""), profile),
                 _ANSWER_SECONDS,
             )
             if answer.status in (400, 422):

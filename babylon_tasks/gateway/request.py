@@ -76,10 +76,13 @@ class GatewayRequest:
         options = self.value("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
 
-    def at_temperature(self, temperature: float) -> GatewayRequest:
-        """Ask the same at another temperature; ``raw`` stays as it came."""
+    def changed(self, **values: float) -> GatewayRequest:
+        """Ask the same with other values of some fields; ``raw`` stays as it came."""
         made = copy.copy(self)
-        made.fields = {**self.fields, "temperature": Raw(msgspec.json.encode(temperature))}
+        made.fields = {
+            **self.fields,
+            **{name: Raw(msgspec.json.encode(value)) for name, value in values.items()},
+        }
         return made
 
     def with_model(self, model: str) -> bytes:

@@ -81,11 +81,20 @@ def for_checkpoint(asked: GatewayRequest, temperature: float | None) -> GatewayR
     """
     if temperature is None or asked.value("logprobs") is True:
         return asked
-    return asked.at_temperature(temperature)
+    return asked.changed(temperature=temperature)
 
 
-def trainer_body(asked: GatewayRequest, model: str, profile: Profile, most: int | None) -> bytes:
-    """Write the body; ``most`` is the largest budget of an answer that the server takes."""
+def within_budget(asked: GatewayRequest, most: int) -> GatewayRequest:
+    """Ask for at most so many tokens, the largest budget of an answer that the server takes."""
+    budgets = {name: asked.value(name) for name in _BUDGETS}
+    too_large = {
+        name: most for name, budget in budgets.items() if isinstance(budget, int) and budget > most
+    }
+    return asked.changed(**too_large) if too_large else asked
+
+
+def trainer_body(asked: GatewayRequest, model: str, profile: Profile) -> bytes:
+    """Write the body."""
     fields: dict[str, Any] = {
         name: value
         for name, value in asked.fields.items()
@@ -95,10 +104,6 @@ def trainer_body(asked: GatewayRequest, model: str, profile: Profile, most: int 
     body = {**_EXPLICIT, **fields, "model": model, **added}
     if "logprobs" not in added and not asked.given("logprobs") and not asked.given("top_logprobs"):
         del body["top_logprobs"]  # one says nothing without the other, and some servers refuse it
-    for name in _BUDGETS:
-        budget = asked.value(name)
-        if most is not None and isinstance(budget, int) and budget > most:
-            body[name] = most
     return msgspec.json.encode(body)
 
 

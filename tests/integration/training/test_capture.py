@@ -122,6 +122,19 @@ def test_the_temperature_of_the_setting_is_asked_for_and_kept(
     assert [row["sampling"]["temperature"] for row in rows(connection)] == [1, 0.7]
 
 
+def test_the_budget_that_the_server_took_is_kept(
+    gateway: Callable[..., Gateway], connection: Connection
+) -> None:
+    made = gateway()
+    with agent(made) as client:
+        for _ in range(2):  # the second is asked within what the first was refused for
+            client.chat.completions.create(
+                model="tests", messages=MESSAGES, max_tokens=8192, stop=list("aeinorst")
+            )
+    until(lambda: len(rows(connection)) == 2)
+    assert [row["sampling"]["max_tokens"] for row in rows(connection)] == [1024, 1024]
+
+
 def test_streams_and_several_answers_are_kept_too(
     gateway: Callable[..., Gateway], connection: Connection
 ) -> None:

@@ -25,6 +25,7 @@ from babylon_tasks.gateway.trainer_body import (
     shaped,
     smaller_budget,
     trainer_body,
+    within_budget,
 )
 from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sample
 
@@ -107,7 +108,9 @@ def test_a_budget_that_a_server_refuses_is_made_smaller(refusal: str, budget: in
 
 
 def test_only_the_budget_that_was_given_is_made_smaller() -> None:
-    body = json.loads(trainer_body(asked(max_completion_tokens=9000), "m", VLLM, 1024))
+    body = json.loads(
+        trainer_body(within_budget(asked(max_completion_tokens=9000), 1024), "m", VLLM)
+    )
     assert body["max_completion_tokens"] == 1024
     assert "max_tokens" not in body
     assert smaller_budget(asked(), "max_tokens: Expected `int` <= 1024") is None
@@ -115,7 +118,7 @@ def test_only_the_budget_that_was_given_is_made_smaller() -> None:
 
 def test_a_request_is_forwarded_as_it_came_with_what_exactness_needs() -> None:
     fields = {"messages": [], "tools": [{}], "temperature": 0.7, "top_logprobs": None, "odd": "é"}
-    body = json.loads(trainer_body(asked(**fields, stream=True), "babylon@3", VLLM, None))
+    body = json.loads(trainer_body(asked(**fields, stream=True), "babylon@3", VLLM))
     added = {
         "model": "babylon@3",
         "top_p": 1,
@@ -143,7 +146,7 @@ def test_a_checkpoint_is_asked_at_the_temperature_of_the_setting(
 ) -> None:
     came = asked(**fields)
     made = for_checkpoint(came, setting)
-    assert json.loads(trainer_body(made, "babylon@3", VLLM, None))["temperature"] == temperature
+    assert json.loads(trainer_body(made, "babylon@3", VLLM))["temperature"] == temperature
     assert not shaped(made)
     # The fallback is asked what the client asked.
     assert json.loads(came.with_model("qwen/q")) == {**fields, "model": "qwen/q"}
