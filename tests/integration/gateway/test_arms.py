@@ -1,4 +1,4 @@
-"""The gateway obeys the arms that a decision wrote, within a second, and captures say which."""
+"""The gateway obeys the arms that a decision wrote, and captures say which."""
 
 from __future__ import annotations
 
