@@ -24,6 +24,7 @@ from babylon_tasks.gateway.routes import Routes
 from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import Servers
 from babylon_tasks.gateway.stream import EventStream
+from babylon_tasks.gateway.wait import Wait
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, answered, deliver
 from babylon_tasks.http_server.refusals import Refused, too_many_requests
@@ -103,7 +104,7 @@ class GatewayApp:
         if found["what"] == "models":
             return Answer(msgspec.json.encode(self._routes.listed()))
         with self._place():
-            asked = GatewayRequest(await call.body.read())
+            asked = GatewayRequest(await call.read())
             who = asker(
                 header=call.headers.get(HEADER),
                 path=found["agent"],
@@ -181,22 +182,31 @@ class _Call:
         self.body = body
         self.stream = stream
         self._exchange: Exchange | None = None
-        self._begun = 0.0
+        self._begun = time.monotonic()
+        self._read_at = 0.0
+        self._reading = Wait()
+
+    async def read(self) -> bytes:
+        """Read the body; the client's time for it is not counted as one that it waits."""
+        with self._reading.more():
+            raw = await self.body.read()
+        self._read_at = time.monotonic()
+        return raw
 
     def begin(self, exchange: Exchange) -> None:
-        """Note that the request was read."""
+        """Note what was asked."""
         self._exchange = exchange
-        self._begun = time.monotonic()
 
     def measure(self, status: int) -> None:
-        """Count the time that the client waited since then, and the part of it that was ours."""
+        """Count the time that the client waited, and the gateway's own share."""
         if self._exchange is None:
             return
-        waited = time.monotonic() - self._begun
+        now = time.monotonic()
         exchange = self._exchange
         arm = exchange.arm or NOBODY
-        metrics.SECONDS.labels(exchange.served_by, arm, str(status)).observe(waited)
-        metrics.OWN_SECONDS.observe(max(0.0, waited - exchange.elsewhere))
+        metrics.SECONDS.labels(exchange.served_by, arm, str(status)).observe(now - self._read_at)
+        others = self._reading.seconds + exchange.elsewhere.seconds
+        metrics.OWN_SECONDS.observe(max(0.0, now - self._begun - others))
 
 
 def _require(method: str, wanted: str, path: str) -> None:

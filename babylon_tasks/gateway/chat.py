@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Struct, field
 
 from babylon_tasks.arms import Arm
 from babylon_tasks.gateway import metrics
@@ -25,7 +25,7 @@ from babylon_tasks.gateway.probe_server import ServerProbe
 from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
 from babylon_tasks.gateway.server_keys import ServerKeys
-from babylon_tasks.gateway.servers import ServerAnswer, Servers, passed_on
+from babylon_tasks.gateway.servers import ServerAnswer, Servers, parts, passed_on
 from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, comment, events
 from babylon_tasks.gateway.trainer_body import (
     for_checkpoint,
@@ -35,6 +35,7 @@ from babylon_tasks.gateway.trainer_body import (
     within_budget,
 )
 from babylon_tasks.gateway.trainer_reply import for_client, read_sample
+from babylon_tasks.gateway.wait import Wait
 from babylon_tasks.http_server.deliver import Answer
 from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.settings import Settings
@@ -59,7 +60,7 @@ class Exchange(Struct):
     asked_at: datetime
     served_by: str = NOBODY
     arm: Arm | None = None
-    elsewhere: float = 0.0
+    elsewhere: Wait = field(default_factory=Wait)
     labels: dict[str, str] = {}
 
 
@@ -146,8 +147,6 @@ class GatewayChat:
         except asyncio.CancelledError:  # nobody waits for it any more
             self._breaker.given_up(begun)
             raise
-        finally:
-            exchange.elsewhere += time.monotonic() - begun
         self._breaker.succeeded()
         return answer
 
@@ -161,7 +160,7 @@ class GatewayChat:
             exchange.asked = within_budget(exchange.asked, most)
         profile = self._probe.profile(base_url, route.backend)
         body = trainer_body(exchange.asked, route.model, profile)
-        answer = await self._servers.ask(base_url, key, body, seconds)
+        answer = await self._servers.ask(base_url, key, body, seconds, exchange.elsewhere)
         if answer.status == 400:
             refusal = answer.content.decode("utf-8", "replace")
             smaller = smaller_budget(exchange.asked, refusal)
@@ -170,7 +169,7 @@ class GatewayChat:
                     self._most[base_url] = smaller
                 exchange.asked = within_budget(exchange.asked, smaller)
                 body = trainer_body(exchange.asked, route.model, profile)
-                answer = await self._servers.ask(base_url, key, body, seconds)
+                answer = await self._servers.ask(base_url, key, body, seconds, exchange.elsewhere)
         if answer.status == 429:
             raise Away(AwayReason.BUSY)
         if answer.status >= 500:
@@ -190,7 +189,7 @@ class GatewayChat:
             capture_id = uuid.uuid4()
             answer_id = f"chatcmpl-{capture_id.hex}"
             reply = for_client(reply, asked, answer_id=answer_id, name=route.name)
-            parts = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
+            chunks = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
         except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError):
             log.exception("answer.rejected", model=route.name)
             return await _failed(
@@ -207,7 +206,7 @@ class GatewayChat:
                 policy=route.name,
                 found=found,
                 state=state,
-                latency_ms=round(exchange.elsewhere * 1000),
+                latency_ms=round(exchange.elsewhere.seconds * 1000),
                 arm=exchange.arm,
                 size=len(asked.raw) + _OBJECTS * len(answer.content),
             )
@@ -215,8 +214,8 @@ class GatewayChat:
         if not asked.stream:
             return Answer(msgspec.json.encode(reply), headers=exchange.labels)
         await _begin(exchange)
-        for part in parts:
-            await stream.write(part)
+        for chunk in chunks:
+            await stream.write(chunk)
         await stream.end()
         return None
 
@@ -224,13 +223,13 @@ class GatewayChat:
         """Pass another server's answer on as it comes, byte by byte."""
         exchange.served_by = route.server
         exchange.labels["x-babylon-served-by"] = route.server
-        stream, begun = exchange.stream, time.monotonic()
-        streamed = exchange.asked.stream
+        stream, streamed = exchange.stream, exchange.asked.stream
         try:
             async with self._servers.passing(
                 self._settings.gateway_upstreams[route.server].base_url,
                 self._keys.of_upstream(route.server),
                 body,
+                exchange.elsewhere,
                 seconds=self._settings.gateway_timeout_seconds,
                 accept="text/event-stream" if streamed else "application/json",
             ) as response:
@@ -241,7 +240,7 @@ class GatewayChat:
                 else:
                     headers = {**passed_on(response.headers), **exchange.labels}
                     await stream.begin(response.status, headers)
-                async for part in response.content.iter_any():
+                async for part in parts(response, exchange.elsewhere):
                     await stream.write(part)
             await stream.end()
         except Away as away:
@@ -256,8 +255,6 @@ class GatewayChat:
                     headers=RETRY,
                 ),
             )
-        finally:
-            exchange.elsewhere += time.monotonic() - begun
         return None
 
 

@@ -22,7 +22,10 @@ SECONDS = Histogram(
 )
 OWN_SECONDS = Histogram(
     "babylon_gateway_own_seconds",
-    "The gateway's own share of that: what is left without the wait for the server behind it.",
+    "The gateway's own share, from the head of a request to the end of its answer: what is left "
+    "without the waits for the client's body and for each part of what the server behind it sends. "
+    "Writing the request to that server counts as waiting for it; so does the event loop's delay "
+    "meanwhile. A client that reads slowly counts as the gateway.",
     buckets=_OWN_SECONDS,
 )
 CALLS = Counter(

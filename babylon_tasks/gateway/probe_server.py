@@ -25,6 +25,7 @@ from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import ServerAnswer, Servers
 from babylon_tasks.gateway.trainer_body import trainer_body
 from babylon_tasks.gateway.trainer_reply import SampleState, read_sample
+from babylon_tasks.gateway.wait import Wait
 
 _LOOK_SECONDS = 0.5
 _ANSWER_SECONDS = 60.0
@@ -89,6 +90,7 @@ class ServerProbe:
                 self._keys.of_trainer(now.backend),
                 trainer_body(_QUESTION, now.names.get(now.step, ""), profile),
                 _ANSWER_SECONDS,
+                Wait(),
             )
             if answer.status in (400, 422):
                 lacks[profile.name] = "refused"

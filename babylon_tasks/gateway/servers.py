@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -16,6 +16,7 @@ from msgspec import Struct
 from yarl import URL
 
 from babylon_tasks.gateway.away import Away, AwayReason
+from babylon_tasks.gateway.wait import Wait
 
 _CONNECT_SECONDS = 2.0
 # Clearly less than servers keep one (uvicorn: 5 s): a request on a connection that is just being
@@ -75,16 +76,16 @@ class Servers:
         await self._session.close()
 
     async def ask(
-        self, base_url: str, key: str | None, body: bytes, seconds: float
+        self, base_url: str, key: str | None, body: bytes, seconds: float, wait: Wait
     ) -> ServerAnswer:
-        """Ask for a whole answer; raises Away."""
+        """Ask for a whole answer; raises Away. ``wait`` grows by the time that it takes."""
         content = bytearray()
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._sent(base_url, key, body, seconds, "application/json") as response,
+                self._answered(base_url, key, body, seconds, "application/json", wait) as response,
             ):
-                async for part in response.content.iter_any():
+                async for part in parts(response, wait):
                     content += part
                     if len(content) > _ANSWER_BYTES:
                         raise Away(AwayReason.TOO_LARGE)
@@ -94,45 +95,70 @@ class Servers:
 
     @asynccontextmanager
     async def passing(
-        self, base_url: str, key: str | None, body: bytes, *, seconds: float, accept: str
+        self,
+        base_url: str,
+        key: str | None,
+        body: bytes,
+        wait: Wait,
+        *,
+        seconds: float,
+        accept: str,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask, and hand out the answer as it comes, its bytes as they are; raises Away."""
+        """Ask, and hand out the answer for ``parts``, its bytes as they are; raises Away.
+
+        ``wait`` grows by the time until the answer begins.
+        """
         try:
-            async with self._sent(
-                base_url, key, body, seconds, accept, auto_decompress=False
+            async with self._answered(
+                base_url, key, body, seconds, accept, wait, auto_decompress=False
             ) as response:
                 yield response
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Away(_reason(error)) from None
 
-    def _sent(
+    @asynccontextmanager
+    async def _answered(
         self,
         base_url: str,
         key: str | None,
         body: bytes,
         seconds: float,
         accept: str,
+        wait: Wait,
         *,
         auto_decompress: bool = True,
-    ) -> Any:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         proxy = self._proxies.get(base_url)
         if proxy is None:
             proxy = self._proxies[base_url] = _proxy(URL(base_url))
         headers = {"content-type": "application/json", "accept": accept}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
-        return self._session.post(
-            f"{base_url.rstrip('/')}/chat/completions",
-            data=body,
-            headers=headers,
-            allow_redirects=False,
-            auto_decompress=auto_decompress,
-            proxy=proxy.url,
-            proxy_headers=proxy.headers,
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=_CONNECT_SECONDS, sock_read=seconds
-            ),
-        )
+        with wait.more():
+            response = await self._session.post(
+                f"{base_url.rstrip('/')}/chat/completions",
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                auto_decompress=auto_decompress,
+                proxy=proxy.url,
+                proxy_headers=proxy.headers,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=_CONNECT_SECONDS, sock_read=seconds
+                ),
+            )
+        async with response:
+            yield response
+
+
+async def parts(response: aiohttp.ClientResponse, wait: Wait) -> AsyncIterator[bytes]:
+    """Give an answer's parts as they come; ``wait`` grows by the time until each."""
+    while True:
+        with wait.more():
+            part = await response.content.readany()
+        if not part:
+            return
+        yield part
 
 
 def _proxy(base_url: URL) -> _Proxy:
