@@ -78,10 +78,13 @@ WHERE %(at_rest)s
 GROUP BY t.id
 
 -- name: windows_failed_without_reason
--- Windows that failed and do not say why: their reason is what accounts for rows never scored.
+-- Windows that failed and do not say why: their reason is what accounts for rows never scored. Where
+-- a database has several lineages, the one that failed says why.
 SELECT window_id AS window, 'has failed, and nothing says why' AS what
-FROM training.windows
+FROM training.windows w
 WHERE state = 'failed' AND coalesce(reason, '') = ''
+  AND NOT EXISTS (SELECT FROM training.lineage_windows l
+                  WHERE l.window_id = w.window_id AND l.state = 'failed' AND l.reason <> '')
 
 -- name: scored_and_rejected
 -- Trajectories with a score and the reason why they have none, in one reward version.

@@ -38,11 +38,11 @@ def remote(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         WANDB_API_KEY=KEY,
         wandb_base_url=service.url,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_API_KEY", KEY)  # as in the worker's own environment
-        with Trainer(settings) as started:
+    with Trainer(settings) as started:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WANDB_API_KEY", KEY)  # as in the worker's own environment
             started.ready()
-            yield started
+        yield started
 
 
 @pytest.fixture
