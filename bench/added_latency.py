@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from statistics import quantiles
+import time
+from collections.abc import Iterable
+from statistics import mean, median, quantiles
 from typing import Any, NamedTuple
 
 import psutil
 
 from bench.load import load
+from bench.other_work import OtherWork
+
+PAUSE = 0.2  # of an answer's time: the most that a client waits before it asks again
+SHIPPED = 1.5  # seconds until the captures of a turn are in Postgres, so that none takes the next
+
+
+class Turns(NamedTuple):
+    """How long and how often each side is asked, and the least calls of a side in all."""
+
+    seconds: float
+    rounds: int
+    calls: int
 
 
 class Percentiles(NamedTuple):
@@ -41,7 +55,7 @@ class Target(NamedTuple):
                 self.key,
                 clients=clients,
                 seconds=seconds,
-                pause=answer / 5,
+                pause=answer * PAUSE,
             )
         )
 
@@ -52,35 +66,57 @@ def percentiles(took: list[float]) -> Percentiles:
     return Percentiles(found[49] * 1000, found[98] * 1000)
 
 
-def added(target: Target, clients: int, answer: float, seconds: float, rounds: int) -> str:
+def added(target: Target, clients: int, answer: float, turns: Turns) -> str:
     """Say how much longer answers take through the gateway than alone.
 
     By turns, so that what else the machine does falls on both, and each goes first as often.
+    Raises RuntimeError where fewer calls than ``turns.calls`` were made on a side.
     """
     alone: list[list[float]] = []
     through: list[list[float]] = []
     used = 0.0
-    for number in range(rounds):
-        turns = [(target.alone, alone), (target.through, through)]
-        for base_url, took in turns if number % 2 else reversed(turns):
+    others = OtherWork()
+    pause = answer * PAUSE
+    asking = max(1, round(clients * (1 + PAUSE / 2)))  # some of them are pausing
+    for number in range(turns.rounds):
+        sides = [(target.alone, alone), (target.through, through)]
+        for base_url, took in sides if number % 2 else reversed(sides):
             begun = _cpu(target.gateway)
-            took.append(target.took(base_url, clients, answer, seconds))
+            took.append(target.took(base_url, asking, answer, turns.seconds))
             used += _cpu(target.gateway) - begun
+            if took is through:
+                time.sleep(SHIPPED)
     before, after = (
         percentiles([one for took in side for one in took]) for side in (alone, through)
     )
-    halves = sorted(
-        percentiles(other).half - percentiles(one).half
-        for one, other in zip(alone, through, strict=True)
-    )
-    calls = sum(map(len, through))
+    calls = min(sum(map(len, alone)), sum(map(len, through)))
+    if calls < turns.calls:
+        raise RuntimeError(
+            f"{clients} at once: {calls} calls on a side are too few for a p99, which needs "
+            f"{turns.calls}; see TURNS in bench/gateway.py"
+        )
+    rounds = [
+        (percentiles(one), percentiles(other)) for one, other in zip(alone, through, strict=True)
+    ]
+    waited = mean(one for took in through for one in took)
+    in_flight = asking * waited / (waited + pause / 2)
+    elapsed = turns.rounds * turns.seconds
     return (
         f"{clients:4d} at once, answered after {answer:g} s: "
         f"p50 {after.half - before.half:+.1f} ms, p99 {after.most - before.most:+.1f} ms "
-        f"(alone {before.half:.1f} and {before.most:.1f}; p50 by round {halves[0]:+.1f} to "
-        f"{halves[-1]:+.1f}; {calls} calls, {calls / rounds / seconds:.0f} a second, for which "
-        f"the gateway used {used / rounds / seconds:.0%} of a core)"
+        f"(alone {before.half:.1f} and {before.most:.1f})\n"
+        f"       by round p50 {spread(other.half - one.half for one, other in rounds)}; "
+        f"p99 {spread(other.most - one.most for one, other in rounds)}\n"
+        f"       {calls} calls a side in {turns.rounds} rounds by {asking} clients, "
+        f"{in_flight:.0f} in flight; {sum(map(len, through)) / elapsed:.0f} a second, for which "
+        f"the gateway used {used / elapsed:.0%} of a core; {others}"
     )
+
+
+def spread(found: Iterable[float]) -> str:
+    """Write the median of milliseconds, and between what they lie."""
+    values = sorted(found)
+    return f"{median(values):+.1f} ms ({values[0]:+.1f} to {values[-1]:+.1f})"
 
 
 def carried(target: Target, clients: int, seconds: float) -> str:
