@@ -27,7 +27,7 @@ _DEEPEST = 8
 # Only whole last words: `trainable_tokens` and `token_ids` are figures, not secrets, like
 # `fencing_token`.
 _SECRET_KEY = re.compile(
-    r"(?:password|passwd|secret"
+    r"(?:password|passwd|secret|username"  # a login's user, as in URLs: it may be half a password
     r"|(?:^|(?<!fencing)[_-])(?:token|api[_-]?key|authorization|credentials?))$",
     re.I,
 )

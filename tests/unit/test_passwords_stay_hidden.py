@@ -98,6 +98,7 @@ def usual(place: str) -> frozenset[str]:
 @example(password="50%of-all@it%zz")
 @example(password="[brackets]@and:colons")
 @example(password="semi;colon;password")
+@example(password="000001:0")
 @example(password="scheme-of-a://password")
 @example(password="pässwörtchen-ünd-mehr")
 @example(password="amper&sand=equals?question")
