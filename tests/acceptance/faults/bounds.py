@@ -37,6 +37,7 @@ WITHIN: dict[Strike, int] = {
     postgres.postgres_frozen: 110,
     postgres.postgres_read_only: 80,
     postgres.pooler_killed: 60,
+    postgres.column_renamed: 60,
     redis.redis_killed: 90,
     redis.redis_emptied: 90,
     redis.redis_full: 90,
@@ -53,6 +54,8 @@ WITHIN: dict[Strike, int] = {
     files.weights_missing: 60,
     files.optimizer_damaged: 60,
     files.record_torn: 60,
+    files.weights_cut_under_a_restart: 70,
+    files.data_folder_made_anew: 110,
 }
 
 

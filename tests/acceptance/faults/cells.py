@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from acceptance.faults import points
-from acceptance.faults.kinds import EVALUATING, OVER_TLS, PLAIN, POOLED, TWO_LINEAGES, Kind
+from acceptance.faults.kinds import (
+    EVALUATING,
+    OVER_TLS,
+    PLAIN,
+    POOLED,
+    TWO_LINEAGES,
+    Kind,
+)
 from acceptance.faults.points import Point
 from acceptance.faults.strikes import (
     files,
@@ -56,6 +63,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     postgres.postgres_connections_dead: EVERYWHERE,
     postgres.postgres_frozen: EVERYWHERE,
     postgres.postgres_read_only: EVERYWHERE,
+    postgres.column_renamed: (points.idle, points.opening),
     redis.redis_killed: EVERYWHERE,
     redis.redis_emptied: EVERYWHERE,
     redis.redis_full: (points.idle, points.scoring, points.training),
@@ -72,12 +80,16 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     files.weights_missing: ON_THE_GPU_WORKER,
     files.optimizer_damaged: ON_THE_GPU_WORKER,
     files.record_torn: ON_THE_GPU_WORKER,
+    files.weights_cut_under_a_restart: (points.idle, points.training),
+    files.data_folder_made_anew: (points.idle, points.training),
 }
 AFTER_A_STEP = (  # these need a checkpoint to strike
     files.weights_damaged,
     files.weights_missing,
     files.optimizer_damaged,
     files.record_torn,
+    files.weights_cut_under_a_restart,
+    files.data_folder_made_anew,
 )
 # The worst: these are in `make test` too.
 WORST: tuple[tuple[Strike, Point], ...] = (

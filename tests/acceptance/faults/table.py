@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from acceptance.faults.bounds import WITHIN
 from acceptance.faults.cells import EVERYWHERE, OTHER_CELLS, STRUCK, WORST, Cell
+from acceptance.faults.faults_of_0_1_0 import PLAYED
 from acceptance.faults.strikes.strike import Strike
 
 Seconds = Mapping[str, Sequence[float]]
@@ -45,6 +46,15 @@ def table_of_others(seconds: Seconds | None = None) -> str:
     return _lines(lines)
 
 
+def table_of_former() -> str:
+    """A row for each kind of fault that 0.1.0 was shown, with what produces it now."""
+    lines = [["fault", "cells, and tests in tests/"]]
+    for fault, played in PLAYED.items():
+        names = (f"`{name}*`" if name.endswith("-") else f"`{name}`" for name in played)
+        lines.append([fault, ", ".join(names)])
+    return _lines(lines)
+
+
 def _said(strike: Strike) -> str:
     return (strike.__doc__ or "").rstrip(".")
 
@@ -70,4 +80,4 @@ def read(path: Path) -> Seconds:
 
 if __name__ == "__main__":
     measured = read(Path(sys.argv[1])) if sys.argv[1:] else None
-    print(table(measured), table_of_others(measured), sep="\n\n")
+    print(table(measured), table_of_others(measured), table_of_former(), sep="\n\n")

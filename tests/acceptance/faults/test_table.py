@@ -10,14 +10,15 @@ from pathlib import Path
 from acceptance.faults.bounds import WITHIN, bound
 from acceptance.faults.cells import CELLS, ON_OTHER_SYSTEMS, OTHER_CELLS, STRUCK, WORST
 from acceptance.faults.conftest import CELLS_PER_SYSTEM
-from acceptance.faults.table import table, table_of_others
+from acceptance.faults.faults_of_0_1_0 import PLAYED
+from acceptance.faults.table import table, table_of_former, table_of_others
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "reliability.md"
 
 
 def test_the_document_has_a_row_for_each_fault_and_a_cell_for_each_test() -> None:
     written = DOCUMENT.read_text("utf-8")
-    for made in (table(), table_of_others()):
+    for made in (table(), table_of_others(), table_of_former()):
         assert _without_seconds(made) in _without_seconds(written), (
             "put the output of `python tests/acceptance/faults/table.py` into docs/reliability.md"
         )
@@ -45,7 +46,22 @@ def test_seconds_of_several_runs_become_a_range(tmp_path: Path) -> None:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert "| 1 to 4 |" in printed.splitlines()[2]
-    assert printed.count(" to ") == 1 + (table() + table_of_others()).count(" to ")
+    assert printed.count(" to ") == 1 + (table() + table_of_others() + table_of_former()).count(
+        " to "
+    )
+
+
+def test_each_fault_of_0_1_0_is_produced_by_a_cell_or_a_test() -> None:
+    cells = [cell.name for cell in CELLS + OTHER_CELLS]
+    tests = DOCUMENT.parents[1] / "tests"
+    for fault, played in PLAYED.items():
+        for name in played:
+            file, _, test = name.partition("::")
+            if test:
+                written = (tests / file).read_text("utf-8")
+                assert f"\ndef {test}(" in written, f"{fault}: no test is called {name}"
+            else:
+                assert any(cell.startswith(name) for cell in cells), f"{fault}: no cell is {name}*"
 
 
 def test_what_is_promised_follows_from_the_longest_that_was_measured() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from acceptance.faults.system import System
 from acceptance.harness import until
 
@@ -34,11 +38,43 @@ def optimizer_damaged(system: System) -> Iterator[None]:
 
 
 @contextmanager
+def weights_cut_under_a_restart(system: System) -> Iterator[None]:
+    """The newest checkpoint's weights are cut in half, and the GPU worker restarted."""
+    _cut_in_half(_newest(system, harmed=True) / WEIGHTS)
+    yield from _restarted(system)
+
+
+@contextmanager
+def data_folder_made_anew(system: System) -> Iterator[None]:
+    """The data folder is deleted under its trainer, and made anew from a copy."""
+    former = until("a trainer lives", system.trainer)
+    folder = system.on_disk(system.stack.settings.data_dir.absolute())
+    runs = former.status() != psutil.STATUS_STOPPED
+    former.suspend()  # nobody writes while it is copied
+    system.signal_worker("gpu-worker", signal.SIGSTOP)
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(copy, folder, symlinks=True, dirs_exist_ok=True)
+    system.signal_worker("gpu-worker", signal.SIGCONT)
+    if runs:
+        former.resume()
+    yield
+    until("the trainer of the deleted folder has ended", lambda: not former.is_running())
+
+
+@contextmanager
 def record_torn(system: System) -> Iterator[None]:
     """The newest checkpoint's `step.json` is cut in half, as after a loss of power."""
-    record = _newest(system) / "step.json"
-    record.write_bytes(record.read_bytes()[: record.stat().st_size // 2])
+    _cut_in_half(_newest(system) / "step.json")
     yield
+
+
+def _restarted(system: System) -> Iterator[None]:
+    system.kill("gpu-worker")
+    yield
+    system.start("gpu-worker")
 
 
 def _newest(system: System, *, harmed: bool = False) -> Path:
@@ -51,6 +87,10 @@ def _newest(system: System, *, harmed: bool = False) -> Path:
     if harmed:
         system.harmed[uri] = row["now"]
     return system.on_disk(Path(uri))
+
+
+def _cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def _flip_a_byte(path: Path) -> None:
