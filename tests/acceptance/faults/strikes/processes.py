@@ -47,14 +47,14 @@ def gpu_worker_terminated(system: System) -> Iterator[None]:
 @contextmanager
 def cpu_child_killed(system: System) -> Iterator[None]:
     """The kernel kills the CPU worker's child (out of memory)."""
-    system.kill_child("cpu-worker")
+    system.pool_child("cpu-worker").kill()
     yield
 
 
 @contextmanager
 def gpu_child_killed(system: System) -> Iterator[None]:
     """The kernel kills the GPU worker's child, and the trainer ends with it."""
-    system.kill_child("gpu-worker")
+    system.pool_child("gpu-worker").kill()
     yield
 
 
