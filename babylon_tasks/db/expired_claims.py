@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import fetch_all
+from babylon_tasks.db.sql import fetch_all, fetch_value
 from babylon_tasks.db.window_transitions import move
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import EXPIRE, WindowState
@@ -14,6 +14,15 @@ from babylon_tasks.states import EXPIRE, WindowState
 class _Expired(Struct, frozen=True):
     window: str
     attempts: int
+
+
+def any_expired(connection: Connection, window: str | None = None) -> bool:
+    """Check whether a claim, or this window's, is over its lease.
+
+    A write by nature: after it Postgres is known to take them. Raises DatabaseRefuses otherwise.
+    """
+    found = fetch_value(connection, "expired_claims.any_expired", bool, window=window)
+    return found is not None
 
 
 def release_expired(

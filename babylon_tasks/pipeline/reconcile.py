@@ -19,6 +19,7 @@ from babylon_tasks.db import (
 )
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.pipeline.live_lineages import other_lineages
+from babylon_tasks.pipeline.patient_write import leave_to_owners
 from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
@@ -39,6 +40,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
     """
     with session(settings) as connection:
         abandoned_sessions.terminate(connection, settings)  # first: their locks stop the rest
+        leave_to_owners(connection, settings)
         with connection.transaction():
             released, failed = expired_claims.release_expired(
                 connection, settings, limit=RELEASE_LIMIT, actor=actor

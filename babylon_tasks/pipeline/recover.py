@@ -204,13 +204,15 @@ def _follow(run: StepRunner, step: Step, found: BackendFinding) -> StepRun:
 def _run_again(run: StepRunner, step: Step) -> StepRun:
     manifest = from_row(step.manifest)
     parent = step.base_step if manifest.parent_step is None else manifest.parent_step
+    # Planning has counted the first run: one that never began is no other.
+    transition = START if step.state == StepState.PLANNED else RESTART
     with session(run.settings) as connection:
-        if step.attempts >= run.settings.max_attempts:
+        if transition is RESTART and step.attempts >= run.settings.max_attempts:
             return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
         # A window's earlier steps count as well.
         rows = step_windows.in_training(connection, step.windows, lineage=step.lineage)
         attempts = max((row.attempts for row in rows), default=0)
-        if attempts >= run.settings.max_attempts:
+        if transition is RESTART and attempts >= run.settings.max_attempts:
             return StepRun(
                 step, StepRefused("interrupted, after earlier steps of its windows failed")
             )
@@ -223,7 +225,7 @@ def _run_again(run: StepRunner, step: Step) -> StepRun:
         return StepRun(
             step, StepRefused("its trajectories have changed or gone since it was planned")
         )
-    return run.train(step, groups, RESTART)
+    return run.train(step, groups, transition)
 
 
 def _why_foreign(step: Step, backend: BackendStep) -> str:

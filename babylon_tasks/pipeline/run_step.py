@@ -16,11 +16,12 @@ from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.db import events, set_aside, steps
 from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
-from babylon_tasks.db.session import session
+from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import DatabaseError, StaleLease, TrainerDied, TrainingError
 from babylon_tasks.event_kinds import EventKind
-from babylon_tasks.faults import Fault
+from babylon_tasks.faults import Fault, fault_of
+from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
@@ -111,7 +112,7 @@ class StepRunner:
             attempts=step.attempts,
             parent=request.parent_step,
         )
-        self.heartbeat.check()
+        self._check_lease(step)
         rewards = [member.reward for group in groups for member in group.members]
         reward = fmean(rewards) if rewards else None  # None: a job is followed
         began = time.monotonic()
@@ -134,7 +135,9 @@ class StepRunner:
             # The trainer would continue under a lease that is about to be released.
             self.trainer.kill()
             if isinstance(error, KeyboardInterrupt | SystemExit):
-                self._interrupted(step, type(error).__name__)
+                self._interrupted(step, type(error).__name__, patient=False)
+            elif not fault_of(error).uses_up_attempts:
+                self._interrupted(step, str(error), patient=True)
             raise
         self.heartbeat.check()
         metrics.STEP_SECONDS.labels(step.lineage).observe(time.monotonic() - began)
@@ -199,7 +202,7 @@ class StepRunner:
 
     def _check_lease(self, step: Step) -> None:
         if self.heartbeat.lost is not None:
-            self._interrupted(step, self.heartbeat.lost)
+            self._interrupted(step, self.heartbeat.lost, patient=True)
         self.heartbeat.check()
 
     def _described(self, error: TrainingError) -> str:
@@ -207,18 +210,23 @@ class StepRunner:
             return str(error)
         return f"{error}; {room(self.settings.data_dir, self.lease.lineage)}"
 
-    def _interrupted(self, step: Step, why: str) -> None:
+    def _interrupted(self, step: Step, why: str, *, patient: bool) -> None:
+        """Record that the run counts as no attempt; ``patient``: wait for Postgres."""
+        error = why[: steps.ERROR_LENGTH]
+
+        def note(connection: Connection) -> None:
+            steps.advance(
+                connection,
+                self.lease,
+                step,
+                INTERRUPT,
+                actor=self.actor,
+                columns={"error": error},
+                detail={"why": error},
+            )
+
         try:
-            with session(self.settings) as connection:
-                steps.advance(
-                    connection,
-                    self.lease,
-                    step,
-                    INTERRUPT,
-                    actor=self.actor,
-                    columns={"error": why},
-                    detail={"why": why},
-                )
+            write_patiently(self.settings, note, patient=patient)
         except (DatabaseError, StaleLease) as error:
             # The interruption matters more: the next claimant recovers the step.
             log.warning("interruption.not_recorded", error=str(error))

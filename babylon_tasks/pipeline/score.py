@@ -26,6 +26,7 @@ from babylon_tasks.errors import BabylonTasksError, ScoringFailed, StaleLease
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.pipeline import circuit
+from babylon_tasks.pipeline.patient_write import leave_to_owners
 from babylon_tasks.pipeline.release_claim import release_claim
 from babylon_tasks.pipeline.results import Scoring
 from babylon_tasks.pipeline.rewards import WindowRewards
@@ -83,6 +84,7 @@ def _score(settings: Settings, window: str, actor: str, on_progress: Progress | 
         judge.require()
     with session(settings) as connection:
         stored_outcomes.follow(connection, settings)
+        leave_to_owners(connection, settings, window)
         owner = f"{actor}/{uuid.uuid4().hex}"
         claimed = claims.claim(connection, window, owner, settings, actor=actor)
     if isinstance(claimed, Unclaimed):

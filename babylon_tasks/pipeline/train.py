@@ -24,6 +24,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
 from babylon_tasks.errors import AnotherTrainer, CheckpointDamaged, TrainingError
 from babylon_tasks.faults import Fault
+from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.results import TrainOutcome
@@ -222,7 +223,8 @@ def _fail(
 
 def _postpone(run: StepRunner, step: Step, why: str, fault: Fault) -> TrainOutcome:
     error, delay = why[:ERROR_LENGTH], run.settings.retry_delay_seconds
-    with session(run.settings) as connection:
+
+    def postpone(connection: Connection) -> None:
         steps.advance(
             connection,
             run.lease,
@@ -232,6 +234,8 @@ def _postpone(run: StepRunner, step: Step, why: str, fault: Fault) -> TrainOutco
             columns={"error": error, "delay": delay},
             detail={"error": error, "fault": fault, "again_in_seconds": delay},
         )
+
+    write_patiently(run.settings, postpone, patient=not fault.uses_up_attempts)
     metrics.STEPS.labels(step.lineage, "interrupted").inc()
     return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, why, fault=fault)
 

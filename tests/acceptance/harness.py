@@ -75,7 +75,8 @@ class Babylon:
 
     ``late``: trajectories of the test's that may be rejected for it. ``harmed``: checkpoints, by
     URI, whose files the test has changed, and when by Postgres's clock. ``taught``: trajectories
-    of this lineage's agents. ``neighbours``: other lineages of the same database.
+    of this lineage's agents. ``neighbours``: other lineages of the same database. ``bereaved``:
+    windows that a worker had in hand when the test made it vanish.
     """
 
     def __init__(self, stack: Stack, connection: Connection) -> None:
@@ -87,6 +88,7 @@ class Babylon:
         self.harmed: dict[str, datetime] = {}
         self.taught: set[str] = set()
         self.neighbours: list[Babylon] = []
+        self.bereaved: set[str] = set()
 
     # --- rows in
 

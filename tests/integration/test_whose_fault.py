@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from factories import WINDOW, fill_window
+from outages import end_sessions, read_only
 from peer import PeerTrainer
 from scored_windows import column, scored_window
 from scoring_runs import MakeSettings, count, one, run, seal
@@ -31,20 +32,6 @@ from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.training.protocol import BackendStep, Inspected, InspectRequest, TrainRequest
 
 AGAIN_AND_AGAIN = 5
-
-
-def end_sessions(connection: Connection) -> None:
-    connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-
-
-def read_only(connection: Connection, value: str) -> None:
-    connection.execute("SET default_transaction_read_only = off")
-    connection.execute(
-        f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = {value}"  # type: ignore[arg-type]
-    )
 
 
 # --- scoring

@@ -99,6 +99,7 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
     if kind.second is not None:
         system.second = member("second", kind.second)
         system.neighbours, system.second.neighbours = [system.second], [system]
+        system.second.bereaved = system.bereaved
     if kind.evaluates:
         system.hold_out_an_hour()
     return system

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from checks.clock.moved_clock import MovedClock
 
 HELD_OUT_SHARE = 0.5  # where a system evaluates: its tests take the other hours
 GROUPS_HELD_OUT = 64  # enough to find the trainer evaluating them
+# The state of a window that a worker has in hand.
+IN_HAND: dict[str, str] = {ProcessName.CPU_WORKER: "scoring", ProcessName.GPU_WORKER: "training"}
 
 
 class StackOnDisk(Stack):
@@ -234,3 +236,23 @@ class System(Babylon):
     def signal_worker(self, name: str, number: signal.Signals) -> None:
         """To a process and its children; the trainer leads a group of its own."""
         os.killpg(self.process(name).child.pid, number)
+        if number == signal.SIGSTOP:
+            self._note_bereaved(name)
+
+    def kill(self, name: str, *, group: bool = True) -> None:
+        """As Babylon's; what it had in hand has lost its worker."""
+        super().kill(name, group=group)
+        self._note_bereaved(name)
+
+    def kill_child(self, name: str) -> None:
+        """SIGKILL to the child of a worker that runs its tasks."""
+        child = self.pool_child(name)
+        child.kill()
+        child.wait(10)
+        self._note_bereaved(name)
+
+    def _note_bereaved(self, name: str) -> None:
+        # Nobody takes it over before its lease is over. Servers may be away meanwhile.
+        state = IN_HAND.get(name)
+        with suppress(psycopg.OperationalError):
+            self.bereaved |= {hour for hour, now in self.states().items() if now == state}

@@ -67,6 +67,19 @@ def test_a_good_end_is_accepted(ended: Babylon) -> None:
     assert undecided(ended) == []
 
 
+def test_a_worker_that_vanished_has_used_up_one_attempt_of_what_it_had_in_hand(
+    ended: Babylon,
+) -> None:
+    ended.bereaved.add(HOURS[0])
+    of_its = "UPDATE training.steps SET tries = %s WHERE windows @> ARRAY[%s]"
+    ended.connection.execute(of_its, (2, HOURS[0]))
+    assert_recovered(ended, HOURS)
+
+    ended.connection.execute(of_its, (3, HOURS[0]))
+    with pytest.raises(AssertionError, match="that no worker took along"):
+        assert_recovered(ended, HOURS)
+
+
 def begun_from_damaged(babylon: Babylon) -> None:
     (first,) = babylon.rows("SELECT committed_at FROM training.steps WHERE target_step = 1")
     babylon.harmed[str(checkpoint(babylon, 1))] = first["committed_at"]
@@ -116,12 +129,12 @@ BAD_ENDS: list[tuple[Callable[[Babylon], None], str]] = [
     (garbage("acceptance", "evaluations", "set.json"), "nothing needs .*set.json"),
     (trash, "nothing needs .*discarded-0003"),
     (
-        changed("step_tried_twice_in_vain", "UPDATE training.steps SET tries = 3"),
-        "were begun more than 2 times",
+        changed("step_tried_in_vain", "UPDATE training.steps SET tries = 2"),
+        "trained, with attempts used up that no worker took along",
     ),
     (
-        changed("hour_scored_twice_in_vain", "UPDATE training.windows SET attempt = 3"),
-        "were scored more than 2 times",
+        changed("hour_scored_in_vain", "UPDATE training.windows SET attempt = 2"),
+        "scored, with attempts used up that no worker took along",
     ),
     (
         changed(

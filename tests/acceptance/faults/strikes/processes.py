@@ -47,14 +47,14 @@ def gpu_worker_terminated(system: System) -> Iterator[None]:
 @contextmanager
 def cpu_child_killed(system: System) -> Iterator[None]:
     """The kernel kills the CPU worker's child (out of memory)."""
-    system.pool_child("cpu-worker").kill()
+    system.kill_child("cpu-worker")
     yield
 
 
 @contextmanager
 def gpu_child_killed(system: System) -> Iterator[None]:
     """The kernel kills the GPU worker's child, and the trainer ends with it."""
-    system.pool_child("gpu-worker").kill()
+    system.kill_child("gpu-worker")
     yield
 
 
