@@ -114,7 +114,7 @@ class Capture:
             self._lose(CaptureState.DISK, len(records), str(error))
             return 0
         self._lose(CaptureState.SPOOL_FULL, len(records) - written)
-        metrics.CAPTURES_WAITING.set(spool.size)
+        metrics.CAPTURES_QUEUED.set(spool.size)
         return sum(map(len, records[:written]))
 
     def _synced(self) -> None:
@@ -152,7 +152,7 @@ class Capture:
             while (found := spool.next(_ROWS, _ROWS_BYTES)) is not None:
                 self._insert(found)
                 spool.done(found)
-                metrics.CAPTURES_WAITING.set(spool.size)
+                metrics.CAPTURES_QUEUED.set(spool.size)
         except BabylonTasksError as error:
             self._note(str(error))
         except Exception as error:

@@ -26,7 +26,7 @@ from babylon_tasks.gateway.request import GatewayRequest
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
 from babylon_tasks.gateway.server_keys import ServerKeys
 from babylon_tasks.gateway.servers import ServerAnswer, Servers, parts, passed_on
-from babylon_tasks.gateway.stream import EVENTS, WAITING, EventStream, comment, events
+from babylon_tasks.gateway.stream import EVENTS, KEEP_ALIVE, EventStream, comment, events
 from babylon_tasks.gateway.trainer_body import (
     for_checkpoint,
     is_fixed,
@@ -122,7 +122,7 @@ class GatewayChat:
                 await asyncio.wait({task}, timeout=QUIET_SECONDS)
                 if not task.done():
                     await _begin(exchange)
-                    await exchange.stream.write(WAITING)
+                    await exchange.stream.write(KEEP_ALIVE)
             return await task
         finally:
             task.cancel()

@@ -63,7 +63,7 @@ CAPTURES = Counter(
     "spool_full, disk, torn (by a crash), unreadable (texts), refused (by Postgres, for good).",
     ["state"],
 )
-CAPTURES_WAITING = Gauge(
+CAPTURES_QUEUED = Gauge(
     "babylon_gateway_captures_waiting_bytes",
     "Captured calls on this gateway's disk that Postgres does not have yet.",
 )

@@ -11,7 +11,7 @@ from babylon_tasks.http_server.deliver import start
 from babylon_tasks.http_server.refusals import Refused
 
 EVENTS = "text/event-stream; charset=utf-8"
-WAITING = b": waiting\n\n"
+KEEP_ALIVE = b": waiting\n\n"
 _HEAD = ("id", "created", "model", "system_fingerprint")
 _DONE = b"data: [DONE]\n\n"
 

@@ -16,7 +16,7 @@ class SampleState(StrEnum):
     """Whether an answer has the ids and log-probabilities of its tokens, and else why not."""
 
     COMPLETE = "complete"
-    SEVERAL = "several"  # answers to one question
+    MANY_ANSWERS = "several"  # answers to one question
     NO_LOGPROBS = "no_logprobs"
     NO_IDS = "no_ids"
     LENGTHS = "lengths"  # of ids, log-probabilities and usage differ
@@ -59,7 +59,7 @@ def _with_engine_data(reply: dict[str, Any]) -> dict[str, Any]:
 
 def _state(reply: dict[str, Any], found: Completion) -> SampleState:
     if len(reply["choices"]) != 1:
-        return SampleState.SEVERAL
+        return SampleState.MANY_ANSWERS
     if not found.logprobs:
         return SampleState.NO_LOGPROBS
     if not (math.isfinite(sum(found.logprobs)) and max(found.logprobs) <= 0):

@@ -25,7 +25,7 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
 
 RELEASE_LIMIT = 100
-RESCORE_LIMIT = 50
+SCORE_ANEW_LIMIT = 50
 ENQUEUE_LIMIT = 100
 CLOSE_LIMIT = 50
 
@@ -51,7 +51,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             )
         with connection.transaction():
             anew = reward_versions.seal_again(
-                connection, settings, limit=RESCORE_LIMIT, actor=actor
+                connection, settings, limit=SCORE_ANEW_LIMIT, actor=actor
             )
         with connection.transaction():
             step_windows.close_unawaited(connection, limit=CLOSE_LIMIT, actor=actor)

@@ -51,8 +51,8 @@ INSTEAD = {
 # An expression of the file and the identifier, joined by a colon, and the reason.
 EXCEPTIONS = {
     r".*:.*held_?out.*": "the glossary's held-out windows",
-    r".*/(llm_judge|judge|judge_process|reasons|rewards|choice|ruler)\.py:.*judge.*": "the LLM",
-    r"babylon_tasks/registry/serving\.py:hold": "the gate's hold",
+    r".*/(llm_judge|judge|judge_process|reasons|rewards|choice|ruler|event_kinds|art_names)\.py:.*judge.*": "the LLM",
+    r"babylon_tasks/(registry/serving|decisions|event_kinds|actions)\.py:(hold|held)": "the gate's",
     r"babylon_tasks/db/(reward_versions|windows)\.py:.*waiting.*": "windows wait for outcomes",
 }
 
@@ -109,10 +109,11 @@ def excepted(exception: str, name: str) -> bool:
 def forbidden(path: str, tree: ast.Module) -> dict[str, str]:
     """Map the identifiers of a module that contain a forbidden word to what to write instead."""
     return {
-        f"{path}:{name}": INSTEAD[word]
+        f"{path}:{name}": INSTEAD[word.lower()]
         for name in sorted(identifiers(tree))
-        for word in re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower())
-        if word in INSTEAD and not any(excepted(one, f"{path}:{name}") for one in EXCEPTIONS)
+        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+        if word.lower() in INSTEAD
+        and not any(excepted(one, f"{path}:{name}") for one in EXCEPTIONS)
     }
 
 
@@ -145,6 +146,7 @@ def test_identifiers_use_the_words_of_the_glossary() -> None:
     [
         "class Verdict: ...",
         "class GateVerdict: ...",
+        "RESCORE_LIMIT = 50",
         "def judge_checkpoint(): ...",
         "async def tell(): ...",
         "def read(told): ...",
