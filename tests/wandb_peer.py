@@ -19,6 +19,9 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+_GRACE_SECONDS = 5  # for answers that are under way when it ends
+_END_SECONDS = 60  # a bound for a hanging test
+
 
 class NewModel(BaseModel):
     entity: str | None
@@ -77,7 +80,13 @@ class WandbPeer:
         return self
 
     def _serve(self, port: int) -> None:
-        config = uvicorn.Config(self.app(), port=port, log_level="critical", lifespan="off")
+        config = uvicorn.Config(
+            self.app(),
+            port=port,
+            log_level="critical",
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
         self._server = uvicorn.Server(config)
         self._socket = config.bind_socket()
         self._socket.listen()
@@ -94,7 +103,8 @@ class WandbPeer:
 
     def _end(self) -> None:
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(_END_SECONDS)
+        assert not self._thread.is_alive(), "the peer of W&B does not end"
         self._socket.close()
 
     @contextmanager

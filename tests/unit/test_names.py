@@ -51,7 +51,8 @@ INSTEAD = {
 # An expression of the file and the identifier, joined by a colon, and the reason.
 EXCEPTIONS = {
     r".*:.*held_?out.*": "the glossary's held-out windows",
-    r".*/(llm_judge|judge|judge_process|reasons|rewards|choice|ruler|event_kinds|art_names)\.py:.*judge.*": "the LLM",
+    r".*/(llm_judge|judge|judge_process|reasons|rewards|choice|ruler)\.py:.*judge.*": "the LLM",
+    r".*/(event_kinds|art_names)\.py:.*judge.*": "the LLM",
     r"babylon_tasks/(registry/serving|decisions|event_kinds|actions)\.py:(hold|held)": "the gate's",
     r"babylon_tasks/db/(reward_versions|windows)\.py:.*waiting.*": "windows wait for outcomes",
 }

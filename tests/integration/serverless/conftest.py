@@ -21,14 +21,14 @@ def _no_price_map() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service() -> Iterator[WandbPeer]:
     """The peer, whatever it holds."""
     with WandbPeer(KEY) as peer:
         yield peer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def remote(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
     """The trainer; importing ART takes seconds."""
     settings = trainer_settings(
