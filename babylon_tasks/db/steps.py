@@ -186,14 +186,20 @@ def progress(connection: Connection, lease: Lease, step: Step, state: Mapping[st
 
 
 def note_job(connection: Connection, lease: Lease, step: Step, job: str) -> None:
-    """Store the reference of the step's job at W&B, before it is waited for."""
-    execute(
+    """Store the reference of the step's job at W&B, before it is waited for; raises StaleLease."""
+    stored = execute(
         connection,
         "steps.note_job",
         step_id=step.id,
         fencing_token=lease.fencing_token,
         job=job or None,
     )
+    if not stored:
+        raise StaleLease(
+            f"the reference of the W&B job of {policy_name(step.lineage, step.target_step)} was "
+            f"not stored: step row {step.id} is no longer run under fencing token "
+            f"{lease.fencing_token}; the current claimant asks W&B what became of it"
+        )
 
 
 def failed_after_asking(connection: Connection, lineage: str, target_step: int) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from factories import WINDOW
+from msgspec import structs
 from scored_windows import column, scored_window
 
 from babylon_tasks.db import consumption, lineages, steps
@@ -140,3 +141,17 @@ def test_a_step_that_failed_frees_its_data_once(
     assert column(connection, "SELECT count(*) FROM training.consumption") == [0]
     with pytest.raises(IllegalTransition, match="is failed; to fail it"):
         fail_step(connection, lease, failed, "x", settings, actor="test")
+
+
+def test_the_reference_of_a_paid_job_is_stored_or_refused(
+    connection: Connection, planned: tuple[Lease, Step]
+) -> None:
+    lease, step = planned
+    running = steps.advance(connection, lease, step, START, actor="test")
+    steps.note_job(connection, lease, running, "job-1")
+    late = structs.replace(lease, fencing_token=lease.fencing_token - 1)
+
+    with pytest.raises(StaleLease, match=r"reference of the W&B job of babylon@1 was not stored"):
+        steps.note_job(connection, late, running, "job-2")
+
+    assert column(connection, "SELECT job_reference FROM training.steps") == ["job-1"]

@@ -167,3 +167,10 @@ def test_the_symptoms_are_quoted_as_the_code_prints_them() -> None:
     assert len(symptoms) > 20
     theirs = {"No space left on device", "babylon-tasks train"}  # the system's, the reader's own
     assert [one for one in symptoms if one not in code and one not in theirs] == []
+
+
+def test_the_key_of_the_guess_test_names_files_that_there_are() -> None:
+    text = (ROOT / "docs/house.md").read_text("utf-8").partition("<!-- guess test -->")[2]
+    named = re.findall(r"^\| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert len(named) == 19
+    assert [name for name in named if not (ROOT / name).is_file()] == []
