@@ -26,7 +26,6 @@ from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.groups_file import passed_groups, write_groups
 from babylon_tasks.training.protocol import Inspected, InspectRequest, RequestProgress, TrainRequest
 
@@ -123,7 +122,7 @@ class StepRunner:
             )
         except TrainingError as error:
             self._check_lease(step)
-            why, fault = self._described(error), error.fault
+            why, fault = str(error), error.fault
             # From a damaged parent nothing can be trained: the next plan may choose another one.
             again = (
                 isinstance(error, TrainerDied)
@@ -204,11 +203,6 @@ class StepRunner:
         if self.heartbeat.lost is not None:
             self._interrupted(step, self.heartbeat.lost, patient=True)
         self.heartbeat.check()
-
-    def _described(self, error: TrainingError) -> str:
-        if error.fault is not Fault.DISK_FULL:
-            return str(error)
-        return f"{error}; {room(self.settings.data_dir, self.lease.lineage)}"
 
     def _interrupted(self, step: Step, why: str, *, patient: bool) -> None:
         """Record that the run counts as no attempt; ``patient``: wait for Postgres."""

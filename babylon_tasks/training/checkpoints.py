@@ -19,7 +19,6 @@ OPTIMIZER = "optimizer.pt"
 SET_ASIDE = "set-aside"  # the folder beside the checkpoints, for those not verified
 _LOADED = (WEIGHTS, CONFIG, OPTIMIZER)  # what a step or an answer is made with
 _RECORD = "step.json"
-_A_LINE = 4096  # bytes: a block of most file systems
 
 
 def steps_on_disk(checkpoints: Path) -> list[int]:
@@ -82,14 +81,6 @@ def remove(path: Path) -> None:
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
-
-
-def disk_is_full(data_dir: Path) -> bool:
-    """Whether a folder's disk has no room left for a line of a log."""
-    try:
-        return shutil.disk_usage(data_dir).free < _A_LINE
-    except OSError:
-        return False  # nothing is known
 
 
 def room(data_dir: Path, lineage: str) -> str:

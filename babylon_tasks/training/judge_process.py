@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.reasons import JudgeFailure
+from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.root_cause import with_root_cause
 
 _MAX_DETAIL = 300
@@ -208,9 +209,7 @@ async def _serve(out: Any) -> None:
 
 def main() -> None:
     """Answer one worker's questions until it closes stdin."""
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # RULER prints warnings; stdout is for answers only
-    asyncio.run(_serve(out))
+    asyncio.run(_serve(take_stdout()))
 
 
 if __name__ == "__main__":

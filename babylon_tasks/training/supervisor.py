@@ -20,7 +20,7 @@ from babylon_tasks.faults import Fault, fault_of, fault_of_exit
 from babylon_tasks.records import CommittedCheckpoint, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
-from babylon_tasks.training.checkpoints import disk_is_full, room
+from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.child import Child, last_lines
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -265,7 +265,7 @@ class Trainer:
                 case RequestFailed():
                     known = getattr(errors, reply.error, TrainingError)
                     kind_of_error = known if issubclass(known, TrainingError) else TrainingError
-                    raise kind_of_error(reply.message, fault=reply.fault)
+                    raise kind_of_error(self._with_room(reply), fault=reply.fault)
                 case _:
                     if isinstance(reply, kind):
                         return reply
@@ -283,11 +283,13 @@ class Trainer:
         message = (
             f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
         )
-        settings = self._settings
-        if number is None and disk_is_full(settings.data_dir):  # and its log with it
-            fault = Fault.DISK_FULL
-            message += f"; {room(settings.data_dir, settings.lineage)}"
         return TrainerDied(message, fault=fault)
+
+    def _with_room(self, reply: RequestFailed) -> str:
+        if reply.fault is not Fault.DISK_FULL:
+            return reply.message
+        settings = self._settings
+        return f"{reply.message}; {room(settings.data_dir, settings.lineage)}"
 
 
 def _of_environment(fault: Fault) -> Fault:

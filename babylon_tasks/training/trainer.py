@@ -20,6 +20,7 @@ import msgspec
 from babylon_tasks.errors import BabylonTasksError, TrainingError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.training import backends
+from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.data_folder import FolderLock
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.lost_device import end_if_lost
@@ -60,13 +61,6 @@ class _Channel:
         with self._lock:
             self._stream.write(msgspec.json.encode(reply) + b"\n")
             self._stream.flush()
-
-
-def _take_stdout() -> _Channel:
-    # ART prints to stdout; the protocol keeps the original stdout, and fd 1 becomes the log.
-    ours = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return _Channel(ours)
 
 
 def _start_heartbeat(channel: _Channel) -> None:
@@ -192,7 +186,7 @@ async def _answer(
 
 def main() -> None:
     """Serve one supervisor until it asks to close; on failure, report it and exit with code 1."""
-    channel = _take_stdout()
+    channel = _Channel(take_stdout())
     _start_heartbeat(channel)
     code = 1
     try:
