@@ -2,7 +2,8 @@
 
 A trajectory is used once because of its row in ``training.consumption``. That row goes only where
 planning refuses the trajectory for another reason, whatever Babylon does to its window id:
-it began in an hour whose rows are pruned (``db/consumption.py``, ``began_in_pruned``).
+it began in an hour whose rows are pruned (``db/consumption.py``, ``began_in_pruned``). Of a
+trajectory that Babylon has deleted it stays: nobody knows when that began, should it be restored.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def prune(
         if not fetch_value(connection, "old_rows.lock", str, window=window, **_terms(kept_hours)):
             return None
         execute(connection, "old_rows.count", window=window)
-        # The scores of uses that stay, stay as well.
+        # The scores of uses that stay, stay as well, unless Babylon has deleted the row.
         uses = execute(connection, "old_rows.delete_uses", window=window)
         deleted = DeletedRows(
             uses=uses,

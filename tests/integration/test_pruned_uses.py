@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from command_line import one_contract
 from factories import EVER, exact_call, insert_trajectories, step, trajectory
+from moved_rows import moved_to, scored_in
 from peer import PeerTrainer
 from planned_steps import manifest
 from psycopg import sql
@@ -193,24 +194,6 @@ def used_and_pruned(connection: Connection, settings: Settings) -> list[str]:
     return ids
 
 
-def moved_to(connection: Connection, ids: list[str], window: str | None) -> None:
-    connection.execute(
-        'UPDATE trajectories SET "windowId" = %s, "usedInTraining" = false'
-        ' WHERE "trajectoryId" = ANY (%s)',
-        (window, ids),
-    )
-
-
-def scored_in(connection: Connection, trajectory_id: str, window: str, reward: float) -> None:
-    """Scored once more, in an hour that Babylon has moved it to."""
-    connection.execute(
-        "INSERT INTO training.scores (trajectory_id, reward_version, window_id, agent_id,"
-        " group_key, scorer, scorer_version, reward, components)"
-        " VALUES (%s, 1, %s, 'agent', '', 'default', '1', %s, '{}')",
-        (trajectory_id, window, reward),
-    )
-
-
 def test_what_began_in_a_pruned_hour_is_refused_by_name_in_any_other(
     connection: Connection, settings: Settings
 ) -> None:
@@ -234,8 +217,11 @@ def test_what_began_in_a_pruned_hour_is_refused_by_name_in_any_other(
 def test_a_use_that_another_hour_may_still_need_stays_with_its_score(
     connection: Connection, settings: Settings
 ) -> None:
-    ids = scored_window(connection, hour(1))
-    assert train_window(settings, PeerTrainer(settings.data_dir), window=None, actor="test").step
+    ids = scored_window(connection, hour(1), (0.0, 0.25, 0.5, 0.75, 1.0))
+    trainer = PeerTrainer(settings.data_dir)
+    while train_window(settings, trainer, window=None, actor="test").step:
+        pass
+    assert column(connection, "SELECT count(*) FROM training.consumption") == [5]
     moved_to(connection, ids[:1], hour(2))
     connection.execute(  # which began in an hour that nobody has pruned
         'UPDATE trajectories SET "startTime" = "startTime" + interval \'1 day\''
@@ -243,7 +229,7 @@ def test_a_use_that_another_hour_may_still_need_stays_with_its_score(
         (ids[1:3],),
     )
     scored_window(connection, hour(2))
-    for moved in (ids[0], ids[2]):
+    for moved in (ids[0], ids[2], ids[3]):  # the last one has come back
         scored_in(connection, moved, hour(2), 0.5)
     # Babylon may restore it, there.
     connection.execute('DELETE FROM trajectories WHERE "trajectoryId" = %s', (ids[2],))
@@ -256,7 +242,7 @@ def test_a_use_that_another_hour_may_still_need_stays_with_its_score(
             f"SELECT trajectory_id FROM training.{table} WHERE window_id = %s ORDER BY 1",  # noqa: S608
             hour(1),
         )
-        assert kept == sorted(ids[:3])
+        assert kept == sorted(ids[:4])
     assert violations(connection, settings) == []
 
 

@@ -105,12 +105,15 @@ GROUP BY w.window_id
 HAVING count(s.*) <> w.scored
 
 -- name: uses_without_score
--- Trajectories that a step has used with a reward that is not on record.
+-- Trajectories that a step has used with a reward that is not on record; once an hour's rows are
+-- pruned the use of one that Babylon has deleted stays alone.
 SELECT c.window_id AS window, count(*) || ' trajectories used without their score, such as '
        || min(c.trajectory_id) AS what
 FROM training.consumption c
 LEFT JOIN training.scores s USING (trajectory_id, reward_version, window_id)
 WHERE s.trajectory_id IS NULL
+  AND NOT EXISTS (SELECT FROM training.windows w
+                  WHERE w.window_id = c.window_id AND w.rows_pruned_at IS NOT NULL)
 GROUP BY c.window_id
 
 -- name: uses_by_failed_steps

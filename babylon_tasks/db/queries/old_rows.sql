@@ -64,27 +64,30 @@ UPDATE training.windows w SET
             FROM training.use_counts u WHERE u.window_id = w.window_id))
 WHERE w.window_id = %(window)s
 
+-- part: scored_elsewhere
+-- The trajectory (x) has a score in another hour too.
+EXISTS (SELECT FROM training.scores s
+        WHERE s.trajectory_id = x.trajectory_id AND s.window_id <> x.window_id)
+
 -- name: delete_uses
--- Uses whose trajectory can never be used again: Babylon has deleted it, or it began in an hour
--- whose rows are pruned, and planning takes none of these.
+-- Uses whose trajectory can never be used again: it began in an hour whose rows are pruned, and
+-- planning takes none of these. When one began that Babylon has deleted nobody knows, and it may be
+-- restored, to any hour.
 DELETE FROM training.consumption x
-WHERE x.window_id = %(window)s AND NOT {{old_rows.moved}}
-  AND NOT EXISTS (SELECT FROM training.scores s
-                  WHERE s.trajectory_id = x.trajectory_id AND s.window_id <> x.window_id)
-  AND NOT EXISTS (
-      SELECT FROM trajectories
-      WHERE "trajectoryId" = x.trajectory_id
-        AND NOT EXISTS (SELECT FROM training.windows p
-                        WHERE p.window_id = {{babylon.hour_of_start}}
-                          AND p.rows_pruned_at IS NOT NULL))
+WHERE x.window_id = %(window)s AND NOT {{old_rows.moved}} AND NOT {{old_rows.scored_elsewhere}}
+  AND EXISTS (SELECT FROM trajectories
+              JOIN training.windows p ON p.window_id = {{babylon.hour_of_start}}
+              WHERE "trajectoryId" = x.trajectory_id AND p.rows_pruned_at IS NOT NULL)
 
 -- name: delete_scores
--- Scores, but for those of uses that stay.
+-- Scores, but for those of uses that stay; of a row that Babylon has deleted the use alone does.
 DELETE FROM training.scores x
 WHERE x.window_id = %(window)s AND NOT {{old_rows.moved}}
-  AND NOT EXISTS (SELECT FROM training.consumption u
-                  WHERE u.window_id = x.window_id AND u.trajectory_id = x.trajectory_id
-                    AND u.reward_version = x.reward_version)
+  AND (NOT EXISTS (SELECT FROM training.consumption u
+                   WHERE u.window_id = x.window_id AND u.trajectory_id = x.trajectory_id
+                     AND u.reward_version = x.reward_version)
+       OR NOT {{old_rows.scored_elsewhere}}
+          AND NOT EXISTS (SELECT FROM trajectories WHERE "trajectoryId" = x.trajectory_id))
 
 -- name: delete_rejections
 -- Rejections.
