@@ -103,6 +103,10 @@ class ProcessSettings(EnvironmentSettings):
     outcomes and its step, whatever this says. A recorded call without token ids is trained on only
     while its capture is there."""
 
+    keep_replay_days: float = Field(default=30, ge=0, le=36_500)
+    """How long what a step was trained on is kept in Postgres, compressed, for
+    `babylon-tasks replay`, whatever Babylon does to its own rows. 0: not at all."""
+
     # operation
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json` lines, `console` for people, or `auto`: console if standard error is a terminal."""

@@ -226,6 +226,13 @@ class Group(Struct, frozen=True, gc=False):
     members: tuple[Member, ...]
 
 
+class PackedMember(Struct, frozen=True, gc=False):
+    """A member's canonical JSON, compressed; ``content``: the SHA-256 of that JSON."""
+
+    content: bytes
+    member: bytes
+
+
 class CommittedCheckpoint(Struct, frozen=True):
     """A checkpoint and what it consists of.
 

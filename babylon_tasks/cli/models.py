@@ -67,7 +67,7 @@ def promote(
 ) -> None:
     """Make a committed checkpoint serve. JSON: {serving, changed}."""
     settings = begin()
-    number = _step(settings, step)
+    number = step_of(settings, step)
     with database(settings) as connection:
         changed = serving.promote(
             connection, settings.lineage, number, reason=reason, figures={}, actor=actor()
@@ -87,14 +87,15 @@ def rollback(
     JSON: {serving, changed}.
     """
     settings = begin()
-    to = None if step is None else _step(settings, step)
+    to = None if step is None else step_of(settings, step)
     with database(settings) as connection:
         before = serving.serving(connection, settings.lineage).step
         after = serving.rollback(connection, settings.lineage, reason=reason, actor=actor(), to=to)
     _show_result(settings, after, after != before, json)
 
 
-def _step(settings: Settings, text: str) -> int:
+def step_of(settings: Settings, text: str) -> int:
+    """Read a step's number from ``7`` or ``babylon@7``; raises BadParameter."""
     number = step_number(text.removeprefix(f"{settings.lineage}@"))
     if number is None:
         raise typer.BadParameter(f"{text!r} is not a step of lineage {settings.lineage}; write 7")

@@ -18,6 +18,7 @@ from babylon_tasks.cli import (
     doctor,
     models,
     prune,
+    replay,
     run,
     status,
     up,
@@ -74,7 +75,20 @@ def _root(
     del version  # handled by its callback
 
 
-for commands in (data, windows, work, models, status, circuit, prune, doctor, run, demo, up):
+for commands in (
+    data,
+    windows,
+    work,
+    models,
+    status,
+    circuit,
+    prune,
+    replay,
+    doctor,
+    run,
+    demo,
+    up,
+):
     commands.register(app)
 
 

@@ -41,13 +41,13 @@ def prune(
 ) -> None:
     """Delete old checkpoints and old rows of ours, where the GPU-queue worker runs.
 
-    Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS, BABYLON_KEEP_ROWS_DAYS and
-    BABYLON_KEEP_CALLS_DAYS say what stays.
+    Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS, BABYLON_KEEP_ROWS_DAYS,
+    BABYLON_KEEP_CALLS_DAYS and BABYLON_KEEP_REPLAY_DAYS say what stays.
     Safe while everything runs, and repeating it is harmless.
     With --set-aside also all checkpoints that could not be verified, which `status` names.
     JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size, set_aside},
     rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests,
-    call_days}}.
+    call_days, replays}}.
     """
     settings = begin()
     with database(settings):  # with this code's schema
@@ -79,7 +79,7 @@ def _rows(settings: Settings, dry_run: bool) -> PrunedRows:
         total = PrunedRows(
             **{name: getattr(total, name) + count for name, count in structs.asdict(more).items()}
         )
-        if not more.windows and not more.outcomes:
+        if not more.windows and not more.outcomes and not more.replays:
             return total
 
 

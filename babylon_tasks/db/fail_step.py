@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from babylon_tasks.db import consumption, step_windows, steps
+from babylon_tasks.db import consumption, kept_members, step_windows, steps
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
@@ -42,6 +42,7 @@ def fail_step(
             detail={"reason": error, "fault": fault, "step": step.target_step},
         )
         consumption.release(connection, step.id)
+        kept_members.forget(connection, step.id)
         if not fault.uses_up_attempts:
             step_windows.count_attempts(connection, step.windows, -1, lineage=step.lineage)
         for row in step_windows.in_training(connection, step.windows, lineage=step.lineage):

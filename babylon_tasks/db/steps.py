@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, structs
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.db import consumption, events, step_windows
+from babylon_tasks.db import consumption, events, kept_members, step_windows
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
@@ -25,6 +25,7 @@ from babylon_tasks.errors import StaleLease, TrainingError
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault
 from babylon_tasks.policy_names import policy_name
+from babylon_tasks.records import PackedMember
 from babylon_tasks.states import StepState, StepTransition, check_step
 
 # The longest error that a row stores, in characters.
@@ -69,6 +70,11 @@ def unfinished(connection: Connection, lineage: str) -> Step | None:
     return fetch_one(connection, "steps.unfinished", Step, lineage=lineage)
 
 
+def committed(connection: Connection, lineage: str, target_step: int) -> Step | None:
+    """Find the step that made a checkpoint."""
+    return fetch_one(connection, "steps.committed", Step, lineage=lineage, target_step=target_step)
+
+
 def plan(
     connection: Connection,
     lease: Lease,
@@ -79,13 +85,14 @@ def plan(
     manifest_hash: str,
     uses: Sequence[Use],
     actor: str,
+    members: Sequence[PackedMember] = (),
 ) -> Step | None:
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
-    ``windows`` maps each to the reward version that was planned from; returns None, with nothing
-    written, if one of them has changed, or the hour that a trajectory began in was pruned. Raises
-    StaleLease, DatabaseError if a trajectory has been used before, TrainingError if the parent was
-    pruned meanwhile.
+    ``members`` are kept, so that the step can be replayed. ``windows`` maps each to the reward
+    version that was planned from; returns None, with nothing written, if one of them has changed,
+    or the hour that a trajectory began in was pruned. Raises StaleLease, DatabaseError if a
+    trajectory has been used before, TrainingError if the parent was pruned meanwhile.
     """
     with suppress(_PlanAgain), connection.transaction():
         head = lock_lineage(connection, lease).head_step
@@ -113,6 +120,8 @@ def plan(
         for window in windows:
             step_windows.take(connection, window, lineage=lease.lineage, actor=actor)
         consumption.consume(connection, lease, uses, step_id=step.id)
+        if members:
+            kept_members.keep(connection, step.id, members)
         # After that: where a use is being deleted, the insertion has waited for it.
         if consumption.began_in_pruned(connection, [use.trajectory_id for use in uses]):
             raise _PlanAgain

@@ -11,6 +11,7 @@ from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.checkpoint_tree import depth
 from babylon_tasks.dataset.eligibility import policies_of
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
+from babylon_tasks.dataset.packed_members import pack
 from babylon_tasks.dataset.schedule import learning_rate, row_length
 from babylon_tasks.dataset.select_calls import CallTerms
 from babylon_tasks.db import due_windows, lineages, step_windows, steps
@@ -23,7 +24,7 @@ from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
 from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
 from babylon_tasks.reasons import UsedAs
-from babylon_tasks.records import Group
+from babylon_tasks.records import Group, PackedMember
 from babylon_tasks.settings import Settings
 
 # The most scored windows that one call considers.
@@ -117,6 +118,7 @@ class Planner:
                     for where, entry in made.entries
                 ],
                 actor=self._actor,
+                members=self._to_keep(chosen),
             )
             if step is not None:
                 return Planned(step, chosen.groups, self.skipped)
@@ -210,6 +212,11 @@ class Planner:
         reason = close_window(self._connection, self._lease, selection, actor=self._actor)
         if reason is not None:
             self.skipped[selection.window] = reason
+
+    def _to_keep(self, chosen: _Chosen) -> list[PackedMember]:
+        if not self._settings.keep_replay_days:
+            return []
+        return [pack(member) for group in chosen.groups for member in group.members]
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
         settings, selections = self._settings, chosen.selections

@@ -7,7 +7,7 @@ from collections import Counter
 import structlog
 from msgspec import structs
 
-from babylon_tasks.db import calls, old_rows, unopened_windows
+from babylon_tasks.db import calls, kept_members, old_rows, unopened_windows
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.results import PrunedRows
 from babylon_tasks.settings import Settings
@@ -31,6 +31,8 @@ def prune_rows(
         windows = old_rows.ended(connection, kept, limit=limit)
         if dry_run:
             return PrunedRows(windows)
+        # Before the rows of its windows, with which its manifest is shortened.
+        replays = kept_members.prune(connection, settings.keep_replay_days * 24, limit=limit)
         pruned: list[str] = []
         rows: Counter[str] = Counter()
         for window in windows:
@@ -42,6 +44,7 @@ def prune_rows(
         unopened_windows.forget(connection)
         calls.make_partitions_ahead(connection)
         call_days = calls.drop_old_partitions(connection, settings.calls_kept_hours)
-    if pruned or outcomes or call_days:
-        log.info("rows.pruned", windows=len(pruned), outcomes=outcomes, call_days=call_days, **rows)
-    return PrunedRows(pruned, outcomes=outcomes, call_days=call_days, **rows)
+    other = {"outcomes": outcomes, "call_days": call_days, "replays": replays}
+    if pruned or any(other.values()):
+        log.info("rows.pruned", windows=len(pruned), **other, **rows)
+    return PrunedRows(pruned, **other, **rows)

@@ -103,7 +103,8 @@ class PrunedRows(Struct, frozen=True):
     """What ``prune_rows`` deleted, or would delete: the rows of these windows, by table.
 
     ``outcomes`` are of hours before all windows that are left; ``manifests`` of steps lost their
-    lists of trajectories; ``call_days`` are days of captured calls.
+    lists of trajectories; ``call_days`` are days of captured calls, ``replays`` steps of which what
+    they were trained on was kept until now.
     """
 
     windows: list[str] = []
@@ -114,3 +115,4 @@ class PrunedRows(Struct, frozen=True):
     outcomes: int = 0
     manifests: int = 0
     call_days: int = 0
+    replays: int = 0

@@ -102,7 +102,7 @@ class StepRunner:
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
         path = self._step_file(step)
-        request = _request(step, path)
+        request = request_of(step, path)
         self._job = step.job
         log.info(
             "step.started",
@@ -194,7 +194,9 @@ class StepRunner:
         path = self._step_file(step)
         write_groups(path, ())
         self.heartbeat.check()
-        return StepRun(step, self.trainer.train(_request(step, path), lambda _: None), adopted=True)
+        return StepRun(
+            step, self.trainer.train(request_of(step, path), lambda _: None), adopted=True
+        )
 
     def _step_file(self, step: Step) -> Path:
         return self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"
@@ -261,7 +263,8 @@ def about(step: Step) -> None:
     )
 
 
-def _request(step: Step, groups: Path) -> TrainRequest:
+def request_of(step: Step, groups: Path) -> TrainRequest:
+    """Make the request of a step for its trainer, from its manifest alone."""
     manifest = from_row(step.manifest)
     config = manifest.config
     return TrainRequest(

@@ -47,7 +47,7 @@ class CPUService:
     """ART's ModelService for one lineage: trains and serves it in this process."""
 
     def __init__(
-        self, name: str, base_model: str, output_dir: str, limits: Limits, device: Device
+        self, name: str, base_model: str, output_dir: str, limits: Limits | None, device: Device
     ) -> None:
         undo_art_mask_patch()
         self.name = name
@@ -60,7 +60,7 @@ class CPUService:
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
         self.tokenizer = copy.deepcopy(self.policy.tokenizer)
         self.parent_step: int | None = None  # whose weights the next step starts from
-        self._limits = limits
+        self._limits = limits  # None: nothing is served
         self._server: InferenceServer | None = None
         self._optimizer = self._new_optimizer()
         self._loaded_step: int | None = None
@@ -73,8 +73,10 @@ class CPUService:
     async def start_openai_server(self, config: dev.OpenAIServerConfig | None) -> tuple[str, int]:
         """Serve the lineage's checkpoints on ART's ``server_args``: host, port, api_key.
 
-        Returns the host as ART puts it into a URL, and the port.
+        Returns the host as ART puts it into a URL, and the port; port 0 where nothing is served.
         """
+        if self._limits is None:
+            return "127.0.0.1", 0
         if self._server is None:
             args: dict[str, Any] = dict((config or {}).get("server_args", {}))
             self._server = InferenceServer(
@@ -231,7 +233,7 @@ class CPUService:
 class CPUBackend(LocalBackend):
     """LocalBackend on transformers; only the model service and row packing differ."""
 
-    def __init__(self, *, path: str, limits: Limits, device: Device) -> None:
+    def __init__(self, *, path: str, limits: Limits | None, device: Device) -> None:
         super().__init__(in_process=True, path=path)
         self._device = device
         self._limits = limits  # of inference

@@ -166,7 +166,9 @@ class CpuTraining(DiskBackend):
         card = device.name if device.on_card else ""
         self.computes_on = ComputesOn(str(device.place), card, described(device))
         print(f"computing on {self.computes_on.text}", file=sys.stderr, flush=True)
-        limits = Limits(start.inference_max_requests, start.inference_timeout_seconds)
+        limits = None
+        if start.serves:
+            limits = Limits(start.inference_max_requests, start.inference_timeout_seconds)
         return CPUBackend(path=start.data_dir, limits=limits, device=device)
 
     async def open(self) -> None:

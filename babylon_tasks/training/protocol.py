@@ -19,7 +19,8 @@ from babylon_tasks.records import CommittedCheckpoint, StepResult
 class StartTrainer(Struct, frozen=True, tag=True):
     """First line to a trainer: its configuration; answered by ``TrainerReady``.
 
-    Secrets are sent here, never in arguments or environment.
+    Secrets are sent here, never in arguments or environment. Without ``serves`` nothing listens:
+    a step is replayed beside the trainer that does (`cpu`).
     """
 
     backend: str
@@ -36,6 +37,7 @@ class StartTrainer(Struct, frozen=True, tag=True):
     entity: str | None = None
     wandb_api_key: str | None = None
     wandb_base_url: str | None = None
+    serves: bool = True
 
 
 class TrainRequest(Struct, frozen=True, tag=True):

@@ -57,15 +57,20 @@ class Trainer:
     """A supervised trainer process, started on first use and again after it died.
 
     Not thread-safe but for ``kill`` and the properties. ``on_any_progress`` is called at its start
-    and whenever a request advances. All calls raise TrainerDied when the
-    process ends or falls silent for ``settings.trainer_silence_timeout_seconds``, and TrainingError
-    when it reports a failure.
+    and whenever a request advances. Without ``serves`` it only trains (`cpu`). All calls raise
+    TrainerDied when the process ends or falls silent for
+    ``settings.trainer_silence_timeout_seconds``, and TrainingError when it reports a failure.
     """
 
     def __init__(
-        self, settings: Settings, *, on_any_progress: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        *,
+        on_any_progress: Callable[[], None] = lambda: None,
+        serves: bool = True,
     ) -> None:
         self._settings = settings
+        self._serves = serves
         self._on_any_progress = on_any_progress
         self._listens_at: str | None = None
         self._child: Child[TrainerReply] | None = None
@@ -152,6 +157,7 @@ class Trainer:
             torch_device=settings.torch_device,
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
+            serves=self._serves,
         )
         with self.log_path.open("ab") as log:
             child = self._child = Child(

@@ -48,6 +48,8 @@ CORRUPTIONS = {
     "uses_of_another_step": "UPDATE training.steps SET windows = '{another}'",
     "gaps_in_steps": "UPDATE training.lineages SET head_step = 2",
     "steps_without_checkpoint": "DELETE FROM training.checkpoints WHERE step = 1",
+    "steps_not_kept_whole": "DELETE FROM training.step_members WHERE content ="
+    " (SELECT content FROM training.step_members LIMIT 1)",
     "windows_training_without_step": "UPDATE training.windows SET state = 'training'",
     "windows_of_steps_not_training": STEP + "'running'",
     "lineages_done_with_windows_in_work": "WITH begun AS"
@@ -57,7 +59,12 @@ CORRUPTIONS = {
     "windows_failed_without_reason": "UPDATE training.windows SET state = 'failed', reason = NULL",
     "windows_ended_before_their_trajectories": "DELETE FROM training.consumption",
 }
-OF_LINEAGE = {"gaps_in_steps", "steps_without_checkpoint", "steps_side_by_side"}
+OF_LINEAGE = {
+    "gaps_in_steps",
+    "steps_without_checkpoint",
+    "steps_side_by_side",
+    "steps_not_kept_whole",
+}
 
 
 @pytest.mark.parametrize(("invariant", "corruption"), CORRUPTIONS.items(), ids=CORRUPTIONS)

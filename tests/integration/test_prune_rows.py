@@ -56,6 +56,9 @@ def ages(connection: Connection, days: int = 31) -> None:
         " starts_at = least(starts_at, now() - make_interval(days => %s))",
         (days, days),
     )
+    connection.execute(
+        "UPDATE training.steps SET committed_at = committed_at - make_interval(days => %s)", (days,)
+    )
 
 
 def counts(connection: Connection, window: str = hour(1)) -> list[object]:

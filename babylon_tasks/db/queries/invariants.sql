@@ -161,6 +161,17 @@ WHERE state IN ('planned', 'running', 'trained')
 GROUP BY lineage
 HAVING count(*) > 1
 
+-- name: steps_not_kept_whole
+-- Steps that could be replayed but for trajectories that are not kept.
+SELECT NULL AS window, 'step row ' || s.id || ' lists ' || count(*) || ' trajectories that are not kept'
+       AS what
+FROM training.steps s
+CROSS JOIN LATERAL jsonb_path_query(s.manifest, '$.groups[*].members[*].content') AS listed (content)
+WHERE s.members_kept_at IS NOT NULL AND s.members_pruned_at IS NULL
+  AND NOT EXISTS (SELECT FROM training.step_members m
+                  WHERE m.step_id = s.id AND m.content = decode(listed.content #>> '{}', 'hex'))
+GROUP BY s.id
+
 -- name: windows_training_without_step
 -- Windows in training that no step in work names: nothing would ever end their training.
 SELECT w.window_id AS window, 'is training, and no step in work names it' AS what

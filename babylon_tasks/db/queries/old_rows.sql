@@ -18,6 +18,13 @@ EXISTS (SELECT FROM trajectories
         WHERE "trajectoryId" = x.trajectory_id
           AND coalesce("windowId", {{babylon.hour_of_start}}) <> x.window_id)
 
+-- part: unread
+-- A step (s) that has ended, all of whose windows are pruned, and that cannot be replayed.
+s.state IN ('committed', 'failed') AND s.manifest -> 'groups' <> '[]'
+AND (s.members_kept_at IS NULL OR s.members_pruned_at IS NOT NULL)
+AND NOT EXISTS (SELECT FROM training.windows w
+                WHERE w.window_id = ANY (s.windows) AND w.rows_pruned_at IS NULL)
+
 -- name: list
 -- Windows whose rows nothing needs any more, the oldest first.
 SELECT w.window_id FROM training.windows w
@@ -98,13 +105,15 @@ DELETE FROM training.rejections x WHERE x.window_id = %(window)s AND NOT {{old_r
 DELETE FROM training.bets WHERE window_id = %(window)s
 
 -- name: shorten_manifests
--- Manifests of steps that have ended, all of whose windows are pruned, without their trajectories.
--- Their hashes stay.
+-- Manifests of steps (s) of a window that nobody reads any more, without their trajectories. Their
+-- hashes stay.
 UPDATE training.steps s SET manifest = jsonb_set(s.manifest, '{groups}', '[]')
-WHERE s.windows @> ARRAY[%(window)s::text] AND s.state IN ('committed', 'failed')
-  AND s.manifest -> 'groups' <> '[]'
-  AND NOT EXISTS (SELECT FROM training.windows w
-                  WHERE w.window_id = ANY (s.windows) AND w.rows_pruned_at IS NULL)
+WHERE s.windows @> ARRAY[%(window)s::text] AND {{old_rows.unread}}
+
+-- name: shorten_manifest
+-- The same of one step (s).
+UPDATE training.steps s SET manifest = jsonb_set(s.manifest, '{groups}', '[]')
+WHERE s.id = %(step_id)s AND {{old_rows.unread}}
 
 -- name: oldest_not_pruned
 -- The oldest window that may still need outcomes.

@@ -14,6 +14,12 @@ SELECT {{steps.columns}}
 FROM training.steps
 WHERE lineage = %(lineage)s AND state IN ('planned', 'running', 'trained')
 
+-- name: committed
+-- The step that made a checkpoint.
+SELECT {{steps.columns}}
+FROM training.steps
+WHERE lineage = %(lineage)s AND target_step = %(target_step)s AND state = 'committed'
+
 -- name: plan
 -- Insert a step, together with its claim on the data.
 INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, windows,
