@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 import socket
 from enum import StrEnum
 
@@ -135,10 +136,13 @@ def fault_of(error: BaseException) -> Fault:
 def fault_of_exit(signal_number: int) -> Fault:
     """Tell whose fault it is that a signal ended a process. PURE.
 
-    SIGKILL is also what the kernel sends when memory is short. A crash (SIGSEGV, SIGABRT, ...)
-    may be due to what the process was given.
+    SIGKILL is also what the kernel sends when memory is short, and SIGBUS when a file that is
+    mapped into memory, as packed rows are, has no room on its disk (mmap(2)). A crash (SIGSEGV,
+    SIGABRT, ...) may be due to what the process was given.
     """
-    outside = (1, 2, 9, 15)  # SIGHUP, SIGINT, SIGKILL, SIGTERM
+    if signal_number == signal.SIGBUS:
+        return Fault.DISK_FULL
+    outside = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
     return Fault.TRAINER_KILLED if signal_number in outside else Fault.WINDOW
 
 

@@ -271,7 +271,8 @@ class Trainer:
                 case RequestFailed():
                     known = getattr(errors, reply.error, TrainingError)
                     kind_of_error = known if issubclass(known, TrainingError) else TrainingError
-                    raise kind_of_error(self._with_room(reply), fault=reply.fault)
+                    message = self._with_room(reply.message, reply.fault)
+                    raise kind_of_error(message, fault=reply.fault)
                 case _:
                     if isinstance(reply, kind):
                         return reply
@@ -289,13 +290,13 @@ class Trainer:
         message = (
             f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
         )
-        return TrainerDied(message, fault=fault)
+        return TrainerDied(self._with_room(message, fault), fault=fault)
 
-    def _with_room(self, reply: RequestFailed) -> str:
-        if reply.fault is not Fault.DISK_FULL:
-            return reply.message
+    def _with_room(self, message: str, fault: Fault | None) -> str:
+        if fault is not Fault.DISK_FULL:
+            return message
         settings = self._settings
-        return f"{reply.message}; {room(settings.data_dir, settings.lineage)}"
+        return f"{message}; {room(settings.data_dir, settings.lineage)}"
 
 
 def _of_environment(fault: Fault) -> Fault:

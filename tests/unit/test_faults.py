@@ -126,6 +126,7 @@ def test_what_an_error_was_raised_from_counts_as_well() -> None:
     [
         (signal.SIGKILL, Fault.TRAINER_KILLED),
         (signal.SIGTERM, Fault.TRAINER_KILLED),
+        (signal.SIGBUS, Fault.DISK_FULL),
         (signal.SIGSEGV, Fault.WINDOW),
         (signal.SIGABRT, Fault.WINDOW),
     ],
