@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
@@ -27,6 +27,7 @@ class UpstreamSettings(BaseModel):
     models: tuple[str, ...] = Field(min_length=1)
 
 
+PromptIds = Literal["auto", "always", "never"]
 Upstreams = Annotated[dict[str, UpstreamSettings], NoDecode, BeforeValidator(parsed)]
 
 
@@ -60,6 +61,10 @@ class GatewaySettings(ProcessSettings):
     """The temperature at which checkpoints are asked, whatever the agent asks for: only calls at 1
     are labelled `exact`. Requests for log-probabilities, and those to other servers, keep their
     own; without the setting all do."""
+    gateway_prompt_ids: PromptIds = "auto"
+    """Of which captured calls the token ids of the prompt are kept, where the server reports them:
+    `auto` where backend `serverless` answers, whose newer ART trains on no answer without them,
+    `always` or `never`. They take five bytes for each token of the prompt."""
     gateway_max_requests: int = Field(default=256, ge=1)
     """The most requests at once. Further ones get 429, and OpenAI's clients try again."""
     gateway_timeout_seconds: float = Field(default=120, gt=0)

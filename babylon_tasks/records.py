@@ -89,8 +89,9 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     """How the gateway saw an answer being sampled, to be joined to the recorded call.
 
     ``exact``: ``token_ids`` (int32) and ``logprobs`` (float32, both little-endian) are those of the
-    policy itself. ``trajectory_id`` and ``place`` are the recorded call that it is joined to.
-    ``from_prompt``: a pattern found ``agent`` in the system prompt.
+    policy itself, ``prompt_ids`` (int32) those of the prompt where they are kept.
+    ``trajectory_id`` and ``place`` are the recorded call that it is joined to. ``from_prompt``: a
+    pattern found ``agent`` in the system prompt.
     """
 
     capture_id: UUID
@@ -114,6 +115,7 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     trajectory_id: str | None = None
     place: int | None = None
     from_prompt: bool = False
+    prompt_ids: bytes | None = None
 
 
 class AgentAction(Struct, frozen=True, gc=False):

@@ -46,9 +46,9 @@ class Endpoint:
     @classmethod
     @contextmanager
     def served(
-        cls, policy: Policy, host: str, limits: Limits, lineage: str = "tests"
+        cls, policy: Policy, host: str, limits: Limits, lineage: str = "tests", key: str = KEY
     ) -> Iterator[Endpoint]:
-        server = InferenceServer(policy, lineage, host=host, port=0, api_key=KEY, limits=limits)
+        server = InferenceServer(policy, lineage, host=host, port=0, api_key=key, limits=limits)
         made = cls(server, policy)
         hook = policy.network.register_forward_pre_hook(
             lambda _, __, given: made.rows.append(len(given["input_ids"])), with_kwargs=True

@@ -29,6 +29,7 @@ def opened(
     trainer: str,
     spool: Path,
     lineage: str = "tests",
+    backend: str = "cpu",
     **values: Any,
 ) -> Iterator[str]:
     """Its base URL; the lineage serves step 0 at ``trainer``. ``KEY`` is the agents' key."""
@@ -41,7 +42,7 @@ def opened(
         **values,
     )
     lineages.ensure(connection, settings)
-    lineages.announce(connection, lineage, backend="cpu", base_url=trainer)
+    lineages.announce(connection, lineage, backend=backend, base_url=trainer)
     gateway = Gateway(settings)
     gateway.start()
     try:

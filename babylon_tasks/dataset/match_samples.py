@@ -115,6 +115,7 @@ def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
         finish_reason=sample.finish_reason or call.finish_reason,
         prompt_tokens=sample.prompt_tokens or call.prompt_tokens,
         completion_tokens=sample.completion_tokens or call.completion_tokens,
+        prompt_ids=unpacked(IDS, sample.prompt_ids) or call.prompt_ids,
     )
 
 

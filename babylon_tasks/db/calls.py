@@ -21,7 +21,8 @@ _CLOCKS_DIFFER = timedelta(days=1)
 class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
     """One answer of a checkpoint as the gateway saw it; columns of ``training.calls``.
 
-    ``token_ids`` and ``logprobs`` are packed (int32, float32, little-endian), ``sampling`` is JSON.
+    ``token_ids`` and ``logprobs`` are packed (int32, float32, little-endian), ``sampling`` is JSON:
+    the parameters, and as ``prompt_ids`` the prompt's ids where they are kept, packed, in base64.
     It is stored in files too, which a newer release must be able to read: new fields have defaults.
     """
 

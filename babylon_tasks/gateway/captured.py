@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -26,7 +27,10 @@ _INT4 = 2**31 - 1
 
 
 class Sampled(Struct, frozen=True, kw_only=True):
-    """An answer as it was sampled, with what is known of its request; ``size``: bytes it holds."""
+    """An answer as it was sampled, with what is known of its request.
+
+    ``size``: bytes it holds. With ``keep_prompt_ids`` the ids of its prompt are kept too.
+    """
 
     capture_id: UUID
     asked_at: datetime
@@ -39,6 +43,7 @@ class Sampled(Struct, frozen=True, kw_only=True):
     latency_ms: int
     size: int
     arm: Arm | None = None
+    keep_prompt_ids: bool = False
 
 
 def captured(sampled: Sampled) -> CapturedCall:
@@ -66,7 +71,7 @@ def captured(sampled: Sampled) -> CapturedCall:
         sample_state=state,
         token_ids=packed(IDS, found.token_ids) if exact else None,
         logprobs=packed(LOGPROBS, found.logprobs) if exact else None,
-        sampling=_sampling(asked),
+        sampling=_sampling(asked, found.prompt_ids if sampled.keep_prompt_ids and exact else None),
         finish_reason=None if found.finish_reason is None else str(found.finish_reason)[:_FINISH],
         prompt_tokens=_count(found.prompt_tokens),
         completion_tokens=_count(found.completion_tokens),
@@ -75,14 +80,19 @@ def captured(sampled: Sampled) -> CapturedCall:
     )
 
 
-def _sampling(asked: GatewayRequest) -> str:
-    """Write the request's numbers as JSON, defaults included; of other parameters the names."""
+def _sampling(asked: GatewayRequest, prompt_ids: Sequence[int] | None) -> str:
+    """Write the request's numbers as JSON, defaults included; of other parameters the names.
+
+    With the ids of its prompt, where they are kept, packed and in base64.
+    """
     written = {name: asked.value(name) for name in _SCALARS if asked.given(name)}
     for name in ("temperature", "top_p"):
         written[name] = asked.value(name) if asked.given(name) else 1
     others = sorted(name for name in asked.fields if asked.given(name) and name not in written)
     names = [name[:_FINISH].encode("ascii", "replace").decode() for name in others]
     written["others"] = [name.replace("\0", "?") for name in names if name != "messages"]
+    if prompt_ids:
+        written["prompt_ids"] = packed(IDS, prompt_ids)  # msgspec writes bytes in base64
     return msgspec.json.encode(written).decode()
 
 

@@ -208,6 +208,7 @@ class GatewayChat:
                 state=state,
                 latency_ms=round(exchange.elsewhere.seconds * 1000),
                 arm=exchange.arm,
+                keep_prompt_ids=self._keeps_prompt_ids(route),
                 size=len(asked.raw) + _OBJECTS * len(answer.content),
             )
         )
@@ -218,6 +219,10 @@ class GatewayChat:
             await stream.write(chunk)
         await stream.end()
         return None
+
+    def _keeps_prompt_ids(self, route: ToCheckpoint) -> bool:
+        setting = self._settings.gateway_prompt_ids
+        return setting == "always" or (setting == "auto" and route.backend == "serverless")
 
     async def _pass_on(self, exchange: Exchange, route: ToUpstream, body: bytes) -> Answer | None:
         """Pass another server's answer on as it comes, byte by byte."""

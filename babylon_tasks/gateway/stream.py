@@ -13,6 +13,8 @@ from babylon_tasks.http_server.refusals import Refused
 EVENTS = "text/event-stream; charset=utf-8"
 KEEP_ALIVE = b": waiting\n\n"
 _HEAD = ("id", "created", "model", "system_fingerprint")
+_ONCE = ("prompt_token_ids",)  # in the first chunk, as vLLM's streams have it
+_IDS = ("token_ids", "prompt_token_ids")
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -55,6 +57,7 @@ def events(reply: dict[str, Any], *, usage: bool, groq: bool) -> Iterator[bytes]
     """
     head = {name: reply.get(name) for name in _HEAD}
     head["object"] = "chat.completion.chunk"
+    once = {name: reply[name] for name in _ONCE if reply.get(name) is not None}
     for choice in reply["choices"]:
         message, index = choice["message"], choice["index"]
         calls = message.get("tool_calls") or []
@@ -62,9 +65,9 @@ def events(reply: dict[str, Any], *, usage: bool, groq: bool) -> Iterator[bytes]
         first = {"index": index, "delta": whole, "finish_reason": None}
         if choice.get("logprobs") is not None:
             first["logprobs"] = choice["logprobs"]
-        if choice.get("token_ids") is not None:
-            first["token_ids"] = choice["token_ids"]
-        yield _event({**head, "choices": [first]})
+        first |= {name: choice[name] for name in _IDS if choice.get(name) is not None}
+        yield _event({**head, **once, "choices": [first]})
+        once = {}
         for place, call in enumerate(calls):
             delta = {"tool_calls": [{"index": place, **call}]}
             yield _event(

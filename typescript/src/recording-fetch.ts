@@ -14,6 +14,8 @@ export interface RecordingFetchOptions {
    * its own unseen. Give `{}` for a provider that refuses them: Groq answers 400.
    */
   readonly asks?: Fields;
+  /** Keep the prompt's token ids, where the server reports them: ART 0.5.23 needs them. */
+  readonly keepPromptIds?: boolean;
 }
 
 const EXACT = { logprobs: true, return_token_ids: true, temperature: 1, top_p: 1 };
@@ -38,7 +40,7 @@ export function recordingFetch(options: RecordingFetchOptions = {}): typeof glob
     if (response.ok) {
       const copy = response.clone();
       step.await(
-        recordAnswer(step, asked, copy, begun).catch(() => {
+        recordAnswer(step, asked, copy, begun, options.keepPromptIds).catch(() => {
           // The client has the same error, or has given up the answer.
         }),
       );
@@ -71,6 +73,7 @@ async function recordAnswer(
   asked: Fields,
   response: Response,
   begun: number,
+  keepPromptIds = false,
 ): Promise<void> {
   const text = await response.text();
   const latencyMs = performance.now() - begun;
@@ -88,6 +91,7 @@ async function recordAnswer(
       tools: list(asked["tools"]),
       latencyMs,
       choice,
+      keepPromptIds,
     });
   }
 }

@@ -17,7 +17,9 @@ SELECT c.capture_id, c.asked_at, c.window_id, c.agent, c.lineage, c.step, c.syst
        c.sample_state = 'shaped' AND c.sampling -> 'others' ?| ARRAY['tools', 'functions']
            AS with_tools,
        c.finish_reason, c.prompt_tokens, c.completion_tokens, c.trajectory_id, c.place,
-       c.agent_source = 'system_prompt' AS from_prompt
+       c.agent_source = 'system_prompt' AS from_prompt,
+       CASE WHEN jsonb_typeof(c.sampling -> 'prompt_ids') = 'string'
+            THEN decode(c.sampling ->> 'prompt_ids', 'base64') END AS prompt_ids
 FROM (SELECT DISTINCT * FROM unnest(%(systems)s::bytea[], %(users)s::bytea[], %(answers)s::bytea[])
           AS texts (system_hash, user_hash, answer_hash)) AS wanted
 JOIN training.calls c USING (answer_hash, user_hash, system_hash)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoint import Endpoint
+from endpoint import KEY, Endpoint
 from models import save_tiny_model
 from recorded import SECRETS, TORCH_DEVICE, groups_file, train_request, trainer_settings
 
@@ -67,8 +67,10 @@ def serve(policy: Policy) -> Iterator[Callable[..., Endpoint]]:
     """``serve(requests=2)``: an endpoint in this process, with these limits."""
     with ExitStack() as stack:
 
-        def served(host: str = "127.0.0.1", lineage: str = "tests", **limits: Any) -> Endpoint:
-            made = Endpoint.served(policy, host, Limits(**limits), lineage)
+        def served(
+            host: str = "127.0.0.1", lineage: str = "tests", key: str = KEY, **limits: Any
+        ) -> Endpoint:
+            made = Endpoint.served(policy, host, Limits(**limits), lineage, key)
             return stack.enter_context(made)
 
         yield served
