@@ -66,11 +66,11 @@ class ProcessSettings(EnvironmentSettings):
     """The key that agents must send, of 16 or more ASCII characters; `make secrets` makes one. The
     default is acceptable for loopback only."""
     inference_max_requests: int = Field(default=256, ge=1)
-    """The most requests of agents at once (`cpu`), waiting and answered together. Further ones get
-    429, and OpenAI's clients try again. Raise it if more agents ask at the same time."""
+    """The most requests of agents at once (`cpu`, `local`), waiting and answered together. Further
+    ones get 429, and OpenAI's clients try again. Raise it if more agents ask at the same time."""
     inference_timeout_seconds: float = Field(default=600, gt=0)
-    """The most time for one request (`cpu`), the wait while the trainer trains included. After that
-    it gets 503 and is not sampled any further."""
+    """The most time for one request (`cpu`, `local`), the wait while the trainer trains included.
+    After that it gets 503 and is not sampled any further."""
 
     # processes and what watches them
     cpu_concurrency: int = Field(default=1, ge=1)

@@ -54,6 +54,11 @@ class ArtBackend:
     def _make(self) -> Any:
         raise NotImplementedError
 
+    @property
+    def base_url(self) -> str:
+        """Where agents ask."""
+        return str(self.model.inference_base_url)
+
     async def close(self) -> None:
         if self.art is not None:
             await self.art.close()

@@ -61,6 +61,12 @@ NAMES = (
         ("learning_rate", "kl_penalty_coef", "packed_sequence_length"),
     ),
     ArtName("art.local:LocalBackend", _DISK, has=("_train_model", "_get_service", "close")),
+    ArtName(
+        "art.local:LocalBackend.prune_model_adapters",
+        (LOCAL,),
+        ("model", "retain_steps"),
+        whole=True,
+    ),
     ArtName("art.utils.output_dirs:get_model_dir", _DISK, ("model", "art_path"), whole=True),
     ArtName(
         "art.preprocessing.tokenize:tokenize_trajectory",

@@ -89,6 +89,10 @@ class TrainingBackend(Protocol):
     model: Any
     computes_on: ComputesOn | None  # None where another process, or another machine, computes
 
+    @property
+    def base_url(self) -> str:
+        """Where agents ask, once it is open."""
+
     async def open(self) -> None:
         """Load, register with ART, and serve inference where the backend serves it itself."""
 

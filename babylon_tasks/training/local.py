@@ -2,37 +2,178 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
 from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT
-from babylon_tasks.errors import BackendUnavailable
+from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, StepResult
+from babylon_tasks.training.checkpoints import newest_step, steps_on_disk
 from babylon_tasks.training.disk_backend import DiskBackend
 from babylon_tasks.training.inspect_calls import Inspector, refused
-from babylon_tasks.training.protocol import Inspected, InspectRequest, OnProgress, TrainRequest
+from babylon_tasks.training.protocol import (
+    BackendStep,
+    Checked,
+    CheckRequest,
+    Inspected,
+    InspectRequest,
+    OnProgress,
+    TrainRequest,
+)
 from babylon_tasks.training.token_text import TokenText, token_text_of
+from babylon_tasks.training.unfinished import remove_unfinished
+from babylon_tasks.training.vllm_front.server import VllmFront
+from babylon_tasks.training.vllm_front.upstream import Vllm
+from babylon_tasks.training.without_megatron import import_table_of_models
 
 _ART_LONGEST = 32_768  # what ART's own services are started with
+# How long a step waits for the answers that vLLM is giving; ART then waits 300 s itself.
+_DRAIN_SECONDS = 60.0
+_WATCH_SECONDS = 5.0
 
 
 class LocalTraining(DiskBackend):
-    """ART's LocalBackend unchanged (unsloth, vLLM). Not tested by us: it needs a GPU."""
+    """ART's LocalBackend unchanged (unsloth, vLLM), and our address before its vLLM.
+
+    ART's service keeps the weights that it trained, and vLLM the adapters that it loaded, whatever
+    becomes of their files; a step that fails ends vLLM. So both are started anew after each of
+    these: their memory ends with their processes. docs/art.md says what has not run on a card.
+    """
+
+    front: VllmFront
+    _watching: asyncio.Task[None]
+
+    def __init__(self, start: Any) -> None:
+        super().__init__(start)
+        self._changing = asyncio.Lock()  # what vLLM has loaded, and whether it is there
 
     def _make(self) -> Any:
-        if ":" in self.start.inference_host:
-            raise BackendUnavailable(
-                "BABYLON_INFERENCE_HOST is an IPv6 address, from which ART makes an unusable URL "
-                "with backend local: set an IPv4 address or a name"
-            )
         from art.local import LocalBackend
 
+        import_table_of_models()
         return LocalBackend(path=self.start.data_dir)
+
+    @property
+    def base_url(self) -> str:
+        """Where agents ask, which is not where vLLM listens."""
+        return self.front.base_url
+
+    async def open(self) -> None:
+        self.front = VllmFront(self.start, self.checkpoints, self._load)
+        async with self._changing:
+            self.front.start()
+            remove_unfinished(self.checkpoints)
+            self.art = self._make()
+            await self._start_service()
+        self.front.gate.open()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Start vLLM anew where it has ended by itself: nobody else looks between two steps."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not await self.front.lives():
+                async with self._alone():
+                    await self._revive()
+
+    async def _revive(self) -> None:
+        if not await self.front.lives():
+            await self._restart("vLLM has ended")
+
+    async def close(self) -> None:
+        self._watching.cancel()
+        await super().close()
+        self.front.stop()
+
+    async def _start_service(self) -> None:
+        # ART hands the key to vLLM as an argument, which others on this machine can read: so it is
+        # not the agents' key, and none that outlives this start.
+        key = secrets.token_hex(24)
+        config: dict[str, Any] = {"server_args": {"api_key": key}}  # ART chooses a free port
+        await self.model.register(self.art, _openai_client_config=config)
+        vllm = Vllm(str(self.model.inference_base_url), key)
+        self.front.answer_by(vllm, {newest_step(self.checkpoints)})  # ART loads no other
+
+    async def _restart(self, why: str) -> None:
+        """End ART's service and vLLM, and start both; the process ends where that fails."""
+        print(f"ART's service and vLLM are started anew: {why}", file=sys.stderr, flush=True)
+        self.front.answer_by(None, ())
+        try:
+            await self.art.close()
+            remove_unfinished(self.checkpoints)
+            await self._start_service()
+        except Exception as error:
+            # The worker starts another trainer; this one would answer nobody from now on.
+            raise SystemExit(f"ART's service cannot be started anew: {error!r}") from error
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Keep agents from vLLM: their requests wait, for as long as they may take at all."""
+        async with self._changing:
+            await self.front.gate.close(_DRAIN_SECONDS)
+            try:
+                yield
+            finally:
+                self.front.gate.open()
+
+    async def _load(self, step: int) -> None:
+        """Let vLLM answer as a checkpoint; raises CheckpointDamaged."""
+        async with self._changing:
+            if step in self.front.loaded:
+                return
+            damage = await asyncio.to_thread(self.committed.damage, step)
+            if damage is not None:
+                raise CheckpointDamaged(f"checkpoint {step} cannot be loaded: {damage}")
+            await self._register(step)
+
+    async def _register(self, step: int) -> None:
+        service = await self.art._get_service(self.model)
+        await service.register_lora_for_step(step, str(self.checkpoints / f"{step:04d}"))
+        self.front.answer_by(self.front.vllm, self.front.loaded | {step})
+
+    async def _unload(self, steps: frozenset[int]) -> None:
+        """Let vLLM forget checkpoints that are pruned or damaged."""
+        kept = self.front.loaded - steps
+        if kept == self.front.loaded:
+            return
+        self.front.answer_by(self.front.vllm, kept)  # nobody is answered as the others any more
+        if kept:  # ART never unloads what was registered last
+            await self._register(max(kept))
+            await self.art.prune_model_adapters(self.model, retain_steps=set(kept))
+
+    async def check(self, request: CheckRequest) -> Checked:
+        checked = await super().check(request)
+        if not await self.front.lives():
+            async with self._alone():
+                await self._revive()
+        here = frozenset(steps_on_disk(self.checkpoints))
+        async with self._changing:
+            await self._unload((self.front.loaded - here) | frozenset(checked.damaged))
+        for step in request.steps:  # what serves is asked for at once
+            if step in here and step not in checked.damaged:
+                await self._load(step)
+        return checked
+
+    async def discard(self, step: int) -> BackendStep:
+        async with self._alone():
+            left = await super().discard(step)
+            await self._restart(f"checkpoint {step} was discarded")
+        return left
+
+    async def set_aside(self, step: int, folder: str) -> BackendStep:
+        async with self._alone():
+            left = await super().set_aside(step, folder)
+            await self._restart(f"checkpoint {step} was set aside")
+        return left
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -62,6 +203,23 @@ class LocalTraining(DiskBackend):
     ) -> StepResult:
         random.seed(request.seed)  # ART shuffles with the global generator
         return await super().train(request, groups, on_progress)
+
+    async def _run(
+        self,
+        request: TrainRequest,
+        groups: Sequence[Group],
+        on_progress: OnProgress,
+        options: dict[str, Any],
+    ) -> Any:
+        async with self._alone():
+            await self._revive()
+            try:
+                result = await super()._run(request, groups, on_progress, options)
+            except Exception as error:
+                await self._restart(f"the step failed, and ART ends vLLM then: {error!r}")
+                raise
+            self.front.answer_by(self.front.vllm, self.front.loaded | {result.step})
+        return result
 
     def _options(self, request: TrainRequest) -> dict[str, Any]:
         # ART's own packing length and chunk alignment belong to its GPU kernels.

@@ -121,7 +121,7 @@ async def _serve(channel: _Channel) -> None:
     channel.send(
         TrainerReady(
             backend=start.backend,
-            base_url=str(backend.model.inference_base_url),
+            base_url=backend.base_url,
             inference_name=backend.model.get_inference_name(0),
             branches=backends.can_branch(start.backend),
             folder_id=None if lock is None else lock.folder_id,

@@ -10,9 +10,7 @@ from recorded import trainer_settings
 
 from babylon_tasks.addresses import bare_host, host_and_port, host_in_url
 from babylon_tasks.db.session import address
-from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.probe import own
-from babylon_tasks.training.local import LocalTraining
 
 
 @pytest.mark.parametrize(
@@ -59,11 +57,3 @@ def test_postgres_is_shown_with_brackets(tmp_path: Path) -> None:
 )
 def test_a_probe_asks_where_its_process_listens(host: str, reached: str) -> None:
     assert own(host) == reached
-
-
-def test_local_refuses_what_art_makes_an_unusable_url_of() -> None:
-    backend = object.__new__(LocalTraining)
-    backend.start = type("Start", (), {"inference_host": "::1"})()  # type: ignore[assignment]
-
-    with pytest.raises(BackendUnavailable, match="BABYLON_INFERENCE_HOST is an IPv6 address"):
-        backend._make()

@@ -24,18 +24,11 @@ def cannot_be_asked(settings: Settings, port: int) -> str | None:
 def lacks_model(settings: Settings, port: int, serving: ServingRow) -> str | None:
     """Say why the checkpoint that serves by the database cannot be asked; None if it can.
 
-    Ours (backend cpu) looks at the checkpoint's files; ART's lists the names of what it has loaded.
+    Ours (backends cpu and local) looks at the checkpoint's files.
     """
     name = serving.inference_name
-    if serving.backend == "cpu":
-        status, body = _get(settings, port, f"/v1/models/{quote(name, safe='')}")
-        return None if status == 200 else f"the trainer cannot serve {name}: {_message(body)}"
-    status, body = _get(settings, port, "/v1/models")
-    try:
-        names = [one["id"] for one in json.loads(body)["data"]] if status == 200 else []
-    except (ValueError, KeyError, TypeError):
-        names = []
-    return None if name in names else f"the trainer does not serve {name}: {status} {body[:200]}"
+    status, body = _get(settings, port, f"/v1/models/{quote(name, safe='')}")
+    return None if status == 200 else f"the trainer cannot serve {name}: {_message(body)}"
 
 
 def _message(body: str) -> str:

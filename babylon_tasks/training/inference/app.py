@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,6 +11,7 @@ from babylon_tasks import metrics
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, answered, deliver
 from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.training.inference.access import check_key
 from babylon_tasks.training.inference.chat import Chat
 from babylon_tasks.training.inference.limits import BODY_BYTES
 
@@ -41,7 +41,7 @@ class App:
     async def _answer(self, scope: Any, headers: dict[bytes, bytes], body: Body) -> Answer:
         path, method = scope["path"], scope["method"]
         if path != "/health":
-            self._check_key(headers)
+            check_key(headers, self._api_key)
             scope["state"]["connection"].serves()
             body.admit()
         wanted, answer = self._route(path)
@@ -69,16 +69,6 @@ class App:
                 code="unknown_url",
             )
         return routes[path]
-
-    def _check_key(self, headers: dict[bytes, bytes]) -> None:
-        given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-        if not hmac.compare_digest(given, self._api_key):
-            raise Refused(
-                401,
-                "wrong API key; it is BABYLON_INFERENCE_API_KEY",
-                code="invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
 
 
 async def _health(_: Body) -> bytes:
