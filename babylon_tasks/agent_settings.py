@@ -53,7 +53,7 @@ class DatabaseSettings(EnvironmentSettings):
 
     @property
     def database_schema(self) -> str:
-        """The schema that holds Babylon's tables: Prisma's ``?schema=``, else ``public``."""
+        """The schema of Babylon's tables: Prisma's ``?schema=``, else ``public``."""
         return self._parameter("schema") or "public"
 
     @property

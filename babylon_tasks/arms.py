@@ -55,8 +55,8 @@ def in_force(rows: Sequence[Arms], window: str) -> Arms | None:
 def assign(arms: Arms, agent: str | None, window: str) -> Assignment:
     """Draw an agent's arm for an hour.
 
-    Whoever has no name goes with the largest arm: nobody can tell how many agents that is, and at
-    the beginning of a ramp it must not be the policy that is new.
+    An agent without a name gets the largest arm: nobody knows how many agents share that, and at
+    the beginning of a ramp they must not all get the new policy.
     """
     arm = _largest(arms) if agent is None else draw(arms, agent, window)
     drawn = None if agent is None else arm

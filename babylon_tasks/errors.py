@@ -131,7 +131,7 @@ class CheckpointDamaged(TrainingError):
 
 
 class BrokerUnavailable(BabylonTasksError):
-    """Redis did not take a message; Postgres still holds what it was about."""
+    """Redis did not take a message; Postgres still has what it was about."""
 
     fault = Fault.BROKER_REFUSES
 

@@ -1,4 +1,4 @@
-"""Whose fault a failure is: the only place that tells.
+"""Whose fault a failure is: the only place that decides it.
 
 Only a fault of the window itself uses up one of its attempts. After any other the window waits
 where it was, and is tried again when the environment may have recovered.
@@ -123,7 +123,7 @@ _TEXTS = (
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Tell whose fault an error is, by itself or else by what it was raised from. PURE."""
+    """Decide whose fault an error is, by itself or else by what it was raised from. PURE."""
     seen: BaseException | None = error
     while seen is not None:
         found = getattr(seen, "fault", None) or _by_kind(seen)
@@ -134,7 +134,7 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def fault_of_exit(signal_number: int) -> Fault:
-    """Tell whose fault it is that a signal ended a process. PURE.
+    """Decide whose fault it is that a signal ended a process. PURE.
 
     SIGKILL is also what the kernel sends when memory is short, and SIGBUS when a file that is
     mapped into memory, as packed rows are, has no room on its disk (mmap(2)). A crash (SIGSEGV,

@@ -1,4 +1,4 @@
-"""What ``steps.job_reference`` holds besides the id of a job at W&B."""
+"""What ``steps.job_reference`` may be besides the id of a job at W&B."""
 
 from __future__ import annotations
 

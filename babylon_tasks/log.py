@@ -3,7 +3,7 @@
     bind_contextvars(window="2026-01-31T09:00", attempts=1)  # this line and all later ones
     structlog.get_logger(__name__).info("window.scored", scored=7)
 
-``structlog.contextvars`` holds what the lines of a thread are about (window, step, lineage,
+``structlog.contextvars`` keeps what the lines of a thread are about (window, step, lineage,
 task_id, fencing_token, attempts). A task starts without any of it; a thread inherits it through
 ``copy_context().run``.
 

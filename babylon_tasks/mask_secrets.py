@@ -21,7 +21,7 @@ from babylon_tasks.server_url import logins_in, secrets_in
 
 MASK = "***"
 # A longer text is cut after it has been masked: a log line is for people, and its readers have
-# limits. 64 KiB hold a long traceback.
+# limits. A long traceback fits into 64 KiB.
 LONGEST = 65_536
 _DEEPEST = 8
 # Only whole last words: `trainable_tokens` and `token_ids` are figures, not secrets, like

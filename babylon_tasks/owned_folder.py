@@ -1,7 +1,8 @@
 """Temporary folders that a process owns: when it has ended, the next one removes what it left.
 
-The owner, and whoever it becomes or forks, holds a lock on the folder itself, which the kernel
-releases at its end, SIGKILL included. Process ids would not do: containers share folders, not ids.
+The owner locks the folder itself, for itself and for what it becomes or forks; the kernel releases
+that lock at their end, SIGKILL included. Process ids would not do: containers share folders, not
+ids.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def command(name: ProcessName, settings: Settings) -> list[str]:
 
 
 def withheld(name: ProcessName) -> dict[str, str]:
-    """Return what replaces settings that a process does not need, whatever its environment holds.
+    """Return what replaces settings that a process does not need, whatever its environment says.
 
     Flower needs Redis only; the required DATABASE_URL becomes an address that leads nowhere.
     """

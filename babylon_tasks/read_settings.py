@@ -1,6 +1,6 @@
 """Read settings from the environment, a file that it names, and a folder of secrets.
 
-What is empty, or holds nothing but white space, counts as not set, wherever it comes from: an unset
+What is empty or only white space counts as not set, wherever it comes from: an unset
 ``${VARIABLE}`` in a deployment must not switch a password off. Errors contain no value.
 """
 

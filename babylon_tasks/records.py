@@ -37,10 +37,10 @@ class LlmCall(Struct, frozen=True, gc=False):
     """One LLM call, verbatim as the agent made it.
 
     ``messages`` are (role, content) pairs up to, not including, the response.
-    ``logprobs`` holds one natural-log probability per response token, ``token_ids`` its ids,
+    ``logprobs`` has one natural-log probability per response token, ``token_ids`` its ids,
     ``tokens`` and ``token_bytes`` its text. ``prompt_tokens`` and ``completion_tokens`` are the
     server's counts, ``prompt_ids`` the prompt's token ids. ``carries`` names what the messages
-    cannot hold: ``tools`` or ``images``.
+    cannot express: ``tools`` or ``images``.
     """
 
     model: str
@@ -252,7 +252,7 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
 
     ``step`` is the checkpoint that it wrote, ``files`` its files and their SHA-256.
     ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
-    ``not_finite`` holds, by name, the metrics that JSON cannot carry, as Python writes them
+    ``not_finite`` has, by name, the metrics that JSON cannot express, as Python writes them
     (``nan``, ``inf``): such a step is not committed. ``not_reported`` names the counts that ART did
     not report, which are 0 here.
     """

@@ -92,4 +92,4 @@ def _keeps_messages(file: ComposeFile) -> Iterator[Violation]:
 
 
 if __name__ == "__main__":
-    end("Compose", check(folder()), "the specification, compose-lint and our rules hold")
+    end("Compose", check(folder()), "the specification, compose-lint and our rules are satisfied")

@@ -119,4 +119,4 @@ def _context(root: Path) -> Iterator[Violation]:
 
 
 if __name__ == "__main__":
-    end("Dockerfile", check(folder()), "hadolint and our rules hold")
+    end("Dockerfile", check(folder()), "hadolint and our rules are satisfied")

@@ -3,7 +3,7 @@
 Ours are in checks/rules/; there `errorMessage` says what to do. Kubernetes' own kinds have the
 schemas that kubernetes-validate ships, strict: an unknown field is a violation. KEDA, the
 Prometheus operator and External Secrets have subsets of their published definitions in
-checks/rules/kinds/, which hold the fields we use and refuse others.
+checks/rules/kinds/, which have the fields we use and refuse others.
 """
 
 from __future__ import annotations

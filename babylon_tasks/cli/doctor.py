@@ -34,7 +34,8 @@ def doctor(
         bool,
         typer.Option(
             "--invariants",
-            help="Check instead what must hold in the database at any moment; reads whole tables.",
+            help="Check instead what must be true in the database at any moment; reads whole "
+            "tables.",
         ),
     ] = False,
     json: AsJson = False,
@@ -79,7 +80,7 @@ def _check_invariants(*, json: bool) -> None:
             "Report them with the output of this command"
         )
         raise typer.Exit(ExitCode.FAILED)
-    say(f"all {len(names())} invariants hold")
+    say(f"none of the {len(names())} invariants is violated")
 
 
 def _findings() -> Iterator[Finding]:

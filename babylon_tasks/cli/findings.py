@@ -21,5 +21,5 @@ class Finding(Struct, frozen=True):
 def finding(
     check: str, well: bool, detail: str, todo: str, *, otherwise: CheckResult = "fail"
 ) -> Finding:
-    """Make a finding from a condition, with ``todo`` only where it does not hold."""
+    """Make a finding from a condition, with ``todo`` only where it is not met."""
     return Finding(check, "ok" if well else otherwise, detail, None if well else todo)

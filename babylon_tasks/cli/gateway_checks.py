@@ -18,7 +18,7 @@ _TODO = (
 
 
 _SERVER = (
-    "look at the log of the gateway (server_probe.ids_missed): its server does not tell the ids "
+    "look at the log of the gateway (server_probe.ids_missed): its server does not report the ids "
     "and log-probabilities of what it samples"
 )
 

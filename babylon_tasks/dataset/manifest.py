@@ -34,7 +34,7 @@ class TrainingConfig(Struct, frozen=True):
 class TrajectoryEntry(Struct, frozen=True):
     """One trajectory: ``content`` is the SHA-256 of the member as the trainer gets it.
 
-    ``calls``: which of the trajectory's calls it holds, by index; None: all.
+    ``calls``: which of the trajectory's calls it has, by index; None: all.
     """
 
     trajectory_id: str

@@ -1,4 +1,4 @@
-"""Token ids and log-probabilities as bytes, little-endian: how a captured call holds them. Pure."""
+"""Token ids and log-probabilities of a captured call as bytes, little-endian. Pure."""
 
 from __future__ import annotations
 

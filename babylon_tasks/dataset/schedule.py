@@ -33,7 +33,7 @@ def row_length(longest: int, maximum: int) -> int:
     """Choose the length of packed rows for a step's longest call, in tokens; 0: not known.
 
     Attention costs the square of it, so the smallest sufficient power of two, but at least a length
-    that holds several short calls.
+    in which several short calls fit.
     """
     if longest == 0:
         return maximum

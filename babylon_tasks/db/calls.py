@@ -1,4 +1,4 @@
-"""Write the calls that the gateway has captured, and drop old ones; a partition holds one day."""
+"""Write the calls that the gateway has captured, and drop old ones; each day has a partition."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _own(
         settings.dsn,
         autocommit=True,
         prepare_threshold=None if statements == 0 else _PREPARED_AFTER,
-        # After those of DATABASE_URL, which hold for all else.
+        # After those of DATABASE_URL, which apply to all else.
         options=" ".join(
             (str(given or ""), *(f"-c {name}={value}" for name, value in options.items()))
         ),

@@ -1,4 +1,4 @@
-"""What must hold at any moment, whatever has failed: ``queries/invariants.sql``, one SELECT each.
+"""What must be true at any moment, whatever failed: ``queries/invariants.sql``, one SELECT each.
 
 Each SELECT lists what violates it. ``doctor --invariants`` and the tests of faults run them all.
 """

@@ -67,7 +67,7 @@ class KeptConnections:
 
     def forget(self) -> None:
         """Start empty, in a forked child: they are the parent's."""
-        self._lock = threading.Lock()  # the old one may be held by a thread that is not here
+        self._lock = threading.Lock()  # the old one may be locked by a thread that is not here
         self._idle = []
 
 

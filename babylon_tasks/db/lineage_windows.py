@@ -1,6 +1,6 @@
 """What each lineage has done with a window, where a database has more than one.
 
-``training.windows`` then holds what a window is for all of them together: in training while a step
+``training.windows`` then says what a window is for all of them together: in training while a step
 of any has it, scored while any live one may still take it. The only lineage of a database writes
 no rows here, and ``training.windows`` is its own.
 """

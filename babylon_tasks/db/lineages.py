@@ -14,8 +14,7 @@ from babylon_tasks.settings import Settings
 class Lineage(Struct, frozen=True):
     """A row of ``training.lineages``.
 
-    ``data_folder`` is the id of the folder that holds its checkpoints, ``trouble`` what is wrong
-    with them.
+    ``data_folder`` is the id of the folder of its checkpoints, ``trouble`` what is wrong with them.
     """
 
     name: str

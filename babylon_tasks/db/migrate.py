@@ -151,8 +151,8 @@ def apply(
             except psycopg.errors.LockNotAvailable as error:
                 raise MigrationError(
                     f"migration {migration.name} waited {patience:g} s at {address(settings)} for "
-                    "another runner or a table in use, gave up and was undone; see pg_locks for "
-                    "the holder, then run `babylon-tasks migrate` again"
+                    "another runner or a table in use, gave up and was undone; pg_locks shows who "
+                    "has the lock; end that, then run `babylon-tasks migrate` again"
                 ) from error
             except psycopg.Error as error:
                 if connection.broken:
@@ -189,7 +189,7 @@ def as_sql(
     names = ("create_babylon" if create_babylon_tables else "require_babylon", "head")
     parts = [_filled(script[name], values) for name in ("open", *names)]
     for migration in known or migrations():
-        # Names and checksums hold only [a-z0-9_]: they need no quoting.
+        # Names and checksums contain only [a-z0-9_]: they need no quoting.
         values = {
             "name": migration.name,
             "checksum": migration.checksum,

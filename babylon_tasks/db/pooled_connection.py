@@ -19,7 +19,7 @@ from babylon_tasks.db.sql import statement
 
 
 class PooledConnection(BoundedConnection):
-    """``values``, by name, hold in every transaction and in none of another client's."""
+    """``values``, by name, are in force in every transaction and in none of another client's."""
 
     values: Mapping[str, str]
 

@@ -1,4 +1,4 @@
-"""The values of Postgres's settings that every statement of ours relies on; whether they hold."""
+"""The values of Postgres's settings that every statement of ours relies on, and their check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from babylon_tasks.db.sql import fetch_pairs
 _LOCK_SECONDS = 30
 # How often the server looks whether the client of a running statement has gone.
 _CLIENT_CHECK_SECONDS = 5
-# Nobody else sets it: where it holds, the server's session is ours.
+# Nobody else sets it: where it is set, the server's session is ours.
 _OWN_SESSION = {"babylon_tasks.session": "own"}
 
 
@@ -35,7 +35,7 @@ def session_values(settings: DatabaseSettings) -> dict[str, str]:
 
 
 def other_values(connection: psycopg.Connection[Any], settings: DatabaseSettings) -> dict[str, str]:
-    """Return those that do not hold, with the values that hold in their place."""
+    """Return those that are not in force, with the values that are instead."""
     wanted = session_values(settings)
     return fetch_pairs(
         connection,

@@ -1,4 +1,4 @@
-"""Which trainer may serve and train a lineage: by the lock that it holds, until a deadline.
+"""Which trainer may serve and train a lineage: by the name of its lock, until a deadline.
 
 The lock on the folder excludes a second trainer on the same files; this one excludes a second
 trainer on a copy of them, or on a folder of its own.
@@ -31,7 +31,7 @@ def take(
 ) -> bool:
     """Take the lease, and note the folder, unless another lock has it; returns whether it is ours.
 
-    Whoever holds the same lock again need not wait: the former holder has ended.
+    A trainer with the same lock need not wait: the former owner has ended.
     """
     return bool(
         execute(

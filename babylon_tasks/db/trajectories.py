@@ -39,7 +39,7 @@ def stream_window(
     leaving early: that cancels what the server still sends.
     """
     # COPY, not a cursor: the server sends on while the caller works, and one statement is one
-    # snapshot without holding a transaction open.
+    # snapshot without keeping a transaction open.
     parameters = {
         "window": window,
         # Babylon's columns have no time zone and mean UTC.

@@ -11,7 +11,7 @@ from msgspec import Struct
 from babylon_tasks.records import AgentAction
 from babylon_tasks.vocabulary import kind
 
-_NO_MONEY = 1e15  # Babylon's own columns of money hold 12 digits before the point
+_NO_MONEY = 1e15  # Babylon's own columns of money have 12 digits before the point
 
 
 # Facts for scoring only are accepted in any form (Any): an odd one is unknown, not a reason to

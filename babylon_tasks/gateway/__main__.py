@@ -18,7 +18,7 @@ from babylon_tasks.tasks.health.endpoint import Endpoint
 
 def main() -> None:
     """Serve; ends with 2 and a line that says why where the settings cannot be used."""
-    # Threads that pack and write captures must not hold up the one that answers: by default each
+    # Threads that pack and write captures must not delay the one that answers: by default each
     # may keep it waiting for 5 ms, at every read and write.
     sys.setswitchinterval(0.0005)
     ended = threading.Event()

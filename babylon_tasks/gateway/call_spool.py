@@ -1,6 +1,6 @@
 """Captured calls on this machine's disk until Postgres has them: files that are only appended to.
 
-Each process has a folder of its own below the shared one, and holds a lock in it. The files of a
+Each process has a folder of its own below the shared one, and keeps it locked. The files of a
 process that is dead are taken over by another; a folder appears by one rename, locked already, so
 nobody takes over one that is being made. A record is its length, its CRC-32 and its bytes: what a
 crash left half written is noticed and cut.

@@ -46,7 +46,7 @@ class Capture:
         self._settings = settings
         self._queue: list[Sampled] = []
         self._queued = 0
-        self._mutex = threading.Lock()  # held for an instant: requests pass through it
+        self._mutex = threading.Lock()  # locked for an instant: requests pass through it
         self._spool: CallSpool | None = None
         self._lost: Counter[CaptureState] = Counter()
         self._logged_at = 0.0

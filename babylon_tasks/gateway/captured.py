@@ -29,7 +29,7 @@ _INT4 = 2**31 - 1
 class Sampled(Struct, frozen=True, kw_only=True):
     """An answer as it was sampled, with what is known of its request.
 
-    ``size``: bytes it holds. With ``keep_prompt_ids`` the ids of its prompt are kept too.
+    ``size``: its bytes. With ``keep_prompt_ids`` the ids of its prompt are kept too.
     """
 
     capture_id: UUID

@@ -35,8 +35,9 @@ CALLS = Counter(
 )
 FALLBACKS = Counter(
     "babylon_gateway_fallbacks",
-    "Calls for what serves that its server did not answer, by why: connect, timeout, broken, busy, "
-    "error, no_model, too_large, paused (after several of them), unknown (what serves).",
+    "Calls for the serving checkpoint passed on to the fallback, by reason: connect, timeout, "
+    "broken, busy, error, no_model, too_large, paused (after several of these), unknown (which "
+    "checkpoint serves).",
     ["reason"],
 )
 SAMPLES = Counter(
@@ -47,7 +48,7 @@ SAMPLES = Counter(
 )
 PROFILE = Gauge(
     "babylon_gateway_server_profile",
-    "1 for how the checkpoints' server tells the ids and log-probabilities of its tokens: vllm, "
+    "1 for how the checkpoints' server reports the ids and log-probabilities of its tokens: vllm, "
     "dynamo, token_names, logprobs, bare, text_only (not at all), unknown (not asked yet).",
     ["profile"],
 )
@@ -55,7 +56,8 @@ IN_PROGRESS = Gauge(
     "babylon_gateway_in_progress", "Requests being read, queued at a server, or answered."
 )
 POINTER_AGE = Gauge(
-    "babylon_gateway_pointer_age_seconds", "Since when Postgres has not said what serves."
+    "babylon_gateway_pointer_age_seconds",
+    "Seconds since the serving checkpoint was last read from Postgres, or since the start.",
 )
 CAPTURES = Counter(
     "babylon_gateway_captures",

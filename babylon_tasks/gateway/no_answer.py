@@ -1,4 +1,4 @@
-"""What a client is told where a checkpoint's server refused its request, or gave no answer."""
+"""What a client gets where a checkpoint's server refused its request, or gave no answer."""
 
 from __future__ import annotations
 

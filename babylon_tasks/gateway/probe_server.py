@@ -1,4 +1,4 @@
-"""Ask the checkpoints' server once how it tells what it sampled, and remember the answer.
+"""Ask the checkpoints' server once how it reports what it sampled, and remember the answer.
 
 At the start and whenever its address changes, beside the requests: these are asked as its backend
 suggests until it is known. Servers of one kind differ by release, and some ignore what they do not

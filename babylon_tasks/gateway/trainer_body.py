@@ -151,5 +151,5 @@ def smaller_budget(asked: GatewayRequest, refusal: str) -> int | None:
 
 
 def is_fixed(refusal: str) -> bool:
-    """Check whether the limit holds for each prompt, so that it is worth remembering."""
+    """Check whether the limit is the same for each prompt, and so can be remembered."""
     return _OWN_LIMIT.search(refusal) is not None

@@ -71,7 +71,7 @@ class Connections:
 
 
 def most_connections(requests: int) -> int:
-    """Return how many connections to hold: files and checkpoints need descriptors too."""
+    """Return how many connections to keep: files and checkpoints need descriptors too."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = requests + SPARE_CONNECTIONS
     return wanted if descriptors == resource.RLIM_INFINITY else min(wanted, descriptors // 2)

@@ -1,4 +1,4 @@
-"""Report what the database holds, what of it is trainable, and why the rest is not. Read-only."""
+"""Report what is in the database, what of it is trainable, and why the rest is not. Read-only."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Recorder:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._open: dict[str, weakref.finalize[Any, Recording]] = {}
-        # Garbage collection can run while the guard is held: it may only put, which is reentrant.
+        # Garbage collection can run while the guard is locked: it may only put, which is reentrant.
         self._abandoned: SimpleQueue[str] = SimpleQueue()
 
     @property
@@ -216,7 +216,7 @@ class Recorder:
                 self._thread.start()
 
     def _count_abandoned(self) -> None:
-        """Count and log what the garbage collector has found; called with the guard held."""
+        """Count and log what the garbage collector has found; called with the guard locked."""
         while True:
             try:
                 self._count_unfinished(self._abandoned.get_nowait())

@@ -59,7 +59,7 @@ def hours(lineage: str, held_out_share: float, count: int) -> list[str]:
         if kept[first] and kept[first + 1] and _teaches(kept[first + 2 :], held_out_share):
             return windows[first : first + count]
     raise SandboxError(
-        f"none of {_SEARCHED_HOURS} hours begins with two that {lineage} holds out at a share of "
+        f"none of {_SEARCHED_HOURS} hours begins with two held-out ones of {lineage} at a share of "
         f"{held_out_share}; choose another seed"
     )
 

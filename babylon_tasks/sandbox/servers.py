@@ -59,7 +59,7 @@ class EmbeddedPostgres(ServerProcess):
         if self._cluster.exists():
             if not (self.home / "password").exists():
                 raise SandboxError(f"{self.home} has data but no password file; delete the folder")
-            # Any server that still runs here is an orphan: we hold the owner's lock.
+            # Any server that still runs here is an orphan: the owner's lock is ours.
             self.programs.run(
                 self.program("pg_ctl"), "-D", self._cluster, "-m", "fast", "-w", "stop"
             )
@@ -116,7 +116,7 @@ class EmbeddedValkey(ServerProcess):
     def _prepare(self) -> None:
         last = self._last_port()
         if last:
-            # A server that still accepts our password is an orphan: we hold the owner's lock.
+            # A server that still accepts our password is an orphan: the owner's lock is ours.
             no_server = (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse)
             with suppress(*no_server), self._client(last) as orphan:
                 orphan.shutdown()

@@ -1,4 +1,4 @@
-"""kombu's Redis transport, held to what we need of it: one bounded list for each queue.
+"""kombu's Redis transport, reduced to what we need of it: one bounded list for each queue.
 
 - What is taken from a queue is gone from Redis. kombu by default notes it in `unacked` and puts it
   back at the end or after an hour, so that a message that ends its worker ends the next one too.

@@ -1,7 +1,7 @@
-"""The data folder of one trainer at a time: its id, and the lock that the trainer holds.
+"""The data folder of one trainer at a time: its id, and the lock that the trainer keeps on it.
 
 flock guards an inode: a folder that was deleted and made again has another lock of the same name.
-So the holder compares the two, and the worker asks Postgres whose lock counts.
+So the lock's owner compares the two, and the worker asks Postgres whose lock counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from babylon_tasks.file_lock import FileLocked, lock_file
 class FolderLock:
     """The lock on a lineage's files, for this process's lifetime or until ``close``.
 
-    Raises AnotherTrainer where another process holds it.
+    Raises AnotherTrainer where another process has it.
     """
 
     def __init__(self, data_dir: Path, lineage: str) -> None:
@@ -34,7 +34,7 @@ class FolderLock:
         return f"{self.folder_id}:{os.fstat(self._file.fileno()).st_ino}"
 
     def replaced(self) -> bool:
-        """Check whether the folder was made anew: then another trainer may hold its lock."""
+        """Check whether the folder was replaced: then another trainer may have locked it."""
         return self._path.exists() and not self._is_ours()
 
     def require(self) -> None:

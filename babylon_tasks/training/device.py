@@ -113,7 +113,7 @@ def _card(wanted: str) -> Device:
         )
     bf16 = torch.cuda.get_device_capability(number) >= _FIRST_WITH_BF16
     name = torch.cuda.get_device_name(number)
-    try:  # a card may be too old for this torch, or held by another process alone
+    try:  # a card may be too old for this torch, or reserved by another process
         small = torch.ones((8, 8), device=place, dtype=torch.bfloat16 if bf16 else torch.float32)
         float((small @ small).sum())
     except RuntimeError as error:

@@ -39,8 +39,8 @@ class DataFolder:
         found = folder_id(data_dir, lineage)
         if known_id is None or found != known_id:
             raise BackendUnavailable(
-                f"BABYLON_DATA_DIR {data_dir} is not the folder that holds the checkpoints of "
-                f"lineage {lineage}; nothing was pruned, call it where the GPU-queue worker runs"
+                f"BABYLON_DATA_DIR {data_dir} is not the data folder of lineage {lineage}; "
+                "nothing was pruned; run it where the GPU-queue worker runs"
             )
         self._root = data_dir.resolve()
         self._checkpoints = self._inside(data_dir / project / "models" / lineage / "checkpoints")

@@ -58,7 +58,7 @@ def _multiply_in_fp32(layer: Any, device: Device) -> None:
 class Policy:
     """A base model with LoRA adapters: one is being trained, the others are checkpoints.
 
-    ``checkpoints`` is the directory that holds ``NNNN/`` adapter folders; step 0 has none and
+    ``checkpoints`` is the directory of the adapter folders, ``NNNN/``; step 0 has none and
     means the base model. Tensors come in and go out on the processor; the network is on
     ``device``.
     """
@@ -269,7 +269,7 @@ class Policy:
         with self.lock:
             loaded: Any = set_peft_model_state_dict(self.network, weights, adapter_name=_TRAINED)
             if loaded.unexpected_keys:
-                raise ValueError(f"{folder} holds weights that do not fit this model")
+                raise ValueError(f"{folder} contains weights that do not fit this model")
 
     def save_trained(self, folder: Path) -> None:
         """Write the adapter in training as a checkpoint that peft and ART can load."""

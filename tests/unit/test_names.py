@@ -1,6 +1,6 @@
 """One word for one thing: classes have names of their own, identifiers the glossary's words.
 
-The glossary is in docs/architecture.md.
+So have docstrings and messages. The glossary is in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ INSTEAD = {
     "hold": "lock, claim or contain; hold is the gate's refusal",
     "held": "locked, claimed or contained; held is what the gate refused",
     "holds": "contains",
+    "holding": "keeping",
     "holder": "owner",
     "waiting": "due, queued or pending; a window waits for outcomes only",
     "rescore": "score anew; rescored is a label of log-probabilities",
@@ -56,6 +57,19 @@ EXCEPTIONS = {
     r"babylon_tasks/(registry/serving|decisions|event_kinds|actions)\.py:(hold|held)": "the gate's",
     r"babylon_tasks/db/(reward_versions|windows)\.py:.*waiting.*": "windows wait for outcomes",
 }
+
+# Words that sentences, unlike names, may use in their everyday meaning; and the LLM's name.
+IN_SENTENCES = {"judge", "said", "several", "shown", "waiting", "worth"}
+
+# Where a sentence means what the gate does, or windows that are never trained on.
+THE_GATES = re.compile(
+    r"""held[-_\s]+out
+      | held[ ]checkpoints? | checkpoints?[ ](?:that[ ])?(?:is|was)[ ]held
+      | promote[ds]?(?:[ ]the[ ]newest[ ]checkpoint)?(?:,|[ ]or)[ ](?:hold|held)s?
+      | ``hold`` | a[ ]hold[ ]keeps | hold[ ]without | instead[ ]of[ ]holding
+      | \(held\) | held[ ]before | held,[ ]step""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def sources() -> dict[str, ast.Module]:
@@ -118,6 +132,17 @@ def forbidden(path: str, tree: ast.Module) -> dict[str, str]:
     }
 
 
+def forbidden_in_sentences(path: str, tree: ast.Module) -> dict[str, str]:
+    """Map the forbidden words of a module's docstrings and messages to what to write instead."""
+    return {
+        f"{path}:{node.lineno}: {word}": INSTEAD[word.lower()]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        for word in re.findall(r"[A-Za-z]+", THE_GATES.sub("", node.value))
+        if word.lower() in INSTEAD.keys() - IN_SENTENCES
+    }
+
+
 @pytest.mark.unit
 def test_no_two_classes_share_a_name() -> None:
     assert shared(sources().items()) == {}
@@ -159,6 +184,31 @@ def test_identifiers_use_the_words_of_the_glossary() -> None:
 )
 def test_a_forbidden_word_is_found(source: str) -> None:
     assert len(forbidden("babylon_tasks/pipeline/train.py", ast.parse(source))) == 1
+
+
+@pytest.mark.unit
+def test_docstrings_and_messages_use_the_words_of_the_glossary() -> None:
+    assert {
+        k: v
+        for path, tree in sources().items()
+        for k, v in forbidden_in_sentences(path, tree).items()
+    } == {}
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('"""The lock that the trainer holds."""', 1),
+        ('def f():\n    """Raise where another process has held the lock."""', 1),
+        ('raise ValueError(f"process {owner} holds {path}")', 1),
+        ('"""A law that nobody was told of."""', 2),
+        ('"""Promote or hold it, by its value on held-out groups; a held checkpoint ends."""', 0),
+        ('kind = "hold"', 0),
+    ],
+)
+def test_a_forbidden_word_of_a_sentence_is_found(source: str, found: int) -> None:
+    assert len(forbidden_in_sentences("file.py", ast.parse(source))) == found
 
 
 @pytest.mark.unit

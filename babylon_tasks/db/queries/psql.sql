@@ -7,7 +7,7 @@
 DO $check$
 BEGIN
     IF to_regclass('trajectories') IS NULL THEN
-        RAISE EXCEPTION 'this may be the wrong database: % holds no table trajectories (schemas looked at: %); nothing was created',
+        RAISE EXCEPTION 'this may be the wrong database: % has no table trajectories (schemas looked at: %); nothing was created',
             current_database(), current_schemas(false)
         USING HINT = 'Connect to Babylon''s database, with its schema in search_path. For a database of its own: babylon-tasks migrate --sql --create-babylon-tables';
     END IF;

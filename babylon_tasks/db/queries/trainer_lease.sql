@@ -4,7 +4,7 @@ SELECT trainer_owner AS name, trainer_until AS until FROM training.lineages
 WHERE name = %(lineage)s AND trainer_owner IS NOT NULL AND trainer_until >= clock_timestamp()
 
 -- name: take
--- Take the trainer's lease if it is free, over, or held by the same lock.
+-- Take the trainer's lease if it is free, over, or of the same lock.
 UPDATE training.lineages SET
     trainer_owner = %(lock_name)s, data_folder = %(folder_id)s, updated_at = now(),
     trainer_until = clock_timestamp() + make_interval(secs => %(seconds)s)

@@ -1,7 +1,7 @@
 """Flower's HTTP server, bounded: anybody who reaches its port can send to it, without a login.
 
-Tornado reads a whole body before Flower looks at the login: 100 MB of each connection, held in
-memory. It waits an hour for a request to come, on any number of connections.
+Tornado reads a whole body into memory before Flower looks at the login: up to 100 MB for each
+connection. It waits an hour for a request to come, on any number of connections.
 """
 
 from __future__ import annotations

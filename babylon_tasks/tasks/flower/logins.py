@@ -32,7 +32,7 @@ class Logins:
     """Count failed logins by address: after five, each doubles a pause of at most a minute.
 
     A pause and not a delay: what is delayed can be guessed many times at once. During it the right
-    login is refused as well, else the answer would tell whether a guess was right.
+    login is refused as well, else the answer would show whether a guess was right.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

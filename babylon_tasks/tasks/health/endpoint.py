@@ -133,7 +133,7 @@ class _Server6(_Server):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    timeout = 10  # an idle client must not hold a thread forever
+    timeout = 10  # an idle client must not occupy a thread forever
 
     def setup(self) -> None:
         super().setup()

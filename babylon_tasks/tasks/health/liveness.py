@@ -89,7 +89,7 @@ class Probe:
         return True, "ready" if remark is None else f"ready; {remark}"
 
     def _of_redis(self) -> str | None:
-        why = self._redis.answer()  # one small write; beat holds no connection
+        why = self._redis.answer()  # one small write; beat keeps no connection
         if why is not None:
             return f"Redis takes no messages: {why}"
         return None if self._pulse.connected else self._pulse.interruption  # it was so just now

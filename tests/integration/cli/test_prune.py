@@ -61,5 +61,5 @@ def test_where_the_checkpoints_are_not_it_is_refused(run: Run, trainer: PeerTrai
     refused = run("prune", BABYLON_DATA_DIR="/nowhere")
 
     assert refused.code == 1
-    assert "/nowhere is not the folder that holds the checkpoints" in refused.err
+    assert "/nowhere is not the data folder of lineage" in refused.err
     assert steps_on_disk(trainer.folder) == [1, 2, 3]

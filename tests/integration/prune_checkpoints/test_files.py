@@ -101,7 +101,7 @@ def test_another_data_folder_is_refused_and_nothing_is_marked(
     trained(connection, settings, trainer, 4)
     (settings.data_dir / f"{LINEAGE}.folder-id").write_text("0" * 32)
 
-    with pytest.raises(BackendUnavailable, match="is not the folder that holds the checkpoints"):
+    with pytest.raises(BackendUnavailable, match="is not the data folder of lineage"):
         prune()
 
     assert pruned(connection) == []

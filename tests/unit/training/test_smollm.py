@@ -23,7 +23,7 @@ def test_whoever_holds_the_lock_for_too_long_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(smollm, "_LOCK_SECONDS", 0.2)
     with (
         lock_file(cache_dir() / f"{NAME}.lock"),
-        pytest.raises(BackendUnavailable, match=rf"process {os.getpid()} has held .*{NAME}\.lock"),
+        pytest.raises(BackendUnavailable, match=rf"process {os.getpid()} has kept .*{NAME}\.lock"),
     ):
         base_model_path(NAME)
 
