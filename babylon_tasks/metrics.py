@@ -42,7 +42,7 @@ MESSAGES_REFUSED = Counter(
 )
 REDIS_INTERRUPTIONS = Counter(
     "babylon_redis_interruptions",
-    "How often a worker had to connect to Redis anew, by what was wrong: away, loading, full, "
+    "How often a worker had to reconnect to Redis, by what was wrong: away, loading, full, "
     "read_only, login, tls, refused.",
     ["trouble"],
 )

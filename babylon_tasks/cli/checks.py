@@ -82,9 +82,9 @@ def postgres(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "circuit",
                 "fail",
-                f"{circuit.name} pauses since {circuit.opened_at:%F %T} UTC ({circuit.fault}): "
-                f"{circuit.reason}",
-                "mend that; it is tried again by itself, or at once after `babylon-tasks circuit "
+                f"{circuit.name} has been paused since {circuit.opened_at:%F %T} UTC "
+                f"({circuit.fault}): {circuit.reason}",
+                "fix the cause; it retries automatically, or at once after `babylon-tasks circuit "
                 "reset`",
             )
         lineage = lineages.get(connection, settings.lineage)
@@ -113,7 +113,7 @@ def _session(connection: Connection, settings: Settings) -> Finding:
         "session",
         not others,
         "; ".join(wrong) or right + (", through a pooler" if settings.pooled else ""),
-        "look what changes it: a pooler, or a setting of the role",
+        "find out what overrides it: a pooler, or a setting of the role",
     )
 
 

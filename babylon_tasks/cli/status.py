@@ -103,7 +103,7 @@ def _show_system(settings: Settings, system: SystemState) -> None:
         address = lineage.inference_base_url or "no address yet"
         show(f"serving step {lineage.serving_step} of {lineage.head_step} at {address}")
         if lineage.trouble is not None:
-            show(f"trouble: {lineage.trouble}")
+            show(f"checkpoints: {lineage.trouble}")
     for aside in system.set_aside:
         show(
             f"set aside: checkpoint {aside.step} on {aside.set_aside_at:%F %T}, in {aside.folder}: "
@@ -143,7 +143,7 @@ def _show_system(settings: Settings, system: SystemState) -> None:
             f"them exact; {found.joined} were joined to recorded calls"
         )
         if found.control or found.examinee:
-            show(f"arms: {found.control} of them are of control, {found.examinee} of the examinee")
+            show(f"arms: {found.control} control, {found.examinee} examinee")
         todo = remedy(found, settings)
         if todo is not None:
             show(f"gateway: {todo}")
@@ -156,7 +156,7 @@ def _show_system(settings: Settings, system: SystemState) -> None:
 
 def _show_pending(pending: WaitingForOutcomes) -> None:
     if pending.windows:
-        named = ", ".join(pending.names) or "outcomes that are known by now"
+        named = ", ".join(pending.names) or "outcomes that have arrived since"
         show(
             f"windows that wait for outcomes: {pending.windows}; the next, {pending.next_window}, "
             f"until {pending.next_until:%F %H:%M} for {named}"
@@ -168,16 +168,16 @@ def _show_pending(pending: WaitingForOutcomes) -> None:
 def _show_history(history: WindowHistory) -> None:
     window = history.window
     reason = f" ({window.reason})" if window.reason else ""
-    show(f"{window.window_id} is {window.state}{reason}")
+    idle = window.why_idle if window.state in _UNFINISHED else None
+    and_idle = "" if idle is None else f" and {idle}"
+    show(f"{window.window_id} is {window.state}{reason}{and_idle}")
     if window.state is WindowState.FAILED and window.scored_at is None:
         show(f"none of its rows is scored; `babylon-tasks windows retry {window.window_id}`")
-    if window.state in _UNFINISHED and window.why_idle is not None:
-        show(f"it {window.why_idle}")
     for one in history.lineages:
         done = f" ({one.reason})" if one.reason else ""
         show(f"for lineage {one.lineage} it is {one.state}{done}")
     if history.trouble is not None:
-        show(f"trouble of the lineage: {history.trouble}")
+        show(f"the lineage's checkpoints: {history.trouble}")
     if history.waits_for and window.state in _UNFINISHED:
         show(f"outcomes not known yet: {', '.join(history.waits_for)}")
     if len(history.reward_versions) > 1:  # a single one is covered by the events below

@@ -68,7 +68,7 @@ def prune_outcomes(connection: Connection, kept_hours: float) -> int:
         return 0
     try:
         before = window_id(window_start(newest) - timedelta(hours=kept_hours, days=1))
-    except (BadWindowId, OverflowError):  # no hour to count from
+    except (BadWindowId, OverflowError):  # malformed: there is no hour to count from
         return 0
     oldest = fetch_value(connection, "old_rows.oldest_not_pruned", str)
     before = before if oldest is None else min(before, oldest)

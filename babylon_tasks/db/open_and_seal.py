@@ -28,7 +28,7 @@ class _Sealed(Struct, frozen=True):
 class SeenIds(Struct, frozen=True):
     """Window ids of Babylon's rows that have no window.
 
-    ``named`` are hours; ``unnamed``, of rows that name none, may be of any time, or no hours.
+    ``named`` are hours; ``unnamed``, of rows that name none, may be of any time, or malformed.
     ``all_seen`` is False where there are more than the limit.
     """
 

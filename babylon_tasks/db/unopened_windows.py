@@ -21,7 +21,7 @@ from babylon_tasks.db.sql import (
 from babylon_tasks.errors import WindowNotFound
 from babylon_tasks.reasons import UnopenedReason
 
-# Ids that are no hours are put on record up to this number; it then stands for all others.
+# Malformed ids are put on record up to this number; they then stand for all others.
 BAD_IDS = 100
 PART = 2_000  # ids that one call looks at
 
@@ -75,7 +75,7 @@ _MEANINGS = {
         "they are opened once they begin; check the clock of their writer",
     ),
     UnopenedReason.BAD_WINDOW_ID: (
-        "window ids that are no hours",
+        "malformed window ids",
         "write windowId as YYYY-MM-DDTHH:00 (UTC)",
     ),
 }

@@ -136,8 +136,8 @@ class GatewayApp:
         if client is None:
             raise Refused(
                 401,
-                "wrong API key; BABYLON_GATEWAY_KEYS has those of the gateway's clients, without "
-                "it BABYLON_INFERENCE_API_KEY is the one of all",
+                "wrong API key; use a key from BABYLON_GATEWAY_KEYS or, if that is unset, "
+                "BABYLON_INFERENCE_API_KEY",
                 code="invalid_api_key",
                 headers={"www-authenticate": "Bearer"},
             )

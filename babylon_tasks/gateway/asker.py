@@ -40,10 +40,10 @@ def asker(
     user: str | None,
     in_prompt: Callable[[], str | None],
 ) -> Asker:
-    """Choose the agent's id; raises Refused for one that was given on purpose and is none.
+    """Choose the agent's id; raises Refused for an explicitly given id that is invalid.
 
     OpenAI's ``user`` may be anything, and so may what a pattern finds in the system prompt, which
-    is searched last: what is no id is ignored.
+    is searched last: an invalid id is ignored there.
     """
     given = (
         (AgentSource.HEADER, header.decode("latin-1") if header else None),

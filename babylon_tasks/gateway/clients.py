@@ -42,7 +42,7 @@ class ClientKeys:
         return None
 
     def replace(self, gateway_keys: SecretStr | None, inference_api_key: SecretStr | None) -> None:
-        """Take other keys from now on; where there is none, those that are known stay."""
+        """Replace the keys; where none are given, the present ones stay valid."""
         if gateway_keys is None and (self._named or inference_api_key is None):
             return
         self._named |= gateway_keys is not None

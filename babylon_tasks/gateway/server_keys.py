@@ -29,7 +29,7 @@ class ServerKeys:
         return (key or self._trainer).get_secret_value()
 
     def replace(self, upstream: SecretStr | None, trainer: SecretStr | None) -> None:
-        """Take other keys from now on; where there is none, the one that is known stays."""
+        """Replace the keys; where one is not given, the present one stays."""
         if upstream is not None and (keys := upstream_keys(upstream)) != self._upstream:
             self._upstream = keys
             log.info("upstream_keys.replaced", servers=sorted(keys))

@@ -1,4 +1,4 @@
-"""Pause after repeated faults that are no window's own, and try again by itself."""
+"""Pause after repeated faults not caused by a window, and retry automatically."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def why_paused(connection: Connection, name: str, settings: Settings) -> str | N
     if circuit is None or circuits.take_try(connection, name, settings):
         return None
     return (
-        f"{name} pauses after {circuit.faults} faults in a row ({circuit.fault}), last: "
-        f"{circuit.reason}; it is tried again at {circuit.next_try_at:%F %T} UTC, or at once after "
+        f"{name} is paused after {circuit.faults} faults in a row ({circuit.fault}), last: "
+        f"{circuit.reason}; it retries at {circuit.next_try_at:%F %T} UTC, or at once after "
         "`babylon-tasks circuit reset`"
     )
 

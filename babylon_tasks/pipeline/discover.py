@@ -84,7 +84,7 @@ def to_open(seen: SeenIds, start: datetime, now: datetime) -> list[str]:
 
 
 def bad_ids(connection: Connection, start: datetime) -> list[str]:
-    """List the first ids in Babylon's rows from a moment on that are no hours."""
+    """List the first malformed window ids in Babylon's rows from a moment on."""
     ids = unopened_windows.ids_from(connection, window_id(start), SEEN_LIMIT)
     return [window for window in ids if not is_window_id(window)]
 
@@ -103,7 +103,7 @@ def why_not_opened(window: str, start: datetime, now: datetime) -> UnopenedReaso
 def _account_for_others(
     connection: Connection, seen: SeenIds, before: str, start: datetime, now: datetime
 ) -> list[str]:
-    """Put on record why other ids have no window; returns new ones that are no hours."""
+    """Put on record why other ids have no window; returns the malformed ones among the new."""
     with connection.transaction():
         found = unopened_windows.survey(
             connection,

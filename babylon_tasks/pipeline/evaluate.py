@@ -74,7 +74,7 @@ def evaluate(
         raise
     except TrainingError as error:
         log.warning("evaluation.postponed", why=str(error))
-        reason = f"not evaluated, it is tried again: {error}"
+        reason = f"not evaluated, to be retried: {error}"
         return GateResult(GateAction.IDLE, head, current, reason, {})
     figures = decision.figures | {"set_hash": compared.set_hash}
     with session(settings) as connection:

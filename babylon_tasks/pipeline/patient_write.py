@@ -1,7 +1,7 @@
-"""Write to Postgres what only this worker knows, as soon as Postgres takes writes again.
+"""Retry a write until Postgres is writable: it records what only this worker knows.
 
-A claim or a step whose worker still lives is given back by it, even after its lease; whoever finds
-it first leaves it to its owner for a moment. So only a worker that vanished leaves a count behind.
+A worker that still runs releases its claim or step itself, even after its lease; another that finds
+it first leaves it to the owner for a moment. So only a worker that vanished uses up an attempt.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 def write_patiently(settings: Settings, write: Callable[[Connection], T], *, patient: bool) -> T:
-    """Write by ``write``, which may be called again after a fault that may pass.
+    """Call ``write``, again after each fault that may pass; once only unless ``patient``.
 
-    Once only unless ``patient``. Raises what the last try raised; a signal ends the wait.
+    Raises what the last try raised; a signal ends the wait.
     """
     bounds = (
         {"patience": 0.0, "silence": min(_ANSWER_SECONDS, settings.database_timeout_seconds)}

@@ -70,7 +70,7 @@ def look_ahead(
 
 
 def start_of(window: str) -> datetime | None:
-    """Return a window's start; None where the id is no hour, which discovery ignores as well."""
+    """Return a window's start; None for a malformed id, which discovery ignores as well."""
     try:
         return window_start(window)
     except BadWindowId:

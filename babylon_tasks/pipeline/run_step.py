@@ -126,7 +126,7 @@ class StepRunner:
             # From a damaged parent nothing can be trained: the next plan may choose another one.
             again = (
                 isinstance(error, TrainerDied)
-                or self._job is not None  # it may still end well
+                or self._job is not None  # it may still succeed
                 or (not fault.uses_up_attempts and fault is not Fault.FILE_DAMAGED)
             )
             return StepRun(step, (StepInterrupted if again else StepRefused)(why, fault))

@@ -106,7 +106,7 @@ def _score(settings: Settings, window: str, actor: str, on_progress: Progress | 
         release_claim(settings, claimed, why, fault, actor=actor)
         raise ScoringFailed(
             f"scoring window {window} failed: {bounded(why)}; its claim is released and it will be "
-            f"tried again, see `babylon-tasks why {window}`",
+            f"retried, see `babylon-tasks why {window}`",
             fault=fault,
         ) from error
     except BaseException as error:  # Ctrl-C, a stopping worker

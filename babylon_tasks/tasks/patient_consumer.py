@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from babylon_tasks import metrics
 from babylon_tasks.tasks.health.bootsteps import monitor
-from babylon_tasks.tasks.redis_health import describe, trouble
+from babylon_tasks.tasks.redis_health import describe, why_unusable
 
 _FIRST_SECONDS = 0.25
 _LONGEST_SECONDS = 10.0
@@ -52,7 +52,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # celery is untyped
         seconds = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2**self._errors)
         self._errors += 1
         why = describe(exc)
-        metrics.REDIS_INTERRUPTIONS.labels(trouble(exc)).inc()
+        metrics.REDIS_INTERRUPTIONS.labels(why_unusable(exc)).inc()
         log.warning("redis.interrupted", why=why, next_try_in=seconds)
         monitor.pulse.interrupt(why)
         while time.monotonic() < now + seconds:

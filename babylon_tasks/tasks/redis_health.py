@@ -1,4 +1,4 @@
-"""Whether Redis takes our writes, and what it is that hinders us if not."""
+"""Whether Redis takes our writes, and why not."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from babylon_tasks.errors import SettingsError
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX
 from babylon_tasks.tasks.redis_connection import open_client
-from babylon_tasks.tasks.tls_trouble import tls_advice
+from babylon_tasks.tasks.tls_advice import tls_advice
 
 _PROBE = KEY_PREFIX + "probe"
 _PROBE_MILLISECONDS = 1000
 _TEXT = 200  # characters
 
 
-class Trouble(StrEnum):
-    """Why Redis is of no use now: the values of label ``trouble``."""
+class WhyUnusable(StrEnum):
+    """Why Redis cannot be used now: the values of the metric's label ``trouble``."""
 
     AWAY = "away"
     LOADING = "loading"
@@ -38,34 +38,34 @@ class Trouble(StrEnum):
     REFUSED = "refused"
 
 
-_TROUBLES: tuple[tuple[type[Exception], Trouble], ...] = (
-    (AuthenticationError, Trouble.LOGIN),
-    (NoPermissionError, Trouble.LOGIN),
-    (BusyLoadingError, Trouble.LOADING),
-    (OutOfMemoryError, Trouble.FULL),
-    (ReadOnlyError, Trouble.READ_ONLY),
-    (ConnectionError, Trouble.AWAY),
-    (TimeoutError, Trouble.AWAY),
-    (OSError, Trouble.AWAY),
+_WHY: tuple[tuple[type[Exception], WhyUnusable], ...] = (
+    (AuthenticationError, WhyUnusable.LOGIN),
+    (NoPermissionError, WhyUnusable.LOGIN),
+    (BusyLoadingError, WhyUnusable.LOADING),
+    (OutOfMemoryError, WhyUnusable.FULL),
+    (ReadOnlyError, WhyUnusable.READ_ONLY),
+    (ConnectionError, WhyUnusable.AWAY),
+    (TimeoutError, WhyUnusable.AWAY),
+    (OSError, WhyUnusable.AWAY),
 )
 _ADVICE = {
     # A server that wants a certificate may have hung up before its reason is read.
-    Trouble.AWAY: "check REDIS_URL (redis:// for a port without TLS, rediss:// for one with it, "
-    "ssl_certfile and ssl_keyfile where it asks for a certificate) and that the server runs",
-    Trouble.LOADING: "it reads its data and will answer",
-    Trouble.FULL: "free memory, or raise maxmemory",
-    Trouble.READ_ONLY: "REDIS_URL must lead to the primary; it may be failing over",
-    Trouble.LOGIN: "check the user and password in REDIS_URL; processes read them at their start",
-    Trouble.REFUSED: "see the server's log",
+    WhyUnusable.AWAY: "check REDIS_URL (redis:// for a port without TLS, rediss:// for one with "
+    "it, ssl_certfile and ssl_keyfile where it asks for a certificate) and that the server runs",
+    WhyUnusable.LOADING: "it reads its data and will answer",
+    WhyUnusable.FULL: "free memory, or raise maxmemory",
+    WhyUnusable.READ_ONLY: "REDIS_URL must lead to the primary; it may be failing over",
+    WhyUnusable.LOGIN: "check the user and password in REDIS_URL; processes read them at start-up",
+    WhyUnusable.REFUSED: "see the server's log",
 }
 
 
-def trouble(error: BaseException) -> Trouble:
+def why_unusable(error: BaseException) -> WhyUnusable:
     """Classify an error of redis-py, or one of kombu's or Celery's that was raised from it."""
     root = _root(error)
     if tls_advice(root) is not None:
-        return Trouble.TLS
-    return next((kind for types, kind in _TROUBLES if isinstance(root, types)), Trouble.REFUSED)
+        return WhyUnusable.TLS
+    return next((kind for types, kind in _WHY if isinstance(root, types)), WhyUnusable.REFUSED)
 
 
 def describe(error: BaseException) -> str:
@@ -73,7 +73,7 @@ def describe(error: BaseException) -> str:
     root = _root(error)
     lines = str(root).splitlines() or [type(root).__name__]
     text = lines[0].rpartition(" of pipeline caused error: ")[2]
-    kind = trouble(root)
+    kind = why_unusable(root)
     return f"{kind}: {text[:_TEXT]}; {tls_advice(root) or _ADVICE[kind]}"
 
 
@@ -85,7 +85,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def refusal(settings: Settings, patience: float) -> str | None:
-    """Try to write to Redis, waiting ``patience`` seconds; return what hinders it, or None."""
+    """Try to write to Redis, waiting ``patience`` seconds; return why it cannot, or None."""
     try:
         with open_client(settings, patience) as client:
             client.set(_PROBE, "", px=_PROBE_MILLISECONDS)

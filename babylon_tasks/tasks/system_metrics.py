@@ -73,7 +73,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         (),
     ),
     "babylon_circuit_open": (
-        "Whether scoring, or a lineage's training, pauses after repeated faults: 1 or 0.",
+        "Whether scoring, or a lineage's training, is paused after repeated faults: 1 or 0.",
         ("circuit",),
     ),
     "babylon_serving_step": ("The checkpoint that agents use now.", ("lineage",)),

@@ -211,7 +211,7 @@ class CPUService:
                 damage = str(error)
                 self._optimizer = self._new_optimizer()
         if damage is not None:
-            print(f"optimizer state of step {step} begins anew: {damage}", file=sys.stderr)
+            print(f"optimizer starts from scratch at step {step}: {damage}", file=sys.stderr)
 
     def _save(self, step: int, parent: int) -> None:
         target = self.policy.adapter_dir(step)

@@ -85,7 +85,7 @@ def test_training_pauses_after_three_faults_of_one_kind_and_says_so_once(
 
     assert [line["event"] for line in logged].count("circuit.opened") == 1
     assert [outcome.action for outcome in paused] == ["paused"] * 3
-    assert "training babylon pauses after 5 faults in a row (disk_full)" in str(paused[0].reason)
+    assert "training babylon is paused after 5 faults in a row (disk_full)" in str(paused[0].reason)
     assert trainer.requests == []
     assert state(connection) == "training"  # its step waits, planned
     assert column(connection, "SELECT training_tries FROM training.windows") == [0]
@@ -190,7 +190,7 @@ def test_scoring_pauses_too_and_no_message_is_sent_meanwhile(
     paused = run(settings)
 
     assert (paused.claimed, paused.state) == (False, "sealed")
-    assert "scoring pauses after 3 faults in a row (schema)" in str(paused.reason)
+    assert "scoring is paused after 3 faults in a row (schema)" in str(paused.reason)
     assert due_windows.pick_to_score(connection, settings, limit=10) == []
     connection.execute("ALTER TABLE training.scores RENAME COLUMN key TO group_key")
     let_it_be_due(connection)
@@ -222,7 +222,7 @@ def test_doctor_and_metrics_show_an_open_circuit(
     for _ in range(3):
         circuits.count_fault(connection, TRAINING, Fault.DISK_FULL, "no room", settings)
     [detail], figures = shown()
-    assert "training babylon pauses since" in detail
+    assert "training babylon has been paused since" in detail
     assert "(disk_full): no room" in detail
     assert figures == {"scoring": False, TRAINING: True}
 
@@ -237,4 +237,4 @@ def test_a_worker_of_either_queue_of_training_is_not_ready_while_training_pauses
     worker = WorkerReadiness(patient, frozenset({queue}), PoolChildren())
     _, database, _ = worker.checks()
 
-    assert "training babylon pauses after 3 faults in a row" in str(database.answer())
+    assert "training babylon is paused after 3 faults in a row" in str(database.answer())

@@ -48,7 +48,7 @@ GROUP BY w.id
 -- name: rows_without_window
 -- Rows of window ids that have no window, and for which nothing on record says why. Those that came
 -- after the last complete survey are waited for, %(patience)s seconds from its last call. The ids
--- come first, by one probe each; %(bad_ids)s of them that are no hours stand for all others.
+-- come first, by one probe each; %(bad_ids)s malformed ones stand for all others.
 WITH RECURSIVE named (id) AS (
     (SELECT "windowId"::text FROM trajectories WHERE "windowId" >= ''
      ORDER BY "windowId" LIMIT 1)

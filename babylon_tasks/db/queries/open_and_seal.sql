@@ -1,6 +1,6 @@
 -- name: seen
 -- Hours up to %(until)s that Babylon's trajectories name and that have no window: a loose scan, one
--- index probe for each hour, however many ids that are no hours lie inside it.
+-- index probe for each hour, however many malformed ids lie inside it.
 WITH RECURSIVE seen (id) AS (
     (SELECT "windowId"::text FROM trajectories WHERE "windowId" >= %(since)s
      ORDER BY "windowId" LIMIT 1)

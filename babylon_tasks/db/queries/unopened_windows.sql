@@ -21,8 +21,8 @@ coalesce({{babylon.hour_of_start}}, "startTime"::text)
 SELECT pg_current_snapshot()::text
 
 -- name: lock_survey
--- Where the survey goes on, and how many ids are named that are no hours; no row where another
--- process is at it.
+-- Where the survey continues, and how many malformed ids are named; no row while another process
+-- surveys.
 SELECT next_id,
        (SELECT count(*) FROM training.unopened_windows WHERE reason = 'bad_window_id') AS bad_ids
 FROM training.survey

@@ -68,7 +68,7 @@ class WorkerReadiness:
                     trouble = None if lineage is None else lineage.trouble
                     self._trouble = None if trouble is None else self._text(trouble)
                 paused = [
-                    f"{circuit.name} pauses after {circuit.faults} faults in a row "
+                    f"{circuit.name} is paused after {circuit.faults} faults in a row "
                     f"({circuit.fault}), last: {circuit.reason[:_REASON]}"
                     for queue, name in self._circuits.items()
                     if queue in self._families

@@ -120,7 +120,7 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
     assert run("status", "--json").document["captures"] == counts
     output = run("status").out
     assert "captured 2 answers, 1 of them exact; 1 were joined" in output
-    assert "1 of them are of control, 0 of the examinee" in output
+    assert "arms: 1 control, 0 examinee" in output
     assert "BABYLON_GATEWAY_TEMPERATURE" not in output
 
 
@@ -165,7 +165,7 @@ def test_what_a_window_waits_for_and_what_made_each_reward_version_is_shown(
     assert "oldest unfinished" not in output
     assert f"waits for outcomes until {until} UTC" in run("windows", "list").out
     output = run("why", window).out
-    assert f"it waits for outcomes until {until} UTC" in output
+    assert f"{window} is scored and waits for outcomes until {until} UTC" in output
     assert "outcomes not known yet: m-1" in output
     refused = run("train", window)
     assert (refused.code, "waits for outcomes" in refused.out) == (3, True)

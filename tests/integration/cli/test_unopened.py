@@ -15,7 +15,7 @@ from babylon_tasks.settings import Settings, load_settings
 pytestmark = one_contract
 OLD, AHEAD, MISSPELT = hour(1), "2999-01-01T00:00", "2026-11-26T5:00"
 ACCOUNTS = {OLD: "before_lookback", AHEAD: "not_begun", MISSPELT: "bad_window_id"}
-KINDS = ("hours before the look-back", "hours that have not begun", "window ids that are no hours")
+KINDS = ("hours before the look-back", "hours that have not begun", "malformed window ids")
 
 
 @pytest.fixture

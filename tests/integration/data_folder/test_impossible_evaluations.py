@@ -37,7 +37,7 @@ def test_a_worker_without_the_trainer_decides_nothing_about_a_checkpoint(
         found = evaluate(chosen, trainer, actor="test")
 
     assert (found.action, found.serving) == ("idle", 0)
-    assert "not evaluated, it is tried again: another trainer" in found.reason
+    assert "not evaluated, to be retried: another trainer" in found.reason
     assert column(connection, "SELECT count(*) FROM training.promotions") == [0]
     assert evaluate(chosen, trainer, actor="test").action == "promoted"
 

@@ -137,17 +137,17 @@ def test_a_damaged_checkpoint_neither_answers_nor_is_trained_from(
 
 
 @pytest.mark.parametrize("how", [flip, halve, Path.unlink], ids=lambda how: how.__name__)
-def test_a_damaged_optimizer_state_begins_anew(
+def test_with_a_damaged_state_the_optimizer_starts_from_scratch(
     disk: Disk, tmp_path: Path, how: Callable[[Path], None]
 ) -> None:
     disk.check()
-    before = disk.trainer.log_path.read_text().count("optimizer state of step 1 begins anew")
+    before = disk.trainer.log_path.read_text().count("optimizer starts from scratch at step 1")
     how(disk.folder / OPTIMIZER)
 
     trained = disk.trainer.train(train_request(tmp_path, [yes_pays()], base_step=1))
 
     assert trained.step == 2
-    after = disk.trainer.log_path.read_text().count("optimizer state of step 1 begins anew")
+    after = disk.trainer.log_path.read_text().count("optimizer starts from scratch at step 1")
     assert after - before == (how is not Path.unlink)
 
 
