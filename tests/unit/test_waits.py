@@ -8,7 +8,7 @@ from documents import ROOT
 from shell import variables
 
 PACKAGE = ROOT / "babylon_tasks"
-TABLE = (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("\n\n| away |")[0]
+TABLE = (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("\n\n| unavailable |")[0]
 ROWS = [line.strip("|").split(" | ") for line in TABLE.splitlines() if line.startswith("| ")]
 
 
