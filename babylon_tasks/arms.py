@@ -1,7 +1,7 @@
 """Which of a comparison's arms an agent is in for an hour, and what answers it there. Pure.
 
 Control keeps the anchor: the last proven checkpoint, or before there is one the model that agents
-used. The examinee arm gets one checkpoint on trial. All others get what serves.
+used. The examinee arm gets one checkpoint on trial. All others get the serving checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Arms(Struct, frozen=True, kw_only=True):
 
 
 class Assignment(Struct, frozen=True):
-    """What answers an agent for an hour: ``step`` or ``model``, or without both what serves.
+    """What answers an agent for an hour: ``step`` or ``model``, else the serving checkpoint.
 
     ``arm`` is None where the agent has no name and so was not drawn.
     """

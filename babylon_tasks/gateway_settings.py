@@ -124,15 +124,15 @@ class GatewaySettings(ProcessSettings):
 
 
 def require_agent_group(pattern: str) -> None:
-    """Raise ValueError for what is no regular expression with a group ``agent``.
+    """Raise ValueError for anything but a regular expression with a group ``agent``.
 
-    RE2 itself, which is there where the gateway is, refuses some more.
+    RE2 itself, which is installed with the gateway, refuses some more.
     """
     try:
         groups = re.compile(pattern).groupindex
     except re.error as error:
         raise ValueError(
-            f"BABYLON_GATEWAY_AGENT_PATTERN is no regular expression: {error}"
+            f"BABYLON_GATEWAY_AGENT_PATTERN is not a regular expression: {error}"
         ) from None
     if list(groups) != ["agent"]:
         raise ValueError(

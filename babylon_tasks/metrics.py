@@ -92,7 +92,7 @@ STEP_SECONDS = Histogram(
 STEPS = Counter(
     "babylon_step_runs",
     "Runs of a training step by how they ended: committed, failed (its data are released), "
-    "interrupted (the trainer died: tried again).",
+    "interrupted (the trainer died: retried).",
     ["lineage", "outcome"],
 )
 GRADIENT_STEPS = Counter(

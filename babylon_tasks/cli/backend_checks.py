@@ -49,7 +49,7 @@ def _device(settings: Settings) -> Finding:
         "device",
         device.on_card or wanted != "auto",
         f"{described(device)} (BABYLON_TORCH_DEVICE={wanted})",
-        "there is a card that is not used; BABYLON_TORCH_DEVICE=cuda says why",
+        "this machine has a card that is not used; BABYLON_TORCH_DEVICE=cuda reports why",
         otherwise="warn",
     )
 

@@ -12,8 +12,8 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.settings import Settings
 
 _TODO = (
-    "set BABYLON_GATEWAY_TEMPERATURE=1, so that checkpoints are asked at 1 whatever agents ask, "
-    "and leave top_p out of what they ask"
+    "set BABYLON_GATEWAY_TEMPERATURE=1, so that checkpoints sample at 1 whatever agents request, "
+    "and leave top_p out of the agents' requests"
 )
 
 

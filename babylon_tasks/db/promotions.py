@@ -87,7 +87,7 @@ def record(
 
 
 def serving(connection: Connection, lineage: str) -> ServingRow:
-    """Read what serves now; raises CheckpointNotFound where the lineage does not exist yet."""
+    """Read which checkpoint serves; raises CheckpointNotFound if the lineage does not exist yet."""
     row = fetch_one(connection, "promotions.serving", ServingRow, lineage=lineage)
     if row is None:
         raise not_begun(lineage)

@@ -114,7 +114,7 @@ def plan(
         if fetch_value(connection, "steps.starts_from_pruned", bool, step_id=step.id):
             raise TrainingError(
                 f"{policy_name(lease.lineage, head + 1)} was to start from a checkpoint that was "
-                "pruned meanwhile; nothing was planned, the next attempt starts from what serves",
+                "pruned meanwhile; nothing was planned, the next attempt uses the serving one",
                 fault=Fault.INTERRUPTED,
             )
         for window in windows:

@@ -1,4 +1,4 @@
-"""One address for every agent, in OpenAI's protocol: what serves, checkpoints, other servers.
+"""One address for all agents, in OpenAI's protocol: the lineage's checkpoints and other servers.
 
 A request (``app``) names a client (``clients``) and an agent (``asker``, ``prompt_agent``). Its
 model is resolved once (``routes``), by the pointer kept in memory (``pointer``), to a checkpoint or

@@ -95,8 +95,8 @@ class GatewayApp:
             raise Refused(
                 404,
                 f"there is nothing at {path[:200]!r}; the paths are /v1/chat/completions and "
-                "/v1/models, also under /a/AGENT. Clients that ask /v1/responses have a method "
-                "for chat completions, such as .chat(MODEL)",
+                "/v1/models, also under /a/AGENT. /v1/responses is not supported: use the "
+                "client's chat-completions method, such as .chat(MODEL)",
                 code="unknown_url",
                 headers={"x-should-retry": "false"},
             )

@@ -40,14 +40,14 @@ def unanswered(route: ToCheckpoint, away: Away) -> Refused:
     if away.reason is AwayReason.BUSY:
         return Refused(
             429,
-            f"the server of {route.name} has too much to do; try again later",
+            f"the server of {route.name} is overloaded; try again later",
             code="rate_limit_exceeded",
             headers=RETRY,
         )
     if away.reason is AwayReason.NO_MODEL:
         return Refused(
             404,
-            f"the server of {route.name} does not know it; GET /v1/models lists what it knows",
+            f"the checkpoints' server has no {route.name}; GET /v1/models lists the models",
             code="model_not_found",
             param="model",
         )

@@ -58,7 +58,7 @@ class Pointer:
 
     @property
     def age(self) -> float:
-        """Return the seconds since Postgres last said what serves, or since the start."""
+        """Return the seconds since the serving checkpoint was last read, or since the start."""
         return time.monotonic() - self._read_at
 
     @property
@@ -70,7 +70,7 @@ class Pointer:
         """
         if self._reached:
             return None
-        return "what serves is not known: this gateway has not reached Postgres yet; see its log"
+        return "this gateway has not reached Postgres yet, so no checkpoint is known; see its log"
 
     def start(self) -> None:
         """Read once, and go on in a thread."""
@@ -83,7 +83,7 @@ class Pointer:
         self._thread.join(timeout=2 * _SILENCE_SECONDS)
 
     def poll(self) -> None:
-        """Read what serves; where that fails the last one stays, and the log says why, once."""
+        """Read the serving checkpoint; if that fails, the last one stays and the log says why."""
         try:
             self._read()
         except BabylonTasksError as error:

@@ -55,7 +55,7 @@ class Gateway:
         return self._server.port
 
     def start(self) -> None:
-        """Read what serves, then listen; raises SettingsError when the port is taken."""
+        """Read the serving checkpoint, then listen; raises SettingsError when the port is taken."""
         self.pointer.start()
         try:
             self._server.start()

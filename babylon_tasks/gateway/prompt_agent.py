@@ -25,7 +25,7 @@ class PromptAgent:
             self._pattern = None if pattern is None else re2.compile(pattern, options)
         except re2.error as error:
             raise SettingsError(
-                "BABYLON_GATEWAY_AGENT_PATTERN is no regular expression of RE2, which has no "
+                "BABYLON_GATEWAY_AGENT_PATTERN is not a regular expression of RE2, which has no "
                 f"look-around and no back-references: {error}"
             ) from error
 

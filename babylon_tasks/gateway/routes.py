@@ -61,9 +61,9 @@ class Routes:
             return ToUpstream(server, model)
         raise Refused(
             404,
-            f"no model {model[:200]!r} here: {self._lineage} is what serves, {self._lineage}@STEP "
-            "a checkpoint; BABYLON_GATEWAY_UPSTREAMS names the servers of others; GET /v1/models "
-            "lists them",
+            f"no model {model[:200]!r} here: {self._lineage} is the serving checkpoint, "
+            f"{self._lineage}@STEP a given one; BABYLON_GATEWAY_UPSTREAMS names the servers of "
+            "other models; GET /v1/models lists them",
             code="model_not_found",
             param="model",
         )
@@ -95,7 +95,7 @@ class Routes:
         return self._checkpoint(now, step, pinned=True)
 
     def _assigned(self, agent: str | None, asked_at: datetime) -> ToCheckpoint | ToUpstream:
-        """Choose what answers an agent this hour: what serves, unless it was drawn for another."""
+        """Choose what answers an agent this hour: the serving checkpoint, or that of its arm."""
         now = self.now()
         if now is None:
             if self.fallback is not None:
@@ -141,8 +141,9 @@ class Routes:
     def _unknown(self) -> Refused:
         return Refused(
             503,
-            f"what serves {self._lineage} is not known: Postgres has not answered since this "
-            "gateway started, or no trainer has served the lineage; its log says which",
+            f"it is not known which checkpoint of {self._lineage} serves: Postgres has not "
+            "answered since this gateway started, or no trainer has served the lineage; its log "
+            "says which",
             headers={"retry-after": str(RETRY_AFTER_SECONDS)},
         )
 

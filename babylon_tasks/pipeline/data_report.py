@@ -167,8 +167,8 @@ def _strange(every: RecordedCounts, unknown_outcomes: dict[str, int]) -> Iterato
     if every.misnamed:
         yield (
             f"{every.misnamed} joined calls have a system prompt in which "
-            "BABYLON_GATEWAY_AGENT_PATTERN found another name than their agent's id: it is not "
-            "relied on, and arms are drawn by that name"
+            "BABYLON_GATEWAY_AGENT_PATTERN found a name other than their agent's id: joining "
+            "ignores it, but arms are drawn by that name"
         )
     if unknown_outcomes:
         yield (

@@ -16,7 +16,7 @@ def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None
         return f"the backend is at step {result.step}, expected {base_step + 1}"
     if result.not_reported:
         counts = " and ".join(result.not_reported)
-        return f"ART reported no number of {counts}, under no name that is known (docs/art.md)"
+        return f"ART reported no number of {counts} under any known name (docs/art.md)"
     if result.gradient_steps <= 0:
         return "no gradient step was taken"
     if result.trainable_tokens <= 0:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def serving(settings: AgentSettings | Settings | None = None) -> Serving:
-    """Read what serves now from Postgres; call it for each trajectory, it takes milliseconds.
+    """Read from Postgres which checkpoint serves; takes milliseconds: call it for each trajectory.
 
     Without ``settings``: DATABASE_URL and BABYLON_LINEAGE, from the environment or the folder
     BABYLON_SECRETS_DIR. Raises CheckpointNotFound where the lineage does not exist yet, and
@@ -37,5 +37,5 @@ def _name_misspelt() -> None:
 
 
 def openai_client(settings: AgentSettings | Settings | None = None, **options: Any) -> AsyncOpenAI:
-    """Make a client for what serves now, as ``serving(settings).openai_client(**options)``."""
+    """Make a client for the serving checkpoint: ``serving(settings).openai_client(**options)``."""
     return serving(settings).openai_client(settings, **options)

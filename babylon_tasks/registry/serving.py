@@ -54,7 +54,7 @@ class Serving(ServingRow, frozen=True):
 
 
 def serving(connection: Connection, lineage: str) -> Serving:
-    """Read what serves now; raises CheckpointNotFound where the lineage does not exist yet."""
+    """Read which checkpoint serves; raises CheckpointNotFound if the lineage does not exist yet."""
     return Serving(*astuple(promotions.serving(connection, lineage)))
 
 
@@ -101,7 +101,7 @@ def rollback(
 ) -> int:
     """Return to the checkpoint that served before, or to a given one; returns it.
 
-    The gate does not promote the later one again. Does nothing, and returns what serves, if
+    The gate does not promote the later one again. Returns the serving one and does nothing if
     ``instead_of`` is given and another checkpoint serves by now. Raises CheckpointNotFound.
     """
     with connection.transaction():

@@ -188,5 +188,5 @@ class ForeignMessages:
             reason=reason,
             bytes=raw.size if isinstance(raw, Oversized) else len(raw),
             excerpt=ascii(beginning[:_EXCERPT])[: 2 * _EXCERPT],
-            todo="it is gone; whoever sends it can write to our Redis",
+            todo="it was discarded; its sender can write to our Redis",
         )

@@ -52,7 +52,7 @@ _ADVICE = {
     # A server that wants a certificate may have hung up before its reason is read.
     WhyUnusable.AWAY: "check REDIS_URL (redis:// for a port without TLS, rediss:// for one with "
     "it, ssl_certfile and ssl_keyfile where it asks for a certificate) and that the server runs",
-    WhyUnusable.LOADING: "it reads its data and will answer",
+    WhyUnusable.LOADING: "it is loading its data and will answer",
     WhyUnusable.FULL: "free memory, or raise maxmemory",
     WhyUnusable.READ_ONLY: "REDIS_URL must lead to the primary; it may be failing over",
     WhyUnusable.LOGIN: "check the user and password in REDIS_URL; processes read them at start-up",

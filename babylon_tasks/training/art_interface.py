@@ -33,7 +33,7 @@ class ArtInterface(Struct, frozen=True):
     ``tokens_metric`` counts the tokens that a step trained on. ``history`` is the class of a
     conversation in ``art.trajectories``. ``model_options`` are ours for ``TrainableModel``, which
     the lineage's name is passed as; ``serverless_options`` those of ``ServerlessBackend.train``.
-    With ``needs_prompt_ids`` ART trains on no answer without the token ids of its prompt.
+    With ``needs_prompt_ids`` ART skips answers without the token ids of their prompt.
     """
 
     release: str

@@ -158,7 +158,7 @@ _CONFIG = "experimental_config."
 # What ART's client sends, and nothing else.
 SENT = (
     *(Field(_REGISTER, name) for name in ("entity", "project", "name", "base_model")),
-    Field(_REGISTER, "return_existing", "true: one model of a lineage, however often it starts"),
+    Field(_REGISTER, "return_existing", "true: one model for a lineage, however often it starts"),
     Field(_JOB, "model_id"),
     *(
         Field(_JOB, f"trajectory_groups[].{name}", only=_OLD)  # 0.5.23 leaves out what is empty
@@ -192,7 +192,7 @@ SENT = (
     Field(_JOB, f"{_CHOICE}logprobs.content[].top_logprobs"),
     Field(_JOB, f"{_CHOICE}logprobs.refusal"),
     Field(_JOB, f"{_CHOICE}token_ids", "as sampled, where the prompt's are recorded"),
-    Field(_JOB, f"{_CHOICE}prompt_token_ids", "as recorded; 0.5.23 trains on no answer without"),
+    Field(_JOB, f"{_CHOICE}prompt_token_ids", "as recorded; 0.5.23 skips answers without them"),
     *(
         Field(_JOB, _CONFIG + name)
         for name in (

@@ -94,7 +94,7 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"BABYLON_GATEWAY_HOST": "::"}, "set BABYLON_GATEWAY_KEYS"),
         ({"BABYLON_GATEWAY_KEYS": "planted-secret"}, "BABYLON_GATEWAY_KEYS must be NAME:KEY"),
         ({"BABYLON_GATEWAY_KEYS": "a:planted-secret"}, "must be 16 or more"),
-        ({"BABYLON_GATEWAY_AGENT_PATTERN": "(planted-secret"}, "is no regular expression"),
+        ({"BABYLON_GATEWAY_AGENT_PATTERN": "(planted-secret"}, "is not a regular expression"),
         ({"BABYLON_GATEWAY_AGENT_PATTERN": "(planted-secret)"}, "one named group"),
         ({"BABYLON_GATEWAY_UPSTREAM_KEYS": "a:planted-secret"}, "does not name"),
         ({"BABYLON_GATEWAY_FALLBACK": "planted-secret/m"}, "must be SERVER/MODEL"),
