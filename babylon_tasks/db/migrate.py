@@ -151,8 +151,8 @@ def apply(
             except psycopg.errors.LockNotAvailable as error:
                 raise MigrationError(
                     f"migration {migration.name} waited {patience:g} s at {address(settings)} for "
-                    "another runner or a table in use, gave up and was undone; pg_locks shows who "
-                    "has the lock; end that, then run `babylon-tasks migrate` again"
+                    "another runner or a table in use, gave up and was undone; see pg_locks for "
+                    "the lock's owner, then run `babylon-tasks migrate` again"
                 ) from error
             except psycopg.Error as error:
                 if connection.broken:
