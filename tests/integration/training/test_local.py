@@ -92,6 +92,18 @@ def number(trainer: Trainer, step: int) -> float:
     return float(said(trainer, step))
 
 
+def vllm(trainer: Trainer) -> psutil.Process:
+    """The stand-in itself, and not ART's process around it, of this trainer."""
+    script, folder = str(STAND_INS / "vllm_runtime.py"), str(trainer.log_path.parent)
+    [found] = [
+        one
+        for one in psutil.process_iter(["cmdline"])
+        if (line := one.info["cmdline"] or [])[1:2] == [script]
+        and any(folder in part for part in line)
+    ]
+    return found
+
+
 def folder(trainer: Trainer, step: int) -> Path:
     [found] = trainer.log_path.parent.glob(f"*/models/tests/checkpoints/{step:04d}")
     return found
@@ -111,7 +123,9 @@ def test_it_listens_where_the_settings_say_and_shows_nothing_else_of_vllm(
         assert asked.get("/v1/models/tests@99", headers=headers).status_code == 404
         for path in ("/sleep", "/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
             assert asked.post(path, headers=headers).status_code == 404
-    assert KEY not in trainer.log_path.read_text()
+    arguments = vllm(trainer).cmdline()
+    assert "--host=127.0.0.1" in arguments
+    assert KEY not in " ".join(arguments) + trainer.log_path.read_text()
 
 
 def test_what_did_not_count_is_in_no_memory(
@@ -148,8 +162,7 @@ def test_a_step_that_fails_ends_neither_serving_nor_training(
 
 def test_a_vllm_that_ends_by_itself_is_started_anew(trainer: Trainer, newest: int) -> None:
     before = number(trainer, newest)
-    [vllm] = [one for one in psutil.process_iter(["cmdline"]) if _is_vllm(one, trainer)]
-    vllm.kill()
+    vllm(trainer).kill()
 
     def answers() -> bool:
         try:
@@ -158,13 +171,6 @@ def test_a_vllm_that_ends_by_itself_is_started_anew(trainer: Trainer, newest: in
             return False
 
     until(answers)
-
-
-def _is_vllm(process: psutil.Process, trainer: Trainer) -> bool:
-    """Whether it is the stand-in itself, and not ART's process around it, of this trainer."""
-    line = process.info["cmdline"] or []
-    script, folder = str(STAND_INS / "vllm_runtime.py"), str(trainer.log_path.parent)
-    return line[1:2] == [script] and any(folder in part for part in line)
 
 
 def test_after_a_restart_each_checkpoint_answers_as_itself(
