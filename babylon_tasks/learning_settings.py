@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from babylon_tasks.read_settings import EnvironmentSettings
 
 LABELS = ("exact", "parent", "rescored", "none")  # of dataset/eligibility.py
+HIGHEST_DEFAULT_RATE = 4e-4  # of dataset/training_defaults.py
 GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
 
 
@@ -45,10 +46,12 @@ class LearningSettings(EnvironmentSettings):
     """The most waiting hours that share a step. Raise it to work off a backlog faster."""
 
     # training
-    learning_rate: float = Field(default=4e-4, gt=0)
-    """The first learning rate."""
-    final_learning_rate: float = Field(default=4e-5, ge=0)
-    """The learning rate after the decay."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """The first learning rate. Without it: 4e-4 for a model of less than 500 million parameters
+    that `cpu` trains, else 1e-5, from ART's own examples. `doctor` shows which applies."""
+    final_learning_rate: float | None = Field(default=None, ge=0)
+    """The learning rate after the decay; never more than the first. Without it: 4e-5 or 5e-6,
+    likewise; a tenth of `BABYLON_LEARNING_RATE` if that is set."""
     learning_rate_warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the rate first rises. 0: none."""
     learning_rate_decay_steps: int = Field(default=60, ge=1)
@@ -56,17 +59,29 @@ class LearningSettings(EnvironmentSettings):
     learning_rate_spread_power: float = Field(default=1.0, ge=0)
     """The rate is multiplied by the share of trajectories in groups with spread, to this power; 0
     disables this."""
-    kl_coefficient: float = Field(default=0.05, ge=0)
-    """The weight of the KL penalty towards the base model (`cpu` and `local`)."""
-    packed_sequence_length: int = Field(default=2048, ge=64)
+    kl_coefficient: float | None = Field(default=None, ge=0)
+    """The weight of the KL penalty towards the base model. Without it: 0.05. `serverless` with ART
+    0.5.18 has none: `doctor` says so, and the manifest says 0."""
+    scale_rewards: bool | None = None
+    """Whether a group's advantages are divided by the standard deviation of its rewards. Without
+    it: `true`, as ART does."""
+    max_importance_ratio: float | None = Field(default=None, ge=1)
+    """The most that an answer counts because it has become likelier since it was sampled. Without
+    it: 2. ART's own limit is 5."""
+    packed_sequence_length: int | None = Field(default=None, ge=64)
     """The longest call, prompt and answer together, in tokens (`cpu`); longer ones are refused as
-    `too_long`. Packed rows are as long as a step's longest call needs; long rows need memory."""
+    `too_long`. Without it: what half of the free memory suffices for, at least 2048. Packed rows
+    are as long as a step's longest call needs."""
     seed: int = 0
     """The seed of all randomness in training (`cpu`); it is part of a step's manifest."""
 
     # evaluation and promotion
     max_eval_groups: int = Field(default=16, ge=1)
     """The most held-out groups that checkpoints are compared on, the newest first."""
+    max_eval_tokens: int = Field(default=120_000, gt=0)
+    """The most tokens in these groups, estimated, prompts included; but at least
+    `BABYLON_MIN_EVAL_GROUPS` groups are taken. A group of more than all of it is left out. Each
+    checkpoint reads them all: lower it if comparing takes too long."""
     min_eval_groups: int = Field(default=4, ge=1)
     """With fewer groups the checkpoint is held."""
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
@@ -84,7 +99,8 @@ class LearningSettings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _learning(self) -> Self:
-        if self.final_learning_rate > self.learning_rate:
+        first, final = self.learning_rate, self.final_learning_rate
+        if final is not None and final > (HIGHEST_DEFAULT_RATE if first is None else first):
             raise ValueError("BABYLON_FINAL_LEARNING_RATE exceeds BABYLON_LEARNING_RATE")
         if not set(self.grouping) <= set(GROUPINGS) or len(set(self.grouping)) < len(self.grouping):
             raise ValueError(

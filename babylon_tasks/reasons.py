@@ -115,4 +115,5 @@ class JudgeFailure(StrEnum):
     IDS = "ids"  # it graded others than it was asked about
     BOUNDS = "bounds"  # a grade outside [0, 1]
     DISAGREEMENT = "disagreement"  # between its two answers
+    TOO_LONG = "too_long"  # it was not asked: no other would fit into the same question
     GIVEN_UP = "given_up"  # it was not asked: earlier questions went unanswered

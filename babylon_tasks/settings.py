@@ -77,6 +77,10 @@ class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
     torch_device: TorchDevice = "auto"
     """What backend `cpu` computes on: `auto` takes the first NVIDIA card that torch can use and
     that has 6 GiB to spare, else the processor; `cpu`, `cuda` and `cuda:N` insist."""
+    torch_threads: int | None = Field(default=None, ge=1, le=1024)
+    """How many threads backend `cpu` computes with on the processor. Without it: as many as
+    `OMP_NUM_THREADS` says, else one less than the cores that it may use (affinity, cgroup), so that
+    agents and other processes have one."""
     data_dir: Path = Path(".babylon")
     """Where the GPU-queue worker keeps checkpoints, the data of a running step and `trainer.log`.
     Back it up together with the schema `training`."""
@@ -126,7 +130,11 @@ class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
     ruler_concurrency: int = Field(default=8, ge=1)
     """How many questions are sent to the judge at the same time."""
     ruler_call_size: int = Field(default=16, ge=4)
-    """The most trajectories in one question. Lower it if they exceed the judge's context."""
+    """The most trajectories in one question."""
+    ruler_call_tokens: int = Field(default=60_000, ge=1000)
+    """The most tokens in one question, estimated at four characters each. Longer ones are divided;
+    a trajectory of more than half of it is rewarded by `default`. Lower it if questions exceed the
+    judge's context, which must contain rubric and grades, too."""
     ruler_min_agreement: float = Field(default=0.5, ge=0, le=1)
     """Each question is asked twice, in different orders. If the rank correlation of the two answers
     (Kendall's tau-b) is below this, neither is used."""

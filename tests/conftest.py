@@ -337,4 +337,4 @@ def connection(make_settings: Callable[..., Settings]) -> Iterator[Connection]:
 
 
 def _settings(**values: Any) -> Settings:
-    return Settings(**{"WANDB_API_KEY": None, **values})
+    return Settings(**{"WANDB_API_KEY": None, "learning_rate": 4e-4, **values})

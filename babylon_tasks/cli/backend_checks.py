@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from babylon_tasks.cli.findings import Finding, finding
+from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME, training_values
 from babylon_tasks.errors import BabylonTasksError
-from babylon_tasks.settings import Settings
+from babylon_tasks.settings import Settings, variable
 
 
 def backend(settings: Settings) -> Iterator[Finding]:
@@ -28,16 +29,23 @@ def backend(settings: Settings) -> Iterator[Finding]:
     yield Finding("W&B key", "ok", f"WANDB_API_KEY {key}{needed}")
     if name == "cpu":
         yield _device(settings)
+    yield training(settings, name)
     if name != "serverless":
         yield _model(settings)
 
 
 def _device(settings: Settings) -> Finding:
     from babylon_tasks.training.backends import has_card
+    from babylon_tasks.training.machine import choose_threads, usable_cores
 
     wanted = settings.torch_device
     if wanted == "cpu" or (wanted == "auto" and not has_card()):
-        return Finding("device", "ok", f"the processor (BABYLON_TORCH_DEVICE={wanted})")
+        threads, why = choose_threads(settings.torch_threads, usable_cores())
+        return Finding(
+            "device",
+            "ok",
+            f"the processor (BABYLON_TORCH_DEVICE={wanted}), {threads} threads ({why})",
+        )
     from babylon_tasks.training.device import choose_device, described  # with torch: seconds
 
     try:
@@ -52,6 +60,36 @@ def _device(settings: Settings) -> Finding:
         "this machine has a card that is not used; BABYLON_TORCH_DEVICE=cuda reports why",
         otherwise="warn",
     )
+
+
+def training(settings: Settings, name: str) -> Finding:
+    """Show what steps are trained with, and where each value comes from."""
+    from babylon_tasks.training import art_interface
+    from babylon_tasks.training.model_size import parameters
+
+    interface = art_interface.by_version() if name == "serverless" else None
+    carries = CARRIED_BY_SOME if interface is None else interface.carries
+    size = parameters(settings.base_model)
+    values = training_values(settings, name, size, carries=carries)
+    reasons = dict(values.why)
+    if name == "serverless" or settings.packed_sequence_length is None:
+        del reasons["packed_sequence_length"]  # ART's, or what the trainer finds memory for
+    found = "; ".join(
+        f"{variable(field)} {_as_set(getattr(values, field))} ({why})"
+        for field, why in reasons.items()
+    )
+    obeyed = not settings.kl_coefficient or "kl_coefficient" in carries
+    return finding(
+        "training",
+        obeyed,
+        found,
+        "unset BABYLON_KL_COEFFICIENT, or install an ART that carries it (docs/art.md)",
+        otherwise="warn",
+    )
+
+
+def _as_set(value: float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def cached_model(name: str) -> bool:

@@ -19,8 +19,11 @@ from babylon_tasks.records import Group, Member
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-class TrainingConfig(Struct, frozen=True):
-    """The training configuration that the trainer gets beside the data."""
+class TrainingConfig(Struct, frozen=True, omit_defaults=True):
+    """The training configuration that the trainer gets beside the data, as the backend obeys it.
+
+    A field with a default came later; the default is what was done before, and is left out.
+    """
 
     learning_rate: float
     kl_coefficient: float
@@ -29,6 +32,8 @@ class TrainingConfig(Struct, frozen=True):
     min_reward_spread: float
     max_group_size: int
     max_staleness_steps: int
+    scale_rewards: bool = True
+    max_importance_ratio: float | None = None
 
 
 class TrajectoryEntry(Struct, frozen=True):

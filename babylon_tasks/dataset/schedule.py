@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from babylon_tasks.dataset.training_defaults import TrainingValues
 from babylon_tasks.records import Member
 from babylon_tasks.settings import Settings
 
@@ -11,10 +12,13 @@ _CHARACTERS_PER_TOKEN = 4  # of English prose; a rough estimate for all tokenise
 _ROW = 512
 
 
-def learning_rate(depth: int, informative: float, settings: Settings) -> float:
+def learning_rate(
+    depth: int, informative: float, values: TrainingValues, settings: Settings
+) -> float:
     """Compute the rate for a step: it rises, falls linearly, then stays constant.
 
-    ``depth`` is the number of training steps between the base model and the step's parent.
+    ``depth`` is the number of training steps between the base model and the step's parent,
+    ``values`` have the first and the final rate.
     ``informative`` is the share of the windows' trajectories, in (0, 1], that are in groups with
     spread. ART scales advantages to the same size however few there are, so without this factor a
     window in which all but one answer earned the same would move the weights as far as a full
@@ -22,7 +26,7 @@ def learning_rate(depth: int, informative: float, settings: Settings) -> float:
     ``learning_rate_spread_power`` 0 disables it.
     """
     share = min(depth / settings.learning_rate_decay_steps, 1.0)
-    rate = settings.learning_rate + share * (settings.final_learning_rate - settings.learning_rate)
+    rate = values.learning_rate + share * (values.final_learning_rate - values.learning_rate)
     if settings.learning_rate_warmup_steps:
         # Momentum carries the first, coherent gradients too far: lost diversity does not come back.
         rate *= min(1.0, (depth + 2) / settings.learning_rate_warmup_steps)
@@ -45,11 +49,11 @@ def estimated_tokens(members: Iterable[Member]) -> int:
     total = 0
     for member in members:
         for call in member.calls:
-            characters = sum(len(content) for _, content in call.messages)
-            total += characters // _CHARACTERS_PER_TOKEN + 1
-            total += (
-                len(call.logprobs)
-                if call.logprobs
-                else len(call.response) // _CHARACTERS_PER_TOKEN + 1
-            )
+            total += text_tokens(content for _, content in call.messages)
+            total += len(call.logprobs) if call.logprobs else text_tokens([call.response])
     return total
+
+
+def text_tokens(texts: Iterable[str]) -> int:
+    """Estimate the tokens of texts that are read one after the other."""
+    return sum(map(len, texts)) // _CHARACTERS_PER_TOKEN + 1

@@ -11,6 +11,7 @@ from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import held_out
+from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
@@ -127,6 +128,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
         settings.min_reward_spread,
     )
     groups: list[Group] = []
+    tokens = 0
     rewritten: set[str] = set()
     for window, key, part in ordered:
         if len(groups) == settings.max_eval_groups:
@@ -136,8 +138,6 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
         held_out_group = load_groups.held_out_group(
             connection, settings, window, versions[window, key], key, part
         )
-        if held_out_group.group is not None:
-            groups.append(held_out_group.group)
         if held_out_group.changed:
             rewritten.add(window)
             with connection.transaction():
@@ -148,6 +148,14 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
                     lineage=settings.lineage,
                     actor=actor,
                 )
+        group = held_out_group.group
+        cost = 0 if group is None else estimated_tokens(group.members)
+        if group is None or cost > settings.max_eval_tokens:
+            continue
+        if len(groups) >= settings.min_eval_groups and tokens + cost > settings.max_eval_tokens:
+            break
+        groups.append(group)
+        tokens += cost
     return tuple(groups)
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.groups import rank
+from babylon_tasks.dataset.schedule import text_tokens
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.records import Trajectory
 from babylon_tasks.scoring.ruler import (
@@ -66,6 +67,7 @@ class JudgeSession:
         self._identities: dict[int, bytes] = {}
         self._ranks: dict[int, bytes] = {}
         self._known: dict[int, float] = {}
+        self._tokens: dict[bytes, int] = {}
         self._unanswered = 0
         self.judge_report = JudgeReport(settings.ruler_model or "")
 
@@ -82,16 +84,21 @@ class JudgeSession:
         if known is not None:
             self._known[number] = known
         if which not in self._places:
+            self._tokens[which] = text_tokens(content for _, content in text)
             encoded = msgspec.json.encode(text)
             self._places[which] = (self._texts.seek(0, 2), len(encoded))
             self._texts.write(encoded)
 
     def grade(
-        self, groups: Mapping[str, Sequence[int]], tick: Callable[[], None]
+        self,
+        groups: Mapping[str, Sequence[int]],
+        tick: Callable[[], None],
+        on_answer: Callable[[int, int], None],
     ) -> dict[str, list[float | Failure]]:
         """Grade each member of each group, in the order given; raises NotInstalled.
 
-        ``tick`` is called about every second while it waits for the judge.
+        ``tick`` is called about every second while it waits for the judge, ``on_answer`` with
+        (answers had, answers wanted): two for each question, of which each group has one or more.
         """
         graded: dict[str, dict[bytes, float | Failure]] = {}
         asked: dict[str, list[Question]] = {}
@@ -100,13 +107,19 @@ class JudgeSession:
             ranked = sorted(members, key=self._ranks.__getitem__)
             identities = [self._identities[number] for number in ranked]
             known = {self._identities[n]: self._known[n] for n in members if n in self._known}
-            graded[key] = dict(known)
+            too_long = self._too_long(identities)
+            graded[key] = too_long | known
             asked[key] = [
                 question
-                for question in questions(identities, self._settings.ruler_call_size)
+                for question in questions(
+                    (one for one in identities if one not in too_long),
+                    self._settings.ruler_call_size,
+                    self._tokens,
+                    self._settings.ruler_call_tokens,
+                )
                 if not known.keys() >= set(question.identities)
             ]
-        answers = self._ask({q for group in asked.values() for q in group}, tick)
+        answers = self._ask({q for group in asked.values() for q in group}, tick, on_answer)
         for key, group_questions in asked.items():
             for question in group_questions:
                 answer = answers[question]
@@ -124,8 +137,23 @@ class JudgeSession:
             self._note(group_grades)
         return grades
 
+    def _too_long(self, identities: Sequence[bytes]) -> dict[bytes, Failure]:
+        budget = self._settings.ruler_call_tokens
+        return {
+            one: Failure(
+                JudgeFailure.TOO_LONG,
+                f"a trajectory has about {self._tokens[one]} tokens; a question of two or more may "
+                f"have {budget} (BABYLON_RULER_CALL_TOKENS)",
+            )
+            for one in identities
+            if 2 * self._tokens[one] > budget
+        }
+
     def _ask(
-        self, distinct: Set[Question], tick: Callable[[], None]
+        self,
+        distinct: Set[Question],
+        tick: Callable[[], None],
+        on_answer: Callable[[int, int], None],
     ) -> dict[Question, AgreedGrades | Failure]:
         if not distinct:
             return {}
@@ -135,6 +163,7 @@ class JudgeSession:
             for answer in judge.answers(self._asks(asks)):
                 answers[answer.number] = answer
                 self._count(answer)
+                on_answer(len(answers), 2 * len(asks))
         combined = {
             question: self._combine(question, answers.get(2 * number), answers.get(2 * number + 1))
             for number, question in enumerate(asks)

@@ -14,6 +14,7 @@ from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
 from babylon_tasks.dataset.packed_members import pack
 from babylon_tasks.dataset.schedule import learning_rate, row_length
 from babylon_tasks.dataset.select_calls import CallTerms
+from babylon_tasks.dataset.training_defaults import TrainingValues
 from babylon_tasks.db import due_windows, lineages, step_windows, steps
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.due_windows import ScoredWindow
@@ -66,6 +67,7 @@ class Planner:
         branches: bool,
         head_step: int,
         inspect: InspectGroup,
+        values: TrainingValues,
         actor: str,
     ) -> None:
         self._connection = connection
@@ -74,6 +76,7 @@ class Planner:
         self._backend = backend
         self._head_step = head_step
         self._inspect = inspect
+        self._values = values
         self._actor = actor
         self._parents = lineages.parents(connection, settings.lineage)
         self._policies = policies_of(
@@ -219,7 +222,7 @@ class Planner:
         return [pack(member) for group in chosen.groups for member in group.members]
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
-        settings, selections = self._settings, chosen.selections
+        settings, values, selections = self._settings, self._values, chosen.selections
         return Manifest(
             lineage=settings.lineage,
             base_model=settings.base_model,
@@ -235,16 +238,19 @@ class Planner:
                 learning_rate=learning_rate(
                     depth(self._policies.parent_step, self._parents),
                     informative_share(selections),
+                    values,
                     settings,
                 ),
-                kl_coefficient=settings.kl_coefficient,
+                kl_coefficient=values.kl_coefficient,
                 seed=settings.seed,
                 packed_sequence_length=row_length(
-                    longest_row(selections), settings.packed_sequence_length
+                    longest_row(selections), values.packed_sequence_length
                 ),
                 min_reward_spread=settings.min_reward_spread,
                 max_group_size=settings.max_group_size,
                 max_staleness_steps=settings.max_staleness_steps,
+                scale_rewards=values.scale_rewards,
+                max_importance_ratio=values.max_importance_ratio,
             ),
             groups=manifests.list_groups(
                 chosen.groups,

@@ -72,11 +72,15 @@ class WindowRewards:
             known = self._known.get((trajectory.trajectory_id, content, scorer.version))
             self._judge_session.add(number, trajectory, known)
 
-    def rewards(self, tick: Callable[[], None]) -> list[TrajectoryReward]:
+    def rewards(
+        self,
+        tick: Callable[[], None],
+        on_answer: Callable[[int, int], None] = lambda *_: None,
+    ) -> list[TrajectoryReward]:
         """Compare the members of each group; results are in the order of ``add``.
 
-        ``tick`` is called about every second while it waits for a judge. Raises ScoringFailed where
-        an operator's scorer fails, NotInstalled where the judge cannot be asked.
+        ``tick`` and ``on_answer`` as in ``JudgeSession.grade``. Raises ScoringFailed where an
+        operator's scorer fails, NotInstalled where the judge cannot be asked.
         """
         group_keys = keys(self._parts, self._settings.min_group_size)
         groups: dict[str, list[int]] = {}
@@ -87,7 +91,7 @@ class WindowRewards:
             for key, members in groups.items()
             if isinstance(self._scorer(members[0]), RulerScorer)
         }
-        graded = self._judge_session.grade(with_judge, tick)
+        graded = self._judge_session.grade(with_judge, tick, on_answer)
         rewarded: dict[int, TrajectoryReward] = {}
         for key, members in groups.items():
             grades = graded.get(key)

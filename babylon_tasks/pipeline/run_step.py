@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
@@ -14,6 +15,7 @@ from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.manifest import from_row
+from babylon_tasks.dataset.training_defaults import TrainingValues
 from babylon_tasks.db import events, set_aside, steps
 from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
 from babylon_tasks.db.session import Connection, session
@@ -22,12 +24,19 @@ from babylon_tasks.errors import DatabaseError, StaleLease, TrainerDied, Trainin
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.pipeline.patient_write import write_patiently
+from babylon_tasks.pipeline.step_values import step_values
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import passed_groups, write_groups
-from babylon_tasks.training.protocol import Inspected, InspectRequest, RequestProgress, TrainRequest
+from babylon_tasks.training.protocol import (
+    GRADIENT_STEPS,
+    Inspected,
+    InspectRequest,
+    RequestProgress,
+    TrainRequest,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -76,12 +85,17 @@ class StepRunner:
         self._on_progress = on_progress
         self._job: str | None = None  # of the step that runs, at W&B
 
+    @cached_property
+    def values(self) -> TrainingValues:
+        """What new steps are trained with."""
+        return step_values(self.settings, self.trainer.ready())
+
     def inspect(self, group: Group, label: str) -> Inspected:
         """Let the trainer inspect candidates for a step; raises StaleLease, TrainingError."""
         path = self._folder("inspections") / f"lease-{self.lease.fencing_token}.json"
         request = InspectRequest(
             groups_path=str(path),
-            packed_sequence_length=self.settings.packed_sequence_length,
+            packed_sequence_length=self.values.packed_sequence_length,
             logprobs=label,
         )
         self.heartbeat.check()
@@ -235,10 +249,13 @@ class StepRunner:
                 steps.note_job(connection, self.lease, step, progress.job)
             self._job = progress.job or None
         elapsed = time.monotonic() - began
-        left = elapsed * (progress.total - progress.done) / progress.done if progress.done else None
+        left = None
+        if progress.done and progress.counted == GRADIENT_STEPS:
+            left = elapsed * (progress.total - progress.done) / progress.done
         state = {
             "done": progress.done,
             "total": progress.total,
+            "counted": progress.counted,
             "tokens": progress.tokens,
             "loss": progress.loss
             if progress.loss is not None and math.isfinite(progress.loss)
@@ -278,4 +295,6 @@ def request_of(step: Step, groups: Path) -> TrainRequest:
         logprobs=manifest.logprobs,
         parent_step=manifest.parent_step,
         job=step.job,
+        scale_rewards=config.scale_rewards,
+        max_importance_ratio=config.max_importance_ratio,
     )

@@ -47,20 +47,27 @@ from babylon_tasks.states import WindowState
 from babylon_tasks.training import judge
 
 Progress = Callable[[int, int | None], None]
+_Reports = tuple[Progress | None, Progress]  # of rows, of a judge's answers
 _MARKETS = 10_000  # of one window's bets; a hostile window must not fill memory
 _NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
 log = structlog.get_logger(__name__)
 
 
 def score_window(
-    settings: Settings, window: str, *, actor: str, on_progress: Progress | None = None
+    settings: Settings,
+    window: str,
+    *,
+    actor: str,
+    on_progress: Progress | None = None,
+    on_answer: Progress = lambda *_: None,
 ) -> Scoring:
     """Score a sealed window; one that is scored already, or claimed by another, is left alone.
 
     So is any window while the circuit of scoring is open. Copies Babylon's current outcomes first.
-    ``on_progress`` gets (rows done, rows expected or None). Raises WindowNotFound, StaleLease when
-    the claim was lost meanwhile, DatabaseError, or ScoringFailed; after each of them nothing of the
-    run is in the database but the event that records it.
+    ``on_progress`` gets (rows done, rows expected or None), ``on_answer`` (answers had, answers
+    wanted) of a judge. Raises WindowNotFound, StaleLease when the claim was lost meanwhile,
+    DatabaseError, or ScoringFailed; after each of them nothing of the run is in the database but
+    the event that records it.
     """
     with session(settings) as connection:
         paused = circuit.why_paused(connection, circuits.SCORING, settings)
@@ -68,7 +75,7 @@ def score_window(
             state = windows.get(connection, window).state
             return Scoring(window=window, claimed=False, state=state, reason=paused)
     try:
-        scoring = _score(settings, window, actor, on_progress)
+        scoring = _score(settings, window, actor, (on_progress, on_answer))
     except Exception as error:
         circuit.count_fault(settings, circuits.SCORING, fault_of(error), str(error))
         raise
@@ -77,7 +84,7 @@ def score_window(
     return scoring
 
 
-def _score(settings: Settings, window: str, actor: str, on_progress: Progress | None) -> Scoring:
+def _score(settings: Settings, window: str, actor: str, reports: _Reports) -> Scoring:
     began = time.monotonic()
     scorers = Scorers(settings)
     if scorers.needs_judge:
@@ -95,7 +102,7 @@ def _score(settings: Settings, window: str, actor: str, on_progress: Progress | 
     bind_contextvars(window=window, attempts=claimed.attempts)
     try:
         with session(settings) as connection:
-            result = _Run(settings, connection, claimed, scorers, on_progress).score(actor)
+            result = _Run(settings, connection, claimed, scorers, reports).score(actor)
     except StaleLease:
         raise
     except BabylonTasksError as error:
@@ -152,12 +159,12 @@ class _Run:
         connection: Connection,
         claimed: Claim,
         scorers: Scorers,
-        on_progress: Progress | None,
+        reports: _Reports,
     ) -> None:
         self.settings = settings
         self.connection = connection
         self.claimed = claimed
-        self.on_progress = on_progress
+        self.on_progress, self.on_answer = reports
         # A new reward version leaves out what steps have used.
         self.used = (
             claims.consumed(connection, claimed.window)
@@ -241,7 +248,7 @@ class _Run:
     ) -> None:
         """Compare the members of each group; write the results in the order of reading."""
         window, window_rewards = self.claimed.window, self.window_rewards
-        rewards = window_rewards.rewards(self._keep_claim)
+        rewards = window_rewards.rewards(self._keep_claim, self.on_answer)
         if window_rewards.judge_report is not None:
             # Recorded even if this attempt fails: the judge has been paid.
             detail = structs.asdict(window_rewards.judge_report)

@@ -249,6 +249,7 @@ def _planner(run: StepRunner, connection: Connection, ready: TrainerReady, head:
         branches=ready.branches,
         head_step=head,
         inspect=run.inspect,
+        values=run.values,
         actor=run.actor,
     )
 

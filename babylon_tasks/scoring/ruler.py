@@ -109,21 +109,27 @@ def identity(conversation: Conversation) -> bytes:
     return text.digest()
 
 
-def questions(identities: Iterable[bytes], size: int) -> tuple[Question, ...]:
-    """Divide the distinct conversations into questions of ``size``, in order of first occurrence.
+def questions(
+    identities: Iterable[bytes], size: int, tokens: Mapping[bytes, int], budget: int
+) -> tuple[Question, ...]:
+    """Divide the distinct conversations into questions, in order of first occurrence.
 
-    There is none where all are the same: there is nothing to compare.
+    A question has at most ``size`` of them and ``budget`` tokens; each must have at most half of
+    that. There is none where all are the same: there is nothing to compare. Where the last one
+    would be alone, the one before it moves there, or is asked about again if it would leave one.
     """
-    distinct = list(dict.fromkeys(identities))
-    if len(distinct) < 2:
-        return ()
-    starts = list(range(0, len(distinct), size))
-    if len(distinct) - starts[-1] == 1:  # a single one cannot be compared
-        starts[-1] -= 1
-    return tuple(
-        Question(tuple(distinct[start:end]))
-        for start, end in zip(starts, [*starts[1:], len(distinct)], strict=True)
-    )
+    divided: list[list[bytes]] = []
+    room = 0
+    for one in dict.fromkeys(identities):
+        if not divided or len(divided[-1]) == size or tokens[one] > room:
+            divided.append([])
+            room = budget
+        divided[-1].append(one)
+        room -= tokens[one]
+    if len(divided) > 1 and len(divided[-1]) == 1:  # a single one cannot be compared
+        before = divided[-2]
+        divided[-1].insert(0, before.pop() if len(before) > 2 else before[-1])
+    return tuple(Question(tuple(one)) for one in divided if len(one) > 1)
 
 
 class Failure(Struct, frozen=True):

@@ -22,7 +22,13 @@ def score_window(self: BabylonTask, window: str) -> Any:
         summary = summaries.progress("scoring", done, total, "trajectories")
         self.report_progress(summary, stage="score", done=done, total=total)
 
-    scoring = score(self.settings, window, actor=self.actor, on_progress=report)
+    def report_answers(done: int, total: int | None) -> None:
+        summary = summaries.progress("judging", done, total, "answers of the judge")
+        self.report_progress(summary, stage="judge", done=done, total=total)
+
+    scoring = score(
+        self.settings, window, actor=self.actor, on_progress=report, on_answer=report_answers
+    )
     if scoring.claimed and scoring.state is WindowState.SCORED and not scoring.waits_for:
         for lineage in live_lineages(self.settings):
             wake_trainer(window, lineage=lineage)

@@ -24,9 +24,9 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
     """Train a window, or the oldest that are due; then promote the newest checkpoint or hold it."""
 
     def report_training(progress: RequestProgress) -> None:
-        counted = (progress.done, progress.total, "gradient steps", progress.tokens)
+        count = (progress.done, progress.total, progress.counted, progress.tokens)
         self.report_progress(
-            summaries.progress("training", *counted), stage="train", **to_builtins(progress)
+            summaries.progress("training", *count), stage="train", **to_builtins(progress)
         )
 
     def report_evaluation(progress: RequestProgress) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, TOKENS_METRICS, make_model
@@ -29,6 +30,8 @@ class ArtBackend:
     def __init__(self, start: StartTrainer) -> None:
         self.start = start
         self.computes_on: ComputesOn | None = None
+        self.longest_row: int | None = None
+        self.carries: tuple[str, ...] = CARRIED_BY_SOME
         self.model: Any = make_model(
             start.lineage,
             project=start.project,
@@ -182,6 +185,8 @@ class ArtBackend:
                 self.model,
                 art_groups(groups),
                 learning_rate=request.learning_rate,
+                scale_rewards=request.scale_rewards,
+                max_negative_advantage_importance_sampling_weight=request.max_importance_ratio,
                 **options,
             )
         finally:

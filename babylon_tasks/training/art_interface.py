@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training.art_names import (
     BACKENDS,
@@ -25,6 +26,13 @@ from babylon_tasks.training.art_names import (
 )
 
 _MODEL = ("name", "project", "entity", "base_model", "base_path")
+_TRAIN = (
+    "model",
+    "trajectory_groups",
+    "learning_rate",
+    "scale_rewards",
+    "max_negative_advantage_importance_sampling_weight",
+)
 
 
 class ArtInterface(Struct, frozen=True):
@@ -46,10 +54,15 @@ class ArtInterface(Struct, frozen=True):
     needs_prompt_ids: bool = False
 
     @property
+    def carries(self) -> tuple[str, ...]:
+        """Those of ``training_defaults.CARRIED_BY_SOME`` that backend serverless passes on."""
+        return CARRIED_BY_SOME if "kl_penalty_coef" in self.serverless_options else ()
+
+    @property
     def names(self) -> tuple[ArtName, ...]:
         """Those names of ART by which the interfaces differ."""
         model = (*_MODEL, *self.model_options)
-        train = ("model", "trajectory_groups", "learning_rate", *self.serverless_options)
+        train = (*_TRAIN, *self.serverless_options)
         return (
             ArtName("art.model:TrainableModel.__init__", BACKENDS, model, whole=True),
             ArtName(f"art.trajectories:{self.history}", BACKENDS, has=("messages_and_choices",)),
@@ -101,6 +114,15 @@ def installed() -> ArtInterface:
         f"openpipe-art {version('openpipe-art')} has an interface that is not known here: {lacks}; "
         f"{_remedy(None)}. Nothing was trained"
     )
+
+
+def by_version() -> ArtInterface | None:
+    """Choose the interface by the installed version, without importing ART; None if unknown."""
+    try:
+        release = version("openpipe-art")
+    except PackageNotFoundError:
+        return None
+    return next((one for one in INTERFACES if one.release == release), None)
 
 
 def require(backend: str) -> ArtInterface:

@@ -58,7 +58,13 @@ NAMES = (
     ArtName(
         "art.local:LocalBackend.train",
         _DISK,
-        ("learning_rate", "kl_penalty_coef", "packed_sequence_length"),
+        (
+            "learning_rate",
+            "scale_rewards",
+            "max_negative_advantage_importance_sampling_weight",
+            "kl_penalty_coef",
+            "packed_sequence_length",
+        ),
     ),
     ArtName("art.local:LocalBackend", _DISK, has=("_train_model", "_get_service", "close")),
     ArtName(
@@ -202,12 +208,16 @@ SENT = (
             "importance_sampling_level",
             "kimi_k2_tau",
             "mask_prob_ratio",
-            "max_negative_advantage_importance_sampling_weight",
             "ppo",
             "precalculate_logprobs",
-            "scale_rewards",
         )
     ),
+    Field(
+        _JOB,
+        f"{_CONFIG}max_negative_advantage_importance_sampling_weight",
+        "BABYLON_MAX_IMPORTANCE_RATIO",
+    ),
+    Field(_JOB, f"{_CONFIG}scale_rewards", "BABYLON_SCALE_REWARDS"),
     Field(_JOB, f"{_CONFIG}learning_rate", "BABYLON_LEARNING_RATE, as planned"),
     Field(_JOB, f"{_CONFIG}kl_penalty_coef", "BABYLON_KL_COEFFICIENT; 0.5.18 sends none", _NEW),
     *(

@@ -88,6 +88,8 @@ class TrainingBackend(Protocol):
 
     model: Any
     computes_on: ComputesOn | None  # None where another process, or another machine, computes
+    longest_row: int | None  # tokens; None where it is not known
+    carries: tuple[str, ...]  # of training_defaults.CARRIED_BY_SOME
 
     @property
     def base_url(self) -> str:

@@ -36,6 +36,7 @@ from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import require_as_sampled
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
+from babylon_tasks.training.work import noting_prompts
 
 # AdamW as in ART's own services.
 _BETAS = (0.9, 0.99)
@@ -58,7 +59,7 @@ class CPUService:
         self.policy = Policy(base_model_path(base_model), self.checkpoints, device)
         self.seed = 0  # of the next step
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
-        self.tokenizer = copy.deepcopy(self.policy.tokenizer)
+        self.tokenizer = noting_prompts(copy.deepcopy(self.policy.tokenizer))
         self.parent_step: int | None = None  # whose weights the next step starts from
         self._limits = limits  # None: nothing is served
         self._server: InferenceServer | None = None

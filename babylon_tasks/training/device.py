@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from babylon_tasks.errors import BackendUnavailable
+from babylon_tasks.training.machine import choose_threads, usable_cores
 
 # Free memory below which ``auto`` leaves a card to whoever uses it. A step of the small model on
 # rows of 2,048 tokens took 4.6 GiB (measured); a batch of answers takes what is there (limits.py).
@@ -123,6 +124,16 @@ def _card(wanted: str) -> Device:
             f"install a torch that supports it, {_OR_CPU}"
         ) from error
     return Device(place, bf16=bf16, exact_head=bf16, name=name)
+
+
+def use_threads(wanted: int | None) -> tuple[int, str]:
+    """Let torch compute with ``BABYLON_TORCH_THREADS`` threads; return their number, and why.
+
+    It is the process's: sampling and training share them.
+    """
+    threads, why = choose_threads(wanted, usable_cores())
+    torch.set_num_threads(threads)
+    return threads, why
 
 
 def described(device: Device) -> str:

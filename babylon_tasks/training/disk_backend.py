@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -74,24 +74,22 @@ class DiskBackend(ArtBackend):
         self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> Inspected:
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
-
-        def on_group(done: int, total: int) -> None:
-            on_progress(RequestProgress(done=done, total=total))
-
-        return await asyncio.to_thread(inspector.inspect, groups, on_group)
+        return await asyncio.to_thread(inspector.inspect, groups, _counting(on_progress, "groups"))
 
     async def _as_sampled(
-        self, request: TrainRequest, groups: Sequence[Group]
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> tuple[Group, ...]:
         """Prove each call's tokens once more before packing: nothing unproven is trained on."""
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
-        proofs = await asyncio.to_thread(inspector.proofs, groups)
-        return with_calls(groups, await self._with_logprobs(request, proofs))
+        counting = _counting(on_progress, "calls tokenised")
+        proofs = await asyncio.to_thread(inspector.proofs, groups, counting)
+        return with_calls(groups, await self._with_logprobs(request, proofs, on_progress))
 
     async def _with_logprobs(
-        self, request: TrainRequest, proofs: Sequence[InspectedCall]
+        self, request: TrainRequest, proofs: Sequence[InspectedCall], on_progress: OnProgress
     ) -> list[LlmCall]:
         """Return the calls with a log-probability for each token, made as the step's label says."""
+        del on_progress
         if request.logprobs != EXACT:
             raise TrainingError(f"{self._needs_exact(request.logprobs)}; nothing was trained")
         return [proof.call for proof in proofs]
@@ -107,7 +105,7 @@ class DiskBackend(ArtBackend):
         before = newest_step(self.checkpoints)
         parent = await self._start_from(request, before)
         self.committed.require_intact(parent)
-        sampled = await self._as_sampled(request, groups)
+        sampled = await self._as_sampled(request, groups, on_progress)
         result = await self._run(request, sampled, on_progress, self._options(request))
         folder = self.checkpoints / f"{result.step:04d}"
         trained = self._result(
@@ -159,12 +157,14 @@ class DiskBackend(ArtBackend):
 class CpuTraining(DiskBackend):
     def _make(self) -> Any:
         from babylon_tasks.training.cpu import CPUBackend
-        from babylon_tasks.training.device import choose_device, described
+        from babylon_tasks.training.device import choose_device, described, use_threads
 
         start = self.start
         device = choose_device(start.torch_device)
+        threads, why = use_threads(start.torch_threads)
         card = device.name if device.on_card else ""
-        self.computes_on = ComputesOn(str(device.place), card, described(device))
+        text = f"{described(device)}; {threads} threads ({why})"
+        self.computes_on = ComputesOn(str(device.place), card, text)
         print(f"computing on {self.computes_on.text}", file=sys.stderr, flush=True)
         limits = None
         if start.serves:
@@ -172,9 +172,12 @@ class CpuTraining(DiskBackend):
         return CPUBackend(path=start.data_dir, limits=limits, device=device)
 
     async def open(self) -> None:
+        from babylon_tasks.training.row_memory import longest_row
+
         await super().open()
-        service = await self.art._get_service(self.model)
-        service.policy.committed = self.committed
+        policy = (await self.art._get_service(self.model)).policy
+        policy.committed = self.committed
+        self.longest_row = longest_row(policy.network.config, policy.device)
 
     async def _inspector(self, longest: int, label: str) -> Inspector:
         service = await self.art._get_service(self.model)
@@ -182,19 +185,20 @@ class CpuTraining(DiskBackend):
         return Inspector(service.tokenizer, policy.token_text, min(longest, policy.longest), label)
 
     async def _with_logprobs(
-        self, request: TrainRequest, proofs: Sequence[InspectedCall]
+        self, request: TrainRequest, proofs: Sequence[InspectedCall], on_progress: OnProgress
     ) -> list[LlmCall]:
         from babylon_tasks.training.rescoring import rescored
 
         if request.logprobs == EXACT:
-            return await super()._with_logprobs(request, proofs)
+            return await super()._with_logprobs(request, proofs, on_progress)
         policy = (await self.art._get_service(self.model)).policy
         parent = request.base_step if request.parent_step is None else request.parent_step
 
         def checkpoint_of(call: LlmCall) -> int:
             return self._answered_by(call) if request.logprobs == RESCORED else parent
 
-        return await asyncio.to_thread(rescored, policy, proofs, checkpoint_of)
+        counting = _counting(on_progress, "prompts whose answers have log-probabilities")
+        return await asyncio.to_thread(rescored, policy, proofs, checkpoint_of, counting)
 
     async def inspect(
         self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress
@@ -254,13 +258,24 @@ class CpuTraining(DiskBackend):
         from babylon_tasks.training.off_policy_evaluation import step_value
 
         policy = (await self.art._get_service(self.model)).policy
+        counting = _counting(on_progress, "held-out groups")
         values = []
         for number, step in enumerate(steps):
+
+            def on_group(done: int, total: int, before: int = number) -> None:
+                counting(before * total + done, len(steps) * total)
+
             try:
-                values.append(await asyncio.to_thread(step_value, policy, step, groups))
+                values.append(await asyncio.to_thread(step_value, policy, step, groups, on_group))
             except (ValueError, TypeError, LookupError) as error:
                 raise CannotEvaluate(
                     f"the held-out groups cannot be evaluated: {type(error).__name__}: {error}"
                 ) from error
-            on_progress(RequestProgress(done=number + 1, total=len(steps)))
         return values
+
+
+def _counting(on_progress: OnProgress, counted: str) -> Callable[[int, int], None]:
+    def count(done: int, total: int) -> None:
+        on_progress(RequestProgress(done=done, total=total, counted=counted))
+
+    return count

@@ -87,9 +87,15 @@ class Inspector:
                 on_group(number + 1, len(groups))
         return Inspected(tuple(refusals), tuple(weights))
 
-    def proofs(self, groups: Sequence[Group]) -> list[InspectedCall]:
-        """Prove all calls, in order; raises TrainingError where one of them is refused."""
-        found = []
+    def proofs(
+        self, groups: Sequence[Group], on_call: Callable[[int, int], None]
+    ) -> list[InspectedCall]:
+        """Prove all calls, in order; raises TrainingError where one of them is refused.
+
+        ``on_call`` gets (calls done, calls in all).
+        """
+        found: list[InspectedCall] = []
+        total = sum(len(member.calls) for group in groups for member in group.members)
         for group in groups:
             for member in group.members:
                 for index, call in enumerate(member.calls):
@@ -100,10 +106,12 @@ class Inspector:
                             f"call {index} of trajectory {member.trajectory_id} would not be "
                             f"trained on as it was sampled: {why}; nothing was trained"
                         ) from None
+                    on_call(len(found), total)
         return found
 
     def prove(self, call: LlmCall) -> InspectedCall:
         """Prove that a call would be trained on as it was sampled; raises CallRefused."""
+        self._require_readable(call)
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
             recorded = len(call.logprobs or ())
@@ -130,6 +138,18 @@ class Inspector:
                 f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
             )
         return InspectedCall(known, tuple(trained[:start]))
+
+    def _require_readable(self, call: LlmCall) -> None:
+        """Refuse what is too long whatever its tokens are: megabytes take minutes to tokenise."""
+        texts = (*(text for _, text in call.messages), call.response)
+        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+        least = -(-size // self._token_text.longest_piece)
+        if least > self._longest:
+            raise CallRefused(
+                Reason.TOO_LONG,
+                f"{size} bytes of text, which are {least} tokens at least; the longest row has "
+                f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
+            )
 
     def _ids(self, call: LlmCall) -> tuple[int, ...]:
         ids = call.token_ids or rebuild(call, self._token_text)

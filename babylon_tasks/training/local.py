@@ -34,6 +34,7 @@ from babylon_tasks.training.unfinished import remove_unfinished
 from babylon_tasks.training.vllm_front.server import VllmFront
 from babylon_tasks.training.vllm_front.upstream import Vllm
 from babylon_tasks.training.without_megatron import import_table_of_models
+from babylon_tasks.training.work import noting_prompts
 
 _ART_LONGEST = 32_768  # what ART's own services are started with
 # How long a step waits for the answers that vLLM is giving; ART then waits 300 s itself.
@@ -179,7 +180,7 @@ class LocalTraining(DiskBackend):
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.start.base_model)
+        return noting_prompts(AutoTokenizer.from_pretrained(self.start.base_model))
 
     @cached_property
     def _spelling(self) -> TokenText:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -33,9 +33,20 @@ class _GroupValue(Struct, frozen=True):
     entropy: float
 
 
-def step_value(policy: Policy, step: int, groups: Sequence[Group]) -> StepValue:
-    """Estimate a checkpoint's value, coverage, entropy per group; raises FileNotFoundError."""
-    figures = [_group_value(policy, step, group) for group in groups]
+def step_value(
+    policy: Policy,
+    step: int,
+    groups: Sequence[Group],
+    on_group: Callable[[int, int], None] = lambda *_: None,
+) -> StepValue:
+    """Estimate a checkpoint's value, coverage, entropy per group; raises FileNotFoundError.
+
+    ``on_group`` gets (groups done, groups in all).
+    """
+    figures = []
+    for group in groups:
+        figures.append(_group_value(policy, step, group))
+        on_group(len(figures), len(groups))
     return StepValue(
         step=step,
         values=tuple(one.value for one in figures),

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.device import Device
 from babylon_tasks.training.token_text import TokenText, token_text_of
+from babylon_tasks.training.work import noting_layers
 
 LORA_RANK = 8
 LORA_ALPHA = 16
@@ -84,6 +85,7 @@ class Policy:
             ),
             adapter_name=_TRAINED,
         ).to(device.place)
+        noting_layers(base.model.layers)
         self.network.eval()  # no dropout anywhere: training and sampling see the same network
         self._resident: OrderedDict[int, str] = OrderedDict()
 

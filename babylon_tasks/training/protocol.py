@@ -11,9 +11,12 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.faults import Fault
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import CommittedCheckpoint, StepResult
+
+GRADIENT_STEPS = "gradient steps"  # what the progress of a step counts once it trains
 
 
 class StartTrainer(Struct, frozen=True, tag=True):
@@ -34,6 +37,7 @@ class StartTrainer(Struct, frozen=True, tag=True):
     inference_max_requests: int = 256
     inference_timeout_seconds: float = 600.0
     torch_device: str = "auto"
+    torch_threads: int | None = None
     entity: str | None = None
     wandb_api_key: str | None = None
     wandb_base_url: str | None = None
@@ -59,6 +63,8 @@ class TrainRequest(Struct, frozen=True, tag=True):
     logprobs: str = "exact"
     parent_step: int | None = None
     job: str | None = None
+    scale_rewards: bool = True
+    max_importance_ratio: float | None = None
 
 
 class InspectRequest(Struct, frozen=True, tag=True):
@@ -147,7 +153,9 @@ class TrainerReady(Struct, frozen=True, tag=True):
 
     ``branches``: a step may start from another checkpoint than the newest one. ``folder_id`` and
     ``lock_name``: of the data folder, None where the checkpoints are elsewhere. ``computes_on``
-    is None where another process, or another machine, computes.
+    is None where another process, or another machine, computes. ``longest_row``: the tokens of a
+    packed row that memory suffices for, None where that is not known. ``carries``: those options
+    of ``training_defaults.CARRIED_BY_SOME`` that reach the backend.
     """
 
     backend: str
@@ -157,6 +165,8 @@ class TrainerReady(Struct, frozen=True, tag=True):
     folder_id: str | None = None
     lock_name: str | None = None
     computes_on: ComputesOn | None = None
+    longest_row: int | None = None
+    carries: tuple[str, ...] = CARRIED_BY_SOME
 
 
 class Heartbeat(Struct, frozen=True, tag=True):
@@ -164,9 +174,10 @@ class Heartbeat(Struct, frozen=True, tag=True):
 
 
 class RequestProgress(Struct, frozen=True, tag=True):
-    """How far a request has come; ``done``/``total`` in gradient steps or groups.
+    """How far a request has come; ``done`` of ``total`` of what is ``counted``.
 
-    ``job``: the reference of the job at W&B, where it has changed (``job_references.py``).
+    Sent again, unchanged, while its work goes on without a count (``work.py``). ``job``: the
+    reference of the job at W&B, where it has changed (``job_references.py``).
     """
 
     done: int
@@ -174,6 +185,7 @@ class RequestProgress(Struct, frozen=True, tag=True):
     tokens: int = 0
     loss: float | None = None
     job: str | None = None
+    counted: str = GRADIENT_STEPS
 
 
 class Trained(Struct, frozen=True, tag=True):

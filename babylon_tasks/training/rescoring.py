@@ -15,21 +15,24 @@ _ROW_TOKENS = 1024
 
 
 def rescored(
-    policy: Policy, proofs: Sequence[InspectedCall], checkpoint_of: Callable[[LlmCall], int]
+    policy: Policy,
+    proofs: Sequence[InspectedCall],
+    checkpoint_of: Callable[[LlmCall], int],
+    on_prompt: Callable[[int, int], None] = lambda *_: None,
 ) -> list[LlmCall]:
     """Replace the calls' log-probabilities by those that a checkpoint gives their tokens, in order.
 
-    ``checkpoint_of`` names the checkpoint of a call. Raises FileNotFoundError where its weights are
-    not on this machine.
+    ``checkpoint_of`` names the checkpoint of a call, ``on_prompt`` gets (prompts done, prompts in
+    all). Raises FileNotFoundError where a checkpoint's weights are not on this machine.
     """
     wanted: dict[tuple[int, TokenIds], set[TokenIds]] = {}
     for proof in proofs:
         place = (checkpoint_of(proof.call), proof.prompt)
         wanted.setdefault(place, set()).add(proof.call.token_ids or ())
-    logprobs = {
-        (step, prompt): answer_logprobs(policy, step, prompt, sorted(answers))
-        for (step, prompt), answers in sorted(wanted.items())  # each checkpoint is loaded once
-    }
+    logprobs = {}
+    for (step, prompt), answers in sorted(wanted.items()):  # each checkpoint is loaded once
+        logprobs[step, prompt] = answer_logprobs(policy, step, prompt, sorted(answers))
+        on_prompt(len(logprobs), len(wanted))
     return [
         structs.replace(
             proof.call,

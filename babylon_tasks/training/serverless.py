@@ -19,6 +19,7 @@ from babylon_tasks.training.protocol import (
     InspectRequest,
     OnProgress,
     RequestProgress,
+    StartTrainer,
     TrainRequest,
 )
 from babylon_tasks.training.wandb_job import one_job
@@ -27,6 +28,10 @@ from babylon_tasks.training.wandb_job import one_job
 class ServerlessTraining(ArtBackend):
     """ART's ServerlessBackend unchanged. The weights stay with W&B, so a checkpoint is identified
     by its id there. Not tested against W&B's servers by us."""
+
+    def __init__(self, start: StartTrainer) -> None:
+        super().__init__(start)
+        self.carries = installed().carries
 
     def _make(self) -> Any:
         import httpx
@@ -80,8 +85,7 @@ class ServerlessTraining(ArtBackend):
                 f"call {unfit[0].call} of trajectory {unfit[0].trajectory_id}: {unfit[0].detail}; "
                 "nothing was trained"
             )
-        carried = {"kl_penalty_coef": request.kl_coefficient}
-        options = {name: carried[name] for name in installed().serverless_options}
+        options = {"kl_penalty_coef": request.kl_coefficient} if self.carries else {}
 
         def report(reference: str) -> None:
             on_progress(RequestProgress(done=0, total=0, job=reference))

@@ -155,6 +155,7 @@ class Trainer:
             inference_max_requests=settings.inference_max_requests,
             inference_timeout_seconds=settings.inference_timeout_seconds,
             torch_device=settings.torch_device,
+            torch_threads=settings.torch_threads,
             wandb_api_key=_reveal(settings),
             wandb_base_url=settings.wandb_base_url,
             serves=self._serves,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-F]{2})>\Z")
@@ -45,6 +46,11 @@ class TokenText:
         for token, name in enumerate(raw):
             if name is not None:
                 self._by_name[name].append(token)
+
+    @cached_property
+    def longest_piece(self) -> int:
+        """The most bytes that one token spells."""
+        return max((len(piece) for piece in self.pieces if piece is not None), default=1) or 1
 
     def contains(self, token: int) -> bool:
         """Check whether an id is one of this vocabulary."""

@@ -35,6 +35,7 @@ from babylon_tasks.training.protocol import (
     Heartbeat,
     InspectRequest,
     NewestStepRequest,
+    OnProgress,
     RequestFailed,
     SetAsideRequest,
     StartTrainer,
@@ -45,6 +46,7 @@ from babylon_tasks.training.protocol import (
     TrainRequest,
 )
 from babylon_tasks.training.root_cause import with_root_cause
+from babylon_tasks.training.work import reported
 
 HEARTBEAT_SECONDS = 2.0
 LOCK_SECONDS = 1.0  # how often the lock is compared with the file of its name
@@ -127,6 +129,8 @@ async def _serve(channel: _Channel) -> None:
             folder_id=None if lock is None else lock.folder_id,
             lock_name=None if lock is None else lock.name,
             computes_on=backend.computes_on,
+            longest_row=backend.longest_row,
+            carries=backend.carries,
         )
     )
     while True:
@@ -136,7 +140,9 @@ async def _serve(channel: _Channel) -> None:
         try:
             if lock is not None:
                 lock.require()
-            channel.send(await _answer(backend, request, channel))
+            with reported(channel.send) as on_progress:
+                answer = await _answer(backend, request, on_progress)
+            channel.send(answer)
         except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
             raise
         except BaseException as error:  # noqa: BLE001  # of ART, torch, a template; a Rust panic
@@ -157,17 +163,17 @@ def _failed(error: BaseException) -> RequestFailed:
 
 
 async def _answer(
-    backend: backends.TrainingBackend, request: TrainerRequest, channel: _Channel
+    backend: backends.TrainingBackend, request: TrainerRequest, on_progress: OnProgress
 ) -> TrainerReply:
     match request:
         case InspectRequest():
-            return await backend.inspect(request, read_groups(request.groups_path), channel.send)
+            return await backend.inspect(request, read_groups(request.groups_path), on_progress)
         case TrainRequest():
-            result = await backend.train(request, read_groups(request.groups_path), channel.send)
+            result = await backend.train(request, read_groups(request.groups_path), on_progress)
             return Trained(result)
         case EvaluateRequest():
             groups = read_groups(request.groups_path)
-            values = await backend.values(request.steps, groups, channel.send)
+            values = await backend.values(request.steps, groups, on_progress)
             return Evaluated(steps=tuple(values))
         case NewestStepRequest():
             return await backend.step()

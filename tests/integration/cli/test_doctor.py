@@ -16,10 +16,14 @@ from psycopg.types.json import Jsonb
 from scored_windows import scored_window
 
 from babylon_tasks.cli import checks
+from babylon_tasks.cli.backend_checks import training
 from babylon_tasks.db import trainer_lease
 from babylon_tasks.db.invariants import names
 from babylon_tasks.db.session import Connection
 from babylon_tasks.sandbox.servers import free_port
+from babylon_tasks.settings import Settings
+from babylon_tasks.training import art_interface
+from babylon_tasks.training.art_interface import ART_0_5_18, ART_0_5_23
 from babylon_tasks.training.checkpoints import CONFIG, WEIGHTS, hash_file, hash_files
 from babylon_tasks.training.data_folder import lock_name
 
@@ -327,3 +331,28 @@ def test_doctor_names_the_device_and_refuses_one_that_is_not_there(run: Run) -> 
     assert found.code == 1
     assert findings(found)["device"][0] == "fail"
     assert "BABYLON_TORCH_DEVICE=cuda:99" in found.out
+
+
+@one_contract
+def test_doctor_shows_what_steps_are_trained_with_and_why(run: Run) -> None:
+    found = run("doctor", "--json", BABYLON_BACKEND="cpu", BABYLON_KL_COEFFICIENT="0.1")
+    details = {f["check"]: f["detail"] for f in found.document["findings"]}
+
+    assert findings(found)["training"] == ("ok", None)
+    told = details["training"]
+    assert "BABYLON_LEARNING_RATE 0.0004 (for backend cpu and a model of 135 million" in told
+    assert "BABYLON_KL_COEFFICIENT 0.1 (set)" in told
+
+
+@one_contract
+def test_doctor_names_a_setting_that_the_installed_art_does_not_carry(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    old = settings.model_copy(update={"kl_coefficient": 0.1})
+    for interface, outcome in ((ART_0_5_18, "warn"), (ART_0_5_23, "ok")):
+        monkeypatch.setattr(art_interface, "by_version", lambda one=interface: one)
+
+        found = training(old, "serverless")
+
+        assert (found.outcome, "not sent" in found.detail) == (outcome, outcome == "warn")
+        assert ("BABYLON_KL_COEFFICIENT" in (found.todo or "")) == (outcome == "warn")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from factories import insert_trajectories
+from factories import WINDOW, insert_trajectories
 from judge_peer import MISBEHAVIOURS, JudgePeer
 from judged_windows import (
     ANSWERS,
@@ -22,6 +22,7 @@ from judged_windows import (
 )
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
 
 # What a judge is shown and says does not depend on how Babylon's tables are made.
@@ -60,6 +61,32 @@ def test_grades_that_cannot_be_had_or_believed_leave_their_rewards_to_default(
     assert judge_report["trajectories"] == len(rows)
     assert KEY not in str(judge_report)
     assert counted("babylon_ruler_fallbacks_total", reason="bounds") == before + 6
+
+
+def test_no_question_exceeds_its_tokens_and_what_is_too_long_is_left_to_default(
+    judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
+) -> None:
+    words = {"short": 100, "long": 450, "endless": 600}  # twice each, about a token
+    rows = [
+        row(f"{ANSWERS[n]}. {'and ' * words[size]}", f"{size}-{n}", 10.0 * n)
+        for size in words
+        for n in range(3)
+    ]
+    insert_trajectories(connection, rows)
+    seal(connection)
+    reported: list[tuple[int, int | None]] = []
+    settings = judged(ruler_call_tokens=2200)
+
+    score_window(settings, WINDOW, actor="test", on_answer=lambda *done: reported.append(done))
+
+    assert len(peer.asked) == 2 * len({frozenset(asked) for asked in peer.asked}) > 2
+    assert 900 <= max(said.count("and ") for asked in peer.asked for said in asked) < 1200
+    assert reported[-1] == (len(peer.asked), len(peer.asked))
+    found = scores(connection)
+    assert {found[f"{size}-{n}"][0] for size in ("short", "long") for n in range(3)} == {"ruler"}
+    assert {found[f"endless-{n}"][0] for n in range(3)} == {"default (ruler failed: too_long)"}
+    [judge_report] = judge_reports(connection)
+    assert "BABYLON_RULER_CALL_TOKENS" in judge_report["details"]["too_long"]
 
 
 def test_members_of_a_failed_question_are_not_compared_with_graded_ones(

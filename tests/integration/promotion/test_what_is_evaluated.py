@@ -9,6 +9,7 @@ from factories import WINDOW, exact_call
 from peer import PeerTrainer
 from scored_windows import scored_window
 
+from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.evaluate import held_out_set
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -102,6 +103,25 @@ def test_on_a_new_set_the_former_best_is_evaluated_too(
     evaluated(settings, trainer)
 
     assert trainer.evaluated[-1] == (1, 2, 3)
+
+
+def test_the_newest_groups_are_taken_up_to_the_budget_of_tokens_but_as_many_as_decide(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    held_out_windows(connection, 6)
+
+    def taken(**settings: int) -> list[str]:
+        made = make_settings(min_eval_groups=2, max_eval_groups=9, **settings)
+        return [one.window_id[11:13] for one in held_out_set(connection, made, actor="test")]
+
+    groups = held_out_set(connection, make_settings(), actor="test")
+    cost = estimated_tokens(groups[0].members)
+    assert {estimated_tokens(one.members) for one in groups} == {cost}
+
+    assert taken(max_eval_tokens=6 * cost) == ["05", "04", "03", "02", "01", "00"]
+    assert taken(max_eval_tokens=4 * cost - 1) == ["05", "04", "03"]
+    assert taken(max_eval_tokens=cost) == ["05", "04"]  # fewer would decide nothing
+    assert taken(max_eval_tokens=cost - 1) == []
 
 
 def test_held_out_groups_without_spread_are_left_out(

@@ -91,3 +91,19 @@ def test_a_manifest_of_an_earlier_version_can_still_be_read() -> None:
             del entry["calls"]
 
     assert manifests.from_row(row) == made(group())
+
+
+def test_what_a_configuration_lacks_was_done_as_before_and_changes_no_bytes() -> None:
+    before = json.loads(manifests.canonical(made(group())))["config"]
+    assert set(before) == {
+        "learning_rate",
+        "kl_coefficient",
+        "seed",
+        "packed_sequence_length",
+        "min_reward_spread",
+        "max_group_size",
+        "max_staleness_steps",
+    }
+    now = made(group(), scale_rewards=False, max_importance_ratio=2.0)
+    config = json.loads(manifests.canonical(now))["config"]
+    assert config == before | {"scale_rewards": False, "max_importance_ratio": 2.0}

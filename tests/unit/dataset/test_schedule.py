@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from babylon_tasks.dataset.schedule import estimated_tokens, learning_rate, row_length
+from babylon_tasks.dataset.training_defaults import training_values
 from babylon_tasks.records import LlmCall, Member
 from babylon_tasks.settings import Settings
 
@@ -15,23 +16,24 @@ SETTINGS = Settings(
     final_learning_rate=4e-5,
     learning_rate_decay_steps=60,
 )
+VALUES = training_values(SETTINGS, "cpu", None)
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 4e-4), (30, 2.2e-4), (60, 4e-5), (1000, 4e-5)])
 def test_the_rate_falls_linearly_to_its_final_value(step: int, rate: float) -> None:
-    assert learning_rate(step, 1.0, SETTINGS) == pytest.approx(rate)
+    assert learning_rate(step, 1.0, VALUES, SETTINGS) == pytest.approx(rate)
 
 
 def test_a_window_that_teaches_little_moves_the_weights_little() -> None:
-    assert learning_rate(60, 0.25, SETTINGS) == pytest.approx(1e-5)
+    assert learning_rate(60, 0.25, VALUES, SETTINGS) == pytest.approx(1e-5)
     careless = SETTINGS.model_copy(update={"learning_rate_spread_power": 0.0})
-    assert learning_rate(60, 0.25, careless) == pytest.approx(4e-5)
+    assert learning_rate(60, 0.25, VALUES, careless) == pytest.approx(4e-5)
 
 
 def test_the_first_steps_are_small_where_a_warm_up_is_set() -> None:
     warm = SETTINGS.model_copy(update={"learning_rate_warmup_steps": 8})
-    assert learning_rate(0, 1.0, warm) == pytest.approx(1e-4)
-    assert learning_rate(30, 1.0, warm) == learning_rate(30, 1.0, SETTINGS)
+    assert learning_rate(0, 1.0, VALUES, warm) == pytest.approx(1e-4)
+    assert learning_rate(30, 1.0, VALUES, warm) == learning_rate(30, 1.0, VALUES, SETTINGS)
 
 
 def test_the_estimate_counts_prompts_and_every_recorded_token() -> None:

@@ -83,7 +83,8 @@ def test_conversations_are_equal_only_if_roles_and_texts_are() -> None:
 
 
 def test_what_is_all_the_same_is_not_asked_about() -> None:
-    assert questions([], 16) == questions([b"a"], 16) == questions([b"a"] * 9, 16) == ()
+    for said in ([], [b"a"], [b"a"] * 9):
+        assert questions(said, 16, {b"a": 1}, 100) == ()
 
 
 @given(
@@ -92,10 +93,23 @@ def test_what_is_all_the_same_is_not_asked_about() -> None:
 def test_every_conversation_is_shown_once_beside_others_and_none_are_too_many(
     identities: list[bytes], size: int
 ) -> None:
-    asked = questions(identities, size)
+    asked = questions(identities, size, dict.fromkeys(identities, 1), 1000)
     shown = [one for question in asked for one in question.identities]
     assert shown == (list(dict.fromkeys(identities)) if len(set(identities)) > 1 else [])
     assert all(2 <= len(question.identities) <= size for question in asked)
+
+
+@given(tokens=st.dictionaries(st.binary(max_size=2), st.integers(1, 50)), size=st.integers(4, 20))
+def test_no_question_exceeds_the_budget_of_tokens_and_everyone_is_in_one(
+    tokens: dict[bytes, int], size: int
+) -> None:
+    asked = questions(tokens, size, tokens, 100)
+    shown = [one for question in asked for one in question.identities]
+    assert list(dict.fromkeys(shown)) == (list(tokens) if len(tokens) > 1 else [])
+    assert len(shown) <= len(tokens) + 1  # beside a last one that would be alone, one is twice
+    for question in asked:
+        assert 2 <= len(question.identities) <= size
+        assert sum(tokens[one] for one in question.identities) <= 100
 
 
 @given(NAMES)
@@ -182,9 +196,15 @@ def test_grades_that_cannot_be_read_are_refused_whichever_asking_they_are_of(
 
 def test_nobody_is_left_alone_in_the_last_question() -> None:
     said = [bytes([number]) for number in range(7)]
-    assert [len(one.identities) for one in questions(said, 3)] == [3, 2, 2]
-    assert [len(one.identities) for one in questions(said[:6], 3)] == [3, 3]
-    assert [byte for one in questions(said, 3) for byte in one.identities] == said
+    tokens = dict.fromkeys(said, 1)
+
+    def shown(said: list[bytes], budget: int) -> list[list[int]]:
+        asked = questions(said, 3, tokens, budget)
+        return [[one[0] for one in question.identities] for question in asked]
+
+    assert shown(said, 100) == [[0, 1, 2], [3, 4], [5, 6]]
+    assert shown(said[:6], 100) == [[0, 1, 2], [3, 4, 5]]
+    assert shown(said[:5], 2) == [[0, 1], [2, 3], [3, 4]]
 
 
 def test_the_rank_correlation_minds_ties() -> None:
