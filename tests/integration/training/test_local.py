@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,19 @@ def test_a_step_that_fails_ends_neither_serving_nor_training(
 
     assert number(trainer, newest) == before
     assert number(trainer, step().step) == before + MOVED
+
+
+def test_agents_wait_while_a_step_has_the_card(
+    trainer: Trainer, newest: int, step: Callable[..., StepResult]
+) -> None:
+    """vLLM sleeps then, and refuses whoever asks it all the same."""
+    before, answers = number(trainer, newest), []
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(step)
+        while not training.done():
+            answers.append(number(trainer, newest))
+    assert training.result().step == newest + 1
+    assert set(answers) == {before}
 
 
 def test_a_vllm_that_ends_by_itself_is_started_anew(trainer: Trainer, newest: int) -> None:
