@@ -254,7 +254,8 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
     ``base_adapter_hash`` is that of the parent; None at step 0: the base model has no adapter.
     ``not_finite`` has, by name, the metrics that JSON cannot express, as Python writes them
     (``nan``, ``inf``): such a step is not committed. ``not_reported`` names the counts that ART did
-    not report, which are 0 here.
+    not report, which are 0 here. ``unmoved``: why nothing shows that the weights have moved, where
+    the hashes are only ids.
     """
 
     step: int
@@ -269,6 +270,7 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
     files: dict[str, str] = {}
     not_finite: dict[str, str] = {}
     not_reported: tuple[str, ...] = ()
+    unmoved: str | None = None
 
     def as_committed(self) -> CommittedCheckpoint:
         """Return what is compared with the disk once this step is committed."""

@@ -1,16 +1,19 @@
 """A loopback server that speaks W&B Training's HTTP to an unmodified ``art.ServerlessBackend``.
 
 Calls and shapes as observed and as ART's client declares them: models, checkpoints, training
-jobs and their events. It trains nothing; it keeps what it receives and advances one step per job.
+jobs and their events, chat completions. It trains nothing; it keeps what it receives and advances
+one step per job. ``wandb_trainer.py`` is one that trains.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +21,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from wandb_answers import completion, distribution, prompt
 
 _GRACE_SECONDS = 5  # for answers that are under way when it ends
 _END_SECONDS = 60  # a bound for a hanging test
@@ -54,10 +58,13 @@ class Job:
 class WandbPeer:
     """A job takes ``gradient_steps`` with that ``loss``, or ``fails`` with that message.
 
-    ``broken``: what is asked for by a path that contains it is answered with 503. ``answers``: what
-    happens to the next requests for a job: a status without a job; ``lost`` or ``garbled``, where
-    the job begins. ``counts`` is the name of the count of trained tokens, ``measured`` the metrics
-    of checkpoints, and ``padding`` how many events a job has beside its own.
+    ``broken``: what is asked for by a path that contains it is answered with ``status``.
+    ``answers``: what happens to the next requests for a job: a status without a job; ``lost``,
+    ``garbled`` or ``late``, which is never, where the job begins. ``holds``: a job does not end
+    because it is asked for. ``counts`` is the name of the count of trained tokens, ``measured`` the
+    metrics of checkpoints, and ``padding`` how many events a job has beside its own. ``idle``: a
+    job ends with its parent's weights; ``noise`` is that of the log-probabilities in answers, in
+    nats.
     """
 
     key: str
@@ -65,15 +72,20 @@ class WandbPeer:
     loss: float = 0.25
     fails: str | None = None
     broken: str | None = None
+    status: int = 503
+    holds: bool = False
     answers: list[int | str] = field(default_factory=list)
     counts: str = "num_trainable_tokens"
     measured: dict[str, float] = field(default_factory=dict)
     padding: int = 0
+    idle: bool = False
+    noise: float = 0.0
     registered: list[NewModel] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     bodies: list[tuple[str, Any]] = field(default_factory=list)
+    _chance: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __enter__(self) -> WandbPeer:
         self._serve(0)
@@ -138,7 +150,7 @@ class WandbPeer:
                 self.bodies.append((self.calls[-1].replace("/v1", ""), json.loads(body)))
             if self.broken is not None and self.broken in request.url.path:
                 # Clients repeat what only reads; a server may say when.
-                return JSONResponse({"detail": "out of order"}, 503, {"retry-after-ms": "1"})
+                return JSONResponse({"detail": "no"}, self.status, {"retry-after-ms": "1"})
             return await proceed(request)
 
         @app.post("/v1/preview/models")
@@ -167,17 +179,21 @@ class WandbPeer:
             self._known(model)
             found = [step for step in body.steps if step in self.steps]
             self.steps = [step for step in self.steps if step not in found]
+            self.removed(found)
             missing = [step for step in body.steps if step not in found]
             return {"deleted_count": len(found), "not_found_steps": missing}
 
         @app.post("/v1/preview/training-jobs")
-        async def create(body: NewJob) -> Any:
+        async def create(body: NewJob, request: Request) -> Any:
             self._known(body.model_id)
             answer = self.answers.pop(0) if self.answers else 200
             if isinstance(answer, int) and answer != 200:
                 raise HTTPException(answer, "try again later")
             name = f"job-{len(self.jobs) + 1}"
             self.jobs[name] = Job(body)
+            self.begin(name)
+            while answer == "late" and not await request.is_disconnected():
+                await asyncio.sleep(0.05)
             if answer == "garbled":
                 return Response(b"{")
             if answer == "lost":  # the server cuts the connection
@@ -190,11 +206,33 @@ class WandbPeer:
                 raise HTTPException(404)
             job = self.jobs[name]
             job.polls += 1
-            self.end(name)
+            if not self.holds:
+                self.end(name)
             page = json.dumps(_page(self._events(job), limit, after))  # NaN as Python writes it
             return Response(page, media_type="application/json")
 
+        @app.post("/v1/chat/completions")
+        async def chat(request: Request) -> Any:
+            body = await request.json()
+            model, _, step = body["model"].rpartition(":step")
+            one = self.registered[-1]
+            known = f"wandb-artifact:///{one.entity or 'default-entity'}/{one.project}/{one.name}"
+            if model != known or int(step) not in (0, *self.steps):
+                raise HTTPException(404, f"no model {body['model']}")
+            return await asyncio.to_thread(self.answer, body, int(step))
+
         return app
+
+    def begin(self, name: str) -> None:
+        """Begin a job that has been asked for."""
+
+    def removed(self, steps: list[int]) -> None:
+        """Forget checkpoints that were deleted."""
+
+    def answer(self, body: dict[str, Any], step: int) -> dict[str, Any]:
+        """Answer as the policy of a checkpoint does."""
+        seed = f"{prompt(body)} {'' if self.idle else step}"
+        return completion(body, distribution(seed, self._chance, self.noise))
 
     def end(self, name: str) -> None:
         """End a job as W&B does: whether or not anybody follows it."""
@@ -206,12 +244,10 @@ class WandbPeer:
 
     def forget(self) -> None:
         """Hold one checkpoint, and behave as at the start."""
-        fresh = WandbPeer(self.key)
-        for name in ("gradient_steps", "loss", "fails", "answers", "counts"):
+        kept = ("key", "registered", "bodies")
+        fresh = WandbPeer(self.key, steps=[1])
+        for name in [one.name for one in fields(fresh) if one.name not in kept]:
             setattr(self, name, getattr(fresh, name))
-        self.measured, self.padding, self.steps = {}, 0, [1]
-        self.calls.clear()
-        self.jobs.clear()
 
     def _known(self, model: str) -> None:
         if model != "model-1" or not self.registered:

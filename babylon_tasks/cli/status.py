@@ -233,6 +233,10 @@ def _step(step: StepReport) -> str:
         parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")
     elif step.progress:
         parts.append(_detail(step.progress))
+    if step.metrics and "policy/moved" in step.metrics:
+        moved, noise = step.metrics["policy/moved"], step.metrics["policy/noise"]
+        hidden = "" if step.metrics.get("policy/proven") or step.error else ", which hides it"
+        parts.append(f"the policy moved by {moved:.1e} nats, with a noise of {noise:.1e}{hidden}")
     if step.attempts > 1:
         parts.append(f"attempt {step.attempts}")
     if step.error:

@@ -130,18 +130,36 @@ def note_trainer(
     """Store where the trainer serves, for agents to find it; raises StaleLease."""
     with connection.transaction():
         lock_lineage(connection, lease)
-        announce(connection, lease.lineage, backend=backend, base_url=base_url)
-        execute(
+        announce(
             connection,
-            "lineages.note_base_inference_name",
-            name=lease.lineage,
+            lease.lineage,
+            backend=backend,
+            base_url=base_url,
             inference_name=inference_name,
         )
 
 
-def announce(connection: Connection, name: str, *, backend: str, base_url: str) -> None:
-    """Store where the trainer serves inference, and by which backend it trains."""
-    execute(connection, "lineages.announce", name=name, backend=backend, base_url=base_url)
+def announce(
+    connection: Connection,
+    name: str,
+    *,
+    backend: str,
+    base_url: str,
+    inference_name: str | None = None,
+) -> None:
+    """Store where the trainer serves inference, and by which backend it trains.
+
+    ``inference_name``: by which the base model is asked for; None: as it is stored.
+    """
+    with connection.transaction():
+        execute(connection, "lineages.announce", name=name, backend=backend, base_url=base_url)
+        if inference_name is not None:
+            execute(
+                connection,
+                "lineages.note_base_inference_name",
+                name=name,
+                inference_name=inference_name,
+            )
 
 
 def inference_names(connection: Connection, name: str) -> dict[str, int]:

@@ -198,7 +198,9 @@ def _follow(run: StepRunner, step: Step, found: BackendFinding) -> StepRun:
     if late and not ended:
         why = f"W&B's job {step.job} has not ended within {patience:.0f} s"
         return StepRun(step, StepRefused(f"{why} (BABYLON_WANDB_JOB_SECONDS)"))
-    return run.follow(step)
+    with session(run.settings) as connection:
+        groups = load_groups.of_manifest(connection, run.settings, from_row(step.manifest))
+    return run.follow(step, groups or ())
 
 
 def _run_again(run: StepRunner, step: Step) -> StepRun:

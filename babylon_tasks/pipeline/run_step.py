@@ -127,7 +127,7 @@ class StepRunner:
         )
         self._check_lease(step)
         rewards = [member.reward for group in groups for member in group.members]
-        reward = fmean(rewards) if rewards else None  # None: a job is followed
+        reward = fmean(rewards) if rewards else None  # None: they are gone, and a job is followed
         began = time.monotonic()
         try:
             write_groups(path, groups)
@@ -197,16 +197,17 @@ class StepRunner:
             )
         self.trainer.discard(number)
 
-    def follow(self, step: Step) -> StepRun:
+    def follow(self, step: Step, groups: Sequence[Group]) -> StepRun:
         """Let the trainer follow the step's job at W&B, which an earlier run began.
 
+        ``groups``: the step's, where they are still there; its policy is asked after their prompts.
         Raises StaleLease, and TrainingError where a verified step's job cannot be followed.
         """
         if step.state != StepState.TRAINED:
-            ran = self.train(step, (), RESTART)
+            ran = self.train(step, groups, RESTART)
             return structs.replace(ran, adopted=True)
         path = self._step_file(step)
-        write_groups(path, ())
+        write_groups(path, groups)
         self.heartbeat.check()
         return StepRun(
             step, self.trainer.train(request_of(step, path), lambda _: None), adopted=True

@@ -19,6 +19,10 @@ def serve(settings: Settings, trainer: TrainerLike, *, actor: str = "gpu-worker"
     ready = start_trainer(settings, trainer, actor=actor)
     with session(settings) as connection:
         lineages.announce(
-            connection, settings.lineage, backend=ready.backend, base_url=ready.base_url
+            connection,
+            settings.lineage,
+            backend=ready.backend,
+            base_url=ready.base_url,
+            inference_name=ready.inference_name,
         )
         return serving(connection, settings.lineage)

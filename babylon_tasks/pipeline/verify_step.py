@@ -25,6 +25,8 @@ def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None
         return "the checkpoint has no adapter"
     if result.adapter_hash == result.base_adapter_hash:
         return "the adapter is the same as before the step"
+    if result.unmoved is not None:
+        return f"the weights did not move: {result.unmoved}"
     if result.not_finite:
         return f"metrics are not finite: {', '.join(sorted(result.not_finite)[:5])}"
     return None

@@ -40,6 +40,7 @@ NAMES = (
         BACKENDS,
         has=("get_inference_name", "inference_base_url", "id", "entity", "base_model", "name"),
     ),
+    ArtName("art.model:TrainableModel", (SERVERLESS,), has=("inference_api_key",)),
     ArtName("art:TrajectoryGroup.__init__", BACKENDS, ("trajectories",), whole=True),
     ArtName(
         "art:Trajectory",
@@ -155,7 +156,7 @@ class Field(Struct, frozen=True):
 
 _REGISTER, _JOB = "POST /preview/models", "POST /preview/training-jobs"
 _LIST, _EVENTS = "GET …/checkpoints", "GET …/events"
-_DELETE = "DELETE …/checkpoints"
+_DELETE, _CHAT = "DELETE …/checkpoints", "POST /chat/completions"
 _OLD, _NEW = "0.5.18", "0.5.23"
 _TRAJECTORY = "trajectory_groups[].trajectories[]."
 _CHOICE = f"{_TRAJECTORY}messages_and_choices[]."
@@ -239,13 +240,18 @@ SENT = (
         )
     ),
     Field(_DELETE, "steps"),
+    Field(_CHAT, "model", "parent and checkpoint in turn: have the weights moved?"),
+    *(Field(_CHAT, f"messages[].{name}", "a prompt of the step") for name in ("role", "content")),
+    Field(_CHAT, "max_tokens", "1"),
+    Field(_CHAT, "temperature", "1"),
+    *(Field(_CHAT, name) for name in ("logprobs", "top_logprobs")),
 )
 # What W&B answers, of which ART's client or we read these.
 ANSWERED = (
     Field(_REGISTER, "id", "the model's, in every later call"),
     Field(_REGISTER, "entity", "a part of the policy's name"),
     *(Field(_REGISTER, name) for name in ("project", "name", "base_model", "run_id")),
-    Field(_LIST, "data[].id", "stands for the adapter's hash"),
+    Field(_LIST, "data[].id", "identifies the checkpoint; no release has a digest of its adapter"),
     Field(_LIST, "data[].step", "the checkpoint's number"),
     Field(_LIST, "data[].metrics", "of a job whose reference was lost"),
     Field(_LIST, "has_more"),
@@ -259,6 +265,10 @@ ANSWERED = (
     Field(_EVENTS, "has_more"),
     Field(_DELETE, "deleted_count"),
     Field(_DELETE, "not_found_steps"),
+    *(
+        Field(_CHAT, f"choices[].logprobs.content[].top_logprobs[].{name}", "of the first token")
+        for name in ("token", "bytes", "logprob")
+    ),
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
@@ -13,6 +15,7 @@ from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.inspect_calls import refused
+from babylon_tasks.training.policy_difference import Difference, asking, measure, prompts_of
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspected,
@@ -24,10 +27,13 @@ from babylon_tasks.training.protocol import (
 )
 from babylon_tasks.training.wandb_job import one_job
 
+_ANSWER_SECONDS = 60.0  # one token; OpenAI's client asks again twice
+
 
 class ServerlessTraining(ArtBackend):
     """ART's ServerlessBackend unchanged. The weights stay with W&B, so a checkpoint is identified
-    by its id there. Not tested against W&B's servers by us."""
+    by its id there, and that they have moved is proved by the policy's answers
+    (``policy_difference.py``). Not tested against W&B's servers by us."""
 
     def __init__(self, start: StartTrainer) -> None:
         super().__init__(start)
@@ -78,9 +84,9 @@ class ServerlessTraining(ArtBackend):
         if request.job is None or before != request.base_step + 1:
             await self._start_from(request, before)
         elif request.job == ASKED:
-            return self._unwatched(request, found[0], ids)
+            return await self._made(request, groups, on_progress, _metrics(found[0]), found[0], ids)
         unfit = refused(groups, lambda call: _unfit(call, request.logprobs))
-        if unfit:
+        if unfit and request.job is None:
             raise TrainingError(
                 f"call {unfit[0].call} of trajectory {unfit[0].trajectory_id}: {unfit[0].detail}; "
                 "nothing was trained"
@@ -94,26 +100,56 @@ class ServerlessTraining(ArtBackend):
         with one_job(self.art._client, job, report):
             result = await self._run(request, groups, on_progress, options)
         after = await self._newest_first(1)
-        return self._made(request, result.metrics, after[0] if after else None, ids)
+        made = after[0] if after else None
+        return await self._made(request, groups, on_progress, result.metrics, made, ids)
 
-    def _unwatched(self, request: TrainRequest, made: Any, ids: dict[int, str]) -> StepResult:
-        """Take the checkpoint of a job that W&B has run unseen: it has the metrics, or none."""
-        from art.serverless.backend import _canonicalize_upstream_metrics
-
-        return self._made(request, _canonicalize_upstream_metrics(made.metrics), made, ids)
-
-    def _made(
-        self, request: TrainRequest, measured: Any, made: Any, ids: dict[int, str]
+    async def _made(
+        self,
+        request: TrainRequest,
+        groups: Sequence[Group],
+        on_progress: OnProgress,
+        metrics: Mapping[str, float],
+        made: Any,
+        ids: dict[int, str],
     ) -> StepResult:
+        """Build the result of a job that has ended with checkpoint ``made``."""
         step = 0 if made is None else made.step
-        return self._result(
+        result = self._result(
             request,
-            measured,
+            metrics,
             step,
             adapter=None if made is None else made.id,
             base_adapter=ids.get(request.base_step),
             uri=self.model.get_inference_name(step),
         )
+        if step != request.base_step + 1:
+            return result  # it counts for nothing anyway
+        moved = await self._difference(request.base_step, result, groups, on_progress)
+        return structs.replace(
+            result, metrics={**result.metrics, **moved.metrics()}, unmoved=moved.unmoved()
+        )
+
+    async def _difference(
+        self, parent: int, result: StepResult, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Difference:
+        from openai import AsyncOpenAI
+
+        steps, tokens = result.gradient_steps, result.trainable_tokens
+        done = RequestProgress(
+            done=steps, total=steps, tokens=tokens, loss=result.metrics.get("loss/train")
+        )
+        async with AsyncOpenAI(
+            api_key=self.model.inference_api_key,
+            base_url=self.model.inference_base_url,
+            timeout=_ANSWER_SECONDS,
+        ) as client:
+            return await measure(
+                asking(client),
+                prompts_of(groups),
+                parent=self.model.get_inference_name(parent),
+                child=result.inference_name,
+                on_answer=lambda: on_progress(done),
+            )
 
     async def _remove(self, step: int) -> None:
         await self.delete([step])
@@ -122,6 +158,13 @@ class ServerlessTraining(ArtBackend):
         # Not ART's `_delete_checkpoint_files`, which makes the same call for all but those to keep:
         # it would take along what another worker has just trained.
         await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=list(steps))
+
+
+def _metrics(made: Any) -> Mapping[str, float]:
+    """Read the metrics of a job that W&B has run unseen: its checkpoint has them, or none."""
+    from art.serverless.backend import _canonicalize_upstream_metrics
+
+    return _canonicalize_upstream_metrics(made.metrics)
 
 
 def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:

@@ -17,6 +17,7 @@ from factories import (
     trajectory,
 )
 from peer import PeerTrainer
+from psycopg.types.json import Jsonb
 from scored_windows import hour
 
 from babylon_tasks.db import calls, clock, windows
@@ -56,6 +57,18 @@ def test_why_lists_every_event_in_order(run: Run, trained: str) -> None:
     output = run("why", trained).out
     for word in ("is trained", "malformed_json", "step_committed", "it is better", "trained 4"):
         assert word in output
+
+
+def test_why_says_how_far_a_step_has_moved_the_policy_where_that_was_measured(
+    run: Run, connection: Connection, trained: str
+) -> None:
+    assert "nats" not in run("why", trained).out
+    told = "the policy moved by 2.1e-02 nats, with a noise of 4.0e-04"
+    for proven, word in ((1.0, told), (0.0, f"{told}, which hides it")):
+        measured = {"policy/moved": 0.0213, "policy/noise": 0.0004, "policy/proven": proven}
+        connection.execute("UPDATE training.steps SET metrics = %s", [Jsonb(measured)])
+
+        assert f"; {word}" in run("why", trained).out.replace("\n", " ")
 
 
 def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, trained: str) -> None:

@@ -120,18 +120,26 @@ def test_a_trainer_that_cannot_reach_wandb_is_started_again_once_it_can(
     assert_trained_once(connection, peer)
 
 
-@pytest.mark.parametrize("broken", ["/preview/", "/training-jobs", "/events"])
+@pytest.mark.parametrize(
+    ("broken", "status"),
+    [("/preview/", 503), ("/training-jobs", 429), ("/events", 500), ("/chat/", 429)],
+)
 def test_windows_wait_for_wandb_and_lose_no_attempt(
-    settings: Settings, trainer: Trainer, peer: WandbPeer, connection: Connection, broken: str
+    settings: Settings,
+    trainer: Trainer,
+    peer: WandbPeer,
+    connection: Connection,
+    broken: str,
+    status: int,
 ) -> None:
     trainer.ready()
     scored_window(connection, calls=CALLS)
-    peer.broken = broken
+    peer.broken, peer.status = broken, status
 
     for _ in range(2):
         action, why = train(settings, trainer)
         assert action is TrainAction.FAILED
-        assert "503" in why
+        assert str(status) in why
     next_try(connection, "1 hour")
     [circuit] = reports.system_state(connection, "babylon").circuits
     assert (circuit.name, circuit.fault) == ("training babylon", "service_refuses")
@@ -147,7 +155,7 @@ def test_windows_wait_for_wandb_and_lose_no_attempt(
     peer.broken = None
     next_try(connection, "0")
     assert due_windows.pick_to_train(connection, settings, limit=10) != [], "beat sends it"
-    begun = broken == "/events"  # its job was under way, and is followed to its end
+    begun = broken in ("/events", "/chat/")  # its job was under way, and is followed to its end
     wanted = TrainAction.ADOPTED if begun else TrainAction.COMMITTED
     assert train(settings, trainer)[0] is wanted
     assert_trained_once(connection, peer)

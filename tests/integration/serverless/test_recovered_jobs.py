@@ -144,6 +144,19 @@ def test_a_checkpoint_of_a_lost_answer_without_metrics_is_set_aside(
     assert "checkpoint_set_aside" in kinds(connection)
 
 
+def test_a_checkpoint_of_a_job_whose_count_of_tokens_has_another_name_is_set_aside(
+    connection: Connection, settings: Settings, remote: Trainer, peer: WandbPeer
+) -> None:
+    peer.counts = "tokens_of_tomorrow"
+
+    outcome = train(settings, remote)
+
+    assert outcome.action == "failed"
+    assert "no number of trained tokens" in str(outcome.reason)
+    assert peer.steps == [1], "it is paid for, and may be good"
+    assert "checkpoint_set_aside" in kinds(connection)
+
+
 def test_a_job_that_never_shows_is_asked_for_again(
     connection: Connection, make_settings: MakeSettings, remote: Trainer, peer: WandbPeer
 ) -> None:
