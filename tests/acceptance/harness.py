@@ -27,6 +27,7 @@ from babylon_tasks.db.sql import statement
 from babylon_tasks.sandbox.stack import Process, Stack
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.app import KEY_PREFIX, configuration
+from babylon_tasks.training.protocol import GRADIENT_STEPS
 from babylon_tasks.windows import WINDOW, window_id, window_start
 
 T = TypeVar("T")
@@ -167,7 +168,7 @@ class Babylon:
             "a training step is under way",
             lambda: (
                 self._alive()
-                and next((row for row in self.steps("running") if row["progress"]), None)
+                and next((row for row in self.steps("running") if _trains(row["progress"])), None)
             ),
         )
 
@@ -313,3 +314,8 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.NoSuchProcess:
         return []
+
+
+def _trains(progress: dict[str, Any] | None) -> bool:
+    """Whether a step has come to its gradient steps: before them its calls are counted."""
+    return progress is not None and progress["counted"] == GRADIENT_STEPS and progress["done"] > 0

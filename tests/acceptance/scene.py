@@ -60,7 +60,7 @@ class Scene(Babylon):
         self._come(self.running, "training", groups=120)
         until(
             "Flower hears of its progress",
-            lambda: re.search(r"training: (?!1 )\d", self._heard(self.running)),
+            lambda: re.search(r"training: (?![01] )\d+ of \d+ grad", self._heard(self.running)),
         )
         self._trainer().suspend()
         for window in self.waiting:

@@ -55,6 +55,7 @@ def test_another_explanation_is_found(copy: Path) -> None:
 
 
 def test_a_setting_without_a_word_about_it_is_found(copy: Path) -> None:
-    change(copy / SETTINGS, '    """The first learning rate."""\n', "")
+    meaning = "The seed of all randomness in training (`cpu`); it is part of a step's manifest."
+    change(copy / SETTINGS, f'    """{meaning}"""\n', "")
     (violation,) = violations(copy)
-    assert "learning_rate has no line" in violation.what
+    assert "seed has no line" in violation.what

@@ -226,7 +226,7 @@ def test_the_progress_of_a_run_says_what_is_left_and_no_number_that_is_none(
 
     assert train(settings, Done(settings.data_dir), WINDOW).action == "committed"
 
-    done = {"done": 4, "total": 4, "tokens": 20, "loss": None}
+    done = {"done": 4, "total": 4, "tokens": 20, "loss": None, "counted": "gradient steps"}
     assert stored == [done | {"reward": 0.5, "seconds_left": 0.0}]
 
 

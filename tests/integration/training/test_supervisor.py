@@ -22,7 +22,13 @@ from babylon_tasks.errors import BackendUnavailable, TrainerDied, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import newest_step
-from babylon_tasks.training.protocol import Heartbeat, RequestProgress, StartTrainer, TrainerReady
+from babylon_tasks.training.protocol import (
+    GRADIENT_STEPS,
+    Heartbeat,
+    RequestProgress,
+    StartTrainer,
+    TrainerReady,
+)
 from babylon_tasks.training.supervisor import Trainer
 
 ROOT = Path(__file__).parents[3]
@@ -194,9 +200,10 @@ def test_a_trainer_killed_in_a_step_is_replaced_by_one_that_goes_on_as_if_nothin
         reported: list[RequestProgress] = []
 
         def end(progress: RequestProgress) -> None:
-            reported.append(progress)
-            if len(reported) == 1:
-                os.kill(pid, signal.SIGKILL)
+            if progress.counted == GRADIENT_STEPS and progress.total:
+                reported.append(progress)
+                if len(reported) == 1:
+                    os.kill(pid, signal.SIGKILL)
 
         with pytest.raises(TrainerDied, match="signal SIGKILL") as died:
             trainer.train(train_request(tmp_path, many(40), base_step=1), end)
