@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import psutil
 import pytest
 from command_line import one_contract
-from factories import EVER
+from factories import EVER, exact_call
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db.session import Connection
@@ -34,6 +34,7 @@ def settings(make_settings: Callable[..., Settings], tiny_model: Path) -> Settin
         inference_port=0,
         packed_sequence_length=128,
         learning_rate=1e-2,
+        logprobs="exact,rescored",
         lookback_hours=int(EVER),
         max_staleness_hours=int(EVER),
         outcome_wait_hours=0,
@@ -62,10 +63,16 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Watched]]:
 
 
 def three_steps(connection: Connection, settings: Settings) -> None:
-    """Each from the one before; the trainer that made them has ended."""
+    """Each from the one before, the last on answers of checkpoint 1 that are scored again.
+
+    The trainer that made them has ended.
+    """
+    answers = {1: exact_call("YES"), 2: exact_call("YES", policy_step=1)}
+    answers[3] = {name: value for name, value in answers[2].items() if name != "logprobs"}
     with Trainer(settings) as trainer:
-        for number in (1, 2, 3):
-            scored_window(connection, hour(number))
+        for number, answer in answers.items():
+            asked = {"model": f"babylon@{answer['policyStep']}"}
+            scored_window(connection, hour(number), calls=[answer | asked])
             outcome = train_window(settings, trainer, window=hour(number), actor="test")
             assert (outcome.action, outcome.step) == ("committed", number), outcome
             serving.promote(connection, "babylon", number, reason="test", figures={}, actor="test")
@@ -119,6 +126,8 @@ def test_steps_are_replayed_equal_after_later_ones_scoring_anew_and_a_restart(
     assert third.trained_again is not None, third.not_trained_again
     assert third.trained_again.equal
     assert (third.trained_again.started_from, third.trained_again.steps) == (2, [3])
+    labels = column(connection, "SELECT manifest ->> 'logprobs' FROM training.steps ORDER BY id")
+    assert labels == ["exact", "exact", "rescored"]
 
     assert watched.listened == []
     assert on_disk(settings.data_dir) == before
