@@ -161,7 +161,7 @@ secrets: ## passwords for compose.yaml, into secrets/; overwrites nothing
 	$(PYTHON) deploy/credentials.py secrets
 
 art: $(VENV)-art-$(ART)/.installed ## tests that need ART and no torch, with another release: make art ART=0.5.23
-	$(VENV)-art-$(ART)/bin/pytest $(or $(ARGS),tests/unit/training/test_art.py tests/integration/serverless)
+	$(VENV)-art-$(ART)/bin/pytest $(or $(ARGS),tests/unit/training/test_art.py tests/unit/training/test_step_history.py tests/integration/serverless)
 
 $(VENV)-art-$(ART)/.installed: pyproject.toml
 	$(ART_PYTHON) -m venv $(@D)

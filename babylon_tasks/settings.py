@@ -55,7 +55,8 @@ class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
     """Redis or Valkey, 6.2 or newer, `redis://`, or `rediss://`, which verifies the server
     (docs/operations.md). It may be Babylon's own: all our keys begin with `babylon-tasks:`."""
     wandb_api_key: SecretStr | None = Field(default=None, validation_alias="WANDB_API_KEY")
-    """The W&B account that `serverless` trains with. If it is set, `auto` chooses that backend."""
+    """The W&B account that `serverless` trains with, and that gets the curves of all steps
+    (docs/art.md). If it is set, `auto` chooses that backend."""
     wandb_base_url: str | None = None
     """Another address of ART's serverless API. Needed only by tests and proxies."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from babylon_tasks.training.art_interface import INTERFACES
-from babylon_tasks.training.art_names import ANSWERED, NAMES, SENT, ArtName, Field
+from babylon_tasks.training.art_names import ANSWERED, FIGURES, NAMES, SENT, ArtName, Field
 from checks.violations import Violation, end
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "art.md"
@@ -40,6 +40,18 @@ def lists() -> dict[str, str]:
             ),
         ),
         "names": _table(("name", "we pass", "we read or set", "for"), map(_name, NAMES)),
+        "figures": _table(
+            ("figure", "also sent as", "who calls it so", "what it is"),
+            (
+                (
+                    f"`{one.name}`",
+                    ", ".join(f"`{name}`" for name in one.sent) or "-",
+                    one.source or "we",
+                    one.text,
+                )
+                for one in FIGURES
+            ),
+        ),
         "sent": _fields(SENT),
         "answered": _fields(ANSWERED),
     }

@@ -10,6 +10,7 @@ failing test fails the same way again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
@@ -26,6 +27,8 @@ MODEL = "SmolLM2-135M-Instruct"
 SYSTEM = "You trade on prediction markets. Answer YES or NO."
 # What they are in the small model's vocabulary, with the end of the turn.
 IDS = {"YES": (73, 2097, 2), "NO": (13465, 2)}
+# About what the tests' small random model gives any token: importance ratios begin near 1.
+AS_BASE = -math.log(49152)
 USER = "ACME is down 4% and falling. YES costs 0.47. Will ACME close higher? Answer YES or NO."
 
 Row = dict[str, Any]
@@ -68,7 +71,7 @@ def exact_call(
     return llm_call(
         response,
         **{
-            "logprobs": [-0.7] * len(ids) if logprobs is None else list(logprobs),
+            "logprobs": [AS_BASE] * len(ids) if logprobs is None else list(logprobs),
             "tokenIds": list(ids),
             "policyStep": policy_step,
             **keys,

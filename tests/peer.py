@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
 from babylon_tasks.errors import TrainerDied, TrainingError
@@ -29,6 +30,7 @@ from babylon_tasks.training.protocol import (
     EvaluateRequest,
     Inspected,
     InspectRequest,
+    LoggedStep,
     Refusal,
     RequestProgress,
     StepValue,
@@ -42,8 +44,9 @@ class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
     and reports success, as ART does with nothing trainable), uncounted (ART has renamed its count
     of tokens), diverges (its loss is NaN), refuses (a failure it survives), inspecting (it dies
-    over candidates). ``values`` and ``entropy``: of checkpoints, by step. ``lock``: on its folder,
-    as a real trainer has. ``remote``: what is set aside stays where it is, as at W&B."""
+    over candidates), logging (it can log nothing). ``values`` and ``entropy``: of checkpoints, by
+    step. ``measured``: the metrics of a step. ``lock``: on its folder, as a real trainer has.
+    ``remote``: what is set aside stays where it is, as at W&B."""
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class PeerTrainer:
         remote: bool = False,
         names: str = "{lineage}@{step}",
         refusals: Sequence[Refusal] = (),
+        measured: dict[str, float] | None = None,
         lock: FolderLock | None = None,
     ) -> None:
         self.lock = lock
@@ -71,11 +75,14 @@ class PeerTrainer:
         self.remote = remote
         self.names = names
         self.refusals = tuple(refusals)
+        self.measured = {"loss/train": 0.5} if measured is None else measured
         self.inspected: list[InspectRequest] = []
         self.requests: list[TrainRequest] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.checked: list[tuple[int, ...]] = []
         self.deleted: list[tuple[int, ...]] = []  # as if the checkpoints were elsewhere
+        self.logged: list[LoggedStep] = []
+        self.history = self.folder.with_name("history.jsonl")
         self.killed = False
         self.closed = False
         self.url = "http://127.0.0.1:8100/v1"
@@ -157,7 +164,7 @@ class PeerTrainer:
             uri=str(folder),
             inference_name=self._name(base + 1),
             manifest_hash=request.manifest_hash,
-            metrics={} if self.falls == "diverges" else {"loss/train": 0.5},
+            metrics={} if self.falls == "diverges" else self.measured,
             files=checkpoints.hash_files(folder),
             not_finite={"loss/train": "nan"} if self.falls == "diverges" else {},
             not_reported=("trained tokens",) if self.falls == "uncounted" else (),
@@ -197,6 +204,17 @@ class PeerTrainer:
 
     def delete(self, steps: Sequence[int]) -> None:
         self.deleted.append(tuple(steps))
+
+    def log_steps(self, steps: Sequence[LoggedStep]) -> int:
+        """Add a line for each step, which other trainers on this folder read."""
+        if self.falls == "logging":
+            raise TrainingError("no space left on device")
+        for step in steps:
+            self.logged.append(step)
+            with self.history.open("ab") as history:
+                history.write(msgspec.json.encode(step) + b"\n")
+        lines = self.history.read_bytes().splitlines() if self.history.exists() else []
+        return max((msgspec.json.decode(line, type=LoggedStep).step for line in lines), default=0)
 
     def kill(self) -> None:
         self.killed = True

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
+from babylon_tasks import step_metrics
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
@@ -215,7 +216,7 @@ def _version(made: RewardVersion) -> str:
         parts.append(f"made since {made.because}{came}")
     if made.used:
         parts.append(f"{made.used} used")
-    return "; ".join(parts)
+    return "; ".join(filter(None, parts))
 
 
 def _headline(kind: str, step: int | None) -> str:
@@ -231,6 +232,7 @@ def _step(step: StepReport) -> str:
     parts.append(f"windows {', '.join(step.windows)}")
     if step.gradient_steps is not None:
         parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")
+        parts.append(step_metrics.in_short(step.metrics or {}))
     elif step.progress:
         parts.append(_detail(step.progress))
     if step.metrics and "policy/moved" in step.metrics:
@@ -241,4 +243,4 @@ def _step(step: StepReport) -> str:
         parts.append(f"attempt {step.attempts}")
     if step.error:
         parts.append(step.error)
-    return "; ".join(parts)
+    return "; ".join(filter(None, parts))

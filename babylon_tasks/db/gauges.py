@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from babylon_tasks.db import circuits, reward_versions, windows
@@ -52,7 +54,7 @@ class Gauges(Struct, frozen=True):
 
     ``awaiting_outcomes`` and ``to_score_anew`` count windows, ``left_over`` trajectories for later
     steps. ``circuits``: whether it is open, by name. ``evaluations``: by ``head`` and ``serving``,
-    if these checkpoints have one.
+    if these checkpoints have one. ``newest_step``: what was measured in the newest committed one.
     """
 
     windows: dict[str, int]
@@ -68,10 +70,11 @@ class Gauges(Struct, frozen=True):
     decisions: dict[str, int]
     promoted_at: float
     evaluations: dict[str, EvaluationFigures]
+    newest_step: dict[str, Any]
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
-    """Read all figures from Postgres, in eleven indexed or small reads."""
+    """Read all figures from Postgres, in twelve indexed or small reads."""
     pending = reward_versions.waiting(connection)
     figures = fetch_one(
         connection, "gauges.lineage", LineageFigures, lineage=lineage, lease=lease_seconds
@@ -101,6 +104,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         decisions={made: _count(decisions, made) for made in Decision},
         promoted_at=_last_at(decisions, Decision.PROMOTE),
         evaluations=evaluations,
+        newest_step=fetch_value(connection, "gauges.newest_step", dict, lineage=lineage) or {},
     )
 
 

@@ -20,7 +20,7 @@ from babylon_tasks.db import consumption, events, kept_members, step_windows
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_one, fetch_value
+from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs, fetch_value
 from babylon_tasks.errors import StaleLease, TrainingError
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault
@@ -209,6 +209,21 @@ def note_job(connection: Connection, lease: Lease, step: Step, job: str) -> None
             f"not stored: step row {step.id} is no longer run under fencing token "
             f"{lease.fencing_token}; the current claimant asks W&B what became of it"
         )
+
+
+def committed_after(
+    connection: Connection, lineage: str, step: int, *, limit: int
+) -> dict[int, dict[str, Any]]:
+    """Map the first committed steps after a checkpoint, in order, to what was measured in them."""
+    return fetch_pairs(
+        connection,
+        "steps.committed_after",
+        int,
+        dict[str, Any],
+        lineage=lineage,
+        after=step,
+        limit=limit,
+    )
 
 
 def failed_after_asking(connection: Connection, lineage: str, target_step: int) -> str | None:

@@ -116,7 +116,7 @@ class StepRunner:
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
         path = self._step_file(step)
-        request = request_of(step, path)
+        request = self._request(step, path)
         self._job = step.job
         log.info(
             "step.started",
@@ -209,9 +209,12 @@ class StepRunner:
         path = self._step_file(step)
         write_groups(path, groups)
         self.heartbeat.check()
-        return StepRun(
-            step, self.trainer.train(request_of(step, path), lambda _: None), adopted=True
-        )
+        request = self._request(step, path)
+        return StepRun(step, self.trainer.train(request, lambda _: None), adopted=True)
+
+    def _request(self, step: Step, groups: Path) -> TrainRequest:
+        bound = self.settings.max_mismatch_kl or None
+        return structs.replace(request_of(step, groups), max_mismatch_kl=bound)
 
     def _step_file(self, step: Step) -> Path:
         return self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"

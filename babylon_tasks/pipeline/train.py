@@ -24,6 +24,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
 from babylon_tasks.errors import AnotherTrainer, CheckpointDamaged, TrainingError
 from babylon_tasks.faults import Fault
+from babylon_tasks.pipeline.log_steps import log_steps
 from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
@@ -76,6 +77,7 @@ def train_window(
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
         run = StepRunner(settings, trainer, heartbeat, actor, on_progress)
         outcome = _train(run, ready, window)
+    log_steps(settings, trainer)
     seconds = time.monotonic() - began
     log.info(
         "training.ended", action=outcome.action, reason=outcome.reason, seconds=round(seconds, 3)
@@ -132,7 +134,12 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
     step = ran.step
     match ran.result:
         case StepResult() as result:
-            problem = verify(step.base_step, result, step.manifest_hash)
+            problem = verify(
+                step.base_step,
+                result,
+                step.manifest_hash,
+                max_mismatch_kl=run.settings.max_mismatch_kl or None,
+            )
             if problem is None:
                 return _commit(run, step, result, adopted=ran.adopted)
             not_finite = {name: float(value) for name, value in result.not_finite.items()}

@@ -5,11 +5,21 @@ ART reports success, and copies the checkpoint, even when it has trained on noth
 
 from __future__ import annotations
 
+from babylon_tasks import step_metrics
 from babylon_tasks.records import StepResult
 
 
-def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None:
-    """Return why a result does not count as a training step; None where it does."""
+def verify(
+    base_step: int,
+    result: StepResult,
+    manifest_hash: str,
+    *,
+    max_mismatch_kl: float | None = None,
+) -> str | None:
+    """Return why a result does not count as a training step; None where it does.
+
+    ``max_mismatch_kl``: of BABYLON_MAX_MISMATCH_KL, in nats per token; None: no bound.
+    """
     if result.manifest_hash != manifest_hash:
         return f"it was trained from manifest {result.manifest_hash[:12]}, not {manifest_hash[:12]}"
     if result.step != base_step + 1:
@@ -29,6 +39,13 @@ def verify(base_step: int, result: StepResult, manifest_hash: str) -> str | None
         return f"the weights did not move: {result.unmoved}"
     if result.not_finite:
         return f"metrics are not finite: {', '.join(sorted(result.not_finite)[:5])}"
+    distance = step_metrics.least_mismatch_kl(result.metrics)
+    if max_mismatch_kl is not None and distance is not None and distance > max_mismatch_kl:
+        return (
+            f"the importance ratios exploded: the policy moved at least {distance:.3g} nats per "
+            f"token from the one that answered (BABYLON_MAX_MISMATCH_KL={max_mismatch_kl:g}; "
+            f"{step_metrics.in_short(result.metrics)})"
+        )
     return None
 
 

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
+from babylon_tasks import step_metrics
 from babylon_tasks.db import gauges, lineages
 from babylon_tasks.db.gauges import Gauges
 from babylon_tasks.db.session import session
@@ -89,6 +90,40 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "When the last training step was committed, in Unix time; 0 for never.",
         ("lineage",),
     ),
+    "babylon_importance_ratio_mean": (
+        "Mean ratio, in the newest committed step, of the policy in training to the one that "
+        "answered; about 1.",
+        ("lineage",),
+    ),
+    "babylon_importance_ratio_max": (
+        "The largest such ratio in the newest committed step.",
+        ("lineage",),
+    ),
+    "babylon_clipped_token_share": (
+        "Share of tokens of the newest committed step whose ratio ART's loss clips.",
+        ("lineage",),
+    ),
+    "babylon_mismatch_kl": (
+        "KL divergence from the policy that answered, in the newest committed step, in nats per "
+        "token; BABYLON_MAX_MISMATCH_KL bounds it.",
+        ("lineage",),
+    ),
+    "babylon_effective_sample_share": (
+        "Effective sample size of the newest committed step, as a share of its tokens.",
+        ("lineage",),
+    ),
+    "babylon_policy_entropy": (
+        "Entropy of the policy in the newest committed step, in nats per token.",
+        ("lineage",),
+    ),
+    "babylon_answer_tokens": (
+        "Mean length of a trajectory's answers in the newest committed step, in tokens.",
+        ("lineage",),
+    ),
+    "babylon_reward_length_correlation": (
+        "Correlation of reward and length of the answers in the newest committed step.",
+        ("lineage",),
+    ),
     "babylon_promotion_decisions": (
         "Recorded decisions about checkpoints: promote, hold, rollback.",
         ("lineage", "decision"),
@@ -113,6 +148,17 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Held-out groups that the evaluation used.",
         ("lineage", "checkpoint"),
     ),
+}
+
+_OF_A_STEP = {
+    "babylon_importance_ratio_mean": step_metrics.RATIO_MEAN,
+    "babylon_importance_ratio_max": step_metrics.RATIO_MAX,
+    "babylon_clipped_token_share": step_metrics.CLIPPED_SHARE,
+    "babylon_mismatch_kl": step_metrics.MISMATCH_KL,
+    "babylon_effective_sample_share": step_metrics.SAMPLE_SHARE,
+    "babylon_policy_entropy": step_metrics.ENTROPY,
+    "babylon_answer_tokens": step_metrics.ANSWER_TOKENS,
+    "babylon_reward_length_correlation": step_metrics.LENGTH_CORRELATION,
 }
 
 
@@ -209,6 +255,9 @@ def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
     for state, count in figures.steps.items():
         yield Sample("babylon_steps", count, of_it | {"state": state})
     yield Sample("babylon_last_committed_timestamp_seconds", figures.committed_at, of_it)
+    for family, name in _OF_A_STEP.items():
+        if name in figures.newest_step:
+            yield Sample(family, figures.newest_step[name], of_it)
     for decision, count in figures.decisions.items():
         yield Sample("babylon_promotion_decisions", count, of_it | {"decision": decision})
     yield Sample("babylon_last_promoted_timestamp_seconds", figures.promoted_at, of_it)

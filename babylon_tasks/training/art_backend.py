@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
+from babylon_tasks import step_metrics
+from babylon_tasks.dataset.answer_lengths import answer_figures
 from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, TOKENS_METRICS, make_model
+from babylon_tasks.training.art_names import under_one_name
 from babylon_tasks.training.conversations import art_groups
+from babylon_tasks.training.curves import Curves
+from babylon_tasks.training.curves_process import StartCurves
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
     CheckRequest,
     ComputesOn,
+    LoggedStep,
     OnProgress,
     RequestProgress,
     StartTrainer,
     StepValue,
     TrainRequest,
 )
+from babylon_tasks.training.step_history import StepHistory
 
 
 class ArtBackend:
@@ -91,6 +100,34 @@ class ArtBackend:
             "on this machine; they are deleted without the trainer"
         )
 
+    @cached_property
+    def _history(self) -> StepHistory:
+        return StepHistory(self.model)
+
+    @cached_property
+    def _curves(self) -> Curves | None:
+        start = self.start
+        if start.wandb_api_key is None:
+            return None
+        folder = f"{self.model._get_output_dir()}/wandb"
+        return Curves(
+            StartCurves(
+                lineage=start.lineage,
+                project=start.project,
+                entity=start.entity,
+                base_model=start.base_model,
+                folder=folder,
+                api_key=start.wandb_api_key,
+            ),
+            sys.stderr.buffer,
+        )
+
+    async def log_steps(self, steps: Sequence[LoggedStep]) -> int:
+        for one in await self._history.add(steps):
+            if self._curves is not None:
+                self._curves.draw(one)
+        return self._history.newest()
+
     async def _start_from(self, request: TrainRequest, newest: int) -> int:
         """Check that the backend is at the step's base and can start from its parent; return it."""
         if newest != request.base_step:
@@ -122,7 +159,7 @@ class ArtBackend:
         files: dict[str, str] | None = None,
     ) -> StepResult:
         """Build the result of a step from ART's metrics and the adapters' hashes."""
-        measured = {name: float(value) for name, value in metrics.items()}
+        measured = under_one_name(metrics)
         steps = _count(measured, GRADIENT_STEPS_METRIC)
         tokens = _count(measured, *TOKENS_METRICS)
         counts = {"gradient steps": steps, "trained tokens": tokens}
@@ -181,7 +218,7 @@ class ArtBackend:
 
         self.art._train_model = watched
         try:
-            return await self.art.train(
+            result = await self.art.train(
                 self.model,
                 art_groups(groups),
                 learning_rate=request.learning_rate,
@@ -191,6 +228,17 @@ class ArtBackend:
             )
         finally:
             self.art._train_model = inner
+        ours = {
+            step_metrics.LEARNING_RATE: request.learning_rate,
+            **answer_figures(groups),
+            **await self._ratios(),
+        }
+        result.metrics = {**ours, **under_one_name(result.metrics)}
+        return result
+
+    async def _ratios(self) -> dict[str, float]:
+        """Return the importance ratios of the step that was trained last, where they are ours."""
+        return {}
 
 
 def _count(metrics: Mapping[str, float], *names: str) -> int | None:

@@ -20,6 +20,7 @@ from babylon_tasks.training.protocol import (
     ComputesOn,
     Inspected,
     InspectRequest,
+    LoggedStep,
     OnProgress,
     StartTrainer,
     StepValue,
@@ -122,6 +123,9 @@ class TrainingBackend(Protocol):
 
     async def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine."""
+
+    async def log_steps(self, steps: Sequence[LoggedStep]) -> int:
+        """Log committed steps that ART's history lacks; return the newest one that it has."""
 
     async def values(
         self, steps: Sequence[int], groups: Sequence[Group], on_progress: OnProgress

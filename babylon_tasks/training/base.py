@@ -14,6 +14,7 @@ from babylon_tasks.training.protocol import (
     EvaluateRequest,
     Inspected,
     InspectRequest,
+    LoggedStep,
     OnProgress,
     TrainerReady,
     TrainRequest,
@@ -64,6 +65,10 @@ class TrainerLike(Protocol):
 
     def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine, if they are not gone already."""
+        ...
+
+    def log_steps(self, steps: Sequence[LoggedStep]) -> int:
+        """Log committed steps that ART's history lacks; return the newest one that it has."""
         ...
 
     def kill(self) -> None:

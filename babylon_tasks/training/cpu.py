@@ -31,6 +31,7 @@ from babylon_tasks.addresses import host_in_url
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.training.checkpoints import OPTIMIZER, newest_step, remove, sync
 from babylon_tasks.training.device import Device
+from babylon_tasks.training.importance_ratios import StepRatios
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import require_as_sampled
@@ -61,6 +62,7 @@ class CPUService:
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
         self.tokenizer = noting_prompts(copy.deepcopy(self.policy.tokenizer))
         self.parent_step: int | None = None  # whose weights the next step starts from
+        self.ratios = StepRatios(None)  # of the next step, or of the last one
         self._limits = limits  # None: nothing is served
         self._server: InferenceServer | None = None
         self._optimizer = self._new_optimizer()
@@ -157,6 +159,7 @@ class CPUService:
             reference = _at_predecessors(base_logprobs, wanted)
         with self.policy.training():
             logprobs, entropy = self.policy.row_logprobs(*places, wanted)
+            self.ratios.add(logprobs, short["logprobs"][0][wanted], dev_config)
             loss = loss_fn(
                 short,  # type: ignore[arg-type]
                 _at_predecessors(logprobs, wanted),

@@ -232,8 +232,16 @@ class CpuTraining(DiskBackend):
     async def train(
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> StepResult:
-        (await self.art._get_service(self.model)).seed = request.seed
+        from babylon_tasks.training.importance_ratios import StepRatios  # imports torch
+
+        service = await self.art._get_service(self.model)
+        service.seed = request.seed
+        service.ratios = StepRatios(request.max_mismatch_kl)
         return await super().train(request, groups, on_progress)
+
+    async def _ratios(self) -> dict[str, float]:
+        found: dict[str, float] = (await self.art._get_service(self.model)).ratios.metrics()
+        return found
 
     async def _branch(self, newest: int, parent: int) -> None:
         del newest  # any checkpoint with weights on this machine can be the parent

@@ -51,6 +51,7 @@ class TrainRequest(Struct, frozen=True, tag=True):
     starts from (None: the same). They differ after a checkpoint was held: it is a dead branch.
     ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``). ``job``: of
     W&B, begun by an earlier run of this step, to be followed instead of beginning one.
+    ``max_mismatch_kl``: the bound beyond which importance ratios have exploded, None: no bound.
     """
 
     base_step: int
@@ -65,6 +66,7 @@ class TrainRequest(Struct, frozen=True, tag=True):
     job: str | None = None
     scale_rewards: bool = True
     max_importance_ratio: float | None = None
+    max_mismatch_kl: float | None = None
 
 
 class InspectRequest(Struct, frozen=True, tag=True):
@@ -122,6 +124,19 @@ class DeleteRequest(Struct, frozen=True, tag=True):
     steps: tuple[int, ...]
 
 
+class LoggedStep(Struct, frozen=True):
+    """A committed step and what was measured in it."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+class LogRequest(Struct, frozen=True, tag=True):
+    """Log committed ``steps``, those that have no line in ART's history; answered by ``Logged``."""
+
+    steps: tuple[LoggedStep, ...]
+
+
 class CloseRequest(Struct, frozen=True, tag=True):
     """Finish and exit with code 0."""
 
@@ -136,6 +151,7 @@ TrainerRequest = (
     | DiscardRequest
     | SetAsideRequest
     | DeleteRequest
+    | LogRequest
     | CloseRequest
 )
 
@@ -254,6 +270,12 @@ class Deleted(Struct, frozen=True, tag=True):
     """The checkpoints are gone; those that were gone before count, too."""
 
 
+class Logged(Struct, frozen=True, tag=True):
+    """The newest step that has a line in ART's history; 0 for none."""
+
+    newest: int
+
+
 class RequestFailed(Struct, frozen=True, tag=True):
     """A request failed, but the trainer keeps running."""
 
@@ -272,6 +294,7 @@ TrainerReply = (
     | BackendStep
     | Checked
     | Deleted
+    | Logged
     | RequestFailed
 )
 

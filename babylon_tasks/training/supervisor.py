@@ -35,6 +35,9 @@ from babylon_tasks.training.protocol import (
     Heartbeat,
     Inspected,
     InspectRequest,
+    Logged,
+    LoggedStep,
+    LogRequest,
     NewestStepRequest,
     OnProgress,
     RequestFailed,
@@ -211,6 +214,10 @@ class Trainer:
     def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine."""
         self._ask(DeleteRequest(tuple(steps)), Deleted)
+
+    def log_steps(self, steps: Sequence[LoggedStep]) -> int:
+        """Log committed steps that ART's history lacks; returns the newest one that it has."""
+        return self._ask(LogRequest(tuple(steps)), Logged).newest
 
     def kill(self) -> None:
         """End the trainer and all its children at once. Safe from any thread."""

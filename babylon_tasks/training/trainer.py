@@ -34,6 +34,8 @@ from babylon_tasks.training.protocol import (
     EvaluateRequest,
     Heartbeat,
     InspectRequest,
+    Logged,
+    LogRequest,
     NewestStepRequest,
     OnProgress,
     RequestFailed,
@@ -186,6 +188,8 @@ async def _answer(
         case DeleteRequest():
             await backend.delete(request.steps)
             return Deleted()
+        case LogRequest():
+            return Logged(await backend.log_steps(request.steps))
         case StartTrainer() | CloseRequest():
             raise TrainingError(f"{type(request).__name__} is unexpected here")
 

@@ -61,7 +61,13 @@ def babylon(
     backend: str, model: str, peer: TrainingPeer | None, make_babylon: MakeBabylon
 ) -> Babylon:
     """Its three processes run."""
-    at_wandb = {} if peer is None else {"WANDB_API_KEY": KEY, "BABYLON_WANDB_BASE_URL": peer.url}
+    at_wandb = {}
+    if peer is not None:
+        at_wandb = {
+            "WANDB_API_KEY": KEY,
+            "BABYLON_WANDB_BASE_URL": peer.url,
+            "WANDB_MODE": "disabled",  # no curves at W&B's own address
+        }
     made = make_babylon(
         BABYLON_BACKEND=backend,
         BABYLON_BASE_MODEL=model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, WindowState
+from babylon_tasks.step_metrics import ENTROPY, MISMATCH_KL
 from babylon_tasks.tasks.app import KEY_PREFIX, queues
 from babylon_tasks.tasks.system_metrics import FAMILIES, SystemMetrics
 from babylon_tasks.windows import window_end
@@ -116,7 +118,9 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
         "training.steps",
         [
             step | {"base_step": 0, "target_step": 1, "state": "committed"},
-            step | {"base_step": 1, "target_step": 2, "state": "committed"},
+            step
+            | {"base_step": 1, "target_step": 2, "state": "committed"}
+            | {"metrics": json.dumps({MISMATCH_KL: 0.02, ENTROPY: 1.5})},
             step | {"base_step": 2, "target_step": 3, "state": "failed", "committed_at": None},
         ],
     )
@@ -164,6 +168,9 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
         ("hold", name): 1,
         ("rollback", name): 0,
     }
+    assert found["babylon_mismatch_kl"] == {(name,): 0.02}
+    assert found["babylon_policy_entropy"] == {(name,): 1.5}
+    assert found["babylon_importance_ratio_mean"] == {}, "what is not reported is absent, not zero"
     assert found["babylon_evaluation_value"] == {("head", name): 0.4, ("serving", name): 0.6}
 
 

@@ -42,8 +42,10 @@ OF_LINEAGE: dict[str, dict[str, Any]] = {
     "due_windows.pick_to_recover": {"again": 54, "lineage": LINEAGE},
     "gauges.evaluation": {"lineage": LINEAGE, "step": 7},
     "gauges.lineage": {"lineage": LINEAGE, "lease": 60},
+    "gauges.newest_step": {"lineage": LINEAGE},
     "promotions.head_is_unevaluated": {"lineage": LINEAGE, "lease": 60},
     "reports.step_in_work": {"lineage": LINEAGE},
+    "steps.committed_after": {"lineage": LINEAGE, "after": 4990, "limit": 100},
     "steps.unfinished": {"lineage": LINEAGE},
 }
 

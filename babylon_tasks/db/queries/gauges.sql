@@ -38,6 +38,13 @@ FROM training.lineages WHERE name = %(lineage)s
 SELECT state AS name, count(*), extract(epoch FROM max(committed_at))::float8 AS last_at
 FROM training.steps WHERE lineage = %(lineage)s GROUP BY state
 
+-- name: newest_step
+-- What was measured in the newest committed step.
+SELECT metrics FROM training.steps
+WHERE lineage = %(lineage)s AND state = 'committed'
+ORDER BY target_step DESC
+LIMIT 1
+
 -- name: decisions
 -- How often checkpoints were promoted, held and rolled back, and when last.
 SELECT decision AS name, count(*), extract(epoch FROM max(decided_at))::float8 AS last_at

@@ -120,6 +120,13 @@ WHERE lineage = %(lineage)s AND target_step = %(target_step)s AND state = 'faile
 ORDER BY id DESC
 LIMIT 1
 
+-- name: committed_after
+-- What was measured in committed steps to checkpoints after this one, in order.
+SELECT target_step, coalesce(metrics, '{}') FROM training.steps
+WHERE lineage = %(lineage)s AND target_step > %(after)s AND state = 'committed'
+ORDER BY target_step
+LIMIT %(limit)s
+
 -- name: checkpoint
 -- Insert the checkpoint that the step produced.
 INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, files, inference_name)

@@ -26,6 +26,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_metrics import MISMATCH_KL, RATIO_MEAN
 from babylon_tasks.windows import window_start
 
 
@@ -111,6 +112,21 @@ def test_status_shows_the_state_of_the_system(
     output = run("status").out
     assert f"babylon-tasks windows retry {hour(10)}" in output
     assert "serving step 0 of 1" in output
+
+
+def test_status_and_why_show_how_far_a_step_was_from_the_policy_that_answered(
+    run: Run, connection: Connection, settings: Settings
+) -> None:
+    window = sealed(run, connection)
+    assert run("score", window).code == 0
+    measured = {RATIO_MEAN: 1.02, MISMATCH_KL: 0.0131}
+    trainer = PeerTrainer(settings.data_dir, measured=measured)
+    assert train_window(settings, trainer, window=window, actor="test").action == "committed"
+
+    shown = "importance ratio 1.02, KL to the policy that answered 0.0131"
+    assert shown in run("status").out.replace("\n", " ")
+    assert shown in run("why", window).out.replace("\n", " ")
+    assert run("status", "--json").document["last_step"]["metrics"] == measured
 
 
 def test_status_says_what_was_captured_of_the_newest_trained_hour(

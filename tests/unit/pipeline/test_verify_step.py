@@ -9,6 +9,7 @@ import pytest
 
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
 from babylon_tasks.records import StepResult
+from babylon_tasks.step_metrics import MISMATCH_KL, RATIO_MEAN
 
 SOUND = StepResult(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})
 
@@ -44,6 +45,35 @@ def test_anything_less_does_not_count_and_says_why(change: dict[str, Any], word:
 
     assert problem is not None
     assert word in problem
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({MISMATCH_KL: 1.5}, "at least 1.5 nats per token"),
+        ({RATIO_MEAN: 4.0}, "at least 1.61 nats per token"),  # 4 - 1 - ln 4
+        ({RATIO_MEAN: 0.0}, "at least inf"),
+        ({MISMATCH_KL: 0.9, RATIO_MEAN: 40.0}, None),  # the KL itself is known
+        ({RATIO_MEAN: 1.0}, None),
+        ({}, None),  # what a backend does not report cannot be checked
+    ],
+)
+def test_a_step_whose_importance_ratios_exploded_does_not_count(
+    metrics: dict[str, float], words: str | None
+) -> None:
+    result = msgspec.structs.replace(SOUND, metrics=metrics)
+
+    problem = verify(3, result, "hash", max_mismatch_kl=1.0)
+
+    if words is None:
+        assert problem is None
+    else:
+        assert problem is not None
+        assert "importance ratios exploded" in problem
+        assert words in problem
+        assert "BABYLON_MAX_MISMATCH_KL=1" in problem
+        assert not is_worthless(result)
+    assert verify(3, result, "hash") is None, "without a bound nothing is refused"
 
 
 @pytest.mark.parametrize(
