@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -77,7 +78,7 @@ class Babylon:
     ``late``: trajectories of the test's that may be rejected for it. ``harmed``: checkpoints, by
     URI, whose files the test has changed, and when by Postgres's clock. ``taught``: trajectories
     of this lineage's agents. ``neighbours``: other lineages of the same database. ``bereaved``:
-    windows that a worker had in hand when the test made it vanish.
+    how often a worker that the test made vanish had a window in hand.
     """
 
     def __init__(self, stack: Stack, connection: Connection) -> None:
@@ -89,7 +90,7 @@ class Babylon:
         self.harmed: dict[str, datetime] = {}
         self.taught: set[str] = set()
         self.neighbours: list[Babylon] = []
-        self.bereaved: set[str] = set()
+        self.bereaved: Counter[str] = Counter()
 
     # --- rows in
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import psycopg
 from acceptance.faults.kinds import Kind
+from acceptance.faults.postgres_on_small_disk import PostgresOnSmallDisk, write_to_new_pages
 from acceptance.faults.small_disk import SmallDisk
 from acceptance.faults.system import HELD_OUT_SHARE, StackOnDisk, System
 from acceptance.harness import OPTIONS
@@ -18,10 +19,12 @@ from tcp_proxy import TcpProxy
 from tls import Authority, TlsPostgres, TlsRedis
 
 from babylon_tasks.db.migrate import apply
+from babylon_tasks.sandbox.server_user import child_options
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from checks.clock.moved_clock import MovedClock
 
 DISK_MEBIBYTES = 256  # far more than two hundred checkpoints of the tiny model
+POSTGRES_MEBIBYTES = 256  # of which a cluster takes 40, and its write-ahead log 64 at most
 SERVER_CONNECTIONS = 6  # of the pooler
 EVALUATES = {
     "BABYLON_HELD_OUT_SHARE": str(HELD_OUT_SHARE),
@@ -40,7 +43,7 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
     ``opened`` takes what must be closed.
     """
     enter = opened.enter_context
-    pooler = None
+    pooler, postgres_disk = None, None
     asked: dict[str, dict[str, str]] = {"postgres": {}, "redis": {}}  # what their addresses ask for
     if kind.tls:
         authority = Authority(folder)
@@ -50,7 +53,12 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
         ca = str(authority.file)
         asked = {"postgres": {"sslaccept": "strict", "sslcert": ca}, "redis": {"ssl_ca_certs": ca}}
     else:
-        postgres = enter(EmbeddedPostgres(home, durable=False))
+        if kind.small_postgres:
+            options = child_options(home)
+            postgres_disk = enter(SmallDisk(home / "disk", POSTGRES_MEBIBYTES, options))
+            postgres = enter(PostgresOnSmallDisk(home, postgres_disk))
+        else:
+            postgres = enter(EmbeddedPostgres(home, durable=False))
         valkey = enter(EmbeddedValkey(home / "valkey"))
     direct = postgres.database("babylon")
     if kind.pooler:
@@ -91,6 +99,7 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
             valkey_proxy=to_valkey,
             clock=clock,
             pooler=pooler,
+            postgres_disk=postgres_disk,
         )
         opened.callback(made.close)
         return made
@@ -100,6 +109,9 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
         system.second = member("second", kind.second)
         system.neighbours, system.second.neighbours = [system.second], [system]
         system.second.bereaved = system.bereaved
+    if kind.small_postgres:
+        with system.open() as connection:
+            write_to_new_pages(connection)
     if kind.evaluates:
         system.hold_out_an_hour()
     return system

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from acceptance.faults import points
 from acceptance.faults.kinds import (
     EVALUATING,
+    ON_SMALL_DISK,
     OVER_TLS,
     PLAIN,
     POOLED,
@@ -63,6 +64,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     postgres.postgres_connections_dead: EVERYWHERE,
     postgres.postgres_frozen: EVERYWHERE,
     postgres.postgres_read_only: EVERYWHERE,
+    postgres.postgres_read_only_beyond_leases: (points.scoring,),
     postgres.column_renamed: (points.idle, points.opening),
     redis.redis_killed: EVERYWHERE,
     redis.redis_emptied: EVERYWHERE,
@@ -139,6 +141,12 @@ ON_OTHER_SYSTEMS: dict[Kind, tuple[tuple[Strike, Point], ...]] = {
         (postgres.postgres_connections_dead, points.training),
         (redis.redis_killed, points.scoring),
         (redis.redis_connections_dead, points.idle),
+    ),
+    ON_SMALL_DISK: (
+        (postgres.postgres_disk_full, points.scoring),
+        (postgres.postgres_disk_full, points.committing),
+        (postgres.postgres_ended_by_its_disk, points.scoring),
+        (postgres.postgres_ended_by_its_disk, points.training),
     ),
 }
 

@@ -43,9 +43,11 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "::test_a_folder_of_another_history_is_refused_although_it_is_whole",
     ),
     "S2-1 Postgres ends connections again and again": ("postgres_connections_ended_again-",),
-    "S2-1 The disk of the data folder is full": (
+    "S2-1 A disk is full": (
         "data_folder_full-",
         "evaluating-data_folder_full-",
+        "small disk-postgres_disk_full-",
+        "small disk-postgres_ended_by_its_disk-",
     ),
     "S2-1 The adapter is truncated": ("weights_cut_under_a_restart-",),
     "S2-1 A newer migration has renamed a column": ("column_renamed-",),
@@ -63,6 +65,7 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "garbage_sent-",
         "acceptance/test_garbage.py::test_any_garbage_is_refused_once_and_the_worker_goes_on",
         "acceptance/test_garbage.py::test_garbage_reaches_neither_the_trainer_nor_the_next_start",
+        "acceptance/test_garbage.py::test_orders_in_a_good_message_are_not_followed",
     ),
     "S2-5 The serving adapter is truncated before a restart, or `step.json`": (
         "weights_cut_under_a_restart-",
@@ -82,6 +85,10 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "integration/training/test_what_lies_on_disk.py"
         "::test_a_folder_that_was_made_anew_ends_its_former_trainer",
     ),
+    "S3 A backlog outlasts the age that answers may have": (
+        "integration/test_backlog.py"
+        "::test_what_is_too_old_once_its_turn_comes_is_skipped_and_each_of_it_is_named",
+    ),
     "S3 A worker with another data folder takes a message": (
         "integration/data_folder/test_whose_folder.py"
         "::test_another_folder_is_refused_and_changes_nothing",
@@ -91,8 +98,14 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "::test_a_window_is_trained_as_often_as_it_may_be_and_no_more",
     ),
     "Held: a process is stopped for a while": ("cpu_worker_stopped-", "gpu_worker_stopped-"),
-    "Held: Postgres is stopped, or cut off": ("postgres_frozen-", "postgres_connections_reset-"),
+    "Held: Postgres is stopped, or cut off": (
+        "postgres_killed-",
+        "postgres_restarted-",
+        "postgres_frozen-",
+        "postgres_connections_reset-",
+    ),
     "Held: Redis is stopped, or comes back empty": ("redis_frozen-", "redis_killed-"),
+    "Held: FLUSHALL": ("redis_emptied-",),
     "Held: Redis's password is rotated": (
         "acceptance/test_redis_refuses.py::test_the_same_processes_go_on_when_it_is_over",
     ),
@@ -108,5 +121,9 @@ PLAYED: dict[str, tuple[str, ...]] = {
     "Postgres is behind a pooler": (
         "pooled-",
         "integration/pooler/test_behind_a_pooler.py::test_four_recorders_at_once_lose_nothing",
+        "integration/pooler/test_behind_a_pooler.py"
+        "::test_the_schema_is_honoured_by_migrations_recorders_and_doctor",
+        "integration/pooler/test_unnamed_pooler.py"
+        "::test_without_pgbouncer_true_the_error_says_to_add_it",
     ),
 }

@@ -17,10 +17,14 @@ class Kind(NamedTuple):
     second: str | None = None
     pooler: bool = False
     tls: bool = False
+    small_postgres: bool = False
 
 
 PLAIN = Kind("plain", "no window is held out, and nothing is evaluated")
 EVALUATING = Kind("evaluating", "each checkpoint is evaluated on a held-out hour", evaluates=True)
 TWO_LINEAGES = Kind("two lineages", "two lineages learn from one database", second="other")
 POOLED = Kind("pooled", "Postgres is behind PgBouncer, in transaction mode", pooler=True)
+ON_SMALL_DISK = Kind(
+    "small disk", "Postgres has a disk of its own, which may be full", small_postgres=True
+)
 OVER_TLS = Kind("over TLS", "Postgres and Redis are reached over TLS, verified", tls=True)

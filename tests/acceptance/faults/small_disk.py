@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-_MEBIBYTE = 1 << 20
 _HOLD = 'mount -t tmpfs -o "size=$0m" none "$1" && echo mounted && exec sleep infinity'
+_FILL = 'cat /dev/zero > "$0" 2> /dev/null'
 
 
 class SmallDisk:
     """A tmpfs mounted on a folder; only what starts with ``command`` before it sees the disk.
 
     Needs no root, but util-linux and a kernel that lets users make namespaces: RuntimeError.
+    ``options``: of ``subprocess``, for a disk of another user, whom alone it lets write.
     """
 
-    def __init__(self, folder: Path, mebibytes: int) -> None:
+    def __init__(
+        self, folder: Path, mebibytes: int, options: Mapping[str, Any] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._options = dict(options or {})
         self._holder = subprocess.Popen(
             ["unshare", "-Urm", "sh", "-c", _HOLD, str(mebibytes), str(folder)],
             stdout=subprocess.PIPE,
+            **self._options,
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != b"mounted\n":
             self._holder.wait()
             raise RuntimeError("users may not mount in namespaces of their own on this machine")
-        self._folder = folder
+        self.folder = folder
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +57,10 @@ class SmallDisk:
         assert nsenter is not None, "needs util-linux"
         return [nsenter, "--target", target, "--user", "--mount", "--preserve-credentials", "--"]
 
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
+        """Run a command that sees the disk, as its user; that it fails is not held against it."""
+        return subprocess.run([*self.command, *map(str, command)], check=False, **self._options)
+
     def seen(self, path: Path) -> Path:
         """Where a path on the disk is for those that do not see the disk."""
         return Path(f"/proc/{self._holder.pid}/root{path}")
@@ -60,19 +68,9 @@ class SmallDisk:
     @contextmanager
     def full(self) -> Iterator[None]:
         """No byte is free until the block ends."""
-        filling = self.seen(self._folder) / ".filling"
-        with filling.open("wb") as file:
-            for size in (_MEBIBYTE, os.sysconf("SC_PAGE_SIZE")):
-                _take(file.fileno(), size)
+        filling = self.folder / ".filling"
+        self.run("sh", "-c", _FILL, filling)
         try:
             yield
         finally:
-            filling.unlink()
-
-
-def _take(file: int, size: int) -> None:
-    while True:
-        try:
-            os.posix_fallocate(file, os.fstat(file).st_size, size)
-        except OSError:
-            return
+            self.run("rm", filling)

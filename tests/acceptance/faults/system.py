@@ -60,6 +60,7 @@ class System(Babylon):
         valkey_proxy: TcpProxy,
         clock: MovedClock,
         pooler: PgBouncer | None = None,
+        postgres_disk: SmallDisk | None = None,
     ) -> None:
         super().__init__(stack, connection)
         self.kind = kind
@@ -76,6 +77,7 @@ class System(Babylon):
         self.valkey = valkey
         self.valkey_proxy = valkey_proxy
         self.pooler = pooler
+        self.postgres_disk = postgres_disk
         self._database = connection.info.dbname
 
     def next_hours(self, count: int) -> list[str]:
@@ -207,15 +209,19 @@ class System(Babylon):
 
     def await_waiter(self, table: str) -> None:
         """Until somebody waits for a lock on one of our tables."""
+        until(
+            f"somebody waits for training.{table}",
+            lambda: self._alive() and self.waits_for(table),
+        )
+
+    def waits_for(self, *tables: str) -> bool:
+        """Whether somebody waits for a lock on one of these tables of ours."""
         waiting = (
             "SELECT FROM pg_locks JOIN pg_class ON pg_class.oid = relation"
             " JOIN pg_namespace n ON n.oid = relnamespace"
-            " WHERE NOT granted AND nspname = 'training' AND relname = %s"
+            " WHERE NOT granted AND nspname = 'training' AND relname = ANY (%s)"
         )
-        until(
-            f"somebody waits for training.{table}",
-            lambda: self._alive() and self.rows(waiting, (table,)),
-        )
+        return bool(self.rows(waiting, (list(tables),)))
 
     @contextmanager
     def locked(self, table: str) -> Iterator[None]:
@@ -255,4 +261,4 @@ class System(Babylon):
         # Nobody takes it over before its lease is over. Servers may be away meanwhile.
         state = IN_HAND.get(name)
         with suppress(psycopg.OperationalError):
-            self.bereaved |= {hour for hour, now in self.states().items() if now == state}
+            self.bereaved.update(hour for hour, now in self.states().items() if now == state)

@@ -70,7 +70,7 @@ def test_a_good_end_is_accepted(ended: Babylon) -> None:
 def test_a_worker_that_vanished_has_used_up_one_attempt_of_what_it_had_in_hand(
     ended: Babylon,
 ) -> None:
-    ended.bereaved.add(HOURS[0])
+    ended.bereaved.update(HOURS[:1])
     of_its = "UPDATE training.steps SET tries = %s WHERE windows @> ARRAY[%s]"
     ended.connection.execute(of_its, (2, HOURS[0]))
     assert_recovered(ended, HOURS)
@@ -78,6 +78,9 @@ def test_a_worker_that_vanished_has_used_up_one_attempt_of_what_it_had_in_hand(
     ended.connection.execute(of_its, (3, HOURS[0]))
     with pytest.raises(AssertionError, match="that no worker took along"):
         assert_recovered(ended, HOURS)
+
+    ended.bereaved.update(HOURS[:1])  # another one has vanished with it
+    assert_recovered(ended, HOURS)
 
 
 def begun_from_damaged(babylon: Babylon) -> None:

@@ -62,6 +62,9 @@ def test_each_fault_of_0_1_0_is_produced_by_a_cell_or_a_test() -> None:
                 assert f"\ndef {test}(" in written, f"{fault}: no test is called {name}"
             else:
                 assert any(cell.startswith(name) for cell in cells), f"{fault}: no cell is {name}*"
+    numbers = {fault.partition(" ")[0] for fault in PLAYED}
+    assert numbers >= {f"S1-{number}" for number in range(1, 7)}
+    assert numbers >= {f"S2-{number}" for number in range(1, 8)}
 
 
 def test_what_is_promised_follows_from_the_longest_that_was_measured() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
+import psycopg
 from acceptance.faults.strikes.leases import outlast_leases
 from acceptance.faults.system import System
 from acceptance.harness import until
@@ -95,6 +96,61 @@ def postgres_read_only(system: System) -> Iterator[None]:
 
 
 @contextmanager
+def postgres_read_only_beyond_leases(system: System) -> Iterator[None]:
+    """Postgres takes no writes for longer than every lease, twice on the same window."""
+    met = _refusals(system)
+    _default_read_only(system, on=True)
+    _end_sessions(system)
+    yield
+    until("a worker has met it", lambda: _refusals(system) > met)
+    outlast_leases(system)
+    with system.locked("scores"), system.locked("checkpoints"):
+        _default_read_only(system, on=False)
+        until(
+            "the window is at work again, or done",
+            lambda: system.waits_for("scores", "checkpoints") or not system.unfinished(),
+        )
+        met = _refusals(system)
+        _default_read_only(system, on=True)
+        _end_sessions(system)  # with the two that have locked a table
+    until("a worker has met it again", lambda: _refusals(system) > met)
+    outlast_leases(system)
+    _default_read_only(system, on=False)
+
+
+@contextmanager
+def postgres_disk_full(system: System) -> Iterator[None]:
+    """The disk of Postgres is full, and its tables cannot grow; somebody makes room."""
+    assert system.postgres_disk is not None
+    met = _log_count(system, "No space left on device")
+    with system.postgres_disk.full():
+        with suppress(psycopg.errors.DiskFull):
+            system.execute("CREATE TABLE larger AS SELECT generate_series(1, 1000000)")
+            raise AssertionError("there is room on the disk of Postgres")
+        yield
+        until(
+            "a worker has met it, or had nothing left to do, or Postgres has ended",
+            lambda: (
+                not system.postgres.running
+                or _log_count(system, "No space left on device") > met
+                or _nothing_is_left(system)
+            ),
+        )
+    if not system.postgres.running:
+        system.postgres.restart()
+
+
+@contextmanager
+def postgres_ended_by_its_disk(system: System) -> Iterator[None]:
+    """The disk of Postgres is full, its log cannot grow, and it ends; somebody starts it again."""
+    assert system.postgres_disk is not None
+    with system.postgres_disk.full():
+        until("Postgres has ended", lambda: _ended_for_its_log(system))
+        yield
+    system.postgres.restart()
+
+
+@contextmanager
 def column_renamed(system: System) -> Iterator[None]:
     """A migration newer than the workers renames a column that scoring writes; it is taken back."""
     met = _log_count(system, "group_key")
@@ -105,6 +161,18 @@ def column_renamed(system: System) -> Iterator[None]:
         lambda: _log_count(system, "group_key") > met or not system.unfinished(),
     )
     system.execute("ALTER TABLE training.scores RENAME COLUMN key TO group_key")
+
+
+def _ended_for_its_log(system: System) -> bool:
+    with suppress(psycopg.OperationalError):  # what is kept of the log is written over first
+        system.execute("SELECT pg_current_xact_id(), pg_switch_wal()")
+    return not system.postgres.running
+
+
+def _nothing_is_left(system: System) -> bool:
+    with suppress(psycopg.OperationalError):
+        return not system.unfinished()
+    return False
 
 
 def _log_count(system: System, text: str) -> int:
