@@ -53,12 +53,14 @@ class FastLanguageModel:
 
 
 def _stay_off_the_card() -> None:
-    from art.unsloth import train
+    from art.unsloth import service, train
 
     def reload_to_gpu(self: Any) -> None:
         self._is_offloaded = False
 
     torch.cuda.synchronize = lambda *_: None  # type: ignore[assignment]
     train.UnslothTrainContext.reload_to_gpu = reload_to_gpu  # type: ignore[assignment]
+    # Twelve collections of garbage in each step free memory of a card.
+    service.gc_and_empty_cuda_cache = train.gc_and_empty_cuda_cache = lambda *_: None
     # A data set of ten million rows, which nobody reads, takes gigabytes.
     train.range = lambda *ends: builtins.range(*(min(end, 1000) for end in ends))  # type: ignore[attr-defined]
