@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from babylon_tasks.db.babylon import create
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.log import configure
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
@@ -180,6 +181,7 @@ def play(url: str, folder: Path, given: Any) -> list[Asked]:
             **values,
         }
     )
+    configure(settings)
     create(settings)
     apply(settings)
     found = []
