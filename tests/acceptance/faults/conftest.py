@@ -21,7 +21,7 @@ from acceptance.faults.system import System
 
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 
-CELLS_PER_SYSTEM = 8  # strikes repeat the messages of all hours, and logs are read whole
+CELLS_PER_SYSTEM = 9  # strikes repeat the messages of all hours, and logs are read whole
 
 
 Measured = Callable[[str], AbstractContextManager[None]]

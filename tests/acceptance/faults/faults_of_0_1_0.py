@@ -77,6 +77,8 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "::test_without_a_whole_one_the_base_model_serves_and_what_was_rolled_back_does_not",
     ),
     "S2-6 A second GPU worker has no trainer": (
+        "gpu_worker_added-",
+        "evaluating-gpu_worker_added-",
         "integration/data_folder/test_impossible_evaluations.py"
         "::test_a_worker_without_the_trainer_decides_nothing_about_a_checkpoint",
     ),
@@ -89,7 +91,8 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "integration/test_backlog.py"
         "::test_what_is_too_old_once_its_turn_comes_is_skipped_and_each_of_it_is_named",
     ),
-    "S3 A worker with another data folder takes a message": (
+    "S3 A worker without the trainer, or with another data folder, takes a message": (
+        "gpu_worker_added-",
         "integration/data_folder/test_whose_folder.py"
         "::test_another_folder_is_refused_and_changes_nothing",
     ),
