@@ -45,6 +45,7 @@ WITHIN: dict[Strike, int] = {
     postgres.column_renamed: 60,
     redis.redis_killed: 90,
     redis.redis_emptied: 90,
+    redis.redis_emptied_again: 60,
     redis.redis_full: 90,
     redis.redis_read_only: 60,
     redis.redis_frozen: 70,
@@ -60,6 +61,7 @@ WITHIN: dict[Strike, int] = {
     files.optimizer_damaged: 60,
     files.record_torn: 60,
     files.weights_cut_under_a_restart: 70,
+    files.record_torn_under_a_restart: 90,
     files.data_folder_made_anew: 110,
 }
 

@@ -66,10 +66,11 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     postgres.postgres_connections_dead: EVERYWHERE,
     postgres.postgres_frozen: EVERYWHERE,
     postgres.postgres_read_only: EVERYWHERE,
-    postgres.postgres_read_only_beyond_leases: (points.scoring,),
+    postgres.postgres_read_only_beyond_leases: (points.scoring, points.training),
     postgres.column_renamed: (points.idle, points.opening),
     redis.redis_killed: EVERYWHERE,
     redis.redis_emptied: EVERYWHERE,
+    redis.redis_emptied_again: (points.scoring, points.training),
     redis.redis_full: (points.idle, points.scoring, points.training),
     redis.redis_read_only: (points.idle, points.scoring, points.training),
     redis.redis_frozen: (points.idle, points.scoring, points.training),
@@ -85,6 +86,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     files.optimizer_damaged: ON_THE_GPU_WORKER,
     files.record_torn: ON_THE_GPU_WORKER,
     files.weights_cut_under_a_restart: (points.idle, points.training),
+    files.record_torn_under_a_restart: (points.idle, points.training),
     files.data_folder_made_anew: (points.idle, points.training),
 }
 AFTER_A_STEP = (  # these need a checkpoint to strike
@@ -93,6 +95,7 @@ AFTER_A_STEP = (  # these need a checkpoint to strike
     files.optimizer_damaged,
     files.record_torn,
     files.weights_cut_under_a_restart,
+    files.record_torn_under_a_restart,
     files.data_folder_made_anew,
 )
 # The worst: these are in `make test` too.

@@ -71,6 +71,13 @@ def record_torn(system: System) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def record_torn_under_a_restart(system: System) -> Iterator[None]:
+    """The newest checkpoint's `step.json` is cut in half, and the GPU worker restarted."""
+    _cut_in_half(_newest(system) / "step.json")
+    yield from _restarted(system)
+
+
 def _restarted(system: System) -> Iterator[None]:
     system.kill("gpu-worker")
     yield

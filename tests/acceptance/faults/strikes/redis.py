@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,17 @@ def redis_emptied(system: System) -> Iterator[None]:
     with system.redis() as client:
         client.flushall()
     yield
+
+
+@contextmanager
+def redis_emptied_again(system: System) -> Iterator[None]:
+    """FLUSHALL again and again, each 0.3 s, for longer than every lease."""
+    with system.redis() as client:
+        client.flushall()
+        yield
+        for _ in range(40):
+            client.flushall()
+            time.sleep(0.3)
 
 
 @contextmanager
