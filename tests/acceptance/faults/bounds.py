@@ -63,6 +63,7 @@ WITHIN: dict[Strike, int] = {
     files.weights_cut_under_a_restart: 70,
     files.record_torn_under_a_restart: 90,
     files.data_folder_made_anew: 110,
+    more_processes.data_folder_made_anew_beside_another: 80,
 }
 
 

@@ -88,6 +88,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     files.weights_cut_under_a_restart: (points.idle, points.training),
     files.record_torn_under_a_restart: (points.idle, points.training),
     files.data_folder_made_anew: (points.idle, points.training),
+    more_processes.data_folder_made_anew_beside_another: (points.idle,),
 }
 AFTER_A_STEP = (  # these need a checkpoint to strike
     files.weights_damaged,
@@ -97,6 +98,7 @@ AFTER_A_STEP = (  # these need a checkpoint to strike
     files.weights_cut_under_a_restart,
     files.record_torn_under_a_restart,
     files.data_folder_made_anew,
+    more_processes.data_folder_made_anew_beside_another,
 )
 # The worst: these are in `make test` too.
 WORST: tuple[tuple[Strike, Point], ...] = (

@@ -84,6 +84,7 @@ PLAYED: dict[str, tuple[str, ...]] = {
     ),
     "S2-7 The data folder is deleted and made anew": (
         "data_folder_made_anew-",
+        "data_folder_made_anew_beside_another-",
         "integration/training/test_what_lies_on_disk.py"
         "::test_a_folder_that_was_made_anew_ends_its_former_trainer",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from acceptance.faults.strikes.files import data_folder_made_anew
 from acceptance.faults.system import System
 from acceptance.harness import sender, until
 from acceptance.outcome import undecided
@@ -19,6 +20,13 @@ def gpu_worker_added(system: System) -> Iterator[None]:
         yield
         # More than the first takes: at any moment the other one has some, whatever is going on.
         until("an hour is trained beside it", lambda: bool(train.apply_async()) and done())
+
+
+@contextmanager
+def data_folder_made_anew_beside_another(system: System) -> Iterator[None]:
+    """The data folder is deleted and made anew, while another GPU worker would start a trainer."""
+    with gpu_worker_added(system), data_folder_made_anew(system):
+        yield
 
 
 @contextmanager
