@@ -105,7 +105,8 @@ class TrainingPeer(WandbPeer):
 
     def _events(self, job: Job) -> list[dict[str, Any]]:
         name = next(name for name, one in self.jobs.items() if one is job)
-        ended, reports = job.ended, list(self.reports.get(name, []))  # in this order
+        ended = job.ended  # before the reports are read
+        reports = [one for one in self.reports.get(name, []) if one.loss is not None]
         events: list[tuple[str, dict[str, Any]]] = []
         if reports:
             events.append(("training_started", {"num_sequences": reports[0].total}))

@@ -36,7 +36,8 @@ def test_the_model_is_registered_and_its_policy_is_named_as_wandb_names_it(
     assert ready.base_url.rstrip("/") == peer.url
     assert not ready.branches
     assert ready.inference_name == "wandb-artifact:///default-entity/babylon/tests:step0"
-    [model] = peer.registered
+    model, *others = peer.registered
+    assert all(one == model for one in others), "every trainer of a lineage registers the same"
     assert (model.name, model.base_model) == ("tests", "OpenPipe/Qwen3-14B-Instruct")
     assert model.return_existing  # one lineage, however often it is started
 
