@@ -235,6 +235,19 @@ class PackedMember(Struct, frozen=True, gc=False):
     member: bytes
 
 
+class SupervisedConfig(Struct, frozen=True):
+    """How a supervised step learns; its rate, seed and row length are those of any step.
+
+    The rate rises over the first ``warmup_gradient_steps``, then stays. ``top_share`` of the
+    comparable trajectories were chosen, the best ones.
+    """
+
+    epochs: int
+    calls_per_gradient_step: int
+    warmup_gradient_steps: int
+    top_share: float
+
+
 class CommittedCheckpoint(Struct, frozen=True):
     """A checkpoint and what it consists of.
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.records import Group, Member
+from babylon_tasks.records import Group, Member, SupervisedConfig
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -61,8 +61,12 @@ class GroupEntry(Struct, frozen=True):
     part: int = 0
 
 
-class Manifest(Struct, frozen=True):
-    """Everything that determines what a training step does."""
+class Manifest(Struct, frozen=True, omit_defaults=True):
+    """Everything that determines what a training step does.
+
+    What has its default is left out of the canonical JSON: a step that was planned by an earlier
+    version keeps its hash. ``supervised`` is None for a step of GRPO.
+    """
 
     lineage: str
     base_model: str
@@ -71,9 +75,10 @@ class Manifest(Struct, frozen=True):
     serving_step: int
     code_version: str
     scorer: str
-    logprobs: str  # the label of all calls (dataset/eligibility.py)
+    logprobs: str  # the label of all calls (dataset/eligibility.py); a supervised step needs none
     config: TrainingConfig
     groups: tuple[GroupEntry, ...]
+    supervised: SupervisedConfig | None = None
 
     @property
     def windows(self) -> tuple[str, ...]:

@@ -301,4 +301,5 @@ def request_of(step: Step, groups: Path) -> TrainRequest:
         job=step.job,
         scale_rewards=config.scale_rewards,
         max_importance_ratio=config.max_importance_ratio,
+        supervised=manifest.supervised,
     )

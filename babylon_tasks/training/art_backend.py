@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from babylon_tasks import step_metrics
@@ -200,23 +201,9 @@ class ArtBackend:
     ) -> Any:
         """Call ART's train and report each gradient step as its events come in."""
         inner: Callable[..., Any] = self.art._train_model
-        done = 0
-
-        async def watched(*args: Any, **kwargs: Any) -> Any:
-            nonlocal done
-            async for metrics in inner(*args, **kwargs):
-                done += 1
-                on_progress(
-                    RequestProgress(
-                        done=done,
-                        total=_count(metrics, GRADIENT_STEPS_METRIC) or 0,
-                        tokens=_count(metrics, *TOKENS_METRICS) or 0,
-                        loss=metrics.get("loss/train"),
-                    )
-                )
-                yield metrics
-
-        self.art._train_model = watched
+        self.art._train_model = lambda *args, **kwargs: _watched(
+            inner(*args, **kwargs), on_progress
+        )
         try:
             result = await self.art.train(
                 self.model,
@@ -239,6 +226,33 @@ class ArtBackend:
     async def _ratios(self) -> dict[str, float]:
         """Return the importance ratios of the step that was trained last, where they are ours."""
         return {}
+
+    async def _supervise(
+        self, gradient_steps: AsyncIterator[dict[str, float]], on_progress: OnProgress
+    ) -> dict[str, float]:
+        """Take the gradient steps of a supervised step and report each; returns mean metrics."""
+        measured: dict[str, list[float]] = {}
+        async for metrics in _watched(gradient_steps, on_progress):
+            for name, value in metrics.items():
+                measured.setdefault(name, []).append(value)
+        return {name: fmean(values) for name, values in measured.items()}
+
+
+async def _watched(
+    gradient_steps: AsyncIterator[dict[str, float]], on_progress: OnProgress
+) -> AsyncIterator[dict[str, float]]:
+    done = 0
+    async for metrics in gradient_steps:
+        done += 1
+        on_progress(
+            RequestProgress(
+                done=done,
+                total=_count(metrics, GRADIENT_STEPS_METRIC) or 0,
+                tokens=_count(metrics, *TOKENS_METRICS) or 0,
+                loss=metrics.get("loss/train"),
+            )
+        )
+        yield metrics
 
 
 def _count(metrics: Mapping[str, float], *names: str) -> int | None:

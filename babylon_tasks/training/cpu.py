@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import os
 import random
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,19 @@ from art.utils.output_dirs import get_model_dir
 
 from babylon_tasks.addresses import host_in_url
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.training.answer_tokens import AnswerTokens
+from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.checkpoints import OPTIMIZER, newest_step, remove, sync
 from babylon_tasks.training.device import Device
+from babylon_tasks.training.divergence import refuse_divergence
 from babylon_tasks.training.importance_ratios import StepRatios
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import require_as_sampled
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
+from babylon_tasks.training.supervised_batches import AnswerBatch
+from babylon_tasks.training.supervised_gradient import supervised_gradient
 from babylon_tasks.training.work import noting_prompts
 
 # AdamW as in ART's own services.
@@ -131,10 +135,34 @@ class CPUService:
         self._loaded_step = base_step + 1
 
     def train_sft(self, *_: Any, **__: Any) -> AsyncIterator[dict[str, float]]:
-        """Refuse: ART's SFT tokenising imports unsloth, which needs CUDA."""
-        raise TrainingError(
-            "the cpu backend does not support supervised fine-tuning; use GRPO steps"
-        )
+        """Refuse: ART tokenises for it with unsloth, which needs CUDA; ``supervise`` is ours."""
+        raise TrainingError("the cpu backend makes supervised steps by itself, not through ART")
+
+    async def supervise(
+        self, batches: Sequence[AnswerBatch[AnswerTokens]], row_length: int
+    ) -> AsyncIterator[dict[str, float]]:
+        """Take one gradient step per batch, then write the next checkpoint in one rename.
+
+        The optimizer's state is neither taken over nor left behind: gradients of a GRPO step are of
+        another size.
+        """
+        base_step = newest_step(self.checkpoints)
+        parent = base_step if self.parent_step is None else self.parent_step
+        await asyncio.to_thread(self._load, parent)
+        self._loaded_step = None
+        self._optimizer = self._new_optimizer()
+        tokens = sum(len(one.answer) for batch in batches for one in batch.answers)
+        for batch in batches:
+            metrics = await asyncio.to_thread(
+                supervised_gradient, self.policy, self._optimizer, batch, row_length
+            )
+            refuse_divergence(metrics, "BABYLON_SUPERVISED_LEARNING_RATE")
+            yield {
+                **metrics,
+                TRAIN_GRADIENT_STEPS_KEY: float(len(batches)),
+                installed().tokens_metric: float(tokens),
+            }
+        await asyncio.to_thread(self._save, base_step + 1, parent, with_optimizer=False)
 
     def _gradient_step(
         self, inputs: Any, config: types.TrainConfig, dev_config: dev.TrainConfig
@@ -180,12 +208,7 @@ class CPUService:
         }
         if loss.kl_policy_ref is not None:
             measured["loss/kl_policy_ref"] = float(loss.kl_policy_ref)
-        bad = [key for key, value in measured.items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingError(
-                f"training diverged: {', '.join(bad)} is not finite; the step is discarded, "
-                "lower BABYLON_LEARNING_RATE if it happens again"
-            )
+        refuse_divergence(measured, "BABYLON_LEARNING_RATE")
         return measured
 
     def _load(self, step: int) -> None:
@@ -217,13 +240,14 @@ class CPUService:
         if damage is not None:
             print(f"optimizer starts from scratch at step {step}: {damage}", file=sys.stderr)
 
-    def _save(self, step: int, parent: int) -> None:
+    def _save(self, step: int, parent: int, *, with_optimizer: bool = True) -> None:
         target = self.policy.adapter_dir(step)
         scratch = self.checkpoints / f".writing-{step:04d}-{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
         with self.policy.lock:
             self.policy.save_trained(scratch)
-            torch.save(self._optimizer.state_dict(), scratch / OPTIMIZER)
+            if with_optimizer:
+                torch.save(self._optimizer.state_dict(), scratch / OPTIMIZER)
         for path in scratch.iterdir():
             sync(path)
         scratch.rename(target)  # fails if the step exists already

@@ -14,7 +14,8 @@ from msgspec import structs
 from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, policy_step
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, LlmCall, StepResult
+from babylon_tasks.records import Group, LlmCall, StepResult, SupervisedConfig
+from babylon_tasks.training.answer_tokens import AnswerTokenizer, tokenize_all
 from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.checkpoints import (
     SET_ASIDE,
@@ -41,6 +42,7 @@ from babylon_tasks.training.protocol import (
     StepValue,
     TrainRequest,
 )
+from babylon_tasks.training.supervised_batches import batches
 
 
 class DiskBackend(ArtBackend):
@@ -105,22 +107,37 @@ class DiskBackend(ArtBackend):
         before = newest_step(self.checkpoints)
         parent = await self._start_from(request, before)
         self.committed.require_intact(parent)
-        sampled = await self._as_sampled(request, groups, on_progress)
-        result = await self._run(request, sampled, on_progress, self._options(request))
-        folder = self.checkpoints / f"{result.step:04d}"
+        if request.supervised is None:
+            sampled = await self._as_sampled(request, groups, on_progress)
+            result = await self._run(request, sampled, on_progress, self._options(request))
+            metrics = result.metrics
+        else:
+            metrics = await self._supervised(request, request.supervised, groups, on_progress)
+        step = newest_step(self.checkpoints)
+        folder = self.checkpoints / f"{step:04d}"
         trained = self._result(
             request,
-            result.metrics,
-            result.step,
+            metrics,
+            step,
             adapter=adapter_hash(folder),
             base_adapter=adapter_hash(self.checkpoints / f"{parent:04d}"),
             uri=str(folder),
             files=hash_files(folder),
         )
-        if result.step > before:
+        if step > before:
             write_record(folder, trained)
             self.committed.expect([trained.as_committed()])
         return trained
+
+    async def _supervised(
+        self,
+        request: TrainRequest,
+        config: SupervisedConfig,
+        groups: Sequence[Group],
+        on_progress: OnProgress,
+    ) -> dict[str, float]:
+        """Make the groups' answers likelier, and write the next checkpoint."""
+        raise NotImplementedError
 
     async def step(self) -> BackendStep:
         newest = newest_step(self.checkpoints)
@@ -242,6 +259,20 @@ class CpuTraining(DiskBackend):
     async def _ratios(self) -> dict[str, float]:
         found: dict[str, float] = (await self.art._get_service(self.model)).ratios.metrics()
         return found
+
+    async def _supervised(
+        self,
+        request: TrainRequest,
+        config: SupervisedConfig,
+        groups: Sequence[Group],
+        on_progress: OnProgress,
+    ) -> dict[str, float]:
+        service = await self.art._get_service(self.model)
+        row_length = min(request.packed_sequence_length, service.policy.longest)
+        tokenizer = AnswerTokenizer(service.tokenizer, service.policy.token_text, row_length)
+        answers = await asyncio.to_thread(tokenize_all, tokenizer, groups)
+        steps = batches(answers, config, learning_rate=request.learning_rate, seed=request.seed)
+        return await self._supervise(service.supervise(steps, row_length), on_progress)
 
     async def _branch(self, newest: int, parent: int) -> None:
         del newest  # any checkpoint with weights on this machine can be the parent

@@ -14,7 +14,7 @@ from msgspec import Struct
 from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.faults import Fault
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import CommittedCheckpoint, StepResult
+from babylon_tasks.records import CommittedCheckpoint, StepResult, SupervisedConfig
 
 GRADIENT_STEPS = "gradient steps"  # what the progress of a step counts once it trains
 
@@ -52,6 +52,8 @@ class TrainRequest(Struct, frozen=True, tag=True):
     ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``). ``job``: of
     W&B, begun by an earlier run of this step, to be followed instead of beginning one.
     ``max_mismatch_kl``: the bound beyond which importance ratios have exploded, None: no bound.
+    With ``supervised`` the step makes the file's answers likelier, whoever gave them: rewards,
+    labels, the KL coefficient and ratios do not count.
     """
 
     base_step: int
@@ -67,6 +69,7 @@ class TrainRequest(Struct, frozen=True, tag=True):
     scale_rewards: bool = True
     max_importance_ratio: float | None = None
     max_mismatch_kl: float | None = None
+    supervised: SupervisedConfig | None = None
 
 
 class InspectRequest(Struct, frozen=True, tag=True):

@@ -9,7 +9,7 @@ import pytest
 
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
-from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.records import Group, LlmCall, Member, SupervisedConfig
 
 
 def group(response: str = "up", reward: float = 0.25) -> Group:
@@ -60,6 +60,21 @@ def test_a_manifest_survives_the_way_through_a_json_column() -> None:
     row = json.loads(json.dumps(json.loads(manifests.canonical(original))))
 
     assert manifests.manifest_hash(manifests.from_row(row)) == manifests.manifest_hash(original)
+
+
+def test_what_later_versions_added_does_not_change_the_hash_of_a_step_in_work() -> None:
+    """As 0.1.0's successors have planned it; a step of another method has what it needs."""
+    names = set(json.loads(manifests.canonical(made(group()))))
+    supervised = msgspec.structs.replace(
+        made(group()), supervised=SupervisedConfig(1, 4, 5, top_share=0.25)
+    )
+
+    assert names == {
+        *("lineage", "base_model", "base_step", "parent_step", "serving_step", "code_version"),
+        *("scorer", "logprobs", "config", "groups"),
+    }
+    assert set(json.loads(manifests.canonical(supervised))) - names == {"supervised"}
+    assert manifests.manifest_hash(supervised) != manifests.manifest_hash(made(group()))
 
 
 def test_each_group_says_which_of_its_key_it_is_and_which_calls_its_members_hold() -> None:

@@ -1,0 +1,136 @@
+"""A supervised step on the tiny model, through the trainer process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from recorded import IDS, NO, QUESTION, call, group, train_request, without_logprobs, yes_pays
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.training.answer_tokens import AnswerTokens
+from babylon_tasks.training.checkpoints import OPTIMIZER
+from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.protocol import RequestProgress
+from babylon_tasks.training.supervised_batches import AnswerBatch
+from babylon_tasks.training.supervised_gradient import supervised_gradient
+from babylon_tasks.training.supervisor import Trainer
+
+Train = Callable[..., StepResult]
+Value = Callable[..., float]
+
+TWICE = SupervisedConfig(
+    epochs=2, calls_per_gradient_step=2, warmup_gradient_steps=2, top_share=0.25
+)
+
+
+def answers(count: int = 3) -> list[Group]:
+    """One answer to each of some questions."""
+    return [
+        group([(without_logprobs(call(NO, f"{n}: {QUESTION}", model="gpt-4.1")), 0.5)], f"m-{n}")
+        for n in range(count)
+    ]
+
+
+def probability(value: Value, step: int, question: str) -> float:
+    """How likely the policy is to answer NO."""
+    return value(step, yes_pays(question, yes=0.0, no=1.0))
+
+
+def test_recorded_answers_become_likelier_whoever_gave_them(train: Train, value: Value) -> None:
+    trained = train(answers(), supervised=TWICE)
+
+    for n in range(3):
+        question = f"{n}: {QUESTION}"
+        assert probability(value, trained.step, question) > 2 * probability(value, 0, question)
+
+
+def test_the_tokens_of_the_answers_and_their_ends_are_counted_in_each_epoch(
+    trainer: Trainer, train: Train
+) -> None:
+    before = trainer.backend_step().step
+
+    trained = train(answers(), supervised=TWICE, manifest_hash="of-this-step")
+
+    assert verify(before, trained, "of-this-step") is None
+    assert trained.gradient_steps == 2 * 2  # epochs, batches of 2 and of 1
+    assert trained.trainable_tokens == 2 * 3 * len(IDS[NO])
+    assert all(math.isfinite(figure) for figure in trained.metrics.values())
+    assert {"loss/train", "loss/grad_norm", "loss/entropy"} <= trained.metrics.keys()
+    assert trainer.backend_step().result == trained
+
+
+def test_each_gradient_step_is_reported(trainer: Trainer, train: Train, tmp_path: Path) -> None:
+    reported: list[RequestProgress] = []
+    base = trainer.backend_step().step
+    request = train_request(tmp_path, answers(), base_step=base, parent_step=0, supervised=TWICE)
+
+    trainer.train(request, reported.append)
+    trainer.discard(base + 1)
+
+    assert [progress.done for progress in reported] == [1, 2, 3, 4]
+    assert {progress.total for progress in reported} == {4}
+
+
+def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: Train) -> None:
+    first = train(answers(), supervised=TWICE)
+    trainer.discard(first.step)
+    again = train(answers(), supervised=TWICE)
+    other = train(answers(), supervised=TWICE, seed=1)
+
+    assert again.adapter_hash == first.adapter_hash != other.adapter_hash
+
+
+def test_neither_step_takes_over_the_others_optimizer_state(trainer: Trainer, train: Train) -> None:
+    """Its moments are of gradients of another size: they would shrink the next steps."""
+    supervised = train(answers(), supervised=TWICE)
+    after = train([yes_pays()], parent_step=supervised.step)
+    trainer.discard(after.step)
+    train([yes_pays()], parent_step=0)  # leaves moments in memory
+    trainer.discard(after.step)
+    again = train([yes_pays()], parent_step=supervised.step)
+
+    assert not (Path(supervised.uri) / OPTIMIZER).exists()
+    assert OPTIMIZER not in supervised.files
+    assert (Path(again.uri) / OPTIMIZER).exists()
+    assert again.adapter_hash == after.adapter_hash
+
+
+def test_what_cannot_be_learned_from_ends_the_step_and_nothing_is_written(
+    trainer: Trainer, train: Train
+) -> None:
+    before = trainer.backend_step().step
+    long = [group([(without_logprobs(call("No " * 200)), 1.0)])]
+
+    with pytest.raises(TrainingError, match=r"call 0 of trajectory market-0 .*too_long"):
+        train([*answers(), *long], supervised=TWICE)
+
+    assert trainer.backend_step().step == before
+
+
+def loss_of(policy: Policy, tokens: Sequence[AnswerTokens], row_length: int) -> dict[str, float]:
+    """The figures of a gradient step that changes nothing."""
+    optimizer = torch.optim.SGD(policy.trained_parameters(), lr=0.0)
+    return supervised_gradient(policy, optimizer, AnswerBatch(tuple(tokens), 0.0), row_length)
+
+
+def test_how_answers_are_packed_into_rows_changes_nothing(policy: Policy) -> None:
+    tokens = [
+        AnswerTokens((1, 4093, 198), (10539, 2)),
+        AnswerTokens((1, 355), (5230, 198, 7, 2)),
+        AnswerTokens((1, 216, 36, 29), (2,)),
+    ]
+
+    apart, together = (loss_of(policy, tokens, length) for length in (1, 1000))
+
+    assert apart == pytest.approx(together, rel=1e-4)
+    assert apart["loss/grad_norm"] > 0
+    single = [loss_of(policy, [one], 1000)["loss/train"] for one in tokens]
+    weights = [2, 4, 1]  # a mean of tokens
+    mean = sum(loss * weight for loss, weight in zip(single, weights, strict=True)) / sum(weights)
+    assert together["loss/train"] == pytest.approx(mean, rel=1e-4)

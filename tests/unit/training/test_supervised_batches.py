@@ -1,0 +1,47 @@
+"""Which answers each gradient step of a supervised step takes, and at which rate."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from babylon_tasks.records import SupervisedConfig
+from babylon_tasks.training.supervised_batches import batches
+
+
+def config(epochs: int = 1, calls: int = 4, warmup: int = 0) -> SupervisedConfig:
+    return SupervisedConfig(epochs, calls, warmup, top_share=0.25)
+
+
+@given(st.integers(0, 40), st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
+def test_each_epoch_takes_every_answer_once(count: int, epochs: int, size: int, seed: int) -> None:
+    made = batches(range(count), config(epochs, size), learning_rate=1e-3, seed=seed)
+
+    assert Counter(a for one in made for a in one.answers) == Counter([*range(count)] * epochs)
+    assert all(1 <= len(one.answers) <= size for one in made)
+    assert len(made) == epochs * -(-count // size)
+
+
+def test_the_order_is_the_seeds() -> None:
+    def order(seed: int) -> list[int]:
+        made = batches(range(30), config(epochs=2), learning_rate=1e-3, seed=seed)
+        return [answer for one in made for answer in one.answers]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert order(1)[:30] != order(1)[30:]
+
+
+def test_the_rate_rises_and_stays() -> None:
+    made = batches(range(24), config(warmup=4), learning_rate=0.4, seed=0)
+
+    rates = [round(one.learning_rate, 6) for one in made]
+    assert rates == [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]
+
+
+def test_without_a_warm_up_the_rate_is_the_same_from_the_start() -> None:
+    made = batches(range(8), config(), learning_rate=0.4, seed=0)
+
+    assert [one.learning_rate for one in made] == [0.4, 0.4]
