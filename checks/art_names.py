@@ -11,7 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from babylon_tasks.training.art_interface import INTERFACES
-from babylon_tasks.training.art_names import ANSWERED, FIGURES, NAMES, SENT, ArtName, Field
+from babylon_tasks.training.art_names import (
+    ANSWERED,
+    FIGURES,
+    NAMES,
+    SENT,
+    SENT_SUPERVISED,
+    ArtName,
+    Field,
+)
 from checks.violations import Violation, end
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "art.md"
@@ -33,6 +41,7 @@ def lists() -> dict[str, str]:
                     ", ".join(
                         [f"`{name}`" for name in (*one.model_options, *one.serverless_options)]
                         + ["needs the prompt's token ids"] * one.needs_prompt_ids
+                        + ["`assistant_turns`"] * one.trains_last_turn
                     )
                     or "-",
                 )
@@ -52,7 +61,7 @@ def lists() -> dict[str, str]:
                 for one in FIGURES
             ),
         ),
-        "sent": _fields(SENT),
+        "sent": _fields((*SENT, *SENT_SUPERVISED)),
         "answered": _fields(ANSWERED),
     }
 

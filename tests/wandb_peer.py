@@ -22,6 +22,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from wandb_answers import completion, distribution, prompt
+from wandb_supervised import NewSupervisedJob, take_supervised_jobs
 
 _GRACE_SECONDS = 5  # for answers that are under way when it ends
 _END_SECONDS = 60  # a bound for a hanging test
@@ -49,7 +50,7 @@ class Steps(BaseModel):
 class Job:
     """A training job; ``polls`` counts how often its events were asked for."""
 
-    request: NewJob
+    request: NewJob | NewSupervisedJob
     polls: int = 0
     ended: bool = False
 
@@ -186,7 +187,7 @@ class WandbPeer:
         @app.post("/v1/preview/training-jobs")
         async def create(body: NewJob, request: Request) -> Any:
             self._known(body.model_id)
-            answer = self.answers.pop(0) if self.answers else 200
+            answer = self._next_answer()
             if isinstance(answer, int) and answer != 200:
                 raise HTTPException(answer, "try again later")
             name = f"job-{len(self.jobs) + 1}"
@@ -199,6 +200,14 @@ class WandbPeer:
             if answer == "lost":  # the server cuts the connection
                 return Response(b"{", headers={"content-length": "100"})
             return {"id": name}
+
+        def begin(body: NewSupervisedJob) -> str:
+            self._known(body.model_id)
+            name = f"job-{len(self.jobs) + 1}"
+            self.jobs[name] = Job(body)
+            return name
+
+        take_supervised_jobs(app, self._next_answer, begin)
 
         @app.get("/v1/preview/training-jobs/{name}/events")
         async def events(name: str, limit: int = 20, after: str | None = None) -> Response:
@@ -233,6 +242,9 @@ class WandbPeer:
         """Answer as the policy of a checkpoint does."""
         seed = f"{prompt(body)} {'' if self.idle else step}"
         return completion(body, distribution(seed, self._chance, self.noise))
+
+    def _next_answer(self) -> int | str:
+        return self.answers.pop(0) if self.answers else 200
 
     def end(self, name: str) -> None:
         """End a job as W&B does: whether or not anybody follows it."""

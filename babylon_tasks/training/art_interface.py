@@ -41,7 +41,8 @@ class ArtInterface(Struct, frozen=True):
     ``tokens_metric`` counts the tokens that a step trained on. ``history`` is the class of a
     conversation in ``art.trajectories``. ``model_options`` are ours for ``TrainableModel``, which
     the lineage's name is passed as; ``serverless_options`` those of ``ServerlessBackend.train``.
-    With ``needs_prompt_ids`` ART skips answers without the token ids of their prompt.
+    With ``needs_prompt_ids`` ART skips answers without the token ids of their prompt; with
+    ``trains_last_turn`` a supervised step can leave out the answers inside prompts.
     """
 
     release: str
@@ -52,6 +53,7 @@ class ArtInterface(Struct, frozen=True):
     model_options: tuple[str, ...] = ()
     serverless_options: tuple[str, ...] = ()
     needs_prompt_ids: bool = False
+    trains_last_turn: bool = False
 
     @property
     def carries(self) -> tuple[str, ...]:
@@ -67,6 +69,8 @@ class ArtInterface(Struct, frozen=True):
             ArtName("art.model:TrainableModel.__init__", BACKENDS, model, whole=True),
             ArtName(f"art.trajectories:{self.history}", BACKENDS, has=("messages_and_choices",)),
             ArtName("art:ServerlessBackend.train", (SERVERLESS,), train, whole=True),
+            *(ArtName("art.types:TrainSFTConfig", BACKENDS, has=("assistant_turns",)),)
+            * self.trains_last_turn,
         )
 
     def differs(self) -> list[str]:
@@ -95,6 +99,7 @@ ART_0_5_23 = ArtInterface(
     model_options=("run_name",),
     serverless_options=("kl_penalty_coef",),
     needs_prompt_ids=True,
+    trains_last_turn=True,
 )
 INTERFACES = (ART_0_5_18, ART_0_5_23)
 GRADIENT_STEPS_METRIC = "data/step_num_gradient_steps"  # ART's TRAIN_GRADIENT_STEPS_KEY

@@ -58,6 +58,29 @@ NAMES = (
         "art.serverless.client:Checkpoints.list", (SERVERLESS,), ("model_id", "limit", "order")
     ),
     ArtName("art.serverless.client:Checkpoints.delete", (SERVERLESS,), ("model_id", "steps")),
+    ArtName(
+        "art:ServerlessBackend._train_sft",
+        (SERVERLESS,),
+        ("model", "trajectories", "config", "dev_config", "verbose"),
+        whole=True,
+    ),
+    ArtName(
+        "art.local:LocalBackend._train_sft",
+        (LOCAL,),
+        ("model", "trajectories", "config", "dev_config", "verbose"),
+        whole=True,
+    ),
+    ArtName("art.types:TrainSFTConfig", (LOCAL, SERVERLESS), has=("learning_rate", "batch_size")),
+    ArtName(
+        "art.serverless.client:Client", (SERVERLESS,), has=("training_jobs", "sft_training_jobs")
+    ),
+    ArtName("art.serverless.client:SFTTrainingJobs", (SERVERLESS,), has=("create", "events")),
+    ArtName(
+        "art.serverless.backend:_canonicalize_upstream_metrics",
+        (SERVERLESS,),
+        ("metrics",),
+        whole=True,
+    ),
     ArtName("art.serverless.client:Checkpoint", (SERVERLESS,), has=("id", "step")),
     ArtName("art.local:LocalBackend.__init__", _DISK, ("in_process", "path"), whole=True),
     ArtName(
@@ -161,6 +184,7 @@ class Field(Struct, frozen=True):
 _REGISTER, _JOB = "POST /preview/models", "POST /preview/training-jobs"
 _LIST, _EVENTS = "GET …/checkpoints", "GET …/events"
 _DELETE, _CHAT = "DELETE …/checkpoints", "POST /chat/completions"
+_SUPERVISED = "POST /preview/sft-training-jobs"
 _OLD, _NEW = "0.5.18", "0.5.23"
 _TRAJECTORY = "trajectory_groups[].trajectories[]."
 _CHOICE = f"{_TRAJECTORY}messages_and_choices[]."
@@ -250,6 +274,14 @@ SENT = (
     Field(_CHAT, "temperature", "1"),
     *(Field(_CHAT, name) for name in ("logprobs", "top_logprobs")),
 )
+# The same for a supervised job; its answers travel before, as an artifact of W&B's library.
+SENT_SUPERVISED = (
+    Field(_SUPERVISED, "model_id"),
+    Field(_SUPERVISED, "training_data_url", "the artifact: `messages` of each answer, a line each"),
+    Field(_SUPERVISED, "config.batch_size", "BABYLON_SUPERVISED_CALLS_PER_GRADIENT_STEP"),
+    Field(_SUPERVISED, "config.learning_rate[]", "of each gradient step"),
+    Field(_SUPERVISED, "config.assistant_turns", "`last`: no answer inside a prompt", _NEW),
+)
 # What W&B answers, of which ART's client or we read these.
 ANSWERED = (
     Field(_REGISTER, "id", "the model's, in every later call"),
@@ -260,6 +292,7 @@ ANSWERED = (
     Field(_LIST, "data[].metrics", "of a job whose reference was lost"),
     Field(_LIST, "has_more"),
     Field(_JOB, "id", "the reference, stored before the job is waited for"),
+    Field(_SUPERVISED, "id", "the reference, stored before the job is waited for"),
     Field(_EVENTS, "data[].id", "the next page begins after it"),
     Field(_EVENTS, "data[].type", "training_started, gradient_step, training_ended or _failed"),
     Field(_EVENTS, "data[].data.num_sequences", "the number of gradient steps"),

@@ -39,12 +39,18 @@ def choose(settings: Settings) -> str:
 
 def choose_and_explain(settings: Settings) -> tuple[str, str]:
     """Choose a backend, and say why; raises BackendUnavailable when its packages are missing."""
-    name, why = str(settings.backend), f"BABYLON_BACKEND={settings.backend}"
-    if name == "auto":
-        name, found = _found(settings)
-        why = f"{why}: {found}"
+    name, why = named(settings)
     _require(name)
     return name, why
+
+
+def named(settings: Settings) -> tuple[str, str]:
+    """Name the backend, and say why, whether or not its packages are installed here."""
+    name, why = str(settings.backend), f"BABYLON_BACKEND={settings.backend}"
+    if name != "auto":
+        return name, why
+    name, found = _found(settings)
+    return name, f"{why}: {found}"
 
 
 def _found(settings: Settings) -> tuple[str, str]:

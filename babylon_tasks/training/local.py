@@ -16,7 +16,9 @@ from msgspec import structs
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.training.answer_tokens import AnswerTokenizer, tokenize_all
+from babylon_tasks.training.art_supervised import art_gradient_steps
 from babylon_tasks.training.checkpoints import newest_step, steps_on_disk
 from babylon_tasks.training.disk_backend import DiskBackend
 from babylon_tasks.training.inspect_calls import Inspector, refused
@@ -205,6 +207,19 @@ class LocalTraining(DiskBackend):
         random.seed(request.seed)  # ART shuffles with the global generator
         return await super().train(request, groups, on_progress)
 
+    @asynccontextmanager
+    async def _one_step(self) -> AsyncIterator[None]:
+        """Have a card and vLLM for a step of ART's, which loads what it made into vLLM."""
+        async with self._alone():
+            await self._revive()
+            try:
+                yield
+            except Exception as error:
+                await self._restart(f"the step failed, and ART ends vLLM then: {error!r}")
+                raise
+            made = newest_step(self.checkpoints)
+            self.front.answer_by(self.front.vllm, self.front.loaded | {made})
+
     async def _run(
         self,
         request: TrainRequest,
@@ -212,15 +227,22 @@ class LocalTraining(DiskBackend):
         on_progress: OnProgress,
         options: dict[str, Any],
     ) -> Any:
-        async with self._alone():
-            await self._revive()
-            try:
-                result = await super()._run(request, groups, on_progress, options)
-            except Exception as error:
-                await self._restart(f"the step failed, and ART ends vLLM then: {error!r}")
-                raise
-            self.front.answer_by(self.front.vllm, self.front.loaded | {result.step})
-        return result
+        async with self._one_step():
+            return await super()._run(request, groups, on_progress, options)
+
+    async def _supervised(
+        self,
+        request: TrainRequest,
+        config: SupervisedConfig,
+        groups: Sequence[Group],
+        on_progress: OnProgress,
+    ) -> dict[str, float]:
+        # ART would leave out what is too long, and train on the rest.
+        tokenizer = AnswerTokenizer(self._tokenizer, self._spelling, _ART_LONGEST)
+        await asyncio.to_thread(tokenize_all, tokenizer, groups)
+        async with self._one_step():
+            steps = art_gradient_steps(self.art, self.model, request, config, groups)
+            return await self._supervise(steps, on_progress)
 
     def _options(self, request: TrainRequest) -> dict[str, Any]:
         # ART's own packing length and chunk alignment belong to its GPU kernels.

@@ -13,7 +13,12 @@ from babylon_tasks.job_references import ASKED
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend
-from babylon_tasks.training.art_interface import installed
+from babylon_tasks.training.art_interface import (
+    GRADIENT_STEPS_METRIC,
+    TOKENS_METRICS,
+    installed,
+)
+from babylon_tasks.training.art_supervised import art_gradient_steps, followed_gradient_steps
 from babylon_tasks.training.inspect_calls import refused
 from babylon_tasks.training.policy_difference import Difference, asking, measure, prompts_of
 from babylon_tasks.training.protocol import (
@@ -85,6 +90,31 @@ class ServerlessTraining(ArtBackend):
             await self._start_from(request, before)
         elif request.job == ASKED:
             return await self._made(request, groups, on_progress, _metrics(found[0]), found[0], ids)
+
+        def report(reference: str) -> None:
+            on_progress(RequestProgress(done=0, total=0, job=reference))
+
+        client = self.art._client
+        job = None if request.job == ASKED else request.job
+        if request.supervised is None:
+            with one_job(client.training_jobs, job, report):
+                metrics = await self._compared(request, groups, on_progress)
+        else:
+            with one_job(client.sft_training_jobs, job, report):
+                steps = (
+                    art_gradient_steps(self.art, self.model, request, request.supervised, groups)
+                    if job is None
+                    else followed_gradient_steps(client, job)
+                )
+                metrics = _with_tokens(await self._supervise(steps, on_progress))
+        after = await self._newest_first(1)
+        made = after[0] if after else None
+        return await self._made(request, groups, on_progress, metrics, made, ids)
+
+    async def _compared(
+        self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
+    ) -> Mapping[str, float]:
+        """Run a step of GRPO; returns its metrics."""
         unfit = refused(groups, lambda call: _unfit(call, request.logprobs))
         if unfit and request.job is None:
             raise TrainingError(
@@ -92,16 +122,9 @@ class ServerlessTraining(ArtBackend):
                 "nothing was trained"
             )
         options = {"kl_penalty_coef": request.kl_coefficient} if self.carries else {}
-
-        def report(reference: str) -> None:
-            on_progress(RequestProgress(done=0, total=0, job=reference))
-
-        job = None if request.job == ASKED else request.job
-        with one_job(self.art._client, job, report):
-            result = await self._run(request, groups, on_progress, options)
-        after = await self._newest_first(1)
-        made = after[0] if after else None
-        return await self._made(request, groups, on_progress, result.metrics, made, ids)
+        result = await self._run(request, groups, on_progress, options)
+        measured: Mapping[str, float] = result.metrics
+        return measured
 
     async def _made(
         self,
@@ -165,6 +188,17 @@ def _metrics(made: Any) -> Mapping[str, float]:
     from art.serverless.backend import _canonicalize_upstream_metrics
 
     return _canonicalize_upstream_metrics(made.metrics)
+
+
+def _with_tokens(metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """Count two tokens a gradient step where W&B counts none for a supervised job.
+
+    It is the least that it can be: an answer's and its end.
+    """
+    if any(name in metrics for name in TOKENS_METRICS):
+        return metrics
+    least = 2 * metrics.get(GRADIENT_STEPS_METRIC, 0)
+    return {**metrics, installed().tokens_metric: least}
 
 
 def _unfit(call: LlmCall, label: str) -> tuple[Reason, str] | None:

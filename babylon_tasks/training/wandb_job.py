@@ -20,13 +20,14 @@ _NOT_BEGUN = ("ConnectError", "ConnectTimeout", "PoolTimeout")  # httpx: nothing
 
 
 @contextmanager
-def one_job(client: Any, reference: str | None, report: Callable[[str], None]) -> Iterator[None]:
+def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> Iterator[None]:
     """Let ART send a job, and ``report`` its reference; or follow the one with this ``reference``.
+
+    ``jobs`` are the client's, of GRPO or supervised.
 
     ``report`` gets ``ASKED`` before W&B is asked, and ``NOT_ASKED`` where there is surely no job,
     or it has failed.
     """
-    jobs = client.training_jobs
     send, list_events = jobs.create, jobs.events.list
     seen = 0
 

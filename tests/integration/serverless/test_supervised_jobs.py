@@ -1,0 +1,189 @@
+"""Supervised jobs of backend ``serverless``, by ART's own client, against the peer.
+
+In this process, because W&B's library is replaced: its artifacts need W&B's servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import NO, SECRETS, YES, call, group, prompt, train_request, without_logprobs
+from wandb_peer import WandbPeer, fields_of
+from wandb_supervised import WandbLibrary
+
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.training.art_interface import installed
+from babylon_tasks.training.art_names import SENT_SUPERVISED
+from babylon_tasks.training.protocol import RequestProgress, StartTrainer
+from babylon_tasks.training.serverless import ServerlessTraining
+
+ONCE = SupervisedConfig(
+    epochs=1, calls_per_gradient_step=2, warmup_gradient_steps=2, top_share=0.25
+)
+GROUPS = [
+    group([(without_logprobs(call(answer, f"{n}?", model="gpt-4.1")), 1.0)], f"m-{n}")
+    for n, answer in enumerate((YES, NO, YES))
+]
+Train = Callable[..., StepResult]
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> WandbLibrary:
+    """W&B's library, replaced where ART imports it."""
+    from art.serverless import backend
+
+    made = WandbLibrary()
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setitem(sys.modules, "wandb", made)  # type: ignore[arg-type]
+    if hasattr(backend, "wandb_sdk"):
+        monkeypatch.setattr(backend, "wandb_sdk", made)
+    return made
+
+
+@pytest.fixture
+def train(peer: WandbPeer, library: WandbLibrary, tmp_path: Path) -> Train:
+    """``train(groups, reported, **fields)``: one supervised step from checkpoint 1."""
+
+    async def run(
+        groups: Sequence[Group], reported: list[RequestProgress], fields: dict[str, Any]
+    ) -> StepResult:
+        start = StartTrainer(
+            backend="serverless",
+            lineage="tests",
+            base_model="OpenPipe/Qwen3-14B-Instruct",
+            project="babylon",
+            data_dir=str(tmp_path),
+            inference_host="127.0.0.1",
+            inference_port=0,
+            inference_api_key="",
+            wandb_api_key=SECRETS["WANDB_API_KEY"],
+            wandb_base_url=peer.url,
+        )
+        backend = ServerlessTraining(start)
+        await backend.open()
+        try:
+            asked = {"base_step": 1, "supervised": ONCE, "learning_rate": 0.4, **fields}
+            request = train_request(tmp_path, groups, **asked)
+            return await backend.train(request, groups, reported.append)
+        finally:
+            await backend.close()
+
+    def step(
+        groups: Sequence[Group], reported: list[RequestProgress] | None = None, **fields: Any
+    ) -> StepResult:
+        return asyncio.run(run(groups, [] if reported is None else reported, fields))
+
+    return step
+
+
+def test_the_answers_are_uploaded_and_a_job_is_begun_on_them(
+    train: Train, peer: WandbPeer, library: WandbLibrary
+) -> None:
+    trained = train(GROUPS)
+
+    [job] = peer.jobs.values()
+    [(name, lines)] = library.uploaded.items()
+    assert job.request.training_data_url == (  # type: ignore[union-attr]
+        f"wandb-artifact:///default-entity/babylon/{name}:v0"
+    )
+    expected = [
+        {"messages": [*_messages(f"{n}?"), {"role": "assistant", "content": answer}]}
+        for n, answer in enumerate((YES, NO, YES))
+    ]
+    assert sorted(lines, key=str) == sorted(expected, key=str)
+    assert verify(1, trained, "manifest") is None
+    assert (trained.step, trained.gradient_steps) == (2, 3)
+    assert trained.metrics["loss/train"] == 0.25
+
+
+def test_each_gradient_step_has_its_rate_and_size(train: Train, peer: WandbPeer) -> None:
+    train(GROUPS)
+
+    [job] = peer.jobs.values()
+    sent = job.request.config  # type: ignore[union-attr]
+    assert (sent["batch_size"], sent["learning_rate"]) == (2, [0.2, 0.4])
+
+
+def test_what_travels_is_what_is_listed(train: Train, peer: WandbPeer) -> None:
+    peer.bodies.clear()
+
+    train(GROUPS)
+
+    listed = {
+        (field.call, field.path)
+        for field in SENT_SUPERVISED
+        if field.only in (None, installed().release)
+    }
+    sent = [(call, body) for call, body in peer.bodies if "sft" in call]
+    assert {field for call, body in sent for field in fields_of(call, body)} == listed
+
+
+def test_the_jobs_reference_is_reported_before_it_is_waited_for(
+    train: Train, peer: WandbPeer
+) -> None:
+    reported: list[RequestProgress] = []
+
+    train(GROUPS, reported)
+
+    assert [progress.job for progress in reported[:2]] == ["?", "job-1"]
+    assert [progress.done for progress in reported[2:]] == [1, 2, 3]
+
+
+def test_a_job_that_an_earlier_run_began_is_followed_and_not_paid_twice(
+    train: Train, peer: WandbPeer, library: WandbLibrary
+) -> None:
+    train(GROUPS)
+    peer.steps = [1]  # its checkpoint comes once it has ended
+    peer.jobs["job-1"].ended = False
+
+    followed = train([], job="job-1")
+
+    assert len(peer.jobs) == len(library.uploaded) == 1
+    assert verify(1, followed, "manifest") is None
+    assert followed.gradient_steps == 3
+
+
+def test_where_wandb_counts_no_tokens_the_least_is_taken(train: Train, peer: WandbPeer) -> None:
+    peer.counts = "something_else"
+
+    trained = train(GROUPS)
+
+    assert verify(1, trained, "manifest") is None
+    assert trained.trainable_tokens == 2 * 3
+
+
+@pytest.mark.parametrize("job", [None, "job-1"])
+def test_a_job_that_fails_says_why_and_is_not_followed_again(
+    train: Train, peer: WandbPeer, job: str | None
+) -> None:
+    train(GROUPS)
+    peer.steps, peer.fails = [1], "no GPU is left"
+    peer.jobs["job-1"].ended = False
+    reported: list[RequestProgress] = []
+
+    with pytest.raises((TrainingError, RuntimeError), match="no GPU is left"):
+        train(GROUPS, reported, job=job)
+
+    assert reported[-1].job == ""
+
+
+def test_a_refused_request_begins_no_job(train: Train, peer: WandbPeer) -> None:
+    peer.answers = [429]
+    reported: list[RequestProgress] = []
+
+    with pytest.raises(Exception, match="429"):
+        train(GROUPS, reported)
+
+    assert [progress.job for progress in reported] == ["?", ""]
+    assert peer.jobs == {}
+
+
+def _messages(question: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text} for role, text in prompt(question)]
