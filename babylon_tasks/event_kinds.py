@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     TRAINED_IN_PART = "trained_in_part"
     TRAINING_FAILED = "training_failed"
     RETRIED = "retried"
+    REOPENED = "reopened"
     ROWS_PRUNED = "rows_pruned"
     # A step.
     STEP_PLANNED = "step_planned"

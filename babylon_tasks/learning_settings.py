@@ -80,6 +80,19 @@ class LearningSettings(EnvironmentSettings):
     seed: int = 0
     """The seed of all randomness in training (`cpu`); it is part of a step's manifest."""
 
+    # supervised steps
+    supervised_calls: int = Field(default=480, ge=1)
+    """The most calls of one supervised step (`babylon-tasks warm-start`), of the newest hours."""
+    supervised_epochs: int = Field(default=1, ge=1)
+    """How often a supervised step learns from each answer."""
+    supervised_calls_per_gradient_step: int = Field(default=4, ge=1)
+    """How many answers one gradient step of a supervised step learns from."""
+    supervised_learning_rate: float | None = Field(default=None, gt=0)
+    """The learning rate of supervised steps. By default 2e-3 with `cpu` and a model of fewer than
+    500 million parameters, and else ART's 5e-5."""
+    supervised_warmup_gradient_steps: int = Field(default=5, ge=0)
+    """The first gradient steps of a supervised step, over which its rate rises. 0: none."""
+
     # evaluation and promotion
     max_eval_groups: int = Field(default=16, ge=1)
     """The most held-out groups that checkpoints are compared on, the newest first."""

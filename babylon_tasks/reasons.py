@@ -78,6 +78,18 @@ class UsedAs(StrEnum):
     TOO_SMALL = "too_small"
 
 
+class LeftOut(StrEnum):
+    """Why a supervised step leaves an answer, or a trajectory, out: it stays as it was.
+
+    Beside these it may be a ``Reason`` or a ``UsedAs``. Stored in events only.
+    """
+
+    NOT_BETTER = "not_better"
+    USED = "used"
+    CUT_OFF = "cut_off"
+    NO_ANSWER = "no_answer"
+
+
 class WindowReason(StrEnum):
     """Why no step takes a window, if not for the most common reason of its trajectories."""
 

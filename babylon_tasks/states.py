@@ -39,6 +39,13 @@ class StepState(StrEnum):
     FAILED = "failed"
 
 
+class StepMethod(StrEnum):
+    """How a step learns: by comparison inside groups, or by making recorded answers likelier."""
+
+    GRPO = "grpo"
+    SUPERVISED = "supervised"
+
+
 class StepTransition(Struct, frozen=True):
     """A change of a step: the statement of this name in ``steps.sql``, and the event it records.
 
@@ -129,6 +136,8 @@ FREE = WindowTransition(
 CLOSE = WindowTransition(
     "close", "window_transitions.move", {W.SCORED}, {W.TRAINED: E.TRAINED, W.SKIPPED: E.SKIPPED}
 )
+# A supervised step takes answers that GRPO's steps may not learn from.
+REOPEN = WindowTransition("reopen", "window_transitions.move", {W.SKIPPED}, {W.SCORED: E.REOPENED})
 # The trainer fails on it before a step is planned.
 GIVE_UP = WindowTransition("give up", "window_transitions.move", {W.SCORED}, {W.FAILED: E.FAILED})
 RETRY = WindowTransition(
@@ -137,7 +146,7 @@ RETRY = WindowTransition(
 
 WINDOW_TRANSITIONS = (
     *(SEAL, CLAIM, FINISH, GIVE_BACK, EXPIRE, SEAL_AGAIN),
-    *(TAKE, END, FREE, CLOSE, GIVE_UP, RETRY),
+    *(TAKE, END, FREE, CLOSE, REOPEN, GIVE_UP, RETRY),
 )
 
 

@@ -38,6 +38,7 @@ SECTIONS = {
     "scorer": "Reading and scoring",
     "max_group_size": "Groups and steps",
     "learning_rate": "Training",
+    "supervised_calls": "Supervised steps (`babylon-tasks warm-start`)",
     "max_eval_groups": "Evaluation and promotion",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",

@@ -15,6 +15,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 
@@ -23,6 +24,12 @@ RESULT = StepResult(1, 3, 12, "new", "old", "file:///1", "babylon@1", "hash", {"
 
 def train(settings: Settings, trainer: PeerTrainer, window: str | None = None) -> TrainOutcome:
     return train_window(settings, trainer, window=window, actor="test")
+
+
+def warm(settings: Settings, **how: Any) -> WarmStart:
+    """Plan a supervised step."""
+    asked = {"since": None, "top_share": 0.25, "dry_run": False, "actor": "test", **how}
+    return warm_start(settings, **asked)
 
 
 def peer(settings: Settings, **how: Any) -> PeerTrainer:

@@ -22,6 +22,7 @@ from babylon_tasks.cli import (
     run,
     status,
     up,
+    warm_start,
     windows,
     work,
 )
@@ -79,6 +80,7 @@ for commands in (
     data,
     windows,
     work,
+    warm_start,
     models,
     status,
     circuit,

@@ -18,7 +18,7 @@ from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.trajectory_history import trajectory_history
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
+from babylon_tasks.states import StepMethod, WindowState
 from babylon_tasks.windows import is_window_id
 
 # States in which later outcomes still count.
@@ -228,7 +228,8 @@ def _detail(detail: Mapping[str, Any]) -> str:
 
 
 def _step(step: StepReport) -> str:
-    parts = [f"step {step.target_step} from {step.base_step} is {step.state}"]
+    kind = "supervised step" if step.method is StepMethod.SUPERVISED else "step"
+    parts = [f"{kind} {step.target_step} from {step.base_step} is {step.state}"]
     parts.append(f"windows {', '.join(step.windows)}")
     if step.gradient_steps is not None:
         parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")

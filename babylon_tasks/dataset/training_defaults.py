@@ -15,6 +15,8 @@ from babylon_tasks.learning_settings import HIGHEST_DEFAULT_RATE, LearningSettin
 SMALL = 500_000_000
 _SMALL_RATES = (HIGHEST_DEFAULT_RATE, 4e-5)
 _ART_RATES = (1e-5, 5e-6)  # of ART's examples, and of `train` in 0.5.18 and 0.5.23
+_SUPERVISED_SMALL = 2e-3  # measured on the same small model (docs/decisions.md)
+_SUPERVISED_ART = 5e-5  # of its TrainSFTConfig
 _KL = 0.05
 _ROW = 2048  # tokens of a packed row where the trainer knows no better
 _FINAL_SHARE = 10  # a rate that is set without a final one falls to a tenth, as the small one does
@@ -91,6 +93,14 @@ def training_values(
         max_importance_ratio=MAX_IMPORTANCE_RATIO if cap is None else cap,
         why=why,
     )
+
+
+def supervised_rate(settings: LearningSettings, backend: str, parameters: int | None) -> float:
+    """Choose the learning rate of supervised steps; ``parameters`` as for the others."""
+    if settings.supervised_learning_rate is not None:
+        return settings.supervised_learning_rate
+    small = backend == "cpu" and parameters is not None and parameters < SMALL
+    return _SUPERVISED_SMALL if small else _SUPERVISED_ART
 
 
 _SET = "set"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -25,6 +26,13 @@ class ScoredWindow(Struct, frozen=True):
     changes: int
 
 
+class RewardedWindow(Struct, frozen=True):
+    """A window with answers that the lineage has not used."""
+
+    window: str
+    reward_version: int
+
+
 def scored(
     connection: Connection, limit: int, *, lineage: str, first: str | None = None
 ) -> list[ScoredWindow]:
@@ -36,6 +44,15 @@ def scored(
         limit=limit,
         lineage=lineage,
         first=first,
+    )
+
+
+def rewarded(
+    connection: Connection, *, lineage: str, since: datetime | None
+) -> list[RewardedWindow]:
+    """List windows of which a supervised step may take answers, newest first."""
+    return fetch_all(
+        connection, "due_windows.rewarded", RewardedWindow, lineage=lineage, since=since
     )
 
 

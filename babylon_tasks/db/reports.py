@@ -28,6 +28,7 @@ from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
 from babylon_tasks.db.unopened_windows import UnopenedWindows
 from babylon_tasks.db.windows import Window
 from babylon_tasks.decisions import Decision
+from babylon_tasks.states import StepMethod
 
 
 class Event(Struct, frozen=True):
@@ -71,6 +72,7 @@ class StepReport(Struct, frozen=True):
     started_at: datetime | None
     committed_at: datetime | None
     failed_at: datetime | None
+    method: StepMethod = StepMethod.GRPO
 
 
 class EvaluationReport(Struct, frozen=True):

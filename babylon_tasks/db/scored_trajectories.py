@@ -32,6 +32,12 @@ class ScoredTrajectory(Struct, frozen=True):
     size: int
 
 
+class ComparedTrajectory(ScoredTrajectory, frozen=True, kw_only=True):
+    """One with which others were compared; ``used``: the lineage has learned from it, or cannot."""
+
+    used: bool
+
+
 class HeldOutGroup(Struct, frozen=True):
     """The comparable trajectories of one key in a held-out window: one group, or several."""
 
@@ -50,6 +56,20 @@ def list_unused(
         connection,
         "scored_trajectories.list_unused",
         ScoredTrajectory,
+        window=window,
+        version=reward_version,
+        lineage=lineage,
+    )
+
+
+def list_all(
+    connection: Connection, window: str, reward_version: int, lineage: str
+) -> list[ComparedTrajectory]:
+    """List all scored trajectories of a window."""
+    return fetch_all(
+        connection,
+        "scored_trajectories.list_all",
+        ComparedTrajectory,
         window=window,
         version=reward_version,
         lineage=lineage,

@@ -11,6 +11,7 @@ from msgspec import Struct
 from psycopg.types.json import Jsonb
 
 from babylon_tasks.db import events, lineage_windows
+from babylon_tasks.db import windows as rows
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value, fetch_values
@@ -18,7 +19,7 @@ from babylon_tasks.db.window_transitions import move
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.reasons import WindowReason
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import CLOSE, END, FREE, GIVE_UP, TAKE, WindowState
+from babylon_tasks.states import CLOSE, END, FREE, GIVE_UP, REOPEN, TAKE, WindowState
 
 
 class InTraining(Struct, frozen=True):
@@ -38,6 +39,28 @@ def lock_scored(connection: Connection, versions: Mapping[str, int], *, lineage:
         lineage=lineage,
     )
     return len(locked) == len(versions)
+
+
+def lock_rewarded(connection: Connection, versions: Mapping[str, int], *, lineage: str) -> bool:
+    """Lock windows for a supervised step: scored ones, and those skipped for what GRPO needs.
+
+    False if the lineage may not take one any more, or its rewards are newer.
+    """
+    locked = fetch_values(
+        connection,
+        "step_windows.lock_rewarded",
+        str,
+        versions=Jsonb(dict(versions)),
+        lineage=lineage,
+    )
+    return len(locked) == len(versions)
+
+
+def reopen(connection: Connection, window: str, *, lineage: str, actor: str) -> None:
+    """Make a locked window scored for a lineage that had skipped it; others stay as they are."""
+    execute(connection, "lineage_windows.reopen", window=window, lineage=lineage)
+    if rows.get(connection, window).state is WindowState.SKIPPED:
+        move(connection, window, REOPEN, WindowState.SCORED, actor=actor, lineage=lineage)
 
 
 def take(connection: Connection, window: str, *, lineage: str, actor: str) -> None:

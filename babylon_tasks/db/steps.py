@@ -26,7 +26,7 @@ from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.records import PackedMember
-from babylon_tasks.states import StepState, StepTransition, check_step
+from babylon_tasks.states import StepMethod, StepState, StepTransition, check_step
 
 # The longest error that a row stores, in characters.
 ERROR_LENGTH = 2000
@@ -56,6 +56,7 @@ class Step(Struct, frozen=True):
     due: bool
     job: str | None = None
     asked_seconds: float | None = None
+    method: StepMethod = StepMethod.GRPO
 
 
 class _Advanced(Struct, frozen=True):
@@ -86,17 +87,22 @@ def plan(
     uses: Sequence[Use],
     actor: str,
     members: Sequence[PackedMember] = (),
+    method: StepMethod = StepMethod.GRPO,
+    noted: Mapping[str, Any] | None = None,
 ) -> Step | None:
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
-    ``members`` are kept, so that the step can be replayed. ``windows`` maps each to the reward
-    version that was planned from; returns None, with nothing written, if one of them has changed,
-    or the hour that a trajectory began in was pruned. Raises StaleLease, DatabaseError if a
-    trajectory has been used before, TrainingError if the parent was pruned meanwhile.
+    A supervised step may take windows that are skipped. ``members`` are kept, so that the step can
+    be replayed; ``noted`` is for its event. ``windows`` maps each to the reward version that was
+    planned from; returns None, with nothing written, if one of them has changed, or the hour that a
+    trajectory began in was pruned. Raises StaleLease, DatabaseError if a trajectory has been used
+    before, TrainingError if the parent was pruned meanwhile.
     """
     with suppress(_PlanAgain), connection.transaction():
         head = lock_lineage(connection, lease).head_step
-        if not step_windows.lock_scored(connection, windows, lineage=lease.lineage):
+        supervised = method is StepMethod.SUPERVISED
+        lock = step_windows.lock_rewarded if supervised else step_windows.lock_scored
+        if not lock(connection, windows, lineage=lease.lineage):
             return None
         step = fetch_one(
             connection,
@@ -109,6 +115,7 @@ def plan(
             windows=list(windows),
             manifest_hash=manifest_hash,
             manifest=Jsonb(msgspec.json.decode(manifest)),
+            method=method,
         )
         assert step is not None  # noqa: S101  # INSERT ... RETURNING without a conflict clause
         if fetch_value(connection, "steps.starts_from_pruned", bool, step_id=step.id):
@@ -118,6 +125,8 @@ def plan(
                 fault=Fault.INTERRUPTED,
             )
         for window in windows:
+            if supervised:
+                step_windows.reopen(connection, window, lineage=lease.lineage, actor=actor)
             step_windows.take(connection, window, lineage=lease.lineage, actor=actor)
         consumption.consume(connection, lease, uses, step_id=step.id)
         if members:
@@ -131,6 +140,8 @@ def plan(
             "trajectories": len(uses),
             "manifest": manifest_hash,
             "fencing_token": lease.fencing_token,
+            **({"method": method} if supervised else {}),
+            **(noted or {}),
         }
         _record(connection, EventKind.STEP_PLANNED, step, actor, detail)
         return step

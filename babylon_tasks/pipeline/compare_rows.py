@@ -42,7 +42,14 @@ def compare_rows(
     return [
         difference
         for group in manifest.groups
-        for difference in _of_group(connection, settings, group, kept, changed[group.window])
+        for difference in _of_group(
+            connection,
+            settings,
+            group,
+            kept,
+            changed[group.window],
+            joined=manifest.supervised is None,  # such a step has the rows as they are
+        )
     ]
 
 
@@ -52,13 +59,17 @@ def _of_group(
     group: GroupEntry,
     kept: Mapping[str, Member],
     outcomes: Sequence[OutcomeChange],
+    *,
+    joined: bool,
 ) -> Iterator[RowDifference]:
     ids = [entry.trajectory_id for entry in group.members]
     rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
     decoded = {one: _decoded(raw) for one, raw in rows.items()}
     whole = [one for one in decoded.values() if isinstance(one, Trajectory)]
-    joined = CallJoin(connection, group.window, JoinMode.CLAIMED).join(whole)
-    now = {one.trajectory.trajectory_id: one.trajectory for one in joined}
+    if joined:
+        join = CallJoin(connection, group.window, JoinMode.CLAIMED)
+        whole = [one.trajectory for one in join.join(whole)]
+    now = {one.trajectory_id: one for one in whole}
     for entry in group.members:
         one = entry.trajectory_id
         found: list[tuple[DifferenceKind, str]] = []

@@ -62,28 +62,33 @@ def of_manifest(
 ) -> tuple[Group, ...] | None:
     """Read the groups that a manifest lists, by id; None where a row has changed or is gone."""
     groups = []
+    joined = manifest.supervised is None  # how an answer was sampled does not matter to such a step
     for entry in manifest.groups:
-        group = _listed_group(connection, settings, entry)
+        group = _listed_group(connection, settings, entry, joined=joined)
         if group is None:
             return None
         groups.append(group)
     return tuple(groups)
 
 
-def _listed_group(connection: Connection, settings: Settings, listed: GroupEntry) -> Group | None:
+def _listed_group(
+    connection: Connection, settings: Settings, listed: GroupEntry, *, joined: bool
+) -> Group | None:
     ids = [entry.trajectory_id for entry in listed.members]
     rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
     decoded = [_decoded(rows.get(one)) for one in ids]
     trajectories = [one for one in decoded if one is not None]
     if len(trajectories) < len(ids):
         return None
-    join = CallJoin(connection, listed.window, JoinMode.CLAIMED)
+    if joined:
+        join = CallJoin(connection, listed.window, JoinMode.CLAIMED)
+        trajectories = [one.trajectory for one in join.join(trajectories)]
     members = []
-    for entry, joined in zip(listed.members, join.join(trajectories), strict=True):
+    for entry, trajectory in zip(listed.members, trajectories, strict=True):
         places = entry.calls
-        if places and max(places) >= len(joined.trajectory.calls):
+        if places and max(places) >= len(trajectory.calls):
             return None
-        one = member(joined.trajectory, entry.reward, places)
+        one = member(trajectory, entry.reward, places)
         if content_hash(one) != entry.content:
             return None
         members.append(one)

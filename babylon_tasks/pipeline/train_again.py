@@ -87,7 +87,7 @@ def train_again(
         ours = {"data_dir": folder.path, "backend": "cpu", "wandb_api_key": None}
         with Trainer(settings.model_copy(update=ours), serves=False) as trainer:
             try:
-                folder.take(start.checkpoint, optimizer=not start.new_optimizer)
+                folder.take(start.checkpoint, optimizer=folder.has_optimizer(start.checkpoint))
                 return _train(trainer, folder, start, on_progress)
             except OSError as error:  # pruned meanwhile, or the disk is full
                 return NotTrainedAgain(f"a checkpoint cannot be copied: {error}")
@@ -105,7 +105,8 @@ def choose_start(
     chain = [step]
     while True:
         parent = checkpoint_tree.parent(chain[0].step.target_step, parents)
-        if folder.missing(parent) is None and folder.has_optimizer(parent):
+        supervised = chain[0].manifest.supervised is not None  # it begins with a new state
+        if folder.missing(parent) is None and (supervised or folder.has_optimizer(parent)):
             return ReplayStart(parent, chain, new_optimizer=False)
         earlier = read(parent) if parent and len(chain) <= back else None
         if earlier is None or earlier.state is not KeptState.WHOLE:

@@ -51,18 +51,26 @@ class ReplayFolder:
         return self._known.damage(step)
 
     def has_optimizer(self, step: int) -> bool:
-        """Whether the optimizer's state that a checkpoint was committed with is still there."""
-        return step == 0 or self._known.optimizer_damage(step) is None
+        """Whether the optimizer's state that a checkpoint was committed with is still there.
+
+        A supervised step leaves none.
+        """
+        return step == 0 or self._without_state(step) or self._known.optimizer_damage(step) is None
 
     def take(self, step: int, *, optimizer: bool = True) -> None:
         """Copy a checkpoint; raises OSError, as where it is pruned meanwhile."""
         if step == 0:
             return
-        names = (WEIGHTS, CONFIG, OPTIMIZER) if optimizer else (WEIGHTS, CONFIG)
+        state = optimizer and not self._without_state(step)
+        names = (WEIGHTS, CONFIG, OPTIMIZER) if state else (WEIGHTS, CONFIG)
         target = self.checkpoint(step)
         target.mkdir(exist_ok=True)
         for name in names:
             shutil.copyfile(self._theirs / f"{step:04d}" / name, target / name)
+
+    def _without_state(self, step: int) -> bool:
+        files = self.committed[step].files if step in self.committed else {}
+        return CONFIG in files and OPTIMIZER not in files
 
     def stand_in(self, base_step: int) -> None:
         """Make ``base_step`` the newest number, where steps in between were not taken."""

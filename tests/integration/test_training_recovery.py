@@ -11,7 +11,7 @@ import pytest
 from factories import WINDOW, exact_call, step
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
-from training_steps import crash_before_commit, kinds, peer, state, train
+from training_steps import crash_before_commit, kinds, peer, state, train, warm
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
@@ -26,14 +26,38 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings(retry_delay_seconds=0, max_attempts=3, lease_seconds=30)
 
 
+@pytest.fixture(params=["grpo", "supervised"])
+def begun(
+    connection: Connection, settings: Settings, request: pytest.FixtureRequest
+) -> Callable[[], list[str]]:
+    """``begun()``: a window for the next step, which is planned where a command plans it.
+
+    Returns the trajectories that the step takes.
+    """
+
+    def begin() -> list[str]:
+        ids = scored_window(connection)
+        if request.param == "grpo":
+            return ids
+        assert warm(settings).step == 1
+        return ids[-1:]  # the better part
+
+    return begin
+
+
 @pytest.mark.parametrize(
     ("falls", "action", "tries"),
     [("before_writing", "committed", 2), ("after_writing", "adopted", 1)],
 )
 def test_a_trainer_that_dies_leaves_a_step_that_the_next_claimant_ends(
-    connection: Connection, settings: Settings, falls: str, action: str, tries: int
+    connection: Connection,
+    settings: Settings,
+    begun: Callable[[], list[str]],
+    falls: str,
+    action: str,
+    tries: int,
 ) -> None:
-    ids = scored_window(connection)
+    ids = begun()
     broken = train(settings, peer(settings, falls=falls), WINDOW)
     successor = peer(settings)
 
@@ -42,12 +66,12 @@ def test_a_trainer_that_dies_leaves_a_step_that_the_next_claimant_ends(
     assert broken.action == "failed"
     assert (ended.action, ended.step) == (action, 1)
     assert ended.result is not None
-    assert ended.result.trainable_tokens == 12
+    assert ended.result.trainable_tokens == 3 * len(ids)
     assert len(successor.requests) == tries - 1
     rows = connection.execute("SELECT id, state, tries FROM training.steps").fetchall()
     assert [row[1:] for row in rows] == [("committed", tries)]
-    assert state(connection) == "trained"
-    assert column(connection, "SELECT count(*) FROM training.consumption") == [len(ids)]
+    assert state(connection) == ("trained" if len(ids) > 1 else "scored")  # the rest is left over
+    assert column(connection, "SELECT trajectory_id FROM training.consumption ORDER BY 1") == ids
 
 
 def test_after_an_unfinished_step_the_window_that_was_asked_for_is_trained_too(
@@ -64,7 +88,7 @@ def test_after_an_unfinished_step_the_window_that_was_asked_for_is_trained_too(
 
 
 def test_a_step_that_is_run_again_has_the_very_same_data(
-    connection: Connection, make_settings: Callable[..., Settings]
+    begun: Callable[[], list[str]], make_settings: Callable[..., Settings]
 ) -> None:
     settings = make_settings(retry_delay_seconds=0)
     first, second = peer(settings, falls="before_writing"), peer(settings)
@@ -74,14 +98,16 @@ def test_a_step_that_is_run_again_has_the_very_same_data(
         return lambda: seen.append(Path(trainer.requests[-1].groups_path).read_bytes())
 
     first.during, second.during = look(first), look(second)
-    scored_window(connection)
+    begun()
     train(settings, first, WINDOW)
     # A deploy in between changes the rules; what was planned stays what it was.
-    train(make_settings(retry_delay_seconds=0, max_group_size=2, seed=9), second, WINDOW)
+    other = {"max_group_size": 2, "seed": 9, "supervised_epochs": 4}
+    train(make_settings(retry_delay_seconds=0, **other), second, WINDOW)
 
     assert seen[0] == seen[1]
     a, b = first.requests[0], second.requests[0]
     assert (a.manifest_hash, a.seed, a.learning_rate) == (b.manifest_hash, b.seed, b.learning_rate)
+    assert a.supervised == b.supervised
     assert a.groups_path != b.groups_path
 
 
@@ -135,10 +161,10 @@ def test_a_step_whose_row_has_lost_a_call_since_is_failed(
 
 
 def test_a_checkpoint_of_a_step_that_is_on_record_as_planned_only_is_adopted(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, begun: Callable[[], list[str]]
 ) -> None:
     """As after restoring the database from a moment before the run began."""
-    scored_window(connection)
+    begun()
     train(settings, peer(settings, falls="after_writing"), WINDOW)
     connection.execute("UPDATE training.steps SET state = 'planned', started_at = NULL")
     successor = peer(settings)
@@ -148,9 +174,9 @@ def test_a_checkpoint_of_a_step_that_is_on_record_as_planned_only_is_adopted(
 
 
 def test_a_step_that_always_breaks_off_ends_as_failed(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, begun: Callable[[], list[str]]
 ) -> None:
-    scored_window(connection)
+    begun()
 
     reasons = [train(settings, peer(settings, falls="before_writing")).reason for _ in range(4)]
 
@@ -160,9 +186,9 @@ def test_a_step_that_always_breaks_off_ends_as_failed(
 
 
 def test_a_checkpoint_from_another_manifest_is_set_aside_on_record(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, begun: Callable[[], list[str]]
 ) -> None:
-    scored_window(connection)
+    begun()
     train(settings, peer(settings, falls="after_writing"), WINDOW)
     connection.execute(
         """UPDATE training.steps SET manifest = jsonb_set(manifest, '{config,seed}', '7'),
@@ -176,9 +202,9 @@ def test_a_checkpoint_from_another_manifest_is_set_aside_on_record(
 
 
 def test_a_bogus_checkpoint_left_by_a_crash_is_not_adopted(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, begun: Callable[[], list[str]]
 ) -> None:
-    scored_window(connection)
+    begun()
 
     class DiesAfterCopying(PeerTrainer):
         def discard(self, step: int) -> Any:
@@ -195,9 +221,12 @@ def test_a_bogus_checkpoint_left_by_a_crash_is_not_adopted(
 
 
 def test_a_crash_between_verification_and_commit_is_adopted(
-    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    connection: Connection,
+    settings: Settings,
+    begun: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scored_window(connection)
+    begun()
 
     crash_before_commit(settings, monkeypatch)
     assert column(connection, "SELECT state FROM training.steps") == ["trained"]
@@ -219,9 +248,9 @@ def test_a_verified_checkpoint_that_vanished_fails_the_step(
 
 
 def test_an_interruption_is_not_held_against_the_window(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, begun: Callable[[], list[str]]
 ) -> None:
-    scored_window(connection)
+    begun()
 
     def stop() -> None:
         raise KeyboardInterrupt

@@ -51,6 +51,7 @@ CHANGES: dict[tuple[str, str], dict[str, object]] = {
     ("close", "skipped"): STOPPED,
     ("close", "trained"): STOPPED | {"trained_at": NOW},
     ("give up", "failed"): STOPPED,
+    ("reopen", "scored"): STOPPED,
     ("seal again", "sealed"): (
         {"reason": None, "rescore": None, "waits_until": None, "attempt": 0, "sealed_at": NOW}
         | UNSENT

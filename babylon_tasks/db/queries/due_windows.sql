@@ -59,6 +59,20 @@ RETURNING window_id
 -- Note that a message was sent for these windows; it is only a hint.
 UPDATE training.windows SET enqueued_at = now() WHERE window_id = ANY (%(windows)s)
 
+-- name: rewarded
+-- Windows of which a supervised step may take answers that the lineage has not used, newest first.
+SELECT w.window_id AS window, w.reward_version
+FROM training.windows w
+{{lineage_windows.mine}}
+WHERE {{lineage_windows.rewarded}}
+  AND (%(since)s::timestamptz IS NULL OR w.starts_at >= %(since)s)
+  AND EXISTS (SELECT FROM training.scores s
+              WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version
+                AND NOT EXISTS (SELECT FROM training.consumption c
+                                WHERE c.lineage = %(lineage)s
+                                  AND c.trajectory_id = s.trajectory_id))
+ORDER BY w.starts_at DESC
+
 -- name: scored
 -- Windows that wait for a training step: the requested one, those that no step has used, oldest
 -- first, then left-over ones, newest first, since they are the most likely to be fresh.

@@ -25,6 +25,12 @@ CASE WHEN coalesce(mine.state, 'scored') <> 'scored' THEN mine.state
 w.state IN ('scored', 'training') AND coalesce(mine.state, 'scored') = 'scored'
 AND (w.state = 'scored' OR {{lineage_windows.in_anothers_step_alone}})
 
+-- part: rewarded
+-- Windows whose rewards are final and of which a supervised step of the lineage may take answers.
+w.state IN ('scored', 'training', 'skipped') AND {{lineage_windows.state}} IN ('scored', 'skipped')
+AND (w.state <> 'scored' OR w.reason IS NULL) AND NOT w.held_out AND w.rescore IS NULL
+AND coalesce(w.waits_until <= now(), true) AND w.rows_pruned_at IS NULL
+
 -- part: training_tries
 -- Training runs of the lineage begun with the window and not finished.
 CASE WHEN {{lineage_windows.others}} THEN coalesce(mine.training_tries, 0)
@@ -66,6 +72,12 @@ INSERT INTO training.lineage_windows (window_id, lineage, training_tries)
 VALUES (%(window)s, %(lineage)s, 1)
 ON CONFLICT (window_id, lineage) DO UPDATE
 SET training_tries = lineage_windows.training_tries + 1, next_attempt_at = NULL, updated_at = now()
+
+-- name: reopen
+-- The lineage takes a window that it had skipped.
+UPDATE training.lineage_windows
+SET state = 'scored', reason = NULL, next_attempt_at = NULL, enqueued_at = NULL, updated_at = now()
+WHERE window_id = %(window)s AND lineage = %(lineage)s AND state = 'skipped'
 
 -- name: count_attempts
 -- Count a run of a step's windows.

@@ -1,6 +1,6 @@
 -- part: step
 -- A training step, without its manifest.
-id, lineage, base_step, target_step, state, tries AS attempts, backend, windows,
+id, lineage, base_step, target_step, state, method, tries AS attempts, backend, windows,
 gradient_steps, trainable_tokens, metrics, progress, error, planned_at, started_at,
 committed_at, failed_at
 

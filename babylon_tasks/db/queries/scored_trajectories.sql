@@ -27,6 +27,13 @@ AND NOT EXISTS (SELECT FROM training.rejections r
 {{scored_trajectories.listed}}
   AND s.group_key = %(group_key)s
 
+-- name: list_all
+-- A window's scored trajectories, used by the lineage or not, without text.
+SELECT listed.*, EXISTS (SELECT FROM training.consumption c
+                         WHERE c.lineage = %(lineage)s
+                           AND c.trajectory_id = listed.trajectory_id) AS used
+FROM ({{scored_trajectories.listed}}) AS listed
+
 -- name: rows
 -- Some trajectories as they are now, each with its current window.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.

@@ -8,6 +8,16 @@ WHERE {{lineage_windows.takeable}} AND w.reward_version = planned.version::int
 ORDER BY w.window_id
 FOR UPDATE OF w
 
+-- name: lock_rewarded
+-- Windows that a supervised step of the lineage may take, with the rewards that it was planned from.
+SELECT w.window_id
+FROM training.windows w
+JOIN jsonb_each_text(%(versions)s) AS planned (window_id, version) ON planned.window_id = w.window_id
+{{lineage_windows.mine}}
+WHERE {{lineage_windows.rewarded}} AND w.reward_version = planned.version::int
+ORDER BY w.window_id
+FOR UPDATE OF w
+
 -- name: take
 -- Move a scored window into training.
 UPDATE training.windows SET

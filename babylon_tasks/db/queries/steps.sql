@@ -2,7 +2,7 @@
 -- A step; due: its next attempt need not wait any longer.
 id, lineage, base_step, target_step, state, attempt AS fencing_token, tries AS attempts, windows,
 manifest_hash, manifest, started_at, coalesce(next_attempt_at <= now(), true) AS due,
-job_reference AS job, extract(epoch FROM now() - job_asked_at)::float8 AS asked_seconds
+job_reference AS job, extract(epoch FROM now() - job_asked_at)::float8 AS asked_seconds, method
 
 -- part: moved
 -- What a transition may change.
@@ -23,9 +23,9 @@ WHERE lineage = %(lineage)s AND target_step = %(target_step)s AND state = 'commi
 -- name: plan
 -- Insert a step, together with its claim on the data.
 INSERT INTO training.steps (lineage, base_step, target_step, attempt, backend, windows,
-                            manifest_hash, manifest)
+                            manifest_hash, manifest, method)
 VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(backend)s, %(windows)s,
-        %(manifest_hash)s, %(manifest)s)
+        %(manifest_hash)s, %(manifest)s, %(method)s)
 RETURNING {{steps.columns}}
 
 -- name: starts_from_pruned

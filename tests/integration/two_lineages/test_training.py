@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from factories import WINDOW
 from scored_windows import column, hour, scored_window
+from training_steps import warm
 from two_lineages import NAMES, Lineage, agents_of, silence, used_by
 
 from babylon_tasks.actions import TrainAction
@@ -55,6 +56,22 @@ def test_a_window_stays_scored_until_every_lineage_is_done_with_it(
     row = windows.get(connection, WINDOW)
     assert (row.state, row.reason) == ("trained", None)
     assert babylon.state(connection) == "skipped"
+
+
+def test_a_supervised_step_takes_an_hour_of_the_others_that_its_lineage_had_skipped(
+    connection: Connection, two: list[Lineage]
+) -> None:
+    babylon, other = two
+    ids = agents_of(connection, "other")
+    assert babylon.train(WINDOW).action is TrainAction.SKIPPED
+
+    assert warm(babylon.settings).step == 1
+    assert (babylon.state(connection), other.state(connection)) == ("training", "scored")
+    assert babylon.train().action is TrainAction.COMMITTED
+    assert other.train(WINDOW).action is TrainAction.COMMITTED
+
+    assert used_by(connection, "babylon") == {ids[-1]}  # the better part
+    assert used_by(connection, "other") == {*ids}
 
 
 # --- hours of both

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
 from babylon_tasks.db.kept_members import CommittedStep
 from babylon_tasks.db.steps import Step
 from babylon_tasks.pipeline.kept_step import KeptState, KeptStep
 from babylon_tasks.pipeline.train_again import NotTrainedAgain, choose_start
-from babylon_tasks.records import CommittedCheckpoint
+from babylon_tasks.records import CommittedCheckpoint, SupervisedConfig
 from babylon_tasks.states import StepState
 from babylon_tasks.training.checkpoints import CONFIG, OPTIMIZER, WEIGHTS, hash_files
 from babylon_tasks.training.replay_folder import ReplayFolder
@@ -75,6 +76,17 @@ def test_it_starts_where_the_optimizers_state_is_and_goes_the_way_of_the_tree(
     assert not isinstance(start, NotTrainedAgain)
     found = [one.step.target_step for one in start.steps]
     assert (start.checkpoint, found, start.new_optimizer) == (checkpoint, steps, new_optimizer)
+
+
+def test_a_supervised_step_needs_no_optimizers_state(folder: ReplayFolder) -> None:
+    supervised = SupervisedConfig(1, 4, 5, top_share=0.25)
+    step = kept(5)
+    step = structs.replace(step, manifest=structs.replace(step.manifest, supervised=supervised))
+
+    start = choose_start(folder, step, kept, PARENTS, 10)
+
+    assert not isinstance(start, NotTrainedAgain)
+    assert (start.checkpoint, len(start.steps), start.new_optimizer) == (4, 1, False)
 
 
 def test_a_step_before_it_that_is_pruned_ends_the_way(folder: ReplayFolder) -> None:

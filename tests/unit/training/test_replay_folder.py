@@ -79,6 +79,16 @@ def test_the_optimizers_state_counts_only_as_it_was_committed(data_dir: Path) ->
         assert sorted(path.name for path in folder.checkpoint(2).iterdir()) == [CONFIG, WEIGHTS]
 
 
+def test_a_checkpoint_that_was_committed_without_a_state_has_all_of_it(data_dir: Path) -> None:
+    """A supervised step leaves none; what lies there now is not its."""
+    (data_dir / LINEAGE / "0001" / OPTIMIZER).unlink()
+    with replay_folder(data_dir, committed(data_dir)) as folder:
+        (data_dir / LINEAGE / "0001" / OPTIMIZER).write_text("another's")
+        assert folder.has_optimizer(1)
+        folder.take(1)
+        assert sorted(path.name for path in folder.checkpoint(1).iterdir()) == [CONFIG, WEIGHTS]
+
+
 def test_numbers_in_between_are_stood_in_for(data_dir: Path) -> None:
     """A step from checkpoint 1 whose number is 5: those between were held."""
     with replay_folder(data_dir, committed(data_dir)) as folder:

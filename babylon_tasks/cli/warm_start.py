@@ -1,0 +1,88 @@
+"""``warm-start``: plan a supervised step on the better part of what was recorded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.output import AsJson, as_json, refuse, say, show
+from babylon_tasks.pipeline.warm_start import WarmStart
+from babylon_tasks.pipeline.warm_start import warm_start as plan
+from babylon_tasks.windows import window_start
+
+_LISTED = 10  # of each kind; --json has all
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("warm-start")(warm_start)
+
+
+def warm_start(
+    since: Annotated[
+        str | None, typer.Option(help="Only windows from this one on, e.g. 2026-01-31T09:00.")
+    ] = None,
+    top: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1.0, help="The share of each group that counts as its better part."
+        ),
+    ] = 0.25,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what it would use.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Plan one supervised step on the better part of each group, whoever answered.
+
+    The GPU worker runs it, evaluates the result and promotes or holds it, as after any step. Each
+    trajectory is used once; what is left out stays as it was.
+    JSON: {step or null, refused: reason or null, windows, groups, trajectories, calls, tokens (an
+    estimate), gradient_steps, learning_rate, models: {name: calls}, left_out: {reason: n},
+    other_windows: {state: n}, more}.
+    """
+    settings = begin()
+    starts = None if since is None else window_start(since)
+    with database(settings):  # with this code's schema
+        pass
+    found = plan(settings, since=starts, top_share=top, dry_run=dry_run, actor=actor())
+    if json:
+        as_json(found)
+    elif found.refused is None:
+        _show(found, dry_run=dry_run)
+    if found.refused is not None:
+        refuse(found.refused)
+
+
+def _show(found: WarmStart, *, dry_run: bool) -> None:
+    if found.calls:
+        span = found.windows[0] + (f" to {found.windows[-1]}" if len(found.windows) > 1 else "")
+        show(
+            f"{found.calls} calls (about {found.tokens} tokens) of {found.trajectories} "
+            f"trajectories in {found.groups} groups of {len(found.windows)} windows, {span}"
+        )
+    else:
+        show("nothing to learn from")
+    for what, counted in (
+        ("calls by model", found.models),
+        ("left out", found.left_out),
+        ("windows that were not looked at", found.other_windows),
+    ):
+        if counted:
+            show(f"{what}:")
+        for name, count in list(counted.items())[:_LISTED]:
+            show(f"  {count:>8}  {name}")
+        if len(counted) > _LISTED:
+            show(f"            and {len(counted) - _LISTED} others: see --json")
+    if found.more:
+        say("there is more: BABYLON_SUPERVISED_CALLS is the most for one step; run it again later")
+    if not found.calls:
+        return
+    how = f"{found.gradient_steps} gradient steps at learning rate {found.learning_rate:g}"
+    if dry_run:
+        show(f"would be one step of {how}; nothing was written")
+    else:
+        show(f"step {found.step} is planned: {how}")
+        say("the GPU worker runs it soon; `babylon-tasks train` runs it here")
