@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cached_property
@@ -108,8 +109,8 @@ class ArtBackend:
     @cached_property
     def _curves(self) -> Curves | None:
         start = self.start
-        if start.wandb_api_key is None:
-            return None
+        if start.wandb_api_key is None or os.environ.get("WANDB_MODE") == "disabled":
+            return None  # ART's model.log does not know the run that a disabled client makes
         folder = f"{self.model._get_output_dir()}/wandb"
         return Curves(
             StartCurves(
