@@ -60,9 +60,9 @@ WITHIN: dict[Strike, int] = {
     files.weights_missing: 60,
     files.optimizer_damaged: 60,
     files.record_torn: 60,
-    files.weights_cut_under_a_restart: 70,
+    files.weights_cut_under_a_restart: 150,
     files.record_torn_under_a_restart: 90,
-    files.data_folder_made_anew: 110,
+    files.data_folder_made_anew: 200,
     more_processes.data_folder_made_anew_beside_another: 80,
 }
 
