@@ -84,8 +84,12 @@ def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) 
                 f"{process} does not export {metric.name}, but {sorted(seen[process])}"
             )
             assert family.type == metric.kind, metric
+            if metric.name == "babylon_reward_length_correlation":
+                # There is none where all answers of the newest step were of one length.
+                assert all(-1 <= value <= 1 for value in values(family)), metric
+                continue
             assert list(values(family)), f"{process} exports no figure of {metric.name}"
-            if metric.name != "babylon_profit_mean":  # the only one that may be below nothing
+            if metric.name != "babylon_profit_mean":  # the only other one that may be negative
                 assert all(value >= 0 for value in values(family)), metric
     exported = {name for families in seen.values() for name in families}
     ours = {name for name in exported if name.startswith("babylon_")}
