@@ -249,7 +249,11 @@ def test_the_peer_alone_is_contacted_and_no_secret_is_left_about(
         [*process.environ().values(), *process.cmdline()]
     )
     assert SECRETS["WANDB_API_KEY"] not in remote.log_path.read_text()
-    assert not [path for path in remote.log_path.parent.rglob("*") if "wandb" in path.name]
+    # The files of its client, which draws the curves, are in the lineage's folder.
+    data = remote.log_path.parent
+    assert {one.parent for one in data.rglob("wandb")} <= {data / "babylon/models/tests"}
+    files = [path for path in data.rglob("*") if path.is_file()]
+    assert not [one for one in files if SECRETS["WANDB_API_KEY"].encode() in one.read_bytes()]
 
 
 def test_pruned_checkpoints_are_deleted_there_and_those_gone_already_are_ignored(
