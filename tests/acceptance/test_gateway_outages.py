@@ -342,7 +342,10 @@ def test_open_connections_obey_a_rollback_and_a_conversation_keeps_its_checkpoin
         scene.promote(1)
         agents.fresh(lambda one: (one.asked, one.model) == (LINEAGE, "acceptance@1"))
         scene.promote(0)
-        agents.fresh(lambda one: (one.asked, one.model) == (LINEAGE, "acceptance@0"))
-        found = {(one.asked, one.model) for one in agents.fresh()}
-    assert found == {(LINEAGE, "acceptance@0"), ("acceptance@1", "acceptance@1")}
+
+        def obeyed() -> bool:
+            found = {(one.asked, one.model) for one in agents.fresh()}
+            return found == {(LINEAGE, "acceptance@0"), ("acceptance@1", "acceptance@1")}
+
+        until("both replicas have read it", obeyed)
     assert {one.status for one in agents.outcomes} == {200}, "no connection was lost"
