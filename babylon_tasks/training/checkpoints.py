@@ -63,15 +63,16 @@ def write_record(folder: Path, result: StepResult) -> None:
 def read_record(folder: Path) -> StepResult | None:
     """Read what ``write_record`` stored; None if the trainer died before it could, or it is torn.
 
-    A committed checkpoint does not need it, and an uncommitted one is discarded without it.
+    A committed checkpoint does not need it, and an uncommitted one is set aside without it. Raises
+    OSError where it is there and cannot be read: what made the checkpoint is not known then.
     """
     path = folder / _RECORD
     try:
         return msgspec.json.decode(path.read_bytes(), type=StepResult)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        print(f"{path} cannot be read and is ignored: {error}", file=sys.stderr, flush=True)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        print(f"{path} cannot be decoded and is ignored: {error}", file=sys.stderr, flush=True)
         return None
 
 

@@ -42,12 +42,18 @@ class CommittedCheckpoints:
         """
         if step == 0:
             return None
-        expected = self._expected(step)
+        try:
+            expected = self._expected(step)
+        except OSError as error:
+            return _unknown(step, error)
         return self._differs(step, WEIGHTS, expected) or self._differs(step, CONFIG, expected)
 
     def optimizer_damage(self, step: int) -> str | None:
         """Say why the optimizer's state must not be loaded; None where it may."""
-        expected = self._expected(step)
+        try:
+            expected = self._expected(step)
+        except OSError as error:
+            return _unknown(step, error)
         if CONFIG in expected and OPTIMIZER not in expected:  # all its files are known
             return f"checkpoint {step} was committed without {OPTIMIZER}"
         return self._differs(step, OPTIMIZER, expected)
@@ -78,6 +84,10 @@ class CommittedCheckpoints:
 
     def _folder(self, step: int) -> Path:
         return self._checkpoints / f"{step:04d}"
+
+
+def _unknown(step: int, error: OSError) -> str:
+    return f"what was committed as checkpoint {step} is not known: {error}"
 
 
 def _files(one: CommittedCheckpoint) -> Mapping[str, str]:

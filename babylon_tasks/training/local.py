@@ -32,7 +32,7 @@ from babylon_tasks.training.protocol import (
     TrainRequest,
 )
 from babylon_tasks.training.token_text import TokenText, token_text_of
-from babylon_tasks.training.unfinished import remove_unfinished
+from babylon_tasks.training.unfinished import set_unfinished_aside
 from babylon_tasks.training.vllm_front.server import VllmFront
 from babylon_tasks.training.vllm_front.upstream import Vllm
 from babylon_tasks.training.without_megatron import import_table_of_models
@@ -74,7 +74,7 @@ class LocalTraining(DiskBackend):
         self.front = VllmFront(self.start, self.checkpoints, self._load)
         async with self._changing:
             self.front.start()
-            remove_unfinished(self.checkpoints)
+            set_unfinished_aside(self.checkpoints)
             self.art = self._make()
             await self._start_service()
         self.front.gate.open()
@@ -112,7 +112,7 @@ class LocalTraining(DiskBackend):
         self.front.answer_by(None, ())
         try:
             await self.art.close()
-            remove_unfinished(self.checkpoints)
+            set_unfinished_aside(self.checkpoints)
             await self._start_service()
         except Exception as error:
             # The worker starts another trainer; this one would answer nobody from now on.

@@ -6,36 +6,48 @@ cut short would keep every later trainer from starting.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
 
-from babylon_tasks.training.checkpoints import CONFIG, WEIGHTS, newest_step, read_record, remove
+from babylon_tasks.training.checkpoints import (
+    CONFIG,
+    SET_ASIDE,
+    WEIGHTS,
+    newest_step,
+    read_record,
+    sync,
+)
 
 
-def remove_unfinished(checkpoints: Path) -> int | None:
-    """Remove the newest checkpoint if it was never finished; returns its number.
+def set_unfinished_aside(checkpoints: Path) -> int | None:
+    """Move the newest checkpoint aside if it was never finished; returns its number.
 
     One with the record of what made it was finished, whatever has become of its files since.
+    Raises OSError where a file is there and cannot be read: nothing is known then, and it stays.
     """
     step = newest_step(checkpoints)
     folder = checkpoints / f"{step:04d}"
     if not folder.is_dir() or read_record(folder) is not None or _is_whole(folder):
         return None
+    aside = checkpoints.with_name(SET_ASIDE)
+    aside.mkdir(exist_ok=True)
+    names = (f"{step:04d}-unfinished-{number}" for number in itertools.count(1))
+    moved = next(aside / name for name in names if not (aside / name).exists())
+    folder.rename(moved)
+    sync(aside)
     print(
-        f"checkpoint {step} was never finished, its process was ended: {folder} is removed",
+        f"checkpoint {step} was never finished, its process was ended: it is set aside as {moved}, "
+        "which nothing needs",
         file=sys.stderr,
         flush=True,
     )
-    trash = checkpoints / f".unfinished-{step:04d}"
-    remove(trash)
-    folder.rename(trash)  # gone at once; deleting takes longer
-    remove(trash)
     return step
 
 
 def _is_whole(folder: Path) -> bool:
-    """Check that the files can be read to their end, as safetensors and JSON."""
+    """Check that the files can be read to their end, as safetensors and JSON; raises OSError."""
     try:
         json.loads((folder / CONFIG).read_bytes())
         weights = folder / WEIGHTS
@@ -46,5 +58,5 @@ def _is_whole(folder: Path) -> bool:
             header = json.loads(file.read(length))
         ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
         return weights.stat().st_size == 8 + length + max(ends, default=0)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return False

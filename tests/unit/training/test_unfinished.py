@@ -1,4 +1,4 @@
-"""A checkpoint that ART never finished is removed, and no other."""
+"""A checkpoint that ART never finished is set aside, and no other."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 from training_steps import RESULT
 
-from babylon_tasks.training.checkpoints import CONFIG, WEIGHTS, write_record
-from babylon_tasks.training.unfinished import remove_unfinished
+from babylon_tasks.training.checkpoints import CONFIG, SET_ASIDE, WEIGHTS, write_record
+from babylon_tasks.training.unfinished import set_unfinished_aside
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    """The folder of the lineage's checkpoints."""
+    return tmp_path / "checkpoints"
 
 
 def checkpoint(folder: Path, step: int, *, weights: bytes | None, config: str = "{}") -> Path:
@@ -39,28 +45,55 @@ def weights(*, size: int = 8) -> bytes:
     ],
     ids=["no weights", "empty", "no header", "half the weights", "half a header", "half a config"],
 )
-def test_what_was_cut_short_is_removed(tmp_path: Path, found: bytes | None, config: str) -> None:
-    checkpoint(tmp_path, 1, weights=weights())
-    checkpoint(tmp_path, 2, weights=found, config=config)
+def test_what_was_cut_short_is_set_aside(
+    checkpoints: Path, found: bytes | None, config: str
+) -> None:
+    checkpoint(checkpoints, 1, weights=weights())
+    checkpoint(checkpoints, 2, weights=found, config=config)
 
-    assert remove_unfinished(tmp_path) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["0001"]
-
-
-def test_what_was_finished_stays(tmp_path: Path) -> None:
-    checkpoint(tmp_path, 1, weights=weights(size=4))  # only the newest may be under way
-    checkpoint(tmp_path, 2, weights=weights())
-
-    assert remove_unfinished(tmp_path) is None
-    assert len(list(tmp_path.iterdir())) == 2
+    assert set_unfinished_aside(checkpoints) == 2
+    assert [path.name for path in checkpoints.iterdir()] == ["0001"]
+    [moved] = checkpoints.with_name(SET_ASIDE).iterdir()
+    assert moved.name == "0002-unfinished-1"
+    assert (moved / CONFIG).read_text() == config
 
 
-def test_a_committed_checkpoint_stays_whatever_became_of_its_files(tmp_path: Path) -> None:
-    write_record(checkpoint(tmp_path, 1, weights=weights(size=4)), RESULT)
+def test_what_was_cut_short_again_is_kept_beside_the_first(checkpoints: Path) -> None:
+    for _ in range(2):
+        checkpoint(checkpoints, 1, weights=b"")
+        assert set_unfinished_aside(checkpoints) == 1
 
-    assert remove_unfinished(tmp_path) is None
-    assert (tmp_path / "0001").is_dir()
+    names = sorted(path.name for path in checkpoints.with_name(SET_ASIDE).iterdir())
+    assert names == ["0001-unfinished-1", "0001-unfinished-2"]
 
 
-def test_nothing_is_removed_where_there_is_nothing(tmp_path: Path) -> None:
-    assert remove_unfinished(tmp_path) is None
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, "step.json"])
+def test_what_cannot_be_read_now_stays_where_it_is(checkpoints: Path, name: str) -> None:
+    """A disk that fails says nothing about whether it was finished."""
+    made = checkpoint(checkpoints, 1, weights=weights())
+    (made / name).unlink(missing_ok=True)
+    (made / name).mkdir()  # reading it is an OSError for root, too
+
+    with pytest.raises(IsADirectoryError):
+        set_unfinished_aside(checkpoints)
+
+    assert made.is_dir()
+
+
+def test_what_was_finished_stays(checkpoints: Path) -> None:
+    checkpoint(checkpoints, 1, weights=weights(size=4))  # only the newest may be under way
+    checkpoint(checkpoints, 2, weights=weights())
+
+    assert set_unfinished_aside(checkpoints) is None
+    assert len(list(checkpoints.iterdir())) == 2
+
+
+def test_a_committed_checkpoint_stays_whatever_became_of_its_files(checkpoints: Path) -> None:
+    write_record(checkpoint(checkpoints, 1, weights=weights(size=4)), RESULT)
+
+    assert set_unfinished_aside(checkpoints) is None
+    assert (checkpoints / "0001").is_dir()
+
+
+def test_nothing_is_moved_where_there_is_nothing(checkpoints: Path) -> None:
+    assert set_unfinished_aside(checkpoints) is None
