@@ -63,8 +63,8 @@ class WandbPeer:
     ``answers``: what happens to the next requests for a job: a status without a job; ``lost``,
     ``garbled`` or ``late``, which is never, where the job begins. ``holds``: a job does not end
     because it is asked for. ``counts`` is the name of the count of trained tokens, ``measured`` the
-    metrics of checkpoints, and ``padding`` how many events a job has beside its own. ``idle``: a
-    job ends with its parent's weights; ``noise`` is that of the log-probabilities in answers, in
+    metrics of checkpoints, and ``padding`` how many events a job has beside its own, ``unknown`` the
+    type of one that nobody has heard of. ``idle``: a job ends with its parent's weights; ``noise`` is that of the log-probabilities in answers, in
     nats.
     """
 
@@ -79,6 +79,7 @@ class WandbPeer:
     counts: str = "num_trainable_tokens"
     measured: dict[str, float] = field(default_factory=dict)
     padding: int = 0
+    unknown: str | None = None
     idle: bool = False
     noise: float = 0.0
     registered: list[NewModel] = field(default_factory=list)
@@ -269,6 +270,8 @@ class WandbPeer:
         events: list[tuple[str, dict[str, Any]]] = [
             ("training_started", {"num_sequences": self.gradient_steps})
         ] * (self.padding + 1)
+        if self.unknown is not None:
+            events.append((self.unknown, {}))
         if job.ended and self.fails is not None:
             events.append(("training_failed", {"error_message": self.fails}))
         elif job.ended:

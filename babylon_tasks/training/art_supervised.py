@@ -58,7 +58,7 @@ async def followed_gradient_steps(client: Any, job: str) -> AsyncIterator[dict[s
                 yield {**_canonicalize_upstream_metrics(measured), GRADIENT_STEPS_METRIC: steps}
             elif event.type == "training_ended":
                 return
-            else:
+            elif event.type == "training_failed":  # ART ignores what it does not know; so do we
                 why = event.data.get("error_message", "no reason was given")
                 raise TrainingError(f"W&B's supervised job {job} failed: {why}")
         await asyncio.sleep(_POLL_SECONDS)

@@ -150,6 +150,14 @@ def test_a_job_that_an_earlier_run_began_is_followed_and_not_paid_twice(
     assert followed.gradient_steps == 3
 
 
+def test_an_event_of_a_type_that_nobody_knows_is_no_failure(train: Train, peer: WandbPeer) -> None:
+    peer.unknown = "checkpoint_uploaded"
+    train(GROUPS)
+    peer.steps, peer.jobs["job-1"].ended = [1], False
+
+    assert verify(1, train(GROUPS, job="job-1"), "manifest") is None
+
+
 def test_where_wandb_counts_no_tokens_the_least_is_taken(train: Train, peer: WandbPeer) -> None:
     peer.counts = "something_else"
 
