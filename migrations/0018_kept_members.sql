@@ -1,4 +1,12 @@
 -- What a step was trained on, so that it can be replayed whatever Babylon does to its rows since.
+-- The steps' columns come first: a foreign key takes a weaker lock of their table, and going on from it
+-- to this one deadlocks with whoever has read a step and is about to write it.
+ALTER TABLE training.steps
+    ADD COLUMN members_kept_at   timestamptz,  -- NULL: nothing was kept
+    ADD COLUMN members_pruned_at timestamptz;
+CREATE INDEX steps_members_kept ON training.steps (id)
+    WHERE members_kept_at IS NOT NULL AND members_pruned_at IS NULL;
+
 CREATE TABLE training.step_members (
     step_id bigint NOT NULL REFERENCES training.steps (id),
     content bytea  NOT NULL,  -- SHA-256 of the member's canonical JSON, as the step's manifest lists it
@@ -17,9 +25,3 @@ CREATE TABLE training.step_bets (
     change    double precision,
     PRIMARY KEY (step_id, window_id, kind, name)
 );
-
-ALTER TABLE training.steps
-    ADD COLUMN members_kept_at   timestamptz,  -- NULL: nothing was kept
-    ADD COLUMN members_pruned_at timestamptz;
-CREATE INDEX steps_members_kept ON training.steps (id)
-    WHERE members_kept_at IS NOT NULL AND members_pruned_at IS NULL;
