@@ -2,8 +2,8 @@
 
 Each process has a folder of its own below the shared one, and keeps it locked. The files of a
 process that is dead are taken over by another; a folder appears by one rename, locked already, so
-nobody takes over one that is being made. A record is its length, its CRC-32 and its bytes: what a
-crash left half written is noticed and cut.
+nobody takes over one that is being made. A record is its length, its CRC-32 and its bytes: one that
+a crash damaged is noticed and stepped over; where a length is none, the rest of the file is cut.
 
 Written by one thread and read by another.
 """
@@ -34,12 +34,16 @@ log = structlog.get_logger(__name__)
 
 
 class SpooledCalls(Struct, frozen=True):
-    """Records of one file, in order, up to byte ``end``; ``torn``: unreadable bytes before that."""
+    """Records of one file, in order, up to byte ``end``; ``torn``: unreadable bytes before that.
+
+    ``lost``: how many records those were; what follows a length that cannot be read counts as one.
+    """
 
     records: list[bytes]
     path: Path
     end: int
-    torn: int
+    torn: int = 0
+    lost: int = 0
 
 
 class CallSpool:
@@ -197,16 +201,20 @@ def _framed(record: bytes) -> bytes:
 
 def _read(path: Path, start: int, end: int, most: int, most_bytes: int) -> SpooledCalls:
     records: list[bytes] = []
-    place, size = start, 0
+    place, torn, lost = start, 0, 0
     with path.open("rb") as file:
         file.seek(start)
-        while place < end and len(records) < most and size < most_bytes:
+        while place < end and len(records) < most and place - start < most_bytes:
             head = file.read(_HEAD.size)
-            length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
-            record = file.read(length) if place + _HEAD.size + length <= end else b""
-            if not record or zlib.crc32(record) != checksum:
-                return SpooledCalls(records, path, end, torn=end - place)
-            records.append(record)
-            place += _HEAD.size + length
-            size += length
-    return SpooledCalls(records, path, place, torn=0)
+            length, checksum = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
+            after = place + _HEAD.size + length
+            if not length or after > end:  # where the next one begins is not known
+                return SpooledCalls(records, path, end, torn + end - place, lost + 1)
+            record = file.read(length)
+            if zlib.crc32(record) == checksum:
+                records.append(record)
+            else:
+                torn += after - place
+                lost += 1
+            place = after
+    return SpooledCalls(records, path, place, torn, lost)

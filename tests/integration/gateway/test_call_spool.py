@@ -145,7 +145,24 @@ def test_what_a_crash_of_the_machine_left_behind_the_last_record_is_cut(
     other = opened(tmp_path, ROOM)
     some = other.next(10, ROOM)
     assert some is not None
-    assert (some.records, some.torn) == ([b"1"], len(end))
+    assert (some.records, some.torn, some.lost) == ([b"1"], len(end), 1)
+    other.done(some)
+    assert everything(other) == []
+
+
+def test_damaged_records_are_stepped_over_and_each_is_counted(
+    tmp_path: Path, opened: Opened
+) -> None:
+    spool = opened(tmp_path, ROOM)
+    spool.append([b"1", b"22", b"3", b"4444", b"5"])
+    spool.close()
+    [file] = files(tmp_path)
+    file.write_bytes(file.read_bytes().replace(b"22", b"2?").replace(b"4444", b"44?4") + b"\0" * 9)
+    other = opened(tmp_path, ROOM)
+    some = other.next(10, ROOM)
+    assert some is not None
+    assert (some.records, some.lost) == ([b"1", b"3", b"5"], 3)
+    assert some.torn == (8 + 2) + (8 + 4) + 9
     other.done(some)
     assert everything(other) == []
 
