@@ -136,19 +136,21 @@ class Capture:
     def _ship_on(self) -> None:
         looked_at = time.monotonic()
         while not self._ended.wait(_SHIP_SECONDS):
-            spool = self._spool
-            if spool is None:
-                continue
-            if time.monotonic() - looked_at >= _TAKE_OVER_SECONDS:
-                looked_at = time.monotonic()
-                spool.take_over()
-            self._ship(spool)
+            look = time.monotonic() - looked_at >= _TAKE_OVER_SECONDS
+            if self._spool is not None:
+                looked_at = time.monotonic() if look else looked_at
+                self._ship(self._spool, look=look)
         if self._spool is not None:
             self._ship(self._spool)
 
-    def _ship(self, spool: CallSpool) -> None:
-        """Bring to Postgres what waits; where that fails it goes on waiting."""
+    def _ship(self, spool: CallSpool, *, look: bool = False) -> None:
+        """Bring to Postgres what waits; where that fails it goes on waiting.
+
+        ``look``: that of processes that are dead too.
+        """
         try:
+            if look:
+                spool.take_over()
             while (found := spool.next(_ROWS, _ROWS_BYTES)) is not None:
                 self._insert(found)
                 spool.done(found)
@@ -174,7 +176,7 @@ class Capture:
         self._lose(CaptureState.REFUSED, refused)
         if found.torn:
             self._lose(
-                CaptureState.TORN, 1, f"{found.torn} bytes of {found.path} were half written"
+                CaptureState.TORN, found.lost, f"{found.torn} bytes of {found.path} are damaged"
             )
 
     def _note(self, why: str) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from babylon_tasks.db import clock
 from babylon_tasks.db.session import Connection
 from babylon_tasks.gateway.asker import AgentSource, Asker
+from babylon_tasks.gateway.call_spool import CallSpool
 from babylon_tasks.gateway.capture import QUEUE_BYTES, Capture
 from babylon_tasks.gateway.captured import Sampled
 from babylon_tasks.gateway.request import GatewayRequest
@@ -95,6 +96,25 @@ def test_while_postgres_is_away_they_wait_and_the_next_process_brings_them(
     assert count("written") == before + 3
 
 
+def test_each_record_that_a_crash_damaged_is_counted(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    folder = make_settings().gateway_spool_dir
+    away = Capture(make_settings(DATABASE_URL=NOWHERE))
+    away.start()
+    for agent in ("agent-1", "damaged", "agent-2", "damaged", "agent-3"):
+        away.put(sampled(now, asker=Asker(agent, AgentSource.HEADER)))
+    away.stop()
+    [file] = folder.glob("*/*.calls")
+    file.write_bytes(file.read_bytes().replace(b"damaged", b"damage?"))
+    before = count("torn")
+    following = Capture(make_settings())
+    following.start()
+    until(lambda: written(connection) == 3)
+    following.stop()
+    assert count("torn") == before + 2
+
+
 def test_at_the_end_nothing_is_left_behind(
     make_settings: MakeSettings, connection: Connection, now: datetime
 ) -> None:
@@ -161,6 +181,36 @@ def test_a_folder_that_cannot_be_used_costs_captures_and_nothing_else(
     capture.put(sampled(now))
     capture.stop()
     assert count("disk") == before + 1
+
+
+def test_a_folder_that_is_away_for_a_while_does_not_end_the_shipping(
+    make_settings: MakeSettings,
+    connection: Connection,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("babylon_tasks.gateway.capture._SHIP_SECONDS", 0.01)
+    monkeypatch.setattr("babylon_tasks.gateway.capture._TAKE_OVER_SECONDS", 0)
+    looks: list[CallSpool] = []
+    take_over = CallSpool.take_over
+
+    def look(spool: CallSpool) -> int:
+        looks.append(spool)
+        return take_over(spool)
+
+    monkeypatch.setattr(CallSpool, "take_over", look)
+    settings = make_settings()
+    folder = settings.gateway_spool_dir
+    capture = Capture(settings)
+    capture.start()
+    until(lambda: len(looks) > 1)
+    away = folder.rename(folder.with_name("away"))
+    before = len(looks)
+    until(lambda: len(looks) > before + 2)
+    away.rename(folder)
+    capture.put(sampled(now))
+    until(lambda: written(connection) == 1)
+    capture.stop()
 
 
 def test_texts_that_cannot_be_read_are_counted(make_settings: MakeSettings, now: datetime) -> None:
