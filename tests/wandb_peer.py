@@ -63,8 +63,10 @@ class WandbPeer:
     ``answers``: what happens to the next requests for a job: a status without a job; ``lost``,
     ``garbled`` or ``late``, which is never, where the job begins. ``holds``: a job does not end
     because it is asked for. ``counts`` is the name of the count of trained tokens, ``measured`` the
-    metrics of checkpoints, and ``padding`` how many events a job has beside its own, ``unknown`` the
-    type of one that nobody has heard of. ``idle``: a job ends with its parent's weights; ``noise`` is that of the log-probabilities in answers, in
+    metrics of checkpoints, and ``padding`` how many events a job has beside its own,
+    ``unknown`` the
+    type of one that nobody has heard of. ``idle``: a job ends with its parent's weights;
+    ``noise`` is that of the log-probabilities in answers, in
     nats.
     """
 
