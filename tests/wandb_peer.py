@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -120,8 +122,13 @@ class WandbPeer:
     def _end(self) -> None:
         self._server.should_exit = True
         self._thread.join(_END_SECONDS)
-        assert not self._thread.is_alive(), "the peer of W&B does not end"
+        assert not self._thread.is_alive(), f"the peer of W&B does not end: {self._what_runs()}"
         self._socket.close()
+
+    def _what_runs(self) -> str:
+        assert self._thread.ident is not None
+        stack = traceback.format_stack(sys._current_frames()[self._thread.ident])
+        return f"{self._server.server_state.tasks} {''.join(stack)}"
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -196,7 +203,10 @@ class WandbPeer:
             name = f"job-{len(self.jobs) + 1}"
             self.jobs[name] = Job(body)
             self.begin(name)
-            while answer == "late" and not await request.is_disconnected():
+            # Asked for an end, too: a cancellation may be lost in `is_disconnected`.
+            while answer == "late" and not (
+                self._server.should_exit or await request.is_disconnected()
+            ):
                 await asyncio.sleep(0.05)
             if answer == "garbled":
                 return Response(b"{")
