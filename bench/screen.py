@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from babylon_tasks.dataset.questions import ScreenedAnswer
 from babylon_tasks.registry.screen_rule import (
     Against,
     Pair,
-    ScreenedAnswer,
     ScreenResult,
     ScreenTerms,
     screen,

@@ -4,7 +4,8 @@ Both recorded shapes are read (Babylon's recorder and its plugin); keys that are
 are skipped without being built.
 """
 
+from babylon_tasks.decode.asked import AskedCall, asked_calls
 from babylon_tasks.decode.errors import bounded
 from babylon_tasks.decode.trajectory import content_hash, decode
 
-__all__ = ["bounded", "content_hash", "decode"]
+__all__ = ["AskedCall", "asked_calls", "bounded", "content_hash", "decode"]

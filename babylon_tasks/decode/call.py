@@ -59,6 +59,7 @@ class Call(Struct, gc=False):
     userPrompt: str | None = None
     messages: list[_Message] | None = None
     temperature: float | None = None
+    maxTokens: Any = None
     logprobs: list[float | _TokenLogprob | None] | _Logprobs | None = None
     tokenIds: list[int] | None = None
     token_ids: list[int] | None = None

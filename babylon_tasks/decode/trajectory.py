@@ -30,7 +30,7 @@ class _Step(Struct, gc=False):
 # An answer without effect: it could not be parsed, or was cut off.
 _NOTHING_DONE = AgentAction("pending", success=False)
 
-_steps = msgspec.json.Decoder(list[_Step])
+steps_decoder = msgspec.json.Decoder(list[_Step])
 
 
 def decode(raw: RawTrajectory) -> Trajectory | Rejection:
@@ -68,7 +68,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
     if raw.final_pnl is not None and not math.isfinite(raw.final_pnl):
         raise Undecodable(Reason.NOT_FINITE, f"finalPnL is {raw.final_pnl}")
     try:
-        steps = _steps.decode(text)
+        steps = steps_decoder.decode(text)
     except RecursionError:
         raise Undecodable(Reason.TOO_DEEP, "stepsJson is nested too deeply") from None
     except ValueError as error:  # msgspec's errors, and text that is not UTF-8
@@ -83,7 +83,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         action = step.action
         if step.llmCalls:
             done = "" if action is None else action.actionType
-            calls.append(read_call(_acted_upon(step.llmCalls, action), number, done))
+            calls.append(read_call(acted_upon(step.llmCalls, action), number, done))
             passed_over += len(step.llmCalls) - 1
         if action is not None:
             actions.append(read_action(action))
@@ -112,7 +112,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
     return trajectory
 
 
-def _acted_upon(calls: list[Call], action: RecordedAction | None) -> Call:
+def acted_upon(calls: list[Call], action: RecordedAction | None) -> Call:
     """Find the call whose answer became the step's action: only that one earned the reward.
 
     The plugin names it; elsewhere it is the last call made to act: those before it were rejected

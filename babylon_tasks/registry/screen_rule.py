@@ -15,6 +15,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.questions import ScreenedAnswer
+
 # How unlikely a difference must be between two policies that are the same: each clause refuses at
 # most one of them in 200.
 _DOUBT = 0.005
@@ -26,22 +28,6 @@ _CONSTANT = 0.95  # a share of answers that decide the same
 _LESS_CONSTANT = 0.10
 _LENGTHS = (0.5, 2.0)
 _MAX_REPEATING = 0.10  # where only the recorded answers are compared with
-
-
-class ScreenedAnswer(Struct, frozen=True, gc=False):
-    """What is known of one answer.
-
-    ``decides``: what it comes to, the same text for answers that come to the same. ``valid``: an
-    agent can act upon it. ``rightness``: 1 for a bet that was right, 0 for a wrong one and for an
-    answer that nobody can act upon, 0.5 for none; None where no outcome is known. ``length`` in
-    characters.
-    """
-
-    decides: str
-    valid: bool
-    rightness: float | None
-    length: int
-    repeats: bool = False
 
 
 class Against(StrEnum):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from babylon_tasks.dataset.questions import ScreenedAnswer
 from babylon_tasks.registry.screen_rule import (
     Against,
     Pair,
-    ScreenedAnswer,
     ScreenResult,
     ScreenTerms,
     doubt,

@@ -1,0 +1,99 @@
+"""Read which action an answer asks for, as Babylon's agents do. Pure.
+
+Two forms are known: a JSON object that names an action, alone or in other text; and a word at the
+beginning, such as Yes, No or WAIT.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import Any
+
+import msgspec
+
+from babylon_tasks.decode.action import RecordedAction, read_action
+from babylon_tasks.records import AgentAction
+from babylon_tasks.vocabulary import expects_rise, is_taken, kind, unknown_side
+
+_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_NAMES = ("action", "actionType", "action_type", "type")
+_WORDS = {"yes": "buy_yes", "no": "buy_no"}
+_TRIED = 8  # opening braces at which an object may begin
+# A text that zlib shortens so much says the same again and again: prose stays above 0.4, JSON
+# above 0.25.
+_LONG, _SHORTENED = 200, 0.2
+
+_decoder = json.JSONDecoder()
+
+
+def read_answer(text: str, prompt: str) -> AgentAction | None:
+    """Read an answer to a prompt; None where no agent could act upon it.
+
+    A market or ticker that it names must be in the prompt: another one is made up.
+    """
+    answer = _THOUGHT.sub("", text, count=1).strip()
+    action = _of_object(answer) if "{" in answer else _of_word(answer)
+    if action is None or unknown_side(action) is not None:
+        return None
+    named = (action.market_id, action.ticker)
+    return action if all(name is None or name in prompt for name in named) else None
+
+
+def decides(action: AgentAction) -> str:
+    """Say what an action comes to: the same for all that bet the same way, or wait."""
+    rise = expects_rise(action)
+    if rise is not None:
+        return "rise" if rise else "fall"
+    return action.action_type.strip().lower() if is_taken(action) else "nothing"
+
+
+def repeats(text: str) -> bool:
+    """Check whether a text says the same again and again."""
+    data = text.encode("utf-8", "replace")
+    return len(data) >= _LONG and len(zlib.compress(data)) < _SHORTENED * len(data)
+
+
+def _of_word(answer: str) -> AgentAction | None:
+    words = answer.split(maxsplit=1)
+    word = words[0].strip(".,:;!?*'\"()").lower() if words else ""
+    name = _WORDS.get(word, word)
+    meant = kind(name)
+    # Other actions need more than a word: whom to follow, what to post.
+    if not name or not (meant.rise is not None or meant.idle):
+        return None
+    return AgentAction(name, success=True)
+
+
+def _of_object(answer: str) -> AgentAction | None:
+    found = _object(answer)
+    if found is None:
+        return None
+    name = next((found[key] for key in _NAMES if isinstance(found.get(key), str)), None)
+    if name is None or not name.strip() or not kind(name).known:
+        return None
+    parameters = found.get("parameters")
+    recorded = {
+        "actionType": name,
+        "success": True,
+        "parameters": parameters if isinstance(parameters, dict) else found,
+    }
+    try:
+        return read_action(msgspec.convert(recorded, RecordedAction))
+    except (msgspec.ValidationError, RecursionError):
+        return None
+
+
+def _object(answer: str) -> dict[str, Any] | None:
+    start = -1
+    for _ in range(_TRIED):
+        start = answer.find("{", start + 1)
+        if start < 0:
+            return None
+        try:
+            found, _end = _decoder.raw_decode(answer, start)
+        except (ValueError, RecursionError):
+            continue
+        return found if isinstance(found, dict) else None
+    return None
