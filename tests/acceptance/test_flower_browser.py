@@ -27,6 +27,7 @@ from playwright.sync_api import Error as Refused
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
+from babylon_tasks.tasks.app import KEY_PREFIX
 
 PATIENCE = 30_000  # milliseconds: a bound, not an expectation
 PAGES = ("/", "/tasks", "/workers", "/broker", "/metrics")
@@ -158,7 +159,8 @@ def test_the_queues_are_there_with_the_messages_that_wait(
     }
     # A message may have been sent twice, which is harmless: what Redis holds is what is shown.
     with redis.Redis.from_url(valkey.url) as client:
-        held = {name: client.llen(name) for name in ("cpu", "gpu", "gpu.babylon", "upkeep")}
+        queues = ("cpu", "gpu", "gpu.babylon", "upkeep")
+        held = {name: client.llen(KEY_PREFIX + name) for name in queues}
     assert lengths == {name: str(length) for name, length in held.items()}
     assert held["gpu.babylon"] >= len(scene.waiting)
     pictures.take(page, "flower-queues")
