@@ -55,6 +55,7 @@ EXCEPTIONS = {
     r".*/(llm_judge|judge|judge_process|reasons|rewards|choice|ruler)\.py:.*judge.*": "the LLM",
     r".*/(event_kinds|art_names)\.py:.*judge.*": "the LLM",
     r"babylon_tasks/(registry/serving|decisions|event_kinds|actions)\.py:(hold|held)": "the gate's",
+    r"babylon_tasks/tripwires\.py:hold": "the policy of a tripwire",
     r"babylon_tasks/db/(reward_versions|windows)\.py:.*waiting.*": "windows wait for outcomes",
 }
 

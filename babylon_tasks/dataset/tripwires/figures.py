@@ -1,0 +1,56 @@
+"""What is kept of a window that a step took, for the wires of later steps: about a kilobyte."""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import nsmallest
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.tripwires.watched import WatchedGroup
+
+BINS = 20
+SKETCH = 64  # the smallest hashes of answers; two windows share hashes as they share answers
+KEPT = 24  # windows that a new one is compared with
+_ARCHETYPES = 50
+
+
+class WindowFigures(Struct, frozen=True):
+    """What a step took of a window: rewards by bins of [0, 1], trajectories by archetype.
+
+    ``sketch``: the smallest hashes of those of its answers that do not come twice by chance.
+    """
+
+    scorer: str
+    bins: tuple[int, ...]
+    archetypes: dict[str, int] = {}
+    sketch: tuple[int, ...] = ()
+
+    @property
+    def trajectories(self) -> int:
+        """How many they were."""
+        return sum(self.bins)
+
+
+class Figures:
+    """Collects them, group by group."""
+
+    def __init__(self) -> None:
+        self._bins = [0] * BINS
+        self._archetypes: Counter[str] = Counter()
+
+    def add(self, group: WatchedGroup) -> None:
+        """Take a group into account."""
+        for one in group.members:
+            self._bins[min(BINS - 1, int(one.member.reward * BINS))] += 1
+            if one.facts.archetype:
+                self._archetypes[one.facts.archetype] += 1
+
+    def figures(self, scorer: str, answers: set[int]) -> WindowFigures:
+        """Return them; ``answers`` are hashes."""
+        return WindowFigures(
+            scorer,
+            tuple(self._bins),
+            dict(self._archetypes.most_common(_ARCHETYPES)),
+            tuple(nsmallest(SKETCH, answers)),
+        )
