@@ -1,0 +1,235 @@
+"""The rule: parameters, state and a finished window in; conclusion, new state and evidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from math import log
+
+import msgspec
+from msgspec.structs import replace
+
+from babylon_tasks.comparison import metric, missing, ramp
+from babylon_tasks.comparison.conclusion import (
+    Compared,
+    ComparisonState,
+    Conclusion,
+    Shares,
+)
+from babylon_tasks.comparison.e_values import log_mean
+from babylon_tasks.comparison.evidence import e_value, evidence, harm
+from babylon_tasks.comparison.metric import Measured
+from babylon_tasks.comparison.observed import ComparedWindow
+from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
+from babylon_tasks.comparison.ramp import RampState, Stage
+from babylon_tasks.windows import window_start
+
+_QUIET = 0.01  # of what alarms
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def begin(parameters: ComparisonParameters) -> ComparisonState:
+    """Begin a comparison: no window yet."""
+    return ComparisonState(
+        metric.begin(parameters.reward),
+        None if parameters.guard is None else metric.begin(parameters.guard),
+        ramp=None if parameters.ramp is None else RampState(),
+    )
+
+
+def compare(
+    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow
+) -> Compared:
+    """Take in the next finished window; raises ValueError for one that is not later."""
+    if window.window <= state.window:
+        raise ValueError(
+            f"window {window.window} comes after {state.window}, the last one: a comparison takes "
+            "each window once, in order; begin a new one to compare earlier windows"
+        )
+    counted = missing.count(state.missing, window)
+    state = replace(state, window=window.window, missing=counted)
+    useless = _useless(parameters, state, window)
+    if useless is not None:
+        figures = evidence(parameters, state, Measured(), Measured(), useless)
+        return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
+    stage = None if state.ramp is None else state.ramp.stage
+    reward, seen = metric.observe(
+        state.reward, window.reward, parameters.reward, parameters, window.complied, stage
+    )
+    if seen.serving is None:
+        few = f"an arm has fewer than {parameters.min_arm} agents with a reward"
+        return Compared(Conclusion.KEEP, state, evidence(parameters, state, seen, seen, few))
+    guard, guarded = state.guard, Measured()
+    if guard is not None and parameters.guard is not None:
+        guard, guarded = metric.observe(
+            guard, window.guard, parameters.guard, parameters, window.complied, stage
+        )
+    live = seen.examinee is not None
+    state = replace(
+        state, reward=reward, guard=guard, trial_windows=state.trial_windows + int(live)
+    )
+    if state.ramp is not None and parameters.ramp is not None:
+        paid = ramp.pay(state.ramp, seen.serving, parameters.ramp)
+        state = replace(state, ramp=paid)
+    if harm(parameters, state) < _QUIET * parameters.run_length:
+        state = replace(state, quiet=window.window)
+    conclusion, after, reason = _conclude(parameters, state, window, live)
+    ends = state.trial_windows > 0 and after.trial_windows == 0
+    figures = evidence(parameters, state, seen, guarded, reason)
+    return Compared(conclusion, after, figures, ends)
+
+
+def shares(parameters: ComparisonParameters, state: ComparisonState, *, examinee: bool) -> Shares:
+    """Choose the arms' shares for the next window; ``examinee``: there is one to be tried.
+
+    While a ramp has not come to its end only what serves is tried, on the ramp's share.
+    """
+    on_trial = parameters.examinee_share if examinee else 0.0
+    if state.ramp is None or parameters.ramp is None:
+        return Shares(parameters.control_share, on_trial)
+    control = 1 - state.ramp.share(parameters.ramp)
+    return Shares(control, on_trial if state.ramp.stage is Stage.FULL else 0.0)
+
+
+def replay(
+    parameters: ComparisonParameters, windows: Iterable[ComparedWindow]
+) -> Iterator[Compared]:
+    """Compare recorded windows again from the beginning: the same conclusions and figures."""
+    state = begin(parameters)
+    for window in windows:
+        compared = compare(parameters, state, window)
+        state = compared.state
+        yield compared
+
+
+def canonical(value: msgspec.Struct) -> bytes:
+    """Write parameters, a state, a window or evidence as JSON: equal values, equal bytes."""
+    return _encoder.encode(value)
+
+
+def _useless(
+    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow
+) -> str | None:
+    if window.complied < parameters.min_complied:
+        return (
+            f"only {window.complied:.0%} of the agents were answered by the model of their arm, "
+            f"fewer than {parameters.min_complied:.0%}: see whether they reach the gateway"
+        )
+    arm = missing.unequal(state.missing, parameters.max_missing)
+    if arm is not None:
+        return (
+            f"the {arm} and the control arm have rewards for shares of their agents that differ "
+            f"by more than {parameters.max_missing:.0%}: see why outcomes are missing"
+        )
+    return None
+
+
+def _conclude(
+    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow, live: bool
+) -> tuple[Conclusion, ComparisonState, str]:
+    """Order: harm, then proof, then whether the trial goes on."""
+    found = harm(parameters, state)
+    if state.ramp is not None and parameters.ramp is not None:
+        moved = _move_ramp(parameters, state, found)
+        if moved is not None:
+            return moved
+    if state.ramp is None and found >= parameters.run_length:
+        return _roll_back(parameters, state, window, found)
+    if _can_prove(parameters, state, live):
+        proven = _prove(parameters, state)
+        if proven is not None:
+            return proven
+    if live:
+        least = log(1 / parameters.alpha)
+        if any(log_mean(one.trial.worse) >= least for one in state.metrics):
+            reason = "the examinee is worse than the anchor"
+            return Conclusion.NEXT_EXAMINEE, _new_trial(state), reason
+        if state.trial_windows >= parameters.max_windows:
+            reason = f"nothing was proven in {state.trial_windows} windows"
+            return Conclusion.NEXT_EXAMINEE, _new_trial(state), reason
+    return Conclusion.KEEP, state, "nothing is shown yet"
+
+
+def _roll_back(
+    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow, found: float
+) -> tuple[Conclusion, ComparisonState, str]:
+    since = window_start(window.window) - timedelta(hours=parameters.rollback_hours)
+    counted = tuple(one for one in state.rollbacks if window_start(one) > since)
+    rollbacks = (*counted, window.window)
+    reason = (
+        f"what serves is worse than the anchor: the windows after {state.quiet or 'the first'} "
+        f"would be seen by chance once in {found:,.0f}"
+    )
+    trial = state.reward.trial
+    if window.discards_examinee and log_mean(trial.worse) > log_mean(trial.margin):
+        state = _new_trial(state)
+    state = replace(_reset_harm(state), rollbacks=rollbacks)
+    if len(rollbacks) < parameters.max_rollbacks:
+        return Conclusion.ROLLBACK, state, reason
+    often = f"{reason}; {len(rollbacks)} rollbacks in {parameters.rollback_hours} h"
+    return Conclusion.ROLLBACK_AND_PAUSE, state, often
+
+
+def _move_ramp(
+    parameters: ComparisonParameters, state: ComparisonState, found: float
+) -> tuple[Conclusion, ComparisonState, str] | None:
+    here, given = state.ramp, parameters.ramp
+    assert here is not None  # noqa: S101  # both are checked by the caller
+    assert given is not None  # noqa: S101
+    if here.withdrawn:
+        lost = f"the policy has cost {here.loss:.3g} per agent, the budget is {given.budget:g}"
+        return Conclusion.WITHDRAW, state, lost
+    if here.stage is not Stage.FLOOR and (
+        found >= parameters.run_length or ramp.falls(here, state.metrics, given)
+    ):
+        down = replace(_reset_harm(state), ramp=RampState(loss=here.loss))
+        return Conclusion.TO_FLOOR, down, "the policy is worse than the model that agents used"
+    if ramp.rises(here, state.metrics, given, parameters.block):
+        above = Stage(here.stage + 1)
+        # What is shown above the floor is shown since it was left: by all windows from there on.
+        up = _reset_harm(state) if here.stage is Stage.FLOOR else state
+        up = replace(up, ramp=RampState(above, 0, here.loss))
+        reason = f"not worse by the margin: the share rises to {given.shares[above]:.0%}"
+        return Conclusion.RISE, up, reason
+    return None
+
+
+def _can_prove(parameters: ComparisonParameters, state: ComparisonState, live: bool) -> bool:
+    if state.ramp is not None and state.ramp.stage is not Stage.FULL:
+        return False
+    if parameters.proof is Proof.AVERAGE:
+        return state.reward.average.count * parameters.block >= parameters.min_windows
+    return live and state.trial_windows >= parameters.min_windows
+
+
+def _prove(
+    parameters: ComparisonParameters, state: ComparisonState
+) -> tuple[Conclusion, ComparisonState, str] | None:
+    moves, gain = metric.proves(state.reward, parameters.reward, parameters)
+    guarded = gained = True
+    if state.guard is not None and parameters.guard is not None:
+        guarded, gained = metric.proves(state.guard, parameters.guard, parameters)
+    if not (moves and guarded):
+        return None
+    after = replace(
+        state,
+        reward=metric.new_anchor(state.reward, gain=gain),
+        guard=None if state.guard is None else metric.new_anchor(state.guard, gain=gained),
+        trial_windows=0,
+    )
+    trial = state.reward.trial
+    if gain:
+        reason = f"better than the anchor: e-value {e_value(trial.gain):.3g}"
+        return Conclusion.PROVEN_GAIN, after, reason
+    reason = f"not worse than the anchor by {parameters.reward.margin:g}"
+    return Conclusion.PROVEN, after, f"{reason}: e-value {e_value(trial.margin):.3g}"
+
+
+def _new_trial(state: ComparisonState) -> ComparisonState:
+    guard = None if state.guard is None else metric.new_trial(state.guard)
+    return replace(state, reward=metric.new_trial(state.reward), guard=guard, trial_windows=0)
+
+
+def _reset_harm(state: ComparisonState) -> ComparisonState:
+    guard = None if state.guard is None else metric.reset_harm(state.guard)
+    return replace(state, reward=metric.reset_harm(state.reward), guard=guard)
