@@ -1,0 +1,140 @@
+"""Single paths for ``bench.promotion``: a fall, a quiet time, a trial, a ramp; one seed each."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from babylon_tasks.comparison.blocks import block_for
+from babylon_tasks.comparison.conclusion import Conclusion
+from babylon_tasks.comparison.parameters import (
+    ComparisonParameters,
+    MetricParameters,
+    Proof,
+    Ramp,
+    control_share,
+    floor_share,
+)
+from babylon_tasks.comparison.rule import begin, compare, shares
+from bench.promotion_runs import PROVEN, Run, interval, of_0_1_0, of_the_package
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from compared_windows import Crowd, heavy  # the tests' parts are no package
+
+DEFAULTS = ComparisonParameters()
+MONTH = 720  # hours
+
+
+def fall(seed: int, agents: int, control: float, before: float, drop: float) -> tuple[int, int]:
+    """Count the hours from a fall to its rollback; and with an alarm by the larger detector."""
+    draw = random.Random(seed)
+    crowd = Crowd(draw, agents, control)
+    never = ComparisonParameters(control_share=control, run_length=1e30)
+    state = begin(never)
+    for _ in range(draw.randint(24, 72)):
+        state = compare(never, state, crowd.window(before)).state
+    ours = largest = MONTH + 1
+    for hours in range(1, MONTH + 1):
+        found = compare(never, state, crowd.window(before - drop))
+        state = found.state
+        if found.evidence.harm >= DEFAULTS.run_length:
+            ours = min(ours, hours)
+        if max(found.evidence.reward.harm) >= 2 * DEFAULTS.run_length:
+            largest = min(largest, hours)
+        if max(ours, largest) <= MONTH:
+            break
+    return ours, largest
+
+
+def quiet(seed: int, parameters: ComparisonParameters, serving: float, **crowd: Any) -> int:
+    """Count the false rollbacks in 2,000 hours."""
+    draw = random.Random(seed)
+    tails = crowd.pop("tails", None)
+    arms = Crowd(draw, noise=heavy(draw) if tails else None, **crowd)
+    state, count = begin(parameters), 0
+    for _ in range(2000):
+        found = compare(parameters, state, arms.window(serving))
+        state = found.state
+        count += found.conclusion in (Conclusion.ROLLBACK, Conclusion.ROLLBACK_AND_PAUSE)
+    return count
+
+
+def trial(
+    seed: int, parameters: ComparisonParameters, truth: float, **crowd: Any
+) -> tuple[bool, int]:
+    """Try a checkpoint: whether it was proven, and the hours."""
+    arms = Crowd(random.Random(seed), **crowd)
+    state, hours = begin(parameters), 0
+    while True:
+        hours += 1
+        found = compare(parameters, state, arms.window(0.0, truth))
+        state = found.state
+        if found.ends_trial:
+            return found.conclusion in PROVEN, hours
+
+
+def looks(seed: int, agents: int, truth: float) -> bool | None:
+    """Look at a fixed-sample interval every hour of a week: promoted, retired, or neither."""
+    crowd = Crowd(random.Random(seed), agents, 0.2, 0.2)
+    differences: list[float] = []
+    for hour in range(1, 169):
+        stratum = crowd.window(0.0, truth).reward[0]
+        assert stratum.examinee is not None
+        differences.append(stratum.examinee.mean - stratum.control.mean)
+        if hour >= 6:
+            low, high = interval(differences)
+            if high < 0 or low > -0.02:
+                return low > -0.02
+    return None
+
+
+def ramp(seed: int, agents: int, truth: float) -> tuple[float, int, int]:
+    """Let a policy rise: the loss in 100 hours, the highest stage, the hours to the last one."""
+    crowd = Crowd(random.Random(seed), agents)
+    floor = floor_share(agents)
+    parameters = ComparisonParameters(ramp=Ramp(shares=(floor, 0.2, 0.5, 0.9), budget=1e9))
+    state, highest, reached, loss = begin(parameters), 0, MONTH + 1, 0.0
+    for hour in range(1, MONTH + 1):
+        share = 1 - shares(parameters, state, examinee=False).control
+        crowd.control = 1 - share
+        state = compare(parameters, state, crowd.window(truth)).state
+        loss -= share * truth if hour <= 100 else 0.0
+        assert state.ramp is not None
+        highest = max(highest, state.ramp.stage)
+        if state.ramp.stage == 3:
+            reached = min(reached, hour)
+    return loss, highest, reached
+
+
+def chosen_block(seed: int, windows: int, **crowd: Any) -> int:
+    """Choose a block from so many hours of frozen arms."""
+    arms = Crowd(random.Random(seed), **crowd)
+    differences = []
+    for _ in range(windows):
+        stratum = arms.window(0.0, 0.0).reward[0]
+        assert stratum.examinee is not None
+        differences.append(stratum.examinee.mean - stratum.control.mean)
+    return block_for([differences], 0.02)
+
+
+def whole(seed: int, scenario: str, rule: str, agents: int) -> Run:
+    """Run 60 days under one rule."""
+    share = control_share(agents)
+    given: dict[str, Any] = {"agents": agents, "control": share, "examinee": share}
+    if rule == "evidence waived":
+        return Run(seed, scenario, None, **given).go()
+    if rule == "0.1.0's interval":
+        return Run(seed, scenario, of_0_1_0(), **(given | {"examinee": 0.0})).go()
+    parameters = ComparisonParameters(control_share=share, examinee_share=share)
+    if rule == "two models":
+        parameters = ComparisonParameters(
+            control_share=share, examinee_share=0.0, proof=Proof.AVERAGE
+        )
+        return Run(seed, scenario, of_the_package(parameters), **(given | {"examinee": 0.0})).go()
+    if rule == "with a guard":
+        guard = MetricParameters(deviation=0.4, collapse=None)
+        parameters = ComparisonParameters(guard=guard)
+        return Run(seed, scenario, of_the_package(parameters), guarded=True, **given).go()
+    return Run(seed, scenario, of_the_package(parameters), **given).go()
