@@ -35,7 +35,7 @@ class Stratum(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     name: str = ""
 
 
-class Drawn(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class DrawnAgents(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How many agents that were active were drawn for each arm, with a reward or without."""
 
     serving: int
@@ -56,7 +56,7 @@ class ComparedWindow(
     reward: tuple[Stratum, ...]
     guard: tuple[Stratum, ...] = ()
     complied: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    drawn: Drawn | None = None
+    drawn: DrawnAgents | None = None
     discards_examinee: bool = False
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=1)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Positive = Annotated[float, Meta(gt=0)]
+_NotNegative = Annotated[float, Meta(ge=0)]
+_Count = Annotated[int, Meta(ge=1)]
 
 _FEW_AGENTS, _MANY_AGENTS = 100, 2000
 
@@ -35,11 +35,11 @@ class MetricParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     lower: float = 0.0
     upper: float = 1.0
-    margin: Positive = 0.02
-    tolerance: NotNegative = 0.01
-    collapse: NotNegative | None = 0.04
-    hour: Positive = 0.02
-    deviation: Positive = 0.25
+    margin: _Positive = 0.02
+    tolerance: _NotNegative = 0.01
+    collapse: _NotNegative | None = 0.04
+    hour: _Positive = 0.02
+    deviation: _Positive = 0.25
     max_plain: Annotated[int, Meta(ge=0)] = 3
 
 
@@ -51,12 +51,12 @@ class Ramp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``budget``: the loss per agent, in units of the reward, at which the policy is withdrawn.
     """
 
-    shares: tuple[Share, Share, Share, Share] = (0.05, 0.2, 0.5, 0.9)
-    evidence: tuple[Positive, Positive, Positive] = (100.0, 5.0, 20.0)
-    min_windows: Count = 3
-    tolerance: NotNegative = 0.005
-    fall: Positive = 20.0
-    budget: Positive = 2.0
+    shares: tuple[_Share, _Share, _Share, _Share] = (0.05, 0.2, 0.5, 0.9)
+    evidence: tuple[_Positive, _Positive, _Positive] = (100.0, 5.0, 20.0)
+    min_windows: _Count = 3
+    tolerance: _NotNegative = 0.005
+    fall: _Positive = 20.0
+    budget: _Positive = 2.0
 
 
 class ComparisonParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,18 +72,18 @@ class ComparisonParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reward: MetricParameters = MetricParameters()
     guard: MetricParameters | None = None
     proof: Proof = Proof.EXAMINEE
-    control_share: Share = 0.1
-    examinee_share: Share = 0.1
+    control_share: _Share = 0.1
+    examinee_share: _Share = 0.1
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
-    run_length: Positive = 1440.0
-    min_arm: Count = 5
-    min_windows: Count = 12
-    max_windows: Count = 168
-    max_rollbacks: Count = 3
-    rollback_hours: Count = 168
+    run_length: _Positive = 1440.0
+    min_arm: _Count = 5
+    min_windows: _Count = 12
+    max_windows: _Count = 168
+    max_rollbacks: _Count = 3
+    rollback_hours: _Count = 168
     min_complied: Annotated[float, Meta(gt=0.5, le=1)] = 0.9
-    max_missing: Share = 0.05
-    block: Count = 1
+    max_missing: _Share = 0.05
+    block: _Count = 1
     ramp: Ramp | None = None
     version: int = 1
 

@@ -17,7 +17,7 @@ from babylon_tasks.comparison.metric import MetricState
 from babylon_tasks.comparison.parameters import Ramp
 
 
-class Stage(IntEnum):
+class RampStage(IntEnum):
     """An index of ``Ramp.shares``."""
 
     FLOOR = 0
@@ -29,7 +29,7 @@ class Stage(IntEnum):
 class RampState(Struct, frozen=True):
     """``windows``: in this stage. ``loss``: per agent so far, less what was gained."""
 
-    stage: Stage = Stage.FLOOR
+    stage: RampStage = RampStage.FLOOR
     windows: int = 0
     loss: float = 0.0
     withdrawn: bool = False
@@ -47,16 +47,16 @@ def pay(state: RampState, difference: float, ramp: Ramp) -> RampState:
 
 def rises(state: RampState, metrics: Sequence[MetricState], ramp: Ramp, block: int) -> bool:
     """Find whether each metric has the evidence for the next stage."""
-    if state.stage is Stage.FULL or state.windows < ramp.min_windows:
+    if state.stage is RampStage.FULL or state.windows < ramp.min_windows:
         return False
     least = ramp.evidence[state.stage]
-    if state.stage is Stage.FLOOR:
+    if state.stage is RampStage.FLOOR:
         return all(windows(one.climb.floor) * block >= least for one in metrics)
     return all(log_mean(one.climb.margin) >= log(least) for one in metrics)
 
 
 def falls(state: RampState, metrics: Sequence[MetricState], ramp: Ramp) -> bool:
     """Find whether a metric shows that the policy has been worse since the floor."""
-    return state.stage is not Stage.FLOOR and any(
+    return state.stage is not RampStage.FLOOR and any(
         log_mean(one.climb.worse) >= log(ramp.fall) for one in metrics
     )

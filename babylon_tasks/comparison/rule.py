@@ -21,7 +21,7 @@ from babylon_tasks.comparison.evidence import e_value, evidence, harm
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
-from babylon_tasks.comparison.ramp import RampState, Stage
+from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.windows import window_start
 
 _QUIET = 0.01  # of what alarms
@@ -88,7 +88,7 @@ def shares(parameters: ComparisonParameters, state: ComparisonState, *, examinee
     if state.ramp is None or parameters.ramp is None:
         return Shares(parameters.control_share, on_trial)
     control = 1 - state.ramp.share(parameters.ramp)
-    return Shares(control, on_trial if state.ramp.stage is Stage.FULL else 0.0)
+    return Shares(control, on_trial if state.ramp.stage is RampStage.FULL else 0.0)
 
 
 def replay(
@@ -179,15 +179,15 @@ def _move_ramp(
     if here.withdrawn:
         lost = f"the policy has cost {here.loss:.3g} per agent, the budget is {given.budget:g}"
         return Conclusion.WITHDRAW, state, lost
-    if here.stage is not Stage.FLOOR and (
+    if here.stage is not RampStage.FLOOR and (
         found >= parameters.run_length or ramp.falls(here, state.metrics, given)
     ):
         down = replace(_reset_harm(state), ramp=RampState(loss=here.loss))
         return Conclusion.TO_FLOOR, down, "the policy is worse than the model that agents used"
     if ramp.rises(here, state.metrics, given, parameters.block):
-        above = Stage(here.stage + 1)
+        above = RampStage(here.stage + 1)
         # What is shown above the floor is shown since it was left: by all windows from there on.
-        up = _reset_harm(state) if here.stage is Stage.FLOOR else state
+        up = _reset_harm(state) if here.stage is RampStage.FLOOR else state
         up = replace(up, ramp=RampState(above, 0, here.loss))
         reason = f"not worse by the margin: the share rises to {given.shares[above]:.0%}"
         return Conclusion.RISE, up, reason
@@ -195,7 +195,7 @@ def _move_ramp(
 
 
 def _can_prove(parameters: ComparisonParameters, state: ComparisonState, live: bool) -> bool:
-    if state.ramp is not None and state.ramp.stage is not Stage.FULL:
+    if state.ramp is not None and state.ramp.stage is not RampStage.FULL:
         return False
     if parameters.proof is Proof.AVERAGE:
         return state.reward.average.count * parameters.block >= parameters.min_windows

@@ -13,7 +13,7 @@ from babylon_tasks.comparison.conclusion import Conclusion
 from babylon_tasks.comparison.observed import (
     ArmResult,
     ComparedWindow,
-    Drawn,
+    DrawnAgents,
     Stratum,
     arm_result,
 )
@@ -72,7 +72,9 @@ def test_14_the_past_is_used_by_earlier_windows_slope_and_noise_moves_nothing() 
 def test_an_arm_that_lacks_more_rewards_than_control_pauses_the_comparison() -> None:
     def window(number: int, rewarded: int) -> ComparedWindow:
         arms = (ArmResult(rewarded, 0.5, 0.04), ArmResult(48, 0.5, 0.04))
-        return ComparedWindow(window=hour(number), reward=(Stratum(*arms),), drawn=Drawn(450, 50))
+        return ComparedWindow(
+            window=hour(number), reward=(Stratum(*arms),), drawn=DrawnAgents(450, 50)
+        )
 
     state, concluded = begin(P), []
     for number in range(1, 30):

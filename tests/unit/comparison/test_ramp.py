@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from babylon_tasks.comparison.conclusion import ComparisonState, Conclusion, Shares
 from babylon_tasks.comparison.observed import ArmResult, ComparedWindow, Stratum
 from babylon_tasks.comparison.parameters import ComparisonParameters, Ramp, floor_share
-from babylon_tasks.comparison.ramp import RampState, Stage
+from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.comparison.rule import begin, compare, shares
 
 RAMP = Ramp()
@@ -68,7 +68,7 @@ def test_a_better_policy_gets_its_share_and_a_collapse_takes_it_in_the_window_th
     assert later <= 3
     assert share(state) == pytest.approx(0.05)
     assert state.ramp is not None
-    assert state.ramp.stage is Stage.FLOOR
+    assert state.ramp.stage is RampStage.FLOOR
     assert state.reward.climb == begin(P).reward.climb
 
 
@@ -90,7 +90,7 @@ def test_a_policy_that_is_worse_stays_at_the_floor_until_its_budget_is_spent() -
 def test_an_examinee_is_tried_only_at_the_end_of_the_ramp() -> None:
     state = begin(P)
     assert shares(P, state, examinee=True) == Shares(0.95, 0.0)
-    full = replace(state, ramp=RampState(Stage.FULL))
+    full = replace(state, ramp=RampState(RampStage.FULL))
     assert shares(P, full, examinee=True) == Shares(pytest.approx(0.1), 0.1)
 
 
