@@ -20,6 +20,7 @@ from babylon_tasks.training.art_names import under_one_name
 from babylon_tasks.training.conversations import art_groups
 from babylon_tasks.training.curves import Curves
 from babylon_tasks.training.curves_process import StartCurves
+from babylon_tasks.training.import_art import collector_at_rest
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
@@ -53,7 +54,8 @@ class ArtBackend:
         self.art: Any = None
 
     async def open(self) -> None:
-        self.art = self._make()
+        with collector_at_rest():  # it imports
+            self.art = self._make()
         await self.model.register(
             self.art,
             _openai_client_config={

@@ -17,9 +17,12 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.mask_secrets import MASK
+from babylon_tasks.training.art_interface import make_model
 from babylon_tasks.training.child_log import take_stdout
+from babylon_tasks.training.import_art import collector_at_rest, import_art
 from babylon_tasks.training.protocol import LoggedStep
 from babylon_tasks.training.root_cause import with_root_cause
+from babylon_tasks.training.step_history import line
 
 _LAST_SECONDS = 20.0  # for what W&B's client has not sent yet, at the end
 _QUIET = {
@@ -59,17 +62,15 @@ def main() -> None:
     os.environ |= _QUIET | {"WANDB_API_KEY": start.api_key, "WANDB_DIR": start.folder}
     if start.entity is not None:
         os.environ["WANDB_ENTITY"] = start.entity
-    sys.modules.setdefault("transformers", None)  # type: ignore[arg-type]  # as judge_process.py
-    from babylon_tasks.training.art_interface import make_model
-    from babylon_tasks.training.step_history import line
-
-    model = make_model(
-        start.lineage,
-        project=start.project,
-        entity=start.entity,
-        base_model=start.base_model,
-        base_path=start.folder,
-    )
+    with collector_at_rest():
+        import_art(with_models=False)
+        model = make_model(
+            start.lineage,
+            project=start.project,
+            entity=start.entity,
+            base_model=start.base_model,
+            base_path=start.folder,
+        )
     while (one := steps.get()) is not None:
         error = None
         try:

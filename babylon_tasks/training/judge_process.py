@@ -20,6 +20,7 @@ from msgspec import Struct
 from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.training.child_log import take_stdout
+from babylon_tasks.training.import_art import collector_at_rest, do_without_transformers
 from babylon_tasks.training.root_cause import with_root_cause
 
 _MAX_DETAIL = 300
@@ -94,9 +95,7 @@ class _Ruler:
     """ART's ``ruler``, counting the cost of each question."""
 
     def __init__(self, start: StartJudge) -> None:
-        # ART imports transformers, and torch with it, to patch a model that is not loaded here, and
-        # does without where it is missing: 1.9 s and 170 MB instead of 4.5 s and 450 MB.
-        sys.modules.setdefault("transformers", None)  # type: ignore[arg-type]
+        do_without_transformers()
         import httpx
         import litellm
         from art.rewards import ruler
@@ -198,7 +197,8 @@ async def _serve(out: Any) -> None:
     start = await asks.get()
     if not isinstance(start, StartJudge):
         raise TypeError("the first line must be StartJudge")
-    ruler = _Ruler(start)
+    with collector_at_rest():
+        ruler = _Ruler(start)
     send(JudgeReady())
     async with asyncio.TaskGroup() as answering:
         while True:

@@ -23,6 +23,7 @@ from babylon_tasks.training import backends
 from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.data_folder import FolderLock
 from babylon_tasks.training.groups_file import read_groups
+from babylon_tasks.training.import_art import collector_at_rest, import_art
 from babylon_tasks.training.lost_device import end_if_lost
 from babylon_tasks.training.protocol import (
     CheckRequest,
@@ -120,7 +121,9 @@ async def _serve(channel: _Channel) -> None:
     if start.backend != "serverless":
         lock = FolderLock(Path(start.data_dir), start.lineage)
         _watch(lock)
-    backend = backends.make(start)
+    with collector_at_rest():
+        import_art(with_models=start.backend != "serverless")
+        backend = backends.make(start)
     await backend.open()
     channel.send(
         TrainerReady(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psutil
 import pytest
 from openai import AsyncOpenAI
 from scoring_runs import MakeSettings
@@ -30,3 +31,11 @@ def test_the_first_agents_ask_for_step_0_by_its_name_at_wandb(
             return answer.model
 
     assert asyncio.run(ask()) == found.inference_name
+
+
+def test_a_trainer_whose_model_is_at_wandb_does_without_torch(remote: Trainer) -> None:
+    remote.ready()
+    loaded = [one.path for one in psutil.Process(remote.pid).memory_maps()]
+
+    assert any("/pydantic_core/" in path for path in loaded)
+    assert not any("/torch/" in path for path in loaded)

@@ -81,6 +81,14 @@ def test_no_secret_is_in_the_trainers_environment_arguments_or_log(
     )  # it did reach the trainer: the endpoint's tests use it
 
 
+def test_a_trainer_does_without_litellm_whose_libraries_take_seconds(trainer: Trainer) -> None:
+    trainer.ready()
+    loaded = [one.path for one in psutil.Process(trainer.pid).memory_maps()]
+
+    assert any("/tokenizers/" in path for path in loaded)
+    assert not any("/tiktoken/" in path for path in loaded)
+
+
 def test_a_dotenv_file_does_not_bring_the_secrets_back(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
