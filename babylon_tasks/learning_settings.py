@@ -115,6 +115,19 @@ class LearningSettings(EnvironmentSettings):
     """Promote without an evaluation, instead of holding. Needed for `serverless` and `local`, which
     cannot evaluate."""
 
+    screen_questions: int = Field(default=200, ge=20, le=2000)
+    """How many held-out questions a candidate and the serving checkpoint answer in a screen, the
+    newest first. Two answers each are paid for where W&B serves."""
+    min_screen_questions: int = Field(default=50, ge=20)
+    """With fewer questions a screen decides nothing, and waits for the next held-out hour."""
+    min_screen_valid: float = Field(default=0.5, ge=0, le=1)
+    """The least share of valid answers of a candidate while agents still use another model: there
+    it is not compared with what serves (docs/screen.md)."""
+    screen_concurrency: int = Field(default=8, ge=1, le=256)
+    """How many of a screen's questions are asked at the same time."""
+    screen_seconds: float = Field(default=900, gt=0)
+    """The most time for the questions of a screen; the next try asks for the rest."""
+
     @model_validator(mode="after")
     def _learning(self) -> Self:
         first, final = self.learning_rate, self.final_learning_rate
@@ -130,6 +143,8 @@ class LearningSettings(EnvironmentSettings):
             raise ValueError("BABYLON_LOGPROBS is empty: nothing could be trained on")
         if self.min_eval_groups > self.max_eval_groups:
             raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_MAX_EVAL_GROUPS")
+        if self.min_screen_questions > self.screen_questions:
+            raise ValueError("BABYLON_MIN_SCREEN_QUESTIONS exceeds BABYLON_SCREEN_QUESTIONS")
         return self
 
     @property

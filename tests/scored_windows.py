@@ -31,14 +31,18 @@ def scored_window(
     calls: Sequence[dict[str, object]] | None = None,
     policy_step: int | None = None,
     activities: Sequence[float] | None = None,
+    stepped: Sequence[Sequence[dict[str, object]]] = (),
 ) -> list[str]:
     """One group of a window, an agent for each reward; called again, it adds another group.
 
-    ``calls``: those of each trajectory, one a step.
+    ``calls``: those of each trajectory, one a step. ``stepped``: each trajectory's own steps.
     """
     made = exact_call("YES", model=model, policy_step=policy_step)
     steps = [step(number, [call], window=window) for number, call in enumerate(calls or [made])]
-    rows = [trajectory(window, f"agent-{number}", steps) for number, _ in enumerate(rewards)]
+    rows = [
+        trajectory(window, f"agent-{number}", stepped[number] if stepped else steps)
+        for number, _ in enumerate(rewards)
+    ]
     ids = insert_trajectories(connection, rows)
     recorded = scored_trajectories.rows(connection, ids, 1_000_000)
     connection.execute(

@@ -47,7 +47,7 @@ def prune(
     With --set-aside also all checkpoints that could not be verified, which `status` names.
     JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size, set_aside},
     rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests,
-    call_days, replays}}.
+    call_days, replays, samples}}.
     """
     settings = begin()
     with database(settings):  # with this code's schema
@@ -79,7 +79,7 @@ def _rows(settings: Settings, dry_run: bool) -> PrunedRows:
         total = PrunedRows(
             **{name: getattr(total, name) + count for name, count in structs.asdict(more).items()}
         )
-        if not more.windows and not more.outcomes and not more.replays:
+        if not (more.windows or more.outcomes or more.replays or more.samples):
             return total
 
 

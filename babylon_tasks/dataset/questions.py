@@ -14,7 +14,7 @@ from msgspec import Struct
 from babylon_tasks.dataset.manifest import canonical
 from babylon_tasks.dataset.read_answer import decides, read_answer, repeats
 from babylon_tasks.decode import AskedCall
-from babylon_tasks.records import AgentAction, Outcome, Outcomes
+from babylon_tasks.records import AgentAction, LlmCall, Outcome, Outcomes
 from babylon_tasks.scoring.evidence import is_right
 from babylon_tasks.vocabulary import expects_rise
 
@@ -26,29 +26,24 @@ class HeldOutQuestion(Struct, frozen=True, kw_only=True):
     """One recorded call as a question.
 
     ``place`` is its index among the trajectory's calls. ``kind`` is the same for those that are
-    asked for the same sort of answer. ``recorded``: the answer that was acted upon, of the policy
-    ``model``. ``action``: what it became, with a market to bet on; None where no bet is known.
-    ``outcomes``: how the markets that may be bet on ended, as far as they count.
+    asked for the same sort of answer. ``answered``: the call with the answer that was acted upon.
+    ``action``: what it became; None where nothing is recorded. ``outcomes``: how the markets that
+    may be bet on ended, as far as they count.
     """
 
     window: str
     trajectory_id: str
     place: int
-    messages: tuple[tuple[str, str], ...]
-    temperature: float
-    top_p: float
+    answered: LlmCall
     max_tokens: int | None
     kind: str
-    recorded: str
-    model: str
-    policy_step: int | None
     action: AgentAction | None
     outcomes: Outcomes
 
     @property
     def prompt_hash(self) -> bytes:
         """The SHA-256 of the messages."""
-        return hashlib.sha256(msgspec.json.encode(self.messages)).digest()
+        return hashlib.sha256(msgspec.json.encode(self.answered.messages)).digest()
 
 
 class ScreenedAnswer(Struct, frozen=True, gc=False):
@@ -90,14 +85,9 @@ def question_of(
         window=window,
         trajectory_id=trajectory_id,
         place=asked.place,
-        messages=call.messages,
-        temperature=call.temperature,
-        top_p=call.top_p,
+        answered=call,
         max_tokens=asked.max_tokens,
         kind=f"{call.purpose}\0{system}",
-        recorded=call.response,
-        model=call.model,
-        policy_step=call.policy_step,
         action=action,
         outcomes=known,
     )
@@ -117,8 +107,7 @@ def choose(questions: Iterable[HeldOutQuestion], count: int) -> tuple[HeldOutQue
 def set_hash(questions: Sequence[HeldOutQuestion]) -> str:
     """Hash which questions are asked (SHA-256)."""
     names = [
-        (one.trajectory_id, one.place, one.prompt_hash.hex(), one.temperature, one.max_tokens)
-        for one in questions
+        (one.trajectory_id, one.place, one.prompt_hash.hex(), one.max_tokens) for one in questions
     ]
     return hashlib.sha256(canonical(names)).hexdigest()
 
@@ -126,7 +115,9 @@ def set_hash(questions: Sequence[HeldOutQuestion]) -> str:
 def kinds_with_actions(questions: Iterable[HeldOutQuestion]) -> frozenset[str]:
     """Find the kinds of questions whose recorded answers can be read: such an answer is wanted."""
     return frozenset(
-        one.kind for one in questions if read_answer(one.recorded, _prompt(one)) is not None
+        one.kind
+        for one in questions
+        if read_answer(one.answered.response, _prompt(one)) is not None
     )
 
 
@@ -180,4 +171,4 @@ def _with_recorded(outcomes: Outcomes, action: AgentAction) -> Outcomes:
 
 
 def _prompt(question: HeldOutQuestion) -> str:
-    return "\n".join(text for _, text in question.messages)
+    return "\n".join(text for _, text in question.answered.messages)

@@ -7,7 +7,7 @@ from collections import Counter
 import structlog
 from msgspec import structs
 
-from babylon_tasks.db import calls, kept_members, old_rows, unopened_windows
+from babylon_tasks.db import calls, kept_members, old_rows, screens, unopened_windows
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.results import PrunedRows
 from babylon_tasks.settings import Settings
@@ -41,10 +41,11 @@ def prune_rows(
                 pruned.append(window)
                 rows.update(structs.asdict(deleted))
         outcomes = old_rows.prune_outcomes(connection, kept)
+        samples = screens.prune(connection, kept)
         unopened_windows.forget(connection)
         calls.make_partitions_ahead(connection)
         call_days = calls.drop_old_partitions(connection, settings.calls_kept_hours)
-    other = {"outcomes": outcomes, "call_days": call_days, "replays": replays}
+    other = {"outcomes": outcomes, "call_days": call_days, "replays": replays, "samples": samples}
     if pruned or any(other.values()):
         log.info("rows.pruned", windows=len(pruned), **other, **rows)
     return PrunedRows(pruned, **other, **rows)

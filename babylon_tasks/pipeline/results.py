@@ -104,7 +104,7 @@ class PrunedRows(Struct, frozen=True):
 
     ``outcomes`` are of hours before all windows that are left; ``manifests`` of steps lost their
     lists of trajectories; ``call_days`` are days of captured calls, ``replays`` steps of which what
-    they were trained on was kept until now.
+    they were trained on was kept until now, ``samples`` answers in old screens.
     """
 
     windows: list[str] = []
@@ -116,3 +116,4 @@ class PrunedRows(Struct, frozen=True):
     manifests: int = 0
     call_days: int = 0
     replays: int = 0
+    samples: int = 0

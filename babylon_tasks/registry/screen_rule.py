@@ -71,11 +71,9 @@ def screen(pairs: Sequence[Pair], against: Against, terms: ScreenTerms) -> Scree
     themselves or each other, or are half or twice as long. Against the recorded answers of another
     model, which may well be better, absolute bounds count instead, and a ramp bounds the harm.
     """
-    figures: dict[str, Any] = {"questions": len(pairs), "against": against.value}
     if len(pairs) < terms.min_questions:
-        few = f"{len(pairs)} held-out questions of at least {terms.min_questions}"
-        return Screened(ScreenResult.TOO_FEW, few, figures)
-    figures |= _figures(pairs)
+        return too_few(len(pairs), against, terms)
+    figures = {"questions": len(pairs), "against": against.value, **_figures(pairs)}
     ways = _relative if against is Against.SERVING else _absolute
     found = [*ways(pairs, figures, terms), *_constant(pairs, figures)]
     seen = f"on {len(pairs)} held-out questions"
@@ -86,6 +84,13 @@ def screen(pairs: Sequence[Pair], against: Against, terms: ScreenTerms) -> Scree
     return Screened(
         ScreenResult.PASSED, f"no collapse {seen} ({right}), {_sum_up(figures)}", figures
     )
+
+
+def too_few(questions: int, against: Against, terms: ScreenTerms) -> Screened:
+    """Decide nothing, where there are fewer questions than the terms require."""
+    reason = f"{questions} held-out questions of at least {terms.min_questions}"
+    figures = {"questions": questions, "against": against.value}
+    return Screened(ScreenResult.TOO_FEW, reason, figures)
 
 
 def doubt(differences: Sequence[float]) -> float:

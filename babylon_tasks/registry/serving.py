@@ -42,15 +42,17 @@ class Serving(ServingRow, frozen=True):
                 f"{self.inference_name} has no address yet: no trainer has served this "
                 "lineage; start a worker on queue gpu, then call serving() again"
             )
-        resolved = read(AgentSettings) if settings is None else settings
-        key = resolved.wandb_api_key if self.backend == "serverless" else resolved.inference_api_key
+        key = self.api_key(read(AgentSettings) if settings is None else settings)
+        return client.openai_client(base_url=self.base_url, api_key=key, **options)
+
+    def api_key(self, settings: AgentSettings | Settings) -> str:
+        """Return the key for ``base_url``; raises SettingsError without one."""
+        key = settings.wandb_api_key if self.backend == "serverless" else settings.inference_api_key
         if key is None:
             raise SettingsError(
                 f"{self.inference_name} is served by W&B: set WANDB_API_KEY for the agents too"
             )
-        return client.openai_client(
-            base_url=self.base_url, api_key=key.get_secret_value(), **options
-        )
+        return key.get_secret_value()
 
 
 def serving(connection: Connection, lineage: str) -> Serving:

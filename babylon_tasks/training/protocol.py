@@ -174,7 +174,8 @@ class TrainerReady(Struct, frozen=True, tag=True):
     ``lock_name``: of the data folder, None where the checkpoints are elsewhere. ``computes_on``
     is None where another process, or another machine, computes. ``longest_row``: the tokens of a
     packed row that memory suffices for, None where that is not known. ``carries``: those options
-    of ``training_defaults.CARRIED_BY_SOME`` that reach the backend.
+    of ``training_defaults.CARRIED_BY_SOME`` that reach the backend. ``own_url``: where this machine
+    asks for inference, if not at ``base_url``, as agents do.
     """
 
     backend: str
@@ -186,6 +187,7 @@ class TrainerReady(Struct, frozen=True, tag=True):
     computes_on: ComputesOn | None = None
     longest_row: int | None = None
     carries: tuple[str, ...] = CARRIED_BY_SOME
+    own_url: str | None = None
 
 
 class Heartbeat(Struct, frozen=True, tag=True):

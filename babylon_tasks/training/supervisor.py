@@ -177,7 +177,7 @@ class Trainer:
         self._listens_at = None if ready.backend == "serverless" else ready.base_url
         if settings.inference_url is not None and ready.backend != "serverless":
             # Agents do not use the address it listens on: a Service or a proxy is in between.
-            ready = structs.replace(ready, base_url=settings.inference_url)
+            return structs.replace(ready, base_url=settings.inference_url, own_url=ready.base_url)
         return ready
 
     def backend_step(self) -> BackendStep:

@@ -96,7 +96,12 @@ def test_where_no_recorded_answer_can_be_read_any_text_is_valid() -> None:
 def test_each_prompt_is_asked_once_before_any_a_second_time() -> None:
     many = [question(call=asked(f"Will m-{n} rise?")) for n in (1, 1, 1, 2, 3)]
 
-    assert [one.messages[1][1][5:8] for one in choose(many, 4)] == ["m-1", "m-2", "m-3", "m-1"]
+    assert [one.answered.messages[1][1][5:8] for one in choose(many, 4)] == [
+        "m-1",
+        "m-2",
+        "m-3",
+        "m-1",
+    ]
     assert len(choose(many, 9)) == 5
     assert choose([], 3) == ()
 
