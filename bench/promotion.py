@@ -149,7 +149,11 @@ class Tables:
             for truth in (-0.021, 0.0):
                 old = self._each(looks, agents, truth)
                 crowd = {"agents": agents, "control": 0.2, "examinee": 0.2}
-                new = [won for won, _ in self._each(trial, DEFAULTS, truth, **crowd)]
+                week = DEFAULTS.max_windows
+                new = [
+                    won if won or hours < week else None
+                    for won, hours in self._each(trial, DEFAULTS, truth, **crowd)
+                ]
                 cells = (
                     f"{rate([one is True for one in found])} / "
                     f"{rate([one is False for one in found])}"

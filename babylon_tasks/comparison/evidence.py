@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import exp
 from statistics import fmean
 
+from msgspec import Struct
+
 from babylon_tasks.comparison import average, metric
 from babylon_tasks.comparison.conclusion import (
     ComparisonEvidence,
@@ -13,26 +15,39 @@ from babylon_tasks.comparison.conclusion import (
 )
 from babylon_tasks.comparison.e_values import Logs, log_mean
 from babylon_tasks.comparison.metric import Measured, MetricState
-from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters, Proof
+from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 
 _LARGEST = 700.0  # whose exp is finite
 
 
-def harm(parameters: ComparisonParameters, state: ComparisonState) -> float:
-    """Compute how far the detectors have come together, in windows to a false rollback.
+class Detected(Struct, frozen=True):
+    """How far the detectors have come, in windows to a false alarm: of the reward, of the guard."""
 
-    Each grows by at most 1 a window on average without harm, so their mean does, however many
-    there are. An alarm by the largest would need a higher threshold for the same promise.
-    """
-    found = metric.harm_windows(state.reward, parameters.reward, parameters.block)
-    if state.guard is not None and parameters.guard is not None:
-        found += metric.harm_windows(state.guard, parameters.guard, parameters.block)
-    return fmean(found)
+    reward: tuple[float, ...]
+    guard: tuple[float, ...] = ()
+
+    @property
+    def together(self) -> float:
+        """Return their mean, which alarms.
+
+        Each grows by at most 1 a window on average without harm, so it does, however many they
+        are. An alarm by the largest would need a higher threshold for the same promise.
+        """
+        return fmean((*self.reward, *self.guard))
+
+
+def harm(parameters: ComparisonParameters, state: ComparisonState) -> Detected:
+    """Read the detectors."""
+    reward = metric.harm_windows(state.reward, parameters.reward, parameters.block)
+    if state.guard is None or parameters.guard is None:
+        return Detected(reward)
+    return Detected(reward, metric.harm_windows(state.guard, parameters.guard, parameters.block))
 
 
 def evidence(
     parameters: ComparisonParameters,
     state: ComparisonState,
+    found: Detected,
     seen: Measured,
     guarded: Measured,
     reason: str,
@@ -40,14 +55,14 @@ def evidence(
     """Collect the figures."""
     guard = None
     if state.guard is not None and parameters.guard is not None:
-        guard = _of_metric(parameters, state.guard, parameters.guard, guarded)
+        guard = _of_metric(parameters, state.guard, found.guard, guarded)
     return ComparisonEvidence(
         reason,
-        harm(parameters, state),
+        found.together,
         parameters.run_length,
         state.quiet,
         state.trial_windows,
-        _of_metric(parameters, state.reward, parameters.reward, seen),
+        _of_metric(parameters, state.reward, found.reward, seen),
         guard,
         state.ramp,
     )
@@ -61,7 +76,7 @@ def e_value(logs: Logs) -> float:
 def _of_metric(
     parameters: ComparisonParameters,
     state: MetricState,
-    given: MetricParameters,
+    detectors: tuple[float, ...],
     measured: Measured,
 ) -> MetricEvidence:
     bound = None
@@ -69,7 +84,7 @@ def _of_metric(
         bound = average.lower_bound(state.average, parameters.alpha)
     return MetricEvidence(
         measured,
-        tuple(metric.harm_windows(state, given, parameters.block)),
+        detectors,
         e_value(state.trial.margin),
         e_value(state.trial.gain),
         e_value(state.trial.worse),

@@ -134,13 +134,13 @@ def observe(
     return state, _measured(serving, examinee, left, hour)
 
 
-def harm_windows(state: MetricState, metric: MetricParameters, block: int) -> list[float]:
+def harm_windows(state: MetricState, metric: MetricParameters, block: int) -> tuple[float, ...]:
     """Compute how far each detector has come, in windows to a false alarm.
 
     Each grows by at most 1 a window on average without harm, and so does their mean.
     """
     slow = windows(state.harm.slow) * block
-    return [slow] if metric.collapse is None else [slow, windows(state.harm.fast)]
+    return (slow,) if metric.collapse is None else (slow, windows(state.harm.fast))
 
 
 def proves(
@@ -155,6 +155,17 @@ def proves(
         gain = log_mean(state.trial.gain) >= least
         plain = log_mean(state.trial.margin) >= least
     return gain or (plain and state.plain < metric.max_plain), gain
+
+
+def without_proof(state: MetricState, before: MetricState) -> MetricState:
+    """Take a window's harm and spread only, where it proves nothing."""
+    return replace(
+        state,
+        trial=before.trial,
+        examinee=before.examinee,
+        average=before.average,
+        climb=before.climb,
+    )
 
 
 def new_anchor(state: MetricState, *, gain: bool) -> MetricState:

@@ -1,7 +1,7 @@
 """Whether the arms have rewards for the same share of their agents.
 
 An arm whose bad hours leave no outcome would look better than it is. Single windows are too small
-to see it, so what is counted fades over some hundred windows.
+to see it, so what is counted fades over about a day.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from babylon_tasks.comparison.observed import ComparedWindow
 
-_KEPT = 0.99  # of the counts in the next window
+_KEPT = 0.95  # of the counts in the next window
 _SURE = 3.0  # standard errors
 
 

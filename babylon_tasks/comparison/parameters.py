@@ -12,6 +12,7 @@ _Positive = Annotated[float, Meta(gt=0)]
 _NotNegative = Annotated[float, Meta(ge=0)]
 _Count = Annotated[int, Meta(ge=1)]
 
+VERSION = 1  # of the rule: another one would conclude something else from the same windows
 _FEW_AGENTS, _MANY_AGENTS = 100, 2000
 
 
@@ -85,10 +86,15 @@ class ComparisonParameters(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_missing: _Share = 0.05
     block: _Count = 1
     ramp: Ramp | None = None
-    version: int = 1
+    version: int = VERSION
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself; raises ValueError."""
+        """Refuse what contradicts itself, or is of another rule; raises ValueError."""
+        if self.version != VERSION:
+            raise ValueError(
+                f"the comparison was begun by version {self.version} of the rule, and this is "
+                f"version {VERSION}: end it and begin a new one"
+            )
         for name, metric in (("reward", self.reward), ("guard", self.guard)):
             if metric is not None and metric.lower >= metric.upper:
                 raise ValueError(

@@ -20,7 +20,7 @@ from babylon_tasks.comparison.e_values import log_mean
 from babylon_tasks.comparison.evidence import e_value, evidence, harm
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.observed import ComparedWindow
-from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
+from babylon_tasks.comparison.parameters import ComparisonParameters, Proof, Ramp
 from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.windows import window_start
 
@@ -46,36 +46,27 @@ def compare(
             f"window {window.window} comes after {state.window}, the last one: a comparison takes "
             "each window once, in order; begin a new one to compare earlier windows"
         )
-    counted = missing.count(state.missing, window)
-    state = replace(state, window=window.window, missing=counted)
-    useless = _useless(parameters, state, window)
-    if useless is not None:
-        figures = evidence(parameters, state, Measured(), Measured(), useless)
-        return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
-    stage = None if state.ramp is None else state.ramp.stage
-    reward, seen = metric.observe(
-        state.reward, window.reward, parameters.reward, parameters, window.complied, stage
-    )
-    if seen.serving is None:
-        few = f"an arm has fewer than {parameters.min_arm} agents with a reward"
-        return Compared(Conclusion.KEEP, state, evidence(parameters, state, seen, seen, few))
-    guard, guarded = state.guard, Measured()
-    if guard is not None and parameters.guard is not None:
-        guard, guarded = metric.observe(
-            guard, window.guard, parameters.guard, parameters, window.complied, stage
+    state = replace(state, window=window.window, missing=missing.count(state.missing, window))
+    nothing = Measured()
+    if window.complied < parameters.min_complied:
+        reason = (
+            f"only {window.complied:.0%} of the agents were answered by the model of their arm, "
+            f"fewer than {parameters.min_complied:.0%}: see whether they reach the gateway"
         )
+        figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
+        return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
+    observed, seen, guarded = _observe(parameters, state, window)
+    if seen.serving is None:
+        reason = f"an arm has fewer than {parameters.min_arm} agents with a reward"
+        figures = evidence(parameters, state, harm(parameters, state), seen, guarded, reason)
+        return Compared(Conclusion.KEEP, state, figures)
+    found = harm(parameters, observed)
+    if found.together < _QUIET * parameters.run_length:
+        observed = replace(observed, quiet=window.window)
     live = seen.examinee is not None
-    state = replace(
-        state, reward=reward, guard=guard, trial_windows=state.trial_windows + int(live)
-    )
-    if state.ramp is not None and parameters.ramp is not None:
-        paid = ramp.pay(state.ramp, seen.serving, parameters.ramp)
-        state = replace(state, ramp=paid)
-    if harm(parameters, state) < _QUIET * parameters.run_length:
-        state = replace(state, quiet=window.window)
-    conclusion, after, reason = _conclude(parameters, state, window, live)
-    ends = state.trial_windows > 0 and after.trial_windows == 0
-    figures = evidence(parameters, state, seen, guarded, reason)
+    conclusion, after, reason = _conclude(parameters, observed, window, found.together, live)
+    ends = observed.trial_windows > 0 and after.trial_windows == 0
+    figures = evidence(parameters, observed, found, seen, guarded, reason)
     return Compared(conclusion, after, figures, ends)
 
 
@@ -107,34 +98,61 @@ def canonical(value: msgspec.Struct) -> bytes:
     return _encoder.encode(value)
 
 
-def _useless(
+def _observe(
     parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow
-) -> str | None:
-    if window.complied < parameters.min_complied:
-        return (
-            f"only {window.complied:.0%} of the agents were answered by the model of their arm, "
-            f"fewer than {parameters.min_complied:.0%}: see whether they reach the gateway"
+) -> tuple[ComparisonState, Measured, Measured]:
+    """Take in the window's figures; without a difference of the reward the state is of no use."""
+    stage = None if state.ramp is None else state.ramp.stage
+    reward, seen = metric.observe(
+        state.reward, window.reward, parameters.reward, parameters, window.complied, stage
+    )
+    guard, guarded = state.guard, Measured()
+    if guard is not None and parameters.guard is not None:
+        guard, guarded = metric.observe(
+            guard, window.guard, parameters.guard, parameters, window.complied, stage
         )
-    arm = missing.unequal(state.missing, parameters.max_missing)
-    if arm is not None:
-        return (
-            f"the {arm} and the control arm have rewards for shares of their agents that differ "
-            f"by more than {parameters.max_missing:.0%}: see why outcomes are missing"
-        )
-    return None
+    tried = state.trial_windows + int(seen.examinee is not None)
+    if missing.unequal(state.missing, parameters.max_missing) is not None:
+        # It may look better or worse than it is. To be rolled back is safe, to be proven is not.
+        reward, tried = metric.without_proof(reward, state.reward), state.trial_windows
+        if guard is not None and state.guard is not None:
+            guard = metric.without_proof(guard, state.guard)
+    here = state.ramp
+    if here is not None and parameters.ramp is not None and seen.serving is not None:
+        here = ramp.pay(here, seen.serving, parameters.ramp)
+    state = replace(state, reward=reward, guard=guard, trial_windows=tried, ramp=here)
+    return state, seen, guarded
 
 
 def _conclude(
-    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow, live: bool
+    parameters: ComparisonParameters,
+    state: ComparisonState,
+    window: ComparedWindow,
+    found: float,
+    live: bool,
 ) -> tuple[Conclusion, ComparisonState, str]:
     """Order: harm, then proof, then whether the trial goes on."""
-    found = harm(parameters, state)
-    if state.ramp is not None and parameters.ramp is not None:
-        moved = _move_ramp(parameters, state, found)
-        if moved is not None:
-            return moved
-    if state.ramp is None and found >= parameters.run_length:
-        return _roll_back(parameters, state, window, found)
+    here, given = state.ramp, parameters.ramp
+    if here is None or given is None:
+        if found >= parameters.run_length:
+            return _roll_back(parameters, state, window, found)
+    elif here.withdrawn:
+        lost = f"the policy has cost {here.loss:.3g} per agent, the budget is {given.budget:g}"
+        return Conclusion.WITHDRAW, state, lost
+    elif ramp.falls(here, state.metrics, given) or (
+        here.stage is not RampStage.FLOOR and found >= parameters.run_length
+    ):
+        down = replace(_reset_harm(state), ramp=RampState(loss=here.loss))
+        return Conclusion.TO_FLOOR, down, "the policy is worse than the model that agents used"
+    arm = missing.unequal(state.missing, parameters.max_missing)
+    if arm is not None:
+        reason = (
+            f"the {arm} and the control arm have rewards for shares of their agents that differ "
+            f"by more than {parameters.max_missing:.0%}: see why outcomes are missing"
+        )
+        return Conclusion.PAUSE_COMPARISON, state, reason
+    if here and given and ramp.rises(here, state.metrics, given, parameters.block):
+        return _rise(state, here, given)
     if _can_prove(parameters, state, live):
         proven = _prove(parameters, state)
         if proven is not None:
@@ -170,28 +188,15 @@ def _roll_back(
     return Conclusion.ROLLBACK_AND_PAUSE, state, often
 
 
-def _move_ramp(
-    parameters: ComparisonParameters, state: ComparisonState, found: float
-) -> tuple[Conclusion, ComparisonState, str] | None:
-    here, given = state.ramp, parameters.ramp
-    assert here is not None  # noqa: S101  # both are checked by the caller
-    assert given is not None  # noqa: S101
-    if here.withdrawn:
-        lost = f"the policy has cost {here.loss:.3g} per agent, the budget is {given.budget:g}"
-        return Conclusion.WITHDRAW, state, lost
-    if here.stage is not RampStage.FLOOR and (
-        found >= parameters.run_length or ramp.falls(here, state.metrics, given)
-    ):
-        down = replace(_reset_harm(state), ramp=RampState(loss=here.loss))
-        return Conclusion.TO_FLOOR, down, "the policy is worse than the model that agents used"
-    if ramp.rises(here, state.metrics, given, parameters.block):
-        above = RampStage(here.stage + 1)
-        # What is shown above the floor is shown since it was left: by all windows from there on.
-        up = _reset_harm(state) if here.stage is RampStage.FLOOR else state
-        up = replace(up, ramp=RampState(above, 0, here.loss))
-        reason = f"not worse by the margin: the share rises to {given.shares[above]:.0%}"
-        return Conclusion.RISE, up, reason
-    return None
+def _rise(
+    state: ComparisonState, here: RampState, given: Ramp
+) -> tuple[Conclusion, ComparisonState, str]:
+    above = RampStage(here.stage + 1)
+    # What is shown above the floor is shown since it was left: by all windows from there on.
+    up = _reset_harm(state) if here.stage is RampStage.FLOOR else state
+    up = replace(up, ramp=RampState(above, 0, here.loss))
+    reason = f"not worse by the margin: the share rises to {given.shares[above]:.0%}"
+    return Conclusion.RISE, up, reason
 
 
 def _can_prove(parameters: ComparisonParameters, state: ComparisonState, live: bool) -> bool:

@@ -69,18 +69,31 @@ def test_14_the_past_is_used_by_earlier_windows_slope_and_noise_moves_nothing() 
     assert fmean(noise) == pytest.approx(fmean(plain), abs=0.004)
 
 
-def test_an_arm_that_lacks_more_rewards_than_control_pauses_the_comparison() -> None:
-    def window(number: int, rewarded: int) -> ComparedWindow:
-        arms = (ArmResult(rewarded, 0.5, 0.04), ArmResult(48, 0.5, 0.04))
-        return ComparedWindow(
-            window=hour(number), reward=(Stratum(*arms),), drawn=DrawnAgents(450, 50)
-        )
+def short(number: int, rewarded: int, serving: float = 0.5) -> ComparedWindow:
+    """A window in which so many of the 400 agents that are served have a reward, of others 96 %."""
+    arms = ArmResult(rewarded, serving, 0.04), ArmResult(48, 0.5, 0.04), ArmResult(48, 0.6, 0.04)
+    return ComparedWindow(
+        window=hour(number), reward=(Stratum(*arms),), drawn=DrawnAgents(400, 50, 50)
+    )
 
+
+def test_an_arm_that_lacks_more_rewards_than_control_proves_nothing() -> None:
     state, concluded = begin(P), []
-    for number in range(1, 30):
-        found = compare(P, state, window(number, 432 if number < 10 else 340))
-        state = found.state
+    for number in range(1, 40):
+        found = compare(P, state, short(number, 384 if number < 6 else 300))
         concluded.append(found.conclusion)
-    assert set(concluded[:9]) == {Conclusion.KEEP}
-    assert concluded[-1] is Conclusion.PAUSE_COMPARISON
+        before, state = state, found.state
+    assert set(concluded[:5]) == {Conclusion.KEEP}
+    assert set(concluded[10:]) == {Conclusion.PAUSE_COMPARISON}
     assert "serving and the control arm" in found.evidence.reason
+    assert (state.reward.trial, state.trial_windows) == (before.reward.trial, before.trial_windows)
+
+
+def test_an_arm_whose_rewards_are_missing_is_rolled_back_all_the_same() -> None:
+    """A policy that has collapsed may leave no outcomes: that must not hide it."""
+    state = begin(P)
+    for number in range(1, 20):
+        found = compare(P, state, short(number, 300))
+        state = found.state
+    found = compare(P, state, short(20, 300, serving=0.0))
+    assert found.conclusion is Conclusion.ROLLBACK

@@ -29,7 +29,7 @@ def test_8_the_false_decisions_of_2000_paths_are_as_few_as_promised() -> None:
     """An examinee that is worse by the margin; and what serves is worse by the tolerance."""
     parameters = ComparisonParameters()
     metric = parameters.reward
-    paths, hours = 2000, 72
+    paths, hours = 2000, 48
     proven = rolled_back = 0
     for seed in range(paths):
         crowd = Crowd(random.Random(seed))

@@ -232,6 +232,7 @@ def test_the_arms_have_their_shares_and_small_crowds_larger_ones() -> None:
     [
         ({"reward": MetricParameters(lower=1, upper=1)}, "lower bound"),
         ({"control_share": 0.5, "examinee_share": 0.5}, "leave no agents"),
+        ({"version": 2}, "begin a new one"),
     ],
 )
 def test_parameters_that_contradict_themselves_are_refused(
