@@ -24,6 +24,7 @@ from babylon_tasks.comparison.parameters import (
 from bench.other_work import OtherWork
 from bench.promotion_paths import (
     DEFAULTS,
+    FIGURES,
     MONTH,
     chosen_block,
     fall,
@@ -200,18 +201,7 @@ class Tables:
             cells = []
             for scenario in EVENTS:
                 found = self._each(whole, scenario, rule, agents)
-                means = [
-                    fmean(getattr(one, name) for one in found)
-                    for name in (
-                        "quality",
-                        "regret",
-                        "exposed",
-                        "anchors",
-                        "wrong",
-                        "rollbacks",
-                        "paused",
-                    )
-                ]
+                means = [fmean(one[name] for one in found) for name in FIGURES]
                 cells.append(
                     "{:.3f} / {:.3f} / {:.3f}; {:.1f} ({:.2f}); {:.1f}; {:.2f}".format(*means)
                 )
@@ -257,7 +247,7 @@ def main() -> None:
         for name in given.tables:
             began, other = time.monotonic(), OtherWork()
             make = getattr(tables, name)
-            print(f"\n{make.__doc__}", flush=True)
+            print("\n" + " ".join(str(make.__doc__).split()), flush=True)
             for number, line in enumerate(make()):
                 print(line, flush=True)
                 if not number:

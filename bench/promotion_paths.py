@@ -25,6 +25,7 @@ from compared_windows import Crowd, heavy  # the tests' parts are no package
 
 DEFAULTS = ComparisonParameters()
 MONTH = 720  # hours
+FIGURES = ("quality", "regret", "exposed", "anchors", "wrong", "rollbacks", "paused")
 
 
 def fall(seed: int, agents: int, control: float, before: float, drop: float) -> tuple[int, int]:
@@ -119,22 +120,27 @@ def chosen_block(seed: int, windows: int, **crowd: Any) -> int:
     return block_for([differences], 0.02)
 
 
-def whole(seed: int, scenario: str, rule: str, agents: int) -> Run:
-    """Run 60 days under one rule."""
+def whole(seed: int, scenario: str, rule: str, agents: int) -> dict[str, float]:
+    """Run 60 days under one rule; returns its figures."""
+    run = _run(seed, scenario, rule, agents).go()
+    return {name: float(getattr(run, name)) for name in FIGURES}
+
+
+def _run(seed: int, scenario: str, rule: str, agents: int) -> Run:
     share = control_share(agents)
     given: dict[str, Any] = {"agents": agents, "control": share, "examinee": share}
     if rule == "evidence waived":
-        return Run(seed, scenario, None, **given).go()
+        return Run(seed, scenario, None, **given)
     if rule == "0.1.0's interval":
-        return Run(seed, scenario, of_0_1_0(), **(given | {"examinee": 0.0})).go()
+        return Run(seed, scenario, of_0_1_0(), **(given | {"examinee": 0.0}))
     parameters = ComparisonParameters(control_share=share, examinee_share=share)
     if rule == "two models":
         parameters = ComparisonParameters(
             control_share=share, examinee_share=0.0, proof=Proof.AVERAGE
         )
-        return Run(seed, scenario, of_the_package(parameters), **(given | {"examinee": 0.0})).go()
+        return Run(seed, scenario, of_the_package(parameters), **(given | {"examinee": 0.0}))
     if rule == "with a guard":
         guard = MetricParameters(deviation=0.4, collapse=None)
         parameters = ComparisonParameters(guard=guard)
-        return Run(seed, scenario, of_the_package(parameters), guarded=True, **given).go()
-    return Run(seed, scenario, of_the_package(parameters), **given).go()
+        return Run(seed, scenario, of_the_package(parameters), guarded=True, **given)
+    return Run(seed, scenario, of_the_package(parameters), **given)
