@@ -15,18 +15,21 @@ import structlog
 from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
 
 from babylon_tasks import metrics
-from babylon_tasks.db import trainer_lease
+from babylon_tasks.db import promotions, trainer_lease
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.pipeline.serve import serve
+from babylon_tasks.registry.serving import Serving
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import trains
-from babylon_tasks.tasks.health.inference import cannot_be_asked
+from babylon_tasks.tasks.health.bounded_check import ANSWER_SECONDS
+from babylon_tasks.tasks.health.inference import cannot_be_asked, lacks_model
 from babylon_tasks.tasks.health.pool_children import PoolChild, pool_children
 from babylon_tasks.training.protocol import ComputesOn
 from babylon_tasks.training.supervisor import Trainer
 
 _WATCH_SECONDS = 5.0
+_CONNECT_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
@@ -39,6 +42,7 @@ class TrainerManager:
         self._stop = threading.Event()
         self._trainer: Trainer | None = None
         self._unanswered = 0
+        self._unserved = False  # a trainer that runs has not been told what serves
         self._exported: tuple[str, str] | None = None  # device and card, as exported
 
     @contextmanager
@@ -51,24 +55,57 @@ class TrainerManager:
 
     def watch(self) -> None:
         """Start the trainer and keep it running until the process ends (runs in a thread)."""
-        settings = load_settings()
         while not self._stop.is_set():
-            try:
-                with self.lock() as trainer:
-                    self._end_if_unanswering(trainer, settings)
-                    if trainer.pid is None and not self._stop.is_set():
-                        metrics.TRAINER_STARTS.labels(settings.lineage).inc()
-                        serving = serve(settings, trainer)
-                        on = trainer.ready().computes_on
-                        device = None if on is None else on.text
-                        log.info("trainer.started", model=serving.inference_name, device=device)
-                        self._show_device(settings.lineage, on)
-            except BabylonTasksError as error:
-                log.error("trainer.not_started", why=str(error), next_try_in=_WATCH_SECONDS)
-            except Exception:  # logged with its traceback, and tried again
-                # This thread must survive every error: nothing else restarts the trainer.
-                log.exception("trainer.not_started", next_try_in=_WATCH_SECONDS)
+            self.look()
             self._stop.wait(_WATCH_SECONDS)
+
+    def look(self) -> None:
+        """Once: see to it that an idle trainer runs, answers, and has what is to serve."""
+        settings = load_settings()
+        try:
+            with self.lock() as trainer:
+                self._end_if_unanswering(trainer, settings)
+                if self._stop.is_set():
+                    return
+                if trainer.pid is None:
+                    self._start(trainer, settings)
+                elif (why := self._lacks_what_serves(trainer, settings)) is not None:
+                    log.error("trainer.cannot_serve", why=why)
+                    self._serve(trainer, settings)
+        except BabylonTasksError as error:
+            log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)
+        except Exception:  # logged with its traceback, and tried again
+            # This thread must survive every error: nothing else restarts the trainer.
+            log.exception("trainer.not_serving", next_try_in=_WATCH_SECONDS)
+
+    def _start(self, trainer: Trainer, settings: Settings) -> None:
+        metrics.TRAINER_STARTS.labels(settings.lineage).inc()
+        serving = self._serve(trainer, settings)
+        on = trainer.ready().computes_on
+        device = None if on is None else on.text
+        log.info("trainer.started", model=serving.inference_name, device=device)
+        self._show_device(settings.lineage, on)
+
+    def _serve(self, trainer: Trainer, settings: Settings) -> Serving:
+        self._unserved = True
+        serving = serve(settings, trainer)
+        self._unserved = False
+        return serving
+
+    def _lacks_what_serves(self, trainer: Trainer, settings: Settings) -> str | None:
+        """Say why agents get no answer of what serves by the database; None if they do.
+
+        A checkpoint may be damaged at any time, and the next step, at whose beginning that would
+        be found, may be hours away.
+        """
+        if self._unserved:
+            return "what serves could not be compared with what was committed"
+        port = trainer.port
+        if port is None or self._unanswered:
+            return None
+        with session(settings, patience=_CONNECT_SECONDS, silence=ANSWER_SECONDS) as connection:
+            serving = promotions.serving(connection, settings.lineage)
+        return lacks_model(settings, port, serving)
 
     def _end_if_unanswering(self, trainer: Trainer, settings: Settings) -> None:
         """Kill a trainer that has nothing to do and answers neither the worker nor agents."""

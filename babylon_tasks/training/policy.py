@@ -190,6 +190,13 @@ class Policy:
         """Check whether a step can be served: the base model, or an adapter on disk."""
         return step == 0 or (self.adapter_dir(step) / "adapter_model.safetensors").exists()
 
+    def answers(self, step: int) -> bool:
+        """Check whether agents can be answered as a step: also from memory, if its files are gone.
+
+        The base model always can.
+        """
+        return step in self._resident or self.has_step(step)
+
     def row_logprobs(
         self,
         tokens: torch.Tensor,

@@ -104,7 +104,7 @@ class Chat:
     def _step(self, model: str) -> int:
         name, _, text = model.partition("@")
         step = step_number(text)
-        if name != self.lineage or step is None or not self._policy.has_step(step):
+        if name != self.lineage or step is None or not self._policy.answers(step):
             raise Refused(
                 404,
                 f"no model {model!r} here; GET /v1/models lists the names {self.lineage}@STEP",

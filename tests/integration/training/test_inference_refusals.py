@@ -129,6 +129,26 @@ def test_a_broken_checkpoint_is_an_error_of_the_server(serve: Serve, policy: Pol
     )
 
 
+def test_a_checkpoint_in_memory_answers_after_its_files_are_gone(
+    serve: Serve, policy: Policy
+) -> None:
+    """It was compared with what was committed when it was loaded."""
+    folder = policy.adapter_dir(3)
+    policy.init_adapter(seed=1)
+    policy.save_trained(folder)
+    with serve().client() as client:
+        client.chat.completions.create(**{**ASKED, "model": "tests@3"})
+        shutil.rmtree(folder)
+
+        client.chat.completions.create(**{**ASKED, "model": "tests@3"})
+        assert client.models.retrieve("tests@3").id == "tests@3"
+
+        with policy.training():  # or it would be forgotten while it is in use
+            policy.forget(3)
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(**{**ASKED, "model": "tests@3"})
+
+
 def test_messages_that_the_template_refuses_are_the_clients_fault(
     serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
