@@ -133,15 +133,18 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.WINDOW
 
 
-def fault_of_exit(signal_number: int) -> Fault:
+def fault_of_exit(signal_number: int, *, memory_was_short: bool = False) -> Fault:
     """Decide whose fault it is that a signal ended a process. PURE.
 
-    SIGKILL is also what the kernel sends when memory is short, and SIGBUS when a file that is
-    mapped into memory, as packed rows are, has no room on its disk (mmap(2)). A crash (SIGSEGV,
-    SIGABRT, ...) may be due to what the process was given.
+    SIGKILL is also what the kernel sends for want of memory; ``memory_was_short``: it has sent one
+    to some process meanwhile. SIGBUS is also sent when a file that is mapped into memory, as packed
+    rows are, has no room on its disk (mmap(2)). A crash (SIGSEGV, SIGABRT, ...) may be due to what
+    the process was given.
     """
     if signal_number == signal.SIGBUS:
         return Fault.DISK_FULL
+    if signal_number == signal.SIGKILL and memory_was_short:
+        return Fault.OUT_OF_MEMORY
     outside = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
     return Fault.TRAINER_KILLED if signal_number in outside else Fault.WINDOW
 

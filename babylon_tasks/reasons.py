@@ -68,6 +68,9 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     WEIGHTS_GONE = "weights_gone"
 
+    # Training: its group, alone in a step, needs more memory than there is.
+    OUT_OF_MEMORY = "out_of_memory"
+
 
 class UsedAs(StrEnum):
     """What used a trajectory up: a step, or a group that teaches nothing."""

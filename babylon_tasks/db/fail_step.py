@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
 
 from babylon_tasks.db import consumption, kept_members, step_windows, steps
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
 from babylon_tasks.faults import Fault
+from babylon_tasks.records import Rejection
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import FAIL
+
+
+class Refused(Struct, frozen=True):
+    """Trajectories of one window that no step of the lineage is to take any more."""
+
+    window: str
+    reward_version: int
+    rejections: Sequence[Rejection]
 
 
 def fail_step(
@@ -23,10 +34,12 @@ def fail_step(
     actor: str,
     metrics: Mapping[str, float] | None = None,
     fault: Fault = Fault.WINDOW,
+    refused: Refused | None = None,
 ) -> Step:
     """Fail a step and release its data; a window fails with it after ``max_attempts`` runs.
 
-    The last run counts only if the fault was the windows' own.
+    The last run counts only if the fault was the windows' own. What did not fit into memory waits
+    for so long that other windows are tried before it.
 
     All or nothing; raises StaleLease, and IllegalTransition where the step has ended.
     """
@@ -42,6 +55,10 @@ def fail_step(
             detail={"reason": error, "fault": fault, "step": step.target_step},
         )
         consumption.release(connection, step.id)
+        if refused is not None:
+            consumption.reject(
+                connection, lease, refused.window, refused.reward_version, refused.rejections
+            )
         kept_members.forget(connection, step.id)
         if not fault.uses_up_attempts:
             step_windows.count_attempts(connection, step.windows, -1, lineage=step.lineage)
@@ -54,8 +71,15 @@ def fail_step(
                 lineage=step.lineage,
                 step_id=step.id,
                 actor=actor,
+                delay=_delay(fault, settings),
             )
     return failed
+
+
+def _delay(fault: Fault, settings: Settings) -> float:
+    # Beyond the longest pause of a circuit: what is tried after it is not the same again.
+    short = fault is Fault.OUT_OF_MEMORY
+    return 2 * settings.circuit_max_seconds if short else settings.retry_delay_seconds
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | str]:

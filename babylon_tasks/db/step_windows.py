@@ -126,14 +126,18 @@ def free(
     lineage: str,
     step_id: int,
     actor: str,
+    delay: float,
 ) -> None:
-    """End a window's part in a failed step: scored again, or failed after the last attempt."""
+    """End a window's part in a failed step: scored again, or failed after the last attempt.
+
+    ``delay``: seconds until its next one.
+    """
     exhausted = row.attempts >= settings.max_attempts
     state = WindowState.FAILED if exhausted else WindowState.SCORED
     reason = _exhausted(row.attempts, why) if exhausted else None
-    delay = None if exhausted else settings.retry_delay_seconds
+    pause = None if exhausted else delay
     together = lineage_windows.settle(
-        connection, row.window, lineage, state, reason=reason, delay=delay, tries_end=False
+        connection, row.window, lineage, state, reason=reason, delay=pause, tries_end=False
     )
     move(
         connection,
@@ -143,7 +147,7 @@ def free(
         together=together,
         actor=actor,
         reason=reason,
-        delay=delay,
+        delay=pause,
         lineage=lineage,
         step_id=step_id,
     )

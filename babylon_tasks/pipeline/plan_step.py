@@ -15,7 +15,7 @@ from babylon_tasks.dataset.packed_members import pack
 from babylon_tasks.dataset.schedule import learning_rate, row_length
 from babylon_tasks.dataset.select_calls import CallTerms
 from babylon_tasks.dataset.training_defaults import TrainingValues
-from babylon_tasks.db import due_windows, lineages, step_windows, steps
+from babylon_tasks.db import due_windows, lineages, out_of_memory, step_windows, steps
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.lineages import Lease
@@ -95,8 +95,9 @@ class Planner:
 
         Other scored ones join up to ``max_windows_per_step`` and ``step_token_budget``. What
         exceeds the budget is left over for later steps. A window whose training has failed before
-        is tried alone: it may be the cause. Raises StaleLease, TrainingError if the trainer fails
-        on it: this counts as an attempt if the fault is the window's.
+        is tried alone: it may be the cause; so is one that did not fit into memory, and in parts.
+        Raises StaleLease, TrainingError if the trainer fails on it: this counts as an attempt if
+        the fault is the window's.
         """
         self.skipped.update(
             close_outdated(self._connection, self._settings, self._lease, actor=self._actor)
@@ -135,8 +136,17 @@ class Planner:
         for scored in self._queue(window):
             if selections and scored.attempts:
                 continue
+            most_groups = out_of_memory.most_groups(
+                self._connection, self._lease.lineage, scored.window
+            )
+            if selections and most_groups is not None:
+                continue
             label, selection = self._select(
-                scored, labels, settings.step_token_budget - tokens, at_least_one=not selections
+                scored,
+                labels,
+                settings.step_token_budget - tokens,
+                at_least_one=not selections,
+                most_groups=most_groups,
             )
             if selection is None:
                 self._moved = True
@@ -155,6 +165,7 @@ class Planner:
             if (
                 selection.full
                 or scored.attempts
+                or most_groups is not None
                 or len(selections) == settings.max_windows_per_step
             ):
                 break
@@ -170,7 +181,13 @@ class Planner:
         return listed
 
     def _select(
-        self, scored: ScoredWindow, labels: Sequence[str], budget: int, *, at_least_one: bool
+        self,
+        scored: ScoredWindow,
+        labels: Sequence[str],
+        budget: int,
+        *,
+        at_least_one: bool,
+        most_groups: int | None,
     ) -> tuple[str, Selection | None]:
         """Select a window's groups of the first label that has any; record what is refused.
 
@@ -190,6 +207,7 @@ class Planner:
                     self._inspect,
                     budget=budget,
                     at_least_one=at_least_one,
+                    most_groups=most_groups,
                 )
             except TrainingError as error:
                 if not error.fault.uses_up_attempts:

@@ -36,7 +36,8 @@ class Selection(Struct, frozen=True):
 
     ``tokens`` counts those of the groups; ``longest`` is their longest row, 0 where the trainer
     does not know. ``used_up``: (id, use) of those that teach nothing. ``changed`` rows are to be
-    scored anew. ``left`` may be taken by another step. ``full``: the budget was reached.
+    scored anew. ``left`` may be taken by another step. ``full``: no more was to be
+    taken.
     """
 
     window: str
@@ -68,14 +69,16 @@ def select_groups(
     *,
     budget: int,
     at_least_one: bool,
+    most_groups: int | None = None,
 ) -> Selection:
     """Read a window group by group until ``budget`` tokens are reached or nothing is left.
 
+    ``most_groups``: at most so many, whatever the budget.
     Each key yields one group before any yields a second one. Raises TrainingError where the trainer
     fails on the rows.
     """
     reading = _Reading(connection, settings, scored, terms, inspect)
-    return reading.until(budget, at_least_one=at_least_one)
+    return reading.until(budget, at_least_one=at_least_one, most_groups=most_groups)
 
 
 class _Reading:
@@ -107,11 +110,13 @@ class _Reading:
         self._calls_left_out: Counter[str] = Counter()
         self._of_other_label: set[str] = set()  # keys
 
-    def until(self, budget: int, *, at_least_one: bool) -> Selection:
+    def until(self, budget: int, *, at_least_one: bool, most_groups: int | None) -> Selection:
         groups: list[_Filled] = []
         tokens = 0
         while any(self._unread.values()):
             for key, unread in self._unread.items():
+                if len(groups) == most_groups:
+                    return self._made(groups, tokens, full=True)
                 filled = self._fill(key, unread) if unread else None
                 if filled is None:
                     continue

@@ -18,7 +18,7 @@ from babylon_tasks.actions import TrainAction
 from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.db import due_windows, lineages, steps, windows
 from babylon_tasks.db.commit_step import commit_step
-from babylon_tasks.db.fail_step import fail_step
+from babylon_tasks.db.fail_step import Refused, fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
@@ -31,6 +31,7 @@ from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRun, StepRunner
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
+from babylon_tasks.pipeline.too_large import gives_way, refused
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
 from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
@@ -152,8 +153,11 @@ def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
             )
         case StepRefused(why, fault):
             return _fail(run, step, why, fault=fault)
-        case StepInterrupted(why, fault):
-            return _postpone(run, step, why, fault)
+        case StepInterrupted(why, fault) as broken:
+            too_large = gives_way(run, step, broken)
+            if too_large is None:
+                return _postpone(run, step, why, fault)
+            return _fail(run, step, too_large, fault=fault, refuses=refused(run, step, too_large))
 
 
 def _commit(run: StepRunner, step: Step, result: StepResult, *, adopted: bool) -> TrainOutcome:
@@ -203,6 +207,7 @@ def _fail(
     *,
     fault: Fault = Fault.WINDOW,
     worthless: bool = False,
+    refuses: Refused | None = None,
 ) -> TrainOutcome:
     # In this order, so that after a crash in between the next claimant can still recover the step.
     try:
@@ -223,8 +228,11 @@ def _fail(
             actor=run.actor,
             metrics=measured,
             fault=fault,
+            refused=refuses,
         )
     metrics.STEPS.labels(step.lineage, "failed").inc()
+    for rejection in refuses.rejections if refuses is not None else ():
+        metrics.TRAJECTORIES_REJECTED.labels(rejection.reason).inc()
     return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, reason, fault=fault)
 
 

@@ -57,6 +57,17 @@ def usable_memory(root: Path = _ROOT) -> int | None:
     return min((room for room in free if room is not None), default=None)
 
 
+def kills_for_memory(root: Path = _ROOT) -> int:
+    """Count the processes that the kernel has killed since its start for want of memory.
+
+    Of the whole machine, whatever the container; 0 where nothing says it.
+    """
+    try:
+        return _fields(root / "proc/vmstat").get("oom_kill", 0)
+    except (OSError, ValueError):
+        return 0
+
+
 def _groups(root: Path, controller: str) -> Iterator[tuple[bool, Path]]:
     """List the cgroups that limit this process, as (of version 1, folder)."""
     try:

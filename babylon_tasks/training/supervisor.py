@@ -22,6 +22,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.child import Child, last_lines
+from babylon_tasks.training.machine import kills_for_memory
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
@@ -79,6 +80,7 @@ class Trainer:
         self._child: Child[TrainerReply] | None = None
         self._ready: TrainerReady | None = None
         self._committed: tuple[CommittedCheckpoint, ...] = ()
+        self._kills_for_memory = 0  # at the process's start
         self.log_path = settings.data_dir.absolute() / "trainer.log"
 
     def __enter__(self) -> Trainer:
@@ -163,6 +165,7 @@ class Trainer:
             wandb_base_url=settings.wandb_base_url,
             serves=self._serves,
         )
+        self._kills_for_memory = kills_for_memory()
         with self.log_path.open("ab") as log:
             child = self._child = Child(
                 "babylon_tasks.training.trainer",
@@ -294,7 +297,10 @@ class Trainer:
         child.end_group()  # children of a backend would keep its memory and port
         self._ready = None
         number = child.ended_by_signal
-        fault = None if number is None else fault_of_exit(number)
+        short = kills_for_memory() > self._kills_for_memory
+        fault = None if number is None else fault_of_exit(number, memory_was_short=short)
+        if fault is Fault.OUT_OF_MEMORY:
+            how += ", and the kernel has killed for want of memory"
         message = (
             f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
         )

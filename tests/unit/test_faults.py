@@ -135,3 +135,7 @@ def test_a_trainer_killed_from_outside_is_nobodys_fault_and_a_crash_may_be_the_w
     number: signal.Signals, fault: Fault
 ) -> None:
     assert fault_of_exit(number) is fault
+    killed = number is signal.SIGKILL
+    assert fault_of_exit(number, memory_was_short=True) is (
+        Fault.OUT_OF_MEMORY if killed else fault
+    )

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from babylon_tasks.training.machine import choose_threads, usable_cores, usable_memory
+from babylon_tasks.training.machine import (
+    choose_threads,
+    kills_for_memory,
+    usable_cores,
+    usable_memory,
+)
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -98,3 +103,9 @@ def test_what_a_group_may_still_take_counts_with_the_files_it_has_read(
 
 def test_a_machine_that_says_nothing_has_unknown_memory(tmp_path: Path) -> None:
     assert usable_memory(tmp_path) is None
+
+
+def test_the_kernels_kills_for_memory_are_counted_where_it_says_them(tmp_path: Path) -> None:
+    assert kills_for_memory(tmp_path) == 0
+    vmstat = {"proc/vmstat": "nr_free_pages 7\noom_kill 3\n"}
+    assert kills_for_memory(machine(tmp_path, "", **vmstat)) == 3

@@ -1,0 +1,29 @@
+-- part: ended
+-- A failed step (f) that ended for want of memory, with the event that says so.
+f.state = 'failed' AND ended.kind = 'step_failed' AND ended.detail ->> 'fault' = 'out_of_memory'
+
+-- name: runs
+-- How many runs of a step were broken off for want of memory.
+SELECT count(*) FROM training.events
+WHERE step_id = %(step_id)s AND kind = 'step_interrupted' AND detail ->> 'fault' = 'out_of_memory'
+
+-- name: most_groups
+-- Half of the groups of the newest step with a window that ended for want of memory, but one.
+SELECT greatest(jsonb_array_length(f.manifest -> 'groups') / 2, 1)
+FROM training.steps f
+JOIN training.events ended ON ended.step_id = f.id
+WHERE f.lineage = %(lineage)s AND f.windows @> ARRAY[%(window)s::text] AND f.method = 'grpo'
+  AND {{out_of_memory.ended}}
+ORDER BY f.id DESC
+LIMIT 1
+
+-- name: others_fit
+-- Whether another step was committed since one with the same groups ended for want of memory.
+SELECT EXISTS (
+    SELECT FROM training.steps s
+    JOIN training.steps f ON f.lineage = s.lineage AND f.windows @> s.windows
+                         AND f.manifest -> 'groups' = s.manifest -> 'groups'
+    JOIN training.events ended ON ended.step_id = f.id
+    JOIN training.steps other ON other.lineage = s.lineage AND other.state = 'committed'
+                             AND other.committed_at > f.failed_at
+    WHERE s.id = %(step_id)s AND {{out_of_memory.ended}})
