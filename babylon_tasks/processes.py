@@ -6,6 +6,7 @@ Options come from the settings, so that no secret appears in an argument.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -21,6 +22,8 @@ _FLOWER_CONFIG = Path(__file__).parent / "tasks" / "flower" / "config.py"
 
 # Not the prefix of 0.1.0, whose folders show nobody whether their owner still runs.
 _COUNTERS = "babylon-tasks-counters-"
+# For the C library, which by default waits 20 s for a name server that is silent, and retries.
+_RESOLVER = "timeout:2 attempts:2"
 _NO_DATABASE = "postgresql://not-given-to-flower.invalid/none"
 
 
@@ -91,6 +94,8 @@ def prepare(name: ProcessName, settings: Settings) -> dict[str, str]:
     The caller becomes that process, or outlives it: a worker's folder is its own until it ends.
     """
     extra = withheld(name)
+    if "RES_OPTIONS" not in os.environ:  # an operator's own
+        extra["RES_OPTIONS"] = _RESOLVER
     if name is ProcessName.FLOWER and settings.flower_basic_auth is not None:
         # Flower reads its login from the environment only; ours may be in a file.
         extra["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from checks.violations import Violation, end
+from checks.violations import SECONDS, Violation, end
 
 SUPPLY = Path(f"{sys.prefix}-supply")  # as in the Makefile
 PINS = (
@@ -41,12 +41,12 @@ def audit(pins: Path, program: Path, sources: Sequence[str] = _SOURCES) -> list[
     reasons = []
     for source in sources:
         command = [program, f"--vulnerability-service={source}", "--requirement", pins]
-        done = subprocess.run(
-            [*command, "--no-deps", "--disable-pip", "--format=json", "--progress-spinner=off"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        given = [*command, "--no-deps", "--disable-pip", "--format=json", "--progress-spinner=off"]
+        try:
+            done = _run(given)
+        except subprocess.TimeoutExpired as error:
+            reasons.append(f"{source}: {error}")
+            continue
         try:
             packages = json.loads(done.stdout)["dependencies"]
         except (ValueError, KeyError):
@@ -60,10 +60,21 @@ def audit(pins: Path, program: Path, sources: Sequence[str] = _SOURCES) -> list[
     raise Unreachable("; ".join(reasons))
 
 
+def _run(
+    command: Sequence[str | Path], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+
+
 def audit_npm(folder: Path, npm: Sequence[str]) -> list[Violation]:
     """List known vulnerabilities of what the folder's lock pins; raises Unreachable."""
     command = [*npm, "audit", "--json", "--package-lock-only"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = _run(command, cwd=folder)
+    except subprocess.TimeoutExpired as error:
+        raise Unreachable(f"npm: {error}") from None
     try:
         answer = json.loads(done.stdout)
         packages = answer["vulnerabilities"].values()

@@ -12,6 +12,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from checks.violations import SECONDS
+
 TOOLS = Path(f"{sys.prefix}-checks")  # as in the Makefile
 MINIMUM = (1, 37)
 
@@ -19,7 +21,7 @@ MINIMUM = (1, 37)
 def render(folder: Path) -> str:
     """Render all objects of a kustomization; raises ValueError with kustomize's message."""
     command = [str(program(shutil.which("kubectl"))), "kustomize", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     if done.returncode != 0:
         raise ValueError(" ".join(done.stderr.split()).removeprefix("error: "))
     return done.stdout
@@ -42,7 +44,8 @@ def program(on_path: str | None) -> Path:
 
 def _version(kubectl: str) -> tuple[int, int]:
     command = [kubectl, "version", "--client", "--output=json"]
-    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    output = done.stdout
     try:
         version = json.loads(output)["clientVersion"]
         return int(version["major"]), int(version["minor"].rstrip("+"))

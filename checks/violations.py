@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+SECONDS = 300  # the longest that somebody's program may take
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -29,7 +31,9 @@ def folder() -> Path:
 
 def report(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Any:
     """Run somebody's checker and read the JSON that it prints; raises RuntimeError if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=SECONDS
+    )
     if done.returncode not in (0, 1) or not done.stdout:
         name = Path(command[0]).name
         raise RuntimeError(f"{name} failed with {done.returncode}: {done.stderr.strip()}")

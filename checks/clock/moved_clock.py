@@ -40,7 +40,8 @@ class MovedClock:
         clock._offset.write_bytes(_FORMAT.pack(0))
         flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]
         where = f'-DOFFSET_FILE="{clock._offset}"'
-        subprocess.run([compiler, *flags, where, "-o", clock.library, _SOURCE], check=True)
+        command = [compiler, *flags, where, "-o", clock.library, _SOURCE]
+        subprocess.run(command, check=True, timeout=120)
         return clock
 
     def environment(self) -> dict[str, str]:

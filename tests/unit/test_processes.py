@@ -105,3 +105,14 @@ def test_a_worker_that_is_watched_gets_a_folder_where_its_children_count() -> No
 def test_flower_is_given_our_configuration() -> None:
     (option,) = [word for word in command(ProcessName.FLOWER, settings()) if "--conf=" in word]
     assert "basic_auth" in Path(option.removeprefix("--conf=")).read_text("utf-8")
+
+
+def test_a_silent_name_server_is_not_waited_for_longer_than_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RES_OPTIONS", raising=False)
+    assert {prepare(name, settings())["RES_OPTIONS"] for name in PROCESSES} == {
+        "timeout:2 attempts:2"
+    }
+    monkeypatch.setenv("RES_OPTIONS", "timeout:7")
+    assert not any("RES_OPTIONS" in prepare(name, settings()) for name in PROCESSES)
