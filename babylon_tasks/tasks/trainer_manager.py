@@ -70,13 +70,13 @@ class TrainerManager:
                 if trainer.pid is None:
                     self._start(trainer, settings)
                 elif (why := self._lacks_what_serves(trainer, settings)) is not None:
-                    log.error("trainer.cannot_serve", why=why)
+                    log.error("serving.interrupted", why=why)
                     self._serve(trainer, settings)
         except BabylonTasksError as error:
-            log.error("trainer.not_serving", why=str(error), next_try_in=_WATCH_SECONDS)
+            log.error("serving.failed", why=str(error), next_try_in=_WATCH_SECONDS)
         except Exception:  # logged with its traceback, and tried again
             # This thread must survive every error: nothing else restarts the trainer.
-            log.exception("trainer.not_serving", next_try_in=_WATCH_SECONDS)
+            log.exception("serving.failed", next_try_in=_WATCH_SECONDS)
 
     def _start(self, trainer: Trainer, settings: Settings) -> None:
         metrics.TRAINER_STARTS.labels(settings.lineage).inc()
