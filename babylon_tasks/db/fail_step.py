@@ -16,7 +16,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.states import FAIL
 
 
-class Refused(Struct, frozen=True):
+class RefusedGroup(Struct, frozen=True):
     """Trajectories of one window that no step of the lineage is to take any more."""
 
     window: str
@@ -34,7 +34,7 @@ def fail_step(
     actor: str,
     metrics: Mapping[str, float] | None = None,
     fault: Fault = Fault.WINDOW,
-    refused: Refused | None = None,
+    refused: RefusedGroup | None = None,
 ) -> Step:
     """Fail a step and release its data; a window fails with it after ``max_attempts`` runs.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from babylon_tasks.dataset.manifest import GroupEntry, from_row
 from babylon_tasks.db import out_of_memory
-from babylon_tasks.db.fail_step import Refused
+from babylon_tasks.db.fail_step import RefusedGroup
 from babylon_tasks.db.session import session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.faults import Fault
@@ -32,7 +32,7 @@ def gives_way(run: StepRunner, step: Step, broken: StepInterrupted) -> str | Non
     return f"did not fit into memory {runs} times with {groups} groups, last: {broken.why}"
 
 
-def refused(run: StepRunner, step: Step, why: str) -> Refused | None:
+def refused(run: StepRunner, step: Step, why: str) -> RefusedGroup | None:
     """Refuse the only group of a step if it did not fit before, and another step has since."""
     groups = from_row(step.manifest).groups
     if len(groups) > 1:
@@ -43,8 +43,8 @@ def refused(run: StepRunner, step: Step, why: str) -> Refused | None:
     return _of_group(groups[0], f"its group, alone in a step, {why}")
 
 
-def _of_group(group: GroupEntry, why: str) -> Refused:
-    return Refused(
+def _of_group(group: GroupEntry, why: str) -> RefusedGroup:
+    return RefusedGroup(
         group.window,
         group.members[0].reward_version,
         [

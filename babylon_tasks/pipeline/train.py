@@ -18,7 +18,7 @@ from babylon_tasks.actions import TrainAction
 from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.db import due_windows, lineages, steps, windows
 from babylon_tasks.db.commit_step import commit_step
-from babylon_tasks.db.fail_step import Refused, fail_step
+from babylon_tasks.db.fail_step import RefusedGroup, fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
@@ -207,7 +207,7 @@ def _fail(
     *,
     fault: Fault = Fault.WINDOW,
     worthless: bool = False,
-    refuses: Refused | None = None,
+    refuses: RefusedGroup | None = None,
 ) -> TrainOutcome:
     # In this order, so that after a crash in between the next claimant can still recover the step.
     try:
