@@ -77,7 +77,7 @@ def test_a_window_of_a_failed_step_waits_or_fails_with_its_last_attempt(
     row = InTraining(window(moment, 1, "training"), attempts)
     about: dict[str, Any] = {"lineage": "babylon", "step_id": 7, "actor": "test"}
 
-    step_windows.free(moment, row, "no memory", SETTINGS, **about)
+    step_windows.free(moment, row, "no memory", SETTINGS, delay=60, **about)
 
     assert standing(moment) == (
         ("failed", "training failed 3 times, last: no memory", None)
