@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from statistics import fmean
 from typing import Annotated
 
@@ -66,7 +67,10 @@ def arm_result(
     """Summarise an arm, one value for each agent, clipped to the metric's bounds.
 
     ``past``: each agent's mean in earlier windows; for an agent without one the mean of all.
+    Raises ValueError for what is no number.
     """
+    if any(map(isnan, (*values, *past))):
+        raise ValueError("an agent's value is NaN: leave agents without a value out of their arm")
     clipped = [min(metric.upper, max(metric.lower, value)) for value in values]
     if not clipped:
         return ArmResult(0, 0.0, 0.0)

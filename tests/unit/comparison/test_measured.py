@@ -28,6 +28,8 @@ def test_each_agents_value_is_clipped_and_counted_once() -> None:
     assert found == ArmResult(3, 0.5, 0.25)
     assert arm_result([], MetricParameters()) == ArmResult(0, 0.0, 0.0)
     assert arm_result([0.25], MetricParameters()) == ArmResult(1, 0.25, 0.0)
+    with pytest.raises(ValueError, match="NaN"):
+        arm_result([0.5, float("nan")], MetricParameters())
 
 
 def adjusted(seed: int, explained: float) -> tuple[list[float], list[float], float]:

@@ -14,7 +14,7 @@ import pytest
 from compared_windows import Crowd, heavy, skewed
 
 from babylon_tasks.comparison.conclusion import Conclusion
-from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters
+from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters, Proof
 from babylon_tasks.comparison.rule import begin, compare
 
 PROVEN = {Conclusion.PROVEN, Conclusion.PROVEN_GAIN}
@@ -100,6 +100,22 @@ def test_13_an_effect_that_is_clipped_in_every_window_is_taken_about_the_null_va
             state = found.state
             proven += found.conclusion in PROVEN
             if found.ends_trial:
+                break
+    assert at_most(proven, paths, parameters.alpha)
+
+
+def test_what_serves_is_seldom_proven_by_an_average_that_is_below_the_margin() -> None:
+    """The bounds of all windows together err in alpha of the paths."""
+    parameters = ComparisonParameters(proof=Proof.AVERAGE, examinee_share=0.0, run_length=1e9)
+    proven, paths = 0, 120
+    for seed in range(paths):
+        crowd = Crowd(random.Random(seed))
+        state = begin(parameters)
+        for _ in range(150):
+            found = compare(parameters, state, crowd.window(-parameters.reward.margin))
+            state = found.state
+            if found.conclusion in PROVEN:
+                proven += 1
                 break
     assert at_most(proven, paths, parameters.alpha)
 

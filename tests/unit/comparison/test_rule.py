@@ -198,6 +198,16 @@ def test_an_examinee_that_is_worse_or_proves_nothing_gives_way_to_the_next() -> 
     assert equal[167].ends_trial
 
 
+def test_the_margin_shrinks_with_those_who_got_another_model() -> None:
+    """They are in both arms, so a difference looks smaller than it is."""
+    all_, most = (
+        run(seen(n, 0.5, 0.49, complied=complied) for n in range(1, 10))[-1].evidence.reward
+        for complied in (1.0, 0.9)
+    )
+    assert most.margin < all_.margin
+    assert most.gain == all_.gain
+
+
 def test_a_guard_that_falls_rolls_back_and_stops_a_proof() -> None:
     guarded = ComparisonParameters(guard=MetricParameters(collapse=None))
     fine = run((seen(number, 0.5, 0.6, guard=0.5) for number in range(1, 60)), guarded)
