@@ -27,6 +27,7 @@ from bench.promotion_paths import (
     FIGURES,
     MONTH,
     chosen_block,
+    collapse,
     fall,
     looks,
     quiet,
@@ -183,6 +184,18 @@ class Tables:
                     delay([hours for *_, hours in found]),
                 )
 
+    def collapse(self) -> Iterator[str]:
+        """Let a policy fall that nine in ten use: hours to the floor, loss per agent until then."""
+        drops = (0.05, 0.1, 0.2, 0.4)
+        yield row("agents", *(f"by {drop:g}" for drop in drops))
+        for agents in CROWDS:
+            cells = []
+            for drop in drops:
+                found = self._each(collapse, agents, drop)
+                hours = delay([hours for hours, _ in found])
+                cells.append(f"{hours}, {fmean(loss for _, loss in found):.2f}")
+            yield row(f"{agents:,}", *cells)
+
     def whole(self) -> Iterator[str]:
         """60 days: quality / regret / share of agent-hours 0.05 below the best; anchors (wrong);
         rollbacks; share of runs that were paused."""
@@ -236,7 +249,7 @@ def row(*cells: str) -> str:
 
 def main() -> None:
     """Print the tables that are asked for."""
-    names = ["harm", "quiet", "trial", "blocks", "looks", "ramp", "whole"]
+    names = ["harm", "quiet", "trial", "blocks", "looks", "ramp", "collapse", "whole"]
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--runs", type=int, default=200, help="of each cell")
     asked.add_argument("--jobs", type=int, default=1)

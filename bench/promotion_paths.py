@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from babylon_tasks.comparison.blocks import block_for
 from babylon_tasks.comparison.conclusion import Conclusion
 from babylon_tasks.comparison.parameters import (
@@ -17,6 +19,7 @@ from babylon_tasks.comparison.parameters import (
     control_share,
     floor_share,
 )
+from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.comparison.rule import begin, compare, shares
 from bench.promotion_runs import PROVEN, Run, interval, of_0_1_0, of_the_package
 
@@ -107,6 +110,24 @@ def ramp(seed: int, agents: int, truth: float) -> tuple[float, int, int]:
         if state.ramp.stage == 3:
             reached = min(reached, hour)
     return loss, highest, reached
+
+
+def collapse(seed: int, agents: int, drop: float) -> tuple[int, float]:
+    """Let a policy fall that nine in ten use: the hours to the floor, and the loss until then."""
+    crowd = Crowd(random.Random(seed), agents, 0.1)
+    parameters = ComparisonParameters(ramp=Ramp(budget=1e9))
+    full = RampState(RampStage.FULL)
+    state, loss = replace(begin(parameters), ramp=full), 0.0
+    for _ in range(72):
+        # A false alarm before the fall begins anew: what is measured is the true one.
+        state = replace(compare(parameters, state, crowd.window(0.0)).state, ramp=full)
+    for hour in range(1, MONTH + 1):
+        loss += 0.9 * drop
+        found = compare(parameters, state, crowd.window(-drop))
+        state = found.state
+        if found.conclusion is Conclusion.TO_FLOOR:
+            return hour, loss
+    return MONTH + 1, loss
 
 
 def chosen_block(seed: int, windows: int, **crowd: Any) -> int:
