@@ -7,10 +7,10 @@ used. The examinee arm gets one checkpoint on trial. All others get the serving 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 
 class Arm(StrEnum):
@@ -67,6 +67,15 @@ def assign(arms: Arms, agent: str | None, window: str) -> Assignment:
             return Assignment(drawn, arms.examinee_step)
         case Arm.SERVING:
             return Assignment(drawn)
+
+
+def without(arms: Arms, steps: Set[int]) -> Arms:
+    """End the arms that have one of these checkpoints; the others stay, with the same agents."""
+    if arms.control_step in steps:
+        arms = structs.replace(arms, control_share=0.0, control_step=None)
+    if arms.examinee_step in steps:
+        arms = structs.replace(arms, examinee_share=0.0, examinee_step=None)
+    return arms
 
 
 def draw(arms: Arms, agent: str, window: str) -> Arm:

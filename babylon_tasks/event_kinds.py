@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     TRAINING_FAILED = "training_failed"
     RETRIED = "retried"
     REOPENED = "reopened"
+    RETURNED = "returned"  # what a dead branch has used of it can be used again
     ROWS_PRUNED = "rows_pruned"
     # A step.
     STEP_PLANNED = "step_planned"
@@ -44,6 +45,8 @@ class EventKind(StrEnum):
     CHECKPOINT_DISCARDED = "checkpoint_discarded"
     CHECKPOINT_SET_ASIDE = "checkpoint_set_aside"
     CHECKPOINT_PRUNED = "checkpoint_pruned"
+    BRANCH_ENDED = "branch_ended"
+    BRANCH_REVIVED = "branch_revived"
     PROMOTE = "promote"
     HOLD = "hold"
     ROLLBACK = "rollback"

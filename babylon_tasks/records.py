@@ -268,7 +268,8 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
     ``not_finite`` has, by name, the metrics that JSON cannot express, as Python writes them
     (``nan``, ``inf``): such a step is not committed. ``not_reported`` names the counts that ART did
     not report, which are 0 here. ``unmoved``: why nothing shows that the weights have moved, where
-    the hashes are only ids.
+    the hashes are only ids. ``backend_step``: the checkpoint's number at the backend, where it is
+    another.
     """
 
     step: int
@@ -284,6 +285,7 @@ class StepResult(Struct, frozen=True, omit_defaults=True):
     not_finite: dict[str, str] = {}
     not_reported: tuple[str, ...] = ()
     unmoved: str | None = None
+    backend_step: int | None = None
 
     def as_committed(self) -> CommittedCheckpoint:
         """Return what is compared with the disk once this step is committed."""

@@ -138,6 +138,10 @@ CLOSE = WindowTransition(
 )
 # A supervised step takes answers that GRPO's steps may not learn from.
 REOPEN = WindowTransition("reopen", "window_transitions.move", {W.SKIPPED}, {W.SCORED: E.REOPENED})
+# A step that has used it is of a branch that is dead now.
+RETURN = WindowTransition(
+    "return", "step_windows.end", {W.TRAINED, W.SCORED}, {W.SCORED: E.RETURNED}
+)
 # The trainer fails on it before a step is planned.
 GIVE_UP = WindowTransition("give up", "window_transitions.move", {W.SCORED}, {W.FAILED: E.FAILED})
 RETRY = WindowTransition(
@@ -146,7 +150,7 @@ RETRY = WindowTransition(
 
 WINDOW_TRANSITIONS = (
     *(SEAL, CLAIM, FINISH, GIVE_BACK, EXPIRE, SEAL_AGAIN),
-    *(TAKE, END, FREE, CLOSE, REOPEN, GIVE_UP, RETRY),
+    *(TAKE, END, FREE, CLOSE, REOPEN, RETURN, GIVE_UP, RETRY),
 )
 
 

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.records import StepResult
-from babylon_tasks.training import checkpoints
+from babylon_tasks.training import back_to_parent, checkpoints
 from babylon_tasks.training.base import OnProgress
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.data_folder import FolderLock
@@ -44,9 +44,10 @@ class PeerTrainer:
     """``falls``: before_writing, after_writing (it dies there), idle (it copies the checkpoint
     and reports success, as ART does with nothing trainable), uncounted (ART has renamed its count
     of tokens), diverges (its loss is NaN), refuses (a failure it survives), inspecting (it dies
-    over candidates), logging (it can log nothing). ``values`` and ``entropy``: of checkpoints, by
-    step. ``measured``: the metrics of a step. ``lock``: on its folder, as a real trainer has.
-    ``remote``: what is set aside stays where it is, as at W&B."""
+    over candidates), logging (it can log nothing), before_discarding, discarding, after_discarding
+    (it dies over a dead branch). ``values`` and ``entropy``: of checkpoints, by step. ``measured``:
+    the metrics of a step. ``lock``: on its folder, as a real trainer has. ``remote``: what is set
+    aside stays where it is, as at W&B."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class PeerTrainer:
         self.requests: list[TrainRequest] = []
         self.evaluated: list[tuple[int, ...]] = []
         self.checked: list[tuple[int, ...]] = []
+        self.discarded: list[tuple[int, tuple[int, ...]]] = []  # parents, and what was dead
         self.deleted: list[tuple[int, ...]] = []  # as if the checkpoints were elsewhere
         self.logged: list[LoggedStep] = []
         self.history = self.folder.with_name("history.jsonl")
@@ -89,6 +91,9 @@ class PeerTrainer:
 
     def ready(self) -> TrainerReady:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.branches and not self.remote:  # as ART's own backend on a card begins
+            self._at(0).mkdir(exist_ok=True)
+            (self._at(0) / checkpoints.WEIGHTS).write_bytes(b"0")
         ready = TrainerReady(
             "serverless" if self.remote else "cpu", self.url, self._name(0), self.branches
         )
@@ -103,6 +108,8 @@ class PeerTrainer:
 
     def check(self, request: CheckRequest) -> Checked:
         self.checked.append(request.steps)
+        if self.remote:
+            return Checked({})  # the files are not at hand
         known = CommittedCheckpoints(self.folder)
         known.expect(request.committed)
         found = {step: known.damage(step) for step in request.steps}
@@ -144,7 +151,9 @@ class PeerTrainer:
         if self.killed or self.falls == "before_writing":
             raise TrainerDied("the trainer was ended by signal SIGKILL")
         parent = base if request.parent_step is None else request.parent_step
-        before = None if parent == 0 else checkpoints.adapter_hash(self._at(parent))
+        before = checkpoints.adapter_hash(self._at(parent))
+        if not self.branches and before != checkpoints.adapter_hash(self._at(base)):
+            raise TrainingError(f"trains on from its newest step {base} only, not from {parent}")
         folder = self._at(base + 1)
         folder.mkdir(parents=True)
         weights = folder / checkpoints.WEIGHTS
@@ -152,7 +161,7 @@ class PeerTrainer:
         trains = self.falls != "idle"
         if trains:
             weights.write_bytes(hashlib.sha256(f"{before}{request}".encode()).digest())
-        elif parent:
+        elif before is not None:
             shutil.copy(self._at(parent) / weights.name, weights)
         calls = [c for group in groups for member in group.members for c in member.calls]
         trained = StepResult(
@@ -200,6 +209,21 @@ class PeerTrainer:
             aside = self.folder.with_name(checkpoints.SET_ASIDE)
             aside.mkdir(exist_ok=True)
             self._at(step).rename(aside / folder)
+        return self.backend_step()
+
+    def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        """At W&B the dead ones go; on disk the newest is set aside, and its parent copied there."""
+        self.discarded.append((parent, tuple(steps)))
+        if self.falls == "before_discarding":
+            raise TrainerDied("the trainer was ended by signal SIGKILL")
+        if not self.remote:
+            back_to_parent.go_back(self.folder, parent, folder)
+        for step in sorted(steps if self.remote else (), reverse=True):
+            shutil.rmtree(self._at(step), ignore_errors=True)
+            if self.falls == "discarding":
+                break
+        if self.falls in ("discarding", "after_discarding"):
+            raise TrainerDied("the trainer was ended by signal SIGKILL")
         return self.backend_step()
 
     def delete(self, steps: Sequence[int]) -> None:

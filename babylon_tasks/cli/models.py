@@ -1,4 +1,4 @@
-"""``models list|promote|rollback``: checkpoints, and which one serves."""
+"""``models list|promote|refuse|rollback``: checkpoints, and which one serves."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     models = typer.Typer(cls=Noun, no_args_is_help=True, help="Checkpoints, and which one serves.")
     models.command("list")(list_models)
     models.command()(promote)
+    models.command()(refuse)
     models.command()(rollback)
     app.add_typer(models, name="models")
 
@@ -73,6 +74,26 @@ def promote(
             connection, settings.lineage, number, reason=reason, figures={}, actor=actor()
         )
     _show_result(settings, number, changed, json)
+
+
+def refuse(
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step: 7, or babylon@7.")],
+    reason: ReasonOption = "manual",
+    json: AsJson = False,
+) -> None:
+    """Refuse a checkpoint that does not serve: the next step starts without it.
+
+    JSON: {serving, refused}.
+    """
+    settings = begin()
+    number = step_of(settings, step)
+    with database(settings) as connection:
+        now = serving.refuse(connection, settings.lineage, number, reason=reason, actor=actor())
+    if json:
+        as_json({"serving": now, "refused": number})
+        return
+    refused, still = (policy_name(settings.lineage, one) for one in (number, now))
+    show(f"{refused} is refused, {still} serves")
 
 
 def rollback(

@@ -38,7 +38,10 @@ def serving(settings: Settings) -> Iterator[Finding]:
             f"stop one of the two workers, or set another BABYLON_LINEAGE; or {_ELSEWHERE}",
             otherwise="warn",
         )
-    steps = [step for step in dict.fromkeys((lineage.serving_step, lineage.head_step)) if step]
+    here = {one.step for one in committed}  # a discarded head is not
+    steps = [
+        step for step in dict.fromkeys((lineage.serving_step, lineage.head_step)) if step in here
+    ]
     if not steps:
         yield Finding("checkpoint", "ok", "the base model serves")
         return

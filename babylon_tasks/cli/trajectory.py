@@ -24,5 +24,8 @@ def show_trajectory(history: TrajectoryHistory) -> None:
         table("rejections", columns, rejections)
     if history.uses:
         out.print()
-        uses = ((u.window, u.reward_version, u.use, u.lineage, u.step) for u in history.uses)
-        table("uses", ("window", "version#", "use", "lineage", "step#"), uses)
+        uses = (
+            (u.window, u.reward_version, u.use, u.lineage, u.step, u.dead_at) for u in history.uses
+        )
+        columns = ("window", "version#", "use", "lineage", "step#", "branch dead since (UTC)")
+        table("uses", columns, uses)

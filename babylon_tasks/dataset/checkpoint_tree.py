@@ -7,7 +7,7 @@ used, its weights do not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 Parents = Mapping[int, int]
 
@@ -28,6 +28,16 @@ def path(step: int, parents: Parents) -> list[int]:
 def depth(step: int, parents: Parents) -> int:
     """Count the training steps between the base model and a checkpoint."""
     return len(path(step, parents)) - 1
+
+
+def refused_children(step: int, refused: Set[int], parents: Parents) -> set[int]:
+    """List those trained from a step that were refused, or that led to one which was."""
+    found = set()
+    for one in refused:
+        way = path(one, parents)
+        if step in way[1:]:
+            found.add(way[way.index(step) - 1])
+    return found
 
 
 def ages(origin: int, head: int, parents: Parents) -> dict[int, int]:

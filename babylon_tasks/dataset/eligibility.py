@@ -37,11 +37,14 @@ class PolicyNames(Struct, frozen=True, kw_only=True):
     """By which names a lineage's policies are asked.
 
     ``inference_names`` maps the names that agents request to steps, step 0 included.
+    ``come_again`` are those of them that an earlier checkpoint had, as at W&B after it was
+    discarded, with the first hour in which they can mean the newest only.
     """
 
     lineage: str
     base_model: str
     inference_names: Mapping[str, int] = {}
+    come_again: Mapping[str, str] = {}
 
 
 class Policies(PolicyNames, frozen=True, kw_only=True):
@@ -63,25 +66,24 @@ def policies_of(
     *,
     head_step: int,
     serving_step: int,
-    branches: bool,
     inference_names: Mapping[str, int],
     parents: Parents,
+    come_again: Mapping[str, str] | None = None,
 ) -> Policies:
     """Describe the lineage as planning sees it.
 
-    A step starts from the serving weights: a held checkpoint is a dead branch, and the agents'
-    answers are then exactly on-policy. A backend that cannot branch continues from its newest step,
-    the head.
+    A step starts from the serving weights: a refused checkpoint is a dead branch, and the agents'
+    answers are then exactly on-policy.
     """
-    parent_step = serving_step if branches else head_step
     return Policies(
         lineage=settings.lineage,
         base_model=settings.base_model,
         head_step=head_step,
         inference_names=inference_names,
+        come_again=come_again or {},
         serving_step=serving_step,
-        ages=ages(parent_step, head_step, parents),
-        parent_step=parent_step,
+        ages=ages(serving_step, head_step, parents),
+        parent_step=serving_step,
     )
 
 
@@ -91,8 +93,14 @@ class UnfitCall(Struct, frozen=True):
     reason: Reason
 
 
-def policy_step(call: LlmCall, names: PolicyNames) -> int | Reason:
-    """Identify the lineage's step that produced a call; without one, return the reason."""
+def policy_step(call: LlmCall, names: PolicyNames, window: str | None = None) -> int | Reason:
+    """Identify the lineage's step that produced a call; without one, return the reason.
+
+    ``window`` is the call's hour, None where that does not matter.
+    """
+    since = names.come_again.get(call.model)
+    if since is not None and window is not None and window < since:
+        return Reason.OTHER_POLICY
     known = names.inference_names.get(call.model)
     if known is not None:
         return known
@@ -108,7 +116,12 @@ def policy_step(call: LlmCall, names: PolicyNames) -> int | Reason:
 
 
 def label(
-    call: LlmCall, policies: Policies, allowed: Sequence[str], *, max_staleness_steps: int
+    call: LlmCall,
+    policies: Policies,
+    allowed: Sequence[str],
+    *,
+    max_staleness_steps: int,
+    window: str | None = None,
 ) -> str | UnfitCall:
     """Find the first of the ``allowed`` labels that fits a call, or why none does.
 
@@ -117,7 +130,7 @@ def label(
     """
     if call.carries is not None:
         return UnfitCall(Reason(call.carries))
-    step = policy_step(call, policies)
+    step = policy_step(call, policies, window)
     if isinstance(step, Reason):
         return UnfitCall(step)
     if step > policies.head_step:

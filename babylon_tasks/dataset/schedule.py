@@ -10,10 +10,16 @@ from babylon_tasks.settings import Settings
 
 _CHARACTERS_PER_TOKEN = 4  # of English prose; a rough estimate for all tokenisers in use
 _ROW = 512
+_LEAST_AFTER_REFUSALS = 1 / 16
 
 
 def learning_rate(
-    depth: int, informative: float, values: TrainingValues, settings: Settings
+    depth: int,
+    informative: float,
+    values: TrainingValues,
+    settings: Settings,
+    *,
+    refused: int = 0,
 ) -> float:
     """Compute the rate for a step: it rises, falls linearly, then stays constant.
 
@@ -24,12 +30,15 @@ def learning_rate(
     window in which all but one answer earned the same would move the weights as far as a full
     one: measured, that is what makes a converged policy diverge.
     ``learning_rate_spread_power`` 0 disables it.
+    ``refused`` counts the steps from the same parent that were refused: each halves the rate, down
+    to a sixteenth, since the same try would end in the same way.
     """
     share = min(depth / settings.learning_rate_decay_steps, 1.0)
     rate = values.learning_rate + share * (values.final_learning_rate - values.learning_rate)
     if settings.learning_rate_warmup_steps:
         # Momentum carries the first, coherent gradients too far: lost diversity does not come back.
         rate *= min(1.0, (depth + 2) / settings.learning_rate_warmup_steps)
+    rate *= max(_LEAST_AFTER_REFUSALS, 0.5**refused)
     return float(rate * informative**settings.learning_rate_spread_power)
 
 

@@ -9,18 +9,22 @@ from msgspec import Struct, structs
 
 from babylon_tasks.dataset.eligibility import Policies, UnfitCall, label
 from babylon_tasks.reasons import Reason, Stage
-from babylon_tasks.records import Member, Rejection, Trajectory
+from babylon_tasks.records import LlmCall, Member, Rejection, Trajectory
 
 _MODELS = 120  # the longest list of model names in a rejection, in characters
 
 
 class CallTerms(Struct, frozen=True):
-    """Which calls a step uses: those of one ``label``, one of the ``allowed``."""
+    """Which calls a step uses: those of one ``label``, one of the ``allowed``.
+
+    ``window`` is their hour; None where no name of a policy has come again.
+    """
 
     policies: Policies
     label: str
     allowed: tuple[str, ...]
     max_staleness_steps: int
+    window: str | None = None
 
 
 class SelectedCalls(Struct, frozen=True):
@@ -40,13 +44,17 @@ def select_calls(
     ``ambiguous``: the indexes of the calls whose possible captures differ.
     """
     places, reasons, other_label = [], [], False
-    for place, call in enumerate(trajectory.calls):
+
+    def fits(call: LlmCall, allowed: Sequence[str]) -> str | UnfitCall:
         limit = terms.max_staleness_steps
-        fitting = label(call, terms.policies, (terms.label,), max_staleness_steps=limit)
+        return label(call, terms.policies, allowed, max_staleness_steps=limit, window=terms.window)
+
+    for place, call in enumerate(trajectory.calls):
+        fitting = fits(call, (terms.label,))
         if not isinstance(fitting, UnfitCall):
             places.append(place)
             continue
-        fitting = label(call, terms.policies, terms.allowed, max_staleness_steps=limit)
+        fitting = fits(call, terms.allowed)
         if isinstance(fitting, UnfitCall):
             reasons.append(Reason.AMBIGUOUS_CAPTURE if place in ambiguous else fitting.reason)
         else:

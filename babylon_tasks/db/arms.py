@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from babylon_tasks.arms import Arms
+from collections.abc import Set
+
+from msgspec import structs
+
+from babylon_tasks.arms import Arms, without
 from babylon_tasks.db import old_checkpoints, promotions
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all
+from babylon_tasks.db.sql import execute, fetch_all, fetch_value
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.policy_names import policy_name
 
@@ -30,6 +34,36 @@ def begin(connection: Connection, lineage: str, arms: Arms) -> None:
 def since(connection: Connection, lineage: str, window: str) -> list[Arms]:
     """Read the arms that count in an hour or will count after it, in the order of decisions."""
     return fetch_all(connection, "arms.since", Arms, lineage=lineage, window=window)
+
+
+def steps(connection: Connection, lineage: str) -> set[int]:
+    """Read the checkpoints that agents in arms get, now or in an hour to come."""
+    found = since(connection, lineage, _this_hour(connection))
+    drawn = {one.control_step for one in found} | {one.examinee_step for one in found}
+    return {step for step in drawn if step is not None}
+
+
+def end_those_of(connection: Connection, lineage: str, steps: Set[int]) -> None:
+    """End the arms that have one of these checkpoints, at once and in the hours to come.
+
+    In the caller's transaction, under the lineage's lock.
+    """
+    window = _this_hour(connection)
+    found = since(connection, lineage, window)
+    if all(without(one, steps) == one for one in found):
+        return
+    for one in found:
+        begin(
+            connection,
+            lineage,
+            structs.replace(without(one, steps), from_window=max(one.from_window, window)),
+        )
+
+
+def _this_hour(connection: Connection) -> str:
+    window = fetch_value(connection, "arms.this_hour", str)
+    assert window is not None  # noqa: S101  # an expression has a value
+    return window
 
 
 def _refuse_pruned(connection: Connection, lineage: str, step: int | None) -> None:

@@ -43,6 +43,7 @@ def commit_step(
             content_hash=result.adapter_hash,
             files=Jsonb(result.files),
             inference_name=result.inference_name,
+            backend_step=result.backend_step,
         )
         for window in sorted(step.windows):  # locked in this order by everybody
             step_windows.end(connection, window, lineage=step.lineage, step_id=step.id, actor=actor)

@@ -63,15 +63,19 @@ def pick_to_score(connection: Connection, settings: Settings, *, limit: int) -> 
     return _pick(connection, "due_windows.pick_to_score", settings, limit)
 
 
-def pick_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
+def pick_to_train(
+    connection: Connection, settings: Settings, *, limit: int, only_begun: bool = False
+) -> list[str]:
     """Pick windows that need a training message, scored or of a step whose worker is gone.
 
-    Marks it as sent: no two callers get the same.
+    Marks it as sent: no two callers get the same. ``only_begun``: only the latter.
     """
     if circuits.is_paused(connection, circuits.training(settings.lineage)):
         return []
     recover = _pick(connection, "due_windows.pick_to_recover", settings, limit)
-    return recover or _pick(connection, "due_windows.pick_to_train", settings, limit)
+    if recover or only_begun:
+        return recover
+    return _pick(connection, "due_windows.pick_to_train", settings, limit)
 
 
 def mark_enqueued(connection: Connection, windows: Sequence[str]) -> None:

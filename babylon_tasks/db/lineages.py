@@ -167,6 +167,11 @@ def inference_names(connection: Connection, name: str) -> dict[str, int]:
     return fetch_pairs(connection, "lineages.inference_names", str, int, name=name)
 
 
+def names_come_again(connection: Connection, name: str) -> dict[str, str]:
+    """Map the names that an earlier checkpoint had to the first hour when only the newest has."""
+    return fetch_pairs(connection, "lineages.names_come_again", str, str, name=name)
+
+
 def note_trouble(connection: Connection, name: str, trouble: str | None) -> bool:
     """Store what is wrong with the lineage's files, or that nothing is; returns if that is new."""
     return bool(execute(connection, "lineages.note_trouble", name=name, trouble=trouble))
@@ -175,6 +180,19 @@ def note_trouble(connection: Connection, name: str, trouble: str | None) -> bool
 def checkpoints(connection: Connection, name: str) -> list[CommittedCheckpoint]:
     """List the committed checkpoints that are not pruned, oldest first, without the base model."""
     return fetch_all(connection, "lineages.checkpoints", CommittedCheckpoint, name=name)
+
+
+class AtBackend(Struct, frozen=True):
+    """A checkpoint that is not gone from its backend, with its number there."""
+
+    step: int
+    backend_step: int
+    dead: bool
+
+
+def at_backend(connection: Connection, name: str) -> list[AtBackend]:
+    """List the checkpoints that the backend has, by their numbers there."""
+    return fetch_all(connection, "lineages.at_backend", AtBackend, name=name)
 
 
 def parents(connection: Connection, name: str) -> dict[int, int]:

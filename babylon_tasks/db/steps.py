@@ -118,10 +118,11 @@ def plan(
             method=method,
         )
         assert step is not None  # noqa: S101  # INSERT ... RETURNING without a conflict clause
-        if fetch_value(connection, "steps.starts_from_pruned", bool, step_id=step.id):
+        if fetch_value(connection, "steps.starts_from_lost", bool, step_id=step.id):
             raise TrainingError(
                 f"{policy_name(lease.lineage, head + 1)} was to start from a checkpoint that was "
-                "pruned meanwhile; nothing was planned, the next attempt uses the serving one",
+                "pruned or rolled back meanwhile; nothing was planned, the next attempt uses the "
+                "serving one",
                 fault=Fault.INTERRUPTED,
             )
         for window in windows:

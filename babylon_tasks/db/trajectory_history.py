@@ -39,13 +39,17 @@ class TrajectoryRejection(Struct, frozen=True):
 
 
 class TrajectoryUse(Struct, frozen=True):
-    """The use of a trajectory by a lineage; ``step`` is None where no step took it."""
+    """The use of a trajectory by a lineage; ``step`` is None where no step took it.
+
+    ``dead_at``: since when the step's branch is dead, so that another one may use it.
+    """
 
     lineage: str
     window: str
     reward_version: int
     use: str
     step: int | None
+    dead_at: datetime | None
 
 
 class TrajectoryHistory(Struct, frozen=True):
@@ -118,7 +122,7 @@ def _in_window(
     here = (window.window_id, window.reward_version)
     state = f"its hour is {window.state}" + (f": {window.reason}" if window.reason else "")
     for use in uses:
-        if (use.lineage, use.window) == (lineage, window.window_id):
+        if (use.lineage, use.window, use.dead_at) == (lineage, window.window_id, None):
             by = "no step" if use.step is None else f"step {use.step}"
             return "used", f"{use.use}, by {by} of lineage {lineage}"
     if window.state in _NOT_SCORED_YET:

@@ -13,6 +13,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.results import Discovered
+from babylon_tasks.pipeline.windows_to_train import pick_to_train
 from babylon_tasks.reasons import UnopenedReason
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import WINDOW, is_window_id, window_id, window_start
@@ -56,9 +57,9 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
         changed = outcomes.follow(connection, settings, since=since)
         with connection.transaction():
             to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
-            to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
             others = {
-                name: due_windows.pick_to_train(connection, theirs, limit=ENQUEUE_LIMIT)
+                name: pick_to_train(connection, theirs, limit=ENQUEUE_LIMIT)
                 for name, theirs in other_lineages(connection, settings).items()
             }
     return Discovered(

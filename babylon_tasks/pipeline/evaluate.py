@@ -22,12 +22,13 @@ from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.records import Group
-from babylon_tasks.registry import promotion_gate, serving
+from babylon_tasks.registry import branches, promotion_gate, serving
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
+from babylon_tasks.training.step_numbers import numbered
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,10 @@ def evaluate(
             name = policy_name(settings.lineage, head)
             reason = f"{name} was rolled back; the next checkpoint is evaluated"
             return GateResult(GateAction.IDLE, head, current, reason, {})
+        if branches.is_dead(connection, settings.lineage, head):
+            name = policy_name(settings.lineage, head)
+            reason = f"the branch of {name} is dead; the next checkpoint is evaluated"
+            return GateResult(GateAction.IDLE, head, current, reason, {})
         groups = held_out_set(connection, settings, actor=actor)
         compared = _Compared(head, current, groups, held_out.set_hash(groups))
         latest = promotions.latest(connection, settings.lineage)
@@ -67,6 +72,7 @@ def evaluate(
         ):
             return GateResult(GateAction.IDLE, head, current, f"held before: {latest.reason}", {})
     bind_contextvars(lineage=settings.lineage, step=head)
+    trainer = numbered(settings, trainer)
     try:
         if len(groups) >= settings.min_eval_groups or settings.promote_without_evaluation:
             _require_both(settings, trainer, compared, actor=actor)

@@ -26,6 +26,7 @@ from babylon_tasks.pipeline.record_selection import close_outdated, close_window
 from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Group, PackedMember
+from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 
 # The most scored windows that one call considers.
@@ -54,7 +55,7 @@ class _Chosen(Struct, frozen=True):
 class Planner:
     """Plans one step under a lease; ``skipped`` collects the windows that end without one.
 
-    It starts from the serving weights, or from ``head_step`` where the backend cannot branch.
+    It starts from the serving weights.
     """
 
     def __init__(
@@ -64,7 +65,6 @@ class Planner:
         lease: Lease,
         *,
         backend: str,
-        branches: bool,
         head_step: int,
         inspect: InspectGroup,
         values: TrainingValues,
@@ -83,10 +83,11 @@ class Planner:
             settings,
             head_step=head_step,
             serving_step=lease.serving_step,
-            branches=branches,
             inference_names=lineages.inference_names(connection, settings.lineage),
+            come_again=lineages.names_come_again(connection, settings.lineage),
             parents=self._parents,
         )
+        self._refused = refusals.count(connection, settings.lineage, self._policies.parent_step)
         self._moved = False  # whether a window was scored anew while it was read
         self.skipped: dict[str, str] = {}
 
@@ -123,6 +124,7 @@ class Planner:
                 ],
                 actor=self._actor,
                 members=self._to_keep(chosen),
+                noted={"refused_before": self._refused} if self._refused else None,
             )
             if step is not None:
                 return Planned(step, chosen.groups, self.skipped)
@@ -196,7 +198,11 @@ class Planner:
         label, selection = "", None
         for label in labels:
             terms = CallTerms(
-                self._policies, label, self._settings.labels, self._settings.max_staleness_steps
+                self._policies,
+                label,
+                self._settings.labels,
+                self._settings.max_staleness_steps,
+                scored.window,
             )
             try:
                 selection = select_groups(
@@ -258,6 +264,7 @@ class Planner:
                     informative_share(selections),
                     values,
                     settings,
+                    refused=self._refused,
                 ),
                 kl_coefficient=values.kl_coefficient,
                 seed=settings.seed,

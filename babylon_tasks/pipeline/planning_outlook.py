@@ -14,7 +14,6 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
-from babylon_tasks.training.backends import can_branch
 from babylon_tasks.windows import WINDOW, is_held_out, window_start
 
 # None: not opened yet.
@@ -80,16 +79,11 @@ def start_of(window: str) -> datetime | None:
 def _policies(connection: Connection, settings: Settings, *, migrated: bool) -> Policies:
     lineage = lineages.get(connection, settings.lineage) if migrated else None
     if lineage is None:  # the next step is its first
-        return policies_of(
-            settings, head_step=0, serving_step=0, branches=True, inference_names={}, parents={}
-        )
-    # What a trainer was, the next one will be, unless the settings say otherwise.
-    backend = lineage.backend if settings.backend == "auto" else settings.backend
+        return policies_of(settings, head_step=0, serving_step=0, inference_names={}, parents={})
     return policies_of(
         settings,
         head_step=lineage.head_step,
         serving_step=lineage.serving_step,
-        branches=can_branch(backend),
         inference_names=lineages.inference_names(connection, lineage.name),
         parents=lineages.parents(connection, lineage.name),
     )

@@ -17,6 +17,7 @@ from babylon_tasks.pipeline.results import PrunedCheckpoints
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.old_files import DataFolder
+from babylon_tasks.training.step_numbers import numbered
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +117,7 @@ def _elsewhere(
         marked = _marked(connection, settings, lineage, None if dry_run else actor)
         old = sorted({*old_checkpoints.to_delete(connection, lineage.name), *marked})
     if (old or numbers) and not dry_run:
-        trainer().delete([*old, *numbers])
+        numbered(settings, trainer()).delete([*old, *numbers])
         with session(settings) as connection:
             old_checkpoints.note_deleted(connection, lineage.name, old)
     return PrunedCheckpoints(marked, old, set_aside=numbers)

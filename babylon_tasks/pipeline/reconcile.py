@@ -21,6 +21,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.patient_write import leave_to_owners
 from babylon_tasks.pipeline.results import Reconciled
+from babylon_tasks.pipeline.windows_to_train import pick_to_train
 from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
 
@@ -57,7 +58,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             step_windows.close_unawaited(connection, limit=CLOSE_LIMIT, actor=actor)
         with connection.transaction():
             to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
-            to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+            to_train = pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
         others = {
@@ -93,7 +94,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
 def _restart(connection: Connection, settings: Settings) -> list[str | None]:
     """Do for another lineage what is done for the settings'."""
     with connection.transaction():
-        to_train = due_windows.pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
+        to_train = pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
     unevaluated = promotions.head_is_unevaluated(connection, settings)
     _align_what_babylon_reads(connection, settings.lineage)
     return [*to_train, *([None] if unevaluated else [])]

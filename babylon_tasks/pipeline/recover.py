@@ -24,6 +24,8 @@ from babylon_tasks.pipeline.run_step import (
     about,
 )
 from babylon_tasks.pipeline.start_trainer import find_damaged
+from babylon_tasks.policy_names import policy_name
+from babylon_tasks.registry import branches
 from babylon_tasks.states import RESTART, START, TAKE_OVER, StepState
 from babylon_tasks.training.protocol import BackendStep
 
@@ -220,9 +222,15 @@ def _run_again(run: StepRunner, step: Step) -> StepRun:
             )
         groups = load_groups.of_manifest(connection, run.settings, manifest)
         committed = tuple(lineages.checkpoints(connection, step.lineage))
+        dead = branches.is_dead(connection, step.lineage, parent)
     damaged = find_damaged(run.trainer, committed, parent)
     if damaged:
         return StepRun(step, StepRefused(damaged[parent], Fault.FILE_DAMAGED))
+    if dead:
+        why = (
+            f"{policy_name(step.lineage, parent)}, from which it starts, was rolled back meanwhile"
+        )
+        return StepRun(step, StepRefused(why, Fault.INTERRUPTED))
     if groups is None:
         return StepRun(
             step, StepRefused("its trajectories have changed or gone since it was planned")

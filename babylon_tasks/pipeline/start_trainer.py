@@ -33,9 +33,10 @@ def start_trainer(settings: Settings, trainer: TrainerLike, *, actor: str) -> Tr
     with session(settings) as connection:
         lineage = lineages.ensure(connection, settings)
         committed = tuple(lineages.checkpoints(connection, settings.lineage))
-    damaged = find_damaged(trainer, committed, lineage.serving_step, lineage.head_step)
+    newest = max((one.step for one in committed), default=0)  # a discarded head is none
+    damaged = find_damaged(trainer, committed, lineage.serving_step, newest)
     try:
-        _take(settings, trainer, ready, lineage, damaged)
+        _take(settings, trainer, ready, lineage, newest, damaged)
     except TrainingError:
         trainer.close()  # agents must not be answered from another's checkpoints
         raise
@@ -73,18 +74,20 @@ def _take(
     trainer: TrainerLike,
     ready: TrainerReady,
     lineage: Lineage,
+    newest: int,
     damaged: Mapping[int, str],
 ) -> None:
     """Take the trainer's lease; raises where the folder is not the lineage's."""
     if ready.folder_id is None or ready.lock_name is None:
         return  # the checkpoints are not on this machine
     head = lineage.head_step
-    if ready.folder_id != lineage.data_folder and head in damaged:
+    if ready.folder_id != lineage.data_folder and newest in damaged:
         known = trainer.backend_step().step
         if lineage.data_folder is not None or known not in (head, head + 1):
             why = (
                 f"BABYLON_DATA_DIR {settings.data_dir} is not the folder in which lineage "
-                f"{lineage.name} was trained, it is at step {known} and not {head}: {damaged[head]}"
+                f"{lineage.name} was trained, it is at step {known} and not {head}: "
+                f"{damaged[newest]}"
             )
             with session(settings) as connection:
                 lineages.note_trouble(connection, lineage.name, why)
@@ -128,6 +131,7 @@ def _fall_back(
         actor=actor,
         to=target,
         instead_of=wrong,
+        figures={"refused": False},  # nothing is said about how it was learned
     )
     log.error("checkpoint.damaged", why=damaged[wrong], serving=now)
 

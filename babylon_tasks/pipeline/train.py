@@ -22,22 +22,25 @@ from babylon_tasks.db.fail_step import RefusedGroup, fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
-from babylon_tasks.errors import AnotherTrainer, CheckpointDamaged, TrainingError
+from babylon_tasks.errors import AnotherTrainer, TrainingError
 from babylon_tasks.faults import Fault
+from babylon_tasks.pipeline.dead_branches import discard_dead_branches, end_dead_branches
 from babylon_tasks.pipeline.log_steps import log_steps
 from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRun, StepRunner
-from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
+from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.pipeline.too_large import gives_way, refused
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
 from babylon_tasks.records import StepResult
+from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState, WindowState
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import RequestProgress, TrainerReady
+from babylon_tasks.training.step_numbers import numbered
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +70,7 @@ def train_window(
     )
     if leased:
         return busy  # no trainer is started for nothing
+    trainer = numbered(settings, trainer)
     try:
         ready = start_trainer(settings, trainer, actor=actor)
     except AnotherTrainer as other:
@@ -107,27 +111,24 @@ def _train(run: StepRunner, ready: TrainerReady, window: str | None) -> TrainOut
         if not step.due:
             reason = f"step {step.target_step} was interrupted and waits for its next attempt"
             return TrainOutcome(TrainAction.BUSY, step.windows, step.target_step, reason)
+        if not ready.branches:  # a command has planned it, from what serves
+            discard_dead_branches(run)
         outcome = _end(run, recover(run, step))
         if outcome.action is TrainAction.FAILED or window is None or window in step.windows:
             return outcome
         head = step.target_step
     run.heartbeat.check()
     align(run, head)
-    if not ready.branches:  # the next step starts from it; others start from what serves
-        _require_head(run, head)
+    left = end_dead_branches(run.settings, run.lease, can_branch=ready.branches, actor=run.actor)
+    if left.waits is not None:
+        return TrainOutcome(TrainAction.IDLE, reason=left.waits)
+    if not ready.branches:
+        discard_dead_branches(run)
     with session(run.settings) as connection:
-        planned = _planner(run, connection, ready, head).plan(window)
+        planned = _planner(run, connection, ready, head, left.serving).plan(window)
     if planned.step is None:
         return _nothing_planned(planned.skipped)
     return _end(run, run.train(planned.step, planned.groups, START))
-
-
-def _require_head(run: StepRunner, head: int) -> None:
-    with session(run.settings) as connection:
-        committed = tuple(lineages.checkpoints(connection, run.lease.lineage))
-    damaged = find_damaged(run.trainer, committed, head)
-    if damaged:
-        raise CheckpointDamaged(f"{damaged[head]}; no step is planned until it is restored")
 
 
 def _end(run: StepRunner, ran: StepRun) -> TrainOutcome:
@@ -255,13 +256,14 @@ def _postpone(run: StepRunner, step: Step, why: str, fault: Fault) -> TrainOutco
     return TrainOutcome(TrainAction.FAILED, step.windows, step.target_step, why, fault=fault)
 
 
-def _planner(run: StepRunner, connection: Connection, ready: TrainerReady, head: int) -> Planner:
+def _planner(
+    run: StepRunner, connection: Connection, ready: TrainerReady, head: int, serving: int
+) -> Planner:
     return Planner(
         connection,
         run.settings,
-        run.lease,
+        structs.replace(run.lease, serving_step=serving),
         backend=ready.backend,
-        branches=ready.branches,
         head_step=head,
         inspect=run.inspect,
         values=run.values,
@@ -280,13 +282,14 @@ def _nothing_to_do(
     connection: Connection, settings: Settings, window: str | None
 ) -> TrainOutcome | None:
     """Return the outcome if it is known without a lease."""
+    unfinished = steps.unfinished(connection, settings.lineage) is not None
+    waits = None if unfinished else refusals.why_waits(connection, settings.lineage)
     if window is None:
-        lineage = settings.lineage
-        if due_windows.scored(connection, 1, lineage=lineage) or steps.unfinished(
-            connection, lineage
-        ):
+        if unfinished:
             return None
-        return TrainOutcome(TrainAction.IDLE, reason=_IDLE)
+        if waits is None and due_windows.scored(connection, 1, lineage=settings.lineage):
+            return None
+        return TrainOutcome(TrainAction.IDLE, reason=waits or _IDLE)
     row = windows.get(connection, window, lineage=settings.lineage)
     if row.state == WindowState.TRAINING:
         return None
@@ -296,4 +299,6 @@ def _nothing_to_do(
         return TrainOutcome(TrainAction.SKIPPED, [window], step, reason)
     if not row.due:
         return TrainOutcome(TrainAction.BUSY, [window], step, f"window {window} {row.why_idle}")
+    if waits is not None:
+        return TrainOutcome(TrainAction.BUSY, [window], step, waits)
     return None

@@ -15,6 +15,7 @@ from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.results import GateResult, TrainOutcome
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import OnProgress
@@ -46,6 +47,7 @@ def train_and_evaluate(
     if paused is not None:
         return TrainOutcome(TrainAction.PAUSED, reason=paused), None
     try:
+        _evaluate_again(settings, trainer, actor=actor, on_progress=on_evaluation)
         outcome = train_window(
             settings, trainer, window=window, actor=actor, on_progress=on_training
         )
@@ -62,6 +64,16 @@ def train_and_evaluate(
     metrics.EVALUATIONS.labels(settings.lineage, gate_result.action).inc()
     _prune(settings, trainer, actor=actor)
     return outcome, gate_result
+
+
+def _evaluate_again(
+    settings: Settings, trainer: TrainerLike, *, actor: str, on_progress: OnProgress
+) -> None:
+    """Evaluate a refused head where only held-out windows are new, before it is given up."""
+    with session(settings) as connection:
+        found = refusals.news(connection, settings.lineage)
+    if found is not None and found.held_out and not found.windows:
+        evaluate(settings, trainer, actor=actor, on_progress=on_progress)
 
 
 def _prune(settings: Settings, trainer: TrainerLike, *, actor: str) -> None:

@@ -21,6 +21,7 @@ from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.pipeline.dead_branches import end_dead_branches
 from babylon_tasks.pipeline.select_answers import SelectedAnswers, select_answers
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.reasons import UsedAs
@@ -87,12 +88,17 @@ def warm_start(
         if refused is not None:
             return WarmStart(None, refused)
         backend = _backend(connection, settings)
+        lease = heartbeat.lease
+        left = end_dead_branches(settings, lease, can_branch=can_branch(backend), actor=actor)
+        if left.waits is not None:
+            return WarmStart(None, f"{left.waits}; nothing was planned")
         selected = _selected(connection, settings, backend, since, top_share)
         found = _described(connection, settings, selected, backend)
         if not selected.groups:
             return found
         heartbeat.check()
-        made = _manifest(settings, heartbeat.lease, selected, backend, top_share)
+        lease = structs.replace(lease, serving_step=left.serving)
+        made = _manifest(settings, lease, selected, backend, top_share)
         step = steps.plan(
             connection,
             heartbeat.lease,
@@ -157,7 +163,7 @@ def _manifest(
         lineage=settings.lineage,
         base_model=settings.base_model,
         base_step=lease.head_step,
-        parent_step=lease.serving_step if can_branch(backend) else lease.head_step,
+        parent_step=lease.serving_step,
         serving_step=lease.serving_step,
         code_version=__version__,
         scorer=", ".join(selected.scorers),

@@ -106,7 +106,9 @@ def decide(
     if ours >= threshold - settings.promote_tolerance:
         return GateDecision(Decision.PROMOTE, text, figures)
     return GateDecision(
-        Decision.HOLD, f"{text}: worse by more than {settings.promote_tolerance:g}", figures
+        Decision.HOLD,
+        f"{text}: worse by more than {settings.promote_tolerance:g}",
+        figures | {"refused": True},
     )
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import astuple
 
 from babylon_tasks.agent_settings import AgentSettings
-from babylon_tasks.db import old_checkpoints, promotions
+from babylon_tasks.db import arms, old_checkpoints, promotions
 from babylon_tasks.db.promotions import ServingRow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound, NothingServes, SettingsError
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.read_settings import read
+from babylon_tasks.registry import branches
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import client
 
@@ -73,11 +74,14 @@ def promote(
     """Make a committed checkpoint serve; raises CheckpointNotFound.
 
     Returns False, and does nothing, if it serves already, or if ``instead_of`` is given and
-    another checkpoint serves by now.
+    another checkpoint serves by now, or its branch is dead. Without ``instead_of`` a dead branch
+    goes on.
     """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
         if step == current or instead_of not in (None, current):
+            return False
+        if instead_of is not None and branches.is_dead(connection, lineage, step):
             return False
         _move(
             connection,
@@ -100,11 +104,15 @@ def rollback(
     actor: str,
     to: int | None = None,
     instead_of: int | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> int:
     """Return to the checkpoint that served before, or to a given one; returns it.
 
-    The gate does not promote the later one again. Returns the serving one and does nothing if
-    ``instead_of`` is given and another checkpoint serves by now. Raises CheckpointNotFound.
+    One transaction: pointer, Babylon's rows, the branch that served and all others dead but the one
+    that serves now, arms with a checkpoint of these ended. ``figures``: what showed that it is
+    needed, with the windows. The gate does not promote the later one again. Returns the serving one
+    and does nothing if ``instead_of`` is given and another checkpoint serves by now. Raises
+    CheckpointNotFound.
     """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
@@ -124,9 +132,10 @@ def rollback(
                 from_step=current,
                 to_step=target,
                 reason=reason,
-                figures={},
+                figures=figures or {},
                 actor=actor,
             )
+            _end_others(connection, lineage, current, target, actor=actor)
     return target
 
 
@@ -154,6 +163,33 @@ def hold(
         )
 
 
+def refuse(connection: Connection, lineage: str, step: int, *, reason: str, actor: str) -> int:
+    """Record that a checkpoint was refused by hand; returns what serves.
+
+    Raises CheckpointNotFound where it is none, or serves: that is rolled back.
+    """
+    with connection.transaction():
+        current = promotions.lock(connection, lineage)
+        name = policy_name(lineage, step)
+        if step == current:
+            raise CheckpointNotFound(
+                f"{name} serves: `babylon-tasks models rollback` takes it out of service"
+            )
+        if not promotions.is_committed(connection, lineage, step):
+            raise CheckpointNotFound(
+                f"{name} is not a committed checkpoint; `babylon-tasks models list` lists them"
+            )
+        hold(
+            connection,
+            lineage,
+            step,
+            reason=reason,
+            figures={"refused": True},
+            actor=actor,
+        )
+    return current
+
+
 def _move(
     connection: Connection,
     lineage: str,
@@ -179,6 +215,8 @@ def _move(
             "`babylon-tasks models list` lists the checkpoints; BABYLON_KEEP_CHECKPOINTS says how "
             "many are kept"
         )
+    ended = branches.revive(connection, lineage, to_step, actor=actor)
+    arms.end_those_of(connection, lineage, ended)
     promotions.move(connection, lineage, to_step)
     promotions.record(
         connection,
@@ -190,3 +228,9 @@ def _move(
         figures=figures,
         actor=actor,
     )
+
+
+def _end_others(connection: Connection, lineage: str, before: int, now: int, *, actor: str) -> None:
+    why = f"{policy_name(lineage, before)} was rolled back to {policy_name(lineage, now)}"
+    ended = branches.end_others(connection, lineage, [now], why=why, actor=actor)
+    arms.end_those_of(connection, lineage, {*ended, before} - {now})

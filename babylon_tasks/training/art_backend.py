@@ -97,6 +97,14 @@ class ArtBackend:
         del step, folder
         return await self.step()
 
+    async def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        """Discard dead checkpoints; a backend that can branch needs none of it."""
+        del folder
+        raise TrainingError(
+            f"backend {self.start.backend} starts from checkpoint {parent} whatever became of "
+            f"{', '.join(map(str, steps))}; nothing was discarded"
+        )
+
     async def delete(self, steps: Sequence[int]) -> None:
         # Without the trainer, which a command cannot start beside the worker's: old_files.py.
         raise TrainingError(

@@ -127,6 +127,9 @@ class TrainingBackend(Protocol):
     async def set_aside(self, step: int, folder: str) -> BackendStep:
         """Move the newest checkpoint aside; where it cannot be moved it stays the newest."""
 
+    async def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        """Discard dead checkpoints, newest first, so that the next step starts from ``parent``."""
+
     async def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine."""
 

@@ -63,6 +63,13 @@ class TrainerLike(Protocol):
         """
         ...
 
+    def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        """Discard dead checkpoints, so that the next step starts from ``parent``.
+
+        For backends that train on from their newest checkpoint; what is done is not done again.
+        """
+        ...
+
     def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine, if they are not gone already."""
         ...

@@ -18,7 +18,7 @@ CONFIG = "adapter_config.json"
 OPTIMIZER = "optimizer.pt"
 SET_ASIDE = "set-aside"  # the folder beside the checkpoints, for those not verified
 _LOADED = (WEIGHTS, CONFIG, OPTIMIZER)  # what a step or an answer is made with
-_RECORD = "step.json"
+RECORD = "step.json"
 
 
 def steps_on_disk(checkpoints: Path) -> list[int]:
@@ -53,10 +53,10 @@ def hash_file(path: Path) -> str:
 
 def write_record(folder: Path, result: StepResult) -> None:
     """Store beside the weights what made them, to recover from a crash before the commit."""
-    scratch = folder / f".{_RECORD}"
+    scratch = folder / f".{RECORD}"
     scratch.write_bytes(msgspec.json.encode(result))
     sync(scratch)
-    scratch.rename(folder / _RECORD)
+    scratch.rename(folder / RECORD)
     sync(folder)
 
 
@@ -66,7 +66,7 @@ def read_record(folder: Path) -> StepResult | None:
     A committed checkpoint does not need it, and an uncommitted one is set aside without it. Raises
     OSError where it is there and cannot be read: what made the checkpoint is not known then.
     """
-    path = folder / _RECORD
+    path = folder / RECORD
     try:
         return msgspec.json.decode(path.read_bytes(), type=StepResult)
     except FileNotFoundError:

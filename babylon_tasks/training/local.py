@@ -19,7 +19,8 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, StepResult, SupervisedConfig
 from babylon_tasks.training.answer_tokens import AnswerTokenizer, tokenize_all
 from babylon_tasks.training.art_supervised import art_gradient_steps
-from babylon_tasks.training.checkpoints import newest_step, steps_on_disk
+from babylon_tasks.training.back_to_parent import end_begun, go_back
+from babylon_tasks.training.checkpoints import adapter_hash, newest_step, steps_on_disk
 from babylon_tasks.training.disk_backend import DiskBackend
 from babylon_tasks.training.inspect_calls import Inspector, refused
 from babylon_tasks.training.protocol import (
@@ -74,6 +75,7 @@ class LocalTraining(DiskBackend):
         self.front = VllmFront(self.start, self.checkpoints, self._load)
         async with self._changing:
             self.front.start()
+            end_begun(self.checkpoints)
             set_unfinished_aside(self.checkpoints)
             self.art = self._make()
             await self._start_service()
@@ -104,7 +106,10 @@ class LocalTraining(DiskBackend):
         config: dict[str, Any] = {"server_args": {"api_key": key}}  # ART chooses a free port
         await self.model.register(self.art, _openai_client_config=config)
         vllm = Vllm(str(self.model.inference_base_url), key)
-        self.front.answer_by(vllm, {newest_step(self.checkpoints)})  # ART loads no other
+        newest = newest_step(self.checkpoints)
+        # ART loads no other; where a parent's copy has its number, nobody is answered as that one.
+        known = await asyncio.to_thread(self.committed.damage, newest) is None
+        self.front.answer_by(vllm, {newest} if known else ())
 
     async def _restart(self, why: str) -> None:
         """End ART's service and vLLM, and start both; the process ends where that fails."""
@@ -177,6 +182,20 @@ class LocalTraining(DiskBackend):
             left = await super().set_aside(step, folder)
             await self._restart(f"checkpoint {step} was set aside")
         return left
+
+    async def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        async with self._alone():
+            if await asyncio.to_thread(go_back, self.checkpoints, parent, folder):
+                await self._restart(f"step {parent} is trained on from, not {max(steps)}")
+        return await self.step()
+
+    async def _branch(self, newest: int, parent: int) -> None:
+        if parent != newest and not await asyncio.to_thread(self._same, newest, parent):
+            await super()._branch(newest, parent)
+
+    def _same(self, newest: int, parent: int) -> bool:
+        hashes = {adapter_hash(self.checkpoints / f"{step:04d}") for step in (newest, parent)}
+        return len(hashes) == 1 and None not in hashes
 
     @cached_property
     def _tokenizer(self) -> Any:

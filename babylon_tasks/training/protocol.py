@@ -121,6 +121,18 @@ class SetAsideRequest(Struct, frozen=True, tag=True):
     folder: str
 
 
+class DiscardBranchRequest(Struct, frozen=True, tag=True):
+    """Discard the dead checkpoints ``steps``, newest first; answered by ``BackendStep``.
+
+    The next step then starts from ``parent``. On disk the newest one is set aside as ``folder``,
+    and the parent's weights take its place. What is done already is not done again.
+    """
+
+    parent: int
+    steps: tuple[int, ...]
+    folder: str
+
+
 class DeleteRequest(Struct, frozen=True, tag=True):
     """Delete pruned checkpoints that are not on this machine; answered by ``Deleted``."""
 
@@ -153,6 +165,7 @@ TrainerRequest = (
     | CheckRequest
     | DiscardRequest
     | SetAsideRequest
+    | DiscardBranchRequest
     | DeleteRequest
     | LogRequest
     | CloseRequest

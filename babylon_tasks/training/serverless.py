@@ -177,6 +177,18 @@ class ServerlessTraining(ArtBackend):
     async def _remove(self, step: int) -> None:
         await self.delete([step])
 
+    async def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        del folder  # nothing of it is on this machine
+        for step in sorted(steps, reverse=True):
+            await self.delete([step])
+        left = await self.step()
+        if left.step != parent:
+            raise TrainingError(
+                f"W&B's newest checkpoint is {left.step}, and {parent} is to be trained on from; "
+                "nothing is planned until `babylon-tasks doctor` says why"
+            )
+        return left
+
     async def delete(self, steps: Sequence[int]) -> None:
         # Not ART's `_delete_checkpoint_files`, which makes the same call for all but those to keep:
         # it would take along what another worker has just trained.

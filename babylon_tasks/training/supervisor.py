@@ -30,6 +30,7 @@ from babylon_tasks.training.protocol import (
     CloseRequest,
     Deleted,
     DeleteRequest,
+    DiscardBranchRequest,
     DiscardRequest,
     Evaluated,
     EvaluateRequest,
@@ -213,6 +214,10 @@ class Trainer:
     def set_aside(self, step: int, folder: str) -> BackendStep:
         """Set the newest checkpoint aside; at W&B it stays the newest."""
         return self._ask(SetAsideRequest(step=step, folder=folder), BackendStep)
+
+    def discard_branch(self, parent: int, steps: Sequence[int], folder: str) -> BackendStep:
+        """Discard dead checkpoints, so that the next step starts from ``parent``."""
+        return self._ask(DiscardBranchRequest(parent, tuple(steps), folder), BackendStep)
 
     def delete(self, steps: Sequence[int]) -> None:
         """Delete pruned checkpoints that are not on this machine."""

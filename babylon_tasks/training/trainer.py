@@ -30,6 +30,7 @@ from babylon_tasks.training.protocol import (
     CloseRequest,
     Deleted,
     DeleteRequest,
+    DiscardBranchRequest,
     DiscardRequest,
     Evaluated,
     EvaluateRequest,
@@ -188,6 +189,8 @@ async def _answer(
             return await backend.discard(request.step)
         case SetAsideRequest():
             return await backend.set_aside(request.step, request.folder)
+        case DiscardBranchRequest():
+            return await backend.discard_branch(request.parent, request.steps, request.folder)
         case DeleteRequest():
             await backend.delete(request.steps)
             return Deleted()

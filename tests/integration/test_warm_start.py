@@ -16,6 +16,7 @@ from babylon_tasks.db import lineages
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.replay import replay
+from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.groups_file import read_groups
 
@@ -303,7 +304,7 @@ def test_it_starts_from_what_serves(connection: Connection, settings: Settings) 
     assert (trainer.requests[0].base_step, trainer.requests[0].parent_step) == (1, 0)
 
 
-def test_where_the_backend_cannot_branch_it_starts_from_the_head_at_its_rate(
+def test_where_the_backend_cannot_branch_it_waits_for_a_decision_and_has_its_rate(
     connection: Connection, settings: Settings
 ) -> None:
     def remote() -> PeerTrainer:
@@ -312,13 +313,17 @@ def test_where_the_backend_cannot_branch_it_starts_from_the_head_at_its_rate(
     scored_window(connection, hour(1))
     train(settings, remote(), hour(1))
     foreign_window(connection, hour(2))
+    assert "babylon@1 neither serves nor is refused" in str(warm(settings).refused)
+    serving.refuse(connection, "babylon", 1, reason="r", actor="operator")
 
-    warm(settings)
+    assert warm(settings).refused is None
     trainer = remote()
     train(settings, trainer)
 
-    assert (trainer.requests[0].base_step, trainer.requests[0].parent_step) == (1, 1)
+    assert trainer.discarded == [(0, (1,))]
+    assert (trainer.requests[0].base_step, trainer.requests[0].parent_step) == (0, 0)
     assert trainer.requests[0].learning_rate == 5e-5
+    assert column(connection, "SELECT max(target_step) FROM training.steps") == [2]
 
 
 def test_a_step_that_was_planned_is_given_to_the_next_message(

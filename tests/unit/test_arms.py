@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from babylon_tasks.arms import Arm, Arms, Assignment, assign, draw, in_force
+from babylon_tasks.arms import Arm, Arms, Assignment, assign, draw, in_force, without
 
 WINDOW = "2026-01-31T09:00"
 AGENTS = [f"agent-{number}" for number in range(5000)]
@@ -89,3 +89,16 @@ def test_the_last_decision_counts_whose_hour_has_begun(window: str, salt: str | 
     ]
     found = in_force(rows, window)
     assert (None if found is None else found.salt) == salt
+
+
+@pytest.mark.parametrize(
+    ("steps", "control", "examinee"), [({3}, None, 7), ({7, 9}, 3, None), ({3, 7}, None, None)]
+)
+def test_arms_with_a_checkpoint_that_is_gone_end_and_the_others_stay(
+    steps: set[int], control: int | None, examinee: int | None
+) -> None:
+    left = without(arms(), steps)
+    assert (left.control_step, left.examinee_step) == (control, examinee)
+    assert (left.control_share > 0, left.examinee_share > 0) == (bool(control), bool(examinee))
+    assert (left.salt, left.from_window) == ("a1", WINDOW)
+    assert without(arms(), {1, 2}) == arms()

@@ -14,6 +14,7 @@ from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.states import (
     COMMIT,
     FAIL,
+    RETURN,
     STEP_TRANSITIONS,
     TAKE,
     WINDOW_TRANSITIONS,
@@ -91,8 +92,10 @@ def test_no_other_statement_changes_a_state() -> None:
     assert found == known
 
 
-def test_what_was_trained_or_committed_never_changes_again() -> None:
-    assert not [one for one in WINDOW_TRANSITIONS if WindowState.TRAINED in one.sources]
+def test_what_was_trained_changes_only_where_its_branch_is_dead_and_a_committed_step_never() -> (
+    None
+):
+    assert [one for one in WINDOW_TRANSITIONS if WindowState.TRAINED in one.sources] == [RETURN]
     ended = {StepState.COMMITTED, StepState.FAILED}
     assert not [one for one in STEP_TRANSITIONS if ended & one.sources]
 

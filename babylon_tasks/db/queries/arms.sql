@@ -13,3 +13,7 @@ WHERE lineage = %(lineage)s AND id >= coalesce(
     (SELECT max(id) FROM training.arms
      WHERE lineage = %(lineage)s AND from_window <= %(window)s), 0)
 ORDER BY id
+
+-- name: this_hour
+-- The hour that has begun, as windows are named.
+SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:00')

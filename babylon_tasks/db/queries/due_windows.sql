@@ -70,7 +70,8 @@ WHERE {{lineage_windows.rewarded}}
               WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version
                 AND NOT EXISTS (SELECT FROM training.consumption c
                                 WHERE c.lineage = %(lineage)s
-                                  AND c.trajectory_id = s.trajectory_id))
+                                  AND c.trajectory_id = s.trajectory_id
+                                  AND c.dead_at IS NULL))
 ORDER BY w.starts_at DESC
 
 -- name: scored

@@ -117,8 +117,8 @@ WHERE s.trajectory_id IS NULL
 GROUP BY c.window_id
 
 -- name: uses_by_failed_steps
--- Trajectories that belong to a step that failed, and are therefore lost to the next. That one
--- lineage uses none twice is the primary key of training.consumption.
+-- Trajectories that belong to a step that failed, and are therefore lost to the next. That no two
+-- living branches of a lineage use one is the unique index training.consumption_once.
 SELECT c.window_id AS window, count(*) || ' trajectories used by step row ' || c.step_id
        || ', which is ' || s.state AS what
 FROM training.consumption c JOIN training.steps s ON s.id = c.step_id
@@ -132,6 +132,43 @@ SELECT c.window_id AS window, count(*) || ' trajectories used by step row ' || c
 FROM training.consumption c JOIN training.steps s ON s.id = c.step_id
 WHERE NOT c.window_id = ANY (s.windows) OR s.lineage <> c.lineage
 GROUP BY c.window_id, c.step_id, c.lineage
+
+-- name: uses_of_dead_branches
+-- Trajectories that no branch can use again although the branch that has used them is dead.
+SELECT u.window_id AS window, count(*) || ' trajectories used by step ' || c.step || ' of lineage '
+       || c.lineage || ', whose branch is dead' AS what
+FROM training.checkpoints c
+JOIN training.consumption u ON u.step_id = c.step_id
+WHERE c.dead_at IS NOT NULL AND u.dead_at IS NULL
+GROUP BY u.window_id, c.lineage, c.step
+
+-- name: used_twice_by_one_branch
+-- Trajectories that a step has used and that one before it, on its way from the base model, has used.
+WITH RECURSIVE again AS (
+    SELECT d.lineage, d.trajectory_id, d.window_id, s.target_step AS step,
+           s.target_step AS last, least(s.parent_step, s.target_step - 1) AS parent,
+           (SELECT min(f.target_step) FROM training.consumption e
+            JOIN training.steps f ON f.id = e.step_id
+            WHERE e.lineage = d.lineage AND e.trajectory_id = d.trajectory_id) AS first
+    FROM (SELECT DISTINCT lineage, trajectory_id FROM training.consumption
+          WHERE dead_at IS NOT NULL) AS freed
+    JOIN training.consumption d USING (lineage, trajectory_id)
+    JOIN training.steps s ON s.id = d.step_id
+    UNION ALL
+    SELECT a.lineage, a.trajectory_id, a.window_id, s.target_step, a.last,
+           least(s.parent_step, s.target_step - 1), a.first
+    FROM again a
+    JOIN training.steps s
+      ON s.lineage = a.lineage AND s.target_step = a.parent AND s.state = 'committed'
+    WHERE a.parent >= a.first
+)
+SELECT a.window_id AS window, count(*) || ' trajectories used by step ' || a.last || ' of lineage '
+       || a.lineage || ' and before it by step ' || a.step AS what
+FROM again a
+JOIN training.steps s ON s.lineage = a.lineage AND s.target_step = a.step AND s.state = 'committed'
+JOIN training.consumption c ON c.step_id = s.id AND c.trajectory_id = a.trajectory_id
+WHERE a.step < a.last
+GROUP BY a.window_id, a.lineage, a.last, a.step
 
 -- name: gaps_in_steps
 -- Lineages whose committed steps are not 1, 2, ... up to their head.
@@ -201,7 +238,9 @@ SELECT w.window_id AS window, count(*) || ' scored trajectories neither used nor
        || min(s.trajectory_id) AS what
 FROM training.windows w JOIN training.scores s USING (window_id, reward_version)
 WHERE w.state = 'trained' AND coalesce(w.reason, '') NOT IN ('no_spread', 'only_activity')
-  AND NOT EXISTS (SELECT FROM training.consumption c WHERE c.trajectory_id = s.trajectory_id)
+  AND w.rows_pruned_at IS NULL
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.trajectory_id = s.trajectory_id AND c.dead_at IS NULL)
   AND NOT EXISTS (SELECT FROM training.rejections r
                   WHERE r.trajectory_id = s.trajectory_id AND r.stage = 'dataset')
 GROUP BY w.window_id

@@ -86,6 +86,22 @@ WHERE lineage = %(name)s AND step > 0 AND pruned_at IS NULL ORDER BY step
 SELECT target_step, parent_step FROM training.steps
 WHERE lineage = %(name)s AND state = 'committed'
 
+-- name: at_backend
+-- The checkpoints that are not gone from the backend, and their numbers there.
+SELECT step, coalesce(backend_step, step) AS backend_step, dead_at IS NOT NULL AS dead
+FROM training.checkpoints
+WHERE lineage = %(name)s AND step > 0 AND discarded_at IS NULL AND deleted_at IS NULL
+ORDER BY step
+
 -- name: inference_names
--- The names by which agents have requested steps.
-SELECT inference_name, step FROM training.checkpoints WHERE lineage = %(name)s
+-- The names by which agents have requested steps; of a name that came again, the newest step.
+SELECT inference_name, step FROM training.checkpoints WHERE lineage = %(name)s ORDER BY step
+
+-- name: names_come_again
+-- Names that an earlier checkpoint had, and the first hour in which they only mean the newest.
+SELECT inference_name, to_char(max(created_at) AT TIME ZONE 'UTC' + interval '1 hour',
+                               'YYYY-MM-DD"T"HH24:00')
+FROM training.checkpoints
+WHERE lineage = %(name)s
+GROUP BY inference_name
+HAVING count(*) > 1

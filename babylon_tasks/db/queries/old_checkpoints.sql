@@ -1,12 +1,16 @@
 -- name: to_prune
--- The checkpoints that nothing needs any more: all but the newest ones, the head, what serves, what
--- a rollback returns to, the best of the last evaluation, what a step in work starts from, and what
--- agents in other arms get.
+-- The checkpoints that nothing needs any more: all but the newest ones, of all and of those whose
+-- branch lives, the head, what serves, what a rollback returns to, the best of the last evaluation,
+-- what a step in work starts from, and what agents in other arms get.
 SELECT c.step
 FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
 WHERE c.lineage = %(lineage)s AND c.step > 0 AND c.pruned_at IS NULL
   AND c.step <= l.head_step - %(newest)s
+  AND (c.dead_at IS NOT NULL
+       OR %(newest)s <= (SELECT count(*) FROM training.checkpoints newer
+                         WHERE newer.lineage = l.name AND newer.step > c.step
+                           AND newer.dead_at IS NULL))
   AND c.step <> l.serving_step
   AND c.step NOT IN (
       SELECT from_step FROM (
@@ -55,9 +59,12 @@ WHERE lineage = %(lineage)s AND step = ANY (%(steps)s) AND pruned_at IS NULL
 RETURNING step, step_id
 
 -- name: pruned
--- All that are marked.
-SELECT step FROM training.checkpoints
-WHERE lineage = %(lineage)s AND pruned_at IS NOT NULL ORDER BY step
+-- All that are marked, but for a discarded head, whose number a copy of its parent has.
+SELECT c.step FROM training.checkpoints c
+JOIN training.lineages l ON l.name = c.lineage
+WHERE c.lineage = %(lineage)s AND c.pruned_at IS NOT NULL
+  AND NOT (c.discarded_at IS NOT NULL AND c.step = l.head_step)
+ORDER BY c.step
 
 -- name: to_delete
 -- Those that are marked and may still have files.

@@ -66,6 +66,10 @@ SELECT EXISTS (
     JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.head_step
     WHERE l.name = %(lineage)s AND l.head_step <> l.serving_step
       AND c.created_at < now() - make_interval(secs => %(lease)s)
+      AND NOT EXISTS (SELECT FROM training.steps s  -- its branch is dead
+                      JOIN training.checkpoints d
+                        ON d.lineage = s.lineage AND d.step IN (s.target_step, s.parent_step)
+                      WHERE s.id = c.step_id AND d.dead_at IS NOT NULL)
       AND NOT EXISTS (SELECT FROM training.promotions p
                       WHERE p.lineage = l.name AND l.head_step IN (p.to_step, p.from_step)
                         AND p.decided_at > c.created_at))

@@ -9,9 +9,10 @@ LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
 WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
 
 -- part: unused
--- Scores (s) that the lineage has neither used nor refused.
+-- Scores (s) that the lineage has neither used nor refused; what only dead branches have used is free.
 NOT EXISTS (SELECT FROM training.consumption c
-            WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id)
+            WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id
+              AND c.dead_at IS NULL)
 AND NOT EXISTS (SELECT FROM training.rejections r
                 WHERE r.trajectory_id = s.trajectory_id AND r.reward_version = s.reward_version
                   AND r.window_id = s.window_id AND r.stage = 'dataset'
@@ -31,7 +32,8 @@ AND NOT EXISTS (SELECT FROM training.rejections r
 -- A window's scored trajectories, used by the lineage or not, without text.
 SELECT listed.*, EXISTS (SELECT FROM training.consumption c
                          WHERE c.lineage = %(lineage)s
-                           AND c.trajectory_id = listed.trajectory_id) AS used
+                           AND c.trajectory_id = listed.trajectory_id
+                           AND c.dead_at IS NULL) AS used
 FROM ({{scored_trajectories.listed}}) AS listed
 
 -- name: rows

@@ -74,12 +74,13 @@ FROM training.windows WHERE window_id = %(window)s
 -- What the steps of every live lineage have used of a window: it keeps the reward that it was
 -- used with. One that another lineage may still use is scored again for it.
 SELECT DISTINCT c.trajectory_id FROM training.consumption c
-WHERE c.window_id = %(window)s
+WHERE c.window_id = %(window)s AND c.dead_at IS NULL
   AND NOT EXISTS (SELECT FROM training.lineages l
                   WHERE {{lineage_windows.live}}
                     AND NOT EXISTS (SELECT FROM training.consumption o
                                     WHERE o.lineage = l.name
-                                      AND o.trajectory_id = c.trajectory_id))
+                                      AND o.trajectory_id = c.trajectory_id
+                                      AND o.dead_at IS NULL))
 
 -- name: grades
 -- The judge's last grade of each trajectory of a window, and the hash of the row graded.

@@ -64,7 +64,8 @@ RETURNING window_id AS window
 -- name: was_used
 -- Whether a step has learned from a window.
 SELECT EXISTS (SELECT FROM training.consumption
-               WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained')
+               WHERE lineage = %(lineage)s AND window_id = %(window)s AND use = 'trained'
+                 AND dead_at IS NULL)
 
 -- name: commonest_cause
 -- The most common reason among the trajectories of a window that no step has used.

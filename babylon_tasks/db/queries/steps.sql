@@ -28,12 +28,12 @@ VALUES (%(lineage)s, %(base_step)s, %(base_step)s + 1, %(fencing_token)s, %(back
         %(manifest_hash)s, %(manifest)s, %(method)s)
 RETURNING {{steps.columns}}
 
--- name: starts_from_pruned
--- Whether a step starts from a checkpoint that was pruned while it was planned.
+-- name: starts_from_lost
+-- Whether a step starts from a checkpoint that was pruned, or rolled back, while it was planned.
 SELECT EXISTS (
     SELECT FROM training.steps s
-    JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step IN (s.base_step, s.parent_step)
-    WHERE s.id = %(step_id)s AND c.pruned_at IS NOT NULL)
+    JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step = s.parent_step
+    WHERE s.id = %(step_id)s AND (c.pruned_at IS NOT NULL OR c.dead_at IS NOT NULL))
 
 -- name: start
 -- Start a planned step. This and the next eight are the transitions of states.py.
@@ -129,9 +129,10 @@ LIMIT %(limit)s
 
 -- name: checkpoint
 -- Insert the checkpoint that the step produced.
-INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, files, inference_name)
+INSERT INTO training.checkpoints (lineage, step, step_id, uri, content_hash, files, inference_name,
+                                  backend_step)
 VALUES (%(lineage)s, %(step)s, %(step_id)s, %(uri)s, %(content_hash)s, %(files)s,
-        %(inference_name)s)
+        %(inference_name)s, %(backend_step)s)
 
 -- name: failed_at_target
 -- Whether a step to this checkpoint was planned from this manifest and failed.

@@ -1,12 +1,14 @@
 -- part: used_by_others
 -- Whether another training has used a trajectory. Where the database has several lineages, what
--- one of them has used is free for the others: training.consumption says what each has used.
+-- one of them has used is free for the others, and what a dead branch has used is free for all:
+-- training.consumption says what each has used.
 ("usedInTraining" AND NOT coalesce("trainedInBatch" = ANY (%(ours)s), false))
 
 -- name: published
--- The names of the lineages' steps in Babylon's rows, where there is more than one lineage.
+-- The names in Babylon's rows of the steps that exclude nothing from a lineage's next: all of them
+-- where there is more than one lineage, else those whose branch is dead.
 SELECT lineage || '@' || step FROM training.checkpoints
-WHERE (SELECT count(*) > 1 FROM training.lineages)
+WHERE dead_at IS NOT NULL OR (SELECT count(*) > 1 FROM training.lineages)
 
 -- name: copy_window
 -- A window's rows as of one moment; text that is too large, or will not be used, is not sent.

@@ -20,9 +20,14 @@ FROM training.rejections WHERE trajectory_id = %(trajectory)s
 ORDER BY id
 
 -- name: uses
--- What each lineage has used a trajectory for.
-SELECT l.name AS lineage, c.window_id AS window, c.reward_version, c.use, s.target_step AS step
+-- What each lineage has used a trajectory for, and what branches of it that are dead by now.
+SELECT c.lineage, c.window_id AS window, c.reward_version, c.use, s.target_step AS step, c.dead_at
 FROM training.lineages l
-JOIN training.consumption c ON c.lineage = l.name AND c.trajectory_id = %(trajectory)s
+CROSS JOIN LATERAL (
+    SELECT * FROM training.consumption
+    WHERE lineage = l.name AND trajectory_id = %(trajectory)s AND dead_at IS NULL
+    UNION ALL
+    SELECT * FROM training.consumption
+    WHERE lineage = l.name AND trajectory_id = %(trajectory)s AND dead_at IS NOT NULL) AS c
 LEFT JOIN training.steps s ON s.id = c.step_id
-ORDER BY l.name
+ORDER BY c.lineage, c.dead_at NULLS FIRST, step

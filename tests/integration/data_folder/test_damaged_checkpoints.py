@@ -11,14 +11,13 @@ from peer import PeerTrainer
 from promoted_checkpoints import LINEAGE, lineage, promoted, train
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import lineages, windows
+from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.checkpoints import CONFIG, OPTIMIZER, WEIGHTS
+from babylon_tasks.training.checkpoints import CONFIG, OPTIMIZER, WEIGHTS, adapter_hash
 from babylon_tasks.training.committed import CommittedCheckpoints
 
 
@@ -131,25 +130,21 @@ def test_a_step_starts_from_the_newest_whole_checkpoint_where_the_backend_can_br
     assert lineage(connection).trouble is None  # nobody needs the damaged one
 
 
-def test_a_backend_that_cannot_branch_plans_nothing_and_the_window_waits_with_the_reason(
+def test_a_backend_that_cannot_branch_starts_from_the_newest_whole_checkpoint_too(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
-    promoted(connection, settings, trainer, 1)
     trainer.branches = False
-    whole = (trainer.folder / "0001" / WEIGHTS).read_bytes()
-    flip(trainer.folder / "0001" / WEIGHTS)
-    scored_window(connection, hour(2))
+    promoted(connection, settings, trainer, 2)
+    whole = adapter_hash(trainer.folder / "0001")
+    flip(trainer.folder / "0002" / WEIGHTS)
+    scored_window(connection, hour(3))
 
-    with pytest.raises(CheckpointDamaged, match=r"checkpoint 1 cannot be loaded: .*restored"):
-        train(settings, trainer, 2)
+    outcome = train(settings, trainer, 3)
 
-    assert windows.get(connection, hour(2)).state == "scored"
-    assert column(connection, "SELECT sum(training_tries) FROM training.windows") == [0]
-    assert "checkpoint 1 cannot be loaded" in str(lineage(connection).trouble)
-
-    (trainer.folder / "0001" / WEIGHTS).write_bytes(whole)
-    assert train(settings, trainer, 2).action == "committed"
-    assert lineage(connection).trouble is None
+    assert (outcome.action, outcome.step) == ("committed", 3)
+    assert outcome.result is not None
+    assert outcome.result.base_adapter_hash == whole
+    assert trainer.discarded == [(1, (2,))]
 
 
 def test_a_step_whose_parent_was_damaged_meanwhile_is_planned_anew_and_uses_up_no_attempt(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_windows, statuses, trained
 from peer import PeerTrainer
-from scored_windows import column
+from scored_windows import column, hour
 
+from babylon_tasks.arms import Arms
+from babylon_tasks.db import arms, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -94,3 +96,76 @@ def test_only_committed_checkpoints_can_serve(
     with pytest.raises(CheckpointNotFound, match="nothing to roll back to"):
         serving.rollback(connection, LINEAGE, reason="x", actor="operator")
     assert decisions(connection) == []
+
+
+def test_a_rollback_is_one_act(
+    connection: Connection,
+    settings: Settings,
+    trainer: PeerTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pointer, Babylon's rows, the branch, its windows and its arms: all of it, or nothing."""
+    for n in (1, 2, 3):
+        trained(connection, settings, trainer, n)
+        serving.promote(connection, LINEAGE, n, reason="r", figures={}, actor="operator")
+    drawn = Arms(
+        from_window="2026-01-01T00:00",
+        salt="s",
+        control_share=0.1,
+        control_step=1,
+        examinee_share=0.1,
+        examinee_step=3,
+    )
+    arms.begin(connection, LINEAGE, drawn)
+    before = everything(connection)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the worker is killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arms, "end_those_of", fail)
+        with pytest.raises(RuntimeError):
+            serving.rollback(connection, LINEAGE, reason="harm", actor="rule")
+    assert everything(connection) == before
+
+    shown = {"windows": [hour(2), hour(3)]}
+    back = serving.rollback(
+        connection, LINEAGE, reason="harm", actor="rule", to=1, figures=shown, instead_of=3
+    )
+
+    assert back == 1
+    assert everything(connection) == {
+        "serving": [1],
+        "babylon": ["ready", "archived", "archived"],
+        "dead": [2, 3],
+        "windows": ["trained", "scored", "scored"],
+        "arms": [(0.1, 1, 0.1, 3), (0.1, 1, 0.0, None)],
+    }
+    last = promotions.latest(connection, LINEAGE)
+    assert last is not None
+    assert (last.decision, last.from_step, last.reason, last.figures) == (
+        "rollback",
+        3,
+        "harm",
+        shown,
+    )
+
+
+def everything(connection: Connection) -> dict[str, list[object]]:
+    """What a rollback changes."""
+    return {
+        "serving": column(connection, "SELECT serving_step FROM training.lineages"),
+        "babylon": statuses(connection)[-3:],
+        "dead": column(
+            connection,
+            "SELECT step FROM training.checkpoints WHERE dead_at IS NOT NULL ORDER BY step",
+        ),
+        "windows": column(
+            connection,
+            "SELECT state FROM training.windows WHERE state <> 'held_out' ORDER BY window_id",
+        ),
+        "arms": connection.execute(
+            "SELECT control_share, control_step, examinee_share, examinee_step"
+            " FROM training.arms ORDER BY id"
+        ).fetchall(),
+    }

@@ -81,7 +81,7 @@ def test_a_checkpoint_that_was_held_is_evaluated_again_beside_another_that_serve
         last = evaluated(settings, trainer)
     assert last.action == "held"
 
-    serving.rollback(connection, LINEAGE, reason="agents complain", actor="operator")
+    serving.promote(connection, LINEAGE, 0, reason="r", figures={}, actor="operator")
     again = evaluated(settings, trainer)
 
     assert (again.action, again.candidate, again.serving) == ("held", 2, 0)

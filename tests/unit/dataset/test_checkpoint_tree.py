@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babylon_tasks.dataset.checkpoint_tree import ages, depth, path
+from babylon_tasks.dataset.checkpoint_tree import ages, depth, path, refused_children
 
 # 1 was promoted, 2 to 4 were held back one after the other, 5 was promoted, 6 held back.
 PARENTS = {1: 0, 2: 1, 3: 1, 4: 1, 5: 1, 6: 5}
@@ -29,3 +29,10 @@ def test_steps_of_unknown_descent_form_a_straight_line() -> None:
 
 def test_rows_that_contradict_themselves_end_all_the_same() -> None:
     assert path(3, {3: 3, 2: 9}) == [3, 2, 1, 0]
+
+
+def test_a_refusal_counts_for_the_checkpoint_that_it_came_from() -> None:
+    assert refused_children(1, {2, 3, 4}, PARENTS) == {2, 3, 4}
+    assert refused_children(5, {6}, PARENTS) == {6}
+    assert refused_children(1, {6}, PARENTS) == {5}, "what was rolled back began with it"
+    assert refused_children(6, {2, 6}, PARENTS) == set()

@@ -12,11 +12,13 @@ from babylon_tasks.dataset.eligibility import (
     PARENT,
     RESCORED,
     Policies,
+    PolicyNames,
     UnfitCall,
     label,
     policies_of,
     policy_step,
 )
+from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall
 from babylon_tasks.settings import Settings
 
@@ -175,18 +177,28 @@ def test_the_operator_may_let_in_what_says_little_but_not_what_is_another_questi
     assert found(call("babylon@5", temperature=0.7, logprobs=None), EXACT, NONE) == "none"
 
 
-@pytest.mark.parametrize(("branches", "parent"), [(True, 1), (False, 4)])
-def test_a_step_starts_from_what_serves_or_from_the_head_where_the_backend_cannot_branch(
-    branches: bool, parent: int
-) -> None:
+def test_a_step_starts_from_what_serves() -> None:
     tree = policies_of(
         Settings(_env_file=None, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"),
         head_step=4,
         serving_step=1,
-        branches=branches,
         inference_names={},
         parents={4: 3},
     )
 
-    assert (tree.serving_step, tree.parent_step) == (1, parent)
-    assert tree.ages == {step: abs(step - parent) for step in range(5)}
+    assert (tree.serving_step, tree.parent_step) == (1, 1)
+    assert tree.ages == {step: abs(step - 1) for step in range(5)}
+
+
+def test_a_name_that_came_again_means_the_newest_checkpoint_from_its_next_hour_on() -> None:
+    """At W&B, where the number of a discarded checkpoint comes again."""
+    name = "wandb-artifact:///e/p/babylon:step3"
+    names = PolicyNames(
+        lineage="babylon",
+        base_model="m",
+        inference_names={name: 4},
+        come_again={name: "2026-01-31T10:00"},
+    )
+    hours = ("2026-01-31T09:00", "2026-01-31T10:00", "2026-02-01T00:00", None)
+    found = [policy_step(call(name), names, hour) for hour in hours]
+    assert found == [Reason.OTHER_POLICY, 4, 4, 4]

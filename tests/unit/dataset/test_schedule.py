@@ -36,6 +36,13 @@ def test_the_first_steps_are_small_where_a_warm_up_is_set() -> None:
     assert learning_rate(30, 1.0, VALUES, warm) == learning_rate(30, 1.0, VALUES, SETTINGS)
 
 
+def test_each_refusal_halves_the_rate_down_to_a_sixteenth() -> None:
+    rates = [learning_rate(30, 1.0, VALUES, SETTINGS, refused=count) for count in range(7)]
+    assert [rate / rates[0] for rate in rates] == pytest.approx(
+        [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16, 1 / 16]
+    )
+
+
 def test_the_estimate_counts_prompts_and_every_recorded_token() -> None:
     calls = (LlmCall("m", (("user", "x" * 400),), "up", 1.0, logprobs=(-1.0,) * 7),)
 

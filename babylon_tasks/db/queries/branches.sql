@@ -1,0 +1,67 @@
+-- name: dead
+-- The checkpoints whose branch is dead.
+SELECT step FROM training.checkpoints WHERE lineage = %(lineage)s AND dead_at IS NOT NULL
+
+-- name: lock_windows
+-- The windows of steps, in the order in which everybody locks them.
+SELECT w.window_id FROM training.windows w
+WHERE w.window_id IN (SELECT unnest(s.windows) FROM training.steps s
+                      JOIN training.checkpoints c ON c.step_id = s.id
+                      WHERE c.lineage = %(lineage)s AND c.step = ANY (%(steps)s))
+ORDER BY w.window_id
+FOR UPDATE
+
+-- name: end
+-- The branch of some checkpoints is dead from now on.
+UPDATE training.checkpoints SET dead_at = now()
+WHERE lineage = %(lineage)s AND step = ANY (%(steps)s) AND dead_at IS NULL
+RETURNING step, step_id
+
+-- name: free_uses
+-- What a step has used can be used again, by another branch.
+UPDATE training.consumption SET dead_at = now() WHERE step_id = %(step_id)s AND dead_at IS NULL
+
+-- name: revive
+-- The branch of some checkpoints goes on after all.
+UPDATE training.checkpoints SET dead_at = NULL
+WHERE lineage = %(lineage)s AND step = ANY (%(steps)s) AND dead_at IS NOT NULL
+RETURNING step, step_id
+
+-- name: take_uses_back
+-- What a step has used is used again, but for what has been used up without a step meanwhile.
+UPDATE training.consumption c SET dead_at = NULL
+WHERE c.step_id = %(step_id)s AND c.dead_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM training.consumption o
+                  WHERE o.lineage = c.lineage AND o.trajectory_id = c.trajectory_id
+                    AND o.dead_at IS NULL)
+
+-- name: may_return
+-- Whether a locked window can be taken again by a lineage that has used it: its rows are there, and
+-- none of the lineage's steps has it in work.
+SELECT coalesce({{lineage_windows.state}} IN ('trained', 'scored') AND w.rows_pruned_at IS NULL
+                AND w.state IN ('scored', 'trained', 'training'), false)
+FROM training.windows w
+{{lineage_windows.mine}}
+WHERE w.window_id = %(window)s
+
+-- name: to_discard
+-- Dead checkpoints that the backend may still have, the newest first, and what serves. None while a
+-- step in work was trained from one of them: it ends first.
+SELECT c.step, c.step_id, l.serving_step AS serving
+FROM training.checkpoints c
+JOIN training.lineages l ON l.name = c.lineage
+WHERE c.lineage = %(lineage)s AND c.dead_at IS NOT NULL AND c.discarded_at IS NULL
+  AND c.deleted_at IS NULL AND c.step <> l.serving_step
+  AND NOT EXISTS (
+      SELECT FROM training.steps s
+      JOIN training.checkpoints d ON d.lineage = s.lineage AND d.step = s.parent_step
+      WHERE s.lineage = l.name AND s.state IN ('planned', 'running', 'trained')
+        AND d.dead_at IS NOT NULL)
+ORDER BY c.step DESC
+
+-- name: note_discarded
+-- They are gone from the backend: they never serve again.
+UPDATE training.checkpoints
+SET discarded_at = now(), pruned_at = coalesce(pruned_at, now()), deleted_at = now()
+WHERE lineage = %(lineage)s AND step = ANY (%(steps)s) AND discarded_at IS NULL
+RETURNING step, step_id

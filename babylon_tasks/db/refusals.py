@@ -1,0 +1,30 @@
+"""Checkpoints that were refused on evidence, and what is new since."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import fetch_one, fetch_values
+
+
+class News(Struct, frozen=True):
+    """What the next step can learn from, or be evaluated on, that a refused one did not have.
+
+    ``windows``: trajectories that no dead branch has used; ``held_out``: held-out windows.
+    """
+
+    windows: bool
+    held_out: bool
+
+
+def refused(connection: Connection, lineage: str) -> set[int]:
+    """Read the checkpoints that were refused or rolled back."""
+    return set(fetch_values(connection, "refusals.refused", int, lineage=lineage))
+
+
+def news(connection: Connection, lineage: str) -> News:
+    """Read what is new since the last refusal in favour of what serves."""
+    found = fetch_one(connection, "refusals.news", News, lineage=lineage)
+    assert found is not None  # noqa: S101  # a row of two expressions
+    return found

@@ -1,0 +1,85 @@
+"""What refusals change for the next step: a smaller rate, and other data or held-out windows.
+
+The same step from the same checkpoint would be refused again.
+"""
+
+from __future__ import annotations
+
+from babylon_tasks.dataset.checkpoint_tree import path, refused_children
+from babylon_tasks.db import arms, branches, lineages, refusals
+from babylon_tasks.db.refusals import News
+from babylon_tasks.db.session import Connection
+from babylon_tasks.policy_names import policy_name
+from babylon_tasks.training.backends import can_branch
+
+
+def count(connection: Connection, lineage: str, parent: int) -> int:
+    """Count the steps from this checkpoint that were refused, or led to one that was."""
+    parents = lineages.parents(connection, lineage)
+    return len(refused_children(parent, refusals.refused(connection, lineage), parents))
+
+
+def news(connection: Connection, lineage: str) -> News | None:
+    """Read what is new since the steps from the serving checkpoint were refused; None: none was."""
+    row = lineages.get(connection, lineage)
+    if row is None or not count(connection, lineage, row.serving_step):
+        return None
+    return refusals.news(connection, lineage)
+
+
+def why_waits(connection: Connection, lineage: str) -> str | None:
+    """Say why no step is planned yet; None where one may be."""
+    row = lineages.get(connection, lineage)
+    if row is None:
+        return None
+    waits = None if can_branch(row.backend) else why_undecided(connection, lineage)
+    if waits is not None:
+        return waits
+    found = news(connection, lineage)
+    if found is None or found.windows or found.held_out:
+        return None
+    serving = policy_name(lineage, row.serving_step)
+    return (
+        f"the last step from {serving} was refused, and nothing is new since: the next one waits "
+        "for a window that no refused step has used, or for a held-out one"
+    )
+
+
+def undecided(connection: Connection, lineage: str) -> set[int]:
+    """List the steps that neither lead to what serves nor were refused: they may still serve."""
+    row = lineages.get(connection, lineage)
+    if row is None:
+        return set()
+    parents = lineages.parents(connection, lineage)
+    here, dead = set(path(row.serving_step, parents)), branches.dead(connection, lineage)
+    against = dead | refusals.refused(connection, lineage)
+    return {
+        step
+        for step in parents.keys() - here
+        if against.isdisjoint(set(path(step, parents)) - here)
+    }
+
+
+def why_undecided(connection: Connection, lineage: str) -> str | None:
+    """Say what must be decided before a backend that cannot branch trains on; None: nothing.
+
+    It would have to be discarded first.
+    """
+    row = lineages.get(connection, lineage)
+    if row is None:
+        return None
+    newest_only = f"backend {row.backend} trains on from its newest checkpoint only"
+    parents = lineages.parents(connection, lineage)
+    drawn = arms.steps(connection, lineage) - set(path(row.serving_step, parents))
+    if drawn:
+        return (
+            f"{policy_name(lineage, max(drawn))} is in an arm, and {newest_only}: the next step "
+            "waits until the arms end"
+        )
+    found = undecided(connection, lineage)
+    if not found:
+        return None
+    return (
+        f"{policy_name(lineage, max(found))} neither serves nor is refused, and {newest_only}: "
+        f"`babylon-tasks models promote {max(found)}` or `models refuse {max(found)}` decides"
+    )
