@@ -54,7 +54,8 @@ _LOST = ("queue_full", "spool_full", "disk", "torn", "unreadable", "refused")
 _QUESTION = b'{"model":"bench","messages":[{"role":"user","content":"' + b"word " * 4000 + b'"}]}'
 _IDS = array("i", range(12_345, 12_345 + TOKENS)).tobytes()
 _LOGPROBS = array("d", [-0.0123456] * TOKENS).tobytes()
-_SIZE = len(_QUESTION) + 3 * 30_000  # as the gateway counts: log-probabilities as JSON are 30 kB
+# As the gateway counts: log-probabilities as JSON are 30 kB, the ids of the prompt 28 kB.
+_SIZE = len(_QUESTION) + 3 * 58_000
 _ASKER = Asker("agent-7", AgentSource.HEADER)
 _NUMBERS = count(1)
 

@@ -1,8 +1,9 @@
 """An OpenAI-compatible server that answers after a fixed time: ``python -m bench.slow_server``.
 
 As little HTTP as that takes, so that it is not what is measured. Prints its port; the argument is
-how many tokens, with ids and log-probabilities, an answer has. A request's ``user`` is after how
-many seconds it is answered; without one it is answered at once.
+how many tokens an answer has, with ids and log-probabilities, and with the ids of its prompt as the
+trainer sends them. A request's ``user`` is after how many seconds it is answered; without one it is
+answered at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import sys
 
+_PROMPT = 4000  # tokens
 _USER = b'"user":"'
 
 
@@ -20,8 +22,10 @@ def answer(tokens: int) -> bytes:
     found = [{"token": "word", "logprob": -0.0123456, "bytes": [119] * 4, "top_logprobs": []}]
     if tokens:
         choice |= {"logprobs": {"content": found * tokens}, "token_ids": [12345] * tokens}
-    usage = {"prompt_tokens": 4000, "completion_tokens": tokens or 300, "total_tokens": 4300}
+    usage = {"prompt_tokens": _PROMPT, "completion_tokens": tokens or 300, "total_tokens": 4300}
     reply = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage}
+    if tokens:
+        reply["prompt_token_ids"] = [12345] * _PROMPT
     body = json.dumps({**reply, "choices": [{**choice, "finish_reason": "stop"}]}).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
         len(body),

@@ -183,7 +183,8 @@ class GatewayChat:
     ) -> Answer | None:
         asked, stream = exchange.asked, exchange.stream
         try:
-            reply = decoded(answer.content, asked)
+            kept = self._keeps_prompt_ids(route)
+            reply = decoded(answer.content, asked, prompt_ids=kept)
             state, found = read_sample(reply)
             metrics.SAMPLES.labels(state).inc()
             capture_id = uuid.uuid4()
@@ -208,7 +209,7 @@ class GatewayChat:
                 state=state,
                 latency_ms=round(exchange.elsewhere.seconds * 1000),
                 arm=exchange.arm,
-                keep_prompt_ids=self._keeps_prompt_ids(route),
+                keep_prompt_ids=kept,
                 size=len(asked.raw) + _OBJECTS * len(answer.content),
             )
         )
