@@ -15,8 +15,9 @@ import msgspec
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import HEADER, asker
 from babylon_tasks.gateway.capture import Capture
-from babylon_tasks.gateway.chat import NOBODY, Exchange, GatewayChat
+from babylon_tasks.gateway.chat import GatewayChat
 from babylon_tasks.gateway.clients import Client, ClientKeys
+from babylon_tasks.gateway.exchange import NOBODY, Exchange
 from babylon_tasks.gateway.probe_server import ServerProbe
 from babylon_tasks.gateway.prompt_agent import PromptAgent
 from babylon_tasks.gateway.request import GatewayRequest

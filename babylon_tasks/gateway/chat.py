@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from datetime import datetime
 from typing import Any
 
 import msgspec
 import structlog
-from msgspec import Struct, field
 
-from babylon_tasks.arms import Arm
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.answer_json import decoded
-from babylon_tasks.gateway.asker import Asker
-from babylon_tasks.gateway.away import Away, AwayReason
+from babylon_tasks.gateway.away import Away, AwayReason, away_by
 from babylon_tasks.gateway.breaker import Breaker
 from babylon_tasks.gateway.capture import Capture
 from babylon_tasks.gateway.captured import Sampled
-from babylon_tasks.gateway.no_answer import RETRY, refusal_of, unanswered
+from babylon_tasks.gateway.exchange import CHECKPOINT, Exchange
+from babylon_tasks.gateway.no_answer import refusal_of, unanswered
+from babylon_tasks.gateway.pass_on import PassOn
 from babylon_tasks.gateway.probe_server import ServerProbe
-from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.refused_requests import RefusedRequests
 from babylon_tasks.gateway.routes import Routes, ToCheckpoint, ToUpstream
 from babylon_tasks.gateway.server_keys import ServerKeys
-from babylon_tasks.gateway.servers import ServerAnswer, Servers, parts, passed_on
-from babylon_tasks.gateway.stream import EVENTS, KEEP_ALIVE, EventStream, comment, events
+from babylon_tasks.gateway.servers import ServerAnswer, Servers
+from babylon_tasks.gateway.stream import KEEP_ALIVE, events
 from babylon_tasks.gateway.trainer_body import (
     for_checkpoint,
     is_fixed,
@@ -35,33 +33,15 @@ from babylon_tasks.gateway.trainer_body import (
     within_budget,
 )
 from babylon_tasks.gateway.trainer_reply import for_client, read_sample
-from babylon_tasks.gateway.wait import Wait
 from babylon_tasks.http_server.deliver import Answer
 from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.settings import Settings
 
-CHECKPOINT = "checkpoint"
-NOBODY = "none"
 # A client that waits for the head of an answer gives up sooner than one that gets bytes.
 QUIET_SECONDS = 3.0
 # Bytes in memory of what is kept of an answer, for each byte of its JSON text.
 _OBJECTS = 3
 log = structlog.get_logger(__name__)
-
-
-class Exchange(Struct):
-    """One request under way: who asks, who answers, and how long others have been waited for."""
-
-    asked: GatewayRequest
-    stream: EventStream
-    groq: bool
-    client: str
-    asker: Asker
-    asked_at: datetime
-    served_by: str = NOBODY
-    arm: Arm | None = None
-    elsewhere: Wait = field(default_factory=Wait)
-    labels: dict[str, str] = {}
 
 
 class GatewayChat:
@@ -84,6 +64,8 @@ class GatewayChat:
         self._most: dict[str, int] = {}  # tokens of an answer, by address, where a server has said
         self._keys = keys
         self._probe = probe
+        self._refused = RefusedRequests()
+        self._pass_on = PassOn(settings, servers, keys, self._refused)
 
     async def answer(self, exchange: Exchange) -> Answer | None:
         """Answer a request; None if the answer has been sent as a stream. Raises Refused."""
@@ -93,22 +75,22 @@ class GatewayChat:
         if isinstance(route, ToUpstream):
             named = asked.model == route.model  # its bytes pass untouched
             body = asked.raw if named else asked.with_model(route.model)
-            return await self._pass_on(exchange, route, body)
+            return await self._pass_on(exchange, route, body, named=named)
         fallback = None if route.pinned else self._routes.fallback
         exchange.asked = for_checkpoint(asked, self._settings.gateway_temperature)
         try:
             answer = await self._patiently(exchange, self._sampled(exchange, route, fallback))
         except Away as away:
             if fallback is None:
-                return await _failed(exchange, unanswered(route, away))
+                return await exchange.fail(unanswered(route, away))
             metrics.FALLBACKS.labels(away.reason).inc()
             exchange.labels["x-babylon-fallback"] = away.reason
             body = asked.with_model(fallback.model)
-            return await self._pass_on(exchange, fallback, body)
+            return await self._pass_on(exchange, fallback, body, named=False)
         exchange.served_by = CHECKPOINT
         exchange.labels["x-babylon-served-by"] = route.name
         if answer.status != 200:
-            return await _failed(exchange, refusal_of(answer))
+            return await exchange.fail(refusal_of(answer))
         return await self._deliver(exchange, route, answer)
 
     async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer:
@@ -121,7 +103,7 @@ class GatewayChat:
             while not task.done():
                 await asyncio.wait({task}, timeout=QUIET_SECONDS)
                 if not task.done():
-                    await _begin(exchange)
+                    await exchange.begin()
                     await exchange.stream.write(KEEP_ALIVE)
             return await task
         finally:
@@ -170,13 +152,13 @@ class GatewayChat:
                 exchange.asked = within_budget(exchange.asked, smaller)
                 body = trainer_body(exchange.asked, route.model, profile)
                 answer = await self._servers.ask(base_url, key, body, seconds, exchange.elsewhere)
-        if answer.status == 429:
-            raise Away(AwayReason.BUSY)
-        if answer.status >= 500:
-            raise Away(AwayReason.ERROR)
-        if answer.status == 404 and not route.pinned:
-            raise Away(AwayReason.NO_MODEL)
-        return answer
+        away = away_by(answer.status)
+        if away is None or (route.pinned and away.reason is AwayReason.NO_MODEL):
+            return answer
+        if away.reason is AwayReason.REFUSED:
+            setting = self._keys.trainer_setting(route.backend)
+            self._refused.note(CHECKPOINT, answer.status, base_url, setting)
+        raise away
 
     async def _deliver(
         self, exchange: Exchange, route: ToCheckpoint, answer: ServerAnswer
@@ -193,9 +175,8 @@ class GatewayChat:
             chunks = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
         except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError):
             log.exception("answer.rejected", model=route.name)
-            return await _failed(
-                exchange,
-                Refused(502, f"the server of {route.name} did not send a chat completion"),
+            return await exchange.fail(
+                Refused(502, f"the server of {route.name} did not send a chat completion")
             )
         self._capture.put(
             Sampled(
@@ -215,7 +196,7 @@ class GatewayChat:
         )
         if not asked.stream:
             return Answer(msgspec.json.encode(reply), headers=exchange.labels)
-        await _begin(exchange)
+        await exchange.begin()
         for chunk in chunks:
             await stream.write(chunk)
         await stream.end()
@@ -224,59 +205,3 @@ class GatewayChat:
     def _keeps_prompt_ids(self, route: ToCheckpoint) -> bool:
         setting = self._settings.gateway_prompt_ids
         return setting == "always" or (setting == "auto" and route.backend == "serverless")
-
-    async def _pass_on(self, exchange: Exchange, route: ToUpstream, body: bytes) -> Answer | None:
-        """Pass another server's answer on as it comes, byte by byte."""
-        exchange.served_by = route.server
-        exchange.labels["x-babylon-served-by"] = route.server
-        stream, streamed = exchange.stream, exchange.asked.stream
-        try:
-            async with self._servers.passing(
-                self._settings.gateway_upstreams[route.server].base_url,
-                self._keys.of_upstream(route.server),
-                body,
-                exchange.elsewhere,
-                seconds=self._settings.gateway_timeout_seconds,
-                accept="text/event-stream" if streamed else "application/json",
-            ) as response:
-                if stream.begun and response.status != 200:
-                    raise Away(AwayReason.ERROR)
-                if stream.begun:
-                    await _begin(exchange)
-                else:
-                    headers = {**passed_on(response.headers), **exchange.labels}
-                    await stream.begin(response.status, headers)
-                async for part in parts(response, exchange.elsewhere):
-                    await stream.write(part)
-            await stream.end()
-        except Away as away:
-            if stream.begun and not streamed:
-                return Answer(b"", 502)  # anything sent now would pass for the rest of the answer
-            return await _failed(
-                exchange,
-                Refused(
-                    502,
-                    f"server {route.server} of BABYLON_GATEWAY_UPSTREAMS gave no answer: "
-                    f"{away.reason}",
-                    headers=RETRY,
-                ),
-            )
-        return None
-
-
-async def _begin(exchange: Exchange) -> None:
-    """Begin a stream; one that has begun gets as a comment what was not known for its headers."""
-    if not exchange.stream.begun:
-        headers = {"content-type": EVENTS, "cache-control": "no-store", **exchange.labels}
-        await exchange.stream.begin(200, headers)
-    elif exchange.labels:
-        await exchange.stream.write(comment(exchange.labels))
-
-
-async def _failed(exchange: Exchange, refusal: Refused) -> Answer | None:
-    """Refuse; at the end of a stream whose status has been sent, by an event."""
-    if not exchange.stream.begun:
-        refusal.headers.update(exchange.labels)
-        raise refusal
-    await exchange.stream.fail(refusal)
-    return None

@@ -36,9 +36,15 @@ CALLS = Counter(
 FALLBACKS = Counter(
     "babylon_gateway_fallbacks",
     "Calls for the serving checkpoint passed on to the fallback, by reason: connect, timeout, "
-    "broken, busy, error, no_model, too_large, paused (after several of these), unknown (which "
-    "checkpoint serves).",
+    "broken, busy, error, no_model, refused, too_large, paused (after several of these), unknown "
+    "(which checkpoint serves).",
     ["reason"],
+)
+REFUSED = Counter(
+    "babylon_gateway_refused",
+    "Requests that a server refused for something of the gateway's own, such as its key or an "
+    "account without credit, by server (checkpoint, or the name of another) and HTTP status.",
+    ["server", "code"],
 )
 SAMPLES = Counter(
     "babylon_gateway_samples",

@@ -28,6 +28,11 @@ class ServerKeys:
         key = self._wandb if backend == "serverless" else None
         return (key or self._trainer).get_secret_value()
 
+    def trainer_setting(self, backend: str) -> str:
+        """Name the setting that this key is from."""
+        wandb = backend == "serverless" and self._wandb is not None
+        return "WANDB_API_KEY" if wandb else "BABYLON_INFERENCE_API_KEY"
+
     def replace(self, upstream: SecretStr | None, trainer: SecretStr | None) -> None:
         """Replace the keys; where one is not given, the present one stays."""
         if upstream is not None and (keys := upstream_keys(upstream)) != self._upstream:

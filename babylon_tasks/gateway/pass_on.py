@@ -1,0 +1,81 @@
+"""Pass another server's answer on as it comes, byte by byte."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from babylon_tasks.gateway.away import Away, AwayReason, away_by
+from babylon_tasks.gateway.exchange import Exchange
+from babylon_tasks.gateway.no_answer import RETRY
+from babylon_tasks.gateway.refused_requests import RefusedRequests
+from babylon_tasks.gateway.routes import ToUpstream
+from babylon_tasks.gateway.server_keys import ServerKeys
+from babylon_tasks.gateway.servers import Servers, parts, passed_on
+from babylon_tasks.http_server.deliver import Answer
+from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.settings import Settings
+
+
+class PassOn(Struct, frozen=True):
+    """Asks the servers of BABYLON_GATEWAY_UPSTREAMS."""
+
+    settings: Settings
+    servers: Servers
+    keys: ServerKeys
+    refused: RefusedRequests
+
+    async def __call__(
+        self, exchange: Exchange, route: ToUpstream, body: bytes, *, named: bool
+    ) -> Answer | None:
+        """Answer by another server. Raises Refused.
+
+        ``named``: the agent asked for this server's model, so it gets what this server says. Else
+        it asked for a checkpoint, and is told nothing of another server's keys and models.
+        """
+        exchange.served_by = route.server
+        exchange.labels["x-babylon-served-by"] = route.server
+        stream, streamed = exchange.stream, exchange.asked.stream
+        base_url = self.settings.gateway_upstreams[route.server].base_url
+        try:
+            async with self.servers.passing(
+                base_url,
+                self.keys.of_upstream(route.server),
+                body,
+                exchange.elsewhere,
+                seconds=self.settings.gateway_timeout_seconds,
+                accept="text/event-stream" if streamed else "application/json",
+            ) as response:
+                away = away_by(response.status)
+                ours = away is not None and _is_ours(away, named=named)
+                if ours:
+                    key = "BABYLON_GATEWAY_UPSTREAM_KEYS"
+                    self.refused.note(route.server, response.status, base_url, key)
+                if (stream.begun and response.status != 200) or (ours and not named):
+                    raise away or Away(AwayReason.ERROR, response.status)
+                if stream.begun:
+                    await exchange.begin()
+                else:
+                    headers = {**passed_on(response.headers), **exchange.labels}
+                    await stream.begin(response.status, headers)
+                async for part in parts(response, exchange.elsewhere):
+                    await stream.write(part)
+            await stream.end()
+        except Away as away:
+            if stream.begun and not streamed:
+                return Answer(b"", 502)  # anything sent now would pass for the rest of the answer
+            return await exchange.fail(
+                Refused(
+                    502,
+                    f"server {route.server} of BABYLON_GATEWAY_UPSTREAMS gave no answer: "
+                    f"{away.reason}",
+                    headers=RETRY,
+                )
+            )
+        return None
+
+
+def _is_ours(away: Away, *, named: bool) -> bool:
+    """Check whether what is wrong is in the gateway's settings, not in the request."""
+    if away.reason is AwayReason.NO_MODEL:
+        return not named
+    return away.reason is AwayReason.REFUSED
