@@ -60,7 +60,7 @@ TRAJECTORIES_REJECTED = Counter(
 CALLS_JOINED = Counter(
     "babylon_calls_joined",
     "Recorded calls without token ids that planning looked for among what the gateway captured, by "
-    "result: exact, inexact (only the checkpoint is known), ambiguous, not_found.",
+    "result: exact, inexact (only the checkpoint is known), other_model, ambiguous, not_found.",
     ["result"],
 )
 RULER_ANSWERS = Counter(

@@ -81,6 +81,7 @@ class JoinResult(StrEnum):
 
     EXACT = "exact"
     INEXACT = "inexact"  # which checkpoint answered is known, its tokens are not
+    OTHER_MODEL = "other_model"  # another server's answered, whose name is known
     AMBIGUOUS = "ambiguous"
     NOT_FOUND = "not_found"
 
@@ -88,7 +89,8 @@ class JoinResult(StrEnum):
 class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     """How the gateway saw an answer being sampled, to be joined to the recorded call.
 
-    ``exact``: ``token_ids`` (int32) and ``logprobs`` (float32, both little-endian) are those of the
+    ``step`` is the checkpoint's, or else ``model`` the name of another server's model. ``exact``:
+    ``token_ids`` (int32) and ``logprobs`` (float32, both little-endian) are those of the
     policy itself, ``prompt_ids`` (int32) those of the prompt where they are kept.
     ``trajectory_id`` and ``place`` are the recorded call that it is joined to. ``from_prompt``: a
     pattern found ``agent`` in the system prompt.
@@ -99,7 +101,7 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     window_id: str
     agent: str | None
     lineage: str
-    step: int
+    step: int | None
     system_hash: bytes
     user_hash: bytes
     answer_hash: bytes
@@ -116,6 +118,7 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     place: int | None = None
     from_prompt: bool = False
     prompt_ids: bytes | None = None
+    model: str | None = None
 
 
 class AgentAction(Struct, frozen=True, gc=False):

@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
@@ -185,8 +186,8 @@ def captured(scene: Scene) -> str:
     """Say what became of all captures until now; raises RuntimeError where Postgres has others."""
     deadline = time.monotonic() + 30
     while True:
-        answers = sum(counters(scene, "babylon_gateway_samples_total").values())
-        became = counters(scene, "babylon_gateway_captures_total")
+        answers = sum(counters(scene, "babylon_gateway_duration_seconds_count", "code").values())
+        became = counters(scene, "babylon_gateway_captures_total", "state")
         unknown = answers - sum(became.values())
         if not unknown or time.monotonic() > deadline:
             break
@@ -203,18 +204,18 @@ def captured(scene: Scene) -> str:
     )
 
 
-def counters(scene: Scene, name: str) -> dict[str, int]:
-    """Read a counter of the gateway, by its label ``state``."""
+def counters(scene: Scene, name: str, label: str) -> Counter[str]:
+    """Read a counter of the gateway, by a label."""
     connection = HTTPConnection("127.0.0.1", scene.metrics_port, timeout=30)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
-    return {
-        sample.labels["state"]: int(sample.value)
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name
-    }
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name:
+                found[sample.labels[label]] += int(sample.value)
+    return found
 
 
 def main() -> None:

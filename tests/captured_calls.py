@@ -48,3 +48,10 @@ def captured_call(
         latency_ms=12,
     )
     return structs.replace(made, **fields)
+
+
+def passed_on_call(*, asked_at: datetime, **fields: Any) -> CapturedCall:
+    """The same, answered by another server's model."""
+    values = {"step": None, "server": "groq", "model": "qwen/q", "sample_state": "passed_on"}
+    made = captured_call(asked_at=asked_at, **fields)
+    return structs.replace(made, **values, token_ids=None, logprobs=None)

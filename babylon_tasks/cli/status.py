@@ -40,11 +40,11 @@ def status(json: AsJson = False) -> None:
     outcomes: {windows, to_score_anew, next_window, next_until, names}, step_in_work, last_step,
     last_decision,
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
-    tempered, control, examinee} of the newest hour that was trained or skipped, or null where the
-    gateway captured nothing in it, newest_captures: {captured, text_only, lacks}, set_aside: [{id,
-    step, folder, why, set_aside_at}] of checkpoints that could not be verified}; windows,
-    oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how many
-    windows wait for markets to end, and which one's wait ends first.
+    tempered, others, control, examinee} of the newest hour that was trained or skipped, or null
+    where the gateway captured nothing in it, newest_captures: {captured, text_only, lacks},
+    set_aside: [{id, step, folder, why, set_aside_at}] of checkpoints that could not be verified};
+    windows, oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how
+    many windows wait for markets to end, and which one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -143,6 +143,8 @@ def _show_system(settings: Settings, system: SystemState) -> None:
             f"gateway: of {found.window} it captured {found.captured} answers, {found.exact} of "
             f"them exact; {found.joined} were joined to recorded calls"
         )
+        if found.others:
+            show(f"gateway: other servers gave {found.others} answers in it")
         if found.control or found.examinee:
             show(f"arms: {found.control} control, {found.examinee} examinee")
         todo = remedy(found, settings)

@@ -5,7 +5,8 @@ same hour, else those of the same agent an hour earlier or later (a decision may
 else the same for captures that name no agent. A name that was found in the system prompt and is not
 the row's agent counts as none: the prompts are the same. The first of these four that has any is
 all that is looked at, even if others have it joined already. Where its free ones differ in
-checkpoint, tokens or parameters, it cannot be known which is the call's, and none is taken.
+checkpoint or other model, in tokens or parameters, it cannot be known which is the call's, and none
+is taken.
 """
 
 from __future__ import annotations
@@ -94,11 +95,13 @@ def match_samples(
 def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
     """Take from the capture how a call was sampled; what was asked and answered stays as recorded.
 
-    Without exact tokens this is which checkpoint answered, and with which parameters.
+    Without exact tokens this is which checkpoint answered, or which model of another server, and
+    with which parameters.
     """
+    named = None if sample.step is None else policy_name(sample.lineage, sample.step)
     call = structs.replace(
         call,
-        model=policy_name(sample.lineage, sample.step),
+        model=named or sample.model or call.model,
         policy_step=sample.step,
         temperature=call.temperature if sample.temperature is None else sample.temperature,
         top_p=call.top_p if sample.top_p is None else sample.top_p,
@@ -142,4 +145,4 @@ def _has(sample: CapturedSample, texts: TextHashes) -> bool:
 
 def _how(sample: CapturedSample) -> tuple[object, ...]:
     tokens = (sample.exact, sample.token_ids, sample.with_tools)
-    return sample.lineage, sample.step, *tokens, sample.temperature, sample.top_p
+    return sample.lineage, sample.step, sample.model, *tokens, sample.temperature, sample.top_p

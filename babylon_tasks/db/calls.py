@@ -19,8 +19,9 @@ _CLOCKS_DIFFER = timedelta(days=1)
 
 
 class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
-    """One answer of a checkpoint as the gateway saw it; columns of ``training.calls``.
+    """One answer as the gateway saw it; columns of ``training.calls``.
 
+    ``step`` is that of the checkpoint that gave it, or else ``server`` and ``model`` say who did.
     ``token_ids`` and ``logprobs`` are packed (int32, float32, little-endian), ``sampling`` is JSON:
     the parameters, and as ``prompt_ids`` the prompt's ids where they are kept, packed, in base64.
     It is stored in files too, which a newer release must be able to read: new fields have defaults.
@@ -33,7 +34,7 @@ class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
     agent_source: str
     client: str
     lineage: str
-    step: int
+    step: int | None
     system_hash: bytes
     user_hash: bytes
     answer_hash: bytes
@@ -46,6 +47,8 @@ class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens: int | None
     latency_ms: int
     arm: str | None = None
+    server: str | None = None
+    model: str | None = None
 
 
 def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: float) -> int:

@@ -122,15 +122,17 @@ class FailedWindow(Struct, frozen=True):
 
 
 class CapturedHour(Struct, frozen=True):
-    """How many answers the gateway captured in a window, ``exact`` ones, those that were found
-    again among the recorded calls, and of these the ones sampled at a temperature or top_p other
-    than 1. ``control`` and ``examinee``: of agents that were drawn for these arms."""
+    """How many answers of checkpoints the gateway captured in a window, ``exact`` ones, those that
+    were found again among the recorded calls, and of these the ones sampled at a temperature or
+    top_p other than 1. ``others``: answers of other servers. ``control`` and ``examinee``: answers
+    to agents that were drawn for these arms, whoever gave them."""
 
     window: str
     captured: int
     exact: int
     joined: int
     tempered: int
+    others: int
     control: int
     examinee: int
 

@@ -21,7 +21,7 @@ from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.call_spool import CallSpool, SpooledCalls
 from babylon_tasks.gateway.capture_state import CaptureState
-from babylon_tasks.gateway.captured import Sampled, captured
+from babylon_tasks.gateway.captured import PassedOn, Sampled, captured
 from babylon_tasks.settings import Settings
 
 # The most that may wait in memory for the thread that writes.
@@ -44,7 +44,7 @@ class Capture:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._queue: list[Sampled] = []
+        self._queue: list[Sampled | PassedOn] = []
         self._queued = 0
         self._mutex = threading.Lock()  # locked for an instant: requests pass through it
         self._spool: CallSpool | None = None
@@ -70,14 +70,18 @@ class Capture:
         if self._spool is not None and not self._shipper.is_alive():
             self._spool.close()
 
-    def put(self, sampled: Sampled) -> None:
+    def put(self, answered: Sampled | PassedOn) -> None:
         """Keep an answer; waits for nothing, and loses it where the queue is full."""
         with self._mutex:
-            if self._queued + sampled.size <= QUEUE_BYTES:
-                self._queue.append(sampled)
-                self._queued += sampled.size
+            if self._queued + answered.size <= QUEUE_BYTES:
+                self._queue.append(answered)
+                self._queued += answered.size
                 return
         self._lose(CaptureState.QUEUE_FULL, 1)
+
+    def lose(self, state: CaptureState) -> None:
+        """Count an answer that cannot be kept."""
+        self._lose(state, 1)
 
     def _write_on(self) -> None:
         self._opened()
@@ -96,12 +100,12 @@ class Capture:
             if stopping and not batch:
                 return
 
-    def _append(self, batch: list[Sampled]) -> int:
+    def _append(self, batch: list[Sampled | PassedOn]) -> int:
         """Write a batch to the files; returns the bytes."""
         records: list[bytes] = []
-        for sampled in batch:
+        for answered in batch:
             try:
-                records.append(msgspec.msgpack.encode(captured(sampled)))
+                records.append(msgspec.msgpack.encode(captured(answered)))
             except Exception as error:  # noqa: BLE001  # any text of a client or server
                 self._lose(CaptureState.UNREADABLE, 1, f"{type(error).__name__}: {error}")
         spool = self._opened() if records else None

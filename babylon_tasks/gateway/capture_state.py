@@ -13,5 +13,6 @@ class CaptureState(StrEnum):
     SPOOL_FULL = "spool_full"
     DISK = "disk"
     TORN = "torn"  # by a crash
+    TOO_LARGE = "too_large"  # another server's answer
     UNREADABLE = "unreadable"  # its texts
     REFUSED = "refused"  # by Postgres, for good

@@ -65,7 +65,7 @@ class GatewayChat:
         self._keys = keys
         self._probe = probe
         self._refused = RefusedRequests()
-        self._pass_on = PassOn(settings, servers, keys, self._refused)
+        self._pass_on = PassOn(settings, servers, keys, self._refused, capture)
 
     async def answer(self, exchange: Exchange) -> Answer | None:
         """Answer a request; None if the answer has been sent as a stream. Raises Refused."""
@@ -73,9 +73,8 @@ class GatewayChat:
         route = self._routes.route(asked.model, exchange.asker.agent, exchange.asked_at)
         exchange.arm = route.arm
         if isinstance(route, ToUpstream):
-            named = asked.model == route.model  # its bytes pass untouched
-            body = asked.raw if named else asked.with_model(route.model)
-            return await self._pass_on(exchange, route, body, named=named)
+            named = asked.model == route.model
+            return await self._pass_on(exchange, route, named=named)
         fallback = None if route.pinned else self._routes.fallback
         exchange.asked = for_checkpoint(asked, self._settings.gateway_temperature)
         try:
@@ -85,8 +84,8 @@ class GatewayChat:
                 return await exchange.fail(unanswered(route, away))
             metrics.FALLBACKS.labels(away.reason).inc()
             exchange.labels["x-babylon-fallback"] = away.reason
-            body = asked.with_model(fallback.model)
-            return await self._pass_on(exchange, fallback, body, named=False)
+            exchange.asked = asked  # it is asked what the client asked
+            return await self._pass_on(exchange, fallback, named=False)
         exchange.served_by = CHECKPOINT
         exchange.labels["x-babylon-served-by"] = route.name
         if answer.status != 200:

@@ -68,7 +68,8 @@ POINTER_AGE = Gauge(
 CAPTURES = Counter(
     "babylon_gateway_captures",
     "Captured calls by what became of them: written (to Postgres), or lost because of queue_full, "
-    "spool_full, disk, torn (by a crash), unreadable (texts), refused (by Postgres, for good).",
+    "spool_full, disk, torn (by a crash), too_large (another server's), unreadable (texts), "
+    "refused (by Postgres, for good).",
     ["state"],
 )
 CAPTURES_QUEUED = Gauge(

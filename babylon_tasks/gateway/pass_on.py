@@ -1,10 +1,18 @@
-"""Pass another server's answer on as it comes, byte by byte."""
+"""Pass another server's answer on as it comes, byte by byte, and keep a copy to be captured.
+
+Nothing of it is read here: that is for the thread that writes captures.
+"""
 
 from __future__ import annotations
+
+import uuid
 
 from msgspec import Struct
 
 from babylon_tasks.gateway.away import Away, AwayReason, away_by
+from babylon_tasks.gateway.capture import Capture
+from babylon_tasks.gateway.capture_state import CaptureState
+from babylon_tasks.gateway.captured import PassedOn
 from babylon_tasks.gateway.exchange import Exchange
 from babylon_tasks.gateway.no_answer import RETRY
 from babylon_tasks.gateway.refused_requests import RefusedRequests
@@ -15,6 +23,9 @@ from babylon_tasks.http_server.deliver import Answer
 from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.settings import Settings
 
+# Of one answer: a stream of 8,192 tokens takes 2.5 MB.
+_KEPT_BYTES = 4 * 2**20
+
 
 class PassOn(Struct, frozen=True):
     """Asks the servers of BABYLON_GATEWAY_UPSTREAMS."""
@@ -23,9 +34,10 @@ class PassOn(Struct, frozen=True):
     servers: Servers
     keys: ServerKeys
     refused: RefusedRequests
+    capture: Capture
 
     async def __call__(
-        self, exchange: Exchange, route: ToUpstream, body: bytes, *, named: bool
+        self, exchange: Exchange, route: ToUpstream, *, named: bool
     ) -> Answer | None:
         """Answer by another server. Raises Refused.
 
@@ -34,7 +46,9 @@ class PassOn(Struct, frozen=True):
         """
         exchange.served_by = route.server
         exchange.labels["x-babylon-served-by"] = route.server
-        stream, streamed = exchange.stream, exchange.asked.stream
+        asked, stream, streamed = exchange.asked, exchange.stream, exchange.asked.stream
+        body = asked.raw if named else asked.with_model(route.model)
+        waited, kept = exchange.elsewhere.seconds, bytearray()
         base_url = self.settings.gateway_upstreams[route.server].base_url
         try:
             async with self.servers.passing(
@@ -59,6 +73,8 @@ class PassOn(Struct, frozen=True):
                     await stream.begin(response.status, headers)
                 async for part in parts(response, exchange.elsewhere):
                     await stream.write(part)
+                    if len(kept) <= _KEPT_BYTES:
+                        kept += part
             await stream.end()
         except Away as away:
             if stream.begun and not streamed:
@@ -71,7 +87,30 @@ class PassOn(Struct, frozen=True):
                     headers=RETRY,
                 )
             )
+        if response.status == 200:
+            self._keep(exchange, route, bytes(kept), exchange.elsewhere.seconds - waited)
         return None
+
+    def _keep(self, exchange: Exchange, route: ToUpstream, content: bytes, seconds: float) -> None:
+        if len(content) > _KEPT_BYTES:
+            self.capture.lose(CaptureState.TOO_LARGE)
+            return
+        self.capture.put(
+            PassedOn(
+                capture_id=uuid.uuid4(),
+                asked_at=exchange.asked_at,
+                asked=exchange.asked,
+                asker=exchange.asker,
+                client=exchange.client,
+                latency_ms=round(seconds * 1000),
+                size=len(exchange.asked.raw) + len(content),
+                arm=exchange.arm,
+                lineage=self.settings.lineage,
+                server=route.server,
+                model=route.model,
+                content=content,
+            )
+        )
 
 
 def _is_ours(away: Away, *, named: bool) -> bool:

@@ -23,7 +23,7 @@ from babylon_tasks.dataset.match_samples import (
 )
 from babylon_tasks.db import call_joins
 from babylon_tasks.db.session import Connection
-from babylon_tasks.records import CallPlace, JoinResult, Trajectory
+from babylon_tasks.records import CallPlace, CapturedSample, JoinResult, Trajectory
 from babylon_tasks.windows import WINDOW, window_end, window_start
 
 _TEXTS = 5000  # of one statement
@@ -108,13 +108,19 @@ class CallJoin:
         for one in wanted:
             sample = matches.found.get(one.where)
             if sample is not None:
-                result = JoinResult.EXACT if sample.exact else JoinResult.INEXACT
+                result = _result(sample)
                 self.misnamed += sample.agent not in (None, one.agent_id)
             elif one.where in matches.ambiguous:
                 result = JoinResult.AMBIGUOUS
             else:
                 result = JoinResult.NOT_FOUND
             self.results[result] += 1
+
+
+def _result(sample: CapturedSample) -> JoinResult:
+    if sample.step is None:
+        return JoinResult.OTHER_MODEL
+    return JoinResult.EXACT if sample.exact else JoinResult.INEXACT
 
 
 def _joined(trajectory: Trajectory, matches: Matches) -> JoinedTrajectory:

@@ -152,10 +152,10 @@ class Scene(NamedTuple):
         return Agents(self.urls, model, self.enough)
 
     def captured(self, *names: str) -> int:
-        """How many captures are in Postgres once these gateways, the last ones, have ended."""
+        """How many captures of checkpoints Postgres has once these last gateways have ended."""
         ended = [self.babylon.terminate(name) for name in names or BOTH]
         assert [one.child.wait(PATIENCE) for one in ended] == [0] * len(ended)
-        (row,) = self.babylon.rows("SELECT count(*) AS calls FROM training.calls")
+        (row,) = self.babylon.rows("SELECT count(step) AS calls FROM training.calls")
         return int(row["calls"])
 
     def lost(self, without: str, agents: Agents, captured: int) -> int:

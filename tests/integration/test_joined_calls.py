@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from captured_calls import captured_call
+from captured_calls import captured_call, passed_on_call
 from factories import EVER, SYSTEM, USER, WINDOW, llm_call
+from msgspec import structs
 from planned_steps import MANY, Make, manifest, refused, train, uses
 from prometheus_client import REGISTRY
 from scored_windows import scored_window
@@ -53,6 +54,13 @@ def counted(result: str) -> float:
 def captured(connection: Connection, agents: Sequence[str | None], **fields: Any) -> None:
     for agent in agents:
         capture(connection, agent, **fields)
+
+
+def passed_on(connection: Connection, agent: str) -> None:
+    """Another server's model gave the recorded answer."""
+    asked_at = START + timedelta(minutes=5)
+    one = passed_on_call(asked_at=asked_at, system=SYSTEM, user=USER, answer="YES", agent=agent)
+    assert calls.insert(connection, [one], float(EVER)) == 0
 
 
 AGENTS = [f"agent-{number}" for number in range(4)]
@@ -103,6 +111,43 @@ def test_a_call_that_could_be_several_captures_is_refused_by_name(
     assert refused(connection) == {ids[0]: "ambiguous_capture"}
     assert ids[0] not in claims(connection)
     assert counted("ambiguous") == before + 1
+
+
+def test_an_answer_of_another_server_is_known_and_not_learned_from(
+    connection: Connection, settings: Settings
+) -> None:
+    ids = scored_window(connection, rewards=MANY[:4], calls=[RECORDED])
+    for agent in AGENTS:
+        passed_on(connection, agent)
+    before = counted("other_model")
+
+    train(settings)
+
+    assert refused(connection) == dict.fromkeys(ids, "other_policy")
+    detail = "SELECT DISTINCT detail FROM training.rejections WHERE reason = 'other_policy'"
+    assert "qwen/q" in str(connection.execute(detail).fetchall())
+    assert claims(connection) == dict.fromkeys(ids, 1)
+    assert counted("other_model") == before + 4
+    assert verify_data(settings).captures == {"other_model": 4}
+
+
+def test_the_same_words_of_a_checkpoint_and_of_another_server_are_ambiguous(
+    connection: Connection, settings: Settings
+) -> None:
+    ids = scored_window(connection, rewards=MANY[:4], calls=[RECORDED])
+    captured(connection, AGENTS)
+    passed_on(connection, AGENTS[0])
+
+    assert train(settings).action == "committed"
+
+    assert refused(connection) == {ids[0]: "ambiguous_capture"}
+
+
+def test_an_answer_of_another_server_has_no_ids(connection: Connection) -> None:
+    made = passed_on_call(asked_at=START)
+    whole = structs.replace(made, token_ids=b"\1\0\0\0", logprobs=b"\0\0\0\0")
+    nobodys = structs.replace(made, model=None)
+    assert calls.insert(connection, [made, whole, nobodys], float(EVER)) == 2
 
 
 def test_one_capture_is_not_learned_from_twice(connection: Connection, settings: Settings) -> None:

@@ -8,8 +8,8 @@ SELECT EXISTS (SELECT FROM training.calls WHERE asked_at >= %(since)s AND asked_
 
 -- name: samples
 -- What was captured in this time with these texts, whether or not it is joined already.
-SELECT c.capture_id, c.asked_at, c.window_id, c.agent, c.lineage, c.step, c.system_hash,
-       c.user_hash, c.answer_hash, c.sample_state = 'complete' AS exact, c.token_ids, c.logprobs,
+SELECT c.capture_id, c.asked_at, c.window_id, c.agent, c.lineage, c.step, c.model, c.system_hash,
+       c.user_hash, c.answer_hash, c.sample_state = 'complete' AND c.step IS NOT NULL AS exact, c.token_ids, c.logprobs,
        CASE WHEN jsonb_typeof(c.sampling -> 'temperature') = 'number'
             THEN (c.sampling ->> 'temperature')::float8 END AS temperature,
        CASE WHEN jsonb_typeof(c.sampling -> 'top_p') = 'number'

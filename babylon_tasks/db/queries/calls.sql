@@ -22,7 +22,7 @@ SELECT training.drop_call_partitions(%(before)s::date)
 INSERT INTO training.calls (
     capture_id, asked_at, window_id, agent, agent_source, client, lineage, step, system_hash,
     user_hash, answer_hash, sample_state, token_ids, logprobs, sampling, finish_reason,
-    prompt_tokens, completion_tokens, latency_ms, arm)
+    prompt_tokens, completion_tokens, latency_ms, arm, server, model)
 SELECT * FROM unnest(
     %(capture_id)s::uuid[], %(asked_at)s::timestamptz[], %(window_id)s::text[],
     %(agent)s::text[], %(agent_source)s::text[], %(client)s::text[], %(lineage)s::text[],
@@ -30,5 +30,5 @@ SELECT * FROM unnest(
     %(answer_hash)s::bytea[], %(sample_state)s::text[], %(token_ids)s::bytea[],
     %(logprobs)s::bytea[], %(sampling)s::jsonb[], %(finish_reason)s::text[],
     %(prompt_tokens)s::integer[], %(completion_tokens)s::integer[], %(latency_ms)s::integer[],
-    %(arm)s::text[])
+    %(arm)s::text[], %(server)s::text[], %(model)s::text[])
 ON CONFLICT (asked_at, capture_id) DO NOTHING

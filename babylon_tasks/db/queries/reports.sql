@@ -103,13 +103,17 @@ SELECT window_id AS window, reason FROM {{windows.seen}}
 WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: captured_hour
--- What the gateway captured in the newest hour that was trained or skipped, and what of it recorded
--- calls took; tempered: those of them that were sampled at another temperature or top_p than 1;
--- control and examinee: of agents that were drawn for these arms.
-SELECT window_id AS window, count(*) AS captured,
-       count(*) FILTER (WHERE sample_state = 'complete') AS exact, count(trajectory_id) AS joined,
-       count(trajectory_id) FILTER (WHERE sampling -> 'temperature' <> '1'
-                                    OR sampling -> 'top_p' <> '1') AS tempered,
+-- What the gateway captured in the newest hour that was trained or skipped: of checkpoints, and what
+-- of that recorded calls took; tempered: those of them that were sampled at another temperature or
+-- top_p than 1; others: of other servers; control and examinee: of agents that were drawn for these
+-- arms, whoever answered.
+SELECT window_id AS window, count(step) AS captured,
+       count(*) FILTER (WHERE sample_state = 'complete') AS exact,
+       count(trajectory_id) FILTER (WHERE step IS NOT NULL) AS joined,
+       count(trajectory_id) FILTER (WHERE step IS NOT NULL
+                                    AND (sampling -> 'temperature' <> '1'
+                                         OR sampling -> 'top_p' <> '1')) AS tempered,
+       count(*) FILTER (WHERE step IS NULL) AS others,
        count(*) FILTER (WHERE arm = 'control') AS control,
        count(*) FILTER (WHERE arm = 'examinee') AS examinee
 FROM training.calls
@@ -117,14 +121,14 @@ WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state IN ('
 GROUP BY window_id
 
 -- name: newest_captures
--- Of the newest captured answers of the last day: how many there are, how many came without the ids
+-- Of the newest captured answers of checkpoints, of the last day: how many there are, how many came without the ids
 -- and log-probabilities of their tokens, and what they most often lacked.
 SELECT count(*) AS captured, count(lacks) AS text_only,
        mode() WITHIN GROUP (ORDER BY lacks) AS lacks
 FROM (SELECT CASE WHEN sample_state NOT IN ('complete', 'shaped', 'several')
                   THEN sample_state END AS lacks
       FROM training.calls
-      WHERE lineage = %(lineage)s AND asked_at > now() - interval '1 day'
+      WHERE lineage = %(lineage)s AND step IS NOT NULL AND asked_at > now() - interval '1 day'
       ORDER BY asked_at DESC LIMIT %(newest)s) AS newest
 
 -- name: models

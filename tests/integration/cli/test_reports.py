@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from captured_calls import captured_call
+from captured_calls import captured_call, passed_on_call
 from command_line import Run, sealed
 from factories import (
     EVER,
@@ -138,6 +138,7 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
         captured_call(asked_at=at),
         captured_call(asked_at=at, sample_state="shaped", arm="control"),
         captured_call(asked_at=at + timedelta(hours=1)),
+        passed_on_call(asked_at=at, arm="control"),
     ]
     assert calls.insert(connection, made, float(EVER)) == 0
     connection.execute(
@@ -145,11 +146,12 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
         [made[0].capture_id],
     )
     counts = {"window": trained, "captured": 2, "exact": 1, "joined": 1}
-    counts |= {"tempered": 0, "control": 1, "examinee": 0}
+    counts |= {"tempered": 0, "others": 1, "control": 2, "examinee": 0}
     assert run("status", "--json").document["captures"] == counts
     output = run("status").out
     assert "captured 2 answers, 1 of them exact; 1 were joined" in output
-    assert "arms: 1 control, 0 examinee" in output
+    assert "other servers gave 1 answers in it" in output
+    assert "arms: 2 control, 0 examinee" in output
     assert "BABYLON_GATEWAY_TEMPERATURE" not in output
 
 
@@ -174,6 +176,7 @@ def test_answers_of_a_server_that_tells_no_ids_are_named_as_text_only(
 ) -> None:
     now = clock.now(connection)
     made = [captured_call(asked_at=now, sample_state=state) for state in ("no_ids", "shaped")]
+    made.append(passed_on_call(asked_at=now))
     assert calls.insert(connection, made, float(EVER)) == 0
     counts = {"captured": 2, "text_only": 1, "lacks": "no_ids"}
     assert run("status", "--json").document["newest_captures"] == counts

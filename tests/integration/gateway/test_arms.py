@@ -87,12 +87,14 @@ def test_each_agent_gets_what_its_arm_has_and_captures_name_the_arm(
     assert answered(client, None) == "tests@0", "nor is one drawn that has no name"
     assert b'"model":"qwen/q"' in groq.came[-1][1]
 
-    checkpoints = {one for one in AGENTS if answered(client, one) != "m"}
-    found = "SELECT agent, window_id, arm, step FROM training.calls WHERE arm IS NOT NULL"
-    until(lambda: checkpoints <= {row[0] for row in connection.execute(found)})
-    for agent, window, arm, step in connection.execute(found).fetchall():
+    for agent in AGENTS:
+        answered(client, agent)
+    found = "SELECT agent, window_id, arm, step, model FROM training.calls WHERE arm IS NOT NULL"
+    until(lambda: set(AGENTS) <= {row[0] for row in connection.execute(found)})
+    gave = {Arm.SERVING: (0, None), Arm.EXAMINEE: (2, None), Arm.CONTROL: (None, "qwen/q")}
+    for agent, window, arm, *by in connection.execute(found).fetchall():
         assert arm == draw(decided, agent, window)
-        assert step == {Arm.SERVING: 0, Arm.EXAMINEE: 2}[Arm(arm)]
+        assert tuple(by) == gave[Arm(arm)]
     labels = {"served_by": "groq", "arm": "control", "code": "200"}
     name = "babylon_gateway_duration_seconds_count"
     assert (REGISTRY.get_sample_value(name, labels) or 0) >= 1

@@ -93,6 +93,8 @@ def joined(
         ([sample(1), sample(2)], {"t": 1}),
         ([sample(1), sample(2, step=4)], {"t": "ambiguous"}),
         ([sample(1), sample(2, lineage="other")], {"t": "ambiguous"}),
+        ([sample(1), sample(2, step=None, model="qwen/q")], {"t": "ambiguous"}),
+        ([sample(1, step=None, model="m"), sample(2, step=None, model="q")], {"t": "ambiguous"}),
         ([sample(1), sample(2, token_ids=b"\1\0\0\0\2\0\0\0")], {"t": "ambiguous"}),
         ([sample(1), sample(2, temperature=0.5)], {"t": "ambiguous"}),
         ([sample(1), sample(2, exact=False, token_ids=None)], {"t": "ambiguous"}),
