@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
 from endpoint import KEY as ENDPOINT_KEY
+from endpoint import PATIENCE
+from upstream import Upstream
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
@@ -20,6 +23,24 @@ from babylon_tasks.settings import Settings
 KEY = "key-of-the-agents-0"
 # Nobody listens there: a gateway begins all the same.
 NO_POSTGRES = "postgresql://nobody:x@127.0.0.1:1/x"
+
+
+class Played(NamedTuple):
+    """A gateway before the checkpoints' server and another one, both played by the test."""
+
+    url: str
+    trainer: Upstream
+    other: Upstream
+
+    def ask(self, model: str = "tests", **fields: Any) -> httpx.Response:
+        """The reply to one question."""
+        messages = [{"role": "user", "content": "Will ACME close higher?"}]
+        return httpx.post(
+            f"{self.url}/chat/completions",
+            json={"model": model, "messages": messages, **fields},
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=PATIENCE,
+        )
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class PassOn(Struct, frozen=True):
         """Answer by another server. Raises Refused.
 
         ``named``: the agent asked for this server's model, so it gets what this server says. Else
-        it asked for a checkpoint, and is told nothing of another server's keys and models.
+        it asked for a checkpoint, and learns nothing of another server's keys and models.
         """
         exchange.served_by = route.server
         exchange.labels["x-babylon-served-by"] = route.server

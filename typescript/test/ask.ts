@@ -15,9 +15,8 @@ import {
 } from "ai";
 import OpenAI from "openai";
 
-const TOOLS: ToolSet = {
-  trade: { inputSchema: jsonSchema({ type: "object", properties: {} }) },
-};
+const PARAMETERS = { type: "object", properties: {} } as const;
+const TOOLS: ToolSet = { trade: { inputSchema: jsonSchema(PARAMETERS) } };
 
 interface Asked {
   client: "groq" | "openai-compatible" | "openai";
@@ -28,7 +27,9 @@ interface Asked {
   stop?: string[];
   tools?: boolean;
   json?: boolean;
-  abort?: boolean;
+  temperature?: number;
+  /** Give up once there is an answer at this address. */
+  abortOn?: string;
   apiKey?: string;
 }
 
@@ -38,6 +39,7 @@ interface Answer {
   finishReason: string;
   inputTokens: number | undefined;
   outputTokens: number | undefined;
+  tools: { name: string; input: unknown }[];
 }
 
 const { baseURL, apiKey, asked } = JSON.parse(await text(process.stdin)) as {
@@ -70,7 +72,8 @@ async function askAiSdk(one: Asked): Promise<Answer> {
     ...(one.maxOutputTokens !== undefined && { maxOutputTokens: one.maxOutputTokens }),
     ...(one.stop && { stopSequences: one.stop }),
     ...(one.json && { output: Output.json() }),
-    ...(one.abort && { abortSignal: AbortSignal.timeout(1) }),
+    ...(one.temperature !== undefined && { temperature: one.temperature }),
+    ...(one.abortOn !== undefined && { abortSignal: abortedOn(one.abortOn) }),
     ...(one.tools && { tools: TOOLS }),
   };
   if (one.stream !== true) {
@@ -82,6 +85,7 @@ async function askAiSdk(one: Asked): Promise<Answer> {
       finishReason: found.finishReason,
       inputTokens,
       outputTokens,
+      tools: named(found.toolCalls),
     };
   }
   let failure: unknown;
@@ -90,6 +94,7 @@ async function askAiSdk(one: Asked): Promise<Answer> {
   for await (const part of found.textStream) {
     whole += part;
   }
+  request.abortSignal?.throwIfAborted();
   if (failure !== undefined) {
     throw failure;
   }
@@ -101,6 +106,7 @@ async function askAiSdk(one: Asked): Promise<Answer> {
     finishReason: await found.finishReason,
     inputTokens,
     outputTokens,
+    tools: named(await found.toolCalls),
   };
 }
 
@@ -111,31 +117,44 @@ async function askOpenAI(one: Asked): Promise<Answer> {
     messages: one.messages as OpenAI.ChatCompletionMessageParam[],
     ...(one.maxOutputTokens !== undefined && { max_tokens: one.maxOutputTokens }),
     ...(one.stop && { stop: one.stop }),
+    ...(one.tools && {
+      tools: [{ type: "function" as const, function: { name: "trade", parameters: PARAMETERS } }],
+    }),
   };
-  if (one.stream !== true) {
-    const found = await client.chat.completions.create(request);
-    return {
-      text: found.choices[0]?.message.content ?? "",
-      model: found.model,
-      finishReason: found.choices[0]?.finish_reason ?? "",
-      inputTokens: found.usage?.prompt_tokens,
-      outputTokens: found.usage?.completion_tokens,
-    };
-  }
-  const found = await client.chat.completions
-    .stream({ ...request, stream_options: { include_usage: true } })
-    .finalChatCompletion();
+  const found =
+    one.stream === true
+      ? await client.chat.completions
+          .stream({ ...request, stream_options: { include_usage: true } })
+          .finalChatCompletion()
+      : await client.chat.completions.create(request);
+  const calls = found.choices[0]?.message.tool_calls ?? [];
   return {
     text: found.choices[0]?.message.content ?? "",
     model: found.model,
     finishReason: found.choices[0]?.finish_reason ?? "",
     inputTokens: found.usage?.prompt_tokens,
     outputTokens: found.usage?.completion_tokens,
+    tools: calls.flatMap((call) =>
+      call.type === "function"
+        ? { name: call.function.name, input: JSON.parse(call.function.arguments) as unknown }
+        : [],
+    ),
   };
 }
 
+function named(calls: { toolName: string; input: unknown }[]) {
+  return calls.map(({ toolName: name, input }) => ({ name, input }));
+}
+
+function abortedOn(address: string): AbortSignal {
+  const controller = new AbortController();
+  void fetch(address).then(() => controller.abort());
+  return controller.signal;
+}
+
 function refusal(error: unknown) {
-  const { name, message } = error as Error;
+  // What a stream says of an error reaches some clients as text.
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
   const status = APICallError.isInstance(error)
     ? error.statusCode
     : error instanceof OpenAI.APIError

@@ -2,70 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-import httpx
 import pytest
-from endpoint import PATIENCE
-from gateways import KEY, opened
+from gateways import Played
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from upstream import Upstream
-
-from babylon_tasks.db.session import Connection
-from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
 
-MESSAGES: list[Any] = [{"role": "user", "content": "Will ACME close higher?"}]
 # A wrong key, no credit, no right, a proxy's login, a request that took its server too long, and
 # an address that has moved.
 OURS = (401, 402, 403, 407, 408, 302)
 PLANTED = b'{"error":{"message":"Incorrect API key provided: planted","code":"invalid_api_key"}}'
 
 
-class Scene(NamedTuple):
-    """A gateway before the checkpoints' server and another one, both played by the test."""
-
-    url: str
-    trainer: Upstream
-    other: Upstream
-
-    def ask(self, model: str = "tests", **fields: Any) -> httpx.Response:
-        return httpx.post(
-            f"{self.url}/chat/completions",
-            json={"model": model, "messages": MESSAGES, **fields},
-            headers={"Authorization": f"Bearer {KEY}"},
-            timeout=PATIENCE,
-        )
-
-
-@pytest.fixture
-def scene(
-    make_settings: Callable[..., Settings], connection: Connection, tmp_path: Path
-) -> Callable[..., Any]:
-    """``scene(...)``: of a gateway with these settings."""
-
-    @contextmanager
-    def open_one(**values: Any) -> Iterator[Scene]:
-        with Upstream() as trainer, Upstream() as other:
-            trainer.content = PLANTED
-            other.says("buy")
-            servers = {"other": {"base_url": other.url, "models": ["m"]}}
-            with opened(
-                make_settings,
-                connection,
-                trainer.url,
-                tmp_path,
-                gateway_upstreams=servers,
-                **values,
-            ) as url:
-                yield Scene(url, trainer, other)
-
-    return open_one
+Play = Callable[..., AbstractContextManager[Played]]
 
 
 def counted(server: str, status: int) -> float:
@@ -76,9 +29,10 @@ def counted(server: str, status: int) -> float:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["tests", "tests@0"])
 def test_without_a_fallback_it_is_an_error_of_the_server_that_may_be_tried_again(
-    scene: Callable[..., Any], model: str, stream: bool
+    played: Play, model: str, stream: bool
 ) -> None:
-    with scene() as made:
+    with played() as made:
+        made.trainer.content = PLANTED
         for status in OURS:
             before = counted("checkpoint", status)
             made.trainer.status = status
@@ -89,10 +43,10 @@ def test_without_a_fallback_it_is_an_error_of_the_server_that_may_be_tried_again
             assert counted("checkpoint", status) == before + 1
 
 
-def test_with_a_fallback_that_answers_and_says_why(scene: Callable[..., Any]) -> None:
-    with scene(gateway_fallback="other/m") as made, capture_logs() as logged:
+def test_with_a_fallback_that_answers_and_says_why(played: Play) -> None:
+    with played(gateway_fallback="other/m") as made, capture_logs() as logged:
         for status in (401, 401, 402, 403, 408):  # no more than open the breaker
-            made.trainer.status = status
+            made.trainer.status, made.trainer.content = status, PLANTED
             reply = made.ask()
             assert (reply.status_code, reply.content) == (200, made.other.content), status
             assert reply.headers["x-babylon-fallback"] == "refused"
@@ -105,15 +59,15 @@ def test_with_a_fallback_that_answers_and_says_why(scene: Callable[..., Any]) ->
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_what_is_wrong_with_the_request_is_told(scene: Callable[..., Any], status: int) -> None:
-    with scene(gateway_fallback="other/m") as made:
+def test_what_is_wrong_with_the_request_is_told(played: Play, status: int) -> None:
+    with played(gateway_fallback="other/m") as made:
         made.trainer.status, made.trainer.content = status, b'{"error":{"message":"too long"}}'
         reply = made.ask()
         assert (reply.status_code, reply.json()["error"]["message"]) == (status, "too long")
 
 
-def test_nor_is_what_the_fallback_says_of_its_key_and_model(scene: Callable[..., Any]) -> None:
-    with scene(gateway_fallback="other/m") as made:
+def test_nor_is_what_the_fallback_says_of_its_key_and_model(played: Play) -> None:
+    with played(gateway_fallback="other/m") as made:
         made.trainer.status, made.other.content = 500, PLANTED
         for status in (401, 402, 403, 404):
             before = counted("other", status)
@@ -126,8 +80,8 @@ def test_nor_is_what_the_fallback_says_of_its_key_and_model(scene: Callable[...,
         assert made.ask().status_code == 429
 
 
-def test_who_asks_for_another_servers_model_gets_what_it_says(scene: Callable[..., Any]) -> None:
-    with scene() as made:
+def test_who_asks_for_another_servers_model_gets_what_it_says(played: Play) -> None:
+    with played() as made:
         made.other.status, made.other.content = 401, PLANTED
         before = counted("other", 401)
         reply = made.ask("m")
