@@ -27,7 +27,8 @@ def hour(number: int) -> str:
 class Crowd:
     """Agents whose values have a deviation of ``deviation``, arms of fixed size.
 
-    ``noise`` draws the error of an arm's mean in standard errors.
+    ``noise`` draws the error of an arm's mean in standard errors. ``lasting``: the share of the
+    agents' variance that their past shows.
     """
 
     draw: random.Random
@@ -38,6 +39,7 @@ class Crowd:
     hour: float = 0.02
     correlation: float = 0.0
     noise: Callable[[], float] | None = None
+    lasting: float = 0.0
     _hours: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     _number: int = 0
 
@@ -70,7 +72,13 @@ class Crowd:
         variance = self.deviation**2
         if n > 1:  # of a sample: chi-squared, by its first two moments
             variance *= max(0.1, 1 + gauss(0.0, sqrt(2 / (n - 1))))
-        return ArmResult(n, mean + new + error * self.deviation / sqrt(n), variance)
+        standard = self.deviation / sqrt(n)
+        if not self.lasting:
+            return ArmResult(n, mean + new + error * standard, variance)
+        past = gauss(0.0, sqrt(self.lasting) * standard)
+        now = mean + new + past + error * sqrt(1 - self.lasting) * standard
+        shared = self.lasting * self.deviation**2
+        return ArmResult(n, now, variance, past, shared, shared)
 
 
 def skewed(draw: random.Random) -> Callable[[], float]:
