@@ -12,7 +12,7 @@ ART_PYTHON ?= python3.12
 # hashes.txt of one package: what a pip too old for hashes in constraints can read.
 HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
 ARGS   ?=
-JOBS   ?= 2
+JOBS   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools supply demo test test-typescript faults soak test-clock mutations browser servers node pictures \
@@ -99,13 +99,13 @@ pictures: setup browser ## the pictures in docs/pictures, taken again
 
 # Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, servers with TLS, node.
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
-	$(BIN)/pytest --numprocesses=$(JOBS) -m "(not faults or worst) and not soak" $(ARGS)
+	$(BIN)/pytest --numprocesses=$(or $(JOBS),3) -m "(not faults or worst) and not soak" $(ARGS)
 
 test-typescript: setup node servers ## of these tests what runs under node: typescript/, and its clients
 	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)
 
 faults: setup servers ## half an hour: every fault at every point of docs/reliability.md: make faults ARGS="-k redis"
-	$(BIN)/pytest --numprocesses=$(JOBS) -m faults $(ARGS)
+	$(BIN)/pytest --numprocesses=$(or $(JOBS),2) -m faults $(ARGS)
 
 soak: setup ## 200 windows under every fault in one run: make soak ARGS="--seed 7 --windows 50"
 	$(BIN)/pytest -s -m soak $(ARGS)
@@ -114,7 +114,7 @@ test-clock: setup tools ## an hour: tests at other moments: make test-clock ARGS
 	$(BIN)/python -m checks.clock $(ARGS)
 
 mutations: setup servers ## minutes: mistakes that tests must notice: make mutations ARGS="audit learning-20"
-	$(BIN)/python -m checks.mutations --jobs $(JOBS) $(ARGS)
+	$(BIN)/python -m checks.mutations --jobs $(or $(JOBS),2) $(ARGS)
 
 check: ## everything below: what CI runs before the tests
 	@$(MAKE) --no-print-directory --jobs=2 tools # both environments at the same time

@@ -1,9 +1,9 @@
-"""Tests are divided among workers so that none starts a system that another has already."""
+"""Tests are divided among workers so that none waits, and no more systems run than may."""
 
 from __future__ import annotations
 
 from acceptance.faults.cells import CELLS, ON_OTHER_SYSTEMS, OTHER_CELLS, Cell
-from parallel import scope
+from parallel import next_file, scope
 
 FILE = "tests/acceptance/faults/test_cells.py"
 
@@ -28,3 +28,10 @@ def test_in_make_faults_a_kind_of_system_stays_together_and_plain_cells_are_deal
     plain = of("test_every_window_is_trained_once", CELLS)
     assert len(set(plain)) == len(CELLS)
     assert not set(plain) & set(others)
+
+
+def test_where_as_many_systems_run_as_may_another_worker_takes_what_starts_none() -> None:
+    system, other = "tests/acceptance/test_loop.py", "tests/unit/test_windows.py"
+    assert next_file([system, other], systems=1, most=2) == system
+    assert next_file([system, other], systems=2, most=2) == other
+    assert next_file([system], systems=2, most=2) == system, "no worker is idle"
