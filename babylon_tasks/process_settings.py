@@ -48,7 +48,9 @@ class ProcessSettings(EnvironmentSettings):
     recovered."""
     wandb_job_seconds: float = Field(default=3600, gt=0)
     """How long a step waits for its job at W&B, through interruptions of ours, before it fails;
-    and, where the answer to the request for a job was lost, before it asks again."""
+    where the answer to the request for a job was lost, before it asks again; and where the job has
+    ended but its events, or the proof that the weights have moved, cannot be had, before the step
+    goes on without them (`docs/art.md`)."""
     shutdown_seconds: float = Field(default=20, gt=0)
     """How long a stopping worker lets its task run before interrupting it. Grace periods must be
     15 s longer."""

@@ -24,6 +24,10 @@ ANSWER_TOKENS = "data/answer_tokens"
 BETTER_ANSWER_TOKENS = "data/answer_tokens_better"
 WORSE_ANSWER_TOKENS = "data/answer_tokens_worse"
 LEARNING_RATE = "loss/learning_rate"
+# Of steps at W&B: whether the weights have moved, by how much, and the noise of that, in nats.
+PROVEN = "policy/proven"
+MOVED = "policy/moved"
+NOISE = "policy/noise"
 
 
 def least_mismatch_kl(metrics: Mapping[str, float]) -> float | None:
@@ -57,3 +61,16 @@ def in_short(metrics: Mapping[str, object]) -> str:
     return ", ".join(
         f"{text} {form.format(value)}" for text, value, form in found if isinstance(value, float)
     )
+
+
+def moved_in_short(metrics: Mapping[str, float], *, counts: bool) -> str:
+    """Describe the proof that the weights have moved; empty where files are the proof.
+
+    ``counts``: the step does, although the proof failed.
+    """
+    if PROVEN not in metrics:
+        return ""
+    if MOVED not in metrics:
+        return "whether the policy moved could not be measured in time"
+    hidden = ", which hides it" if counts and not metrics[PROVEN] else ""
+    return f"the policy moved by {metrics[MOVED]:.1e} nats, with a noise of {metrics[NOISE]:.1e}{hidden}"

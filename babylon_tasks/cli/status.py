@@ -238,10 +238,7 @@ def _step(step: StepReport) -> str:
         parts.append(step_metrics.in_short(step.metrics or {}))
     elif step.progress:
         parts.append(_detail(step.progress))
-    if step.metrics and "policy/moved" in step.metrics:
-        moved, noise = step.metrics["policy/moved"], step.metrics["policy/noise"]
-        hidden = "" if step.metrics.get("policy/proven") or step.error else ", which hides it"
-        parts.append(f"the policy moved by {moved:.1e} nats, with a noise of {noise:.1e}{hidden}")
+    parts.append(step_metrics.moved_in_short(step.metrics or {}, counts=not step.error))
     if step.attempts > 1:
         parts.append(f"attempt {step.attempts}")
     if step.error:

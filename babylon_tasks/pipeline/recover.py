@@ -186,7 +186,10 @@ def _refuse(run: StepRunner, why: str) -> NoReturn:
 
 
 def _follow(run: StepRunner, step: Step, found: BackendFinding) -> StepRun:
-    """Follow the step's job, which is paid for, until it is older than the settings allow."""
+    """Follow the step's job, which is paid for, until it is older than the settings allow.
+
+    One that has ended by then is followed once more; what cannot be measured is done without.
+    """
     ended = found is BackendFinding.JOBS_CHECKPOINT
     patience = run.settings.wandb_job_seconds
     late = (step.asked_seconds or 0.0) > patience
@@ -200,9 +203,11 @@ def _follow(run: StepRunner, step: Step, found: BackendFinding) -> StepRun:
     if late and not ended:
         why = f"W&B's job {step.job} has not ended within {patience:.0f} s"
         return StepRun(step, StepRefused(f"{why} (BABYLON_WANDB_JOB_SECONDS)"))
+    if late and step.attempts > run.settings.max_attempts:
+        return StepRun(step, StepRefused(f"interrupted {step.attempts} times"))
     with session(run.settings) as connection:
         groups = load_groups.of_manifest(connection, run.settings, from_row(step.manifest))
-    return run.follow(step, groups or ())
+    return run.follow(step, groups or (), overdue=late)
 
 
 def _run_again(run: StepRunner, step: Step) -> StepRun:

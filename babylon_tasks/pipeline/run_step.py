@@ -110,13 +110,20 @@ class StepRunner:
                 self.trainer.kill()
                 raise
 
-    def train(self, step: Step, groups: Sequence[Group], transition: StepTransition) -> StepRun:
+    def train(
+        self,
+        step: Step,
+        groups: Sequence[Group],
+        transition: StepTransition,
+        *,
+        overdue: bool = False,
+    ) -> StepRun:
         """Let the trainer run a step, which ``transition`` starts; raises StaleLease."""
         about(step)
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
         path = self._step_file(step)
-        request = self._request(step, path)
+        request = self._request(step, path, overdue=overdue)
         self._job = step.job
         log.info(
             "step.started",
@@ -197,24 +204,25 @@ class StepRunner:
             )
         self.trainer.discard(number)
 
-    def follow(self, step: Step, groups: Sequence[Group]) -> StepRun:
+    def follow(self, step: Step, groups: Sequence[Group], *, overdue: bool) -> StepRun:
         """Let the trainer follow the step's job at W&B, which an earlier run began.
 
         ``groups``: the step's, where they are still there; its policy is asked after their prompts.
         Raises StaleLease, and TrainingError where a verified step's job cannot be followed.
         """
         if step.state != StepState.TRAINED:
-            ran = self.train(step, groups, RESTART)
+            ran = self.train(step, groups, RESTART, overdue=overdue)
             return structs.replace(ran, adopted=True)
         path = self._step_file(step)
         write_groups(path, groups)
         self.heartbeat.check()
-        request = self._request(step, path)
+        request = self._request(step, path, overdue=overdue)
         return StepRun(step, self.trainer.train(request, lambda _: None), adopted=True)
 
-    def _request(self, step: Step, groups: Path) -> TrainRequest:
+    def _request(self, step: Step, groups: Path, *, overdue: bool) -> TrainRequest:
         bound = self.settings.max_mismatch_kl or None
-        return structs.replace(request_of(step, groups), max_mismatch_kl=bound)
+        request = request_of(step, groups)
+        return structs.replace(request, max_mismatch_kl=bound, overdue=overdue)
 
     def _step_file(self, step: Step) -> Path:
         return self._folder("steps") / str(step.id) / f"lease-{step.fencing_token}.json"

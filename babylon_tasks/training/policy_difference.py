@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks import step_metrics
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.records import Group
@@ -35,6 +36,8 @@ _FINE = 5e-3  # nats: a step that shows nothing with less noise than this has ta
 # For a job whose groups are gone when it is followed.
 _THINGS = ("number", "town", "colour", "river", "market", "company", "date", "price")
 _ANY = tuple((("user", f"Name a {thing}."),) for thing in _THINGS)
+
+UNPROVEN = {step_metrics.PROVEN: 0.0}  # what is known of a step whose policies nobody could ask
 
 
 class Difference(Struct, frozen=True):
@@ -78,9 +81,9 @@ class Difference(Struct, frozen=True):
     def metrics(self) -> dict[str, float]:
         """Name what was measured as it is stored with the step; ``policy/proven`` is 1 or 0."""
         return {
-            "policy/proven": float(self.proven is True),
-            "policy/moved": self.moved,
-            "policy/noise": self.noise,
+            step_metrics.PROVEN: float(self.proven is True),
+            step_metrics.MOVED: self.moved,
+            step_metrics.NOISE: self.noise,
             "policy/compared_tokens": float(self.tokens),
         }
 

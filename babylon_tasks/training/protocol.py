@@ -50,7 +50,8 @@ class TrainRequest(Struct, frozen=True, tag=True):
     ``base_step`` is the backend's newest step, ``parent_step`` the one whose weights the step
     starts from (None: the same). They differ after a checkpoint was held: it is a dead branch.
     ``logprobs`` is the label of every call in the file (``dataset/eligibility.py``). ``job``: of
-    W&B, begun by an earlier run of this step, to be followed instead of beginning one.
+    W&B, begun by an earlier run of this step, to be followed instead of beginning one; ``overdue``:
+    for longer than BABYLON_WANDB_JOB_SECONDS, so what cannot be measured of it is done without.
     ``max_mismatch_kl``: the bound beyond which importance ratios have exploded, None: no bound.
     With ``supervised`` the step makes the file's answers likelier, whoever gave them: rewards,
     labels, the KL coefficient and ratios do not count.
@@ -66,6 +67,7 @@ class TrainRequest(Struct, frozen=True, tag=True):
     logprobs: str = "exact"
     parent_step: int | None = None
     job: str | None = None
+    overdue: bool = False
     scale_rewards: bool = True
     max_importance_ratio: float | None = None
     max_mismatch_kl: float | None = None

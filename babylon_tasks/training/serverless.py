@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.job_references import ASKED
+from babylon_tasks.job_references import ASKED, NOT_ASKED
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult
 from babylon_tasks.training.art_backend import ArtBackend
@@ -20,7 +21,13 @@ from babylon_tasks.training.art_interface import (
 )
 from babylon_tasks.training.art_supervised import art_gradient_steps, followed_gradient_steps
 from babylon_tasks.training.inspect_calls import refused
-from babylon_tasks.training.policy_difference import Difference, asking, measure, prompts_of
+from babylon_tasks.training.policy_difference import (
+    UNPROVEN,
+    Difference,
+    asking,
+    measure,
+    prompts_of,
+)
 from babylon_tasks.training.protocol import (
     BackendStep,
     Inspected,
@@ -90,26 +97,43 @@ class ServerlessTraining(ArtBackend):
             await self._start_from(request, before)
         elif request.job == ASKED:
             return await self._made(request, groups, on_progress, _metrics(found[0]), found[0], ids)
+        told: list[str] = []
 
         def report(reference: str) -> None:
+            told.append(reference)
             on_progress(RequestProgress(done=0, total=0, job=reference))
 
+        try:
+            metrics = await self._ran(request, groups, on_progress, report)
+        except Exception as error:
+            if not (request.overdue and before == request.base_step + 1) or NOT_ASKED in told:
+                raise
+            _without(f"the events of job {request.job} cannot be read", error)
+            metrics = _metrics(found[0])
+        after = await self._newest_first(1)
+        made = after[0] if after else None
+        return await self._made(request, groups, on_progress, metrics, made, ids)
+
+    async def _ran(
+        self,
+        request: TrainRequest,
+        groups: Sequence[Group],
+        on_progress: OnProgress,
+        report: Callable[[str], None],
+    ) -> Mapping[str, float]:
+        """Have a job run, or follow the one that does; returns the step's metrics."""
         client = self.art._client
         job = None if request.job == ASKED else request.job
         if request.supervised is None:
             with one_job(client.training_jobs, job, report):
-                metrics = await self._compared(request, groups, on_progress)
-        else:
-            with one_job(client.sft_training_jobs, job, report):
-                steps = (
-                    art_gradient_steps(self.art, self.model, request, request.supervised, groups)
-                    if job is None
-                    else followed_gradient_steps(client, job)
-                )
-                metrics = _with_tokens(await self._supervise(steps, on_progress))
-        after = await self._newest_first(1)
-        made = after[0] if after else None
-        return await self._made(request, groups, on_progress, metrics, made, ids)
+                return await self._compared(request, groups, on_progress)
+        with one_job(client.sft_training_jobs, job, report):
+            steps = (
+                art_gradient_steps(self.art, self.model, request, request.supervised, groups)
+                if job is None
+                else followed_gradient_steps(client, job)
+            )
+            return _with_tokens(await self._supervise(steps, on_progress))
 
     async def _compared(
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
@@ -147,7 +171,13 @@ class ServerlessTraining(ArtBackend):
         )
         if step != request.base_step + 1:
             return result  # it counts for nothing anyway
-        moved = await self._difference(request.base_step, result, groups, on_progress)
+        try:
+            moved = await self._difference(request.base_step, result, groups, on_progress)
+        except TrainingError as error:
+            if not request.overdue:
+                raise
+            _without("no proof that the weights have moved", error)
+            return structs.replace(result, metrics={**result.metrics, **UNPROVEN})
         return structs.replace(
             result, metrics={**result.metrics, **moved.metrics()}, unmoved=moved.unmoved()
         )
@@ -193,6 +223,14 @@ class ServerlessTraining(ArtBackend):
         # Not ART's `_delete_checkpoint_files`, which makes the same call for all but those to keep:
         # it would take along what another worker has just trained.
         await self.art._client.models.checkpoints.delete(model_id=self.model.id, steps=list(steps))
+
+
+def _without(what: str, error: Exception) -> None:
+    print(
+        f"{what}: {error}; it is overdue (BABYLON_WANDB_JOB_SECONDS), the step goes on without",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _metrics(made: Any) -> Mapping[str, float]:

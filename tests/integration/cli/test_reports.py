@@ -65,8 +65,12 @@ def test_why_says_how_far_a_step_has_moved_the_policy_where_that_was_measured(
 ) -> None:
     assert "nats" not in run("why", trained).out
     told = "the policy moved by 2.1e-02 nats, with a noise of 4.0e-04"
-    for proven, word in ((1.0, told), (0.0, f"{told}, which hides it")):
-        measured = {"policy/moved": 0.0213, "policy/noise": 0.0004, "policy/proven": proven}
+    moved = {"policy/moved": 0.0213, "policy/noise": 0.0004}
+    for measured, word in (
+        ({**moved, "policy/proven": 1.0}, told),
+        ({**moved, "policy/proven": 0.0}, f"{told}, which hides it"),
+        ({"policy/proven": 0.0}, "whether the policy moved could not be measured in time"),
+    ):
         connection.execute("UPDATE training.steps SET metrics = %s", [Jsonb(measured)])
 
         assert f"; {word}" in run("why", trained).out.replace("\n", " ")

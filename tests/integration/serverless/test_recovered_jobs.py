@@ -184,3 +184,42 @@ def test_a_job_that_ends_after_its_step_has_failed_is_set_aside(
     [aside] = set_aside.kept(connection, "babylon")
     assert aside.step == 1
     assert peer.steps == [1]
+
+
+@pytest.mark.parametrize(("broken", "moved"), [("/chat/", False), ("/events", True)])
+def test_what_cannot_be_measured_of_an_overdue_job_is_done_without(
+    connection: Connection,
+    make_settings: MakeSettings,
+    remote: Trainer,
+    peer: WandbPeer,
+    broken: str,
+    moved: bool,
+) -> None:
+    impatient = make_settings(retry_delay_seconds=0, max_attempts=1, wandb_job_seconds=1e-6)
+    peer.measured = {"num_trainable_tokens": 8, "data/step_num_gradient_steps": 3}
+    peer.broken = broken
+    assert train(impatient, remote).action == "failed"
+    peer.end("job-1")
+
+    outcome = train(impatient, remote)
+
+    assert outcome.action == "adopted"
+    assert outcome.result is not None
+    assert outcome.result.metrics["policy/proven"] == float(moved)
+    assert ("policy/moved" in outcome.result.metrics) is moved
+    assert (list(peer.jobs), peer.steps) == (["job-1"], [1])
+
+
+def test_an_overdue_job_of_which_nothing_can_be_read_is_set_aside(
+    connection: Connection, make_settings: MakeSettings, remote: Trainer, peer: WandbPeer
+) -> None:
+    impatient = make_settings(retry_delay_seconds=0, max_attempts=1, wandb_job_seconds=1e-6)
+    peer.broken = "/events"
+    train(impatient, remote)
+    peer.end("job-1")
+
+    outcome = train(impatient, remote)
+
+    assert "no number of gradient steps and trained tokens" in str(outcome.reason)
+    assert peer.steps == [1]
+    assert "checkpoint_set_aside" in kinds(connection)
