@@ -71,7 +71,8 @@ class LearningSettings(EnvironmentSettings):
     max_mismatch_kl: float = Field(default=3.0, ge=0)
     """A step is refused where the policy in training is further than this from the one that
     answered: KL divergence in nats per token, estimated from the importance ratios. `cpu` checks it
-    before each gradient step; elsewhere a step is checked if ART or W&B report ratios. Lower it to
+    before each gradient step of 64 tokens or more, and over the whole step before its checkpoint is
+    written; elsewhere a step is checked if ART or W&B report ratios. Lower it to
     0.5 where answers are long. 0: no bound."""
     packed_sequence_length: int | None = Field(default=None, ge=64)
     """The longest call, prompt and answer together, in tokens (`cpu`); longer ones are refused as

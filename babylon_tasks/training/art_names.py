@@ -348,7 +348,8 @@ FIGURES = (
     ),
     Figure(
         step_metrics.LARGEST_MISMATCH_KL,
-        "the same before that gradient step where it is largest; BABYLON_MAX_MISMATCH_KL bounds it",
+        "the same over the step, or before that gradient step of 64 tokens or more where it is "
+        "largest; BABYLON_MAX_MISMATCH_KL bounds it",
     ),
     Figure(
         step_metrics.SAMPLE_SHARE,

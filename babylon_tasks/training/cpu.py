@@ -131,6 +131,7 @@ class CPUService:
             inputs = create_train_inputs(packed, row, config, _config, warmup=False)
             metrics = await asyncio.to_thread(self._gradient_step, inputs, config, _config)
             yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(rows)}
+        self.ratios.end()
         await asyncio.to_thread(self._save, base_step + 1, parent)
         self._loaded_step = base_step + 1
 

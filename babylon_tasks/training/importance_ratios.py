@@ -21,6 +21,8 @@ from babylon_tasks.errors import TrainingError
 
 # As ART 0.5.23 and verl bound the logarithm of a ratio: e^20 is 5e8, and its square still finite.
 _LARGEST_LOG_RATIO = 20.0
+# A gradient step over fewer tokens is not judged by itself: one of them alone may exceed any bound.
+LEAST_TOKENS = 64
 
 
 class RatioFigures(Struct, frozen=True):
@@ -101,24 +103,34 @@ class StepRatios:
     def __init__(self, max_mismatch_kl: float | None) -> None:
         self.total = RatioFigures()
         self._most = max_mismatch_kl
-        self._largest = 0.0  # KL before a gradient step
+        self._largest = 0.0  # KL of what was judged
         self._gradient_steps = 0
 
     def add(self, current: torch.Tensor, recorded: torch.Tensor, config: Any) -> None:
-        """Take the tokens of the next gradient step; raises TrainingError before it is taken."""
+        """Take the tokens of the next gradient step; raises TrainingError before it is taken.
+
+        One of few tokens is judged with the whole step alone, by ``end``.
+        """
         row = compare(current, recorded, *clip_range(config))
         self.total += row
-        self._largest = max(self._largest, row.mismatch_kl)
-        if self._most is not None and row.mismatch_kl > self._most:
-            after = self._gradient_steps
-            raise TrainingError(
-                f"the importance ratios exploded before gradient step {after + 1}: the policy in "
-                f"training is {row.mismatch_kl:.3g} nats per token from the one that answered, "
-                f"over {row.tokens} tokens (BABYLON_MAX_MISMATCH_KL={self._most:g}; "
-                f"{step_metrics.in_short(row.metrics())}); no checkpoint was written. "
-                f"{_OF_ANOTHER_POLICY}{_OR_WENT_TOO_FAR if after else ''}"
-            )
+        if row.tokens >= LEAST_TOKENS:
+            self._judge(row, f"before gradient step {self._gradient_steps + 1}")
         self._gradient_steps += 1
+
+    def end(self) -> None:
+        """Judge the whole step, before its checkpoint is written; raises TrainingError."""
+        self._judge(self.total, "over the whole step")
+
+    def _judge(self, figures: RatioFigures, when: str) -> None:
+        self._largest = max(self._largest, figures.mismatch_kl)
+        if self._most is not None and figures.mismatch_kl > self._most:
+            raise TrainingError(
+                f"the importance ratios exploded {when}: the policy in training is "
+                f"{figures.mismatch_kl:.3g} nats per token from the one that answered, "
+                f"over {figures.tokens} tokens (BABYLON_MAX_MISMATCH_KL={self._most:g}; "
+                f"{step_metrics.in_short(figures.metrics())}); no checkpoint was written. "
+                f"{_OF_ANOTHER_POLICY}{_OR_WENT_TOO_FAR if self._gradient_steps else ''}"
+            )
 
     def metrics(self) -> dict[str, float]:
         """Name the figures of the step; none where no token's log-probability was recorded."""

@@ -115,7 +115,7 @@ def test_answers_of_another_policy_are_refused_before_any_weight_is_changed(
     before = trainer.backend_step()
     certain = dict.fromkeys(IDS, (-0.01, -0.01))  # the tiny model gives them one in 49,152
 
-    with pytest.raises(TrainingError, match="importance ratios exploded before gradient step 1: "):
+    with pytest.raises(TrainingError, match="importance ratios exploded over the whole step: "):
         train(answers(certain), max_mismatch_kl=1.0)
 
     assert trainer.backend_step() == before
@@ -125,15 +125,20 @@ def test_answers_of_another_policy_are_refused_before_any_weight_is_changed(
 def test_a_step_that_runs_away_from_its_parent_is_refused_on_the_way(
     trainer: Trainer, train: Train
 ) -> None:
-    far = {"learning_rate": 0.5, "packed_sequence_length": 64}
-    free = train(many(8), **far)
+    far = {"learning_rate": 0.5, "packed_sequence_length": 256}
+    # Gradient steps of 68 tokens: fewer are not judged by themselves.
+    groups = [
+        group([(call(YES, question), 1.0), (call(NO, question), 0.0)] * 17, question)
+        for question in ("Will it rain?", "Will it snow?", "Will it pour?", "Will it freeze?")
+    ]
+    free = train(groups, **far)
     trainer.discard(free.step)
     before = trainer.backend_step()
     largest = free.metrics[LARGEST_MISMATCH_KL]
     assert 0 < free.metrics[MISMATCH_KL] < largest
 
     with pytest.raises(TrainingError, match=r"before gradient step [2-9]: .*BABYLON_LEARNING_RATE"):
-        train(many(8), **far, max_mismatch_kl=0.9 * largest)
+        train(groups, **far, max_mismatch_kl=0.9 * largest)
 
     assert trainer.backend_step() == before
-    assert train(many(8), **far).adapter_hash == free.adapter_hash
+    assert train(groups, **far).adapter_hash == free.adapter_hash

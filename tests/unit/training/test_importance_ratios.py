@@ -10,6 +10,7 @@ import pytest
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.step_metrics import (
     CLIPPED_SHARE,
+    LARGEST_MISMATCH_KL,
     MISMATCH_KL,
     RATIO_MAX,
     RATIO_MEAN,
@@ -107,11 +108,11 @@ def test_a_ratio_counts_as_clipped_where_arts_loss_uses_another_one(
 
 
 def test_a_step_is_refused_by_name_before_its_gradient_step() -> None:
-    of_another_policy = torch.full((6,), -0.01)
+    of_another_policy = torch.full((64,), -0.01)
     ratios = StepRatios(1.0)
 
     with pytest.raises(TrainingError) as refused:
-        ratios.add(torch.full((6,), -10.8), of_another_policy, {})
+        ratios.add(torch.full((64,), -10.8), of_another_policy, {})
 
     message = str(refused.value)
     assert "importance ratios exploded before gradient step 1" in message
@@ -121,19 +122,41 @@ def test_a_step_is_refused_by_name_before_its_gradient_step() -> None:
 
 
 def test_a_step_that_goes_too_far_by_itself_names_the_learning_rate() -> None:
-    start = torch.full((6,), -2.0)
+    start = torch.full((64,), -2.0)
     ratios = StepRatios(1.0)
     ratios.add(start, start, {})
 
     with pytest.raises(TrainingError, match=r"before gradient step 2: .*BABYLON_LEARNING_RATE"):
-        ratios.add(torch.full((6,), -9.0), start, {})
+        ratios.add(torch.full((64,), -9.0), start, {})
+
+
+def test_a_few_tokens_of_a_gradient_step_are_judged_with_the_whole_step_alone() -> None:
+    far, near = torch.tensor([-0.1, -0.1]), torch.full((600,), -2.0)
+    recorded = torch.tensor([-6.5, -6.5])  # 600 nats each
+    ratios = StepRatios(3.0)
+    ratios.add(far, recorded, {})
+    ratios.add(near, near, {})
+
+    ratios.end()
+
+    assert ratios.metrics()[LARGEST_MISMATCH_KL] == ratios.metrics()[MISMATCH_KL] < 3
+
+
+def test_a_step_of_few_tokens_is_refused_as_a_whole() -> None:
+    ratios = StepRatios(1.0)
+    ratios.add(torch.full((6,), -10.8), torch.full((6,), -0.01), {})
+
+    with pytest.raises(TrainingError, match="exploded over the whole step: .* over 6 tokens"):
+        ratios.end()
 
 
 def test_a_step_without_a_bound_or_log_probabilities_is_not_refused() -> None:
     far, start = torch.full((2,), -20.0), torch.full((2,), -0.1)
 
-    StepRatios(None).add(far, start, {})
-    StepRatios(1.0).add(far, torch.full((2,), NAN), {})
+    for most, recorded in ((None, start), (1.0, torch.full((2,), NAN))):
+        ratios = StepRatios(most)
+        ratios.add(far, recorded, {})
+        ratios.end()
 
 
 def test_the_figures_of_a_step_are_over_the_tokens_of_all_its_rows() -> None:
