@@ -6,6 +6,8 @@ The library is replaced: its artifacts need W&B's servers. What it was given is 
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +43,24 @@ def take_supervised_jobs(
 
 @dataclass
 class WandbLibrary:
-    """What ART asks W&B's library for: runs and artifacts; ``uploaded`` has the lines of each."""
+    """What ART asks W&B's library for: runs and artifacts; ``uploaded`` has the lines of each.
+
+    ``hangs``: it waits for the network until that is set. ``variables`` are those of its
+    environment when it was asked for a run, ``threads`` the threads in which it was.
+    """
 
     uploaded: dict[str, list[Any]] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    threads: set[int] = field(default_factory=set)
+    hangs: threading.Event | None = None
 
     def init(self, **fields: Any) -> WandbLibrary:
         self.runs.append(fields)
+        self.variables = {k: v for k, v in os.environ.items() if k.startswith("WANDB_")}
+        self.threads.add(threading.get_ident())
+        if self.hangs is not None:
+            self.hangs.wait(60)
         return self
 
     def settings(self, **fields: Any) -> dict[str, Any]:
@@ -63,6 +76,9 @@ class WandbLibrary:
 
     def finish(self) -> None:
         """The run goes on at W&B."""
+
+    def teardown(self) -> None:
+        """Its service ends."""
 
 
 @dataclass

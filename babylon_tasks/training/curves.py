@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -63,12 +62,8 @@ class Curves:
                 self._leave_out()
 
     def _started(self) -> Child[Drawn]:
-        Path(self._start.folder).mkdir(parents=True, exist_ok=True)
         child = Child(
-            "babylon_tasks.training.curves_process",
-            msgspec.json.Decoder(Drawn),
-            self._log,
-            folder=Path(self._start.folder),
+            "babylon_tasks.training.curves_process", msgspec.json.Decoder(Drawn), self._log
         )
         child.send(self._start)
         return child

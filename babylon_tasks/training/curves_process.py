@@ -10,34 +10,32 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import shutil
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from babylon_tasks.mask_secrets import MASK
+from babylon_tasks.owned_folder import make_owned_folder
 from babylon_tasks.training.art_interface import make_model
 from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.import_art import collector_at_rest, import_art
 from babylon_tasks.training.protocol import LoggedStep
 from babylon_tasks.training.root_cause import with_root_cause
 from babylon_tasks.training.step_history import line
+from babylon_tasks.training.wandb_quiet import FOLDER_PREFIX, quiet_variables
 
 _LAST_SECONDS = 20.0  # for what W&B's client has not sent yet, at the end
-_QUIET = {
-    "WANDB_CONSOLE": "off",
-    "WANDB_DISABLE_CODE": "true",
-    "WANDB_DISABLE_GIT": "true",
-    "WANDB_SILENT": "true",
-    "WANDB_X_DISABLE_META": "true",
-    "WANDB_X_DISABLE_MACHINE_INFO": "true",
-    "WANDB_X_DISABLE_STATS": "true",
-}
 
 
 class StartCurves(Struct, frozen=True, tag=True):
-    """First line to the process; only this line has the key. ``folder``: of the client's files."""
+    """First line to the process; only this line has the key.
+
+    ``folder``: of the client's files where it is offline, to be sent later; else they are temporary.
+    """
 
     lineage: str
     project: str
@@ -59,7 +57,10 @@ def main() -> None:
     start = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartCurves)
     steps: queue.SimpleQueue[LoggedStep | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=[steps], name="steps", daemon=True).start()
-    os.environ |= _QUIET | {"WANDB_API_KEY": start.api_key, "WANDB_DIR": start.folder}
+    offline = os.environ.get("WANDB_MODE") == "offline"
+    folder = Path(start.folder) if offline else make_owned_folder(FOLDER_PREFIX)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ |= quiet_variables(str(folder)) | {"WANDB_API_KEY": start.api_key}
     if start.entity is not None:
         os.environ["WANDB_ENTITY"] = start.entity
     with collector_at_rest():
@@ -69,7 +70,7 @@ def main() -> None:
             project=start.project,
             entity=start.entity,
             base_model=start.base_model,
-            base_path=start.folder,
+            base_path=str(folder),
         )
     while (one := steps.get()) is not None:
         error = None
@@ -81,6 +82,8 @@ def main() -> None:
         out.flush()
     if model._wandb_run is not None:
         model._wandb_run.finish()
+    if not offline:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 

@@ -38,6 +38,7 @@ from babylon_tasks.training.protocol import (
     TrainRequest,
 )
 from babylon_tasks.training.wandb_job import one_job
+from babylon_tasks.training.wandb_upload import upload
 
 _ANSWER_SECONDS = 60.0  # one token; OpenAI's client asks again twice
 
@@ -127,12 +128,15 @@ class ServerlessTraining(ArtBackend):
         if request.supervised is None:
             with one_job(client.training_jobs, job, report):
                 return await self._compared(request, groups, on_progress)
+        config = request.supervised
         with one_job(client.sft_training_jobs, job, report):
-            steps = (
-                art_gradient_steps(self.art, self.model, request, request.supervised, groups)
-                if job is None
-                else followed_gradient_steps(client, job)
-            )
+            if job is None:
+                asked = await upload(
+                    self.art,
+                    lambda art: art_gradient_steps(art, self.model, request, config, groups),
+                )
+                job = (await client.sft_training_jobs.create(**asked)).id
+            steps = followed_gradient_steps(client, job)
             return _with_tokens(await self._supervise(steps, on_progress))
 
     async def _compared(

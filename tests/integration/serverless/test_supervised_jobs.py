@@ -6,7 +6,9 @@ In this process, because W&B's library is replaced: its artifacts need W&B's ser
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from wandb_peer import WandbPeer, fields_of
 from wandb_supervised import WandbLibrary
 
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.training import wandb_upload
 from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.art_names import SENT_SUPERVISED
 from babylon_tasks.training.protocol import RequestProgress, StartTrainer
@@ -101,6 +105,38 @@ def test_the_answers_are_uploaded_and_a_job_is_begun_on_them(
     assert verify(1, trained, "manifest") is None
     assert (trained.step, trained.gradient_steps) == (2, 3)
     assert trained.metrics["loss/train"] == 0.25
+
+
+def test_wandbs_library_is_quiet_and_leaves_no_file(train: Train, library: WandbLibrary) -> None:
+    before = dict(os.environ)
+
+    train(GROUPS)
+
+    folder = Path(library.variables["WANDB_DIR"])
+    assert folder.name.startswith("babylon-tasks-wandb-")
+    assert not folder.exists()
+    assert library.variables["WANDB_SILENT"] == "true"
+    assert library.variables["WANDB_CACHE_DIR"] == library.variables["WANDB_DATA_DIR"]
+    assert dict(os.environ) == before
+
+
+def test_an_upload_without_end_blocks_nobody_and_pays_for_no_job(
+    train: Train, peer: WandbPeer, library: WandbLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.hangs = threading.Event()
+    monkeypatch.setattr(wandb_upload, "UPLOAD_SECONDS", 0.3)
+
+    with pytest.raises(TrainingError, match="no job was asked for") as failure:
+        train(GROUPS)
+
+    library.hangs.set()
+    [thread] = library.threads
+    assert thread != threading.get_ident()
+    assert failure.value.fault is Fault.CONNECTION_LOST
+    for one in threading.enumerate():
+        if one.ident == thread:
+            one.join(60)
+    assert peer.jobs == {}
 
 
 def test_each_gradient_step_has_its_rate_and_size(train: Train, peer: WandbPeer) -> None:
