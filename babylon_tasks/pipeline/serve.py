@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import session
-from babylon_tasks.pipeline.log_steps import log_steps
+from babylon_tasks.pipeline.log_steps import log_missed_steps
 from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.settings import Settings
@@ -18,7 +18,7 @@ def serve(settings: Settings, trainer: TrainerLike, *, actor: str = "gpu-worker"
     model, or there would never be anything to train on. Raises what ``start_trainer`` raises.
     """
     ready = start_trainer(settings, trainer, actor=actor)
-    log_steps(settings, trainer)  # one that was committed last may lack its line
+    log_missed_steps(settings, trainer)
     with session(settings) as connection:
         lineages.announce(
             connection,

@@ -82,7 +82,7 @@ def train_window(
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
         run = StepRunner(settings, trainer, heartbeat, actor, on_progress)
         outcome = _train(run, ready, window)
-    log_steps(settings, trainer)
+        log_steps(settings, trainer)
     seconds = time.monotonic() - began
     log.info(
         "training.ended", action=outcome.action, reason=outcome.reason, seconds=round(seconds, 3)

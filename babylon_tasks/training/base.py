@@ -75,7 +75,10 @@ class TrainerLike(Protocol):
         ...
 
     def log_steps(self, steps: Sequence[LoggedStep]) -> int:
-        """Log committed steps that ART's history lacks; return the newest one that it has."""
+        """Log committed steps that ART's history lacks; return the newest one that it has.
+
+        Starts no trainer: raises TrainerDied where none runs.
+        """
         ...
 
     def kill(self) -> None:

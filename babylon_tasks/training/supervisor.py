@@ -224,7 +224,12 @@ class Trainer:
         self._ask(DeleteRequest(tuple(steps)), Deleted)
 
     def log_steps(self, steps: Sequence[LoggedStep]) -> int:
-        """Log committed steps that ART's history lacks; returns the newest one that it has."""
+        """Log committed steps that ART's history lacks; returns the newest one that it has.
+
+        No trainer is started for that: raises TrainerDied where none runs.
+        """
+        if not self.serves:
+            raise TrainerDied("no trainer runs; what lacks its line gets it when one starts")
         return self._ask(LogRequest(tuple(steps)), Logged).newest
 
     def kill(self) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from peer import PeerTrainer
-from scored_windows import hour, scored_window
+from scored_windows import column, hour, scored_window
 from training_steps import crash_before_commit, expire, peer, state, train
 
+from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainerDied
 from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.settings import Settings
+from babylon_tasks.training.protocol import LoggedStep
 
 pytestmark = pytest.mark.contract("today")
 
@@ -92,6 +94,37 @@ def test_a_worker_that_only_serves_logs_what_its_predecessor_committed(
     serve(settings, trainer)
 
     assert lines(trainer) == [1]
+
+
+def test_while_another_has_the_lineage_nobody_else_writes_its_history(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_window(connection)
+    kill_after_commit(settings, monkeypatch, hour(9))
+    trainer = peer(settings)
+    with claim_lineage(settings, on_lost=lambda: None):
+        serve(settings, trainer)
+    assert not trainer.history.exists()
+
+
+def test_a_step_is_logged_under_the_lease_of_its_lineage(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_window(connection)
+    trainer = peer(settings)
+    leased: list[object] = []
+    log_steps = trainer.log_steps
+
+    def log(steps: Sequence[LoggedStep]) -> int:
+        query = "SELECT lease_until > clock_timestamp() FROM training.lineages"
+        leased.extend(column(connection, query))
+        return log_steps(steps)
+
+    monkeypatch.setattr(trainer, "log_steps", log)
+    train(settings, trainer)
+    serve(settings, trainer)
+
+    assert set(leased) == {True}
 
 
 def test_an_adopted_step_is_logged_once(

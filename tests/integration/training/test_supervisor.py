@@ -267,6 +267,13 @@ def test_that_a_trainer_cannot_start_is_no_windows_fault(settings: Settings) -> 
     assert not refused.value.fault.uses_up_attempts
 
 
+def test_no_trainer_is_started_for_a_line_of_the_history(settings: Settings) -> None:
+    with Trainer(settings) as trainer:
+        with pytest.raises(TrainerDied, match="gets it when one starts"):
+            trainer.log_steps(())
+        assert trainer.pid is None
+
+
 def test_agents_get_the_address_that_the_operator_publishes(settings: Settings) -> None:
     published = settings.model_copy(update={"inference_url": "http://inference:8100/v1"})
     with Trainer(published) as trainer:
