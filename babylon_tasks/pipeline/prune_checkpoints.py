@@ -18,6 +18,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.old_files import DataFolder
 from babylon_tasks.training.step_numbers import numbered
+from babylon_tasks.training.unfinished import step_of
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ def prune_checkpoints(
 ) -> PrunedCheckpoints:
     """Prune the lineage's checkpoints, those set aside, optimizer states, data of ended steps.
 
-    ``trainer`` is called where the checkpoints are not on this machine. Safe beside a step, and
+    ``all_set_aside``: all of these, and what ART never finished. ``trainer`` is called where the checkpoints are not on this machine. Safe beside a step, and
     from any number of callers. Raises BackendUnavailable where this is not the data folder, with
     nothing pruned, and TrainingError where something cannot be deleted.
     """
@@ -47,7 +48,7 @@ def prune_checkpoints(
     if lineage.backend == "serverless":
         found = _elsewhere(settings, lineage, trainer, aside, actor=actor, dry_run=dry_run)
     else:
-        found = _here(settings, lineage, aside, actor=actor, dry_run=dry_run)
+        found = _here(settings, lineage, aside, actor=actor, dry_run=dry_run, all_=all_set_aside)
     if not dry_run:
         with session(settings) as connection:
             set_aside.note_deleted(connection, [one.id for one in aside])
@@ -86,6 +87,7 @@ def _here(
     *,
     actor: str,
     dry_run: bool,
+    all_: bool,
 ) -> PrunedCheckpoints:
     folder = DataFolder(
         settings.data_dir.absolute(), settings.project, lineage.name, lineage.data_folder
@@ -95,11 +97,12 @@ def _here(
         pruned = {*old_checkpoints.pruned(connection, lineage.name), *marked}
         unread = set(old_checkpoints.without_optimizer(connection, lineage.name)) - pruned
         ended = old_checkpoints.ended_steps(connection, lineage.name, folder.steps())
-        old = folder.find(pruned, unread, ended, [one.folder for one in aside])
+        unfinished = folder.unfinished() if all_ else []
+        old = folder.find(pruned, unread, ended, [*(one.folder for one in aside), *unfinished])
         if not dry_run:
             folder.delete(old)
             old_checkpoints.note_deleted(connection, lineage.name, pruned)
-    numbers = [one.step for one in aside]
+    numbers = [*(one.step for one in aside), *map(step_of, unfinished)]
     return PrunedCheckpoints(marked, old.checkpoints, old.optimizers, old.steps, old.size, numbers)
 
 

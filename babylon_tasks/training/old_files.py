@@ -11,6 +11,7 @@ from babylon_tasks.errors import BackendUnavailable, TrainingError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.training.checkpoints import OPTIMIZER, SET_ASIDE, remove, steps_on_disk
 from babylon_tasks.training.data_folder import folder_id
+from babylon_tasks.training.unfinished import unfinished
 
 _TRASH = ".pruned-"
 
@@ -18,7 +19,7 @@ _TRASH = ".pruned-"
 class OldFiles(Struct, frozen=True):
     """Checkpoints, optimizer states of checkpoints, and data of ended steps, by number.
 
-    ``set_aside``: the folders of checkpoints that were set aside.
+    ``set_aside``: the folders of checkpoints that were set aside, or never finished.
     """
 
     checkpoints: list[int]
@@ -53,6 +54,10 @@ class DataFolder:
             return []
         names = [path.name for path in self._steps.iterdir()]
         return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+    def unfinished(self) -> list[str]:
+        """List the folders of checkpoints that ART began and never finished; newest first."""
+        return unfinished(self._set_aside)
 
     def find(
         self,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from babylon_tasks.training.checkpoints import (
@@ -17,8 +19,12 @@ from babylon_tasks.training.checkpoints import (
     WEIGHTS,
     newest_step,
     read_record,
+    remove,
     sync,
 )
+
+_KEPT = 3  # the newest ones, for whoever looks for what ended their processes
+_NAME = re.compile(r"(\d{4,})-unfinished-\d+")
 
 
 def set_unfinished_aside(checkpoints: Path) -> int | None:
@@ -37,13 +43,28 @@ def set_unfinished_aside(checkpoints: Path) -> int | None:
     moved = next(aside / name for name in names if not (aside / name).exists())
     folder.rename(moved)
     sync(aside)
+    for old in unfinished(aside)[_KEPT:]:
+        with suppress(OSError):  # the trainer starts without
+            remove(aside / old)
     print(
         f"checkpoint {step} was never finished, its process was ended: it is set aside as {moved}, "
-        "which nothing needs",
+        f"which nothing needs; the newest {_KEPT} such are kept, until `babylon-tasks prune "
+        "--set-aside`",
         file=sys.stderr,
         flush=True,
     )
     return step
+
+
+def unfinished(aside: Path) -> list[str]:
+    """List the folders of such checkpoints among those set aside, newest first."""
+    found = [one for one in aside.glob("*-unfinished-*") if _NAME.fullmatch(one.name)]
+    return [one.name for one in sorted(found, key=lambda one: one.lstat().st_mtime, reverse=True)]
+
+
+def step_of(folder: str) -> int:
+    """Return the number that an unfinished checkpoint had."""
+    return int(folder.partition("-")[0])
 
 
 def _is_whole(folder: Path) -> bool:

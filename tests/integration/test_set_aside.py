@@ -133,6 +133,11 @@ def test_retention_keeps_as_many_as_of_other_checkpoints(
         assert sorted(one.name for one in folder_of(trainer).iterdir()) == others
         assert oldest not in {one.folder for one in set_aside.kept(connection, "babylon")}
 
+        (folder_of(trainer) / "0001-unfinished-1").mkdir()  # of ART's, which has no row
+        assert prune(settings, trainer, all_=False).set_aside == []
+        assert prune(settings, trainer, all_=True).set_aside == [1, 1, 1]
+        assert list(folder_of(trainer).iterdir()) == []
+
 
 def test_a_foreign_checkpoint_is_kept_apart_too(connection: Connection, settings: Settings) -> None:
     scored_window(connection, hour(1))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from training_steps import RESULT
 
 from babylon_tasks.training.checkpoints import CONFIG, SET_ASIDE, WEIGHTS, write_record
-from babylon_tasks.training.unfinished import set_unfinished_aside
+from babylon_tasks.training.unfinished import set_unfinished_aside, unfinished
 
 
 @pytest.fixture
@@ -65,6 +66,19 @@ def test_what_was_cut_short_again_is_kept_beside_the_first(checkpoints: Path) ->
 
     names = sorted(path.name for path in checkpoints.with_name(SET_ASIDE).iterdir())
     assert names == ["0001-unfinished-1", "0001-unfinished-2"]
+
+
+def test_of_many_the_newest_three_are_kept(checkpoints: Path) -> None:
+    for number in range(1, 6):
+        made = checkpoint(checkpoints, number, weights=b"")
+        os.utime(made, (number, number))
+        set_unfinished_aside(checkpoints)
+
+    aside = checkpoints.with_name(SET_ASIDE)
+    (aside / "0001-row1-lease1").mkdir()  # a step's, which has a row
+    names = [f"000{number}-unfinished-1" for number in (5, 4, 3)]
+    assert unfinished(aside) == names
+    assert len(list(aside.iterdir())) == 4
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, CONFIG, "step.json"])
