@@ -45,9 +45,21 @@ def least_mismatch_kl(metrics: Mapping[str, float]) -> float | None:
     return mean - 1 - math.log(mean) if mean > 0 else math.inf
 
 
+def supervised_in_short(metrics: Mapping[str, object]) -> str:
+    """Describe a supervised step for people: what it has instead of ratios and rewards."""
+    return _listed(
+        metrics,
+        ("loss", LOSS, "{:.2f}"),
+        ("entropy", ENTROPY, "{:.2f}"),
+        ("learning rate", LEARNING_RATE, "{:.2g}"),
+        ("tokens of an answer", ANSWER_TOKENS, "{:.0f}"),
+    )
+
+
 def in_short(metrics: Mapping[str, object]) -> str:
     """Describe the ratios of a step for people; empty where the backend reports none."""
-    parts = (
+    return _listed(
+        metrics,
         ("importance ratio", RATIO_MEAN, "{:.2f}"),
         ("at most", RATIO_MAX, "{:.3g}"),
         ("clipped", CLIPPED_SHARE, "{:.1%}"),
@@ -57,6 +69,9 @@ def in_short(metrics: Mapping[str, object]) -> str:
         ("entropy", ENTROPY, "{:.2f}"),
         ("reward and length correlate", LENGTH_CORRELATION, "{:+.2f}"),
     )
+
+
+def _listed(metrics: Mapping[str, object], *parts: tuple[str, str, str]) -> str:
     found = ((text, metrics.get(name), form) for text, name, form in parts)
     return ", ".join(
         f"{text} {form.format(value)}" for text, value, form in found if isinstance(value, float)

@@ -230,12 +230,14 @@ def _detail(detail: Mapping[str, Any]) -> str:
 
 
 def _step(step: StepReport) -> str:
-    kind = "supervised step" if step.method is StepMethod.SUPERVISED else "step"
+    supervised = step.method is StepMethod.SUPERVISED
+    kind = "supervised step" if supervised else "step"
+    in_short = step_metrics.supervised_in_short if supervised else step_metrics.in_short
     parts = [f"{kind} {step.target_step} from {step.base_step} is {step.state}"]
     parts.append(f"windows {', '.join(step.windows)}")
     if step.gradient_steps is not None:
         parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")
-        parts.append(step_metrics.in_short(step.metrics or {}))
+        parts.append(in_short(step.metrics or {}))
     elif step.progress:
         parts.append(_detail(step.progress))
     parts.append(step_metrics.moved_in_short(step.metrics or {}, counts=not step.error))

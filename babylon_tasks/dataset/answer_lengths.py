@@ -49,6 +49,17 @@ def answer_figures(groups: Sequence[Group]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
+def supervised_figures(groups: Sequence[Group], learning_rate: float) -> dict[str, float]:
+    """Describe what a supervised step learns from: it compares nothing, so no reward and no ratio.
+
+    The lengths are those that were recorded, by the tokenizer of whoever answered.
+    """
+    members = [member for group in groups for member in group.members]
+    known = [float(length) for one in members if (length := _tokens(one))]
+    lengths = {step_metrics.ANSWER_TOKENS: fmean(known)} if known else {}
+    return {step_metrics.LEARNING_RATE: learning_rate, **lengths}
+
+
 def _tokens(member: Member) -> int | None:
     counts = [
         call.completion_tokens if call.token_ids is None else len(call.token_ids)

@@ -134,7 +134,8 @@ class StepRunner:
         )
         self._check_lease(step)
         rewards = [member.reward for group in groups for member in group.members]
-        reward = fmean(rewards) if rewards else None  # None: they are gone, and a job is followed
+        # None: they are gone, and a job is followed; a supervised step compares no rewards.
+        reward = fmean(rewards) if rewards and request.supervised is None else None
         began = time.monotonic()
         try:
             write_groups(path, groups)

@@ -196,7 +196,7 @@ def _commit(run: StepRunner, step: Step, result: StepResult, *, adopted: bool) -
         step.windows,
         step.target_step,
         result=result,
-        reward_mean=fmean(reward for _, reward in rewards),
+        reward_mean=None if manifest.supervised else fmean(reward for _, reward in rewards),
     )
 
 

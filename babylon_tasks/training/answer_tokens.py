@@ -6,7 +6,7 @@ and ends with the token that ends an assistant's turn. Only answer and end token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -81,14 +81,23 @@ class AnswerTokenizer:
         return found
 
 
-def tokenize_all(tokenizer: AnswerTokenizer, groups: Sequence[Group]) -> list[AnswerTokens]:
-    """Tokenise all calls, in order; raises TrainingError where one cannot be learned from."""
-    found = []
+def tokenize_all(
+    tokenizer: AnswerTokenizer,
+    groups: Sequence[Group],
+    on_answer: Callable[[int, int], None] = lambda done, total: None,
+) -> list[AnswerTokens]:
+    """Tokenise all calls, in order; raises TrainingError where one cannot be learned from.
+
+    ``on_answer`` gets the number of those that are done, and of all.
+    """
+    found: list[AnswerTokens] = []
+    total = sum(len(member.calls) for group in groups for member in group.members)
     for group in groups:
         for member in group.members:
             for index, call in enumerate(member.calls):
                 try:
                     found.append(tokenizer.tokenize(call))
+                    on_answer(len(found), total)
                 except CallRefused as why:
                     raise TrainingError(
                         f"call {index} of trajectory {member.trajectory_id} cannot be learned "

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from babylon_tasks import step_metrics
-from babylon_tasks.dataset.answer_lengths import answer_figures
+from babylon_tasks.dataset.answer_lengths import answer_figures, supervised_figures
 from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.records import Group, StepResult
@@ -239,14 +239,20 @@ class ArtBackend:
         return {}
 
     async def _supervise(
-        self, gradient_steps: AsyncIterator[dict[str, float]], on_progress: OnProgress
+        self,
+        request: TrainRequest,
+        groups: Sequence[Group],
+        gradient_steps: AsyncIterator[dict[str, float]],
+        on_progress: OnProgress,
     ) -> dict[str, float]:
         """Take the gradient steps of a supervised step and report each; returns mean metrics."""
         measured: dict[str, list[float]] = {}
         async for metrics in _watched(gradient_steps, on_progress):
             for name, value in metrics.items():
                 measured.setdefault(name, []).append(value)
-        return {name: fmean(values) for name, values in measured.items()}
+        ours = supervised_figures(groups, request.learning_rate)
+        means = {name: fmean(values) for name, values in measured.items()}
+        return {**ours, **under_one_name(means)}
 
 
 async def _watched(

@@ -15,7 +15,7 @@ from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, poli
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall, StepResult, SupervisedConfig
-from babylon_tasks.training.answer_tokens import AnswerTokenizer, tokenize_all
+from babylon_tasks.training.answer_tokens import AnswerTokenizer, AnswerTokens, tokenize_all
 from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.checkpoints import (
     SET_ASIDE,
@@ -138,6 +138,13 @@ class DiskBackend(ArtBackend):
     ) -> dict[str, float]:
         """Make the groups' answers likelier, and write the next checkpoint."""
         raise NotImplementedError
+
+    async def _answers(
+        self, tokenizer: AnswerTokenizer, groups: Sequence[Group], on_progress: OnProgress
+    ) -> list[AnswerTokens]:
+        """Tokenise what a supervised step learns from; raises TrainingError."""
+        counting = _counting(on_progress, "answers tokenised")
+        return await asyncio.to_thread(tokenize_all, tokenizer, groups, counting)
 
     async def step(self) -> BackendStep:
         newest = newest_step(self.checkpoints)
@@ -270,9 +277,10 @@ class CpuTraining(DiskBackend):
         service = await self.art._get_service(self.model)
         row_length = min(request.packed_sequence_length, service.policy.longest)
         tokenizer = AnswerTokenizer(service.tokenizer, service.policy.token_text, row_length)
-        answers = await asyncio.to_thread(tokenize_all, tokenizer, groups)
-        steps = batches(answers, config, learning_rate=request.learning_rate, seed=request.seed)
-        return await self._supervise(service.supervise(steps, row_length), on_progress)
+        answers = await self._answers(tokenizer, groups, on_progress)
+        planned = batches(answers, config, learning_rate=request.learning_rate, seed=request.seed)
+        steps = service.supervise(planned, row_length)
+        return await self._supervise(request, groups, steps, on_progress)
 
     async def _branch(self, newest: int, parent: int) -> None:
         del newest  # any checkpoint with weights on this machine can be the parent

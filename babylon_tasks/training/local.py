@@ -17,7 +17,7 @@ from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, StepResult, SupervisedConfig
-from babylon_tasks.training.answer_tokens import AnswerTokenizer, tokenize_all
+from babylon_tasks.training.answer_tokens import AnswerTokenizer
 from babylon_tasks.training.art_supervised import art_gradient_steps
 from babylon_tasks.training.back_to_parent import end_begun, go_back
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step, steps_on_disk
@@ -258,10 +258,10 @@ class LocalTraining(DiskBackend):
     ) -> dict[str, float]:
         # ART would leave out what is too long, and train on the rest.
         tokenizer = AnswerTokenizer(self._tokenizer, self._spelling, _ART_LONGEST)
-        await asyncio.to_thread(tokenize_all, tokenizer, groups)
+        await self._answers(tokenizer, groups, on_progress)
         async with self._one_step():
             steps = art_gradient_steps(self.art, self.model, request, config, groups)
-            return await self._supervise(steps, on_progress)
+            return await self._supervise(request, groups, steps, on_progress)
 
     def _options(self, request: TrainRequest) -> dict[str, Any]:
         # ART's own packing length and chunk alignment belong to its GPU kernels.

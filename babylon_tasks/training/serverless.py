@@ -137,7 +137,7 @@ class ServerlessTraining(ArtBackend):
                 )
                 job = (await client.sft_training_jobs.create(**asked)).id
             steps = followed_gradient_steps(client, job)
-            return _with_tokens(await self._supervise(steps, on_progress))
+            return _with_tokens(await self._supervise(request, groups, steps, on_progress))
 
     async def _compared(
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress

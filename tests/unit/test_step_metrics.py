@@ -9,11 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from babylon_tasks.step_metrics import (
+    ANSWER_TOKENS,
     LARGEST_MISMATCH_KL,
+    LEARNING_RATE,
+    LOSS,
     MISMATCH_KL,
     RATIO_MEAN,
     in_short,
     least_mismatch_kl,
+    supervised_in_short,
 )
 
 
@@ -41,6 +45,15 @@ def test_what_is_reported_is_taken_before_what_follows_from_it(
     metrics: dict[str, float], least: float | None
 ) -> None:
     assert least_mismatch_kl(metrics) == least
+
+
+def test_a_supervised_step_is_described_by_what_it_has() -> None:
+    figures = {LOSS: 1.234, LEARNING_RATE: 0.002, ANSWER_TOKENS: 31.4, "loss/grad_norm": 0.5}
+
+    assert supervised_in_short(figures) == (
+        "loss 1.23, learning rate 0.002, tokens of an answer 31"
+    )
+    assert supervised_in_short({}) == ""
 
 
 def test_only_what_is_reported_is_shown() -> None:

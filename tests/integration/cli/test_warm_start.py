@@ -53,6 +53,7 @@ def test_a_planned_step_is_announced_shown_and_the_next_command_refused(
     train(settings, peer(settings))
     why = run("why", WINDOW)
     assert "supervised step 1 from 0 is committed" in why.out
+    assert "loss 0.50" in why.out
     assert "method supervised" in why.out
     assert run("status", "--json").document["last_step"]["method"] == "supervised"
 

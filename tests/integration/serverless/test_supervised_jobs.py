@@ -105,6 +105,7 @@ def test_the_answers_are_uploaded_and_a_job_is_begun_on_them(
     assert verify(1, trained, "manifest") is None
     assert (trained.step, trained.gradient_steps) == (2, 3)
     assert trained.metrics["loss/train"] == 0.25
+    assert trained.metrics["loss/learning_rate"] == 0.4
 
 
 def test_wandbs_library_is_quiet_and_leaves_no_file(train: Train, library: WandbLibrary) -> None:

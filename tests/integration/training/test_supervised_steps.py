@@ -13,10 +13,11 @@ from recorded import IDS, NO, QUESTION, call, group, train_request, without_logp
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.step_metrics import ENTROPY, LEARNING_RATE, LOSS, RATIO_MEAN, REWARD
 from babylon_tasks.training.answer_tokens import AnswerTokens
 from babylon_tasks.training.checkpoints import OPTIMIZER
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.protocol import RequestProgress
+from babylon_tasks.training.protocol import GRADIENT_STEPS, RequestProgress
 from babylon_tasks.training.supervised_batches import AnswerBatch
 from babylon_tasks.training.supervised_gradient import supervised_gradient
 from babylon_tasks.training.supervisor import Trainer
@@ -61,7 +62,9 @@ def test_the_tokens_of_the_answers_and_their_ends_are_counted_in_each_epoch(
     assert trained.gradient_steps == 2 * 2  # epochs, batches of 2 and of 1
     assert trained.trainable_tokens == 2 * 3 * len(IDS[NO])
     assert all(math.isfinite(figure) for figure in trained.metrics.values())
-    assert {"loss/train", "loss/grad_norm", "loss/entropy"} <= trained.metrics.keys()
+    assert trained.metrics[LEARNING_RATE] == 1e-2
+    assert {LOSS, ENTROPY, "loss/grad_norm"} <= trained.metrics.keys()
+    assert not {REWARD, RATIO_MEAN} & trained.metrics.keys(), "those are GRPO's"
     assert trainer.backend_step().result == trained
 
 
@@ -73,8 +76,11 @@ def test_each_gradient_step_is_reported(trainer: Trainer, train: Train, tmp_path
     trainer.train(request, reported.append)
     trainer.discard(base + 1)
 
-    assert [progress.done for progress in reported] == [1, 2, 3, 4]
-    assert {progress.total for progress in reported} == {4}
+    tokenised = [one for one in reported if one.counted == "answers tokenised"]
+    assert [(one.done, one.total) for one in tokenised] == [(1, 3), (2, 3), (3, 3)]
+    steps = [one for one in reported if one.counted == GRADIENT_STEPS]
+    assert [one.done for one in steps] == [1, 2, 3, 4]
+    assert {one.total for one in steps} == {4}
 
 
 def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: Train) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from recorded import call, group
 
-from babylon_tasks.dataset.answer_lengths import answer_figures
+from babylon_tasks.dataset.answer_lengths import answer_figures, supervised_figures
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.step_metrics import (
     ANSWER_TOKENS,
     BETTER_ANSWER_TOKENS,
+    LEARNING_RATE,
     LENGTH_CORRELATION,
     REWARD,
     REWARD_DEVIATION,
@@ -68,3 +69,11 @@ def test_what_is_not_known_or_cannot_be_computed_is_absent() -> None:
     assert set(found) == {REWARD, REWARD_DEVIATION}
     assert LENGTH_CORRELATION not in equal
     assert answer_figures([]) == {}
+
+
+def test_a_supervised_step_has_lengths_and_its_rate_and_nothing_that_compares() -> None:
+    unknown = call("", token_ids=None, logprobs=None, completion_tokens=None)
+    groups = [*groups_of([(10, 1.0)], [(20, 0.9)]), group([(unknown, 1.0)])]
+
+    assert supervised_figures(groups, 0.002) == {LEARNING_RATE: 0.002, ANSWER_TOKENS: 15}
+    assert supervised_figures([], 0.002) == {LEARNING_RATE: 0.002}
