@@ -21,6 +21,7 @@ from babylon_tasks.training.answer_tokens import AnswerTokenizer
 from babylon_tasks.training.art_supervised import art_gradient_steps
 from babylon_tasks.training.back_to_parent import end_begun, go_back
 from babylon_tasks.training.checkpoints import adapter_hash, newest_step, steps_on_disk
+from babylon_tasks.training.child import last_lines
 from babylon_tasks.training.disk_backend import DiskBackend
 from babylon_tasks.training.inspect_calls import Inspector, refused
 from babylon_tasks.training.protocol import (
@@ -32,17 +33,20 @@ from babylon_tasks.training.protocol import (
     OnProgress,
     TrainRequest,
 )
+from babylon_tasks.training.root_cause import with_root_cause
 from babylon_tasks.training.token_text import TokenText, token_text_of
 from babylon_tasks.training.unfinished import set_unfinished_aside
 from babylon_tasks.training.vllm_front.server import VllmFront
 from babylon_tasks.training.vllm_front.upstream import Vllm
 from babylon_tasks.training.without_megatron import import_table_of_models
-from babylon_tasks.training.work import noting_prompts
+from babylon_tasks.training.work import noting_prompts, noting_wait
 
 _ART_LONGEST = 32_768  # what ART's own services are started with
 # How long a step waits for the answers that vLLM is giving; ART then waits 300 s itself.
 _DRAIN_SECONDS = 60.0
 _WATCH_SECONDS = 5.0
+# ART waits 1,200 s for vLLM (ART_DEDICATED_VLLM_TIMEOUT) and loads a model before.
+_START_SECONDS = 1_800.0
 
 
 class LocalTraining(DiskBackend):
@@ -86,13 +90,18 @@ class LocalTraining(DiskBackend):
         """Start vLLM anew where it has ended by itself: nobody else looks between two steps."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if not await self.front.lives():
-                async with self._alone():
-                    await self._revive()
+            try:
+                if not await self.front.lives():
+                    async with self._alone():
+                        await self._revive()
+            except Exception as error:  # noqa: BLE001  # else nobody looks any more
+                why = with_root_cause(error)
+                print(f"cannot see whether vLLM lives: {why}", file=sys.stderr, flush=True)
 
     async def _revive(self) -> None:
         if not await self.front.lives():
-            await self._restart("vLLM has ended")
+            log = self.checkpoints.with_name("logs") / "vllm-runtime.log"  # its next start empties it
+            await self._restart(f"vLLM has ended; the last lines of {log}: {last_lines(log)}")
 
     async def close(self) -> None:
         self._watching.cancel()
@@ -116,22 +125,29 @@ class LocalTraining(DiskBackend):
         print(f"ART's service and vLLM are started anew: {why}", file=sys.stderr, flush=True)
         self.front.answer_by(None, ())
         try:
-            await self.art.close()
-            set_unfinished_aside(self.checkpoints)
-            await self._start_service()
+            await noting_wait(self._start_anew(), _START_SECONDS)
         except Exception as error:
             # The worker starts another trainer; this one would answer nobody from now on.
-            raise SystemExit(f"ART's service cannot be started anew: {error!r}") from error
+            cause = with_root_cause(error)
+            raise SystemExit(f"ART's service cannot be started anew: {cause}") from error
+
+    async def _start_anew(self) -> None:
+        await self.art.close()
+        set_unfinished_aside(self.checkpoints)
+        await self._start_service()
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """Keep agents from vLLM: their requests wait, for as long as they may take at all."""
-        async with self._changing:
+        await noting_wait(self._changing.acquire(), _START_SECONDS)  # the watcher may start vLLM
+        try:
             await self.front.gate.close(_DRAIN_SECONDS)
             try:
                 yield
             finally:
                 self.front.gate.open()
+        finally:
+            self._changing.release()
 
     async def _load(self, step: int) -> None:
         """Let vLLM answer as a checkpoint; raises CheckpointDamaged."""

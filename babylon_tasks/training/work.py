@@ -8,17 +8,19 @@ takes as long as the silence limit, however many of them a request has.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
 from babylon_tasks.training.protocol import OnProgress, RequestProgress
 
+T = TypeVar("T")
 _SECONDS = 1.0  # between two messages that tell nothing new
 
 
@@ -60,6 +62,23 @@ def went_on() -> None:
     request = _request.get()
     if request is not None:
         request.went_on()
+
+
+async def noting_wait(wait: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Note a wait for other processes, such as vLLM's start, for no longer than ``seconds``.
+
+    What takes longer than that is silence again, and ends the trainer.
+    """
+    waiting = asyncio.ensure_future(wait)
+    deadline = time.monotonic() + seconds
+    try:
+        while not waiting.done():
+            await asyncio.wait([waiting], timeout=_SECONDS)
+            if time.monotonic() < deadline:
+                went_on()
+        return waiting.result()
+    finally:
+        waiting.cancel()  # where the request is given up
 
 
 def noting_prompts(tokenizer: Any) -> Any:

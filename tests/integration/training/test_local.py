@@ -185,6 +185,7 @@ def test_a_vllm_that_ends_by_itself_is_started_anew(trainer: Trainer, newest: in
             return False
 
     until(answers)
+    assert "vLLM has ended; the last lines of " in trainer.log_path.read_text()
 
 
 def test_after_a_restart_each_checkpoint_answers_as_itself(

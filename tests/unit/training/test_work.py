@@ -11,7 +11,7 @@ import torch
 
 from babylon_tasks.training import work
 from babylon_tasks.training.protocol import RequestProgress
-from babylon_tasks.training.work import noting_layers, noting_prompts, reported, went_on
+from babylon_tasks.training.work import noting_layers, noting_prompts, noting_wait, reported, went_on
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +92,30 @@ def test_each_rendered_prompt_counts() -> None:
         assert tokenizer.apply_chat_template(["a"], tokenize=False) == "['a'] False"
 
     assert len(sent) == 1
+
+
+def test_a_wait_for_other_processes_counts_and_for_no_longer_than_its_bound() -> None:
+    sent: list[RequestProgress] = []
+    silent: list[RequestProgress] = []
+
+    async def start() -> str:
+        while len(sent) < 3:
+            await asyncio.sleep(1)
+        return "started"
+
+    async def request() -> None:
+        with reported(sent.append):
+            assert await noting_wait(start(), 1e9) == "started"
+        with reported(silent.append):
+            await noting_wait(asyncio.sleep(9), 0)
+            with pytest.raises(ZeroDivisionError):
+                await noting_wait(_fails(), 1e9)
+
+    asyncio.run(request())
+
+    assert len(sent) == 3
+    assert silent == []
+
+
+async def _fails() -> None:
+    raise ZeroDivisionError
