@@ -73,8 +73,8 @@ async def noting_wait(wait: Coroutine[Any, Any, T], seconds: float) -> T:
     deadline = time.monotonic() + seconds
     try:
         while not waiting.done():
-            await asyncio.wait([waiting], timeout=_SECONDS)
-            if time.monotonic() < deadline:
+            ended, _ = await asyncio.wait([waiting], timeout=_SECONDS)
+            if not ended and time.monotonic() < deadline:
                 went_on()
         return waiting.result()
     finally:
