@@ -41,7 +41,7 @@ def warm_start(
     trajectory is used once; what is left out stays as it was.
     JSON: {step or null, refused: reason or null, windows, groups, trajectories, calls, tokens (an
     estimate), gradient_steps, learning_rate, models: {name: calls}, left_out: {reason: n},
-    other_windows: {state: n}, more}.
+    too_long: [trajectory], other_windows: {state: n}, more}.
     """
     settings = begin()
     starts = None if since is None else window_start(since)
@@ -76,6 +76,10 @@ def _show(found: WarmStart, *, dry_run: bool) -> None:
             show(f"  {count:>8}  {name}")
         if len(counted) > _LISTED:
             show(f"            and {len(counted) - _LISTED} others: see --json")
+    if found.too_long:
+        others = f" and {n} others: see --json" if (n := len(found.too_long) - _LISTED) > 0 else ""
+        show(f"too long are calls of {', '.join(found.too_long[:_LISTED])}{others}")
+        say("BABYLON_PACKED_SEQUENCE_LENGTH is the most tokens of a call")
     if found.more:
         say("there is more: BABYLON_SUPERVISED_CALLS is the most for one step; run it again later")
     if not found.calls:

@@ -29,7 +29,7 @@ from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.groups_file import passed_groups, write_groups
+from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import (
     GRADIENT_STEPS,
     Inspected,
@@ -138,10 +138,10 @@ class StepRunner:
         reward = fmean(rewards) if rewards and request.supervised is None else None
         began = time.monotonic()
         try:
-            write_groups(path, groups)
-            result = self.trainer.train(
-                request, lambda progress: self._report(step, progress, reward, began)
-            )
+            with passed_groups(path, groups):
+                result = self.trainer.train(
+                    request, lambda progress: self._report(step, progress, reward, began)
+                )
         except TrainingError as error:
             self._check_lease(step)
             why, fault = str(error), error.fault
@@ -162,7 +162,6 @@ class StepRunner:
             raise
         self.heartbeat.check()
         metrics.STEP_SECONDS.labels(step.lineage).observe(time.monotonic() - began)
-        path.unlink()
         return StepRun(step, result)
 
     @property
@@ -215,10 +214,10 @@ class StepRunner:
             ran = self.train(step, groups, RESTART, overdue=overdue)
             return structs.replace(ran, adopted=True)
         path = self._step_file(step)
-        write_groups(path, groups)
         self.heartbeat.check()
         request = self._request(step, path, overdue=overdue)
-        return StepRun(step, self.trainer.train(request, lambda _: None), adopted=True)
+        with passed_groups(path, groups):
+            return StepRun(step, self.trainer.train(request, lambda _: None), adopted=True)
 
     def _request(self, step: Step, groups: Path, *, overdue: bool) -> TrainRequest:
         bound = self.settings.max_mismatch_kl or None

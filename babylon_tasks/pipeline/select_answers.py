@@ -30,7 +30,7 @@ class SelectedAnswers(Struct, frozen=True):
 
     ``models`` counts the calls by the model that was recorded; ``left_out`` counts trajectories by
     reason, and for ``tools``, ``images``, ``cut_off``, ``no_answer`` and ``too_long`` calls of
-    others, too. ``more``: the limit was reached before the last hour.
+    others, too. ``too_long`` names the trajectories of those calls. ``more``: the limit was reached before the last hour.
     """
 
     groups: tuple[Group, ...]
@@ -38,6 +38,7 @@ class SelectedAnswers(Struct, frozen=True):
     scorers: tuple[str, ...]
     models: dict[str, int]
     left_out: dict[str, int]
+    too_long: tuple[str, ...]
     more: bool
 
     @property
@@ -78,6 +79,7 @@ class _Selecting:
         self._scorers: set[str] = set()
         self._models: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
+        self._too_long_of: dict[str, None] = {}  # in order
         self._more = False
 
     def add(self, window: RewardedWindow) -> bool:
@@ -104,6 +106,7 @@ class _Selecting:
             scorers=tuple(sorted(self._scorers)),
             models=dict(self._models.most_common()),
             left_out=dict(self._left_out.most_common()),
+            too_long=tuple(self._too_long_of),
             more=self._more,
         )
 
@@ -155,6 +158,8 @@ class _Selecting:
                 places.append(place)
             else:
                 self._left_out[why] += 1
+                if why is Reason.TOO_LONG:
+                    self._too_long_of[trajectory.trajectory_id] = None
         return member(trajectory, reward, places) if places else None
 
     def _too_long(self, one: Member) -> Reason | None:

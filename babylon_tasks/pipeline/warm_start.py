@@ -31,6 +31,7 @@ from babylon_tasks.states import StepMethod, WindowState
 from babylon_tasks.training.backends import can_branch, named
 from babylon_tasks.training.model_size import parameters
 
+_NAMED = 100  # trajectories in an event
 _LOOKED_AT = (WindowState.SCORED, WindowState.SKIPPED)
 
 
@@ -39,7 +40,7 @@ class WarmStart(Struct, frozen=True):
 
     ``step`` is None where none was planned, for the ``refused`` reason, in a dry run, or because
     there is nothing to learn from. ``calls`` by recorded model are ``models``; ``left_out`` as in
-    ``SelectedAnswers``; ``tokens`` is an estimate. ``other_windows``, by state, are those whose
+    ``SelectedAnswers``, ``too_long`` too; ``tokens`` is an estimate. ``other_windows``, by state, are those whose
     answers were not looked at: held out, not scored yet, or trained already.
     """
 
@@ -54,6 +55,7 @@ class WarmStart(Struct, frozen=True):
     learning_rate: float | None = None
     models: dict[str, int] = {}
     left_out: dict[str, int] = {}
+    too_long: tuple[str, ...] = ()
     other_windows: dict[str, int] = {}
     more: bool = False
 
@@ -113,7 +115,11 @@ def warm_start(
             actor=actor,
             members=[pack(one) for one in selected.members] if settings.keep_replay_days else [],
             method=StepMethod.SUPERVISED,
-            noted={"models": selected.models, "left_out": selected.left_out},
+            noted={
+                "models": selected.models,
+                "left_out": selected.left_out,
+                "too_long": selected.too_long[:_NAMED],
+            },
         )
         if step is None:
             return WarmStart(
@@ -205,6 +211,7 @@ def _described(
         learning_rate=supervised_rate(settings, backend, parameters(settings.base_model)),
         models=calls,
         left_out=selected.left_out,
+        too_long=selected.too_long,
         other_windows={state: n for state, n in states.items() if n and state not in _LOOKED_AT},
         more=selected.more,
     )

@@ -237,6 +237,9 @@ def test_a_call_that_nobody_should_learn_from_is_left_out_and_the_others_are_not
 
     assert found.calls == 2
     assert found.left_out == {"not_better": 6, why: 2}
+    named = found.too_long if why == "too_long" else trained(connection)
+    assert sorted(named) == trained(connection)
+    assert bool(found.too_long) is (why == "too_long")
     [manifest] = column(connection, "SELECT manifest FROM training.steps")
     assert isinstance(manifest, dict)
     assert [one["calls"] for one in manifest["groups"][0]["members"]] == [[1], [1]]

@@ -70,6 +70,18 @@ def test_a_job_is_followed_by_whoever_comes_next(
     assert peer.steps == [1]
 
 
+def test_a_job_is_followed_though_the_rows_of_its_step_are_gone(
+    connection: Connection, settings: Settings, remote: Trainer, peer: WandbPeer
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, remote, on_progress=die_once_known)
+    connection.execute("DELETE FROM trajectories")
+
+    assert train(settings, remote).action == "adopted"
+    assert list(peer.jobs) == ["job-1"]
+    assert not list(settings.data_dir.rglob("lease-*.json")), "nothing is left of the groups' file"
+
+
 def test_a_verified_step_is_committed_after_a_crash(
     connection: Connection,
     settings: Settings,
@@ -87,6 +99,7 @@ def test_a_verified_step_is_committed_after_a_crash(
 
     assert train(settings, remote).action == "adopted"
     assert list(peer.jobs) == ["job-1"]
+    assert not list(settings.data_dir.rglob("lease-*.json"))
 
 
 def test_a_job_that_failed_is_not_followed(
