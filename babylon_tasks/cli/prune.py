@@ -44,8 +44,8 @@ def prune(
     Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS, BABYLON_KEEP_ROWS_DAYS,
     BABYLON_KEEP_CALLS_DAYS and BABYLON_KEEP_REPLAY_DAYS say what stays.
     Safe while everything runs, and repeating it is harmless.
-    With --set-aside also all checkpoints that could not be verified, which `status` names, and those
-    that ART never finished.
+    With --set-aside also all checkpoints that could not be verified, which `status` names, and
+    those that ART never finished.
     JSON: {checkpoints: {marked: [step], deleted, optimizers, ended, size, set_aside},
     rows: {windows: [window], scores, rejections, uses, bets, outcomes, manifests,
     call_days, replays, samples}}.

@@ -33,9 +33,10 @@ def prune_checkpoints(
 ) -> PrunedCheckpoints:
     """Prune the lineage's checkpoints, those set aside, optimizer states, data of ended steps.
 
-    ``all_set_aside``: all of these, and what ART never finished. ``trainer`` is called where the checkpoints are not on this machine. Safe beside a step, and
-    from any number of callers. Raises BackendUnavailable where this is not the data folder, with
-    nothing pruned, and TrainingError where something cannot be deleted.
+    ``all_set_aside``: all of these, and what ART never finished. ``trainer`` is called where the
+    checkpoints are not on this machine. Safe beside a step, and from any number of callers. Raises
+    BackendUnavailable where this is not the data folder, with nothing pruned, and TrainingError
+    where something cannot be deleted.
     """
     with session(settings) as connection:
         lineage = lineages.get(connection, settings.lineage)

@@ -39,9 +39,8 @@ class TrainOutcome(Struct, frozen=True):
     """The result of ``train_window``; ``reason`` is for people.
 
     ``skipped`` maps windows in which planning found nothing to train on to why, as their rows
-    store it. ``result`` and ``reward_mean`` are those of a committed or adopted step (no reward of a
-    supervised one), ``fault`` is
-    that of a failed attempt.
+    store it. ``result`` and ``reward_mean`` are those of a committed or adopted step, a supervised
+    one has no reward; ``fault`` is that of a failed attempt.
     """
 
     action: TrainAction

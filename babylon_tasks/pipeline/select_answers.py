@@ -30,7 +30,8 @@ class SelectedAnswers(Struct, frozen=True):
 
     ``models`` counts the calls by the model that was recorded; ``left_out`` counts trajectories by
     reason, and for ``tools``, ``images``, ``cut_off``, ``no_answer`` and ``too_long`` calls of
-    others, too. ``too_long`` names the trajectories of those calls. ``more``: the limit was reached before the last hour.
+    others, too. ``too_long`` names the trajectories of those calls. ``more``: the limit was reached
+    before the last hour.
     """
 
     groups: tuple[Group, ...]

@@ -40,8 +40,8 @@ class WarmStart(Struct, frozen=True):
 
     ``step`` is None where none was planned, for the ``refused`` reason, in a dry run, or because
     there is nothing to learn from. ``calls`` by recorded model are ``models``; ``left_out`` as in
-    ``SelectedAnswers``, ``too_long`` too; ``tokens`` is an estimate. ``other_windows``, by state, are those whose
-    answers were not looked at: held out, not scored yet, or trained already.
+    ``SelectedAnswers``, ``too_long`` too; ``tokens`` is an estimate. ``other_windows``, by state,
+    are those whose answers were not looked at: held out, not scored yet, or trained already.
     """
 
     step: int | None

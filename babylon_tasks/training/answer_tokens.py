@@ -84,7 +84,7 @@ class AnswerTokenizer:
 def tokenize_all(
     tokenizer: AnswerTokenizer,
     groups: Sequence[Group],
-    on_answer: Callable[[int, int], None] = lambda done, total: None,
+    on_answer: Callable[[int, int], None],
 ) -> list[AnswerTokens]:
     """Tokenise all calls, in order; raises TrainingError where one cannot be learned from.
 

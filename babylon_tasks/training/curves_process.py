@@ -34,7 +34,7 @@ _LAST_SECONDS = 20.0  # for what W&B's client has not sent yet, at the end
 class StartCurves(Struct, frozen=True, tag=True):
     """First line to the process; only this line has the key.
 
-    ``folder``: of the client's files where it is offline, to be sent later; else they are temporary.
+    ``folder``: of the client's files where it is offline, to be sent later; others are temporary.
     """
 
     lineage: str

@@ -28,7 +28,7 @@ from babylon_tasks.training.wandb_quiet import FOLDER_PREFIX, quiet_variables
 UPLOAD_SECONDS = 300.0  # a call has some kilobytes
 
 
-class _Asked(Exception):  # noqa: N818  # it ends ART's call, and is no failure
+class _Asked(Exception):  # it ends ART's call, and is no failure
     def __init__(self, fields: dict[str, Any]) -> None:
         super().__init__("asked for a job")
         self.fields = fields

@@ -132,6 +132,6 @@ def test_one_call_that_cannot_be_learned_from_is_named() -> None:
     groups = [group([((call(YES), call("Yes " * 80, token_ids=None)), 1.0), (call(YES), 0.5)])]
 
     with pytest.raises(TrainingError, match="call 1 of trajectory market-0 cannot") as refusal:
-        tokenize_all(ours, groups)
+        tokenize_all(ours, groups, lambda _, __: None)
 
     assert '"isTrainingData" = false' in str(refusal.value)

@@ -11,7 +11,13 @@ import torch
 
 from babylon_tasks.training import work
 from babylon_tasks.training.protocol import RequestProgress
-from babylon_tasks.training.work import noting_layers, noting_prompts, noting_wait, reported, went_on
+from babylon_tasks.training.work import (
+    noting_layers,
+    noting_prompts,
+    noting_wait,
+    reported,
+    went_on,
+)
 
 
 @pytest.fixture(autouse=True)
