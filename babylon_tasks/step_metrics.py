@@ -1,7 +1,7 @@
 """The figures of a training step by name: in its row, in ART's history and at W&B. PURE.
 
 A name that a release of ART has is ART's; the others are of the sections that ART's history knows.
-``training/art_names.py`` says where each comes from.
+``training/step_figures.py`` says where each comes from.
 """
 
 from __future__ import annotations
@@ -88,4 +88,5 @@ def moved_in_short(metrics: Mapping[str, float], *, counts: bool) -> str:
     if MOVED not in metrics:
         return "whether the policy moved could not be measured in time"
     hidden = ", which hides it" if counts and not metrics[PROVEN] else ""
-    return f"the policy moved by {metrics[MOVED]:.1e} nats, with a noise of {metrics[NOISE]:.1e}{hidden}"
+    noise = f"with a noise of {metrics[NOISE]:.1e}{hidden}"
+    return f"the policy moved by {metrics[MOVED]:.1e} nats, {noise}"

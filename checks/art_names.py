@@ -10,16 +10,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from babylon_tasks.training.art_fields import ANSWERED, SENT, SENT_SUPERVISED, Field
 from babylon_tasks.training.art_interface import INTERFACES
-from babylon_tasks.training.art_names import (
-    ANSWERED,
-    FIGURES,
-    NAMES,
-    SENT,
-    SENT_SUPERVISED,
-    ArtName,
-    Field,
-)
+from babylon_tasks.training.art_names import NAMES, ArtName
+from babylon_tasks.training.step_figures import FIGURES
 from checks.violations import Violation, end
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "art.md"

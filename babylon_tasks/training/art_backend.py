@@ -16,7 +16,6 @@ from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, TOKENS_METRICS, make_model
-from babylon_tasks.training.art_names import under_one_name
 from babylon_tasks.training.conversations import art_groups
 from babylon_tasks.training.curves import Curves
 from babylon_tasks.training.curves_process import StartCurves
@@ -33,6 +32,7 @@ from babylon_tasks.training.protocol import (
     StepValue,
     TrainRequest,
 )
+from babylon_tasks.training.step_figures import under_one_name
 from babylon_tasks.training.step_history import StepHistory
 
 

@@ -11,8 +11,8 @@ from wandb_peer import WandbPeer, fields_of
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
+from babylon_tasks.training.art_fields import SENT
 from babylon_tasks.training.art_interface import installed
-from babylon_tasks.training.art_names import SENT
 from babylon_tasks.training.protocol import EvaluateRequest, InspectRequest, RequestProgress
 from babylon_tasks.training.supervisor import Trainer
 

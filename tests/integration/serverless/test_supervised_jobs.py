@@ -23,8 +23,8 @@ from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group, StepResult, SupervisedConfig
 from babylon_tasks.training import wandb_upload
+from babylon_tasks.training.art_fields import SENT_SUPERVISED
 from babylon_tasks.training.art_interface import installed
-from babylon_tasks.training.art_names import SENT_SUPERVISED
 from babylon_tasks.training.protocol import RequestProgress, StartTrainer
 from babylon_tasks.training.serverless import ServerlessTraining
 

@@ -11,8 +11,9 @@ from msgspec import structs
 
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training import art_interface
+from babylon_tasks.training.art_fields import SENT
 from babylon_tasks.training.art_interface import installed, require
-from babylon_tasks.training.art_names import JUDGE, NAMES, SENT, missing
+from babylon_tasks.training.art_names import JUDGE, NAMES, missing
 from checks.art_names import DOCUMENT, violations
 
 

@@ -16,8 +16,8 @@ from babylon_tasks.step_metrics import (
     RATIO_MEAN,
     SAMPLE_SHARE,
 )
-from babylon_tasks.training.art_names import FIGURES, under_one_name
 from babylon_tasks.training.importance_ratios import StepRatios, clip_range, compare
+from babylon_tasks.training.step_figures import FIGURES, under_one_name
 
 torch = pytest.importorskip("torch")
 NAN = math.nan
@@ -146,7 +146,7 @@ def test_a_step_of_few_tokens_is_refused_as_a_whole() -> None:
     ratios = StepRatios(1.0)
     ratios.add(torch.full((6,), -10.8), torch.full((6,), -0.01), {})
 
-    with pytest.raises(TrainingError, match="exploded over the whole step: .* over 6 tokens"):
+    with pytest.raises(TrainingError, match=r"exploded over the whole step: .* over 6 tokens"):
         ratios.end()
 
 
