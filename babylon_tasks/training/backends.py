@@ -11,7 +11,7 @@ from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import art_interface
-from babylon_tasks.training.disk_backend import CpuTraining
+from babylon_tasks.training.cpu_training import CpuTraining
 from babylon_tasks.training.local import LocalTraining
 from babylon_tasks.training.protocol import (
     BackendStep,

@@ -100,9 +100,7 @@ class LocalTraining(DiskBackend):
 
     async def _revive(self) -> None:
         if not await self.front.lives():
-            log = (
-                self.checkpoints.with_name("logs") / "vllm-runtime.log"
-            )  # its next start empties it
+            log = self.checkpoints.with_name("logs") / "vllm-runtime.log"  # emptied at its start
             await self._restart(f"vLLM has ended; the last lines of {log}: {last_lines(log)}")
 
     async def close(self) -> None:
