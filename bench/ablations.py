@@ -30,7 +30,8 @@ from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.markets import SYSTEM_PROMPT, Market
 from babylon_tasks.training import backends
-from babylon_tasks.training.protocol import StartTrainer, TrainRequest
+from babylon_tasks.training.protocol import TrainRequest
+from babylon_tasks.training.trainer_start import StartTrainer
 from bench.other_work import OtherWork
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -34,10 +34,10 @@ from babylon_tasks.training.protocol import (
     Refusal,
     RequestProgress,
     StepValue,
-    TrainerReady,
     TrainRequest,
     Weight,
 )
+from babylon_tasks.training.trainer_start import TrainerReady
 
 
 class PeerTrainer:

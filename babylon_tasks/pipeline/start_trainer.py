@@ -15,7 +15,8 @@ from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.data_folder import lock_name
-from babylon_tasks.training.protocol import CheckRequest, TrainerReady
+from babylon_tasks.training.protocol import CheckRequest
+from babylon_tasks.training.trainer_start import TrainerReady
 
 log = structlog.get_logger(__name__)
 

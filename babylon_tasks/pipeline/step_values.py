@@ -5,7 +5,7 @@ from __future__ import annotations
 from babylon_tasks.dataset.training_defaults import TrainingValues, training_values
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.model_size import parameters
-from babylon_tasks.training.protocol import TrainerReady
+from babylon_tasks.training.trainer_start import TrainerReady
 
 
 def step_values(settings: Settings, ready: TrainerReady) -> TrainingValues:

@@ -39,8 +39,9 @@ from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState, WindowState
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.protocol import RequestProgress, TrainerReady
+from babylon_tasks.training.protocol import RequestProgress
 from babylon_tasks.training.step_numbers import numbered
+from babylon_tasks.training.trainer_start import TrainerReady
 
 log = structlog.get_logger(__name__)
 

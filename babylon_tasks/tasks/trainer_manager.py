@@ -25,8 +25,8 @@ from babylon_tasks.tasks.app import trains
 from babylon_tasks.tasks.health.bounded_check import ANSWER_SECONDS
 from babylon_tasks.tasks.health.inference import cannot_be_asked, lacks_model
 from babylon_tasks.tasks.health.pool_children import PoolChild, pool_children
-from babylon_tasks.training.protocol import ComputesOn
 from babylon_tasks.training.supervisor import Trainer
+from babylon_tasks.training.trainer_start import ComputesOn
 
 _WATCH_SECONDS = 5.0
 _CONNECT_SECONDS = 1.0

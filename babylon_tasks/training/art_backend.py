@@ -24,16 +24,15 @@ from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
     CheckRequest,
-    ComputesOn,
     LoggedStep,
     OnProgress,
     RequestProgress,
-    StartTrainer,
     StepValue,
     TrainRequest,
 )
 from babylon_tasks.training.step_figures import under_one_name
 from babylon_tasks.training.step_history import StepHistory
+from babylon_tasks.training.trainer_start import ComputesOn, StartTrainer
 
 
 class ArtBackend:

@@ -17,16 +17,15 @@ from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
     CheckRequest,
-    ComputesOn,
     Inspected,
     InspectRequest,
     LoggedStep,
     OnProgress,
-    StartTrainer,
     StepValue,
     TrainRequest,
 )
 from babylon_tasks.training.serverless import ServerlessTraining
+from babylon_tasks.training.trainer_start import ComputesOn, StartTrainer
 
 
 def choose(settings: Settings) -> str:

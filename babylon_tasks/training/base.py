@@ -16,9 +16,9 @@ from babylon_tasks.training.protocol import (
     InspectRequest,
     LoggedStep,
     OnProgress,
-    TrainerReady,
     TrainRequest,
 )
+from babylon_tasks.training.trainer_start import TrainerReady
 
 
 class TrainerLike(Protocol):

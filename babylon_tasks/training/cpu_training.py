@@ -23,7 +23,6 @@ from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inspect_calls import InspectedCall, Inspector, refused
 from babylon_tasks.training.protocol import (
     BackendStep,
-    ComputesOn,
     Inspected,
     InspectRequest,
     OnProgress,
@@ -31,6 +30,7 @@ from babylon_tasks.training.protocol import (
     TrainRequest,
 )
 from babylon_tasks.training.supervised_batches import batches
+from babylon_tasks.training.trainer_start import ComputesOn
 
 
 class CpuTraining(DiskBackend):

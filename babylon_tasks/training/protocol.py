@@ -11,37 +11,12 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.faults import Fault
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import CommittedCheckpoint, StepResult, SupervisedConfig
+from babylon_tasks.training.trainer_start import StartTrainer, TrainerReady
 
 GRADIENT_STEPS = "gradient steps"  # what the progress of a step counts once it trains
-
-
-class StartTrainer(Struct, frozen=True, tag=True):
-    """First line to a trainer: its configuration; answered by ``TrainerReady``.
-
-    Secrets are sent here, never in arguments or environment. Without ``serves`` nothing listens:
-    a step is replayed beside the trainer that does (`cpu`).
-    """
-
-    backend: str
-    lineage: str
-    base_model: str
-    project: str
-    data_dir: str
-    inference_host: str
-    inference_port: int
-    inference_api_key: str
-    inference_max_requests: int = 256
-    inference_timeout_seconds: float = 600.0
-    torch_device: str = "auto"
-    torch_threads: int | None = None
-    entity: str | None = None
-    wandb_api_key: str | None = None
-    wandb_base_url: str | None = None
-    serves: bool = True
 
 
 class TrainRequest(Struct, frozen=True, tag=True):
@@ -172,37 +147,6 @@ TrainerRequest = (
     | LogRequest
     | CloseRequest
 )
-
-
-class ComputesOn(Struct, frozen=True):
-    """The device of a trainer: torch's name of it, the card's, and a line for people."""
-
-    device: str
-    card: str
-    text: str
-
-
-class TrainerReady(Struct, frozen=True, tag=True):
-    """First line of a trainer: the model is loaded and inference is served.
-
-    ``branches``: a step may start from another checkpoint than the newest one. ``folder_id`` and
-    ``lock_name``: of the data folder, None where the checkpoints are elsewhere. ``computes_on``
-    is None where another process, or another machine, computes. ``longest_row``: the tokens of a
-    packed row that memory suffices for, None where that is not known. ``carries``: those options
-    of ``training_defaults.CARRIED_BY_SOME`` that reach the backend. ``own_url``: where this machine
-    asks for inference, if not at ``base_url``, as agents do.
-    """
-
-    backend: str
-    base_url: str
-    inference_name: str  # of step 0, e.g. "babylon@0"
-    branches: bool = False
-    folder_id: str | None = None
-    lock_name: str | None = None
-    computes_on: ComputesOn | None = None
-    longest_row: int | None = None
-    carries: tuple[str, ...] = CARRIED_BY_SOME
-    own_url: str | None = None
 
 
 class Heartbeat(Struct, frozen=True, tag=True):

@@ -34,9 +34,9 @@ from babylon_tasks.training.protocol import (
     InspectRequest,
     OnProgress,
     RequestProgress,
-    StartTrainer,
     TrainRequest,
 )
+from babylon_tasks.training.trainer_start import StartTrainer
 from babylon_tasks.training.wandb_job import one_job
 from babylon_tasks.training.wandb_upload import upload
 

@@ -45,13 +45,12 @@ from babylon_tasks.training.protocol import (
     RequestFailed,
     RequestProgress,
     SetAsideRequest,
-    StartTrainer,
     Trained,
-    TrainerReady,
     TrainerReply,
     TrainerRequest,
     TrainRequest,
 )
+from babylon_tasks.training.trainer_start import TrainerReady, start_request
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -148,24 +147,7 @@ class Trainer:
         settings = self._settings
         data_dir = settings.data_dir.absolute()
         data_dir.mkdir(parents=True, exist_ok=True)
-        start = StartTrainer(
-            backend=choose(settings),
-            lineage=settings.lineage,
-            base_model=settings.base_model,
-            project=settings.project,
-            entity=settings.entity,
-            data_dir=str(data_dir),
-            inference_host=settings.inference_host,
-            inference_port=settings.inference_port,
-            inference_api_key=settings.inference_api_key.get_secret_value(),
-            inference_max_requests=settings.inference_max_requests,
-            inference_timeout_seconds=settings.inference_timeout_seconds,
-            torch_device=settings.torch_device,
-            torch_threads=settings.torch_threads,
-            wandb_api_key=_reveal(settings),
-            wandb_base_url=settings.wandb_base_url,
-            serves=self._serves,
-        )
+        start = start_request(settings, backend=choose(settings), serves=self._serves)
         self._kills_for_memory = kills_for_memory()
         with self.log_path.open("ab") as log:
             child = self._child = Child(
@@ -325,7 +307,3 @@ class Trainer:
 
 def _of_environment(fault: Fault) -> Fault:
     return Fault.TRAINER_CANNOT_START if fault is Fault.WINDOW else fault
-
-
-def _reveal(settings: Settings) -> str | None:
-    return settings.wandb_api_key.get_secret_value() if settings.wandb_api_key else None

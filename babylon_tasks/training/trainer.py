@@ -42,14 +42,13 @@ from babylon_tasks.training.protocol import (
     OnProgress,
     RequestFailed,
     SetAsideRequest,
-    StartTrainer,
     Trained,
-    TrainerReady,
     TrainerReply,
     TrainerRequest,
     TrainRequest,
 )
 from babylon_tasks.training.root_cause import with_root_cause
+from babylon_tasks.training.trainer_start import StartTrainer, TrainerReady
 from babylon_tasks.training.work import reported
 
 HEARTBEAT_SECONDS = 2.0

@@ -11,7 +11,7 @@ from babylon_tasks.addresses import host_and_port
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.http_server.server import HttpServer
 from babylon_tasks.training.inference.limits import Limits
-from babylon_tasks.training.protocol import StartTrainer
+from babylon_tasks.training.trainer_start import StartTrainer
 from babylon_tasks.training.vllm_front.app import FrontApp
 from babylon_tasks.training.vllm_front.gate import Gate
 from babylon_tasks.training.vllm_front.upstream import Vllm

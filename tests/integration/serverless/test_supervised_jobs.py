@@ -25,8 +25,9 @@ from babylon_tasks.records import Group, StepResult, SupervisedConfig
 from babylon_tasks.training import wandb_upload
 from babylon_tasks.training.art_fields import SENT_SUPERVISED
 from babylon_tasks.training.art_interface import installed
-from babylon_tasks.training.protocol import RequestProgress, StartTrainer
+from babylon_tasks.training.protocol import RequestProgress
 from babylon_tasks.training.serverless import ServerlessTraining
+from babylon_tasks.training.trainer_start import StartTrainer
 
 ONCE = SupervisedConfig(
     epochs=1, calls_per_gradient_step=2, warmup_gradient_steps=2, top_share=0.25

@@ -22,14 +22,9 @@ from babylon_tasks.errors import BackendUnavailable, TrainerDied, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import newest_step
-from babylon_tasks.training.protocol import (
-    GRADIENT_STEPS,
-    Heartbeat,
-    RequestProgress,
-    StartTrainer,
-    TrainerReady,
-)
+from babylon_tasks.training.protocol import GRADIENT_STEPS, Heartbeat, RequestProgress
 from babylon_tasks.training.supervisor import Trainer
+from babylon_tasks.training.trainer_start import StartTrainer, TrainerReady
 
 ROOT = Path(__file__).parents[3]
 

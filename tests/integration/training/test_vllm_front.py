@@ -22,7 +22,7 @@ from endpoint import PATIENCE, until
 from openai import OpenAI
 
 from babylon_tasks.errors import BackendUnavailable, CheckpointDamaged
-from babylon_tasks.training.protocol import StartTrainer
+from babylon_tasks.training.trainer_start import StartTrainer
 from babylon_tasks.training.vllm_front.server import VllmFront
 from babylon_tasks.training.vllm_front.upstream import Vllm
 
