@@ -24,6 +24,7 @@ from babylon_tasks.errors import DatabaseError, StaleLease, TrainerDied, Trainin
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.pipeline.patient_write import write_patiently
+from babylon_tasks.pipeline.step_request import progress_state, request_of
 from babylon_tasks.pipeline.step_values import step_values
 from babylon_tasks.records import Group, StepResult
 from babylon_tasks.settings import Settings
@@ -31,7 +32,6 @@ from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import (
-    GRADIENT_STEPS,
     Inspected,
     InspectRequest,
     RequestProgress,
@@ -260,21 +260,7 @@ class StepRunner:
             with session(self.settings) as connection:
                 steps.note_job(connection, self.lease, step, progress.job)
             self._job = progress.job or None
-        elapsed = time.monotonic() - began
-        left = None
-        if progress.done and progress.counted == GRADIENT_STEPS:
-            left = elapsed * (progress.total - progress.done) / progress.done
-        state = {
-            "done": progress.done,
-            "total": progress.total,
-            "counted": progress.counted,
-            "tokens": progress.tokens,
-            "loss": progress.loss
-            if progress.loss is not None and math.isfinite(progress.loss)
-            else None,
-            "reward": reward,
-            "seconds_left": None if left is None else round(left, 1),
-        }
+        state = progress_state(progress, reward, time.monotonic() - began)
         self.heartbeat.report_progress(step, state)
         if self._on_progress is not None:
             self._on_progress(progress)
@@ -289,25 +275,4 @@ def about(step: Step) -> None:
         window=", ".join(step.windows),
         step=step.target_step,
         fencing_token=step.fencing_token,
-    )
-
-
-def request_of(step: Step, groups: Path) -> TrainRequest:
-    """Make the request of a step for its trainer, from its manifest alone."""
-    manifest = from_row(step.manifest)
-    config = manifest.config
-    return TrainRequest(
-        base_step=step.base_step,
-        manifest_hash=step.manifest_hash,
-        groups_path=str(groups),
-        learning_rate=config.learning_rate,
-        kl_coefficient=config.kl_coefficient,
-        seed=config.seed,
-        packed_sequence_length=config.packed_sequence_length,
-        logprobs=manifest.logprobs,
-        parent_step=manifest.parent_step,
-        job=step.job,
-        scale_rewards=config.scale_rewards,
-        max_importance_ratio=config.max_importance_ratio,
-        supervised=manifest.supervised,
     )
