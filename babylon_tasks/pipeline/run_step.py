@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -14,7 +13,6 @@ from msgspec import Struct, structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
-from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.dataset.training_defaults import TrainingValues
 from babylon_tasks.db import events, set_aside, steps
 from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat

@@ -15,7 +15,7 @@ from babylon_tasks.db import scoring as claims
 from babylon_tasks.db.scoring import Claim, Unclaimed
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import ScoringFailed, StaleLease, WindowNotFound
-from babylon_tasks.pipeline import score
+from babylon_tasks.pipeline import scoring_run
 from babylon_tasks.pipeline.results import Scoring
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.records import Evidence, Score
@@ -252,7 +252,7 @@ def test_a_long_run_renews_its_lease(
     seconds = iter(range(0, 10_000, 40))  # every look at the clock is 40 seconds later
     clock = SimpleNamespace(monotonic=lambda: float(next(seconds)))
     # Of this module alone: an event loop that looks at such a clock would sleep for a day.
-    monkeypatch.setattr(score, "time", clock)
+    monkeypatch.setattr(scoring_run, "time", clock)
     left: list[timedelta] = []
 
     def look(done: int, expected: int | None) -> None:

@@ -1,0 +1,198 @@
+"""One attempt at scoring a window: its rows are read, decoded, rewarded, and written together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import msgspec
+from msgspec import Struct, structs
+
+from babylon_tasks.db import events
+from babylon_tasks.db import scoring as claims
+from babylon_tasks.db.outcomes import OutcomeBook
+from babylon_tasks.db.scoring import Bet, Claim, ScoreRow
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.spool import Spool
+from babylon_tasks.db.trajectories import stream_window
+from babylon_tasks.decode import content_hash, decode
+from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.pipeline.rewards import WindowRewards
+from babylon_tasks.pipeline.window_summary import WindowSummary
+from babylon_tasks.reasons import Reason, Stage
+from babylon_tasks.records import (
+    Outcome,
+    Outcomes,
+    RawTrajectory,
+    Rejection,
+    ScoringResult,
+    Trajectory,
+)
+from babylon_tasks.scoring.choice import Scorers
+from babylon_tasks.scoring.evidence import activity, bets, evidence
+from babylon_tasks.settings import Settings
+
+Progress = Callable[[int, int | None], None]
+Reports = tuple[Progress | None, Progress]  # of rows, of a judge's answers
+_MARKETS = 10_000  # of one window's bets; a hostile window must not fill memory
+_NO_EVIDENCE = "no known profit, no bet with a known outcome, nothing that failed"
+
+
+class _ReadRow(Struct, frozen=True, gc=False):
+    """A trajectory that can be scored once all have been read."""
+
+    trajectory_id: str
+    agent_id: str
+    content_hash: str
+
+
+class ScoringRun:
+    """One attempt: its results are collected in files and written at the end, if it has the claim.
+
+    Trajectories can only be compared once all have been read, so their evidence is kept; their
+    text is not.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        claimed: Claim,
+        scorers: Scorers,
+        reports: Reports,
+    ) -> None:
+        self.settings = settings
+        self.connection = connection
+        self.claimed = claimed
+        self.on_progress, self.on_answer = reports
+        # A new reward version leaves out what steps have used.
+        self.used = (
+            claims.consumed(connection, claimed.window)
+            if claimed.reward_version > 1
+            else frozenset()
+        )
+        self.summary = WindowSummary(len(self.used))
+        known = claims.grades(connection, claimed.window) if scorers.needs_judge else {}
+        self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
+        self.bets: dict[Bet, Outcome] = {}
+        self.renewed = time.monotonic()
+
+    def score(self, actor: str) -> ScoringResult:
+        claimed, settings = self.claimed, self.settings
+        version = claimed.reward_version
+        with (
+            Spool(_ReadRow) as read,
+            Spool(ScoreRow, reward_version=version, window_id=claimed.window) as scores,
+            Spool(Rejection, reward_version=version, window_id=claimed.window) as rejections,
+            self.window_rewards,
+        ):
+            # A connection of its own: this one stays free for outcomes and for the lease.
+            with (
+                session(settings) as reading,
+                closing(stream_window(reading, claimed.window, settings)) as batches,
+            ):
+                book = OutcomeBook(self.connection, claimed.window)
+                for batch in batches:
+                    decoded = self._decoded(batch, rejections)
+                    outcomes = book.covering([trajectory for _, trajectory in decoded])
+                    for raw, trajectory in decoded:
+                        self._collect(raw, trajectory, outcomes, read)
+                    self._between_batches()
+            self._reward(read, scores, rejections, actor)
+            unknown = sum(known == Outcome() for known in self.bets.values())
+            waits = unknown > 0 and claims.may_wait(self.connection, claimed.window, settings)
+            result = self.summary.result(
+                settings, held_out=claimed.held_out, waits_for=unknown if waits else 0
+            )
+            claims.finish(
+                self.connection, claimed, result, scores, rejections, self.bets, settings, actor
+            )
+        return result
+
+    def _decoded(
+        self, batch: list[RawTrajectory], rejections: Spool[Rejection]
+    ) -> list[tuple[RawTrajectory, Trajectory]]:
+        trajectories: list[tuple[RawTrajectory, Trajectory]] = []
+        for raw in batch:
+            if raw.trajectory_id in self.used:
+                continue
+            decoded = decode(raw)
+            if isinstance(decoded, Rejection):
+                self._reject(decoded, rejections)
+            else:
+                trajectories.append((raw, decoded))
+        return trajectories
+
+    def _collect(
+        self,
+        raw: RawTrajectory,
+        trajectory: Trajectory,
+        outcomes: Outcomes,
+        read: Spool[_ReadRow],
+    ) -> None:
+        facts, content = evidence(trajectory, outcomes), content_hash(raw)
+        self.summary.add_evidence(facts)
+        self.window_rewards.add(trajectory, facts, content)
+        for kind, name, known in bets(trajectory, outcomes):
+            bet = Bet(kind, name)
+            if bet in self.bets or len(self.bets) < _MARKETS:
+                self.bets[bet] = known
+        read.add(_ReadRow(trajectory.trajectory_id, trajectory.agent_id, content))
+
+    def _reward(
+        self,
+        read: Spool[_ReadRow],
+        scores: Spool[ScoreRow],
+        rejections: Spool[Rejection],
+        actor: str,
+    ) -> None:
+        """Compare the members of each group; write the results in the order of reading."""
+        window, window_rewards = self.claimed.window, self.window_rewards
+        rewards = window_rewards.rewards(self._keep_claim, self.on_answer)
+        if window_rewards.judge_report is not None:
+            # Recorded even if this attempt fails: the judge has been paid.
+            detail = structs.asdict(window_rewards.judge_report)
+            events.record(
+                self.connection, EventKind.JUDGED, actor=actor, window=window, detail=detail
+            )
+        encode = msgspec.json.encode
+        for row, one, facts in zip(read, rewards, window_rewards.evidence, strict=True):
+            if one.score is None:
+                rejection = Rejection(
+                    row.trajectory_id, Stage.SCORE, Reason.NO_EVIDENCE, _NO_EVIDENCE
+                )
+                self._reject(rejection, rejections)
+                continue
+            self.summary.add(row.agent_id, one.group, one.score.reward, activity(facts))
+            scores.add(
+                ScoreRow(
+                    trajectory_id=row.trajectory_id,
+                    agent_id=row.agent_id,
+                    content_hash=row.content_hash,
+                    group_key=one.group,
+                    reward=one.score.reward,
+                    components=encode(one.score.components).decode(),
+                    scorer=one.scorer,
+                    scorer_version=one.version,
+                )
+            )
+
+    def _reject(self, rejection: Rejection, rejections: Spool[Rejection]) -> None:
+        self.summary.rejected[rejection.reason] += 1
+        rejections.add(rejection)
+
+    def _between_batches(self) -> None:
+        if self.on_progress is not None:
+            done = (
+                self.summary.used
+                + self.summary.rejected.total()
+                + len(self.window_rewards.evidence)
+            )
+            self.on_progress(done, self.claimed.expected)
+        self._keep_claim()
+
+    def _keep_claim(self) -> None:
+        if time.monotonic() - self.renewed > self.settings.lease_seconds / 3:
+            claims.renew(self.connection, self.claimed, self.settings)
+            self.renewed = time.monotonic()
