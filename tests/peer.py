@@ -16,7 +16,7 @@ import msgspec
 from msgspec import structs
 
 from babylon_tasks.errors import TrainerDied, TrainingError
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training import back_to_parent, checkpoints
 from babylon_tasks.training.base import OnProgress
 from babylon_tasks.training.committed import CommittedCheckpoints

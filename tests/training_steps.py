@@ -16,8 +16,8 @@ from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
-from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import StepResult
 
 RESULT = StepResult(1, 3, 12, "new", "old", "file:///1", "babylon@1", "hash", {"loss/train": 0.5})
 

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.records import Group, Member, SupervisedConfig
+from babylon_tasks.records import Group, Member
+from babylon_tasks.step_records import SupervisedConfig
 
 _encoder = msgspec.json.Encoder(order="sorted")
 

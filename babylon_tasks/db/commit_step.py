@@ -11,8 +11,8 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
 from babylon_tasks.db.steps import Step
-from babylon_tasks.records import StepResult
 from babylon_tasks.states import COMMIT
+from babylon_tasks.step_records import StepResult
 
 
 def commit_step(

@@ -7,8 +7,8 @@ from msgspec import Struct
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fetch_values
 from babylon_tasks.errors import SettingsError, StaleLease
-from babylon_tasks.records import CommittedCheckpoint
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import CommittedCheckpoint
 
 
 class Lineage(Struct, frozen=True):

@@ -19,7 +19,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute
 from babylon_tasks.db.steps import Step
 from babylon_tasks.policy_names import policy_name
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 
 BATCHES, MODELS = "training_batches", "trained_models"
 _IDS_AT_ONCE = 1000

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from babylon_tasks.actions import GateAction, TrainAction
 from babylon_tasks.faults import Fault
-from babylon_tasks.records import ScoringResult, StepResult
+from babylon_tasks.records import ScoringResult
+from babylon_tasks.step_records import StepResult
 
 
 class Discovered(Struct, frozen=True):

@@ -24,9 +24,10 @@ from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.pipeline.step_request import progress_state, request_of
 from babylon_tasks.pipeline.step_values import step_values
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, RESTART, StepState, StepTransition
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import (

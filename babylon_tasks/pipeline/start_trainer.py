@@ -10,9 +10,9 @@ from babylon_tasks.db import lineages, promotions, trainer_lease
 from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import AnotherTrainer, BackendUnavailable, TrainingError
-from babylon_tasks.records import CommittedCheckpoint
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import CommittedCheckpoint
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.data_folder import lock_name
 from babylon_tasks.training.protocol import CheckRequest

@@ -34,10 +34,10 @@ from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRu
 from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.pipeline.too_large import gives_way, refused
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
-from babylon_tasks.records import StepResult
 from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState, WindowState
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import RequestProgress
 from babylon_tasks.training.step_numbers import numbered

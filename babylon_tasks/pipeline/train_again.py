@@ -12,8 +12,8 @@ from babylon_tasks.dataset.eligibility import RESCORED, PolicyNames, policy_step
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.pipeline.kept_step import KeptState, KeptStep
 from babylon_tasks.pipeline.step_request import request_of
-from babylon_tasks.records import CommittedCheckpoint
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import CommittedCheckpoint
 from babylon_tasks.training.checkpoints import WEIGHTS, adapter_hash
 from babylon_tasks.training.compare_adapters import compare_adapters
 from babylon_tasks.training.groups_file import write_groups

@@ -6,7 +6,7 @@ ART reports success, and copies the checkpoint, even when it has trained on noth
 from __future__ import annotations
 
 from babylon_tasks import step_metrics
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 
 
 def verify(

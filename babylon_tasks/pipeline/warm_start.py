@@ -25,9 +25,9 @@ from babylon_tasks.pipeline.dead_branches import end_dead_branches
 from babylon_tasks.pipeline.select_answers import SelectedAnswers, select_answers
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.reasons import UsedAs
-from babylon_tasks.records import SupervisedConfig
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepMethod, WindowState
+from babylon_tasks.step_records import SupervisedConfig
 from babylon_tasks.training.backends import can_branch, named
 from babylon_tasks.training.model_size import parameters
 

@@ -14,7 +14,8 @@ from babylon_tasks import step_metrics
 from babylon_tasks.dataset.answer_lengths import answer_figures, supervised_figures
 from babylon_tasks.dataset.training_defaults import CARRIED_BY_SOME
 from babylon_tasks.errors import CannotEvaluate, TrainingError
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, TOKENS_METRICS, make_model
 from babylon_tasks.training.conversations import art_groups
 from babylon_tasks.training.curves import Curves

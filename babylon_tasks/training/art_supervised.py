@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import Group, LlmCall, SupervisedConfig
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.step_records import SupervisedConfig
 from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, installed
 from babylon_tasks.training.protocol import TrainRequest
 from babylon_tasks.training.supervised_batches import batches

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from babylon_tasks.errors import BackendUnavailable
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training import art_interface
 from babylon_tasks.training.cpu_training import CpuTraining
 from babylon_tasks.training.local import LocalTraining

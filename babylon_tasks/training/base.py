@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from babylon_tasks.policy_names import step_number
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from babylon_tasks.errors import CheckpointDamaged
-from babylon_tasks.records import CommittedCheckpoint
+from babylon_tasks.step_records import CommittedCheckpoint
 from babylon_tasks.training.checkpoints import (
     CONFIG,
     OPTIMIZER,

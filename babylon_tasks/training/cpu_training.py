@@ -16,7 +16,8 @@ from msgspec import structs
 from babylon_tasks.dataset.eligibility import EXACT, RESCORED, PolicyNames, policy_step
 from babylon_tasks.errors import CannotEvaluate, TrainingError
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, LlmCall, StepResult, SupervisedConfig
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.step_records import StepResult, SupervisedConfig
 from babylon_tasks.training.answer_tokens import AnswerTokenizer
 from babylon_tasks.training.disk_backend import DiskBackend, counting
 from babylon_tasks.training.inference.limits import Limits

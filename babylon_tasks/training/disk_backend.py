@@ -11,7 +11,8 @@ from typing import Any
 
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import Group, LlmCall, StepResult, SupervisedConfig
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.step_records import StepResult, SupervisedConfig
 from babylon_tasks.training.answer_tokens import AnswerTokenizer, AnswerTokens, tokenize_all
 from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.checkpoints import (

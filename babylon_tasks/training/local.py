@@ -16,7 +16,8 @@ from msgspec import structs
 from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.records import Group
+from babylon_tasks.step_records import StepResult, SupervisedConfig
 from babylon_tasks.training.answer_tokens import AnswerTokenizer
 from babylon_tasks.training.art_supervised import art_gradient_steps
 from babylon_tasks.training.back_to_parent import end_begun, go_back

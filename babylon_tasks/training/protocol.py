@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from babylon_tasks.faults import Fault
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import CommittedCheckpoint, StepResult, SupervisedConfig
+from babylon_tasks.step_records import CommittedCheckpoint, StepResult, SupervisedConfig
 from babylon_tasks.training.trainer_start import StartTrainer, TrainerReady
 
 GRADIENT_STEPS = "gradient steps"  # what the progress of a step counts once it trains

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from babylon_tasks.owned_folder import make_owned_folder
-from babylon_tasks.records import CommittedCheckpoint
+from babylon_tasks.step_records import CommittedCheckpoint
 from babylon_tasks.training.checkpoints import CONFIG, OPTIMIZER, WEIGHTS, newest_step
 from babylon_tasks.training.committed import CommittedCheckpoints
 

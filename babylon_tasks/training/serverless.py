@@ -12,7 +12,8 @@ from babylon_tasks.dataset.eligibility import EXACT
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.job_references import ASKED, NOT_ASKED
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, LlmCall, StepResult
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.art_backend import ArtBackend
 from babylon_tasks.training.art_interface import (
     GRADIENT_STEPS_METRIC,

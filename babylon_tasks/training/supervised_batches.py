@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from babylon_tasks.records import SupervisedConfig
+from babylon_tasks.step_records import SupervisedConfig
 
 A = TypeVar("A")
 

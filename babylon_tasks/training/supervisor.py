@@ -17,8 +17,8 @@ from msgspec import structs
 from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.faults import Fault, fault_of, fault_of_exit
-from babylon_tasks.records import CommittedCheckpoint, StepResult
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import CommittedCheckpoint, StepResult
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.child import Child, last_lines

@@ -20,9 +20,9 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.steps import Step
 from babylon_tasks.faults import Fault
-from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import INTERRUPT, START, VERIFY
+from babylon_tasks.step_records import StepResult
 
 pytestmark = pytest.mark.contract("today")
 

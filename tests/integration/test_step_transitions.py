@@ -15,9 +15,9 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import IllegalTransition, StaleLease
-from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import COMMIT, INTERRUPT, RESTART, START, VERIFY, StepState
+from babylon_tasks.step_records import StepResult
 
 RESULT = StepResult(1, 3, 12, "new", None, "file:///1", "babylon@1", "hash", {"loss/train": 0.5})
 

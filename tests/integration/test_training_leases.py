@@ -19,9 +19,9 @@ from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError, StaleLease
-from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, RESTART, START, TAKE_OVER, VERIFY, StepState
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.base import OnProgress
 from babylon_tasks.training.protocol import RequestProgress, TrainRequest
 

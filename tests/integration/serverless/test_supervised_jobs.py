@@ -21,7 +21,8 @@ from wandb_supervised import WandbLibrary
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.records import Group
+from babylon_tasks.step_records import StepResult, SupervisedConfig
 from babylon_tasks.training import wandb_upload
 from babylon_tasks.training.art_fields import SENT_SUPERVISED
 from babylon_tasks.training.art_interface import installed

@@ -17,8 +17,9 @@ from endpoint import KEY, Endpoint
 from models import save_tiny_model
 from recorded import SECRETS, TORCH_DEVICE, groups_file, train_request, trainer_settings
 
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training import policy as policies
 from babylon_tasks.training.device import choose_device
 from babylon_tasks.training.inference.limits import Limits

@@ -22,7 +22,8 @@ from recorded import (
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.checkpoints import adapter_hash, read_record
 from babylon_tasks.training.protocol import InspectRequest, RequestProgress, Weight
 from babylon_tasks.training.supervisor import Trainer

@@ -25,7 +25,7 @@ from openai import OpenAI
 from recorded import train_request, trainer_settings, yes_pays
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.protocol import CheckRequest
 from babylon_tasks.training.supervisor import Trainer
 

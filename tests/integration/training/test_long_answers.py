@@ -8,7 +8,8 @@ from pathlib import Path
 
 from recorded import AS_BASE, call, group, groups_file
 
-from babylon_tasks.records import Group, LlmCall, StepResult
+from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import InspectRequest
 from babylon_tasks.training.supervisor import Trainer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from recorded import NO, YES, call, group
 
-from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.data_folder import folder_id
 from babylon_tasks.training.old_files import DataFolder
 

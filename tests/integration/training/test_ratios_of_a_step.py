@@ -10,7 +10,7 @@ import pytest
 from recorded import IDS, NO, QUESTION, TORCH_DEVICE, YES, call, group, many, prompt
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.step_metrics import (
     ANSWER_TOKENS,
@@ -24,6 +24,7 @@ from babylon_tasks.step_metrics import (
     REWARD,
     SAMPLE_SHARE,
 )
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.device import choose_device
 from babylon_tasks.training.inspect_calls import InspectedCall
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch

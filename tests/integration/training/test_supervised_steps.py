@@ -12,8 +12,9 @@ from recorded import IDS, NO, QUESTION, call, group, train_request, without_logp
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.verify_step import verify
-from babylon_tasks.records import Group, StepResult, SupervisedConfig
+from babylon_tasks.records import Group
 from babylon_tasks.step_metrics import ENTROPY, LEARNING_RATE, LOSS, RATIO_MEAN, REWARD
+from babylon_tasks.step_records import StepResult, SupervisedConfig
 from babylon_tasks.training.answer_tokens import AnswerTokens
 from babylon_tasks.training.checkpoints import OPTIMIZER
 from babylon_tasks.training.policy import Policy

@@ -9,7 +9,8 @@ import pytest
 
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
-from babylon_tasks.records import Group, LlmCall, Member, SupervisedConfig
+from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.step_records import SupervisedConfig
 
 
 def group(response: str = "up", reward: float = 0.25) -> Group:

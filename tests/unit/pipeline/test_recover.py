@@ -9,8 +9,8 @@ from msgspec import structs
 
 from babylon_tasks.db.steps import Step
 from babylon_tasks.pipeline.recover import RECOVERY, BackendFinding, RecoveryAction, compare
-from babylon_tasks.records import StepResult
 from babylon_tasks.states import UNFINISHED, StepState
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.protocol import BackendStep
 
 STEP = Step(

@@ -14,8 +14,8 @@ from babylon_tasks.db.kept_members import CommittedStep
 from babylon_tasks.db.steps import Step
 from babylon_tasks.pipeline.kept_step import KeptState, KeptStep
 from babylon_tasks.pipeline.train_again import NotTrainedAgain, choose_start
-from babylon_tasks.records import CommittedCheckpoint, SupervisedConfig
 from babylon_tasks.states import StepState
+from babylon_tasks.step_records import CommittedCheckpoint, SupervisedConfig
 from babylon_tasks.training.checkpoints import CONFIG, OPTIMIZER, WEIGHTS, hash_files
 from babylon_tasks.training.replay_folder import ReplayFolder
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
-from babylon_tasks.records import StepResult
 from babylon_tasks.step_metrics import MISMATCH_KL, RATIO_MEAN
+from babylon_tasks.step_records import StepResult
 
 SOUND = StepResult(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})
 

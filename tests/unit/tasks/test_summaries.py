@@ -14,8 +14,8 @@ from babylon_tasks.pipeline.results import (
     Scoring,
     TrainOutcome,
 )
-from babylon_tasks.records import StepResult
 from babylon_tasks.states import WindowState
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.tasks.flower import summaries
 
 WINDOW, NEXT, THIRD = "2026-01-31T09:00", "2026-01-31T10:00", "2026-01-31T11:00"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from babylon_tasks.records import StepResult
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.checkpoints import read_record, steps_on_disk, write_record
 
 RESULT = StepResult(4, 3, 120, "new", "old", "uri", "babylon@4", "hash", {"loss": 0.5})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from babylon_tasks.records import CommittedCheckpoint
+from babylon_tasks.step_records import CommittedCheckpoint
 from babylon_tasks.training.checkpoints import (
     CONFIG,
     OPTIMIZER,

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from babylon_tasks.records import SupervisedConfig
+from babylon_tasks.step_records import SupervisedConfig
 from babylon_tasks.training.supervised_batches import batches
 
 
