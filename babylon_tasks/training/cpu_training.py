@@ -1,6 +1,6 @@
 """The backend ``cpu`` in a trainer: ART's call of it, and what is ours around a step.
 
-The model, its gradient steps and its endpoint are in ``cpu.py``.
+The model, its gradient steps and its endpoint are in ``cpu_service.py``.
 """
 
 from __future__ import annotations
