@@ -218,6 +218,7 @@ class WandbPeer:
             self._known(body.model_id)
             name = f"job-{len(self.jobs) + 1}"
             self.jobs[name] = Job(body)
+            self.begin(name)
             return name
 
         take_supervised_jobs(app, self._next_answer, begin)

@@ -6,6 +6,7 @@ chat completions, with log-probabilities and token ids.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import threading
@@ -18,10 +19,12 @@ from typing import Any
 import httpx
 from recorded import trainer_settings
 from wandb_answers import completion
-from wandb_peer import Job, WandbPeer
+from wandb_peer import Job, NewJob, WandbPeer
+from wandb_supervised import NewSupervisedJob
 
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.step_records import SupervisedConfig
 from babylon_tasks.training.groups_file import write_groups
 from babylon_tasks.training.protocol import RequestProgress, TrainRequest
 from babylon_tasks.training.supervisor import Trainer
@@ -78,30 +81,47 @@ class TrainingPeer(WandbPeer):
 
     def _train(self, name: str, job: Job) -> None:
         reports = self.reports[name] = []
-        config = job.request.experimental_config
         path = self.folder / f"{name}.json"
         self.may_train.wait()
         with self._one_at_a_time:
-            write_groups(
-                path, [_group(one, n) for n, one in enumerate(job.request.trajectory_groups)]
-            )
             try:
-                made = self._trainer.train(
-                    TrainRequest(
-                        base_step=self._trainer.backend_step().step,
-                        manifest_hash=name,
-                        groups_path=str(path),
-                        learning_rate=config["learning_rate"],
-                        kl_coefficient=config.get("kl_penalty_coef") or 0.0,
-                        seed=0,
-                        packed_sequence_length=_LONGEST,
-                    ),
-                    reports.append,
-                )
+                made = self._trainer.train(self._request(name, job.request, path), reports.append)
                 self.steps.append(made.step)
             except TrainingError as error:
                 self.failures[name] = str(error)
             job.ended = True
+
+    def _request(self, name: str, asked: NewJob | NewSupervisedJob, path: Path) -> TrainRequest:
+        """What the trainer is asked for, and its groups' file."""
+        kl, supervised = 0.0, None
+        if isinstance(asked, NewSupervisedJob):
+            artifact = asked.training_data_url.rpartition("/")[2].removesuffix(":v0")
+            lines = (self.uploads / artifact).read_text("utf-8").splitlines()
+            groups = [_answered(json.loads(one)["messages"], n) for n, one in enumerate(lines)]
+            supervised = SupervisedConfig(1, asked.config["batch_size"], 0, 1.0)
+            rate = asked.config["learning_rate"][-1]  # which the first ones rise to
+        else:
+            groups = [_group(one, n) for n, one in enumerate(asked.trajectory_groups)]
+            rate = asked.experimental_config["learning_rate"]
+            kl = asked.experimental_config.get("kl_penalty_coef") or 0.0
+        write_groups(path, groups)
+        return TrainRequest(
+            base_step=self._trainer.backend_step().step,
+            manifest_hash=name,
+            groups_path=str(path),
+            learning_rate=rate,
+            kl_coefficient=kl,
+            seed=0,
+            packed_sequence_length=_LONGEST,
+            supervised=supervised,
+        )
+
+    @cached_property
+    def uploads(self) -> Path:
+        """Where W&B's library, or what is in its place, puts artifacts."""
+        made = self.folder / "uploads"
+        made.mkdir(parents=True)
+        return made
 
     def _events(self, job: Job) -> list[dict[str, Any]]:
         name = next(name for name, one in self.jobs.items() if one is job)
@@ -177,6 +197,14 @@ def _group(sent: dict[str, Any], number: int) -> Group:
         for n, one in enumerate(sent["trajectories"])
     )
     return Group("2026-01-31T09:00", str(number), tuple(members))
+
+
+def _answered(messages: list[dict[str, str]], number: int) -> Group:
+    """An uploaded answer, for the trainer."""
+    *asked, answer = ((one["role"], one["content"]) for one in messages)
+    call = LlmCall(model="", messages=tuple(asked), response=answer[1], temperature=1.0)
+    member = Member(f"{number}-0", 1.0, (call,))
+    return Group("2026-01-31T09:00", str(number), (member,))
 
 
 def _histories(trajectory: dict[str, Any]) -> list[list[dict[str, Any]]]:

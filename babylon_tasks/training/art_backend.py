@@ -226,11 +226,7 @@ class ArtBackend:
             )
         finally:
             self.art._train_model = inner
-        ours = {
-            step_metrics.LEARNING_RATE: request.learning_rate,
-            **answer_figures(groups),
-            **await self._ratios(),
-        }
+        ours = {**figures(request, groups), **await self._ratios()}
         result.metrics = {**ours, **under_one_name(result.metrics)}
         return result
 
@@ -250,9 +246,15 @@ class ArtBackend:
         async for metrics in _watched(gradient_steps, on_progress):
             for name, value in metrics.items():
                 measured.setdefault(name, []).append(value)
-        ours = supervised_figures(groups, request.learning_rate)
         means = {name: fmean(values) for name, values in measured.items()}
-        return {**ours, **under_one_name(means)}
+        return {**figures(request, groups), **under_one_name(means)}
+
+
+def figures(request: TrainRequest, groups: Sequence[Group]) -> dict[str, float]:
+    """Describe a step by what it was asked for: the figures that need no backend."""
+    if request.supervised is not None:
+        return supervised_figures(groups, request.learning_rate)
+    return {step_metrics.LEARNING_RATE: request.learning_rate, **answer_figures(groups)}
 
 
 async def _watched(

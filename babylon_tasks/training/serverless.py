@@ -14,7 +14,7 @@ from babylon_tasks.job_references import ASKED, NOT_ASKED
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.step_records import StepResult
-from babylon_tasks.training.art_backend import ArtBackend
+from babylon_tasks.training.art_backend import ArtBackend, figures
 from babylon_tasks.training.art_interface import (
     GRADIENT_STEPS_METRIC,
     TOKENS_METRICS,
@@ -37,6 +37,7 @@ from babylon_tasks.training.protocol import (
     RequestProgress,
     TrainRequest,
 )
+from babylon_tasks.training.step_figures import under_one_name
 from babylon_tasks.training.trainer_start import StartTrainer
 from babylon_tasks.training.wandb_job import one_job
 from babylon_tasks.training.wandb_upload import upload
@@ -98,7 +99,8 @@ class ServerlessTraining(ArtBackend):
         if request.job is None or before != request.base_step + 1:
             await self._start_from(request, before)
         elif request.job == ASKED:
-            return await self._made(request, groups, on_progress, _metrics(found[0]), found[0], ids)
+            metrics = _kept_metrics(request, groups, found[0])
+            return await self._made(request, groups, on_progress, metrics, found[0], ids)
         told: list[str] = []
 
         def report(reference: str) -> None:
@@ -111,7 +113,7 @@ class ServerlessTraining(ArtBackend):
             if not (request.overdue and before == request.base_step + 1) or NOT_ASKED in told:
                 raise
             _without(f"the events of job {request.job} cannot be read", error)
-            metrics = _metrics(found[0])
+            metrics = _kept_metrics(request, groups, found[0])
         after = await self._newest_first(1)
         made = after[0] if after else None
         return await self._made(request, groups, on_progress, metrics, made, ids)
@@ -238,20 +240,23 @@ def _without(what: str, error: Exception) -> None:
     )
 
 
-def _metrics(made: Any) -> Mapping[str, float]:
-    """Read the metrics of a job that W&B has run unseen: its checkpoint has them, or none."""
+def _kept_metrics(request: TrainRequest, groups: Sequence[Group], made: Any) -> Mapping[str, float]:
+    """Read the metrics of a job whose events are not at hand: its checkpoint has them, or none."""
     from art.serverless.backend import _canonicalize_upstream_metrics
 
-    return _canonicalize_upstream_metrics(made.metrics)
+    metrics = under_one_name(_canonicalize_upstream_metrics(made.metrics))
+    if request.supervised is not None and GRADIENT_STEPS_METRIC in metrics:
+        metrics = _with_tokens(metrics)
+    return {**figures(request, groups), **metrics}
 
 
-def _with_tokens(metrics: Mapping[str, float]) -> Mapping[str, float]:
+def _with_tokens(metrics: Mapping[str, float]) -> dict[str, float]:
     """Count two tokens a gradient step where W&B counts none for a supervised job.
 
     It is the least that it can be: an answer's and its end.
     """
     if any(name in metrics for name in TOKENS_METRICS):
-        return metrics
+        return dict(metrics)
     least = 2 * metrics.get(GRADIENT_STEPS_METRIC, 0)
     return {**metrics, installed().tokens_metric: least}
 

@@ -1,7 +1,9 @@
-"""The whole loop, the same on each backend: ask, record, score, train, verify, promote, roll back.
+"""The whole loop, the same on each backend: ask, record, score, train, verify, promote, roll back,
+and a supervised step on what another model answered.
 
 Agents ask whatever serves, and the recorder writes what they were answered. With `cpu` a step is
-the trainer's own, with `serverless` a job of W&B's peer, which trains, too.
+the trainer's own, with `serverless` a job of W&B's peer, which trains, too; in the place of W&B's
+library, which uploads the answers of a supervised job, is a folder (tests/without_wandb).
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from pathlib import Path
 
 import pytest
 from acceptance.harness import Babylon, hours, until
+from acceptance.other_models import of_another_model
+from documents import ROOT
 from models import save_tiny_model
+from training_steps import warm
 from wandb_trainer import TrainingPeer
 
 from babylon_tasks.db.invariants import violations
@@ -67,6 +72,10 @@ def babylon(
             "WANDB_API_KEY": KEY,
             "BABYLON_WANDB_BASE_URL": peer.url,
             "WANDB_MODE": "disabled",  # no curves at W&B's own address
+            "STAND_IN_OF_WANDB": str(peer.uploads),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(ROOT / "tests/without_wandb"), os.environ.get("PYTHONPATH")))
+            ),
         }
     made = make_babylon(
         BABYLON_BACKEND=backend,
@@ -74,6 +83,7 @@ def babylon(
         BABYLON_GRACE_SECONDS="1",  # the recorder writes while beat looks for hours
         BABYLON_LEARNING_RATE="1e-3",
         BABYLON_FINAL_LEARNING_RATE="1e-3",
+        BABYLON_SUPERVISED_LEARNING_RATE="1e-2",
         **at_wandb,
     )
     made.start("gpu-worker", "cpu-worker", "beat")
@@ -119,7 +129,7 @@ def roll_back(babylon: Babylon) -> None:
 def test_agents_are_answered_taught_and_answered_by_what_they_taught_and_it_is_rolled_back(
     backend: str, babylon: Babylon, peer: TrainingPeer | None
 ) -> None:
-    first, second, third = hours(3)
+    first, second, third, fourth = hours(4)
     for number, window in enumerate((first, second)):
         assert play(babylon, window, number) == number
         babylon.await_states([window], "trained")
@@ -129,21 +139,27 @@ def test_agents_are_answered_taught_and_answered_by_what_they_taught_and_it_is_r
     assert play(babylon, third, 2) == 1, "what served before answers"
     babylon.await_states([third], "trained")
     until("it serves", lambda: _served(babylon) == 3)
+    of_another_model(babylon, fourth)
+    babylon.await_states([fourth], "skipped")  # of no use to GRPO
+    until("the worker is done", lambda: warm(babylon.stack.settings).step)
+    babylon.await_states([fourth], "trained")
+    until("it serves", lambda: _served(babylon) == 4)
 
     steps = babylon.steps()
+    assert [one["method"] for one in steps] == ["grpo", "grpo", "grpo", "supervised"]
     assert [(one["state"], one["tries"], one["windows"]) for one in steps] == [
-        ("committed", 1, [window]) for window in (first, second, third)
+        ("committed", 1, [window]) for window in (first, second, third, fourth)
     ]
     # W&B trains on from the newest checkpoint; elsewhere a step starts from what serves.
-    assert [one["parent_step"] for one in steps] == [0, 1, 2 if backend == "serverless" else 1]
+    assert [one["parent_step"] for one in steps] == [0, 1, 2 if backend == "serverless" else 1, 3]
     assert all(one["gradient_steps"] > 0 and one["trainable_tokens"] > 0 for one in steps)
     weights = [one["adapter_hash"] for one in steps]
-    assert len(set(weights)) == 3
+    assert len(set(weights)) == 4
     assert violations(babylon.connection, babylon.stack.settings, at_rest=True) == []
     if peer is None:
         return
-    assert peer.steps == [1, 2, 3], "a checkpoint for each step"
-    assert len(peer.jobs) == 3, "each was paid for once"
+    assert peer.steps == [1, 2, 3, 4], "a checkpoint for each step"
+    assert len(peer.jobs) == 4, "each was paid for once"
     for one in steps:
         assert one["metrics"]["policy/moved"] > 1e-3
         assert one["metrics"]["policy/noise"] == 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from acceptance.harness import Babylon, hours, until
-from factories import insert_trajectories, llm_call, step, trajectory
+from acceptance.other_models import of_another_model
 from training_steps import warm
 
 from babylon_tasks.db.invariants import violations
@@ -15,21 +15,6 @@ from babylon_tasks.training.checkpoints import adapter_hash
 MakeBabylon = Callable[..., Babylon]
 
 EPOCHS = 30  # some seconds of training
-
-
-def of_another_model(babylon: Babylon, window: str) -> None:
-    """Eight agents on each of some markets, whose answers are another model's."""
-    rows = []
-    for market in range(4):
-        for agent in range(8):
-            call = llm_call("YES" if agent > 4 else "NO", model="gpt-4.1")
-            call["userPrompt"] = f"Market {market} of {window}: will it rise?"
-            steps = [step(0, [call], window=window)]
-            scenario, profit = f"m-{market}", float(agent)
-            rows.append(
-                trajectory(window, f"a-{agent}", steps, scenario=scenario, final_pnl=profit)
-            )
-    insert_trajectories(babylon.connection, rows)
 
 
 def test_a_worker_killed_in_a_supervised_step_leaves_it_to_the_next_which_trains_it_once(

@@ -189,6 +189,19 @@ def test_a_job_that_an_earlier_run_began_is_followed_and_not_paid_twice(
     assert followed.gradient_steps == 3
 
 
+def test_the_checkpoint_of_a_lost_answer_is_described_as_any_supervised_step(
+    train: Train, peer: WandbPeer
+) -> None:
+    train(GROUPS)
+    peer.measured = {"data/step_num_gradient_steps": 3, "loss": 0.5}
+
+    adopted = train(GROUPS, job="?")
+
+    assert verify(1, adopted, "manifest") is None
+    assert (adopted.gradient_steps, adopted.trainable_tokens) == (3, 2 * 3)
+    assert adopted.metrics["loss/learning_rate"] == 0.4
+
+
 def test_an_event_of_a_type_that_nobody_knows_is_no_failure(train: Train, peer: WandbPeer) -> None:
     peer.unknown = "checkpoint_uploaded"
     train(GROUPS)
