@@ -21,7 +21,7 @@ from babylon_tasks.errors import TrainingError
 
 # As ART 0.5.23 and verl bound the logarithm of a ratio: e^20 is 5e8, and its square still finite.
 _LARGEST_LOG_RATIO = 20.0
-# A gradient step over fewer tokens is not judged by itself: one of them alone may exceed any bound.
+# A gradient step over fewer tokens is not refused by itself: one of them may exceed any bound.
 LEAST_TOKENS = 64
 
 
@@ -103,25 +103,25 @@ class StepRatios:
     def __init__(self, max_mismatch_kl: float | None) -> None:
         self.total = RatioFigures()
         self._most = max_mismatch_kl
-        self._largest = 0.0  # KL of what was judged
+        self._largest = 0.0  # KL that was compared with the bound
         self._gradient_steps = 0
 
     def add(self, current: torch.Tensor, recorded: torch.Tensor, config: Any) -> None:
         """Take the tokens of the next gradient step; raises TrainingError before it is taken.
 
-        One of few tokens is judged with the whole step alone, by ``end``.
+        One of few tokens counts only with the whole step, in ``end``.
         """
         row = compare(current, recorded, *clip_range(config))
         self.total += row
         if row.tokens >= LEAST_TOKENS:
-            self._judge(row, f"before gradient step {self._gradient_steps + 1}")
+            self._check(row, f"before gradient step {self._gradient_steps + 1}")
         self._gradient_steps += 1
 
     def end(self) -> None:
-        """Judge the whole step, before its checkpoint is written; raises TrainingError."""
-        self._judge(self.total, "over the whole step")
+        """Compare the whole step with the bound, before it is written; raises TrainingError."""
+        self._check(self.total, "over the whole step")
 
-    def _judge(self, figures: RatioFigures, when: str) -> None:
+    def _check(self, figures: RatioFigures, when: str) -> None:
         self._largest = max(self._largest, figures.mismatch_kl)
         if self._most is not None and figures.mismatch_kl > self._most:
             raise TrainingError(

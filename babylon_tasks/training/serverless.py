@@ -101,16 +101,16 @@ class ServerlessTraining(ArtBackend):
         elif request.job == ASKED:
             metrics = _kept_metrics(request, groups, found[0])
             return await self._made(request, groups, on_progress, metrics, found[0], ids)
-        told: list[str] = []
+        reported: list[str] = []
 
         def report(reference: str) -> None:
-            told.append(reference)
+            reported.append(reference)
             on_progress(RequestProgress(done=0, total=0, job=reference))
 
         try:
             metrics = await self._ran(request, groups, on_progress, report)
         except Exception as error:
-            if not (request.overdue and before == request.base_step + 1) or NOT_ASKED in told:
+            if not (request.overdue and before == request.base_step + 1) or NOT_ASKED in reported:
                 raise
             _without(f"the events of job {request.job} cannot be read", error)
             metrics = _kept_metrics(request, groups, found[0])

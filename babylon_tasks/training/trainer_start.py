@@ -1,4 +1,4 @@
-"""How a trainer is started: what it is told first, and what it answers once it serves."""
+"""How a trainer is started: what it gets first, and what it answers once it serves."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TrainerReady(Struct, frozen=True, tag=True):
 
 
 def start_request(settings: Settings, *, backend: str, serves: bool) -> StartTrainer:
-    """Tell a trainer what the settings say."""
+    """Make the first line to a trainer from the settings."""
     key = settings.wandb_api_key
     return StartTrainer(
         backend=backend,

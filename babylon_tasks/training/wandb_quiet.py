@@ -1,4 +1,4 @@
-"""What W&B's library is told wherever it runs: to be quiet, and where its files go.
+"""The environment of W&B's library wherever it runs: it is quiet, and its files go into a folder.
 
 Nothing of the machine is sent: no console, no code, no data of it.
 """

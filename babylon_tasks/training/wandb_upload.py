@@ -49,9 +49,9 @@ async def upload(art: Any, begin: Callable[[Any], AsyncIterator[object]]) -> dic
         try:
             fields = asyncio.run(_fields(begin(apart)))
         except BaseException as error:  # noqa: BLE001  # it is the caller's
-            _tell(result.set_exception, error)
+            _report(result.set_exception, error)
         else:
-            _tell(result.set_result, fields)
+            _report(result.set_result, fields)
 
     with _quiet():
         Thread(target=run, name="upload to W&B", daemon=True).start()
@@ -81,7 +81,7 @@ async def _fields(steps: AsyncIterator[object]) -> dict[str, Any]:
     raise TrainingError("ART began a supervised step without a request for a job")
 
 
-def _tell(how: Callable[[Any], None], what: object) -> None:
+def _report(how: Callable[[Any], None], what: object) -> None:
     with suppress(InvalidStateError):  # it was given up
         how(what)
 

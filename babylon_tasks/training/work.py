@@ -69,16 +69,16 @@ async def noting_wait(wait: Coroutine[Any, Any, T], seconds: float) -> T:
 
     What takes longer than that is silence again, and ends the trainer.
     """
-    waiting = asyncio.ensure_future(wait)
+    started = asyncio.ensure_future(wait)
     deadline = time.monotonic() + seconds
     try:
-        while not waiting.done():
-            ended, _ = await asyncio.wait([waiting], timeout=_SECONDS)
+        while not started.done():
+            ended, _ = await asyncio.wait([started], timeout=_SECONDS)
             if not ended and time.monotonic() < deadline:
                 went_on()
-        return waiting.result()
+        return started.result()
     finally:
-        waiting.cancel()  # where the request is given up
+        started.cancel()  # where the request is given up
 
 
 def noting_prompts(tokenizer: Any) -> Any:
