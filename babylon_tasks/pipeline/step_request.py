@@ -1,4 +1,4 @@
-"""What a step asks its trainer for, and what its row says of the trainer's progress. PURE."""
+"""What a step asks its trainer for, and what its row says of the trainer's progress."""
 
 from __future__ import annotations
 
