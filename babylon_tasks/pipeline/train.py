@@ -66,9 +66,8 @@ def train_window(
         answer = _nothing_to_do(connection, settings, window)
     if answer is not None:
         return answer
-    busy = TrainOutcome(
-        TrainAction.BUSY, reason=f"another worker trains lineage {settings.lineage}"
-    )
+    why = f"another worker trains lineage {settings.lineage}"
+    busy = TrainOutcome(TrainAction.BUSY, reason=why)
     if leased:
         return busy  # no trainer is started for nothing
     trainer = numbered(settings, trainer)

@@ -14,8 +14,9 @@ from training_steps import state, train
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import Fault
-from babylon_tasks.records import Group, StepResult
+from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import TrainRequest
 
