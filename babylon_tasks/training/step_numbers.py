@@ -14,8 +14,8 @@ from msgspec import Struct, structs
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.records import StepResult
 from babylon_tasks.settings import Settings
+from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -27,9 +27,9 @@ from babylon_tasks.training.protocol import (
     InspectRequest,
     LoggedStep,
     OnProgress,
-    TrainerReady,
     TrainRequest,
 )
+from babylon_tasks.training.trainer_start import TrainerReady
 
 
 class StepNumbers(Struct, frozen=True):
