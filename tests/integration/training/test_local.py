@@ -210,3 +210,25 @@ def test_after_a_restart_each_checkpoint_answers_as_itself(
     with pytest.raises(openai.InternalServerError, match="not what was committed"):
         said(trainer, serving)
     assert number(trainer, head) == before + 3 * MOVED
+
+
+def test_the_next_step_starts_from_the_parent_of_a_dead_branch(
+    trainer: Trainer, newest: int, step: Callable[..., StepResult]
+) -> None:
+    """No number comes again, and nobody is answered by a dead one's name."""
+    before = number(trainer, newest)
+    first, second = step(), step()
+    dead = (second.step, first.step)
+
+    assert trainer.discard_branch(newest, dead, "dead-a").step == second.step
+    assert trainer.discard_branch(newest, dead, "dead-b").step == second.step, "done once"
+    with pytest.raises(openai.InternalServerError, match="not what was committed"):
+        said(trainer, second.step)
+    assert number(trainer, newest) == before
+    made = step(parent_step=newest, learning_rate=2 * RATE)
+
+    assert made.step == second.step + 1
+    assert number(trainer, made.step) == before + 2 * MOVED
+    aside = folder(trainer, newest).parent.with_name("set-aside")
+    assert (aside / "dead-a").is_dir()
+    assert not (aside / "dead-b").exists()
