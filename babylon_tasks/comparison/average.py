@@ -15,23 +15,30 @@ _KEPT = 1 - 1 / 24  # of a window's weight in the next one
 
 
 class Average(Struct, frozen=True):
-    """Exponentially weighted sums of differences, weights, and variances; how many."""
+    """Exponentially weighted sums of differences, margins, weights, and variances; how many."""
 
     total: float = 0.0
+    margin: float = 0.0
     weight: float = 0.0
     variance: float = 0.0
     count: int = 0
 
 
-def add(average: Average, difference: float, variance: float, block: int) -> Average:
+def add(average: Average, difference: float, margin: float, variance: float, block: int) -> Average:
     """Take a difference in that stands for ``block`` windows."""
     kept = _KEPT**block
     return Average(
         kept * average.total + difference,
+        kept * average.margin + margin,
         kept * average.weight + 1,
         kept**2 * average.variance + variance,
         average.count + 1,
     )
+
+
+def margin(average: Average) -> float:
+    """Compute the margin that the bound is compared with, averaged as the differences are."""
+    return average.margin / average.weight if average.count else 0.0
 
 
 def lower_bound(average: Average, alpha: float) -> float:

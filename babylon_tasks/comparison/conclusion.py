@@ -29,13 +29,18 @@ class Conclusion(StrEnum):
 class ComparisonState(Struct, frozen=True, forbid_unknown_fields=True):
     """All that the windows so far have left.
 
-    ``window``: the last one. ``trial_windows``: of the examinee. ``rollbacks``: the windows of
-    those that may still count. ``quiet``: the last window in which nothing hinted at harm.
+    ``window``: the last one. ``changed``: the last one that put another policy into an arm that
+    harm is measured in. ``examinee``: the one on trial, ``trial_windows`` its windows, ``ended``
+    the one before. ``rollbacks``: the windows of those that may still count. ``quiet``: the last
+    window in which nothing hinted at harm.
     """
 
     reward: MetricState
     guard: MetricState | None = None
     window: str = ""
+    changed: str = ""
+    examinee: str = ""
+    ended: str = ""
     trial_windows: int = 0
     rollbacks: tuple[str, ...] = ()
     quiet: str = ""

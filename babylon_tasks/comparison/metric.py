@@ -115,7 +115,7 @@ def observe(
             harm = replace(harm, slow=restart(harm.slow, bet(d, -tolerance, v, -1)))
         if stage is not None:
             climb = _climb(climb, d, margin, v, at_floor)
-        recent = average.add(recent, d, v, parameters.block)
+        recent = average.add(recent, d, margin, v, parameters.block)
     on_trial = state.examinee
     if examinee is not None:
         block, on_trial = _fill(state.examinee, examinee, parameters.block)
@@ -149,7 +149,7 @@ def proves(
     """Find whether the metric lets the anchor move, and whether with a proven gain."""
     if parameters.proof is Proof.AVERAGE:
         bound = average.lower_bound(state.average, parameters.alpha)
-        gain, plain = bound >= 0, bound >= -metric.margin
+        gain, plain = bound >= 0, bound >= -average.margin(state.average)
     else:
         least = log(1 / parameters.alpha)
         gain = log_mean(state.trial.gain) >= least

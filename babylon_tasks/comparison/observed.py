@@ -49,6 +49,8 @@ class ComparedWindow(
 ):
     """A finished window; ``reward`` and ``guard`` have an entry for each stratum.
 
+    ``decided``: the last window of the comparison whose conclusion its arms follow; None: the last
+    one there was. ``examinee``: the name of the checkpoint on trial, if there is one.
     ``complied``: the share of agents whom the model of their arm answered. ``discards_examinee``:
     a rollback now would discard the examinee's branch. ``drawn`` None: all have a reward.
     """
@@ -56,6 +58,8 @@ class ComparedWindow(
     window: str
     reward: tuple[Stratum, ...]
     guard: tuple[Stratum, ...] = ()
+    decided: str | None = None
+    examinee: str = ""
     complied: Annotated[float, Meta(ge=0, le=1)] = 1.0
     drawn: DrawnAgents | None = None
     discards_examinee: bool = False

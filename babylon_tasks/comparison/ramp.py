@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from babylon_tasks.comparison.e_values import log_mean, windows
 from babylon_tasks.comparison.metric import MetricState
+from babylon_tasks.comparison.observed import Stratum
 from babylon_tasks.comparison.parameters import Ramp
 
 
@@ -39,9 +40,14 @@ class RampState(Struct, frozen=True):
         return 0.0 if self.withdrawn else ramp.shares[self.stage]
 
 
-def pay(state: RampState, difference: float, ramp: Ramp) -> RampState:
-    """Count a window, and what it has cost; withdraw at the end of the budget."""
-    loss = state.loss - state.share(ramp) * difference
+def pay(state: RampState, difference: float, strata: Sequence[Stratum], ramp: Ramp) -> RampState:
+    """Count a window, and what it has cost; withdraw at the end of the budget.
+
+    By the share that the policy had: its arm may still be that of a stage before.
+    """
+    policy = sum(one.serving.n for one in strata)
+    share = policy / (policy + sum(one.control.n for one in strata))
+    loss = state.loss - share * difference
     return RampState(state.stage, state.windows + 1, loss, loss >= ramp.budget)
 
 

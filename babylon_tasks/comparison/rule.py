@@ -25,6 +25,17 @@ from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.windows import window_start
 
 _QUIET = 0.01  # of what alarms
+_OFTEN = 1e6  # windows: nobody waits so long
+# After these the windows that are under way still compare what was there before.
+_CHANGES = frozenset(
+    {
+        Conclusion.ROLLBACK,
+        Conclusion.ROLLBACK_AND_PAUSE,
+        Conclusion.PROVEN,
+        Conclusion.PROVEN_GAIN,
+        Conclusion.TO_FLOOR,
+    }
+)
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -43,8 +54,8 @@ def compare(
     """Take in the next finished window; raises ValueError for one that is not later."""
     if window.window <= state.window:
         raise ValueError(
-            f"window {window.window} comes after {state.window}, the last one: a comparison takes "
-            "each window once, in order; begin a new one to compare earlier windows"
+            f"window {window.window} is not later than {state.window}, the last one: a comparison "
+            "takes each window once, in order; begin a new one to compare earlier windows"
         )
     state = replace(state, window=window.window, missing=missing.count(state.missing, window))
     nothing = Measured()
@@ -55,6 +66,11 @@ def compare(
         )
         figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
         return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
+    if window.decided is not None and window.decided < state.changed:
+        reason = f"its arms were drawn before the conclusion of {state.changed}"
+        figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
+        return Compared(Conclusion.KEEP, state, figures)
+    state, window = _on_trial(state, window)
     observed, seen, guarded = _observe(parameters, state, window)
     if seen.serving is None:
         reason = f"an arm has fewer than {parameters.min_arm} agents with a reward"
@@ -66,6 +82,10 @@ def compare(
     live = seen.examinee is not None
     conclusion, after, reason = _conclude(parameters, observed, window, found.together, live)
     ends = observed.trial_windows > 0 and after.trial_windows == 0
+    if ends:
+        after = replace(after, ended=observed.examinee, examinee="")
+    if conclusion in _CHANGES:
+        after = replace(after, changed=window.window)
     figures = evidence(parameters, observed, found, seen, guarded, reason)
     return Compared(conclusion, after, figures, ends)
 
@@ -98,6 +118,21 @@ def canonical(value: msgspec.Struct) -> bytes:
     return _encoder.encode(value)
 
 
+def _on_trial(
+    state: ComparisonState, window: ComparedWindow
+) -> tuple[ComparisonState, ComparedWindow]:
+    """Keep the evidence of one examinee from counting for another, or for one that is done."""
+    if not window.examinee or window.examinee == state.examinee:
+        return state, window
+    if window.examinee != state.ended:
+        return replace(_new_trial(state), examinee=window.examinee), window
+    reward, guard = (
+        tuple(replace(one, examinee=None) for one in strata)
+        for strata in (window.reward, window.guard)
+    )
+    return state, replace(window, reward=reward, guard=guard)
+
+
 def _observe(
     parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow
 ) -> tuple[ComparisonState, Measured, Measured]:
@@ -119,7 +154,7 @@ def _observe(
             guard = metric.without_proof(guard, state.guard)
     here = state.ramp
     if here is not None and parameters.ramp is not None and seen.serving is not None:
-        here = ramp.pay(here, seen.serving, parameters.ramp)
+        here = ramp.pay(here, seen.serving, window.reward, parameters.ramp)
     state = replace(state, reward=reward, guard=guard, trial_windows=tried, ramp=here)
     return state, seen, guarded
 
@@ -176,7 +211,7 @@ def _roll_back(
     rollbacks = (*counted, window.window)
     reason = (
         f"what serves is worse than the anchor: the windows after {state.quiet or 'the first'} "
-        f"would be seen by chance once in {found:,.0f}"
+        f"would be seen by chance once in {min(found, _OFTEN):,.0f} windows"
     )
     trial = state.reward.trial
     if window.discards_examinee and log_mean(trial.worse) > log_mean(trial.margin):

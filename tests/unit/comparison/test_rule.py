@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from babylon_tasks.comparison import average
 from babylon_tasks.comparison.conclusion import Compared, ComparisonState, Conclusion
 from babylon_tasks.comparison.evidence import e_value
 from babylon_tasks.comparison.metric import Trial
@@ -36,6 +37,7 @@ def seen(
     n: int = 50,
     variance: float = 0.04,
     guard: float | None = None,
+    examinee_name: str = "",
     **fields: object,
 ) -> ComparedWindow:
     """A window without noise; control has 0.5."""
@@ -47,7 +49,11 @@ def seen(
 
     guarded = () if guard is None else arms(guard, guard)
     return ComparedWindow(
-        window=hour(number), reward=arms(serving, examinee), guard=guarded, **fields
+        window=hour(number),
+        reward=arms(serving, examinee),
+        guard=guarded,
+        examinee=examinee_name,
+        **fields,
     )
 
 
@@ -208,6 +214,28 @@ def test_the_margin_shrinks_with_those_who_got_another_model() -> None:
     assert most.gain == all_.gain
 
 
+def test_windows_that_were_under_way_at_a_rollback_do_not_show_its_harm_again() -> None:
+    (fallen,) = run([seen(1, 0.0, None, decided="")])
+    assert fallen.conclusion is Conclusion.ROLLBACK
+    late = run((seen(n, 0.0, None, decided="") for n in range(2, 9)), state=fallen.state)
+    assert concluded(late) == []
+    assert late[-1].state == replace(fallen.state, window=hour(8))
+    assert "before the conclusion of" in late[-1].evidence.reason
+    (again,) = run([seen(9, 0.0, None, decided=hour(1))], state=late[-1].state)
+    assert again.conclusion is Conclusion.ROLLBACK
+
+
+def test_the_evidence_of_one_examinee_counts_for_no_other() -> None:
+    first = run(seen(n, 0.5, 0.6, examinee_name="x@3") for n in range(1, 6))[-1].state
+    (other,) = run([seen(6, 0.5, 0.6, examinee_name="x@4")], state=first)
+    assert other.state.trial_windows == 1
+    ended = run(seen(n, 0.5, 0.2, examinee_name="x@3") for n in range(1, 30))
+    assert concluded(ended) == [Conclusion.NEXT_EXAMINEE]
+    assert ended[-1].state.trial_windows == 0, "its arm is still there, its trial is not"
+    (after,) = run([seen(30, 0.5, 0.5, examinee_name="x@5")], state=ended[-1].state)
+    assert (after.state.trial_windows, after.state.examinee) == (1, "x@5")
+
+
 def test_a_guard_that_falls_rolls_back_and_stops_a_proof() -> None:
     guarded = ComparisonParameters(guard=MetricParameters(collapse=None))
     fine = run((seen(number, 0.5, 0.6, guard=0.5) for number in range(1, 60)), guarded)
@@ -229,6 +257,8 @@ def test_with_two_models_what_serves_is_proven_by_the_average_of_a_day() -> None
     assert first.state.reward.average.count == 0
     equal = run((seen(number, 0.49, None) for number in range(1, 100)), parameters)
     assert concluded(equal) == []
+    diluted = run([seen(1, 0.49, None, complied=0.9)], parameters)[-1].state.reward.average
+    assert average.margin(diluted) == pytest.approx(0.8 * P.reward.margin)
 
 
 def test_the_arms_have_their_shares_and_small_crowds_larger_ones() -> None:
