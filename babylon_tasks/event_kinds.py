@@ -26,6 +26,8 @@ class EventKind(StrEnum):
     ROWS_CHANGED = "rows_changed"
     GROUPED = "grouped"
     ADVICE = "advice"
+    TRIPPED = "tripped"  # a tripwire, whose policy is in the detail
+    TRIPWIRES_ACCEPTED = "tripwires_accepted"
     TRAINED_IN_PART = "trained_in_part"
     TRAINING_FAILED = "training_failed"
     RETRIED = "retried"

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from babylon_tasks.read_settings import EnvironmentSettings
+from babylon_tasks.tripwires import Tripwire, TripwirePolicy, read_policies
 
 LABELS = ("exact", "parent", "rescored", "none")  # of dataset/eligibility.py
 HIGHEST_DEFAULT_RATE = 4e-4  # of dataset/training_defaults.py
@@ -44,6 +45,12 @@ class LearningSettings(EnvironmentSettings):
     The rest of an hour is left over for later steps. Raise it to work off a backlog faster."""
     max_windows_per_step: int = Field(default=4, ge=1)
     """The most waiting hours that share a step. Raise it to work off a backlog faster."""
+
+    tripwires: str = ""
+    """What becomes of an hour that trips a wire before a step, by wire, such as
+    `length=hold,duplicates=off`: `off` (not looked at), `warn` (on record, and trained on), `hold`
+    (not trained on until `babylon-tasks tripwires accept`). Without it: `outcome_words` and
+    `against_outcomes` are `hold`, all others `warn`. docs/tripwires.md describes them."""
 
     # training
     learning_rate: float | None = Field(default=None, gt=0)
@@ -142,6 +149,10 @@ class LearningSettings(EnvironmentSettings):
             raise ValueError(f"BABYLON_LOGPROBS must list some of {', '.join(LABELS)}, once each")
         if not self.labels:
             raise ValueError("BABYLON_LOGPROBS is empty: nothing could be trained on")
+        try:
+            read_policies(self.tripwires)
+        except ValueError as error:
+            raise ValueError(f"BABYLON_TRIPWIRES: {error}") from None
         if self.min_eval_groups > self.max_eval_groups:
             raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_MAX_EVAL_GROUPS")
         if self.min_screen_questions > self.screen_questions:
@@ -157,3 +168,8 @@ class LearningSettings(EnvironmentSettings):
     def labels(self) -> tuple[str, ...]:
         """``logprobs`` as labels, the preferred one first."""
         return tuple(name.strip() for name in self.logprobs.split(",") if name.strip())
+
+    @property
+    def tripwire_policies(self) -> dict[Tripwire, TripwirePolicy]:
+        """``tripwires`` by wire, with the default of those that it does not name."""
+        return read_policies(self.tripwires)

@@ -18,6 +18,7 @@ from babylon_tasks.actions import GateAction, ReconcileAction
 from babylon_tasks.reasons import JudgeFailure, Reason
 from babylon_tasks.records import JoinResult
 from babylon_tasks.states import WindowState
+from babylon_tasks.tripwires import Tripwire, TripwirePolicy
 
 # Milliseconds for upkeep, hours for a step on a large model: the defaults end at 10 s.
 _SECONDS = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
@@ -82,6 +83,12 @@ RULER_FALLBACKS = Counter(
     "Trajectories rewarded by the scorer default, because the judge gave no usable grade, by "
     "reason.",
     ["reason"],
+)
+TRIPS = Counter(
+    "babylon_trips",
+    "What tripped in windows that a step was about to take, by tripwire and policy: warn (trained "
+    "on all the same) or hold.",
+    ["lineage", "tripwire", "policy"],
 )
 STEP_SECONDS = Histogram(
     "babylon_step_duration_seconds",
@@ -191,6 +198,9 @@ def init_training_metrics(lineage: str) -> None:
         STEPS.labels(lineage, outcome)
     for counted in (STEP_SECONDS, GRADIENT_STEPS, TRAINED_TOKENS, TRAINER_STARTS):
         counted.labels(lineage)
+    for wire in Tripwire:
+        for policy in (TripwirePolicy.WARN, TripwirePolicy.HOLD):
+            TRIPS.labels(lineage, wire, policy)
     INFERENCE_SECONDS.labels(lineage, "200")
     for kind in ("prompt", "completion"):
         INFERENCE_TOKENS.labels(lineage, kind)

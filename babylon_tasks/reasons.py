@@ -91,6 +91,7 @@ class LeftOut(StrEnum):
     USED = "used"
     CUT_OFF = "cut_off"
     NO_ANSWER = "no_answer"
+    TRIPPED = "tripped"  # its window, before this step: see tripwires.py
 
 
 class WindowReason(StrEnum):

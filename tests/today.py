@@ -16,6 +16,16 @@ HOURS = ("2026-11-25T16:00", "2026-11-25T17:00", "2026-11-25T18:00")
 _BLOCK = re.compile(r'^COPY "?(\w+)"? \((.*?)\) FROM stdin;\n(.*?)^\\\.$', re.MULTILINE | re.DOTALL)
 
 
+def blocks() -> list[tuple[str, list[dict[str, str]]]]:
+    """The rows of each table, by column, as text."""
+    found = []
+    for table, listed, rows in _BLOCK.findall(ROWS.read_text("utf-8")):
+        named = [column.strip().strip('"') for column in listed.split(",")]
+        rows = [dict(zip(named, row.split("\t"), strict=True)) for row in rows.splitlines()]
+        found.append((table, rows))
+    return found
+
+
 def load(connection: Connection) -> None:
     """Load every row, without the columns that the database's contract does not know."""
     for table, listed, rows in _BLOCK.findall(ROWS.read_text("utf-8")):

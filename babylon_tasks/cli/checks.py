@@ -25,7 +25,7 @@ from babylon_tasks.cli.process_checks import (
 )
 from babylon_tasks.cli.serving_checks import serving
 from babylon_tasks.cli.tls_checks import postgres_tls, redis_tls
-from babylon_tasks.db import circuits, lineages, migrate, reports
+from babylon_tasks.db import circuits, lineages, migrate, reports, tripwires
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
@@ -102,6 +102,21 @@ def postgres(settings: Settings) -> Iterator[Finding]:
                 todo = "restore its files from a backup; until then windows wait"
                 yield Finding("checkpoints", "fail", lineage.trouble, todo)
         yield from captures(connection, settings)
+        yield from _tripped(connection, settings)
+
+
+def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    found = tripwires.still_open(connection, settings.lineage, limit=100)
+    kept = sorted({one.window for one in found})
+    if kept:
+        kinds = ", ".join(sorted({one.kind for one in found}))
+        yield Finding(
+            "tripwires",
+            "warn",
+            f"{len(kept)} windows are not trained on, the oldest {kept[0]}: {kinds}",
+            "`babylon-tasks tripwires list --open` has the evidence; mend the cause, or let them "
+            "through with `babylon-tasks tripwires accept WINDOW`; docs/tripwires.md",
+        )
 
 
 def _session(connection: Connection, settings: Settings) -> Finding:

@@ -13,6 +13,7 @@ from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.trajectory import show_trajectory
+from babylon_tasks.cli.tripwires import sentence
 from babylon_tasks.db import lineages, reports, unopened_windows
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
@@ -42,9 +43,10 @@ def status(json: AsJson = False) -> None:
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
     tempered, others, control, examinee} of the newest hour that was trained or skipped, or null
     where the gateway captured nothing in it, newest_captures: {captured, text_only, lacks},
-    set_aside: [{id, step, folder, why, set_aside_at}] of checkpoints that could not be verified};
-    windows, oldest_due and failed are as the lineage of BABYLON_LINEAGE sees them. In outcomes: how
-    many windows wait for markets to end, and which one's wait ends first.
+    set_aside: [{id, step, folder, why, set_aside_at}] of checkpoints that could not be verified,
+    tripped: as in `tripwires list --open`}; windows, oldest_due and failed are as the lineage of
+    BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and which
+    one's wait ends first.
     """
     settings = begin()
     with database(settings) as connection:
@@ -67,14 +69,13 @@ def why(
     """Show every event of a window, in order, with its results; or what became of a trajectory.
 
     JSON of a trajectory: {trajectory_id, window, account, detail, scores, rejections, uses}.
-    JSON of a window: {window, trouble, waits_for: [market],
-    reward_versions: [{version, scored_at, scored, right_share, profit_mean, used, because,
-    came: {market: yes, no, a change in percent, or null}}],
-    events: [{happened_at, kind, actor, lineage, target_step, detail}],
-    rejections: [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations,
-    lineages: [{lineage, state, reason, training_attempts, left_over, trained_at}], empty where the
-    database has one}. The window's state and rejections are as the lineage of BABYLON_LINEAGE sees
-    them.
+    JSON of a window: {window, trouble, waits_for: [market], reward_versions: [{version, scored_at,
+    scored, right_share, profit_mean, used, because, came: {market: yes, no, a change in percent, or
+    null}}], events: [{happened_at, kind, actor, lineage, target_step, detail}], rejections:
+    [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations, lineages:
+    [{lineage, state, reason, training_attempts, left_over, trained_at}], empty where the database
+    has one, tripwires: as in `tripwires list`, the oldest first}. The window's state and rejections
+    are as the lineage of BABYLON_LINEAGE sees them.
     """
     settings = begin()
     with database(settings) as connection:
@@ -127,6 +128,11 @@ def _show_system(settings: Settings, system: SystemState) -> None:
         due = system.oldest_due
         show(f"oldest unfinished: {due.window}, {due.state} since {due.since:%F %T}")
     _show_pending(system.outcomes)
+    for trip in system.tripped:
+        show(
+            f"tripped: {trip.window}: {trip.kind}: {trip.what}; it is not trained on: mend the "
+            f"cause, or `babylon-tasks tripwires accept {trip.window}`"
+        )
     if system.step_in_work is not None:
         show("running: " + _step(system.step_in_work))
     if system.last_step is not None:
@@ -200,6 +206,8 @@ def _show_history(history: WindowHistory) -> None:
         out.print()
         rejected = ((r.count, r.reason, r.stage, r.example, r.detail) for r in history.rejections)
         table("not used", ("n#", "reason", "stage", "for example", "detail"), rejected)
+    for trip in history.tripwires:
+        show(f"tripwire {sentence(trip)}")
     if history.uses:
         show("used up: " + cell(history.uses))
     for step in history.steps:

@@ -59,7 +59,7 @@ def list_windows(
 
     JSON: {"windows": [{window_id, state, held_out, reason, trajectories, agents, scored,
     rejected, right_share, profit_mean, reward_mean, reward_std, reward_version, waiting,
-    waits_until, score_anew, attempts, training_attempts, next_attempt_at, ...}]}.
+    tripped, waits_until, score_anew, attempts, training_attempts, next_attempt_at, ...}]}.
     """
     settings = begin()
     with database(settings) as connection:
@@ -156,7 +156,7 @@ def retry(window: WindowArgument, json: AsJson = False) -> None:
 
 def _why(row: rows.Window) -> str:
     """Build the last column of the table: the window's reason, and what it waits for."""
-    waits = row.waiting or row.score_anew is not None
+    waits = row.waiting or row.tripped or row.score_anew is not None
     return "; ".join(filter(None, (row.reason, row.why_idle if waits else None)))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks.db import circuits, reward_versions, windows
+from babylon_tasks.db import circuits, reward_versions, tripwires, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
 from babylon_tasks.decisions import Decision
@@ -52,9 +52,10 @@ class _Counted(Struct, frozen=True):
 class Gauges(Struct, frozen=True):
     """All figures. Ages in seconds, times in Unix seconds; 0 if there is nothing yet.
 
-    ``awaiting_outcomes`` and ``to_score_anew`` count windows, ``left_over`` trajectories for later
-    steps. ``circuits``: whether it is open, by name. ``evaluations``: by ``head`` and ``serving``,
-    if these checkpoints have one. ``newest_step``: what was measured in the newest committed one.
+    ``awaiting_outcomes``, ``to_score_anew`` and ``tripped`` count windows, ``left_over``
+    trajectories for later steps. ``circuits``: whether it is open, by name. ``evaluations``: by
+    ``head`` and ``serving``, if these checkpoints have one. ``newest_step``: what was measured in
+    the newest committed one.
     """
 
     windows: dict[str, int]
@@ -62,6 +63,7 @@ class Gauges(Struct, frozen=True):
     awaiting_outcomes: int
     to_score_anew: int
     left_over: int
+    tripped: int
     rewards: RewardFigures | None
     lineage: LineageFigures | None
     circuits: dict[str, bool]
@@ -74,7 +76,7 @@ class Gauges(Struct, frozen=True):
 
 
 def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
-    """Read all figures from Postgres, in twelve indexed or small reads."""
+    """Read all figures from Postgres, in thirteen indexed or small reads."""
     pending = reward_versions.waiting(connection)
     figures = fetch_one(
         connection, "gauges.lineage", LineageFigures, lineage=lineage, lease=lease_seconds
@@ -95,6 +97,7 @@ def read(connection: Connection, lineage: str, lease_seconds: float) -> Gauges:
         awaiting_outcomes=pending.windows,
         to_score_anew=pending.to_score_anew,
         left_over=fetch_value(connection, "gauges.left_over", int, lineage=lineage) or 0,
+        tripped=tripwires.tripped_windows(connection, lineage),
         rewards=fetch_one(connection, "gauges.rewards", RewardFigures),
         lineage=figures,
         circuits=dict.fromkeys((circuits.SCORING, circuits.training(lineage)), False)

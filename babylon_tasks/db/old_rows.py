@@ -22,6 +22,7 @@ from babylon_tasks.windows import window_id, window_start
 # The newest held-out windows that evaluation may read.
 HELD_OUT_WINDOWS = 200
 _OUTCOMES = 50_000  # deleted by one call
+_FIGURES = 100  # newest of each lineage that tripwires may compare with
 
 
 class DeletedRows(Struct, frozen=True):
@@ -56,6 +57,7 @@ def prune(
             bets=execute(connection, "old_rows.delete_bets", window=window),
             manifests=execute(connection, "old_rows.shorten_manifests", window=window),
         )
+        execute(connection, "tripwires.delete_figures", window=window, kept=_FIGURES)
         detail = {"scores": deleted.scores, "rejections": deleted.rejections, "uses": uses}
         events.record(connection, EventKind.ROWS_PRUNED, actor=actor, window=window, detail=detail)
     return deleted

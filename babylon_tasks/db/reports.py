@@ -14,6 +14,7 @@ from babylon_tasks.db import (
     promotions,
     reward_versions,
     set_aside,
+    tripwires,
     unopened_windows,
     windows,
 )
@@ -25,6 +26,7 @@ from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.set_aside import SetAside
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
+from babylon_tasks.db.tripwires import TripRow
 from babylon_tasks.db.unopened_windows import UnopenedWindows
 from babylon_tasks.db.windows import Window
 from babylon_tasks.decisions import Decision
@@ -92,6 +94,7 @@ class WindowHistory(Struct, frozen=True):
     ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
     newest of its ``reward_versions``. ``trouble``: what is wrong with the files of the lineage that
     is to train it. ``lineages``: what each has done with it, where there is more than one.
+    ``tripwires``: what tripped before a step took it, or was to take it.
     """
 
     window: Window
@@ -104,6 +107,7 @@ class WindowHistory(Struct, frozen=True):
     evaluations: list[EvaluationReport]
     trouble: str | None = None
     lineages: list[LineageWindow] = []
+    tripwires: list[TripRow] = []
 
 
 class DueWindow(Struct, frozen=True):
@@ -151,7 +155,8 @@ class SystemState(Struct, frozen=True):
 
     ``lineage`` is None until a worker has served or trained it, ``others`` are the names of the
     other lineages of the database. ``unopened``: window ids of rows that have no window.
-    ``set_aside``: checkpoints that could not be verified. ``captures`` is of the newest hour that
+    ``set_aside``: checkpoints that could not be verified. ``tripped``: what keeps windows from
+    training. ``captures`` is of the newest hour that
     was trained or skipped, None where the gateway captured nothing in it.
     """
 
@@ -169,6 +174,7 @@ class SystemState(Struct, frozen=True):
     captures: CapturedHour | None
     newest_captures: NewestCaptures
     set_aside: list[SetAside]
+    tripped: list[TripRow]
 
 
 class CheckpointReport(Struct, frozen=True):
@@ -227,6 +233,7 @@ def history(connection: Connection, window: str, *, lineage: str | None = None) 
             connection, "reports.evaluations_of_window", EvaluationReport, window=window
         ),
         lineages=lineage_windows.of_window(connection, window),
+        tripwires=tripwires.of_window(connection, window),
     )
 
 
@@ -249,6 +256,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
         captures=captured_hour(connection),
         newest_captures=newest_captures(connection, lineage),
         set_aside=set_aside.kept(connection, lineage),
+        tripped=tripwires.still_open(connection, lineage, limit=limit),
     )
 
 

@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Struct, structs
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.db import consumption, events, kept_members, step_windows
+from babylon_tasks.db import consumption, events, kept_members, step_windows, tripwires
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs, fetch_value
+from babylon_tasks.db.tripwires import FoundTrips
 from babylon_tasks.errors import StaleLease, TrainingError
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault
@@ -89,14 +90,15 @@ def plan(
     members: Sequence[PackedMember] = (),
     method: StepMethod = StepMethod.GRPO,
     noted: Mapping[str, Any] | None = None,
+    found: Sequence[FoundTrips] = (),
 ) -> Step | None:
     """Write a step from the head, its windows and all it consumes, in one transaction.
 
     A supervised step may take windows that are skipped. ``members`` are kept, so that the step can
-    be replayed; ``noted`` is for its event. ``windows`` maps each to the reward version that was
-    planned from; returns None, with nothing written, if one of them has changed, or the hour that a
-    trajectory began in was pruned. Raises StaleLease, DatabaseError if a trajectory has been used
-    before, TrainingError if the parent was pruned meanwhile.
+    be replayed; ``noted`` is for its event, ``found`` what tripped. ``windows`` maps each to the
+    reward version that was planned from; returns None, with nothing written, if one of them has
+    changed, or the hour that a trajectory began in was pruned. Raises StaleLease, DatabaseError if
+    a trajectory has been used before, TrainingError if the parent was pruned meanwhile.
     """
     with suppress(_PlanAgain), connection.transaction():
         head = lock_lineage(connection, lease).head_step
@@ -132,6 +134,14 @@ def plan(
         consumption.consume(connection, lease, uses, step_id=step.id)
         if members:
             kept_members.keep(connection, step.id, members)
+        tripwires.keep(
+            connection,
+            lease.lineage,
+            found,
+            target_step=step.target_step,
+            step_id=step.id,
+            actor=actor,
+        )
         # After that: where a use is being deleted, the insertion has waited for it.
         if consumption.began_in_pruned(connection, [use.trajectory_id for use in uses]):
             raise _PlanAgain

@@ -20,10 +20,10 @@ class Window(Struct, frozen=True):
     """A row of ``training.windows``.
 
     ``score_anew`` is why it is to be scored anew; ``waiting``: it waits for outcomes until
-    ``waits_until``, and its ``reason``, if any, is a decision postponed until then; ``due``:
-    neither, and its next attempt may begin. ``changes`` counts how often it was scored anew for
-    changed rows. ``profit_mean`` (Babylon's money) and ``right_share`` (of the bets with an
-    outcome) belong to the newest reward version.
+    ``waits_until``, and its ``reason``, if any, is a decision postponed until then; ``tripped``: a
+    tripwire keeps it from training; ``due``: none of these, and its next attempt may begin.
+    ``changes`` counts how often it was scored anew for changed rows. ``profit_mean`` (Babylon's
+    money) and ``right_share`` (of the bets with an outcome) belong to the newest reward version.
     """
 
     window_id: str
@@ -53,6 +53,7 @@ class Window(Struct, frozen=True):
     profit_mean: float | None
     right_share: float | None
     waiting: bool
+    tripped: bool
     due: bool
 
     @property
@@ -67,6 +68,11 @@ class Window(Struct, frozen=True):
             return f"is to be scored anew: {self.score_anew}"
         if self.reason is not None:  # a decision that the wait postponed
             return f"is to be scored anew: {ScoreAnewReason.WAIT_IS_OVER}"
+        if self.tripped:
+            return (
+                f"is tripped and not trained on until `babylon-tasks tripwires accept "
+                f"{self.window_id}`"
+            )
         return f"waits for its next attempt at {self.next_attempt_at:%F %H:%M:%S} UTC"
 
 

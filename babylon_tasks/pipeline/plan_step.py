@@ -21,9 +21,12 @@ from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
+from babylon_tasks.db.tripwires import FoundTrips
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
 from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
+from babylon_tasks.pipeline.selection_figures import informative_share, longest_row
+from babylon_tasks.pipeline.trip import let_through, report
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.records import Group, PackedMember
 from babylon_tasks.registry import refusals
@@ -46,6 +49,7 @@ class Planned(Struct, frozen=True):
 class _Chosen(Struct, frozen=True):
     label: str
     selections: list[Selection]
+    found: list[FoundTrips]
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -53,7 +57,7 @@ class _Chosen(Struct, frozen=True):
 
 
 class Planner:
-    """Plans one step under a lease; ``skipped`` collects the windows that end without one.
+    """Plans one step under a lease; ``skipped`` collects the windows that it leaves out, and why.
 
     It starts from the serving weights.
     """
@@ -125,15 +129,19 @@ class Planner:
                 actor=self._actor,
                 members=self._to_keep(chosen),
                 noted={"refused_before": self._refused} if self._refused else None,
+                found=chosen.found,
             )
             if step is not None:
+                for found in chosen.found:
+                    report(self._settings.lineage, found)
                 return Planned(step, chosen.groups, self.skipped)
         return Planned(None, (), self.skipped)
 
     def _choose(self, window: str | None) -> _Chosen | None:
-        settings = self._settings
+        connection, settings = self._connection, self._settings
         labels = settings.labels
         selections: list[Selection] = []
+        examined: list[FoundTrips] = []
         tokens = 0
         for scored in self._queue(window):
             if selections and scored.attempts:
@@ -161,7 +169,14 @@ class Planner:
                     if scored.window == window:
                         break  # the caller requested this one
                 continue
+            found = let_through(connection, settings, self._lease, selection, actor=self._actor)
+            if isinstance(found, str):
+                self.skipped[selection.window] = found
+                if scored.window == window:
+                    break
+                continue
             selections.append(selection)
+            examined.append(found)
             labels = (label,)
             tokens += selection.tokens
             if (
@@ -172,7 +187,7 @@ class Planner:
             ):
                 break
         selections.sort(key=lambda selection: selection.window)
-        return _Chosen(labels[0], selections) if selections else None
+        return _Chosen(labels[0], selections, examined) if selections else None
 
     def _queue(self, window: str | None) -> list[ScoredWindow]:
         listed = due_windows.scored(
@@ -282,23 +297,3 @@ class Planner:
                 {selection.window: selection.reward_version for selection in selections},
             ),
         )
-
-
-def informative_share(selections: Sequence[Selection]) -> float:
-    """Compute the share of comparable trajectories that are in groups with spread.
-
-    Those with nothing to compare with (``too_small``) are counted on neither side.
-    """
-    used = sum(len(group.members) for selection in selections for group in selection.groups)
-    flat = sum(
-        use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY)
-        for selection in selections
-        for _, use in selection.used_up
-    )
-    return used / (used + flat)
-
-
-def longest_row(selections: Sequence[Selection]) -> int:
-    """Find the longest row of all windows; 0 if the trainer does not know one of them."""
-    rows = [selection.longest for selection in selections]
-    return max(rows) if all(rows) else 0

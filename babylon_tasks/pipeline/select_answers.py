@@ -6,22 +6,24 @@ Whoever answered. The lists of the newest hours are read first, then the texts o
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from babylon_tasks.dataset.better_part import better_part, why_left_out
 from babylon_tasks.dataset.groups import rank, teaches_nothing
 from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import member
-from babylon_tasks.db import consumption, due_windows, scored_trajectories
+from babylon_tasks.dataset.tripwires.facts import member_facts
+from babylon_tasks.dataset.tripwires.watched import MemberFacts
+from babylon_tasks.db import consumption, due_windows, scored_trajectories, tripwires
 from babylon_tasks.db.due_windows import RewardedWindow
 from babylon_tasks.db.scored_trajectories import ComparedTrajectory
 from babylon_tasks.db.session import Connection
 from babylon_tasks.reasons import LeftOut, Reason
-from babylon_tasks.records import Group, Member, Rejection, Trajectory
+from babylon_tasks.records import Group, Member, Outcomes, Rejection, Trajectory
 from babylon_tasks.settings import Settings
 
 
@@ -31,7 +33,7 @@ class SelectedAnswers(Struct, frozen=True):
     ``models`` counts the calls by the model that was recorded; ``left_out`` counts trajectories by
     reason, and for ``tools``, ``images``, ``cut_off``, ``no_answer`` and ``too_long`` calls of
     others, too. ``too_long`` names the trajectories of those calls. ``more``: the limit was reached
-    before the last hour.
+    before the last hour. ``facts`` of the chosen trajectories are for the tripwires.
     """
 
     groups: tuple[Group, ...]
@@ -41,11 +43,45 @@ class SelectedAnswers(Struct, frozen=True):
     left_out: dict[str, int]
     too_long: tuple[str, ...]
     more: bool
+    facts: dict[str, MemberFacts] = {}
 
     @property
     def members(self) -> list[Member]:
         """All chosen trajectories, in order."""
         return [one for group in self.groups for one in group.members]
+
+    def of_window(self, window: str) -> AnswersOfWindow:
+        """Return what was chosen of one window."""
+        groups = tuple(group for group in self.groups if group.window_id == window)
+        version = self.reward_versions[window]
+        return AnswersOfWindow(window, version, groups, self.facts, self.scorers)
+
+    def without(self, windows: Collection[str]) -> SelectedAnswers:
+        """Leave out windows that are tripped."""
+        kept = tuple(group for group in self.groups if group.window_id not in windows)
+        members = [one for group in kept for one in group.members]
+        left_out = len(self.members) - len(members)
+        return structs.replace(
+            self,
+            groups=kept,
+            reward_versions={
+                window: version
+                for window, version in self.reward_versions.items()
+                if window not in windows
+            },
+            models=dict(Counter(call.model for m in members for call in m.calls).most_common()),
+            left_out=self.left_out | ({LeftOut.TRIPPED: left_out} if left_out else {}),
+        )
+
+
+class AnswersOfWindow(Struct, frozen=True):
+    """What was chosen of one window, as the tripwires look at it."""
+
+    window: str
+    reward_version: int
+    groups: tuple[Group, ...]
+    facts: dict[str, MemberFacts]
+    scorers: tuple[str, ...]
 
 
 def select_answers(
@@ -82,17 +118,19 @@ class _Selecting:
         self._left_out: Counter[str] = Counter()
         self._too_long_of: dict[str, None] = {}  # in order
         self._more = False
+        self._facts: dict[str, MemberFacts] = {}
 
     def add(self, window: RewardedWindow) -> bool:
         """Add the better part of a window's groups; False where the limit is reached."""
         listed = scored_trajectories.list_all(
             self._connection, window.window, window.reward_version, self._settings.lineage
         )
+        outcomes = tripwires.outcomes(self._connection, window.window)
         by_key: defaultdict[str, list[ComparedTrajectory]] = defaultdict(list)
         for one in listed:
             by_key[one.group_key].append(one)
         for key in sorted(by_key, key=rank):
-            members = self._read(window, self._chosen(by_key[key]))
+            members = self._read(window, self._chosen(by_key[key]), outcomes)
             if members:
                 self._groups.append(Group(window.window, key, tuple(members)))
                 self._versions[window.window] = window.reward_version
@@ -109,6 +147,7 @@ class _Selecting:
             left_out=dict(self._left_out.most_common()),
             too_long=tuple(self._too_long_of),
             more=self._more,
+            facts=self._facts,
         )
 
     def _chosen(self, compared: Sequence[ComparedTrajectory]) -> list[ComparedTrajectory]:
@@ -126,7 +165,9 @@ class _Selecting:
         self._left_out += Counter({LeftOut.USED: len(better) - len(unused)})
         return unused
 
-    def _read(self, window: RewardedWindow, chosen: Sequence[ComparedTrajectory]) -> list[Member]:
+    def _read(
+        self, window: RewardedWindow, chosen: Sequence[ComparedTrajectory], outcomes: Outcomes
+    ) -> list[Member]:
         members: list[Member] = []
         for portion in scored_trajectories.portions(chosen):
             ids = [one.trajectory_id for one in portion]
@@ -147,6 +188,7 @@ class _Selecting:
                     if self._full(made):
                         return members
                     members.append(made)
+                    self._facts[one.trajectory_id] = member_facts(current, outcomes)
                     self._models.update(call.model for call in made.calls)
                     self._scorers.add(one.scorer)
         return members

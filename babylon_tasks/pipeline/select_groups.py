@@ -16,7 +16,9 @@ from babylon_tasks.dataset.groups import next_size, reading_order, teaches_nothi
 from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
-from babylon_tasks.db import consumption, scored_trajectories
+from babylon_tasks.dataset.tripwires.facts import member_facts
+from babylon_tasks.dataset.tripwires.watched import MemberFacts
+from babylon_tasks.db import consumption, scored_trajectories, tripwires
 from babylon_tasks.db.changed_rows import MAX_CHANGES
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.scored_trajectories import ScoredTrajectory
@@ -36,8 +38,8 @@ class Selection(Struct, frozen=True):
 
     ``tokens`` counts those of the groups; ``longest`` is their longest row, 0 where the trainer
     does not know. ``used_up``: (id, use) of those that teach nothing. ``changed`` rows are to be
-    scored anew. ``left`` may be taken by another step. ``full``: no more was to be
-    taken.
+    scored anew. ``left`` may be taken by another step. ``full``: no more was to be taken.
+    ``facts`` of the groups' members, by trajectory, are for the tripwires.
     """
 
     window: str
@@ -52,6 +54,7 @@ class Selection(Struct, frozen=True):
     full: bool
     calls_left_out: dict[str, int]
     scorers: tuple[str, ...]
+    facts: dict[str, MemberFacts] = {}
 
 
 class _Filled(Struct, frozen=True):
@@ -104,6 +107,8 @@ class _Reading:
             for key, members in reading_order(keyed, settings.max_group_size).items()
         }
         self._join = CallJoin(connection, scored.window, JoinMode.CLAIM)
+        self._outcomes = tripwires.outcomes(connection, scored.window)
+        self._facts: dict[str, MemberFacts] = {}
         self._rejections: list[Rejection] = []
         self._used_up: list[tuple[str, UsedAs]] = []
         self._changed: list[str] = []
@@ -195,6 +200,8 @@ class _Reading:
             self._calls_left_out.update(selected.reasons)
             if selected.places:
                 candidates.append(member(one.trajectory, reward, selected.places))
+                facts = member_facts(one.trajectory, self._outcomes)
+                self._facts[one.trajectory.trajectory_id] = facts
             elif selected.other_label:
                 self._of_other_label.add(key)
             else:
@@ -232,6 +239,7 @@ class _Reading:
         for result, count in self._join.results.items():
             metrics.CALLS_JOINED.labels(result).inc(count)
         gone = {m.trajectory_id for one in filled for m in one.group.members}
+        facts = {trajectory_id: self._facts[trajectory_id] for trajectory_id in gone}
         gone.update(rejection.trajectory_id for rejection in self._rejections)
         gone.update(trajectory_id for trajectory_id, _ in self._used_up)
         gone.update(self._changed)
@@ -249,6 +257,7 @@ class _Reading:
             full=full,
             calls_left_out=dict(sorted(self._calls_left_out.items())),
             scorers=tuple(sorted({one.scorer for one in self._listed})),
+            facts=facts,
         )
 
 

@@ -21,8 +21,10 @@ from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lease_heartbeat import claim_lineage
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.tripwires import FoundTrips
 from babylon_tasks.pipeline.dead_branches import end_dead_branches
 from babylon_tasks.pipeline.select_answers import SelectedAnswers, select_answers
+from babylon_tasks.pipeline.trip import SUPERVISED, kinds_that_refuse, look, refuse, report
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.settings import Settings
@@ -71,6 +73,7 @@ def warm_start(
         if dry_run:
             backend = _backend(connection, settings)
             selected = _selected(connection, settings, backend, since, top_share)
+            selected, _, _ = _tripped(connection, settings, selected)
             return _described(connection, settings, selected, backend)
         lineages.ensure(connection, settings)
         refused = _unfinished(connection, settings.lineage)
@@ -95,6 +98,9 @@ def warm_start(
         if left.waits is not None:
             return WarmStart(None, f"{left.waits}; nothing was planned")
         selected = _selected(connection, settings, backend, since, top_share)
+        selected, trips, refused_trips = _tripped(connection, settings, selected)
+        for one in refused_trips:
+            refuse(connection, heartbeat.lease, one, actor=actor)
         found = _described(connection, settings, selected, backend)
         if not selected.groups:
             return found
@@ -120,6 +126,7 @@ def warm_start(
                 "left_out": selected.left_out,
                 "too_long": selected.too_long[:_NAMED],
             },
+            found=trips,
         )
         if step is None:
             return WarmStart(
@@ -127,7 +134,24 @@ def warm_start(
                 "an hour was scored anew, or pruned, while its answers were read; nothing was "
                 "planned, run the command again",
             )
+        for one in trips:
+            report(settings.lineage, one)
         return structs.replace(found, step=step.target_step)
+
+
+def _tripped(
+    connection: Connection, settings: Settings, selected: SelectedAnswers
+) -> tuple[SelectedAnswers, list[FoundTrips], list[FoundTrips]]:
+    """Look at each window; returns what is left, what tripped in it, and in what is refused."""
+    found = [
+        structs.replace(
+            look(connection, settings, selected.of_window(window), wires=SUPERVISED), figures=None
+        )
+        for window in selected.reward_versions
+    ]
+    refused = [one for one in found if kinds_that_refuse(one)]
+    left = selected.without({one.window for one in refused})
+    return left, [one for one in found if one not in refused], refused
 
 
 def _unfinished(connection: Connection, lineage: str) -> str | None:

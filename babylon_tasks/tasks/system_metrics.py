@@ -60,6 +60,10 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Comparable trajectories left over for later steps of a lineage, until they are stale.",
         ("lineage",),
     ),
+    "babylon_tripped_windows": (
+        "Windows that a tripwire of policy hold keeps from training until somebody accepts them.",
+        ("lineage",),
+    ),
     "babylon_right_share": (
         "Share of right bets among those with an outcome, in the last scored window.",
         (),
@@ -246,6 +250,7 @@ def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
         yield Sample("babylon_windows", count, of_it | {"state": state})
     yield Sample("babylon_oldest_due_window_age_seconds", figures.oldest_due, of_it)
     yield Sample("babylon_trajectories_left_over", figures.left_over, of_it)
+    yield Sample("babylon_tripped_windows", figures.tripped, of_it)
     if figures.lineage is None:  # it does not exist yet
         return
     yield Sample("babylon_serving_step", figures.lineage.serving_step, of_it)

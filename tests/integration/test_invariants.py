@@ -57,6 +57,10 @@ CORRUPTIONS = {
     " INSERT INTO training.lineage_windows (window_id, lineage, state)"
     " SELECT window_id, 'babylon', 'trained' FROM training.windows",
     "windows_failed_without_reason": "UPDATE training.windows SET state = 'failed', reason = NULL",
+    "tripped_windows_trained": "INSERT INTO training.tripwires (lineage, window_id, reward_version,"
+    " target_step, kind, policy, what, measured, bound, source, evidence, actor, found_at)"
+    " SELECT 'babylon', window_id, 1, 1, 'length', 'hold', '', 1, 1, '', '{}', '',"
+    " now() - interval '1 day' FROM training.windows",
     "windows_ended_before_their_trajectories": "DELETE FROM training.consumption",
 }
 OF_LINEAGE = {

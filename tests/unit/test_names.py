@@ -62,13 +62,14 @@ EXCEPTIONS = {
 # Words that sentences, unlike names, may use in their everyday meaning; and the LLM's name.
 IN_SENTENCES = {"judge", "said", "several", "shown", "waiting", "worth"}
 
-# Where a sentence means what the gate does, or windows that are never trained on.
+# Where a sentence means what the gate or a tripwire does, or windows that are never trained on.
 THE_GATES = re.compile(
     r"""held[-_\s]+out
       | held[ ]checkpoints? | checkpoints?[ ](?:that[ ])?(?:is|was)[ ]held
       | promote[ds]?(?:[ ]the[ ]newest[ ]checkpoint)?(?:,|[ ]or)[ ](?:hold|held)s?
       | ``hold`` | a[ ]hold[ ]keeps | hold[ ]without | instead[ ]of[ ]holding
-      | \(held\) | held[ ]before | held,[ ]step""",
+      | \(held\) | held[ ]before | held,[ ]step
+      | (?:=|`|policy[ ]|\)[ ]or[ ])hold\b  # a tripwire's policy""",
     re.IGNORECASE | re.VERBOSE,
 )
 

@@ -19,15 +19,15 @@ from babylon_tasks.tripwires import Trip, Tripwire
 
 IMPROBABLE = -13.8  # nats: once in a million answers
 SHARE = 0.05
-_FEWEST = 2
+_FEWEST = 4  # in a handful of trajectories it does little harm
 _SHARE_OF_PROMPTS = 0.5
 _FEWEST_KEYS = 4
 _SHARE_OF_SKETCH = 0.25
 _FEWEST_OF_SKETCH = 8
 _EXAMPLES = 5
 _SOURCE = (
-    f"{SHARE:.0%} of the trajectories, and more than one: answers whose recorded probability is "
-    "below 1 in a million hardly ever recur"
+    f"{SHARE:.0%} of the trajectories, and at least {_FEWEST}: answers whose recorded probability "
+    "is below 1 in a million hardly ever recur"
 )
 _SOURCE_PROMPTS = f"{_SHARE_OF_PROMPTS:.0%} of the trajectories, of {_FEWEST_KEYS} group keys"
 _SOURCE_BEFORE = f"{_SHARE_OF_SKETCH:.0%} of the answers that do not come twice by chance"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from msgspec import Struct
 
@@ -20,24 +21,36 @@ SHARE = 0.05
 _FEWEST = 2
 _TRUE = 0.9  # of the sentences: what agents make up about a market is as often false
 _EXAMPLES = 5
+_MOST = 50  # places that one pattern finds in a text; an agent may have written it
 _SNIPPET = 80  # characters around
 _SOURCE = (
     f"{SHARE:.0%} of the trajectories, and more than one; sentences about outcomes count where "
     f"{_TRUE:.0%} of them are true"
 )
-# What one of the patterns below must contain, in lower case: most texts are passed over by this.
-_STEMS = ("outcome", "probabilit", "hidden", "predictioncorrect", "truth", "resol", "settled")
-_NAMES = re.compile(
-    r"[\"']?\b(future_?outcomes?|actual_?outcomes?|correct_?outcomes?|true_?probabilit(?:y|ies)"
-    r"|hidden_?variables?|prediction_?correct|ground_?truth)[\"']?\s*+[:=]\s*+"
-    r"(?!\{\s*+\}|\[\s*+\]|null\b|none\b|undefined\b|[\"']{2})",
-    re.IGNORECASE,
+# The patterns are for text whose ASCII letters are lower case, and each begins with a word: such
+# ones are searched for at the speed of memory.
+_BEHIND = r"[\"']?\s*+[:=]\s*+"
+_SOMETHING = r"(?!\{\s*+\}|\[\s*+\]|null\b|none\b|undefined\b|[\"']{2})"
+_NO_CHOICE = r"(?!\s*+[/|]|\s+or\b)"
+_NAMES = tuple(
+    re.compile(f"({name}){_BEHIND}{_SOMETHING}")
+    for name in (
+        "future_?outcomes?",
+        "actual_?outcomes?",
+        "correct_?outcomes?",
+        "true_?probabilit(?:y|ies)",
+        "hidden_?variables?",
+        "prediction_?correct",
+        "ground_?truth",
+    )
 )
-_ENDED = re.compile(
-    r"\b(?i:resolved|settled)(?i:\s+(?:to|as|at|in favou?r of))?[\s:=\"']{1,4}(YES|NO)\b"
-    r"(?!\s*[/|]|\s+or\b)"
-    r"|(?i:\b(?:resolution|resolved_?outcome|final_?outcome|winning_?(?:side|outcome))"
-    r"[\"']?\s*+[:=]\s*+[\"']?(yes|no|true|false)\b(?!\s*[/|]|\s+or\b))"
+_PROSE = tuple(
+    re.compile(rf"{verb}(?:\s++(?:to|as|at|in favou?r of))?[\s:=\"']{{1,4}}(yes|no)\b{_NO_CHOICE}")
+    for verb in ("resolved", "settled")
+)
+_FIELDS = tuple(
+    re.compile(rf"{name}{_BEHIND}[\"']?(yes|no|true|false)\b{_NO_CHOICE}")
+    for name in ("resolution", "resolved_?outcome", "final_?outcome", "winning_?(?:side|outcome)")
 )
 _CUT = re.compile(r"[\n{};]|\.\s")  # what ends a sentence, or an object
 _ANOTHER = re.compile(r"\b[A-Za-z]{1,20}-\d+\b|\b\d{8,}\b")  # a market's id
@@ -151,26 +164,35 @@ class OutcomeWords:
 
 
 def _read(text: str) -> _Found:
-    lowered = text.lower()
-    if not any(stem in lowered for stem in _STEMS):
-        return _NOTHING
+    lowered = text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
     names = tuple(
-        (match[1], text[max(0, match.start() - 10) : match.end() + _SNIPPET])
-        for match in _NAMES.finditer(text)
+        (text[match.start(1) : match.end(1)], text[max(0, match.start() - 10) :][: 2 * _SNIPPET])
+        for match in _matches(_NAMES, lowered)
     )
-    return _Found(names, tuple(_sentences(text)))
+    # A sentence says YES, and YES alone; "resolved no issue" is none.
+    ended = [one for one in _matches(_PROSE, lowered) if text[one.start(1) : one.end(1)].isupper()]
+    ended += _matches(_FIELDS, lowered)
+    if not names and not ended:
+        return _NOTHING
+    return _Found(names, tuple(_sentence(text, match) for match in ended))
 
 
-def _sentences(text: str) -> Iterator[_Sentence]:
-    for match in _ENDED.finditer(text):
-        before = text[max(0, match.start() - _REACH) : match.start()]
-        after = text[match.end() : match.end() + _REACH]
-        cuts = [cut.end() for cut in _CUT.finditer(before)]
-        before = before[cuts[-1] :] if cuts else before
-        cut = _CUT.search(after)
-        after = after[: cut.start()] if cut else after
-        yes = (match[1] or match[2]).lower() in ("yes", "true")
-        yield _Sentence(before + match[0] + after, yes, len(before))
+def _matches(patterns: Iterable[re.Pattern[str]], text: str) -> Iterator[re.Match[str]]:
+    for pattern in patterns:
+        for match in islice(pattern.finditer(text), _MOST):
+            if not text[max(0, match.start() - 1) : match.start()].isalnum():
+                yield match
+
+
+def _sentence(text: str, match: re.Match[str]) -> _Sentence:
+    before = text[max(0, match.start() - _REACH) : match.start()]
+    after = text[match.end() : match.end() + _REACH]
+    cuts = [cut.end() for cut in _CUT.finditer(before)]
+    before = before[cuts[-1] :] if cuts else before
+    cut = _CUT.search(after)
+    after = after[: cut.start()] if cut else after
+    yes = match[1] in ("yes", "true")
+    return _Sentence(before + text[match.start() : match.end()] + after, yes, len(before))
 
 
 def _is_about(sentence: _Sentence, market: str) -> bool:

@@ -244,3 +244,15 @@ WHERE w.state = 'trained' AND coalesce(w.reason, '') NOT IN ('no_spread', 'only_
   AND NOT EXISTS (SELECT FROM training.rejections r
                   WHERE r.trajectory_id = s.trajectory_id AND r.stage = 'dataset')
 GROUP BY w.window_id
+
+-- name: tripped_windows_trained
+-- Windows that a step took after a tripwire of policy hold had refused them for the same rewards,
+-- and before anybody accepted them.
+SELECT t.window_id AS window,
+       'step row ' || s.id || ' took it, though ' || t.kind || ' had tripped' AS what
+FROM training.tripwires t
+JOIN training.steps s ON s.lineage = t.lineage AND t.window_id = ANY (s.windows)
+                     AND s.planned_at > t.found_at
+LEFT JOIN training.accepted_tripwires a ON a.tripwire_id = t.id
+JOIN training.windows w ON w.window_id = t.window_id AND w.reward_version = t.reward_version
+WHERE t.policy = 'hold' AND coalesce(a.accepted_at > s.planned_at, true)

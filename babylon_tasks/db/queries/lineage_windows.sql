@@ -30,6 +30,7 @@ AND (w.state = 'scored' OR {{lineage_windows.in_anothers_step_alone}})
 w.state IN ('scored', 'training', 'skipped') AND {{lineage_windows.state}} IN ('scored', 'skipped')
 AND (w.state <> 'scored' OR w.reason IS NULL) AND NOT w.held_out AND w.rescore IS NULL
 AND coalesce(w.waits_until <= now(), true) AND w.rows_pruned_at IS NULL
+AND NOT {{tripwires.tripped}}
 
 -- part: training_tries
 -- Training runs of the lineage begun with the window and not finished.

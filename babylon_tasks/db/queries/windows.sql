@@ -5,8 +5,9 @@ reward_std, reward_version, attempt AS attempts, training_tries AS training_atte
 next_attempt_at, enqueued_at, opened_at, sealed_at, scored_at, trained_at, updated_at,
 waits_until, rescore AS score_anew, changes, left_over, profit_mean, right_share,
 state IN ('scored', 'held_out') AND coalesce(waits_until > now(), false) AS waiting,
+state = 'scored' AND tripped AS tripped,
 coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true)
-    AND rescore IS NULL AND (state <> 'scored' OR reason IS NULL) AS due
+    AND rescore IS NULL AND (state <> 'scored' OR reason IS NULL AND NOT tripped) AS due
 
 -- part: seen
 -- Windows (w) as a lineage sees them; as all lineages together do if it is NULL.
@@ -20,20 +21,22 @@ coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true
         w.enqueued_at, w.opened_at, w.sealed_at, w.scored_at,
         coalesce(mine.trained_at, w.trained_at) AS trained_at, w.updated_at, w.waits_until,
         w.rescore, w.changes, {{lineage_windows.left_over}} AS left_over, w.profit_mean,
-        w.right_share
+        w.right_share, {{tripwires.tripped}} AS tripped
  FROM training.windows w
  {{lineage_windows.mine}}) AS w
 
 -- part: backlog
--- Windows that are over, that the lineage has not used and that do not wait for outcomes.
+-- Windows that are over, that the lineage has not used, that do not wait for outcomes and that no
+-- tripwire keeps from training.
 ({{lineage_windows.state}} IN ('sealed', 'scoring', 'training')
  OR {{lineage_windows.state}} = 'scored' AND coalesce(w.waits_until <= now(), true)
-    AND {{lineage_windows.left_over}} = 0)
+    AND {{lineage_windows.left_over}} = 0 AND NOT {{tripwires.tripped}})
 
 -- part: ready_to_train
 -- Windows that a step of the lineage may take now.
 {{lineage_windows.takeable}} AND coalesce({{lineage_windows.next_attempt_at}} <= now(), true)
 AND coalesce(w.waits_until <= now(), true) AND w.rescore IS NULL AND w.reason IS NULL
+AND NOT {{tripwires.tripped}}
 
 -- name: get
 -- One window.

@@ -127,3 +127,6 @@ def test_a_text_is_read_once_and_a_hostile_one_in_linear_time() -> None:
     hostile = "m-4 " * 20_000 + "resolved " * 20_000 + "futureOutcomes" * 5_000 + ":" * 20_000
     wire.add(group([hostile] * 2))
     assert wire.texts_read == 2
+
+    wire.add(group(["m-4 resolved YES\n" * 50_000]))
+    assert wire.texts_read == 3

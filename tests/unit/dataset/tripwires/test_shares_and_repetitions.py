@@ -185,6 +185,12 @@ def test_the_distance_is_that_of_the_cumulated_shares() -> None:
 # --- what is kept
 
 
+def test_a_step_is_looked_at_in_one_pass() -> None:
+    window = long_window(1, 0)
+    once = examine(iter(window.groups), window.facts, "default", before())
+    assert once == examined(window, before())
+
+
 def test_figures_stay_small_whatever_the_step() -> None:
     large = long_window(1, 0, keys=40, size=100, agents=500)
     figures = examined(large).figures

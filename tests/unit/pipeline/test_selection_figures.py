@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from babylon_tasks.pipeline.plan_step import informative_share, longest_row
 from babylon_tasks.pipeline.select_groups import Selection
+from babylon_tasks.pipeline.selection_figures import informative_share, longest_row
 from babylon_tasks.records import Group, Member
 
 
