@@ -118,7 +118,7 @@ mutations: setup servers ## minutes: mistakes that tests must notice: make mutat
 
 check: ## everything below: what CI runs before the tests
 	@$(MAKE) --no-print-directory --jobs=2 tools # both environments at the same time
-	@$(MAKE) --no-print-directory code deployment audit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target code deployment audit
 
 code: setup ## format, lint, types, layers, the documents that are generated from the code
 	$(BIN)/ruff format --check .

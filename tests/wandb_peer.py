@@ -65,11 +65,9 @@ class WandbPeer:
     ``answers``: what happens to the next requests for a job: a status without a job; ``lost``,
     ``garbled`` or ``late``, which is never, where the job begins. ``holds``: a job does not end
     because it is asked for. ``counts`` is the name of the count of trained tokens, ``measured`` the
-    metrics of checkpoints, and ``padding`` how many events a job has beside its own,
-    ``unknown`` the
-    type of one that nobody has heard of. ``idle``: a job ends with its parent's weights;
-    ``noise`` is that of the log-probabilities in answers, in
-    nats.
+    metrics of checkpoints, and ``padding`` how many events a job has beside its own, ``page`` how
+    many are listed at a time, ``unknown`` the type of one that nobody has heard of. ``idle``: a job
+    ends with its parent's weights; ``noise`` is that of the log-probabilities in answers, in nats.
     """
 
     key: str
@@ -83,6 +81,7 @@ class WandbPeer:
     counts: str = "num_trainable_tokens"
     measured: dict[str, float] = field(default_factory=dict)
     padding: int = 0
+    page: int = 20
     unknown: str | None = None
     idle: bool = False
     noise: float = 0.0
@@ -224,14 +223,14 @@ class WandbPeer:
         take_supervised_jobs(app, self._next_answer, begin)
 
         @app.get("/v1/preview/training-jobs/{name}/events")
-        async def events(name: str, limit: int = 20, after: str | None = None) -> Response:
+        async def events(name: str, after: str | None = None) -> Response:
             if name not in self.jobs:
                 raise HTTPException(404)
             job = self.jobs[name]
             job.polls += 1
             if not self.holds:
                 self.end(name)
-            page = json.dumps(_page(self._events(job), limit, after))  # NaN as Python writes it
+            page = json.dumps(_page(self._events(job), self.page, after))  # NaN as Python writes it
             return Response(page, media_type="application/json")
 
         @app.post("/v1/chat/completions")
