@@ -31,7 +31,7 @@ import redis
 import structlog
 from attacks import attacks
 from babylon import CONTRACTS, make_tables
-from databases import fresh_database, new_folder
+from databases import cheapen_logins, fresh_database, new_folder
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
@@ -158,17 +158,10 @@ def servers_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for the whole run, to which a connection costs half as much as usual.
-
-    Its password is random, so that hashing it 4096 times protects nothing.
-    """
+    """One server for the whole run, with cheap logins."""
     folder = new_folder()
     with EmbeddedPostgres(folder / "postgres", durable=False, max_connections=200) as server:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("SET scram_iterations = 1")
-            change = sql.SQL("ALTER ROLE {} PASSWORD {}")
-            user, password = connection.info.user, connection.info.password
-            connection.execute(change.format(sql.Identifier(user), sql.Literal(password)))
+        cheapen_logins(server)
         yield server
     shutil.rmtree(folder)
 
