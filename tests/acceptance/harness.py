@@ -218,8 +218,11 @@ class Babylon:
 
     def trainer(self) -> psutil.Process | None:
         """The trainer process, where one lives."""
-        found = [p for p in self.family() if "babylon_tasks.training.trainer" in _command(p)]
-        return found[0] if found else None
+        return next(iter(self.trainers()), None)
+
+    def trainers(self) -> list[psutil.Process]:
+        """Those that live: one, but for a moment."""
+        return [p for p in self.family() if "babylon_tasks.training.trainer" in _command(p)]
 
     def family(self) -> list[psutil.Process]:
         """Every process that was started for this stack, by whomever, and lives."""

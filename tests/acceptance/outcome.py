@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,12 @@ def assert_trained_once(
     assert UnopenedReason.BEFORE_LOOKBACK not in {one.reason for one in left_out}
 
 
+def assert_invariants(babylon: Babylon) -> None:
+    """What must hold at any moment holds now; rows that came a moment ago are still waited for."""
+    with connect(babylon.stack.settings) as connection:
+        assert violations(connection, babylon.stack.settings) == []
+
+
 _LATE = """
 SELECT given.id, EXISTS (SELECT FROM training.consumption WHERE trajectory_id = given.id) AS used,
        EXISTS (SELECT FROM training.rejections
@@ -123,12 +129,14 @@ def _rejected_as_late(babylon: Babylon) -> set[str]:
 
 
 def assert_nothing_harmed_was_used(babylon: Babylon) -> None:
-    """No committed step was begun from a checkpoint after its files had been changed."""
-    begun_from = (
-        "SELECT s.target_step FROM training.steps s"
-        " JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step = s.parent_step"
-        " WHERE s.state = 'committed' AND c.uri = %s AND s.started_at > %s"
-    )
+    """No committed step was begun from a checkpoint after its files had been changed, nor again."""
+    begun_from = """
+    SELECT s.target_step FROM training.steps s
+    JOIN training.checkpoints c ON c.lineage = s.lineage AND c.step = s.parent_step
+    WHERE s.state = 'committed' AND c.uri = %s
+      AND %s < (SELECT max(happened_at) FROM training.events e
+                WHERE e.step_id = s.id AND e.kind = 'step_running')
+    """
     found = [babylon.rows(begun_from, one) for one in babylon.harmed.items()]
     steps = [row["target_step"] for rows in found for row in rows]
     assert not steps, f"steps {steps} were begun from a checkpoint whose files were damaged"
@@ -152,16 +160,22 @@ def assert_attempts_were_kept(babylon: Babylon) -> None:
 
 def assert_nothing_is_left_over(babylon: Babylon) -> None:
     """The data folder has the lineage's committed checkpoints, and nothing of dead workers."""
-    deadline = time.monotonic() + A_MOMENT
-    while (left := left_over(babylon)) and time.monotonic() < deadline:
+    assert_soon_none("nothing needs what is left", lambda: left_over(babylon), A_MOMENT)
+
+
+def assert_soon_none(what: str, found: Callable[[], Sequence[object]], seconds: float) -> None:
+    """Ask again and again until nothing is found; fails with what was found last."""
+    deadline = time.monotonic() + seconds
+    while (last := found()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not left, f"nothing needs {left}"
+    assert not last, f"{what}: {last}"
 
 
 def left_over(babylon: Babylon) -> list[str]:
     """Files and folders that nothing needs once all windows are trained."""
     folder = babylon.on_disk(babylon.stack.settings.data_dir.absolute()) / babylon.lineage
-    asked = [path for name in ("inspections", "evaluations") for path in (folder / name).glob("*")]
+    places = ("inspections/*", "evaluations/*", "steps/*/*")
+    asked = [path for place in places for path in folder.glob(place)]
     rows = babylon.rows(
         "SELECT step, uri FROM training.checkpoints WHERE lineage = %s AND step > 0",
         (babylon.lineage,),
@@ -177,18 +191,19 @@ def assert_agents_are_answered(babylon: Babylon, seconds: float = PATIENCE) -> N
     until("agents are answered by what serves", lambda: is_answered(babylon), seconds)
 
 
-def is_answered(babylon: Babylon) -> bool:
-    """Whether an agent that asks the checkpoint that serves gets an answer now."""
+def is_answered(babylon: Babylon, step: int | None = None) -> bool:
+    """Whether an agent that asks a checkpoint, by default the one that serves, is answered now."""
     settings = babylon.stack.settings
-    (row,) = babylon.rows(
-        "SELECT serving_step FROM training.lineages WHERE name = %s", (babylon.lineage,)
-    )
+    if step is None:
+        serving = "SELECT serving_step FROM training.lineages WHERE name = %s"
+        (row,) = babylon.rows(serving, (babylon.lineage,))
+        step = row["serving_step"]
     try:
         answer = httpx.post(
             f"http://127.0.0.1:{settings.inference_port}/v1/chat/completions",
             headers={"Authorization": f"Bearer {settings.inference_api_key.get_secret_value()}"},
             json={
-                "model": f"{babylon.lineage}@{row['serving_step']}",
+                "model": f"{babylon.lineage}@{step}",
                 "messages": [{"role": "user", "content": "Yes or no?"}],
                 "max_tokens": 1,
             },

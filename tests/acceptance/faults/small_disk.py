@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+COMMAND_SECONDS = 60  # the longest that a command may take
 _HOLD = 'mount -t tmpfs -o "size=$0m" none "$1" && echo mounted && exec sleep infinity'
 _FILL = 'cat /dev/zero > "$0" 2> /dev/null'
 
@@ -32,8 +34,12 @@ class SmallDisk:
             **self._options,
         )
         assert self._holder.stdout is not None
-        if self._holder.stdout.readline() != b"mounted\n":
-            self._holder.wait()
+        hanging = threading.Timer(COMMAND_SECONDS, self._holder.kill)
+        hanging.start()
+        mounted = self._holder.stdout.readline() == b"mounted\n"
+        hanging.cancel()
+        if not mounted:
+            self._holder.wait(COMMAND_SECONDS)
             raise RuntimeError("users may not mount in namespaces of their own on this machine")
         self.folder = folder
 
@@ -47,7 +53,7 @@ class SmallDisk:
         trace: TracebackType | None,
     ) -> None:
         self._holder.kill()
-        self._holder.communicate()
+        self._holder.communicate(timeout=COMMAND_SECONDS)
 
     @property
     def command(self) -> list[str]:
@@ -59,7 +65,8 @@ class SmallDisk:
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
         """Run a command that sees the disk, as its user; that it fails is not held against it."""
-        return subprocess.run([*self.command, *map(str, command)], check=False, **self._options)
+        given = [*self.command, *map(str, command)]
+        return subprocess.run(given, check=False, timeout=COMMAND_SECONDS, **self._options)
 
     def seen(self, path: Path) -> Path:
         """Where a path on the disk is for those that do not see the disk."""

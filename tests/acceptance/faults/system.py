@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import redis
+from acceptance.faults.agents import Agents
 from acceptance.faults.kinds import Kind
 from acceptance.faults.small_disk import SmallDisk
 from acceptance.harness import PATIENCE, Babylon, hours, until
@@ -30,6 +31,7 @@ from checks.clock.moved_clock import MovedClock
 
 HELD_OUT_SHARE = 0.5  # where a system evaluates: its tests take the other hours
 GROUPS_HELD_OUT = 64  # enough to find the trainer evaluating them
+ANSWER_SECONDS = 30  # of a server, to the test
 # The state of a window that a worker has in hand.
 IN_HAND: dict[str, str] = {ProcessName.CPU_WORKER: "scoring", ProcessName.GPU_WORKER: "training"}
 
@@ -68,6 +70,9 @@ class System(Babylon):
         self.clock = clock
         self.struck = hours(1)[0]  # the hour at which the fault strikes, of a cell
         self.cells: list[str] = []  # what has struck it so far
+        self.agents: Agents | None = None  # of a cell
+        # What a fault must have been seen to do by the end of its cell: text, and whether it has.
+        self.to_show: list[tuple[str, Callable[[], bool]]] = []
         self.frozen: int | None = None  # a trainer that a fault has stopped for good, by its pid
         self.second: System | None = None
         self._used_hours = 0
@@ -131,7 +136,12 @@ class System(Babylon):
 
     def open(self) -> Connection:
         """A connection of the test's own, past the proxy."""
-        return psycopg.connect(self.postgres.database(self._database), autocommit=True)
+        return psycopg.connect(
+            self.postgres.database(self._database),
+            autocommit=True,
+            connect_timeout=ANSWER_SECONDS,
+            options=f"-c statement_timeout={ANSWER_SECONDS}s",
+        )
 
     def rows(self, query: Any, parameters: Any = ()) -> list[dict[str, Any]]:
         """All rows of a query, by column; on a new connection, since servers come and go."""
@@ -205,7 +215,7 @@ class System(Babylon):
     def redis(self) -> redis.Redis:
         """A client of the test's own, past the proxy."""
         unverified = {"ssl_cert_reqs": "none"} if self.kind.tls else {}
-        return redis.Redis.from_url(self.valkey.url, **unverified)
+        return redis.Redis.from_url(self.valkey.url, socket_timeout=ANSWER_SECONDS, **unverified)
 
     def await_waiter(self, table: str) -> None:
         """Until somebody waits for a lock on one of our tables."""

@@ -88,6 +88,15 @@ def begun_from_damaged(babylon: Babylon) -> None:
     babylon.harmed[str(checkpoint(babylon, 1))] = first["committed_at"]
 
 
+def begun_again_from_damaged(babylon: Babylon) -> None:
+    begun_from_damaged(babylon)
+    babylon.harmed = dict.fromkeys(babylon.harmed, babylon.rows("SELECT now() AS now")[0]["now"])
+    babylon.connection.execute(
+        "INSERT INTO training.events (lineage, step_id, kind, actor)"
+        " SELECT lineage, id, 'step_running', 'test' FROM training.steps WHERE target_step = 2"
+    )
+
+
 def weights_lost(babylon: Babylon) -> None:
     (checkpoint(babylon, 1) / WEIGHTS).write_bytes(b"other weights")
 
@@ -127,10 +136,21 @@ def changed(what: str, statement: str) -> Callable[[Babylon], None]:
 
 BAD_ENDS: list[tuple[Callable[[Babylon], None], str]] = [
     (begun_from_damaged, r"steps \[2\] were begun from a checkpoint whose files were damaged"),
+    (
+        begun_again_from_damaged,
+        r"steps \[2\] were begun from a checkpoint whose files were damaged",
+    ),
     (weights_lost, "the files are what counted"),
-    (garbage("acceptance", "inspections", "lease-1.json"), "nothing needs .*lease-1.json"),
-    (garbage("acceptance", "evaluations", "set.json"), "nothing needs .*set.json"),
-    (trash, "nothing needs .*discarded-0003"),
+    (
+        garbage("acceptance", "inspections", "lease-1.json"),
+        "nothing needs what is left: .*lease-1.json",
+    ),
+    (garbage("acceptance", "evaluations", "set.json"), "nothing needs what is left: .*set.json"),
+    (
+        garbage("acceptance", "steps", "1", "lease-1.json"),
+        "nothing needs what is left: .*lease-1.json",
+    ),
+    (trash, "nothing needs what is left: .*discarded-0003"),
     (
         changed("step_tried_in_vain", "UPDATE training.steps SET tries = 2"),
         "trained, with attempts used up that no worker took along",
