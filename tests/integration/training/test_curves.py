@@ -76,6 +76,7 @@ def test_a_service_that_does_not_answer_is_given_up_and_its_client_ended(
         until(lambda: "step 1 has no curve at W&B" in drawing.log)
 
     assert "has not answered for 5 s" in drawing.log
+    assert not drawing.folder.exists(), "its files are temporary"
     until(lambda: not descendants(os.getpid(), MODULE))
 
 
