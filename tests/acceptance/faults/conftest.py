@@ -18,6 +18,7 @@ from acceptance.faults.build import build, make_database
 from acceptance.faults.cells import Cell
 from acceptance.faults.kinds import PLAIN, Kind
 from acceptance.faults.system import System
+from databases import cheapen_logins
 
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 
@@ -63,6 +64,7 @@ def cluster(servers_dir: Path) -> Path:
     """A folder of Postgres's with an empty cluster, to copy from: initdb takes seconds."""
     with EmbeddedPostgres(servers_dir / "cluster", durable=False) as server:
         make_database(server)
+        cheapen_logins(server)  # probes log in for each answer
     return server.home
 
 
