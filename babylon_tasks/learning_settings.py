@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from babylon_tasks.read_settings import EnvironmentSettings
 from babylon_tasks.tripwires import Tripwire, TripwirePolicy, read_policies
 
+PromotionModeName = Literal["auto", "screened", "proven", "evaluated", "manual"]
 LABELS = ("exact", "parent", "rescored", "none")  # of dataset/eligibility.py
 HIGHEST_DEFAULT_RATE = 4e-4  # of dataset/training_defaults.py
 GROUPINGS = ("scenario", "archetype", "decision", "market", "balance")
@@ -119,9 +120,11 @@ class LearningSettings(EnvironmentSettings):
     promote_tolerance: float = Field(default=0.01, ge=0)
     """How much worse than the serving and the best checkpoint a new one may be and still be
     promoted."""
-    promote_without_evaluation: bool = False
-    """Promote without an evaluation, instead of holding. Needed for `serverless` and `local`, which
-    cannot evaluate."""
+    promotion_mode: PromotionModeName = "auto"
+    """What a new checkpoint must show before it serves: `screened`, that it has not collapsed
+    (docs/screen.md); `proven`, that, and a trial against the anchor; `evaluated`, a value on
+    held-out groups (`cpu` only); `manual`, nothing: `babylon-tasks models promote` lets it serve.
+    `auto` is `evaluated` with `cpu`, else `screened`."""
 
     screen_questions: int = Field(default=200, ge=20, le=2000)
     """How many held-out questions a candidate and the serving checkpoint answer in a screen, the

@@ -29,6 +29,10 @@ RETIRED = {
         "instead of `true` set BABYLON_LOGPROBS=exact,none; instead of `false` set nothing"
     ),
     "BABYLON_EVAL_GROUPS": "set BABYLON_MAX_EVAL_GROUPS",
+    "BABYLON_PROMOTE_WITHOUT_EVALUATION": (
+        "instead of `true` set BABYLON_PROMOTION_MODE=screened, which promotes what has not "
+        "collapsed, or `manual`; instead of `false` set `evaluated`"
+    ),
     "BABYLON_TRAINER_SILENCE_TIMEOUT": "set BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS",
     "BABYLON_TRAINER_START_TIMEOUT": "set BABYLON_TRAINER_START_TIMEOUT_SECONDS",
     "BABYLON_UPKEEP_SECONDS": "set BABYLON_UPKEEP_INTERVAL_SECONDS",

@@ -29,6 +29,7 @@ from babylon_tasks.db import circuits, lineages, migrate, reports, tripwires
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
+from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.settings import Settings
 
 _OLDEST_POSTGRES = 140_000
@@ -103,6 +104,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
                 yield Finding("checkpoints", "fail", lineage.trouble, todo)
         yield from captures(connection, settings)
         yield from _tripped(connection, settings)
+        yield _promotion(connection, settings)
 
 
 def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -117,6 +119,14 @@ def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
             "`babylon-tasks tripwires list --open` has the evidence; mend the cause, or let them "
             "through with `babylon-tasks tripwires accept WINDOW`; docs/tripwires.md",
         )
+
+
+def _promotion(connection: Connection, settings: Settings) -> Finding:
+    """Say what a checkpoint must show before it serves, and why none can."""
+    outlook = promotion_outlook(connection, settings)
+    return finding(
+        "promotion", outlook.lacks is None, outlook.text, outlook.todo or "", otherwise="warn"
+    )
 
 
 def _session(connection: Connection, settings: Settings) -> Finding:

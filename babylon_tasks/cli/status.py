@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from babylon_tasks import step_metrics
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
+from babylon_tasks.cli.screen import describe, screen_report
 from babylon_tasks.cli.trajectory import show_trajectory
 from babylon_tasks.cli.tripwires import sentence
-from babylon_tasks.db import lineages, reports, unopened_windows
+from babylon_tasks.db import lineages, reports, screens, unopened_windows
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.trajectory_history import trajectory_history
+from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepMethod, WindowState
 from babylon_tasks.windows import is_window_id
@@ -46,15 +48,24 @@ def status(json: AsJson = False) -> None:
     set_aside: [{id, step, folder, why, set_aside_at}] of checkpoints that could not be verified,
     tripped: as in `tripwires list --open`}; windows, oldest_due and failed are as the lineage of
     BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and which
-    one's wait ends first.
+    one's wait ends first. Besides promotion: {mode, why, lacks, todo}, what a checkpoint must
+    show before it serves, and screen: as `screen` prints it, the newest one of the newest
+    checkpoint, or null.
     """
     settings = begin()
     with database(settings) as connection:
         found = reports.system_state(connection, settings.lineage)
+        outlook = promotion_outlook(connection, settings)
+        head = 0 if found.lineage is None else found.lineage.head_step
+        newest = screens.of_step(connection, settings.lineage, head, limit=1)
     if json:
-        as_json(found)
-    else:
-        _show_system(settings, found)
+        last = screen_report(newest[0]) if newest else None
+        as_json(to_builtins(found) | {"promotion": outlook, "screen": last})
+        return
+    _show_system(settings, found)
+    show(f"promotion: {outlook.text}")
+    for screen in newest:
+        show(describe(settings.lineage, screen))
 
 
 def why(

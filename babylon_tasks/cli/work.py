@@ -164,7 +164,7 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Gate
 
     with (
         trainer_of_a_command() as trainer,  # it starts once it is needed, which takes many seconds
-        progress_bars("training", "evaluating on held-out windows") as (training, evaluation),
+        progress_bars("training", "looking at the checkpoint") as (training, evaluation),
     ):
         return train_and_evaluate(
             settings,

@@ -9,26 +9,26 @@ import structlog
 from msgspec import Struct
 from structlog.contextvars import bind_contextvars
 
-from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import held_out
 from babylon_tasks.dataset.schedule import estimated_tokens
-from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows, promotions
+from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
-from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
 from babylon_tasks.pipeline import load_groups
+from babylon_tasks.pipeline.record_decision import record_decision
 from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
-from babylon_tasks.policy_names import policy_name
+from babylon_tasks.pipeline.undecided_head import idle, refused_before, undecided_head
 from babylon_tasks.records import Group
-from babylon_tasks.registry import branches, promotion_gate, serving
+from babylon_tasks.registry import promotion_gate
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
 from babylon_tasks.training.step_numbers import numbered
+from babylon_tasks.training.trainer_start import TrainerReady
 
 log = structlog.get_logger(__name__)
 
@@ -47,69 +47,35 @@ def evaluate(
     again. Raises TrainerDied, DatabaseError.
     """
     with session(settings) as connection:
-        lineage = lineages.ensure(connection, settings)
-        head, current = lineage.head_step, lineage.serving_step
-        if head == current:
-            return GateResult(
-                GateAction.IDLE, head, current, "the newest checkpoint serves already", {}
-            )
-        if promotions.was_rolled_back(connection, settings.lineage, head):
-            name = policy_name(settings.lineage, head)
-            reason = f"{name} was rolled back; the next checkpoint is evaluated"
-            return GateResult(GateAction.IDLE, head, current, reason, {})
-        if branches.is_dead(connection, settings.lineage, head):
-            name = policy_name(settings.lineage, head)
-            reason = f"the branch of {name} is dead; the next checkpoint is evaluated"
-            return GateResult(GateAction.IDLE, head, current, reason, {})
+        found = undecided_head(connection, settings)
+        if isinstance(found, GateResult):
+            return found
+        head, current = found.head, found.serving
         groups = held_out_set(connection, settings, actor=actor)
         compared = _Compared(head, current, groups, held_out.set_hash(groups))
-        latest = promotions.latest(connection, settings.lineage)
-        if (
-            latest is not None
-            and latest.decision is Decision.HOLD
-            and (latest.from_step, latest.to_step) == (current, head)
-            and latest.figures.get("set_hash") == compared.set_hash
-        ):
-            return GateResult(GateAction.IDLE, head, current, f"held before: {latest.reason}", {})
+        before = refused_before(connection, settings, found, set_hash=compared.set_hash)
+        if before is not None:
+            return before
     bind_contextvars(lineage=settings.lineage, step=head)
     trainer = numbered(settings, trainer)
     try:
-        if len(groups) >= settings.min_eval_groups or settings.promote_without_evaluation:
-            _require_both(settings, trainer, compared, actor=actor)
+        if len(groups) >= settings.min_eval_groups:
+            require_both(settings, trainer, head, current, actor=actor)
         decision = _decide(settings, trainer, compared, on_progress or (lambda _: None))
     except TrainerDied:
         raise
     except TrainingError as error:
         log.warning("evaluation.postponed", why=str(error))
-        reason = f"not evaluated, to be retried: {error}"
-        return GateResult(GateAction.IDLE, head, current, reason, {})
-    figures = decision.figures | {"set_hash": compared.set_hash}
-    with session(settings) as connection:
-        if decision.decision is Decision.PROMOTE:
-            moved = serving.promote(
-                connection,
-                settings.lineage,
-                head,
-                reason=decision.reason,
-                figures=figures,
-                actor=actor,
-                instead_of=current,
-            )
-            if not moved:
-                reason = "another checkpoint was promoted meanwhile; the next call evaluates again"
-                return GateResult(GateAction.IDLE, head, current, reason, figures)
-            log.info("checkpoint.promoted", serving=head, reason=decision.reason)
-            return GateResult(GateAction.PROMOTED, head, head, decision.reason, figures)
-        serving.hold(
-            connection,
-            settings.lineage,
-            head,
-            reason=decision.reason,
-            figures=figures,
-            actor=actor,
-        )
-    log.info("checkpoint.held", serving=current, reason=decision.reason)
-    return GateResult(GateAction.HELD, head, current, decision.reason, figures)
+        return idle(head, current, f"not evaluated, to be retried: {error}")
+    return record_decision(
+        settings,
+        decision.decision,
+        head=head,
+        current=current,
+        reason=decision.reason,
+        figures=decision.figures | {"set_hash": compared.set_hash},
+        actor=actor,
+    )
 
 
 class _Compared(Struct, frozen=True):
@@ -165,16 +131,15 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
     return tuple(groups)
 
 
-def _require_both(
-    settings: Settings, trainer: TrainerLike, compared: _Compared, *, actor: str
-) -> None:
-    """Raise TrainingError unless this worker has the trainer, and both checkpoints are whole."""
-    start_trainer(settings, trainer, actor=actor)
+def require_both(settings: Settings, trainer: TrainerLike, *steps: int, actor: str) -> TrainerReady:
+    """Raise TrainingError unless this worker has the trainer, and the checkpoints are whole."""
+    ready = start_trainer(settings, trainer, actor=actor)
     with session(settings) as connection:
         committed = tuple(lineages.checkpoints(connection, settings.lineage))
-    damaged = find_damaged(trainer, committed, compared.head, compared.serving)
+    damaged = find_damaged(trainer, committed, *steps)
     if damaged:
         raise CheckpointDamaged("; ".join(damaged.values()))
+    return ready
 
 
 def _decide(
@@ -190,7 +155,7 @@ def _decide(
     except CannotEvaluate as error:
         log.warning("evaluation.failed", error=str(error))
         return promotion_gate.without_evaluation(
-            f"no evaluation: {error}", settings, {"groups": len(compared.groups)}
+            f"no evaluation: {error}", {"groups": len(compared.groups)}
         )
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, compared.set_hash)

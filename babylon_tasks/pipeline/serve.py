@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import structlog
+
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.log_steps import log_missed_steps
+from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
+
+log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings, trainer: TrainerLike, *, actor: str = "gpu-worker") -> Serving:
@@ -26,5 +31,14 @@ def serve(settings: Settings, trainer: TrainerLike, *, actor: str = "gpu-worker"
             backend=ready.backend,
             base_url=ready.base_url,
             inference_name=ready.inference_name,
+        )
+        outlook = promotion_outlook(connection, settings)
+        write = log.info if outlook.lacks is None else log.warning
+        write(
+            "promotion_mode.chosen",
+            mode=outlook.mode,
+            why=outlook.why,
+            lacks=outlook.lacks,
+            todo=outlook.todo,
         )
         return serving(connection, settings.lineage)

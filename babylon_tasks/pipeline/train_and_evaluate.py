@@ -11,7 +11,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.pipeline import circuit
-from babylon_tasks.pipeline.evaluate import evaluate
+from babylon_tasks.pipeline.decide_head import decide_head
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.results import GateResult, TrainOutcome
 from babylon_tasks.pipeline.train import train_window
@@ -34,12 +34,12 @@ def train_and_evaluate(
     on_training: OnProgress,
     on_evaluation: OnProgress,
 ) -> tuple[TrainOutcome, GateResult | None]:
-    """Train as ``train_window`` does, then evaluate the head, also one that was left unevaluated.
+    """Train as ``train_window`` does, then decide about the head, also one that was left undecided.
 
     Old checkpoints are pruned at the end.
 
     Without a decision where the step failed, the lineage's circuit is open, or another worker is
-    at work: the owner of the lease evaluates. Raises what ``train_window`` and ``evaluate`` raise.
+    at work: the owner of the lease decides. Raises what ``train_window`` and ``decide_head`` raise.
     """
     name = circuits.training(settings.lineage)
     with session(settings) as connection:
@@ -47,7 +47,7 @@ def train_and_evaluate(
     if paused is not None:
         return TrainOutcome(TrainAction.PAUSED, reason=paused), None
     try:
-        _evaluate_again(settings, trainer, actor=actor, on_progress=on_evaluation)
+        _decide_again(settings, trainer, actor=actor, on_progress=on_evaluation)
         outcome = train_window(
             settings, trainer, window=window, actor=actor, on_progress=on_training
         )
@@ -57,7 +57,7 @@ def train_and_evaluate(
             circuit.close(settings, name)
         if outcome.action in (TrainAction.BUSY, TrainAction.FAILED):
             return outcome, None
-        gate_result = evaluate(settings, trainer, actor=actor, on_progress=on_evaluation)
+        gate_result = decide_head(settings, trainer, actor=actor, on_progress=on_evaluation)
     except Exception as error:
         circuit.count_fault(settings, name, fault_of(error), str(error))
         raise
@@ -66,14 +66,14 @@ def train_and_evaluate(
     return outcome, gate_result
 
 
-def _evaluate_again(
+def _decide_again(
     settings: Settings, trainer: TrainerLike, *, actor: str, on_progress: OnProgress
 ) -> None:
-    """Evaluate a refused head where only held-out windows are new, before it is given up."""
+    """Look again at a refused head where only held-out windows are new, before it is given up."""
     with session(settings) as connection:
         found = refusals.news(connection, settings.lineage)
     if found is not None and found.held_out and not found.windows:
-        evaluate(settings, trainer, actor=actor, on_progress=on_progress)
+        decide_head(settings, trainer, actor=actor, on_progress=on_progress)
 
 
 def _prune(settings: Settings, trainer: TrainerLike, *, actor: str) -> None:

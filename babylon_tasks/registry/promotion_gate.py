@@ -94,7 +94,6 @@ def decide(
         return without_evaluation(
             f"the recorded answers cover {candidate.coverage:.1%} of what the policy says, "
             f"less than {settings.min_eval_coverage:.1%}",
-            settings,
             figures,
         )
     threshold, against = theirs, f"the serving checkpoint {serving.step}"
@@ -116,17 +115,12 @@ def too_few_groups(groups: int, settings: Settings) -> GateDecision:
     """Decide where there are fewer held-out groups than ``min_eval_groups``."""
     return without_evaluation(
         f"{groups} held-out groups of at least {settings.min_eval_groups}",
-        settings,
         {"groups": groups, "tolerance": settings.promote_tolerance},
     )
 
 
-def without_evaluation(why: str, settings: Settings, figures: dict[str, Any]) -> GateDecision:
-    """Hold without a usable evaluation, unless the operator has chosen to promote anyway."""
-    if settings.promote_without_evaluation:
-        return GateDecision(
-            Decision.PROMOTE, f"{why}; BABYLON_PROMOTE_WITHOUT_EVALUATION allows it", figures
-        )
+def without_evaluation(why: str, figures: dict[str, Any]) -> GateDecision:
+    """Hold without a usable evaluation."""
     return GateDecision(Decision.HOLD, why, figures)
 
 

@@ -9,6 +9,7 @@ from msgspec import to_builtins
 from babylon_tasks import task_names
 from babylon_tasks.actions import TrainAction
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.screen import ANSWERS
 from babylon_tasks.pipeline.train import more_waits
 from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.tasks.app import app
@@ -30,7 +31,10 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
         )
 
     def report_evaluation(progress: RequestProgress) -> None:
-        summary = summaries.progress("evaluating", progress.done, progress.total, "held-out groups")
+        stage, counted = "evaluating", "held-out groups"
+        if progress.counted == ANSWERS:
+            stage, counted = "screening", progress.counted
+        summary = summaries.progress(stage, progress.done, progress.total, counted)
         self.report_progress(summary, stage="evaluate", **to_builtins(progress))
 
     with trainer_manager.lock() as trainer:

@@ -199,8 +199,8 @@ class ArtBackend:
     ) -> list[StepValue]:
         del steps, groups, on_progress  # the weights are not at hand
         raise CannotEvaluate(
-            f"backend {self.start.backend} cannot evaluate checkpoints; held-out evaluation "
-            "needs the cpu backend, or set BABYLON_PROMOTE_WITHOUT_EVALUATION"
+            f"backend {self.start.backend} cannot evaluate checkpoints, only cpu can; set "
+            "BABYLON_PROMOTION_MODE=screened, or manual"
         )
 
     async def _run(

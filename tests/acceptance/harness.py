@@ -50,7 +50,7 @@ OPTIONS = {
     "BABYLON_LEASE_SECONDS": "5",
     "BABYLON_RETRY_DELAY_SECONDS": "0",
     "BABYLON_PACKED_SEQUENCE_LENGTH": "128",
-    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "true",
+    "BABYLON_PROMOTION_MODE": "manual",  # there are no held-out hours
     "OMP_NUM_THREADS": "1",
 }
 

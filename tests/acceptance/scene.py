@@ -19,7 +19,7 @@ SCENE_OPTIONS = {
     "BABYLON_LINEAGE": LINEAGE,
     "BABYLON_UPKEEP_INTERVAL_SECONDS": "3600",  # the scene says when beat's messages come
     "BABYLON_HELD_OUT_SHARE": str(_SHARE),
-    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "false",
+    "BABYLON_PROMOTION_MODE": "evaluated",
     "BABYLON_MIN_EVAL_COVERAGE": "0",  # the tiny model says anything but YES and NO
     "BABYLON_PROMOTE_TOLERANCE": "1",
     "BABYLON_MAX_ATTEMPTS": "1",

@@ -19,11 +19,14 @@ from pathlib import Path
 import pytest
 from acceptance.harness import Babylon, hours, until
 from acceptance.other_models import of_another_model
+from by_hand import promote_head
 from documents import ROOT
 from models import save_tiny_model
+from screened import questions
 from training_steps import warm
 from wandb_trainer import TrainingPeer
 
+from babylon_tasks.db import promotions
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.recorder import Recorder
@@ -36,6 +39,7 @@ pytestmark = pytest.mark.contract("today")
 
 KEY = "word-of-wandb"
 AGENTS, MARKETS = 8, 3
+HELD_OUT = ("2025-12-30T08:00", "2025-12-30T09:00")  # before hours()
 MakeBabylon = Callable[..., Babylon]
 
 
@@ -84,8 +88,12 @@ def babylon(
         BABYLON_LEARNING_RATE="1e-3",
         BABYLON_FINAL_LEARNING_RATE="1e-3",
         BABYLON_SUPERVISED_LEARNING_RATE="1e-2",
+        BABYLON_PROMOTION_MODE="screened",
+        BABYLON_SCREEN_QUESTIONS="20",
+        BABYLON_MIN_SCREEN_QUESTIONS="20",
         **at_wandb,
     )
+    questions(made.connection, *HELD_OUT, agents=10, model=f"{made.lineage}@0", maxTokens=1)
     made.start("gpu-worker", "cpu-worker", "beat")
     return made
 
@@ -143,7 +151,8 @@ def test_agents_are_answered_taught_and_answered_by_what_they_taught_and_it_is_r
     babylon.await_states([fourth], "skipped")  # of no use to GRPO
     until("the worker is done", lambda: warm(babylon.stack.settings).step)
     babylon.await_states([fourth], "trained")
-    until("it serves", lambda: _served(babylon) == 4)
+    until("it is decided about", lambda: _decided(babylon) == 4)
+    promote_head(babylon.connection, babylon.lineage)  # whatever the screen says of one so taught
 
     steps = babylon.steps()
     assert [one["method"] for one in steps] == ["grpo", "grpo", "grpo", "supervised"]
@@ -187,6 +196,11 @@ def test_a_job_that_ends_while_its_worker_is_dead_is_taken_over_and_not_paid_for
 
 def _jobs(babylon: Babylon) -> list[str]:
     return [one["job_reference"] for one in babylon.steps()]
+
+
+def _decided(babylon: Babylon) -> int | None:
+    last = promotions.latest(babylon.connection, babylon.lineage)
+    return None if last is None else last.to_step
 
 
 def _served(babylon: Babylon) -> int | None:

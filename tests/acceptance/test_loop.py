@@ -136,7 +136,7 @@ def _assert_lines_tell_what_they_are_about(babylon: Babylon) -> None:
     for window, step in steps.items():
         lines = [line for line in _of_a_step(babylon) if line["window"] == window]
         events = [line["event"].partition("[")[0] for line in lines]
-        assert events == ["step.started", "training.ended", "checkpoint.promoted", last]
+        assert events == ["step.started", "training.ended", "checkpoint.held", last]
         about = {(line["step"], line["lineage"], line["fencing_token"]) for line in lines}
         assert about == {(step["target_step"], babylon.lineage, step["attempt"])}
         (task_id,) = {line["task_id"] for line in lines}

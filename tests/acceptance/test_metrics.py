@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import psutil
 from acceptance.harness import Babylon, hours, until
+from by_hand import promote_head
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -65,10 +66,9 @@ def test_what_all_children_did_is_counted_once_and_beat_exports_the_system(
 
     until(
         "the gate_result has been counted",
-        lambda: figure(
-            scrape(babylon, "gpu-worker"), "babylon_evaluations_total", action="promoted"
-        ),
+        lambda: figure(scrape(babylon, "gpu-worker"), "babylon_evaluations_total", action="held"),
     )
+    promote_head(babylon.connection, babylon.lineage)
     gpu, beat = scrape(babylon, "gpu-worker"), scrape(babylon, "beat")
 
     until(
@@ -98,7 +98,7 @@ def test_what_all_children_did_is_counted_once_and_beat_exports_the_system(
     assert figure(gpu, "babylon_trained_tokens_total") == step["trainable_tokens"]
     assert figure(gpu, "babylon_step_runs_total", outcome="committed") == 1
     assert figure(gpu, "babylon_step_duration_seconds_count") == 1
-    assert figure(gpu, "babylon_evaluations_total", action="promoted") == 1
+    assert figure(gpu, "babylon_evaluations_total", action="held") == 1
     assert figure(beat, "babylon_windows", state="trained") == 1
     assert figure(beat, "babylon_serving_step") == 1
     assert figure(beat, "babylon_source_up", source="redis") == 1

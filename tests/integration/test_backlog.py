@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from by_hand import promote_head
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 
@@ -16,14 +16,12 @@ from babylon_tasks.settings import Settings
 def test_what_is_too_old_once_its_turn_comes_is_skipped_and_each_of_it_is_named(
     connection: Connection, make_settings: Callable[..., Settings]
 ) -> None:
-    settings = make_settings(
-        max_windows_per_step=2, max_staleness_steps=1, promote_without_evaluation=True
-    )
+    settings = make_settings(max_windows_per_step=2, max_staleness_steps=1)
     trainer = PeerTrainer(settings.data_dir)
     recorded = {hour(number): scored_window(connection, hour(number)) for number in range(6)}
 
     while train_window(settings, trainer, window=None, actor="test").action != "idle":
-        evaluate(settings, trainer, actor="test")
+        promote_head(connection)
 
     ended = connection.execute("SELECT window_id, state, reason FROM training.windows ORDER BY 1")
     assert ended.fetchall() == [

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from by_hand import promote_head
 from captured_calls import captured_call
 from documents import ROOT, blocks
 from factories import fill_window
@@ -22,16 +23,18 @@ from babylon_tasks.db.migrate import apply, as_sql
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import DatabaseError, MigrationError
 from babylon_tasks.pipeline.data_report import verify_data
+from babylon_tasks.pipeline.decide_head import decide_head
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.prune_rows import prune_rows
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.pipeline.screen import screen
 from babylon_tasks.pipeline.serve import serve
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
+from babylon_tasks.training.ask_policies import PolicyServer
 from babylon_tasks.windows import window_start
 
 ROLE = "babylon_tasks"
@@ -81,7 +84,7 @@ def granting(
         address = babylon_database_url.rpartition("@")[2]
         url = f"postgresql://{ROLE}:word@{address}"
         return make_settings(
-            DATABASE_URL=url, promote_without_evaluation=True, held_out_share=0, grace_seconds=0
+            DATABASE_URL=url, promotion_mode="manual", held_out_share=0, grace_seconds=0
         )
 
     return make
@@ -135,7 +138,11 @@ def everything(settings: Settings) -> None:
     for window in (WINDOW, OTHER):
         assert score_window(settings, window, actor="test").state == "scored"
         train_window(settings, trainer, window=window, actor="test")
-        assert evaluate(settings, trainer, actor="test").action == "promoted"
+        assert decide_head(settings, trainer, actor="test").action == "held"
+        with connect(settings) as connection:
+            step = promote_head(connection)
+        nowhere = PolicyServer("http://127.0.0.1:1/v1", "key")
+        assert screen(settings, nowhere, step, actor="test").result == "too_few"
     reconcile(settings, actor="test")
     with connect(settings) as connection:
         now = clock.now(connection)

@@ -28,7 +28,7 @@ POSTGRES_MEBIBYTES = 256  # of which a cluster takes 40, and its write-ahead log
 SERVER_CONNECTIONS = 6  # of the pooler
 EVALUATES = {
     "BABYLON_HELD_OUT_SHARE": str(HELD_OUT_SHARE),
-    "BABYLON_PROMOTE_WITHOUT_EVALUATION": "false",
+    "BABYLON_PROMOTION_MODE": "evaluated",
     "BABYLON_MAX_EVAL_GROUPS": "1000",
     "BABYLON_MIN_EVAL_COVERAGE": "0",  # the tiny model says anything
     "BABYLON_PROMOTE_TOLERANCE": "10",  # and does not get better

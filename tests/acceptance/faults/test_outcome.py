@@ -42,7 +42,7 @@ def ended(make_babylon: MakeBabylon, agents_server: Upstream) -> Babylon:
     """Two hours were trained, and each step's checkpoint was evaluated."""
     babylon = make_babylon(
         BABYLON_INFERENCE_PORT=str(agents_server.port),
-        BABYLON_PROMOTE_WITHOUT_EVALUATION="false",
+        BABYLON_PROMOTION_MODE="evaluated",
         BABYLON_MIN_EVAL_GROUPS="1",
     )
     settings, connection = babylon.stack.settings, babylon.connection

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from peer import PeerTrainer
 from promoted_checkpoints import train
@@ -15,31 +13,26 @@ from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.settings import Settings
 
 
-@pytest.mark.parametrize("anyway", [False, True])
 def test_a_worker_without_the_trainer_decides_nothing_about_a_checkpoint(
     connection: Connection,
     settings: Settings,
-    make_settings: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
     trainer: PeerTrainer,
-    anyway: bool,
 ) -> None:
-    chosen = settings.model_copy(update={"promote_without_evaluation": anyway})
-    scored_window(connection, "2026-01-30T01:00", state="held_out", model="anyone")
     scored_window(connection, hour(1))
-    train(chosen, trainer, 1)
+    train(settings, trainer, 1)
 
     def another(*_: object) -> None:
         raise AnotherTrainer("another trainer (process 7) is running for lineage babylon")
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "ready", another)
-        found = evaluate(chosen, trainer, actor="test")
+        found = evaluate(settings, trainer, actor="test")
 
     assert (found.action, found.serving) == ("idle", 0)
     assert "not evaluated, to be retried: another trainer" in found.reason
     assert column(connection, "SELECT count(*) FROM training.promotions") == [0]
-    assert evaluate(chosen, trainer, actor="test").action == "promoted"
+    assert evaluate(settings, trainer, actor="test").action == "promoted"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +45,6 @@ def test_an_evaluation_that_is_impossible_now_is_no_evidence(
     trainer: PeerTrainer,
     error: Exception,
 ) -> None:
-    scored_window(connection, "2026-01-30T01:00", state="held_out", model="anyone")
     scored_window(connection, hour(1))
     train(settings, trainer, 1)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_windows, statuses, trained
 from peer import PeerTrainer
@@ -132,19 +130,6 @@ def test_without_enough_held_out_groups_nothing_is_evaluated_or_promoted(
 
     assert (found.action, found.reason) == ("held", "2 held-out groups of at least 3")
     assert trainer.evaluated == []
-
-
-def test_the_operator_may_promote_without_evaluation(
-    connection: Connection, make_settings: Callable[..., Settings]
-) -> None:
-    settings = make_settings(promote_without_evaluation=True)
-    trainer = PeerTrainer(settings.data_dir)
-    trained(connection, settings, trainer, 1)
-
-    assert evaluated(settings, trainer).action == "promoted"
-    last = promotions.latest(connection, LINEAGE)
-    assert last is not None
-    assert "BABYLON_PROMOTE_WITHOUT_EVALUATION" in last.reason
 
 
 def test_a_backend_that_cannot_evaluate_holds_the_checkpoint_but_a_dead_one_is_an_error(

@@ -231,7 +231,7 @@ def test_evaluation_is_refused_with_what_to_do(
 ) -> None:
     groups = train_request(tmp_path, GROUPS).groups_path
 
-    with pytest.raises(TrainingError, match="BABYLON_PROMOTE_WITHOUT_EVALUATION"):
+    with pytest.raises(TrainingError, match="BABYLON_PROMOTION_MODE=screened"):
         remote.evaluate(EvaluateRequest(steps=(0, 1), groups_path=groups))
 
 

@@ -65,7 +65,6 @@ def settings(make_settings: MakeSettings) -> Settings:
         backend="serverless",
         base_model="OpenPipe/Qwen3-14B-Instruct",
         WANDB_API_KEY=KEY,
-        promote_without_evaluation=True,
         max_attempts=1,
         retry_delay_seconds=0,
         circuit_faults=2,

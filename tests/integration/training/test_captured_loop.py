@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_hand import promote_head
 from endpoint import until
 from factories import (
     WINDOW,
@@ -40,7 +41,6 @@ from babylon_tasks.decode import decode
 from babylon_tasks.gateway.process import Gateway
 from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.join_calls import CallJoin, JoinMode, JoinResult
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.pipeline.serve import serve
@@ -71,7 +71,6 @@ def settings_for(database_url: str, folder: Path) -> Settings:
         held_out_share=0.0,
         grace_seconds=0,
         outcome_wait_hours=0,
-        promote_without_evaluation=True,
         gateway_port=0,
         gateway_spool_dir=folder / "calls",
         gateway_temperature=1,
@@ -253,7 +252,7 @@ def test_what_they_did_is_learned_from_and_they_follow_what_is_learned(
 
             assert serves("tests@0")
             learn(connection, settings, trainer, asyncio.run(answers(base_url, key)))
-            assert evaluate(settings, trainer, actor="test").action == "promoted"
+            assert promote_head(connection, "tests") == 1
             until(lambda: serves("tests@1"))
 
             follows = Conversation(client, "agent-10", keeps=False)

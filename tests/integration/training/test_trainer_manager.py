@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from by_hand import promote_head
 from promoted_checkpoints import LINEAGE, lineage, train
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.health.inference import lacks_model
 from babylon_tasks.tasks.trainer_manager import TrainerManager
@@ -33,7 +33,6 @@ def settings(
         "BABYLON_DATA_DIR": str(tmp_path / "data"),
         "BABYLON_INFERENCE_PORT": "0",
         "BABYLON_PACKED_SEQUENCE_LENGTH": "128",
-        "BABYLON_PROMOTE_WITHOUT_EVALUATION": "true",
         "BABYLON_TORCH_DEVICE": "cpu",
     }.items():
         monkeypatch.setenv(name, value)
@@ -64,7 +63,7 @@ def test_what_serves_gives_way_when_its_files_are_damaged_though_nothing_is_trai
         for number in (1, 2):
             scored_window(connection, hour(number), model=f"{LINEAGE}@{number - 1}")
             assert train(settings, trainer, number).step == number  # type: ignore[arg-type]
-            assert evaluate(settings, trainer, actor="test").action == "promoted"
+            assert promote_head(connection, LINEAGE) == number
         started = trainer.pid
         folder = Path(
             str(column(connection, "SELECT uri FROM training.checkpoints WHERE step = 1")[0])
