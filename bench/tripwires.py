@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=3000, help="of a prompt")
     asked = parser.parse_args()
     groups, facts = window(asked.trajectories, asked.characters)
-    history = [examine(groups[:20], facts, "default", []).figures] * KEPT
+    parts = (groups[20 * number :][:20] for number in range(KEPT))
+    history = [examine(part, facts, "default", []).figures for part in parts]
     began = time.perf_counter()
     examined = examine(groups, facts, "default", history)
     seconds = time.perf_counter() - began
