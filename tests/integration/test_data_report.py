@@ -26,6 +26,7 @@ from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.pipeline.data_report import AskedModel, DataReport, WindowData, verify_data
 from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
@@ -166,14 +167,15 @@ def test_an_hour_that_will_be_held_out_is_usable_but_never_trained_on(
 # --- what planning would take: the same answers, of the same hours
 
 
-def test_answers_of_the_head_are_fresh_where_the_next_step_starts_from_it(
+def test_answers_of_what_serves_are_fresh_where_the_backend_cannot_branch_either(
     make_settings: Callable[..., Settings], connection: Connection
 ) -> None:
     settings = make_settings(backend="local", max_staleness_steps=1, held_out_share=0)
     trainer = PeerTrainer(settings.data_dir, branches=False)
-    for number in (1, 2, 3):  # none of these checkpoints is promoted
-        scored_window(connection, hour(number))
+    for number in (1, 2, 3):
+        scored_window(connection, hour(number), model=f"babylon@{number - 1}")
         assert train(settings, trainer, hour(number)).action == "committed"
+        serving.promote(connection, "babylon", number, reason="r", figures={}, actor="operator")
     fill_window(connection, policy_step=3)
 
     [window, *_] = verify_data(settings).windows
