@@ -140,7 +140,7 @@ CLOSE = WindowTransition(
 REOPEN = WindowTransition("reopen", "window_transitions.move", {W.SKIPPED}, {W.SCORED: E.REOPENED})
 # A step that has used it is of a branch that is dead now.
 RETURN = WindowTransition(
-    "return", "step_windows.end", {W.TRAINED, W.SCORED}, {W.SCORED: E.RETURNED}
+    "return", "branches.return_window", {W.TRAINED, W.SCORED}, {W.SCORED: E.RETURNED}
 )
 # The trainer fails on it before a step is planned.
 GIVE_UP = WindowTransition("give up", "window_transitions.move", {W.SCORED}, {W.FAILED: E.FAILED})

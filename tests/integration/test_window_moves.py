@@ -56,6 +56,7 @@ CHANGES: dict[tuple[str, str], dict[str, object]] = {
         {"reason": None, "rescore": None, "waits_until": None, "attempt": 0, "sealed_at": NOW}
         | UNSENT
     ),
+    ("return", "scored"): {"reason": None, "left_over": 5, "training_tries": 0, **UNSENT},
     ("take", "training"): {"training_tries": 3, **AT_ONCE},
     ("end", "scored"): {"left_over": 5, "training_tries": 0, **UNSENT},
     ("end", "trained"): (

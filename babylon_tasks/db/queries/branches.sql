@@ -44,6 +44,14 @@ FROM training.windows w
 {{lineage_windows.mine}}
 WHERE w.window_id = %(window)s
 
+-- name: return_window
+-- A window of which something can be used again: it is left over, and due at once.
+UPDATE training.windows SET
+    state = %(target)s, left_over = %(left_over)s, reason = NULL, training_tries = 0,
+    next_attempt_at = NULL, enqueued_at = NULL, updated_at = now()
+WHERE window_id = %(window)s AND state = ANY (%(sources)s)
+RETURNING window_id AS window
+
 -- name: to_discard
 -- Dead checkpoints that the backend may still have, the newest first, and what serves. None while a
 -- step in work was trained from one of them: it ends first.
