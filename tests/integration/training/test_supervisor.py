@@ -269,12 +269,6 @@ def test_no_trainer_is_started_for_a_line_of_the_history(settings: Settings) -> 
         assert trainer.pid is None
 
 
-def test_agents_get_the_address_that_the_operator_publishes(settings: Settings) -> None:
-    published = settings.model_copy(update={"inference_url": "http://inference:8100/v1"})
-    with Trainer(published) as trainer:
-        assert trainer.ready().base_url == "http://inference:8100/v1"
-
-
 def test_a_silent_trainer_is_ended(settings: Settings) -> None:
     impatient = settings.model_copy(update={"trainer_silence_timeout_seconds": 2.0})
     with Trainer(impatient) as trainer:
@@ -325,6 +319,16 @@ def test_a_trainer_that_advances_may_take_longer(
     impatient = settings.model_copy(update={"trainer_start_timeout_seconds": 2.0})
     with Trainer(impatient) as trainer:
         assert trainer.ready() == ready
+
+
+def test_agents_get_the_address_that_the_operator_publishes(
+    settings: Settings, start_as: Callable[[str], None]
+) -> None:
+    listens = TrainerReady(backend="cpu", base_url="http://127.0.0.1:1/v1", inference_name="b@0")
+    start_as(f"read start; {says(listens)}; read close")
+    published = settings.model_copy(update={"inference_url": "http://inference:8100/v1"})
+    with Trainer(published) as trainer:
+        assert trainer.ready().base_url == "http://inference:8100/v1"
 
 
 def test_a_trainer_does_not_outlive_its_worker(settings: Settings) -> None:
