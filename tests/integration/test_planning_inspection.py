@@ -24,6 +24,7 @@ from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainerDied
+from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import Refusal
 
@@ -88,9 +89,10 @@ def test_two_that_can_be_compared_only_with_each_other_but_bear_other_labels_are
     connection: Connection, make_settings: Make
 ) -> None:
     settings = make_settings(logprobs="exact,parent")
-    trainer = PeerTrainer(settings.data_dir, branches=False)
+    trainer = PeerTrainer(settings.data_dir)
     scored_window(connection, hour(1))
     assert train(settings, trainer).action == "committed"
+    serving.promote(connection, "babylon", 1, reason="r", figures={}, actor="operator")
     of_parent = exact_call(model="babylon@1", policy_step=1)
     del of_parent["logprobs"]
     exact = exact_call(model="babylon@0")

@@ -30,6 +30,7 @@ def test_a_copy_of_the_folder_has_no_second_trainer(
     second = PeerTrainer(tmp_path / "copy", lock=lock)
     second.url = "http://second/v1"
     scored_window(connection, hour(2))
+    claims = column(connection, "SELECT attempt FROM training.lineages")
 
     beside = settings.model_copy(update={"data_dir": tmp_path / "copy"})
     with pytest.raises(AnotherTrainer):
@@ -39,7 +40,7 @@ def test_a_copy_of_the_folder_has_no_second_trainer(
     assert outcome.action == "busy"
     assert "another trainer" in str(outcome.reason)
     assert second.checked == []  # it was not even started
-    assert column(connection, "SELECT attempt FROM training.lineages") == [trained]
+    assert column(connection, "SELECT attempt FROM training.lineages") == claims
     assert serving.serving(connection, LINEAGE).base_url == trainer.url
     lock.close()
 
