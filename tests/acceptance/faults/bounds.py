@@ -29,6 +29,7 @@ WITHIN: dict[Strike, int] = {
     processes.trainer_killed: 120,
     processes.beat_killed: 60,
     more_processes.gpu_worker_added: 90,
+    more_processes.beats_added: 60,
     processes.trainer_frozen: 110,
     postgres.postgres_killed: 70,
     postgres.postgres_restarted: 80,
@@ -58,6 +59,7 @@ WITHIN: dict[Strike, int] = {
     machine.clock_behind: 80,
     files.weights_damaged: 70,
     files.weights_missing: 60,
+    files.weights_missing_unasked: 60,
     files.optimizer_damaged: 60,
     files.record_torn: 60,
     files.weights_cut_under_a_restart: 150,
@@ -65,6 +67,40 @@ WITHIN: dict[Strike, int] = {
     files.data_folder_made_anew: 200,
     more_processes.data_folder_made_anew_beside_another: 80,
 }
+
+# Faults that leave the trainer alone: agents are answered from the fault's beginning on, without a
+# longer pause. After any other they are answered again by the time that both windows are trained.
+SILENCE_SECONDS = 30
+ANSWERS_GO_ON: frozenset[Strike] = frozenset(
+    {
+        processes.cpu_worker_killed,
+        processes.cpu_child_killed,
+        processes.cpu_worker_stopped,
+        processes.beat_killed,
+        more_processes.beats_added,
+        more_processes.gpu_worker_added,
+        postgres.postgres_restarted,
+        postgres.postgres_connections_ended,
+        postgres.pooler_killed,
+        postgres.column_renamed,
+        redis.redis_killed,
+        redis.redis_emptied,
+        redis.redis_emptied_again,
+        redis.redis_full,
+        redis.redis_read_only,
+        redis.redis_frozen,
+        redis.redis_connections_dead,
+        messages.messages_repeated,
+        messages.garbage_sent,
+        rows.rows_late,
+        machine.data_folder_full,
+        machine.clock_ahead,
+        machine.clock_behind,
+        files.weights_damaged,
+        files.weights_missing,
+        files.record_torn,
+    }
+)
 
 
 def bound(longest: float) -> int:

@@ -58,6 +58,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     processes.trainer_killed: ON_THE_GPU_WORKER,
     more_processes.gpu_worker_added: (points.planning, points.training),
     processes.beat_killed: (points.idle, points.opening, points.training),
+    more_processes.beats_added: (points.idle, points.opening, points.scoring),
     postgres.postgres_killed: EVERYWHERE,
     postgres.postgres_restarted: EVERYWHERE,
     postgres.postgres_connections_ended: EVERYWHERE,
@@ -83,6 +84,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
     machine.clock_behind: EVERYWHERE,
     files.weights_damaged: ON_THE_GPU_WORKER,
     files.weights_missing: ON_THE_GPU_WORKER,
+    files.weights_missing_unasked: (points.idle,),
     files.optimizer_damaged: ON_THE_GPU_WORKER,
     files.record_torn: ON_THE_GPU_WORKER,
     files.weights_cut_under_a_restart: (points.idle, points.training),
@@ -93,6 +95,7 @@ STRUCK: dict[Strike, tuple[Point, ...]] = {
 AFTER_A_STEP = (  # these need a checkpoint to strike
     files.weights_damaged,
     files.weights_missing,
+    files.weights_missing_unasked,
     files.optimizer_damaged,
     files.record_torn,
     files.weights_cut_under_a_restart,
@@ -100,6 +103,8 @@ AFTER_A_STEP = (  # these need a checkpoint to strike
     files.data_folder_made_anew,
     more_processes.data_folder_made_anew_beside_another,
 )
+# While these points are held, the harness has stopped the trainer, and no agent is answered.
+STOPS_THE_TRAINER = (points.training, points.evaluating)
 # The worst: these are in `make test` too.
 WORST: tuple[tuple[Strike, Point], ...] = (
     (processes.gpu_worker_killed, points.committing),

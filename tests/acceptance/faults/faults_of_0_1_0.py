@@ -102,6 +102,7 @@ PLAYED: dict[str, tuple[str, ...]] = {
         "::test_a_window_is_trained_as_often_as_it_may_be_and_no_more",
     ),
     "Held: a process is stopped for a while": ("cpu_worker_stopped-", "gpu_worker_stopped-"),
+    "Held: three beats at once": ("beats_added-",),
     "Held: Postgres is stopped, or cut off": (
         "postgres_killed-",
         "postgres_restarted-",

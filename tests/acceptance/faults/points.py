@@ -78,6 +78,7 @@ def training(system: System, window: str) -> Iterator[None]:
     trainer = system.trainer()
     assert trainer is not None
     trainer.suspend()
+    assert system.steps("running"), "the step is under way: the trainer has been stopped in it"
     yield
     _resume(system, trainer)
 

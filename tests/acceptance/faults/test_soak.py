@@ -12,13 +12,15 @@ from collections.abc import Iterator
 
 import pytest
 from acceptance.faults import points
+from acceptance.faults.agents import Agents
 from acceptance.faults.cells import ON_OTHER_SYSTEMS, STRUCK
 from acceptance.faults.conftest import MakeSystem
+from acceptance.faults.ends import assert_ended_well
 from acceptance.faults.kinds import ON_SMALL_DISK
 from acceptance.faults.strikes.strike import Strike
 from acceptance.faults.system import System
 from acceptance.harness import hours
-from acceptance.outcome import assert_recovered
+from acceptance.outcome import assert_invariants
 
 PAUSE_SECONDS = 4.0  # at most, between two faults; and how long one lasts, where it can last
 AT_A_TIME = 4  # hours that become known between two faults, at most
@@ -51,16 +53,18 @@ def draw(seed: int, windows: list[str]) -> list[tuple[list[str], float, Strike, 
 def test_no_window_is_lost_or_used_twice(system: System, seed: int, soak_windows: int) -> None:
     windows = hours(soak_windows)
     points.start(system)
-    for number, (now, pause, strike, lasting) in enumerate(draw(seed, windows)):
-        print(f"{number}: {len(now)} hours, {pause:.1f} s, {strike.__name__}", flush=True)
-        for window in now:
-            system.record(window)
-        time.sleep(pause)
-        with strike(system):
-            time.sleep(PAUSE_SECONDS * lasting)
-    system.await_states(windows, "trained", seconds=1800)
+    with Agents(system) as system.agents:
+        for number, (now, pause, strike, lasting) in enumerate(draw(seed, windows)):
+            print(f"{number}: {len(now)} hours, {pause:.1f} s, {strike.__name__}", flush=True)
+            for window in now:
+                system.record(window)
+            time.sleep(pause)
+            with strike(system):
+                time.sleep(PAUSE_SECONDS * lasting)
+            assert_invariants(system)
+        system.await_states(windows, "trained", seconds=1800)
 
-    assert_recovered(system, windows)
+    assert_ended_well(system, windows)
 
 
 def test_a_seed_draws_the_same_again() -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 from acceptance.faults.system import System
 from acceptance.harness import until
+from acceptance.outcome import is_answered
 
 from babylon_tasks.training.checkpoints import OPTIMIZER, WEIGHTS
+
+WITHOUT_A_STEP_SECONDS = 60  # the worker looks every 5 s
 
 
 @contextmanager
@@ -31,9 +36,36 @@ def weights_missing(system: System) -> Iterator[None]:
 
 
 @contextmanager
+def weights_missing_unasked(system: System) -> Iterator[None]:
+    """The newest checkpoint's weights are gone before an agent asks for it; nothing is trained."""
+    assert system.agents is not None
+    with system.agents.kept_from_asking():
+        _restart_trainer(system)  # or it might answer from memory
+        (_newest(system, harmed=True) / WEIGHTS).unlink()
+        struck = time.monotonic()
+    system.agents.await_answer(struck, WITHOUT_A_STEP_SECONDS)
+    yield
+
+
+@contextmanager
 def optimizer_damaged(system: System) -> Iterator[None]:
-    """A byte of the newest checkpoint's optimizer state flips."""
-    _flip_a_byte(_newest(system) / OPTIMIZER)
+    """A byte of the newest checkpoint's optimizer state flips, and the kernel kills the trainer."""
+    folder = _newest(system)
+    (row,) = system.rows("SELECT clock_timestamp() AS now")
+    said = f"optimizer starts from scratch at step {int(folder.name)}: "
+    before = _trainer_log(system).count(said)
+    _flip_a_byte(folder / OPTIMIZER)
+    trainer = until("a trainer lives", system.trainer)
+    trainer.kill()  # what it has in memory is whole
+    system.to_show.append(
+        (
+            f"the trainer's log says: {said}",
+            lambda: (
+                _trainer_log(system).count(said) > before
+                or not _begun_from(system, int(folder.name), row["now"])
+            ),
+        )
+    )
     yield
 
 
@@ -76,6 +108,30 @@ def record_torn_under_a_restart(system: System) -> Iterator[None]:
     """The newest checkpoint's `step.json` is cut in half, and the GPU worker restarted."""
     _cut_in_half(_newest(system) / "step.json")
     yield from _restarted(system)
+
+
+def _restart_trainer(system: System) -> None:
+    killed = until("a trainer lives", system.trainer)
+    killed.kill()
+    until(
+        "another one serves the base model",
+        lambda: system.trainer() not in (None, killed) and is_answered(system, 0),
+    )
+
+
+def _trainer_log(system: System) -> str:
+    path = system.on_disk(system.stack.settings.data_dir.absolute() / "trainer.log")
+    return path.read_text("utf-8", "replace")
+
+
+def _begun_from(system: System, parent: int, since: datetime) -> bool:
+    """Whether the trainer has begun a step from a checkpoint since then."""
+    begun = (
+        "SELECT FROM training.steps s JOIN training.events e ON e.step_id = s.id"
+        " WHERE s.lineage = %s AND s.parent_step = %s AND e.kind = 'step_running'"
+        " AND e.happened_at > %s"
+    )
+    return bool(system.rows(begun, (system.lineage, parent, since)))
 
 
 def _restarted(system: System) -> Iterator[None]:

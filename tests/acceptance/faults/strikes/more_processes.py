@@ -23,6 +23,15 @@ def gpu_worker_added(system: System) -> Iterator[None]:
 
 
 @contextmanager
+def beats_added(system: System) -> Iterator[None]:
+    """Two more beats send what the first one sends, until an hour is trained."""
+    with _beside(system, "beat", "second-beat", "third-beat", begun="beat: Starting..."):
+        done = _done(system)
+        yield
+        until("an hour is trained beside them", done)
+
+
+@contextmanager
 def data_folder_made_anew_beside_another(system: System) -> Iterator[None]:
     """The data folder is deleted and made anew, while another GPU worker would start a trainer."""
     with gpu_worker_added(system), data_folder_made_anew(system):
