@@ -93,7 +93,6 @@ ANSWERS_GO_ON: frozenset[Strike] = frozenset(
         messages.messages_repeated,
         messages.garbage_sent,
         rows.rows_late,
-        machine.data_folder_full,
         machine.clock_ahead,
         machine.clock_behind,
         files.weights_damaged,

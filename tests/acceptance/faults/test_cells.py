@@ -54,8 +54,8 @@ def strike(system: System, cell: Cell, measured: Measured) -> None:
         system.await_trained(before)
     struck, after = system.next_hours(2)
     system.struck = struck
-    with Agents(system) as system.agents:
-        agents = system.agents
+    agents = system.agents = Agents(system)
+    with agents:
         held = cell.point(system, struck)
         held.__enter__()
         begun = time.monotonic()

@@ -53,7 +53,8 @@ def draw(seed: int, windows: list[str]) -> list[tuple[list[str], float, Strike, 
 def test_no_window_is_lost_or_used_twice(system: System, seed: int, soak_windows: int) -> None:
     windows = hours(soak_windows)
     points.start(system)
-    with Agents(system) as system.agents:
+    system.agents = Agents(system)
+    with system.agents:
         for number, (now, pause, strike, lasting) in enumerate(draw(seed, windows)):
             print(f"{number}: {len(now)} hours, {pause:.1f} s, {strike.__name__}", flush=True)
             for window in now:
