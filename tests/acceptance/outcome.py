@@ -39,7 +39,9 @@ def assert_trained_once(
     ``tries``: how often the steps were begun, at most, where that is known.
     """
     committed = babylon.steps("committed")
-    used = sorted(window for step in committed for window in step["windows"])
+    dead = _of_dead_branches(babylon)
+    living = [step for step in committed if step["id"] not in dead]
+    used = sorted(window for step in living for window in step["windows"])
     assert used == sorted(windows), "each window in exactly one committed step"
     others = [step for step in babylon.steps() if step not in committed]
     # A step whose parent was then found to be damaged gave its hours back.
@@ -81,14 +83,15 @@ def assert_trained_once(
         [list(windows), list(babylon.late), list(others_agents)],
     )
     consumed = babylon.rows(
-        "SELECT * FROM training.consumption WHERE use = 'trained' AND lineage = %s",
+        "SELECT * FROM training.consumption"
+        " WHERE use = 'trained' AND lineage = %s AND dead_at IS NULL",
         (babylon.lineage,),
     )
     late = _rejected_as_late(babylon)
     used_once = sorted(row["trajectory_id"] for row in consumed)
     all_of_them = sorted(row["id"] for row in recorded if row["id"] not in late)
     assert used_once == all_of_them, "each trajectory is used once, and none is lost"
-    assert {row["step_id"] for row in consumed} == {step["id"] for step in committed}
+    assert {row["step_id"] for row in consumed} == {step["id"] for step in living}
     marked = all(row["used"] for row in recorded if row["id"] not in late)
     assert marked, "Babylon's own rows say that they were used"
     ours = (f"{babylon.lineage}@",)
@@ -101,6 +104,19 @@ def assert_trained_once(
         assert violations(connection, babylon.stack.settings, at_rest=True) == []
         left_out = unopened_windows.counts(connection)
     assert UnopenedReason.BEFORE_LOOKBACK not in {one.reason for one in left_out}
+
+
+def _of_dead_branches(babylon: Babylon) -> set[int]:
+    """The steps whose checkpoints were rolled back, and gave their hours back for another step.
+
+    None is, but where the test has changed the files of one.
+    """
+    found = babylon.rows(
+        "SELECT step_id FROM training.checkpoints WHERE lineage = %s AND dead_at IS NOT NULL",
+        (babylon.lineage,),
+    )
+    assert babylon.harmed or not found, "no checkpoint was damaged, and none is rolled back"
+    return {row["step_id"] for row in found}
 
 
 def assert_invariants(babylon: Babylon) -> None:

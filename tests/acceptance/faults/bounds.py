@@ -60,7 +60,7 @@ WITHIN: dict[Strike, int] = {
     files.weights_damaged: 70,
     files.weights_missing: 60,
     files.weights_missing_unasked: 60,
-    files.optimizer_damaged: 60,
+    files.optimizer_damaged: 80,
     files.record_torn: 60,
     files.weights_cut_under_a_restart: 150,
     files.record_torn_under_a_restart: 90,

@@ -72,7 +72,8 @@ def strike(system: System, cell: Cell, measured: Measured) -> None:
                 system.await_trained([struck], deadline - time.monotonic())
             if after not in system.recorded():
                 system.record(after)
-            system.await_trained([struck, after], deadline - time.monotonic())
+            # All: a checkpoint that is rolled back gives its hours back.
+            system.await_trained(system.all_hours(), deadline - time.monotonic())
         agents.await_answer(over, deadline - time.monotonic())
     if cell.strike in ANSWERS_GO_ON:
         silence = agents.longest_silence(begun)
