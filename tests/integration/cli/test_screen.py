@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
-from command_line import Run, one_contract
+from command_line import Run, finished, one_contract
+from endpoint import until
 from evaluated_checkpoints import decisions, trained
 from peer import PeerTrainer
+from scored_windows import column
 from screened import HOURS, Policies, constant, knows, questions
 
 from babylon_tasks.db.session import Connection
@@ -56,3 +60,29 @@ def test_without_a_server_or_a_checkpoint_it_says_what_to_do(
     assert "babylon@9 is not a checkpoint that can be asked" in unknown.err
     assert nowhere.code == 1
     assert "start a worker on queue gpu" in nowhere.err
+
+
+@pytest.mark.usefixtures("lineage")
+def test_a_killed_screen_has_decided_nothing_and_the_next_one_asks_for_the_rest(
+    connection: Connection, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    bounds = {"BABYLON_SCREEN_QUESTIONS": "80", "BABYLON_MIN_SCREEN_QUESTIONS": "30"}
+    samples = "SELECT count(*) FROM training.screen_samples"
+    with Policies(at_0=knows, at_1=knows) as server:
+        served(connection, server)
+        server.seconds = 0.2
+        process = start("screen", "1", BABYLON_SCREEN_CONCURRENCY="2", **bounds)
+        until(lambda: column(connection, samples) != [0])
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        (kept,) = column(connection, samples)
+        assert column(connection, "SELECT result FROM training.screens") == [None]
+        server.seconds = 0.0
+        server.asked.clear()
+
+        ended = finished(start("screen", "1", "--json", **bounds))
+
+    assert isinstance(kept, int)
+    assert 0 < kept < 80
+    assert len(server.asked) == 80 - kept
+    assert (ended.code, ended.document["result"], ended.document["screen"]) == (0, "passed", 1)
