@@ -144,31 +144,33 @@ def test_agents_are_answered_taught_and_answered_by_what_they_taught_and_it_is_r
         until("it serves", lambda wanted=number + 1: _served(babylon) == wanted)
 
     roll_back(babylon)
-    assert play(babylon, third, 2) == 1, "what served before answers"
+    # What served before answers, or what the branch's rows have taught its sibling meanwhile.
+    assert play(babylon, third, 2) in (1, 3)
     babylon.await_states([third], "trained")
-    until("it serves", lambda: _served(babylon) == 3)
+    until("the rows of the dead branch are used again", lambda: len(babylon.steps()) == 4)
+    until("it serves", lambda: _served(babylon) == 4)
     of_another_model(babylon, fourth)
     babylon.await_states([fourth], "skipped")  # of no use to GRPO
     until("the worker is done", lambda: warm(babylon.stack.settings).step)
     babylon.await_states([fourth], "trained")
-    until("it is decided about", lambda: _decided(babylon) == 4)
+    until("it is decided about", lambda: _decided(babylon) == 5)
     promote_head(babylon.connection, babylon.lineage)  # whatever the screen says of one so taught
 
     steps = babylon.steps()
-    assert [one["method"] for one in steps] == ["grpo", "grpo", "grpo", "supervised"]
-    assert [(one["state"], one["tries"], one["windows"]) for one in steps] == [
-        ("committed", 1, [window]) for window in (first, second, third, fourth)
-    ]
-    # W&B trains on from the newest checkpoint; elsewhere a step starts from what serves.
-    assert [one["parent_step"] for one in steps] == [0, 1, 2 if backend == "serverless" else 1, 3]
+    assert [one["method"] for one in steps] == [*["grpo"] * 4, "supervised"]
+    assert all((one["state"], one["tries"]) == ("committed", 1) for one in steps)
+    assert sorted(one["windows"] for one in steps) == sorted(
+        [window] for window in (first, second, second, third, fourth)
+    )
+    assert [one["parent_step"] for one in steps] == [0, 1, 1, 3, 4]
     assert all(one["gradient_steps"] > 0 and one["trainable_tokens"] > 0 for one in steps)
     weights = [one["adapter_hash"] for one in steps]
-    assert len(set(weights)) == 4
+    assert len(set(weights)) == (5 if peer is None else 4)  # the id of a discarded one comes again
     assert violations(babylon.connection, babylon.stack.settings, at_rest=True) == []
     if peer is None:
         return
-    assert peer.steps == [1, 2, 3, 4], "a checkpoint for each step"
-    assert len(peer.jobs) == 4, "each was paid for once"
+    assert peer.steps == [1, 2, 3, 4], "a checkpoint for each step but the discarded one"
+    assert len(peer.jobs) == 5, "each was paid for once"
     for one in steps:
         assert one["metrics"]["policy/moved"] > 1e-3
         assert one["metrics"]["policy/noise"] == 0.0
