@@ -13,6 +13,7 @@ import typer
 from babylon_tasks import __version__
 from babylon_tasks.cli import (
     circuit,
+    compare,
     data,
     demo,
     doctor,
@@ -87,6 +88,7 @@ for commands in (
     screen,
     status,
     tripwires,
+    compare,
     circuit,
     prune,
     replay,

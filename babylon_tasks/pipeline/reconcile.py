@@ -18,6 +18,7 @@ from babylon_tasks.db import (
     step_windows,
 )
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.pipeline.compare import compare
 from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.patient_write import leave_to_owners
 from babylon_tasks.pipeline.results import Reconciled
@@ -65,6 +66,8 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             name: _restart(connection, theirs)
             for name, theirs in other_lineages(connection, settings).items()
         }
+        for lineage in (settings.lineage, *others):
+            compare(connection, lineage)
     counted = {
         ReconcileAction.CLAIM_RELEASED: len(released),
         ReconcileAction.WINDOW_FAILED: len(failed),

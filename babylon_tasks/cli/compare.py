@@ -1,0 +1,151 @@
+"""``compare status|start|stop``: what serves against an anchor, by arms of agents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from msgspec import structs
+
+from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.models import step_of
+from babylon_tasks.cli.nouns import Noun
+from babylon_tasks.cli.output import AsJson, as_json, refuse, say, show
+from babylon_tasks.comparison.conclusion import ComparisonEvidence
+from babylon_tasks.db import comparisons
+from babylon_tasks.db.comparisons import Comparison
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline import compare
+from babylon_tasks.policy_names import policy_name
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    noun = typer.Typer(
+        cls=Noun,
+        no_args_is_help=True,
+        help="What serves against an anchor, by arms of agents: status, start, stop.",
+    )
+    for command in (status, start, stop):
+        noun.command()(command)
+    app.add_typer(noun, name="compare")
+
+
+def status(json: AsJson = False) -> None:
+    """Show the newest comparison: its windows, its last conclusion, and the evidence.
+
+    JSON: {comparison: {id, anchor_step, anchor_model, parameters, began_window, actor, began_at,
+    ended_why, ended_by, ended_at, conclusions: {conclusion: windows}, last: {window, conclusion,
+    evidence, compared_at} or null} or null}.
+    """
+    settings = begin()
+    with database(settings) as connection:
+        found = comparisons.newest(connection, settings.lineage)
+        report = None if found is None else _report(connection, found)
+    if json:
+        as_json({"comparison": report})
+    elif found is None or report is None:
+        show(
+            f"lineage {settings.lineage} compares nothing; `babylon-tasks compare start` begins a "
+            "comparison"
+        )
+    else:
+        for line in _lines(settings.lineage, found, report):
+            show(line)
+
+
+def start(
+    anchor_step: Annotated[
+        str | None, typer.Option(metavar="STEP", help="The anchor: a step, 7 or babylon@7.")
+    ] = None,
+    anchor_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The anchor: another server's model.")
+    ] = None,
+    examinee: Annotated[
+        str | None, typer.Option(metavar="STEP", help="A step to be tried, in an arm of its own.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare what serves with an anchor, from the next hour on.
+
+    Conclusions are recorded; none is acted upon yet. Exit code 3 if a comparison runs, or if there
+    are too few agents.
+    JSON: as that of `compare status`.
+    """
+    settings = begin()
+    if (anchor_step is None) == (anchor_model is None):
+        raise typer.BadParameter("give one anchor: --anchor-step or --anchor-model")
+    with database(settings) as connection:
+        found = compare.start(
+            connection,
+            settings.lineage,
+            anchor_step=None if anchor_step is None else step_of(settings, anchor_step),
+            anchor_model=anchor_model,
+            examinee_step=None if examinee is None else step_of(settings, examinee),
+            actor=actor(),
+        )
+        report = _report(connection, found)
+    if json:
+        as_json({"comparison": report})
+    else:
+        show(f"comparison {found.id} begins with {found.began_window}")
+        say("agents must ask the gateway, with their names: else nobody is in an arm")
+
+
+def stop(
+    reason: Annotated[str, typer.Option(help="Why; it stays on record.")],
+    json: AsJson = False,
+) -> None:
+    """End the running comparison: from now on all agents get what serves.
+
+    Exit code 3 if none runs.
+    JSON: as that of `compare status`.
+    """
+    settings = begin()
+    with database(settings) as connection:
+        found = compare.stop(connection, settings.lineage, reason=reason, actor=actor())
+        report = None if found is None else _report(connection, found)
+    if found is None:
+        refuse(f"lineage {settings.lineage} compares nothing, so nothing was ended")
+    if json:
+        as_json({"comparison": report})
+    else:
+        show(f"comparison {found.id} is over")
+
+
+def _report(connection: Connection, found: Comparison) -> dict[str, Any]:
+    last = comparisons.last(connection, found.id)
+    return {
+        **structs.asdict(found),
+        "parameters": msgspec.json.decode(found.parameters),
+        "conclusions": comparisons.counts(connection, found.id),
+        "last": None
+        if last is None
+        else {
+            "window": last.window,
+            "conclusion": last.conclusion,
+            "evidence": msgspec.json.decode(last.evidence or "null"),
+            "compared_at": last.compared_at,
+        },
+    }
+
+
+def _lines(lineage: str, found: Comparison, report: dict[str, Any]) -> list[str]:
+    anchor = found.anchor_model or policy_name(lineage, found.anchor_step or 0)
+    lines = [f"comparison {found.id} with {anchor}, from {found.began_window} on"]
+    if found.ended_at is not None:
+        lines.append(f"ended by {found.ended_by} at {found.ended_at:%F %T}: {found.ended_why}")
+    counted = ", ".join(f"{name} {count}" for name, count in report["conclusions"].items())
+    lines.append(f"windows: {counted or 'none yet'}")
+    last = report["last"]
+    if last is not None:
+        evidence = msgspec.convert(last["evidence"], ComparisonEvidence)
+        seen = evidence.reward.measured.serving
+        gap = "" if seen is None else f"; what serves against the anchor: {seen:+.3f}"
+        lines += [
+            f"{last['window']}: {last['conclusion']}: {evidence.reason}{gap}",
+            f"harm: {evidence.harm:.3g} of {evidence.run_length:g}; trial: e-value "
+            f"{evidence.reward.margin:.3g} after {evidence.trial_windows} windows",
+        ]
+    return lines

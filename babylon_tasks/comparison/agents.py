@@ -1,0 +1,128 @@
+"""A window's agents, put into the arms they were drawn for: what the rule takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from babylon_tasks.arms import Arm, Arms, draw
+from babylon_tasks.comparison.observed import (
+    ArmResult,
+    ComparedWindow,
+    DrawnAgents,
+    Stratum,
+    arm_result,
+)
+from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters
+
+_LEAST = 2  # agents of each arm in a stratum of its own: of one there is no variance
+
+Drawn = Mapping[Arm, Sequence["AgentHour"]]
+
+
+class AgentHour(Struct, frozen=True, kw_only=True):
+    """An agent that was active in a window.
+
+    ``reward``: the mean of its trajectories', ``valid``: their share among all that it completed.
+    ``calls`` were captured; ``by_serving`` and so on: of these, those that the model of an arm
+    answered as that arm's.
+    """
+
+    agent: str
+    archetype: str | None = None
+    reward: float | None = None
+    valid: float | None = None
+    calls: int = 0
+    by_serving: int = 0
+    by_control: int = 0
+    by_examinee: int = 0
+
+    def answered_by(self, arm: Arm) -> bool:
+        """Check whether the model of an arm gave most of the answers."""
+        answers = {
+            Arm.SERVING: self.by_serving,
+            Arm.CONTROL: self.by_control,
+            Arm.EXAMINEE: self.by_examinee,
+        }
+        return 2 * answers[arm] > self.calls
+
+
+def observe(
+    parameters: ComparisonParameters,
+    arms: Arms,
+    agents: Iterable[AgentHour],
+    window: str,
+    *,
+    decided: str,
+    examinee: str = "",
+    discards_examinee: bool = False,
+) -> ComparedWindow:
+    """Summarise a window by arm, as drawn, whatever answered."""
+    drawn: dict[Arm, list[AgentHour]] = {arm: [] for arm in Arm}
+    for one in agents:
+        drawn[draw(arms, one.agent, window)].append(one)
+    judged = [(arm, one) for arm, some in drawn.items() for one in some if one.reward is not None]
+    complied = sum(one.answered_by(arm) for arm, one in judged)
+    used = [arm for arm in Arm if arm is not Arm.EXAMINEE or examinee]
+    rewards = _values(drawn, {one.agent: one.reward for some in drawn.values() for one in some})
+    valid = _values(drawn, {one.agent: one.valid for some in drawn.values() for one in some})
+    return ComparedWindow(
+        window=window,
+        reward=_strata(rewards, used, parameters.reward),
+        guard=() if parameters.guard is None else _strata(valid, used, parameters.guard),
+        decided=decided,
+        examinee=examinee,
+        complied=complied / len(judged) if judged else 1.0,
+        drawn=DrawnAgents(*(len(drawn[arm]) for arm in Arm)),
+        discards_examinee=discards_examinee,
+    )
+
+
+_Values = dict[str, dict[Arm, list[float]]]
+
+
+def _values(drawn: Drawn, values: Mapping[str, float | None]) -> _Values:
+    found: _Values = {}
+    for arm, some in drawn.items():
+        for one in some:
+            value = values[one.agent]
+            if value is not None:
+                found.setdefault(one.archetype or "", {}).setdefault(arm, []).append(value)
+    return found
+
+
+def _strata(values: _Values, used: Sequence[Arm], metric: MetricParameters) -> tuple[Stratum, ...]:
+    """Merge the strata that lack an arm, and if that is not enough all of them."""
+    whole = {name: arms for name, arms in values.items() if _is_whole(arms, used)}
+    rest = [arms for name, arms in values.items() if name not in whole]
+    merged = _merge(rest)
+    if rest and not _is_whole(merged, used):
+        return (_stratum("", _merge(values.values()), used, metric),)
+    found = [_stratum(name, arms, used, metric) for name, arms in sorted(whole.items())]
+    return (*found, *([_stratum("the rest", merged, used, metric)] if rest else []))
+
+
+def _is_whole(arms: Mapping[Arm, Sequence[float]], used: Sequence[Arm]) -> bool:
+    return all(len(arms.get(arm, ())) >= _LEAST for arm in used)
+
+
+def _merge(strata: Iterable[Mapping[Arm, Sequence[float]]]) -> dict[Arm, list[float]]:
+    merged: dict[Arm, list[float]] = {}
+    for arms in strata:
+        for arm, values in arms.items():
+            merged.setdefault(arm, []).extend(values)
+    return merged
+
+
+def _stratum(
+    name: str,
+    arms: Mapping[Arm, Sequence[float]],
+    used: Sequence[Arm],
+    metric: MetricParameters,
+) -> Stratum:
+    def result(arm: Arm) -> ArmResult:
+        return arm_result(arms.get(arm, ()), metric)
+
+    examinee = result(Arm.EXAMINEE) if Arm.EXAMINEE in used else None
+    return Stratum(result(Arm.SERVING), result(Arm.CONTROL), examinee, name)

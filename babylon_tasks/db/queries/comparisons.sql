@@ -1,0 +1,127 @@
+-- part: row
+-- A comparison, with its end.
+SELECT c.id, c.anchor_step, c.anchor_model, c.parameters::text AS parameters, c.began_window,
+       c.actor, c.began_at, e.reason AS ended_why, e.actor AS ended_by, e.ended_at
+FROM training.comparisons c
+LEFT JOIN training.ended_comparisons e ON e.comparison_id = c.id
+
+-- part: window
+-- A window of a comparison.
+SELECT window_id AS window, reward_version, conclusion, observation::text AS observation,
+       state::text AS state, evidence::text AS evidence, compared_at
+FROM training.comparison_windows
+
+-- part: ready
+-- Windows (w) whose rewards are on record and stay as they are.
+w.scored_at IS NOT NULL AND w.rows_pruned_at IS NULL AND w.rescore IS NULL
+AND w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped')
+AND coalesce(w.waits_until <= now(), true)
+AND (w.state = 'skipped' OR w.reason IS NULL OR w.waits_until IS NULL)
+
+-- name: begin
+-- Begin a comparison.
+INSERT INTO training.comparisons (lineage, anchor_step, anchor_model, parameters, began_window, actor)
+VALUES (%(lineage)s, %(anchor_step)s, %(anchor_model)s, %(parameters)s, %(began_window)s, %(actor)s)
+
+-- name: end
+-- End a comparison.
+INSERT INTO training.ended_comparisons (comparison_id, reason, actor)
+VALUES (%(id)s, %(reason)s, %(actor)s)
+
+-- name: newest
+-- The newest comparison of a lineage.
+{{comparisons.row}}
+WHERE c.lineage = %(lineage)s ORDER BY c.id DESC LIMIT 1
+
+-- name: next_window
+-- The earliest window that can be compared and was not. One that is not ready keeps later ones
+-- waiting for a while.
+SELECT w.window_id AS window, w.reward_version
+FROM training.windows w
+WHERE w.window_id >= %(first)s AND {{comparisons.ready}}
+  AND NOT EXISTS (SELECT FROM training.comparison_windows c
+                  WHERE c.comparison_id = %(id)s AND c.window_id = w.window_id)
+  AND (w.window_id < %(last)s OR NOT EXISTS (
+      SELECT FROM training.windows e
+      WHERE e.window_id > %(last)s AND e.window_id >= %(first)s AND e.window_id < w.window_id
+        AND e.state NOT IN ('failed', 'skipped')
+        AND (e.scored_at IS NULL OR e.rescore IS NOT NULL OR e.state IN ('sealed', 'scoring')
+             OR e.waits_until IS NOT NULL AND (e.waits_until > now() OR e.reason IS NOT NULL))
+        AND greatest(e.starts_at + interval '1 hour', e.waits_until)
+            > now() - make_interval(hours => %(grace)s)
+        AND NOT EXISTS (SELECT FROM training.comparison_windows d
+                        WHERE d.comparison_id = %(id)s AND d.window_id = e.window_id)))
+ORDER BY w.window_id LIMIT 1
+
+-- name: agents
+-- The agents that were active in a window: rewards, answers, and which arm's model answered them.
+-- A schema without archetypes takes the name from outside the subquery, where it is NULL.
+WITH scored AS (
+    SELECT one.agent_id, avg(one.reward) AS reward, count(*) AS rows, min(one.type) AS archetype
+    FROM (VALUES (NULL::text)) AS absent (archetype)
+    CROSS JOIN LATERAL (
+        SELECT s.agent_id, s.reward, archetype::text AS type
+        FROM training.scores s
+        LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
+        WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
+    ) AS one
+    GROUP BY one.agent_id
+), rejected AS (
+    SELECT t."agentId" AS agent_id, count(DISTINCT r.trajectory_id) AS rows
+    FROM training.rejections r
+    JOIN trajectories t ON t."trajectoryId" = r.trajectory_id
+    WHERE r.window_id = %(window)s AND r.reward_version = %(version)s
+      AND r.stage IN ('decode', 'score')
+    GROUP BY t."agentId"
+), called AS (
+    SELECT agent AS agent_id, count(*) AS calls,
+           count(*) FILTER (WHERE arm = 'serving' AND step IS NOT NULL) AS by_serving,
+           count(*) FILTER (WHERE arm = 'control'
+                              AND (step = %(control_step)s::int
+                                   OR step IS NULL AND model = %(control_model)s::text)) AS by_control,
+           count(*) FILTER (WHERE arm = 'examinee' AND step = %(examinee_step)s::int) AS by_examinee
+    FROM training.calls
+    WHERE window_id = %(window)s AND lineage = %(lineage)s AND agent IS NOT NULL
+      AND asked_at >= %(starts_at)s AND asked_at < %(starts_at)s + interval '1 hour'
+    GROUP BY agent
+)
+SELECT agent_id AS agent, scored.archetype, scored.reward,
+       scored.rows::float8 / nullif(coalesce(scored.rows, 0) + coalesce(rejected.rows, 0), 0) AS valid,
+       coalesce(calls, 0) AS calls, coalesce(by_serving, 0) AS by_serving,
+       coalesce(by_control, 0) AS by_control, coalesce(by_examinee, 0) AS by_examinee
+FROM scored FULL JOIN rejected USING (agent_id) FULL JOIN called USING (agent_id)
+ORDER BY agent_id
+
+-- name: add
+-- A window's figures and what followed.
+INSERT INTO training.comparison_windows (comparison_id, window_id, reward_version, conclusion,
+                                         observation, state, evidence)
+VALUES (%(id)s, %(window)s, %(version)s, %(conclusion)s, %(observation)s, %(state)s, %(evidence)s)
+
+-- name: windows
+-- A comparison's windows in their order.
+{{comparisons.window}}
+WHERE comparison_id = %(id)s ORDER BY window_id
+
+-- name: last
+-- The last window that was compared.
+{{comparisons.window}}
+WHERE comparison_id = %(id)s AND conclusion <> 'late'
+ORDER BY window_id DESC LIMIT 1
+
+-- name: decided_before
+-- The last window that was compared before a moment.
+SELECT max(window_id) FROM training.comparison_windows
+WHERE comparison_id = %(id)s AND conclusion <> 'late' AND compared_at <= %(moment)s
+
+-- name: counts
+-- How many of a comparison's windows led to what.
+SELECT conclusion, count(*) FROM training.comparison_windows
+WHERE comparison_id = %(id)s GROUP BY conclusion ORDER BY conclusion
+
+-- name: agents_lately
+-- How many agents the newest window with rewards has.
+SELECT count(DISTINCT agent_id) FROM training.scores
+WHERE window_id = (SELECT window_id FROM training.windows
+                   WHERE scored > 0 OR state IN ('scored', 'trained', 'held_out')
+                   ORDER BY window_id DESC LIMIT 1)

@@ -1,0 +1,200 @@
+"""A lineage's running comparison takes each finished window, once, in the order of hours.
+
+What a window shows is recorded with its conclusion; nothing acts upon that yet. Whoever calls at
+the same time takes turns: each window is one transaction under the lineage's lock.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from babylon_tasks.arms import Arms, in_force
+from babylon_tasks.comparison import agents, rule
+from babylon_tasks.comparison.conclusion import ComparisonState, Conclusion
+from babylon_tasks.comparison.observed import ComparedWindow
+from babylon_tasks.comparison.parameters import (
+    ComparisonParameters,
+    MetricParameters,
+    control_share,
+)
+from babylon_tasks.db import arms, clock, comparisons, lineages, promotions
+from babylon_tasks.db.comparisons import Comparison, NextWindow, WindowFigures
+from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import IllegalTransition
+from babylon_tasks.policy_names import policy_name
+from babylon_tasks.windows import WINDOW, window_id, window_start
+
+WINDOWS = 50  # of one call
+_LATE = timedelta(days=7)  # before the last one: earlier windows are not looked for
+log = structlog.get_logger(__name__)
+
+
+class WindowTaken(Struct, frozen=True):
+    """A window that a comparison took; ``conclusion`` is ``late`` for one that came too late."""
+
+    window: str
+    conclusion: str
+
+
+def compare(connection: Connection, lineage: str, *, limit: int = WINDOWS) -> list[WindowTaken]:
+    """Take the windows that can be compared, in order; idempotent, safe from any number of callers.
+
+    Nothing happens without a running comparison.
+    """
+    taken: list[WindowTaken] = []
+    while len(taken) < limit and comparisons.running(connection, lineage) is not None:
+        with connection.transaction():
+            promotions.lock(connection, lineage)
+            one = _take_next(connection, lineage)
+        if one is None:
+            break
+        taken.append(one)
+        if one.conclusion not in (Conclusion.KEEP, comparisons.LATE):
+            log.info("comparison.concluded", lineage=lineage, window=one.window, why=one.conclusion)
+    return taken
+
+
+def start(
+    connection: Connection,
+    lineage: str,
+    *,
+    anchor_step: int | None,
+    anchor_model: str | None,
+    examinee_step: int | None,
+    actor: str,
+) -> Comparison:
+    """Begin a comparison with the next hour, and its arms; raises IllegalTransition.
+
+    The shares are chosen by the number of agents. Raises CheckpointNotFound for a step that cannot
+    be an arm's.
+    """
+    with connection.transaction():
+        promotions.lock(connection, lineage)
+        now = comparisons.running(connection, lineage)
+        if now is not None:
+            raise IllegalTransition(
+                f"comparison {now.id} of lineage {lineage} runs since {now.began_window}; "
+                "`babylon-tasks compare stop` ends it"
+            )
+        for step in (anchor_step, examinee_step):
+            if step is not None and not promotions.is_committed(connection, lineage, step):
+                raise IllegalTransition(
+                    f"{policy_name(lineage, step)} does not exist, so no arm can have it; "
+                    "`babylon-tasks models list` lists the checkpoints"
+                )
+        share = _share(connection)
+        parameters = ComparisonParameters(
+            guard=MetricParameters(),
+            control_share=share,
+            examinee_share=share,
+        )
+        shares = rule.shares(parameters, rule.begin(parameters), examinee=examinee_step is not None)
+        first = window_id(clock.now(connection) + WINDOW)
+        comparisons.begin(
+            connection,
+            lineage,
+            anchor_step=anchor_step,
+            anchor_model=anchor_model,
+            parameters=parameters,
+            began_window=first,
+            actor=actor,
+        )
+        drawn = Arms(
+            from_window=first,
+            salt=uuid4().hex,
+            control_share=shares.control,
+            control_step=anchor_step,
+            control_model=anchor_model,
+            examinee_share=shares.examinee,
+            examinee_step=examinee_step,
+        )
+        arms.begin(connection, lineage, drawn)
+        begun = comparisons.running(connection, lineage)
+    assert begun is not None  # noqa: S101  # it was inserted above
+    return begun
+
+
+def stop(connection: Connection, lineage: str, *, reason: str, actor: str) -> Comparison | None:
+    """End the running comparison and its arms, at once; returns it, or None if none runs."""
+    if lineages.get(connection, lineage) is None:
+        return None
+    with connection.transaction():
+        promotions.lock(connection, lineage)
+        found = comparisons.running(connection, lineage)
+        if found is None:
+            return None
+        comparisons.end(connection, found.id, reason=reason, actor=actor)
+        now = window_id(clock.now(connection))
+        arms.begin(connection, lineage, Arms(from_window=now, salt=uuid4().hex))
+        return comparisons.newest(connection, lineage)
+
+
+def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
+    running = comparisons.running(connection, lineage)
+    if running is None:  # it was ended meanwhile
+        return None
+    before = comparisons.last(connection, running.id)
+    last = "" if before is None else before.window
+    first = running.began_window
+    if last:
+        first = max(first, window_id(window_start(last) - _LATE))
+    found = comparisons.next_window(connection, running.id, first=first, last=last)
+    if found is None:
+        return None
+    if found.window < last:
+        comparisons.add(connection, running.id, found, comparisons.LATE, None)
+        return WindowTaken(found.window, comparisons.LATE)
+    try:
+        parameters = msgspec.json.decode(running.parameters, type=ComparisonParameters)
+    except msgspec.ValidationError as error:  # another version's: nothing else must stop for it
+        log.warning("comparison.not_read", lineage=lineage, comparison=running.id, why=str(error))
+        return None
+    state = rule.begin(parameters)
+    if before is not None and before.state is not None:
+        state = msgspec.json.decode(before.state, type=ComparisonState)
+    observation = _observe(connection, lineage, running, parameters, found)
+    compared = rule.compare(parameters, state, observation)
+    figures = WindowFigures(observation, compared.state, compared.evidence)
+    comparisons.add(connection, running.id, found, compared.conclusion, figures)
+    return WindowTaken(found.window, compared.conclusion)
+
+
+def _observe(
+    connection: Connection,
+    lineage: str,
+    running: Comparison,
+    parameters: ComparisonParameters,
+    found: NextWindow,
+) -> ComparedWindow:
+    rows = arms.since(connection, lineage, found.window)
+    drawn = in_force(rows, found.window) or Arms(from_window=found.window, salt="")
+    tried = drawn.examinee_step if drawn.examinee_share else None
+    active = comparisons.agents(connection, lineage, found.window, found.reward_version, drawn)
+    return agents.observe(
+        parameters,
+        drawn,
+        active,
+        found.window,
+        # What was concluded once the hour had begun is followed by later hours only.
+        decided=comparisons.decided_before(connection, running.id, window_start(found.window)),
+        examinee="" if tried is None else policy_name(lineage, tried),
+        discards_examinee=tried is not None and tried != drawn.control_step,
+    )
+
+
+def _share(connection: Connection) -> float:
+    agents_lately = comparisons.agents_lately(connection)
+    share = control_share(agents_lately)
+    least = ComparisonParameters().min_arm
+    if agents_lately * share < least:
+        raise IllegalTransition(
+            f"the newest hour with rewards has {agents_lately} agents, and {share:.0%} of these "
+            f"are too few for an arm (at least {least}), so no comparison was begun; "
+            "run more agents, or promote by screens (BABYLON_PROMOTION_MODE=screened)"
+        )
+    return share

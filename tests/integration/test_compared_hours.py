@@ -1,0 +1,225 @@
+"""A running comparison takes each finished hour once, in order, and keeps what it showed."""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+import psycopg
+import pytest
+from compared_hours import begun, compared_hour, lineage
+from scored_windows import column, hour
+
+from babylon_tasks.comparison import rule
+from babylon_tasks.comparison.observed import ComparedWindow
+from babylon_tasks.comparison.parameters import ComparisonParameters
+from babylon_tasks.db import comparisons
+from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.sql import statement
+from babylon_tasks.errors import IllegalTransition
+from babylon_tasks.pipeline import compare
+from babylon_tasks.settings import Settings
+
+pytestmark = pytest.mark.contract("today")
+LATER = "UPDATE training.windows SET state = 'scored', scored_at = now() WHERE window_id = %s"
+
+
+def taken(connection: Connection) -> list[tuple[str, str]]:
+    return [(one.window, one.conclusion) for one in compare.compare(connection, "babylon")]
+
+
+def observed(row: ComparisonWindow) -> ComparedWindow:
+    assert row.observation is not None
+    return msgspec.json.decode(row.observation, type=ComparedWindow)
+
+
+def assert_replayed(connection: Connection, comparison: Comparison) -> None:
+    """What is recorded is what the rule says of the recorded windows, bit by bit."""
+    rows = comparisons.windows(connection, comparison.id)
+    parameters = msgspec.json.decode(comparison.parameters, type=ComparisonParameters)
+    again = rule.replay(parameters, [observed(row) for row in rows])
+    for row, compared in zip(rows, again, strict=True):
+        assert row.conclusion == compared.conclusion
+        assert (row.state or "").encode() == rule.canonical(compared.state)
+        assert (row.evidence or "").encode() == rule.canonical(compared.evidence)
+
+
+def test_harm_is_concluded_once_and_the_record_repeats_it(connection: Connection) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    for number in range(6):
+        compared_hour(connection, number, serving=0.5 if number < 2 else 0.1)
+
+    conclusions = [conclusion for _, conclusion in taken(connection)]
+
+    assert conclusions.count("rollback") == 1
+    assert conclusions[:2] == ["keep", "keep"]
+    rows = comparisons.windows(connection, comparison.id)
+    assert [row.window for row in rows] == [hour(number) for number in range(6)]
+    assert_replayed(connection, comparison)
+    # The hours after it were drawn before it was concluded: they show the same harm again.
+    assert "its arms were drawn before" in (rows[-1].evidence or "")
+    assert taken(connection) == []
+
+
+def test_an_hour_is_observed_by_arm_as_drawn(connection: Connection) -> None:
+    lineage(connection)
+    comparison = begun(connection, examinee=1)
+    compared_hour(connection, 0, serving=0.4, control=0.5, examinee=0.8, tried=1)
+
+    assert taken(connection) == [(hour(0), "keep")]
+
+    (row,) = comparisons.windows(connection, comparison.id)
+    window = observed(row)
+    (stratum,) = window.reward
+    assert stratum.examinee is not None
+    arms = (stratum.serving, stratum.control, stratum.examinee)
+    assert sum(arm.n for arm in arms) == 100
+    assert [round(arm.mean, 1) for arm in arms] == [0.4, 0.5, 0.8]
+    assert [one.control.mean for one in window.guard] == [1.0]
+    assert (window.examinee, window.complied, window.decided) == ("babylon@1", 1.0, "")
+    assert_replayed(connection, comparison)
+
+
+def test_agents_that_do_not_ask_the_gateway_are_no_evidence(connection: Connection) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    compared_hour(connection, 0, through_gateway=0.5)
+
+    assert taken(connection) == [(hour(0), "pause_comparison")]
+
+    (row,) = comparisons.windows(connection, comparison.id)
+    assert observed(row).complied == 0.5
+    assert "see whether they reach the gateway" in (row.evidence or "")
+
+
+def test_callers_at_once_take_each_hour_once(connection: Connection, settings: Settings) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    for number in range(8):
+        compared_hour(connection, number)
+    found: list[str] = []
+    together = threading.Barrier(2)
+
+    def call() -> None:
+        with session(settings) as own:
+            together.wait()
+            found.extend(one.window for one in compare.compare(own, "babylon"))
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+
+    assert sorted(found) == [hour(number) for number in range(8)]
+    assert_replayed(connection, comparison)
+
+
+def test_an_hour_without_rewards_keeps_later_ones_waiting_for_a_while(
+    connection: Connection,
+) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    for number in range(3):
+        compared_hour(connection, number)
+    connection.execute(
+        "UPDATE training.windows SET state = 'sealed', scored_at = NULL, starts_at = now()"
+        " WHERE window_id = %s",
+        (hour(1),),
+    )
+
+    assert taken(connection) == [(hour(0), "keep")]
+
+    connection.execute(
+        "UPDATE training.windows SET starts_at = now() - interval '8 hours' WHERE window_id = %s",
+        (hour(1),),
+    )
+    assert taken(connection) == [(hour(2), "keep")]
+
+    connection.execute(LATER, (hour(1),))
+    assert taken(connection) == [(hour(1), "late")]
+    assert taken(connection) == []
+    assert comparisons.counts(connection, comparison.id) == {"keep": 2, "late": 1}
+
+
+@pytest.mark.parametrize("table", ["comparisons", "comparison_windows", "ended_comparisons"])
+@pytest.mark.parametrize("change", ["UPDATE training.{} SET {} = {}", "DELETE FROM training.{}"])
+def test_rows_are_only_added(connection: Connection, table: str, change: str) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    compared_hour(connection, 0)
+    taken(connection)
+    comparisons.end(connection, comparison.id, reason="enough", actor="test")
+    name = "lineage" if table == "comparisons" else "comparison_id"
+
+    with pytest.raises(psycopg.errors.RaiseException, match="only added"):
+        connection.execute(change.format(table, name, name))  # type: ignore[arg-type]
+
+
+def test_a_failure_between_observing_and_recording_leaves_nothing(
+    connection: Connection,
+) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    compared_hour(connection, 0)
+    connection.execute(
+        "ALTER TABLE training.comparison_windows ADD CONSTRAINT broken CHECK (conclusion <> 'keep')"
+    )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        taken(connection)
+    assert comparisons.windows(connection, comparison.id) == []
+
+    connection.execute("ALTER TABLE training.comparison_windows DROP CONSTRAINT broken")
+    assert taken(connection) == [(hour(0), "keep")]
+
+
+def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(connection: Connection) -> None:
+    lineage(connection)
+    compared_hour(connection, 0)
+
+    begun_now = compare.start(
+        connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=1, actor="cli:mo"
+    )
+
+    with pytest.raises(IllegalTransition, match="compare stop"):
+        compare.start(
+            connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
+        )
+    query = "SELECT control_share + examinee_share FROM training.arms ORDER BY id"
+    assert column(connection, query) == [0.2]
+    first = column(connection, "SELECT from_window FROM training.arms")
+    assert first == [begun_now.began_window]
+    stopped = compare.stop(connection, "babylon", reason="enough", actor="cli:mo")
+    assert stopped is not None
+    assert (stopped.id, stopped.ended_why, stopped.ended_by) == (begun_now.id, "enough", "cli:mo")
+    assert column(connection, query) == [0.2, 0.0]
+    assert compare.stop(connection, "babylon", reason="again", actor="x") is None
+
+
+def test_too_few_agents_are_refused_by_name(connection: Connection) -> None:
+    lineage(connection)
+
+    with pytest.raises(IllegalTransition, match="0 agents"):
+        compare.start(
+            connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
+        )
+
+    assert column(connection, "SELECT count(*) FROM training.arms") == [0]
+
+
+def test_the_next_hour_is_found_without_reading_all_of_them(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO training.windows (window_id, starts_at, held_out, state, scored_at)"
+        " SELECT to_char(h AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:00'), h, false, 'trained', h"
+        " FROM generate_series('2026-01-31 09:00Z'::timestamptz - interval '60000 hours',"
+        " '2026-01-31 09:00Z', '1 hour') AS h"
+    )
+    connection.execute("VACUUM ANALYZE training.windows")
+    parameters = {"id": 1, "first": "2026-01-24T09:00", "last": "2026-01-31T08:00", "grace": 6}
+
+    query = "EXPLAIN (COSTS off) " + statement("comparisons.next_window")
+    plan = "\n".join(str(row[0]) for row in connection.execute(query, parameters).fetchall())
+
+    assert "Seq Scan on windows" not in plan, plan
