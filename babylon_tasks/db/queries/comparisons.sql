@@ -1,22 +1,8 @@
--- part: row
--- A comparison, with its end.
-SELECT c.id, c.anchor_step, c.anchor_model, c.parameters::text AS parameters, c.began_window,
-       c.actor, c.began_at, e.reason AS ended_why, e.actor AS ended_by, e.ended_at
-FROM training.comparisons c
-LEFT JOIN training.ended_comparisons e ON e.comparison_id = c.id
-
 -- part: window
 -- A window of a comparison.
 SELECT window_id AS window, reward_version, conclusion, observation::text AS observation,
        state::text AS state, evidence::text AS evidence, compared_at
 FROM training.comparison_windows
-
--- part: ready
--- Windows (w) whose rewards are on record and stay as they are.
-w.scored_at IS NOT NULL AND w.rows_pruned_at IS NULL AND w.rescore IS NULL
-AND w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped')
-AND coalesce(w.waits_until <= now(), true)
-AND (w.state = 'skipped' OR w.reason IS NULL OR w.waits_until IS NULL)
 
 -- name: begin
 -- Begin a comparison.
@@ -30,7 +16,10 @@ VALUES (%(id)s, %(reason)s, %(actor)s)
 
 -- name: newest
 -- The newest comparison of a lineage.
-{{comparisons.row}}
+SELECT c.id, c.anchor_step, c.anchor_model, c.parameters::text AS parameters, c.began_window,
+       c.actor, c.began_at, e.reason AS ended_why, e.actor AS ended_by, e.ended_at
+FROM training.comparisons c
+LEFT JOIN training.ended_comparisons e ON e.comparison_id = c.id
 WHERE c.lineage = %(lineage)s ORDER BY c.id DESC LIMIT 1
 
 -- name: next_window
@@ -38,7 +27,10 @@ WHERE c.lineage = %(lineage)s ORDER BY c.id DESC LIMIT 1
 -- waiting for a while.
 SELECT w.window_id AS window, w.reward_version
 FROM training.windows w
-WHERE w.window_id >= %(first)s AND {{comparisons.ready}}
+WHERE w.window_id >= %(first)s AND w.scored_at IS NOT NULL AND w.rows_pruned_at IS NULL AND w.rescore IS NULL
+  AND w.state IN ('scored', 'training', 'trained', 'held_out', 'skipped')
+  AND coalesce(w.waits_until <= now(), true)
+  AND (w.state = 'skipped' OR w.reason IS NULL OR w.waits_until IS NULL)
   AND NOT EXISTS (SELECT FROM training.comparison_windows c
                   WHERE c.comparison_id = %(id)s AND c.window_id = w.window_id)
   AND (w.window_id < %(last)s OR NOT EXISTS (
