@@ -152,7 +152,7 @@ def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
     try:
         parameters = msgspec.json.decode(running.parameters, type=ComparisonParameters)
     except msgspec.ValidationError as error:  # another version's: nothing else must stop for it
-        log.warning("comparison.not_read", lineage=lineage, comparison=running.id, why=str(error))
+        log.warning("comparison.refused", lineage=lineage, comparison=running.id, why=str(error))
         return None
     state = rule.begin(parameters)
     if before is not None and before.state is not None:
