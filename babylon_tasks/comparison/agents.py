@@ -18,7 +18,7 @@ from babylon_tasks.comparison.parameters import ComparisonParameters, MetricPara
 
 _LEAST = 2  # agents of each arm in a stratum of its own: of one there is no variance
 
-Drawn = Mapping[Arm, Sequence["AgentHour"]]
+AgentsByArm = Mapping[Arm, Sequence["AgentHour"]]
 
 
 class AgentHour(Struct, frozen=True, kw_only=True):
@@ -62,8 +62,8 @@ def observe(
     drawn: dict[Arm, list[AgentHour]] = {arm: [] for arm in Arm}
     for one in agents:
         drawn[draw(arms, one.agent, window)].append(one)
-    judged = [(arm, one) for arm, some in drawn.items() for one in some if one.reward is not None]
-    complied = sum(one.answered_by(arm) for arm, one in judged)
+    rewarded = [(arm, one) for arm, some in drawn.items() for one in some if one.reward is not None]
+    complied = sum(one.answered_by(arm) for arm, one in rewarded)
     used = [arm for arm in Arm if arm is not Arm.EXAMINEE or examinee]
     rewards = _values(drawn, {one.agent: one.reward for some in drawn.values() for one in some})
     valid = _values(drawn, {one.agent: one.valid for some in drawn.values() for one in some})
@@ -73,7 +73,7 @@ def observe(
         guard=() if parameters.guard is None else _strata(valid, used, parameters.guard),
         decided=decided,
         examinee=examinee,
-        complied=complied / len(judged) if judged else 1.0,
+        complied=complied / len(rewarded) if rewarded else 1.0,
         drawn=DrawnAgents(*(len(drawn[arm]) for arm in Arm)),
         discards_examinee=discards_examinee,
     )
@@ -82,7 +82,7 @@ def observe(
 _Values = dict[str, dict[Arm, list[float]]]
 
 
-def _values(drawn: Drawn, values: Mapping[str, float | None]) -> _Values:
+def _values(drawn: AgentsByArm, values: Mapping[str, float | None]) -> _Values:
     found: _Values = {}
     for arm, some in drawn.items():
         for one in some:

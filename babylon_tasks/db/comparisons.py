@@ -51,7 +51,7 @@ class NextWindow(Struct, frozen=True):
     reward_version: int
 
 
-class WindowFigures(Struct, frozen=True):
+class ComparedFigures(Struct, frozen=True):
     """What a window showed, the state after it, and the evidence."""
 
     observation: Struct
@@ -136,7 +136,7 @@ def add(
     comparison_id: int,
     window: NextWindow,
     conclusion: str,
-    figures: WindowFigures | None,
+    figures: ComparedFigures | None,
 ) -> None:
     """Record a window, under the lineage's lock."""
 

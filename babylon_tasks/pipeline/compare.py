@@ -23,7 +23,7 @@ from babylon_tasks.comparison.parameters import (
     control_share,
 )
 from babylon_tasks.db import arms, clock, comparisons, lineages, promotions
-from babylon_tasks.db.comparisons import Comparison, NextWindow, WindowFigures
+from babylon_tasks.db.comparisons import Comparison, NextWindow, ComparedFigures
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.policy_names import policy_name
@@ -159,7 +159,7 @@ def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
         state = msgspec.json.decode(before.state, type=ComparisonState)
     observation = _observe(connection, lineage, running, parameters, found)
     compared = rule.compare(parameters, state, observation)
-    figures = WindowFigures(observation, compared.state, compared.evidence)
+    figures = ComparedFigures(observation, compared.state, compared.evidence)
     comparisons.add(connection, running.id, found, compared.conclusion, figures)
     return WindowTaken(found.window, compared.conclusion)
 
