@@ -23,7 +23,7 @@ from babylon_tasks.comparison.parameters import (
     control_share,
 )
 from babylon_tasks.db import arms, clock, comparisons, lineages, promotions
-from babylon_tasks.db.comparisons import Comparison, NextWindow, ComparedFigures
+from babylon_tasks.db.comparisons import ComparedFigures, Comparison, NextWindow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.policy_names import policy_name
