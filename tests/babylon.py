@@ -40,7 +40,8 @@ def played(connection: Connection, model: str) -> None:
         for market in ("m-1", "m-2"):
             for agent in range(4):
                 answer = "YES" if agent % 2 else "NO"
-                asked = {**called, "userPrompt": f"{window} {market}: will it rise?"}
+                question = f"{window} {market}: will it rise, agent-{agent}?"
+                asked = {**called, "userPrompt": question}
                 call = llm_call(answer, **asked) if hour == 7 else exact_call(answer, **asked)
                 traded = action(market=market, side=answer)
                 steps = [step(0, [call], window=window, action=traded)]

@@ -84,6 +84,8 @@ def _begin_at_zero() -> None:
         CALLS.labels(source)
     for reason in AwayReason:
         FALLBACKS.labels(reason)
+    for status in (401, 402, 403):  # the most likely; others appear with their first refusal
+        REFUSED.labels("checkpoint", str(status))
     for state in SampleState:
         SAMPLES.labels(state)
     for became in CaptureState:
