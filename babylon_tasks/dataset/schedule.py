@@ -30,8 +30,8 @@ def learning_rate(
     window in which all but one answer earned the same would move the weights as far as a full
     one: measured, that is what makes a converged policy diverge.
     ``learning_rate_spread_power`` 0 disables it.
-    ``refused`` counts the steps from the same parent that were refused: each halves the rate, down
-    to a sixteenth, since the same try would end in the same way.
+    ``refused`` counts the steps from the same parent that were refused for the harm that they did:
+    each halves the rate, down to a sixteenth.
     """
     share = min(depth / settings.learning_rate_decay_steps, 1.0)
     rate = values.learning_rate + share * (values.final_learning_rate - values.learning_rate)

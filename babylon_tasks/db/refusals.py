@@ -18,9 +18,14 @@ class News(Struct, frozen=True):
     held_out: bool
 
 
-def refused(connection: Connection, lineage: str) -> set[int]:
-    """Read the checkpoints that were refused or rolled back."""
-    return set(fetch_values(connection, "refusals.refused", int, lineage=lineage))
+def refused(connection: Connection, lineage: str, *, evaluated: bool = True) -> set[int]:
+    """Read the checkpoints that were refused or rolled back.
+
+    Without ``evaluated`` not those that an evaluation on held-out groups found no better.
+    """
+    return set(
+        fetch_values(connection, "refusals.refused", int, lineage=lineage, evaluated=evaluated)
+    )
 
 
 def news(connection: Connection, lineage: str) -> News:

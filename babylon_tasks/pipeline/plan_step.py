@@ -91,7 +91,9 @@ class Planner:
             come_again=lineages.names_come_again(connection, settings.lineage),
             parents=self._parents,
         )
-        self._refused = refusals.count(connection, settings.lineage, self._policies.parent_step)
+        self._refused = refusals.count(
+            connection, settings.lineage, self._policies.parent_step, evaluated=False
+        )
         self._moved = False  # whether a window was scored anew while it was read
         self.skipped: dict[str, str] = {}
 

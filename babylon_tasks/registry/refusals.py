@@ -13,10 +13,15 @@ from babylon_tasks.policy_names import policy_name
 from babylon_tasks.training.backends import can_branch
 
 
-def count(connection: Connection, lineage: str, parent: int) -> int:
-    """Count the steps from this checkpoint that were refused, or led to one that was."""
+def count(connection: Connection, lineage: str, parent: int, *, evaluated: bool = True) -> int:
+    """Count the steps from this checkpoint that were refused, or led to one that was.
+
+    Without ``evaluated`` only those that were found to do harm, by a screen, by a comparison or by
+    an operator: the others are held within the noise of their evaluation.
+    """
     parents = lineages.parents(connection, lineage)
-    return len(refused_children(parent, refusals.refused(connection, lineage), parents))
+    refused = refusals.refused(connection, lineage, evaluated=evaluated)
+    return len(refused_children(parent, refused, parents))
 
 
 def news(connection: Connection, lineage: str) -> News | None:

@@ -5,9 +5,11 @@
  AND coalesce((p.evidence ->> 'refused')::boolean, p.decision = 'rollback' OR p.evidence ? 'screen'))
 
 -- name: refused
--- The checkpoints that were refused or rolled back.
+-- The checkpoints that were refused or rolled back; with or without those of which an evaluation
+-- on held-out groups says that they are no better.
 SELECT DISTINCT CASE p.decision WHEN 'rollback' THEN p.from_step ELSE p.to_step END
 FROM training.promotions p WHERE p.lineage = %(lineage)s AND {{refusals.against}}
+  AND (%(evaluated)s OR NOT p.evidence ? 'set_hash')
 
 -- name: news
 -- What is new since the last refusal of a checkpoint in favour of what serves: trajectories that no

@@ -114,11 +114,12 @@ def test_a_use_that_outlives_its_branch_and_two_by_one_branch_are_found(
 # --- what a refusal changes
 
 
-def test_each_refusal_halves_the_rate_of_the_next_step(
+def test_each_refusal_for_harm_halves_the_rate_of_the_next_step(
     held: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
-    trainer.values |= {3: 0.3, 4: 0.9}
     for n in (3, 4):
+        serving.refuse(held, LINEAGE, n - 1, reason="says one thing only", actor="operator")
+        trainer.values |= {n: 0.9 if n == 4 else 0.3}
         scored_window(held, hour(n))
         train(settings, trainer, n)
         last = evaluated(settings, trainer)
@@ -130,6 +131,17 @@ def test_each_refusal_halves_the_rate_of_the_next_step(
     assert column(held, f"{planned} ORDER BY id") == [None, None, 1, 2]
     trained(held, settings, trainer, 5)
     assert trainer.requests[-1].learning_rate == pytest.approx(second, rel=0.1)
+
+
+def test_a_step_that_was_evaluated_as_no_better_leaves_the_rate_as_it_is(
+    held: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    scored_window(held, hour(3))
+    train(settings, trainer, 3)
+
+    _, second, third = [request.learning_rate for request in trainer.requests]
+    assert third == second
+    assert dead(held) == [2]
 
 
 def test_a_hold_for_lack_of_evidence_is_no_refusal(
