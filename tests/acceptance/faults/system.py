@@ -29,9 +29,8 @@ from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.windows import is_held_out
 from checks.clock.moved_clock import MovedClock
 
-HELD_OUT_SHARE = 0.5  # tests take the other hours
-FEW_HELD_OUT = 2  # groups
-MANY_HELD_OUT = 64  # enough to find the trainer evaluating them
+HELD_OUT_SHARE = 0.5  # where a system evaluates: its tests take the other hours
+GROUPS_HELD_OUT = 64  # enough to find the trainer evaluating them
 ANSWER_SECONDS = 30  # of a server, to the test
 # The state of a window that a worker has in hand.
 IN_HAND: dict[str, str] = {ProcessName.CPU_WORKER: "scoring", ProcessName.GPU_WORKER: "training"}
@@ -100,7 +99,7 @@ class System(Babylon):
     def hold_out_an_hour(self) -> None:
         """Record the hour that checkpoints are evaluated on, and have it scored."""
         first = next(hour for hour in hours(40) if self._held_out(hour))
-        self.record(first, groups=MANY_HELD_OUT if self.kind.evaluates else FEW_HELD_OUT)
+        self.record(first, groups=GROUPS_HELD_OUT)
         self.start("beat", "cpu-worker")
         self.await_states([first], "held_out")
 
