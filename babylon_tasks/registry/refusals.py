@@ -17,7 +17,7 @@ def count(connection: Connection, lineage: str, parent: int, *, evaluated: bool 
     """Count the steps from this checkpoint that were refused, or led to one that was.
 
     Without ``evaluated`` only those that were found to do harm, by a screen, by a comparison or by
-    an operator: the others are held within the noise of their evaluation.
+    an operator: an evaluation on held-out groups refuses within its noise, too.
     """
     parents = lineages.parents(connection, lineage)
     refused = refusals.refused(connection, lineage, evaluated=evaluated)
