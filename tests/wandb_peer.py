@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -125,9 +123,9 @@ class WandbPeer:
         self._socket.close()
 
     def _what_runs(self) -> str:
-        assert self._thread.ident is not None
-        stack = traceback.format_stack(sys._current_frames()[self._thread.ident])
-        return f"{self._server.server_state.tasks} {''.join(stack)}"
+        requests = self._server.server_state.tasks
+        loops = {request.get_loop() for request in requests}
+        return "\n".join(_awaits(task) for loop in loops for task in asyncio.all_tasks(loop))
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -194,7 +192,7 @@ class WandbPeer:
             return {"deleted_count": len(found), "not_found_steps": missing}
 
         @app.post("/v1/preview/training-jobs")
-        async def create(body: NewJob, request: Request) -> Any:
+        async def create(body: NewJob) -> Any:
             self._known(body.model_id)
             answer = self._next_answer()
             if isinstance(answer, int) and answer != 200:
@@ -202,10 +200,8 @@ class WandbPeer:
             name = f"job-{len(self.jobs) + 1}"
             self.jobs[name] = Job(body)
             self.begin(name)
-            # Asked for an end, too: a cancellation may be lost in `is_disconnected`.
-            while answer == "late" and not (
-                self._server.should_exit or await request.is_disconnected()
-            ):
+            # Whether the client has gone is not asked: a cancellation may be lost in that.
+            while answer == "late" and not self._server.should_exit:
                 await asyncio.sleep(0.05)
             if answer == "garbled":
                 return Response(b"{")
@@ -310,6 +306,15 @@ def fields_of(call: str, body: Any, path: str = "") -> set[tuple[str, str]]:
     else:
         return {(call, path)}
     return {found for value, inner in deeper for found in fields_of(call, value, inner)}
+
+
+def _awaits(task: asyncio.Task[Any]) -> str:
+    """Where a task waits, from the outermost coroutine to the innermost."""
+    coroutine, frames = task.get_coro(), []
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        frames.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        coroutine = getattr(coroutine, "cr_await", None)
+    return " > ".join([task.get_name(), *frames, repr(coroutine)])
 
 
 def _page(rows: list[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
