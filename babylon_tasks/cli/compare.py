@@ -16,7 +16,7 @@ from babylon_tasks.comparison.conclusion import ComparisonEvidence
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline import compare
+from babylon_tasks.pipeline import start_comparison
 from babylon_tasks.policy_names import policy_name
 
 
@@ -77,7 +77,7 @@ def start(
     if (anchor_step is None) == (anchor_model is None):
         raise typer.BadParameter("give one anchor: --anchor-step or --anchor-model")
     with database(settings) as connection:
-        found = compare.start(
+        found = start_comparison.start(
             connection,
             settings.lineage,
             anchor_step=None if anchor_step is None else step_of(settings, anchor_step),
@@ -104,7 +104,7 @@ def stop(
     """
     settings = begin()
     with database(settings) as connection:
-        found = compare.stop(connection, settings.lineage, reason=reason, actor=actor())
+        found = start_comparison.stop(connection, settings.lineage, reason=reason, actor=actor())
         report = None if found is None else _report(connection, found)
     if found is None:
         refuse(f"lineage {settings.lineage} compares nothing, so nothing was ended")

@@ -7,7 +7,6 @@ the same time takes turns: each window is one transaction under the lineage's lo
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
 
 import msgspec
 import structlog
@@ -17,17 +16,12 @@ from babylon_tasks.arms import Arms, in_force
 from babylon_tasks.comparison import agents, rule
 from babylon_tasks.comparison.conclusion import ComparisonState, Conclusion
 from babylon_tasks.comparison.observed import ComparedWindow
-from babylon_tasks.comparison.parameters import (
-    ComparisonParameters,
-    MetricParameters,
-    control_share,
-)
-from babylon_tasks.db import arms, clock, comparisons, lineages, promotions
+from babylon_tasks.comparison.parameters import ComparisonParameters
+from babylon_tasks.db import arms, comparisons, promotions
 from babylon_tasks.db.comparisons import ComparedFigures, Comparison, NextWindow
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.policy_names import policy_name
-from babylon_tasks.windows import WINDOW, window_id, window_start
+from babylon_tasks.windows import window_id, window_start
 
 WINDOWS = 50  # of one call
 _LATE = timedelta(days=7)  # before the last one: earlier windows are not looked for
@@ -57,81 +51,6 @@ def compare(connection: Connection, lineage: str, *, limit: int = WINDOWS) -> li
         if one.conclusion not in (Conclusion.KEEP, comparisons.LATE):
             log.info("comparison.concluded", lineage=lineage, window=one.window, why=one.conclusion)
     return taken
-
-
-def start(
-    connection: Connection,
-    lineage: str,
-    *,
-    anchor_step: int | None,
-    anchor_model: str | None,
-    examinee_step: int | None,
-    actor: str,
-) -> Comparison:
-    """Begin a comparison with the next hour, and its arms; raises IllegalTransition.
-
-    The shares are chosen by the number of agents. Raises CheckpointNotFound for a step that cannot
-    be an arm's.
-    """
-    with connection.transaction():
-        promotions.lock(connection, lineage)
-        now = comparisons.running(connection, lineage)
-        if now is not None:
-            raise IllegalTransition(
-                f"comparison {now.id} of lineage {lineage} runs since {now.began_window}; "
-                "`babylon-tasks compare stop` ends it"
-            )
-        for step in (anchor_step, examinee_step):
-            if step is not None and not promotions.is_committed(connection, lineage, step):
-                raise IllegalTransition(
-                    f"{policy_name(lineage, step)} does not exist, so no arm can have it; "
-                    "`babylon-tasks models list` lists the checkpoints"
-                )
-        share = _share(connection)
-        parameters = ComparisonParameters(
-            guard=MetricParameters(),
-            control_share=share,
-            examinee_share=share,
-        )
-        shares = rule.shares(parameters, rule.begin(parameters), examinee=examinee_step is not None)
-        first = window_id(clock.now(connection) + WINDOW)
-        comparisons.begin(
-            connection,
-            lineage,
-            anchor_step=anchor_step,
-            anchor_model=anchor_model,
-            parameters=parameters,
-            began_window=first,
-            actor=actor,
-        )
-        drawn = Arms(
-            from_window=first,
-            salt=uuid4().hex,
-            control_share=shares.control,
-            control_step=anchor_step,
-            control_model=anchor_model,
-            examinee_share=shares.examinee,
-            examinee_step=examinee_step,
-        )
-        arms.begin(connection, lineage, drawn)
-        begun = comparisons.running(connection, lineage)
-    assert begun is not None  # noqa: S101  # it was inserted above
-    return begun
-
-
-def stop(connection: Connection, lineage: str, *, reason: str, actor: str) -> Comparison | None:
-    """End the running comparison and its arms, at once; returns it, or None if none runs."""
-    if lineages.get(connection, lineage) is None:
-        return None
-    with connection.transaction():
-        promotions.lock(connection, lineage)
-        found = comparisons.running(connection, lineage)
-        if found is None:
-            return None
-        comparisons.end(connection, found.id, reason=reason, actor=actor)
-        now = window_id(clock.now(connection))
-        arms.begin(connection, lineage, Arms(from_window=now, salt=uuid4().hex))
-        return comparisons.newest(connection, lineage)
 
 
 def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
@@ -185,16 +104,3 @@ def _observe(
         examinee="" if tried is None else policy_name(lineage, tried),
         discards_examinee=tried is not None and tried != drawn.control_step,
     )
-
-
-def _share(connection: Connection) -> float:
-    agents_lately = comparisons.agents_lately(connection)
-    share = control_share(agents_lately)
-    least = ComparisonParameters().min_arm
-    if agents_lately * share < least:
-        raise IllegalTransition(
-            f"the newest hour with rewards has {agents_lately} agents, and {share:.0%} of these "
-            f"are too few for an arm (at least {least}), so no comparison was begun; "
-            "run more agents, or promote by screens (BABYLON_PROMOTION_MODE=screened)"
-        )
-    return share

@@ -18,7 +18,7 @@ from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.sql import statement
 from babylon_tasks.errors import IllegalTransition
-from babylon_tasks.pipeline import compare
+from babylon_tasks.pipeline import compare, start_comparison
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract("today")
@@ -179,30 +179,30 @@ def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(connection: C
     lineage(connection)
     compared_hour(connection, 0)
 
-    begun_now = compare.start(
+    begun_now = start_comparison.start(
         connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=1, actor="cli:mo"
     )
 
     with pytest.raises(IllegalTransition, match="compare stop"):
-        compare.start(
+        start_comparison.start(
             connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
         )
     query = "SELECT control_share + examinee_share FROM training.arms ORDER BY id"
     assert column(connection, query) == [0.2]
     first = column(connection, "SELECT from_window FROM training.arms")
     assert first == [begun_now.began_window]
-    stopped = compare.stop(connection, "babylon", reason="enough", actor="cli:mo")
+    stopped = start_comparison.stop(connection, "babylon", reason="enough", actor="cli:mo")
     assert stopped is not None
     assert (stopped.id, stopped.ended_why, stopped.ended_by) == (begun_now.id, "enough", "cli:mo")
     assert column(connection, query) == [0.2, 0.0]
-    assert compare.stop(connection, "babylon", reason="again", actor="x") is None
+    assert start_comparison.stop(connection, "babylon", reason="again", actor="x") is None
 
 
 def test_too_few_agents_are_refused_by_name(connection: Connection) -> None:
     lineage(connection)
 
     with pytest.raises(IllegalTransition, match="0 agents"):
-        compare.start(
+        start_comparison.start(
             connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
         )
 
