@@ -60,5 +60,5 @@ def placeholders(package: str) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        for name in [name for name in list(sys.modules) if name.partition(".")[0] == package]:
             del sys.modules[name]

@@ -47,3 +47,17 @@ def test_the_collector_works_again_also_after_an_import_that_fails() -> None:
     with pytest.raises(ModuleNotFoundError), collector_at_rest():
         importlib.import_module("lacking")
     assert gc.isenabled()
+
+
+def test_another_thread_may_import_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the moment at which it would tear a look through ``sys.modules``."""
+
+    class Imports(str):
+        def partition(self, separator: str, /) -> tuple[str, str, str]:
+            monkeypatch.setitem(sys.modules, "imported_meanwhile", sys)
+            return super().partition(separator)
+
+    monkeypatch.setitem(sys.modules, Imports("imports"), sys)
+    with placeholders("lacking"):
+        pass
+    assert "imported_meanwhile" in sys.modules
