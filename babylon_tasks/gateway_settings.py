@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -123,6 +123,13 @@ class GatewaySettings(ProcessSettings):
         return self
 
 
+def server_of(servers: Mapping[str, UpstreamSettings], model: str) -> str | None:
+    """Find the first server that lists a model."""
+    return next(
+        (name for name, one in servers.items() if any(_matches(m, model) for m in one.models)), None
+    )
+
+
 def require_agent_group(pattern: str) -> None:
     """Raise ValueError for anything but a regular expression with a group ``agent``.
 
@@ -155,6 +162,10 @@ def client_keys(setting: SecretStr | None) -> list[tuple[str, str]]:
 def upstream_keys(setting: SecretStr | None) -> dict[str, str]:
     """Split BABYLON_GATEWAY_UPSTREAM_KEYS by server; raises ValueError without a part of it."""
     return dict(_pairs("BABYLON_GATEWAY_UPSTREAM_KEYS", setting))
+
+
+def _matches(pattern: str, model: str) -> bool:
+    return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern
 
 
 def _pairs(setting: str, secret: SecretStr | None) -> Iterator[tuple[str, str]]:

@@ -14,8 +14,9 @@ from babylon_tasks.agent_settings import (
     require_key,
     require_plain_name,
 )
+from babylon_tasks.comparison_settings import ComparisonSettings
 from babylon_tasks.errors import SettingsError
-from babylon_tasks.gateway_settings import GatewaySettings
+from babylon_tasks.gateway_settings import GatewaySettings, server_of
 from babylon_tasks.learning_settings import LearningSettings
 from babylon_tasks.process_settings import MOST_KEPT_CALLS_DAYS
 from babylon_tasks.read_settings import given_values, read, variables
@@ -33,7 +34,7 @@ BackendName = Literal["auto", "serverless", "local", "cpu"]
 TorchDevice = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
-class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
+class Settings(LearningSettings, ComparisonSettings, GatewaySettings, DatabaseSettings):
     """Every setting of the system; the environment variable's name is ``BABYLON_<FIELD>``.
 
     ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep their usual
@@ -177,6 +178,17 @@ class Settings(LearningSettings, GatewaySettings, DatabaseSettings):
         require_address("BABYLON_WANDB_BASE_URL", self.wandb_base_url, "https://proxy:8000")
         if "ruler" in (self.scorer, *self.archetype_scorers.values()) and not self.ruler_model:
             raise ValueError("the scorer ruler needs BABYLON_RULER_MODEL")
+        if self.promotion_mode == "proven" and self.comparison_proof != "examinee":
+            raise ValueError(
+                "BABYLON_PROMOTION_MODE=proven needs BABYLON_COMPARISON_PROOF=examinee: an average "
+                "says nothing of a checkpoint that does not serve"
+            )
+        if self.anchor_model is not None and (
+            server_of(self.gateway_upstreams, self.anchor_model) is None
+        ):
+            raise ValueError(
+                "BABYLON_ANCHOR_MODEL is a model that no server of BABYLON_GATEWAY_UPSTREAMS lists"
+            )
         for field in ("lineage", "project", "entity"):
             require_plain_name(variable(field), getattr(self, field))
         return self

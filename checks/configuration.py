@@ -26,6 +26,7 @@ DOCUMENT = "docs/configuration.md"
 SOURCES = (
     "babylon_tasks/settings.py",
     "babylon_tasks/learning_settings.py",
+    "babylon_tasks/comparison_settings.py",
     "babylon_tasks/process_settings.py",
     "babylon_tasks/gateway_settings.py",
 )
@@ -40,6 +41,7 @@ SECTIONS = {
     "learning_rate": "Training",
     "supervised_calls": "Supervised steps (`babylon-tasks warm-start`)",
     "max_eval_groups": "Evaluation and promotion",
+    "compare": "Comparisons with an anchor",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",
     "gateway_host": "The gateway",

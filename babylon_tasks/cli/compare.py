@@ -69,8 +69,9 @@ def start(
 ) -> None:
     """Compare what serves with an anchor, from the next hour on.
 
-    Conclusions are recorded; none is acted upon yet. Exit code 3 if a comparison runs, or if there
-    are too few agents.
+    Conclusions are recorded; none is acted upon yet. Against another server's model the share of
+    what serves ramps up from 5 %, within BABYLON_RAMP_BUDGET. Exit code 3 if a
+    comparison runs, or if there are too few agents.
     JSON: as that of `compare status`.
     """
     settings = begin()
@@ -79,7 +80,7 @@ def start(
     with database(settings) as connection:
         found = start_comparison.start(
             connection,
-            settings.lineage,
+            settings,
             anchor_step=None if anchor_step is None else step_of(settings, anchor_step),
             anchor_model=anchor_model,
             examinee_step=None if examinee is None else step_of(settings, examinee),

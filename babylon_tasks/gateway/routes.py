@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from babylon_tasks.arms import Arm, assign, in_force
 from babylon_tasks.gateway.pointer import Served
+from babylon_tasks.gateway_settings import server_of
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
 from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.policy_names import policy_name, step_number
@@ -56,7 +57,7 @@ class Routes:
         name, at, text = model.partition("@")
         if name == self._lineage and (not at or step_number(text) is not None):
             return self._pinned(step_number(text)) if at else self._assigned(agent, asked_at)
-        server = self._server(model)
+        server = server_of(self._servers, model)
         if server is not None:
             return ToUpstream(server, model)
         raise Refused(
@@ -108,7 +109,7 @@ class Routes:
         assigned = assign(arms, agent, window)
         if assigned.model is None:
             return self._checkpoint(now, assigned.step, assigned.arm)
-        server = self._server(assigned.model)
+        server = server_of(self._servers, assigned.model)
         if server is None:
             raise Refused(
                 503,
@@ -127,17 +128,6 @@ class Routes:
             name, now.names.get(chosen, name), now.base_url, now.backend, pinned, arm
         )
 
-    def _server(self, model: str) -> str | None:
-        """Find the first server that lists a model."""
-        return next(
-            (
-                server
-                for server, about in self._servers.items()
-                if any(_matches(pattern, model) for pattern in about.models)
-            ),
-            None,
-        )
-
     def _unknown(self) -> Refused:
         return Refused(
             503,
@@ -146,7 +136,3 @@ class Routes:
             "says which",
             headers={"retry-after": str(RETRY_AFTER_SECONDS)},
         )
-
-
-def _matches(pattern: str, model: str) -> bool:
-    return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern

@@ -6,22 +6,20 @@ from uuid import uuid4
 
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison import rule
-from babylon_tasks.comparison.parameters import (
-    ComparisonParameters,
-    MetricParameters,
-    control_share,
-)
+from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import arms, clock, comparisons, lineages, promotions
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.policy_names import policy_name
+from babylon_tasks.registry.comparison_terms import terms, too_few
+from babylon_tasks.settings import Settings
 from babylon_tasks.windows import WINDOW, window_id
 
 
 def start(
     connection: Connection,
-    lineage: str,
+    settings: Settings,
     *,
     anchor_step: int | None,
     anchor_model: str | None,
@@ -30,9 +28,11 @@ def start(
 ) -> Comparison:
     """Begin a comparison with the next hour, and its arms; raises IllegalTransition.
 
-    The shares are chosen by the number of agents. Raises CheckpointNotFound for a step that cannot
-    be an arm's.
+    Another server's model is the anchor of a ramp, and nothing is on trial before its end. The
+    shares are chosen by the number of agents. Raises CheckpointNotFound for a step that cannot be
+    an arm's.
     """
+    lineage = settings.lineage
     with connection.transaction():
         promotions.lock(connection, lineage)
         now = comparisons.running(connection, lineage)
@@ -47,34 +47,57 @@ def start(
                     f"{policy_name(lineage, step)} does not exist, so no arm can have it; "
                     "`babylon-tasks models list` lists the checkpoints"
                 )
-        share = _share(connection)
-        parameters = ComparisonParameters(
-            guard=MetricParameters(),
-            control_share=share,
-            examinee_share=share,
-        )
-        shares = rule.shares(parameters, rule.begin(parameters), examinee=examinee_step is not None)
-        first = window_id(clock.now(connection) + WINDOW)
-        comparisons.begin(
+        agents = comparisons.agents_lately(connection)
+        why = too_few(agents)
+        if why is not None:
+            raise IllegalTransition(
+                f"of the newest hour with rewards, {why}, so no comparison was begun; run more "
+                "agents, or promote by screens (BABYLON_PROMOTION_MODE=screened)"
+            )
+        return begin(
             connection,
             lineage,
+            terms(settings, agents, external=anchor_model is not None),
             anchor_step=anchor_step,
             anchor_model=anchor_model,
-            parameters=parameters,
-            began_window=first,
+            examinee_step=examinee_step,
             actor=actor,
         )
-        drawn = Arms(
-            from_window=first,
-            salt=uuid4().hex,
-            control_share=shares.control,
-            control_step=anchor_step,
-            control_model=anchor_model,
-            examinee_share=shares.examinee,
-            examinee_step=examinee_step,
-        )
-        arms.begin(connection, lineage, drawn)
-        begun = comparisons.running(connection, lineage)
+
+
+def begin(
+    connection: Connection,
+    lineage: str,
+    parameters: ComparisonParameters,
+    *,
+    anchor_step: int | None,
+    anchor_model: str | None,
+    examinee_step: int | None,
+    actor: str,
+) -> Comparison:
+    """Begin a comparison with the next hour, in the caller's transaction, under its lock."""
+    shares = rule.shares(parameters, rule.begin(parameters), examinee=examinee_step is not None)
+    first = window_id(clock.now(connection) + WINDOW)
+    comparisons.begin(
+        connection,
+        lineage,
+        anchor_step=anchor_step,
+        anchor_model=anchor_model,
+        parameters=parameters,
+        began_window=first,
+        actor=actor,
+    )
+    drawn = Arms(
+        from_window=first,
+        salt=uuid4().hex,
+        control_share=shares.control,
+        control_step=anchor_step,
+        control_model=anchor_model,
+        examinee_share=shares.examinee,
+        examinee_step=examinee_step,
+    )
+    arms.begin(connection, lineage, drawn)
+    begun = comparisons.running(connection, lineage)
     assert begun is not None  # noqa: S101  # it was inserted above
     return begun
 
@@ -92,16 +115,3 @@ def stop(connection: Connection, lineage: str, *, reason: str, actor: str) -> Co
         now = window_id(clock.now(connection))
         arms.begin(connection, lineage, Arms(from_window=now, salt=uuid4().hex))
         return comparisons.newest(connection, lineage)
-
-
-def _share(connection: Connection) -> float:
-    agents_lately = comparisons.agents_lately(connection)
-    share = control_share(agents_lately)
-    least = ComparisonParameters().min_arm
-    if agents_lately * share < least:
-        raise IllegalTransition(
-            f"the newest hour with rewards has {agents_lately} agents, and {share:.0%} of these "
-            f"are too few for an arm (at least {least}), so no comparison was begun; "
-            "run more agents, or promote by screens (BABYLON_PROMOTION_MODE=screened)"
-        )
-    return share

@@ -175,17 +175,19 @@ def test_a_failure_between_observing_and_recording_leaves_nothing(
     assert taken(connection) == [(hour(0), "keep")]
 
 
-def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(connection: Connection) -> None:
+def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(
+    connection: Connection, settings: Settings
+) -> None:
     lineage(connection)
     compared_hour(connection, 0)
 
     begun_now = start_comparison.start(
-        connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=1, actor="cli:mo"
+        connection, settings, anchor_step=0, anchor_model=None, examinee_step=1, actor="cli:mo"
     )
 
     with pytest.raises(IllegalTransition, match="compare stop"):
         start_comparison.start(
-            connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
+            connection, settings, anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
         )
     query = "SELECT control_share + examinee_share FROM training.arms ORDER BY id"
     assert column(connection, query) == [0.2]
@@ -198,12 +200,12 @@ def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(connection: C
     assert start_comparison.stop(connection, "babylon", reason="again", actor="x") is None
 
 
-def test_too_few_agents_are_refused_by_name(connection: Connection) -> None:
+def test_too_few_agents_are_refused_by_name(connection: Connection, settings: Settings) -> None:
     lineage(connection)
 
     with pytest.raises(IllegalTransition, match="0 agents"):
         start_comparison.start(
-            connection, "babylon", anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
+            connection, settings, anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
         )
 
     assert column(connection, "SELECT count(*) FROM training.arms") == [0]
