@@ -10,10 +10,11 @@ from babylon_tasks import __version__
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.checkpoint_tree import depth
 from babylon_tasks.dataset.eligibility import policies_of
-from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
+from babylon_tasks.dataset.manifest import Manifest
 from babylon_tasks.dataset.packed_members import pack
-from babylon_tasks.dataset.schedule import learning_rate, row_length
+from babylon_tasks.dataset.schedule import learning_rate
 from babylon_tasks.dataset.select_calls import CallTerms
+from babylon_tasks.dataset.training_config import training_config
 from babylon_tasks.dataset.training_defaults import TrainingValues
 from babylon_tasks.db import due_windows, lineages, out_of_memory, step_windows, steps
 from babylon_tasks.db.consumption import Use
@@ -275,24 +276,17 @@ class Planner:
                 sorted({scorer for selection in selections for scorer in selection.scorers})
             ),
             logprobs=chosen.label,
-            config=TrainingConfig(
-                learning_rate=learning_rate(
+            config=training_config(
+                settings,
+                values,
+                rate=learning_rate(
                     depth(self._policies.parent_step, self._parents),
                     informative_share(selections),
                     values,
                     settings,
                     refused=self._refused,
                 ),
-                kl_coefficient=values.kl_coefficient,
-                seed=settings.seed,
-                packed_sequence_length=row_length(
-                    longest_row(selections), values.packed_sequence_length
-                ),
-                min_reward_spread=settings.min_reward_spread,
-                max_group_size=settings.max_group_size,
-                max_staleness_steps=settings.max_staleness_steps,
-                scale_rewards=values.scale_rewards,
-                max_importance_ratio=values.max_importance_ratio,
+                longest=longest_row(selections),
             ),
             groups=manifests.list_groups(
                 chosen.groups,

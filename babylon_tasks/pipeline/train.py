@@ -16,7 +16,7 @@ from structlog.contextvars import bind_contextvars
 from babylon_tasks import metrics
 from babylon_tasks.actions import TrainAction
 from babylon_tasks.dataset.manifest import from_row
-from babylon_tasks.db import due_windows, lineages, steps, windows
+from babylon_tasks.db import due_windows, lineages, steps
 from babylon_tasks.db.commit_step import commit_step
 from babylon_tasks.db.fail_step import RefusedGroup, fail_step
 from babylon_tasks.db.lease_heartbeat import claim_lineage
@@ -26,6 +26,7 @@ from babylon_tasks.errors import AnotherTrainer, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.dead_branches import discard_dead_branches, end_dead_branches
 from babylon_tasks.pipeline.log_steps import log_steps
+from babylon_tasks.pipeline.nothing_to_train import known_without_lease, nothing_planned
 from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.pipeline.plan_step import Planner
 from babylon_tasks.pipeline.recover import align, recover
@@ -34,9 +35,8 @@ from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRu
 from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.pipeline.too_large import gives_way, refused
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
-from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState, WindowState
+from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState
 from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.base import TrainerLike
 from babylon_tasks.training.protocol import RequestProgress
@@ -44,8 +44,6 @@ from babylon_tasks.training.step_numbers import numbered
 from babylon_tasks.training.trainer_start import TrainerReady
 
 log = structlog.get_logger(__name__)
-
-_IDLE = "no scored window is due"
 
 
 def train_window(
@@ -63,7 +61,7 @@ def train_window(
     began = time.monotonic()
     with session(settings) as connection:
         leased = lineages.ensure(connection, settings).leased
-        answer = _nothing_to_do(connection, settings, window)
+        answer = known_without_lease(connection, settings, window)
     if answer is not None:
         return answer
     why = f"another worker trains lineage {settings.lineage}"
@@ -127,7 +125,7 @@ def _train(run: StepRunner, ready: TrainerReady, window: str | None) -> TrainOut
     with session(run.settings) as connection:
         planned = _planner(run, connection, ready, head, left.serving).plan(window)
     if planned.step is None:
-        return _nothing_planned(planned.skipped)
+        return nothing_planned(planned.skipped)
     return _end(run, run.train(planned.step, planned.groups, START))
 
 
@@ -269,36 +267,3 @@ def _planner(
         values=run.values,
         actor=run.actor,
     )
-
-
-def _nothing_planned(skipped: Mapping[str, str]) -> TrainOutcome:
-    if not skipped:
-        return TrainOutcome(TrainAction.IDLE, reason=_IDLE)
-    reason = "; ".join(f"{window}: {why}" for window, why in skipped.items())
-    return TrainOutcome(TrainAction.SKIPPED, list(skipped), reason=reason, skipped=dict(skipped))
-
-
-def _nothing_to_do(
-    connection: Connection, settings: Settings, window: str | None
-) -> TrainOutcome | None:
-    """Return the outcome if it is known without a lease."""
-    unfinished = steps.unfinished(connection, settings.lineage) is not None
-    waits = None if unfinished else refusals.why_waits(connection, settings.lineage)
-    if window is None:
-        if unfinished:
-            return None
-        if waits is None and due_windows.scored(connection, 1, lineage=settings.lineage):
-            return None
-        return TrainOutcome(TrainAction.IDLE, reason=waits or _IDLE)
-    row = windows.get(connection, window, lineage=settings.lineage)
-    if row.state == WindowState.TRAINING:
-        return None
-    step = steps.of_window(connection, settings.lineage, window)
-    if row.state != WindowState.SCORED:
-        reason = f"window {window} is {row.state}" + (f": {row.reason}" if row.reason else "")
-        return TrainOutcome(TrainAction.SKIPPED, [window], step, reason)
-    if not row.due:
-        return TrainOutcome(TrainAction.BUSY, [window], step, f"window {window} {row.why_idle}")
-    if waits is not None:
-        return TrainOutcome(TrainAction.BUSY, [window], step, waits)
-    return None

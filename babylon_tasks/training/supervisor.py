@@ -13,14 +13,11 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import structs
 
-from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
-from babylon_tasks.faults import Fault, fault_of, fault_of_exit
 from babylon_tasks.settings import Settings
 from babylon_tasks.step_records import CommittedCheckpoint, StepResult
 from babylon_tasks.training.backends import choose
-from babylon_tasks.training.checkpoints import room
-from babylon_tasks.training.child import Child, last_lines
+from babylon_tasks.training.child import Child
 from babylon_tasks.training.machine import kills_for_memory
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -49,6 +46,7 @@ from babylon_tasks.training.protocol import (
     TrainerRequest,
     TrainRequest,
 )
+from babylon_tasks.training.trainer_errors import ended, not_started, of_environment, reported
 from babylon_tasks.training.trainer_start import TrainerReady, start_request
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -126,12 +124,9 @@ class Trainer:
         try:
             self._ready = self._start()
         except OSError as error:
-            raise TrainingError(
-                f"the trainer cannot be started: {error}; see {self.log_path}",
-                fault=_of_environment(fault_of(error)),
-            ) from error
+            raise not_started(error, self.log_path) from error
         except TrainingError as error:
-            error.fault = _of_environment(error.fault)
+            error.fault = of_environment(error.fault)
             raise
         if self._committed:
             self.check(CheckRequest(committed=self._committed, steps=()))
@@ -266,10 +261,7 @@ class Trainer:
                     if on_progress is not None:
                         on_progress(reply)
                 case RequestFailed():
-                    known = getattr(errors, reply.error, TrainingError)
-                    kind_of_error = known if issubclass(known, TrainingError) else TrainingError
-                    message = self._with_room(reply.message, reply.fault)
-                    raise kind_of_error(message, fault=reply.fault)
+                    raise reported(self._settings, reply)
                 case _:
                     if isinstance(reply, kind):
                         return reply
@@ -282,22 +274,7 @@ class Trainer:
         how = child.how_ended(timeout=10)
         child.end_group()  # children of a backend would keep its memory and port
         self._ready = None
-        number = child.ended_by_signal
         short = kills_for_memory() > self._kills_for_memory
-        fault = None if number is None else fault_of_exit(number, memory_was_short=short)
-        if fault is Fault.OUT_OF_MEMORY:
-            how += ", and the kernel has killed for want of memory"
-        message = (
-            f"the trainer {how}; the last lines of {self.log_path}: {last_lines(self.log_path)}"
+        return ended(
+            self._settings, how, child.ended_by_signal, self.log_path, memory_was_short=short
         )
-        return TrainerDied(self._with_room(message, fault), fault=fault)
-
-    def _with_room(self, message: str, fault: Fault | None) -> str:
-        if fault is not Fault.DISK_FULL:
-            return message
-        settings = self._settings
-        return f"{message}; {room(settings.data_dir, settings.lineage)}"
-
-
-def _of_environment(fault: Fault) -> Fault:
-    return Fault.TRAINER_CANNOT_START if fault is Fault.WINDOW else fault
