@@ -11,3 +11,10 @@ class Decision(StrEnum):
     PROMOTE = "promote"
     HOLD = "hold"
     ROLLBACK = "rollback"
+
+
+class RefusalKind(StrEnum):
+    """Why a checkpoint was refused: ``refused`` among a decision's figures, or False."""
+
+    HARM = "harm"  # shown by a screen, a comparison or an operator
+    NO_BETTER = "no_better"  # by an evaluation on held-out groups, within its noise

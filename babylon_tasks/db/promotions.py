@@ -78,8 +78,9 @@ def record(
         figures=Jsonb(dict(figures)),
         actor=actor,
     )
-    # Figures belong to the checkpoint that was evaluated, and a rollback has none.
-    missing = publication.decided(connection, lineage, to_step, figures=figures)
+    # Those of a rollback are about what is taken out of service, not about what serves again.
+    reported = {} if decision is Decision.ROLLBACK else figures
+    missing = publication.decided(connection, lineage, to_step, figures=reported)
     detail: dict[str, Any] = {"from_step": from_step, "to_step": to_step, "reason": reason}
     if missing:
         detail["not_reported_to_babylon"] = missing

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_one, fetch_values
+from babylon_tasks.decisions import RefusalKind
 
 
 class News(Struct, frozen=True):
@@ -18,14 +19,10 @@ class News(Struct, frozen=True):
     held_out: bool
 
 
-def refused(connection: Connection, lineage: str, *, evaluated: bool = True) -> set[int]:
-    """Read the checkpoints that were refused or rolled back.
-
-    Without ``evaluated`` not those that an evaluation on held-out groups found no better.
-    """
-    return set(
-        fetch_values(connection, "refusals.refused", int, lineage=lineage, evaluated=evaluated)
-    )
+def refused(connection: Connection, lineage: str, *, only_harm: bool = False) -> set[int]:
+    """Read the checkpoints that were refused or rolled back, all or only for harm."""
+    kinds = [RefusalKind.HARM] if only_harm else list(RefusalKind)
+    return set(fetch_values(connection, "refusals.refused", int, lineage=lineage, kinds=kinds))
 
 
 def news(connection: Connection, lineage: str) -> News:

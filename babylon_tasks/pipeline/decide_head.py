@@ -6,7 +6,7 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.db.session import session
-from babylon_tasks.decisions import Decision
+from babylon_tasks.decisions import Decision, RefusalKind
 from babylon_tasks.errors import NotInstalled, TrainerDied, TrainingError
 from babylon_tasks.pipeline.evaluate import evaluate, require_both
 from babylon_tasks.pipeline.promotion_outlook import backend_of
@@ -109,7 +109,12 @@ def _screened(
             f"{reason}; it waits for a trial against the anchor, which this version does not run: "
             f"`babylon-tasks models promote {head}` lets it serve"
         )
-    figures = {**(ended.figures or {}), "screen": ended.id, "mode": mode.value, "refused": refused}
+    figures = {
+        **(ended.figures or {}),
+        "screen": ended.id,
+        "mode": mode.value,
+        "refused": refused and RefusalKind.HARM,
+    }
     return record_decision(
         settings,
         decision,

@@ -93,7 +93,7 @@ class Planner:
             parents=self._parents,
         )
         self._refused = refusals.count(
-            connection, settings.lineage, self._policies.parent_step, evaluated=False
+            connection, settings.lineage, self._policies.parent_step, only_harm=True
         )
         self._moved = False  # whether a window was scored anew while it was read
         self.skipped: dict[str, str] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks.decisions import Decision
+from babylon_tasks.decisions import Decision, RefusalKind
 from babylon_tasks.settings import Settings
 
 _RESAMPLES = 2000
@@ -107,7 +107,7 @@ def decide(
     return GateDecision(
         Decision.HOLD,
         f"{text}: worse by more than {settings.promote_tolerance:g}",
-        figures | {"refused": True},
+        figures | {"refused": RefusalKind.NO_BETTER},
     )
 
 

@@ -13,14 +13,13 @@ from babylon_tasks.policy_names import policy_name
 from babylon_tasks.training.backends import can_branch
 
 
-def count(connection: Connection, lineage: str, parent: int, *, evaluated: bool = True) -> int:
+def count(connection: Connection, lineage: str, parent: int, *, only_harm: bool = False) -> int:
     """Count the steps from this checkpoint that were refused, or led to one that was.
 
-    Without ``evaluated`` only those that were found to do harm, by a screen, by a comparison or by
-    an operator: an evaluation on held-out groups refuses within its noise, too.
+    ``only_harm``: an evaluation on held-out groups refuses within its noise, too.
     """
     parents = lineages.parents(connection, lineage)
-    refused = refusals.refused(connection, lineage, evaluated=evaluated)
+    refused = refusals.refused(connection, lineage, only_harm=only_harm)
     return len(refused_children(parent, refused, parents))
 
 

@@ -11,7 +11,7 @@ from babylon_tasks.agent_settings import AgentSettings
 from babylon_tasks.db import arms, old_checkpoints, promotions
 from babylon_tasks.db.promotions import ServingRow
 from babylon_tasks.db.session import Connection
-from babylon_tasks.decisions import Decision
+from babylon_tasks.decisions import Decision, RefusalKind
 from babylon_tasks.errors import CheckpointNotFound, NothingServes, SettingsError
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.read_settings import read
@@ -132,7 +132,7 @@ def rollback(
                 from_step=current,
                 to_step=target,
                 reason=reason,
-                figures=figures or {},
+                figures={"refused": RefusalKind.HARM, **(figures or {})},
                 actor=actor,
             )
             _end_others(connection, lineage, current, target, actor=actor)
@@ -184,7 +184,7 @@ def refuse(connection: Connection, lineage: str, step: int, *, reason: str, acto
             lineage,
             step,
             reason=reason,
-            figures={"refused": True},
+            figures={"refused": RefusalKind.HARM},
             actor=actor,
         )
     return current

@@ -1,15 +1,16 @@
 -- part: against
--- Decisions (p) against a checkpoint, on evidence: not those that only lack it. Figures may say so;
--- else a rollback and a screen's hold are refusals.
-(p.decision <> 'promote'
- AND coalesce((p.evidence ->> 'refused')::boolean, p.decision = 'rollback' OR p.evidence ? 'screen'))
+-- Decisions (p) against a checkpoint, on evidence: not those that only lack it. Figures say so, but
+-- for older ones, of which a rollback and a screen's hold are refusals.
+(p.decision <> 'promote' AND CASE WHEN p.evidence ? 'refused' THEN p.evidence ->> 'refused' <> 'false'
+                                  ELSE p.decision = 'rollback' OR p.evidence ? 'screen' END)
 
 -- name: refused
--- The checkpoints that were refused or rolled back; with or without those of which an evaluation
--- on held-out groups says that they are no better.
+-- The checkpoints that were refused or rolled back, for one of these kinds of reasons. Older
+-- decisions do not say which: an evaluation on held-out groups has their hash.
 SELECT DISTINCT CASE p.decision WHEN 'rollback' THEN p.from_step ELSE p.to_step END
 FROM training.promotions p WHERE p.lineage = %(lineage)s AND {{refusals.against}}
-  AND (%(evaluated)s OR NOT p.evidence ? 'set_hash')
+  AND CASE WHEN p.evidence ->> 'refused' <> 'true' THEN p.evidence ->> 'refused'
+           WHEN p.evidence ? 'set_hash' THEN 'no_better' ELSE 'harm' END = ANY (%(kinds)s)
 
 -- name: news
 -- What is new since the last refusal of a checkpoint in favour of what serves: trajectories that no

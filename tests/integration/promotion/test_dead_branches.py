@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from evaluated_checkpoints import LINEAGE, evaluated, held_out_windows, trained
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import lineages, windows
+from babylon_tasks.db import lineages, promotions, refusals, windows
 from babylon_tasks.db.consumption import Use, consume
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.trajectory_history import trajectory_history
+from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.results import TrainOutcome
@@ -142,6 +144,29 @@ def test_a_step_that_was_evaluated_as_no_better_leaves_the_rate_as_it_is(
     _, second, third = [request.learning_rate for request in trainer.requests]
     assert third == second
     assert dead(held) == [2]
+
+
+def test_decisions_that_do_not_say_why_they_refuse_are_read_as_they_were_written(
+    held: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    """Once figures said at most that something was refused; an evaluation had its groups' hash."""
+    older: list[tuple[Decision, dict[str, Any]]] = [
+        (Decision.HOLD, {}),
+        (Decision.HOLD, {"refused": False, "screen": 1}),
+        (Decision.HOLD, {"refused": True, "set_hash": "x"}),
+        (Decision.HOLD, {"refused": True}),
+        (Decision.HOLD, {"screen": 1}),
+        (Decision.ROLLBACK, {"refused": False}),
+        (Decision.ROLLBACK, {}),
+    ]
+    held.execute("DELETE FROM training.promotions")
+    for number, (decision, figures) in enumerate(older):
+        who = {"from_step": 1, "to_step": 1, "actor": "t", "reason": "r", "figures": figures}
+        about = "from_step" if decision is Decision.ROLLBACK else "to_step"
+        promotions.record(held, LINEAGE, decision, **who | {about: number})
+
+    assert refusals.refused(held, LINEAGE) == {2, 3, 4, 6}
+    assert refusals.refused(held, LINEAGE, only_harm=True) == {3, 4, 6}
 
 
 def test_a_hold_for_lack_of_evidence_is_no_refusal(

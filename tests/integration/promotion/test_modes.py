@@ -72,7 +72,7 @@ def test_screened_holds_a_collapse_once_until_there_are_new_questions(
         questions(connection, HOURS[2])
         anew = decided(settings, trainer)
 
-    assert (refused.action, refused.serving, refused.figures["refused"]) == ("held", 0, True)
+    assert (refused.action, refused.serving, refused.figures["refused"]) == ("held", 0, "harm")
     assert refused.reason.startswith("refused on 40 held-out questions: ")
     assert "100% of the answers come to the same" in refused.reason
     assert (again.action, asked) == ("idle", 80)

@@ -147,8 +147,22 @@ def test_a_rollback_is_one_act(
         "rollback",
         3,
         "harm",
-        shown,
+        {"refused": "harm", **shown},
     )
+
+
+def test_what_showed_the_harm_is_not_reported_to_babylon_as_of_the_one_that_serves_again(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        shown = {"candidate": n / 10}
+        serving.promote(connection, LINEAGE, n, reason="r", figures=shown, actor="operator")
+
+    serving.rollback(connection, LINEAGE, reason="r", actor="rule", figures={"candidate": 0.0})
+
+    reported = 'SELECT "evalMetrics" ->> \'candidate\' FROM trained_models ORDER BY "modelId"'
+    assert column(connection, reported) == [None, "0.1", "0.2"]
 
 
 def everything(connection: Connection) -> dict[str, list[object]]:
