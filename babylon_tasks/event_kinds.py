@@ -52,3 +52,5 @@ class EventKind(StrEnum):
     PROMOTE = "promote"
     HOLD = "hold"
     ROLLBACK = "rollback"
+    COMPARISON_BEGUN = "comparison_begun"
+    COMPARISON_ENDED = "comparison_ended"

@@ -29,6 +29,7 @@ from babylon_tasks.db import circuits, lineages, migrate, reports, tripwires
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
+from babylon_tasks.pipeline.begin_comparison import comparison_outlook
 from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.settings import Settings
 
@@ -105,6 +106,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         yield from captures(connection, settings)
         yield from _tripped(connection, settings)
         yield _promotion(connection, settings)
+        yield _comparison(connection, settings)
 
 
 def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -126,6 +128,17 @@ def _promotion(connection: Connection, settings: Settings) -> Finding:
     outlook = promotion_outlook(connection, settings)
     return finding(
         "promotion", outlook.lacks is None, outlook.text, outlook.todo or "", otherwise="warn"
+    )
+
+
+def _comparison(connection: Connection, settings: Settings) -> Finding:
+    """Say what is compared, and what keeps a comparison from beginning by itself."""
+    found = comparison_outlook(connection, settings)
+    return Finding(
+        "comparison",
+        "ok" if found.lacks is None else "warn",
+        found.text if found.lacks is None else found.lacks.text,
+        None if found.lacks is None else found.lacks.todo,
     )
 
 

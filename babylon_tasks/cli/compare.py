@@ -12,12 +12,12 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.models import step_of
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, refuse, say, show
-from babylon_tasks.comparison.conclusion import ComparisonEvidence
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import start_comparison
-from babylon_tasks.policy_names import policy_name
+from babylon_tasks.pipeline.begin_comparison import comparison_outlook
+from babylon_tasks.pipeline.comparison_figures import ComparisonFigures, figures_of
 
 
 def register(app: typer.Typer) -> None:
@@ -37,21 +37,23 @@ def status(json: AsJson = False) -> None:
 
     JSON: {comparison: {id, anchor_step, anchor_model, parameters, began_window, actor, began_at,
     ended_why, ended_by, ended_at, conclusions: {conclusion: windows}, last: {window, conclusion,
-    evidence, compared_at} or null} or null}.
+    evidence, compared_at} or null} or null, figures: {id, anchor, began_window, arms: [{arm,
+    policy, share}], windows, last_window, conclusion, reason, difference, harm, trial, gain, worse,
+    needed, trial_windows, ramp: {stage, share, loss, budget} or null, refused} or null, lacks:
+    {lack, text, todo} or null: what keeps one from beginning by itself}.
     """
     settings = begin()
     with database(settings) as connection:
         found = comparisons.newest(connection, settings.lineage)
         report = None if found is None else _report(connection, found)
+        figures = None if found is None else figures_of(connection, settings.lineage, found)
+        outlook = comparison_outlook(connection, settings)
     if json:
-        as_json({"comparison": report})
-    elif found is None or report is None:
-        show(
-            f"lineage {settings.lineage} compares nothing; `babylon-tasks compare start` begins a "
-            "comparison"
-        )
+        as_json({"comparison": report, "figures": figures, "lacks": outlook.lacks})
+    elif found is None or figures is None:
+        show(f"lineage {settings.lineage} compares nothing: {outlook.text}")
     else:
-        for line in _lines(settings.lineage, found, report):
+        for line in _lines(found, figures):
             show(line)
 
 
@@ -72,7 +74,7 @@ def start(
     Conclusions are recorded; none is acted upon yet. Against another server's model the share of
     what serves ramps up from 5 %, within BABYLON_RAMP_BUDGET. Exit code 3 if a
     comparison runs, or if there are too few agents.
-    JSON: as that of `compare status`.
+    JSON: {comparison}, as that of `compare status`.
     """
     settings = begin()
     if (anchor_step is None) == (anchor_model is None):
@@ -101,7 +103,7 @@ def stop(
     """End the running comparison: from now on all agents get what serves.
 
     Exit code 3 if none runs.
-    JSON: as that of `compare status`.
+    JSON: {comparison}, as that of `compare status`.
     """
     settings = begin()
     with database(settings) as connection:
@@ -132,21 +134,31 @@ def _report(connection: Connection, found: Comparison) -> dict[str, Any]:
     }
 
 
-def _lines(lineage: str, found: Comparison, report: dict[str, Any]) -> list[str]:
-    anchor = found.anchor_model or policy_name(lineage, found.anchor_step or 0)
-    lines = [f"comparison {found.id} with {anchor}, from {found.began_window} on"]
+def _lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
+    lines = [f"comparison {found.id} with {figures.anchor}, from {found.began_window} on"]
     if found.ended_at is not None:
         lines.append(f"ended by {found.ended_by} at {found.ended_at:%F %T}: {found.ended_why}")
-    counted = ", ".join(f"{name} {count}" for name, count in report["conclusions"].items())
+    if figures.refused is not None:
+        lines.append(f"no window is taken: {figures.refused}")
+    for arm in figures.arms:
+        lines.append(f"{arm.share:.0%} of the agents are {arm.arm}: {arm.policy}")
+    counted = ", ".join(f"{name} {count}" for name, count in figures.windows.items())
     lines.append(f"windows: {counted or 'none yet'}")
-    last = report["last"]
-    if last is not None:
-        evidence = msgspec.convert(last["evidence"], ComparisonEvidence)
-        seen = evidence.reward.measured.serving
-        gap = "" if seen is None else f"; what serves against the anchor: {seen:+.3f}"
-        lines += [
-            f"{last['window']}: {last['conclusion']}: {evidence.reason}{gap}",
-            f"harm: {evidence.harm:.3g} of {evidence.run_length:g}; trial: e-value "
-            f"{evidence.reward.margin:.3g} after {evidence.trial_windows} windows",
-        ]
+    if figures.last_window is not None and figures.harm is not None:
+        gap = figures.difference
+        seen = "" if gap is None else f"; what serves against the anchor: {gap:+.3f}"
+        lines.append(f"{figures.last_window}: {figures.conclusion}: {figures.reason}{seen}")
+        lines.append(f"harm: {figures.harm:.2%} of what rolls back")
+    if figures.trial_windows:
+        lines.append(
+            f"trial: after {figures.trial_windows} windows e-values {figures.trial:.3g} (not worse "
+            f"by the margin), {figures.gain:.3g} (better), {figures.worse:.3g} (worse); "
+            f"{figures.needed:.3g} is needed"
+        )
+    if figures.ramp is not None:
+        ramp = figures.ramp
+        lines.append(
+            f"ramp: at {ramp.stage}, {ramp.share:.0%} of the agents; it has cost {ramp.loss:.3g} "
+            f"per agent, of {ramp.budget:g}"
+        )
     return lines

@@ -19,6 +19,7 @@ from babylon_tasks.db import lineages, reports, screens, unopened_windows
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.trajectory_history import trajectory_history
+from babylon_tasks.pipeline.begin_comparison import comparison_outlook
 from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepMethod, WindowState
@@ -49,21 +50,25 @@ def status(json: AsJson = False) -> None:
     tripped: as in `tripwires list --open`}; windows, oldest_due and failed are as the lineage of
     BABYLON_LINEAGE sees them. In outcomes: how many windows wait for markets to end, and which
     one's wait ends first. Besides promotion: {mode, why, lacks, todo}, what a checkpoint must
-    show before it serves, and screen: as `screen` prints it, the newest one of the newest
+    show before it serves, comparison: {newest, text, lacks: {lack, text, todo} or null}, where it
+    stands, and screen: as `screen` prints it, the newest one of the newest
     checkpoint, or null.
     """
     settings = begin()
     with database(settings) as connection:
         found = reports.system_state(connection, settings.lineage)
         outlook = promotion_outlook(connection, settings)
+        compared = comparison_outlook(connection, settings)
         head = 0 if found.lineage is None else found.lineage.head_step
         newest = screens.of_step(connection, settings.lineage, head, limit=1)
     if json:
         last = screen_report(newest[0]) if newest else None
-        as_json(to_builtins(found) | {"promotion": outlook, "screen": last})
+        as_json(to_builtins(found) | {"promotion": outlook, "comparison": compared, "screen": last})
         return
     _show_system(settings, found)
     show(f"promotion: {outlook.text}")
+    running = compared.newest is not None and compared.newest.ended_at is None
+    show(compared.text if running else f"comparison: {compared.text}")
     for screen in newest:
         show(describe(settings.lineage, screen))
 

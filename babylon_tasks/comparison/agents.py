@@ -48,6 +48,22 @@ class AgentHour(Struct, frozen=True, kw_only=True):
         return 2 * answers[arm] > self.calls
 
 
+class AskingAgents(Struct, frozen=True):
+    """The agents of the newest hour with rewards, and what they asked the gateway.
+
+    ``rewarded`` have a reward; ``asking``: of these, those that asked for the lineage with their
+    names. ``calls`` were captured, ``unnamed`` of them from nobody known, ``elsewhere`` for other
+    models by their names.
+    """
+
+    window: str | None
+    rewarded: int
+    asking: int
+    calls: int
+    unnamed: int
+    elsewhere: int
+
+
 def observe(
     parameters: ComparisonParameters,
     arms: Arms,

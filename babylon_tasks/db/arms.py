@@ -38,7 +38,7 @@ def since(connection: Connection, lineage: str, window: str) -> list[Arms]:
 
 def steps(connection: Connection, lineage: str) -> set[int]:
     """Read the checkpoints that agents in arms get, now or in an hour to come."""
-    found = since(connection, lineage, _this_hour(connection))
+    found = since(connection, lineage, this_hour(connection))
     drawn = {one.control_step for one in found} | {one.examinee_step for one in found}
     return {step for step in drawn if step is not None}
 
@@ -48,7 +48,7 @@ def end_those_of(connection: Connection, lineage: str, steps: Set[int]) -> None:
 
     In the caller's transaction, under the lineage's lock.
     """
-    window = _this_hour(connection)
+    window = this_hour(connection)
     found = since(connection, lineage, window)
     if all(without(one, steps) == one for one in found):
         return
@@ -60,7 +60,8 @@ def end_those_of(connection: Connection, lineage: str, steps: Set[int]) -> None:
         )
 
 
-def _this_hour(connection: Connection) -> str:
+def this_hour(connection: Connection) -> str:
+    """Name the hour that has begun."""
     window = fetch_value(connection, "arms.this_hour", str)
     assert window is not None  # noqa: S101  # an expression has a value
     return window

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from babylon_tasks.arms import Arms
-from babylon_tasks.comparison.agents import AgentHour
+from babylon_tasks.comparison.agents import AgentHour, AskingAgents
 from babylon_tasks.comparison.rule import canonical
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fetch_value
@@ -177,6 +177,18 @@ def decided_before(connection: Connection, comparison_id: int, moment: datetime)
 def counts(connection: Connection, comparison_id: int) -> dict[str, int]:
     """Count a comparison's windows by what they led to."""
     return fetch_pairs(connection, "comparisons.counts", str, int, id=comparison_id)
+
+
+def asking(connection: Connection, lineage: str) -> AskingAgents:
+    """Read which agents of the newest window with rewards asked the gateway, and for what."""
+    found = fetch_one(connection, "comparisons.asking", AskingAgents, lineage=lineage)
+    assert found is not None  # noqa: S101  # an aggregate has a row
+    return found
+
+
+def has_proven(connection: Connection, lineage: str) -> bool:
+    """Check whether a checkpoint of the lineage was ever proven."""
+    return bool(fetch_value(connection, "comparisons.has_proven", bool, lineage=lineage))
 
 
 def agents_lately(connection: Connection) -> int:

@@ -18,6 +18,7 @@ from babylon_tasks.db import (
     step_windows,
 )
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.pipeline.begin_comparison import begin_by_itself
 from babylon_tasks.pipeline.compare import compare
 from babylon_tasks.pipeline.live_lineages import other_lineages
 from babylon_tasks.pipeline.patient_write import leave_to_owners
@@ -62,12 +63,11 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
             to_train = pick_to_train(connection, settings, limit=ENQUEUE_LIMIT)
         unevaluated = promotions.head_is_unevaluated(connection, settings)
         _align_what_babylon_reads(connection, settings.lineage)
-        others = {
-            name: _restart(connection, theirs)
-            for name, theirs in other_lineages(connection, settings).items()
-        }
-        for lineage in (settings.lineage, *others):
-            compare(connection, lineage)
+        besides = other_lineages(connection, settings)
+        others = {name: _restart(connection, theirs) for name, theirs in besides.items()}
+        for theirs in (settings, *besides.values()):
+            begin_by_itself(connection, theirs)
+            compare(connection, theirs.lineage)
     counted = {
         ReconcileAction.CLAIM_RELEASED: len(released),
         ReconcileAction.WINDOW_FAILED: len(failed),

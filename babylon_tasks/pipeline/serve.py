@@ -6,6 +6,7 @@ import structlog
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import session
+from babylon_tasks.pipeline.begin_comparison import comparison_outlook
 from babylon_tasks.pipeline.log_steps import log_missed_steps
 from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.pipeline.start_trainer import start_trainer
@@ -41,4 +42,7 @@ def serve(settings: Settings, trainer: TrainerLike, *, actor: str = "gpu-worker"
             lacks=outlook.lacks,
             todo=outlook.todo,
         )
+        compared = comparison_outlook(connection, settings)
+        write = log.info if compared.lacks is None else log.warning
+        write("comparison.looked_for", found=compared.text)
         return serving(connection, settings.lineage)

@@ -7,10 +7,11 @@ from uuid import uuid4
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison import rule
 from babylon_tasks.comparison.parameters import ComparisonParameters
-from babylon_tasks.db import arms, clock, comparisons, lineages, promotions
+from babylon_tasks.db import arms, clock, comparisons, events, lineages, promotions
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import IllegalTransition
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.registry.comparison_terms import terms, too_few
 from babylon_tasks.settings import Settings
@@ -99,6 +100,19 @@ def begin(
     arms.begin(connection, lineage, drawn)
     begun = comparisons.running(connection, lineage)
     assert begun is not None  # noqa: S101  # it was inserted above
+    events.record(
+        connection,
+        EventKind.COMPARISON_BEGUN,
+        actor=actor,
+        window=first,
+        lineage=lineage,
+        detail={
+            "comparison": begun.id,
+            "anchor": anchor_model or policy_name(lineage, anchor_step or 0),
+            "control": shares.control,
+            "examinee": None if examinee_step is None else policy_name(lineage, examinee_step),
+        },
+    )
     return begun
 
 
@@ -111,7 +125,21 @@ def stop(connection: Connection, lineage: str, *, reason: str, actor: str) -> Co
         found = comparisons.running(connection, lineage)
         if found is None:
             return None
-        comparisons.end(connection, found.id, reason=reason, actor=actor)
+        end(connection, lineage, found, reason=reason, actor=actor)
         now = window_id(clock.now(connection))
         arms.begin(connection, lineage, Arms(from_window=now, salt=uuid4().hex))
         return comparisons.newest(connection, lineage)
+
+
+def end(
+    connection: Connection, lineage: str, running: Comparison, *, reason: str, actor: str
+) -> None:
+    """End a comparison but not its arms, in the caller's transaction, under its lock."""
+    comparisons.end(connection, running.id, reason=reason, actor=actor)
+    events.record(
+        connection,
+        EventKind.COMPARISON_ENDED,
+        actor=actor,
+        lineage=lineage,
+        detail={"comparison": running.id, "why": reason},
+    )

@@ -5,8 +5,11 @@ PURE.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
+from babylon_tasks.comparison.agents import AskingAgents
 from babylon_tasks.comparison.parameters import (
     ComparisonParameters,
     MetricParameters,
@@ -21,20 +24,24 @@ from babylon_tasks.settings import Settings
 _DEFAULTS = ComparisonParameters()
 
 
-class AskingAgents(Struct, frozen=True):
-    """The agents of the newest hour with rewards, and what they asked the gateway.
+class ComparisonLack(StrEnum):
+    """Why no comparison can begin by itself: a label of a metric."""
 
-    ``rewarded`` have a reward; ``asking``: of these, those that asked for the lineage with their
-    names. ``calls`` were captured, ``unnamed`` of them from nobody known, ``elsewhere`` for other
-    models by their names.
-    """
+    OFF = "off"
+    NO_REWARDS = "no_rewards"
+    NO_CALLS = "no_calls"
+    NO_NAMES = "no_names"
+    OTHER_MODELS = "other_models"
+    TOO_FEW_AGENTS = "too_few_agents"
+    TOO_FEW_ASK = "too_few_ask"
 
-    window: str | None
-    rewarded: int
-    asking: int
-    calls: int
-    unnamed: int
-    elsewhere: int
+
+class Impediment(Struct, frozen=True):
+    """Why nothing can be compared, in words, and what to do."""
+
+    lack: ComparisonLack
+    text: str
+    todo: str
 
 
 def terms(settings: Settings, agents: int, *, external: bool) -> ComparisonParameters:
@@ -74,37 +81,46 @@ def begins_by_itself(mode: PromotionMode) -> bool:
     return mode in (PromotionMode.SCREENED, PromotionMode.PROVEN)
 
 
-def impediment(settings: Settings, agents: AskingAgents) -> tuple[str, str] | None:
-    """Say why no comparison can begin, and what to do; None where one can."""
+def impediment(settings: Settings, agents: AskingAgents) -> Impediment | None:
+    """Say why no comparison can begin; None where one can."""
     if not settings.compare:
-        return "BABYLON_COMPARE=false: nothing is compared", "set it to true"
+        why = "BABYLON_COMPARE=false: no comparison begins by itself"
+        return Impediment(
+            ComparisonLack.OFF, why, "set it to true, or `babylon-tasks compare start`"
+        )
     if agents.window is None:
-        return "no hour has rewards yet", "wait for the first scored hour"
+        why, todo = "no hour has rewards yet", "wait for the first scored hour"
+        return Impediment(ComparisonLack.NO_REWARDS, why, todo)
     where, lineage = f"in {agents.window}", settings.lineage
     if not agents.calls:
-        return (
+        return Impediment(
+            ComparisonLack.NO_CALLS,
             f"the gateway captured no call {where}: agents do not ask it",
             "let agents ask the gateway (docs/gateway.md), and see that it runs",
         )
     if not agents.asking and agents.unnamed >= max(1, agents.elsewhere):
-        return (
+        return Impediment(
+            ComparisonLack.NO_NAMES,
             f"agents asked the gateway without their names {where}, so they are in no arm",
             "let each name itself, or set BABYLON_GATEWAY_AGENT_PATTERN (docs/gateway.md)",
         )
     if not agents.asking and agents.elsewhere:
-        return (
+        return Impediment(
+            ComparisonLack.OTHER_MODELS,
             f"agents asked for other models by name {where}, and none with a reward for {lineage}",
             f"let them ask for the model {lineage}: its arms choose what answers",
         )
-    why = too_few(agents.asking)
-    if why is not None:
-        return (
+    why_few = too_few(agents.asking)
+    if why_few is not None:
+        return Impediment(
+            ComparisonLack.TOO_FEW_AGENTS,
             f"{agents.asking} agents with rewards asked for {lineage} with their names {where}, "
-            f"and {why}",
+            f"and {why_few}",
             "run more agents, or see that each names itself as in Babylon's rows",
         )
     if agents.asking < _DEFAULTS.min_complied * agents.rewarded:
-        return (
+        return Impediment(
+            ComparisonLack.TOO_FEW_ASK,
             f"only {agents.asking} of {agents.rewarded} agents with rewards asked for {lineage} "
             f"with their names {where}: an hour with fewer than {_DEFAULTS.min_complied:.0%} is "
             "no evidence",

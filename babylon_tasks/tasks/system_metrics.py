@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import structlog
-from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
@@ -20,7 +19,9 @@ from babylon_tasks.db.gauges import Gauges
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
+from babylon_tasks.tasks import comparison_metrics
 from babylon_tasks.tasks.app import KEY_PREFIX, queues, training_queue
+from babylon_tasks.tasks.metric_sample import Sample
 from babylon_tasks.tasks.redis_connection import open_client
 from babylon_tasks.tasks.redis_health import refusal
 
@@ -152,6 +153,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Held-out groups that the evaluation used.",
         ("lineage", "checkpoint"),
     ),
+    **comparison_metrics.FAMILIES,
 }
 
 _OF_A_STEP = {
@@ -164,14 +166,6 @@ _OF_A_STEP = {
     "babylon_answer_tokens": step_metrics.ANSWER_TOKENS,
     "babylon_reward_length_correlation": step_metrics.LENGTH_CORRELATION,
 }
-
-
-class Sample(Struct, frozen=True):
-    """One figure of a family, with a value for each of its labels."""
-
-    family: str
-    value: float
-    labels: dict[str, str] = {}
 
 
 class SystemMetrics(Collector):
@@ -210,6 +204,13 @@ class SystemMetrics(Collector):
                 name: gauges.read(connection, name, settings.lease_seconds)
                 for name in self._lineages
             }
+            compared = [
+                sample
+                for name in self._lineages
+                for sample in comparison_metrics.samples(
+                    connection, settings.model_copy(update={"lineage": name})
+                )
+            ]
         circuits = {
             name: is_open for one in found.values() for name, is_open in one.circuits.items()
         }
@@ -220,6 +221,7 @@ class SystemMetrics(Collector):
                 for name, is_open in circuits.items()
             ),
             *(sample for name, figures in found.items() for sample in _of_lineage(figures, name)),
+            *compared,
         ]
 
     def _queues(self) -> Iterator[Sample]:

@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from compared_hours import arms_of, begun, compared_hour, lineage
 from factories import insert
+from msgspec import structs
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import lineages
+from babylon_tasks.db import arms, lineages
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.compare import compare
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState, WindowState
@@ -45,6 +48,33 @@ def clock(connection: Connection) -> float:
     (now,) = column(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
     assert isinstance(now, float)
     return now
+
+
+@pytest.mark.contract("today")
+def test_a_comparison_and_its_evidence_are_figures(
+    connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    screened = settings.model_copy(update={"promotion_mode": "screened"})
+    lack = {("no_rewards", "babylon"): 1}
+    assert scrape(screened)["babylon_comparison_impediment"] == lack
+    assert scrape(screened)["babylon_comparison_running"] == {("babylon",): 0}
+    begun(connection)
+    arms.begin(
+        connection, "babylon", structs.replace(arms_of(), from_window=arms.this_hour(connection))
+    )
+    compared_hour(connection, 0, serving=0.45)
+    compare(connection, "babylon")
+
+    found = scrape(settings)
+
+    assert found["babylon_comparison_running"] == {("babylon",): 1}
+    assert found["babylon_comparison_impediment"] == {}
+    shares = {("control", "babylon"): 0.2, ("serving", "babylon"): 0.8}
+    assert found["babylon_arm_share"] == shares
+    assert found["babylon_comparison_windows"] == {("keep", "babylon"): 1}
+    assert found["babylon_comparison_difference"][("babylon",)] < 0
+    assert 0 < found["babylon_comparison_harm"][("babylon",)] < 1
 
 
 def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:

@@ -111,6 +111,40 @@ WHERE comparison_id = %(id)s AND conclusion <> 'late' AND compared_at <= %(momen
 SELECT conclusion, count(*) FROM training.comparison_windows
 WHERE comparison_id = %(id)s GROUP BY conclusion ORDER BY conclusion
 
+-- name: asking
+-- The newest window with rewards: its agents, and what was asked in it.
+WITH hour AS (
+    SELECT window_id, starts_at, reward_version FROM training.windows
+    WHERE scored > 0 OR state IN ('scored', 'trained', 'held_out')
+    ORDER BY window_id DESC LIMIT 1
+), rewarded AS (
+    SELECT DISTINCT s.agent_id FROM training.scores s
+    JOIN hour h ON h.window_id = s.window_id AND h.reward_version = s.reward_version
+), called AS (
+    SELECT c.agent, count(*) AS calls,
+           count(*) FILTER (WHERE c.step IS NOT NULL OR c.arm IS NOT NULL) AS for_lineage
+    FROM hour h
+    JOIN training.calls c
+      ON c.window_id = h.window_id AND c.lineage = %(lineage)s
+         AND c.asked_at >= h.starts_at AND c.asked_at < h.starts_at + interval '1 hour'
+    GROUP BY c.agent
+)
+SELECT (SELECT window_id FROM hour) AS window,
+       (SELECT count(*) FROM rewarded) AS rewarded,
+       (SELECT count(*) FROM rewarded r JOIN called c ON c.agent = r.agent_id
+        WHERE c.for_lineage > 0) AS asking,
+       coalesce(sum(calls), 0)::bigint AS calls,
+       coalesce(sum(for_lineage) FILTER (WHERE agent IS NULL), 0)::bigint AS unnamed,
+       coalesce(sum(calls - for_lineage), 0)::bigint AS elsewhere
+FROM called
+
+-- name: has_proven
+-- Whether a comparison of a lineage has ever proven a checkpoint.
+SELECT EXISTS (
+    SELECT FROM training.comparison_windows w
+    JOIN training.comparisons c ON c.id = w.comparison_id
+    WHERE c.lineage = %(lineage)s AND w.conclusion IN ('proven', 'proven_gain'))
+
 -- name: agents_lately
 -- How many agents the newest window with rewards has.
 SELECT count(DISTINCT agent_id) FROM training.scores

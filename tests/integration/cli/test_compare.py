@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from command_line import Run, one_contract
-from compared_hours import begun, compared_hour, lineage
+from compared_hours import arms_of, begun, compared_hour, lineage
+from msgspec import structs
 from scored_windows import hour
 
+from babylon_tasks.db import arms
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.settings import Settings
@@ -16,7 +18,8 @@ pytestmark = one_contract
 def test_status_tells_what_reconcile_concluded(
     run: Run, connection: Connection, settings: Settings
 ) -> None:
-    assert run("compare", "status", "--json").document == {"comparison": None}
+    nothing = run("compare", "status", "--json").document
+    assert (nothing["comparison"], nothing["figures"], nothing["lacks"]) == (None, None, None)
     assert "compares nothing" in run("compare", "status").out
     lineage(connection)
     begun(connection)
@@ -31,6 +34,48 @@ def test_status_tells_what_reconcile_concluded(
     text = run("compare", "status").out
     assert "with babylon@0" in text
     assert "nothing is shown yet; what serves against the anchor: -0.1" in text
+
+
+def test_where_it_stands_is_told_in_status_and_doctor(
+    run: Run, connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    assert "comparison: none: promotion is evaluated" in run("status").out
+    begun(connection, examinee=1)
+    window = arms.this_hour(connection)
+    drawn = structs.replace(arms_of(1), from_window=window)
+    arms.begin(connection, "babylon", drawn)
+    for number in range(2):
+        compared_hour(connection, number, serving=0.45, tried=1)
+    reconcile(settings, actor="test")
+
+    (line,) = [one for one in run("status").out.splitlines() if one.startswith("comparison")]
+
+    assert "with babylon@0: 60% serving babylon@2, 20% control babylon@0, 20% examinee" in line
+    assert "2 windows; harm" in line
+    assert "trial" in line
+    assert "of 20 after 2 windows" in line
+    found = run("compare", "status", "--json").document["figures"]
+    assert [one["policy"] for one in found["arms"]] == ["babylon@2", "babylon@0", "babylon@1"]
+    assert 0 < found["harm"] < 1
+    checked = run("doctor", "--json").document["findings"]
+    (finding,) = [one for one in checked if one["check"] == "comparison"]
+    assert finding["outcome"] == "ok"
+    assert finding["detail"] == line
+
+
+def test_what_keeps_a_comparison_from_beginning_is_a_warning(
+    run: Run, connection: Connection
+) -> None:
+    lineage(connection)
+    compared_hour(connection, 0)
+    connection.execute("DELETE FROM training.calls")
+    screened = {"BABYLON_PROMOTION_MODE": "screened"}
+
+    assert "the gateway captured no call" in run("status", **screened).out
+    checked = run("doctor", "--json", **screened).document["findings"]
+    (finding,) = [one for one in checked if one["check"] == "comparison"]
+    assert (finding["outcome"], "let agents ask the gateway" in finding["todo"]) == ("warn", True)
 
 
 def test_a_comparison_is_started_once_and_stopped_once(run: Run, connection: Connection) -> None:

@@ -8,8 +8,9 @@ import pytest
 from msgspec import structs
 from pydantic import ValidationError
 
+from babylon_tasks.comparison.agents import AskingAgents
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
-from babylon_tasks.registry.comparison_terms import AskingAgents, impediment, terms, too_few
+from babylon_tasks.registry.comparison_terms import impediment, terms, too_few
 from babylon_tasks.settings import Settings
 
 DATABASE = "postgresql://babylon@127.0.0.1:5432/babylon"
@@ -92,11 +93,11 @@ def test_an_arm_needs_five_agents(agents: int, enough: bool) -> None:
 def test_why_nothing_can_be_compared_is_said(change: dict[str, Any], why: str) -> None:
     found = impediment(settings(), structs.replace(ENOUGH, **change))
     assert found is not None
-    assert why in found[0]
+    assert why in found.text
 
 
 def test_nothing_is_in_the_way_of_enough_agents() -> None:
     assert impediment(settings(), ENOUGH) is None
     off = impediment(settings(compare=False), ENOUGH)
     assert off is not None
-    assert "BABYLON_COMPARE=false" in off[0]
+    assert "BABYLON_COMPARE=false" in off.text
