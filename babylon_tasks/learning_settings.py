@@ -103,12 +103,11 @@ class LearningSettings(EnvironmentSettings):
     """The first gradient steps of a supervised step, over which its rate rises. 0: none."""
 
     # evaluation and promotion
-    max_eval_groups: int = Field(default=16, ge=1)
-    """The most held-out groups that checkpoints are compared on, the newest first."""
     max_eval_tokens: int = Field(default=120_000, gt=0)
-    """The most tokens in these groups, estimated, prompts included; but at least
-    `BABYLON_MIN_EVAL_GROUPS` groups are taken. A group of more than all of it is left out. Each
-    checkpoint reads them all: lower it if comparing takes too long."""
+    """The most tokens in the held-out groups that checkpoints are compared on, estimated, each
+    prompt and each different answer once. Every second group is of the newest two hours. At least
+    `BABYLON_MIN_EVAL_GROUPS` groups are taken; one of more than all of it is left out. Lower it if
+    comparing takes too long; fewer groups stop less (docs/learning.md)."""
     min_eval_groups: int = Field(default=4, ge=1)
     """With fewer groups the checkpoint is held."""
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
@@ -118,8 +117,8 @@ class LearningSettings(EnvironmentSettings):
     """The bonus for diverse answers in a checkpoint's objective, per nat. Raise it if policies
     settle on one answer."""
     promote_tolerance: float = Field(default=0.01, ge=0)
-    """How much worse than the serving and the best checkpoint a new one may be and still be
-    promoted."""
+    """How much worse than the serving checkpoint a new one may be and still be promoted, even
+    where that is beyond doubt."""
     promotion_mode: PromotionModeName = "auto"
     """What a new checkpoint must show before it serves: `screened`, that it has not collapsed
     (docs/screen.md); `proven`, that, and a trial against the anchor; `evaluated`, a value on
@@ -156,8 +155,6 @@ class LearningSettings(EnvironmentSettings):
             read_policies(self.tripwires)
         except ValueError as error:
             raise ValueError(f"BABYLON_TRIPWIRES: {error}") from None
-        if self.min_eval_groups > self.max_eval_groups:
-            raise ValueError("BABYLON_MIN_EVAL_GROUPS exceeds BABYLON_MAX_EVAL_GROUPS")
         if self.min_screen_questions > self.screen_questions:
             raise ValueError("BABYLON_MIN_SCREEN_QUESTIONS exceeds BABYLON_SCREEN_QUESTIONS")
         return self

@@ -28,7 +28,7 @@ RETIRED = {
     "BABYLON_ALLOW_WITHOUT_LOGPROBS": (
         "instead of `true` set BABYLON_LOGPROBS=exact,none; instead of `false` set nothing"
     ),
-    "BABYLON_EVAL_GROUPS": "set BABYLON_MAX_EVAL_GROUPS",
+    "BABYLON_EVAL_GROUPS": "set BABYLON_MAX_EVAL_TOKENS",
     "BABYLON_PROMOTE_WITHOUT_EVALUATION": (
         "instead of `true` set BABYLON_PROMOTION_MODE=screened, which promotes what has not "
         "collapsed, or `manual`; instead of `false` set `evaluated`"

@@ -40,7 +40,7 @@ SECTIONS = {
     "max_group_size": "Groups and steps",
     "learning_rate": "Training",
     "supervised_calls": "Supervised steps (`babylon-tasks warm-start`)",
-    "max_eval_groups": "Evaluation and promotion",
+    "max_eval_tokens": "Evaluation and promotion",
     "compare": "Comparisons with an anchor",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",

@@ -9,7 +9,7 @@ from msgspec import Struct
 from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all, fetch_value
+from babylon_tasks.db.sql import execute, fetch_all
 
 
 class Evaluation(Struct, frozen=True):
@@ -27,13 +27,6 @@ def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Eva
         connection, "evaluations.of_set", Evaluation, lineage=lineage, set_hash=set_hash
     )
     return {row.step: row for row in rows}
-
-
-def best_of_last_set(connection: Connection, lineage: str, set_hash: str) -> int | None:
-    """Find the best checkpoint on the previous set; a new set must evaluate it as well."""
-    return fetch_value(
-        connection, "evaluations.best_of_last_set", int, lineage=lineage, set_hash=set_hash
-    )
 
 
 def store(

@@ -10,8 +10,7 @@ from msgspec import Struct
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.dataset import held_out
-from babylon_tasks.dataset.schedule import estimated_tokens
-from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows
+from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
@@ -103,8 +102,6 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
     tokens = 0
     rewritten: set[str] = set()
     for window, key, part in ordered:
-        if len(groups) == settings.max_eval_groups:
-            break
         if window in rewritten:
             continue  # its other groups are likely affected too, and all of them would be read
         held_out_group = load_groups.held_out_group(
@@ -121,7 +118,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
                     actor=actor,
                 )
         group = held_out_group.group
-        cost = 0 if group is None else estimated_tokens(group.members)
+        cost = 0 if group is None else held_out.tokens(group)
         if group is None or cost > settings.max_eval_tokens:
             continue
         if len(groups) >= settings.min_eval_groups and tokens + cost > settings.max_eval_tokens:
@@ -159,13 +156,18 @@ def _decide(
         )
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
+        before = _earlier(connection, settings, compared.serving)
     scores = {
         step: CheckpointFigures(step, found.values, found.coverage, found.entropy)
         for step, found in known.items()
     }
-    others = [one for step, one in scores.items() if step != compared.head]
-    best = promotion_gate.best(others, settings)
-    return promotion_gate.decide(scores[compared.head], scores[compared.serving], best, settings)
+    return promotion_gate.decide(
+        scores[compared.head],
+        scores[compared.serving],
+        None if before is None else scores.get(before),
+        held_out.places(compared.groups),
+        settings,
+    )
 
 
 def _score_missing(
@@ -177,11 +179,10 @@ def _score_missing(
     with session(settings) as connection:
         known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
         wanted = {compared.head, compared.serving}
-        # The former best has no value on a new set; without one the threshold would drop.
-        former = evaluations.best_of_last_set(connection, settings.lineage, compared.set_hash)
+        before = _earlier(connection, settings, compared.serving)
         committed = tuple(lineages.checkpoints(connection, settings.lineage))
-    if former is not None and not find_damaged(trainer, committed, former):
-        wanted.add(former)
+    if before is not None and not find_damaged(trainer, committed, before):
+        wanted.add(before)
     missing = tuple(sorted(wanted - known.keys()))
     if not missing:
         return
@@ -204,6 +205,14 @@ def _score_missing(
                 coverage=scored.coverage,
                 entropy=scored.entropy,
             )
+
+
+def _earlier(connection: Connection, settings: Settings, serving: int) -> int | None:
+    """Find the checkpoint that small losses would add up against, if it still exists."""
+    parents = lineages.parents(connection, settings.lineage)
+    return promotion_gate.earlier(
+        serving, parents, promotions.servable(connection, settings.lineage)
+    )
 
 
 def check_answer(answer: Evaluated, steps: Sequence[int], groups: int) -> None:

@@ -1,18 +1,36 @@
-"""The promotion gate: values on held-out groups in, a decision with its figures out. Pure."""
+"""The promotion gate: values on held-out groups in, a decision with its figures out. Pure.
+
+Candidate and serving checkpoint are compared on the same groups. With the objective's mean
+difference d, its standard error e and degrees of freedom n (``paired_difference``), the candidate
+is refused exactly where
+
+    d < -tolerance  and  d < -t(0.9, n) e
+
+So one that is equal is refused at most once in ten times, however few groups there are; what is
+stopped at which true difference is measured by ``python -m bench.gate``, in docs/learning.md.
+
+Small losses, none of which is beyond doubt, add up. So it is also compared with the checkpoint
+that served ``EARLIER`` promotions before, in the same way. That one is chosen by its age, never by
+its value: the best value seen on a small set is mostly its luck (Smith and Winkler 2006, the
+optimizer's curse), and no honest candidate reaches it.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from statistics import fmean
 from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.checkpoint_tree import Parents, path
+from babylon_tasks.dataset.held_out import Place
 from babylon_tasks.decisions import Decision, RefusalKind
+from babylon_tasks.registry.paired_difference import PairedDifference, paired_difference
 from babylon_tasks.settings import Settings
 
-_RESAMPLES = 2000
+DOUBT = 0.1  # how often an equal candidate is refused
+EARLIER = 8  # promotions before what serves
 
 
 class CheckpointFigures(Struct, frozen=True):
@@ -38,13 +56,13 @@ def objective(checkpoint: CheckpointFigures, settings: Settings) -> tuple[float,
     return tuple(v + weight * h for v, h in zip(checkpoint.values, checkpoint.entropy, strict=True))
 
 
-def best(others: Iterable[CheckpointFigures], settings: Settings) -> tuple[int, float] | None:
-    """Find step and mean objective of the best, the newest of equal ones; None if there is none."""
-    means = [(fmean(objective(one, settings)), one.step) for one in others]
-    if not means:
-        return None
-    mean, step = max(means)
-    return step, mean
+def earlier(serving: int, parents: Parents, kept: Container[int]) -> int | None:
+    """Find what served ``EARLIER`` promotions before, or the first of fewer; None: nothing did.
+
+    Only those that are ``kept`` count.
+    """
+    way = [step for step in path(serving, parents)[1 : EARLIER + 1] if step in kept]
+    return way[-1] if way else None
 
 
 class GateDecision(Struct, frozen=True):
@@ -58,25 +76,25 @@ class GateDecision(Struct, frozen=True):
 def decide(
     candidate: CheckpointFigures,
     serving: CheckpointFigures,
-    best: tuple[int, float] | None,
+    before: CheckpointFigures | None,
+    places: Sequence[Place],
     settings: Settings,
 ) -> GateDecision:
-    """Promote a candidate as good, within the tolerance, as the serving and the best checkpoint.
+    """Promote a candidate unless it is worse, beyond doubt and by more than the tolerance.
 
-    ``best``: (step, mean objective) of the best checkpoint known on the same set. It keeps a slow
-    decline, each step within the tolerance, from reaching the agents.
+    Worse than what serves; or than ``before``, which served long before (``earlier``), unless it is
+    better than what serves beyond doubt: it is on the way back.
     """
-    if len(candidate.values) != len(serving.values):
-        raise ValueError("candidate and serving checkpoint must be evaluated on the same groups")
     n = len(candidate.values)
+    if not n == len(serving.values) == len(places):
+        raise ValueError("candidate and serving checkpoint must be evaluated on the same groups")
     if n < settings.min_eval_groups:
         return too_few_groups(n, settings)
-    figures: dict[str, Any] = {"groups": n, "tolerance": settings.promote_tolerance}
-    our_objective, their_objective = objective(candidate, settings), objective(serving, settings)
-    ours, theirs = fmean(our_objective), fmean(their_objective)
-    differences = [a - b for a, b in zip(our_objective, their_objective, strict=True)]
-    low, high = interval(differences)
-    figures |= {
+    ours, theirs = objective(candidate, settings), objective(serving, settings)
+    difference = paired_difference(ours, theirs, places)
+    figures: dict[str, Any] = {
+        "groups": n,
+        "tolerance": settings.promote_tolerance,
         "candidate": fmean(candidate.values),
         "serving": fmean(serving.values),
         "entropy": {
@@ -84,11 +102,9 @@ def decide(
             "serving": fmean(serving.entropy) if serving.entropy else None,
             "weight": settings.promote_entropy_weight,
         },
-        "objective": {"candidate": ours, "serving": theirs},
-        "difference": fmean(differences),
-        "interval_95": [low, high],
-        "interval_method": f"percentile bootstrap over groups, {_RESAMPLES} resamples",
+        "objective": {"candidate": fmean(ours), "serving": fmean(theirs)},
         "coverage": {"candidate": candidate.coverage, "serving": serving.coverage},
+        **_figures(difference),
     }
     if max(candidate.coverage, serving.coverage) < settings.min_eval_coverage:
         return without_evaluation(
@@ -96,19 +112,20 @@ def decide(
             f"less than {settings.min_eval_coverage:.1%}",
             figures,
         )
-    threshold, against = theirs, f"the serving checkpoint {serving.step}"
-    if best is not None:
-        figures["best"] = {"step": best[0], "objective": best[1]}
-        if best[1] > threshold:
-            threshold, against = best[1], f"the best known checkpoint {best[0]}"
-    text = f"objective {ours:.4f} on {n} held-out groups against {threshold:.4f} of {against}"
-    if ours >= threshold - settings.promote_tolerance:
-        return GateDecision(Decision.PROMOTE, text, figures)
-    return GateDecision(
-        Decision.HOLD,
-        f"{text}: worse by more than {settings.promote_tolerance:g}",
-        figures | {"refused": RefusalKind.NO_BETTER},
-    )
+    on = f"on {n} held-out groups"
+    text = f"{_in_words(difference)} the serving checkpoint {serving.step} {on}"
+    if _worse(difference, settings):
+        return _refuse(text, figures)
+    if before is not None:
+        since = paired_difference(ours, objective(before, settings), places)
+        figures["earlier"] = {"step": before.step, **_figures(since)}
+        if _worse(since, settings) and difference.mean <= difference.bound(1 - DOUBT):
+            return _refuse(
+                f"{_in_words(since)} checkpoint {before.step}, which served up to {EARLIER} "
+                f"promotions before, {on}",
+                figures,
+            )
+    return GateDecision(Decision.PROMOTE, text, figures)
 
 
 def too_few_groups(groups: int, settings: Settings) -> GateDecision:
@@ -124,10 +141,26 @@ def without_evaluation(why: str, figures: dict[str, Any]) -> GateDecision:
     return GateDecision(Decision.HOLD, why, figures)
 
 
-def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Compute the 95 % percentile-bootstrap interval of the mean; deterministic."""
-    source = random.Random(0)
-    means = sorted(
-        fmean(source.choices(differences, k=len(differences))) for _ in range(_RESAMPLES)
+def _worse(difference: PairedDifference, settings: Settings) -> bool:
+    return difference.mean < -max(settings.promote_tolerance, difference.bound(1 - DOUBT))
+
+
+def _refuse(text: str, figures: dict[str, Any]) -> GateDecision:
+    return GateDecision(
+        Decision.HOLD, f"{text}: worse beyond doubt", figures | {"refused": RefusalKind.NO_BETTER}
     )
-    return means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES) - 1]
+
+
+def _figures(difference: PairedDifference) -> dict[str, Any]:
+    reach = difference.bound(0.975)
+    return {
+        "difference": difference.mean,
+        "error": difference.error,
+        "interval_95": [difference.mean - reach, difference.mean + reach],
+        "questions": difference.questions,
+        "newest": difference.newest,
+    }
+
+
+def _in_words(difference: PairedDifference) -> str:
+    return f"objective {difference.mean:+.4f} ± {difference.error:.4f} against"

@@ -60,7 +60,7 @@ DEPLOYED_BY_THE_WORKER = """
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(min_eval_groups=3, max_eval_groups=3, promote_tolerance=0.01)
+    return make_settings(min_eval_groups=3, promote_tolerance=0.01)
 
 
 class Loop:

@@ -147,17 +147,3 @@ def test_the_values_of_a_set_are_in_its_order_and_the_first_that_was_stored_coun
     assert found[1].values == (0.75, 0.25, 0.5)
     assert found[1].entropy == (0.375, 0.125, 0.25)
     assert found[1].coverage == 0.25
-
-
-def test_the_best_of_the_last_set_is_that_of_the_highest_value_and_of_equal_ones_the_newest(
-    two: Connection,
-) -> None:
-    value(two, 9, "oldest", 1.0)
-    for number, of_it in ((1, 0.5), (4, 0.75), (2, 0.75), (7, 0.25)):
-        value(two, number, "last", of_it)
-    value(two, 5, "this", 1.0)
-    value(two, 6, "newer", 1.0, name="another")
-    value(two, 8, "last", 1.0, name="another")
-
-    assert evaluations.best_of_last_set(two, "babylon", "this") == 4
-    assert evaluations.best_of_last_set(two, "somebody's", "this") is None

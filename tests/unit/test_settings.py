@@ -67,7 +67,6 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"BABYLON_BACKEND": "serverless"}, "needs WANDB_API_KEY"),
         ({"BABYLON_BACKEND": "planted-secret"}, "BABYLON_BACKEND"),
         ({"BABYLON_FINAL_LEARNING_RATE": "1"}, "exceeds BABYLON_LEARNING_RATE"),
-        ({"BABYLON_MIN_EVAL_GROUPS": "99"}, "exceeds BABYLON_MAX_EVAL_GROUPS"),
         ({"BABYLON_MAX_GROUP_SIZE": "1"}, "BABYLON_MAX_GROUP_SIZE"),
         ({"BABYLON_HELD_OUT_SHARE": "1"}, "BABYLON_HELD_OUT_SHARE"),
         ({"BABYLON_LEASE_SECONDS": "planted-secret"}, "BABYLON_LEASE_SECONDS"),

@@ -8,16 +8,6 @@ SELECT step, coverage,
 FROM training.evaluations
 WHERE lineage = %(lineage)s AND set_hash = %(set_hash)s
 
--- name: best_of_last_set
--- The best checkpoint on the set that was used before this one.
-SELECT e.step FROM training.evaluations e
-WHERE e.lineage = %(lineage)s AND e.set_hash = (
-    SELECT set_hash FROM training.evaluations
-    WHERE lineage = %(lineage)s AND set_hash <> %(set_hash)s
-    ORDER BY id DESC LIMIT 1)
-ORDER BY e.value DESC, e.step DESC
-LIMIT 1
-
 -- name: store
 -- Store a checkpoint's value on a set; the first write wins.
 INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, value, coverage,

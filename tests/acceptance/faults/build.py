@@ -29,7 +29,6 @@ SERVER_CONNECTIONS = 6  # of the pooler
 EVALUATES = {
     "BABYLON_HELD_OUT_SHARE": str(HELD_OUT_SHARE),
     "BABYLON_PROMOTION_MODE": "evaluated",
-    "BABYLON_MAX_EVAL_GROUPS": "1000",
     "BABYLON_MIN_EVAL_COVERAGE": "0",  # the tiny model says anything
     "BABYLON_PROMOTE_TOLERANCE": "10",  # and does not get better
     "BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS": "10",

@@ -12,7 +12,7 @@ from babylon_tasks.settings import Settings
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(min_eval_groups=3, max_eval_groups=3, promote_tolerance=0.01)
+    return make_settings(min_eval_groups=3, promote_tolerance=0.01)
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from babylon_tasks.training.data_folder import FolderLock
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(
-        min_eval_groups=1, max_eval_groups=3, retry_delay_seconds=0, keep_checkpoints=2
-    )
+    return make_settings(min_eval_groups=1, retry_delay_seconds=0, keep_checkpoints=2)
 
 
 @pytest.fixture

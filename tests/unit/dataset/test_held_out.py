@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.dataset.groups import rank
-from babylon_tasks.dataset.held_out import order, set_hash
-from babylon_tasks.records import Group, Member
+from babylon_tasks.dataset.held_out import order, places, set_hash, tokens
+from babylon_tasks.records import Group, LlmCall, Member
 
 GROUPS = [(f"2026-01-31T{n:02d}:00", "", 4, 0.5) for n in range(20)]
 
@@ -47,10 +47,50 @@ def test_the_set_is_named_by_its_content() -> None:
     assert len({set_hash([group]), set_hash([other]), set_hash([])}) == 3
 
 
-def test_the_newest_windows_come_first() -> None:
-    groups = [("2026-01-31T09:00", key, 4, 0.5) for key in "abc"]
-    groups.append(("2026-01-31T10:00", "d", 4, 0.5))
-    assert order(groups, 16, 0.1)[0] == ("2026-01-31T10:00", "d", 0)
+def test_every_second_group_is_of_the_newest_two_hours_whatever_the_budget() -> None:
+    groups = [(f"2026-01-31T{hour:02d}:00", key, 4, 0.5) for hour in range(10) for key in "abcd"]
+
+    found = [window for window, _, _ in order(groups, 16, 0.1)]
+
+    assert {window[11:13] for window in found[:16:2]} == {"08", "09"}
+    assert found[0] == "2026-01-31T09:00"
+    assert len(set(found[1:16:2])) > 4, "the others are spread over age"
+    assert not {"08", "09"} & {window[11:13] for window in found[1:16:2]}
+    assert sorted(found) == sorted(window for window, *_ in groups), "then the rest"
+
+
+def test_another_draw_takes_other_groups_of_the_past_and_the_same_of_the_present() -> None:
+    groups = [(f"2026-01-31T{hour:02d}:00", key, 4, 0.5) for hour in range(20) for key in "abcd"]
+    first, second = (order(groups, 16, 0.1, draw=draw) for draw in (0, 1))
+
+    assert set(first[:16:2]) == set(second[:16:2])
+    assert set(first[1:16:2]) != set(second[1:16:2])
+
+
+def asked(window: str, *prompts: str, answers: tuple[str, ...] = ("YES", "NO")) -> Group:
+    members = [
+        Member(f"{prompt}{number}", number / 2, (LlmCall("m", (("user", prompt),), answer, 1.0),))
+        for prompt in prompts
+        for number, answer in enumerate(answers)
+    ]
+    return Group(window, "", tuple(members))
+
+
+def test_a_group_says_which_hour_it_is_of_and_what_was_asked() -> None:
+    old, new, same, other = places(
+        [asked("h1", "q"), asked("h3", "q"), asked("h3", "q"), asked("h2", "r")]
+    )
+
+    assert [old.newest, new.newest, other.newest] == [False, True, True]
+    assert new == same
+    assert len({old, new, other}) == 3
+
+
+def test_a_prompt_and_each_different_answer_are_counted_once() -> None:
+    prompt = "x" * 400
+
+    assert tokens(asked("h", prompt)) == tokens(asked("h", prompt, answers=("YES", "NO", "NO")))
+    assert tokens(asked("h", prompt, "y" * 400)) == 2 * tokens(asked("h", prompt))
 
 
 def test_within_a_window_no_name_of_a_key_can_choose_to_come_first() -> None:
