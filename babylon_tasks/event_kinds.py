@@ -52,5 +52,9 @@ class EventKind(StrEnum):
     PROMOTE = "promote"
     HOLD = "hold"
     ROLLBACK = "rollback"
+    # A comparison.
     COMPARISON_BEGUN = "comparison_begun"
     COMPARISON_ENDED = "comparison_ended"
+    CONCLUDED = "concluded"  # and acted upon; the detail says how
+    TRAINING_PAUSED = "training_paused"
+    TRAINING_RESUMED = "training_resumed"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 
-from scored_windows import hour
+import msgspec
+from scored_windows import column, hour
 
-from babylon_tasks.arms import Arm, Arms, draw
+from babylon_tasks.arms import Arm, Arms, draw, in_force
+from babylon_tasks.comparison import rule
+from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters
-from babylon_tasks.db import arms, comparisons
-from babylon_tasks.db.comparisons import Comparison
+from babylon_tasks.db import arms, comparisons, promotions
+from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.compare import WindowTaken, compare
+from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
 AGENTS = 100
@@ -34,18 +39,36 @@ def lineage(connection: Connection, name: str = "babylon", *, steps: int = 2) ->
     )
 
 
-def begun(connection: Connection, *, examinee: int | None = None) -> Comparison:
-    """A comparison with step 0 from hour 0 on."""
+def begun(
+    connection: Connection,
+    *,
+    first: int = 0,
+    anchor: int | str = 0,
+    examinee: int | None = None,
+    parameters: ComparisonParameters = PARAMETERS,
+) -> Comparison:
+    """A comparison with step 0, or another anchor, from an hour on."""
+    step, model = (anchor, None) if isinstance(anchor, int) else (None, anchor)
     comparisons.begin(
         connection,
         "babylon",
-        anchor_step=0,
-        anchor_model=None,
-        parameters=PARAMETERS,
-        began_window=hour(0),
+        anchor_step=step,
+        anchor_model=model,
+        parameters=parameters,
+        began_window=hour(first),
         actor="test",
     )
-    arms.begin(connection, "babylon", arms_of(examinee))
+    shares = rule.shares(parameters, rule.begin(parameters), examinee=examinee is not None)
+    drawn = Arms(
+        from_window=hour(first),
+        salt=SALT,
+        control_share=shares.control,
+        control_step=step,
+        control_model=model,
+        examinee_share=shares.examinee,
+        examinee_step=examinee,
+    )
+    arms.begin(connection, "babylon", drawn)
     found = comparisons.running(connection, "babylon")
     assert found is not None
     return found
@@ -70,18 +93,26 @@ def compared_hour(
     serving: float = 0.5,
     control: float = 0.5,
     examinee: float = 0.5,
-    tried: int | None = None,
     through_gateway: float = 1.0,
     state: str = "scored",
 ) -> None:
-    """An hour in which the arms' agents have these rewards on average, drawn by its number."""
+    """An hour in which the arms' agents have these rewards on average, drawn by its number.
+
+    The arms are those in force in it, and what serves is what serves now.
+    """
     window = hour(number)
     starts = window_start(window)
     chance = random.Random(number)
     means = {Arm.SERVING: serving, Arm.CONTROL: control, Arm.EXAMINEE: examinee}
-    steps = {Arm.SERVING: 2, Arm.CONTROL: 0, Arm.EXAMINEE: tried}
+    rows = arms.since(connection, "babylon", window)
+    in_it = in_force(rows, window) or Arms(from_window=window, salt=SALT)
+    steps = {
+        Arm.SERVING: promotions.serving(connection, "babylon").step,
+        Arm.CONTROL: in_it.control_step,
+        Arm.EXAMINEE: in_it.examinee_step,
+    }
     names = [f"agent-{one}" for one in range(AGENTS)]
-    drawn = [draw(arms_of(tried), name, window) for name in names]
+    drawn = [draw(in_it, name, window) for name in names]
     rewards = [min(1.0, max(0.0, chance.gauss(means[arm], 0.1))) for arm in drawn]
     connection.execute(
         "INSERT INTO training.windows (window_id, starts_at, held_out, state, scored_at, sealed_at)"
@@ -101,16 +132,66 @@ def compared_hour(
     )
     connection.execute(
         "INSERT INTO training.calls (capture_id, asked_at, window_id, agent, agent_source, client,"
-        " lineage, step, arm, system_hash, user_hash, answer_hash, sample_state, sampling,"
-        " latency_ms)"
-        " SELECT gen_random_uuid(), %s, %s, name, 'header', 'agents', 'babylon', step, arm, '', '',"
-        " '', 'complete', '{}', 1 FROM unnest(%s::text[], %s::int[], %s::text[])"
+        " lineage, step, server, model, arm, system_hash, user_hash, answer_hash, sample_state,"
+        " sampling, latency_ms)"
+        " SELECT gen_random_uuid(), %s, %s, name, 'header', 'agents', 'babylon', step,"
+        " CASE WHEN step IS NULL THEN 'another' END, CASE WHEN step IS NULL THEN %s END, arm,"
+        " '', '', '', 'complete', '{}', 1 FROM unnest(%s::text[], %s::int[], %s::text[])"
         " AS one (name, step, arm)",
         (
             starts,
             window,
+            in_it.control_model,
             names[:asked],
             [steps[arm] for arm in drawn[:asked]],
             [str(arm) for arm in drawn[:asked]],
         ),
+    )
+
+
+def observed(row: ComparisonWindow) -> ComparedWindow:
+    assert row.observation is not None
+    return msgspec.json.decode(row.observation, type=ComparedWindow)
+
+
+def assert_replayed(connection: Connection, comparison: Comparison) -> None:
+    """What is recorded is what the rule says of the recorded windows, bit by bit."""
+    rows = comparisons.windows(connection, comparison.id)
+    parameters = msgspec.json.decode(comparison.parameters, type=ComparisonParameters)
+    again = rule.replay(parameters, [observed(row) for row in rows])
+    for row, compared in zip(rows, again, strict=True):
+        assert row.conclusion == compared.conclusion
+        assert (row.state or "").encode() == rule.canonical(compared.state)
+        assert (row.evidence or "").encode() == rule.canonical(compared.evidence)
+
+
+def taken(
+    connection: Connection, settings: Settings, number: int, **means: float
+) -> WindowTaken | None:
+    """The hour, taken by a running comparison as soon as it is over: None if none runs.
+
+    Its conclusion and what follows are dated back to its end.
+    """
+    last = "SELECT coalesce(max(id), 0) FROM training.arms"
+    (before,) = column(connection, last)
+    compared_hour(connection, number, **means)
+    found = compare(connection, settings)
+    date_back(connection, number, after=before)
+    return found[0] if found else None
+
+
+def date_back(connection: Connection, number: int, *, after: object = 0) -> None:
+    """As if an hour had been compared at its end: arms count from the next one on."""
+    after_it = hour(number + 1)
+    connection.execute("ALTER TABLE training.comparison_windows DISABLE TRIGGER only_added")
+    connection.execute(
+        "UPDATE training.comparison_windows SET compared_at = %s WHERE window_id = %s",
+        (window_start(after_it), hour(number)),
+    )
+    connection.execute("ALTER TABLE training.comparison_windows ENABLE TRIGGER only_added")
+    connection.execute("UPDATE training.arms SET from_window = %s WHERE id > %s", (after_it, after))
+    connection.execute(
+        "UPDATE training.promotions SET decided_at = %s"
+        " WHERE actor = 'comparison' AND decided_at > now() - interval '1 day'",
+        (window_start(after_it),),
     )

@@ -1,4 +1,4 @@
-"""``compare status|start|stop``: what serves against an anchor, by arms of agents."""
+"""``compare status|start|stop|resume``: what serves against an anchor, by arms of agents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.models import step_of
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, refuse, say, show
-from babylon_tasks.db import comparisons
+from babylon_tasks.db import comparisons, pauses
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import start_comparison
@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
     noun = typer.Typer(
         cls=Noun,
         no_args_is_help=True,
-        help="What serves against an anchor, by arms of agents: status, start, stop.",
+        help="What serves against an anchor, by arms of agents: status, start, stop, resume.",
     )
-    for command in (status, start, stop):
+    for command in (status, start, stop, resume):
         noun.command()(command)
     app.add_typer(noun, name="compare")
 
@@ -71,9 +71,9 @@ def start(
 ) -> None:
     """Compare what serves with an anchor, from the next hour on.
 
-    Conclusions are recorded; none is acted upon yet. Against another server's model the share of
-    what serves ramps up from 5 %, within BABYLON_RAMP_BUDGET. Exit code 3 if a
-    comparison runs, or if there are too few agents.
+    Conclusions are acted upon, and on record. Against another server's model the share of what
+    serves ramps up from 5 %, within BABYLON_RAMP_BUDGET. Exit code 3 if a comparison runs, or if
+    there are too few agents.
     JSON: {comparison}, as that of `compare status`.
     """
     settings = begin()
@@ -115,6 +115,26 @@ def stop(
         as_json({"comparison": report})
     else:
         show(f"comparison {found.id} is over")
+
+
+def resume(
+    reason: Annotated[str, typer.Option(help="What was found; it stays on record.")],
+    json: AsJson = False,
+) -> None:
+    """Let training go on that a comparison has paused after too many rollbacks.
+
+    Exit code 3 if it is not paused.
+    JSON: {resumed: {id, comparison_id, window, reason, actor, paused_at} or null}.
+    """
+    settings = begin()
+    with database(settings) as connection:
+        found = pauses.lift(connection, settings.lineage, reason=reason, actor=actor())
+    if json:
+        as_json({"resumed": found})
+    if found is None:
+        refuse(f"training of lineage {settings.lineage} is not paused, so nothing was resumed")
+    if not json:
+        show("training goes on with the next window")
 
 
 def _report(connection: Connection, found: Comparison) -> dict[str, Any]:

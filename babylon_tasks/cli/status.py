@@ -15,7 +15,7 @@ from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.screen import describe, screen_report
 from babylon_tasks.cli.trajectory import show_trajectory
 from babylon_tasks.cli.tripwires import sentence
-from babylon_tasks.db import lineages, reports, screens, unopened_windows
+from babylon_tasks.db import lineages, pauses, reports, screens, unopened_windows
 from babylon_tasks.db.reports import StepReport, SystemState, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.trajectory_history import trajectory_history
@@ -40,7 +40,8 @@ def status(json: AsJson = False) -> None:
 
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
     leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
-    that are open, windows: {state: n}, unopened: [{reason, count, first, last}], oldest_due,
+    that are open, pause: {id, comparison_id, window, reason, actor, paused_at} after too many
+    rollbacks, or null, windows: {state: n}, unopened: [{reason, count, first, last}], oldest_due,
     outcomes: {windows, to_score_anew, next_window, next_until, names}, step_in_work, last_step,
     last_decision,
     failed: [{window, reason}], others: [lineage], captures: {window, captured, exact, joined,
@@ -103,12 +104,15 @@ def why(
             unopened_windows.refuse(connection, window)
         history = reports.history(connection, window, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
+        paused = pauses.in_force(connection, settings.lineage)
     if lineage is not None and history.window.state in _UNFINISHED:
         history = structs.replace(history, trouble=lineage.trouble)
     if json:
         as_json(history)
     else:
         _show_history(history)
+        if paused is not None and history.window.state in _UNFINISHED:
+            show(paused.text)
 
 
 def _show_system(settings: Settings, system: SystemState) -> None:
@@ -136,6 +140,8 @@ def _show_system(settings: Settings, system: SystemState) -> None:
             f"faults in a row ({circuit.fault}): {circuit.reason}; tries again at "
             f"{circuit.next_try_at:%F %T}, or at once after `babylon-tasks circuit reset`"
         )
+    if system.pause is not None:
+        show(f"paused: {system.pause.text}")
     counted = (f"{n} {state}" for state, n in system.windows.items() if n)
     show("windows: " + (", ".join(counted) or "none yet"))
     for unopened in system.unopened:

@@ -10,7 +10,14 @@ from babylon_tasks.arms import Arms
 from babylon_tasks.comparison.agents import AgentHour, AskingAgents
 from babylon_tasks.comparison.rule import canonical
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fetch_value
+from babylon_tasks.db.sql import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_pairs,
+    fetch_value,
+    fetch_values,
+)
 from babylon_tasks.windows import window_start
 
 LATE = "late"  # in place of a conclusion: a later window was compared before
@@ -137,8 +144,10 @@ def add(
     window: NextWindow,
     conclusion: str,
     figures: ComparedFigures | None,
+    *,
+    moment: datetime,
 ) -> None:
-    """Record a window, under the lineage's lock."""
+    """Record a window, under the lineage's lock; ``moment``: when that was taken."""
 
     def text(name: str) -> str | None:
         return None if figures is None else canonical(getattr(figures, name)).decode()
@@ -153,6 +162,7 @@ def add(
         observation=text("observation"),
         state=text("state"),
         evidence=text("evidence"),
+        moment=moment,
     )
 
 
@@ -164,6 +174,13 @@ def windows(connection: Connection, comparison_id: int) -> list[ComparisonWindow
 def last(connection: Connection, comparison_id: int) -> ComparisonWindow | None:
     """Read the last window that was compared."""
     return fetch_one(connection, "comparisons.last", ComparisonWindow, id=comparison_id)
+
+
+def windows_after(connection: Connection, comparison_id: int, after: str, to: str) -> list[str]:
+    """List the windows that were compared after one of them, up to another."""
+    return fetch_values(
+        connection, "comparisons.windows_after", str, id=comparison_id, after=after, to=to
+    )
 
 
 def decided_before(connection: Connection, comparison_id: int, moment: datetime) -> str:

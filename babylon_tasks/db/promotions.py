@@ -110,6 +110,13 @@ def was_rolled_back(connection: Connection, lineage: str, step: int) -> bool:
     return bool(fetch_value(connection, "promotions.rolled_back", bool, lineage=lineage, step=step))
 
 
+def rolled_back_since(connection: Connection, lineage: str, moment: datetime) -> str | None:
+    """Find who has rolled back a lineage last since a moment; None: nobody."""
+    return fetch_value(
+        connection, "promotions.rolled_back_since", str, lineage=lineage, moment=moment
+    )
+
+
 def before(connection: Connection, lineage: str, step: int) -> int | None:
     """Find what served before ``step`` was promoted."""
     return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)

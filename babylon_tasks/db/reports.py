@@ -11,6 +11,7 @@ from babylon_tasks.db import (
     circuits,
     lineage_windows,
     lineages,
+    pauses,
     promotions,
     reward_versions,
     set_aside,
@@ -21,6 +22,7 @@ from babylon_tasks.db import (
 from babylon_tasks.db.circuits import Circuit
 from babylon_tasks.db.lineage_windows import LineageWindow
 from babylon_tasks.db.lineages import Lineage
+from babylon_tasks.db.pauses import Pause
 from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
@@ -162,6 +164,7 @@ class SystemState(Struct, frozen=True):
 
     lineage: Lineage | None
     circuits: list[Circuit]
+    pause: Pause | None
     windows: dict[str, int]
     oldest_due: DueWindow | None
     outcomes: WaitingForOutcomes
@@ -242,6 +245,7 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
     return SystemState(
         lineage=lineages.get(connection, lineage),
         circuits=circuits.opened(connection),
+        pause=pauses.in_force(connection, lineage),
         windows=windows.counts(connection, lineage=lineage),
         oldest_due=fetch_one(connection, "reports.oldest_due", DueWindow, lineage=lineage),
         outcomes=reward_versions.waiting(connection),

@@ -12,7 +12,14 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.scored_trajectories import ScoredTrajectory
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fetch_values
+from babylon_tasks.db.sql import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_pairs,
+    fetch_value,
+    fetch_values,
+)
 
 _ANSWER_BYTES = 1000  # of each answer that are kept
 _PRUNED = 500  # screens of one call
@@ -136,6 +143,16 @@ def ended(connection: Connection, subject: ScreenSubject) -> Screen | None:
 def of_step(connection: Connection, lineage: str, step: int, *, limit: int) -> list[Screen]:
     """List the screens of a checkpoint, newest first."""
     return fetch_all(connection, "screens.of_step", Screen, lineage=lineage, step=step, limit=limit)
+
+
+def refused(connection: Connection, lineage: str, step: int) -> bool:
+    """Check whether a checkpoint's newest screen refused it."""
+    return bool(fetch_value(connection, "screens.refused", bool, lineage=lineage, step=step))
+
+
+def passed(connection: Connection, lineage: str) -> list[int]:
+    """List the living checkpoints that passed their newest screen, the newest first."""
+    return fetch_values(connection, "screens.passed", int, lineage=lineage)
 
 
 def end(

@@ -1,7 +1,7 @@
 """A lineage's running comparison takes each finished window, once, in the order of hours.
 
-What a window shows is recorded with its conclusion; nothing acts upon that yet. Whoever calls at
-the same time takes turns: each window is one transaction under the lineage's lock.
+What a window shows is recorded with its conclusion, and acted upon (``act_on_conclusion``), in one
+transaction under the lineage's lock: whoever calls at the same time takes turns.
 """
 
 from __future__ import annotations
@@ -17,45 +17,77 @@ from babylon_tasks.comparison import agents, rule
 from babylon_tasks.comparison.conclusion import ComparisonState, Conclusion
 from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.parameters import ComparisonParameters
-from babylon_tasks.db import arms, comparisons, promotions
+from babylon_tasks.db import arms, clock, comparisons, promotions
 from babylon_tasks.db.comparisons import ComparedFigures, Comparison, NextWindow
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.act_on_conclusion import act, lacks_anchor
+from babylon_tasks.pipeline.comparison_acts import Concluded
 from babylon_tasks.policy_names import policy_name
+from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_id, window_start
 
 WINDOWS = 50  # of one call
 _LATE = timedelta(days=7)  # before the last one: earlier windows are not looked for
+_HARM = (
+    Conclusion.ROLLBACK,
+    Conclusion.ROLLBACK_AND_PAUSE,
+    Conclusion.TO_FLOOR,
+    Conclusion.WITHDRAW,
+)
 log = structlog.get_logger(__name__)
 
 
 class WindowTaken(Struct, frozen=True):
-    """A window that a comparison took; ``conclusion`` is ``late`` for one that came too late."""
+    """A window that a comparison took; ``conclusion`` is ``late`` for one that came too late.
+
+    ``done``: what followed, in words.
+    """
 
     window: str
     conclusion: str
+    why: str = ""
+    done: str = ""
 
 
-def compare(connection: Connection, lineage: str, *, limit: int = WINDOWS) -> list[WindowTaken]:
+def compare(
+    connection: Connection, settings: Settings, *, limit: int = WINDOWS
+) -> list[WindowTaken]:
     """Take the windows that can be compared, in order; idempotent, safe from any number of callers.
 
     Nothing happens without a running comparison.
     """
-    taken: list[WindowTaken] = []
+    lineage, taken = settings.lineage, list[WindowTaken]()
     while len(taken) < limit and comparisons.running(connection, lineage) is not None:
         with connection.transaction():
             promotions.lock(connection, lineage)
-            one = _take_next(connection, lineage)
+            one = _take_next(connection, settings)
         if one is None:
             break
         taken.append(one)
-        if one.conclusion not in (Conclusion.KEEP, comparisons.LATE):
-            log.info("comparison.concluded", lineage=lineage, window=one.window, why=one.conclusion)
+        _report(lineage, one)
     return taken
 
 
-def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
+def _report(lineage: str, one: WindowTaken) -> None:
+    if not one.done and one.conclusion in (Conclusion.KEEP, comparisons.LATE):
+        return
+    say = log.warning if one.conclusion in _HARM else log.info
+    say(
+        "comparison.concluded",
+        lineage=lineage,
+        window=one.window,
+        conclusion=one.conclusion,
+        why=one.why,
+        done=one.done or "nothing",
+    )
+
+
+def _take_next(connection: Connection, settings: Settings) -> WindowTaken | None:
+    lineage = settings.lineage
     running = comparisons.running(connection, lineage)
     if running is None:  # it was ended meanwhile
+        return None
+    if lacks_anchor(connection, settings, running):
         return None
     before = comparisons.last(connection, running.id)
     last = "" if before is None else before.window
@@ -65,8 +97,9 @@ def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
     found = comparisons.next_window(connection, running.id, first=first, last=last)
     if found is None:
         return None
+    moment = clock.now(connection)
     if found.window < last:
-        comparisons.add(connection, running.id, found, comparisons.LATE, None)
+        comparisons.add(connection, running.id, found, comparisons.LATE, None, moment=moment)
         return WindowTaken(found.window, comparisons.LATE)
     try:
         parameters = msgspec.json.decode(running.parameters, type=ComparisonParameters)
@@ -76,11 +109,16 @@ def _take_next(connection: Connection, lineage: str) -> WindowTaken | None:
     state = rule.begin(parameters)
     if before is not None and before.state is not None:
         state = msgspec.json.decode(before.state, type=ComparisonState)
-    observation = _observe(connection, lineage, running, parameters, found)
+    rows = arms.since(connection, lineage, found.window)
+    drawn = in_force(rows, found.window) or Arms(from_window=found.window, salt="")
+    tried = drawn.examinee_step if drawn.examinee_share else None
+    observation = _observe(connection, lineage, running, parameters, found, drawn, tried)
     compared = rule.compare(parameters, state, observation)
     figures = ComparedFigures(observation, compared.state, compared.evidence)
-    comparisons.add(connection, running.id, found, compared.conclusion, figures)
-    return WindowTaken(found.window, compared.conclusion)
+    comparisons.add(connection, running.id, found, compared.conclusion, figures, moment=moment)
+    concluded = Concluded(running, parameters, found.window, compared, tried, moment)
+    done = act(connection, settings, concluded)
+    return WindowTaken(found.window, compared.conclusion, compared.evidence.reason, done)
 
 
 def _observe(
@@ -89,10 +127,9 @@ def _observe(
     running: Comparison,
     parameters: ComparisonParameters,
     found: NextWindow,
+    drawn: Arms,
+    tried: int | None,
 ) -> ComparedWindow:
-    rows = arms.since(connection, lineage, found.window)
-    drawn = in_force(rows, found.window) or Arms(from_window=found.window, salt="")
-    tried = drawn.examinee_step if drawn.examinee_share else None
     active = comparisons.agents(connection, lineage, found.window, found.reward_version, drawn)
     return agents.observe(
         parameters,

@@ -32,13 +32,15 @@ class Left(Struct, frozen=True):
 def end_dead_branches(settings: Settings, lease: Lease, *, can_branch: bool, actor: str) -> Left:
     """End what was refused, or came from that, but for what an arm has.
 
-    Where the backend cannot branch, the next step waits while nobody has decided about another
-    checkpoint: it would have to be discarded, too. Raises StaleLease.
+    The next step waits while training is paused, and, where the backend cannot branch, while nobody
+    has decided about another checkpoint: it would have to be discarded, too. Raises StaleLease.
     """
     lineage = lease.lineage
     with session(settings) as connection, connection.transaction():
         serving = lineages.lock_lineage(connection, lease).serving_step
-        waits = None if can_branch else refusals.why_undecided(connection, lineage)
+        waits = refusals.why_paused(connection, lineage)
+        if waits is None and not can_branch:
+            waits = refusals.why_undecided(connection, lineage)
         if waits is not None:
             return Left(serving, waits)
         tree.end_others(

@@ -67,7 +67,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         others = {name: _restart(connection, theirs) for name, theirs in besides.items()}
         for theirs in (settings, *besides.values()):
             begin_by_itself(connection, theirs)
-            compare(connection, theirs.lineage)
+            compare(connection, theirs)
     counted = {
         ReconcileAction.CLAIM_RELEASED: len(released),
         ReconcileAction.WINDOW_FAILED: len(failed),

@@ -6,7 +6,7 @@ The same step from the same checkpoint would be refused again.
 from __future__ import annotations
 
 from babylon_tasks.dataset.checkpoint_tree import path, refused_children
-from babylon_tasks.db import arms, branches, lineages, refusals
+from babylon_tasks.db import arms, branches, lineages, pauses, refusals
 from babylon_tasks.db.refusals import News
 from babylon_tasks.db.session import Connection
 from babylon_tasks.policy_names import policy_name
@@ -36,7 +36,9 @@ def why_waits(connection: Connection, lineage: str) -> str | None:
     row = lineages.get(connection, lineage)
     if row is None:
         return None
-    waits = None if can_branch(row.backend) else why_undecided(connection, lineage)
+    waits = why_paused(connection, lineage)
+    if waits is None and not can_branch(row.backend):
+        waits = why_undecided(connection, lineage)
     if waits is not None:
         return waits
     found = news(connection, lineage)
@@ -47,6 +49,12 @@ def why_waits(connection: Connection, lineage: str) -> str | None:
         f"the last step from {serving} was refused, and nothing is new since: the next one waits "
         "for a window that no refused step has used, or for a held-out one"
     )
+
+
+def why_paused(connection: Connection, lineage: str) -> str | None:
+    """Say why nothing is planned until a person has looked; None where nobody has to."""
+    found = pauses.in_force(connection, lineage)
+    return None if found is None else found.text
 
 
 def undecided(connection: Connection, lineage: str) -> set[int]:

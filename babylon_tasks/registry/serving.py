@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple
@@ -105,13 +105,15 @@ def rollback(
     to: int | None = None,
     instead_of: int | None = None,
     figures: Mapping[str, Any] | None = None,
+    keep: Collection[int] = (),
 ) -> int:
     """Return to the checkpoint that served before, or to a given one; returns it.
 
     One transaction: pointer, Babylon's rows, the branch that served and all others dead but the one
     that serves now, arms with a checkpoint of these ended. ``figures``: what showed that it is
-    needed, with the windows. The gate does not promote the later one again. Returns the serving one
-    and does nothing if ``instead_of`` is given and another checkpoint serves by now. Raises
+    needed, with the windows. ``keep``: checkpoints whose branches and arms stay, as of one that is
+    on trial. The gate does not promote the later one again. Returns the serving one and does
+    nothing if ``instead_of`` is given and another checkpoint serves by now. Raises
     CheckpointNotFound.
     """
     with connection.transaction():
@@ -135,7 +137,7 @@ def rollback(
                 figures={"refused": RefusalKind.HARM, **(figures or {})},
                 actor=actor,
             )
-            _end_others(connection, lineage, current, target, actor=actor)
+            _end_others(connection, lineage, current, {target, *keep}, target, actor=actor)
     return target
 
 
@@ -230,7 +232,9 @@ def _move(
     )
 
 
-def _end_others(connection: Connection, lineage: str, before: int, now: int, *, actor: str) -> None:
+def _end_others(
+    connection: Connection, lineage: str, before: int, leaves: Set[int], now: int, *, actor: str
+) -> None:
     why = f"{policy_name(lineage, before)} was rolled back to {policy_name(lineage, now)}"
-    ended = branches.end_others(connection, lineage, [now], why=why, actor=actor)
-    arms.end_those_of(connection, lineage, {*ended, before} - {now})
+    ended = branches.end_others(connection, lineage, leaves, why=why, actor=actor)
+    arms.end_those_of(connection, lineage, {*ended, before} - leaves)

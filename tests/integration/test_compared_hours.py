@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import threading
 
-import msgspec
 import psycopg
 import pytest
-from compared_hours import begun, compared_hour, lineage
+from compared_hours import assert_replayed, begun, compared_hour, lineage, observed
 from scored_windows import column, hour
 
-from babylon_tasks.comparison import rule
-from babylon_tasks.comparison.observed import ComparedWindow
-from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import comparisons
-from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.sql import statement
 from babylon_tasks.errors import IllegalTransition
@@ -25,33 +20,19 @@ pytestmark = pytest.mark.contract("today")
 LATER = "UPDATE training.windows SET state = 'scored', scored_at = now() WHERE window_id = %s"
 
 
-def taken(connection: Connection) -> list[tuple[str, str]]:
-    return [(one.window, one.conclusion) for one in compare.compare(connection, "babylon")]
+def taken(connection: Connection, settings: Settings) -> list[tuple[str, str]]:
+    return [(one.window, one.conclusion) for one in compare.compare(connection, settings)]
 
 
-def observed(row: ComparisonWindow) -> ComparedWindow:
-    assert row.observation is not None
-    return msgspec.json.decode(row.observation, type=ComparedWindow)
-
-
-def assert_replayed(connection: Connection, comparison: Comparison) -> None:
-    """What is recorded is what the rule says of the recorded windows, bit by bit."""
-    rows = comparisons.windows(connection, comparison.id)
-    parameters = msgspec.json.decode(comparison.parameters, type=ComparisonParameters)
-    again = rule.replay(parameters, [observed(row) for row in rows])
-    for row, compared in zip(rows, again, strict=True):
-        assert row.conclusion == compared.conclusion
-        assert (row.state or "").encode() == rule.canonical(compared.state)
-        assert (row.evidence or "").encode() == rule.canonical(compared.evidence)
-
-
-def test_harm_is_concluded_once_and_the_record_repeats_it(connection: Connection) -> None:
+def test_harm_is_concluded_once_and_the_record_repeats_it(
+    connection: Connection, settings: Settings
+) -> None:
     lineage(connection)
     comparison = begun(connection)
     for number in range(6):
         compared_hour(connection, number, serving=0.5 if number < 2 else 0.1)
 
-    conclusions = [conclusion for _, conclusion in taken(connection)]
+    conclusions = [conclusion for _, conclusion in taken(connection, settings)]
 
     assert conclusions.count("rollback") == 1
     assert conclusions[:2] == ["keep", "keep"]
@@ -60,15 +41,15 @@ def test_harm_is_concluded_once_and_the_record_repeats_it(connection: Connection
     assert_replayed(connection, comparison)
     # The hours after it were drawn before it was concluded: they show the same harm again.
     assert "its arms were drawn before" in (rows[-1].evidence or "")
-    assert taken(connection) == []
+    assert taken(connection, settings) == []
 
 
-def test_an_hour_is_observed_by_arm_as_drawn(connection: Connection) -> None:
+def test_an_hour_is_observed_by_arm_as_drawn(connection: Connection, settings: Settings) -> None:
     lineage(connection)
     comparison = begun(connection, examinee=1)
-    compared_hour(connection, 0, serving=0.4, control=0.5, examinee=0.8, tried=1)
+    compared_hour(connection, 0, serving=0.4, control=0.5, examinee=0.8)
 
-    assert taken(connection) == [(hour(0), "keep")]
+    assert taken(connection, settings) == [(hour(0), "keep")]
 
     (row,) = comparisons.windows(connection, comparison.id)
     window = observed(row)
@@ -82,12 +63,14 @@ def test_an_hour_is_observed_by_arm_as_drawn(connection: Connection) -> None:
     assert_replayed(connection, comparison)
 
 
-def test_agents_that_do_not_ask_the_gateway_are_no_evidence(connection: Connection) -> None:
+def test_agents_that_do_not_ask_the_gateway_are_no_evidence(
+    connection: Connection, settings: Settings
+) -> None:
     lineage(connection)
     comparison = begun(connection)
     compared_hour(connection, 0, through_gateway=0.5)
 
-    assert taken(connection) == [(hour(0), "pause_comparison")]
+    assert taken(connection, settings) == [(hour(0), "pause_comparison")]
 
     (row,) = comparisons.windows(connection, comparison.id)
     assert observed(row).complied == 0.5
@@ -105,7 +88,7 @@ def test_callers_at_once_take_each_hour_once(connection: Connection, settings: S
     def call() -> None:
         with session(settings) as own:
             together.wait()
-            found.extend(one.window for one in compare.compare(own, "babylon"))
+            found.extend(one.window for one in compare.compare(own, settings))
 
     callers = [threading.Thread(target=call) for _ in range(2)]
     for caller in callers:
@@ -119,6 +102,7 @@ def test_callers_at_once_take_each_hour_once(connection: Connection, settings: S
 
 def test_an_hour_without_rewards_keeps_later_ones_waiting_for_a_while(
     connection: Connection,
+    settings: Settings,
 ) -> None:
     lineage(connection)
     comparison = begun(connection)
@@ -130,27 +114,29 @@ def test_an_hour_without_rewards_keeps_later_ones_waiting_for_a_while(
         (hour(1),),
     )
 
-    assert taken(connection) == [(hour(0), "keep")]
+    assert taken(connection, settings) == [(hour(0), "keep")]
 
     connection.execute(
         "UPDATE training.windows SET starts_at = now() - interval '8 hours' WHERE window_id = %s",
         (hour(1),),
     )
-    assert taken(connection) == [(hour(2), "keep")]
+    assert taken(connection, settings) == [(hour(2), "keep")]
 
     connection.execute(LATER, (hour(1),))
-    assert taken(connection) == [(hour(1), "late")]
-    assert taken(connection) == []
+    assert taken(connection, settings) == [(hour(1), "late")]
+    assert taken(connection, settings) == []
     assert comparisons.counts(connection, comparison.id) == {"keep": 2, "late": 1}
 
 
 @pytest.mark.parametrize("table", ["comparisons", "comparison_windows", "ended_comparisons"])
 @pytest.mark.parametrize("change", ["UPDATE training.{} SET {} = {}", "DELETE FROM training.{}"])
-def test_rows_are_only_added(connection: Connection, table: str, change: str) -> None:
+def test_rows_are_only_added(
+    connection: Connection, settings: Settings, table: str, change: str
+) -> None:
     lineage(connection)
     comparison = begun(connection)
     compared_hour(connection, 0)
-    taken(connection)
+    taken(connection, settings)
     comparisons.end(connection, comparison.id, reason="enough", actor="test")
     name = "lineage" if table == "comparisons" else "comparison_id"
 
@@ -160,6 +146,7 @@ def test_rows_are_only_added(connection: Connection, table: str, change: str) ->
 
 def test_a_failure_between_observing_and_recording_leaves_nothing(
     connection: Connection,
+    settings: Settings,
 ) -> None:
     lineage(connection)
     comparison = begun(connection)
@@ -168,11 +155,11 @@ def test_a_failure_between_observing_and_recording_leaves_nothing(
         "ALTER TABLE training.comparison_windows ADD CONSTRAINT broken CHECK (conclusion <> 'keep')"
     )
     with pytest.raises(psycopg.errors.CheckViolation):
-        taken(connection)
+        taken(connection, settings)
     assert comparisons.windows(connection, comparison.id) == []
 
     connection.execute("ALTER TABLE training.comparison_windows DROP CONSTRAINT broken")
-    assert taken(connection) == [(hour(0), "keep")]
+    assert taken(connection, settings) == [(hour(0), "keep")]
 
 
 def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(

@@ -64,7 +64,7 @@ def test_a_comparison_and_its_evidence_are_figures(
         connection, "babylon", structs.replace(arms_of(), from_window=arms.this_hour(connection))
     )
     compared_hour(connection, 0, serving=0.45)
-    compare(connection, "babylon")
+    compare(connection, settings)
 
     found = scrape(settings)
 

@@ -174,7 +174,14 @@ def test_a_trip_needs_a_policy_that_is_known_and_an_acceptance_something_to_acce
     leaking_window(connection)
     train(settings)
     with pytest.raises(psycopg.errors.CheckViolation):
-        connection.execute("UPDATE training.tripwires SET policy = 'off'")
+        connection.execute(
+            "INSERT INTO training.tripwires (lineage, window_id, reward_version, target_step, kind,"
+            " policy, what, measured, bound, source, evidence, actor) SELECT lineage, window_id,"
+            " reward_version, target_step, kind, 'off', what, measured, bound, source, evidence,"
+            " actor FROM training.tripwires"
+        )
+    with pytest.raises(psycopg.errors.RaiseException, match="only added"):
+        connection.execute("UPDATE training.tripwires SET policy = 'warn'")
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         connection.execute(
             "INSERT INTO training.accepted_tripwires (tripwire_id, actor) VALUES (0, 'x')"

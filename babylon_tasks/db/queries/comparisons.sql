@@ -87,13 +87,21 @@ ORDER BY agent_id
 -- name: add
 -- A window's figures and what followed.
 INSERT INTO training.comparison_windows (comparison_id, window_id, reward_version, conclusion,
-                                         observation, state, evidence)
-VALUES (%(id)s, %(window)s, %(version)s, %(conclusion)s, %(observation)s, %(state)s, %(evidence)s)
+                                         observation, state, evidence, compared_at)
+VALUES (%(id)s, %(window)s, %(version)s, %(conclusion)s, %(observation)s, %(state)s, %(evidence)s,
+        %(moment)s)
 
 -- name: windows
 -- A comparison's windows in their order.
 {{comparisons.window}}
 WHERE comparison_id = %(id)s ORDER BY window_id
+
+-- name: windows_after
+-- The windows that were compared after one of them, up to another.
+SELECT window_id FROM training.comparison_windows
+WHERE comparison_id = %(id)s AND window_id > %(after)s AND window_id <= %(to)s
+  AND conclusion NOT IN ('late', 'pause_comparison')
+ORDER BY window_id
 
 -- name: last
 -- The last window that was compared.

@@ -59,6 +59,12 @@ SELECT EXISTS (
     WHERE p.lineage = %(lineage)s AND p.decision = 'rollback' AND p.from_step = %(step)s
 )
 
+-- name: rolled_back_since
+-- Who has rolled back a lineage last since a moment.
+SELECT actor FROM training.promotions
+WHERE lineage = %(lineage)s AND decision = 'rollback' AND decided_at > %(moment)s
+ORDER BY id DESC LIMIT 1
+
 -- name: head_is_unevaluated
 -- Whether the newest checkpoint was committed more than a lease ago and is not evaluated.
 SELECT EXISTS (

@@ -86,3 +86,18 @@ WHERE screen_id IN (SELECT id FROM training.screens
                     WHERE began_at < now() - make_interval(secs => %(kept)s)
                       AND EXISTS (SELECT FROM training.screen_samples s WHERE s.screen_id = id)
                     ORDER BY id LIMIT %(limit)s)
+
+-- name: refused
+-- Whether the newest screen of a checkpoint that decided anything refused it.
+SELECT coalesce((SELECT result = 'refused' FROM training.screens
+                 WHERE lineage = %(lineage)s AND step = %(step)s AND result IN ('passed', 'refused')
+                 ORDER BY id DESC LIMIT 1), false)
+
+-- name: passed
+-- The living checkpoints that passed their newest screen, the newest first.
+SELECT c.step FROM training.checkpoints c
+WHERE c.lineage = %(lineage)s AND c.dead_at IS NULL AND c.pruned_at IS NULL
+  AND (SELECT s.result FROM training.screens s
+       WHERE s.lineage = c.lineage AND s.step = c.step AND s.result IN ('passed', 'refused')
+       ORDER BY s.id DESC LIMIT 1) = 'passed'
+ORDER BY c.step DESC

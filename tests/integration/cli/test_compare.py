@@ -7,7 +7,7 @@ from compared_hours import arms_of, begun, compared_hour, lineage
 from msgspec import structs
 from scored_windows import hour
 
-from babylon_tasks.db import arms
+from babylon_tasks.db import arms, pauses
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.settings import Settings
@@ -46,7 +46,7 @@ def test_where_it_stands_is_told_in_status_and_doctor(
     drawn = structs.replace(arms_of(1), from_window=window)
     arms.begin(connection, "babylon", drawn)
     for number in range(2):
-        compared_hour(connection, number, serving=0.45, tried=1)
+        compared_hour(connection, number, serving=0.45)
     reconcile(settings, actor="test")
 
     (line,) = [one for one in run("status").out.splitlines() if one.startswith("comparison")]
@@ -93,3 +93,29 @@ def test_a_comparison_is_started_once_and_stopped_once(run: Run, connection: Con
     assert run("compare", "stop", "--reason", "enough").code == 0
     assert "ended by cli:" in run("compare", "status").out
     assert run("compare", "stop", "--reason", "enough").code == 3
+
+
+def test_a_pause_is_told_and_lifted(run: Run, connection: Connection) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    compared_hour(connection, 0)
+    assert run("compare", "resume", "--reason", "x").code == 3
+    why = "what serves is worse than the anchor; 3 rollbacks in 168 h"
+    pauses.begin(
+        connection,
+        "babylon",
+        comparison_id=comparison.id,
+        window=hour(0),
+        reason=why,
+        actor="comparison",
+    )
+
+    said = run("status").out
+    assert "paused: training is paused since" in said
+    assert why in said
+    assert "compare resume" in run("why", hour(0)).out
+    assert run("status", "--json").document["pause"]["window"] == hour(0)
+    resumed = run("compare", "resume", "--reason", "the scorer was wrong", "--json")
+    assert (resumed.code, resumed.document["resumed"]["reason"]) == (0, why)
+    assert run("status", "--json").document["pause"] is None
+    assert "the scorer was wrong" in run("why", hour(0)).out
