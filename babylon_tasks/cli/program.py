@@ -26,6 +26,7 @@ from babylon_tasks.cli import (
     tripwires,
     up,
     warm_start,
+    why,
     windows,
     work,
 )
@@ -87,6 +88,7 @@ for commands in (
     models,
     screen,
     status,
+    why,
     tripwires,
     compare,
     circuit,

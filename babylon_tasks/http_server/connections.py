@@ -2,10 +2,8 @@
 
 uvicorn waits for the head of a request, and for a client that does not read its answer, for ever,
 and bounds requests but not connections. Both are bounded here. Where there is no room for a new
-connection, one that carries no request makes it: of those that have never sent the key the one that
-has waited longest without a head, else the one that has been idle longest. So nobody without the
-key keeps out those who have it. One that has just come goes only after its first bytes were looked
-at: meanwhile there may be a few more than the limit.
+connection, one that carries no request makes it: the oldest of those that have never sent the key,
+else the one that has been idle longest. So nobody without the key keeps out those who have it.
 """
 
 from __future__ import annotations
@@ -27,10 +25,6 @@ from babylon_tasks.http_server.limits import (
 )
 from babylon_tasks.http_server.refusals import Refused
 
-# Turns of the event loop after which what a connection had sent when it came was read, and the key
-# of its request was looked at.
-_TURNS = 4
-
 
 class Connections:
     """All open connections of one endpoint, at most ``limit``; used in its event loop only."""
@@ -38,40 +32,28 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.evicted = 0
-        self._new: set[HttpConnection] = set()  # what they have sent was not read yet
-        self._strangers: dict[HttpConnection, None] = {}  # without the key; waiting longest first
+        self._strangers: dict[HttpConnection, None] = {}  # never sent the key; the oldest first
         self._idle: dict[HttpConnection, None] = {}  # did; idle longest first
         self._serving: set[HttpConnection] = set()
 
     def __len__(self) -> int:
-        return len(self._new) + len(self._strangers) + len(self._idle) + len(self._serving)
+        return len(self._strangers) + len(self._idle) + len(self._serving)
 
     def opened(self, connection: HttpConnection) -> bool:
         """Count a new connection; returns False if there is no room, nor anybody to make it."""
-        if len(self) >= self.limit and (self._strangers or not self._new):
+        if len(self) >= self.limit:
             dispensable = self._strangers or self._idle
             if not dispensable:
                 return False
-            self._evict(next(iter(dispensable)))
-        self._new.add(connection)
+            oldest = next(iter(dispensable))
+            self.closed(oldest)
+            self.evicted += 1
+            oldest.transport.abort()
+        self._strangers[connection] = None
         return True
-
-    def seen(self, connection: HttpConnection) -> None:
-        """Note that what a new connection had sent was read."""
-        if connection in self._new:
-            self._new.discard(connection)
-            self._strangers[connection] = None
-            if len(self) > self.limit:
-                self._evict(next(iter(self._strangers)))
-
-    def _evict(self, connection: HttpConnection) -> None:
-        self.closed(connection)
-        self.evicted += 1
-        connection.transport.abort()
 
     def closed(self, connection: HttpConnection) -> None:
         """Forget a connection."""
-        self._new.discard(connection)
         self._strangers.pop(connection, None)
         self._idle.pop(connection, None)
         self._serving.discard(connection)
@@ -82,13 +64,10 @@ class Connections:
         self._serving.add(connection)
 
     def rests(self, connection: HttpConnection) -> None:
-        """Note that a request has ended: the connection waits for the next."""
+        """Note that a request has ended."""
         if connection in self._serving:
             self._serving.discard(connection)
             self._idle[connection] = None
-        elif connection in self._strangers:
-            del self._strangers[connection]
-            self._strangers[connection] = None
 
 
 def most_connections(requests: int) -> int:
@@ -125,7 +104,6 @@ class HttpConnection(H11Protocol):
         super().connection_made(transport)
         if self._all.opened(self):
             self._end_in(HEAD_SECONDS)
-            self._seen_in(_TURNS)
             return
         retry = {"retry-after": str(RETRY_AFTER_SECONDS)}
         self._answer(Refused(503, "there are too many connections", headers=retry))
@@ -163,12 +141,6 @@ class HttpConnection(H11Protocol):
             self._answer(Refused(status, f"{msg} {sys.exc_info()[1]}"))
         else:  # its answer has begun
             self.transport.abort()
-
-    def _seen_in(self, turns: int) -> None:
-        if turns:
-            self.loop.call_soon(self._seen_in, turns - 1)
-        else:
-            self._all.seen(self)
 
     def _in_request(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -5,8 +5,6 @@ from __future__ import annotations
 HEAD_BYTES = 16_384
 # Of a connection. Without a request in progress it is idle, and makes room where it is needed.
 SPARE_CONNECTIONS = 256  # beside one for each request
-ACCEPTED_AT_ONCE = 64  # in each turn of the event loop; others wait in the kernel's queue:
-QUEUED_CONNECTIONS = 2048
 HEAD_SECONDS = 10.0  # from the first byte of a request, or the connection, to the end of its head
 BODY_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 15  # longer than clients keep one (5 s): a client should be the one to close

@@ -11,12 +11,7 @@ from typing import Any, Literal
 import uvicorn
 
 from babylon_tasks.http_server.connections import Connections, HttpConnection, most_connections
-from babylon_tasks.http_server.limits import (
-    ACCEPTED_AT_ONCE,
-    HEAD_BYTES,
-    KEEP_ALIVE_SECONDS,
-    QUEUED_CONNECTIONS,
-)
+from babylon_tasks.http_server.limits import HEAD_BYTES, KEEP_ALIVE_SECONDS
 
 
 class HttpServer:
@@ -64,9 +59,8 @@ class HttpServer:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=self._stop_seconds,
             h11_max_incomplete_event_size=HEAD_BYTES,
-            backlog=ACCEPTED_AT_ONCE,
         )
-        self._server = _Server(config)
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=_run, args=(self._server, listener), name=self._name, daemon=True
         )
@@ -77,15 +71,6 @@ class HttpServer:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(timeout=self._stop_seconds + 1)
-
-
-class _Server(uvicorn.Server):
-    """Its queue in the kernel is longer than what is accepted at once; asyncio takes one figure."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        for one in sockets or ():
-            one.listen(QUEUED_CONNECTIONS)
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from http.client import HTTPConnection
@@ -24,7 +23,6 @@ pytestmark = pytest.mark.contract(None)
 REQUESTS, SPARE = 4, 16
 LIMIT = REQUESTS + SPARE
 FLOOD = 5 * LIMIT
-AT_ONCE = 4
 ASKED: dict[str, Any] = {"model": "tests", "messages": [{"role": "user", "content": "?"}]}
 SENT = (
     b"",
@@ -78,57 +76,3 @@ def test_agents_are_answered_in_a_flood_of_connections_without_a_request(
         assert [ask(one) for one in agents] == [200] * REQUESTS, "on their connections"
         assert ask(agent()) == 200, "and one that comes now"
         until(lambda: kept(port) <= LIMIT)
-
-
-@pytest.mark.parametrize("before", [0, LIMIT, FLOOD])
-def test_an_agent_that_comes_amid_a_flood_is_heard(
-    monkeypatch: pytest.MonkeyPatch, before: int
-) -> None:
-    """They all connect, and the agent asks, while the server's loop is busy."""
-    monkeypatch.setattr(connections, "SPARE_CONNECTIONS", SPARE)
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 10 * PATIENCE)
-    monkeypatch.setattr(server, "ACCEPTED_AT_ONCE", AT_ONCE)
-    busy, over, most = threading.Event(), threading.Event(), []
-    count = connections.Connections.opened
-
-    def counted(these: connections.Connections, one: connections.HttpConnection) -> bool:
-        made_room = count(these, one)
-        most.append(len(these))
-        return made_room
-
-    monkeypatch.setattr(connections.Connections, "opened", counted)
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        scope["state"]["connection"].serves()
-        if scope["path"] == "/busy":
-            busy.set()
-            over.wait()
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
-
-    made = server.HttpServer(
-        application, host="127.0.0.1", port=0, requests=REQUESTS, stop_seconds=1, name="flooded"
-    )
-    made.start()
-    with ExitStack() as stack:
-        stack.callback(made.stop)
-
-        def connect(path: str | None = None) -> socket.socket:
-            one = socket.create_connection(("127.0.0.1", made.port), timeout=PATIENCE)
-            if path is not None:
-                one.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-            return stack.enter_context(closing(one))
-
-        stack.callback(over.set)
-        connect("/busy")
-        assert busy.wait(PATIENCE)
-        for _ in range(before):
-            connect()
-        agent = connect("/")
-        for _ in range(FLOOD - before):
-            connect()
-        over.set()
-
-        assert agent.recv(1024).startswith(b"HTTP/1.1 204")
-        until(lambda: len(made.connections) <= LIMIT)
-        assert max(most) <= LIMIT + 5 * AT_ONCE, "not all of them at once"
