@@ -12,8 +12,9 @@ from pathlib import Path
 from msgspec import Struct
 from prometheus_client.metrics import MetricWrapperBase
 
-from babylon_tasks import metrics
+from babylon_tasks import free_disk, metrics
 from babylon_tasks.gateway import metrics as gateway
+from babylon_tasks.tasks.health import ready_metric
 from babylon_tasks.tasks.system_metrics import FAMILIES
 from checks.violations import Violation, end
 
@@ -34,12 +35,14 @@ class ListedMetric(Struct, frozen=True):
 
 def listed() -> list[ListedMetric]:
     """List our metrics, by name."""
-    build, everybody = "babylon_build_info", ("beat", "cpu-worker", "gpu-worker")
+    everybody, store = ("beat", "cpu-worker", "gpu-worker"), ("gpu-worker", "gateway")
     found = [
-        ListedMetric(build, build, "gauge", ("version",), "The version that runs; 1.", everybody)
+        _gauge("babylon_build_info", ("version",), "The version that runs; 1.", everybody),
+        _gauge(ready_metric.NAME, (), ready_metric.TEXT, everybody),
+        _gauge(free_disk.NAME, free_disk.LABELS, free_disk.TEXT, store),
     ]
     for name, (text, labels) in FAMILIES.items():
-        found.append(ListedMetric(name, name, "gauge", labels, text, ("beat",)))
+        found.append(_gauge(name, labels, text, ("beat",)))
     for metric in [*vars(metrics).values(), *vars(gateway).values()]:
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
@@ -62,6 +65,12 @@ def listed() -> list[ListedMetric]:
                 ListedMetric(name, family.name, family.type, labels, family.documentation, workers)
             )
     return sorted(found, key=lambda metric: metric.name)
+
+
+def _gauge(
+    name: str, labels: tuple[str, ...], text: str, exported_by: tuple[str, ...]
+) -> ListedMetric:
+    return ListedMetric(name, name, "gauge", labels, text, exported_by)
 
 
 def table() -> str:

@@ -33,12 +33,18 @@ class EvaluationFigures(Struct, frozen=True):
 
 
 class LineageFigures(Struct, frozen=True):
-    """A lineage; ``lease_age``: seconds since the lease was renewed, 0 if it is free."""
+    """A lineage; ``lease_age``: seconds since the lease was renewed, 0 if it is free.
+
+    ``troubled``: its files are damaged. ``refusals``: checkpoints refused or rolled back since the
+    last promotion.
+    """
 
     head_step: int
     serving_step: int
     leased: bool
     lease_age: float
+    troubled: bool
+    refusals: int
 
 
 class _Counted(Struct, frozen=True):

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, disable_created_metrics
 
 from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.free_disk import FreeDisk
 from babylon_tasks.gateway.process import Gateway
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.health.endpoint import Endpoint
@@ -31,6 +32,7 @@ def main() -> None:
         gateway = Gateway(settings)
         if settings.metrics_port:
             disable_created_metrics()  # type: ignore[no-untyped-call]  # as those of workers, whose children's have none
+            REGISTRY.register(FreeDisk("calls", settings.gateway_spool_dir))
             Endpoint(settings.metrics_host, settings.metrics_port, REGISTRY)
         gateway.start()
     except SettingsError as error:

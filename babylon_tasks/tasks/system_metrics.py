@@ -90,6 +90,15 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "its owner is gone.",
         ("lineage",),
     ),
+    "babylon_lineage_troubled": (
+        "Whether files of the lineage are damaged, so that an older checkpoint serves or windows "
+        "wait: 1 or 0.",
+        ("lineage",),
+    ),
+    "babylon_refusals_in_a_row": (
+        "Checkpoints refused or rolled back since the last promotion.",
+        ("lineage",),
+    ),
     "babylon_steps": ("Training steps by state.", ("lineage", "state")),
     "babylon_last_committed_timestamp_seconds": (
         "When the last training step was committed, in Unix time; 0 for never.",
@@ -259,6 +268,8 @@ def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
     yield Sample("babylon_head_step", figures.lineage.head_step, of_it)
     yield Sample("babylon_lineage_leased", figures.lineage.leased, of_it)
     yield Sample("babylon_lease_age_seconds", figures.lineage.lease_age, of_it)
+    yield Sample("babylon_lineage_troubled", figures.lineage.troubled, of_it)
+    yield Sample("babylon_refusals_in_a_row", figures.lineage.refusals, of_it)
     for state, count in figures.steps.items():
         yield Sample("babylon_steps", count, of_it | {"state": state})
     yield Sample("babylon_last_committed_timestamp_seconds", figures.committed_at, of_it)

@@ -99,12 +99,14 @@ def test_what_all_children_did_is_counted_once_and_beat_exports_the_system(
     assert figure(gpu, "babylon_step_runs_total", outcome="committed") == 1
     assert figure(gpu, "babylon_step_duration_seconds_count") == 1
     assert figure(gpu, "babylon_evaluations_total", action="held") == 1
+    assert figure(gpu, "babylon_disk_free_bytes", folder="data") > 0
     assert figure(beat, "babylon_windows", state="trained") == 1
     assert figure(beat, "babylon_serving_step") == 1
     assert figure(beat, "babylon_source_up", source="redis") == 1
     assert figure(beat, "babylon_queue_messages", queue="gpu.acceptance") >= 0
     for families in (cpu, gpu, beat):
         assert figure(families, "babylon_build_info") == 1
+        assert figure(families, "babylon_ready") == 1
         assert figure(families, "process_resident_memory_bytes") > 0
 
     assert ask(babylon, "beat", "/")[0] == 404
@@ -126,6 +128,7 @@ def test_no_process_is_dead_while_redis_is_away_and_all_are_ready_again_when_it_
     assert all("Redis" in ask(babylon, one, "/readyz")[1] for one in names)
     assert all(ask(babylon, one, "/livez")[0] == 200 for one in names)
     assert figure(scrape(babylon, "beat"), "babylon_source_up", source="redis") == 0
+    assert all(figure(scrape(babylon, one), "babylon_ready") == 0 for one in names)
 
     broker.restart()
     until("both are ready", lambda: all(ask(babylon, one, "/readyz")[0] == 200 for one in names))

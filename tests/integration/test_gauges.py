@@ -161,6 +161,9 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
         [
             decision | {"decision": "promote", "from_step": 0, "to_step": 1},
             decision | {"decision": "hold", "from_step": 1, "to_step": 2},
+            decision
+            | {"decision": "hold", "from_step": 1, "to_step": 2}
+            | {"evidence": json.dumps({"screen": {}})},
         ],
     )
     evaluated = {
@@ -195,13 +198,37 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
     assert found["babylon_last_committed_timestamp_seconds"] == {(name,): 1769853600}
     assert found["babylon_promotion_decisions"] == {
         ("promote", name): 1,
-        ("hold", name): 1,
+        ("hold", name): 2,
         ("rollback", name): 0,
     }
+    assert found["babylon_refusals_in_a_row"] == {(name,): 1}, "not what only lacks evidence"
+    assert found["babylon_lineage_troubled"] == {(name,): 0}
     assert found["babylon_mismatch_kl"] == {(name,): 0.02}
     assert found["babylon_policy_entropy"] == {(name,): 1.5}
     assert found["babylon_importance_ratio_mean"] == {}, "what is not reported is absent, not zero"
     assert found["babylon_evaluation_value"] == {("head", name): 0.4, ("serving", name): 0.6}
+
+
+def test_refusals_end_with_a_promotion_and_trouble_with_its_mending(
+    settings: Settings, connection: Connection
+) -> None:
+    name = settings.lineage
+    lineages.ensure(connection, settings)
+    lineages.note_trouble(connection, name, "checkpoint 2 cannot be loaded: gone")
+    decided = {"lineage": name, "reason": "r", "evidence": "{}", "actor": "a"}
+    against = decided | {"decision": "rollback", "from_step": 2, "to_step": 1}
+    insert(connection, "training.promotions", [against, against])
+
+    found = scrape(settings)
+    assert found["babylon_refusals_in_a_row"] == {(name,): 2}
+    assert found["babylon_lineage_troubled"] == {(name,): 1}
+
+    promoted = decided | {"decision": "promote", "from_step": 1, "to_step": 3}
+    insert(connection, "training.promotions", [promoted])
+    lineages.note_trouble(connection, name, None)
+    found = scrape(settings)
+    assert found["babylon_refusals_in_a_row"] == {(name,): 0}
+    assert found["babylon_lineage_troubled"] == {(name,): 0}
 
 
 def test_a_source_that_is_away_is_a_figure_and_the_other_one_is_still_read(

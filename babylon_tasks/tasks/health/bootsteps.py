@@ -26,12 +26,14 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from babylon_tasks import __version__, metrics
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.free_disk import FreeDisk
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.app import SENT_AT, app, trains
 from babylon_tasks.tasks.health.endpoint import Endpoint
 from babylon_tasks.tasks.health.liveness import Probe, Pulse
 from babylon_tasks.tasks.health.pool_children import pool_children
 from babylon_tasks.tasks.health.readiness import WorkerReadiness, redis_check
+from babylon_tasks.tasks.health.ready_metric import ReadyMetric
 from babylon_tasks.tasks.redis_health import describe
 from babylon_tasks.tasks.system_metrics import SystemMetrics
 
@@ -54,9 +56,9 @@ class Monitor:
         build = Info("babylon_build", "The version that runs.", registry=registry)
         build.info({"version": __version__})
         ProcessCollector(registry=registry)
-        self._endpoint = Endpoint(
-            settings.metrics_host, settings.metrics_port, registry, self._probe(settings)
-        )
+        probe = self._probe(settings)
+        registry.register(ReadyMetric(probe))
+        self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, registry, probe)
 
     def _probe(self, settings: Settings) -> Probe:
         redis = redis_check(settings)
@@ -127,6 +129,8 @@ class EndpointStep(bootsteps.StartStopStep):  # type: ignore[misc]
             )
         registry = CollectorRegistry()
         LiveChildren(registry)  # type: ignore[no-untyped-call]
+        if trains(monitor.queues):
+            registry.register(FreeDisk("data", settings.data_dir))
         monitor.open(settings, registry)
 
     def stop(self, parent: Any) -> None:
