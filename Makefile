@@ -127,6 +127,7 @@ code: setup ## format, lint, types, layers, the documents that are generated fro
 	$(BIN)/lint-imports
 	$(BIN)/python -m checks.configuration
 	$(BIN)/python -m checks.metrics
+	$(BIN)/python -m checks.alerts
 	$(BIN)/python -m checks.art_names
 	$(BIN)/python -m checks.pins
 
@@ -173,6 +174,7 @@ $(VENV)-art-$(ART)/.installed: pyproject.toml
 docs: setup ## write the documents that are generated from the code
 	$(BIN)/python -m checks.configuration --write
 	$(BIN)/python -m checks.metrics --write
+	$(BIN)/python -m checks.alerts --write
 	$(BIN)/python -m checks.art_names --write
 
 constraints: setup supply ## write constraints.txt and hashes.txt from what is installed now

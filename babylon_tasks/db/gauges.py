@@ -35,8 +35,8 @@ class EvaluationFigures(Struct, frozen=True):
 class LineageFigures(Struct, frozen=True):
     """A lineage; ``lease_age``: seconds since the lease was renewed, 0 if it is free.
 
-    ``troubled``: its files are damaged. ``refusals``: checkpoints refused or rolled back since the
-    last promotion.
+    ``troubled``: its files are damaged. ``refusals``: checkpoints refused or rolled back
+    for harm since the last promotion.
     """
 
     head_step: int

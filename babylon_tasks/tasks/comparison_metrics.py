@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from babylon_tasks.db import pauses
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.begin_comparison import comparison_outlook
 from babylon_tasks.pipeline.comparison_figures import ComparisonFigures, comparison_figures
@@ -15,6 +16,10 @@ _OF_LINEAGE = ("lineage",)
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "babylon_comparison_running": (
         "Whether a comparison with an anchor runs: 1 or 0.",
+        _OF_LINEAGE,
+    ),
+    "babylon_training_paused": (
+        "Whether training is paused, after too many rollbacks, until a person lifts it: 1 or 0.",
         _OF_LINEAGE,
     ),
     "babylon_comparison_impediment": (
@@ -57,6 +62,8 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
 def samples(connection: Connection, settings: Settings) -> Iterator[Sample]:
     """Read a lineage's figures."""
     of_it = {"lineage": settings.lineage}
+    paused = pauses.in_force(connection, settings.lineage) is not None
+    yield Sample("babylon_training_paused", paused, of_it)
     found = comparison_figures(connection, settings.lineage)
     yield Sample("babylon_comparison_running", found is not None, of_it)
     if found is not None:

@@ -96,7 +96,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("lineage",),
     ),
     "babylon_refusals_in_a_row": (
-        "Checkpoints refused or rolled back since the last promotion.",
+        "Checkpoints refused or rolled back for harm since the last promotion.",
         ("lineage",),
     ),
     "babylon_steps": ("Training steps by state.", ("lineage", "state")),

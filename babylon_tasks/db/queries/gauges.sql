@@ -27,14 +27,14 @@ LIMIT 1
 
 -- name: lineage
 -- A lineage's head, its serving checkpoint, seconds since its lease was renewed, whether its files
--- are damaged, and the refusals and rollbacks since its last promotion.
+-- are damaged, and the refusals and rollbacks for harm since its last promotion.
 SELECT head_step, serving_step, coalesce(lease_until > clock_timestamp(), false) AS leased,
        CASE WHEN lease_until IS NULL THEN 0
             ELSE greatest(0, %(lease)s - extract(epoch FROM lease_until - clock_timestamp()))
        END::float8 AS lease_age,
        trouble IS NOT NULL AS troubled,
        (SELECT count(*)::int FROM training.promotions p
-        WHERE p.lineage = lineages.name AND {{refusals.against}}
+        WHERE p.lineage = lineages.name AND {{refusals.against}} AND {{refusals.kind}} = 'harm'
           AND p.id > (SELECT coalesce(max(l.id), 0) FROM training.promotions l
                       WHERE l.lineage = lineages.name AND l.decision = 'promote')) AS refusals
 FROM training.lineages WHERE name = %(lineage)s

@@ -4,13 +4,17 @@
 (p.decision <> 'promote' AND CASE WHEN p.evidence ? 'refused' THEN p.evidence ->> 'refused' <> 'false'
                                   ELSE p.decision = 'rollback' OR p.evidence ? 'screen' END)
 
+-- part: kind
+-- The kind of the reason of a decision (p) against a checkpoint. Older ones do not say: an
+-- evaluation on held-out groups has their hash.
+CASE WHEN p.evidence ->> 'refused' <> 'true' THEN p.evidence ->> 'refused'
+     WHEN p.evidence ? 'set_hash' THEN 'no_better' ELSE 'harm' END
+
 -- name: refused
--- The checkpoints that were refused or rolled back, for one of these kinds of reasons. Older
--- decisions do not say which: an evaluation on held-out groups has their hash.
+-- The checkpoints that were refused or rolled back, for one of these kinds of reasons.
 SELECT DISTINCT CASE p.decision WHEN 'rollback' THEN p.from_step ELSE p.to_step END
 FROM training.promotions p WHERE p.lineage = %(lineage)s AND {{refusals.against}}
-  AND CASE WHEN p.evidence ->> 'refused' <> 'true' THEN p.evidence ->> 'refused'
-           WHEN p.evidence ? 'set_hash' THEN 'no_better' ELSE 'harm' END = ANY (%(kinds)s)
+  AND {{refusals.kind}} = ANY (%(kinds)s)
 
 -- name: news
 -- What is new since the last refusal of a checkpoint in favour of what serves: trajectories that no
