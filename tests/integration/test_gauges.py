@@ -76,6 +76,12 @@ def test_a_comparison_and_its_evidence_are_figures(
     assert found["babylon_comparison_difference"][("babylon",)] < 0
     assert 0 < found["babylon_comparison_harm"][("babylon",)] < 1
 
+    assert found["babylon_training_paused"] == {("babylon",): 0}
+    (compared,) = column(connection, "SELECT id FROM training.comparisons")
+    paused = {"comparison_id": compared, "window_id": hour(0), "reason": "r", "actor": "a"}
+    insert(connection, "training.pauses", [paused | {"lineage": "babylon"}])
+    assert scrape(settings)["babylon_training_paused"] == {("babylon",): 1}
+
 
 def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:
     found = scrape(settings)
