@@ -89,7 +89,7 @@ class GatewayChat:
         exchange.served_by = CHECKPOINT
         exchange.labels["x-babylon-served-by"] = route.name
         if answer.status != 200:
-            return await exchange.fail(refusal_of(answer))
+            return await exchange.fail(refusal_of(route, answer))
         return await self._deliver(exchange, route, answer)
 
     async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer:

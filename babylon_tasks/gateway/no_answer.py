@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from babylon_tasks.gateway.away import Away, AwayReason
+from babylon_tasks.gateway.away import Away, AwayReason, away_by
 from babylon_tasks.gateway.routes import ToCheckpoint
 from babylon_tasks.gateway.servers import ServerAnswer
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
@@ -15,8 +15,11 @@ from babylon_tasks.http_server.refusals import Refused
 RETRY = {"retry-after": str(RETRY_AFTER_SECONDS)}
 
 
-def refusal_of(answer: ServerAnswer) -> Refused:
+def refusal_of(route: ToCheckpoint, answer: ServerAnswer) -> Refused:
     """Keep a server's own error, in OpenAI's shape whatever the server's is."""
+    away = away_by(answer.status)
+    if away is not None and route.committed:
+        return unanswered(route, away)
     try:
         given = msgspec.json.decode(answer.content, type=dict[str, Any])
     except msgspec.MsgspecError:
@@ -42,6 +45,13 @@ def unanswered(route: ToCheckpoint, away: Away) -> Refused:
             429,
             f"the server of {route.name} is overloaded; try again later",
             code="rate_limit_exceeded",
+            headers=RETRY,
+        )
+    if away.reason is AwayReason.NO_MODEL and route.committed:
+        # Clients take 404 for the end, and ask again after this.
+        return Refused(
+            503,
+            f"the checkpoints' server does not have {route.name} yet; try again later",
             headers=RETRY,
         )
     if away.reason is AwayReason.NO_MODEL:

@@ -22,8 +22,9 @@ class ToCheckpoint(Struct, frozen=True):
     """One checkpoint, whatever is promoted meanwhile.
 
     ``model`` is its name at its server. ``pinned``: the request named it, so nothing else may
-    answer. Without ``base_url`` no trainer has served, or Postgres was never read. ``arm``: the one
-    that the agent was drawn for.
+    answer. ``committed``: it is a checkpoint that its server has, or will have soon. Without
+    ``base_url`` no trainer has served, or Postgres was never read. ``arm``: the one that the agent
+    was drawn for.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ToCheckpoint(Struct, frozen=True):
     base_url: str | None
     backend: str
     pinned: bool
+    committed: bool = False
     arm: Arm | None = None
 
 
@@ -125,7 +127,13 @@ class Routes:
         name = policy_name(self._lineage, chosen)
         # One that is newer than the pointer is left to its server, which knows.
         return ToCheckpoint(
-            name, now.names.get(chosen, name), now.base_url, now.backend, pinned, arm
+            name,
+            now.names.get(chosen, name),
+            now.base_url,
+            now.backend,
+            pinned=pinned,
+            committed=chosen in now.names,
+            arm=arm,
         )
 
     def _unknown(self) -> Refused:
