@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import msgspec
+from evaluated_checkpoints import trained
+from peer import PeerTrainer
 from scored_windows import column, hour
 
 from babylon_tasks.arms import Arm, Arms, draw, in_force
@@ -15,6 +17,7 @@ from babylon_tasks.db import arms, comparisons, promotions
 from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.compare import WindowTaken, compare
+from babylon_tasks.registry.serving import promote
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
@@ -37,6 +40,15 @@ def lineage(connection: Connection, name: str = "babylon", *, steps: int = 2) ->
         " SELECT %s, n, %s || '@' || n, 'x' FROM generate_series(0, %s) AS n",
         (name, name, steps),
     )
+
+
+def branch(connection: Connection, settings: Settings) -> PeerTrainer:
+    """Steps 1 to 3, each trained from the one before and promoted."""
+    trainer = PeerTrainer(settings.data_dir)
+    for n in (1, 2, 3):
+        trained(connection, settings, trainer, n)
+        promote(connection, "babylon", n, reason="r", figures={}, actor="operator")
+    return trainer
 
 
 def begun(

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from compared_hours import PARAMETERS, assert_replayed, begun, lineage, taken
-from evaluated_checkpoints import trained
+from compared_hours import PARAMETERS, assert_replayed, begun, branch, lineage, taken
 from msgspec.structs import replace
 from peer import PeerTrainer
 from scored_windows import column, hour
@@ -76,14 +75,9 @@ def served(connection: Connection) -> int:
     return promotions.serving(connection, "babylon").step
 
 
-@pytest.fixture
-def branch(connection: Connection, settings: Settings) -> PeerTrainer:
-    """Steps 1 to 3, each trained from the one before and promoted."""
-    trainer = PeerTrainer(settings.data_dir)
-    for n in (1, 2, 3):
-        trained(connection, settings, trainer, n)
-        serving.promote(connection, "babylon", n, reason="r", figures={}, actor="operator")
-    return trainer
+@pytest.fixture(name="branch")
+def branch_of_three(connection: Connection, settings: Settings) -> PeerTrainer:
+    return branch(connection, settings)
 
 
 # --- harm
