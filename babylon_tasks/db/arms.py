@@ -36,6 +36,12 @@ def since(connection: Connection, lineage: str, window: str) -> list[Arms]:
     return fetch_all(connection, "arms.since", Arms, lineage=lineage, window=window)
 
 
+def anchor_is_external(connection: Connection, lineage: str) -> bool:
+    """Check whether the control arm of now or of the next hour has another server's model."""
+    found = since(connection, lineage, this_hour(connection))
+    return bool(found) and found[-1].control_model is not None
+
+
 def steps(connection: Connection, lineage: str) -> set[int]:
     """Read the checkpoints that agents in arms get, now or in an hour to come."""
     found = since(connection, lineage, this_hour(connection))

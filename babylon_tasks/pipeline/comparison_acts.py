@@ -117,7 +117,7 @@ class Acts:
             return
         self._anchor = Anchor(proven)
         self.done.append(f"{self._name(proven)} is the anchor")
-        if self._mode is PromotionMode.PROVEN and not self._leads_to_serving(proven):
+        if self._mode is PromotionMode.PROVEN and proven != self._serving:
             serving.promote(
                 self._connection,
                 self._lineage,
@@ -222,7 +222,8 @@ class Acts:
         return choose_examinee(
             self._connection,
             self._lineage,
-            self._mode,
+            # On a ramp what passes its screen serves in every mode, and goes on trial as it does.
+            PromotionMode.SCREENED if self._anchor.step is None else self._mode,
             serving=self._serving,
             anchor=self._anchor.step,
             ended=self._state.ended,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from babylon_tasks.db import arms
 from babylon_tasks.db.session import session
 from babylon_tasks.decisions import Decision, RefusalKind
 from babylon_tasks.errors import NotInstalled, TrainerDied, TrainingError
@@ -98,16 +99,18 @@ def _screened(
     result, reason = ScreenResult(ended.result or ""), ended.reason or ""
     if result is ScreenResult.TOO_FEW:
         return idle(head, found.serving, f"not screened, more is needed: {reason}")
-    with session(settings) as connection:
-        before = refused_before(connection, settings, found, screen=ended.id, mode=mode.value)
-    if before is not None:
-        return before
     refused = result is ScreenResult.REFUSED
-    decision = Decision.PROMOTE if mode is PromotionMode.SCREENED and not refused else Decision.HOLD
-    if not refused and decision is Decision.HOLD:
+    with session(settings) as connection:
+        # On a ramp, its share of the agents is what a step has to win.
+        on_ramp = arms.anchor_is_external(connection, settings.lineage)
+        promotes = not refused and (mode is PromotionMode.SCREENED or on_ramp)
+        before = refused_before(connection, settings, found, screen=ended.id, mode=mode.value)
+    if before is not None and not promotes:
+        return before
+    if not refused and not promotes:
         reason = (
-            f"{reason}; it waits for a trial against the anchor, which this version does not run: "
-            f"`babylon-tasks models promote {head}` lets it serve"
+            f"{reason}; it waits for its trial against the anchor: "
+            f"`babylon-tasks models promote {head}` lets it serve without"
         )
     figures = {
         **(ended.figures or {}),
@@ -117,7 +120,7 @@ def _screened(
     }
     return record_decision(
         settings,
-        decision,
+        Decision.PROMOTE if promotes else Decision.HOLD,
         head=head,
         current=ended.serving_step,
         reason=f"{'refused ' if refused else ''}{reason}",

@@ -28,7 +28,7 @@ def known_without_lease(
 ) -> TrainOutcome | None:
     """Return the outcome if it is known without a lease."""
     unfinished = steps.unfinished(connection, settings.lineage) is not None
-    waits = None if unfinished else refusals.why_waits(connection, settings.lineage)
+    waits = None if unfinished else refusals.why_waits(connection, settings)
     if window is None:
         if unfinished:
             return None

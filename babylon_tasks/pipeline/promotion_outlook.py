@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from babylon_tasks.db import lineages
+from babylon_tasks.db import comparisons, lineages
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.held_out_questions import held_out_questions
 from babylon_tasks.registry.promotion_modes import PromotionMode, chosen, impediment
@@ -35,12 +35,23 @@ def promotion_outlook(connection: Connection, settings: Settings) -> PromotionOu
     found = impediment(mode, settings, backend)
     if found is None and mode in (PromotionMode.SCREENED, PromotionMode.PROVEN):
         found = _too_few(connection, settings)
+    if found is None and mode is PromotionMode.PROVEN and lineage is not None:
+        found = _without_trials(connection, settings.lineage)
     return PromotionOutlook(mode, why) if found is None else PromotionOutlook(mode, why, *found)
 
 
 def backend_of(settings: Settings, recorded: str) -> str:
     """Name the backend that a lineage is trained by; ``auto`` until a trainer has served."""
     return named(settings)[0] if recorded == "auto" else recorded
+
+
+def _without_trials(connection: Connection, lineage: str) -> tuple[str, str] | None:
+    if comparisons.running(connection, lineage) is not None:
+        return None
+    return (
+        "no comparison runs, so what passes its screen is not tried, and nothing is promoted",
+        "`status` says what a comparison lacks; `babylon-tasks models promote STEP` promotes",
+    )
 
 
 def _too_few(connection: Connection, settings: Settings) -> tuple[str, str] | None:

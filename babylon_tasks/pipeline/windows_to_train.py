@@ -10,5 +10,5 @@ from babylon_tasks.settings import Settings
 
 def pick_to_train(connection: Connection, settings: Settings, *, limit: int) -> list[str]:
     """Pick windows that need a training message, and mark it as sent."""
-    waits = refusals.why_waits(connection, settings.lineage) is not None
+    waits = refusals.why_waits(connection, settings) is not None
     return due_windows.pick_to_train(connection, settings, limit=limit, only_begun=waits)

@@ -47,10 +47,4 @@ def impediment(mode: PromotionMode, settings: Settings, backend: str) -> tuple[s
             "BABYLON_HELD_OUT_SHARE=0: there are no held-out windows, so nothing is promoted",
             "give it a share, such as 0.1; or set BABYLON_PROMOTION_MODE=manual",
         )
-    if mode is PromotionMode.PROVEN:
-        return (
-            "what passes the screen waits for a trial, and this version runs none",
-            "`babylon-tasks models promote STEP` promotes it; or set "
-            "BABYLON_PROMOTION_MODE=screened",
-        )
     return None

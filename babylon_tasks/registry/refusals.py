@@ -10,6 +10,7 @@ from babylon_tasks.db import arms, branches, lineages, pauses, refusals
 from babylon_tasks.db.refusals import News
 from babylon_tasks.db.session import Connection
 from babylon_tasks.policy_names import policy_name
+from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import can_branch
 
 
@@ -31,14 +32,15 @@ def news(connection: Connection, lineage: str) -> News | None:
     return refusals.news(connection, lineage)
 
 
-def why_waits(connection: Connection, lineage: str) -> str | None:
+def why_waits(connection: Connection, settings: Settings) -> str | None:
     """Say why no step is planned yet; None where one may be."""
+    lineage = settings.lineage
     row = lineages.get(connection, lineage)
     if row is None:
         return None
     waits = why_paused(connection, lineage)
-    if waits is None and not can_branch(row.backend):
-        waits = why_undecided(connection, lineage)
+    if waits is None:
+        waits = why_undecided(connection, settings, can_branch=can_branch(row.backend))
     if waits is not None:
         return waits
     found = news(connection, lineage)
@@ -72,26 +74,31 @@ def undecided(connection: Connection, lineage: str) -> set[int]:
     }
 
 
-def why_undecided(connection: Connection, lineage: str) -> str | None:
-    """Say what must be decided before a backend that cannot branch trains on; None: nothing.
+def why_undecided(connection: Connection, settings: Settings, *, can_branch: bool) -> str | None:
+    """Say what must be decided before the next step; None: nothing.
 
-    It would have to be discarded first.
+    A backend that cannot branch would have to discard it first. In mode ``proven`` each step waits
+    for the trial of the one before, whatever the backend: its siblings could not be tried as well.
     """
+    lineage = settings.lineage
+    proven = settings.promotion_mode == "proven"
     row = lineages.get(connection, lineage)
-    if row is None:
+    if row is None or (can_branch and not proven):
         return None
-    newest_only = f"backend {row.backend} trains on from its newest checkpoint only"
+    why = f"backend {row.backend} trains on from its newest checkpoint only"
+    if proven:
+        why = "in mode proven one step is tried at a time"
     parents = lineages.parents(connection, lineage)
     drawn = arms.steps(connection, lineage) - set(path(row.serving_step, parents))
     if drawn:
         return (
-            f"{policy_name(lineage, max(drawn))} is in an arm, and {newest_only}: the next step "
-            "waits until the arms end"
+            f"{policy_name(lineage, max(drawn))} is in an arm, and {why}: the next step waits "
+            "until the arms end"
         )
     found = undecided(connection, lineage)
     if not found:
         return None
     return (
-        f"{policy_name(lineage, max(found))} neither serves nor is refused, and {newest_only}: "
+        f"{policy_name(lineage, max(found))} neither serves nor is refused, and {why}: "
         f"`babylon-tasks models promote {max(found)}` or `models refuse {max(found)}` decides"
     )

@@ -325,6 +325,30 @@ def test_a_ramp_rises_by_evidence_and_ends_in_a_comparison_with_what_is_proven(
     assert served(connection) == 2
 
 
+def test_in_mode_proven_what_is_proven_on_a_ramp_serves_instead_of_what_came_after_it(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(promotion_mode="proven")
+    lineage(connection, steps=1)
+    begun(connection, anchor=EXTERNAL, parameters=replace(RAMP, min_windows=2))
+    number = 0
+    for _ in range(3):
+        number = until(connection, settings, "rise", first=number, serving=0.8)
+    assert newest(connection) == (0.2, EXTERNAL, 0.2, 1)
+    connection.execute(
+        "INSERT INTO training.checkpoints (lineage, step, inference_name, uri)"
+        " VALUES ('babylon', 2, 'babylon@2', 'x')"
+    )
+    connection.execute("UPDATE training.lineages SET head_step = 2, serving_step = 2")
+
+    until(connection, settings, "proven_gain", first=number, **BETTER)
+
+    assert served(connection) == 1
+    running = comparisons.running(connection, "babylon")
+    assert running is not None
+    assert (running.anchor_step, running.anchor_model) == (1, None)
+
+
 def test_harm_on_a_ramp_sends_the_policy_to_the_floor_and_the_end_of_the_budget_withdraws_it(
     connection: Connection, settings: Settings
 ) -> None:

@@ -11,12 +11,14 @@ from peer import PeerTrainer
 from scored_windows import column
 from screened import HOURS, Policies, Policy, constant, knows, questions, rephrased
 
-from babylon_tasks.db import promotions
+from babylon_tasks.arms import Arms
+from babylon_tasks.db import arms, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import AnotherTrainer
 from babylon_tasks.pipeline.decide_head import decide_head
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.results import GateResult
+from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract("today")
@@ -121,7 +123,30 @@ def test_proven_holds_what_passes_the_screen_and_names_what_it_waits_for(
         again = decided(settings, trainer)
 
     assert (found.action, again.action, found.figures["refused"]) == ("held", "idle", False)
-    assert "it waits for a trial against the anchor" in found.reason
+    assert "it waits for its trial against the anchor" in found.reason
+    waits = refusals.why_waits(connection, settings)
+    assert waits is not None
+    assert "in mode proven one step is tried at a time" in waits
+    screened = settings.model_copy(update={"promotion_mode": "screened"})
+    assert refusals.why_waits(connection, screened) is None  # `cpu` can branch
+
+
+def test_proven_lets_what_passes_its_screen_serve_on_the_share_of_a_ramp(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    settings = settings_for(make_settings, promotion_mode="proven")
+    trainer = PeerTrainer(settings.data_dir)
+    questions(connection, *HOURS[:2])
+    trained(connection, settings, trainer, 1)
+    now = arms.this_hour(connection)
+    on_ramp = Arms(from_window=now, salt="x", control_share=0.95, control_model="qwen/x")
+    arms.begin(connection, LINEAGE, on_ramp)
+
+    with with_policies(trainer, knows, knows):
+        found = decided(settings, trainer)
+
+    assert (found.action, found.serving) == ("promoted", 1)
+    assert refusals.why_waits(connection, settings) is None
 
 
 def test_manual_leaves_it_to_the_operator(
