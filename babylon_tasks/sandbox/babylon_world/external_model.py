@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from babylon_tasks.sandbox.babylon_world.markets import NEWS_RIGHT
 from babylon_tasks.sandbox.babylon_world.news import KNOWN_LINES, UNSEEN_LINES
@@ -44,7 +44,7 @@ def answer(seed: int, agent: str, system: str, user: str) -> str:
     good = is_good(asked.news)
     yes = good if draw.random() < _FOLLOWS else not good
     stake = max(1, round(asked.balance * draw.choice(_STAKES[asked.archetype]), -1))
-    parameters = {
+    parameters: dict[str, Any] = {
         "marketType": "prediction",
         "marketId": asked.market,
         "side": "buy_yes" if yes else "buy_no",
@@ -82,5 +82,5 @@ def _read(system: str, user: str) -> _Asked | None:
     return _Asked(int(found[1]), found[2], found[3], archetype)
 
 
-def _written(action: str, parameters: dict[str, object]) -> str:
+def _written(action: str, parameters: dict[str, Any]) -> str:
     return json.dumps({"action": action, "parameters": parameters}, separators=(",", ":"))
