@@ -63,8 +63,8 @@ def answer(seed: int, agent: str, system: str, user: str) -> str:
 def is_good(news: str) -> bool:
     """Check what a line of this world's news says; raises LookupError for any other."""
     for lines in (KNOWN_LINES, UNSEEN_LINES):
-        for good, told in ((True, lines.good), (False, lines.bad)):
-            if any(_matches(line, news) for line in told):
+        for good, some in ((True, lines.good), (False, lines.bad)):
+            if any(_matches(line, news) for line in some):
                 return good
     raise LookupError(f"not a line of news of this world: {news[:80]!r}")
 
