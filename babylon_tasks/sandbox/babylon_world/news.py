@@ -1,7 +1,7 @@
 """The news and the names of the likeness of Babylon: known ones, and ones kept for the end. Pure.
 
 A line of news says how a venture stands. The lines of one place in both lists are about the same
-thing, so that no word but the telling ones gives the direction away.
+thing, so that only the words that differ show the direction.
 """
 
 from __future__ import annotations
