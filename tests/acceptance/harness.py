@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import psutil
 import redis
 from celery import Celery
-from factories import EVER, exact_call, insert_trajectories, step, trajectory
+from factories import EVER, Row, exact_call, insert_trajectories, step, trajectory
 from psycopg.rows import dict_row
 
 from babylon_tasks.db.session import Connection
@@ -124,9 +124,13 @@ class Babylon:
                     trajectory(window, name, steps, scenario=f"m-{number}", final_pnl=profit)
                     | columns
                 )
-        made = insert_trajectories(self.connection, rows)
+        made = self.insert(rows)
         self.taught.update(made)
         return made
+
+    def insert(self, rows: Sequence[Row]) -> list[str]:
+        """Write rows of trajectories; returns their ids."""
+        return insert_trajectories(self.connection, rows)
 
     def policy(self) -> str:
         """The model that answers the agents."""

@@ -26,19 +26,21 @@ from checks.clock.moved_clock import MovedClock
 DISK_MEBIBYTES = 256  # far more than two hundred checkpoints of the tiny model
 POSTGRES_MEBIBYTES = 256  # of which a cluster takes 40, and its write-ahead log 64 at most
 SERVER_CONNECTIONS = 6  # of the pooler
-EVALUATES = {
+# Each checkpoint serves once it is evaluated, so that faults befall what agents use.
+PROMOTES = {
     "BABYLON_HELD_OUT_SHARE": str(HELD_OUT_SHARE),
     "BABYLON_PROMOTION_MODE": "evaluated",
+    "BABYLON_MIN_EVAL_GROUPS": "1",
     "BABYLON_MIN_EVAL_COVERAGE": "0",  # the tiny model says anything
     "BABYLON_PROMOTE_TOLERANCE": "10",  # and does not get better
-    "BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS": "10",
 }
+STOPPED_IN_EVALUATION = {"BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS": "10"}
 
 
 def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model: Path) -> System:
     """Build it in ``folder``; ``home`` is its servers', with a cluster of Postgres's unless TLS is.
 
-    Nothing runs but servers, and where checkpoints are evaluated what scored the held-out hour.
+    Nothing runs but servers; the hour that checkpoints are evaluated on is held out.
     ``opened`` takes what must be closed.
     """
     enter = opened.enter_context
@@ -80,7 +82,8 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
                     "BABYLON_LINEAGE": lineage,
                     "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",
                     "BABYLON_MAX_STALENESS_STEPS": "1000",  # hours pile up under faults
-                    **(EVALUATES if kind.evaluates else {}),
+                    **PROMOTES,
+                    **(STOPPED_IN_EVALUATION if kind.evaluates else {}),
                 },
                 database_url=database_url,
                 redis_url=redis_url,
@@ -111,8 +114,7 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
     if kind.small_postgres:
         with system.open() as connection:
             write_to_new_pages(connection)
-    if kind.evaluates:
-        system.hold_out_an_hour()
+    system.hold_out_an_hour()
     return system
 
 

@@ -44,6 +44,13 @@ def recovered(system: System, hours: Sequence[str]) -> None:
             assert_recovered(one, hours)
 
 
+def newest_serves(system: System, _: Sequence[str]) -> None:
+    """Of each lineage: what it has learnt is what agents use."""
+    for one in (system, system.second):
+        if one is not None:
+            assert_newest_serves(one)
+
+
 def evaluated(system: System, _: Sequence[str]) -> None:
     """Each checkpoint, once."""
     assert_evaluated_once(system)
@@ -59,6 +66,15 @@ def processes_live(system: System, _: Sequence[str]) -> None:
 def nothing_is_held(system: System, _: Sequence[str]) -> None:
     """Neither a lease nor a transaction outlives the work."""
     assert_nothing_is_held(system)
+
+
+def assert_newest_serves(babylon: Babylon, seconds: float = A_MOMENT) -> None:
+    """The gate has promoted the newest checkpoint, unless the test has changed its files."""
+    assert_soon_none(
+        "the newest checkpoint does not serve",
+        lambda: babylon.rows(_NOT_SERVING, (babylon.lineage, list(babylon.harmed))),
+        seconds,
+    )
 
 
 def assert_processes_live(babylon: Babylon, seconds: float = A_MOMENT) -> None:
@@ -93,6 +109,11 @@ def assert_nothing_is_held(babylon: Babylon, seconds: float = A_MOMENT) -> None:
     )
 
 
+_NOT_SERVING = """
+SELECT head_step, serving_step FROM training.lineages l
+JOIN training.checkpoints c ON (c.lineage, c.step) = (l.name, l.head_step)
+WHERE l.name = %s AND head_step <> serving_step AND c.uri <> ALL (%s)
+"""
 _HELD = """
 SELECT 'window ' || window_id AS what FROM training.windows WHERE lease_until > now()
 UNION ALL SELECT 'lineage ' || name FROM training.lineages WHERE lease_until > now()
@@ -100,7 +121,7 @@ UNION ALL SELECT 'transaction: ' || left(query, 200) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
   AND xact_start < now() - make_interval(secs => %s)
 """
-ALWAYS: tuple[End, ...] = (recovered, processes_live, nothing_is_held)
+ALWAYS: tuple[End, ...] = (recovered, newest_serves, processes_live, nothing_is_held)
 ENDS: dict[Kind, tuple[End, ...]] = {
     PLAIN: ALWAYS,
     EVALUATING: (*ALWAYS, evaluated),

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """``second``: a lineage that learns from the same hours by a GPU worker of its own."""
+    """``second``: a lineage that learns from the same hours by a GPU worker of its own.
+
+    ``evaluates``: long enough to be struck in it, and each checkpoint must be decided about.
+    """
 
     name: str
     what: str
@@ -20,8 +23,8 @@ class Kind(NamedTuple):
     small_postgres: bool = False
 
 
-PLAIN = Kind("plain", "no window is held out, and nothing is evaluated")
-EVALUATING = Kind("evaluating", "each checkpoint is evaluated on a held-out hour", evaluates=True)
+PLAIN = Kind("plain", "each checkpoint is evaluated on a small held-out hour, and serves")
+EVALUATING = Kind("evaluating", "the held-out hour takes long to evaluate", evaluates=True)
 TWO_LINEAGES = Kind("two lineages", "two lineages learn from one database", second="other")
 POOLED = Kind("pooled", "Postgres is behind PgBouncer, in transaction mode", pooler=True)
 ON_SMALL_DISK = Kind(

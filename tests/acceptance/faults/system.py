@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -18,19 +18,23 @@ from acceptance.faults.kinds import Kind
 from acceptance.faults.small_disk import SmallDisk
 from acceptance.harness import PATIENCE, Babylon, hours, until
 from acceptance.outcome import undecided
+from factories import Row, insert_trajectories
 from pgbouncer import PgBouncer
 from psycopg.rows import dict_row
 from tcp_proxy import TcpProxy
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.windows import is_held_out
 from checks.clock.moved_clock import MovedClock
 
-HELD_OUT_SHARE = 0.5  # where a system evaluates: its tests take the other hours
-GROUPS_HELD_OUT = 64  # enough to find the trainer evaluating them
+HELD_OUT_SHARE = 0.5  # tests take the other hours
+FEW_HELD_OUT = 2  # groups
+MANY_HELD_OUT = 64  # enough to find the trainer evaluating them
 ANSWER_SECONDS = 30  # of a server, to the test
 # The state of a window that a worker has in hand.
 IN_HAND: dict[str, str] = {ProcessName.CPU_WORKER: "scoring", ProcessName.GPU_WORKER: "training"}
@@ -97,11 +101,13 @@ class System(Babylon):
         return list(islice(taken, self._used_hours))
 
     def hold_out_an_hour(self) -> None:
-        """Record the hour that checkpoints are evaluated on, and have it scored."""
+        """Record the hour that checkpoints are evaluated on, and score it; no process is needed."""
         first = next(hour for hour in hours(40) if self._held_out(hour))
-        self.record(first, groups=GROUPS_HELD_OUT)
-        self.start("beat", "cpu-worker")
-        self.await_states([first], "held_out")
+        self.record(first, groups=MANY_HELD_OUT if self.kind.evaluates else FEW_HELD_OUT)
+        settings = self.stack.settings
+        until("it is sealed", lambda: first in discover(settings, actor="test").to_score)
+        score_window(settings, first, actor="test")
+        assert self.states() == {first: "held_out"}
 
     def _held_out(self, hour: str) -> bool:
         return is_held_out(hour, self.lineage, self.stack.settings.held_out_share)
@@ -191,10 +197,14 @@ class System(Babylon):
         """What each process has logged."""
         return [self.log(name) for name in self.names()]
 
+    def insert(self, rows: Sequence[Row]) -> list[str]:
+        """As Babylon's, on a new connection."""
+        with self.open() as connection:
+            return insert_trajectories(connection, rows)
+
     def record(self, window: str, **how: Any) -> list[str]:
-        """As Babylon's, on a new connection; agents of a second lineage act in the hour too."""
-        with self.open() as self.connection:
-            made = super().record(window, **how)
+        """As Babylon's; agents of a second lineage act in the hour too."""
+        made = super().record(window, **how)
         if self.second is not None:
             self.second.record(window, **how)
         return made

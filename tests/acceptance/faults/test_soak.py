@@ -51,7 +51,7 @@ def draw(seed: int, windows: list[str]) -> list[tuple[list[str], float, Strike, 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_no_window_is_lost_or_used_twice(system: System, seed: int, soak_windows: int) -> None:
-    windows = hours(soak_windows)
+    windows = system.next_hours(soak_windows)
     points.start(system)
     system.agents = Agents(system)
     with system.agents:
