@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from acceptance import outcome
 from acceptance.conftest import MakeBabylon
+from acceptance.faults.ends import assert_newest_serves
 from acceptance.harness import Babylon
 from acceptance.outcome import (
     assert_agents_are_answered,
@@ -216,6 +217,17 @@ def test_a_trainer_that_answers_no_agent_is_refused(
     agents_server.server.server_close()  # nobody listens
     with pytest.raises(AssertionError, match="agents are answered by what serves"):
         assert_agents_are_answered(ended, seconds=0.2)
+
+
+def test_a_newest_checkpoint_that_does_not_serve_is_refused_unless_it_was_damaged(
+    ended: Babylon,
+) -> None:
+    assert_newest_serves(ended)
+    ended.connection.execute("UPDATE training.lineages SET serving_step = 1")
+    with pytest.raises(AssertionError, match=r"does not serve: .*'head_step': 2"):
+        assert_newest_serves(ended, seconds=0.2)
+    ended.harmed[str(checkpoint(ended, 2))] = ended.rows("SELECT now() AS now")[0]["now"]
+    assert_newest_serves(ended)
 
 
 @pytest.mark.parametrize(
