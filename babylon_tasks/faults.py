@@ -43,6 +43,11 @@ class Fault(StrEnum):
         """Whether it counts as an attempt of the window."""
         return self is Fault.WINDOW
 
+    @property
+    def may_be_memory(self) -> bool:
+        """Whether a smaller step may escape it: not every kill for want of memory is counted."""
+        return self in (Fault.OUT_OF_MEMORY, Fault.TRAINER_KILLED)
+
 
 _ERRNO = {
     errno.ENOSPC: Fault.DISK_FULL,

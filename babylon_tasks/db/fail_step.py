@@ -78,7 +78,7 @@ def fail_step(
 
 def _delay(fault: Fault, settings: Settings) -> float:
     # Beyond the longest pause of a circuit: what is tried after it is not the same again.
-    short = fault is Fault.OUT_OF_MEMORY
+    short = fault.may_be_memory
     return 2 * settings.circuit_max_seconds if short else settings.retry_delay_seconds
 
 

@@ -7,7 +7,7 @@ from babylon_tasks.db.sql import fetch_value
 
 
 def runs(connection: Connection, step_id: int) -> int:
-    """Count the runs of a step that were broken off for want of memory."""
+    """Count the runs of a step that ended for want of memory, or with a killed trainer."""
     return fetch_value(connection, "out_of_memory.runs", int, step_id=step_id) or 0
 
 

@@ -1,7 +1,9 @@
 """A step that does not fit into memory gives way to a smaller one, so that its lineage goes on.
 
 Want of memory uses up no attempt of a window: others may use the machine's for a while. But the
-same groups may never fit, and an unfinished step comes before any other.
+same groups may never fit, and an unfinished step comes before any other. A step whose trainer is
+killed each time is one that does not fit: what killed it need not say why (a limit that counts no
+kill, an orchestrator that evicts).
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ def gives_way(run: StepRunner, step: Step, broken: StepInterrupted) -> str | Non
 
     A job at W&B has a memory that is not ours.
     """
-    if broken.fault is not Fault.OUT_OF_MEMORY or run.remote:
+    if not broken.fault.may_be_memory or run.remote:
         return None
     with session(run.settings) as connection:
         runs = 1 + out_of_memory.runs(connection, step.id)
     if runs < run.settings.max_attempts:
         return None
     groups = len(from_row(step.manifest).groups)
-    return f"did not fit into memory {runs} times with {groups} groups, last: {broken.why}"
+    short = broken.fault is Fault.OUT_OF_MEMORY
+    what = "did not fit into memory" if short else "did not fit, or its trainer was killed,"
+    return f"{what} {runs} times with {groups} groups, last: {broken.why}"
 
 
 def refused(run: StepRunner, step: Step, why: str) -> RefusedGroup | None:

@@ -12,7 +12,7 @@ from scoring_runs import MakeSettings
 from training_steps import state, train
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
@@ -21,21 +21,29 @@ from babylon_tasks.training.groups_file import read_groups
 from babylon_tasks.training.protocol import TrainRequest
 
 TRIES = 2  # of the same groups
+TOO_LARGE = TrainingError("CUDA out of memory", fault=Fault.OUT_OF_MEMORY)
+KILLED = TrainerDied("the trainer was ended by SIGKILL", fault=Fault.TRAINER_KILLED)
 
 
 class Small(PeerTrainer):
     """Its memory suffices for some steps only; ``tried``: the windows of each step's groups."""
 
-    def __init__(self, settings: Settings, fits: Callable[[list[str]], bool]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fits: Callable[[list[str]], bool],
+        breaks: TrainingError = TOO_LARGE,
+    ) -> None:
         super().__init__(settings.data_dir)
         self.fits = fits
+        self.breaks = breaks
         self.tried: list[list[str]] = []
 
     def train(self, request: TrainRequest, on_progress: Any) -> StepResult:
         groups: list[Group] = list(read_groups(request.groups_path))
         self.tried.append([group.window_id for group in groups])
         if not self.fits(self.tried[-1]):
-            raise TrainingError("CUDA out of memory", fault=Fault.OUT_OF_MEMORY)
+            raise self.breaks
         return super().train(request, on_progress)
 
 
@@ -58,11 +66,12 @@ def refused(connection: Connection) -> list[object]:
     return sorted(map(str, column(connection, query)))
 
 
+@pytest.mark.parametrize("breaks", [TOO_LARGE, KILLED], ids=["it says so", "it is killed"])
 def test_a_step_that_never_fits_is_halved_until_it_does(
-    connection: Connection, settings: Settings
+    connection: Connection, settings: Settings, breaks: TrainingError
 ) -> None:
     ids = [one for key in "abcd" for one in scored_window(connection, hour(1), key=key)]
-    trainer = Small(settings, lambda groups: len(groups) == 1)
+    trainer = Small(settings, lambda groups: len(groups) == 1, breaks)
 
     for expected in (4, 2):
         assert tries(settings, trainer, TRIES) == ["failed"] * TRIES
@@ -78,7 +87,8 @@ def test_a_step_that_never_fits_is_halved_until_it_does(
     assert sorted(map(str, used)) == sorted(ids), "each is used once, none is lost"
     assert refused(connection) == []
     failed = column(connection, "SELECT error FROM training.steps WHERE state = 'failed'")
-    assert str(failed[0]).startswith(f"did not fit into memory {TRIES} times with 4 groups, last: ")
+    assert str(failed[0]).startswith("did not fit")
+    assert f" {TRIES} times with 4 groups, last: " in str(failed[0])
 
 
 def test_a_group_that_does_not_fit_while_other_steps_do_is_refused_by_name(

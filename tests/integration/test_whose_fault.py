@@ -157,8 +157,9 @@ def test_a_trainer_killed_from_outside_again_and_again_never_fails_the_window(
     for _ in range(AGAIN_AND_AGAIN):
         outcome = train(settings, peer(settings, during=dies(Fault.TRAINER_KILLED)))
         assert (outcome.action, outcome.fault) == ("failed", Fault.TRAINER_KILLED)
-        assert state(connection) == "training"
-    assert column(connection, "SELECT tries FROM training.steps") == [0]
+        assert state(connection) in ("training", "scored"), "the step gives way to a smaller one"
+        connection.execute("UPDATE training.windows SET next_attempt_at = now()")
+    assert column(connection, "SELECT training_tries FROM training.windows") == [0]
 
     assert train(settings, peer(settings)).action == "committed"
     assert "failed" not in kinds(connection)

@@ -1,11 +1,14 @@
 -- part: ended
--- A failed step (f) that ended for want of memory, with the event that says so.
-f.state = 'failed' AND ended.kind = 'step_failed' AND ended.detail ->> 'fault' = 'out_of_memory'
+-- A failed step (f) that ended for want of memory, with the event that says so. A killed trainer
+-- fails a step for no other reason.
+f.state = 'failed' AND ended.kind = 'step_failed'
+  AND ended.detail ->> 'fault' IN ('out_of_memory', 'trainer_killed')
 
 -- name: runs
--- How many runs of a step were broken off for want of memory.
+-- How many runs of a step were broken off for want of memory, or with a trainer that was killed.
 SELECT count(*) FROM training.events
-WHERE step_id = %(step_id)s AND kind = 'step_interrupted' AND detail ->> 'fault' = 'out_of_memory'
+WHERE step_id = %(step_id)s AND kind = 'step_interrupted'
+  AND detail ->> 'fault' IN ('out_of_memory', 'trainer_killed')
 
 -- name: most_groups
 -- Half of the groups of the newest step with a window that ended for want of memory, but one.
