@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from babylon_tasks.db import consumption, kept_members, step_windows, steps
+from babylon_tasks.db import consumption, kept_members, out_of_memory, step_windows, steps
 from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import ERROR_LENGTH, Step
@@ -77,9 +77,8 @@ def fail_step(
 
 
 def _delay(fault: Fault, settings: Settings) -> float:
-    # Beyond the longest pause of a circuit: what is tried after it is not the same again.
     short = fault.may_be_memory
-    return 2 * settings.circuit_max_seconds if short else settings.retry_delay_seconds
+    return out_of_memory.wait_seconds(settings) if short else settings.retry_delay_seconds
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -267,13 +267,18 @@ def count_failure(
                 lineage=lineage,
             )
             return
-        delay = settings.retry_delay_seconds
-        execute(connection, "step_windows.postpone", window=window, delay=delay)
-        lineage_windows.postpone(connection, window, delay, lineage=lineage)
+        postpone(connection, window, settings.retry_delay_seconds, lineage=lineage)
         detail = {"reason": error[:2000], "attempts": attempts}
         events.record(
             connection, EventKind.TRAINING_FAILED, actor=actor, window=window, detail=detail
         )
+
+
+def postpone(connection: Connection, window: str, delay: float, *, lineage: str) -> None:
+    """Let a scored window wait for the lineage's next attempt."""
+    execute(connection, "step_windows.postpone", window=window, delay=delay)
+    if lineage_windows.has_others(connection, lineage):
+        lineage_windows.postpone(connection, window, delay, lineage=lineage)
 
 
 def _counted(connection: Connection, window: str, lineage: str) -> int | None:

@@ -16,7 +16,7 @@ from babylon_tasks.dataset.schedule import learning_rate
 from babylon_tasks.dataset.select_calls import CallTerms
 from babylon_tasks.dataset.training_config import training_config
 from babylon_tasks.dataset.training_defaults import TrainingValues
-from babylon_tasks.db import due_windows, lineages, out_of_memory, step_windows, steps
+from babylon_tasks.db import due_windows, lineages, step_windows, steps
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.lineages import Lease
@@ -24,6 +24,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
 from babylon_tasks.db.tripwires import FoundTrips
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.inspect_candidates import Inspection
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
 from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
 from babylon_tasks.pipeline.selection_figures import informative_share, longest_row
@@ -147,19 +148,14 @@ class Planner:
         examined: list[FoundTrips] = []
         tokens = 0
         for scored in self._queue(window):
-            if selections and scored.attempts:
-                continue
-            most_groups = out_of_memory.most_groups(
-                self._connection, self._lease.lineage, scored.window
+            inspect = Inspection(
+                connection, settings, self._lease, scored.window, self._inspect, actor=self._actor
             )
-            if selections and most_groups is not None:
+            if selections and (scored.attempts or inspect.alone):
                 continue
+            budget = settings.step_token_budget - tokens
             label, selection = self._select(
-                scored,
-                labels,
-                settings.step_token_budget - tokens,
-                at_least_one=not selections,
-                most_groups=most_groups,
+                scored, labels, inspect, budget, at_least_one=not selections
             )
             if selection is None:
                 self._moved = True
@@ -185,7 +181,7 @@ class Planner:
             if (
                 selection.full
                 or scored.attempts
-                or most_groups is not None
+                or inspect.alone
                 or len(selections) == settings.max_windows_per_step
             ):
                 break
@@ -204,10 +200,10 @@ class Planner:
         self,
         scored: ScoredWindow,
         labels: Sequence[str],
+        inspect: Inspection,
         budget: int,
         *,
         at_least_one: bool,
-        most_groups: int | None,
     ) -> tuple[str, Selection | None]:
         """Select a window's groups of the first label that has any; record what is refused.
 
@@ -228,10 +224,10 @@ class Planner:
                     self._settings,
                     scored,
                     terms,
-                    self._inspect,
+                    inspect,
                     budget=budget,
                     at_least_one=at_least_one,
-                    most_groups=most_groups,
+                    most_groups=inspect.most_groups,
                 )
             except TrainingError as error:
                 if not error.fault.uses_up_attempts:

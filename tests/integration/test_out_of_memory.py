@@ -18,11 +18,17 @@ from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings
 from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.groups_file import read_groups
-from babylon_tasks.training.protocol import TrainRequest
+from babylon_tasks.training.protocol import Inspected, InspectRequest, TrainRequest
 
 TRIES = 2  # of the same groups
-TOO_LARGE = TrainingError("CUDA out of memory", fault=Fault.OUT_OF_MEMORY)
-KILLED = TrainerDied("the trainer was ended by SIGKILL", fault=Fault.TRAINER_KILLED)
+
+
+def too_large() -> TrainingError:
+    return TrainingError("CUDA out of memory", fault=Fault.OUT_OF_MEMORY)
+
+
+def killed() -> TrainingError:
+    return TrainerDied("the trainer was ended by SIGKILL", fault=Fault.TRAINER_KILLED)
 
 
 class Small(PeerTrainer):
@@ -32,7 +38,7 @@ class Small(PeerTrainer):
         self,
         settings: Settings,
         fits: Callable[[list[str]], bool],
-        breaks: TrainingError = TOO_LARGE,
+        breaks: Callable[[], TrainingError] = too_large,
     ) -> None:
         super().__init__(settings.data_dir)
         self.fits = fits
@@ -43,7 +49,7 @@ class Small(PeerTrainer):
         groups: list[Group] = list(read_groups(request.groups_path))
         self.tried.append([group.window_id for group in groups])
         if not self.fits(self.tried[-1]):
-            raise self.breaks
+            raise self.breaks()
         return super().train(request, on_progress)
 
 
@@ -66,9 +72,9 @@ def refused(connection: Connection) -> list[object]:
     return sorted(map(str, column(connection, query)))
 
 
-@pytest.mark.parametrize("breaks", [TOO_LARGE, KILLED], ids=["it says so", "it is killed"])
+@pytest.mark.parametrize("breaks", [too_large, killed])
 def test_a_step_that_never_fits_is_halved_until_it_does(
-    connection: Connection, settings: Settings, breaks: TrainingError
+    connection: Connection, settings: Settings, breaks: Callable[[], TrainingError]
 ) -> None:
     ids = [one for key in "abcd" for one in scored_window(connection, hour(1), key=key)]
     trainer = Small(settings, lambda groups: len(groups) == 1, breaks)
@@ -117,6 +123,39 @@ def test_a_group_that_does_not_fit_while_other_steps_do_is_refused_by_name(
         "out_of_memory"
     )
     assert column(connection, "SELECT sum(training_tries) FROM training.windows") == [0]
+
+
+class SmallInspector(PeerTrainer):
+    """Its memory does not suffice to inspect the groups of one window."""
+
+    def inspect(self, request: InspectRequest, on_progress: Any) -> Inspected:
+        if any(group.window_id == hour(1) for group in read_groups(request.groups_path)):
+            raise too_large()
+        return super().inspect(request, on_progress)
+
+
+def test_a_group_that_cannot_be_inspected_while_other_steps_fit_is_refused_by_name(
+    connection: Connection, settings: Settings
+) -> None:
+    ids = scored_window(connection, hour(1))
+    trainer = SmallInspector(settings.data_dir)
+
+    for _ in range(3):  # there is no other: memory may be short for all
+        for _ in range(TRIES):
+            with pytest.raises(TrainingError, match="out of memory"):
+                train(settings, trainer)
+        assert train(settings, trainer).action == "idle", "others are tried first"
+        assert (state(connection, hour(1)), refused(connection)) == ("scored", [])
+        wait_is_over(connection)
+    scored_window(connection, hour(2))
+    assert train(settings, trainer, hour(2)).action == "committed"
+
+    assert train(settings, trainer).action == "skipped"
+    assert refused(connection) == sorted(ids)
+    assert state(connection, hour(1)) == "skipped"
+    assert column(connection, "SELECT sum(training_tries) FROM training.windows") == [0]
+    events = "SELECT detail ->> 'fault' FROM training.events WHERE kind = 'training_failed'"
+    assert column(connection, events) == ["out_of_memory"] * 3 * TRIES
 
 
 def test_what_did_not_fit_is_tried_alone(connection: Connection, settings: Settings) -> None:

@@ -179,6 +179,8 @@ def test_a_trainer_that_cannot_inspect_leaves_the_window_as_it_is(
     for _ in range(AGAIN_AND_AGAIN):
         with pytest.raises(TrainerDied):
             train(settings, Inspecting(settings.data_dir))
+        assert train(settings, Inspecting(settings.data_dir)).action == "idle", "it waits"
+        connection.execute("UPDATE training.windows SET next_attempt_at = now()")
     assert state(connection) == "scored"
     assert column(connection, "SELECT training_tries FROM training.windows") == [0]
 

@@ -88,8 +88,9 @@ WHERE window_id = ANY (%(windows)s) AND lineage = %(lineage)s
 
 -- name: postpone
 -- Let a window wait for the lineage's next attempt.
-UPDATE training.lineage_windows SET next_attempt_at = now() + make_interval(secs => %(delay)s)
-WHERE window_id = %(window)s AND lineage = %(lineage)s
+INSERT INTO training.lineage_windows (window_id, lineage, next_attempt_at)
+VALUES (%(window)s, %(lineage)s, now() + make_interval(secs => %(delay)s))
+ON CONFLICT (window_id, lineage) DO UPDATE SET next_attempt_at = excluded.next_attempt_at
 
 -- name: lock_window
 -- Let no other lineage end its part in the window until the end of the transaction.

@@ -30,3 +30,14 @@ SELECT EXISTS (
     JOIN training.steps other ON other.lineage = s.lineage AND other.state = 'committed'
                              AND other.committed_at > f.failed_at
     WHERE s.id = %(step_id)s AND {{out_of_memory.ended}})
+
+-- name: uninspected
+-- A window's groups whose candidates could not be inspected for want of memory, how often, and
+-- whether another step was committed since the first time.
+SELECT e.detail ->> 'group' AS group_key, count(*) AS times, EXISTS (
+           SELECT FROM training.steps s WHERE s.lineage = %(lineage)s AND s.state = 'committed'
+             AND s.committed_at > min(e.happened_at)) AS others_fit
+FROM training.events e
+WHERE e.window_id = %(window)s AND e.lineage = %(lineage)s AND e.kind = 'training_failed'
+  AND e.detail ->> 'fault' IN ('out_of_memory', 'trainer_killed')
+GROUP BY group_key
