@@ -12,25 +12,30 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
-def make_owned_folder(prefix: str) -> Path:
+def make_owned_folder(
+    prefix: str, parent: Path | None = None, *, before: Callable[[Path], None] = lambda _: None
+) -> Path:
     """Make a folder of this process's own, and remove those of the prefix whose owner has ended.
 
     The lock survives ``exec`` and ``fork``. Links, and folders of other users, are left alone.
+    ``before`` is called with each that is about to be removed.
     """
-    for path in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")):
-        _remove_if_abandoned(path)
+    where = Path(tempfile.gettempdir()) if parent is None else parent
+    for path in sorted(where.glob(f"{prefix}*")):
+        _remove_if_abandoned(path, before)
     while True:
-        path = Path(tempfile.mkdtemp(prefix=prefix))
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
         lock = _locked(path)
         if lock is not None:
             os.set_inheritable(lock, True)
             return path
 
 
-def _remove_if_abandoned(path: Path) -> None:
+def _remove_if_abandoned(path: Path, before: Callable[[Path], None]) -> None:
     try:
         found = path.lstat()
     except OSError:  # another process was faster
@@ -39,6 +44,7 @@ def _remove_if_abandoned(path: Path) -> None:
         return
     lock = _locked(path)
     if lock is not None:
+        before(path)
         shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
 

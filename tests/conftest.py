@@ -19,7 +19,6 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -31,7 +30,7 @@ import redis
 import structlog
 from attacks import attacks
 from babylon import CONTRACTS, make_tables
-from databases import cheapen_logins, fresh_database, new_folder
+from databases import cheapen_logins, fresh_database, new_folder, servers_folder
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
@@ -150,8 +149,7 @@ def _own_logging() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def servers_dir() -> Iterator[Path]:
     """A folder that the servers' unprivileged user can reach, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="babylon-tasks-tests-"))
-    folder.chmod(0o711)
+    folder = servers_folder()
     yield folder
     shutil.rmtree(folder)
 

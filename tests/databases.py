@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import signal
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.owned_folder import make_owned_folder
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 
+_PATIENCE = 30.0
 _KEPT = 2  # databases of tests that have ended
 _numbers = count(1)
 _outdated: deque[str] = deque()
@@ -27,9 +31,31 @@ def new_folder(memory: Path = Path("/dev/shm"), *, room: int = 2**31) -> Path:  
     The 340 files of a copy cost 10 ms of CPU there, and 105 ms on ext4.
     """
     there = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > room
-    folder = tempfile.mkdtemp(prefix="babylon-tasks-tests-", dir=memory if there else None)
-    Path(folder).chmod(0o711)  # for the servers' unprivileged user, unlike pytest's own
-    return Path(folder)
+    return servers_folder(memory if there else None)
+
+
+def servers_folder(parent: Path | None = None) -> Path:
+    """A folder for servers; those of runs that were killed go, and the servers in them."""
+    folder = make_owned_folder("babylon-tasks-run-", parent, before=_end_servers)
+    folder.chmod(0o711)  # for the servers' unprivileged user, unlike pytest's own
+    return folder
+
+
+def _end_servers(folder: Path) -> None:
+    # In order where they can: a Postgres that is killed leaves its shared memory.
+    found = [
+        one
+        for one in psutil.process_iter(["cwd", "ppid"])
+        if one.info["cwd"] and Path(one.info["cwd"]).is_relative_to(folder)
+    ]
+    servers = {one.pid for one in found}
+    for one in found:
+        if one.info["ppid"] not in servers:
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGINT)
+    for one in psutil.wait_procs(found, timeout=_PATIENCE)[1]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def cheapen_logins(server: EmbeddedPostgres) -> None:

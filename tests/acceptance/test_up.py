@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection
@@ -20,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 from acceptance.harness import until
+from databases import servers_folder
 
 
 class Up:
@@ -133,8 +133,7 @@ def asked(address: str, path: str, login: str | None = None) -> int:
 @pytest.fixture
 def home() -> Iterator[Path]:
     """Open to the servers' unprivileged user, unlike tmp_path."""
-    made = Path(tempfile.mkdtemp(prefix="babylon-tasks-up-"))
-    made.chmod(0o711)
+    made = servers_folder()
     yield made
     shutil.rmtree(made)
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+from databases import servers_folder
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -30,8 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to ano
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Open to the servers' unprivileged user, unlike tmp_path."""
-    made = Path(tempfile.mkdtemp(prefix="babylon-tasks-servers-"))
-    made.chmod(0o711)
+    made = servers_folder()
     yield made
     shutil.rmtree(made)
 
