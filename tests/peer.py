@@ -45,9 +45,9 @@ class PeerTrainer:
     and reports success, as ART does with nothing trainable), uncounted (ART has renamed its count
     of tokens), diverges (its loss is NaN), refuses (a failure it survives), inspecting (it dies
     over candidates), logging (it can log nothing), before_discarding, discarding, after_discarding
-    (it dies over a dead branch). ``values`` and ``entropy``: of checkpoints, by step. ``measured``:
-    the metrics of a step. ``lock``: on its folder, as a real trainer has. ``remote``: what is set
-    aside stays where it is, as at W&B."""
+    (it dies over a dead branch). ``values``, ``entropy`` and ``says``: of checkpoints, by
+    step. ``measured``: the metrics of a step. ``lock``: on its folder, as a real trainer has.
+    ``remote``: what is set aside stays where it is, as at W&B."""
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class PeerTrainer:
         during: Callable[[], None] | None = None,
         values: dict[int, float] | None = None,
         entropy: dict[int, float] | None = None,
+        says: dict[int, dict[str, float]] | None = None,
         branches: bool = True,
         remote: bool = False,
         names: str = "{lineage}@{step}",
@@ -72,6 +73,7 @@ class PeerTrainer:
         self.during = during
         self.values = values or {}
         self.entropy = entropy or {}
+        self.says = says or {}
         self.branches = branches
         self.remote = remote
         self.names = names
@@ -193,7 +195,8 @@ class PeerTrainer:
                 raise TrainingError(f"checkpoint {step} does not exist")
             value, entropy = self.values.get(step, 0.5), self.entropy.get(step, 0.3)
             figures = ((figure,) * len(groups) for figure in (value, 0.9, entropy))
-            found.append(StepValue(step, *figures))
+            said = (self.says.get(step, {}),) * len(groups)
+            found.append(StepValue(step, *figures, said))
         return Evaluated(tuple(found))
 
     def discard(self, step: int) -> BackendStep:

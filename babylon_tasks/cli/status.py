@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 from msgspec import to_builtins
 
+from babylon_tasks.cli.answers import compared_answers
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, show
@@ -109,6 +110,8 @@ def _show_system(settings: Settings, system: SystemState) -> None:
     if system.last_decision is not None:
         decision = system.last_decision
         show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
+        for line in compared_answers(decision.figures.get("answers", {})):
+            show(line)
     text = text_only(system.newest_captures)
     if text is not None:
         show(f"gateway: {text}")

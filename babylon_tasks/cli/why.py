@@ -8,6 +8,7 @@ import typer
 from msgspec import structs
 
 from babylon_tasks.cli.checkpoint import show_checkpoint
+from babylon_tasks.cli.answers import sampled_answers
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.steps import details, step_in_short
@@ -57,7 +58,8 @@ def why(
     null}}], events: [{happened_at, kind, actor, lineage, target_step, detail}], rejections:
     [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations, lineages:
     [{lineage, state, reason, training_attempts, left_over, trained_at}], empty where the database
-    has one, tripwires: as in `tripwires list`, the oldest first}. The window's state and rejections
+    has one, tripwires: as in `tripwires list`, the oldest first, answers: {kind of question:
+    {groups, commonest, share, entropy}} of those that a step took}. The window's state and rejections
     are as the lineage of BABYLON_LINEAGE sees them.
     """
     settings = begin()
@@ -135,6 +137,8 @@ def _show_history(history: WindowHistory) -> None:
         show("used up: " + cell(history.uses))
     for step in history.steps:
         show(step_in_short(step))
+    for line in sampled_answers(history.answers):
+        show(line)
     for found in history.evaluations:
         show(
             f"step {found.step} has value {found.value:.3f} on {found.groups} held-out groups "

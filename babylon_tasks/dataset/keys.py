@@ -61,6 +61,12 @@ def _text(key_parts: tuple[Part, ...]) -> str:
     return "|".join(value if name == "scenario" else f"{name}={value}" for name, value in key_parts)
 
 
+def kind_of_key(key: str) -> str:
+    """Name the kind of question of a group: what its key says of archetype and decision."""
+    named = [part for part in key.split("|") if part.startswith(("archetype=", "decision="))]
+    return ", ".join(named)
+
+
 def _decision(trajectory: Trajectory) -> str:
     # A purpose such as "action" is not a kind of question.
     purpose = trajectory.calls[0].purpose

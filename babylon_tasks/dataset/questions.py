@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.dataset.manifest import canonical
-from babylon_tasks.dataset.read_answer import decides, read_answer, repeats
+from babylon_tasks.dataset.read_answer import decides, in_words, read_answer, repeats
 from babylon_tasks.decode import AskedCall
 from babylon_tasks.records import AgentAction, LlmCall, Outcome, Outcomes
 from babylon_tasks.scoring.evidence import is_right
@@ -128,9 +128,8 @@ def read(question: HeldOutQuestion, text: str, readable: Collection[str]) -> Scr
     """
     again = repeats(text)
     if question.kind not in readable:
-        words = " ".join(text.split()).casefold()
-        short = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
-        return ScreenedAnswer(short, bool(words), None, len(text), again)
+        words = in_words(text)
+        return ScreenedAnswer(words, bool(words), None, len(text), again)
     action = read_answer(text, _prompt(question))
     if action is None:
         known = _rightness(question, None) is not None

@@ -6,6 +6,7 @@ beginning, such as Yes, No or WAIT.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zlib
@@ -47,6 +48,18 @@ def decides(action: AgentAction) -> str:
     if rise is not None:
         return "rise" if rise else "fall"
     return action.action_type.strip().lower() if is_taken(action) else "nothing"
+
+
+def comes_to(text: str, prompt: str) -> str:
+    """Say what an answer comes to: what it decides, or else its words."""
+    action = read_answer(text, prompt)
+    return in_words(text) if action is None else decides(action)
+
+
+def in_words(text: str) -> str:
+    """Name an answer by its words: the same for all that differ in spaces and capitals only."""
+    words = " ".join(text.split()).casefold()
+    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16] if words else ""
 
 
 def repeats(text: str) -> bool:

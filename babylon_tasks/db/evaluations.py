@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from msgspec import Struct
@@ -13,12 +13,14 @@ from babylon_tasks.db.sql import execute, fetch_all
 
 
 class Evaluation(Struct, frozen=True):
-    """A checkpoint on a set: ``values`` and ``entropy`` (nats) by group, in the set's order."""
+    """A checkpoint on a set: ``values``, ``entropy`` (nats) and ``says`` (what its answers come to,
+    by probability; empty if an older version evaluated it) by group, in the set's order."""
 
     step: int
     coverage: float
     values: tuple[float, ...]
     entropy: tuple[float, ...]
+    says: tuple[dict[str, float], ...]
 
 
 def of_set(connection: Connection, lineage: str, set_hash: str) -> dict[int, Evaluation]:
@@ -39,11 +41,14 @@ def store(
     values: Sequence[float],
     coverage: Sequence[float],
     entropy: Sequence[float],
+    says: Sequence[Mapping[str, float]],
 ) -> None:
     """Write one evaluation; ``groups``: (window, key) in the set's order."""
     by_group = [
-        {"window": window, "key": key, "value": v, "coverage": c, "entropy": h}
-        for (window, key), v, c, h in zip(groups, values, coverage, entropy, strict=True)
+        {"window": window, "key": key, "value": v, "coverage": c, "entropy": h, "says": meant}
+        for (window, key), v, c, h, meant in zip(
+            groups, values, coverage, entropy, says, strict=True
+        )
     ]
     execute(
         connection,

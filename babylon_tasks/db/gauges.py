@@ -24,12 +24,16 @@ class RewardFigures(Struct, frozen=True):
 
 
 class EvaluationFigures(Struct, frozen=True):
-    """The value of a checkpoint on held-out groups; see ``training/off_policy_evaluation.py``."""
+    """The value of a checkpoint on held-out groups; see ``training/off_policy_evaluation.py``.
+
+    ``commonest``: the largest share of its answers that come to the same; None if not known.
+    """
 
     value: float
     coverage: float
     entropy: float
     groups: int
+    commonest: float | None
 
 
 class LineageFigures(Struct, frozen=True):

@@ -27,7 +27,7 @@ from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reward_versions import RewardVersion, WaitingForOutcomes
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.set_aside import SetAside
-from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs, fetch_value
 from babylon_tasks.db.tripwires import TripRow
 from babylon_tasks.db.unopened_windows import UnopenedWindows
 from babylon_tasks.db.windows import Window
@@ -96,7 +96,8 @@ class WindowHistory(Struct, frozen=True):
     ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
     newest of its ``reward_versions``. ``trouble``: what is wrong with the files of the lineage that
     is to train it. ``lineages``: what each has done with it, where there is more than one.
-    ``tripwires``: what tripped before a step took it, or was to take it.
+    ``tripwires``: what tripped before a step took it, or was to take it. ``answers``: what those
+    that the newest step took came to, by kind of question (``dataset/diversity.py``).
     """
 
     window: Window
@@ -110,6 +111,7 @@ class WindowHistory(Struct, frozen=True):
     trouble: str | None = None
     lineages: list[LineageWindow] = []
     tripwires: list[TripRow] = []
+    answers: dict[str, Any] = {}
 
 
 class DueWindow(Struct, frozen=True):
@@ -237,6 +239,7 @@ def history(connection: Connection, window: str, *, lineage: str | None = None) 
         ),
         lineages=lineage_windows.of_window(connection, window),
         tripwires=tripwires.of_window(connection, window),
+        answers=fetch_value(connection, "reports.answers_of_window", dict, window=window) or {},
     )
 
 

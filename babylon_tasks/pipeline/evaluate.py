@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 from structlog.contextvars import bind_contextvars
 
-from babylon_tasks.dataset import held_out
+from babylon_tasks.dataset import diversity, held_out
 from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
@@ -158,7 +158,7 @@ def _decide(
         known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
         before = _earlier(connection, settings, compared.serving)
     scores = {
-        step: CheckpointFigures(step, found.values, found.coverage, found.entropy)
+        step: CheckpointFigures(step, found.values, found.coverage, found.entropy, found.says)
         for step, found in known.items()
     }
     return promotion_gate.decide(
@@ -167,6 +167,7 @@ def _decide(
         None if before is None else scores.get(before),
         held_out.places(compared.groups),
         settings,
+        diversity.answers(compared.groups),
     )
 
 
@@ -204,6 +205,7 @@ def _score_missing(
                 values=scored.values,
                 coverage=scored.coverage,
                 entropy=scored.entropy,
+                says=scored.says,
             )
 
 
@@ -226,7 +228,14 @@ def check_answer(answer: Evaluated, steps: Sequence[int], groups: int) -> None:
     for scored in answer.steps:
         for figures in (scored.values, scored.coverage, scored.entropy):
             if len(figures) != groups or not all(map(math.isfinite, figures)):
-                raise CannotEvaluate(
-                    f"the trainer's values of step {scored.step} are not {groups} finite "
-                    "numbers; nothing was stored, see the trainer's log"
-                )
+                raise _not_usable(scored.step, groups)
+        probabilities = [probability for one in scored.says for probability in one.values()]
+        if len(scored.says) != groups or not all(map(math.isfinite, probabilities)):
+            raise _not_usable(scored.step, groups)
+
+
+def _not_usable(step: int, groups: int) -> CannotEvaluate:
+    return CannotEvaluate(
+        f"the trainer's values of step {step} are not {groups} finite numbers; nothing was "
+        "stored, see the trainer's log"
+    )

@@ -21,26 +21,30 @@ from collections.abc import Container, Sequence
 from statistics import fmean
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from babylon_tasks.dataset.checkpoint_tree import Parents, path
+from babylon_tasks.dataset.diversity import GroupAnswers, Says
 from babylon_tasks.dataset.held_out import Place
 from babylon_tasks.decisions import Decision, RefusalKind
+from babylon_tasks.registry.near_constant import collapse, compare_answers
 from babylon_tasks.registry.paired_difference import PairedDifference, paired_difference
 from babylon_tasks.settings import Settings
 
 DOUBT = 0.1  # how often an equal candidate is refused
 EARLIER = 8  # promotions before what serves
+_NO_BETTER = "worse beyond doubt"
 
 
 class CheckpointFigures(Struct, frozen=True):
     """A checkpoint's figures on each held-out group, in the order of the set: value in [0, 1] and
-    entropy in nats (empty: not counted)."""
+    entropy in nats (empty: not counted), and what its answers come to (empty: not known)."""
 
     step: int
     values: tuple[float, ...]
     coverage: float = 1.0
     entropy: tuple[float, ...] = ()
+    says: tuple[Says, ...] = ()
 
 
 def objective(checkpoint: CheckpointFigures, settings: Settings) -> tuple[float, ...]:
@@ -79,8 +83,10 @@ def decide(
     before: CheckpointFigures | None,
     places: Sequence[Place],
     settings: Settings,
+    recorded: Sequence[GroupAnswers] = (),
 ) -> GateDecision:
-    """Promote a candidate unless it is worse, beyond doubt and by more than the tolerance.
+    """Promote a candidate unless its answers have collapsed, or it is worse, beyond doubt and by
+    more than the tolerance.
 
     Worse than what serves; or than ``before``, which served long before (``earlier``), unless it is
     better than what serves beyond doubt: it is on the way back.
@@ -114,16 +120,24 @@ def decide(
         )
     on = f"on {n} held-out groups"
     text = f"{_in_words(difference)} the serving checkpoint {serving.step} {on}"
+    if recorded and candidate.says and serving.says:
+        answers = compare_answers(candidate.says, serving.says, recorded)
+        figures["answers"] = to_builtins(answers)
+        gain = paired_difference(candidate.values, serving.values, places)
+        collapsed = collapse(answers, better=gain.mean > gain.bound(1 - DOUBT))
+        if collapsed is not None:
+            return _refuse(f"near-constant answers {on}: {collapsed}", figures, RefusalKind.HARM)
     if _worse(difference, settings):
-        return _refuse(text, figures)
+        return _refuse(f"{text}: {_NO_BETTER}", figures, RefusalKind.NO_BETTER)
     if before is not None:
         since = paired_difference(ours, objective(before, settings), places)
         figures["earlier"] = {"step": before.step, **_figures(since)}
         if _worse(since, settings) and difference.mean <= difference.bound(1 - DOUBT):
             return _refuse(
                 f"{_in_words(since)} checkpoint {before.step}, which served up to {EARLIER} "
-                f"promotions before, {on}",
+                f"promotions before, {on}: {_NO_BETTER}",
                 figures,
+                RefusalKind.NO_BETTER,
             )
     return GateDecision(Decision.PROMOTE, text, figures)
 
@@ -145,10 +159,8 @@ def _worse(difference: PairedDifference, settings: Settings) -> bool:
     return difference.mean < -max(settings.promote_tolerance, difference.bound(1 - DOUBT))
 
 
-def _refuse(text: str, figures: dict[str, Any]) -> GateDecision:
-    return GateDecision(
-        Decision.HOLD, f"{text}: worse beyond doubt", figures | {"refused": RefusalKind.NO_BETTER}
-    )
+def _refuse(why: str, figures: dict[str, Any], kind: RefusalKind) -> GateDecision:
+    return GateDecision(Decision.HOLD, why, figures | {"refused": kind})
 
 
 def _figures(difference: PairedDifference) -> dict[str, Any]:

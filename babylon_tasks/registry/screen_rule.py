@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from babylon_tasks.dataset.questions import ScreenedAnswer
+from babylon_tasks.registry.near_constant import is_near_constant
 
 # How unlikely a difference must be between two policies that are the same: each clause refuses at
 # most one of them in 200.
@@ -24,8 +25,6 @@ _SHARE_DOWN = 0.02  # valid answers, and those that do not repeat themselves
 _RIGHTNESS_DOWN = 0.10  # what the lower bound of the difference must be below
 _NORMAL_95 = 1.96
 _MIN_KNOWN = 20  # questions with a known outcome, for rightness to count
-_CONSTANT = 0.95  # a share of answers that decide the same
-_LESS_CONSTANT = 0.10
 _LENGTHS = (0.5, 2.0)
 _MAX_REPEATING = 0.10  # where only the recorded answers are compared with
 
@@ -156,7 +155,7 @@ def _constant(pairs: Sequence[Pair], figures: dict[str, Any]) -> list[str]:
     decided = Counter(candidate.decides for candidate, _ in pairs).most_common(1)[0][0]
     differences = [float(theirs.decides == decided) - (ours.decides == decided)
                    for ours, theirs in pairs]  # fmt: skip
-    if share < _CONSTANT or other > share - _LESS_CONSTANT or doubt(differences) > _DOUBT:
+    if not is_near_constant(share, other) or doubt(differences) > _DOUBT:
         return []
     gains = [theirs - ours for ours, theirs in _rightness(pairs)]
     if len(gains) >= _MIN_KNOWN and doubt(gains) <= _DOUBT:

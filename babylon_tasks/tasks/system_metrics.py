@@ -158,6 +158,10 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "How undecided the checkpoint is between recorded answers, in nats.",
         ("lineage", "checkpoint"),
     ),
+    "babylon_evaluation_commonest_answer": (
+        "The largest share of the checkpoint's answers to held-out groups that come to the same.",
+        ("lineage", "checkpoint"),
+    ),
     "babylon_evaluation_groups": (
         "Held-out groups that the evaluation used.",
         ("lineage", "checkpoint"),
@@ -284,6 +288,8 @@ def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
         yield Sample("babylon_evaluation_value", evaluation.value, about)
         yield Sample("babylon_evaluation_coverage", evaluation.coverage, about)
         yield Sample("babylon_evaluation_entropy", evaluation.entropy, about)
+        if evaluation.commonest is not None:
+            yield Sample("babylon_evaluation_commonest_answer", evaluation.commonest, about)
         yield Sample("babylon_evaluation_groups", evaluation.groups, about)
 
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.diversity import says
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
@@ -31,6 +33,7 @@ class _GroupValue(Struct, frozen=True):
     value: float
     coverage: float
     entropy: float
+    says: dict[str, float]
 
 
 def step_value(
@@ -52,6 +55,7 @@ def step_value(
         values=tuple(one.value for one in figures),
         coverage=tuple(one.coverage for one in figures),
         entropy=tuple(one.entropy for one in figures),
+        says=tuple(one.says for one in figures),
     )
 
 
@@ -63,14 +67,17 @@ def _group_value(policy: Policy, step: int, group: Group) -> _GroupValue:
         situations.setdefault(tuple(call.messages for call in member.calls), []).append(index)
     logprobs = _answer_logprobs(policy, step, group)
     value = coverage = entropy = 0.0
+    meant: dict[str, float] = defaultdict(float)
     for indices in situations.values():
         rewards: dict[tuple[object, ...], list[float]] = {}
         probs: dict[tuple[object, ...], float] = {}
+        comes_to: dict[tuple[object, ...], str] = {}
         for index in indices:
             member = group.members[index]
             answer = tuple(answer_ids(policy, call) for call in member.calls)
             rewards.setdefault(answer, []).append(member.reward)
             probs[answer] = math.exp(logprobs[index])
+            comes_to[answer] = says(member)
         total = sum(probs.values())
         covered = min(1.0, total)
         # An answer cut short at its limit has the probability of all its continuations, so together
@@ -80,10 +87,12 @@ def _group_value(policy: Policy, step: int, group: Group) -> _GroupValue:
             for answer, prob in probs.items()
         )
         share = len(indices) / len(group.members)
+        for given, prob in probs.items():
+            meant[comes_to[given]] += share * prob / max(1.0, total)
         value += share * (expected + (1 - covered) * floor)
         coverage += share * covered
         entropy -= share * sum(p * math.log(p) for p in (*probs.values(), 1 - covered) if p > 0)
-    return _GroupValue(value=value, coverage=coverage, entropy=entropy)
+    return _GroupValue(value, coverage, entropy, dict(meant))
 
 
 def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:

@@ -203,12 +203,14 @@ class Inspected(Struct, frozen=True, tag=True):
 
 class StepValue(Struct, frozen=True):
     """Per held-out group: the policy's value in [0, 1], the probability mass that the recorded
-    answers cover, and the entropy of the policy over them, in nats."""
+    answers cover, and the entropy of the policy over them, in nats. ``says``: what the policy's
+    answers come to, by probability (``dataset/diversity.py``)."""
 
     step: int
     values: tuple[float, ...]
     coverage: tuple[float, ...]
     entropy: tuple[float, ...]
+    says: tuple[dict[str, float], ...]
 
 
 class Evaluated(Struct, frozen=True, tag=True):

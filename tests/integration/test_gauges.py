@@ -172,6 +172,9 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
             | {"evidence": json.dumps({"screen": {}})},
         ],
     )
+    meant = json.dumps(
+        [{"says": {"rise": 1.0 - fall, "fall": fall}} for fall in (0, 0.5, 0.25, 0.25)]
+    )
     evaluated = {
         "lineage": name,
         "windows": [],
@@ -186,7 +189,7 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
         [
             evaluated | {"step": 1, "set_hash": "old", "value": 0.1},
             evaluated | {"step": 1, "set_hash": "new", "value": 0.6},
-            evaluated | {"step": 2, "set_hash": "new", "value": 0.4},
+            evaluated | {"step": 2, "set_hash": "new", "value": 0.4, "group_values": meant},
         ],
     )
 
@@ -213,6 +216,7 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
     assert found["babylon_policy_entropy"] == {(name,): 1.5}
     assert found["babylon_importance_ratio_mean"] == {}, "what is not reported is absent, not zero"
     assert found["babylon_evaluation_value"] == {("head", name): 0.4, ("serving", name): 0.6}
+    assert found["babylon_evaluation_commonest_answer"] == {("head", name): 0.75}
 
 
 def test_refusals_end_with_a_promotion_and_trouble_with_its_mending(

@@ -130,6 +130,7 @@ def value(
         values=values,
         coverage=[0.25] * many,
         entropy=[one / 2 for one in values],
+        says=[{"rise": one} for one in values],
     )
 
 
@@ -146,4 +147,7 @@ def test_the_values_of_a_set_are_in_its_order_and_the_first_that_was_stored_coun
     assert list(found) == [1]
     assert found[1].values == (0.75, 0.25, 0.5)
     assert found[1].entropy == (0.375, 0.125, 0.25)
+    assert found[1].says == ({"rise": 0.75}, {"rise": 0.25}, {"rise": 0.5})
     assert found[1].coverage == 0.25
+    two.execute("UPDATE training.evaluations SET group_values = group_values #- '{0,says}'")
+    assert evaluations.of_set(two, "babylon", "set")[1].says == (), "of an older version"

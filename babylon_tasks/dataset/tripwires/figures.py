@@ -7,6 +7,8 @@ from heapq import nsmallest
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.diversity import Diversity, by_kind, sampled
+from babylon_tasks.dataset.keys import kind_of_key
 from babylon_tasks.dataset.tripwires.watched import WatchedGroup
 
 BINS = 20
@@ -18,12 +20,14 @@ _ARCHETYPES = 50
 class WindowFigures(Struct, frozen=True):
     """What a step took of a window: rewards by bins of [0, 1], trajectories by archetype.
 
-    ``sketch``: the smallest hashes of those of its answers that do not come twice by chance.
+    ``answers``: what they came to, by kind of question. ``sketch``: the smallest hashes of those
+    that do not come twice by chance.
     """
 
     scorer: str
     bins: tuple[int, ...]
     archetypes: dict[str, int] = {}
+    answers: dict[str, Diversity] = {}
     sketch: tuple[int, ...] = ()
 
     @property
@@ -38,9 +42,13 @@ class Figures:
     def __init__(self) -> None:
         self._bins = [0] * BINS
         self._archetypes: Counter[str] = Counter()
+        self._kinds: list[str] = []
+        self._sampled: list[dict[str, float]] = []
 
     def add(self, group: WatchedGroup) -> None:
         """Take a group into account."""
+        self._kinds.append(kind_of_key(group.key))
+        self._sampled.append(sampled(one.member for one in group.members))
         for one in group.members:
             self._bins[min(BINS - 1, int(one.member.reward * BINS))] += 1
             if one.facts.archetype:
@@ -52,5 +60,6 @@ class Figures:
             scorer,
             tuple(self._bins),
             dict(self._archetypes.most_common(_ARCHETYPES)),
+            by_kind(self._kinds, self._sampled),
             tuple(nsmallest(SKETCH, answers)),
         )

@@ -4,7 +4,9 @@ SELECT step, coverage,
        ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(group_values)
              WITH ORDINALITY AS e (g, place) ORDER BY place) AS values,
        ARRAY(SELECT (g ->> 'entropy')::float8 FROM jsonb_array_elements(group_values)
-             WITH ORDINALITY AS e (g, place) ORDER BY place) AS entropy
+             WITH ORDINALITY AS e (g, place) ORDER BY place) AS entropy,
+       coalesce(jsonb_path_query_array(group_values, 'strict $[*].says', silent => true), '[]')
+           AS says
 FROM training.evaluations
 WHERE lineage = %(lineage)s AND set_hash = %(set_hash)s
 

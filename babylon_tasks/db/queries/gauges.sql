@@ -58,7 +58,12 @@ FROM training.promotions WHERE lineage = %(lineage)s GROUP BY decision
 
 -- name: evaluation
 -- The newest evaluation of a checkpoint.
-SELECT value, coverage, entropy, groups FROM training.evaluations
+SELECT value, coverage, entropy, groups,
+       (SELECT max(said.share) FROM (
+            SELECT sum(says.value::float8) / groups AS share
+            FROM jsonb_array_elements(group_values) AS g, jsonb_each_text(g -> 'says') AS says
+            GROUP BY says.key) AS said) AS commonest
+FROM training.evaluations
 WHERE lineage = %(lineage)s AND step = %(step)s
 ORDER BY id DESC
 LIMIT 1

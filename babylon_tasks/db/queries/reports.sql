@@ -73,6 +73,15 @@ WHERE EXISTS (SELECT FROM training.steps s
                 AND s.windows @> ARRAY[%(window)s::text])
 ORDER BY v.id
 
+-- name: answers_of_window
+-- What the answers came to that the newest step took of a window.
+SELECT f.figures -> 'answers'
+FROM training.steps s
+JOIN training.window_figures f ON f.step_id = s.id AND f.window_id = %(window)s
+WHERE s.windows @> ARRAY[%(window)s::text]
+ORDER BY s.id DESC
+LIMIT 1
+
 -- name: step_in_work
 -- The step that has begun and not ended.
 SELECT {{reports.step}}

@@ -25,6 +25,7 @@ from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.step_metrics import MISMATCH_KL, RATIO_MEAN
 from babylon_tasks.windows import window_start
@@ -58,6 +59,33 @@ def test_why_lists_every_event_in_order(run: Run, trained: str) -> None:
     output = run("why", trained).out
     for word in ("is trained", "malformed_json", "step_committed", "it is better", "trained 4"):
         assert word in output
+
+
+def test_why_says_what_the_answers_came_to_that_a_step_took(run: Run, trained: str) -> None:
+    assert run("why", trained, "--json").document["answers"] == {
+        "": {
+            "groups": 1,
+            "commonest": "rise",
+            "share": 0.5,
+            "entropy": pytest.approx(0.693, abs=1e-3),
+        }
+    }
+    assert "answers in the 1 groups of a step: 50% rise, entropy 0.69" in run("why", trained).out
+
+
+def test_status_says_what_both_would_answer_that_a_decision_was_about(
+    run: Run, connection: Connection, trained: str
+) -> None:
+    given = {"groups": 8, "commonest": "fall", "share": 0.97, "entropy": 0.03}
+    answers = {"decision=trade": dict.fromkeys(("candidate", "serving", "sampled", "best"), given)}
+    serving.promote(
+        connection, "babylon", 1, reason="r", figures={"answers": answers}, actor="test"
+    )
+
+    told = (
+        "answers (decision=trade) to 8 held-out groups: candidate 97% fall, entropy 0.03; serving"
+    )
+    assert told in run("status").out.replace("\n", " ")
 
 
 def test_why_says_how_far_a_step_has_moved_the_policy_where_that_was_measured(

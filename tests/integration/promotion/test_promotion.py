@@ -105,6 +105,24 @@ def test_a_checkpoint_of_equal_value_that_has_lost_its_diversity_is_held(
     assert found.figures["objective"] == pytest.approx({"candidate": 0.5, "serving": 0.56})
 
 
+def test_near_constant_answers_are_refused_as_harm_and_are_on_record(
+    connection: Connection, settings: Settings
+) -> None:
+    """However much better a constant is than what served: nothing would be learned after it."""
+    says = {0: {"rise": 0.2, "fall": 0.1}, 1: {"rise": 0.02, "fall": 0.97}}
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.3, 1: 0.5}, says=says)
+    held_out_windows(connection, 8)
+    trained(connection, settings, trainer, 1)
+
+    found = evaluated(settings, trainer)
+
+    assert (found.action, found.figures["refused"]) == ("held", "harm")
+    assert "97% of what it would say comes to fall, of what serves 20% to rise" in str(found.reason)
+    answers = found.figures["answers"][""]
+    assert answers["candidate"]["share"] == pytest.approx(0.97)
+    assert set(answers) == {"candidate", "serving", "sampled", "best"}
+
+
 @pytest.mark.parametrize("branches", [True, False])
 def test_after_a_refusal_the_next_step_starts_from_what_serves(
     connection: Connection, settings: Settings, branches: bool

@@ -134,6 +134,14 @@ def test_a_policy_is_worth_what_its_answers_earned(
     assert value == pytest.approx(expected, abs=1e-6)
 
 
+def test_it_is_known_what_a_policy_would_say_whatever_its_words(policy: Policy) -> None:
+    inclined = Inclined(policy, {10539: 0.7, 5230: 0.2, 2: 1.0})
+
+    (says,) = step_value(inclined, 0, [yes_pays()]).says  # type: ignore[arg-type]
+
+    assert says == pytest.approx({"rise": 0.7, "fall": 0.2}, abs=1e-6)
+
+
 def test_gibberish_is_worth_the_lowest_reward_on_record(policy: Policy) -> None:
     value, coverage = evaluated(Inclined(policy, {}), yes_pays(yes=0.8, no=0.3))
 

@@ -11,7 +11,7 @@ from babylon_tasks.training.protocol import Evaluated, StepValue
 
 
 def of_step(step: int, values: tuple[float, ...] = (0.4, 0.6)) -> StepValue:
-    return StepValue(step, values, (0.9,) * 2, (0.3,) * 2)
+    return StepValue(step, values, (0.9,) * 2, (0.3,) * 2, ({"rise": 0.5},) * 2)
 
 
 def test_each_step_with_a_figure_for_each_group_is_an_answer() -> None:
@@ -40,8 +40,18 @@ def test_figures_that_are_not_finite_or_not_one_for_each_group_are_refused(
         check_answer(Evaluated((of_step(0), broken)), (0, 2), groups=2)
 
 
+@pytest.mark.parametrize("says", [({},), ({}, {"rise": float("nan")})])
+def test_what_a_policy_says_is_known_of_each_group_or_refused(
+    says: tuple[dict[str, float], ...],
+) -> None:
+    broken = msgspec.structs.replace(of_step(2), says=says)
+
+    with pytest.raises(TrainingError, match="step 2"):
+        check_answer(Evaluated((broken,)), (2,), groups=2)
+
+
 def test_lists_whose_lengths_only_add_up_are_refused() -> None:
-    shifted = StepValue(2, (0.5,) * 3, (0.9,), (0.3,) * 2)
+    shifted = StepValue(2, (0.5,) * 3, (0.9,), (0.3,) * 2, ({},) * 2)
 
     with pytest.raises(TrainingError, match="step 2"):
         check_answer(Evaluated((shifted,)), (2,), groups=2)

@@ -1,0 +1,93 @@
+"""How different answers are, by kind of question: what was sampled, and what a policy would say.
+
+PURE. A policy that says nearly the same to everything can be worth as much as a coin, and learns
+nothing more: its groups have no spread. So it is counted what answers come to, not their words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.keys import kind_of_key
+from babylon_tasks.dataset.read_answer import comes_to
+from babylon_tasks.records import Group, Member
+
+Says = Mapping[str, float]  # what answers to a group come to, by probability
+_MOST_KINDS = 50
+
+
+class Diversity(Struct, frozen=True):
+    """Of the answers to one kind of question: what most come to, their share, and the mean entropy
+    of what the answers of one group come to, in nats."""
+
+    groups: int
+    commonest: str
+    share: float
+    entropy: float
+
+
+class GroupAnswers(Struct, frozen=True):
+    """Of one group: the kind of question, what its recorded answers came to, and what paid best."""
+
+    kind: str
+    sampled: dict[str, float]
+    best: str
+
+
+def says(member: Member) -> str:
+    """Say what a member's answers come to, each once: doing the same twice is no difference."""
+    meant = {
+        comes_to(call.response, "\n".join(text for _, text in call.messages))
+        for call in member.calls
+    }
+    return "+".join(sorted(meant))
+
+
+def sampled(members: Iterable[Member]) -> dict[str, float]:
+    """Count what the answers of a group came to, in shares."""
+    counts = Counter(map(says, members))
+    return {one: count / counts.total() for one, count in counts.items()}
+
+
+def best(group: Group) -> str:
+    """Say what the answers of a group came to that earned the most on average."""
+    rewards: dict[str, list[float]] = defaultdict(list)
+    for member in group.members:
+        rewards[says(member)].append(member.reward)
+    return max(rewards, key=lambda meaning: (fmean(rewards[meaning]), meaning))
+
+
+def answers(groups: Iterable[Group]) -> tuple[GroupAnswers, ...]:
+    """Find what the recorded answers of each group came to."""
+    return tuple(
+        GroupAnswers(kind_of_key(one.key), sampled(one.members), best(one)) for one in groups
+    )
+
+
+def by_kind(kinds: Sequence[str], of_groups: Sequence[Says]) -> dict[str, Diversity]:
+    """Sum up, by kind of question, what the answers of each group came to."""
+    found: dict[str, list[Says]] = defaultdict(list)
+    for kind, one in zip(kinds, of_groups, strict=True):
+        found[kind].append(one)
+    most = sorted(found, key=lambda kind: len(found[kind]), reverse=True)[:_MOST_KINDS]
+    return {kind: _diversity(found[kind]) for kind in most}
+
+
+def _diversity(of_groups: Sequence[Says]) -> Diversity:
+    total: dict[str, float] = defaultdict(float)
+    for one in of_groups:
+        for meaning, probability in one.items():
+            total[meaning] += probability
+    commonest = max(total, key=lambda meaning: (total[meaning], meaning), default="")
+    share = total[commonest] / len(of_groups) if commonest else 0.0
+    return Diversity(len(of_groups), commonest, share, fmean(map(_entropy, of_groups)))
+
+
+def _entropy(one: Says) -> float:
+    rest = max(0.0, 1 - math.fsum(one.values()))
+    return max(0.0, -math.fsum(p * math.log(p) for p in (*one.values(), rest) if p > 0))

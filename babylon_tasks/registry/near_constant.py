@@ -1,0 +1,63 @@
+"""Nearly the same answer to everything, where what serves says more than one thing. Pure.
+
+One rule for the screen, which sees answers, and for the gate, which knows their probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from babylon_tasks.dataset.diversity import Diversity, GroupAnswers, Says, by_kind
+
+_CONSTANT = 0.95  # a share of answers that come to the same
+_LESS_CONSTANT = 0.10
+_SETTLED = 0.02  # nats: of two answers one is given 1 time in 300
+_TIMES = 3.0  # what serves has, against that
+_FEWEST = 8  # groups of a kind of question
+
+Answers = Mapping[str, Mapping[str, Diversity]]  # by kind of question, by who gives them
+
+
+def is_near_constant(share: float, other: float) -> bool:
+    """Check whether so many answers come to the same, and so many of the others do not."""
+    return share >= _CONSTANT and other <= share - _LESS_CONSTANT
+
+
+def compare_answers(
+    candidate: Sequence[Says], serving: Sequence[Says], recorded: Sequence[GroupAnswers]
+) -> Answers:
+    """Sum up, by kind of question, what both would say to each group, what was sampled there, and
+    what paid best."""
+    kinds = [one.kind for one in recorded]
+    of = {
+        "candidate": by_kind(kinds, candidate),
+        "serving": by_kind(kinds, serving),
+        "sampled": by_kind(kinds, [one.sampled for one in recorded]),
+        "best": by_kind(kinds, [{one.best: 1.0} for one in recorded]),
+    }
+    return {kind: {who: found[kind] for who, found in of.items()} for kind in of["candidate"]}
+
+
+def collapse(answers: Answers, *, better: bool) -> str | None:
+    """Say in which kind of question a candidate's answers have collapsed; None: in none.
+
+    Nearly constant is no collapse where the same answer pays best nearly always; and with its
+    answers to each question settled, a candidate may serve if it is ``better`` beyond doubt.
+    """
+    for kind, given in sorted(answers.items()):
+        ours, theirs, best = given["candidate"], given["serving"], given["best"]
+        if ours.groups < _FEWEST:
+            continue
+        where = f"{kind}: " if kind else ""
+        pays = best.share if best.commonest == ours.commonest else 0.0
+        if is_near_constant(ours.share, theirs.share) and is_near_constant(ours.share, pays):
+            return (
+                f"{where}{ours.share:.0%} of what it would say comes to {ours.commonest}, of what "
+                f"serves {theirs.share:.0%} to {theirs.commonest}"
+            )
+        if not better and ours.entropy < _SETTLED and theirs.entropy > _TIMES * ours.entropy:
+            return (
+                f"{where}the entropy of what it would say is {ours.entropy:.3f} nats, that of "
+                f"what serves {theirs.entropy:.3f}"
+            )
+    return None

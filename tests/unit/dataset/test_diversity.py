@@ -1,0 +1,68 @@
+"""How different answers are: by what they come to, not by their words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from babylon_tasks.dataset.diversity import answers, by_kind, sampled
+from babylon_tasks.dataset.keys import kind_of_key
+from babylon_tasks.records import Group, LlmCall, Member
+
+QUESTION = (("user", "Market m-1. Will it rise? Yes or No?"),)
+
+
+def group(*said: str, key: str = "s", paid: str = "") -> Group:
+    return Group(
+        "h",
+        key,
+        tuple(
+            Member(f"{n}", float(text == paid), (LlmCall("m", QUESTION, text, 1.0),))
+            for n, text in enumerate(said)
+        ),
+    )
+
+
+def test_answers_that_come_to_the_same_are_the_same_whatever_their_words() -> None:
+    (found,) = answers([group("Yes", "YES.", '{"action": "buy_yes"}', "No")])
+
+    assert found.sampled == {"rise": 0.75, "fall": 0.25}
+
+
+def test_answers_that_nobody_can_act_upon_are_told_apart_by_their_words() -> None:
+    (found,) = answers([group("well,  perhaps", "Well, perhaps", "who knows", "")])
+
+    assert sorted(found.sampled.values()) == [0.25, 0.25, 0.5]
+
+
+def test_who_does_the_same_in_each_step_says_one_thing() -> None:
+    call, other = (LlmCall("m", QUESTION, text, 1.0) for text in ("Yes", "No"))
+    members = [Member("a", 1.0, (call, call)), Member("b", 0.0, (call,))]
+
+    assert sampled(members) == {"rise": 1.0}
+    assert sampled([Member("a", 1.0, (call, other, call))]) == {"fall+rise": 1.0}
+
+
+def test_what_paid_best_is_known_by_its_mean_reward() -> None:
+    assert answers([group("Yes", "No", "No", paid="No")])[0].best == "fall"
+
+
+def test_share_and_entropy_are_means_over_the_groups_of_a_kind() -> None:
+    found = by_kind(["a", "a", "b"], [{"rise": 1.0}, {"rise": 0.5, "fall": 0.5}, {"fall": 0.9}])
+
+    assert (found["a"].groups, found["a"].commonest, found["a"].share) == (2, "rise", 0.75)
+    assert found["a"].entropy == pytest.approx(math.log(2) / 2)
+    rest = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
+    assert found["b"].entropy == pytest.approx(rest), "what was never said counts as one answer"
+
+
+def test_a_kind_of_question_is_what_the_key_says_of_archetype_and_decision() -> None:
+    assert kind_of_key("s-1|archetype=trader|decision=post|market=m-1") == (
+        "archetype=trader, decision=post"
+    )
+    assert kind_of_key("m-1") == ""
+
+
+def test_without_any_answer_nothing_is_commonest() -> None:
+    assert by_kind(["a"], [{}])["a"].share == 0.0
