@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from msgspec import structs
 
-from babylon_tasks.cli.checkpoint import show_checkpoint
 from babylon_tasks.cli.answers import sampled_answers
+from babylon_tasks.cli.checkpoint import show_checkpoint
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.steps import details, step_in_short
@@ -59,8 +59,8 @@ def why(
     [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations, lineages:
     [{lineage, state, reason, training_attempts, left_over, trained_at}], empty where the database
     has one, tripwires: as in `tripwires list`, the oldest first, answers: {kind of question:
-    {groups, commonest, share, entropy}} of those that a step took}. The window's state and rejections
-    are as the lineage of BABYLON_LINEAGE sees them.
+    {groups, commonest, share, entropy}} of those that a step took}. The window's state and
+    rejections are as the lineage of BABYLON_LINEAGE sees them.
     """
     settings = begin()
     with database(settings) as connection:
