@@ -39,6 +39,7 @@ WITHOUT_ALERT = {
     "babylon_answer_tokens": "the screen and the tripwires judge length",
     "babylon_clipped_token_share": "a step whose ratios exploded fails",
     "babylon_effective_sample_share": "a step whose ratios exploded fails",
+    "babylon_evaluation_commonest_answer": "the gate refuses what is nearly constant",
     "babylon_evaluation_coverage": "the gate waits for more",
     "babylon_evaluation_entropy": "the gate judges it",
     "babylon_evaluation_groups": "the gate waits for more",

@@ -19,7 +19,7 @@ from babylon_tasks.db.gauges import Gauges
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks import comparison_metrics
+from babylon_tasks.tasks import comparison_metrics, evaluation_metrics
 from babylon_tasks.tasks.app import KEY_PREFIX, queues, training_queue
 from babylon_tasks.tasks.metric_sample import Sample
 from babylon_tasks.tasks.redis_connection import open_client
@@ -146,26 +146,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "When the last checkpoint was promoted, in Unix time; 0 for never.",
         ("lineage",),
     ),
-    "babylon_evaluation_value": (
-        "Expected reward on held-out groups, of the newest and of the serving checkpoint.",
-        ("lineage", "checkpoint"),
-    ),
-    "babylon_evaluation_coverage": (
-        "Share of the checkpoint's probability that recorded answers cover.",
-        ("lineage", "checkpoint"),
-    ),
-    "babylon_evaluation_entropy": (
-        "How undecided the checkpoint is between recorded answers, in nats.",
-        ("lineage", "checkpoint"),
-    ),
-    "babylon_evaluation_commonest_answer": (
-        "The largest share of the checkpoint's answers to held-out groups that come to the same.",
-        ("lineage", "checkpoint"),
-    ),
-    "babylon_evaluation_groups": (
-        "Held-out groups that the evaluation used.",
-        ("lineage", "checkpoint"),
-    ),
+    **evaluation_metrics.FAMILIES,
     **comparison_metrics.FAMILIES,
 }
 
@@ -283,14 +264,7 @@ def _of_lineage(figures: Gauges, lineage: str) -> Iterator[Sample]:
     for decision, count in figures.decisions.items():
         yield Sample("babylon_promotion_decisions", count, of_it | {"decision": decision})
     yield Sample("babylon_last_promoted_timestamp_seconds", figures.promoted_at, of_it)
-    for checkpoint, evaluation in figures.evaluations.items():
-        about = of_it | {"checkpoint": checkpoint}
-        yield Sample("babylon_evaluation_value", evaluation.value, about)
-        yield Sample("babylon_evaluation_coverage", evaluation.coverage, about)
-        yield Sample("babylon_evaluation_entropy", evaluation.entropy, about)
-        if evaluation.commonest is not None:
-            yield Sample("babylon_evaluation_commonest_answer", evaluation.commonest, about)
-        yield Sample("babylon_evaluation_groups", evaluation.groups, about)
+    yield from evaluation_metrics.samples(figures.evaluations, of_it)
 
 
 def _families(samples: Iterable[Sample]) -> list[Metric]:
