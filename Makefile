@@ -7,6 +7,7 @@ TOOLS  := $(VENV)-checks
 SUPPLY := $(VENV)-supply
 SERVERS := .servers
 NODE   := .node
+PROMETHEUS := .prometheus
 ART    ?= 0.5.23
 ART_PYTHON ?= python3.12
 # hashes.txt of one package: what a pip too old for hashes in constraints can read.
@@ -15,7 +16,7 @@ ARGS   ?=
 JOBS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools supply demo test test-typescript faults soak test-clock mutations browser servers node pictures \
+.PHONY: help setup tools supply demo test test-typescript faults soak test-clock mutations browser servers prometheus node pictures \
         check code deployment audit sbom image-proof bench demos up \
         secrets docs constraints art clean
 
@@ -78,6 +79,20 @@ $(SERVERS)/.installed:
 	  || { echo 'make servers: apt-get has brought nothing; install $(LACKING), built with TLS' >&2; exit 1; }
 	@touch $@
 
+OWN_PROMETHEUS := $(if $(and $(shell command -v prometheus),$(shell command -v promtool)),,$(PROMETHEUS)/.installed)
+
+prometheus: $(OWN_PROMETHEUS) ## for tests of alerts: Prometheus and promtool: the system's, or Debian's unpacked here
+
+# Of the package only the two programs; the web pages and what they depend on are not needed.
+$(PROMETHEUS)/.installed:
+	@rm -rf $(PROMETHEUS) && mkdir -p $(PROMETHEUS)
+	@cd $(PROMETHEUS) && { test "$$(id -u)" != 0 || apt-get update -qq; } \
+	  && apt-get -qq -o APT::Sandbox::User=root download prometheus \
+	  && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool \
+	  && rm prometheus_*.deb \
+	  || { echo 'make prometheus: apt-get has brought nothing; install prometheus and promtool' >&2; exit 1; }
+	@touch $@
+
 # The system's, if it runs TypeScript as it is (since 22.18); else its build from PyPI.
 KNOWS_TYPES := process.exit(process.features.typescript ? 0 : 1)
 OWN_NODE    := $(if $(shell command -v npm >/dev/null && node -e '$(KNOWS_TYPES)' 2>/dev/null && echo yes),,$(NODE)/.installed)
@@ -97,8 +112,8 @@ typescript/node_modules/.installed: typescript/package.json typescript/package-l
 pictures: setup browser ## the pictures in docs/pictures, taken again
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py --pictures docs/pictures
 
-# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, servers with TLS, node.
-test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
+# Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, servers with TLS, Prometheus, node.
+test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers prometheus node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
 	$(BIN)/pytest --numprocesses=$(or $(JOBS),3) -m "(not faults or worst) and not soak" $(ARGS)
 
 test-typescript: setup node servers ## of these tests what runs under node: typescript/, and its clients
@@ -188,4 +203,4 @@ constraints: setup supply ## write constraints.txt and hashes.txt from what is i
 	} > hashes.txt.new && mv hashes.txt.new hashes.txt
 
 clean: ## remove what the targets created
-	rm -rf $(VENV) $(VENV)-art-* $(TOOLS) $(SUPPLY) $(SERVERS) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-art-* $(TOOLS) $(SUPPLY) $(SERVERS) $(PROMETHEUS) $(NODE) typescript/node_modules typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

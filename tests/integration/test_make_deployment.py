@@ -98,13 +98,16 @@ def test_unit_tests_need_neither_the_tools_nor_a_browser(folder: Path) -> None:
         assert [name for name in heavy if name in done.stdout] == [*needed]
 
 
-def test_without_apt_make_says_which_servers_to_install(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "lacking"), [("servers", "pgbouncer redis-server"), ("prometheus", "prometheus")]
+)
+def test_without_apt_make_says_what_to_install(folder: Path, target: str, lacking: str) -> None:
     programs = folder / "programs"
     programs.mkdir()
     for name in ("id", "make", "mkdir", "rm", "sed", "touch"):
         (programs / name).symlink_to(str(shutil.which(name)))
     done = subprocess.run(
-        [programs / "make", "servers"],
+        [programs / "make", target],
         cwd=folder,
         env={"PATH": str(programs)},
         capture_output=True,
@@ -112,5 +115,5 @@ def test_without_apt_make_says_which_servers_to_install(folder: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "install pgbouncer redis-server" in done.stderr
-    assert not (folder / ".servers" / ".installed").exists()
+    assert f"install {lacking}" in done.stderr
+    assert not (folder / f".{target}" / ".installed").exists()
