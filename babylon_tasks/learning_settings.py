@@ -101,6 +101,9 @@ class LearningSettings(EnvironmentSettings):
     500 million parameters, and else ART's 5e-5."""
     supervised_warmup_gradient_steps: int = Field(default=5, ge=0)
     """The first gradient steps of a supervised step, over which its rate rises. 0: none."""
+    supervised_decision_weight: float = Field(default=4.0, ge=1)
+    """How many tokens one counts for that spells which way an answer bets, as in `buy_yes` (`cpu`
+    only): the others are many, and most of them follow from the prompt. 1: as any other."""
 
     # evaluation and promotion
     max_eval_tokens: int = Field(default=120_000, gt=0)

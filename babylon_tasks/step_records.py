@@ -9,13 +9,15 @@ class SupervisedConfig(Struct, frozen=True):
     """How a supervised step learns; its rate, seed and row length are those of any step.
 
     The rate rises over the first ``warmup_gradient_steps``, then stays. ``top_share`` of the
-    comparable trajectories were chosen, the best ones.
+    comparable trajectories were chosen, the best ones. ``decision_weight``: what a token counts
+    that spells which way an answer bets; 1 where the backend has no weights.
     """
 
     epochs: int
     calls_per_gradient_step: int
     warmup_gradient_steps: int
     top_share: float
+    decision_weight: float = 1.0
 
 
 class CommittedCheckpoint(Struct, frozen=True):

@@ -96,7 +96,11 @@ class School:
     async def train(self, groups: Sequence[Group], rate: float, *, supervised: bool) -> Any:
         """Take one step, supervised or of GRPO."""
         config = SupervisedConfig(
-            epochs=1, calls_per_gradient_step=4, warmup_gradient_steps=5, top_share=0.25
+            epochs=1,
+            calls_per_gradient_step=4,
+            warmup_gradient_steps=5,
+            top_share=0.25,
+            decision_weight=self._given.weight,
         )
         request = TrainRequest(
             base_step=self.newest,
@@ -227,6 +231,7 @@ def main() -> None:
     asked.add_argument("--calls", type=int, default=240, help="of one batch of the warm start")
     asked.add_argument("--batches", type=int, default=2)
     asked.add_argument("--supervised-rate", type=float, default=2e-3)
+    asked.add_argument("--weight", type=float, default=4.0, help="of the token yes or no")
     asked.add_argument("--windows", type=int, default=10)
     asked.add_argument("--markets", type=int, default=8)
     asked.add_argument("--answers", type=int, default=8)

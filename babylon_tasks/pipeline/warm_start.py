@@ -213,6 +213,7 @@ def _manifest(
             calls_per_gradient_step=settings.supervised_calls_per_gradient_step,
             warmup_gradient_steps=settings.supervised_warmup_gradient_steps,
             top_share=top_share,
+            decision_weight=settings.supervised_decision_weight if backend == "cpu" else 1.0,
         ),
     )
 

@@ -7,10 +7,12 @@ and ends with the token that ends an assistant's turn. Only answer and end token
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.deciding_word import deciding_word
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall
@@ -19,15 +21,25 @@ from babylon_tasks.training.token_text import TokenText
 
 
 class AnswerTokens(Struct, frozen=True):
-    """The tokens of one call; ``answer`` contains the end token, and is all that is trained on."""
+    """The tokens of one call; ``answer`` contains the end token, and is all that is trained on.
+
+    ``decides``: the first of the answer's tokens that spell which way it bets, and the one behind
+    the last; the same place twice where it does not bet.
+    """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
+    decides: tuple[int, int] = (0, 0)
 
     @property
     def length(self) -> int:
         """The number of all tokens."""
         return len(self.prompt) + len(self.answer)
+
+    def weights(self, decision_weight: float) -> list[float]:
+        """Return what each token of the answer counts."""
+        first, end = self.decides
+        return [decision_weight if first <= n < end else 1.0 for n in range(len(self.answer))]
 
 
 class AnswerTokenizer:
@@ -56,7 +68,7 @@ class AnswerTokenizer:
                 Reason.ANSWER_DIFFERS,
                 f"the tokenizer makes {spelled[:60]!r} of the answer {call.response[:60]!r}",
             )
-        tokens = AnswerTokens(tuple(prompt), (*body, self._end))
+        tokens = AnswerTokens(tuple(prompt), (*body, self._end), self._deciding(body, spelled))
         if tokens.length > self._longest:
             raise CallRefused(
                 Reason.TOO_LONG,
@@ -64,6 +76,17 @@ class AnswerTokenizer:
                 f"longest row has {self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
             )
         return tokens
+
+    def _deciding(self, body: Sequence[int], text: str) -> tuple[int, int]:
+        """Find the tokens that spell the bet's direction."""
+        word = deciding_word(text)
+        if word is None:
+            return (0, 0)
+        first, end = (len(text[:place].encode()) for place in word)
+        ends = list(accumulate(len(self._token_text.piece(token)) for token in body))
+        spells = [n for n, (last, one) in enumerate(zip(ends, body, strict=True))
+                  if last > first and last - len(self._token_text.piece(one)) < end]  # fmt: skip
+        return (spells[0], spells[-1] + 1) if spells else (0, 0)
 
     def _end_of_turn(self) -> int:
         """Find the end token that the template puts after an answer."""

@@ -136,7 +136,10 @@ class CPUService:
         raise TrainingError("the cpu backend makes supervised steps by itself, not through ART")
 
     async def supervise(
-        self, batches: Sequence[AnswerBatch[AnswerTokens]], row_length: int
+        self,
+        batches: Sequence[AnswerBatch[AnswerTokens]],
+        row_length: int,
+        decision_weight: float,
     ) -> AsyncIterator[dict[str, float]]:
         """Take one gradient step per batch, then write the next checkpoint in one rename.
 
@@ -151,7 +154,12 @@ class CPUService:
         tokens = sum(len(one.answer) for batch in batches for one in batch.answers)
         for batch in batches:
             metrics = await asyncio.to_thread(
-                supervised_gradient, self.policy, self._optimizer, batch, row_length
+                supervised_gradient,
+                self.policy,
+                self._optimizer,
+                batch,
+                row_length,
+                decision_weight,
             )
             refuse_divergence(metrics, "BABYLON_SUPERVISED_LEARNING_RATE")
             yield {

@@ -134,8 +134,14 @@ class CpuTraining(DiskBackend):
         row_length = min(request.packed_sequence_length, service.policy.longest)
         tokenizer = AnswerTokenizer(service.tokenizer, service.policy.token_text, row_length)
         answers = await self._answers(tokenizer, groups, on_progress)
-        planned = batches(answers, config, learning_rate=request.learning_rate, seed=request.seed)
-        steps = service.supervise(planned, row_length)
+        planned = batches(
+            answers,
+            config,
+            learning_rate=request.learning_rate,
+            seed=request.seed,
+            alike=lambda one: one.prompt,
+        )
+        steps = service.supervise(planned, row_length, config.decision_weight)
         return await self._supervise(request, groups, steps, on_progress)
 
     async def _branch(self, newest: int, parent: int) -> None:

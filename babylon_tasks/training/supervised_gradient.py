@@ -18,13 +18,16 @@ def supervised_gradient(
     optimizer: torch.optim.Optimizer,
     batch: AnswerBatch[AnswerTokens],
     row_length: int,
+    decision_weight: float = 1.0,
 ) -> dict[str, float]:
     """Make the batch's answers likelier; returns loss, norm and entropy, under ART's names.
 
-    The loss is the mean of all trained tokens: a long answer counts for more than a short one.
-    Packed rows have at most ``row_length`` tokens, or one answer.
+    The loss is the mean of all trained tokens: a long answer counts for more than a short one, and
+    a deciding token as much as ``decision_weight`` others. Packed rows have at most ``row_length``
+    tokens, or one answer.
     """
     trained = sum(len(one.answer) for one in batch.answers)
+    total = sum(sum(one.weights(decision_weight)) for one in batch.answers)
     loss = entropy = 0.0
     with policy.training():
         for group in optimizer.param_groups:
@@ -32,7 +35,8 @@ def supervised_gradient(
         optimizer.zero_grad(set_to_none=True)  # an interrupted backward pass leaves some
         for row in _rows(batch.answers, row_length):
             logprobs, entropies = policy.row_logprobs(*_packed(row))
-            part = -logprobs.sum() / trained
+            weights = [weight for one in row for weight in one.weights(decision_weight)]
+            part = -(logprobs * torch.tensor(weights)).sum() / total
             part.backward()  # type: ignore[no-untyped-call]
             loss += float(part.detach())
             entropy += float(entropies.sum()) / trained
@@ -42,22 +46,42 @@ def supervised_gradient(
 
 
 def _rows(answers: Sequence[AnswerTokens], row_length: int) -> Iterator[list[AnswerTokens]]:
+    """Divide them into rows; those with the same prompt follow each other."""
+    order = sorted(answers, key=lambda one: one.prompt)
     row: list[AnswerTokens] = []
-    for one in answers:
-        if row and sum(each.length for each in row) + one.length > row_length:
+    for one in order:
+        if row and _length([*row, one]) > row_length:
             yield row
             row = []
         row.append(one)
     yield row
 
 
+def _length(row: Sequence[AnswerTokens]) -> int:
+    prompts = {one.prompt for one in row}
+    return sum(map(len, prompts)) + sum(len(one.answer) for one in row)
+
+
 def _packed(row: Sequence[AnswerTokens]) -> tuple[torch.Tensor, ...]:
-    """Pack answers, each a conversation of its own, for ``Policy.row_logprobs``."""
-    conversations = torch.tensor([n for n, one in enumerate(row) for _ in range(one.length)])
-    return (
-        torch.tensor([token for one in row for token in (*one.prompt, *one.answer)]),
-        torch.tensor([place for one in row for place in range(one.length)]),
-        conversations,
-        conversations,
-        torch.tensor([place >= len(one.prompt) for one in row for place in range(one.length)]),
-    )
+    """Pack answers for ``Policy.row_logprobs``, each behind its prompt; equal prompts once."""
+    tokens: list[int] = []
+    places: list[int] = []
+    groups: list[int] = []
+    parents: list[int] = []
+    wanted: list[bool] = []
+
+    def add(part: Sequence[int], place: int, group: int, parent: int, *, trained: bool) -> None:
+        tokens.extend(part)
+        places.extend(range(place, place + len(part)))
+        groups.extend([group] * len(part))
+        parents.extend([parent] * len(part))
+        wanted.extend([trained] * len(part))
+
+    shared, count = -1, 0
+    for number, one in enumerate(row):
+        if number == 0 or one.prompt != row[number - 1].prompt:
+            shared, count = count, count + 1
+            add(one.prompt, 0, shared, shared, trained=False)
+        add(one.answer, len(one.prompt), count, shared, trained=True)
+        count += 1
+    return tuple(torch.tensor(column) for column in (tokens, places, groups, parents, wanted))

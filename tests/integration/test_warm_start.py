@@ -94,6 +94,7 @@ def test_the_manifest_lists_how_it_learns_which_rows_and_their_hashes(
         "calls_per_gradient_step": 2,
         "warmup_gradient_steps": 7,
         "top_share": 0.25,
+        "decision_weight": 4.0,
     }
     assert (manifest["config"]["learning_rate"], manifest["config"]["seed"]) == (1e-4, 5)
     [group] = manifest["groups"]

@@ -135,3 +135,26 @@ def test_one_call_that_cannot_be_learned_from_is_named() -> None:
         tokenize_all(ours, groups, lambda _, __: None)
 
     assert '"isTrainingData" = false' in str(refusal.value)
+
+
+@pytest.mark.parametrize("before", ["", "\u00e9\u4e16 "])
+def test_the_tokens_that_decide_are_those_that_spell_the_side(before: str) -> None:
+    """Whatever precedes them: places are counted in bytes, as tokens spell them."""
+    theirs, ours = tokenizers()
+    answer = f'{before}{{"action":"TRADE","parameters":{{"side":"buy_no","amount":40}}}}'
+
+    tokens = ours.tokenize(asked("Will it rise?", answer))
+
+    first, end = tokens.decides
+    spelled = [token_text_of(theirs).piece(token) for token in tokens.answer[first:end]]
+    assert b"no" in b"".join(spelled)
+    assert b"buy_no" in b"".join(
+        token_text_of(theirs).piece(token) for token in tokens.answer[first - 3 : end]
+    )
+    assert sum(tokens.weights(4.0)) == len(tokens.answer) + 3 * (end - first)
+    assert 0 < end - first <= 2
+
+
+def test_an_answer_that_does_not_bet_has_no_deciding_token() -> None:
+    tokens = tokenizers()[1].tokenize(asked("Will it rise?", '{"action":"WAIT"}'))
+    assert set(tokens.weights(4.0)) == {1.0}

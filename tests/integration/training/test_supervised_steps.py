@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -120,10 +121,13 @@ def test_what_cannot_be_learned_from_ends_the_step_and_nothing_is_written(
     assert trainer.backend_step().step == before
 
 
-def loss_of(policy: Policy, tokens: Sequence[AnswerTokens], row_length: int) -> dict[str, float]:
+def loss_of(
+    policy: Policy, tokens: Sequence[AnswerTokens], row_length: int, weight: float = 1.0
+) -> dict[str, float]:
     """The figures of a gradient step that changes nothing."""
     optimizer = torch.optim.SGD(policy.trained_parameters(), lr=0.0)
-    return supervised_gradient(policy, optimizer, AnswerBatch(tuple(tokens), 0.0), row_length)
+    batch = AnswerBatch(tuple(tokens), 0.0)
+    return supervised_gradient(policy, optimizer, batch, row_length, weight)
 
 
 def test_how_answers_are_packed_into_rows_changes_nothing(policy: Policy) -> None:
@@ -131,6 +135,8 @@ def test_how_answers_are_packed_into_rows_changes_nothing(policy: Policy) -> Non
         AnswerTokens((1, 4093, 198), (10539, 2)),
         AnswerTokens((1, 355), (5230, 198, 7, 2)),
         AnswerTokens((1, 216, 36, 29), (2,)),
+        # The prompt of another is computed once for both, in a row that contains both.
+        AnswerTokens((1, 355), (5230, 7, 2)),
     ]
 
     apart, together = (loss_of(policy, tokens, length) for length in (1, 1000))
@@ -138,6 +144,20 @@ def test_how_answers_are_packed_into_rows_changes_nothing(policy: Policy) -> Non
     assert apart == pytest.approx(together, rel=1e-4)
     assert apart["loss/grad_norm"] > 0
     single = [loss_of(policy, [one], 1000)["loss/train"] for one in tokens]
-    weights = [2, 4, 1]  # a mean of tokens
+    weights = [2, 4, 1, 3]  # a mean of tokens
     mean = sum(loss * weight for loss, weight in zip(single, weights, strict=True)) / sum(weights)
     assert together["loss/train"] == pytest.approx(mean, rel=1e-4)
+
+
+def test_a_deciding_token_counts_as_much_as_the_weight_says(policy: Policy) -> None:
+    """Of four tokens: the second alone, then the first two, and so on."""
+    answer = (5230, 198, 7, 2)
+    means = [loss_of(policy, [AnswerTokens((1, 355), answer[:n])], 100)["loss/train"]
+             for n in (1, 2, 3, 4)]  # fmt: skip
+    sums = [0.0, *(mean * n for n, mean in enumerate(means, start=1))]
+    losses = [after - before for before, after in pairwise(sums)]
+
+    weighted = loss_of(policy, [AnswerTokens((1, 355), answer, (1, 2))], 100, weight=4.0)
+
+    expected = (losses[0] + 4 * losses[1] + losses[2] + losses[3]) / 7
+    assert weighted["loss/train"] == pytest.approx(expected, rel=1e-3)

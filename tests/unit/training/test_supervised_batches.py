@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,3 +46,26 @@ def test_without_a_warm_up_the_rate_is_the_same_from_the_start() -> None:
     made = batches(range(8), config(), learning_rate=0.4, seed=0)
 
     assert [one.learning_rate for one in made] == [0.4, 0.4]
+
+
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 9), st.integers(0, 99))
+def test_answers_to_the_same_prompt_stay_together_up_to_half_of_a_gradient_step(
+    prompts: list[int], size: int, seed: int
+) -> None:
+    answers = list(enumerate(prompts))
+    made = batches(
+        answers, config(calls=size), learning_rate=1e-3, seed=seed, alike=lambda one: one[1]
+    )
+
+    order = [one for batch in made for one in batch.answers]
+    assert sorted(order) == answers
+    runs = [len(list(run)) for _, run in groupby(order, key=lambda one: one[1])]
+    blocks = sum(-(-count // max(1, size // 2)) for count in Counter(prompts).values())
+    assert len(runs) <= blocks
+
+
+def test_two_prompts_of_two_answers_make_a_gradient_step_of_four() -> None:
+    answers = [(n, n % 6) for n in range(12)]
+    made = batches(answers, config(), learning_rate=1e-3, seed=0, alike=lambda one: one[1])
+
+    assert [len({prompt for _, prompt in batch.answers}) for batch in made] == [2, 2, 2]
