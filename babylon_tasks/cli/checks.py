@@ -18,10 +18,10 @@ from babylon_tasks.cli.gateway_checks import captures
 from babylon_tasks.cli.process_checks import (
     MAX_SKEW_SECONDS,
     celery_variables,
-    clocks,
     flower,
     ports,
     scratch,
+    workers,
 )
 from babylon_tasks.cli.serving_checks import serving
 from babylon_tasks.cli.tls_checks import postgres_tls, redis_tls
@@ -246,28 +246,6 @@ def scorers(settings: Settings) -> Iterator[Finding]:
     yield Finding("scorer", "ok", ", ".join([settings.scorer, *special]))
 
 
-def workers(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001  # a check's signature
-    """Check that a worker consumes each queue, and that beat runs."""
-    from babylon_tasks.tasks import live_workers
-
-    beating = live_workers.beats()
-    yield finding(
-        "beat",
-        bool(beating),
-        ", ".join(beating) or "no beat answered",
-        "start one: babylon-tasks run beat",
-        otherwise="warn",
-    )
-    for queue, names in live_workers.workers().items():
-        yield finding(
-            f"queue {queue}",
-            bool(names),
-            ", ".join(names) or "no worker answered",
-            f"start one: babylon-tasks run {'gpu' if queue.startswith('gpu') else 'cpu'}-worker",
-            otherwise="warn",
-        )
-
-
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("postgres", postgres),
     ("redis", broker),
@@ -279,7 +257,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("flower", flower),
     ("ports", ports),
     ("celery", celery_variables),
-    ("clock", clocks),
     ("workers", workers),
 )
 

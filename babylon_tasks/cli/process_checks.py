@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from babylon_tasks.cli.findings import Finding, finding
-from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.settings import Settings
 
 MAX_SKEW_SECONDS = 5.0
@@ -51,15 +50,31 @@ def celery_variables(settings: Settings) -> Iterator[Finding]:
             yield Finding("celery", "warn", f"{name} is set, which Celery would obey", todo)
 
 
-def clocks(settings: Settings) -> Iterator[Finding]:
-    """Compare the clocks of workers with this machine's."""
+def workers(settings: Settings) -> Iterator[Finding]:
+    """Check that beat runs, that a worker consumes each queue, and compare clocks."""
     del settings
     from babylon_tasks.tasks import live_workers
 
-    try:
-        found = live_workers.clocks()
-    except BrokerUnavailable:  # another check says so
-        return
+    found = live_workers.ask_all()
+    yield finding(
+        "beat",
+        bool(found.beats),
+        ", ".join(found.beats) or "no beat answered",
+        "start one: babylon-tasks run beat",
+        otherwise="warn",
+    )
+    for queue, names in found.workers.items():
+        yield finding(
+            f"queue {queue}",
+            bool(names),
+            ", ".join(names) or "no worker answered",
+            f"start one: babylon-tasks run {'gpu' if queue.startswith('gpu') else 'cpu'}-worker",
+            otherwise="warn",
+        )
+    yield from _clocks(found.clocks)
+
+
+def _clocks(found: Mapping[str, float]) -> Iterator[Finding]:
     for worker, seconds in found.items():
         apart = abs(seconds)
         yield finding(

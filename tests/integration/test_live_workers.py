@@ -123,7 +123,9 @@ def test_celerys_own_beat_is_found_among_workers_until_its_scheduler_is_stuck(ap
 
 
 @pytest.mark.parametrize(
-    "ask", [live_workers.workers, live_workers.beats, live_workers.clocks], ids=lambda a: a.__name__
+    "ask",
+    [live_workers.workers, live_workers.beats, live_workers.clocks, live_workers.ask_all],
+    ids=lambda a: a.__name__,
 )
 def test_a_redis_that_is_away_is_said_and_not_taken_for_no_worker(
     app: Celery, ask: Callable[[], object]
@@ -149,3 +151,25 @@ def test_each_clock_is_compared_and_a_worker_that_does_not_know_the_question_is_
     assert found["right@h"] == 0, "the time that the answer took is no difference"
     assert 900 < found["ahead@h"] <= 1000
     assert -1000 <= found["behind@h"] < -900
+
+
+def test_all_is_asked_at_the_same_time(app: Celery) -> None:
+    """One of them waits with its answer to one question until it has heard another."""
+    heard = threading.Event()
+
+    def wall_clock(_: Any) -> dict[str, float]:
+        heard.set()
+        return commands.wall_clock(None)
+
+    def ping(_: Any) -> dict[str, str]:
+        return {"ok": "pong"} if heard.wait(live_workers.ANSWER_SECONDS / 2) else {}
+
+    with (
+        listening(app, {"celerybeat@h": {"ping": ping}}),
+        listening(app, {"cpu-1@h": consuming("cpu") | {"wall_clock": wall_clock}}),
+    ):
+        found = live_workers.ask_all()
+    assert heard.is_set()
+    assert found.beats == ["celerybeat@h"]
+    assert found.workers["cpu"] == ["cpu-1@h"]
+    assert list(found.clocks) == ["cpu-1@h"]
