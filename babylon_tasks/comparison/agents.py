@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from babylon_tasks.arms import Arm, Arms, draw
+from babylon_tasks.comparison.collapse import ArmAnswers, why_collapsed
 from babylon_tasks.comparison.observed import (
     ArmResult,
     ComparedWindow,
@@ -73,8 +74,9 @@ def observe(
     decided: str,
     examinee: str = "",
     discards_examinee: bool = False,
+    answers: Iterable[ArmAnswers] = (),
 ) -> ComparedWindow:
-    """Summarise a window by arm, as drawn, whatever answered."""
+    """Summarise a window by arm, as drawn, whatever answered; ``answers``: to each arm."""
     drawn: dict[Arm, list[AgentHour]] = {arm: [] for arm in Arm}
     for one in agents:
         drawn[draw(arms, one.agent, window)].append(one)
@@ -92,6 +94,14 @@ def observe(
         complied=complied / len(rewarded) if rewarded else 1.0,
         drawn=DrawnAgents(*(len(drawn[arm]) for arm in Arm)),
         discards_examinee=discards_examinee,
+        collapsed=why_collapsed(
+            {one.arm: one for one in answers},
+            {
+                arm: [one.valid for one in some if one.valid is not None]
+                for arm, some in drawn.items()
+            },
+            external=arms.control_model is not None,
+        ),
     )
 
 

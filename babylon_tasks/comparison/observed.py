@@ -53,6 +53,7 @@ class ComparedWindow(
     one there was. ``examinee``: the name of the checkpoint on trial, if there is one.
     ``complied``: the share of agents whom the model of their arm answered. ``discards_examinee``:
     a rollback now would discard the examinee's branch. ``drawn`` None: all have a reward.
+    ``collapsed``: why what serves is taken out of service at once; "" for nothing of the kind.
     """
 
     window: str
@@ -63,6 +64,7 @@ class ComparedWindow(
     complied: Annotated[float, Meta(ge=0, le=1)] = 1.0
     drawn: DrawnAgents | None = None
     discards_examinee: bool = False
+    collapsed: str = ""
 
 
 def arm_result(

@@ -17,11 +17,12 @@ from babylon_tasks.comparison.conclusion import (
     Shares,
 )
 from babylon_tasks.comparison.e_values import log_mean
-from babylon_tasks.comparison.evidence import e_value, evidence, harm
+from babylon_tasks.comparison.evidence import Detected, e_value, evidence, harm
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof, Ramp
 from babylon_tasks.comparison.ramp import RampStage, RampState
+from babylon_tasks.comparison.resets import new_trial, reset_harm
 from babylon_tasks.windows import window_start
 
 _QUIET = 0.01  # of what alarms
@@ -57,8 +58,15 @@ def compare(
             f"window {window.window} is not later than {state.window}, the last one: a comparison "
             "takes each window once, in order; begin a new one to compare earlier windows"
         )
+    before = state.window
     state = replace(state, window=window.window, missing=missing.count(state.missing, window))
     nothing = Measured()
+    drawn_before = window.decided is not None and window.decided < state.changed
+    if window.collapsed and not drawn_before and _may_leave(state):
+        state = replace(state, quiet=before)
+        found = harm(parameters, state)
+        ended = _take_out(parameters, state, window, window.collapsed)
+        return _compared(parameters, state, found, (nothing, nothing), *ended)
     if window.complied < parameters.min_complied:
         reason = (
             f"only {window.complied:.0%} of the agents were answered by the model of their arm, "
@@ -66,7 +74,7 @@ def compare(
         )
         figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
         return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
-    if window.decided is not None and window.decided < state.changed:
+    if drawn_before:
         reason = f"its arms were drawn before the conclusion of {state.changed}"
         figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
         return Compared(Conclusion.KEEP, state, figures)
@@ -80,13 +88,25 @@ def compare(
     if found.together < _QUIET * parameters.run_length:
         observed = replace(observed, quiet=window.window)
     live = seen.examinee is not None
-    conclusion, after, reason = _conclude(parameters, observed, window, found.together, live)
+    ended = _conclude(parameters, observed, window, found.together, live)
+    return _compared(parameters, observed, found, (seen, guarded), *ended)
+
+
+def _compared(
+    parameters: ComparisonParameters,
+    observed: ComparisonState,
+    found: Detected,
+    measured: tuple[Measured, Measured],
+    conclusion: Conclusion,
+    after: ComparisonState,
+    reason: str,
+) -> Compared:
     ends = observed.trial_windows > 0 and after.trial_windows == 0
     if ends:
         after = replace(after, ended=observed.examinee, examinee="")
     if conclusion in _CHANGES:
-        after = replace(after, changed=window.window)
-    figures = evidence(parameters, observed, found, seen, guarded, reason)
+        after = replace(after, changed=observed.window)
+    figures = evidence(parameters, observed, found, *measured, reason)
     return Compared(conclusion, after, figures, ends)
 
 
@@ -125,7 +145,7 @@ def _on_trial(
     if not window.examinee or window.examinee == state.examinee:
         return state, window
     if window.examinee != state.ended:
-        return replace(_new_trial(state), examinee=window.examinee), window
+        return replace(new_trial(state), examinee=window.examinee), window
     reward, guard = (
         tuple(replace(one, examinee=None) for one in strata)
         for strata in (window.reward, window.guard)
@@ -170,15 +190,15 @@ def _conclude(
     here, given = state.ramp, parameters.ramp
     if here is None or given is None:
         if found >= parameters.run_length:
-            return _roll_back(parameters, state, window, found)
+            return _take_out(parameters, state, window, _why_harmful(state, found))
     elif here.withdrawn:
         lost = f"the policy has cost {here.loss:.3g} per agent, the budget is {given.budget:g}"
         return Conclusion.WITHDRAW, state, lost
     elif ramp.falls(here, state.metrics, given) or (
         here.stage is not RampStage.FLOOR and found >= parameters.run_length
     ):
-        down = replace(_reset_harm(state), ramp=RampState(loss=here.loss))
-        return Conclusion.TO_FLOOR, down, "the policy is worse than the model that agents used"
+        why = "the policy is worse than the model that agents used"
+        return _take_out(parameters, state, window, why)
     arm = missing.unequal(state.missing, parameters.max_missing)
     if arm is not None:
         reason = (
@@ -196,27 +216,41 @@ def _conclude(
         least = log(1 / parameters.alpha)
         if any(log_mean(one.trial.worse) >= least for one in state.metrics):
             reason = "the examinee is worse than the anchor"
-            return Conclusion.NEXT_EXAMINEE, _new_trial(state), reason
+            return Conclusion.NEXT_EXAMINEE, new_trial(state), reason
         if state.trial_windows >= parameters.max_windows:
             reason = f"nothing was proven in {state.trial_windows} windows"
-            return Conclusion.NEXT_EXAMINEE, _new_trial(state), reason
+            return Conclusion.NEXT_EXAMINEE, new_trial(state), reason
     return Conclusion.KEEP, state, "nothing is shown yet"
 
 
-def _roll_back(
-    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow, found: float
-) -> tuple[Conclusion, ComparisonState, str]:
-    since = window_start(window.window) - timedelta(hours=parameters.rollback_hours)
-    counted = tuple(one for one in state.rollbacks if window_start(one) > since)
-    rollbacks = (*counted, window.window)
-    reason = (
+def _may_leave(state: ComparisonState) -> bool:
+    """Check whether less than what serves has is possible: the floor of a ramp is the least."""
+    return state.ramp is None or (
+        state.ramp.stage is not RampStage.FLOOR and not state.ramp.withdrawn
+    )
+
+
+def _why_harmful(state: ComparisonState, found: float) -> str:
+    return (
         f"what serves is worse than the anchor: the windows after {state.quiet or 'the first'} "
         f"would be seen by chance once in {min(found, _OFTEN):,.0f} windows"
     )
+
+
+def _take_out(
+    parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow, reason: str
+) -> tuple[Conclusion, ComparisonState, str]:
+    """Roll back what serves; on a ramp, send it to the floor."""
+    if state.ramp is not None:
+        down = replace(reset_harm(state), ramp=RampState(loss=state.ramp.loss))
+        return Conclusion.TO_FLOOR, down, reason
+    since = window_start(window.window) - timedelta(hours=parameters.rollback_hours)
+    counted = tuple(one for one in state.rollbacks if window_start(one) > since)
+    rollbacks = (*counted, window.window)
     trial = state.reward.trial
     if window.discards_examinee and log_mean(trial.worse) > log_mean(trial.margin):
-        state = _new_trial(state)
-    state = replace(_reset_harm(state), rollbacks=rollbacks)
+        state = new_trial(state)
+    state = replace(reset_harm(state), rollbacks=rollbacks)
     if len(rollbacks) < parameters.max_rollbacks:
         return Conclusion.ROLLBACK, state, reason
     often = f"{reason}; {len(rollbacks)} rollbacks in {parameters.rollback_hours} h"
@@ -228,7 +262,7 @@ def _rise(
 ) -> tuple[Conclusion, ComparisonState, str]:
     above = RampStage(here.stage + 1)
     # What is shown above the floor is shown since it was left: by all windows from there on.
-    up = _reset_harm(state) if here.stage is RampStage.FLOOR else state
+    up = reset_harm(state) if here.stage is RampStage.FLOOR else state
     up = replace(up, ramp=RampState(above, 0, here.loss))
     reason = f"not worse by the margin: the share rises to {given.shares[above]:.0%}"
     return Conclusion.RISE, up, reason
@@ -263,13 +297,3 @@ def _prove(
         return Conclusion.PROVEN_GAIN, after, reason
     reason = f"not worse than the anchor by {parameters.reward.margin:g}"
     return Conclusion.PROVEN, after, f"{reason}: e-value {e_value(trial.margin):.3g}"
-
-
-def _new_trial(state: ComparisonState) -> ComparisonState:
-    guard = None if state.guard is None else metric.new_trial(state.guard)
-    return replace(state, reward=metric.new_trial(state.reward), guard=guard, trial_windows=0)
-
-
-def _reset_harm(state: ComparisonState) -> ComparisonState:
-    guard = None if state.guard is None else metric.reset_harm(state.guard)
-    return replace(state, reward=metric.reset_harm(state.reward), guard=guard)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison.agents import AgentHour, AskingAgents
+from babylon_tasks.comparison.collapse import ArmAnswers
 from babylon_tasks.comparison.rule import canonical
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import (
@@ -135,6 +136,18 @@ def agents(
         control_step=arms.control_step,
         control_model=arms.control_model,
         examinee_step=arms.examinee_step,
+    )
+
+
+def answers(connection: Connection, lineage: str, window: str) -> list[ArmAnswers]:
+    """Read what the gateway captured of each arm in a window."""
+    return fetch_all(
+        connection,
+        "comparisons.answers",
+        ArmAnswers,
+        lineage=lineage,
+        window=window,
+        starts_at=window_start(window),
     )
 
 

@@ -140,4 +140,5 @@ def _observe(
         decided=comparisons.decided_before(connection, running.id, window_start(found.window)),
         examinee="" if tried is None else policy_name(lineage, tried),
         discards_examinee=tried is not None and tried != drawn.control_step,
+        answers=comparisons.answers(connection, lineage, found.window),
     )

@@ -84,6 +84,17 @@ SELECT agent_id AS agent, scored.archetype, scored.reward,
 FROM scored FULL JOIN rejected USING (agent_id) FULL JOIN called USING (agent_id)
 ORDER BY agent_id
 
+-- name: answers
+-- The captured answers to each arm in a window: how many, those of other servers, and how long the
+-- checkpoints took.
+SELECT arm, count(*) AS calls, count(*) FILTER (WHERE step IS NULL) AS elsewhere,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE step IS NOT NULL)
+           AS latency_ms
+FROM training.calls
+WHERE window_id = %(window)s AND lineage = %(lineage)s AND arm IS NOT NULL
+  AND asked_at >= %(starts_at)s AND asked_at < %(starts_at)s + interval '1 hour'
+GROUP BY arm
+
 -- name: add
 -- A window's figures and what followed.
 INSERT INTO training.comparison_windows (comparison_id, window_id, reward_version, conclusion,
