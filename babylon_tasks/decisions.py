@@ -16,5 +16,5 @@ class Decision(StrEnum):
 class RefusalKind(StrEnum):
     """Why a checkpoint was refused: ``refused`` among a decision's figures, or False."""
 
-    HARM = "harm"  # shown by a screen, a comparison or an operator
-    NO_BETTER = "no_better"  # by an evaluation on held-out groups, within its noise
+    HARM = "harm"  # shown by a screen, a comparison, an operator, or near-constant answers
+    NO_BETTER = "no_better"  # by an evaluation on held-out groups, as is one equal step in ten

@@ -20,7 +20,7 @@ from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
 from babylon_tasks.pipeline.undecided_head import idle, refused_before, undecided_head
 from babylon_tasks.records import Group
-from babylon_tasks.registry import promotion_gate
+from babylon_tasks.registry import promotion_gate, refusals
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
@@ -50,7 +50,8 @@ def evaluate(
         if isinstance(found, GateResult):
             return found
         head, current = found.head, found.serving
-        groups = held_out_set(connection, settings, actor=actor)
+        draw = refusals.stand(connection, settings.lineage, current).fives
+        groups = held_out_set(connection, settings, actor=actor, draw=draw)
         compared = _Compared(head, current, groups, held_out.set_hash(groups))
         before = refused_before(connection, settings, found, set_hash=compared.set_hash)
         if before is not None:
@@ -86,8 +87,11 @@ class _Compared(Struct, frozen=True):
     set_hash: str
 
 
-def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> tuple[Group, ...]:
-    """Read the groups that checkpoints are evaluated on, whichever policy answered.
+def held_out_set(
+    connection: Connection, settings: Settings, *, actor: str, draw: int = 0
+) -> tuple[Group, ...]:
+    """Read the groups that checkpoints are evaluated on, whichever policy answered, by hour and
+    key. Another ``draw`` takes others of the past, where the budget is too small for all.
 
     Windows in which Babylon has rewritten rows are marked to be scored anew.
     """
@@ -97,6 +101,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
         ((group.window, group.key, group.members, group.spread) for group in offered),
         settings.max_group_size,
         settings.min_reward_spread,
+        draw=draw,
     )
     groups: list[Group] = []
     tokens = 0
@@ -125,7 +130,7 @@ def held_out_set(connection: Connection, settings: Settings, *, actor: str) -> t
             break
         groups.append(group)
         tokens += cost
-    return tuple(groups)
+    return tuple(sorted(groups, key=lambda group: (group.window_id, group.key)))
 
 
 def require_both(settings: Settings, trainer: TrainerLike, *steps: int, actor: str) -> TrainerReady:

@@ -93,9 +93,7 @@ class Planner:
             come_again=lineages.names_come_again(connection, settings.lineage),
             parents=self._parents,
         )
-        self._refused = refusals.count(
-            connection, settings.lineage, self._policies.parent_step, only_harm=True
-        )
+        self._stand = refusals.stand(connection, settings.lineage, self._policies.parent_step)
         self._moved = False  # whether a window was scored anew while it was read
         self.skipped: dict[str, str] = {}
 
@@ -132,7 +130,7 @@ class Planner:
                 ],
                 actor=self._actor,
                 members=self._to_keep(chosen),
-                noted={"refused_before": self._refused} if self._refused else None,
+                noted=self._stand.noted or None,
                 found=chosen.found,
             )
             if step is not None:
@@ -280,7 +278,7 @@ class Planner:
                     informative_share(selections),
                     values,
                     settings,
-                    refused=self._refused,
+                    refused=self._stand.halvings,
                 ),
                 longest=longest_row(selections),
             ),

@@ -5,6 +5,8 @@ The same step from the same checkpoint would be refused again.
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from babylon_tasks.dataset.checkpoint_tree import path, refused_children
 from babylon_tasks.db import arms, branches, lineages, pauses, refusals
 from babylon_tasks.db.refusals import News
@@ -13,21 +15,54 @@ from babylon_tasks.policy_names import policy_name
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import can_branch
 
+IN_A_ROW = 5  # refusals as no better, after which something changes
 
-def count(connection: Connection, lineage: str, parent: int, *, only_harm: bool = False) -> int:
-    """Count the steps from this checkpoint that were refused, or led to one that was.
 
-    ``only_harm``: an evaluation on held-out groups refuses within its noise, too.
+class Stand(Struct, frozen=True):
+    """How many steps from one checkpoint were refused, or led to one that was; ``harm``: of these,
+    those that were refused for harm.
+
+    An evaluation refuses one equal step in ten: alone it says nothing against the rate. Five in a
+    row, of which chance makes one in 100,000, are harm too.
     """
+
+    refused: int
+    harm: int
+
+    @property
+    def fives(self) -> int:
+        """How often five steps were no better; after each the held-out set is drawn anew."""
+        return (self.refused - self.harm) // IN_A_ROW
+
+    @property
+    def halvings(self) -> int:
+        """How often the next step's rate is halved."""
+        return self.harm + self.fives
+
+    @property
+    def noted(self) -> dict[str, int]:
+        """What the planned step's event says of it; empty where nothing was refused."""
+        if not self.refused:
+            return {}
+        return {"refused_before": self.refused, "rate_halved": self.halvings}
+
+
+def stand(connection: Connection, lineage: str, parent: int) -> Stand:
+    """Count the refused steps from this checkpoint."""
     parents = lineages.parents(connection, lineage)
-    refused = refusals.refused(connection, lineage, only_harm=only_harm)
-    return len(refused_children(parent, refused, parents))
+    of_any, for_harm = (
+        len(
+            refused_children(parent, refusals.refused(connection, lineage, only_harm=only), parents)
+        )
+        for only in (False, True)
+    )
+    return Stand(of_any, for_harm)
 
 
 def news(connection: Connection, lineage: str) -> News | None:
     """Read what is new since the steps from the serving checkpoint were refused; None: none was."""
     row = lineages.get(connection, lineage)
-    if row is None or not count(connection, lineage, row.serving_step):
+    if row is None or not stand(connection, lineage, row.serving_step).refused:
         return None
     return refusals.news(connection, lineage)
 

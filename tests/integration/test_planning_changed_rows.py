@@ -11,6 +11,7 @@ from peer import PeerTrainer
 from planned_steps import MANY, SOME_TOKENS, Make, manifest, refused, state, train, uses
 from scored_windows import column, scored_window
 
+from babylon_tasks.dataset import held_out
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.evaluate import held_out_set
@@ -199,12 +200,12 @@ def test_once_a_row_of_an_hour_was_rewritten_no_further_group_of_it_is_read(
         key: scored_window(connection, key=key, state="held_out", model="anyone")
         for key in ("a", "b")
     }
-    first, _ = held_out_set(connection, settings, actor="test")
-    rewrite(connection, ids[first.key][0])
+    (_, first, _), _ = held_out.order([(WINDOW, key, 4, 1.0) for key in ids], 16, 0.0)
+    rewrite(connection, ids[first][0])
 
     (left,) = held_out_set(connection, settings, actor="test")
 
-    assert (left.key, len(left.members)) == (first.key, 3)
+    assert (left.key, len(left.members)) == (first, 3)
 
 
 def test_held_out_hours_that_were_rewritten_are_valued_again_once_they_are_scored_anew(

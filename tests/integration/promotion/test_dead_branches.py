@@ -135,6 +135,23 @@ def test_each_refusal_for_harm_halves_the_rate_of_the_next_step(
     assert trainer.requests[-1].learning_rate == pytest.approx(second, rel=0.1)
 
 
+def test_after_five_that_were_no_better_in_a_row_the_next_ones_rate_is_halved(
+    held: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    """Nobody stands behind the gate for ever: five refusals are not chance any more."""
+    for n in range(3, 8):
+        trainer.values |= {n: 0.3}
+        scored_window(held, hour(n))
+        train(settings, trainer, n)
+        assert evaluated(settings, trainer).action == "held"
+
+    rates = [request.learning_rate for request in trainer.requests]
+    assert rates[1] == rates[5], "four refusals change nothing"
+    assert rates[6] == pytest.approx(rates[5] / 2)
+    planned = "SELECT detail -> 'rate_halved' FROM training.events WHERE kind = 'step_planned'"
+    assert column(held, f"{planned} ORDER BY id") == [None, None, 0, 0, 0, 0, 1]
+
+
 def test_a_step_that_was_evaluated_as_no_better_leaves_the_rate_as_it_is(
     held: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_windows, trained
 from factories import WINDOW, exact_call
 from peer import PeerTrainer
-from scored_windows import scored_window
+from scored_windows import column, scored_window
 
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db.session import Connection
@@ -120,11 +120,42 @@ def test_every_second_group_is_of_the_newest_hours_up_to_the_budget_but_as_many_
     assert {held_out.tokens(one) for one in groups} == {cost}
 
     assert sorted(taken(max_eval_tokens=6 * cost)) == ["00", "01", "02", "03", "04", "05"]
-    newest, older, second = taken(max_eval_tokens=4 * cost - 1)
+    older, second, newest = taken(max_eval_tokens=4 * cost - 1)
     assert (newest, second) == ("05", "04")
     assert older < "04"
-    assert taken(max_eval_tokens=cost) == ["05", older]  # fewer would decide nothing
+    assert taken(max_eval_tokens=cost) == [older, "05"]  # fewer would decide nothing
     assert taken(max_eval_tokens=cost - 1) == []
+
+
+def test_after_five_refusals_in_a_row_the_next_is_evaluated_on_other_groups_of_the_past(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    held_out_windows(connection, 20)
+    cost = held_out.tokens(held_out_set(connection, make_settings(), actor="test")[0])
+    settings = make_settings(min_eval_groups=3, max_eval_tokens=8 * cost)
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5} | dict.fromkeys(range(1, 9), 0.4))
+    for n in range(1, 6):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == "held"
+    sets = "SELECT DISTINCT windows FROM training.evaluations"
+    (first,) = column(connection, sets)
+
+    trained(connection, settings, trainer, 6)
+    assert evaluated(settings, trainer).action == "held"
+
+    assert trainer.evaluated[-2:] == [(5,), (0, 6)]
+    (second,) = [one for one in column(connection, sets) if one != first]
+    assert set(first[-2:]) == set(second[-2:]), "of the newest hours there is no other choice"
+
+
+def test_where_the_budget_holds_all_groups_another_draw_is_the_same_set(
+    connection: Connection, settings: Settings
+) -> None:
+    held_out_windows(connection, 6)
+
+    first, second = (held_out_set(connection, settings, actor="test", draw=n) for n in (0, 1))
+
+    assert first == second
 
 
 def test_held_out_groups_without_spread_are_left_out(
