@@ -23,14 +23,13 @@ from babylon_tasks.cli.process_checks import (
     scratch,
     workers,
 )
+from babylon_tasks.cli.promotion_checks import promotion
 from babylon_tasks.cli.serving_checks import serving
 from babylon_tasks.cli.tls_checks import postgres_tls, redis_tls
 from babylon_tasks.db import circuits, lineages, migrate, reports, tripwires
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values
 from babylon_tasks.errors import BabylonTasksError, NotInstalled, SettingsError
-from babylon_tasks.pipeline.begin_comparison import comparison_outlook
-from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
 from babylon_tasks.settings import Settings
 
 _OLDEST_POSTGRES = 140_000
@@ -105,8 +104,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
                 yield Finding("checkpoints", "fail", lineage.trouble, todo)
         yield from captures(connection, settings)
         yield from _tripped(connection, settings)
-        yield _promotion(connection, settings)
-        yield _comparison(connection, settings)
+        yield from promotion(connection, settings)
 
 
 def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -121,25 +119,6 @@ def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
             "`babylon-tasks tripwires list --open` has the evidence; mend the cause, or let them "
             "through with `babylon-tasks tripwires accept WINDOW`; docs/tripwires.md",
         )
-
-
-def _promotion(connection: Connection, settings: Settings) -> Finding:
-    """Say what a checkpoint must show before it serves, and why none can."""
-    outlook = promotion_outlook(connection, settings)
-    return finding(
-        "promotion", outlook.lacks is None, outlook.text, outlook.todo or "", otherwise="warn"
-    )
-
-
-def _comparison(connection: Connection, settings: Settings) -> Finding:
-    """Say what is compared, and what keeps a comparison from beginning by itself."""
-    found = comparison_outlook(connection, settings)
-    return Finding(
-        "comparison",
-        "ok" if found.lacks is None else "warn",
-        found.text if found.lacks is None else found.lacks.text,
-        None if found.lacks is None else found.lacks.todo,
-    )
 
 
 def _session(connection: Connection, settings: Settings) -> Finding:

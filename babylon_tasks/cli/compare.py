@@ -98,16 +98,23 @@ def start(
 
 def stop(
     reason: Annotated[str, typer.Option(help="Why; it stays on record.")],
+    serving: Annotated[
+        bool,
+        typer.Option("--serving", help="All get what serves, in place of another server's model."),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """End the running comparison: from now on all agents get what serves.
 
-    Exit code 3 if none runs.
+    If another server's model is the anchor they get that, unless --serving, which also takes it
+    back later. Exit code 3 if none runs.
     JSON: {comparison}, as that of `compare status`.
     """
     settings = begin()
     with database(settings) as connection:
-        found = start_comparison.stop(connection, settings.lineage, reason=reason, actor=actor())
+        found = start_comparison.stop(
+            connection, settings.lineage, reason=reason, actor=actor(), to_serving=serving
+        )
         report = None if found is None else _report(connection, found)
     if found is None:
         refuse(f"lineage {settings.lineage} compares nothing, so nothing was ended")

@@ -75,17 +75,19 @@ def begin_by_itself(connection: Connection, settings: Settings) -> Comparison | 
         return None
     mode, _ = chosen(settings, backend_of(settings, lineage.backend))
     waits = begins_by_itself(mode) and _waits(settings)
-    lacks, agents = None, 0
-    if begins_by_itself(mode):
-        asking = comparisons.asking(connection, lineage.name)
-        lacks, agents = impediment(settings, asking), asking.asking
+    wanted = settings.anchor_model if waits else None
+    asking = comparisons.asking(connection, lineage.name) if begins_by_itself(mode) else None
+    begins = asking is not None and impediment(settings, asking) is None
+    if not begins and not _answers_otherwise(connection, lineage.name, wanted):
+        return None  # without the lineage's lock: as in most minutes
     with connection.transaction():
         promotions.lock(connection, lineage.name)
         if _is_there(connection, lineage.name):  # another has begun it meanwhile
             return None
-        if lacks is not None or not begins_by_itself(mode):
-            _answer_by(connection, lineage.name, settings.anchor_model if waits else None)
+        if asking is None or not begins:
+            _answer_by(connection, lineage.name, wanted)
             return None
+        agents = asking.asking
         begun = _begin(connection, settings, lineage, agents)
     log.info(
         "comparison.started",
@@ -135,12 +137,17 @@ def _waits(settings: Settings) -> bool:
     return settings.compare and settings.anchor_model is not None
 
 
-def _answer_by(connection: Connection, lineage: str, model: str | None) -> None:
-    """Before the first comparison, let the anchor answer all agents, or again what serves."""
+def _answers_otherwise(connection: Connection, lineage: str, model: str | None) -> bool:
+    """Check whether, before the first comparison, not what is wanted answers all agents."""
     if comparisons.newest(connection, lineage) is not None:
-        return
+        return False
     drawn = _drawn(connection, lineage)
-    if model == (None if drawn is None else drawn.control_model):
+    return model != (None if drawn is None else drawn.control_model)
+
+
+def _answer_by(connection: Connection, lineage: str, model: str | None) -> None:
+    """Let the anchor answer all agents, or again what serves."""
+    if not _answers_otherwise(connection, lineage, model):
         return
     arms.begin(
         connection,

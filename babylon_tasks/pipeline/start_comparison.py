@@ -116,18 +116,29 @@ def begin(
     return begun
 
 
-def stop(connection: Connection, lineage: str, *, reason: str, actor: str) -> Comparison | None:
-    """End the running comparison and its arms, at once; returns it, or None if none runs."""
+def stop(
+    connection: Connection, lineage: str, *, reason: str, actor: str, to_serving: bool = False
+) -> Comparison | None:
+    """End the running comparison and its arms, at once; returns it, or None if nothing ended.
+
+    Another server's model, the anchor of a ramp, answers all agents then, unless ``to_serving``,
+    which also ends that later.
+    """
     if lineages.get(connection, lineage) is None:
         return None
     with connection.transaction():
         promotions.lock(connection, lineage)
         found = comparisons.running(connection, lineage)
-        if found is None:
+        now = arms.this_hour(connection)
+        drawn = arms.since(connection, lineage, now)
+        model = drawn[-1].control_model if drawn and not to_serving else None
+        if found is not None:
+            end(connection, lineage, found, reason=reason, actor=actor)
+        elif not to_serving or not drawn or not drawn[-1].control_share:
             return None
-        end(connection, lineage, found, reason=reason, actor=actor)
-        now = window_id(clock.now(connection))
-        arms.begin(connection, lineage, Arms(from_window=now, salt=uuid4().hex))
+        share = 0.0 if model is None else 1.0
+        rest = Arms(from_window=now, salt=uuid4().hex, control_share=share, control_model=model)
+        arms.begin(connection, lineage, rest)
         return comparisons.newest(connection, lineage)
 
 

@@ -144,6 +144,26 @@ def test_what_was_stopped_is_not_begun_again(
     assert "ended by cli:mo" in comparison_outlook(connection, settings).text
 
 
+def test_a_ramp_that_is_stopped_leaves_all_agents_to_the_model_that_they_had(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    lineage(connection)
+    compared_hour(connection, 0)
+    settings = screened(make_settings, anchor_model="qwen/qwen3-32b")
+    begin_by_itself(connection, settings)
+
+    start_comparison.stop(connection, "babylon", reason="enough", actor="cli:mo")
+    begin_by_itself(connection, settings)
+
+    assert column(connection, ARMS)[-1] == "(1,,qwen/qwen3-32b,0)"
+    for ended in (True, False):
+        found = start_comparison.stop(
+            connection, "babylon", reason="it is good", actor="cli:mo", to_serving=True
+        )
+        assert (found is not None) is ended
+        assert column(connection, ARMS)[-1] == "(0,,,0)"
+
+
 def test_one_that_has_lost_its_anchor_gives_way_to_another(
     connection: Connection, make_settings: MakeSettings
 ) -> None:

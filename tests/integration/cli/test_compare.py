@@ -78,6 +78,33 @@ def test_what_keeps_a_comparison_from_beginning_is_a_warning(
     assert (finding["outcome"], "let agents ask the gateway" in finding["todo"]) == ("warn", True)
 
 
+def test_doctor_names_an_hour_that_is_no_evidence_and_a_pause(
+    run: Run, connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    compared_hour(connection, 0, through_gateway=0.5)
+    reconcile(settings, actor="test")
+    with connection.transaction():
+        pauses.begin(
+            connection,
+            "babylon",
+            comparison_id=comparison.id,
+            window=hour(0),
+            reason="3 rollbacks",
+            actor="comparison",
+        )
+
+    found = {one["check"]: one for one in run("doctor", "--json").document["findings"]}
+
+    assert "see whether they reach the gateway" in found["comparison"]["detail"]
+    assert found["comparison"]["outcome"] == "warn"
+    assert (found["pause"]["outcome"], "3 rollbacks" in found["pause"]["detail"]) == (
+        "fail",
+        True,
+    )
+
+
 def test_a_comparison_is_started_once_and_stopped_once(run: Run, connection: Connection) -> None:
     lineage(connection)
     assert run("compare", "start").code == 2
