@@ -17,12 +17,14 @@ def save_tiny_model(
     seed: int = 0,
     template: Template | None = None,
     says: str | None = None,
+    mostly: str | None = None,
     begins: str | None = None,
 ) -> Path:
     """Write the model for ``BABYLON_BASE_MODEL``; about 13 MB, all its weights random.
 
     With ``says`` it answers mostly in the tokens of that text, in any order, and with ends between;
-    with ``begins`` an answer begins with that token.
+    with ``mostly`` in this one of them four times in five, and without ends. With ``begins`` an
+    answer begins with that token.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -52,6 +54,9 @@ def save_tiny_model(
             model.model.embed_tokens.weight[:, 0] = 1.0
             model.lm_head.weight[:, 0] = 0.0
             model.lm_head.weight[sorted(spoken), 0] = 1.5
+            if mostly is not None:
+                model.lm_head.weight[tokenizer.eos_token_id, 0] = 0.0
+                model.lm_head.weight[tokenizer.convert_tokens_to_ids(mostly), 0] = 1.75
         if begins is not None:
             undo_art_mask_patch()  # no forward pass works where ART was imported before
             asked = [{"role": "user", "content": "?"}]

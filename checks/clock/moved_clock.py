@@ -65,6 +65,10 @@ class MovedClock:
         if abs(time.time() - moment.timestamp()) > _FAR_OFF:
             raise RuntimeError(f"this process does not use {self.library}")
 
+    def set_for_others(self, moment: datetime) -> None:
+        """Move the clock of those that preload the library, seen by a process that does not."""
+        self.move(timedelta(microseconds=(int(moment.timestamp() * 1e9) - time.time_ns()) // 1000))
+
     def _nanoseconds(self) -> int:
         (offset,) = _FORMAT.unpack(self._offset.read_bytes())
         return int(offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,12 +12,17 @@ import psycopg
 import pytest
 from acceptance.harness import OPTIONS, Babylon
 from acceptance.reader import Reader
-from babylon import played
+from babylon import make_tables, played
+from databases import cheapen_logins, new_folder
 from models import save_tiny_model
+from pydantic import SecretStr
 
+from babylon_tasks.db.migrate import apply
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.sandbox.stack import Stack
+from babylon_tasks.settings import Settings
+from checks.clock.moved_clock import MovedClock
 
 pytest.register_assert_rewrite("acceptance.outcome")
 
@@ -73,6 +79,36 @@ def broker(servers_dir: Path) -> Iterator[EmbeddedValkey]:
     with EmbeddedValkey(servers_dir / "broker", persist=True) as server:
         yield server
     shutil.rmtree(server.home)
+
+
+@pytest.fixture
+def clock(servers_dir: Path) -> MovedClock:
+    """A clock for the processes that the test gives it to."""
+    folder = Path(tempfile.mkdtemp(prefix="clock-", dir=servers_dir))
+    folder.chmod(0o711)  # servers read it too, as their own user
+    try:
+        return MovedClock.make(folder)
+    except OSError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def moved_database_url(
+    clock: MovedClock, contract: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A fresh migrated database of a server that lives by the clock."""
+    folder = new_folder()
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("LD_PRELOAD", clock.environment()["LD_PRELOAD"])
+        server.start()
+    with server:
+        cheapen_logins(server)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            make_tables(connection, contract)
+        apply(Settings(DATABASE_URL=SecretStr(server.url)))
+        yield server.url
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

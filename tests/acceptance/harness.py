@@ -167,6 +167,10 @@ class Babylon:
             seconds,
         )
 
+    def await_what(self, what: str, found: Callable[[], T]) -> T:
+        """Until the answer is truthy, with the processes watched meanwhile."""
+        return until(what, lambda: self._alive() and found())  # type: ignore[arg-type, return-value]
+
     def await_running_step(self) -> dict[str, Any]:
         """Until the trainer has done at least one gradient step of a training step."""
         return until(

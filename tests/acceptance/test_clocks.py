@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from acceptance.harness import Babylon, hours, until
@@ -16,15 +15,6 @@ from acceptance.outcome import assert_trained_once
 from checks.clock.moved_clock import MovedClock
 
 TEN_MINUTES = timedelta(minutes=10)
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> MovedClock:
-    """A clock for the processes that the test gives it to."""
-    try:
-        return MovedClock.make(tmp_path)
-    except OSError as error:
-        pytest.skip(str(error))
 
 
 def start(babylon: Babylon, name: str, clock: MovedClock) -> None:

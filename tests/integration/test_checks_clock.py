@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,9 @@ def test_a_missing_compiler_is_named_with_what_to_install(
     monkeypatch.setattr(sys, "platform", "linux")
     with pytest.raises(OSError, match="apt-get install gcc"):
         MovedClock.make(tmp_path)
+
+
+def test_a_process_that_does_not_use_it_moves_that_of_those_that_do(clock: MovedClock) -> None:
+    clock.set_for_others(datetime.fromtimestamp(LEAP_DAY, UTC))
+    told = subprocess.check_output(["date", "+%s"], env=clock.environment())
+    assert LEAP_DAY <= int(told) < LEAP_DAY + 60

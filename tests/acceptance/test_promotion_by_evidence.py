@@ -1,0 +1,170 @@
+"""Promotion by evidence with real processes: from the model that agents use to a policy of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from math import sqrt
+from pathlib import Path
+from statistics import fmean
+
+import msgspec
+import pytest
+from acceptance.harness import Babylon
+from acceptance.moved_hours import (
+    AGENTS,
+    EXTERNAL,
+    MARKETS,
+    RISING,
+    Bear,
+    ComparedHour,
+    MovedHours,
+)
+from models import save_tiny_model
+from simulated_ramp import falls
+from wandb_policies import YesOrNoPeer
+
+from babylon_tasks.comparison.conclusion import Conclusion
+from babylon_tasks.comparison.parameters import ComparisonParameters
+from babylon_tasks.comparison.ramp import RampStage
+from babylon_tasks.db import comparisons
+from babylon_tasks.db.invariants import violations
+from checks.clock.moved_clock import MovedClock
+
+pytestmark = pytest.mark.contract("today")
+
+MakeBabylon = Callable[..., Babylon]
+LINEAGE = "babylon"
+KEY = "word-of-wandb"
+PATIENCE = 40  # hours
+
+
+@pytest.fixture
+def external() -> Iterator[Bear]:
+    """The server of the model that agents use today."""
+    with Bear() as server:
+        yield server
+
+
+@pytest.fixture(params=["cpu"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """With `cpu` a small model serves and is trained."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def peer(backend: str) -> Iterator[YesOrNoPeer | None]:
+    """W&B, where it serves."""
+    if backend != "serverless":
+        yield None
+        return
+    with YesOrNoPeer(KEY) as started:
+        yield started
+
+
+@pytest.fixture
+def hours(
+    make_babylon: MakeBabylon,
+    moved_database_url: str,
+    clock: MovedClock,
+    external: Bear,
+    backend: str,
+    peer: YesOrNoPeer | None,
+    tmp_path: Path,
+) -> MovedHours:
+    """Its processes run, and agents have been answered for an hour, which is held out."""
+    at_wandb = {}
+    if peer is not None:
+        at_wandb = {
+            "WANDB_API_KEY": KEY,
+            "BABYLON_WANDB_BASE_URL": peer.url,
+            "WANDB_MODE": "disabled",  # no curves at W&B's own address
+        }
+    upstream = {"base_url": external.url, "models": [EXTERNAL]}
+    babylon = make_babylon(
+        database=moved_database_url,
+        LD_PRELOAD=str(clock.library),
+        BABYLON_BACKEND=backend,
+        BABYLON_BASE_MODEL=str(save_tiny_model(tmp_path / "model", says="YesNo", mostly="Yes")),
+        BABYLON_LINEAGE=LINEAGE,
+        BABYLON_HELD_OUT_SHARE="0.03",
+        BABYLON_LEASE_SECONDS="1000000",  # an hour is none to who works
+        BABYLON_PROFIT_SCALE="100",
+        BABYLON_STEP_TOKEN_BUDGET="2000",
+        BABYLON_SHUTDOWN_SECONDS="1",
+        BABYLON_PROMOTION_MODE="screened",
+        BABYLON_SCREEN_QUESTIONS="40",  # half of them from one hour
+        BABYLON_MIN_SCREEN_QUESTIONS="20",
+        BABYLON_GATEWAY_UPSTREAMS=json.dumps({"rules": upstream}),
+        BABYLON_ANCHOR_MODEL=EXTERNAL,
+        BABYLON_COMPARISON_GUARD="false",  # as simulated; with it a rise takes half as long again
+        **at_wandb,
+    )
+    made = MovedHours(babylon, clock)
+    babylon.start("gpu-worker", "cpu-worker", "beat", "gateway")
+    made.begin()
+    return made
+
+
+def rise(hours: MovedHours) -> list[ComparedHour]:
+    """Until the policy has answered nine in ten agents for an hour that was compared."""
+    seen: list[ComparedHour] = []
+    while not seen or hours.policy_share(seen[-1].window) < 0.9:
+        assert len(seen) < PATIENCE, [one.evidence.reason for one in seen]
+        seen.append(hours.compared(hours.play()))
+    return seen
+
+
+def fall(hours: MovedHours) -> list[ComparedHour]:
+    """Until it is concluded that the policy goes back to the floor."""
+    seen: list[ComparedHour] = []
+    while not seen or seen[-1].conclusion is not Conclusion.TO_FLOOR:
+        assert len(seen) < PATIENCE, [one.evidence.reason for one in seen]
+        seen.append(hours.compared(hours.play()))
+    return seen
+
+
+def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collapses(
+    hours: MovedHours, peer: YesOrNoPeer | None
+) -> None:
+    rising = rise(hours)
+    if peer is None:
+        hours.rising = MARKETS - RISING  # from now on what it has learned is wrong
+    else:
+        peer.instead = "Hmm"  # says every checkpoint, so that no screen sees a difference
+    falling = fall(hours)
+    under_way, at_floor = hours.play(), hours.play()
+
+    acts = [one.conclusion for one in (*rising, *falling)]
+    assert [one for one in acts if one is not Conclusion.KEEP] == ["rise"] * 3 + ["to_floor"]
+    shares = [hours.policy_share(one.window) for one in (*rising, *falling)]
+    assert list(dict.fromkeys(shares)) == [0.05, 0.2, 0.5, 0.9]
+    # The hour that has begun is drawn as before, and is no evidence; the next one is the floor's.
+    assert hours.policy_share(under_way) == 0.9
+    assert "before the conclusion" in hours.compared(under_way).evidence.reason
+    assert hours.policy_share(at_floor) == 0.05
+    assert_no_more_than_simulated(hours, rising, falling)
+    assert violations(hours.babylon.connection, hours.babylon.stack.settings) == []
+
+
+def assert_no_more_than_simulated(
+    hours: MovedHours, rising: list[ComparedHour], falling: list[ComparedHour]
+) -> None:
+    """Of what agents lost from the collapse on, with the windows that it took to see it."""
+    running = comparisons.newest(hours.babylon.connection, hours.babylon.lineage)
+    assert running is not None
+    above = [one for one in rising if one.stage is not RampStage.FLOOR]
+    variances = [one.observed.reward[0].serving.variance for one in falling]
+    simulated = list(
+        falls(
+            msgspec.json.decode(running.parameters, type=ComparisonParameters),
+            agents=AGENTS,
+            before=fmean(one.difference for one in above),
+            after=fmean(one.difference for one in falling),
+            deviation=sqrt(fmean(variances)),
+        )
+    )
+    loss = falling[-1].loss - rising[-1].loss
+    assert len(falling) <= max(one.windows for one in simulated)
+    assert 0 < loss <= max(one.loss for one in simulated)
