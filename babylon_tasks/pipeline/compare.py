@@ -20,6 +20,7 @@ from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import arms, clock, comparisons, promotions
 from babylon_tasks.db.comparisons import ComparedFigures, Comparison, NextWindow
 from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import CheckpointNotFound, IllegalTransition
 from babylon_tasks.pipeline.act_on_conclusion import act, lacks_anchor
 from babylon_tasks.pipeline.comparison_acts import Concluded
 from babylon_tasks.policy_names import policy_name
@@ -48,29 +49,38 @@ class WindowTaken(Struct, frozen=True):
     why: str = ""
     done: str = ""
 
+    @property
+    def is_news(self) -> bool:
+        """Whether it led to anything."""
+        return bool(self.done) or self.conclusion not in (Conclusion.KEEP, comparisons.LATE)
+
 
 def compare(
     connection: Connection, settings: Settings, *, limit: int = WINDOWS
 ) -> list[WindowTaken]:
     """Take the windows that can be compared, in order; idempotent, safe from any number of callers.
 
-    Nothing happens without a running comparison.
+    Nothing happens without a running comparison. A window whose conclusion cannot be acted upon, as
+    where the anchor was pruned by force, is not taken: it is tried again, and the log says so.
     """
     lineage, taken = settings.lineage, list[WindowTaken]()
     while len(taken) < limit and comparisons.running(connection, lineage) is not None:
-        with connection.transaction():
-            promotions.lock(connection, lineage)
-            one = _take_next(connection, settings)
+        try:
+            with connection.transaction():
+                promotions.lock(connection, lineage)
+                one = _take_next(connection, settings)
+        except (CheckpointNotFound, IllegalTransition) as error:
+            log.error("comparison.failed", lineage=lineage, why=str(error))
+            break
         if one is None:
             break
         taken.append(one)
-        _report(lineage, one)
+        if one.is_news:
+            _report(lineage, one)
     return taken
 
 
 def _report(lineage: str, one: WindowTaken) -> None:
-    if not one.done and one.conclusion in (Conclusion.KEEP, comparisons.LATE):
-        return
     say = log.warning if one.conclusion in _HARM else log.info
     say(
         "comparison.concluded",

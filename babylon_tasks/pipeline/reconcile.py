@@ -65,9 +65,11 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         _align_what_babylon_reads(connection, settings.lineage)
         besides = other_lineages(connection, settings)
         others = {name: _restart(connection, theirs) for name, theirs in besides.items()}
-        for theirs in (settings, *besides.values()):
-            begin_by_itself(connection, theirs)
-            compare(connection, theirs)
+        concluded = [
+            text
+            for theirs in (settings, *besides.values())
+            for text in _compare(connection, theirs)
+        ]
     counted = {
         ReconcileAction.CLAIM_RELEASED: len(released),
         ReconcileAction.WINDOW_FAILED: len(failed),
@@ -91,6 +93,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         unevaluated=unevaluated,
         anew=anew,
         others={name: found for name, found in others.items() if found},
+        concluded=concluded,
     )
 
 
@@ -101,6 +104,12 @@ def _restart(connection: Connection, settings: Settings) -> list[str | None]:
     unevaluated = promotions.head_is_unevaluated(connection, settings)
     _align_what_babylon_reads(connection, settings.lineage)
     return [*to_train, *([None] if unevaluated else [])]
+
+
+def _compare(connection: Connection, settings: Settings) -> list[str]:
+    begin_by_itself(connection, settings)
+    taken = compare(connection, settings)
+    return [f"{one.conclusion} from {one.window}" for one in taken if one.is_news]
 
 
 def _align_what_babylon_reads(connection: Connection, lineage: str) -> None:

@@ -70,7 +70,8 @@ class Reconciled(Struct, frozen=True):
 
     ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
     ``anew``: windows that are sealed again, for a new reward version. ``others``: by name, what
-    lineages besides the settings' are to train; None: to evaluate what was left.
+    lineages besides the settings' are to train; None: to evaluate what was left. ``concluded``:
+    what comparisons concluded, in words.
     """
 
     released: list[str]
@@ -81,6 +82,7 @@ class Reconciled(Struct, frozen=True):
     unevaluated: bool = False
     anew: list[str] = []
     others: dict[str, list[str | None]] = {}
+    concluded: list[str] = []
 
 
 class PrunedCheckpoints(Struct, frozen=True):

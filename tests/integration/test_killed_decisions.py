@@ -218,3 +218,18 @@ def test_two_at_once_act_once(connection: Connection, settings: Settings) -> Non
     assert state(connection) == ROLLED_BACK
     assert_taken_once(connection, settings, comparison)
     assert violations(connection, settings) == []
+
+
+def test_what_cannot_be_done_stops_nothing_else_and_is_tried_again(
+    connection: Connection, settings: Settings
+) -> None:
+    harmful(connection, settings)
+    connection.execute("UPDATE training.checkpoints SET pruned_at = now() WHERE step = 1")
+
+    reconcile(settings, actor="test")
+
+    assert state(connection)["decisions"] == []
+    connection.execute("UPDATE training.checkpoints SET pruned_at = NULL WHERE step = 1")
+    reconciled = reconcile(settings, actor="test")
+    assert state(connection) == ROLLED_BACK
+    assert any(one.startswith("rollback from") for one in reconciled.concluded)

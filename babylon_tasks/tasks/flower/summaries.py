@@ -81,6 +81,7 @@ def reconciliation(reconciled: Reconciled) -> str:
         ("to be scored anew", reconciled.anew),
         ("sent to score", reconciled.to_score),
         ("sent to train", reconciled.to_train),
+        ("concluded", reconciled.concluded),
     )
     more = [_count(reconciled.late, "late row") + " rejected"] if reconciled.late else []
     more += ["sent to evaluate the newest checkpoint"] if reconciled.unevaluated else []

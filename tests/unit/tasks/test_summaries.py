@@ -168,6 +168,8 @@ def test_upkeep_says_what_it_found_in_a_few_words() -> None:
         " · sent to evaluate the newest checkpoint"
     )
     assert summaries.reconciliation(Reconciled([], [], 1, [], [])) == "1 late row rejected"
+    harm = Reconciled([], [], 0, [], [], concluded=[f"rollback from {WINDOW}"])
+    assert summaries.reconciliation(harm) == f"concluded rollback from {WINDOW}"
 
 
 def test_many_windows_are_counted() -> None:
