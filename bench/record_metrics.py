@@ -1,9 +1,9 @@
-"""What Prometheus would read of a real system: python -m bench.record_metrics
+"""What Prometheus would read of a real system: python -m bench.record_metrics [FILE]
 
 A system of all processes, with the tests' tiny model, trains on ten hours, rests, and then loses
 Redis, Postgres and its cpu-worker, one after the other. What each process exports meanwhile is
-written to tests/recorded_metrics.json, from which the tests of alerts and dashboard make their
-series. Takes about two minutes.
+written to FILE, by default tests/recorded_metrics.json, from which the tests of alerts and
+dashboard make their series. Takes about two minutes.
 """
 
 from __future__ import annotations
@@ -150,8 +150,9 @@ def main() -> None:
         "learning": compact([*recorder.phases["learning"], *recorder.phases["rest"]]),
         **{phase: _changed(resting, recorder.phases[phase][-1]) for phase in FAULTS},
     }
-    RECORD.write_text(json.dumps(recorded, indent=0) + "\n", "utf-8")
-    print(f"{RECORD}: {len(recorded['learning'])} series, {RECORD.stat().st_size} bytes")
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else RECORD
+    file.write_text(json.dumps(recorded, indent=0) + "\n", "utf-8")
+    print(f"{file}: {len(recorded['learning'])} series, {file.stat().st_size} bytes")
 
 
 FAULTS = ("redis_away", "postgres_away", "cpu_worker_killed")

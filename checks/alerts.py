@@ -1,7 +1,8 @@
-"""Alert rules: ``python -m checks.alerts``; with ``--write`` it writes those for Kubernetes.
+"""Alert rules and dashboard: ``python -m checks.alerts``.
 
-Every rule names metrics and labels that there are, and a section of the runbook. Every metric is
-asked for by an alert or a panel of the dashboard, or is listed below with the reason why not.
+Every rule and panel names metrics and labels that there are, every rule a section of the runbook.
+Every metric is asked for by a rule or a panel, every gauge by a rule, or it is listed below with
+the reason why not. With ``--write`` the rules for Kubernetes are written.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -84,12 +85,22 @@ def rules(text: str) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def panels() -> Iterator[tuple[str, str]]:
-    """List the queries of the dashboard, each with its panel's title."""
-    if DASHBOARD.exists():
-        for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"]:
-            for target in panel.get("targets", ()):
-                yield panel["title"], target["expr"]
+class Query(NamedTuple):
+    """What a panel or an annotation of the dashboard asks, and how it names what it gets."""
+
+    where: str
+    expression: str
+    legend: str
+
+
+def queries() -> Iterator[Query]:
+    """List all that the dashboard asks."""
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            yield Query(panel["title"], target["expr"], target["legendFormat"])
+    for mark in dashboard["annotations"]["list"]:
+        yield Query(mark["name"], mark["expr"], mark["titleFormat"])
 
 
 def rule_object(text: str) -> str:
@@ -142,8 +153,8 @@ def _of_queries(made: list[dict[str, Any]]) -> Iterator[Violation]:
         if metric.kind == "histogram":
             for suffix in _SUFFIXES:
                 labels[metric.name + suffix] = {*metric.labels, "le"}
-    queries = [*((rule["alert"], rule["expr"]) for rule in made), *panels()]
-    for where, expression in queries:
+    shown = [(one.where, one.expression) for one in queries()]
+    for where, expression in [*((rule["alert"], rule["expr"]) for rule in made), *shown]:
         for name, selected in asked(expression).items():
             if name not in labels:
                 yield Violation(where, f"there is no metric {name}")
@@ -153,9 +164,14 @@ def _of_queries(made: list[dict[str, Any]]) -> Iterator[Violation]:
 
 def _of_metrics(made: list[dict[str, Any]]) -> Iterator[Violation]:
     alerted = {one for rule in made for one in asked(rule["expr"])}
+    shown = {one for query in queries() for one in asked(query.expression)}
     for metric in listed():
         samples = {metric.name, *(metric.name + suffix for suffix in _SUFFIXES)}
         excused = metric.name in WITHOUT_ALERT
+        if not samples & (alerted | shown):
+            yield Violation(
+                metric.name, "neither an alert nor a panel of the dashboard asks for it"
+            )
         if excused and samples & alerted:
             yield Violation(metric.name, "an alert asks for it: take it out of WITHOUT_ALERT")
         if metric.kind == "gauge" and not excused and not samples & alerted:
@@ -170,4 +186,5 @@ if __name__ == "__main__":
     source = RULES.read_text("utf-8")
     if "--write" in sys.argv[1:]:
         RULE_OBJECT.write_text(rule_object(source), "utf-8")
-    end("alerts", violations(source), f"{len(rules(source))} rules ask for what there is")
+    asking = f"{len(rules(source))} rules and {len([*queries()])} queries"
+    end("alerts", violations(source), f"{asking} ask for what there is")

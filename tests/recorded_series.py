@@ -54,6 +54,13 @@ def matching(selector: str) -> list[str]:
     return found
 
 
+def at_times(series: str, values: Values, began: float = 0) -> Values:
+    """The values, those that are times counted from when the run is said to have begun."""
+    if _TIME not in series:
+        return values
+    return [value and began + 60 * at + value for at, value in enumerate(values)]  # 0: never
+
+
 def replayed(
     changes: Mapping[str, Change], minutes: int, names: set[str]
 ) -> Iterator[tuple[str, str]]:
@@ -64,9 +71,7 @@ def replayed(
     for series in sorted({*LEARNING, *changes}):
         if series.partition("{")[0] not in names:
             continue
-        values = LEARNING.get(series, [None] * MINUTES)
-        if _TIME in series:
-            values = [value and value + 60 * at for at, value in enumerate(values)]  # 0: never
+        values = at_times(series, LEARNING.get(series, [None] * MINUTES))
         change = changes.get(series, values[-1])
         later = [change(minute) if callable(change) else change for minute in range(minutes)]
         yield series, _written([*values, *later])
