@@ -153,8 +153,8 @@ def _of_queries(made: list[dict[str, Any]]) -> Iterator[Violation]:
         if metric.kind == "histogram":
             for suffix in _SUFFIXES:
                 labels[metric.name + suffix] = {*metric.labels, "le"}
-    shown = [(one.where, one.expression) for one in queries()]
-    for where, expression in [*((rule["alert"], rule["expr"]) for rule in made), *shown]:
+    of_panels = [(one.where, one.expression) for one in queries()]
+    for where, expression in [*((rule["alert"], rule["expr"]) for rule in made), *of_panels]:
         for name, selected in asked(expression).items():
             if name not in labels:
                 yield Violation(where, f"there is no metric {name}")
@@ -164,11 +164,11 @@ def _of_queries(made: list[dict[str, Any]]) -> Iterator[Violation]:
 
 def _of_metrics(made: list[dict[str, Any]]) -> Iterator[Violation]:
     alerted = {one for rule in made for one in asked(rule["expr"])}
-    shown = {one for query in queries() for one in asked(query.expression)}
+    of_panels = {one for query in queries() for one in asked(query.expression)}
     for metric in listed():
         samples = {metric.name, *(metric.name + suffix for suffix in _SUFFIXES)}
         excused = metric.name in WITHOUT_ALERT
-        if not samples & (alerted | shown):
+        if not samples & (alerted | of_panels):
             yield Violation(
                 metric.name, "neither an alert nor a panel of the dashboard asks for it"
             )
