@@ -12,6 +12,7 @@ import os
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def main() -> None:
     steps: queue.SimpleQueue[LoggedStep | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=[steps], name="steps", daemon=True).start()
     offline = os.environ.get("WANDB_MODE") == "offline"
-    folder = Path(start.folder) if offline else make_owned_folder(FOLDER_PREFIX)
+    tempfile.tempdir = str(make_owned_folder(FOLDER_PREFIX))  # W&B's library leaves files there
+    folder = Path(start.folder if offline else tempfile.tempdir)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= quiet_variables(str(folder)) | {"WANDB_API_KEY": start.api_key}
     if start.entity is not None:

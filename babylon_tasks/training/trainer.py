@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -19,6 +20,7 @@ import msgspec
 
 from babylon_tasks.errors import BabylonTasksError, TrainingError
 from babylon_tasks.faults import fault_of
+from babylon_tasks.owned_folder import make_owned_folder
 from babylon_tasks.training import backends
 from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.data_folder import FolderLock
@@ -49,6 +51,7 @@ from babylon_tasks.training.protocol import (
 )
 from babylon_tasks.training.root_cause import with_root_cause
 from babylon_tasks.training.trainer_start import StartTrainer, TrainerReady
+from babylon_tasks.training.wandb_quiet import FOLDER_PREFIX
 from babylon_tasks.training.work import reported
 
 HEARTBEAT_SECONDS = 2.0
@@ -205,6 +208,9 @@ def main() -> None:
     _start_heartbeat(channel)
     code = 1
     try:
+        # W&B's library makes folders as something imports it, and removes them at an orderly end
+        # only; the next trainer removes this one's. Children have TMPDIR: what they compile stays.
+        tempfile.tempdir = str(make_owned_folder(FOLDER_PREFIX))
         asyncio.run(_serve(channel))
         code = 0
     except Exception as error:  # noqa: BLE001  # its class must reach the worker

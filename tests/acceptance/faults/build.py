@@ -71,6 +71,9 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
     redis_url = _through(to_valkey, valkey.url, asked["redis"])
     clock = MovedClock.make(folder)
 
+    temporary = folder / "tmp"
+    temporary.mkdir()
+
     def member(name: str, lineage: str) -> System:
         stack = enter(
             StackOnDisk(
@@ -78,6 +81,7 @@ def build(opened: ExitStack, kind: Kind, *, folder: Path, home: Path, base_model
                 options={
                     **OPTIONS,
                     "LD_PRELOAD": str(clock.library),
+                    "TMPDIR": str(temporary),
                     "BABYLON_BASE_MODEL": str(base_model),
                     "BABYLON_LINEAGE": lineage,
                     "BABYLON_DATABASE_TIMEOUT_SECONDS": "4",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psutil
 from acceptance.faults.kinds import (
@@ -63,6 +66,12 @@ def processes_live(system: System, _: Sequence[str]) -> None:
             assert_processes_live(one)
 
 
+def no_temporary_folders(system: System, _: Sequence[str]) -> None:
+    """Of processes that have ended."""
+    folder = Path(system.stack.variables["TMPDIR"])
+    assert_soon_none("temporary folders are left over", lambda: abandoned(folder), A_MOMENT)
+
+
 def nothing_is_held(system: System, _: Sequence[str]) -> None:
     """Neither a lease nor a transaction outlives the work."""
     assert_nothing_is_held(system)
@@ -109,6 +118,29 @@ def assert_nothing_is_held(babylon: Babylon, seconds: float = A_MOMENT) -> None:
     )
 
 
+def abandoned(folder: Path) -> list[str]:
+    """What no living process has locked (owned_folder.py); billiard's, of killed workers, may be.
+
+    They hold some kilobytes, and go with the container.
+    """
+    return [
+        path.name
+        for path in folder.iterdir()
+        if not path.name.startswith("pymp-") and not _is_locked(path)
+    ]
+
+
+def _is_locked(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 _NOT_SERVING = """
 SELECT head_step, serving_step FROM training.lineages l
 JOIN training.checkpoints c ON (c.lineage, c.step) = (l.name, l.head_step)
@@ -121,7 +153,13 @@ UNION ALL SELECT 'transaction: ' || left(query, 200) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
   AND xact_start < now() - make_interval(secs => %s)
 """
-ALWAYS: tuple[End, ...] = (recovered, newest_serves, processes_live, nothing_is_held)
+ALWAYS: tuple[End, ...] = (
+    recovered,
+    newest_serves,
+    processes_live,
+    no_temporary_folders,
+    nothing_is_held,
+)
 ENDS: dict[Kind, tuple[End, ...]] = {
     PLAIN: ALWAYS,
     EVALUATING: (*ALWAYS, evaluated),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -18,6 +20,8 @@ from acceptance.faults.cells import CELLS, OTHER_CELLS
 from acceptance.faults.ends import ENDS, assert_nothing_is_held, strays, trainers_but_one
 from acceptance.harness import Babylon, until
 from upstream import Upstream
+
+from babylon_tasks.owned_folder import make_owned_folder
 
 
 @contextmanager
@@ -63,6 +67,15 @@ def test_one_trainer_must_run(babylon: Babylon) -> None:
         with process(babylon, "babylon_tasks.training.trainer"):
             until("both are seen", lambda: len(babylon.trainers()) == 2)
             assert len(trainers_but_one(babylon)) == 2
+
+
+def test_temporary_folders_must_be_of_processes_that_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_owned_folder("of-a-living-one-")
+    (tmp_path / "left").mkdir()
+    assert ends.abandoned(tmp_path) == ["left"]
 
 
 def test_leases_and_transactions_must_end(
