@@ -59,8 +59,9 @@ def main() -> None:
     steps: queue.SimpleQueue[LoggedStep | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=[steps], name="steps", daemon=True).start()
     offline = os.environ.get("WANDB_MODE") == "offline"
-    tempfile.tempdir = str(make_owned_folder(FOLDER_PREFIX))  # W&B's library leaves files there
-    folder = Path(start.folder if offline else tempfile.tempdir)
+    own = make_owned_folder(FOLDER_PREFIX)
+    tempfile.tempdir = str(own)
+    folder = Path(start.folder) if offline else own
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= quiet_variables(str(folder)) | {"WANDB_API_KEY": start.api_key}
     if start.entity is not None:
@@ -84,8 +85,7 @@ def main() -> None:
         out.flush()
     if model._wandb_run is not None:
         model._wandb_run.finish()
-    if not offline:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(own, ignore_errors=True)
     os._exit(0)
 
 
