@@ -59,7 +59,7 @@ def why(
     [{stage, reason, count, example, detail}], uses: {use: n}, steps, evaluations, lineages:
     [{lineage, state, reason, training_attempts, left_over, trained_at}], empty where the database
     has one, tripwires: as in `tripwires list`, the oldest first, answers: {kind of question:
-    {groups, commonest, share, entropy}} of those that a step took}. The window's state and
+    {groups, commonest, share, entropy, known}} of those that a step took}. The window's state and
     rejections are as the lineage of BABYLON_LINEAGE sees them.
     """
     settings = begin()

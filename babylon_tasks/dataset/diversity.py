@@ -22,13 +22,14 @@ _MOST_KINDS = 50
 
 
 class Diversity(Struct, frozen=True):
-    """Of the answers to one kind of question: what most come to, their share, and the mean entropy
-    of what the answers of one group come to, in nats."""
+    """Of the answers to one kind of question: what most come to, their share, the mean entropy of
+    what the answers of one group come to, in nats, and the probability of all that are known."""
 
     groups: int
     commonest: str
     share: float
     entropy: float
+    known: float
 
 
 class GroupAnswers(Struct, frozen=True):
@@ -85,7 +86,8 @@ def _diversity(of_groups: Sequence[Says]) -> Diversity:
             total[meaning] += probability
     commonest = max(total, key=lambda meaning: (total[meaning], meaning), default="")
     share = total[commonest] / len(of_groups) if commonest else 0.0
-    return Diversity(len(of_groups), commonest, share, fmean(map(_entropy, of_groups)))
+    known = math.fsum(total.values()) / len(of_groups)
+    return Diversity(len(of_groups), commonest, share, fmean(map(_entropy, of_groups)), known)
 
 
 def _entropy(one: Says) -> float:

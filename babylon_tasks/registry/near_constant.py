@@ -12,7 +12,8 @@ from babylon_tasks.dataset.diversity import Diversity, GroupAnswers, Says, by_ki
 _CONSTANT = 0.95  # a share of answers that come to the same
 _LESS_CONSTANT = 0.10
 _SETTLED = 0.02  # nats: of two answers one is given 1 time in 300
-_TIMES = 3.0  # what serves has, against that
+_UNSETTLED = 0.06  # nats, of what serves
+_KNOWN = 0.5  # of its probability: the entropy of answers that were never recorded is not known
 _FEWEST = 8  # groups of a kind of question
 
 Answers = Mapping[str, Mapping[str, Diversity]]  # by kind of question, by who gives them
@@ -55,7 +56,8 @@ def collapse(answers: Answers, *, better: bool) -> str | None:
                 f"{where}{ours.share:.0%} of what it would say comes to {ours.commonest}, of what "
                 f"serves {theirs.share:.0%} to {theirs.commonest}"
             )
-        if not better and ours.entropy < _SETTLED and theirs.entropy > _TIMES * ours.entropy:
+        settled = ours.entropy < _SETTLED and ours.known >= _KNOWN
+        if settled and theirs.entropy > _UNSETTLED and not better:
             return (
                 f"{where}the entropy of what it would say is {ours.entropy:.3f} nats, that of "
                 f"what serves {theirs.entropy:.3f}"

@@ -68,6 +68,7 @@ def test_why_says_what_the_answers_came_to_that_a_step_took(run: Run, trained: s
             "commonest": "rise",
             "share": 0.5,
             "entropy": pytest.approx(0.693, abs=1e-3),
+            "known": 1.0,
         }
     }
     assert "answers in the 1 groups of a step: 50% rise, entropy 0.69" in run("why", trained).out

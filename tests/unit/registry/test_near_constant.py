@@ -56,7 +56,14 @@ def test_settled_answers_are_a_collapse_unless_they_are_better_beyond_doubt() ->
         "the entropy of what it would say is 0.008 nats, that of what serves 0.673"
     )
     assert judged(settled, says(0.6), better=True) is None
-    assert judged(settled, says(0.997, 4) + says(0.003, 4)) is None, "what serves has settled too"
+    assert judged(settled, says(0.995, 4) + says(0.005, 4)) is None, "what serves has settled too"
+
+
+def test_what_no_recorded_answer_covers_is_not_taken_for_settled() -> None:
+    moved_away = [{"rise": 0.001}] * 8
+
+    assert judged(moved_away, says(0.6)) is None
+    assert judged(moved_away, [{"rise": 0.01}] * 8) is None
 
 
 def test_a_collapse_in_one_kind_of_question_is_named() -> None:
