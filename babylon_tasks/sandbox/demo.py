@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,17 +12,19 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babylon_tasks.db import babylon, migrate, outcomes, progress
+from babylon_tasks.db import babylon, migrate, outcomes
 from babylon_tasks.db.progress import WindowProgress
-from babylon_tasks.db.session import Connection, session
+from babylon_tasks.db.session import session
 from babylon_tasks.decisions import Decision
-from babylon_tasks.errors import CheckpointNotFound, SandboxError
+from babylon_tasks.errors import SandboxError
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import Account, AnswerCounts, decide, examine, record
+from babylon_tasks.sandbox.demo_home import demo_home
 from babylon_tasks.sandbox.stack import Stack
+from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
 from babylon_tasks.sandbox.statistics import difference_interval
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState
@@ -34,10 +33,6 @@ MARKETS = 8
 AGENTS = 16
 HELD_OUT_MARKETS = 100
 ANSWERS_PER_MARKET = 4
-_START_SECONDS = 300.0
-_WINDOW_SECONDS = 180.0
-_POLL_SECONDS = 0.2
-_FOLLOW_SECONDS = 0.05
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
@@ -129,34 +124,22 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
     fails. Raises SandboxError when a process ends or a window does not finish.
     """
     started = time.monotonic()
-    home = keep or _temporary_home()
     options = OPTIONS | {"BABYLON_SEED": str(seed), "BABYLON_LINEAGE": f"demo-{seed}"}
-    try:
-        with Stack(home, options=options, durable=False) as stack:
-            watcher.settings(stack.settings)
-            watcher.news("Postgres and Valkey are running; migrating")
-            babylon.create(stack.settings)
-            migrate.apply(stack.settings)
-            stack.start_processes()
-            watcher.news(f"beat, workers, Flower and gateway started; logs in {stack.data_dir}")
-            watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
-            for name, port in stack.metrics_ports.items():
-                watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
-            rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed))
-    except BaseException:
-        watcher.news(f"the data and logs remain in {home}")
-        raise
-    if keep is None:
-        shutil.rmtree(home)
+    with (
+        demo_home(keep, watcher.news) as home,
+        Stack(home, options=options, durable=False) as stack,
+    ):
+        watcher.settings(stack.settings)
+        watcher.news("Postgres and Valkey are running; migrating")
+        babylon.create(stack.settings)
+        migrate.apply(stack.settings)
+        stack.start_processes()
+        watcher.news(f"beat, workers, Flower and gateway started; logs in {stack.data_dir}")
+        watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
+        for name, port in stack.metrics_ports.items():
+            watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
+        rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed))
     return DemoReport(rows, evaluation, round(time.monotonic() - started, 1))
-
-
-def _temporary_home() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="babylon-demo-"))
-    # As root, the servers run as another user, who must be able to traverse it: otherwise their
-    # data would go to another folder and remain.
-    home.chmod(0o711)
-    return home
 
 
 async def _play(
@@ -166,7 +149,7 @@ async def _play(
     rows: list[WindowRow] = []
     accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
     with session(settings) as connection, Recorder(settings) as recorder:
-        policy = await _first_policy(stack, connection)
+        policy = await first_policy(stack, connection)
         # As agents do that know one address and nothing else.
         client = replace(policy, base_url=stack.gateway_url).openai_client(settings)
         watcher.news(
@@ -177,7 +160,7 @@ async def _play(
         for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
             asked_about = markets.window_markets(seed, number, MARKETS)
-            await _followed(stack, client, policy)
+            await followed(stack, client, policy)
             decisions = await decide(client, settings.lineage, asked_about, accounts)
             for market in asked_about:
                 outcomes.settle(
@@ -186,7 +169,7 @@ async def _play(
             tally = record(recorder, window, decisions)
             if not recorder.flush(30) or recorder.dropped or recorder.failed:
                 raise SandboxError(f"window {window}: the recorder did not write everything")
-            done = await _finished(stack, connection, window)
+            done = await finished(stack, connection, window)
             rows.append(_row(done, policy))
             watcher.window(done, tally)
         policy = serving(connection, settings.lineage)
@@ -196,56 +179,6 @@ async def _play(
         )
         evaluation = await _evaluate(client, settings.lineage, policy, seed)
     return rows, evaluation
-
-
-async def _first_policy(stack: Stack, connection: Connection) -> Serving:
-    lineage = stack.settings.lineage
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        stack.check()
-        try:
-            policy = serving(connection, lineage)
-        except CheckpointNotFound:
-            policy = None  # the GPU worker has not started yet
-        if policy is not None and policy.base_url is not None:
-            return policy
-        await asyncio.sleep(_POLL_SECONDS)
-    raise SandboxError(
-        f"the GPU worker did not serve inference within {_START_SECONDS:.0f} s; "
-        f"see gpu-worker.log and models/trainer.log in {stack.data_dir}"
-    )
-
-
-async def _followed(stack: Stack, client: Any, policy: Serving) -> None:
-    """Wait for the gateway, half a second after a promotion: each window is asked of one policy."""
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        stack.check()
-        models = (await client.models.list()).data if _listens(stack) else []
-        if any(one.to_dict().get("serves") == policy.inference_name for one in models):
-            return
-        await asyncio.sleep(_FOLLOW_SECONDS)
-    raise SandboxError(f"the gateway does not serve {policy.inference_name}; see gateway.log")
-
-
-def _listens(stack: Stack) -> bool:
-    """Check whether the gateway has started."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", stack.settings.gateway_port)) == 0
-
-
-async def _finished(stack: Stack, connection: Connection, window: str) -> WindowProgress:
-    deadline = time.monotonic() + _WINDOW_SECONDS
-    while time.monotonic() < deadline:
-        stack.check()
-        window_progress = progress.of_window(connection, stack.settings.lineage, window)
-        if window_progress is not None and window_progress.finished:
-            return window_progress
-        await asyncio.sleep(_POLL_SECONDS)
-    raise SandboxError(
-        f"window {window} was not finished within {_WINDOW_SECONDS:.0f} s; "
-        f"see the logs in {stack.data_dir}"
-    )
 
 
 def _row(done: WindowProgress, policy: Serving) -> WindowRow:
@@ -283,6 +216,6 @@ def _share(tallies: list[AnswerCounts]) -> Share:
     return Share(n, valid / n, right / valid if valid else 0.0)
 
 
-def write(report: DemoReport, path: Path) -> None:
+def write(report: Struct, path: Path) -> None:
     """Write the report as JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

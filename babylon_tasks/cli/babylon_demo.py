@@ -1,0 +1,85 @@
+"""``demo --world babylon``: its table, and the models side by side at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from babylon_tasks.cli.context import configure_log
+from babylon_tasks.cli.output import cell, out, say, show, table
+
+if TYPE_CHECKING:
+    from babylon_tasks.sandbox.babylon_world.results import ModelShares, PlayedHour
+
+_COLUMNS = {
+    "window": 16,
+    "asked": 10,
+    "decisions": 9,
+    "valid": 6,
+    "right": 6,
+    "the other's": 11,
+    "right ": 6,
+    "step": 5,
+    "decision": 8,
+}
+
+
+def play_babylon(windows: int, seed: int, report: Path | None, keep: Path | None) -> None:
+    """Play it, and print what comes of it."""
+    from babylon_tasks.sandbox.babylon_world.demo import OUR_SHARE, BabylonWatcher, run
+    from babylon_tasks.sandbox.demo import write as write_report
+
+    lines = _Lines()
+    say(
+        f"from the end of the warm start on {OUR_SHARE:.0%} of the agents are ours, a fixed share "
+        "that no evidence has grown; `right` is of all answers"
+    )
+    watcher = BabylonWatcher(settings=configure_log, news=say, window=lines.window)
+    found = run(watcher, windows=windows, seed=seed, keep=keep)
+    out.print()
+    table(
+        "Markets that nobody has seen, half of them in phrasings that no hour had",
+        ("model", "answers#", "valid JSON#", "right of trades#", "right of all#"),
+        map(_cells, found.evaluation),
+    )
+    say(
+        f"{len(found.warm_start)} supervised steps and {len(found.windows)} windows in "
+        f"{found.seconds:.0f} s"
+    )
+    if report is not None:
+        write_report(found, report)
+        say(f"the report is in {report}")
+
+
+def _cells(one: ModelShares) -> tuple[object, ...]:
+    return (
+        *(one.model, one.n, f"{one.valid:.1%}"),
+        *(f"{one.right_of_trades:.1%}", f"{one.right_of_all:.1%}"),
+    )
+
+
+class _Lines:
+    """The table of hours, one line as each is finished."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def window(self, hour: PlayedHour) -> None:
+        """Print a finished hour."""
+        if not self._begun:
+            show(_line(_COLUMNS))
+        self._begun = True
+        ours, external = hour.ours, hour.external
+        cells = (
+            *(hour.window, f"@{hour.served_step}", ours.n),
+            *(f"{ours.valid:.0%}", f"{ours.right_of_all:.0%}"),
+            *(external.n, f"{external.right_of_all:.0%}"),
+            *(hour.step, hour.decision),
+        )
+        show(_line(cell(value) for value in cells))
+
+
+def _line(cells: Iterable[str]) -> str:
+    widths = _COLUMNS.values()
+    return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()

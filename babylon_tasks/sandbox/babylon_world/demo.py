@@ -1,0 +1,272 @@
+"""From an existing database to a policy that improves, in the likeness of Babylon.
+
+Another model serves at first; supervised steps on its better answers go on until an evaluation
+says that they suffice; then a share of the agents is the lineage's, which learns from its own
+answers. The end is an evaluation on markets that nobody has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from babylon_tasks.arms import Arms
+from babylon_tasks.db import arms, babylon, migrate, outcomes
+from babylon_tasks.db.session import Connection, session
+from babylon_tasks.errors import SandboxError
+from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
+from babylon_tasks.policy_names import policy_name
+from babylon_tasks.recorder import Recorder
+from babylon_tasks.registry.serving import serving
+from babylon_tasks.sandbox.babylon_world import markets, play
+from babylon_tasks.sandbox.babylon_world.external_model import NAME
+from babylon_tasks.sandbox.babylon_world.external_server import ExternalServer
+from babylon_tasks.sandbox.babylon_world.markets import BabylonMarket
+from babylon_tasks.sandbox.babylon_world.results import (
+    BabylonReport,
+    ModelShares,
+    PlayedHour,
+    described,
+    shares,
+)
+from babylon_tasks.sandbox.demo_home import demo_home
+from babylon_tasks.sandbox.markets import hours
+from babylon_tasks.sandbox.stack import Stack
+from babylon_tasks.sandbox.stack_progress import (
+    decided,
+    finished,
+    first_policy,
+    followed,
+)
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import WINDOW, window_id, window_start
+
+MARKETS = 8
+AGENTS_BEFORE, AGENTS = 8, 16  # of each archetype: while the other model serves, and afterwards
+OUR_SHARE = 0.5
+_OUTCOME_HOURS = 3
+# The warm start: the best two of eight answers, batches of hours until an evaluation says enough.
+_TOP_SHARE = 0.25
+BATCH_HOURS, _BATCHES = 10, 6
+ENOUGH_VALID, ENOUGH_RIGHT = 0.9, 0.65  # of all answers, and of the trades: a coin has 0.5
+_CHECK_MARKETS, _HELD_OUT_MARKETS, _ANSWERS = 80, 80, 2
+_PATIENCE_SECONDS = 900.0
+_GATEWAY_SECONDS = 1.5  # within a second it has read new arms
+
+OPTIONS = {
+    "BABYLON_BACKEND": "cpu",
+    "BABYLON_GRACE_SECONDS": "1",
+    "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
+    "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the demo's hours are in the past
+    "BABYLON_HELD_OUT_SHARE": "0.1",
+    "BABYLON_SCORER": "outcome",  # prices and stakes are recorded
+    "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
+    "BABYLON_SUPERVISED_CALLS": str(2 * MARKETS * BATCH_HOURS),
+    "BABYLON_LEARNING_RATE": "3e-4",
+    "BABYLON_FINAL_LEARNING_RATE": "1e-4",
+    # Towards the base model, none of whose answers is valid here.
+    "BABYLON_KL_COEFFICIENT": "0",
+    "BABYLON_PACKED_SEQUENCE_LENGTH": "2048",
+}
+
+
+class BabylonWatcher(Struct, frozen=True):
+    """How the demo reports: its settings, lines of news, and each hour once it is finished."""
+
+    settings: Callable[[Settings], None]
+    news: Callable[[str], None]
+    window: Callable[[PlayedHour], None]
+
+
+def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) -> BabylonReport:
+    """Run the demo from nothing to the final evaluation, and leave no process behind.
+
+    Raises SandboxError when a process ends, a window does not finish, or the warm start teaches
+    nothing.
+    """
+    started = time.monotonic()
+    with demo_home(keep, watcher.news) as home, ExternalServer(seed) as external:
+        options = OPTIONS | {
+            "BABYLON_SEED": str(seed),
+            "BABYLON_LINEAGE": f"babylon-{seed}",
+            "BABYLON_GATEWAY_UPSTREAMS": external.upstreams,
+        }
+        with Stack(home, options=options, durable=False) as stack:
+            watcher.settings(stack.settings)
+            watcher.news("Postgres and Valkey are running; migrating")
+            babylon.create(stack.settings)
+            migrate.apply(stack.settings)
+            stack.start_processes()
+            watcher.news(f"beat, workers, Flower and gateway started; logs in {stack.data_dir}")
+            with session(stack.settings) as connection, Recorder(stack.settings) as recorder:
+                game = _Game(stack, watcher, connection, recorder, seed)
+                checks, played, evaluation = asyncio.run(_played(game, windows))
+    return BabylonReport(checks, played, evaluation, round(time.monotonic() - started, 1))
+
+
+async def _played(
+    game: _Game, windows: int
+) -> tuple[list[ModelShares], list[PlayedHour], list[ModelShares]]:
+    await game.begin(windows)
+    checks = await game.warm_start()
+    first = game.serving_step
+    game.share(OUR_SHARE)
+    played = [await game.hour() for _ in range(windows)]
+    asked = markets.kept_markets(game.seed, _HELD_OUT_MARKETS, purpose="held-out")
+    names = [NAME, policy_name(game.lineage, first)]
+    if game.serving_step != first:
+        names.append(policy_name(game.lineage, game.serving_step))
+    return checks, played, [await game.examined(name, asked, _ANSWERS) for name in names]
+
+
+class _Game:
+    """One play of the world: the system, its agents, and the hours still to come."""
+
+    _client: Any
+
+    def __init__(
+        self,
+        stack: Stack,
+        watcher: BabylonWatcher,
+        connection: Connection,
+        recorder: Recorder,
+        seed: int,
+    ) -> None:
+        self.seed = seed
+        self.lineage = stack.settings.lineage
+        self._stack, self._watcher = stack, watcher
+        self._connection, self._recorder = connection, recorder
+        self._number = 0
+        self._hours: list[str] = []
+
+    @property
+    def serving_step(self) -> int:
+        """The checkpoint that serves now."""
+        return serving(self._connection, self.lineage).step
+
+    async def begin(self, windows: int) -> None:
+        """Wait for the system, and let the other model serve everybody."""
+        settings = self._stack.settings
+        policy = await first_policy(self._stack, self._connection)
+        self._client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
+        await followed(self._stack, self._client, policy)
+        total = BATCH_HOURS * _BATCHES + windows
+        self._hours = hours(self.lineage, settings.held_out_share, total)
+        self.share(0.0)
+        self._watcher.news(f"{NAME} serves all agents, behind {self._stack.gateway_url}")
+
+    def share(self, ours: float) -> None:
+        """Let the lineage answer a share of the agents, by arms; the others ask the other model."""
+        begins = window_id(datetime.now(UTC))
+        arms.begin(
+            self._connection,
+            self.lineage,
+            Arms(
+                from_window=begins,
+                salt=f"demo-{self.seed}",
+                control_share=1 - ours,
+                control_model=NAME,
+            ),
+        )
+        time.sleep(_GATEWAY_SECONDS)
+
+    async def warm_start(self) -> list[ModelShares]:
+        """Learn from the other model's hours until an evaluation says enough.
+
+        Raises SandboxError if it never does.
+        """
+        checks: list[ModelShares] = []
+        asked = markets.kept_markets(self.seed, _CHECK_MARKETS, purpose="check")
+        for _ in range(_BATCHES):
+            windows = [(await self._play(AGENTS_BEFORE))[0] for _ in range(BATCH_HOURS)]
+            for window in windows:
+                await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
+            planned = await self._planned()
+            self._watcher.news(
+                f"supervised step {planned.step} on {planned.calls} answers of "
+                f"{', '.join(planned.models)} in {len(planned.windows)} hours"
+            )
+            done = await decided(
+                self._stack, self._connection, planned.windows[-1], planned.step, _PATIENCE_SECONDS
+            )
+            found = await self.examined(policy_name(self.lineage, planned.step or 0), asked, 1)
+            checks.append(found)
+            self._watcher.news(f"{described(found)}; {done.decision}: {done.decision_reason}")
+            if (
+                found.valid >= ENOUGH_VALID
+                and found.right_of_trades >= ENOUGH_RIGHT
+                and self.serving_step == planned.step
+            ):
+                return checks
+        raise SandboxError(
+            f"after {len(checks)} supervised steps the policy is not right in {ENOUGH_RIGHT:.0%} "
+            "of its trades: learning from its own answers would follow the luck of a window"
+        )
+
+    async def hour(self) -> PlayedHour:
+        """Play an hour with both, and wait until the step that it became is decided."""
+        policy = serving(self._connection, self.lineage)
+        await followed(self._stack, self._client, policy)
+        window, turns = await self._play(AGENTS)
+        done = await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
+        by = {
+            external: [(one.market, one.last) for one in turns if one.external is external]
+            for external in (True, False)
+        }
+        hour = PlayedHour(
+            window=window,
+            step=done.step,
+            served_step=policy.step,
+            decision=done.decision,
+            ours=shares(policy.inference_name, by[False]),
+            external=shares(NAME, by[True]),
+        )
+        self._watcher.window(hour)
+        return hour
+
+    async def examined(self, model: str, asked: Sequence[BabylonMarket], n: int) -> ModelShares:
+        """Ask a model about markets that no hour has, ``n`` times about each."""
+        return shares(model, await play.examine(self._client, model, asked, n=n))
+
+    async def _play(self, agents: int) -> tuple[str, list[play.Turn]]:
+        """Play the next hour and record it; its markets end hours later."""
+        window = self._hours[self._number]
+        asked = markets.hour_markets(self.seed, self._number, MARKETS)
+        self._number += 1
+        turns = await play.play(self._client, self.lineage, asked, play.agents(agents))
+        ended = window_id(window_start(window) + _OUTCOME_HOURS * WINDOW)
+        for one in asked:
+            outcomes.settle(self._connection, ended, one.id, question=one.question, yes=one.yes)
+        play.record(self._recorder, window, turns)
+        recorder = self._recorder
+        if not recorder.flush(30) or recorder.dropped or recorder.failed:
+            raise SandboxError(f"window {window}: the recorder did not write everything")
+        return window, turns
+
+    async def _planned(self) -> WarmStart:
+        """Plan a supervised step as soon as no worker has the lineage."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        refused: str | None = None
+        while time.monotonic() < deadline:
+            self._stack.check()
+            found = await asyncio.to_thread(
+                warm_start,
+                self._stack.settings,
+                since=None,
+                top_share=_TOP_SHARE,
+                dry_run=False,
+                actor="demo",
+            )
+            if found.step is not None:
+                return found
+            refused = found.refused or f"nothing to learn from: {json.dumps(found.left_out)}"
+            await asyncio.sleep(0.5)
+        raise SandboxError(f"no supervised step could be planned: {refused}")

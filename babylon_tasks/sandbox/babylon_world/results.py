@@ -1,0 +1,57 @@
+"""What models came to in the likeness of Babylon, as the demo reports it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from babylon_tasks.sandbox.babylon_world.answers import Act, is_right
+from babylon_tasks.sandbox.babylon_world.markets import BabylonMarket
+
+
+class ModelShares(Struct, frozen=True):
+    """A model's results on a set of markets; shares in [0, 1]."""
+
+    model: str
+    n: int
+    valid: float
+    right_of_trades: float
+    right_of_all: float
+
+
+class PlayedHour(Struct, frozen=True):
+    """An hour in which a share of the agents was ours; ``external`` are the others."""
+
+    window: str
+    step: int | None
+    served_step: int
+    decision: str | None
+    ours: ModelShares
+    external: ModelShares
+
+
+class BabylonReport(Struct, frozen=True):
+    """The content of the ``--report`` file; ``warm_start`` has each evaluation on the way."""
+
+    warm_start: list[ModelShares]
+    windows: list[PlayedHour]
+    evaluation: list[ModelShares]
+    seconds: float
+
+
+def shares(model: str, turns: Sequence[tuple[BabylonMarket, Act]]) -> ModelShares:
+    """Compute a model's results."""
+    n = max(1, len(turns))
+    trades = max(1, sum(done.yes is not None for _, done in turns))
+    valid = sum(done.valid for _, done in turns)
+    right = sum(is_right(market, done) for market, done in turns)
+    return ModelShares(model, len(turns), valid / n, right / trades, right / n)
+
+
+def described(found: ModelShares) -> str:
+    """Write results for people."""
+    return (
+        f"{found.model}: {found.valid:.0%} valid JSON, right in {found.right_of_trades:.0%} of its "
+        f"trades, {found.right_of_all:.0%} of all {found.n} answers"
+    )
