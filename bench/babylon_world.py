@@ -14,6 +14,7 @@ import asyncio
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -49,12 +50,13 @@ def described(pairs: Sequence[tuple[BabylonMarket, Act]]) -> str:
     right = sum(is_right(market, done) for market, done in trades)
     follows = [(m.unseen, done.yes == m.good) for m, done in trades]
     by = {kind: fmean([f for u, f in follows if u is kind] or [0.0]) for kind in (False, True)}
+    why = Counter(done.failed for _, done in pairs if done.failed is not None)
     return (
         f"valid {sum(done.valid for _, done in pairs) / n:.3f}  failed "
         f"{sum(done.failed is not None for _, done in pairs) / n:.3f}  right of trades "
         f"{right / t:.3f}  of all {right / n:.3f}  follows {by[False]:.2f}/{by[True]:.2f}  yes "
         f"{sum(bool(done.yes) for _, done in trades) / t:.2f}  amount "
-        f"{fmean([done.amount for _, done in trades] or [0.0]):.0f}"
+        f"{fmean([done.amount for _, done in trades] or [0.0]):.0f}  {dict(why)}"
     )
 
 
@@ -208,7 +210,8 @@ async def learn(given: argparse.Namespace, folder: Path) -> None:
         count = sum(len(group.members) for group in groups)
         trained = await school.train(groups, given.supervised_rate, supervised=True)
         say(f"warm {batch}", f"{count} calls, loss {trained.metrics.get('loss/train', 0):.3f}")
-        examine("", 40, "check")
+        if given.check:
+            examine("", given.check, "check")
     draw = random.Random(given.seed)
     for window in range(given.windows):
         asked = markets.hour_markets(given.seed, 500 + window, given.markets)
@@ -230,6 +233,7 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--calls", type=int, default=240, help="of one batch of the warm start")
     asked.add_argument("--batches", type=int, default=2)
+    asked.add_argument("--check", type=int, default=40, help="markets asked about after each batch")
     asked.add_argument("--supervised-rate", type=float, default=2e-3)
     asked.add_argument("--weight", type=float, default=4.0, help="of the token yes or no")
     asked.add_argument("--windows", type=int, default=10)
