@@ -31,12 +31,20 @@ class _Asked(Struct):
     user: str = ""
 
 
+class _Listener(ThreadingHTTPServer):
+    # All agents of an hour ask at once; with the five of the standard library most of them wait
+    # until TCP tries again, for seconds.
+    request_queue_size = 512
+    daemon_threads = True
+
+
 class ExternalServer:
     """The server; use as a context manager. Agents are distinguished by OpenAI's field ``user``."""
 
     def __init__(self, seed: int) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet, which no delayed acknowledgement stops
 
             def do_POST(self) -> None:
                 length = min(int(self.headers.get("Content-Length") or 0), _LONGEST)
@@ -51,8 +59,7 @@ class ExternalServer:
             def log_message(self, *_: Any) -> None:
                 """Log nothing: prompts are no matter of a log."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), Handler)
 
     @property
     def upstreams(self) -> str:
