@@ -11,15 +11,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babylon_tasks.arms import Arms
-from babylon_tasks.db import arms, babylon, migrate, outcomes
+from babylon_tasks.db import babylon, migrate, outcomes
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
@@ -59,7 +57,6 @@ BATCH_HOURS, _BATCHES = 10, 6
 ENOUGH_VALID, ENOUGH_RIGHT = 0.9, 0.65  # of all answers, and of the trades: a coin has 0.5
 _CHECK_MARKETS, _HELD_OUT_MARKETS, _ANSWERS = 80, 80, 2
 _PATIENCE_SECONDS = 900.0
-_GATEWAY_SECONDS = 1.5  # within a second it has read new arms
 
 OPTIONS = {
     "BABYLON_BACKEND": "cpu",
@@ -118,7 +115,6 @@ async def _played(
     await game.begin(windows)
     checks = await game.warm_start()
     first = game.serving_step
-    game.share(OUR_SHARE)
     played = [await game.hour() for _ in range(windows)]
     asked = markets.kept_markets(game.seed, _HELD_OUT_MARKETS, purpose="held-out")
     names = [NAME, policy_name(game.lineage, first)]
@@ -153,30 +149,14 @@ class _Game:
         return serving(self._connection, self.lineage).step
 
     async def begin(self, windows: int) -> None:
-        """Wait for the system, and let the other model serve everybody."""
+        """Wait for the system."""
         settings = self._stack.settings
         policy = await first_policy(self._stack, self._connection)
         self._client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
         await followed(self._stack, self._client, policy)
         total = BATCH_HOURS * _BATCHES + windows
         self._hours = hours(self.lineage, settings.held_out_share, total)
-        self.share(0.0)
         self._watcher.news(f"{NAME} serves all agents, behind {self._stack.gateway_url}")
-
-    def share(self, ours: float) -> None:
-        """Let the lineage answer a share of the agents, by arms; the others ask the other model."""
-        begins = window_id(datetime.now(UTC))
-        arms.begin(
-            self._connection,
-            self.lineage,
-            Arms(
-                from_window=begins,
-                salt=f"demo-{self.seed}",
-                control_share=1 - ours,
-                control_model=NAME,
-            ),
-        )
-        time.sleep(_GATEWAY_SECONDS)
 
     async def warm_start(self) -> list[ModelShares]:
         """Learn from the other model's hours until an evaluation says enough.
@@ -186,7 +166,7 @@ class _Game:
         checks: list[ModelShares] = []
         asked = markets.kept_markets(self.seed, _CHECK_MARKETS, purpose="check")
         for _ in range(_BATCHES):
-            windows = [(await self._play(AGENTS_BEFORE))[0] for _ in range(BATCH_HOURS)]
+            windows = [(await self._play(AGENTS_BEFORE, 0.0))[0] for _ in range(BATCH_HOURS)]
             for window in windows:
                 await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
             planned = await self._planned()
@@ -215,7 +195,7 @@ class _Game:
         """Play an hour with both, and wait until the step that it became is decided."""
         policy = serving(self._connection, self.lineage)
         await followed(self._stack, self._client, policy)
-        window, turns = await self._play(AGENTS)
+        window, turns = await self._play(AGENTS, OUR_SHARE)
         done = await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
         by = {
             external: [(one.market, one.last) for one in turns if one.external is external]
@@ -236,12 +216,19 @@ class _Game:
         """Ask a model about markets that no hour has, ``n`` times about each."""
         return shares(model, await play.examine(self._client, model, asked, n=n))
 
-    async def _play(self, agents: int) -> tuple[str, list[play.Turn]]:
-        """Play the next hour and record it; its markets end hours later."""
+    async def _play(self, agents: int, ours_share: float) -> tuple[str, list[play.Turn]]:
+        """Play the next hour and record it; its markets end hours later.
+
+        A share of the agents asks for the lineage's model, the others for the other one.
+        """
         window = self._hours[self._number]
         asked = markets.hour_markets(self.seed, self._number, MARKETS)
         self._number += 1
-        turns = await play.play(self._client, self.lineage, asked, play.agents(agents))
+        named = play.agents(agents)
+        ours = play.ours(named, ours_share, f"{self.seed}/{window}")
+        turns = await play.play(
+            self._client, asked, named, lambda agent: self.lineage if agent in ours else NAME
+        )
         ended = window_id(window_start(window) + _OUTCOME_HOURS * WINDOW)
         for one in asked:
             outcomes.settle(self._connection, ended, one.id, question=one.question, yes=one.yes)

@@ -1,14 +1,15 @@
 """The agents of the likeness of Babylon: they ask the gateway, act, and record it as Babylon does.
 
-They know one address and one model's name; who answers is the gateway's matter. An agent that posts
-is asked once more; its turn ends with a trade, with waiting, or with a failed action.
+They know one address, and ask for one of two models by name. An agent that posts is asked once
+more; its turn ends with a trade, with waiting, or with a failed action.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -76,12 +77,28 @@ async def ask(
     )
 
 
+def ours(named: dict[str, list[str]], share: float, hour: str) -> set[str]:
+    """Draw which agents ask for the lineage's model in an hour: the same share of each archetype.
+
+    Drawn anew for each hour, from its name.
+    """
+    draw = random.Random(hour)
+    return {one for some in named.values() for one in draw.sample(some, round(share * len(some)))}
+
+
 async def play(
-    client: Any, model: str, asked_about: Sequence[BabylonMarket], named: dict[str, list[str]]
+    client: Any,
+    asked_about: Sequence[BabylonMarket],
+    named: dict[str, list[str]],
+    model_of: Callable[[str], str],
 ) -> list[Turn]:
     """Let each agent decide about its archetype's markets, all at once."""
     wanted = [(agent, market) for market in asked_about for agent in named[market.archetype]]
-    return list(await asyncio.gather(*(_turn(client, model, *one) for one in wanted)))
+    return list(
+        await asyncio.gather(
+            *(_turn(client, model_of(agent), agent, market) for agent, market in wanted)
+        )
+    )
 
 
 async def _turn(client: Any, model: str, agent: str, market: BabylonMarket) -> Turn:

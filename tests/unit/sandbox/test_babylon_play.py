@@ -46,7 +46,9 @@ def trade(side: str) -> str:
 
 def turn(*answers: str) -> tuple[play.Turn, Scripted]:
     client = Scripted(*answers)
-    [found] = asyncio.run(play.play(client, "babylon", [MARKET], {MARKET.archetype: ["a"]}))
+    [found] = asyncio.run(
+        play.play(client, [MARKET], {MARKET.archetype: ["a"]}, lambda _: "babylon")
+    )
     return found, client
 
 
@@ -131,3 +133,14 @@ def test_scoring_understands_what_an_agent_did() -> None:
 
 def test_numbers_that_no_table_takes_fail_and_are_recorded() -> None:
     assert evidence_of(trade("buy_yes").replace("10", "NaN")).failed == 1
+
+
+def test_each_hour_draws_the_same_share_of_each_archetype_anew() -> None:
+    named = play.agents(16)
+    drawn = [play.ours(named, 0.5, f"hour-{number}") for number in range(20)]
+
+    for one in drawn:
+        assert [sum(agent in one for agent in some) for some in named.values()] == [8, 8]
+    assert drawn[0] == play.ours(named, 0.5, "hour-0")
+    assert len({frozenset(one) for one in drawn}) == 20
+    assert play.ours(named, 0.0, "hour-0") == set()
