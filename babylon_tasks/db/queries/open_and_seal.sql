@@ -18,10 +18,12 @@ LIMIT %(limit)s
 
 -- name: seen_without_id
 -- Hours without a window of trajectories that name none (Babylon's plugin never does), newest first;
--- not those for which the reason is on record and is what it was.
+-- not those for which the reason is on record and is what it was. Each hour is written as text once,
+-- not for each of its rows.
 SELECT id
 FROM (SELECT DISTINCT {{unopened_windows.id_of_unnamed}} AS id
-      FROM trajectories WHERE "windowId" IS NULL) AS unnamed
+      FROM (SELECT DISTINCT date_trunc('hour', "startTime") AS "startTime"
+            FROM trajectories WHERE "windowId" IS NULL) AS hours) AS unnamed
 WHERE NOT EXISTS (SELECT FROM training.windows w WHERE w.window_id = id)
   AND NOT EXISTS (SELECT FROM training.unopened_windows u
                   WHERE u.window_id = id
