@@ -7,15 +7,24 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import begin
-from babylon_tasks.cli.output import AsJson, ExitCode, as_json, out, progress_bar, say, show, table
+from babylon_tasks.cli.output import (
+    LISTED,
+    AsJson,
+    ExitCode,
+    as_json,
+    out,
+    progress_bar,
+    say,
+    show,
+    show_counts,
+    table,
+)
 from babylon_tasks.db import babylon
 from babylon_tasks.db import migrate as migrations
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.data_report import DataReport
 from babylon_tasks.pipeline.data_report import verify_data as look
 from babylon_tasks.reasons import Reason
-
-_LISTED = 10  # of each kind; --json has all
 
 
 def register(app: typer.Typer) -> None:
@@ -143,16 +152,11 @@ def _show_recorded(report: DataReport) -> None:
         ("sides that are not understood", report.unknown_sides),
         ("outcomes that are not understood", report.unknown_outcomes),
     ):
-        if counted:
-            show(f"{what}:")
-        for name, count in list(counted.items())[:_LISTED]:
-            show(f"  {count:>8}  {name}")
-        if len(counted) > _LISTED:
-            show(f"            and {len(counted) - _LISTED} others: see --json")
-    for warning in report.warnings[:_LISTED]:
+        show_counts(what, counted)
+    for warning in report.warnings[:LISTED]:
         show(f"warning: {warning}")
-    if len(report.warnings) > _LISTED:
-        show(f"warning: and {len(report.warnings) - _LISTED} more: see --json")
+    if len(report.warnings) > LISTED:
+        show(f"warning: and {len(report.warnings) - LISTED} more: see --json")
 
 
 def _some(names: list[str]) -> str:

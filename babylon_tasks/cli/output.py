@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
@@ -39,6 +39,7 @@ err = Console(highlight=False, width=None if sys.stderr.isatty() else _WIDE, std
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+LISTED = 10  # of each kind, where there may be many; --json has all
 Report = Callable[[int, int | None], None]  # (done, total or None)
 
 
@@ -60,6 +61,17 @@ def say(line: str) -> None:
 def show(line: str) -> None:
     """Print one line of the result: a line break in it could pass for another line."""
     out.print(Text(plain(line)), soft_wrap=True)
+
+
+def show_counts(what: str, counts: Mapping[str, int]) -> None:
+    """Print the first of what was counted, below a heading; nothing where nothing was."""
+    if not counts:
+        return
+    show(f"{what}:")
+    for name, count in list(counts.items())[:LISTED]:
+        show(f"  {count:>8}  {name}")
+    if len(counts) > LISTED:
+        show(f"            and {len(counts) - LISTED} others: see --json")
 
 
 def refuse(line: str) -> NoReturn:

@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import actor, begin, database
-from babylon_tasks.cli.output import AsJson, as_json, refuse, say, show
+from babylon_tasks.cli.output import LISTED, AsJson, as_json, refuse, say, show, show_counts
 from babylon_tasks.pipeline.warm_start import WarmStart
 from babylon_tasks.pipeline.warm_start import warm_start as plan
 from babylon_tasks.windows import window_start
-
-_LISTED = 10  # of each kind; --json has all
 
 
 def register(app: typer.Typer) -> None:
@@ -70,15 +68,10 @@ def _show(found: WarmStart, *, dry_run: bool) -> None:
         ("left out", found.left_out),
         ("windows that were not looked at", found.other_windows),
     ):
-        if counted:
-            show(f"{what}:")
-        for name, count in list(counted.items())[:_LISTED]:
-            show(f"  {count:>8}  {name}")
-        if len(counted) > _LISTED:
-            show(f"            and {len(counted) - _LISTED} others: see --json")
+        show_counts(what, counted)
     if found.too_long:
-        others = f" and {n} others: see --json" if (n := len(found.too_long) - _LISTED) > 0 else ""
-        show(f"too long are calls of {', '.join(found.too_long[:_LISTED])}{others}")
+        others = f" and {n} others: see --json" if (n := len(found.too_long) - LISTED) > 0 else ""
+        show(f"too long are calls of {', '.join(found.too_long[:LISTED])}{others}")
         say("BABYLON_PACKED_SEQUENCE_LENGTH is the most tokens of a call")
     if found.more:
         say("there is more: BABYLON_SUPERVISED_CALLS is the most for one step; run it again later")

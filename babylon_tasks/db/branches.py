@@ -6,6 +6,7 @@ Call those that write in a transaction, under the lineage's lock.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from msgspec import Struct
 
@@ -41,14 +42,8 @@ def end(
     windows = fetch_values(connection, "branches.lock_windows", str, **about)
     for one in fetch_all(connection, "branches.end", _Changed, **about):
         freed = execute(connection, "branches.free_uses", step_id=one.step_id)
-        events.record(
-            connection,
-            EventKind.BRANCH_ENDED,
-            actor=actor,
-            lineage=lineage,
-            step_id=one.step_id,
-            detail={"step": one.step, "why": why, "trajectories": freed},
-        )
+        detail = {"why": why, "trajectories": freed}
+        _note(connection, EventKind.BRANCH_ENDED, lineage, one, actor=actor, **detail)
     for window in windows:
         step_windows.return_freed(connection, window, lineage=lineage, actor=actor)
 
@@ -59,14 +54,8 @@ def revive(connection: Connection, lineage: str, steps: Collection[int], *, acto
     fetch_values(connection, "branches.lock_windows", str, **about)
     for one in fetch_all(connection, "branches.revive", _Changed, **about):
         taken = execute(connection, "branches.take_uses_back", step_id=one.step_id)
-        events.record(
-            connection,
-            EventKind.BRANCH_REVIVED,
-            actor=actor,
-            lineage=lineage,
-            step_id=one.step_id,
-            detail={"step": one.step, "trajectories": taken},
-        )
+        detail = {"trajectories": taken}
+        _note(connection, EventKind.BRANCH_REVIVED, lineage, one, actor=actor, **detail)
 
 
 def to_discard(connection: Connection, lineage: str) -> list[ToDiscard]:
@@ -85,11 +74,23 @@ def note_discarded(
         connection, "branches.note_discarded", _Changed, lineage=lineage, steps=list(steps)
     )
     for one in noted:
-        events.record(
-            connection,
-            EventKind.CHECKPOINT_DISCARDED,
-            actor=actor,
-            lineage=lineage,
-            step_id=one.step_id,
-            detail={"step": one.step, "why": why},
-        )
+        _note(connection, EventKind.CHECKPOINT_DISCARDED, lineage, one, actor=actor, why=why)
+
+
+def _note(
+    connection: Connection,
+    kind: EventKind,
+    lineage: str,
+    one: _Changed,
+    *,
+    actor: str,
+    **detail: Any,
+) -> None:
+    events.record(
+        connection,
+        kind,
+        actor=actor,
+        lineage=lineage,
+        step_id=one.step_id,
+        detail={"step": one.step, **detail},
+    )

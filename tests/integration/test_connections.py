@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from lost_clients import lose_in_a_copy, lose_in_a_transaction
 from tcp_proxy import TcpProxy
 
 from babylon_tasks.db import abandoned_sessions, kept_connections
@@ -160,14 +161,8 @@ def test_a_long_stream_is_no_silence(proxied: Settings) -> None:
 def test_the_server_frees_the_locks_of_a_client_it_hears_no_more_of(
     proxied: Settings, proxy: TcpProxy, connection: Connection
 ) -> None:
-    def lock() -> None:
-        with session(proxied) as lost, lost.transaction():
-            lost.execute("LOCK TABLE training.windows")
-            proxy.half_open()
-            lost.execute("SELECT 1")
-
     with pytest.raises(DatabaseUnavailable, match="no answer within"):
-        lock()
+        lose_in_a_transaction(proxied, proxy)
     connection.execute("SET lock_timeout = '20s'; LOCK TABLE training.windows")
 
 
@@ -175,20 +170,11 @@ def test_upkeep_frees_the_locks_of_a_client_that_stopped_in_the_middle_of_a_copy
     proxied: Settings, proxy: TcpProxy, settings: Settings, connection: Connection
 ) -> None:
     """Postgres's own timeouts do not count while it waits for the rows of COPY FROM STDIN."""
-
-    def copy() -> None:
-        with session(proxied) as lost, lost.transaction(), lost.cursor() as cursor:
-            lost.execute("CREATE TEMPORARY TABLE spool (line text); LOCK TABLE training.windows")
-            with cursor.copy("COPY spool FROM STDIN") as rows:
-                rows.write("one\n")
-                proxy.half_open()
-                rows.write(1_000_000 * "two\n")
-
     url = settings.database_url.get_secret_value()
     babylons = psycopg.connect(url, application_name="babylon")
     babylons.execute("SELECT 1")  # from here it is silent in a transaction, as its owner wants
     with pytest.raises(DatabaseUnavailable, match="no answer within"):
-        copy()
+        lose_in_a_copy(proxied, proxy)
     lock = "SET lock_timeout = '3s'; LOCK TABLE training.windows"
     with pytest.raises(psycopg.errors.LockNotAvailable):
         connection.execute(lock)

@@ -24,10 +24,25 @@ from babylon_tasks.settings import Settings
 pytestmark = pytest.mark.contract("today")
 
 MakeSettings = Callable[..., Settings]
+Tried = Callable[[str], tuple[Settings, PeerTrainer]]
 
 
 def settings_for(make_settings: MakeSettings, **values: Any) -> Settings:
     return make_settings(**{"screen_questions": 40, "min_screen_questions": 30, **values})
+
+
+@pytest.fixture
+def tried(connection: Connection, make_settings: MakeSettings) -> Tried:
+    """``tried(mode)``: a first step was trained, and there are questions to ask about it."""
+
+    def begin(mode: str) -> tuple[Settings, PeerTrainer]:
+        settings = settings_for(make_settings, promotion_mode=mode)
+        trainer = PeerTrainer(settings.data_dir)
+        questions(connection, *HOURS[:2])
+        trained(connection, settings, trainer, 1)
+        return settings, trainer
+
+    return begin
 
 
 def decided(settings: Settings, trainer: PeerTrainer) -> GateResult:
@@ -41,13 +56,8 @@ def with_policies(trainer: PeerTrainer, serves: Policy, candidate: Policy) -> Po
     return made
 
 
-def test_screened_promotes_what_has_not_collapsed(
-    connection: Connection, make_settings: MakeSettings
-) -> None:
-    settings = settings_for(make_settings, promotion_mode="screened")
-    trainer = PeerTrainer(settings.data_dir)
-    questions(connection, *HOURS[:2])
-    trained(connection, settings, trainer, 1)
+def test_screened_promotes_what_has_not_collapsed(connection: Connection, tried: Tried) -> None:
+    settings, trainer = tried("screened")
 
     with with_policies(trainer, knows, rephrased):
         found = decided(settings, trainer)
@@ -60,12 +70,9 @@ def test_screened_promotes_what_has_not_collapsed(
 
 
 def test_screened_holds_a_collapse_once_until_there_are_new_questions(
-    connection: Connection, make_settings: MakeSettings
+    connection: Connection, tried: Tried
 ) -> None:
-    settings = settings_for(make_settings, promotion_mode="screened")
-    trainer = PeerTrainer(settings.data_dir)
-    questions(connection, *HOURS[:2])
-    trained(connection, settings, trainer, 1)
+    settings, trainer = tried("screened")
 
     with with_policies(trainer, knows, constant) as server:
         refused = decided(settings, trainer)
@@ -111,12 +118,9 @@ def test_screened_decides_nothing_without_questions_or_an_endpoint(
 
 
 def test_proven_holds_what_passes_the_screen_and_names_what_it_waits_for(
-    connection: Connection, make_settings: MakeSettings
+    connection: Connection, tried: Tried
 ) -> None:
-    settings = settings_for(make_settings, promotion_mode="proven")
-    trainer = PeerTrainer(settings.data_dir)
-    questions(connection, *HOURS[:2])
-    trained(connection, settings, trainer, 1)
+    settings, trainer = tried("proven")
 
     with with_policies(trainer, knows, knows):
         found = decided(settings, trainer)
@@ -132,12 +136,9 @@ def test_proven_holds_what_passes_the_screen_and_names_what_it_waits_for(
 
 
 def test_proven_lets_what_passes_its_screen_serve_on_the_share_of_a_ramp(
-    connection: Connection, make_settings: MakeSettings
+    connection: Connection, tried: Tried
 ) -> None:
-    settings = settings_for(make_settings, promotion_mode="proven")
-    trainer = PeerTrainer(settings.data_dir)
-    questions(connection, *HOURS[:2])
-    trained(connection, settings, trainer, 1)
+    settings, trainer = tried("proven")
     now = arms.this_hour(connection)
     on_ramp = Arms(from_window=now, salt="x", control_share=0.95, control_model="qwen/x")
     arms.begin(connection, LINEAGE, on_ramp)

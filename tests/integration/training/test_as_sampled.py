@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import recordings
 from documents import ROOT, blocks
 from models import save_tiny_model
 from openai import OpenAI
@@ -22,10 +23,8 @@ from recorded import groups_file, train_request, trainer_settings
 from templates import CHATML, LLAMA3, QWEN3, R1, Template
 
 from babylon_tasks.dataset.eligibility import EXACT, PARENT, Policies, label
-from babylon_tasks.decode import decode
 from babylon_tasks.recorder.recording import Recording
-from babylon_tasks.recorder.rows import rows_of
-from babylon_tasks.records import Group, LlmCall, Member, RawTrajectory, Trajectory
+from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.training.packed_rows import packed_answers
 from babylon_tasks.training.protocol import Inspected, InspectRequest
 from babylon_tasks.training.supervisor import Trainer
@@ -130,23 +129,8 @@ def recorded(completion: Any, number: int, messages: Any, temperature: float) ->
 
 def decoded(recording: Recording) -> tuple[LlmCall, ...]:
     """The calls of a recording, once it has been a row of Babylon's."""
-    recording.finish()
-    assert recording.broken is None
-    row, _ = rows_of(recording)
-    found = decode(
-        RawTrajectory(
-            trajectory_id="t",
-            agent_id="agent",
-            scenario_id=None,
-            steps_json=row["steps"],
-            steps_bytes=len(row["steps"]),
-            final_pnl=None,
-            is_evaluation=False,
-            is_training_data=True,
-        )
-    )
-    assert isinstance(found, Trajectory), found
-    return found.calls
+    row, _ = recordings.finished(recording)
+    return recordings.decoded(row).calls
 
 
 def grouped(calls: Sequence[LlmCall]) -> list[Group]:
