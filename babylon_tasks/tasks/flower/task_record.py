@@ -19,6 +19,7 @@ from babylon_tasks import errors
 from babylon_tasks.tasks.flower.summaries import sentence
 
 _REPORTED = ("window", "lineage", "step", "summary")
+_OF_THE_SENDER = ("parent_id", "root_id")
 _ERROR = re.compile(r"(\w+)\((.*)\)", re.S)
 # Heartbeats come every 2 s: one that is this much later than a task's start includes the task.
 _SETTLED = 5.0
@@ -50,7 +51,14 @@ class SeenTask(Task):  # type: ignore[misc]  # celery is untyped
                 self.state = states.STARTED
                 self._apply(fields)
             return
+        if type_ != "sent":
+            # Only the sender knows what sent it: a worker's message has been through our gate.
+            for name in _OF_THE_SENDER:
+                fields.pop(name, None)
         super().event(type_, timestamp, local_received, fields, **more)
+        if self.cluster_state is not None:
+            for name in ("parent", "root"):  # kept from the first look, before it was known
+                self.__dict__.pop(name, None)
         if type_ == "received":
             self.window = self.window or _first_text(self.args)
         elif type_ == "succeeded":

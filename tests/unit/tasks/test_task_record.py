@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -163,3 +165,24 @@ def test_tasks_of_other_applications_are_left_as_they_are(cluster: Cluster) -> N
     task = cluster.begin(name="mail.send")
     cluster.receive("task-succeeded", result="'fine'", runtime=2.0)
     assert (for_display(task).name, for_display(task).result) == ("mail.send", "'fine'")
+
+
+@pytest.mark.parametrize("order", list(permutations(("sent", "received", "succeeded"))), ids=str)
+def test_what_sent_a_task_is_known_in_whichever_order_it_is_heard_of(
+    cluster: Cluster, order: Sequence[str]
+) -> None:
+    """The worker knows of no parent: what it takes from a message, our gate has built."""
+    parent = cluster.begin("score")
+    known = {"name": TRAIN, "args": f"('{WINDOW}',)", "kwargs": "{}"}
+    told = {
+        "sent": {**known, "parent_id": "score", "root_id": "score"},
+        "received": {**known, "parent_id": None, "root_id": "a"},
+        "succeeded": {"result": repr(REPORTED), "runtime": 2.0},
+    }
+    for kind in order:
+        task = cluster.receive(f"task-{kind}", **told[kind])
+        task.as_dict()  # as Flower's API does at any moment
+
+    assert (task.parent_id, task.root_id) == ("score", "score")
+    assert (task.parent, task.root) == (parent, parent)
+    assert list(parent.children) == [task]
