@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from factories import WINDOW
 from msgspec import structs
-from scored_windows import column, scored_window
+from scored_windows import column
+from training_steps import planned_step
 
-from babylon_tasks.db import consumption, lineages, steps
+from babylon_tasks.db import consumption, steps
 from babylon_tasks.db.commit_step import commit_step
 from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.lineages import Lease
@@ -25,21 +26,7 @@ RESULT = StepResult(1, 3, 12, "new", None, "file:///1", "babylon@1", "hash", {"l
 @pytest.fixture
 def planned(connection: Connection, settings: Settings) -> tuple[Lease, Step]:
     """A planned step on one window, and the lease that it was planned under."""
-    ids = scored_window(connection)
-    lineages.ensure(connection, settings)
-    lease = lineages.claim(connection, "babylon", "one", 30)
-    assert lease is not None
-    step = steps.plan(
-        connection,
-        lease,
-        backend="cpu",
-        windows={WINDOW: 1},
-        manifest=b"{}",
-        manifest_hash="hash",
-        uses=[consumption.Use(one, 1, WINDOW, "trained") for one in ids],
-        actor="test",
-    )
-    assert step is not None
+    lease, step, _ = planned_step(connection, settings)
     return lease, step
 
 
