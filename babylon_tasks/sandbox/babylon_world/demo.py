@@ -29,10 +29,13 @@ from babylon_tasks.sandbox.babylon_world.external_model import NAME
 from babylon_tasks.sandbox.babylon_world.external_server import ExternalServer
 from babylon_tasks.sandbox.babylon_world.markets import BabylonMarket
 from babylon_tasks.sandbox.babylon_world.results import (
+    ENOUGH_RIGHT,
+    ENOUGH_VALID,
     BabylonReport,
     ModelShares,
     PlayedHour,
     described,
+    is_enough,
     shares,
 )
 from babylon_tasks.sandbox.demo_home import demo_home
@@ -53,8 +56,7 @@ OUR_SHARE = 0.5
 _OUTCOME_HOURS = 3
 # The warm start: the best two of eight answers, batches of hours until an evaluation says enough.
 _TOP_SHARE = 0.25
-BATCH_HOURS, _BATCHES = 10, 6
-ENOUGH_VALID, ENOUGH_RIGHT = 0.9, 0.65  # of all answers, and of the trades: a coin has 0.5
+BATCH_HOURS, BATCHES = 10, 6
 _CHECK_MARKETS, _HELD_OUT_MARKETS, _ANSWERS = 80, 80, 2
 _PATIENCE_SECONDS = 900.0
 
@@ -154,7 +156,7 @@ class _Game:
         policy = await first_policy(self._stack, self._connection)
         self._client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
         await followed(self._stack, self._client, policy)
-        total = BATCH_HOURS * _BATCHES + windows
+        total = BATCH_HOURS * BATCHES + windows
         self._hours = hours(self.lineage, settings.held_out_share, total)
         self._watcher.news(f"{NAME} serves all agents, behind {self._stack.gateway_url}")
 
@@ -165,7 +167,7 @@ class _Game:
         """
         checks: list[ModelShares] = []
         asked = markets.kept_markets(self.seed, _CHECK_MARKETS, purpose="check")
-        for _ in range(_BATCHES):
+        for _ in range(BATCHES):
             windows = [(await self._play(AGENTS_BEFORE, 0.0))[0] for _ in range(BATCH_HOURS)]
             for window in windows:
                 await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
@@ -180,15 +182,12 @@ class _Game:
             found = await self.examined(policy_name(self.lineage, planned.step or 0), asked, 1)
             checks.append(found)
             self._watcher.news(f"{described(found)}; {done.decision}: {done.decision_reason}")
-            if (
-                found.valid >= ENOUGH_VALID
-                and found.right_of_trades >= ENOUGH_RIGHT
-                and self.serving_step == planned.step
-            ):
+            if is_enough(found) and self.serving_step == planned.step:
                 return checks
         raise SandboxError(
-            f"after {len(checks)} supervised steps the policy is not right in {ENOUGH_RIGHT:.0%} "
-            "of its trades: learning from its own answers would follow the luck of a window"
+            f"after {len(checks)} supervised steps none serves that is right in {ENOUGH_RIGHT:.0%} "
+            f"of its trades, with {ENOUGH_VALID:.0%} valid answers: learning from its own would "
+            "follow the luck of a window. The lines above have each evaluation; try another --seed"
         )
 
     async def hour(self) -> PlayedHour:

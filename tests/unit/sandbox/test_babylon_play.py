@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,10 +16,10 @@ from recordings import decoded, recording
 from babylon_tasks.recorder.recording import Recording
 from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.records import Evidence, Outcome, Outcomes
-from babylon_tasks.sandbox.babylon_world import external_model, markets, play
+from babylon_tasks.sandbox.babylon_world import demo, external_model, markets, play
 from babylon_tasks.sandbox.babylon_world.answers import act
 from babylon_tasks.sandbox.babylon_world.external_server import answered
-from babylon_tasks.sandbox.babylon_world.results import shares
+from babylon_tasks.sandbox.babylon_world.results import ENOUGH_RIGHT, ModelShares, is_enough, shares
 from babylon_tasks.scoring.evidence import evidence
 
 MARKET = markets.hour_markets(0, 0, 8)[0]
@@ -144,3 +145,21 @@ def test_each_hour_draws_the_same_share_of_each_archetype_anew() -> None:
     assert drawn[0] == play.ours(named, 0.5, "hour-0")
     assert len({frozenset(one) for one in drawn}) == 20
     assert play.ours(named, 0.0, "hour-0") == set()
+
+
+def test_a_coin_hardly_ever_ends_a_warm_start() -> None:
+    """In none of its evaluations, with 99 in 100; of 80 answers at least 60 are trades."""
+    trades = 60
+    least = math.ceil(trades * ENOUGH_RIGHT)
+    once = sum(math.comb(trades, n) for n in range(least, trades + 1)) / 2**trades
+
+    assert (1 - once) ** demo.BATCHES > 0.99
+
+
+@pytest.mark.parametrize(
+    ("valid", "right", "enough"), [(0.95, 0.75, True), (0.95, 0.6, False), (0.8, 0.75, False)]
+)
+def test_a_warm_start_ends_with_valid_answers_that_are_mostly_right(
+    valid: float, right: float, enough: bool
+) -> None:
+    assert is_enough(ModelShares("m", 80, valid, right, valid * right)) is enough
