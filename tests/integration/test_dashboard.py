@@ -21,7 +21,6 @@ NOT_IN_THE_RUN = {
     "babylon_comparison_harm",
     "babylon_comparison_impediment",
     "babylon_comparison_windows",
-    "babylon_evaluation_commonest_answer",
     "babylon_last_promoted_timestamp_seconds",
     "babylon_ramp_loss",
     "babylon_ramp_share",
