@@ -261,7 +261,9 @@ def test_the_overlay_that_the_readme_shows_can_be_rendered(folder: Path) -> None
     assert unrendered == []
     images = {one.image for load in workloads(rendered[0]) for one in load.containers}
     assert all(image.startswith("YOUR-REGISTRY/babylon-tasks-") for image in images), images
-    (settings,) = rendered[0].of("ConfigMap")
+    made = {one.name: one for one in rendered[0].of("ConfigMap")}
+    (settings,) = (one for name, one in made.items() if name.startswith("settings-"))
+    assert made["dashboard"].labels["grafana_dashboard"] == "1"
     assert "BABYLON_BASE_MODEL" in settings.content["data"]
     assert list(by_themselves(rendered[0])) == []
 
