@@ -23,7 +23,7 @@ from upstream import Upstream
 
 from babylon_tasks.arms import Arm, draw, in_force
 from babylon_tasks.comparison.conclusion import ComparisonEvidence, Conclusion
-from babylon_tasks.comparison.observed import ComparedWindow
+from babylon_tasks.comparison.observed import ComparedWindow, Stratum
 from babylon_tasks.comparison.ramp import RampStage
 from babylon_tasks.db import arms, comparisons, outcomes
 from babylon_tasks.db import clock as postgres_clock
@@ -83,6 +83,12 @@ class ComparedHour(Struct, frozen=True):
     conclusion: Conclusion
     observed: ComparedWindow
     evidence: ComparisonEvidence
+
+    @property
+    def stratum(self) -> Stratum:
+        """The arms' rewards: no agent has an archetype."""
+        (found,) = self.observed.reward
+        return found
 
     @property
     def difference(self) -> float:

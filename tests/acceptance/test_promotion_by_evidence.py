@@ -46,9 +46,9 @@ def external() -> Iterator[Bear]:
         yield server
 
 
-@pytest.fixture(params=["cpu"])
+@pytest.fixture(params=["cpu", "serverless"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """With `cpu` a small model serves and is trained."""
+    """With `cpu` a small model serves and is trained, with `serverless` W&B's peer answers."""
     found: str = request.param
     return found
 
@@ -65,13 +65,13 @@ def peer(backend: str) -> Iterator[YesOrNoPeer | None]:
 
 @pytest.fixture
 def hours(
-    make_babylon: MakeBabylon,
     moved_database_url: str,
     clock: MovedClock,
     external: Bear,
     backend: str,
     peer: YesOrNoPeer | None,
     tmp_path: Path,
+    make_babylon: MakeBabylon,  # last: its processes end before what they need
 ) -> MovedHours:
     """Its processes run, and agents have been answered for an hour, which is held out."""
     at_wandb = {}
@@ -155,14 +155,14 @@ def assert_no_more_than_simulated(
     running = comparisons.newest(hours.babylon.connection, hours.babylon.lineage)
     assert running is not None
     above = [one for one in rising if one.stage is not RampStage.FLOOR]
-    variances = [one.observed.reward[0].serving.variance for one in falling]
+    arms = [arm for one in above for arm in (one.stratum.serving, one.stratum.control)]
     simulated = list(
         falls(
             msgspec.json.decode(running.parameters, type=ComparisonParameters),
             agents=AGENTS,
             before=fmean(one.difference for one in above),
             after=fmean(one.difference for one in falling),
-            deviation=sqrt(fmean(variances)),
+            deviation=sqrt(fmean(arm.variance for arm in arms)),
         )
     )
     loss = falling[-1].loss - rising[-1].loss
