@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +69,7 @@ def running(folder: Path, targets: Sequence[str] = ()) -> Iterator[Prometheus]:
     with (folder / "prometheus.log").open("wb") as log:
         server = subprocess.Popen(
             [
+                *(sys.executable, "-m", "babylon_tasks.sandbox.parent_death", str(os.getpid())),
                 program("prometheus"),
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
