@@ -28,6 +28,7 @@ OF_UNFINISHED: dict[str, dict[str, Any]] = {
 }
 # The same for those that wait, were scored lately or are named, and for the newest of all.
 OF_SOME: dict[str, dict[str, Any]] = {
+    "comparisons.asking": {"lineage": LINEAGE},
     "due_windows.pick_to_recover": {"again": 54, "lineage": LINEAGE},
     "gauges.rewards": {},
     "late_rows.to_check": {"hours": 48, "again": 300, "limit": 4, "older": 1},
