@@ -21,6 +21,7 @@ from babylon_tasks.sandbox.babylon_world.answers import act
 from babylon_tasks.sandbox.babylon_world.external_server import answered
 from babylon_tasks.sandbox.babylon_world.results import ENOUGH_RIGHT, ModelShares, is_enough, shares
 from babylon_tasks.scoring.evidence import evidence
+from babylon_tasks.settings import checked
 
 MARKET = markets.hour_markets(0, 0, 8)[0]
 
@@ -163,3 +164,11 @@ def test_a_warm_start_ends_with_valid_answers_that_are_mostly_right(
     valid: float, right: float, enough: bool
 ) -> None:
     assert is_enough(ModelShares("m", 80, valid, right, valid * right)) is enough
+
+
+def test_the_demos_options_are_settings_of_a_screened_lineage() -> None:
+    named = {key.removeprefix("BABYLON_").lower(): value for key, value in demo.OPTIONS.items()}
+    settings = checked(DATABASE_URL="postgresql://babylon@127.0.0.1/babylon", **named)
+    assert settings.promotion_mode == "screened"
+    assert not settings.compare
+    assert settings.max_group_size >= demo.AGENTS * demo.OUR_SHARE
