@@ -95,7 +95,7 @@ class ProcessSettings(EnvironmentSettings):
     # retention
     keep_checkpoints: int = Field(default=200, ge=1)
     """How many of the newest checkpoints keep their files. Beside them stay the serving one, those
-    that a rollback returns to, and what the next step needs."""
+    that a rollback returns to, the best of the last evaluation, and what the next step needs."""
     keep_rows_days: float = Field(default=30, gt=0, le=36_500)
     """How long the scores, rejections and uses of an hour's trajectories are kept once nothing more
     is to be done for it; their counts stay. At least as long as `BABYLON_LOOKBACK_HOURS`,

@@ -1,7 +1,7 @@
 -- name: to_prune
 -- The checkpoints that nothing needs any more: all but the newest ones, of all and of those whose
--- branch lives, the head, what serves, what a rollback returns to, what a step in
--- work starts from, and what agents in other arms get.
+-- branch lives, the head, what serves, what a rollback returns to, the best of the last evaluation,
+-- what a step in work starts from, and what agents in other arms get.
 SELECT c.step
 FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
@@ -27,6 +27,13 @@ WHERE c.lineage = %(lineage)s AND c.step > 0 AND c.pruned_at IS NULL
                             WHERE r.lineage = p.lineage AND r.decision = 'rollback'
                               AND r.from_step = p.to_step)
           GROUP BY p.to_step ORDER BY max(p.id) DESC LIMIT %(fallbacks)s) AS served)
+  AND c.step NOT IN (
+      SELECT step FROM (
+          SELECT e.step FROM training.evaluations e
+          WHERE e.lineage = l.name AND e.set_hash = (
+              SELECT set_hash FROM training.evaluations WHERE lineage = l.name
+              ORDER BY id DESC LIMIT 1)
+          ORDER BY e.value DESC, e.step DESC LIMIT 1) AS best)
   AND NOT EXISTS (
       SELECT FROM training.steps s
       WHERE s.lineage = l.name AND s.state IN ('planned', 'running', 'trained')

@@ -16,6 +16,7 @@ from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.pipeline import prune_checkpoints as pruning
+from babylon_tasks.pipeline.evaluate import evaluate
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.results import PrunedCheckpoints
 from babylon_tasks.pipeline.start_trainer import start_trainer
@@ -71,6 +72,30 @@ def test_a_rollback_returns_to_what_served_before(
     assert serving.rollback(connection, LINEAGE, reason="a test", actor="test") == 1
     start_trainer(settings, trainer, actor="test")
     assert serving.serving(connection, LINEAGE).step == 1, "its files are whole"
+
+
+def test_the_best_of_the_last_evaluation_stays(
+    connection: Connection,
+    settings: Settings,
+    trainer: PeerTrainer,
+    prune: Callable[..., PrunedCheckpoints],
+) -> None:
+    for n in range(3):
+        scored_window(connection, f"2026-01-30T{n:02d}:00", state="held_out", model="anyone")
+    trainer.values = {0: 0.1, 1: 0.2, 2: 0.9, 3: 0.1, 4: 0.1, 5: 0.1}
+    for n in range(1, 6):
+        scored_window(connection, hour(n))
+        train_window(settings, trainer, window=hour(n), actor="test")
+        evaluate(settings, trainer, actor="test")
+    serving.rollback(connection, LINEAGE, reason="a test", actor="test", to=1)
+    # Values on other windows do not compare with these.
+    connection.execute(
+        "UPDATE training.evaluations SET set_hash = 'easier windows', value = 0.95 WHERE step = 3"
+    )
+
+    prune(keep_checkpoints=1)
+
+    assert 2 in steps_on_disk(trainer.folder)
 
 
 def test_what_agents_in_other_arms_get_stays_as_long_as_the_arms_count(
