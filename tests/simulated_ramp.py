@@ -30,7 +30,7 @@ def falls(
     before: float,
     after: float,
     deviation: float,
-    count: int = 200,
+    count: int = 1000,
 ) -> Iterator[Fall]:
     """Let a policy rise that is better by ``before``, and fall to ``after`` at its highest share.
 
