@@ -7,8 +7,6 @@ from pathlib import Path
 from playwright.sync_api import Page, ViewportSize
 
 SIZE = ViewportSize(width=1600, height=800)
-# Flower shows them in one run and not in another, by the order in which it hears of two tasks.
-_SOMETIMES = frozenset({"Parent", "Parent id"})
 NAMES = frozenset(
     f"flower-{name}" for name in ("workers", "queues", "tasks", "window", "task", "failure")
 )
@@ -28,7 +26,6 @@ class Pictures:
         seen = "\n".join(
             text.strip()
             for text in page.locator("nav a, .page-eyebrow, thead th, dt").all_inner_texts()
-            if text.strip() not in _SOMETIMES
         )
         if self._write:
             page.evaluate("document.activeElement.blur()")  # no cursor in a search field
