@@ -187,7 +187,8 @@ def test_a_window_is_followed_from_its_score_to_its_training(
     page.locator("input[type=search]").fill(f'"{scene.trained}" name:_window')
     expect(page.locator("#tasks-table tbody tr")).to_have_count(2)  # the search has been done
     score = row(page, "score_window")
-    expect(row(page, "train_window")).to_contain_text(re.compile(r"promoted: objective [+-]0\.\d{4} "))
+    promoted = re.compile(r"promoted: objective [+-]0\.\d{4} ")
+    expect(row(page, "train_window")).to_contain_text(promoted)
     pictures.take(page, "flower-window")
 
     follow(page, score.locator("a[href*='/task/']"))
