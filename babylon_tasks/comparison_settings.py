@@ -37,6 +37,9 @@ class ComparisonSettings(EnvironmentSettings):
     """The probability that a trial proves a checkpoint that is worse by the margin."""
     comparison_run_length: float = Field(default=1440, ge=24)
     """The hours from one false rollback to the next, on average at least."""
+    comparison_block: int = Field(default=1, ge=1, le=24)
+    """Hours that trials, the slow detector and a ramp take as one, where what suits a policy in one
+    hour does so in the next. `babylon-tasks compare status` says when more would fit."""
     comparison_reward_lower: float = Field(default=0.0, ge=0, le=1)
     """An agent's mean reward in an hour counts as this at least."""
     comparison_reward_upper: float = Field(default=1.0, ge=0, le=1)

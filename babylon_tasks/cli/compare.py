@@ -12,6 +12,8 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.models import step_of
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, refuse, say, show
+from babylon_tasks.comparison.blocks import block_for
+from babylon_tasks.comparison.parameters import MetricParameters
 from babylon_tasks.db import comparisons, pauses
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
@@ -40,7 +42,8 @@ def status(json: AsJson = False) -> None:
     evidence, compared_at} or null} or null, figures: {id, anchor, began_window, arms: [{arm,
     policy, share}], windows, last_window, conclusion, reason, difference, harm, trial, gain, worse,
     needed, trial_windows, ramp: {stage, share, loss, budget} or null, refused} or null, lacks:
-    {lack, text, todo} or null: what keeps one from beginning by itself}.
+    {lack, text, todo} or null: what keeps one from beginning by itself, block: hours that would
+    best be taken as one (BABYLON_COMPARISON_BLOCK), by the trials so far}.
     """
     settings = begin()
     with database(settings) as connection:
@@ -48,13 +51,17 @@ def status(json: AsJson = False) -> None:
         report = None if found is None else _report(connection, found)
         figures = None if found is None else figures_of(connection, settings.lineage, found)
         outlook = comparison_outlook(connection, settings)
+        block = block_for(comparisons.trials(connection, settings.lineage), MetricParameters().hour)
     if json:
-        as_json({"comparison": report, "figures": figures, "lacks": outlook.lacks})
+        lacks = outlook.lacks
+        as_json({"comparison": report, "figures": figures, "lacks": lacks, "block": block})
     elif found is None or figures is None:
         show(f"lineage {settings.lineage} compares nothing: {outlook.text}")
     else:
         for line in _lines(found, figures):
             show(line)
+        if block > settings.comparison_block:
+            say(f"hours are alike: BABYLON_COMPARISON_BLOCK={block} would fit the trials so far")
 
 
 def start(

@@ -9,7 +9,7 @@ from math import log
 import msgspec
 from msgspec.structs import replace
 
-from babylon_tasks.comparison import metric, missing, ramp
+from babylon_tasks.comparison import metric, missing, on_ramp, ramp
 from babylon_tasks.comparison.conclusion import (
     Compared,
     ComparisonState,
@@ -20,7 +20,8 @@ from babylon_tasks.comparison.e_values import log_mean
 from babylon_tasks.comparison.evidence import Detected, e_value, evidence, harm
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.observed import ComparedWindow
-from babylon_tasks.comparison.parameters import ComparisonParameters, Proof, Ramp
+from babylon_tasks.comparison.on_ramp import Ended
+from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.comparison.resets import new_trial, reset_harm
 from babylon_tasks.windows import window_start
@@ -61,12 +62,17 @@ def compare(
     before = state.window
     state = replace(state, window=window.window, missing=missing.count(state.missing, window))
     nothing = Measured()
-    drawn_before = window.decided is not None and window.decided < state.changed
-    if window.collapsed and not drawn_before and _may_leave(state):
-        state = replace(state, quiet=before)
-        found = harm(parameters, state)
-        ended = _take_out(parameters, state, window, window.collapsed)
-        return _compared(parameters, state, found, (nothing, nothing), *ended)
+    if window.decided is not None and window.decided < state.changed:
+        state = on_ramp.charge(parameters, state, window)
+        reason = f"its arms were drawn before the conclusion of {state.changed}"
+        ended = on_ramp.withdraw(parameters, state) or (Conclusion.KEEP, state, reason)
+        return _compared(parameters, state, harm(parameters, state), (nothing, nothing), *ended)
+    if window.collapsed and on_ramp.may_leave(state):
+        state = on_ramp.charge(parameters, replace(state, quiet=before), window)
+        ended = on_ramp.withdraw(parameters, state) or _take_out(
+            parameters, state, window, window.collapsed
+        )
+        return _compared(parameters, state, harm(parameters, state), (nothing, nothing), *ended)
     if window.complied < parameters.min_complied:
         reason = (
             f"only {window.complied:.0%} of the agents were answered by the model of their arm, "
@@ -74,10 +80,6 @@ def compare(
         )
         figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
         return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
-    if drawn_before:
-        reason = f"its arms were drawn before the conclusion of {state.changed}"
-        figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
-        return Compared(Conclusion.KEEP, state, figures)
     state, window = _on_trial(state, window)
     observed, seen, guarded = _observe(parameters, state, window)
     if seen.serving is None:
@@ -185,15 +187,15 @@ def _conclude(
     window: ComparedWindow,
     found: float,
     live: bool,
-) -> tuple[Conclusion, ComparisonState, str]:
+) -> Ended:
     """Order: harm, then proof, then whether the trial goes on."""
     here, given = state.ramp, parameters.ramp
+    spent = on_ramp.withdraw(parameters, state)
+    if spent is not None:
+        return spent
     if here is None or given is None:
         if found >= parameters.run_length:
             return _take_out(parameters, state, window, _why_harmful(state, found))
-    elif here.withdrawn:
-        lost = f"the policy has cost {here.loss:.3g} per agent, the budget is {given.budget:g}"
-        return Conclusion.WITHDRAW, state, lost
     elif ramp.falls(here, state.metrics, given) or (
         here.stage is not RampStage.FLOOR and found >= parameters.run_length
     ):
@@ -207,7 +209,7 @@ def _conclude(
         )
         return Conclusion.PAUSE_COMPARISON, state, reason
     if here and given and ramp.rises(here, state.metrics, given, parameters.block):
-        return _rise(state, here, given)
+        return on_ramp.rise(state, here, given)
     if _can_prove(parameters, state, live):
         proven = _prove(parameters, state)
         if proven is not None:
@@ -223,13 +225,6 @@ def _conclude(
     return Conclusion.KEEP, state, "nothing is shown yet"
 
 
-def _may_leave(state: ComparisonState) -> bool:
-    """Check whether less than what serves has is possible: the floor of a ramp is the least."""
-    return state.ramp is None or (
-        state.ramp.stage is not RampStage.FLOOR and not state.ramp.withdrawn
-    )
-
-
 def _why_harmful(state: ComparisonState, found: float) -> str:
     return (
         f"what serves is worse than the anchor: the windows after {state.quiet or 'the first'} "
@@ -239,7 +234,7 @@ def _why_harmful(state: ComparisonState, found: float) -> str:
 
 def _take_out(
     parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow, reason: str
-) -> tuple[Conclusion, ComparisonState, str]:
+) -> Ended:
     """Roll back what serves; on a ramp, send it to the floor."""
     if state.ramp is not None:
         down = replace(reset_harm(state), ramp=RampState(loss=state.ramp.loss))
@@ -257,17 +252,6 @@ def _take_out(
     return Conclusion.ROLLBACK_AND_PAUSE, state, often
 
 
-def _rise(
-    state: ComparisonState, here: RampState, given: Ramp
-) -> tuple[Conclusion, ComparisonState, str]:
-    above = RampStage(here.stage + 1)
-    # What is shown above the floor is shown since it was left: by all windows from there on.
-    up = reset_harm(state) if here.stage is RampStage.FLOOR else state
-    up = replace(up, ramp=RampState(above, 0, here.loss))
-    reason = f"not worse by the margin: the share rises to {given.shares[above]:.0%}"
-    return Conclusion.RISE, up, reason
-
-
 def _can_prove(parameters: ComparisonParameters, state: ComparisonState, live: bool) -> bool:
     if state.ramp is not None and state.ramp.stage is not RampStage.FULL:
         return False
@@ -276,9 +260,7 @@ def _can_prove(parameters: ComparisonParameters, state: ComparisonState, live: b
     return live and state.trial_windows >= parameters.min_windows
 
 
-def _prove(
-    parameters: ComparisonParameters, state: ComparisonState
-) -> tuple[Conclusion, ComparisonState, str] | None:
+def _prove(parameters: ComparisonParameters, state: ComparisonState) -> Ended | None:
     moves, gain = metric.proves(state.reward, parameters.reward, parameters)
     guarded = gained = True
     if state.guard is not None and parameters.guard is not None:

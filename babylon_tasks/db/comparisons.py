@@ -22,6 +22,7 @@ from babylon_tasks.db.sql import (
 from babylon_tasks.windows import window_start
 
 LATE = "late"  # in place of a conclusion: a later window was compared before
+_LOOKED_AT = 1000  # windows, of which some have nobody on trial
 _GRACE_HOURS = 6  # that a window without rewards keeps later ones waiting
 
 
@@ -214,6 +215,11 @@ def asking(connection: Connection, lineage: str) -> AskingAgents:
     found = fetch_one(connection, "comparisons.asking", AskingAgents, lineage=lineage)
     assert found is not None  # noqa: S101  # an aggregate has a row
     return found
+
+
+def trials(connection: Connection, lineage: str) -> list[list[float]]:
+    """Read by how much examinees differed from the anchor lately, trial by trial."""
+    return fetch_values(connection, "comparisons.trials", list, lineage=lineage, limit=_LOOKED_AT)
 
 
 def has_proven(connection: Connection, lineage: str) -> bool:

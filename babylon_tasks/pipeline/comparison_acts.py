@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison import rule
-from babylon_tasks.comparison.conclusion import Compared
+from babylon_tasks.comparison.conclusion import Compared, Conclusion
 from babylon_tasks.comparison.next_arms import Anchor, anchor_of, has_trials, next_arms
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 from babylon_tasks.dataset.checkpoint_tree import path
@@ -40,7 +40,7 @@ class Concluded(Struct, frozen=True):
     """What is acted upon.
 
     ``tried``: the examinee of the window's arms. ``moment``: the conclusion's on record; the arms
-    that follow from it count from the hour after.
+    that follow from it count from the hour after, those of a fall to the floor at once.
     """
 
     comparison: Comparison
@@ -163,16 +163,20 @@ class Acts:
         self.done.append(f"all agents get {self._name_of_anchor()}, and the comparison is over")
 
     def draw(self) -> None:
-        """Draw up the arms from the next hour on, if they are others than those drawn last."""
+        """Draw up the arms of the hours to come, if they are others than those drawn last.
+
+        A fall to the floor counts at once, as a rollback does.
+        """
         if self._over:
             return
+        falls = self._on.compared.conclusion is Conclusion.TO_FLOOR
         wanted = next_arms(
             self._parameters,
             self._state,
             self._drawn,
             self._anchor,
             self._examinee(),
-            window_id(self._on.moment + WINDOW),
+            window_id(self._on.moment if falls else self._on.moment + WINDOW),
         )
         if structs.replace(wanted, from_window=self._drawn.from_window) == self._drawn:
             return

@@ -62,6 +62,7 @@ def terms(settings: Settings, agents: int, *, external: bool) -> ComparisonParam
         examinee_share=share,
         alpha=settings.comparison_alpha,
         run_length=settings.comparison_run_length,
+        block=settings.comparison_block,
         ramp=Ramp(shares=(floor_share(agents), *stages[1:]), budget=settings.ramp_budget)
         if external
         else None,

@@ -144,6 +144,8 @@ class MovedHours:
 
     def play(self) -> str:
         """Let each agent ask for the lineage, write what it did, and end the hour; returns it."""
+        # What was decided last, the gateway reads twice a second.
+        time.sleep(max(0.0, self._known_since + 2 * POLL_SECONDS - time.monotonic()))
         window = window_id(postgres_clock.now(self.babylon.connection))
         markets = self._markets(window)
         for one in markets:
@@ -209,8 +211,6 @@ class MovedHours:
         return bool(drawn) and "server_probe.succeeded" in self.babylon.log("gateway")
 
     def _end(self, window: str) -> None:
-        # What was decided in this hour, the gateway reads twice a second.
-        time.sleep(max(0.0, self._known_since + 2 * POLL_SECONDS - time.monotonic()))
         self._stand_at(window_start(window) + WINDOW)
 
     def _stand_at(self, moment: datetime) -> None:

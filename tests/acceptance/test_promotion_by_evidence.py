@@ -141,8 +141,8 @@ def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collaps
     assert [one for one in acts if one is not Conclusion.KEEP] == ["rise"] * 3 + ["to_floor"]
     shares = [hours.policy_share(one.window) for one in (*rising, *falling)]
     assert list(dict.fromkeys(shares)) == [0.05, 0.2, 0.5, 0.9]
-    # The hour that has begun is drawn as before, and is no evidence; the next one is the floor's.
-    assert hours.policy_share(under_way) == 0.9
+    # The hour that has begun is the floor's at once, and is no evidence.
+    assert hours.policy_share(under_way) == 0.05
     assert "before the conclusion" in hours.compared(under_way).evidence.reason
     assert hours.policy_share(at_floor) == 0.05
     assert_no_more_than_simulated(hours, rising, falling)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from compared_hours import assert_replayed, begun, compared_hour, lineage, observed
+from compared_hours import (
+    PARAMETERS,
+    assert_replayed,
+    begun,
+    compared_hour,
+    lineage,
+    observed,
+)
+from msgspec.structs import replace
 from scored_windows import column, hour
 
+from babylon_tasks.comparison.blocks import block_for
+from babylon_tasks.comparison.parameters import Ramp
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.sql import statement
 from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.pipeline import compare, start_comparison
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
 
 pytestmark = pytest.mark.contract("today")
 LATER = "UPDATE training.windows SET state = 'scored', scored_at = now() WHERE window_id = %s"
@@ -77,6 +89,24 @@ def test_agents_that_do_not_ask_the_gateway_are_no_evidence(
     assert "see whether they reach the gateway" in (row.evidence or "")
 
 
+def test_who_asks_another_lineage_is_in_none_of_the_arms(
+    connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    compared_hour(connection, 0)
+    connection.execute("UPDATE training.calls SET lineage = 'other' WHERE agent > 'agent-4'")
+
+    assert comparisons.asking(connection, "babylon").rewarded == 35
+    assert taken(connection, settings) == [(hour(0), "keep")]
+
+    (row,) = comparisons.windows(connection, comparison.id)
+    window = observed(row)
+    assert window.complied == 1.0
+    assert window.drawn is not None
+    assert window.drawn.serving + window.drawn.control == 35
+
+
 def test_callers_at_once_take_each_hour_once(connection: Connection, settings: Settings) -> None:
     lineage(connection)
     comparison = begun(connection)
@@ -128,6 +158,32 @@ def test_an_hour_without_rewards_keeps_later_ones_waiting_for_a_while(
     assert comparisons.counts(connection, comparison.id) == {"keep": 2, "late": 1}
 
 
+def test_a_fall_to_the_floor_counts_at_once_and_a_rise_from_the_next_hour_on(
+    connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    ramp = Ramp(shares=(0.2, 0.3, 0.5, 0.8), evidence=(3.0, 1.5, 1.5), min_windows=1)
+    begun(connection, anchor="groq/qwen", parameters=replace(PARAMETERS, guard=None, ramp=ramp))
+    after: dict[str, timedelta] = {}
+    for number in range(24):
+        compared_hour(connection, number, serving=0.1 if "rise" in after else 0.8)
+        ((_, conclusion),) = taken(connection, settings)
+        (first,) = column(
+            connection, "SELECT from_window FROM training.arms ORDER BY id DESC LIMIT 1"
+        )
+        moment = "SELECT compared_at FROM training.comparison_windows WHERE window_id = %s"
+        (compared_at,) = column(connection, moment, hour(number))
+        assert isinstance(compared_at, datetime)
+        after[conclusion] = window_start(str(first)) - compared_at
+        if conclusion == "to_floor":
+            break
+
+    assert after["rise"] > timedelta(0)
+    assert after["to_floor"] <= timedelta(0)
+    shares = "SELECT control_share FROM training.arms ORDER BY id"
+    assert column(connection, shares) == [0.8, 0.7, 0.8]
+
+
 @pytest.mark.parametrize("table", ["comparisons", "comparison_windows", "ended_comparisons"])
 @pytest.mark.parametrize("change", ["UPDATE training.{} SET {} = {}", "DELETE FROM training.{}"])
 def test_rows_are_only_added(
@@ -160,6 +216,31 @@ def test_a_failure_between_observing_and_recording_leaves_nothing(
 
     connection.execute("ALTER TABLE training.comparison_windows DROP CONSTRAINT broken")
     assert taken(connection, settings) == [(hour(0), "keep")]
+
+
+def test_hours_that_are_alike_are_found_in_the_trials_on_record(
+    connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    comparison = begun(connection)
+    connection.execute(
+        "INSERT INTO training.comparison_windows (comparison_id, window_id, reward_version,"
+        " conclusion, observation, state, evidence)"
+        " SELECT %s, 'w-' || lpad(n::text, 3, '0'), 1, 'keep',"
+        " json_build_object('examinee', 'babylon@' || n / 60), '{}',"
+        " json_build_object('reward', json_build_object('measured',"
+        " json_build_object('examinee', CASE WHEN n %% 60 > 50 THEN NULL"
+        " WHEN n / 6 %% 2 = 0 THEN 0.03 ELSE -0.03 END)))"
+        " FROM generate_series(0, 119) AS n",
+        (comparison.id,),
+    )
+
+    found = comparisons.trials(connection, "babylon")
+
+    assert [len(one) for one in found] == [51, 51]
+    assert found[0][:7] == [0.03] * 6 + [-0.03]
+    assert block_for(found, 0.02) == 12
+    assert comparisons.trials(connection, "other") == []
 
 
 def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(

@@ -76,12 +76,18 @@ WITH scored AS (
     WHERE window_id = %(window)s AND lineage = %(lineage)s AND agent IS NOT NULL
       AND asked_at >= %(starts_at)s AND asked_at < %(starts_at)s + interval '1 hour'
     GROUP BY agent
+), elsewhere AS (  -- who asks another lineage is in none of this one's arms
+    SELECT agent AS agent_id FROM training.calls
+    WHERE window_id = %(window)s AND lineage <> %(lineage)s AND agent IS NOT NULL
+      AND asked_at >= %(starts_at)s AND asked_at < %(starts_at)s + interval '1 hour'
+    EXCEPT SELECT agent_id FROM called
 )
 SELECT agent_id AS agent, scored.archetype, scored.reward,
        scored.rows::float8 / nullif(coalesce(scored.rows, 0) + coalesce(rejected.rows, 0), 0) AS valid,
        coalesce(calls, 0) AS calls, coalesce(by_serving, 0) AS by_serving,
        coalesce(by_control, 0) AS by_control, coalesce(by_examinee, 0) AS by_examinee
 FROM scored FULL JOIN rejected USING (agent_id) FULL JOIN called USING (agent_id)
+WHERE agent_id NOT IN (SELECT agent_id FROM elsewhere)
 ORDER BY agent_id
 
 -- name: answers
@@ -136,17 +142,22 @@ WITH hour AS (
     SELECT window_id, starts_at, reward_version FROM training.windows
     WHERE scored > 0 OR state IN ('scored', 'trained', 'held_out')
     ORDER BY window_id DESC LIMIT 1
-), rewarded AS (
-    SELECT DISTINCT s.agent_id FROM training.scores s
-    JOIN hour h ON h.window_id = s.window_id AND h.reward_version = s.reward_version
-), called AS (
-    SELECT c.agent, count(*) AS calls,
+), asked AS (
+    SELECT c.agent, c.lineage = %(lineage)s AS ours, count(*) AS calls,
            count(*) FILTER (WHERE c.step IS NOT NULL OR c.arm IS NOT NULL) AS for_lineage
     FROM hour h
     JOIN training.calls c
-      ON c.window_id = h.window_id AND c.lineage = %(lineage)s
+      ON c.window_id = h.window_id
          AND c.asked_at >= h.starts_at AND c.asked_at < h.starts_at + interval '1 hour'
-    GROUP BY c.agent
+    GROUP BY c.agent, ours
+), called AS (
+    SELECT agent, calls, for_lineage FROM asked WHERE ours
+), elsewhere AS (  -- who asks another lineage is in none of this one's arms
+    SELECT agent FROM asked WHERE NOT ours AND agent IS NOT NULL EXCEPT SELECT agent FROM called
+), rewarded AS (
+    SELECT DISTINCT s.agent_id FROM training.scores s
+    JOIN hour h ON h.window_id = s.window_id AND h.reward_version = s.reward_version
+    WHERE s.agent_id NOT IN (SELECT agent FROM elsewhere)
 )
 SELECT (SELECT window_id FROM hour) AS window,
        (SELECT count(*) FROM rewarded) AS rewarded,
@@ -156,6 +167,21 @@ SELECT (SELECT window_id FROM hour) AS window,
        coalesce(sum(for_lineage) FILTER (WHERE agent IS NULL), 0)::bigint AS unnamed,
        coalesce(sum(calls - for_lineage), 0)::bigint AS elsewhere
 FROM called
+
+-- name: trials
+-- The newest differences of examinees from the anchor, trial by trial, in the order of hours.
+SELECT array_agg(difference ORDER BY window_id)
+FROM (
+    SELECT w.comparison_id, w.window_id, w.observation ->> 'examinee' AS examinee,
+           (w.evidence #>> '{reward,measured,examinee}')::float8 AS difference
+    FROM training.comparisons c
+    JOIN training.comparison_windows w ON w.comparison_id = c.id
+    WHERE c.lineage = %(lineage)s AND w.conclusion <> 'late'
+    ORDER BY w.comparison_id DESC, w.window_id DESC LIMIT %(limit)s
+) AS newest
+WHERE difference IS NOT NULL
+GROUP BY comparison_id, examinee
+ORDER BY comparison_id, min(window_id)
 
 -- name: has_proven
 -- Whether a comparison of a lineage has ever proven a checkpoint.

@@ -19,7 +19,7 @@ def test_status_tells_what_reconcile_concluded(
     run: Run, connection: Connection, settings: Settings
 ) -> None:
     nothing = run("compare", "status", "--json").document
-    assert (nothing["comparison"], nothing["figures"], nothing["lacks"]) == (None, None, None)
+    assert nothing == {"comparison": None, "figures": None, "lacks": None, "block": 1}
     assert "compares nothing" in run("compare", "status").out
     lineage(connection)
     begun(connection)

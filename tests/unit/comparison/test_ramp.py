@@ -87,6 +87,24 @@ def test_a_policy_that_is_worse_stays_at_the_floor_until_its_budget_is_spent() -
     assert "budget" in found.evidence.reason
 
 
+def test_hours_that_are_no_evidence_are_paid_for_as_well() -> None:
+    """That of a collapse, and those that had begun before it was concluded."""
+    parameters = ComparisonParameters(ramp=Ramp(budget=1.0))
+    state = replace(begin(parameters), ramp=RampState(RampStage.FULL))
+    paid, concluded = [], []
+    for number, collapsed in ((1, "broken"), (2, "broken"), (3, "")):
+        window = replace(seen(number, 0.1, 0.9), collapsed=collapsed, decided="")
+        found = compare(parameters, state, window)
+        state = found.state
+        assert state.ramp is not None
+        assert state.ramp.windows == 0
+        paid.append(state.ramp.loss)
+        concluded.append(found.conclusion)
+    assert paid == pytest.approx([0.36, 0.72, 1.08])
+    assert concluded == [Conclusion.TO_FLOOR, Conclusion.KEEP, Conclusion.WITHDRAW]
+    assert share(state, parameters) == 0
+
+
 def test_an_examinee_is_tried_only_at_the_end_of_the_ramp() -> None:
     state = begin(P)
     assert shares(P, state, examinee=True) == Shares(0.95, 0.0)

@@ -12,9 +12,16 @@ from statistics import fmean, stdev
 
 import pytest
 from compared_windows import Crowd, heavy, skewed
+from msgspec.structs import replace
 
 from babylon_tasks.comparison.conclusion import Conclusion
-from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters, Proof
+from babylon_tasks.comparison.parameters import (
+    ComparisonParameters,
+    MetricParameters,
+    Proof,
+    Ramp,
+)
+from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.comparison.rule import begin, compare
 
 PROVEN = {Conclusion.PROVEN, Conclusion.PROVEN_GAIN}
@@ -86,6 +93,34 @@ def test_8_false_rollbacks_are_as_far_apart_as_promised(
     for hours in (10, 20, 40):
         early = sum(one <= hours for one in found)
         assert at_most(early, len(found), hours / parameters.run_length)
+
+
+def test_15_a_policy_that_is_worse_by_the_margin_rises_as_seldom_as_promised() -> None:
+    """Off the floor once in 100 windows; then to half of the agents 1 in 5, to most 1 in 20."""
+    given = Ramp(budget=1e9)
+    parameters = ComparisonParameters(ramp=given)
+    inferior, paths = -parameters.reward.margin, 300
+    waits, halves, most = [], 0, 0
+    for seed in range(paths):
+        crowd = Crowd(random.Random(seed))
+        state = replace(begin(parameters), ramp=RampState(RampStage.FIRST))
+        half = False
+        while state.ramp is not None and 0 < state.ramp.stage < RampStage.FULL:
+            crowd.control = 1 - state.ramp.share(given)
+            state = compare(parameters, state, crowd.window(inferior)).state
+            half |= state.ramp is not None and state.ramp.stage is RampStage.SECOND
+        halves += half
+        most += state.ramp is not None and state.ramp.stage is RampStage.FULL
+    for seed in range(paths // 3):
+        crowd = Crowd(random.Random(seed), control=1 - given.shares[0])
+        state, windows = begin(parameters), 0
+        while state.ramp is not None and state.ramp.stage is RampStage.FLOOR:
+            state, windows = compare(parameters, state, crowd.window(inferior)).state, windows + 1
+        waits.append(windows)
+    assert at_most(halves, paths, 1 / given.evidence[1])
+    assert at_most(most, paths, 1 / given.evidence[2])
+    assert most > 0
+    assert fmean(waits) >= given.evidence[0] - 3 * stdev(waits) / sqrt(len(waits))
 
 
 def test_13_an_effect_that_is_clipped_in_every_window_is_taken_about_the_null_value() -> None:

@@ -36,6 +36,7 @@ def test_each_setting_is_in_the_row() -> None:
             comparison_tolerance=0.02,
             comparison_alpha=0.01,
             comparison_run_length=720,
+            comparison_block=4,
             comparison_reward_lower=0.2,
             comparison_reward_upper=0.8,
             comparison_guard=False,
@@ -45,6 +46,7 @@ def test_each_setting_is_in_the_row() -> None:
         external=True,
     )
     assert (found.proof, found.alpha, found.run_length) == (Proof.AVERAGE, 0.01, 720)
+    assert found.block == 4
     reward = found.reward
     assert (reward.margin, reward.tolerance) == (0.03, 0.02)
     assert (reward.lower, reward.upper, found.guard) == (0.2, 0.8, None)
