@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from babylon_tasks.arms import Arm, Arms, draw
-from babylon_tasks.comparison.collapse import ArmAnswers, why_collapsed
+from babylon_tasks.comparison.collapse import ArmAnswers, why_collapsed, why_unanswered
 from babylon_tasks.comparison.observed import (
     ArmResult,
     ComparedWindow,
@@ -94,7 +94,8 @@ def observe(
         complied=complied / len(rewarded) if rewarded else 1.0,
         drawn=DrawnAgents(*(len(drawn[arm]) for arm in Arm)),
         discards_examinee=discards_examinee,
-        collapsed=why_collapsed(
+        collapsed=_why_unanswered(drawn, arms)
+        or why_collapsed(
             {one.arm: one for one in answers},
             {
                 arm: [one.valid for one in some if one.valid is not None]
@@ -102,6 +103,16 @@ def observe(
             },
             external=arms.control_model is not None,
         ),
+    )
+
+
+def _why_unanswered(drawn: AgentsByArm, arms: Arms) -> str:
+    answered = {arm: sum(one.calls > 0 for one in some) for arm, some in drawn.items()}
+    serving = 1 - arms.control_share - arms.examinee_share
+    if not serving or not arms.control_share:
+        return ""
+    return why_unanswered(
+        answered[Arm.SERVING], answered[Arm.CONTROL], serving / (serving + arms.control_share)
     )
 
 

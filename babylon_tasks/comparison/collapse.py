@@ -19,6 +19,8 @@ _SURE = 4.0  # standard errors, each agent counted once: by chance once in 30,00
 _FAILED = 0.10  # more than control's, which the same server answers
 _FAILED_BESIDE_ANOTHER = 0.5  # of all, where it does not: a short outage is no reason
 _SLOWER = 3.0
+_ANSWERED = 0.5  # of as many agents as belong to those of control
+_SURE_OF_DRAWS = 6.0  # standard errors
 
 
 class ArmAnswers(Struct, frozen=True):
@@ -32,6 +34,24 @@ class ArmAnswers(Struct, frozen=True):
     calls: int
     elsewhere: int
     latency_ms: float | None
+
+
+def why_unanswered(serving: int, control: int, share: float) -> str:
+    """Say that what serves leaves its agents without answers; "" where nothing says so.
+
+    An endpoint that refuses or fails leaves no captured call. ``serving`` and ``control``: agents
+    that have one; ``share``: of both that were drawn for what serves. Draws are independent of all
+    else, so that only their chance has to be ruled out.
+    """
+    if serving >= _ANSWERED * control * share / (1 - share):
+        return ""
+    expected = (serving + control) * share
+    if expected - serving < _SURE_OF_DRAWS * sqrt(expected * (1 - share)):
+        return ""
+    return (
+        f"what serves answered {serving} agents and the anchor {control}, and {share:.0%} of them "
+        "were drawn for what serves: its endpoint fails"
+    )
 
 
 def why_collapsed(

@@ -107,6 +107,21 @@ def test_who_asks_another_lineage_is_in_none_of_the_arms(
     assert window.drawn.serving + window.drawn.control == 35
 
 
+def test_a_checkpoint_that_leaves_its_agents_without_answers_is_rolled_back(
+    connection: Connection, settings: Settings
+) -> None:
+    """Its endpoint fails, and there is no fallback: nothing of it is captured."""
+    lineage(connection)
+    begun(connection)
+    compared_hour(connection, 0)
+    connection.execute("DELETE FROM training.calls WHERE arm = 'serving'")
+
+    assert taken(connection, settings) == [(hour(0), "rollback")]
+
+    why = column(connection, "SELECT reason FROM training.promotions")
+    assert "what serves answered 0 agents" in str(why[0])
+
+
 def test_callers_at_once_take_each_hour_once(connection: Connection, settings: Settings) -> None:
     lineage(connection)
     comparison = begun(connection)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from babylon_tasks.arms import Arm
 from babylon_tasks.comparison import rule
-from babylon_tasks.comparison.collapse import ArmAnswers, why_collapsed
+from babylon_tasks.comparison.collapse import ArmAnswers, why_collapsed, why_unanswered
 from babylon_tasks.comparison.conclusion import Conclusion
 from babylon_tasks.comparison.observed import ArmResult, ComparedWindow, Stratum
 from babylon_tasks.comparison.parameters import ComparisonParameters, Ramp
@@ -53,6 +53,27 @@ def test_a_collapse_is_named_beyond_doubt_only(
     found = why_collapsed(given, shares, external=external)
     assert why in found
     assert bool(found) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("serving", "control", "share", "fails"),
+    [
+        (450, 50, 0.9, False),
+        (0, 50, 0.9, True),
+        (150, 50, 0.9, True),
+        (250, 50, 0.9, False),  # more than half of those expected
+        (0, 5, 0.8, False),  # as chance has it once in 3,000 hours
+        (0, 10, 0.8, True),
+        (0, 160, 0.2, True),
+        (0, 0, 0.9, False),  # nobody was answered
+    ],
+)
+def test_an_endpoint_that_leaves_no_answers_is_seen_by_who_was_drawn_for_it(
+    serving: int, control: int, share: float, fails: bool
+) -> None:
+    found = why_unanswered(serving, control, share)
+    assert bool(found) is fails
+    assert ("its endpoint fails" in found) is fails
 
 
 def window(number: int, collapsed: str = "", **values: object) -> ComparedWindow:

@@ -99,7 +99,7 @@ def test_15_a_policy_that_is_worse_by_the_margin_rises_as_seldom_as_promised() -
     """Off the floor once in 100 windows; then to half of the agents 1 in 5, to most 1 in 20."""
     given = Ramp(budget=1e9)
     parameters = ComparisonParameters(ramp=given)
-    inferior, paths = -parameters.reward.margin, 300
+    inferior, paths = -parameters.reward.margin, 1000
     waits, halves, most = [], 0, 0
     for seed in range(paths):
         crowd = Crowd(random.Random(seed))
@@ -111,7 +111,7 @@ def test_15_a_policy_that_is_worse_by_the_margin_rises_as_seldom_as_promised() -
             half |= state.ramp is not None and state.ramp.stage is RampStage.SECOND
         halves += half
         most += state.ramp is not None and state.ramp.stage is RampStage.FULL
-    for seed in range(paths // 3):
+    for seed in range(paths // 10):
         crowd = Crowd(random.Random(seed), control=1 - given.shares[0])
         state, windows = begin(parameters), 0
         while state.ramp is not None and state.ramp.stage is RampStage.FLOOR:
