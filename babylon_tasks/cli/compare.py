@@ -1,4 +1,4 @@
-"""``compare status|start|stop|resume``: what serves against an anchor, by arms of agents."""
+"""``compare``: what serves against an anchor, by arms of agents."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import msgspec
 import typer
 from msgspec import structs
 
+from babylon_tasks.cli.comparison_lines import lines
+from babylon_tasks.cli.comparison_picture import picture
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.models import step_of
 from babylon_tasks.cli.nouns import Noun
@@ -19,7 +21,7 @@ from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import start_comparison
 from babylon_tasks.pipeline.begin_comparison import comparison_outlook
-from babylon_tasks.pipeline.comparison_figures import ComparisonFigures, figures_of
+from babylon_tasks.pipeline.comparison_figures import figures_of
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +29,9 @@ def register(app: typer.Typer) -> None:
     noun = typer.Typer(
         cls=Noun,
         no_args_is_help=True,
-        help="What serves against an anchor, by arms of agents: status, start, stop, resume.",
+        help="What serves against an anchor, by arms of agents: status, picture, start, stop.",
     )
-    for command in (status, start, stop, resume):
+    for command in (status, picture, start, stop, resume):
         noun.command()(command)
     app.add_typer(noun, name="compare")
 
@@ -58,7 +60,7 @@ def status(json: AsJson = False) -> None:
     elif found is None or figures is None:
         show(f"lineage {settings.lineage} compares nothing: {outlook.text}")
     else:
-        for line in _lines(found, figures):
+        for line in lines(found, figures):
             show(line)
         if block > settings.comparison_block:
             say(f"hours are alike: BABYLON_COMPARISON_BLOCK={block} would fit the trials so far")
@@ -166,33 +168,3 @@ def _report(connection: Connection, found: Comparison) -> dict[str, Any]:
             "compared_at": last.compared_at,
         },
     }
-
-
-def _lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
-    lines = [f"comparison {found.id} with {figures.anchor}, from {found.began_window} on"]
-    if found.ended_at is not None:
-        lines.append(f"ended by {found.ended_by} at {found.ended_at:%F %T}: {found.ended_why}")
-    if figures.refused is not None:
-        lines.append(f"no window is taken: {figures.refused}")
-    for arm in figures.arms:
-        lines.append(f"{arm.share:.0%} of the agents are {arm.arm}: {arm.policy}")
-    counted = ", ".join(f"{name} {count}" for name, count in figures.windows.items())
-    lines.append(f"windows: {counted or 'none yet'}")
-    if figures.last_window is not None and figures.harm is not None:
-        gap = figures.difference
-        seen = "" if gap is None else f"; what serves against the anchor: {gap:+.3f}"
-        lines.append(f"{figures.last_window}: {figures.conclusion}: {figures.reason}{seen}")
-        lines.append(f"harm: {figures.harm:.2%} of what rolls back")
-    if figures.trial_windows:
-        lines.append(
-            f"trial: after {figures.trial_windows} windows e-values {figures.trial:.3g} (not worse "
-            f"by the margin), {figures.gain:.3g} (better), {figures.worse:.3g} (worse); "
-            f"{figures.needed:.3g} is needed"
-        )
-    if figures.ramp is not None:
-        ramp = figures.ramp
-        lines.append(
-            f"ramp: at {ramp.stage}, {ramp.share:.0%} of the agents; it has cost {ramp.loss:.3g} "
-            f"per agent, of {ramp.budget:g}"
-        )
-    return lines

@@ -9,6 +9,7 @@ from msgspec import Struct
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison.agents import AgentHour, AskingAgents
 from babylon_tasks.comparison.collapse import ArmAnswers
+from babylon_tasks.comparison.history import WindowOnRecord
 from babylon_tasks.comparison.rule import canonical
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import (
@@ -101,6 +102,11 @@ def newest(connection: Connection, lineage: str) -> Comparison | None:
     return fetch_one(connection, "comparisons.newest", Comparison, lineage=lineage)
 
 
+def get(connection: Connection, lineage: str, comparison_id: int) -> Comparison | None:
+    """Read a comparison of the lineage by its number."""
+    return fetch_one(connection, "comparisons.get", Comparison, lineage=lineage, id=comparison_id)
+
+
 def running(connection: Connection, lineage: str) -> Comparison | None:
     """Read the comparison that has not ended; a lineage has one at most."""
     found = newest(connection, lineage)
@@ -185,6 +191,11 @@ def windows(connection: Connection, comparison_id: int) -> list[ComparisonWindow
     return fetch_all(connection, "comparisons.windows", ComparisonWindow, id=comparison_id)
 
 
+def recorded(connection: Connection, comparison_id: int) -> list[WindowOnRecord]:
+    """List a comparison's windows in their order, with their evidence alone."""
+    return fetch_all(connection, "comparisons.recorded", WindowOnRecord, id=comparison_id)
+
+
 def last(connection: Connection, comparison_id: int) -> ComparisonWindow | None:
     """Read the last window that was compared."""
     return fetch_one(connection, "comparisons.last", ComparisonWindow, id=comparison_id)
@@ -208,6 +219,11 @@ def decided_before(connection: Connection, comparison_id: int, moment: datetime)
 def counts(connection: Connection, comparison_id: int) -> dict[str, int]:
     """Count a comparison's windows by what they led to."""
     return fetch_pairs(connection, "comparisons.counts", str, int, id=comparison_id)
+
+
+def done(connection: Connection, lineage: str, comparison_id: int) -> dict[str, str]:
+    """Map the windows that led to something to what was done."""
+    return fetch_pairs(connection, "comparisons.done", str, str, lineage=lineage, id=comparison_id)
 
 
 def asking(connection: Connection, lineage: str) -> AskingAgents:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,8 +18,9 @@ from acceptance.harness import until
 from acceptance.pictures import NAMES, SIZE, Pictures, size
 from acceptance.scene import LINEAGE, SCENE_OPTIONS, Scene
 from babylon import CONTRACTS
+from browsers import chromium
 from databases import fresh_database
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from playwright.sync_api import Error as Refused
 
 from babylon_tasks.db.session import Connection, connect
@@ -32,10 +31,6 @@ from babylon_tasks.tasks.app import KEY_PREFIX
 PATIENCE = 30_000  # milliseconds: a bound, not an expectation
 PAGES = ("/", "/tasks", "/workers", "/broker", "/metrics")
 API = ("/api/tasks", "/api/workers", "/api/queues/length")
-FLAGS = [
-    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +63,10 @@ def scene(
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """The system's Chromium, or Playwright's own; ``make browser`` installs one of them."""
-    program = shutil.which("chromium")
-    # Its sandbox refuses to run as root.
-    flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=program, args=flags)
+def browser() -> Iterator[Browser]:
+    """One for all tests of this file."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,3 +1,10 @@
+-- part: comparison
+-- A comparison with its end.
+SELECT c.id, c.anchor_step, c.anchor_model, c.parameters::text AS parameters, c.began_window,
+       c.actor, c.began_at, e.reason AS ended_why, e.actor AS ended_by, e.ended_at
+FROM training.comparisons c
+LEFT JOIN training.ended_comparisons e ON e.comparison_id = c.id
+
 -- part: window
 -- A window of a comparison.
 SELECT window_id AS window, reward_version, conclusion, observation::text AS observation,
@@ -16,11 +23,13 @@ VALUES (%(id)s, %(reason)s, %(actor)s)
 
 -- name: newest
 -- The newest comparison of a lineage.
-SELECT c.id, c.anchor_step, c.anchor_model, c.parameters::text AS parameters, c.began_window,
-       c.actor, c.began_at, e.reason AS ended_why, e.actor AS ended_by, e.ended_at
-FROM training.comparisons c
-LEFT JOIN training.ended_comparisons e ON e.comparison_id = c.id
+{{comparisons.comparison}}
 WHERE c.lineage = %(lineage)s ORDER BY c.id DESC LIMIT 1
+
+-- name: get
+-- A comparison of a lineage by its number.
+{{comparisons.comparison}}
+WHERE c.lineage = %(lineage)s AND c.id = %(id)s
 
 -- name: next_window
 -- The earliest window that can be compared and was not. One that is not ready keeps later ones
@@ -113,6 +122,12 @@ VALUES (%(id)s, %(window)s, %(version)s, %(conclusion)s, %(observation)s, %(stat
 {{comparisons.window}}
 WHERE comparison_id = %(id)s ORDER BY window_id
 
+-- name: recorded
+-- A comparison's windows in their order, with their evidence alone.
+SELECT window_id AS window, conclusion, evidence::text AS evidence
+FROM training.comparison_windows
+WHERE comparison_id = %(id)s ORDER BY window_id
+
 -- name: windows_after
 -- The windows that were compared after one of them, up to another.
 SELECT window_id FROM training.comparison_windows
@@ -135,6 +150,16 @@ WHERE comparison_id = %(id)s AND conclusion <> 'late' AND compared_at <= %(momen
 -- How many of a comparison's windows led to what.
 SELECT conclusion, count(*) FROM training.comparison_windows
 WHERE comparison_id = %(id)s GROUP BY conclusion ORDER BY conclusion
+
+-- name: done
+-- What was done after the windows of a comparison that led to something, in words.
+SELECT w.window_id, e.detail ->> 'done'
+FROM training.comparison_windows w
+JOIN training.events e
+  ON e.window_id = w.window_id AND e.kind = 'concluded' AND e.lineage = %(lineage)s
+     AND (e.detail ->> 'comparison')::bigint = w.comparison_id
+WHERE w.comparison_id = %(id)s AND w.conclusion NOT IN ('keep', 'late')
+ORDER BY w.window_id
 
 -- name: asking
 -- The newest window with rewards: its agents, and what was asked in it.

@@ -1,0 +1,37 @@
+"""Where a comparison stands, in lines for people."""
+
+from __future__ import annotations
+
+from babylon_tasks.db.comparisons import Comparison
+from babylon_tasks.pipeline.comparison_figures import ComparisonFigures
+
+
+def lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
+    """Say it: which anchor, arms, windows, evidence and ramp."""
+    described = [f"comparison {found.id} with {figures.anchor}, from {found.began_window} on"]
+    if found.ended_at is not None:
+        described.append(f"ended by {found.ended_by} at {found.ended_at:%F %T}: {found.ended_why}")
+    if figures.refused is not None:
+        described.append(f"no window is taken: {figures.refused}")
+    for arm in figures.arms:
+        described.append(f"{arm.share:.0%} of the agents are {arm.arm}: {arm.policy}")
+    counted = ", ".join(f"{name} {count}" for name, count in figures.windows.items())
+    described.append(f"windows: {counted or 'none yet'}")
+    if figures.last_window is not None and figures.harm is not None:
+        gap = figures.difference
+        seen = "" if gap is None else f"; what serves against the anchor: {gap:+.3f}"
+        described.append(f"{figures.last_window}: {figures.conclusion}: {figures.reason}{seen}")
+        described.append(f"harm: {figures.harm:.2%} of what rolls back")
+    if figures.trial_windows:
+        described.append(
+            f"trial: after {figures.trial_windows} windows e-values {figures.trial:.3g} (not worse "
+            f"by the margin), {figures.gain:.3g} (better), {figures.worse:.3g} (worse); "
+            f"{figures.needed:.3g} is needed"
+        )
+    if figures.ramp is not None:
+        ramp = figures.ramp
+        described.append(
+            f"ramp: at {ramp.stage}, {ramp.share:.0%} of the agents; it has cost {ramp.loss:.3g} "
+            f"per agent, of {ramp.budget:g}"
+        )
+    return described

@@ -1,0 +1,67 @@
+"""The page of a comparison in a real browser: on a phone in the dark, and on a wide screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browsers import chromium
+from playwright.sync_api import Browser, ViewportSize
+from recorded_ramp import EXTERNAL, PARAMETERS, ramp, rows
+
+from babylon_tasks.cli.comparison_page import page
+from babylon_tasks.cli.picture_style import DARK, LIGHT
+from babylon_tasks.comparison.history import history
+
+pytestmark = pytest.mark.contract(None)
+SHOWN = """() => {
+    const image = document.querySelector("img")
+    return {
+        own: image.naturalWidth, shown: image.width, wide: document.documentElement.scrollWidth,
+        paper: getComputedStyle(document.body).backgroundColor,
+    }
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all tests of this file."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a ramp."""
+    hours = list(ramp(36, falls_at=22))
+    told = history(PARAMETERS, rows(hours), [one.arms for one in hours], {})
+    path = tmp_path_factory.mktemp("comparison") / "ramp.html"
+    path.write_text(page(f"with {EXTERNAL} <b>", ["x" * 500], told), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("width", "dark", "own", "shown"), [(390, True, 480, 358), (1280, False, 1280, 960)]
+)
+def test_the_picture_is_that_of_the_screen(
+    browser: Browser, file: Path, width: int, dark: bool, own: int, shown: int
+) -> None:
+    context = browser.new_context(
+        viewport=ViewportSize(width=width, height=800), color_scheme="dark" if dark else "light"
+    )
+    tab = context.new_page()
+    said: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+
+    tab.goto(file.as_uri())
+
+    found = tab.evaluate(SHOWN)
+    paper = (DARK if dark else LIGHT).paper
+    red, green, blue = (int(paper[at : at + 2], 16) for at in (1, 3, 5))
+    assert found["paper"] == f"rgb({red}, {green}, {blue})"
+    # 360 and 960 points of the picture's own size; nothing is wider than the screen.
+    assert (found["own"], found["shown"], found["wide"]) == (own, shown, width)
+    assert tab.title() == f"with {EXTERNAL} <b>"
+    assert said == []
+    context.close()
