@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     noun = typer.Typer(
         cls=Noun,
         no_args_is_help=True,
-        help="What serves against an anchor, by arms of agents: status, picture, start, stop.",
+        help="What serves against an anchor, by arms: status, picture, start, stop, resume.",
     )
     for command in (status, picture, start, stop, resume):
         noun.command()(command)
