@@ -17,7 +17,7 @@ class ComparisonSettings(EnvironmentSettings):
     compare: bool = True
     """Whether comparisons with an anchor begin by themselves, in modes `screened` and `proven`, as
     soon as enough agents ask the gateway with their names (docs/promotion.md). `babylon-tasks
-    compare start` begins one in any case. All settings here count from the next comparison on."""
+    compare start` begins one in any case. All settings here apply to the next comparison."""
     anchor_model: str | None = None
     """The model that agents use today, by a name that a server of `BABYLON_GATEWAY_UPSTREAMS`
     lists: the anchor until a checkpoint is proven. Until there are enough agents for a ramp it
@@ -28,7 +28,7 @@ class ComparisonSettings(EnvironmentSettings):
     hours. Gains count against losses."""
     comparison_proof: ProofName = "examinee"
     """What can become the anchor: `examinee`, a frozen checkpoint with an arm of its own, or
-    `average`, what serves, by its last day: where only two models can be served. That says less."""
+    `average`, what serves, by its last day: where only two models can be served. It says less."""
     comparison_margin: float = Field(default=0.02, gt=0, lt=1)
     """What a new anchor may be worse by than the old one, in units of the reward."""
     comparison_tolerance: float = Field(default=0.01, ge=0, lt=1)
@@ -36,7 +36,7 @@ class ComparisonSettings(EnvironmentSettings):
     comparison_alpha: float = Field(default=0.05, gt=0, lt=1)
     """The probability that a trial proves a checkpoint that is worse by the margin."""
     comparison_run_length: float = Field(default=1440, ge=24)
-    """The hours from one false rollback to the next, on average at least."""
+    """The fewest hours from one false rollback to the next, on average."""
     comparison_block: int = Field(default=1, ge=1, le=24)
     """Hours that trials, the slow detector and a ramp take as one, where what suits a policy in one
     hour does so in the next. `babylon-tasks compare status` says when more would fit."""

@@ -102,15 +102,15 @@ class LearningSettings(EnvironmentSettings):
     supervised_warmup_gradient_steps: int = Field(default=5, ge=0)
     """The first gradient steps of a supervised step, over which its rate rises. 0: none."""
     supervised_decision_weight: float = Field(default=4.0, ge=1)
-    """How many tokens one counts for that spells which way an answer bets, as in `buy_yes` (`cpu`
-    only): the others are many, and most of them follow from the prompt. 1: as any other."""
+    """How much a token counts that spells which way an answer bets, as in `buy_yes`, where any
+    other counts 1 (`cpu` only): the others are many, and most of them follow from the prompt."""
 
     # evaluation and promotion
     max_eval_tokens: int = Field(default=120_000, gt=0)
     """The most tokens in the held-out groups that checkpoints are compared on, estimated, each
     prompt and each different answer once. Every second group is of the newest two hours. At least
     `BABYLON_MIN_EVAL_GROUPS` groups are taken; one of more than all of it is left out. Lower it if
-    comparing takes too long; fewer groups stop less (docs/learning.md)."""
+    comparing takes too long; with fewer groups the gate stops less (docs/learning.md)."""
     min_eval_groups: int = Field(default=4, ge=1)
     """With fewer groups the checkpoint is held."""
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)

@@ -187,7 +187,8 @@ class Settings(LearningSettings, ComparisonSettings, GatewaySettings, DatabaseSe
             server_of(self.gateway_upstreams, self.anchor_model) is None
         ):
             raise ValueError(
-                "BABYLON_ANCHOR_MODEL is a model that no server of BABYLON_GATEWAY_UPSTREAMS lists"
+                "BABYLON_ANCHOR_MODEL is a model that no server of BABYLON_GATEWAY_UPSTREAMS "
+                "lists: add it to the `models` of its server, or correct the name"
             )
         for field in ("lineage", "project", "entity"):
             require_plain_name(variable(field), getattr(self, field))

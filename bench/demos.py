@@ -41,16 +41,16 @@ class DemoRun:
         return [window for window in self.windows if window["decision"] == "hold"]
 
     @property
-    def longest_stand(self) -> int:
+    def most_refused_in_a_row(self) -> int:
         """The most windows in a row in which nothing was promoted although steps were taken."""
-        longest = stands = 0
+        most = refused = 0
         for window in self.windows:
             if window["decision"] == "promote":
-                stands = 0
+                refused = 0
             elif window["decision"] == "hold":
-                stands += 1
-            longest = max(longest, stands)
-        return longest
+                refused += 1
+            most = max(most, refused)
+        return most
 
 
 def play(seed: int, windows: int, folder: Path) -> DemoRun:
@@ -76,7 +76,7 @@ def line(run: DemoRun) -> str:
     return (
         f"{run.seed:>10}  {base['valid']:>6.1%}  {base['right_of_valid']:>6.1%}  "
         f"{served['valid']:>6.1%}  {served['right_of_valid']:>6.1%}  "
-        f"{low:+7.1%} … {high:+7.1%}  {len(run.held):>4}  {run.longest_stand:>7}  "
+        f"{low:+7.1%} … {high:+7.1%}  {len(run.held):>4}  {run.most_refused_in_a_row:>7}  "
         f"{run.seconds:>7.0f}  {'yes' if run.reached else 'NO'}"
     )
 

@@ -7,8 +7,8 @@ noise, not that of sampling, is what a comparison by teacher forcing sees. ``bef
 eight checkpoints, less 0.01, without a standard error.
 
 A line of steps then shows what the rule does over time: steps that each lose a little, steps that
-win a little, and the longest stand of steps that change nothing. Last, a reversal: all of a sudden
-the older half of the set says the opposite.
+win a little, and how many are refused in a row where none changes anything. Last, a reversal: all
+of a sudden the older half of the set says the opposite.
 """
 
 from __future__ import annotations
@@ -92,27 +92,27 @@ def line(true: float, groups: int, apart: float, runs: int) -> tuple[float, floa
     """Take 40 steps from what serves each time; the set stays.
 
     Returns the true gain of what serves in the end, the share that was promoted, and the median of
-    the longest stands.
+    the most refusals in a row.
     """
     draw = random.Random(f"line/{true}/{groups}")
-    gains, shares, stands = [], [], []
+    gains, shares, most = [], [], []
     for _ in range(runs):
         served, gain = [first(groups, draw)], [0.0]
-        longest = stand = 0
+        longest = refused = 0
         for _ in range(STEPS):
             candidate = moved(served[-1], true, apart, draw)
             before = served[max(0, len(served) - 1 - EARLIER)] if len(served) > 1 else None
             if passes(candidate, served[-1], before):
                 served.append(candidate)
                 gain.append(gain[-1] + true)
-                stand = 0
+                refused = 0
             else:
-                stand += 1
-            longest = max(longest, stand)
+                refused += 1
+            longest = max(longest, refused)
         gains.append(gain[-1])
         shares.append((len(served) - 1) / STEPS)
-        stands.append(longest)
-    return fmean(gains), fmean(shares), median(stands)
+        most.append(longest)
+    return fmean(gains), fmean(shares), median(most)
 
 
 def reversed_world(true: float, hours: int, newer: int, apart: float, runs: int) -> float:
@@ -142,12 +142,12 @@ def main() -> None:
         found = [power(true, groups, given.apart, given.runs) for groups in GROUPS]
         cells = " | ".join(f"{now:.2f} ({then:.2f})" for now, then in found)
         print(f"| {true:+.2f} | {cells} |", flush=True)
-    print(f"\n| each of {STEPS} steps | groups | gained in the end | promoted | longest stand |")
+    print(f"\n| each of {STEPS} steps | groups | gained in the end | promoted | refused in a row |")
     print("|---" * 5 + "|")
     for true in (-0.01, -0.005, 0.0, 0.005, 0.01):
         for groups in (16, 48):
-            gain, share, stand = line(true, groups, given.apart / 2, given.runs // 20)
-            print(f"| {true:+.3f} | {groups} | {gain:+.3f} | {share:.2f} | {stand:.0f} |")
+            gain, share, refused = line(true, groups, given.apart / 2, given.runs // 20)
+            print(f"| {true:+.3f} | {groups} | {gain:+.3f} | {share:.2f} | {refused:.0f} |")
     print("\n| new hours of 7, each .10 better, the others .10 worse | passes |")
     print("|---|---|")
     for newer in range(5):

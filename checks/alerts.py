@@ -31,7 +31,7 @@ SEVERITIES = ("critical", "warning")
 WITHOUT_ALERT = {
     "babylon_arm_share": "a choice, not a state",
     "babylon_comparison_difference": "one hour's noise; babylon_comparison_harm adds hours up",
-    "babylon_comparison_impediment": "`status` and `doctor` say what lacks; nothing breaks",
+    "babylon_comparison_impediment": "`status` and `doctor` say what is missing; nothing breaks",
     "babylon_comparison_running": "a choice, not a state",
     "babylon_comparison_windows": "a rollback is counted among the decisions",
     "babylon_ramp_share": "the rule moves it; babylon_ramp_loss is what it costs",

@@ -53,10 +53,8 @@ def play_babylon(windows: int, seed: int, report: Path | None, keep: Path | None
 
 
 def _cells(one: ModelShares) -> tuple[object, ...]:
-    return (
-        *(one.model, one.n, f"{one.valid:.1%}"),
-        *(f"{one.right_of_trades:.1%}", f"{one.right_of_all:.1%}"),
-    )
+    shares = (one.valid, one.right_of_trades, one.right_of_all)
+    return (one.model, one.n, *(f"{share:.1%}" for share in shares))
 
 
 class _Lines:
@@ -72,10 +70,15 @@ class _Lines:
         self._begun = True
         ours, external = hour.ours, hour.external
         cells = (
-            *(hour.window, f"@{hour.served_step}", ours.n),
-            *(f"{ours.valid:.0%}", f"{ours.right_of_all:.0%}"),
-            *(external.n, f"{external.right_of_all:.0%}"),
-            *(hour.step, hour.decision),
+            hour.window,
+            f"@{hour.served_step}",
+            ours.n,
+            f"{ours.valid:.0%}",
+            f"{ours.right_of_all:.0%}",
+            external.n,
+            f"{external.right_of_all:.0%}",
+            hour.step,
+            hour.decision,
         )
         show(_line(cell(value) for value in cells))
 

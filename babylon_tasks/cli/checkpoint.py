@@ -63,7 +63,7 @@ def _state(row: CheckpointRow) -> str:
 
 def _served(time: ServedTime) -> str:
     if time.end is None:
-        return f"serves since {time.begin:%F %T}"
+        return f"has served since {time.begin:%F %T}"
     because = f"; shown by {', '.join(time.windows)}" if time.windows else ""
     return (
         f"served from {time.begin:%F %T} to {time.end:%F %T}, until {time.ended_by}: "

@@ -80,9 +80,9 @@ def start(
 ) -> None:
     """Compare what serves with an anchor, from the next hour on.
 
-    Conclusions are acted upon, and on record. Against another server's model the share of what
-    serves ramps up from 5 %, within BABYLON_RAMP_BUDGET. Exit code 3 if a comparison runs, or if
-    there are too few agents.
+    Conclusions are recorded and acted upon. Against another server's model the share of what
+    serves ramps up from 5 %, or 5 agents, within BABYLON_RAMP_BUDGET. Exit code 3 if a comparison
+    runs, or if there are too few agents.
     JSON: {comparison}, as that of `compare status`.
     """
     settings = begin()

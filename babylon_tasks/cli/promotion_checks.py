@@ -23,7 +23,10 @@ def promotion(connection: Connection, settings: Settings) -> Iterator[Finding]:
     yield _comparison(connection, settings)
     paused = pauses.in_force(connection, settings.lineage)
     if paused is not None:
-        todo = "`babylon-tasks why` and `compare status` have the windows; then `compare resume`"
+        todo = (
+            "`babylon-tasks why` and `compare status` show the windows; find the cause, then "
+            "`babylon-tasks compare resume --reason TEXT`"
+        )
         yield Finding("pause", "fail", paused.text, todo)
 
 
@@ -33,7 +36,7 @@ def _comparison(connection: Connection, settings: Settings) -> Finding:
         return Finding("comparison", "warn", outlook.lacks.text, outlook.lacks.todo)
     figures = comparison_figures(connection, settings.lineage)
     if figures is not None and figures.refused is not None:
-        todo = "`babylon-tasks compare stop`, then `compare start`"
+        todo = "`babylon-tasks compare stop --reason TEXT`, then `compare start`"
         return Finding("comparison", "warn", f"no window is taken: {figures.refused}", todo)
     if figures is not None and figures.conclusion == Conclusion.PAUSE_COMPARISON:
         detail = f"{figures.last_window} is no evidence: {figures.reason}"

@@ -29,8 +29,9 @@ class Pause(Struct, frozen=True):
     def text(self) -> str:
         """Say what is paused, why, and what lifts it."""
         return (
-            f"training is paused since {self.paused_at:%F %T} UTC: {self.reason}; see the windows "
-            "that showed it, then `babylon-tasks compare resume` lets it go on"
+            f"training has been paused since {self.paused_at:%F %T} UTC: {self.reason}; look at "
+            "the windows that showed it, then `babylon-tasks compare resume --reason TEXT` lets it "
+            "go on"
         )
 
 

@@ -16,9 +16,9 @@ from babylon_tasks.db import arms, events, lineages
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.event_kinds import EventKind
-from babylon_tasks.pipeline.comparison_acts import ACTOR, Acts, Concluded
+from babylon_tasks.pipeline.comparison_acts import Acts, Concluded
 from babylon_tasks.pipeline.promotion_outlook import backend_of
-from babylon_tasks.pipeline.start_comparison import end
+from babylon_tasks.pipeline.start_comparison import ACTOR, end
 from babylon_tasks.registry.comparison_terms import begins_by_itself
 from babylon_tasks.registry.promotion_modes import chosen
 from babylon_tasks.settings import Settings
@@ -42,8 +42,6 @@ def act(connection: Connection, settings: Settings, concluded: Concluded) -> str
             acts.refuse_examinee()
         case Conclusion.WITHDRAW:
             acts.leave_agents_to_anchor()
-        case _:
-            pass
     if conclusion is Conclusion.ROLLBACK_AND_PAUSE:
         acts.pause()
     acts.draw()

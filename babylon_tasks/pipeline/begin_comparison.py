@@ -18,7 +18,7 @@ from babylon_tasks.db.lineages import Lineage
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.comparison_figures import figures_of
 from babylon_tasks.pipeline.promotion_outlook import backend_of
-from babylon_tasks.pipeline.start_comparison import begin, end
+from babylon_tasks.pipeline.start_comparison import ACTOR, begin, end
 from babylon_tasks.registry.comparison_terms import (
     Impediment,
     begins_by_itself,
@@ -28,7 +28,6 @@ from babylon_tasks.registry.comparison_terms import (
 from babylon_tasks.registry.promotion_modes import chosen
 from babylon_tasks.settings import Settings
 
-ACTOR = "comparison"
 log = structlog.get_logger(__name__)
 
 

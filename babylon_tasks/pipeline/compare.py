@@ -63,7 +63,8 @@ def compare(
     Nothing happens without a running comparison. A window whose conclusion cannot be acted upon, as
     where the anchor was pruned by force, is not taken: it is tried again, and the log says so.
     """
-    lineage, taken = settings.lineage, list[WindowTaken]()
+    lineage = settings.lineage
+    taken: list[WindowTaken] = []
     while len(taken) < limit and comparisons.running(connection, lineage) is not None:
         try:
             with connection.transaction():

@@ -25,15 +25,13 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import RefusalKind
 from babylon_tasks.pipeline.choose_examinee import choose_examinee
 from babylon_tasks.pipeline.promotion_outlook import backend_of
-from babylon_tasks.pipeline.start_comparison import begin, end
+from babylon_tasks.pipeline.start_comparison import ACTOR, begin, end
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.registry import serving
 from babylon_tasks.registry.promotion_modes import PromotionMode, chosen
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import can_branch
 from babylon_tasks.windows import WINDOW, window_id, window_start
-
-ACTOR = "comparison"
 
 
 class Concluded(Struct, frozen=True):
@@ -108,7 +106,7 @@ class Acts:
             reason=self._reason,
             actor=ACTOR,
         )
-        self.done.append("training is paused until `babylon-tasks compare resume`")
+        self.done.append("training is paused until `babylon-tasks compare resume --reason TEXT`")
 
     def move_anchor(self) -> None:
         """Make what is proven the anchor; after a ramp, of a comparison that begins without one."""

@@ -110,7 +110,7 @@ def _screened(
     if not refused and not promotes:
         reason = (
             f"{reason}; it waits for its trial against the anchor: "
-            f"`babylon-tasks models promote {head}` lets it serve without"
+            f"`babylon-tasks models promote {head}` lets it serve without one"
         )
     figures = {
         **(ended.figures or {}),

@@ -50,7 +50,7 @@ def evaluate(
         if isinstance(found, GateResult):
             return found
         head, current = found.head, found.serving
-        draw = refusals.stand(connection, settings.lineage, current).fives
+        draw = refusals.count(connection, settings.lineage, current).fives
         groups = held_out_set(connection, settings, actor=actor, draw=draw)
         compared = _Compared(head, current, groups, held_out.set_hash(groups))
         before = refused_before(connection, settings, found, set_hash=compared.set_hash)

@@ -93,7 +93,7 @@ class Planner:
             come_again=lineages.names_come_again(connection, settings.lineage),
             parents=self._parents,
         )
-        self._stand = refusals.stand(connection, settings.lineage, self._policies.parent_step)
+        self._refusals = refusals.count(connection, settings.lineage, self._policies.parent_step)
         self._moved = False  # whether a window was scored anew while it was read
         self.skipped: dict[str, str] = {}
 
@@ -130,7 +130,7 @@ class Planner:
                 ],
                 actor=self._actor,
                 members=self._to_keep(chosen),
-                noted=self._stand.noted or None,
+                noted=self._refusals.noted or None,
                 found=chosen.found,
             )
             if step is not None:
@@ -278,7 +278,7 @@ class Planner:
                     informative_share(selections),
                     values,
                     settings,
-                    refused=self._stand.halvings,
+                    refused=self._refusals.halvings,
                 ),
                 longest=longest_row(selections),
             ),

@@ -17,6 +17,8 @@ from babylon_tasks.registry.comparison_terms import terms, too_few
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import WINDOW, window_id
 
+ACTOR = "comparison"  # of what no person does
+
 
 def start(
     connection: Connection,
@@ -39,8 +41,8 @@ def start(
         now = comparisons.running(connection, lineage)
         if now is not None:
             raise IllegalTransition(
-                f"comparison {now.id} of lineage {lineage} runs since {now.began_window}; "
-                "`babylon-tasks compare stop` ends it"
+                f"comparison {now.id} of lineage {lineage} runs, from {now.began_window} on; "
+                "`babylon-tasks compare stop --reason TEXT` ends it"
             )
         for step in (anchor_step, examinee_step):
             if step is not None and not promotions.is_committed(connection, lineage, step):

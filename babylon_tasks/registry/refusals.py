@@ -18,7 +18,7 @@ from babylon_tasks.training.backends import can_branch
 IN_A_ROW = 5  # refusals as no better, after which something changes
 
 
-class Stand(Struct, frozen=True):
+class RefusalCounts(Struct, frozen=True):
     """How many steps from one checkpoint were refused, or led to one that was; ``harm``: of these,
     those that were refused for harm.
 
@@ -47,7 +47,7 @@ class Stand(Struct, frozen=True):
         return {"refused_before": self.refused, "rate_halved": self.halvings}
 
 
-def stand(connection: Connection, lineage: str, parent: int) -> Stand:
+def count(connection: Connection, lineage: str, parent: int) -> RefusalCounts:
     """Count the refused steps from this checkpoint."""
     parents = lineages.parents(connection, lineage)
     of_any, for_harm = (
@@ -56,13 +56,13 @@ def stand(connection: Connection, lineage: str, parent: int) -> Stand:
         )
         for only in (False, True)
     )
-    return Stand(of_any, for_harm)
+    return RefusalCounts(of_any, for_harm)
 
 
 def news(connection: Connection, lineage: str) -> News | None:
     """Read what is new since the steps from the serving checkpoint were refused; None: none was."""
     row = lineages.get(connection, lineage)
-    if row is None or not stand(connection, lineage, row.serving_step).refused:
+    if row is None or not count(connection, lineage, row.serving_step).refused:
         return None
     return refusals.news(connection, lineage)
 

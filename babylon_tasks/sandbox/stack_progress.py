@@ -49,7 +49,9 @@ async def followed(stack: Stack, client: Any, policy: Serving) -> None:
         if any(one.to_dict().get("serves") == policy.inference_name for one in models):
             return
         await asyncio.sleep(_FOLLOW_SECONDS)
-    raise SandboxError(f"the gateway does not serve {policy.inference_name}; see gateway.log")
+    raise SandboxError(
+        f"the gateway does not serve {policy.inference_name}; see gateway.log in {stack.data_dir}"
+    )
 
 
 def _listens(stack: Stack) -> bool:

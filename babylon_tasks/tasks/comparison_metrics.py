@@ -23,7 +23,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         _OF_LINEAGE,
     ),
     "babylon_comparison_impediment": (
-        "1 while no comparison can begin by itself, by what lacks; docs/promotion.md.",
+        "1 while no comparison can begin by itself, by what is missing; docs/promotion.md.",
         ("lineage", "lack"),
     ),
     "babylon_arm_share": (

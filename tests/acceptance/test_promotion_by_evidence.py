@@ -147,9 +147,7 @@ def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collaps
     assert hours.policy_share(at_floor) == 0.05
     assert_no_more_than_simulated(hours, rising, falling)
     steps = "SELECT DISTINCT step FROM training.calls WHERE step IS NOT NULL"
-    assert (
-        len(hours.babylon.rows(steps)) > 1
-    )  # what was trained and screened meanwhile answers, too
+    assert len(hours.babylon.rows(steps)) > 1, "what was trained and screened meanwhile answers too"
     assert violations(hours.babylon.connection, hours.babylon.stack.settings) == []
 
 

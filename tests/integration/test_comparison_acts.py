@@ -148,7 +148,7 @@ def test_too_many_rollbacks_pause_training_until_somebody_has_looked(
     until(connection, settings, "rollback_and_pause", first=5, serving=0.1)
 
     assert served(connection) == 1
-    assert "paused until `babylon-tasks compare resume`" in done(connection)[-1]
+    assert "paused until `babylon-tasks compare resume" in done(connection)[-1]
     waits = train_window(settings, branch, window=None, actor="test")
     assert waits.action == "idle"
     assert "1 rollbacks in 168 h" in str(waits.reason)

@@ -1,4 +1,4 @@
-"""A comparison begins by itself once agents can be compared, and else it is said what lacks."""
+"""A comparison begins by itself once agents can be compared, or it is said what is missing."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def assert_nothing_is_held(babylon: Babylon, seconds: float = A_MOMENT) -> None:
 def abandoned(folder: Path) -> list[str]:
     """What no living process has locked (owned_folder.py); billiard's, of killed workers, may be.
 
-    They hold some kilobytes, and go with the container.
+    They take some kilobytes, and go with the container.
     """
     return [
         path.name

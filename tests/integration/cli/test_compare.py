@@ -138,7 +138,7 @@ def test_a_pause_is_told_and_lifted(run: Run, connection: Connection) -> None:
     )
 
     said = run("status").out
-    assert "paused: training is paused since" in said
+    assert "paused: training has been paused since" in said
     assert why in said
     assert "compare resume" in run("why", hour(0)).out
     assert run("status", "--json").document["pause"]["window"] == hour(0)
