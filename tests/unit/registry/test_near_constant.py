@@ -16,7 +16,7 @@ def says(rise: float, groups: int = 8) -> list[dict[str, float]]:
     return [{"rise": rise, "fall": 1 - rise}] * groups
 
 
-def judged(
+def collapsed(
     candidate: list[dict[str, float]],
     serving: list[dict[str, float]],
     recorded: list[GroupAnswers] = BALANCED,
@@ -27,7 +27,7 @@ def judged(
 
 
 def test_nearly_the_same_to_everything_is_a_collapse() -> None:
-    assert judged(says(0.97), says(0.6)) == (
+    assert collapsed(says(0.97), says(0.6)) == (
         "97% of what it would say comes to rise, of what serves 60% to rise"
     )
 
@@ -36,34 +36,36 @@ def test_nearly_the_same_to_everything_is_a_collapse() -> None:
 def test_less_than_that_or_where_what_serves_says_it_too_is_none(
     candidate: float, serving: float
 ) -> None:
-    assert judged(says(candidate), says(serving)) is None
+    assert collapsed(says(candidate), says(serving)) is None
 
 
 def test_a_collapse_is_seen_however_much_better_than_unreadable_answers_it_is() -> None:
     unreadable = [{"rise": 0.1, "fall": 0.1, "who knows": 0.3}] * 8
 
-    assert judged(says(0.97), unreadable, better=True) is not None
+    assert collapsed(says(0.97), unreadable, better=True) is not None
 
 
 def test_the_same_answer_to_everything_is_none_where_it_pays_best() -> None:
-    assert judged(says(0.97), says(0.6), RISES * 2) is None
+    assert collapsed(says(0.97), says(0.6), RISES * 2) is None
 
 
 def test_settled_answers_are_a_collapse_unless_they_are_better_beyond_doubt() -> None:
     settled = says(0.999, 4) + says(0.001, 4)
 
-    assert judged(settled, says(0.6)) == (
+    assert collapsed(settled, says(0.6)) == (
         "the entropy of what it would say is 0.008 nats, that of what serves 0.673"
     )
-    assert judged(settled, says(0.6), better=True) is None
-    assert judged(settled, says(0.995, 4) + says(0.005, 4)) is None, "what serves has settled too"
+    assert collapsed(settled, says(0.6), better=True) is None
+    assert collapsed(settled, says(0.995, 4) + says(0.005, 4)) is None, (
+        "what serves has settled too"
+    )
 
 
 def test_what_no_recorded_answer_covers_is_not_taken_for_settled() -> None:
     moved_away = [{"rise": 0.001}] * 8
 
-    assert judged(moved_away, says(0.6)) is None
-    assert judged(moved_away, [{"rise": 0.01}] * 8) is None
+    assert collapsed(moved_away, says(0.6)) is None
+    assert collapsed(moved_away, [{"rise": 0.01}] * 8) is None
 
 
 def test_a_collapse_in_one_kind_of_question_is_named() -> None:
@@ -73,7 +75,7 @@ def test_a_collapse_in_one_kind_of_question_is_named() -> None:
         for one in BALANCED
     ]
 
-    found = judged(says(0.5) + says(0.99), says(0.5, 16), recorded)
+    found = collapsed(says(0.5) + says(0.99), says(0.5, 16), recorded)
 
     assert found is not None
     assert found.startswith("decision=trade: 99%")
@@ -82,4 +84,4 @@ def test_a_collapse_in_one_kind_of_question_is_named() -> None:
 def test_a_few_groups_say_nothing() -> None:
     few = BALANCED[:3] + BALANCED[-4:]
 
-    assert judged(says(0.99, 7), says(0.5, 7), few) is None
+    assert collapsed(says(0.99, 7), says(0.5, 7), few) is None
