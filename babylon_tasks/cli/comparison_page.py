@@ -68,7 +68,7 @@ def _data(svg: str) -> str:
 
 def _concluded(marks: Sequence[Mark]) -> list[str]:
     if not marks:
-        return ["<p>Nothing was concluded yet.</p>"]
+        return ["<p>Nothing has been concluded yet.</p>"]
     heads = "".join(f"<th>{head}</th>" for head in ("", "window", "why, what was done"))
     return [f"<table><thead><tr>{heads}</tr></thead><tbody>", *map(_row, marks), "</tbody></table>"]
 

@@ -51,7 +51,10 @@ def picture(
             refuse(f"lineage {lineage} {what}, so nothing was drawn")
         figures = figures_of(connection, lineage, found)
         if figures.refused is not None:
-            refuse(f"comparison {found.id} cannot be drawn: {figures.refused}")
+            refuse(
+                f"comparison {found.id} cannot be drawn: {figures.refused}; draw it with the version "
+                "that began it"
+            )
         drawn = history(
             msgspec.json.decode(found.parameters, type=ComparisonParameters),
             comparisons.recorded(connection, found.id),

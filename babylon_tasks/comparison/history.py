@@ -103,7 +103,8 @@ def history(
 
     A window that came late has no figures, so it is left out.
     """
-    points, marks = list[Point](), list[Mark]()
+    points: list[Point] = []
+    marks: list[Mark] = []
     for row in rows:
         if row.evidence is None:
             continue
