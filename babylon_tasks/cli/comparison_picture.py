@@ -52,8 +52,8 @@ def picture(
         figures = figures_of(connection, lineage, found)
         if figures.refused is not None:
             refuse(
-                f"comparison {found.id} cannot be drawn: {figures.refused}; draw it with the version "
-                "that began it"
+                f"comparison {found.id} cannot be drawn: {figures.refused}; draw it with the "
+                "version that began it"
             )
         drawn = history(
             msgspec.json.decode(found.parameters, type=ComparisonParameters),
