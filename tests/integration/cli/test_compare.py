@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from command_line import Run, one_contract
-from compared_hours import arms_of, begun, compared_hour, lineage
+from compared_hours import PARAMETERS, arms_of, begun, compared_hour, lineage
 from msgspec import structs
+from msgspec.structs import replace
 from scored_windows import hour
 
+from babylon_tasks.comparison.parameters import Ramp
 from babylon_tasks.db import arms, pauses
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.settings import Settings
+from babylon_tasks.tasks import comparison_metrics
 
 pytestmark = one_contract
 
@@ -62,6 +66,26 @@ def test_where_it_stands_is_told_in_status_and_doctor(
     (finding,) = [one for one in checked if one["check"] == "comparison"]
     assert finding["outcome"] == "ok"
     assert finding["detail"] == line
+
+
+def test_a_ramp_is_told_in_status_and_in_metrics(
+    run: Run, connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    ramp = Ramp(shares=(0.2, 0.3, 0.5, 0.8), budget=0.5)
+    begun(connection, anchor="groq/qwen", parameters=replace(PARAMETERS, guard=None, ramp=ramp))
+    assert "ramp at floor, 20%, loss 0 of 0.5" in run("status").out
+    compared_hour(connection, 0, serving=0.3)
+    reconcile(settings, actor="test")
+
+    text = run("compare", "status").out
+    found = {one.family: one.value for one in comparison_metrics.samples(connection, settings)}
+
+    lost = found["babylon_ramp_loss"] * 0.5
+    assert lost == pytest.approx(0.2 * 0.2, abs=0.02)
+    assert found["babylon_ramp_share"] == 0.2
+    assert f"ramp: at floor, 20% of the agents; it has cost {lost:.3g} per agent, of 0.5" in text
+    assert f"ramp at floor, 20%, loss {lost:.3g} of 0.5" in run("status").out
 
 
 def test_what_keeps_a_comparison_from_beginning_is_a_warning(
