@@ -17,7 +17,7 @@ from endpoint import until
 from evaluated_checkpoints import trained
 from msgspec.structs import replace
 from peer import PeerTrainer
-from scored_windows import column
+from scored_windows import column, hour, scored_window
 from screened import HOURS, Policies, knows, questions
 
 from babylon_tasks.db import comparisons
@@ -27,7 +27,9 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.compare import compare
 from babylon_tasks.pipeline.decide_head import decide_head
 from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
+from babylon_tasks.training import checkpoints
 
 pytestmark = pytest.mark.contract("today")
 MakeSettings = Callable[..., Settings]
@@ -46,6 +48,13 @@ from babylon_tasks.settings import load_settings
 trainer = PeerTrainer(load_settings().data_dir)
 trainer.url = sys.argv[1]
 decide_head(load_settings(), trainer, actor="killed")
+"""
+TRAINS = """
+from peer import PeerTrainer
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.settings import load_settings
+trainer = PeerTrainer(load_settings().data_dir, branches=False)
+train_window(load_settings(), trainer, window=None, actor="killed")
 """
 CONSISTENT = {
     "serving": "SELECT serving_step FROM training.lineages",
@@ -156,6 +165,39 @@ def test_a_rollback_is_whole_or_not_there(
 
     assert state(connection) == ROLLED_BACK
     assert_taken_once(connection, settings, comparison)
+    assert violations(connection, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "when"),
+    [
+        ("set_aside", "INSERT {table}"),  # nothing is discarded yet
+        ("checkpoints", "UPDATE OF discarded_at {table}"),  # all of it is, and not on record
+    ],
+)
+def test_what_was_rolled_back_is_discarded_before_anything_is_trained(
+    connection: Connection, settings: Settings, table: str, when: str
+) -> None:
+    harmful(connection, settings)
+    compare(connection, settings)
+    scored_window(connection, hour(11))
+    with stopped_at(connection, table, when):
+        killed(connection, settings, TRAINS)
+        assert column(connection, "SELECT max(target_step) FROM training.steps") == [3]
+    connection.execute("UPDATE training.lineages SET lease_until = now()")
+    trainer = PeerTrainer(settings.data_dir, branches=False)
+
+    outcome = train_window(settings, trainer, window=None, actor="next")
+
+    assert (outcome.action, outcome.step) == ("committed", 4)
+    assert trainer.discarded == [(1, (3, 2))]
+    assert outcome.result is not None
+    serves = checkpoints.adapter_hash(trainer.folder / "0001")
+    assert outcome.result.base_adapter_hash == serves
+    gone = "SELECT step FROM training.checkpoints WHERE discarded_at IS NOT NULL ORDER BY step"
+    assert column(connection, gone) == [2, 3]
+    discarded = "SELECT count(*) FROM training.events WHERE kind = 'checkpoint_discarded'"
+    assert column(connection, discarded) == [2]
     assert violations(connection, settings) == []
 
 
