@@ -103,6 +103,7 @@ app = Celery(
         "babylon_tasks.tasks.health.bootsteps",
         "babylon_tasks.tasks.scoring",
         "babylon_tasks.tasks.shutdown",
+        "babylon_tasks.tasks.temporary_folder",
         "babylon_tasks.tasks.training",
         "babylon_tasks.tasks.upkeep",
     ],

@@ -119,15 +119,8 @@ def assert_nothing_is_held(babylon: Babylon, seconds: float = A_MOMENT) -> None:
 
 
 def abandoned(folder: Path) -> list[str]:
-    """What no living process has locked (owned_folder.py); billiard's, of killed workers, may be.
-
-    They take some kilobytes, and go with the container.
-    """
-    return [
-        path.name
-        for path in folder.iterdir()
-        if not path.name.startswith("pymp-") and not _is_locked(path)
-    ]
+    """What no living process has locked (owned_folder.py)."""
+    return [path.name for path in folder.iterdir() if not _is_locked(path)]
 
 
 def _is_locked(path: Path) -> bool:
