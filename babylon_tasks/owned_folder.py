@@ -25,14 +25,21 @@ def make_owned_folder(
     ``before`` is called with each that is about to be removed.
     """
     where = Path(tempfile.gettempdir()) if parent is None else parent
-    for path in sorted(where.glob(f"{prefix}*")):
-        _remove_if_abandoned(path, before)
+    remove_abandoned(prefix, where, before=before)
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
         lock = _locked(path)
         if lock is not None:
             os.set_inheritable(lock, True)
             return path
+
+
+def remove_abandoned(
+    prefix: str, parent: Path, *, before: Callable[[Path], None] = lambda _: None
+) -> None:
+    """Remove the folders of the prefix whose owner has ended, each after ``before`` has seen it."""
+    for path in sorted(parent.glob(f"{prefix}*")):
+        _remove_if_abandoned(path, before)
 
 
 def _remove_if_abandoned(path: Path, before: Callable[[Path], None]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -212,6 +213,7 @@ def main() -> None:
         # only; the next trainer removes this one's. Children have TMPDIR: what they compile stays.
         tempfile.tempdir = str(make_owned_folder(FOLDER_PREFIX))
         asyncio.run(_serve(channel))
+        shutil.rmtree(tempfile.tempdir, ignore_errors=True)
         code = 0
     except Exception as error:  # noqa: BLE001  # its class must reach the worker
         if not isinstance(error, BabylonTasksError):
