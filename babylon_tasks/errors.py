@@ -5,7 +5,8 @@ BabylonTasksError
 ├── DatabaseError
 │   ├── MigrationError       the schema is not what the code expects
 │   ├── DatabaseUnavailable  the server did not answer
-│   └── DatabaseRefuses      the server takes no writes, or no connections, now
+│   ├── DatabaseRefuses      the server takes no writes, or no connections, now
+│   └── AnotherVersion       a row has what only the version that wrote it can read
 ├── WindowError
 │   ├── BadWindowId          not ``YYYY-MM-DDTHH:00``
 │   ├── WindowNotFound       no such window in ``training.windows``
@@ -74,6 +75,12 @@ class DatabaseRefuses(DatabaseError):
     """The database server takes no writes, or no connections, now."""
 
     fault = Fault.DATABASE_REFUSES
+
+
+class AnotherVersion(DatabaseError):
+    """A row of ours has what only the version that wrote it can read; other rows are as ever."""
+
+    fault = Fault.SCHEMA
 
 
 class WindowError(BabylonTasksError):

@@ -12,7 +12,7 @@ def lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
     if found.ended_at is not None:
         described.append(f"ended by {found.ended_by} at {found.ended_at:%F %T}: {found.ended_why}")
     if figures.refused is not None:
-        described.append(f"no window is taken: {figures.refused}")
+        described.append(figures.refused)
     for arm in figures.arms:
         described.append(f"{arm.share:.0%} of the agents are {arm.arm}: {arm.policy}")
     counted = ", ".join(f"{name} {count}" for name, count in figures.windows.items())

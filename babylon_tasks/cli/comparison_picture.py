@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from babylon_tasks.cli.comparison_lines import lines
 from babylon_tasks.cli.context import begin, database, require
 from babylon_tasks.cli.output import AsJson, as_json, refuse, show
 from babylon_tasks.comparison.history import ComparisonHistory, history
-from babylon_tasks.comparison.parameters import ComparisonParameters
+from babylon_tasks.comparison.on_record import parameters_of
 from babylon_tasks.db import arms, comparisons
+from babylon_tasks.errors import AnotherVersion
 from babylon_tasks.pipeline.comparison_figures import figures_of
 
 _KINDS = (".html", ".svg")
@@ -50,17 +50,15 @@ def picture(
             what = "compares nothing" if number is None else f"has no comparison {number}"
             refuse(f"lineage {lineage} {what}, so nothing was drawn")
         figures = figures_of(connection, lineage, found)
-        if figures.refused is not None:
-            refuse(
-                f"comparison {found.id} cannot be drawn: {figures.refused}; draw it with the "
-                "version that began it"
+        try:
+            drawn = history(
+                parameters_of(found.id, found.parameters),
+                comparisons.recorded(connection, found.id),
+                arms.since(connection, lineage, found.began_window),
+                comparisons.done(connection, lineage, found.id),
             )
-        drawn = history(
-            msgspec.json.decode(found.parameters, type=ComparisonParameters),
-            comparisons.recorded(connection, found.id),
-            arms.since(connection, lineage, found.began_window),
-            comparisons.done(connection, lineage, found.id),
-        )
+        except AnotherVersion as error:
+            refuse(f"comparison {found.id} cannot be drawn: {error}")
     if not drawn.points:
         refuse(
             f"comparison {found.id}, from {found.began_window} on, has compared no window yet, "

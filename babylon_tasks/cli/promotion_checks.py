@@ -36,8 +36,8 @@ def _comparison(connection: Connection, settings: Settings) -> Finding:
         return Finding("comparison", "warn", outlook.lacks.text, outlook.lacks.todo)
     figures = comparison_figures(connection, settings.lineage)
     if figures is not None and figures.refused is not None:
-        todo = "`babylon-tasks compare stop --reason TEXT`, then `compare start`"
-        return Finding("comparison", "warn", f"no window is taken: {figures.refused}", todo)
+        todo = "run that version, or begin another comparison: docs/operations.md"
+        return Finding("comparison", "warn", figures.refused, todo)
     if figures is not None and figures.conclusion == Conclusion.PAUSE_COMPARISON:
         detail = f"{figures.last_window} is no evidence: {figures.reason}"
         todo = "`babylon-tasks compare status` counts such windows; docs/promotion.md#a-window"

@@ -14,7 +14,7 @@ from msgspec import Struct
 _KEPT = 1 - 1 / 24  # of a window's weight in the next one
 
 
-class Average(Struct, frozen=True):
+class Average(Struct, frozen=True, forbid_unknown_fields=True):
     """Exponentially weighted sums of differences, margins, weights, and variances; how many."""
 
     total: float = 0.0

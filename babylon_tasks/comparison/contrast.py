@@ -10,7 +10,7 @@ from babylon_tasks.arms import Arm
 from babylon_tasks.comparison.observed import ArmResult, Stratum
 
 
-class Contrast(Struct, frozen=True):
+class Contrast(Struct, frozen=True, forbid_unknown_fields=True):
     """An arm's mean less that of control; its variance is the agents' over ``size``."""
 
     difference: float

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import ceil, sqrt
 from statistics import fmean
 
-import msgspec
 from msgspec import Struct
 
 from babylon_tasks.arms import Arms, in_force
 from babylon_tasks.comparison.conclusion import ComparisonEvidence, Conclusion
+from babylon_tasks.comparison.on_record import evidence_of
 from babylon_tasks.comparison.parameters import ComparisonParameters
 
 MOST_POINTS = 480  # of a curve: a screen shows no more
@@ -101,14 +101,14 @@ def history(
 ) -> ComparisonHistory:
     """Read a comparison's windows; ``drawn``: arms by decision; ``done``: acts by window.
 
-    A window that came late has no figures, so it is left out.
+    A window that came late has no figures, so it is left out. Raises AnotherVersion.
     """
     points: list[Point] = []
     marks: list[Mark] = []
     for row in rows:
         if row.evidence is None:
             continue
-        evidence = msgspec.json.decode(row.evidence, type=ComparisonEvidence)
+        evidence = evidence_of(row.window, row.evidence)
         points.append(_point(row.window, evidence, in_force(drawn, row.window)))
         if row.conclusion not in _UNMARKED:
             acts = done.get(row.window, "")

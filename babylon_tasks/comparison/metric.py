@@ -33,14 +33,14 @@ from babylon_tasks.comparison.spread import Spread
 _WIDER = 1.5
 
 
-class Harm(Struct, frozen=True):
+class Harm(Struct, frozen=True, forbid_unknown_fields=True):
     """The detectors of harm, as log(1 + R)."""
 
     slow: Logs = ZERO
     fast: Logs = ZERO
 
 
-class Trial(Struct, frozen=True):
+class Trial(Struct, frozen=True, forbid_unknown_fields=True):
     """Log e-values against: worse than the anchor by the margin; no better; no worse."""
 
     margin: Logs = ZERO
@@ -48,7 +48,7 @@ class Trial(Struct, frozen=True):
     worse: Logs = ZERO
 
 
-class Climb(Struct, frozen=True):
+class Climb(Struct, frozen=True, forbid_unknown_fields=True):
     """For a ramp: log(1 + R) for "not worse by the margin", and e-values since the floor."""
 
     floor: Logs = ZERO
@@ -56,7 +56,7 @@ class Climb(Struct, frozen=True):
     worse: Logs = ZERO
 
 
-class MetricState(Struct, frozen=True):
+class MetricState(Struct, frozen=True, forbid_unknown_fields=True):
     """All that one metric's windows have left; ``plain``: anchors in a row without a gain.
 
     ``serving`` and ``examinee`` are the windows of a block that is not full yet.

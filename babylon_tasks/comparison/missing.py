@@ -16,14 +16,14 @@ _KEPT = 0.95  # of the counts in the next window
 _SURE = 3.0  # standard errors
 
 
-class ArmCount(Struct, frozen=True):
+class ArmCount(Struct, frozen=True, forbid_unknown_fields=True):
     """Agents of an arm, and those of them that have a reward."""
 
     agents: float = 0.0
     rewarded: float = 0.0
 
 
-class Missing(Struct, frozen=True):
+class Missing(Struct, frozen=True, forbid_unknown_fields=True):
     """The counts of the arms; the difference is looked for between any two."""
 
     serving: ArmCount = ArmCount()

@@ -27,7 +27,7 @@ class RampStage(IntEnum):
     FULL = 3
 
 
-class RampState(Struct, frozen=True):
+class RampState(Struct, frozen=True, forbid_unknown_fields=True):
     """``windows``: in this stage. ``loss``: per agent so far, less what was gained."""
 
     stage: RampStage = RampStage.FLOOR

@@ -15,7 +15,7 @@ _PRIOR = 50.0  # degrees of freedom
 _MEMORY = 5000.0  # beyond them what is old fades
 
 
-class Spread(Struct, frozen=True):
+class Spread(Struct, frozen=True, forbid_unknown_fields=True):
     """Variances within the arms, pooled over ``freedom`` degrees of freedom."""
 
     variance: float

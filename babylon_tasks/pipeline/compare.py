@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import msgspec
 import structlog
 from msgspec import Struct
 
 from babylon_tasks.arms import Arms, in_force
 from babylon_tasks.comparison import agents, rule
-from babylon_tasks.comparison.conclusion import ComparisonState, Conclusion
+from babylon_tasks.comparison.conclusion import Conclusion
 from babylon_tasks.comparison.observed import ComparedWindow
+from babylon_tasks.comparison.on_record import parameters_of, state_after
 from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import arms, clock, comparisons, promotions
 from babylon_tasks.db.comparisons import ComparedFigures, Comparison, NextWindow
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import CheckpointNotFound, IllegalTransition
+from babylon_tasks.errors import AnotherVersion, CheckpointNotFound, IllegalTransition
 from babylon_tasks.pipeline.act_on_conclusion import act, lacks_anchor
 from babylon_tasks.pipeline.comparison_acts import Concluded
 from babylon_tasks.policy_names import policy_name
@@ -61,7 +61,8 @@ def compare(
     """Take the windows that can be compared, in order; idempotent, safe from any number of callers.
 
     Nothing happens without a running comparison. A window whose conclusion cannot be acted upon, as
-    where the anchor was pruned by force, is not taken: it is tried again, and the log says so.
+    where the anchor was pruned by force, or one after what another version has recorded, is not
+    taken: it is tried again, and the log says so.
     """
     lineage = settings.lineage
     taken: list[WindowTaken] = []
@@ -70,7 +71,7 @@ def compare(
             with connection.transaction():
                 promotions.lock(connection, lineage)
                 one = _take_next(connection, settings)
-        except (CheckpointNotFound, IllegalTransition) as error:
+        except (AnotherVersion, CheckpointNotFound, IllegalTransition) as error:
             log.error("comparison.failed", lineage=lineage, why=str(error))
             break
         if one is None:
@@ -112,14 +113,10 @@ def _take_next(connection: Connection, settings: Settings) -> WindowTaken | None
     if found.window < last:
         comparisons.add(connection, running.id, found, comparisons.LATE, None, moment=moment)
         return WindowTaken(found.window, comparisons.LATE)
-    try:
-        parameters = msgspec.json.decode(running.parameters, type=ComparisonParameters)
-    except msgspec.ValidationError as error:  # another version's: nothing else must stop for it
-        log.warning("comparison.refused", lineage=lineage, comparison=running.id, why=str(error))
-        return None
+    parameters = parameters_of(running.id, running.parameters)
     state = rule.begin(parameters)
     if before is not None and before.state is not None:
-        state = msgspec.json.decode(before.state, type=ComparisonState)
+        state = state_after(running.id, before.window, before.state)
     rows = arms.since(connection, lineage, found.window)
     drawn = in_force(rows, found.window) or Arms(from_window=found.window, salt="")
     tried = drawn.examinee_step if drawn.examinee_share else None

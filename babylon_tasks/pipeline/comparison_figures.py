@@ -5,15 +5,16 @@ Read-only.
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
 
 from babylon_tasks.arms import Arm, Arms, in_force
 from babylon_tasks.comparison.conclusion import ComparisonEvidence
+from babylon_tasks.comparison.on_record import evidence_of, parameters_of, state_after
 from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import arms, comparisons, promotions
-from babylon_tasks.db.comparisons import Comparison
+from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import AnotherVersion
 from babylon_tasks.policy_names import policy_name
 
 
@@ -38,8 +39,8 @@ class ComparisonFigures(Struct, frozen=True):
     """``arms``: of this hour. The other figures are those of the last window, None before it.
 
     ``harm``: as a part of what alarms. ``trial``: the e-value of the examinee, of the ``needed``
-    one, after ``trial_windows``. ``difference``: what serves less the anchor. ``refused``: why it
-    cannot be gone on with, as where another version has begun it.
+    one, after ``trial_windows``. ``difference``: what serves less the anchor. ``refused``: what of
+    it another version has recorded, so that it cannot be gone on with, or not be shown.
     """
 
     id: int
@@ -94,11 +95,8 @@ def comparison_figures(connection: Connection, lineage: str) -> ComparisonFigure
 
 def figures_of(connection: Connection, lineage: str, found: Comparison) -> ComparisonFigures:
     """Read the figures of a comparison; its arms only while it runs."""
-    parameters, refused = _parameters(found)
     last = comparisons.last(connection, found.id)
-    evidence = None
-    if last is not None and last.evidence is not None:
-        evidence = msgspec.json.decode(last.evidence, type=ComparisonEvidence)
+    parameters, evidence, refused = _recorded(found, last)
     reward = None if evidence is None else evidence.reward
     return ComparisonFigures(
         id=found.id,
@@ -121,11 +119,23 @@ def figures_of(connection: Connection, lineage: str, found: Comparison) -> Compa
     )
 
 
-def _parameters(found: Comparison) -> tuple[ComparisonParameters, str | None]:
+def _recorded(
+    found: Comparison, last: ComparisonWindow | None
+) -> tuple[ComparisonParameters, ComparisonEvidence | None, str | None]:
+    """Decode what is on record as far as that goes, and say why it goes no further."""
+    parameters, evidence, refused = ComparisonParameters(), None, None
     try:
-        return msgspec.json.decode(found.parameters, type=ComparisonParameters), None
-    except msgspec.ValidationError as error:
-        return ComparisonParameters(), str(error)
+        parameters = parameters_of(found.id, found.parameters)
+        if last is not None and last.state is not None and found.ended_at is None:
+            state_after(found.id, last.window, last.state)
+    except AnotherVersion as error:
+        refused = f"no window is taken: {error}"
+    try:
+        if last is not None and last.evidence is not None:
+            evidence = evidence_of(last.window, last.evidence)
+    except AnotherVersion as error:
+        refused = refused or str(error)
+    return parameters, evidence, refused
 
 
 def _arms(connection: Connection, lineage: str) -> list[ArmShare]:

@@ -10,7 +10,7 @@ import structlog
 
 from babylon_tasks import metrics
 from babylon_tasks.dataset.tripwires.examine import examine
-from babylon_tasks.dataset.tripwires.figures import KEPT, WindowFigures
+from babylon_tasks.dataset.tripwires.figures import KEPT, as_recorded
 from babylon_tasks.dataset.tripwires.watched import MemberFacts
 from babylon_tasks.db import tripwires
 from babylon_tasks.db.lineages import Lease
@@ -93,12 +93,16 @@ def look(
     """Examine the groups of a window; writes nothing."""
     policies, lineage = settings.tripwire_policies, settings.lineage
     before = tripwires.figures(connection, lineage, taken.window, limit=KEPT)
-    examined = examine(
-        taken.groups,
-        taken.facts,
-        ", ".join(taken.scorers),
-        [msgspec.convert(figures, WindowFigures) for figures in before],
-    )
+    history = as_recorded(before)
+    if len(history) < len(before):
+        log.warning(
+            "figures.refused",
+            window=taken.window,
+            lineage=lineage,
+            why=f"another version has recorded the figures of {len(before) - len(history)} of the "
+            f"{len(before)} windows before it",
+        )
+    examined = examine(taken.groups, taken.facts, ", ".join(taken.scorers), history)
     trips = [
         one
         for one in examined.trips

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from heapq import nsmallest
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from babylon_tasks.dataset.diversity import Diversity, by_kind, sampled
@@ -34,6 +37,22 @@ class WindowFigures(Struct, frozen=True):
     def trajectories(self) -> int:
         """How many they were."""
         return sum(self.bins)
+
+
+def as_recorded(rows: Iterable[dict[str, Any]]) -> list[WindowFigures]:
+    """Decode what is on record, but for what only another version can read.
+
+    The wires then compare a window with fewer ones, as where windows have been forgotten.
+    """
+    found: list[WindowFigures] = []
+    for row in rows:
+        try:
+            one = msgspec.convert(row, WindowFigures)
+        except msgspec.ValidationError:
+            continue
+        if len(one.bins) == BINS:
+            found.append(one)
+    return found
 
 
 class Figures:

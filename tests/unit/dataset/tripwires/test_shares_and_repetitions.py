@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 from honest_windows import Honest, long_window, rewarded, sandbox_window
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from babylon_tasks.dataset.tripwires.distribution import distance
 from babylon_tasks.dataset.tripwires.examine import Examined, examine
-from babylon_tasks.dataset.tripwires.figures import BINS, KEPT, SKETCH, WindowFigures
+from babylon_tasks.dataset.tripwires.figures import BINS, KEPT, SKETCH, WindowFigures, as_recorded
 from babylon_tasks.records import Group, Member
 from babylon_tasks.tripwires import Trip, Tripwire
 
@@ -198,3 +198,11 @@ def test_figures_stay_small_whatever_the_step() -> None:
     assert figures.trajectories == 4000
     assert (len(figures.bins), len(figures.sketch)) == (BINS, SKETCH)
     assert figures.archetypes.keys() == {"trader", "degen", "liar"}
+
+
+def test_what_only_another_version_can_read_is_left_out() -> None:
+    known = to_builtins(before(1)[0])
+
+    rows = [known, known | {"bins": [1, 2]}, known | {"bins": "1,2"}, {"histogram": []}]
+
+    assert as_recorded(rows) == before(1)
