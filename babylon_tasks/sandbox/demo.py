@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -23,9 +24,14 @@ from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import Account, AnswerCounts, decide, examine, record
 from babylon_tasks.sandbox.demo_home import demo_home
+from babylon_tasks.sandbox.markets import Market
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
-from babylon_tasks.sandbox.statistics import difference_interval
+from babylon_tasks.sandbox.statistics import (
+    AVERAGED_WINDOWS,
+    difference_interval,
+    windows_until,
+)
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState
 
@@ -33,6 +39,7 @@ MARKETS = 8
 AGENTS = 16
 HELD_OUT_MARKETS = 100
 ANSWERS_PER_MARKET = 4
+RIGHT_AGAIN = 0.8  # of all decisions
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
@@ -55,11 +62,14 @@ OPTIONS = {
 class WindowRow(Struct, frozen=True):
     """One window of the report; ``step`` is None where no step came of it.
 
+    ``valid`` and ``right`` are shares of all decisions, ``right_share`` that of the valid ones.
     ``decision`` is the gate's about the step, ``promote`` or ``hold``, and ``why`` its reason.
     """
 
     window: str
     trajectories: int
+    valid: float
+    right: float
     scored: int
     rejected: dict[str, int]
     profit_mean: float | None
@@ -98,12 +108,29 @@ class ModelComparison(Struct, frozen=True):
     difference: Interval
 
 
+class Reversal(Struct, frozen=True):
+    """What a reversal of the signal did to the share of right decisions.
+
+    ``window`` is the first in which headlines hint at the contrary. ``before`` is the share of the
+    last three windows before it, ``after`` of its first three, ``last`` of the last three that were
+    played. ``right_again_after`` counts the windows from it until three in a row were right in 80 %
+    of all decisions, these included; None: they never were.
+    """
+
+    window: str
+    before: float
+    after: float
+    last: float
+    right_again_after: int | None
+
+
 class DemoReport(Struct, frozen=True):
-    """The content of the ``--report`` file."""
+    """The content of the ``--report`` file; ``reversal`` is None where the signal stayed."""
 
     windows: list[WindowRow]
     evaluation: ModelComparison
     seconds: float
+    reversal: Reversal | None = None
 
 
 class Watcher(Struct, frozen=True):
@@ -117,9 +144,18 @@ class Watcher(Struct, frozen=True):
     window: Callable[[WindowProgress, AnswerCounts], None]
 
 
-def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) -> DemoReport:
+def run(
+    watcher: Watcher,
+    *,
+    windows: int,
+    seed: int,
+    reverse_at: int | None = None,
+    keep: Path | None = None,
+) -> DemoReport:
     """Run the demo from nothing to the final evaluation, and leave no process behind.
 
+    ``reverse_at``: from this window on, counted from 1, headlines hint at the contrary, those of
+    the final evaluation too.
     ``keep``: a directory for all data and logs. Without it they are removed, unless something
     fails. Raises SandboxError when a process ends or a window does not finish.
     """
@@ -138,12 +174,28 @@ def run(watcher: Watcher, *, windows: int, seed: int, keep: Path | None = None) 
         watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
         for name, port in stack.metrics_ports.items():
             watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
-        rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed))
-    return DemoReport(rows, evaluation, round(time.monotonic() - started, 1))
+        rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed, reverse_at))
+    seconds = round(time.monotonic() - started, 1)
+    return DemoReport(rows, evaluation, seconds, reversal(rows, reverse_at))
+
+
+def reversal(rows: list[WindowRow], reverse_at: int | None) -> Reversal | None:
+    """Sum up what a reversal in the ``reverse_at``-th window did; None without one."""
+    if reverse_at is None:
+        return None
+    right = [row.right for row in rows]
+    before, after = right[: reverse_at - 1], right[reverse_at - 1 :]
+    return Reversal(
+        window=rows[reverse_at - 1].window,
+        before=fmean(before[-AVERAGED_WINDOWS:]),
+        after=fmean(after[:AVERAGED_WINDOWS]),
+        last=fmean(after[-AVERAGED_WINDOWS:]),
+        right_again_after=windows_until(after, RIGHT_AGAIN),
+    )
 
 
 async def _play(
-    stack: Stack, watcher: Watcher, windows: int, seed: int
+    stack: Stack, watcher: Watcher, windows: int, seed: int, reverse_at: int | None
 ) -> tuple[list[WindowRow], ModelComparison]:
     settings = stack.settings
     rows: list[WindowRow] = []
@@ -159,7 +211,8 @@ async def _play(
         hours = markets.hours(settings.lineage, settings.held_out_share, windows)
         for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
-            asked_about = markets.window_markets(seed, number, MARKETS)
+            opposite = reverse_at is not None and number + 1 >= reverse_at
+            asked_about = markets.window_markets(seed, number, MARKETS, opposite=opposite)
             await followed(stack, client, policy)
             decisions = await decide(client, settings.lineage, asked_about, accounts)
             for market in asked_about:
@@ -170,22 +223,27 @@ async def _play(
             if not recorder.flush(30) or recorder.dropped or recorder.failed:
                 raise SandboxError(f"window {window}: the recorder did not write everything")
             done = await finished(stack, connection, window)
-            rows.append(_row(done, policy))
+            rows.append(_row(done, tally, policy))
             watcher.window(done, tally)
         policy = serving(connection, settings.lineage)
         watcher.news(
             f"asking {policy_name(settings.lineage, 0)} and {policy.inference_name} about "
             f"{HELD_OUT_MARKETS} new markets"
         )
-        evaluation = await _evaluate(client, settings.lineage, policy, seed)
+        asked_about = markets.held_out_markets(
+            seed, HELD_OUT_MARKETS, opposite=reverse_at is not None
+        )
+        evaluation = await _evaluate(client, settings.lineage, policy, asked_about)
     return rows, evaluation
 
 
-def _row(done: WindowProgress, policy: Serving) -> WindowRow:
+def _row(done: WindowProgress, tally: AnswerCounts, policy: Serving) -> WindowRow:
     committed = done.step_state == StepState.COMMITTED
     return WindowRow(
         window=done.window,
         trajectories=done.trajectories,
+        valid=tally.valid / tally.n,
+        right=tally.right / tally.n,
         scored=done.scored,
         rejected=done.rejected,
         profit_mean=done.profit_mean,
@@ -199,8 +257,9 @@ def _row(done: WindowProgress, policy: Serving) -> WindowRow:
     )
 
 
-async def _evaluate(client: Any, lineage: str, policy: Serving, seed: int) -> ModelComparison:
-    asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS)
+async def _evaluate(
+    client: Any, lineage: str, policy: Serving, asked_about: list[Market]
+) -> ModelComparison:
     base = await examine(client, policy_name(lineage, 0), asked_about, n=ANSWERS_PER_MARKET)
     served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
     low, high = difference_interval(

@@ -69,30 +69,43 @@ def _teaches(kept: list[bool], share: float) -> bool:
     return all(held_out <= 2 * share * hours for hours, held_out in counted)
 
 
-def window_markets(seed: int, number: int, count: int) -> list[Market]:
-    """Draw the markets of the ``number``-th window, half of them rising; repeatable by seed."""
+def window_markets(seed: int, number: int, count: int, *, opposite: bool = False) -> list[Market]:
+    """Draw the markets of the ``number``-th window, half of them rising; repeatable by seed.
+
+    ``opposite``: the world has turned over, and headlines hint at the contrary.
+    """
     draw = random.Random(f"{seed}/window/{number}")
     tickers = draw.sample(_TICKERS, k=min(count, len(_TICKERS)))
     made = [
-        _market(draw, f"m-{seed}-{number}-{index}", ticker, rises=index % 2 == 0)
+        _market(draw, f"m-{seed}-{number}-{index}", ticker, index % 2 == 0, opposite=opposite)
         for index, ticker in enumerate(tickers)
     ]
     draw.shuffle(made)
     return made
 
 
-def held_out_markets(seed: int, count: int) -> list[Market]:
+def held_out_markets(seed: int, count: int, *, opposite: bool = False) -> list[Market]:
     """Draw markets on tickers that no window has, for the final evaluation."""
     draw = random.Random(f"{seed}/held-out")
     return [
-        _market(draw, f"h-{seed}-{index}", draw.choice(_HELD_OUT_TICKERS), rises=index % 2 == 0)
+        _market(
+            draw,
+            f"h-{seed}-{index}",
+            draw.choice(_HELD_OUT_TICKERS),
+            index % 2 == 0,
+            opposite=opposite,
+        )
         for index in range(count)
     ]
 
 
-def _market(draw: random.Random, market_id: str, ticker: str, *, rises: bool) -> Market:
+def _market(
+    draw: random.Random, market_id: str, ticker: str, rises: bool, *, opposite: bool
+) -> Market:
     price = draw.randint(40, 60)
-    headline = draw.choice(_RISING if rises else _FALLING).format(percent=draw.randint(2, 9))
+    headline = draw.choice(_RISING if rises != opposite else _FALLING).format(
+        percent=draw.randint(2, 9)
+    )
     question = (
         f"{ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher? Answer Yes or No."
     )

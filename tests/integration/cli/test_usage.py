@@ -157,6 +157,24 @@ def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
 
 @one_contract
 @pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--windows", "10", "--reverse-at", "11"), "behind the last window"),
+        (("--reverse-at", "1"), "--reverse-at"),
+        (("--world", "babylon", "--reverse-at", "3"), "only the miniature world"),
+    ],
+)
+def test_a_reversal_that_cannot_be_played_is_refused(
+    run: Run, arguments: tuple[str, ...], why: str
+) -> None:
+    found = run("demo", *arguments)
+    assert found.code == 2
+    assert why in found.err
+    assert "migrating" not in found.err
+
+
+@one_contract
+@pytest.mark.parametrize(
     ("missing", "command"),
     [
         ("flower", ["run", "flower"]),

@@ -46,3 +46,18 @@ def test_the_first_two_hours_are_held_out_and_enough_of_the_others_teach(seed: i
 def test_where_nothing_is_held_out_no_hour_will_do() -> None:
     with pytest.raises(SandboxError, match="another seed"):
         markets.hours("demo-0", 0, 4)
+
+
+def test_after_a_reversal_headlines_hint_at_the_contrary_and_half_of_the_markets_rise() -> None:
+    pairs = [
+        (markets.window_markets(3, 7, 8), markets.window_markets(3, 7, 8, opposite=True)),
+        (markets.held_out_markets(3, 20), markets.held_out_markets(3, 20, opposite=True)),
+    ]
+    for before, after in pairs:
+        assert [one.rises for one in before].count(True) == len(before) / 2
+        assert [one.rises for one in after].count(True) == len(after) / 2
+        for market in before:
+            assert market.rises == ("up" in market.question or "jumped" in market.question)
+        for market in after:
+            assert market.rises == ("down" in market.question or "dropped" in market.question)
+        assert [one.id for one in before] == [one.id for one in after]
