@@ -52,9 +52,9 @@ class AgentHour(Struct, frozen=True, kw_only=True):
 class AskingAgents(Struct, frozen=True):
     """The agents of the newest hour with rewards, and what they asked the gateway.
 
-    ``rewarded`` have a reward; ``asking``: of these, those that asked for the lineage with their
-    names. ``calls`` were captured, ``unnamed`` of them from nobody known, ``elsewhere`` for other
-    models by their names.
+    ``rewarded`` have a reward, and did not ask other lineages alone; ``asking``: of these, those
+    that asked for the lineage with their names. ``calls`` were captured, ``unnamed`` of them from
+    nobody known, ``elsewhere`` for other models by their names.
     """
 
     window: str | None

@@ -25,7 +25,11 @@ def may_leave(state: ComparisonState) -> bool:
 def charge(
     parameters: ComparisonParameters, state: ComparisonState, window: ComparedWindow
 ) -> ComparisonState:
-    """Count what a window has cost that is no evidence: agents have lost it all the same."""
+    """Count what a window has cost that is no evidence: agents have lost it all the same.
+
+    Arms are drawn at random, so their difference is what was lost, whoever was answered otherwise.
+    Where an arm has no agent with a reward it is not known.
+    """
     here, given = state.ramp, parameters.ramp
     found = contrast(window.reward, Arm.SERVING, 0.0, 1)
     if here is None or given is None or found is None:

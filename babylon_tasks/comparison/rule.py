@@ -61,37 +61,49 @@ def compare(
         )
     before = state.window
     state = replace(state, window=window.window, missing=missing.count(state.missing, window))
-    nothing = Measured()
     if window.decided is not None and window.decided < state.changed:
-        state = on_ramp.charge(parameters, state, window)
         reason = f"its arms were drawn before the conclusion of {state.changed}"
-        ended = on_ramp.withdraw(parameters, state) or (Conclusion.KEEP, state, reason)
-        return _compared(parameters, state, harm(parameters, state), (nothing, nothing), *ended)
+        return _only_paid(parameters, state, window, Conclusion.KEEP, reason)
     if window.collapsed and on_ramp.may_leave(state):
         state = on_ramp.charge(parameters, replace(state, quiet=before), window)
         ended = on_ramp.withdraw(parameters, state) or _take_out(
             parameters, state, window, window.collapsed
         )
+        nothing = Measured()
         return _compared(parameters, state, harm(parameters, state), (nothing, nothing), *ended)
     if window.complied < parameters.min_complied:
         reason = (
             f"only {window.complied:.0%} of the agents were answered by the model of their arm, "
             f"fewer than {parameters.min_complied:.0%}: see whether they reach the gateway"
         )
-        figures = evidence(parameters, state, harm(parameters, state), nothing, nothing, reason)
-        return Compared(Conclusion.PAUSE_COMPARISON, state, figures)
+        return _only_paid(parameters, state, window, Conclusion.PAUSE_COMPARISON, reason)
     state, window = _on_trial(state, window)
     observed, seen, guarded = _observe(parameters, state, window)
     if seen.serving is None:
         reason = f"an arm has fewer than {parameters.min_arm} agents with a reward"
-        figures = evidence(parameters, state, harm(parameters, state), seen, guarded, reason)
-        return Compared(Conclusion.KEEP, state, figures)
+        return _only_paid(parameters, state, window, Conclusion.KEEP, reason, guarded)
     found = harm(parameters, observed)
     if found.together < _QUIET * parameters.run_length:
         observed = replace(observed, quiet=window.window)
     live = seen.examinee is not None
     ended = _conclude(parameters, observed, window, found.together, live)
     return _compared(parameters, observed, found, (seen, guarded), *ended)
+
+
+def _only_paid(
+    parameters: ComparisonParameters,
+    state: ComparisonState,
+    window: ComparedWindow,
+    conclusion: Conclusion,
+    reason: str,
+    guarded: Measured | None = None,
+) -> Compared:
+    """Take of a window that is no evidence what it has cost; nothing if no arm was answered."""
+    if window.complied or window.collapsed:
+        state = on_ramp.charge(parameters, state, window)
+    ended = on_ramp.withdraw(parameters, state) or (conclusion, state, reason)
+    measured = (Measured(), guarded or Measured())
+    return _compared(parameters, state, harm(parameters, state), measured, *ended)
 
 
 def _compared(

@@ -241,8 +241,3 @@ def trials(connection: Connection, lineage: str) -> list[list[float]]:
 def has_proven(connection: Connection, lineage: str) -> bool:
     """Check whether a checkpoint of the lineage was ever proven."""
     return bool(fetch_value(connection, "comparisons.has_proven", bool, lineage=lineage))
-
-
-def agents_lately(connection: Connection) -> int:
-    """Count the agents of the newest window with rewards."""
-    return fetch_value(connection, "comparisons.agents_lately", int) or 0

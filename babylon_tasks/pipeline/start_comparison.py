@@ -32,8 +32,8 @@ def start(
     """Begin a comparison with the next hour, and its arms; raises IllegalTransition.
 
     Another server's model is the anchor of a ramp, and nothing is on trial before its end. The
-    shares are chosen by the number of agents. Raises CheckpointNotFound for a step that cannot be
-    an arm's.
+    shares are chosen by the number of agents, without those that ask only other lineages. Raises
+    CheckpointNotFound for a step that cannot be an arm's.
     """
     lineage = settings.lineage
     with connection.transaction():
@@ -50,12 +50,13 @@ def start(
                     f"{policy_name(lineage, step)} does not exist, so no arm can have it; "
                     "`babylon-tasks models list` lists the checkpoints"
                 )
-        agents = comparisons.agents_lately(connection)
+        agents = comparisons.asking(connection, lineage).rewarded
         why = too_few(agents)
         if why is not None:
             raise IllegalTransition(
-                f"of the newest hour with rewards, {why}, so no comparison was begun; run more "
-                "agents, or promote by screens (BABYLON_PROMOTION_MODE=screened)"
+                f"of lineage {lineage} in the newest hour with rewards, {why}, so no comparison "
+                "was begun; run more agents, or promote by screens "
+                "(BABYLON_PROMOTION_MODE=screened)"
             )
         return begin(
             connection,

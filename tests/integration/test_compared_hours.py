@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from scored_windows import column, hour
 
 from babylon_tasks.comparison.blocks import block_for
+from babylon_tasks.comparison.on_record import parameters_of
 from babylon_tasks.comparison.parameters import Ramp
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.session import Connection, session
@@ -292,6 +293,26 @@ def test_too_few_agents_are_refused_by_name(connection: Connection, settings: Se
         )
 
     assert column(connection, "SELECT count(*) FROM training.arms") == [0]
+
+
+def test_arms_are_sized_by_the_agents_of_their_own_lineage(
+    connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    compared_hour(connection, 0)
+
+    def start(last: str) -> float:
+        connection.execute("UPDATE training.calls SET lineage = 'other' WHERE agent > %s", (last,))
+        found = start_comparison.start(
+            connection, settings, anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
+        )
+        start_comparison.stop(connection, "babylon", reason="enough", actor="x")
+        return parameters_of(found.id, found.parameters).control_share
+
+    assert start("agent-99") == 0.1
+    assert start("agent-4") == 0.2
+    with pytest.raises(IllegalTransition, match=r"of lineage babylon .* of 13 agents"):
+        start("agent-2")
 
 
 def test_the_next_hour_is_found_without_reading_all_of_them(connection: Connection) -> None:

@@ -214,10 +214,3 @@ SELECT EXISTS (
     SELECT FROM training.comparison_windows w
     JOIN training.comparisons c ON c.id = w.comparison_id
     WHERE c.lineage = %(lineage)s AND w.conclusion IN ('proven', 'proven_gain'))
-
--- name: agents_lately
--- How many agents the newest window with rewards has.
-SELECT count(DISTINCT agent_id) FROM training.scores
-WHERE window_id = (SELECT window_id FROM training.windows
-                   WHERE scored > 0 OR state IN ('scored', 'trained', 'held_out')
-                   ORDER BY window_id DESC LIMIT 1)

@@ -105,6 +105,35 @@ def test_hours_that_are_no_evidence_are_paid_for_as_well() -> None:
     assert share(state, parameters) == 0
 
 
+@pytest.mark.parametrize(
+    ("policy", "other", "complied", "cost", "conclusion"),
+    [
+        (4, 6, 1.0, 0.16, Conclusion.KEEP),
+        (1, 9, 1.0, 0.04, Conclusion.KEEP),
+        (90, 1, 1.0, 90 / 91 * 0.4, Conclusion.KEEP),
+        (50, 50, 0.8, 0.2, Conclusion.PAUSE_COMPARISON),
+        (0, 9, 1.0, 0.0, Conclusion.KEEP),  # nobody had it
+        (50, 50, 0.0, 0.0, Conclusion.PAUSE_COMPARISON),  # nobody was answered by it
+    ],
+)
+def test_what_an_hour_has_cost_is_paid_though_it_proves_nothing(
+    policy: int, other: int, complied: float, cost: float, conclusion: Conclusion
+) -> None:
+    state = replace(begin(P), ramp=RampState(RampStage.FIRST, 2, 0.5))
+    arms = Stratum(ArmResult(policy, 0.1, 0.04), ArmResult(other, 0.5, 0.04))
+    window = ComparedWindow(window=hour(1), reward=(arms,), complied=complied)
+
+    found = compare(P, state, window)
+
+    assert found.conclusion is conclusion
+    assert found.evidence.ramp == found.state.ramp
+    assert found.state.ramp == RampState(RampStage.FIRST, 2, pytest.approx(0.5 + cost))
+    assert found.state.reward == state.reward
+    spent = replace(state, ramp=RampState(RampStage.FIRST, 2, 1.99))
+    over = compare(P, spent, window).conclusion is Conclusion.WITHDRAW
+    assert over == (cost > 0)
+
+
 def test_an_examinee_is_tried_only_at_the_end_of_the_ramp() -> None:
     state = begin(P)
     assert shares(P, state, examinee=True) == Shares(0.95, 0.0)
