@@ -19,6 +19,7 @@ from babylon_tasks.db.lineages import Lease
 from babylon_tasks.db.session import Connection
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.select_groups import Selection
+from babylon_tasks.pipeline.selection_figures import nothing_to_learn
 from babylon_tasks.reasons import Reason, Stage, UsedAs, WindowReason
 from babylon_tasks.records import Rejection
 from babylon_tasks.settings import Settings
@@ -66,6 +67,16 @@ def record_selection(
             lineage=lease.lineage,
             detail=detail,
         )
+        advice = nothing_to_learn(selection)
+        if advice is not None:
+            events.record(
+                connection,
+                EventKind.ADVICE,
+                actor=actor,
+                window=selection.window,
+                lineage=lease.lineage,
+                detail=advice,
+            )
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from babylon_tasks.pipeline.select_groups import Selection
 from babylon_tasks.reasons import UsedAs
@@ -13,13 +14,34 @@ def informative_share(selections: Sequence[Selection]) -> float:
 
     Those with nothing to compare with (``too_small``) are counted on neither side.
     """
-    used = sum(len(group.members) for selection in selections for group in selection.groups)
-    flat = sum(
-        use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY)
-        for selection in selections
-        for _, use in selection.used_up
-    )
-    return used / (used + flat)
+    used = sum(map(_that_teach, selections))
+    return used / (used + sum(map(_without_spread, selections)))
+
+
+def nothing_to_learn(selection: Selection) -> dict[str, Any] | None:
+    """Describe, for an event, a window of which most groups have no spread; None if they have.
+
+    One without comparable trajectories is none: it is refused for other reasons.
+    """
+    flat = _without_spread(selection)
+    compared = flat + _that_teach(selection)
+    if 2 * flat <= compared:
+        return None
+    return {
+        "nothing_to_learn": f"at this temperature: {flat} of {compared} answers earned the same as "
+        "the others of their group",
+        "todo": "if they are right, nothing; if not, the policy is sure and wrong: let agents ask "
+        "at temperature 1, or `babylon-tasks models rollback` to a checkpoint whose answers "
+        "differ, or `babylon-tasks warm-start`: docs/learning.md#nothing-to-learn",
+    }
+
+
+def _that_teach(selection: Selection) -> int:
+    return sum(len(group.members) for group in selection.groups)
+
+
+def _without_spread(selection: Selection) -> int:
+    return sum(use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY) for _, use in selection.used_up)
 
 
 def longest_row(selections: Sequence[Selection]) -> int:

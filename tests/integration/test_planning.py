@@ -225,6 +225,9 @@ def test_equal_groups_are_used_up_beside_those_that_teach(
         **dict.fromkeys(lone, "too_small"),
         **dict.fromkeys(steep, "trained"),
     }
+    (advice,) = column(connection, "SELECT detail FROM training.events WHERE kind = 'advice'")
+    assert isinstance(advice, dict)
+    assert f"8 of {8 + len(steep)} answers earned the same" in advice["nothing_to_learn"]
 
 
 @pytest.mark.parametrize(("power", "rate"), [(1.0, 1e-4), (0.0, 4e-4)])

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.pipeline.select_groups import Selection
-from babylon_tasks.pipeline.selection_figures import informative_share, longest_row
+from babylon_tasks.pipeline.selection_figures import (
+    informative_share,
+    longest_row,
+    nothing_to_learn,
+)
 from babylon_tasks.records import Group, Member
 
 
@@ -55,3 +59,22 @@ def test_the_longest_row_is_known_only_where_it_is_known_of_every_window(
     rows: tuple[int, ...], longest: int
 ) -> None:
     assert longest_row([selection(2, longest=row) for row in rows]) == longest
+
+
+@pytest.mark.parametrize(
+    ("teach", "flat", "noticed"), [(4, 5, True), (4, 4, False), (0, 2, True), (0, 0, False)]
+)
+def test_a_window_of_which_most_groups_have_no_spread_is_noticed(
+    teach: int, flat: int, noticed: bool
+) -> None:
+    groups = (teach,) if teach else ()
+    found = nothing_to_learn(selection(*groups, used_up=("no_spread",) * flat))
+
+    assert (found is not None) == noticed
+    if found is not None:
+        assert f"{flat} of {teach + flat} answers" in found["nothing_to_learn"]
+        assert "temperature 1" in found["todo"]
+
+
+def test_what_cannot_be_compared_is_not_said_to_be_without_spread() -> None:
+    assert nothing_to_learn(selection(4, used_up=("too_small",) * 12)) is None
