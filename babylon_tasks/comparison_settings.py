@@ -37,9 +37,10 @@ class ComparisonSettings(EnvironmentSettings):
     """The probability that a trial proves a checkpoint that is worse by the margin."""
     comparison_run_length: float = Field(default=1440, ge=24)
     """The fewest hours from one false rollback to the next, on average."""
-    comparison_block: int = Field(default=1, ge=1, le=24)
+    comparison_block: int | None = Field(default=None, ge=1, le=24)
     """Hours that trials, the slow detector and a ramp take as one, where what suits a policy in one
-    hour does so in the next. `babylon-tasks compare status` says when more would fit."""
+    hour does so in the next. Without it: 1, 4 or 12, by what earlier trials show beyond chance.
+    `babylon-tasks compare status` says when another comparison would take more than this one."""
     comparison_reward_lower: float = Field(default=0.0, ge=0, le=1)
     """An agent's mean reward in an hour counts as this at least."""
     comparison_reward_upper: float = Field(default=1.0, ge=0, le=1)

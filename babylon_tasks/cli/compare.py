@@ -44,8 +44,8 @@ def status(json: AsJson = False) -> None:
     evidence, compared_at} or null} or null, figures: {id, anchor, began_window, arms: [{arm,
     policy, share}], windows, last_window, conclusion, reason, difference, harm, trial, gain, worse,
     needed, trial_windows, ramp: {stage, share, loss, budget} or null, refused} or null, lacks:
-    {lack, text, todo} or null: what keeps one from beginning by itself, block: hours that would
-    best be taken as one (BABYLON_COMPARISON_BLOCK), by the trials so far}.
+    {lack, text, todo} or null: what keeps one from beginning by itself, block: hours that another
+    comparison would take as one, by the trials so far}.
     """
     settings = begin()
     with database(settings) as connection:
@@ -57,13 +57,18 @@ def status(json: AsJson = False) -> None:
     if json:
         lacks = outlook.lacks
         as_json({"comparison": report, "figures": figures, "lacks": lacks, "block": block})
-    elif found is None or figures is None:
+    elif found is None or figures is None or report is None:
         show(f"lineage {settings.lineage} compares nothing: {outlook.text}")
     else:
         for line in lines(found, figures):
             show(line)
-        if block > settings.comparison_block:
-            say(f"hours are alike: BABYLON_COMPARISON_BLOCK={block} would fit the trials so far")
+        taken = report["parameters"].get("block", 1)
+        if block > (settings.comparison_block or taken):
+            say(
+                f"hours are alike: by the trials so far {block} should count as one, and this "
+                f"comparison takes {taken}; another one, by `compare start`, takes as many"
+                + (" without BABYLON_COMPARISON_BLOCK" if settings.comparison_block else "")
+            )
 
 
 def start(

@@ -7,6 +7,8 @@ for independent evidence, and more is proven than there is: 37 % instead of 5 % 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, stdev
 
 from babylon_tasks.comparison.conclusion import Compared
 
@@ -14,6 +16,7 @@ _LOOKED_AT = 500  # windows, the newest
 _ENOUGH = 48  # pairs of neighbours
 _STEPS = ((0.2, 1), (0.6, 4))  # correlation below which so many windows are a block
 _MOST = 12
+_SURE = 1.645  # standard errors: of hours that are independent, 1 in 20 looks alike
 
 
 def block_for(trials: Sequence[Sequence[float]], hour: float) -> int:
@@ -21,7 +24,8 @@ def block_for(trials: Sequence[Sequence[float]], hour: float) -> int:
 
     Each trial has its differences in the order of its windows. ``hour`` is the metric's. The
     agents' noise is independent from window to window, so the products of neighbours show what the
-    hours do, and dividing them by what hours are assumed to do keeps that noise out of it.
+    hours do, and dividing them by what hours are assumed to do keeps that noise out of their mean.
+    With few agents it is most of a single product: a mean that chance explains is none.
     """
     products: list[float] = []
     for trial in trials:
@@ -36,8 +40,11 @@ def block_for(trials: Sequence[Sequence[float]], hour: float) -> int:
     newest = products[-_LOOKED_AT:]
     if len(newest) < _ENOUGH:
         return 1
-    correlation = sum(newest) / len(newest) / hour**2
-    return next((block for least, block in _STEPS if correlation < least), _MOST)
+    mean = fmean(newest)
+    if mean <= _SURE * stdev(newest) / sqrt(len(newest)):
+        return 1
+    correlation = mean / hour**2
+    return next((block for below, block in _STEPS if correlation < below), _MOST)
 
 
 def trials(compared: Sequence[Compared]) -> list[list[float]]:

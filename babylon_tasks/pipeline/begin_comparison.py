@@ -110,7 +110,12 @@ def _begin(connection: Connection, settings: Settings, lineage: Lineage, agents:
     return begin(
         connection,
         lineage.name,
-        terms(settings, agents, external=model is not None),
+        terms(
+            settings,
+            agents,
+            comparisons.trials(connection, lineage.name),
+            external=model is not None,
+        ),
         anchor_step=serving if model is None else None,
         anchor_model=model,
         examinee_step=None,

@@ -61,7 +61,12 @@ def start(
         return begin(
             connection,
             lineage,
-            terms(settings, agents, external=anchor_model is not None),
+            terms(
+                settings,
+                agents,
+                comparisons.trials(connection, lineage),
+                external=anchor_model is not None,
+            ),
             anchor_step=anchor_step,
             anchor_model=anchor_model,
             examinee_step=examinee_step,

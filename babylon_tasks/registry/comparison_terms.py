@@ -5,11 +5,13 @@ PURE.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
 from babylon_tasks.comparison.agents import AskingAgents
+from babylon_tasks.comparison.blocks import block_for
 from babylon_tasks.comparison.parameters import (
     ComparisonParameters,
     MetricParameters,
@@ -44,8 +46,13 @@ class Impediment(Struct, frozen=True):
     todo: str
 
 
-def terms(settings: Settings, agents: int, *, external: bool) -> ComparisonParameters:
-    """Choose the parameters for a number of agents; ``external``: the anchor is not ours."""
+def terms(
+    settings: Settings, agents: int, trials: Sequence[Sequence[float]], *, external: bool
+) -> ComparisonParameters:
+    """Choose the parameters for a number of agents; ``external``: the anchor is not ours.
+
+    ``trials``: the examinees' differences in earlier comparisons, as for ``block_for``.
+    """
     reward = MetricParameters(
         lower=settings.comparison_reward_lower,
         upper=settings.comparison_reward_upper,
@@ -62,7 +69,7 @@ def terms(settings: Settings, agents: int, *, external: bool) -> ComparisonParam
         examinee_share=share,
         alpha=settings.comparison_alpha,
         run_length=settings.comparison_run_length,
-        block=settings.comparison_block,
+        block=settings.comparison_block or block_for(trials, reward.hour),
         ramp=Ramp(shares=(floor_share(agents), *stages[1:]), budget=settings.ramp_budget)
         if external
         else None,

@@ -257,6 +257,12 @@ def test_hours_that_are_alike_are_found_in_the_trials_on_record(
     assert found[0][:7] == [0.03] * 6 + [-0.03]
     assert block_for(found, 0.02) == 12
     assert comparisons.trials(connection, "other") == []
+    comparisons.end(connection, comparison.id, reason="enough", actor="test")
+    compared_hour(connection, 0)
+    another = start_comparison.start(
+        connection, settings, anchor_step=0, anchor_model=None, examinee_step=None, actor="x"
+    )
+    assert parameters_of(another.id, another.parameters).block == 12
 
 
 def test_start_draws_arms_from_the_next_hour_on_and_stop_ends_them(

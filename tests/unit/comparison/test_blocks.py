@@ -67,3 +67,14 @@ def test_the_block_follows_what_hours_did_to_frozen_arms(
 
 def test_too_few_windows_choose_no_block() -> None:
     assert block_for([[0.1] * 40], 0.02) == 1
+
+
+def test_few_agents_whose_hours_are_independent_are_compared_hour_by_hour() -> None:
+    """Their noise is thirty times what hours do: by the mean alone half of them look alike."""
+    chosen = []
+    for seed in range(40):
+        crowd = Crowd(random.Random(seed), agents=50, control=0.2, examinee=0.2)
+        arms = [crowd.window(0.0, 0.0).reward[0] for _ in range(100)]
+        differences = [one.examinee.mean - one.control.mean for one in arms if one.examinee]
+        chosen.append(block_for([differences], 0.02))
+    assert chosen.count(1) >= 36

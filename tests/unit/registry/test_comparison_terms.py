@@ -22,8 +22,16 @@ def settings(**values: Any) -> Settings:
     return Settings(DATABASE_URL=DATABASE, WANDB_API_KEY=None, **values)
 
 
+ALIKE = [[0.03] * 6 + [-0.03] * 6] * 10  # trials whose hours lean one way for a quarter of a day
+
+
+def test_hours_that_are_alike_are_taken_as_one_where_no_setting_says_how_many() -> None:
+    assert terms(settings(), 500, ALIKE, external=False).block == 12
+    assert terms(settings(), 500, [[0.3, -0.2, 0.1, -0.3] * 20], external=False).block == 1
+
+
 def test_without_settings_the_terms_are_those_of_the_rule_with_a_guard() -> None:
-    found = terms(settings(), 500, external=False)
+    found = terms(settings(), 500, [], external=False)
     assert structs.replace(found, guard=None) == ComparisonParameters()
     assert found.guard is not None
 
@@ -43,6 +51,7 @@ def test_each_setting_is_in_the_row() -> None:
             ramp_budget=0.5,
         ),
         50,
+        ALIKE,
         external=True,
     )
     assert (found.proof, found.alpha, found.run_length) == (Proof.AVERAGE, 0.01, 720)
