@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.errors import AnotherVersion
 from babylon_tasks.records import Group, Member
 from babylon_tasks.step_records import SupervisedConfig
 
@@ -108,8 +109,15 @@ def manifest_hash(manifest: Manifest) -> str:
 
 
 def from_row(value: Any) -> Manifest:
-    """Decode a manifest from Postgres's jsonb; raises msgspec.ValidationError."""
-    return msgspec.convert(value, Manifest)
+    """Decode a manifest from Postgres's jsonb; raises AnotherVersion."""
+    try:
+        return msgspec.convert(value, Manifest)
+    except msgspec.ValidationError as error:
+        raise AnotherVersion(
+            f"another version has planned a step of lineage {value.get('lineage')} upon "
+            f"{value.get('base_step')} and written its manifest ({error}): run that version until "
+            "the step has ended"
+        ) from None
 
 
 def list_groups(

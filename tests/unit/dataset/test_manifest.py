@@ -9,6 +9,8 @@ import pytest
 
 from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.manifest import Manifest, TrainingConfig
+from babylon_tasks.errors import AnotherVersion
+from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.records import Group, LlmCall, Member
 from babylon_tasks.step_records import SupervisedConfig
 
@@ -123,3 +125,13 @@ def test_what_a_configuration_lacks_was_done_as_before_and_changes_no_bytes() ->
     now = made(group(), scale_rewards=False, max_importance_ratio=2.0)
     config = json.loads(manifests.canonical(now))["config"]
     assert config == before | {"scale_rewards": False, "max_importance_ratio": 2.0}
+
+
+def test_what_another_version_has_planned_is_no_fault_of_its_windows() -> None:
+    row = json.loads(manifests.canonical(made(group())))
+    del row["config"]
+
+    with pytest.raises(AnotherVersion, match="step of lineage babylon upon 0") as refused:
+        manifests.from_row(row)
+
+    assert fault_of(refused.value) is Fault.SCHEMA
