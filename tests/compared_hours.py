@@ -6,25 +6,34 @@ import random
 
 import msgspec
 from evaluated_checkpoints import trained
+from msgspec.structs import replace
 from peer import PeerTrainer
 from scored_windows import column, hour
 
 from babylon_tasks.arms import Arm, Arms, draw, in_force
 from babylon_tasks.comparison import rule
 from babylon_tasks.comparison.observed import ComparedWindow
-from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters
+from babylon_tasks.comparison.parameters import ComparisonParameters, MetricParameters, Ramp
 from babylon_tasks.db import arms, comparisons, promotions
 from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.compare import WindowTaken, compare
 from babylon_tasks.registry.serving import promote
 from babylon_tasks.settings import Settings
-from babylon_tasks.windows import window_start
+from babylon_tasks.windows import WINDOW, window_start
 
 AGENTS = 100
 SALT = "seeded"
 PARAMETERS = ComparisonParameters(
     control_share=0.2, examinee_share=0.2, guard=MetricParameters(), min_windows=3
+)
+
+EXTERNAL = "groq/qwen"
+RAMP = replace(
+    PARAMETERS,
+    guard=None,
+    control_share=0.1,
+    ramp=Ramp(shares=(0.2, 0.3, 0.5, 0.8), evidence=(3.0, 1.5, 1.5), min_windows=1, budget=0.3),
 )
 
 
@@ -49,6 +58,14 @@ def branch(connection: Connection, settings: Settings) -> PeerTrainer:
         trained(connection, settings, trainer, n)
         promote(connection, "babylon", n, reason="r", figures={}, actor="operator")
     return trainer
+
+
+def served_from(connection: Connection, step: int, number: float) -> None:
+    """As if a checkpoint had been promoted then."""
+    moment = window_start(hour(0)) + number * WINDOW
+    connection.execute(
+        "UPDATE training.promotions SET decided_at = %s WHERE to_step = %s", (moment, step)
+    )
 
 
 def begun(

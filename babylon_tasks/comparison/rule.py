@@ -65,7 +65,9 @@ def compare(
         reason = f"its arms were drawn before the conclusion of {state.changed}"
         return _only_paid(parameters, state, window, Conclusion.KEEP, reason)
     if window.collapsed and on_ramp.may_leave(state):
-        state = on_ramp.charge(parameters, replace(state, quiet=before), window)
+        if _is_quiet(parameters, harm(parameters, state)):
+            state = replace(state, quiet=before)
+        state = on_ramp.charge(parameters, state, window)
         ended = on_ramp.withdraw(parameters, state) or _take_out(
             parameters, state, window, window.collapsed
         )
@@ -83,7 +85,7 @@ def compare(
         reason = f"an arm has fewer than {parameters.min_arm} agents with a reward"
         return _only_paid(parameters, state, window, Conclusion.KEEP, reason, guarded)
     found = harm(parameters, observed)
-    if found.together < _QUIET * parameters.run_length:
+    if _is_quiet(parameters, found):
         observed = replace(observed, quiet=window.window)
     live = seen.examinee is not None
     ended = _conclude(parameters, observed, window, found.together, live)
@@ -104,6 +106,10 @@ def _only_paid(
     ended = on_ramp.withdraw(parameters, state) or (conclusion, state, reason)
     measured = (Measured(), guarded or Measured())
     return _compared(parameters, state, harm(parameters, state), measured, *ended)
+
+
+def _is_quiet(parameters: ComparisonParameters, found: Detected) -> bool:
+    return found.together < _QUIET * parameters.run_length
 
 
 def _compared(

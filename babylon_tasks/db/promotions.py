@@ -9,9 +9,17 @@ from typing import Any
 from msgspec import Struct
 from psycopg.types.json import Jsonb
 
+from babylon_tasks.comparison.fall_back import Served
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs, fetch_value, fetch_values
+from babylon_tasks.db.sql import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_pairs,
+    fetch_value,
+    fetch_values,
+)
 from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.event_kinds import EventKind
@@ -120,6 +128,11 @@ def rolled_back_since(connection: Connection, lineage: str, moment: datetime) ->
 def before(connection: Connection, lineage: str, step: int) -> int | None:
     """Find what served before ``step`` was promoted."""
     return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)
+
+
+def served(connection: Connection, lineage: str) -> list[Served]:
+    """List what has served since when, in this order."""
+    return fetch_all(connection, "promotions.served", Served, lineage=lineage)
 
 
 def served_before(connection: Connection, lineage: str, step: int) -> list[int]:

@@ -40,7 +40,10 @@ def act(connection: Connection, settings: Settings, concluded: Concluded) -> str
             acts.move_anchor()
         case Conclusion.NEXT_EXAMINEE:
             acts.refuse_examinee()
+        case Conclusion.TO_FLOOR:
+            acts.serve_what_was_quiet()
         case Conclusion.WITHDRAW:
+            acts.serve_what_was_quiet()
             acts.leave_agents_to_anchor()
     if conclusion is Conclusion.ROLLBACK_AND_PAUSE:
         acts.pause()

@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison import rule
 from babylon_tasks.comparison.conclusion import Compared, Conclusion
+from babylon_tasks.comparison.fall_back import quiet_checkpoint, shown_since
 from babylon_tasks.comparison.next_arms import Anchor, anchor_of, has_trials, next_arms
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 from babylon_tasks.dataset.checkpoint_tree import path
@@ -75,6 +76,7 @@ class Acts:
         """Let the anchor serve, and discard the branch; an external one answers all agents."""
         to = self._anchor.step
         if to is None:
+            self.serve_what_was_quiet()
             self.leave_agents_to_anchor()
             return
         if self._rolled_back_since():
@@ -82,7 +84,9 @@ class Acts:
         if to == self._serving:
             self.done.append(f"{self._name(to)}, the anchor, serves already")
             return
-        kept = self._trial_goes_on()
+        self._roll_back_to(to, keep=self._trial_goes_on())
+
+    def _roll_back_to(self, to: int, keep: int | None = None) -> None:
         serving.rollback(
             self._connection,
             self._lineage,
@@ -90,7 +94,7 @@ class Acts:
             actor=ACTOR,
             to=to,
             figures=self._figures(),
-            keep=() if kept is None else (kept,),
+            keep=() if keep is None else (keep,),
         )
         self.done.append(f"{self._name(self._serving)} was rolled back to {self._name(to)}")
         self._serving = to
@@ -146,6 +150,18 @@ class Acts:
             actor=ACTOR,
         )
         self.done.append(f"{self._name(step)} is refused")
+
+    def serve_what_was_quiet(self) -> None:
+        """Let serve again what did before there was harm; an external anchor never can."""
+        since = shown_since(self._on.compared, self._on.comparison.began_window)
+        if self._anchor.step is not None or since is None or self._rolled_back_since():
+            return
+        served = promotions.served(self._connection, self._lineage)
+        to = quiet_checkpoint(served, window_start(since))
+        if to is None or to == self._serving:
+            self.done.append(f"{self._name(self._serving)} serves on, as before there was harm")
+            return
+        self._roll_back_to(to)
 
     def leave_agents_to_anchor(self) -> None:
         """Let the anchor answer all agents, at once, and end the comparison."""

@@ -3,76 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
-from compared_hours import PARAMETERS, assert_replayed, begun, branch, lineage, taken
+from compared_hours import EXTERNAL, PARAMETERS, assert_replayed, begun, branch, lineage, taken
+from concluded_hours import done, newest, served, until
 from msgspec.structs import replace
 from peer import PeerTrainer
 from scored_windows import column, hour
 
-from babylon_tasks.comparison.parameters import ComparisonParameters, Proof, Ramp
-from babylon_tasks.db import arms, comparisons, pauses, promotions
+from babylon_tasks.comparison.parameters import Proof
+from babylon_tasks.db import comparisons, pauses, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract("today")
-EXTERNAL = "groq/qwen"
 UNGUARDED = replace(PARAMETERS, guard=None)
-RAMP = replace(
-    UNGUARDED,
-    control_share=0.1,
-    ramp=Ramp(shares=(0.2, 0.3, 0.5, 0.8), evidence=(3.0, 1.5, 1.5), min_windows=1, budget=0.3),
-)
-BETTER = {"serving": 0.8, "examinee": 0.8}
-HARM = {"serving": 0.1, "examinee": 0.1}
-
-
-def until(
-    connection: Connection,
-    settings: Settings,
-    conclusion: str,
-    *,
-    first: int = 0,
-    most: int = 12,
-    **means: float,
-) -> int:
-    """Hours of these rewards until something is concluded; returns the number of the next hour."""
-    for number in range(first, first + most):
-        one = taken(connection, settings, number, **means)
-        assert one is not None
-        if one.conclusion == conclusion:
-            return number + 1
-        assert one.conclusion == "keep", one
-    pytest.fail(f"no {conclusion} in {most} hours")
-
-
-def newest(connection: Connection) -> tuple[Any, ...]:
-    """The arms decided last: control's share, its checkpoint or model, the examinee's share, it."""
-    one = arms.since(connection, "babylon", hour(0))[-1]
-    return (
-        round(one.control_share, 2),
-        one.control_step if one.control_model is None else one.control_model,
-        round(one.examinee_share, 2),
-        one.examinee_step,
-    )
-
-
-def done(connection: Connection) -> list[str]:
-    return [
-        str(one)
-        for one in column(
-            connection,
-            "SELECT detail ->> 'done' FROM training.events WHERE kind = 'concluded' ORDER BY id",
-        )
-    ]
-
-
-def served(connection: Connection) -> int:
-    return promotions.serving(connection, "babylon").step
 
 
 @pytest.fixture(name="branch")
@@ -297,74 +245,6 @@ def screened(connection: Connection, step: int, result: str) -> None:
         " VALUES ('babylon', %s, 0, 'serving', 'x', 200, '{}', 'test', %s, 'r', '{}', now())",
         (step, result),
     )
-
-
-# --- the ramp
-
-
-def test_a_ramp_rises_by_evidence_and_ends_in_a_comparison_with_what_is_proven(
-    connection: Connection, settings: Settings
-) -> None:
-    lineage(connection)
-    first = begun(connection, anchor=EXTERNAL, parameters=replace(RAMP, min_windows=2))
-    number = 0
-    for control in (0.7, 0.5, 0.2):
-        number = until(connection, settings, "rise", first=number, serving=0.8)
-        examinee = (0.2, 2) if control == 0.2 else (0.0, None)
-        assert newest(connection) == (control, EXTERNAL, *examinee)
-
-    until(connection, settings, "proven_gain", first=number, **BETTER)
-
-    begun_again = comparisons.running(connection, "babylon")
-    assert begun_again is not None
-    assert (begun_again.anchor_step, begun_again.actor) == (2, "comparison")
-    assert begun_again.id > first.id
-    again = msgspec.json.decode(begun_again.parameters, type=ComparisonParameters)
-    assert again == replace(RAMP, min_windows=2, ramp=None)
-    assert newest(connection) == (0.1, 2, 0.0, None)
-    assert served(connection) == 2
-
-
-def test_in_mode_proven_what_is_proven_on_a_ramp_serves_instead_of_what_came_after_it(
-    connection: Connection, make_settings: Callable[..., Settings]
-) -> None:
-    settings = make_settings(promotion_mode="proven")
-    lineage(connection, steps=1)
-    begun(connection, anchor=EXTERNAL, parameters=replace(RAMP, min_windows=2))
-    number = 0
-    for _ in range(3):
-        number = until(connection, settings, "rise", first=number, serving=0.8)
-    assert newest(connection) == (0.2, EXTERNAL, 0.2, 1)
-    connection.execute(
-        "INSERT INTO training.checkpoints (lineage, step, inference_name, uri)"
-        " VALUES ('babylon', 2, 'babylon@2', 'x')"
-    )
-    connection.execute("UPDATE training.lineages SET head_step = 2, serving_step = 2")
-
-    until(connection, settings, "proven_gain", first=number, **BETTER)
-
-    assert served(connection) == 1
-    running = comparisons.running(connection, "babylon")
-    assert running is not None
-    assert (running.anchor_step, running.anchor_model) == (1, None)
-
-
-def test_harm_on_a_ramp_sends_the_policy_to_the_floor_and_the_end_of_the_budget_withdraws_it(
-    connection: Connection, settings: Settings
-) -> None:
-    lineage(connection)
-    begun(connection, anchor=EXTERNAL, parameters=RAMP)
-    number = until(connection, settings, "rise", serving=0.8)
-    number = until(connection, settings, "to_floor", first=number, serving=0.1)
-    assert newest(connection) == (0.8, EXTERNAL, 0.0, None)
-    assert served(connection) == 2
-
-    until(connection, settings, "withdraw", first=number, serving=0.0)
-
-    assert newest(connection) == (1.0, EXTERNAL, 0.0, None)
-    ended = comparisons.newest(connection, "babylon")
-    assert ended is not None
-    assert "the budget is 0.3" in str(ended.ended_why)
 
 
 # --- the record

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compared_hours import PARAMETERS, assert_replayed, begun, branch, compared_hour, lineage
+from compared_hours import (
+    EXTERNAL,
+    PARAMETERS,
+    RAMP,
+    assert_replayed,
+    begun,
+    branch,
+    compared_hour,
+    lineage,
+    served_from,
+)
 from endpoint import until
 from evaluated_checkpoints import trained
 from msgspec.structs import replace
@@ -164,6 +174,44 @@ def test_a_rollback_is_whole_or_not_there(
     compare(connection, settings)
 
     assert state(connection) == ROLLED_BACK
+    assert_taken_once(connection, settings, comparison)
+    assert violations(connection, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "when"),
+    [
+        ("checkpoints", "UPDATE OF dead_at {table}"),  # the pointer has moved
+        ("arms", "INSERT {table}"),  # all is rolled back, and the share is not the floor's yet
+    ],
+)
+def test_a_fall_to_the_floor_is_whole_or_not_there(
+    connection: Connection, settings: Settings, table: str, when: str
+) -> None:
+    branch(connection, settings)
+    comparison = begun(connection, first=5, anchor=EXTERNAL, parameters=RAMP)
+    for number in (5, 6):
+        compared_hour(connection, number, serving=0.8)
+    compare(connection, settings)
+    served_from(connection, 2, 5)  # and 3 since the last quiet hour
+    compared_hour(connection, 7, serving=0.1)
+    before = state(connection)
+    assert (before["serving"], before["concluded"]) == ([3], ["rise"])
+    with stopped_at(connection, table, when):
+        killed(connection, settings, COMPARES)
+        assert state(connection) == before
+
+    compare(connection, settings)
+
+    after = state(connection)
+    floor = "(0.8,,0,)"
+    assert after == {
+        "serving": [2],
+        "dead": [3],
+        "decisions": ["(rollback,3,2)"],
+        "arms": [*before["arms"], floor],
+        "concluded": ["rise", "to_floor"],
+    }
     assert_taken_once(connection, settings, comparison)
     assert violations(connection, settings) == []
 

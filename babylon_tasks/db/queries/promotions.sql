@@ -52,6 +52,22 @@ WHERE p.lineage = %(lineage)s AND p.decision = 'promote' AND p.to_step <> %(step
                     AND r.from_step = p.to_step)
 GROUP BY p.to_step ORDER BY max(p.id) DESC
 
+-- name: served
+-- What has served, in this order: since when, and whether it still can. The first one always did.
+WITH moved AS (
+    SELECT id, from_step, to_step, decided_at FROM training.promotions
+    WHERE lineage = %(lineage)s AND decision IN ('promote', 'rollback')
+), served AS (
+    SELECT id, to_step AS step, decided_at AS since FROM moved
+    UNION ALL
+    SELECT 0, coalesce((SELECT from_step FROM moved ORDER BY id LIMIT 1), l.serving_step), NULL
+    FROM training.lineages l WHERE l.name = %(lineage)s
+)
+SELECT s.step, s.since, c.dead_at IS NULL AND c.pruned_at IS NULL AS usable
+FROM served s
+JOIN training.checkpoints c ON c.lineage = %(lineage)s AND c.step = s.step
+ORDER BY s.id
+
 -- name: rolled_back
 -- Whether this checkpoint was taken out of service.
 SELECT EXISTS (

@@ -121,3 +121,16 @@ def test_a_ramp_falls_to_its_floor_and_no_further(stage: RampStage, conclusion: 
     assert found.conclusion is conclusion
     assert found.state.ramp is not None
     assert (found.state.ramp.stage, found.state.ramp.loss) == (RampStage.FLOOR, 0.25)
+
+
+def test_hours_that_hinted_at_a_collapse_count_with_those_that_showed_it() -> None:
+    parameters = ComparisonParameters()
+    ours, theirs = ArmResult(400, 0.3, 0.04), ArmResult(50, 0.5, 0.04)
+    first = rule.compare(parameters, rule.begin(parameters), window(0))
+    worse = window(1, reward=(Stratum(ours, theirs),))
+    hinted = rule.compare(parameters, first.state, worse)
+    assert (hinted.conclusion, hinted.evidence.quiet) == (Conclusion.KEEP, hour(0))
+
+    found = rule.compare(parameters, hinted.state, window(2, "broken"))
+
+    assert found.evidence.quiet == hour(0)

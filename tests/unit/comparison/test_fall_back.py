@@ -1,0 +1,88 @@
+"""Which checkpoint serves again after harm on a ramp."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from compared_windows import hour
+from msgspec.structs import replace
+
+from babylon_tasks.comparison import rule
+from babylon_tasks.comparison.conclusion import Compared, Conclusion
+from babylon_tasks.comparison.evidence import evidence, harm
+from babylon_tasks.comparison.fall_back import Served, quiet_checkpoint, shown_since
+from babylon_tasks.comparison.metric import Measured
+from babylon_tasks.comparison.parameters import ComparisonParameters, Ramp
+from babylon_tasks.comparison.ramp import RampStage, RampState
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+BEGAN, QUIET, NOW = hour(0), hour(5), hour(7)
+
+
+def served(*steps: int, unusable: int | None = None) -> list[Served]:
+    """The first from the beginning, the second since 11:30, each of the others an hour later."""
+    return [
+        Served(step, NOON + timedelta(hours=number - 1.5) if number else None, step != unusable)
+        for number, step in enumerate(steps)
+    ]
+
+
+def concluded(conclusion: Conclusion, stage: RampStage | None, quiet: str = QUIET) -> Compared:
+    parameters = ComparisonParameters(ramp=Ramp())
+    state = replace(
+        rule.begin(parameters),
+        window=NOW,
+        quiet=quiet,
+        ramp=None if stage is None else RampState(stage),
+    )
+    found = harm(parameters, state)
+    figures = evidence(parameters, state, found, Measured(), Measured(), "worse")
+    return Compared(conclusion, state, figures)
+
+
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        ((1, 2, 3), 2),  # 3 came within the quiet hour
+        ((2,), 2),  # it has always served
+        ((1, 3, 2), 3),
+    ],
+)
+def test_what_served_from_the_beginning_of_the_quiet_hour_serves_again(
+    steps: tuple[int, ...], found: int
+) -> None:
+    assert quiet_checkpoint(served(*steps), NOON) == found
+
+
+def test_what_was_discarded_or_pruned_gives_way_to_what_served_before_it() -> None:
+    assert quiet_checkpoint(served(1, 2, 3, unusable=2), NOON) == 1
+    assert quiet_checkpoint(served(2, unusable=2), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "stage", "since"),
+    [
+        (Conclusion.TO_FLOOR, RampStage.FULL, QUIET),
+        (Conclusion.ROLLBACK, None, QUIET),
+        (Conclusion.ROLLBACK_AND_PAUSE, None, QUIET),
+        (Conclusion.WITHDRAW, RampStage.FIRST, QUIET),
+        (Conclusion.WITHDRAW, RampStage.FLOOR, None),
+        (Conclusion.RISE, RampStage.FIRST, None),
+        (Conclusion.KEEP, RampStage.FIRST, None),
+    ],
+)
+def test_harm_above_the_floor_is_rolled_back(
+    conclusion: Conclusion, stage: RampStage | None, since: str | None
+) -> None:
+    assert shown_since(concluded(conclusion, stage), BEGAN) == since
+
+
+def test_without_a_quiet_hour_the_comparison_s_beginning_stands_in() -> None:
+    compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, quiet="")
+    assert shown_since(compared, BEGAN) == BEGAN
+
+
+def test_where_only_all_hours_together_show_harm_no_checkpoint_is_taken_out() -> None:
+    compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, quiet=NOW)
+    assert shown_since(compared, BEGAN) is None
