@@ -15,7 +15,7 @@ from babylon_tasks.comparison.conclusion import Compared, Conclusion
 from babylon_tasks.comparison.ramp import RampStage
 
 
-class Served(Struct, frozen=True):
+class ServedSince(Struct, frozen=True):
     """A checkpoint that has served since a moment, None: from the first on.
 
     ``usable``: neither dead nor pruned.
@@ -44,7 +44,7 @@ def shown_since(compared: Compared, began: str) -> str | None:
     return None if quiet == compared.state.window else quiet or began
 
 
-def quiet_checkpoint(served: Sequence[Served], began: datetime) -> int | None:
+def quiet_checkpoint(served: Sequence[ServedSince], began: datetime) -> int | None:
     """Find the newest checkpoint that served from the beginning of a quiet hour on, or before it.
 
     ``served``: in their order. One that came later in the hour was hardly seen in it. None: none

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from psycopg.types.json import Jsonb
 
-from babylon_tasks.comparison.fall_back import Served
+from babylon_tasks.comparison.fall_back import ServedSince
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import (
@@ -130,9 +130,9 @@ def before(connection: Connection, lineage: str, step: int) -> int | None:
     return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)
 
 
-def served(connection: Connection, lineage: str) -> list[Served]:
+def served(connection: Connection, lineage: str) -> list[ServedSince]:
     """List what has served since when, in this order."""
-    return fetch_all(connection, "promotions.served", Served, lineage=lineage)
+    return fetch_all(connection, "promotions.served", ServedSince, lineage=lineage)
 
 
 def served_before(connection: Connection, lineage: str, step: int) -> list[int]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from babylon_tasks.comparison import rule
 from babylon_tasks.comparison.conclusion import Compared, Conclusion
 from babylon_tasks.comparison.evidence import evidence, harm
-from babylon_tasks.comparison.fall_back import Served, quiet_checkpoint, shown_since
+from babylon_tasks.comparison.fall_back import ServedSince, quiet_checkpoint, shown_since
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.parameters import ComparisonParameters, Ramp
 from babylon_tasks.comparison.ramp import RampStage, RampState
@@ -20,10 +20,12 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BEGAN, QUIET, NOW = hour(0), hour(5), hour(7)
 
 
-def served(*steps: int, unusable: int | None = None) -> list[Served]:
+def served(*steps: int, unusable: int | None = None) -> list[ServedSince]:
     """The first from the beginning, the second since 11:30, each of the others an hour later."""
     return [
-        Served(step, NOON + timedelta(hours=number - 1.5) if number else None, step != unusable)
+        ServedSince(
+            step, NOON + timedelta(hours=number - 1.5) if number else None, step != unusable
+        )
         for number, step in enumerate(steps)
     ]
 
