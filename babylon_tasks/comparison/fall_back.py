@@ -26,8 +26,8 @@ class ServedSince(Struct, frozen=True):
     usable: bool
 
 
-def shown_since(compared: Compared, began: str) -> str | None:
-    """Name the last window without a hint at harm; None where no checkpoint is to be taken out.
+def last_quiet(compared: Compared, began: str) -> str | None:
+    """Return the last window without a hint at harm; None where no checkpoint is to be taken out.
 
     At the floor being worse is tuition. And where the window itself had no hint, harm is shown by
     all windows since the floor together: by none of them alone, so by no checkpoint. ``began``: the

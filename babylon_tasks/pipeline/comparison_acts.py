@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison import rule
 from babylon_tasks.comparison.conclusion import Compared, Conclusion
-from babylon_tasks.comparison.fall_back import quiet_checkpoint, shown_since
+from babylon_tasks.comparison.fall_back import last_quiet, quiet_checkpoint
 from babylon_tasks.comparison.next_arms import Anchor, anchor_of, has_trials, next_arms
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 from babylon_tasks.dataset.checkpoint_tree import path
@@ -153,7 +153,7 @@ class Acts:
 
     def serve_what_was_quiet(self) -> None:
         """Let serve again what did before there was harm; an external anchor never can."""
-        since = shown_since(self._on.compared, self._on.comparison.began_window)
+        since = last_quiet(self._on.compared, self._on.comparison.began_window)
         if self._anchor.step is not None or since is None or self._rolled_back_since():
             return
         served = promotions.served(self._connection, self._lineage)

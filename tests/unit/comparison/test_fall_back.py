@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from babylon_tasks.comparison import rule
 from babylon_tasks.comparison.conclusion import Compared, Conclusion
 from babylon_tasks.comparison.evidence import evidence, harm
-from babylon_tasks.comparison.fall_back import ServedSince, quiet_checkpoint, shown_since
+from babylon_tasks.comparison.fall_back import ServedSince, last_quiet, quiet_checkpoint
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.parameters import ComparisonParameters, Ramp
 from babylon_tasks.comparison.ramp import RampStage, RampState
@@ -77,14 +77,14 @@ def test_what_was_discarded_or_pruned_gives_way_to_what_served_before_it() -> No
 def test_harm_above_the_floor_is_rolled_back(
     conclusion: Conclusion, stage: RampStage | None, since: str | None
 ) -> None:
-    assert shown_since(concluded(conclusion, stage), BEGAN) == since
+    assert last_quiet(concluded(conclusion, stage), BEGAN) == since
 
 
 def test_without_a_quiet_hour_the_comparison_s_beginning_stands_in() -> None:
     compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, quiet="")
-    assert shown_since(compared, BEGAN) == BEGAN
+    assert last_quiet(compared, BEGAN) == BEGAN
 
 
 def test_where_only_all_hours_together_show_harm_no_checkpoint_is_taken_out() -> None:
     compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, quiet=NOW)
-    assert shown_since(compared, BEGAN) is None
+    assert last_quiet(compared, BEGAN) is None
