@@ -19,12 +19,14 @@ def save_tiny_model(
     says: str | None = None,
     mostly: str | None = None,
     begins: str | None = None,
+    torn: tuple[str, str] | None = None,
 ) -> Path:
     """Write the model for ``BABYLON_BASE_MODEL``; about 13 MB, all its weights random.
 
     With ``says`` it answers mostly in the tokens of that text, in any order, and with ends between;
     with ``mostly`` in this one of them four times in five, and without ends. With ``begins`` an
-    answer begins with that token.
+    answer begins with that token. ``torn``: two of those that it says, between which it is easily
+    taught to choose; without them no step makes much of a difference to what it says.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -57,6 +59,11 @@ def save_tiny_model(
             if mostly is not None:
                 model.lm_head.weight[tokenizer.eos_token_id, 0] = 0.0
                 model.lm_head.weight[tokenizer.convert_tokens_to_ids(mostly), 0] = 1.75
+        if torn is not None:
+            one, other = map(tokenizer.convert_tokens_to_ids, torn)
+            model.lm_head.weight[sorted(spoken), 0] = 2.0
+            model.lm_head.weight[one, 1] = 1.5
+            model.lm_head.weight[other, 1] = -1.5
         if begins is not None:
             undo_art_mask_patch()  # no forward pass works where ART was imported before
             asked = [{"role": "user", "content": "?"}]

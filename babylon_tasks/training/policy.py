@@ -184,6 +184,8 @@ class Policy:
         with self.lock:
             name = self._resident.pop(step, None)
             if name is not None:
+                # peft goes on naming a deleted one as active, and then the base cannot be asked.
+                self.network.set_adapter(_TRAINED)
                 self.network.delete_adapter(name)
 
     def has_step(self, step: int) -> bool:
