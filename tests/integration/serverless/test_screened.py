@@ -111,7 +111,10 @@ def test_by_default_a_collapse_is_held_and_what_is_equal_serves(
 def test_harm_is_rolled_back_a_collapse_does_not_serve_and_learning_goes_on(
     connection: Connection, make_settings: MakeSettings, peer: AnsweringPeer, trainer: Trainer
 ) -> None:
-    """Step 1 was taught by flipped rewards, which no screen sees; the next one has collapsed."""
+    """Step 1 does harm that no screen sees; the next one has collapsed.
+
+    What was really trained on flipped outcomes is screened out in ``test_flipped_outcomes.py``.
+    """
     settings = make_settings(
         WANDB_API_KEY=KEY, screen_questions=40, min_screen_questions=30, **OF_WANDB
     )

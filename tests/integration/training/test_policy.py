@@ -64,3 +64,17 @@ def test_only_the_adapter_is_trained(policy: Policy) -> None:
 
     assert len(trained) == len(policy.trained_parameters()) > 0
     assert all("lora" in name for name in trained)
+
+
+def test_the_base_model_answers_after_the_checkpoint_that_answered_last_is_forgotten(
+    policy: Policy,
+) -> None:
+    before = plain(policy, [1, 2, 3], [4, 5])
+    policy.init_adapter(seed=1)
+    policy.save_trained(policy.adapter_dir(1))
+    with policy.at_step(1):
+        pass
+
+    policy.forget(1)
+
+    assert plain(policy, [1, 2, 3], [4, 5]) == before
