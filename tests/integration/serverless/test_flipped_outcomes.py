@@ -155,5 +155,9 @@ def test_what_was_taught_the_wrong_way_or_to_death_is_screened_out_and_learning_
     assert taught == [[hour(n) for n in range(1, last + 1)] for last in (1, 2, 3)]
     assert column(connection, "SELECT parent_step FROM training.steps ORDER BY id") == [0, 0, 0]
     assert branches.dead(connection, "babylon") == {1, 2}
-    rates = [one.request.experimental_config["learning_rate"] for one in peer.jobs.values()]  # type: ignore[union-attr]
-    assert rates == [RATE, RUINOUS / 2, RATE / 4], "each refusal halves it, and each is paid once"
+    asked = [
+        one["experimental_config"]["learning_rate"] for call, one in peer.bodies if "jobs" in call
+    ]
+    assert asked[:2] == [RATE, RUINOUS / 2], "a refusal halves the rate"
+    assert 0 < asked[2] <= RATE / 4  # and less where a group's rewards are alike
+    assert len(peer.jobs) == 3, "each is paid for once"
