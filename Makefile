@@ -111,7 +111,7 @@ typescript/node_modules/.installed: typescript/package.json typescript/package-l
 
 pictures: setup browser ## the pictures in docs/pictures, taken again
 	$(BIN)/pytest tests/acceptance/test_flower_browser.py tests/integration/cli/test_compare_picture.py \
-	  --pictures docs/pictures
+	  tests/integration/cli/test_report.py --pictures docs/pictures
 
 # Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, servers with TLS, Prometheus, node.
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers prometheus node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"

@@ -9,7 +9,7 @@ import typer
 
 from babylon_tasks.cli.comparison_lines import lines
 from babylon_tasks.cli.context import begin, database, require
-from babylon_tasks.cli.output import AsJson, as_json, refuse, show
+from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.comparison.history import ComparisonHistory, history
 from babylon_tasks.comparison.on_record import parameters_of
 from babylon_tasks.db import arms, comparisons
@@ -64,7 +64,7 @@ def picture(
             f"comparison {found.id}, from {found.began_window} on, has compared no window yet, "
             "so nothing was drawn; `babylon-tasks compare status` says what it waits for"
         )
-    _write(file, _drawn(file, f"Lineage {lineage}", lines(found, figures), drawn))
+    write(file, _drawn(file, f"Lineage {lineage}", lines(found, figures), drawn))
     if json:
         as_json(
             {
@@ -84,10 +84,3 @@ def _drawn(file: Path, title: str, described: list[str], found: ComparisonHistor
     from babylon_tasks.cli.comparison_page import page
 
     return draw(found) if file.suffix == ".svg" else page(title, described, found)
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, "utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}; nothing was drawn") from error

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -78,6 +79,14 @@ def refuse(line: str) -> NoReturn:
     """Exit with REFUSED: nothing was changed, and ``line`` says why."""
     say(line)
     raise typer.Exit(ExitCode.REFUSED)
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file that was asked for; raises BadParameter where that is not possible."""
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}; nothing was written") from error
 
 
 def as_json(document: Any) -> None:

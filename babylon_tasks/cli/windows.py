@@ -109,7 +109,7 @@ def backfill(
     older than BABYLON_LOOKBACK_HOURS count as complete: rows that come later are rejected as late.
     JSON: {since, new: [window], sealed: [window], sent: [task_id], malformed: [windowId]}.
     """
-    start = _moment(since)
+    start = since_moment(since)
     settings = begin()
     with database(settings) as connection:
         now = clock.now(connection)
@@ -160,7 +160,8 @@ def _why(row: rows.Window) -> str:
     return "; ".join(filter(None, (row.reason, row.why_idle if waits else None)))
 
 
-def _moment(text: str) -> datetime:
+def since_moment(text: str) -> datetime:
+    """Read what --since says, as the start of its hour; raises BadParameter."""
     try:
         moment: Any = datetime.fromisoformat(text)
     except ValueError as error:

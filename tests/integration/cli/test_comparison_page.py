@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from compared_windows import hour
 from drawn_words import words
 from msgspec import structs
+from page_elements import HOSTILE, Elements, pictures
 from recorded_ramp import PARAMETERS, ramp, rows
 
 from babylon_tasks.cli.comparison_curves import draw
@@ -20,7 +17,6 @@ from babylon_tasks.cli.picture_style import DARK, NARROW
 from babylon_tasks.comparison.history import ComparisonHistory, Mark, history
 
 pytestmark = pytest.mark.contract(None)
-HOSTILE = "</title></td><script>alert(1)</script><img src=x onerror='a(\"b\")'>&amp;\x1b[2J$\\frac$"
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +24,6 @@ def risen() -> ComparisonHistory:
     """A ramp that rises three times and falls to the floor."""
     hours = list(ramp(30, falls_at=20))
     return history(PARAMETERS, rows(hours), [one.arms for one in hours], {})
-
-
-class Elements(HTMLParser):
-    """The elements of a page, and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.names, self.attributes, self.words = set[str](), set[str](), ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-
-def pictures(text: str) -> Iterator[str]:
-    for found in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", text):
-        yield b64decode(found).decode()
 
 
 def test_each_panel_says_what_it_is_and_what_it_is_held_against(risen: ComparisonHistory) -> None:

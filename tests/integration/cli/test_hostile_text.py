@@ -55,6 +55,7 @@ def hostile(run: Run, connection: Connection, settings: Settings) -> str:
     "command",
     [
         "status",
+        "report",
         "why WINDOW",
         "windows list",
         "models list",

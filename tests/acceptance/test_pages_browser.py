@@ -1,4 +1,4 @@
-"""The page of a comparison in a real browser: on a phone in the dark, and on a wide screen."""
+"""The pages of a comparison and of a run in a browser: on a phone in the dark, and on a screen."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import pytest
 from browsers import chromium
 from playwright.sync_api import Browser, ViewportSize
 from recorded_ramp import EXTERNAL, PARAMETERS, ramp, rows
+from reported_run import run_rows
 
+from babylon_tasks.cli import report_page
 from babylon_tasks.cli.comparison_page import page
 from babylon_tasks.cli.picture_style import DARK, LIGHT
 from babylon_tasks.comparison.history import history
+from babylon_tasks.run_history import run_history
 
 pytestmark = pytest.mark.contract(None)
+TITLE = f"with {EXTERNAL} <b>"
 SHOWN = """() => {
     const image = document.querySelector("img")
     return {
@@ -31,13 +35,26 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def comparison() -> str:
     """The page of a ramp."""
     hours = list(ramp(36, falls_at=22))
-    told = history(PARAMETERS, rows(hours), [one.arms for one in hours], {})
-    path = tmp_path_factory.mktemp("comparison") / "ramp.html"
-    path.write_text(page(f"with {EXTERNAL} <b>", ["x" * 500], told), "utf-8")
+    drawn = history(PARAMETERS, rows(hours), [one.arms for one in hours], {})
+    return page(TITLE, ["x" * 500], drawn)
+
+
+def run() -> str:
+    """The page of a run's report."""
+    read = run_rows(40, reason="r" * 200, why="w" * 500)
+    found = run_history(read)
+    assert found is not None
+    return report_page.page(TITLE, ["x" * 500], found, read.windows)
+
+
+@pytest.fixture(scope="module", params=[comparison, run], ids=["comparison", "run"])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(request.param(), "utf-8")
     return path
 
 
@@ -62,6 +79,6 @@ def test_the_picture_is_that_of_the_screen(
     assert found["paper"] == f"rgb({red}, {green}, {blue})"
     # 360 and 960 points of the picture's own size; nothing is wider than the screen.
     assert (found["own"], found["shown"], found["wide"]) == (own, shown, width)
-    assert tab.title() == f"with {EXTERNAL} <b>"
+    assert tab.title() == TITLE
     assert said == []
     context.close()

@@ -1,0 +1,84 @@
+"""A page in one HTML file: it asks no server and runs no script, and what others wrote is text.
+
+Its picture is there for narrow and wide screens, in light and dark: the browser chooses. Pure.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from html import escape
+
+from babylon_tasks.cli.picture_style import DARK, LIGHT, NARROW, WIDE, ScreenSize, Theme
+from babylon_tasks.plain_text import plain
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_IS_NARROW = "(max-width: 700px)"
+_IS_DARK = "(prefers-color-scheme: dark)"
+_STYLE = f"""
+:root {{ color-scheme: light dark;
+  --ink: {LIGHT.ink}; --paper: {LIGHT.paper}; --line: {LIGHT.grid}; --link: {LIGHT.lines[0]} }}
+@media {_IS_DARK} {{ :root {{ --ink: {DARK.ink}; --paper: {DARK.paper}; --line: {DARK.grid};
+  --link: {DARK.lines[0]} }} }}
+body {{ margin: 0 auto; max-width: 960px; padding: 16px; font: 16px/1.4 system-ui, sans-serif;
+  color: var(--ink); background: var(--paper); overflow-wrap: break-word }}
+h1 {{ font-size: 1.3em }}
+h2 {{ font-size: 1.1em; margin-top: 1.6em }}
+a {{ color: var(--link) }}
+img {{ display: block; width: 100%; height: auto }}
+p, h1, h2, td:last-child {{ overflow-wrap: anywhere }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ padding: 4px 8px 4px 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line) }}
+td:first-child {{ white-space: nowrap }}
+@media {_IS_NARROW} {{ table {{ font-size: 13px }} }}
+"""
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """Write a page; ``body`` is HTML, the title is text."""
+    return "\n".join(
+        (
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f"<title>{text(title)}</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{text(title)}</h1>",
+            *body,
+            "</body></html>\n",
+        )
+    )
+
+
+def picture(draw: Callable[[Theme, ScreenSize], str], alt: str) -> str:
+    """Contain a picture four times; ``draw`` makes it as SVG."""
+    sources = [
+        (f"{_IS_NARROW} and {_IS_DARK}", draw(DARK, NARROW)),
+        (_IS_NARROW, draw(LIGHT, NARROW)),
+        (_IS_DARK, draw(DARK, WIDE)),
+    ]
+    chosen = "\n".join(f'<source media="{when}" srcset="{_data(svg)}">' for when, svg in sources)
+    shown = f'<img alt="{text(alt)}" src="{_data(draw(LIGHT, WIDE))}">'
+    return f"<picture>{chosen}\n{shown}</picture>"
+
+
+def paragraphs(lines: Iterable[str]) -> list[str]:
+    """Write a paragraph for each line of text."""
+    return [f"<p>{text(line)}</p>" for line in lines]
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Write a table; heads and cells are HTML."""
+    head = "".join(f"<th>{one}</th>" for one in heads)
+    body = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return [f"<table><thead><tr>{head}</tr></thead><tbody>", *body, "</tbody></table>"]
+
+
+def text(written: str) -> str:
+    """Write text so that no character of it acts."""
+    return escape(plain(written))
+
+
+def _data(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"

@@ -1,0 +1,68 @@
+"""``report``: how a lineage's run goes, in words and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from babylon_tasks.cli.context import begin, database, require
+from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
+from babylon_tasks.cli.report_lines import lines
+from babylon_tasks.cli.windows import since_moment
+from babylon_tasks.db import reports, run_report
+from babylon_tasks.run_history import run_history
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command()(report)
+
+
+def report(
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="A page, written anew.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From this UTC time on: 2026-01-31 or an hour.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Show how the run goes: rewards, held-out values, decisions, what is not used.
+
+    With --html as one page with curves, for a phone and a dark screen, too; it needs the extra
+    `pictures`. Reads Postgres alone and changes nothing. Exit code 3 if there is no window.
+    JSON: {lineage, file or null, lines: [text], windows, left_out, first, last, together,
+    points: [{window, reward: {mean, deviation} or null, right, rejected: [n]}], reasons,
+    rejected: {reason: n}, held_out: [{window, value, serving, base}], screens: [{window, valid,
+    valid_other, right, right_other}], marks: [{window, kind, step, why, when}]}.
+    """
+    if html is not None:
+        require("matplotlib", extras="pictures")
+    start = None if since is None else since_moment(since)
+    settings = begin()
+    name = settings.lineage
+    with database(settings) as connection:
+        rows = run_report.read(connection, name, since=start)
+        system = reports.system_state(connection, name)
+    history = run_history(rows)
+    if history is None:
+        when = "" if since is None else f" from {since} on"
+        refuse(
+            f"lineage {name} has no window{when}, so nothing is reported; "
+            "`babylon-tasks windows list` shows which there are"
+        )
+    described = lines(system, history)
+    if html is not None:
+        from babylon_tasks.cli.report_page import page  # it imports matplotlib
+
+        write(html, page(f"Lineage {name}", described, history, rows.windows))
+    if json:
+        about = {"lineage": name, "file": None if html is None else str(html), "lines": described}
+        as_json(about | {field: getattr(history, field) for field in history.__struct_fields__})
+        return
+    for line in described:
+        show(line)
+    if html is not None:
+        show(f"{html}: {history.windows} windows")

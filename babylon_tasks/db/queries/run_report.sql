@@ -1,0 +1,88 @@
+-- name: windows
+-- The newest windows from a moment on, as the lineage sees them.
+SELECT window_id AS window, state, reason, agents, trajectories, scored, reward_mean, reward_std,
+       right_share
+FROM {{windows.seen}}
+WHERE %(since)s::timestamptz IS NULL OR starts_at >= %(since)s
+ORDER BY starts_at DESC
+LIMIT %(limit)s
+
+-- name: left_out
+-- How many windows there are from a moment on, before the first one that is shown.
+SELECT count(*) FROM training.windows
+WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s) AND window_id < %(first)s
+
+-- name: rejections
+-- Why trajectories of the windows from one on are not used by the lineage, in their newest version:
+-- their rows, or what was kept of them.
+SELECT r.window_id AS window, r.reason, count(*)
+FROM training.windows w
+JOIN training.rejections r
+  ON r.window_id = w.window_id AND r.reward_version = w.reward_version
+WHERE w.window_id >= %(first)s AND w.rows_pruned_at IS NULL
+  AND coalesce(r.lineage, %(lineage)s) = %(lineage)s
+GROUP BY r.window_id, r.reason
+UNION ALL
+SELECT w.window_id, kept.reason, sum(kept.count)::bigint
+FROM training.windows w
+CROSS JOIN jsonb_to_recordset(w.row_counts -> 'rejections')
+    AS kept (reward_version integer, reason text, lineage text, count bigint)
+WHERE w.window_id >= %(first)s AND w.rows_pruned_at IS NOT NULL
+  AND kept.reward_version = w.reward_version
+  AND coalesce(kept.lineage, %(lineage)s) = %(lineage)s
+GROUP BY w.window_id, kept.reason
+
+-- name: commits
+-- The newest committed steps, and the newest window of each.
+SELECT target_step AS step, (SELECT max(one) FROM unnest(windows) AS one) AS window, committed_at
+FROM training.steps
+WHERE lineage = %(lineage)s AND state = 'committed'
+ORDER BY target_step DESC
+LIMIT %(limit)s
+
+-- name: decisions
+-- The newest decisions, with the values on held-out groups that they were made from, and the base
+-- model's on the same groups.
+SELECT p.decision, p.from_step, p.to_step, p.reason, p.actor, p.decided_at,
+       p.decision = 'hold' AND jsonb_typeof(p.evidence -> 'refused') = 'string' AS refused,
+       jsonb_path_query_first(p.evidence, '$.candidate ? (@.type() == "number")')::float8 AS value,
+       jsonb_path_query_first(p.evidence, '$.serving ? (@.type() == "number")')::float8
+           AS serving_value,
+       base.value AS base_value
+FROM training.promotions p
+LEFT JOIN training.evaluations base
+       ON base.lineage = p.lineage AND base.step = 0
+          AND base.set_hash = p.evidence ->> 'set_hash'
+WHERE p.lineage = %(lineage)s
+ORDER BY p.id DESC
+LIMIT %(limit)s
+
+-- name: screens
+-- The newest screens that have ended, and their shares of valid and right answers.
+SELECT step, serving_step, against, result, ended_at,
+       jsonb_path_query_first(figures, '$.valid.candidate ? (@.type() == "number")')::float8
+           AS valid,
+       jsonb_path_query_first(figures, '$.valid.other ? (@.type() == "number")')::float8
+           AS valid_other,
+       jsonb_path_query_first(figures, '$.right.candidate ? (@.type() == "number")')::float8
+           AS right,
+       jsonb_path_query_first(figures, '$.right.other ? (@.type() == "number")')::float8
+           AS right_other
+FROM training.screens
+WHERE lineage = %(lineage)s AND ended_at IS NOT NULL
+ORDER BY id DESC
+LIMIT %(limit)s
+
+-- name: conclusions
+-- What the newest windows of comparisons led to, and what was done.
+SELECT w.comparison_id AS comparison, w.window_id AS window, w.conclusion,
+       w.evidence ->> 'reason' AS why, e.detail ->> 'done' AS done
+FROM training.comparison_windows w
+JOIN training.comparisons c ON c.id = w.comparison_id
+LEFT JOIN training.events e
+       ON e.window_id = w.window_id AND e.kind = 'concluded' AND e.lineage = c.lineage
+          AND (e.detail ->> 'comparison')::bigint = w.comparison_id
+WHERE c.lineage = %(lineage)s AND w.window_id >= %(first)s
+  AND w.conclusion NOT IN ('keep', 'pause_comparison', 'late')
+ORDER BY w.window_id DESC, w.comparison_id DESC
+LIMIT %(limit)s

@@ -1,0 +1,46 @@
+"""Read what the report of a lineage's run shows; writes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import fetch_all, fetch_value
+from babylon_tasks.run_records import (
+    RunCommit,
+    RunConclusion,
+    RunDecision,
+    RunRejections,
+    RunRows,
+    RunScreen,
+    RunWindow,
+)
+
+MOST_WINDOWS = 10_000  # and decisions, screens, conclusions
+
+
+def read(
+    connection: Connection, lineage: str, *, since: datetime | None, limit: int = MOST_WINDOWS
+) -> RunRows:
+    """Read the newest windows from a moment on, and what was decided.
+
+    At most ``limit`` rows of each kind.
+    """
+    bounds = {"lineage": lineage, "limit": limit}
+    windows = fetch_all(connection, "run_report.windows", RunWindow, since=since, **bounds)
+    if not windows:
+        return RunRows([], [], [], [], [], [])
+    first = windows[-1].window
+    return RunRows(
+        windows=windows[::-1],
+        rejections=fetch_all(
+            connection, "run_report.rejections", RunRejections, lineage=lineage, first=first
+        ),
+        commits=fetch_all(connection, "run_report.commits", RunCommit, **bounds)[::-1],
+        decisions=fetch_all(connection, "run_report.decisions", RunDecision, **bounds)[::-1],
+        screens=fetch_all(connection, "run_report.screens", RunScreen, **bounds)[::-1],
+        conclusions=fetch_all(
+            connection, "run_report.conclusions", RunConclusion, first=first, **bounds
+        )[::-1],
+        left_out=fetch_value(connection, "run_report.left_out", int, since=since, first=first) or 0,
+    )

@@ -1,0 +1,90 @@
+"""A run's report as a picture and as a page: what is in them, and what never is."""
+
+from __future__ import annotations
+
+import pytest
+from drawn_words import words
+from msgspec import structs
+from page_elements import HOSTILE, Elements, pictures
+from reported_run import hour, run_rows
+
+from babylon_tasks.cli.picture_style import DARK, NARROW
+from babylon_tasks.cli.report_curves import draw
+from babylon_tasks.cli.report_page import page
+from babylon_tasks.run_history import RunHistory, run_history
+from babylon_tasks.run_records import RunRows
+
+pytestmark = pytest.mark.contract(None)
+
+
+def made(rows: RunRows) -> RunHistory:
+    found = run_history(rows)
+    assert found is not None
+    return found
+
+
+def test_each_panel_says_what_it_is() -> None:
+    found = words(draw(made(run_rows(60))))
+
+    for one in (
+        "Reward by window, with its standard deviation",
+        "Right ones of the bets",
+        "Value on held-out groups",
+        "base model",
+        "Answers to held-out questions",
+        "promoted",
+        "rolled back",
+        "comparison",
+        "no logprobs",
+        "a line across: rolled back",
+    ):
+        assert one in found
+
+
+def test_what_there_is_not_has_no_panel() -> None:
+    windows = [structs.replace(one, right_share=None) for one in run_rows(3).windows]
+
+    found = words(draw(made(RunRows(windows, [], [], [], [], []))))
+
+    assert "Reward by window" in found
+    for one in ("Right ones", "Value on", "Answers to", "What was decided", "not used"):
+        assert one not in found
+
+
+def test_one_window_is_a_picture() -> None:
+    assert "Reward by window" in words(draw(made(run_rows(1))))
+
+
+def test_ten_thousand_windows_are_a_light_page() -> None:
+    rows = run_rows(10_000)
+
+    found = draw(made(rows), DARK, NARROW)
+
+    assert len(found) < 400_000  # and a page contains four of them
+    assert "21 windows a point" in words(found)
+
+
+def test_what_others_wrote_is_text() -> None:
+    rows = run_rows(8, reason=HOSTILE, why=HOSTILE)
+    windows = [structs.replace(one, state=HOSTILE, reason=HOSTILE) for one in rows.windows]
+
+    found = page(HOSTILE, [HOSTILE], made(rows), windows)
+
+    seen = Elements(found)
+    assert seen.names.isdisjoint({"script", "link", "iframe"})
+    assert seen.attributes.isdisjoint({"onerror"})
+    assert seen.words.count("<script>alert(1)</script>") > 20
+    assert "\x1b" not in found
+    assert "http" not in found.replace("http-equiv", "")
+    for svg in pictures(found):
+        assert "alert" not in words(svg)
+
+
+def test_the_page_lists_the_newest_and_says_how_many_more_there_are() -> None:
+    rows = run_rows(60)
+
+    seen = Elements(page("run", [], made(rows), rows.windows)).words
+
+    assert hour(59) in seen
+    assert "And 36 more: earlier ones" in seen
+    assert "rolled back: step 46" in seen

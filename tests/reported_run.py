@@ -1,0 +1,106 @@
+"""A run of seeded windows: the policy learns, one checkpoint is worse, and is rolled back."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+from babylon_tasks.decisions import Decision
+from babylon_tasks.run_records import (
+    RunCommit,
+    RunConclusion,
+    RunDecision,
+    RunRejections,
+    RunRows,
+    RunScreen,
+    RunWindow,
+)
+from babylon_tasks.windows import window_id
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_LATER = datetime(2026, 8, 1, tzinfo=UTC)  # the hours were filled in long after they were
+_HELD_OUT_EVERY = 5
+
+
+def hour(number: int) -> str:
+    """The nth hour of a run."""
+    return window_id(_START + timedelta(hours=number))
+
+
+def run_rows(windows: int, *, reason: str = "no_logprobs", why: str = "objective +0.01") -> RunRows:
+    """Each window but the held-out ones is a step; the last but two is rolled back."""
+    drawn = random.Random(1)
+    hours, rejections, commits, decisions, screens = [], [], [], [], []
+    for number in range(windows):
+        right = 0.5 + 0.4 * number / windows + drawn.uniform(-0.05, 0.05)
+        hours.append(_window(number, right))
+        rejections += [RunRejections(hour(number), reason, 1 + number % 3)]
+        rejections += [RunRejections(hour(number), "late", 2)] * (number % 7 == 0)
+        if number % _HELD_OUT_EVERY == 0:
+            continue
+        step, now = len(commits) + 1, _LATER + timedelta(minutes=number)
+        commits.append(RunCommit(step, hour(number), now))
+        falls = number == windows - 3
+        kind = Decision.HOLD if number % 7 == 3 else Decision.PROMOTE
+        decisions.append(decision(kind, step - 1, step, now, why=why, value=0.4 + right / 2))
+        screens.append(screen(step, now, valid=0.9, right=right))
+        if falls:
+            decisions.append(
+                decision(Decision.ROLLBACK, step, step - 1, now + timedelta(seconds=9), why=why)
+            )
+    concluded = [RunConclusion(1, hour(windows // 2), "proven", why, "promoted")]
+    return RunRows(hours, rejections, commits, decisions, screens, concluded)
+
+
+def decision(
+    kind: Decision,
+    from_step: int,
+    to_step: int,
+    now: datetime,
+    *,
+    why: str = "",
+    value: float | None = None,
+) -> RunDecision:
+    """A decision; what it compared with was a little worse."""
+    return RunDecision(
+        decision=kind,
+        from_step=from_step,
+        to_step=to_step,
+        reason=why,
+        actor="test",
+        decided_at=now,
+        refused=kind is Decision.HOLD,
+        value=value,
+        serving_value=None if value is None else value - 0.01,
+        base_value=None if value is None or to_step > 9 else 0.6,
+    )
+
+
+def screen(step: int, now: datetime, *, valid: float, right: float) -> RunScreen:
+    """A screen that has passed."""
+    return RunScreen(
+        step=step,
+        serving_step=step - 1,
+        against="serving",
+        result="passed",
+        ended_at=now,
+        valid=valid,
+        valid_other=valid - 0.02,
+        right=right,
+        right_other=right - 0.03,
+    )
+
+
+def _window(number: int, right: float) -> RunWindow:
+    held_out = number % _HELD_OUT_EVERY == 0
+    return RunWindow(
+        window=hour(number),
+        state="held_out" if held_out else "trained",
+        reason=None,
+        agents=8,
+        trajectories=20,
+        scored=17,
+        reward_mean=0.5,
+        reward_std=0.2,
+        right_share=right,
+    )
