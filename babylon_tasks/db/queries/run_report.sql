@@ -44,7 +44,8 @@ LIMIT %(limit)s
 -- The newest decisions, with the values on held-out groups that they were made from, and the base
 -- model's on the same groups.
 SELECT p.decision, p.from_step, p.to_step, p.reason, p.actor, p.decided_at,
-       p.decision = 'hold' AND jsonb_typeof(p.evidence -> 'refused') = 'string' AS refused,
+       p.decision = 'hold' AND coalesce(jsonb_typeof(p.evidence -> 'refused') = 'string', false)
+           AS refused,
        jsonb_path_query_first(p.evidence, '$.candidate ? (@.type() == "number")')::float8 AS value,
        jsonb_path_query_first(p.evidence, '$.serving ? (@.type() == "number")')::float8
            AS serving_value,

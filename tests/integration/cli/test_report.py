@@ -19,7 +19,9 @@ from scored_windows import hour
 from scoring_runs import MakeSettings
 
 from babylon_tasks.cli.report_curves import draw
+from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
+from babylon_tasks.decisions import Decision
 from babylon_tasks.registry import serving
 from babylon_tasks.run_history import run_history
 
@@ -83,6 +85,28 @@ def test_it_is_told_in_words_and_written_as_a_page(run: Run, tmp_path: Path) -> 
     ):
         assert one in said.out
     assert "it looked odd" in Elements(file.read_text("utf-8")).words
+
+
+@pytest.mark.usefixtures("learned")
+@pytest.mark.parametrize("figures", [{}, {"refused": False, "candidate": None}])
+def test_a_hold_without_figures_is_no_refusal(
+    run: Run, connection: Connection, figures: dict[str, object]
+) -> None:
+    promotions.record(
+        connection,
+        "babylon",
+        Decision.HOLD,
+        from_step=0,
+        to_step=2,
+        reason="2 held-out groups of at least 3",
+        figures=figures,
+        actor="test",
+    )
+
+    found = run("report", "--json").document
+
+    assert (found["marks"][-1]["kind"], found["marks"][-1]["step"]) == ("not promoted", 2)
+    assert len(found["held_out"]) == 2
 
 
 @pytest.mark.usefixtures("learned")
