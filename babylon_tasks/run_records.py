@@ -43,8 +43,8 @@ class RunDecision(Struct, frozen=True, kw_only=True):
     """A decision about a checkpoint.
 
     ``value``, ``serving_value`` and ``base_value`` are of ``to_step``, of ``from_step`` and of the
-    base model on the same held-out groups; None where they were not evaluated. ``refused``: a hold
-    that is a refusal.
+    base model on the same held-out groups; None where they were not evaluated. ``refused``: it
+    refused the checkpoint for good.
     """
 
     decision: Decision

@@ -59,8 +59,8 @@ def picture(draw: Callable[[Theme, ScreenSize], str], alt: str) -> str:
         (_IS_DARK, draw(DARK, WIDE)),
     ]
     chosen = "\n".join(f'<source media="{when}" srcset="{_data(svg)}">' for when, svg in sources)
-    shown = f'<img alt="{text(alt)}" src="{_data(draw(LIGHT, WIDE))}">'
-    return f"<picture>{chosen}\n{shown}</picture>"
+    image = f'<img alt="{text(alt)}" src="{_data(draw(LIGHT, WIDE))}">'
+    return f"<picture>{chosen}\n{image}</picture>"
 
 
 def paragraphs(lines: Iterable[str]) -> list[str]:
