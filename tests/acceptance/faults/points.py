@@ -74,9 +74,9 @@ def training(system: System, window: str) -> Iterator[None]:
     """While the trainer runs the step: it is stopped for the length of the block."""
     system.record(window, groups=LONG)
     start(system)
+    # Looked for before the step is: it takes longer than some steps on a machine of many processes.
+    trainer = until("the trainer runs", system.trainer)
     until("a step runs", lambda: system.steps("running"))
-    trainer = system.trainer()
-    assert trainer is not None
     trainer.suspend()
     assert system.steps("running"), "the step is under way: the trainer has been stopped in it"
     yield
