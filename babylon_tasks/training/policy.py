@@ -184,7 +184,7 @@ class Policy:
         with self.lock:
             name = self._resident.pop(step, None)
             if name is not None:
-                # peft warns where an active one is deleted; as an error that leaves it half deleted.
+                # peft warns where an active one goes; as an error that leaves it half deleted.
                 self.network.set_adapter(_TRAINED)
                 self.network.delete_adapter(name)
 
