@@ -6,6 +6,7 @@ import random
 
 import msgspec
 from evaluated_checkpoints import trained
+from factories import rewrite
 from msgspec.structs import replace
 from peer import PeerTrainer
 from scored_windows import column, hour
@@ -212,14 +213,21 @@ def taken(
 def date_back(connection: Connection, number: int, *, after: object = 0) -> None:
     """As if an hour had been compared at its end: arms count from the next one on."""
     after_it = hour(number + 1)
-    connection.execute("ALTER TABLE training.comparison_windows DISABLE TRIGGER only_added")
-    connection.execute(
+    rewrite(
+        connection,
+        "comparison_windows",
         "UPDATE training.comparison_windows SET compared_at = %s WHERE window_id = %s",
         (window_start(after_it), hour(number)),
     )
-    connection.execute("ALTER TABLE training.comparison_windows ENABLE TRIGGER only_added")
-    connection.execute("UPDATE training.arms SET from_window = %s WHERE id > %s", (after_it, after))
-    connection.execute(
+    rewrite(
+        connection,
+        "arms",
+        "UPDATE training.arms SET from_window = %s WHERE id > %s",
+        (after_it, after),
+    )
+    rewrite(
+        connection,
+        "promotions",
         "UPDATE training.promotions SET decided_at = %s"
         " WHERE actor = 'comparison' AND decided_at > now() - interval '1 day'",
         (window_start(after_it),),

@@ -264,6 +264,17 @@ def insert(connection: Connection, table: str, rows: Iterable[Mapping[str, Any]]
             cursor.execute(statement, row)
 
 
+def rewrite(
+    connection: Connection, table: str, statement: str, parameters: Sequence[object] = ()
+) -> None:
+    """Change rows that are only added, which nothing but a test does."""
+    trigger = f"ALTER TABLE training.{table} {{}} TRIGGER only_added"
+    with connection.transaction():
+        connection.execute(trigger.format("DISABLE"))  # type: ignore[arg-type]
+        connection.execute(statement, parameters)  # type: ignore[arg-type]
+        connection.execute(trigger.format("ENABLE"))  # type: ignore[arg-type]
+
+
 def insert_users(connection: Connection, ids: Sequence[str]) -> None:
     """Make some ids users of Babylon's, whatever else its contract asks of a user."""
     connection.execute(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from evidence import settings
-from factories import insert
+from factories import insert, rewrite
 from one_moment import alter, lineage
 from scored_windows import hour
 
@@ -32,7 +32,8 @@ def decide(connection: Connection, decision: str, at: str = "now()", **columns: 
         [row | {"reason": "why", "evidence": "{}", "actor": "test"} | columns],
     )
     newest = "id = (SELECT max(id) FROM training.promotions)"
-    connection.execute(f"UPDATE training.promotions SET decided_at = {at} WHERE {newest}")  # type: ignore[arg-type]  # noqa: S608
+    dated = f"UPDATE training.promotions SET decided_at = {at} WHERE {newest}"  # noqa: S608
+    rewrite(connection, "promotions", dated)
 
 
 def test_what_served_before_is_what_the_newest_promotion_of_the_checkpoint_replaced(
@@ -149,5 +150,6 @@ def test_the_values_of_a_set_are_in_its_order_and_the_first_that_was_stored_coun
     assert found[1].entropy == (0.375, 0.125, 0.25)
     assert found[1].says == ({"rise": 0.75}, {"rise": 0.25}, {"rise": 0.5})
     assert found[1].coverage == 0.25
-    two.execute("UPDATE training.evaluations SET group_values = group_values #- '{0,says}'")
+    older = "UPDATE training.evaluations SET group_values = group_values #- '{0,says}'"
+    rewrite(two, "evaluations", older)
     assert evaluations.of_set(two, "babylon", "set")[1].says == (), "of an older version"

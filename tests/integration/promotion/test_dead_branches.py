@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from evaluated_checkpoints import LINEAGE, evaluated, held_out_windows, trained
+from factories import rewrite
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
@@ -176,7 +177,7 @@ def test_decisions_that_do_not_say_why_they_refuse_are_read_as_they_were_written
         (Decision.ROLLBACK, {"refused": False}),
         (Decision.ROLLBACK, {}),
     ]
-    held.execute("DELETE FROM training.promotions")
+    rewrite(held, "promotions", "DELETE FROM training.promotions")
     for number, (decision, figures) in enumerate(older):
         who = {"from_step": 1, "to_step": 1, "actor": "t", "reason": "r", "figures": figures}
         about = "from_step" if decision is Decision.ROLLBACK else "to_step"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_windows, statuses, trained
+from factories import rewrite
 from peer import PeerTrainer
 from scored_windows import column, hour
 
@@ -55,8 +56,10 @@ def test_a_checkpoint_that_was_rolled_back_is_not_sent_to_evaluation(
     trained(connection, settings, trainer, 1)
     evaluated(settings, trainer)
     if clock == "set back":  # between the commit and the promotion
-        connection.execute(
-            "UPDATE training.promotions SET decided_at = decided_at - interval '1 day'"
+        rewrite(
+            connection,
+            "promotions",
+            "UPDATE training.promotions SET decided_at = decided_at - interval '1 day'",
         )
         connection.execute(
             "UPDATE training.checkpoints SET created_at = created_at - interval '1 hour'"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from factories import rewrite
 from peer import PeerTrainer
 from pruned_checkpoints import LINEAGE, promote, trained
 from scored_windows import hour, scored_window
@@ -33,7 +34,8 @@ def test_what_a_step_in_work_starts_from_stays(
     def meanwhile() -> None:
         for step in (2, 3, 4):
             promote(connection, step)
-        connection.execute("DELETE FROM training.promotions WHERE to_step = 1 OR from_step = 1")
+        forgotten = "DELETE FROM training.promotions WHERE to_step = 1 OR from_step = 1"
+        rewrite(connection, "promotions", forgotten)
         found.append(prune(keep_checkpoints=1))  # type: ignore[arg-type]
 
     scored_window(connection, hour(5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from factories import rewrite
 from peer import PeerTrainer
 from pruned_checkpoints import LINEAGE, promote, pruned, trained
 from scored_windows import hour, scored_window
@@ -89,8 +90,10 @@ def test_the_best_of_the_last_evaluation_stays(
         evaluate(settings, trainer, actor="test")
     serving.rollback(connection, LINEAGE, reason="a test", actor="test", to=1)
     # Values on other windows do not compare with these.
-    connection.execute(
-        "UPDATE training.evaluations SET set_hash = 'easier windows', value = 0.95 WHERE step = 3"
+    rewrite(
+        connection,
+        "evaluations",
+        "UPDATE training.evaluations SET set_hash = 'easier windows', value = 0.95 WHERE step = 3",
     )
 
     prune(keep_checkpoints=1)
