@@ -1,8 +1,9 @@
 """The tables of docs/promotion.md: ``python -m bench.promotion --runs 200``.
 
 Simulated agents, nothing recorded: values with a deviation of 0.2 per agent and hour, what an hour
-does to the difference of two arms with one of 0.02. The rule is the package's own. Beside it is
-what 0.1.0 had: the interval of a fixed sample, here looked at every hour. Everything follows from
+does to the difference of two arms with one of 0.02. The rule is the package's own. Beside it, for
+harm, false rollbacks, trials, a collapse and whole runs, is what 0.1.0 had: the interval of a fixed
+sample, here looked at every hour. Everything follows from
 the seeds 0, 1, 2 and so on.
 """
 
@@ -28,7 +29,9 @@ from bench.promotion_paths import (
     MONTH,
     chosen_block,
     collapse,
+    collapse_by_interval,
     fall,
+    fall_by_interval,
     looks,
     quiet,
     ramp,
@@ -38,6 +41,7 @@ from bench.promotion_paths import (
 from bench.promotion_runs import EVENTS
 
 CROWDS = (50, 500, 5000)
+INTERVAL = "0.1.0's interval"
 
 
 class Tables:
@@ -61,6 +65,9 @@ class Tables:
                         f"{delay([ours for ours, _ in found])} ({delay([o for _, o in found])})"
                     )
                 yield row(f"{agents:,}", f"{control:.0%}", *cells)
+            given = (agents, control_share(agents))
+            old = (delay(self._each(fall_by_interval, *given, b, d)) for b, d in drops)
+            yield row(f"{agents:,}, {INTERVAL}", f"{given[1]:.0%}", *old)
 
     def quiet(self) -> Iterator[str]:
         """Hours from one false rollback to the next; at least 1440 are promised."""
@@ -68,9 +75,11 @@ class Tables:
         yield row("", *(f"{agents:,} agents" for agents in CROWDS))
         slow = ComparisonParameters(reward=MetricParameters(collapse=None))
         blocks = {block: ComparisonParameters(block=block) for block in (4, 12)}
-        cases: list[tuple[str, ComparisonParameters, float, dict[str, Any]]] = [
+        cases: list[tuple[str, ComparisonParameters | None, float, dict[str, Any]]] = [
             ("D = -0.01", DEFAULTS, edge, {}),
+            (f"D = -0.01, {INTERVAL}", None, edge, {}),
             ("D = 0", DEFAULTS, 0.0, {}),
+            (f"D = 0, {INTERVAL}", None, 0.0, {}),
             ("-0.01, what hours do 0.04 instead of 0.02", DEFAULTS, edge, {"hour": 0.04}),
             ("-0.01, heavy tails", DEFAULTS, edge, {"tails": True}),
             ("-0.01, heavy tails, no fast detector", slow, edge, {"tails": True}),
@@ -148,20 +157,22 @@ class Tables:
             yield row(f"{agents:,}", f"{correlation:g}", *cells)
 
     def looks(self) -> Iterator[str]:
-        """0.1.0's interval looked at every hour of a week, and the rule: promoted / retired."""
-        yield row("agents", "truth", "interval: promoted / retired", "rule: promoted / retired")
+        """0.1.0's interval looked at every hour of a week, and the rule: promoted / retired;
+        hours to either."""
+        yield row("agents", "truth", INTERVAL, "the rule")
         for agents in CROWDS:
-            for truth in (-0.021, 0.0):
+            for truth in (-0.021, 0.0, 0.02):
                 old = self._each(looks, agents, truth)
                 crowd = {"agents": agents, "control": 0.2, "examinee": 0.2}
                 week = DEFAULTS.max_windows
                 new = [
-                    won if won or hours < week else None
+                    (won if won or hours < week else None, hours)
                     for won, hours in self._each(trial, DEFAULTS, truth, **crowd)
                 ]
                 cells = (
-                    f"{rate([one is True for one in found])} / "
-                    f"{rate([one is False for one in found])}"
+                    f"{rate([one is True for one, _ in found])} / "
+                    f"{rate([one is False for one, _ in found])}; "
+                    f"{delay([hours for one, hours in found if one is not None])}"
                     for found in (old, new)
                 )
                 yield row(f"{agents:,}", f"{truth:+g}", *cells)
@@ -175,29 +186,31 @@ class Tables:
             "ever 20 / 50 / 90 %",
             "hours to 90 %: median (90 %)",
         )
-        for agents in CROWDS:
-            for truth in (-0.1, -0.05, -0.021, 0.0, 0.02, 0.05):
-                found = self._each(ramp, agents, truth)
-                ever = (fmean(highest >= stage for _, highest, _ in found) for stage in (1, 2, 3))
-                yield row(
-                    f"{agents:,}",
-                    f"{truth:+g}",
-                    f"{fmean(one[0] for one in found):.2f}",
-                    " / ".join(f"{one:.2f}" for one in ever),
-                    delay([hours for *_, hours in found]),
-                )
+        truths = (-0.1, -0.05, -0.021, 0.0, 0.02, 0.05)
+        cases = [(agents, truth, False) for agents in CROWDS for truth in truths]
+        for agents, truth, drawn in (*cases, (50, 0.0, True)):
+            found = self._each(ramp, agents, truth, drawn=drawn)
+            ever = (fmean(highest >= stage for _, highest, _ in found) for stage in (1, 2, 3))
+            yield row(
+                f"{agents:,}, drawn" if drawn else f"{agents:,}",
+                f"{truth:+g}",
+                f"{fmean(one[0] for one in found):.2f}",
+                " / ".join(f"{one:.2f}" for one in ever),
+                delay([hours for *_, hours in found]),
+            )
 
     def collapse(self) -> Iterator[str]:
         """Let a policy fall that nine in ten use: hours to the floor, loss per agent until then."""
         drops = (0.05, 0.1, 0.2, 0.4)
         yield row("agents", *(f"by {drop:g}" for drop in drops))
         for agents in CROWDS:
-            cells = []
-            for drop in drops:
-                found = self._each(collapse, agents, drop)
-                hours = delay([hours for hours, _ in found])
-                cells.append(f"{hours}, {fmean(loss for _, loss in found):.2f}")
-            yield row(f"{agents:,}", *cells)
+            for name, what in (("", collapse), (f", {INTERVAL}", collapse_by_interval)):
+                cells = []
+                for drop in drops:
+                    found = self._each(what, agents, drop)
+                    hours = delay([hours for hours, _ in found])
+                    cells.append(f"{hours}, {fmean(loss for _, loss in found):.2f}")
+                yield row(f"{agents:,}{name}", *cells)
 
     def whole(self) -> Iterator[str]:
         """60 days: quality / regret / share of agent-hours 0.05 below the best; anchors (wrong);
@@ -207,13 +220,14 @@ class Tables:
             (rule, 500)
             for rule in (
                 "evidence waived",
-                "0.1.0's interval",
+                INTERVAL,
                 "two models",
                 "the rule",
                 "with a guard",
             )
         ]
-        for rule, agents in (*cases, ("the rule", 50), ("the rule", 5000)):
+        cases += [(rule, agents) for agents in (50, 5000) for rule in (INTERVAL, "the rule")]
+        for rule, agents in cases:
             cells = []
             for scenario in EVENTS:
                 found = self._each(whole, scenario, rule, agents)
