@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from factories import insert
+from factories import insert, rewrite
 from scored_windows import hour
 
 from babylon_tasks.db.session import Connection
@@ -33,7 +33,11 @@ def lineage(connection: Connection, name: str = "babylon", **columns: Any) -> No
 
 
 def alter(connection: Connection, table: str, assignments: str) -> None:
-    connection.execute(f"UPDATE training.{table} SET {assignments}")  # type: ignore[arg-type]  # noqa: S608
+    change = f"UPDATE training.{table} SET {assignments}"  # noqa: S608
+    if table == "promotions":
+        rewrite(connection, table, change)
+    else:
+        connection.execute(change)  # type: ignore[arg-type]
 
 
 def step(connection: Connection, windows: Sequence[str] = (), **columns: Any) -> None:
