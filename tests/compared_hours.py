@@ -64,8 +64,11 @@ def branch(connection: Connection, settings: Settings) -> PeerTrainer:
 def served_from(connection: Connection, step: int, number: float) -> None:
     """As if a checkpoint had been promoted then."""
     moment = window_start(hour(0)) + number * WINDOW
-    connection.execute(
-        "UPDATE training.promotions SET decided_at = %s WHERE to_step = %s", (moment, step)
+    rewrite(
+        connection,
+        "promotions",
+        "UPDATE training.promotions SET decided_at = %s WHERE to_step = %s",
+        (moment, step),
     )
 
 
