@@ -10,6 +10,8 @@ from babylon_tasks.comparison.metric import Measured, MetricState
 from babylon_tasks.comparison.missing import Missing
 from babylon_tasks.comparison.ramp import RampState
 
+HINT = 0.01  # of the run length, to which harm has come: of the detectors, a hint
+
 
 class Conclusion(StrEnum):
     """What a window leads to; docs/promotion.md lists what is then done."""
@@ -84,6 +86,12 @@ class ComparisonEvidence(Struct, frozen=True):
     reward: MetricEvidence
     guard: MetricEvidence | None
     ramp: RampState | None
+
+    @property
+    def detectors_are_quiet(self) -> bool:
+        """Return whether the window was compared, and no detector has come far."""
+        seen = self.reward.measured.serving is not None
+        return seen and self.harm < HINT * self.run_length
 
 
 class Compared(Struct, frozen=True):

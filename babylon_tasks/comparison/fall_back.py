@@ -29,11 +29,11 @@ class ServedSince(Struct, frozen=True):
 def last_quiet(compared: Compared, began: str) -> str | None:
     """Return the last window without a hint at harm; None where no checkpoint is to be taken out.
 
-    At the floor being worse is tuition. And where the window itself had no hint, harm is shown by
-    all windows since the floor together: by none of them alone, so by no checkpoint. ``began``: the
+    At the floor being worse is tuition. And where the detectors are quiet, harm is shown by all
+    windows since the floor together: by none of them alone, so by no checkpoint. ``began``: the
     comparison's first window, which stands in where none was quiet.
     """
-    quiet, ramp = compared.evidence.quiet, compared.evidence.ramp
+    ramp = compared.evidence.ramp
     match compared.conclusion:
         case Conclusion.TO_FLOOR | Conclusion.ROLLBACK | Conclusion.ROLLBACK_AND_PAUSE:
             pass
@@ -41,7 +41,7 @@ def last_quiet(compared: Compared, began: str) -> str | None:
             pass
         case _:
             return None
-    return None if quiet == compared.state.window else quiet or began
+    return None if compared.evidence.detectors_are_quiet else compared.evidence.quiet or began
 
 
 def quiet_checkpoint(served: Sequence[ServedSince], began: datetime) -> int | None:

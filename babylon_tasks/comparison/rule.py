@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from babylon_tasks.comparison import metric, missing, on_ramp, ramp
 from babylon_tasks.comparison.conclusion import (
+    HINT,
     Compared,
     ComparisonState,
     Conclusion,
@@ -26,7 +27,7 @@ from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.comparison.resets import new_trial, reset_harm
 from babylon_tasks.windows import window_start
 
-_QUIET = 0.01  # of what alarms
+_LOWER = 0.5  # standard deviations: an hour's difference that is lower is a hint at harm
 _OFTEN = 1e6  # windows: nobody waits so long
 # After these the windows that are under way still compare what was there before.
 _CHANGES = frozenset(
@@ -59,14 +60,11 @@ def compare(
             f"window {window.window} is not later than {state.window}, the last one: a comparison "
             "takes each window once, in order; begin a new one to compare earlier windows"
         )
-    before = state.window
     state = replace(state, window=window.window, missing=missing.count(state.missing, window))
     if window.decided is not None and window.decided < state.changed:
         reason = f"its arms were drawn before the conclusion of {state.changed}"
         return _only_paid(parameters, state, window, Conclusion.KEEP, reason)
     if window.collapsed and on_ramp.may_leave(state):
-        if _is_quiet(parameters, harm(parameters, state)):
-            state = replace(state, quiet=before)
         state = on_ramp.charge(parameters, state, window)
         ended = on_ramp.withdraw(parameters, state) or _take_out(
             parameters, state, window, window.collapsed
@@ -85,7 +83,7 @@ def compare(
         reason = f"an arm has fewer than {parameters.min_arm} agents with a reward"
         return _only_paid(parameters, state, window, Conclusion.KEEP, reason, guarded)
     found = harm(parameters, observed)
-    if _is_quiet(parameters, found):
+    if not _hints(parameters, found, (seen, guarded)):
         observed = replace(observed, quiet=window.window)
     live = seen.examinee is not None
     ended = _conclude(parameters, observed, window, found.together, live)
@@ -108,8 +106,14 @@ def _only_paid(
     return _compared(parameters, state, harm(parameters, state), measured, *ended)
 
 
-def _is_quiet(parameters: ComparisonParameters, found: Detected) -> bool:
-    return found.together < _QUIET * parameters.run_length
+def _hints(
+    parameters: ComparisonParameters, found: Detected, measured: tuple[Measured, ...]
+) -> bool:
+    # By the detectors alone the first hours of a collapse are quiet: they need some to see it.
+    return found.together >= HINT * parameters.run_length or any(
+        one.serving is not None and one.serving < -_LOWER * (one.serving_deviation or 0.0)
+        for one in measured
+    )
 
 
 def _compared(
