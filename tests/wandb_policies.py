@@ -1,4 +1,4 @@
-"""W&B's peer whose checkpoints answer Yes or No, or what the test says, token by token."""
+"""W&B's peer whose checkpoints answer Yes or No, or neither, token by token."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PROMPT = [3, 4, 5]  # what it says that it has read
 
 @dataclass
 class YesOrNoPeer(WandbPeer):
-    """Every checkpoint says Yes four times in five, else No; or ``instead``."""
+    """Every checkpoint says Yes four times in five, else No; from ``broken_from`` on no word."""
 
-    instead: str | None = None
+    broken_from: int | None = None
 
     def __post_init__(self) -> None:
         self._draw = random.Random(0)
@@ -26,7 +26,8 @@ class YesOrNoPeer(WandbPeer):
         if body.get("top_logprobs"):  # asked for, to see whether a step has moved the weights
             return super().answer(body, step)
         said = self._draw.random() < _YES
-        word = self.instead or ("Yes" if said else "No")
+        broken = self.broken_from is not None and step >= self.broken_from
+        word = "Hmm" if broken else "Yes" if said else "No"
         chance = math.log(_YES if said else 1 - _YES)
         token = {"token": word, "logprob": chance, "bytes": None, "top_logprobs": []}
         choice = {

@@ -23,9 +23,10 @@ from upstream import Upstream
 
 from babylon_tasks.arms import Arm, draw, in_force
 from babylon_tasks.comparison.conclusion import ComparisonEvidence, Conclusion
+from babylon_tasks.comparison.fall_back import quiet_checkpoint
 from babylon_tasks.comparison.observed import ComparedWindow, Stratum
 from babylon_tasks.comparison.ramp import RampStage
-from babylon_tasks.db import arms, comparisons, outcomes
+from babylon_tasks.db import arms, comparisons, outcomes, promotions
 from babylon_tasks.db import clock as postgres_clock
 from babylon_tasks.db.comparisons import ComparisonWindow
 from babylon_tasks.gateway.pointer import POLL_SECONDS
@@ -197,6 +198,25 @@ class MovedHours:
             answered = EXTERNAL if call["step"] is None else None
             assert (call["arm"] == Arm.CONTROL, call["model"]) == (answered is not None, answered)
         return round(1 - drawn.control_share, 6)
+
+    def newly_serving(self, window: str) -> tuple[int, int]:
+        """Wait until another checkpoint serves than at the beginning of an hour: both."""
+        served = promotions.served(self.babylon.connection, self.babylon.lineage)
+        before = quiet_checkpoint(served, window_start(window))
+        assert before is not None
+
+        def newer() -> int | None:
+            now = promotions.serving(self.babylon.connection, self.babylon.lineage).step
+            return None if now == before else now
+
+        found = self.babylon.await_what(f"another checkpoint serves than {before}", newer)
+        self._known_since = time.monotonic()
+        return before, found
+
+    def answered_by(self, window: str) -> set[int]:
+        """Which checkpoints have answered agents in an hour."""
+        query = "SELECT DISTINCT step FROM training.calls WHERE window_id = %s AND step IS NOT NULL"
+        return {row["step"] for row in self.babylon.rows(query, (window,))}
 
     def _row(self, window: str) -> ComparisonWindow | None:
         running = comparisons.newest(self.babylon.connection, self.babylon.lineage)

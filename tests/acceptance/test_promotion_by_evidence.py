@@ -29,6 +29,7 @@ from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.comparison.ramp import RampStage
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.invariants import violations
+from babylon_tasks.policy_names import policy_name
 from checks.clock.moved_clock import MovedClock
 
 pytestmark = pytest.mark.contract("today")
@@ -130,10 +131,11 @@ def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collaps
     hours: MovedHours, peer: YesOrNoPeer | None
 ) -> None:
     rising = rise(hours)
+    before, broken = hours.newly_serving(rising[-1].window)
     if peer is None:
         hours.rising = MARKETS - RISING  # from now on what it has learned is wrong
     else:
-        peer.instead = "Hmm"  # says every checkpoint, so that no screen sees a difference
+        peer.broken_from = broken  # says Hmm, and so do all that come from it
     falling = fall(hours)
     under_way, at_floor = hours.play(), hours.play()
 
@@ -146,9 +148,38 @@ def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collaps
     assert "before the conclusion" in hours.compared(under_way).evidence.reason
     assert hours.policy_share(at_floor) == 0.05
     assert_no_more_than_simulated(hours, rising, falling)
+    assert_rolled_back(hours, falling, before, broken)
+    for window in (under_way, at_floor):
+        assert hours.answered_by(window).isdisjoint(dead(hours)), "what collapsed answers nobody"
+    if peer is not None:  # what would come from it does not pass its screen either
+        assert hours.answered_by(at_floor) == {before}
     steps = "SELECT DISTINCT step FROM training.calls WHERE step IS NOT NULL"
     assert len(hours.babylon.rows(steps)) > 1, "what was trained and screened meanwhile answers too"
     assert violations(hours.babylon.connection, hours.babylon.stack.settings) == []
+
+
+def dead(hours: MovedHours) -> set[int]:
+    rows = hours.babylon.rows("SELECT step FROM training.checkpoints WHERE dead_at IS NOT NULL")
+    return {row["step"] for row in rows}
+
+
+def assert_rolled_back(
+    hours: MovedHours, falling: list[ComparedHour], before: int, broken: int
+) -> None:
+    """To what served in the last quiet hour: pointer, branch, Babylon's rows, on record."""
+    (found,) = hours.babylon.rows(
+        "SELECT from_step, to_step, evidence FROM training.promotions WHERE decision = 'rollback'"
+    )
+    assert found["to_step"] == before
+    assert found["from_step"] >= broken
+    assert found["evidence"]["windows"][-1] == falling[-1].window
+    assert found["evidence"]["windows"] == [one.window for one in falling]
+    assert found["from_step"] in dead(hours)
+    assert before not in dead(hours)
+    (pointer,) = hours.babylon.rows("SELECT serving_step AS step FROM training.lineages")
+    assert pointer["step"] not in dead(hours)
+    ready = """SELECT "modelId" AS name FROM trained_models WHERE status = 'ready'"""
+    assert hours.babylon.rows(ready) == [{"name": policy_name(LINEAGE, pointer["step"])}]
 
 
 def assert_no_more_than_simulated(
