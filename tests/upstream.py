@@ -9,6 +9,12 @@ from threading import Thread
 from typing import Any
 
 
+class _Listener(ThreadingHTTPServer):
+    # All agents of an hour ask at once; whoever finds the standard library's five places taken waits
+    # for TCP to try again, longer than the gateway waits for a connection.
+    request_queue_size = 512
+
+
 class Upstream:
     """``content`` is the answer, after ``seconds``; ``kind`` its type. Use as a context manager."""
 
@@ -38,7 +44,7 @@ class Upstream:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _Listener(("127.0.0.1", 0), Handler)
         self.port = self.server.server_port
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
