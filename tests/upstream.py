@@ -10,8 +10,8 @@ from typing import Any
 
 
 class _Listener(ThreadingHTTPServer):
-    # All agents of an hour ask at once; whoever finds the standard library's five places taken waits
-    # for TCP to try again, longer than the gateway waits for a connection.
+    # All agents of an hour ask at once; whoever finds the standard library's five places taken
+    # waits for TCP to try again, longer than the gateway waits for a connection.
     request_queue_size = 512
 
 
