@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from babylon_tasks.comparison import average, metric
 from babylon_tasks.comparison.conclusion import (
+    HINT,
     ComparisonEvidence,
     ComparisonState,
     MetricEvidence,
@@ -17,6 +18,7 @@ from babylon_tasks.comparison.e_values import Logs, log_mean
 from babylon_tasks.comparison.metric import Measured, MetricState
 from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 
+_LOWER = 0.5  # standard deviations
 _LARGEST = 700.0  # whose exp is finite
 
 
@@ -42,6 +44,17 @@ def harm(parameters: ComparisonParameters, state: ComparisonState) -> Detected:
     if state.guard is None or parameters.guard is None:
         return Detected(reward)
     return Detected(reward, metric.harm_windows(state.guard, parameters.guard, parameters.block))
+
+
+def hints(parameters: ComparisonParameters, found: Detected, *measured: Measured) -> bool:
+    """Find whether a window hints at harm: by a detector, or by a difference of its own.
+
+    By the detectors alone the first hours of a fall do not: they need some to see it.
+    """
+    return found.together >= HINT * parameters.run_length or any(
+        one.serving is not None and one.serving < -_LOWER * (one.serving_deviation or 0.0)
+        for one in measured
+    )
 
 
 def evidence(

@@ -11,14 +11,13 @@ from msgspec.structs import replace
 
 from babylon_tasks.comparison import metric, missing, on_ramp, ramp
 from babylon_tasks.comparison.conclusion import (
-    HINT,
     Compared,
     ComparisonState,
     Conclusion,
     Shares,
 )
 from babylon_tasks.comparison.e_values import log_mean
-from babylon_tasks.comparison.evidence import Detected, e_value, evidence, harm
+from babylon_tasks.comparison.evidence import Detected, e_value, evidence, harm, hints
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.on_ramp import Ended
@@ -27,7 +26,6 @@ from babylon_tasks.comparison.ramp import RampStage, RampState
 from babylon_tasks.comparison.resets import new_trial, reset_harm
 from babylon_tasks.windows import window_start
 
-_LOWER = 0.5  # standard deviations: an hour's difference that is lower is a hint at harm
 _OFTEN = 1e6  # windows: nobody waits so long
 # After these the windows that are under way still compare what was there before.
 _CHANGES = frozenset(
@@ -83,7 +81,7 @@ def compare(
         reason = f"an arm has fewer than {parameters.min_arm} agents with a reward"
         return _only_paid(parameters, state, window, Conclusion.KEEP, reason, guarded)
     found = harm(parameters, observed)
-    if not _hints(parameters, found, (seen, guarded)):
+    if not hints(parameters, found, seen, guarded):
         observed = replace(observed, quiet=window.window)
     live = seen.examinee is not None
     ended = _conclude(parameters, observed, window, found.together, live)
@@ -104,16 +102,6 @@ def _only_paid(
     ended = on_ramp.withdraw(parameters, state) or (conclusion, state, reason)
     measured = (Measured(), guarded or Measured())
     return _compared(parameters, state, harm(parameters, state), measured, *ended)
-
-
-def _hints(
-    parameters: ComparisonParameters, found: Detected, measured: tuple[Measured, ...]
-) -> bool:
-    # By the detectors alone the first hours of a collapse are quiet: they need some to see it.
-    return found.together >= HINT * parameters.run_length or any(
-        one.serving is not None and one.serving < -_LOWER * (one.serving_deviation or 0.0)
-        for one in measured
-    )
 
 
 def _compared(
