@@ -72,7 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in ("unit", "integration", "acceptance"):
             item.add_marker(tier)
-        if item.path.name == "test_cells.py":
+        # Flipped outcomes: a minute, and what is sampled is drawn by chance.
+        if item.path.name in ("test_cells.py", "test_flipped_outcomes.py"):
             item.add_marker("faults")
         if attacks(item.path, getattr(item, "originalname", item.name)):
             item.add_marker("attack")

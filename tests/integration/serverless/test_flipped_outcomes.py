@@ -32,8 +32,7 @@ from babylon_tasks.sandbox.markets import Market
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.supervisor import Trainer
 
-# A minute, and what is sampled is drawn by chance: `make faults` has it, `make test` does not.
-pytestmark = [pytest.mark.contract("today"), pytest.mark.faults]
+pytestmark = pytest.mark.contract("today")
 
 KEY = "word-of-wandb"
 OF_WANDB = {"backend": "serverless", "base_model": "OpenPipe/Qwen3-14B-Instruct"}
