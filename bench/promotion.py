@@ -136,6 +136,7 @@ class Tables:
             "after 500 h",
         )
         for agents, correlation in (
+            (50, 0.0),
             (500, 0.0),
             (500, 0.5),
             (500, 0.8),

@@ -107,6 +107,9 @@ def train_request(folder: Path, groups: Sequence[Group], **fields: Any) -> Train
     )
 
 
+OF_WANDB: dict[str, Any] = {"backend": "serverless", "base_model": "OpenPipe/Qwen3-14B-Instruct"}
+
+
 def trainer_settings(data_dir: Path, **fields: Any) -> Settings:
     """Settings of a worker with a trainer; the database is never asked."""
     return Settings(
@@ -123,3 +126,8 @@ def trainer_settings(data_dir: Path, **fields: Any) -> Settings:
             **fields,
         }
     )
+
+
+def settings_at_wandb(data_dir: Path, url: str, key: str, **fields: Any) -> Settings:
+    """The same of a trainer of backend ``serverless``; its peer listens at ``url``."""
+    return trainer_settings(data_dir, WANDB_API_KEY=key, wandb_base_url=url, **OF_WANDB, **fields)

@@ -158,7 +158,13 @@ class Acts:
             return
         served = promotions.served(self._connection, self._lineage)
         to = quiet_checkpoint(served, window_start(since))
-        if to is None or to == self._serving:
+        if to is None:
+            self.done.append(
+                f"{self._name(self._serving)} serves on: all that served before it is discarded or "
+                "pruned; see `babylon-tasks models list`"
+            )
+            return
+        if to == self._serving:
             self.done.append(f"{self._name(self._serving)} serves on, as before there was harm")
             return
         self._roll_back_to(to)

@@ -122,6 +122,22 @@ def test_what_collapses_on_a_ramp_is_rolled_back_to_what_served_when_nothing_hin
     assert column(connection, parent) == [2]
 
 
+def test_where_nothing_else_is_left_what_collapsed_serves_on_and_the_record_says_why(
+    connection: Connection, settings: Settings
+) -> None:
+    branch(connection, settings)
+    served_from(connection, 2, 5)
+    begun(connection, first=5, anchor=EXTERNAL, parameters=RAMP)
+    number = until(connection, settings, "rise", first=5, serving=0.8)
+    served_from(connection, 3, number - 0.5)
+    connection.execute("UPDATE training.checkpoints SET pruned_at = now() WHERE step < 3")
+
+    until(connection, settings, "to_floor", first=number, serving=0.1)
+
+    assert served(connection) == 3
+    assert done(connection)[-1].startswith("babylon@3 serves on: all that served before it is ")
+
+
 def test_what_has_served_all_along_serves_on_at_the_floor(
     connection: Connection, settings: Settings
 ) -> None:

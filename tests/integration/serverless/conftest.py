@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from recorded import SECRETS, trainer_settings
+from recorded import SECRETS, settings_at_wandb
 from wandb_peer import WandbPeer
 
 from babylon_tasks.training.supervisor import Trainer
@@ -31,13 +31,8 @@ def service() -> Iterator[WandbPeer]:
 @pytest.fixture(scope="package")
 def remote(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
     """The trainer; importing ART takes seconds."""
-    settings = trainer_settings(
-        tmp_path_factory.mktemp("serverless"),
-        backend="serverless",
-        base_model="OpenPipe/Qwen3-14B-Instruct",
-        WANDB_API_KEY=KEY,
-        wandb_base_url=service.url,
-    )
+    folder = tmp_path_factory.mktemp("serverless")
+    settings = settings_at_wandb(folder, service.url, KEY)
     with Trainer(settings) as started:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("WANDB_API_KEY", KEY)  # as in the worker's own environment

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 from models import save_tiny_model
-from recorded import trainer_settings
+from recorded import OF_WANDB, settings_at_wandb
 from scored_windows import column, hour
 from scoring_runs import MakeSettings, run, seal
 from screened import HOURS, questions
@@ -35,7 +35,6 @@ from babylon_tasks.training.supervisor import Trainer
 pytestmark = pytest.mark.contract("today")
 
 KEY = "word-of-wandb"
-OF_WANDB = {"backend": "serverless", "base_model": "OpenPipe/Qwen3-14B-Instruct"}
 AGENTS = 8  # too few agents for the tripwire that knows how bets ended
 RATE = 5e-2  # the default of 1e-5 would take hundreds of steps of this model
 RUINOUS = 4.0
@@ -51,13 +50,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainingPeer]:
 
 @pytest.fixture
 def trainer(peer: TrainingPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    settings = trainer_settings(
-        tmp_path_factory.mktemp("serverless"),
-        lineage="babylon",
-        WANDB_API_KEY=KEY,
-        wandb_base_url=peer.url,
-        **OF_WANDB,
-    )
+    folder = tmp_path_factory.mktemp("serverless")
+    settings = settings_at_wandb(folder, peer.url, KEY, lineage="babylon")
     with Trainer(settings) as made:
         yield made
 

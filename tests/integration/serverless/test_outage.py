@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from factories import exact_call
-from recorded import trainer_settings
+from recorded import settings_at_wandb
 from scored_windows import column, scored_window
 from scoring_runs import MakeSettings
 from training_steps import state
@@ -37,14 +37,8 @@ def service() -> Iterator[WandbPeer]:
 @pytest.fixture(scope="module")
 def trainer(service: WandbPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
     """One that is not started yet."""
-    settings = trainer_settings(
-        tmp_path_factory.mktemp("serverless"),
-        backend="serverless",
-        base_model="OpenPipe/Qwen3-14B-Instruct",
-        lineage="babylon",
-        WANDB_API_KEY=KEY,
-        wandb_base_url=service.url,
-    )
+    folder = tmp_path_factory.mktemp("serverless")
+    settings = settings_at_wandb(folder, service.url, KEY, lineage="babylon")
     with Trainer(settings) as made:
         yield made
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from compared_hours import begun, compared_hour
 from factories import WINDOW, exact_call
-from recorded import trainer_settings
+from recorded import OF_WANDB, settings_at_wandb
 from scored_windows import column, hour, scored_window
 from scoring_runs import MakeSettings
 from screened import HOURS, Policy, constant, knows, questions, rephrased
@@ -31,7 +31,6 @@ from babylon_tasks.training.supervisor import Trainer
 pytestmark = pytest.mark.contract("today")
 KEY = "word-of-wandb"
 CALLS = [exact_call(model="babylon@0", policy_step=None, promptTokenIds=[1, 2, 3])]
-OF_WANDB = {"backend": "serverless", "base_model": "OpenPipe/Qwen3-14B-Instruct"}
 
 
 @dataclass
@@ -54,13 +53,8 @@ def peer() -> Iterator[AnsweringPeer]:
 
 @pytest.fixture(scope="module")
 def trainer(peer: AnsweringPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    settings = trainer_settings(
-        tmp_path_factory.mktemp("serverless"),
-        lineage="babylon",
-        WANDB_API_KEY=KEY,
-        wandb_base_url=peer.url,
-        **OF_WANDB,
-    )
+    folder = tmp_path_factory.mktemp("serverless")
+    settings = settings_at_wandb(folder, peer.url, KEY, lineage="babylon")
     with Trainer(settings) as made:
         yield made
 
