@@ -132,7 +132,8 @@ class MovedHours:
 
         The external model answers all agents of it, and checkpoints are screened on it.
         """
-        self.babylon.await_what("the gateway knows who answers", self._is_answered)
+        self.babylon.await_what("it is decided who answers", self._is_decided)
+        self._known_since = time.monotonic()
         window = self.play()
         self.babylon.await_states([window], "held_out")
         begun = "SELECT FROM training.comparisons WHERE lineage = %s"
@@ -225,8 +226,8 @@ class MovedHours:
         rows = comparisons.windows(self.babylon.connection, running.id)
         return next((row for row in rows if row.window == window), None)
 
-    def _is_answered(self) -> bool:
-        """Whether a checkpoint serves, and the gateway knows it and the first arms."""
+    def _is_decided(self) -> bool:
+        """Whether a checkpoint serves, the gateway knows it, and there are the first arms."""
         drawn = self.babylon.rows("SELECT FROM training.arms")
         return bool(drawn) and "server_probe.succeeded" in self.babylon.log("gateway")
 
