@@ -2,7 +2,8 @@
 
 The seeds are drawn from the system's entropy, printed before the first run, and none is left out.
 Each run is the README's command, one after the other: two at once would disturb each other.
-Exit code 1 if a seed misses the target.
+Exit code 1 if a seed misses the target, or stands more than five windows behind its gate without a
+change: refused, and the rate of what serves not halved in between.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 VALID, RIGHT = 0.95, 0.80  # of all held-out decisions, and of the valid ones
+MOST_UNCHANGED = 5  # windows in a row that the gate refuses at the same rate
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class DemoRun:
     windows: list[dict[str, Any]]
     evaluation: dict[str, Any]
     seconds: float
+    reversal: dict[str, Any] | None = None
 
     @property
     def reached(self) -> bool:
@@ -51,6 +54,32 @@ class DemoRun:
                 refused += 1
             most = max(most, refused)
         return most
+
+    @property
+    def most_unchanged_in_a_row(self) -> int:
+        """The most of these between which the rate was not halved."""
+        most = refused = 0
+        halved: int | None = None
+        for window in self.windows:
+            if window["decision"] is None:
+                continue  # no step came of it
+            same = window["rate_halved"] == halved
+            halved = window["rate_halved"]
+            again = refused + 1 if same else 1
+            refused = again if window["decision"] == "hold" else 0
+            most = max(most, refused)
+        return most
+
+    @property
+    def stuck(self) -> str | None:
+        """Say that the run stood too long behind its gate; None if it did not."""
+        most = self.most_unchanged_in_a_row
+        if most <= MOST_UNCHANGED:
+            return None
+        return (
+            f"seed {self.seed} stood {most} windows in a row behind its gate without a change, "
+            f"more than {MOST_UNCHANGED}: the refusals above say why"
+        )
 
 
 def play(seed: int, windows: int, folder: Path) -> DemoRun:
@@ -106,7 +135,10 @@ def main() -> None:
     for run in runs:
         for window in run.held:
             print(f"seed {run.seed}, {window['window']}: held @{window['step']}: {window['why']}")
-    sys.exit(not all(run.reached for run in runs))
+    stuck = [run.stuck for run in runs if run.stuck]
+    for text in stuck:
+        print(text)
+    sys.exit(bool(stuck) or not all(run.reached for run in runs))
 
 
 if __name__ == "__main__":

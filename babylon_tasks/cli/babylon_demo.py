@@ -28,7 +28,7 @@ _COLUMNS = {
 def play_babylon(windows: int, seed: int, report: Path | None, keep: Path | None) -> None:
     """Play it, and print what comes of it."""
     from babylon_tasks.sandbox.babylon_world.demo import OUR_SHARE, BabylonWatcher, run
-    from babylon_tasks.sandbox.demo import write as write_report
+    from babylon_tasks.sandbox.demo_report import write as write_report
 
     lines = _Lines()
     say(

@@ -18,7 +18,7 @@ from babylon_tasks.decisions import Decision
 if TYPE_CHECKING:
     from babylon_tasks.db.progress import WindowProgress
     from babylon_tasks.sandbox.agents import AnswerCounts
-    from babylon_tasks.sandbox.demo import DemoReport, Reversal
+    from babylon_tasks.sandbox.demo_report import DemoReport, Reversal
 
 # Name and width: lines are printed as windows finish, so a long run scrolls like a log.
 _COLUMNS = {
@@ -78,9 +78,10 @@ def demo(
     """Play the whole loop on this machine, with real components, and show a model improving.
 
     The report: {windows: [{window, trajectories, valid, right, scored, rejected: {reason: n},
-    profit_mean, right_share, step, gradient_steps, trainable_tokens, served_step, decision, why}],
-    evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference: {low, high}},
-    seconds, reversal: null or {window, before, after, last, right_again_after}}. Of babylon:
+    profit_mean, right_share, step, gradient_steps, trainable_tokens, served_step, rate_halved,
+    decision, why}], evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference:
+    {low, high}, unseen_phrasings: null}, seconds, reversal: null or {window, before, after, last,
+    right_again_after}}. Of babylon:
     {warm_start: [result], windows: [{window, step, served_step, decision, ours: result, external:
     result}], evaluation: [result], seconds}, each result {model, n, valid, right_of_trades,
     right_of_all}.
@@ -104,11 +105,14 @@ def demo(
             f"--reverse-at {reverse_at} is behind the last window: play more with --windows, "
             f"{windows} now"
         )
-    from babylon_tasks.sandbox.demo import Watcher, run, write
+    from babylon_tasks.sandbox.demo import Watcher, run
+    from babylon_tasks.sandbox.demo_report import write
+    from babylon_tasks.sandbox.variation import Variation
 
     picture = _Picture(reverse_at)
     watcher = Watcher(settings=configure_log, news=say, window=picture.window)
-    result = run(watcher, windows=windows, seed=seed, reverse_at=reverse_at, keep=keep)
+    variation = Variation(reverse_at=reverse_at)
+    result = run(watcher, windows=windows, seed=seed, variation=variation, keep=keep)
     picture.draw()
     _show_report(result)
     if report is not None:

@@ -70,12 +70,16 @@ async def ask(
 
 
 async def decide(
-    client: Any, model: str, markets: Sequence[Market], accounts: Sequence[Account]
+    client: Any, models: Sequence[str], markets: Sequence[Market], accounts: Sequence[Account]
 ) -> list[AgentAnswer]:
-    """Let every agent ask about every market at once."""
+    """Let every agent ask its model about every market at once; ``models`` has one per agent."""
+    asked = dict(zip((account.agent_id for account in accounts), models, strict=True))
     wanted = [(account, market) for account in accounts for market in markets]
     completions = await asyncio.gather(
-        *(ask(client, model, market, agent=account.agent_id) for account, market in wanted)
+        *(
+            ask(client, asked[account.agent_id], market, agent=account.agent_id)
+            for account, market in wanted
+        )
     )
     return [
         AgentAnswer(account, market, completion)

@@ -6,32 +6,34 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from babylon_tasks.db import babylon, migrate, outcomes
 from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.db.session import session
-from babylon_tasks.decisions import Decision
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.recorder import Recorder
+from babylon_tasks.registry import refusals
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import Account, AnswerCounts, decide, examine, record
 from babylon_tasks.sandbox.demo_home import demo_home
-from babylon_tasks.sandbox.markets import Market
+from babylon_tasks.sandbox.demo_report import (
+    DemoReport,
+    Interval,
+    ModelComparison,
+    Share,
+    WindowRow,
+    reversal,
+)
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
-from babylon_tasks.sandbox.statistics import (
-    AVERAGED_WINDOWS,
-    difference_interval,
-    windows_until,
-)
+from babylon_tasks.sandbox.statistics import difference_interval
+from babylon_tasks.sandbox.variation import Variation, stale_step
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import StepState
 
@@ -39,7 +41,6 @@ MARKETS = 8
 AGENTS = 16
 HELD_OUT_MARKETS = 100
 ANSWERS_PER_MARKET = 4
-RIGHT_AGAIN = 0.8  # of all decisions
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
@@ -59,78 +60,7 @@ OPTIONS = {
 }
 
 
-class WindowRow(Struct, frozen=True):
-    """One window of the report; ``step`` is None where no step came of it.
-
-    ``valid`` and ``right`` are shares of all decisions, ``right_share`` that of the valid ones.
-    ``decision`` is the gate's about the step, ``promote`` or ``hold``, and ``why`` its reason.
-    """
-
-    window: str
-    trajectories: int
-    valid: float
-    right: float
-    scored: int
-    rejected: dict[str, int]
-    profit_mean: float | None
-    right_share: float | None
-    step: int | None
-    gradient_steps: int
-    trainable_tokens: int
-    served_step: int
-    decision: Decision | None
-    why: str | None
-
-
-class Share(Struct, frozen=True):
-    """A checkpoint's results on the held-out markets; shares in [0, 1]."""
-
-    n: int
-    valid: float
-    right_of_valid: float
-
-
-class Interval(Struct, frozen=True):
-    """A 95 % interval."""
-
-    low: float
-    high: float
-
-
-class ModelComparison(Struct, frozen=True):
-    """Base model and serving checkpoint on the same markets, which were never trained on.
-
-    ``difference``: in the share of all answers that are valid and right, served minus base.
-    """
-
-    base: Share
-    served: Share
-    difference: Interval
-
-
-class Reversal(Struct, frozen=True):
-    """What a reversal of the signal did to the share of right decisions.
-
-    ``window`` is the first in which headlines hint at the contrary. ``before`` is the share of the
-    last three windows before it, ``after`` of its first three, ``last`` of the last three that were
-    played. ``right_again_after`` counts the windows from it until three in a row were right in 80 %
-    of all decisions, these included; None: they never were.
-    """
-
-    window: str
-    before: float
-    after: float
-    last: float
-    right_again_after: int | None
-
-
-class DemoReport(Struct, frozen=True):
-    """The content of the ``--report`` file; ``reversal`` is None where the signal stayed."""
-
-    windows: list[WindowRow]
-    evaluation: ModelComparison
-    seconds: float
-    reversal: Reversal | None = None
+_THE_DEMO = Variation()
 
 
 class Watcher(Struct, frozen=True):
@@ -149,18 +79,18 @@ def run(
     *,
     windows: int,
     seed: int,
-    reverse_at: int | None = None,
+    variation: Variation = _THE_DEMO,
     keep: Path | None = None,
 ) -> DemoReport:
     """Run the demo from nothing to the final evaluation, and leave no process behind.
 
-    ``reverse_at``: from this window on, counted from 1, headlines hint at the contrary, those of
-    the final evaluation too.
+    ``variation``: what is otherwise than in the demo.
     ``keep``: a directory for all data and logs. Without it they are removed, unless something
     fails. Raises SandboxError when a process ends or a window does not finish.
     """
     started = time.monotonic()
     options = OPTIONS | {"BABYLON_SEED": str(seed), "BABYLON_LINEAGE": f"demo-{seed}"}
+    options |= variation.options
     with (
         demo_home(keep, watcher.news) as home,
         Stack(home, options=options, durable=False) as stack,
@@ -174,28 +104,13 @@ def run(
         watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
         for name, port in stack.metrics_ports.items():
             watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
-        rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed, reverse_at))
+        rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed, variation))
     seconds = round(time.monotonic() - started, 1)
-    return DemoReport(rows, evaluation, seconds, reversal(rows, reverse_at))
-
-
-def reversal(rows: list[WindowRow], reverse_at: int | None) -> Reversal | None:
-    """Sum up what a reversal in the ``reverse_at``-th window did; None without one."""
-    if reverse_at is None:
-        return None
-    right = [row.right for row in rows]
-    before, after = right[: reverse_at - 1], right[reverse_at - 1 :]
-    return Reversal(
-        window=rows[reverse_at - 1].window,
-        before=fmean(before[-AVERAGED_WINDOWS:]),
-        after=fmean(after[:AVERAGED_WINDOWS]),
-        last=fmean(after[-AVERAGED_WINDOWS:]),
-        right_again_after=windows_until(after, RIGHT_AGAIN),
-    )
+    return DemoReport(rows, evaluation, seconds, reversal(rows, variation.reverse_at))
 
 
 async def _play(
-    stack: Stack, watcher: Watcher, windows: int, seed: int, reverse_at: int | None
+    stack: Stack, watcher: Watcher, windows: int, seed: int, variation: Variation
 ) -> tuple[list[WindowRow], ModelComparison]:
     settings = stack.settings
     rows: list[WindowRow] = []
@@ -211,33 +126,38 @@ async def _play(
         hours = markets.hours(settings.lineage, settings.held_out_share, windows)
         for number, window in enumerate(hours):
             policy = serving(connection, settings.lineage)
-            opposite = reverse_at is not None and number + 1 >= reverse_at
-            asked_about = markets.window_markets(seed, number, MARKETS, opposite=opposite)
+            refused = refusals.count(connection, settings.lineage, policy.step)
+            opposite = variation.opposite(number)
+            drawn = markets.window_markets(seed, number, MARKETS, opposite=opposite)
+            asked_about = variation.settled(drawn, seed, number)
             await followed(stack, client, policy)
-            decisions = await decide(client, settings.lineage, asked_about, accounts)
+            served = [*(row.served_step for row in rows), policy.step]
+            stale = policy_name(settings.lineage, stale_step(served))
+            models = [
+                stale if variation.asks_stale(agent, AGENTS) else settings.lineage
+                for agent in range(AGENTS)
+            ]
+            decisions = await decide(client, models, asked_about, accounts)
             for market in asked_about:
                 outcomes.settle(
-                    connection, window, market.id, question=market.question, yes=market.rises
+                    connection, window, market.id, question=market.question, yes=market.yes
                 )
             tally = record(recorder, window, decisions)
             if not recorder.flush(30) or recorder.dropped or recorder.failed:
                 raise SandboxError(f"window {window}: the recorder did not write everything")
             done = await finished(stack, connection, window)
-            rows.append(_row(done, tally, policy))
+            rows.append(_row(done, tally, policy, refused.halvings))
             watcher.window(done, tally)
         policy = serving(connection, settings.lineage)
         watcher.news(
             f"asking {policy_name(settings.lineage, 0)} and {policy.inference_name} about "
             f"{HELD_OUT_MARKETS} new markets"
         )
-        asked_about = markets.held_out_markets(
-            seed, HELD_OUT_MARKETS, opposite=reverse_at is not None
-        )
-        evaluation = await _evaluate(client, settings.lineage, policy, asked_about)
+        evaluation = await _evaluate(client, settings.lineage, policy, seed, variation)
     return rows, evaluation
 
 
-def _row(done: WindowProgress, tally: AnswerCounts, policy: Serving) -> WindowRow:
+def _row(done: WindowProgress, tally: AnswerCounts, policy: Serving, rate_halved: int) -> WindowRow:
     committed = done.step_state == StepState.COMMITTED
     return WindowRow(
         window=done.window,
@@ -252,20 +172,28 @@ def _row(done: WindowProgress, tally: AnswerCounts, policy: Serving) -> WindowRo
         gradient_steps=done.gradient_steps,
         trainable_tokens=done.trainable_tokens,
         served_step=policy.step,
+        rate_halved=rate_halved,
         decision=done.decision,
         why=done.decision_reason,
     )
 
 
 async def _evaluate(
-    client: Any, lineage: str, policy: Serving, asked_about: list[Market]
+    client: Any, lineage: str, policy: Serving, seed: int, variation: Variation
 ) -> ModelComparison:
+    opposite = variation.reverse_at is not None
+    asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS, opposite=opposite)
     base = await examine(client, policy_name(lineage, 0), asked_about, n=ANSWERS_PER_MARKET)
     served = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
     low, high = difference_interval(
         [tally.right / tally.n for tally in base], [tally.right / tally.n for tally in served]
     )
-    return ModelComparison(_share(base), _share(served), Interval(low, high))
+    found = ModelComparison(_share(base), _share(served), Interval(low, high))
+    if not variation.unseen_phrasings:
+        return found
+    asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS, opposite=opposite, unseen=True)
+    unseen = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
+    return replace(found, unseen_phrasings=_share(unseen))
 
 
 def _share(tallies: list[AnswerCounts]) -> Share:
@@ -273,8 +201,3 @@ def _share(tallies: list[AnswerCounts]) -> Share:
     valid = sum(tally.valid for tally in tallies)
     right = sum(tally.right for tally in tallies)
     return Share(n, valid / n, right / valid if valid else 0.0)
-
-
-def write(report: Struct, path: Path) -> None:
-    """Write the report as JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

@@ -31,18 +31,29 @@ _TICKERS = (
 )  # fmt: skip
 _HELD_OUT_TICKERS = ("BOLT", "CRUX", "DUNE", "FLUX", "GROVE", "HAZE", "IRIS", "JADE")
 _RISING = ("is up {percent}% and rising", "jumped {percent}% and keeps climbing")
+_UNSEEN_RISING = ("gained {percent}% and is still going up", "soars: plus {percent}% today")
+_UNSEEN_FALLING = ("lost {percent}% and is still going down", "slumps: minus {percent}% today")
 _FALLING = ("is down {percent}% and falling", "dropped {percent}% and keeps sliding")
 
 
 @dataclass(frozen=True)
 class Market:
-    """One prediction market; ``rises`` is its outcome, at which the headline hints."""
+    """One prediction market; ``rises`` is what its headline hints at.
+
+    It is the outcome too, unless the market ends in ``surprise``.
+    """
 
     id: str
     ticker: str
     question: str
     yes_price: float
     rises: bool
+    surprise: bool = False
+
+    @property
+    def yes(self) -> bool:
+        """The outcome."""
+        return self.rises != self.surprise
 
 
 def hours(lineage: str, held_out_share: float, count: int) -> list[str]:
@@ -84,9 +95,15 @@ def window_markets(seed: int, number: int, count: int, *, opposite: bool = False
     return made
 
 
-def held_out_markets(seed: int, count: int, *, opposite: bool = False) -> list[Market]:
-    """Draw markets on tickers that no window has, for the final evaluation."""
+def held_out_markets(
+    seed: int, count: int, *, opposite: bool = False, unseen: bool = False
+) -> list[Market]:
+    """Draw markets on tickers that no window has, for the final evaluation.
+
+    ``unseen``: in phrasings that no window has, either.
+    """
     draw = random.Random(f"{seed}/held-out")
+    phrasings = (_UNSEEN_RISING, _UNSEEN_FALLING) if unseen else (_RISING, _FALLING)
     return [
         _market(
             draw,
@@ -94,16 +111,24 @@ def held_out_markets(seed: int, count: int, *, opposite: bool = False) -> list[M
             draw.choice(_HELD_OUT_TICKERS),
             index % 2 == 0,
             opposite=opposite,
+            phrasings=phrasings,
         )
         for index in range(count)
     ]
 
 
 def _market(
-    draw: random.Random, market_id: str, ticker: str, rises: bool, *, opposite: bool
+    draw: random.Random,
+    market_id: str,
+    ticker: str,
+    rises: bool,
+    *,
+    opposite: bool,
+    phrasings: tuple[tuple[str, ...], tuple[str, ...]] = (_RISING, _FALLING),
 ) -> Market:
+    rising, falling = phrasings
     price = draw.randint(40, 60)
-    headline = draw.choice(_RISING if rises != opposite else _FALLING).format(
+    headline = draw.choice(rising if rises != opposite else falling).format(
         percent=draw.randint(2, 9)
     )
     question = (
@@ -123,4 +148,4 @@ def profit(market: Market, answer: bool | None) -> float:
     if answer is None:
         return -UNREADABLE_FEE
     price = market.yes_price if answer else 1 - market.yes_price
-    return STAKE * (1 - price) if answer == market.rises else -STAKE * price
+    return STAKE * (1 - price) if answer == market.yes else -STAKE * price

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from babylon_tasks.sandbox.demo import Reversal, WindowRow, reversal
+from babylon_tasks.sandbox.demo_report import Reversal, WindowRow, reversal
 from babylon_tasks.sandbox.statistics import windows_until
 
 
@@ -23,6 +23,7 @@ def played(*right: float) -> list[WindowRow]:
             gradient_steps=0,
             trainable_tokens=0,
             served_step=0,
+            rate_halved=0,
             decision=None,
             why=None,
         )
