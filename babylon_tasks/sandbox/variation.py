@@ -1,4 +1,4 @@
-"""What a run of the demo does otherwise than the demo: for experiments. Pure."""
+"""What a run of the demo does otherwise than the demo: for experiments."""
 
 from __future__ import annotations
 
