@@ -1,29 +1,65 @@
-"""How different answers are, as ``status`` and ``why`` say it."""
+"""How different answers are, as ``status`` and ``why`` say it.
+
+They are on record, perhaps by another version: what cannot be read is said so, and hides nothing
+else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+_Read = TypeVar("_Read")
 
 
-def compared_answers(answers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+class _Diversity(Struct):
+    groups: int
+    commonest: str
+    share: float
+    entropy: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%} {self.commonest}, entropy {self.entropy:.2f}"
+
+
+class _Compared(Struct):
+    candidate: _Diversity
+    serving: _Diversity
+    sampled: _Diversity
+
+
+def compared_answers(recorded: Any) -> Iterator[str]:
     """Say of a decision's figures, by kind of question, what each side's answers come to."""
+    answers = _read(recorded, dict[str, _Compared])
+    if isinstance(answers, str):
+        yield answers
+        return
     for kind, given in sorted(answers.items()):
-        sides = "; ".join(
-            f"{who} {_share(given[who])}" for who in ("candidate", "serving", "sampled")
+        yield (
+            f"answers{_of(kind)} to {given.candidate.groups} held-out groups: candidate "
+            f"{given.candidate}; serving {given.serving}; sampled {given.sampled}"
         )
-        yield f"answers{_of(kind)} to {given['candidate']['groups']} held-out groups: {sides}"
 
 
-def sampled_answers(answers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def sampled_answers(recorded: Any) -> Iterator[str]:
     """Say of a window, by kind of question, what the answers that a step took came to."""
+    answers = _read(recorded, dict[str, _Diversity])
+    if isinstance(answers, str):
+        yield answers
+        return
     for kind, found in sorted(answers.items()):
-        yield f"answers{_of(kind)} in the {found['groups']} groups of a step: {_share(found)}"
+        yield f"answers{_of(kind)} in the {found.groups} groups of a step: {found}"
+
+
+def _read(recorded: Any, kind: type[_Read]) -> _Read | str:
+    try:
+        return msgspec.convert(recorded, kind)
+    except msgspec.ValidationError as error:
+        return f"answers: another version has recorded what they come to ({error}): ask that one"
 
 
 def _of(kind: str) -> str:
     return f" ({kind})" if kind else ""
-
-
-def _share(found: Mapping[str, Any]) -> str:
-    return f"{found['share']:.0%} {found['commonest']}, entropy {found['entropy']:.2f}"

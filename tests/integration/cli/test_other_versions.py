@@ -1,4 +1,4 @@
-"""What another version has recorded of a comparison stops that comparison, and nothing else."""
+"""What another version has recorded: it stops its comparison, is not shown, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import LiteralString
 
 import pytest
-from command_line import Run, one_contract
+from command_line import Run, one_contract, sealed
 from compared_hours import begun, compared_hour, lineage, taken
+from peer import PeerTrainer
+from psycopg.types.json import Jsonb
 from scored_windows import column, hour
 from structlog.testing import capture_logs
 
@@ -15,6 +17,8 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import compare
 from babylon_tasks.pipeline.comparison_figures import comparison_figures
 from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 
 pytestmark = one_contract
@@ -84,3 +88,26 @@ def test_its_figures_say_what_was_recorded_by_another_version(
     needed = what in ("parameters", "evidence")
     assert (drawn.code, "another version" in drawn.err) == ((3, True) if needed else (0, False))
     assert run("compare", "stop", "--reason", "it was begun by another version").code == 0
+
+
+@pytest.mark.parametrize("answers", [{"": 3}, {"": {"candidate": {"groups": 8}}}])
+def test_status_and_why_say_the_rest_where_answers_were_summed_up_by_another_version(
+    connection: Connection, settings: Settings, run: Run, answers: dict[str, object]
+) -> None:
+    window = sealed(run, connection)
+    assert run("score", window).code == 0
+    train_window(settings, PeerTrainer(settings.data_dir), window=window, actor="test")
+    serving.promote(
+        connection, "babylon", 1, reason="r", figures={"answers": answers}, actor="test"
+    )
+    changed = connection.execute(
+        "UPDATE training.window_figures SET figures = jsonb_set(figures, '{answers}', %s)",
+        (Jsonb(answers),),
+    )
+    assert changed.rowcount == 1
+
+    for command, rest in ((("status",), "promotion: "), (("why", window), "step_committed")):
+        told = run(*command)
+        assert told.code == 0, told.err
+        assert "answers: another version has recorded" in told.out
+        assert rest in told.out
