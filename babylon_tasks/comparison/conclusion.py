@@ -89,18 +89,19 @@ class ComparisonEvidence(Struct, frozen=True):
 
     @property
     def detectors_are_quiet(self) -> bool:
-        """Return whether the window was compared, and no detector has come far."""
-        seen = self.reward.measured.serving is not None
-        return seen and self.harm < HINT * self.run_length
+        """Return whether no detector has come far."""
+        return self.harm < HINT * self.run_length
 
 
 class Compared(Struct, frozen=True):
-    """What a window led to; ``ends_trial``: the examinee's arm is free."""
+    """What a window led to; ``ends_trial``: the examinee's arm is free. ``collapsed``: the window
+    alone took what serves out, without detectors."""
 
     conclusion: Conclusion
     state: ComparisonState
     evidence: ComparisonEvidence
     ends_trial: bool = False
+    collapsed: bool = False
 
 
 class Shares(Struct, frozen=True):

@@ -29,9 +29,10 @@ class ServedSince(Struct, frozen=True):
 def last_quiet(compared: Compared, began: str) -> str | None:
     """Return the last window without a hint at harm; None where no checkpoint is to be taken out.
 
-    At the floor being worse is tuition. And where the detectors are quiet, harm is shown by all
-    windows since the floor together: by none of them alone, so by no checkpoint. ``began``: the
-    comparison's first window, which stands in where none was quiet.
+    At the floor being worse is tuition. And where the detectors are quiet and the window itself is
+    no collapse, harm is shown by all windows since the floor together, or the budget was spent in
+    hours that show nothing: no checkpoint has done it. ``began``: the comparison's first window,
+    which stands in where none was quiet.
     """
     ramp = compared.evidence.ramp
     match compared.conclusion:
@@ -41,7 +42,9 @@ def last_quiet(compared: Compared, began: str) -> str | None:
             pass
         case _:
             return None
-    return None if compared.evidence.detectors_are_quiet else compared.evidence.quiet or began
+    if compared.evidence.detectors_are_quiet and not compared.collapsed:
+        return None
+    return compared.evidence.quiet or began
 
 
 def quiet_checkpoint(served: Sequence[ServedSince], began: datetime) -> int | None:

@@ -67,8 +67,9 @@ def compare(
         ended = on_ramp.withdraw(parameters, state) or _take_out(
             parameters, state, window, window.collapsed
         )
-        nothing = Measured()
-        return _compared(parameters, state, harm(parameters, state), (nothing, nothing), *ended)
+        nothing = (Measured(), Measured())
+        taken_out = _compared(parameters, state, harm(parameters, state), nothing, *ended)
+        return replace(taken_out, collapsed=True)
     if window.complied < parameters.min_complied:
         reason = (
             f"only {window.complied:.0%} of the agents were answered by the model of their arm, "

@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from compared_hours import EXTERNAL, RAMP, assert_replayed, begun, branch, lineage, served_from
+from compared_hours import (
+    EXTERNAL,
+    RAMP,
+    assert_replayed,
+    begun,
+    branch,
+    lineage,
+    served_from,
+    taken,
+)
 from concluded_hours import done, newest, served, until
 from msgspec.structs import replace
 from scored_windows import column, hour
@@ -150,3 +159,24 @@ def test_what_has_served_all_along_serves_on_at_the_floor(
 
     assert served(connection) == 3
     assert done(connection)[-1].startswith("babylon@3 serves on, as before there was harm; from ")
+
+
+def test_a_budget_spent_in_hours_that_are_no_evidence_takes_no_checkpoint_out(
+    connection: Connection, settings: Settings
+) -> None:
+    branch(connection, settings)
+    served_from(connection, 2, 5)
+    begun(connection, first=5, anchor=EXTERNAL, parameters=RAMP)
+    number = until(connection, settings, "rise", first=5, serving=0.8)
+    served_from(connection, 3, number - 0.5)
+    conclusions = ["pause_comparison"]
+    while conclusions[-1] == "pause_comparison":
+        one = taken(connection, settings, number, serving=0.1, through_gateway=0.5)
+        assert one is not None
+        conclusions.append(one.conclusion)
+        number += 1
+
+    assert conclusions[-1] == "withdraw"
+    assert newest(connection) == (1.0, EXTERNAL, 0.0, None)
+    assert served(connection) == 3
+    assert column(connection, "SELECT step FROM training.checkpoints WHERE dead_at IS NOT NULL") == []

@@ -19,6 +19,7 @@ from babylon_tasks.comparison.ramp import RampStage, RampState
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BEGAN, QUIET, NOW = hour(0), hour(5), hour(7)
+HINT = 15.0  # windows: harm has come to a hundredth of the run length
 
 
 def served(*steps: int, unusable: int | None = None) -> list[ServedSince]:
@@ -35,7 +36,9 @@ def concluded(
     conclusion: Conclusion,
     stage: RampStage | None,
     quiet: str = QUIET,
-    measured: Measured | None = None,
+    harm_so_far: float = 0.0,
+    *,
+    collapsed: bool = False,
 ) -> Compared:
     parameters = ComparisonParameters(ramp=Ramp())
     state = replace(
@@ -45,8 +48,8 @@ def concluded(
         ramp=None if stage is None else RampState(stage),
     )
     found = harm(parameters, state)
-    figures = evidence(parameters, state, found, measured or Measured(), Measured(), "worse")
-    return Compared(conclusion, state, figures)
+    figures = evidence(parameters, state, found, Measured(), Measured(), "worse")
+    return Compared(conclusion, state, replace(figures, harm=harm_so_far), collapsed=collapsed)
 
 
 @pytest.mark.parametrize(
@@ -80,20 +83,24 @@ def test_what_was_discarded_or_pruned_gives_way_to_what_served_before_it() -> No
         (Conclusion.KEEP, RampStage.FIRST, None),
     ],
 )
+@pytest.mark.parametrize("collapsed", [False, True])
 def test_harm_above_the_floor_is_rolled_back(
-    conclusion: Conclusion, stage: RampStage | None, since: str | None
+    conclusion: Conclusion, stage: RampStage | None, since: str | None, collapsed: bool
 ) -> None:
-    assert last_quiet(concluded(conclusion, stage), BEGAN) == since
+    """By what the detectors have seen, or by an hour that needs none."""
+    shown = concluded(conclusion, stage, harm_so_far=0.0 if collapsed else HINT, collapsed=collapsed)
+    assert last_quiet(shown, BEGAN) == since
+
+
+@pytest.mark.parametrize("conclusion", [Conclusion.TO_FLOOR, Conclusion.WITHDRAW])
+def test_where_no_hour_shows_harm_no_checkpoint_is_taken_out(conclusion: Conclusion) -> None:
+    """Such as a budget that is spent in hours that are no evidence, or over many hours together."""
+    assert last_quiet(concluded(conclusion, RampStage.FULL), BEGAN) is None
 
 
 def test_without_a_quiet_hour_the_comparison_s_beginning_stands_in() -> None:
-    compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, quiet="")
+    compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, quiet="", collapsed=True)
     assert last_quiet(compared, BEGAN) == BEGAN
-
-
-def test_where_only_all_hours_together_show_harm_no_checkpoint_is_taken_out() -> None:
-    compared = concluded(Conclusion.TO_FLOOR, RampStage.FULL, measured=Measured(-0.2, 0.1))
-    assert last_quiet(compared, BEGAN) is None
 
 
 def test_the_first_hours_of_a_collapse_are_not_quiet() -> None:
