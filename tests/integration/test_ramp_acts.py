@@ -179,4 +179,6 @@ def test_a_budget_spent_in_hours_that_are_no_evidence_takes_no_checkpoint_out(
     assert conclusions[-1] == "withdraw"
     assert newest(connection) == (1.0, EXTERNAL, 0.0, None)
     assert served(connection) == 3
-    assert column(connection, "SELECT step FROM training.checkpoints WHERE dead_at IS NOT NULL") == []
+    assert (
+        column(connection, "SELECT step FROM training.checkpoints WHERE dead_at IS NOT NULL") == []
+    )

@@ -88,7 +88,9 @@ def test_harm_above_the_floor_is_rolled_back(
     conclusion: Conclusion, stage: RampStage | None, since: str | None, collapsed: bool
 ) -> None:
     """By what the detectors have seen, or by an hour that needs none."""
-    shown = concluded(conclusion, stage, harm_so_far=0.0 if collapsed else HINT, collapsed=collapsed)
+    shown = concluded(
+        conclusion, stage, harm_so_far=0.0 if collapsed else HINT, collapsed=collapsed
+    )
     assert last_quiet(shown, BEGAN) == since
 
 
