@@ -10,6 +10,10 @@ from babylon_tasks.errors import BadWindowId
 
 WINDOW = timedelta(hours=1)
 _SHAPE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00", re.ASCII)
+_WRITTEN = re.compile(
+    r"\d{4}-\d{2}-\d{2}[T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}(:?\d{2})?)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def window_id(moment: datetime) -> str:
@@ -29,6 +33,29 @@ def window_start(window: str) -> datetime:
         return datetime.strptime(window, "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
     except ValueError as error:
         raise BadWindowId(f"{window!r} is not a real hour: {error}") from error
+
+
+def moment_of(text: str) -> datetime:
+    """Read a time that a person wrote, UTC where it has no offset; raises BadWindowId."""
+    written = text.strip()
+    if not _WRITTEN.fullmatch(written):
+        raise BadWindowId(
+            f"{text!r} is not a time of an hour; write 2026-01-31T09, or any moment of that hour "
+            "(UTC where no offset is given)"
+        )
+    try:
+        moment = datetime.fromisoformat(written.upper())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadWindowId(f"{text!r} is not a real hour: {error}") from error
+
+
+def hour_of(text: str) -> str:
+    """Return the id of the window that a time, as a person wrote it, lies in; raises BadWindowId.
+
+    For what people type alone: ids in rows and messages are of one shape.
+    """
+    return window_id(moment_of(text))
 
 
 def is_window_id(text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import begin
+from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import (
     LISTED,
     AsJson,
@@ -25,6 +26,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.data_report import DataReport
 from babylon_tasks.pipeline.data_report import verify_data as look
 from babylon_tasks.reasons import Reason
+from babylon_tasks.windows import window_id
 
 
 def register(app: typer.Typer) -> None:
@@ -89,9 +91,7 @@ def migrate(
 
 
 def verify_data(
-    since: Annotated[
-        str | None, typer.Option(help="Only windows from this one on, e.g. 2026-01-31T09:00.")
-    ] = None,
+    since: Since = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many windows.")] = 1000,
     json: AsJson = False,
 ) -> None:
@@ -105,8 +105,10 @@ def verify_data(
     truncated}.
     """
     settings = begin()
+    start = since_hour(settings, since)
+    first = None if start is None else window_id(start)
     with progress_bar("reading windows") as on_progress:
-        report = look(settings, since=since, limit=limit, on_progress=on_progress)
+        report = look(settings, since=first, limit=limit, on_progress=on_progress)
     if json:
         as_json(report)
         return

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import begin, database, require
+from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.cli.report_lines import lines
-from babylon_tasks.cli.windows import since_moment
 from babylon_tasks.db import reports, run_report
 from babylon_tasks.run_history import run_history
 
@@ -24,9 +24,7 @@ def report(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="A page, written anew.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="From this UTC time on: 2026-01-31 or an hour.")
-    ] = None,
+    since: Since = None,
     json: AsJson = False,
 ) -> None:
     """Show how the run goes: rewards, held-out values, decisions, what is not used.
@@ -40,15 +38,15 @@ def report(
     """
     if html is not None:
         require("matplotlib", extras="pictures")
-    start = None if since is None else since_moment(since)
     settings = begin()
+    start = since_hour(settings, since)
     name = settings.lineage
     with database(settings) as connection:
         rows = run_report.read(connection, name, since=start)
         system = reports.system_state(connection, name)
     history = run_history(rows)
     if history is None:
-        when = "" if since is None else f" from {since} on"
+        when = "" if since is None else f" from {since.text} on"
         refuse(
             f"lineage {name} has no window{when}, so nothing is reported; "
             "`babylon-tasks windows list` shows which there are"

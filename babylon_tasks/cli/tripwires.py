@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct, structs
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.moments import read_window
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, say, show, table
 from babylon_tasks.db import tripwires, windows
@@ -64,7 +65,12 @@ def list_tripwires(
 
 def accept(
     hours: Annotated[
-        list[str], typer.Argument(metavar="WINDOW...", help="UTC hours that are tripped.")
+        list[str],
+        typer.Argument(
+            parser=read_window,
+            metavar="WINDOW...",
+            help="Hours that are tripped, any moment of each.",
+        ),
     ],
     json: AsJson = False,
 ) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import LISTED, AsJson, as_json, refuse, say, show, show_counts
 from babylon_tasks.pipeline.warm_start import WarmStart
 from babylon_tasks.pipeline.warm_start import warm_start as plan
-from babylon_tasks.windows import window_start
 
 
 def register(app: typer.Typer) -> None:
@@ -19,9 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def warm_start(
-    since: Annotated[
-        str | None, typer.Option(help="Only windows from this one on, e.g. 2026-01-31T09:00.")
-    ] = None,
+    since: Since = None,
     top: Annotated[
         float,
         typer.Option(
@@ -42,7 +40,7 @@ def warm_start(
     too_long: [trajectory], other_windows: {state: n}, more}.
     """
     settings = begin()
-    starts = None if since is None else window_start(since)
+    starts = since_hour(settings, since)
     with database(settings):  # with this code's schema
         pass
     found = plan(settings, since=starts, top_share=top, dry_run=dry_run, actor=actor())

@@ -10,6 +10,7 @@ from msgspec import structs
 from babylon_tasks.cli.answers import sampled_answers
 from babylon_tasks.cli.checkpoint import show_checkpoint
 from babylon_tasks.cli.context import begin, database
+from babylon_tasks.cli.moments import written_hour
 from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
 from babylon_tasks.cli.steps import details, step_in_short
 from babylon_tasks.cli.trajectory import show_trajectory
@@ -24,7 +25,6 @@ from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.policy_names import step_number
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
-from babylon_tasks.windows import is_window_id
 
 # States in which later outcomes still count.
 _UNFINISHED = (WindowState.SCORED, WindowState.TRAINING, WindowState.HELD_OUT)
@@ -40,7 +40,7 @@ def why(
         str,
         typer.Argument(
             metavar="WINDOW|TRAJECTORY|STEP",
-            help="A UTC hour, e.g. 2026-01-31T09:00, an id, or a checkpoint: 7 or babylon@7.",
+            help="A moment of a UTC hour, as 2026-01-31T09; an id; a checkpoint: 7 or babylon@7.",
         ),
     ],
     json: AsJson = False,
@@ -64,7 +64,8 @@ def why(
     """
     settings = begin()
     with database(settings) as connection:
-        if not is_window_id(window):
+        hour = written_hour(window)
+        if hour is None:
             life = _checkpoint(connection, settings, window)
             if life is not None:
                 as_json(life) if json else show_checkpoint(life)
@@ -74,7 +75,7 @@ def why(
                 as_json(found) if json else show_trajectory(found)
                 return
             unopened_windows.refuse(connection, window)
-        history = reports.history(connection, window, lineage=settings.lineage)
+        history = reports.history(connection, hour or window, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
         paused = pauses.in_force(connection, settings.lineage)
     if lineage is not None and history.window.state in _UNFINISHED:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from msgspec import Struct
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.moments import Moment, Since, Until, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
-from babylon_tasks.db import clock, open_and_seal, window_transitions
+from babylon_tasks.cli.retry import retry
+from babylon_tasks.db import clock, open_and_seal
 from babylon_tasks.db import windows as rows
 from babylon_tasks.pipeline.discover import SEEN_LIMIT, bad_ids, discover, to_open
 from babylon_tasks.states import WindowState
-from babylon_tasks.windows import window_id, window_start
-
-WindowArgument = Annotated[
-    str, typer.Argument(metavar="WINDOW", help="A UTC hour, e.g. 2026-01-31T09:00.")
-]
+from babylon_tasks.windows import window_id
 
 
 class Backfill(Struct, frozen=True):
@@ -44,38 +41,59 @@ def register(app: typer.Typer) -> None:
     app.add_typer(windows, name="windows")
 
 
+def _refuse_lookback(hours: str | None) -> None:
+    if hours is not None:
+        raise typer.BadParameter(f"write --since {hours}h")
+
+
 def list_windows(
+    since: Since = None,
+    until: Until = None,
     min_agents: Annotated[int, typer.Option(min=0, help="Only with at least this many.")] = 0,
-    lookback_hours: Annotated[
-        int | None, typer.Option(min=1, help="Only those that began within this many hours.")
-    ] = None,
     state: Annotated[
         list[WindowState] | None, typer.Option(help="Only in this state; may be repeated.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    lookback_hours: Annotated[
+        str | None,
+        typer.Option("--lookback-hours", hidden=True, callback=_refuse_lookback, is_eager=True),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """List windows, newest first, with state, counts, share of right bets and mean profit.
 
     JSON: {"windows": [{window_id, state, held_out, reason, trajectories, agents, scored,
     rejected, right_share, profit_mean, reward_mean, reward_std, reward_version, waiting,
-    tripped, waits_until, score_anew, attempts, training_attempts, next_attempt_at, ...}]}.
+    tripped, waits_until, score_anew, attempts, training_attempts, next_attempt_at, ...}],
+    "left_out": how many more there are, older than these}.
     """
+    del lookback_hours  # refused by its callback
     settings = begin()
+    start = since_hour(settings, since)
+    end = None if until is None else until.time(settings)
     with database(settings) as connection:
-        since = None
-        if lookback_hours is not None:
-            since = clock.now(connection) - timedelta(hours=lookback_hours)
         found = rows.list_windows(
             connection,
-            since=since,
+            since=start,
+            until=end,
             states=state or None,
             min_agents=min_agents,
             limit=limit,
             lineage=settings.lineage,
         )
+        left_out = 0
+        if len(found) == limit:
+            every = rows.how_many(
+                connection,
+                since=start,
+                until=end,
+                states=state or None,
+                min_agents=min_agents,
+                lineage=settings.lineage,
+            )
+            left_out = every - len(found)
     if json:
-        as_json({"windows": found})
+        as_json({"windows": found, "left_out": left_out})
         return
     columns = ("window", "state", "agents#", "trajectories#", "scored#", "rejected#")
     table(
@@ -96,10 +114,22 @@ def list_windows(
             for w in found
         ),
     )
+    if left_out:
+        say(
+            f"{left_out} older ones are left out: --until {found[-1].window_id} shows the next, "
+            f"--limit {len(found) + left_out} all"
+        )
 
 
 def backfill(
-    since: Annotated[str, typer.Option(help="From this UTC time on: 2026-01-31 or an hour.")],
+    since: Annotated[
+        Moment,
+        typer.Option(
+            parser=read_moment,
+            metavar="TIME",
+            help="From the hour of this time on: 2026-01-31, 2026-01-31T09, or 6h, 3d ago.",
+        ),
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, change nothing.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -109,8 +139,8 @@ def backfill(
     older than BABYLON_LOOKBACK_HOURS count as complete: rows that come later are rejected as late.
     JSON: {since, new: [window], sealed: [window], sent: [task_id], malformed: [windowId]}.
     """
-    start = since_moment(since)
     settings = begin()
+    start = since.hour(settings)
     with database(settings) as connection:
         now = clock.now(connection)
         seen = open_and_seal.seen(connection, window_id(start), window_id(now), SEEN_LIMIT)
@@ -140,32 +170,7 @@ def backfill(
         say(f"ignored, their windowId is not a UTC hour: {', '.join(result.malformed[:5])}")
 
 
-def retry(window: WindowArgument, json: AsJson = False) -> None:
-    """Give a failed window its attempts back; it continues from where it failed.
-
-    JSON: {window, state}.
-    """
-    settings = begin()
-    with database(settings) as connection:
-        state = window_transitions.retry(connection, window, actor=actor())
-    if json:
-        as_json({"window": window, "state": state})
-    else:
-        show(f"window {window} is {state} again; the workers pick it up within a minute")
-
-
 def _why(row: rows.Window) -> str:
     """Build the last column of the table: the window's reason, and what it waits for."""
     waits = row.waiting or row.tripped or row.score_anew is not None
     return "; ".join(filter(None, (row.reason, row.why_idle if waits else None)))
-
-
-def since_moment(text: str) -> datetime:
-    """Read what --since says, as the start of its hour; raises BadParameter."""
-    try:
-        moment: Any = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a time; write 2026-01-31 or an hour") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return window_start(window_id(moment))

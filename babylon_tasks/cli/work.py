@@ -8,6 +8,7 @@ import typer
 
 from babylon_tasks.actions import TrainAction
 from babylon_tasks.cli.context import actor, begin, database, report_interruption
+from babylon_tasks.cli.moments import WindowArgument, read_window
 from babylon_tasks.cli.output import (
     AsJson,
     ExitCode,
@@ -18,7 +19,6 @@ from babylon_tasks.cli.output import (
     say,
     show,
 )
-from babylon_tasks.cli.windows import WindowArgument
 from babylon_tasks.db import due_windows
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.windows import Window
@@ -68,7 +68,11 @@ def score(window: WindowArgument, enqueue: Enqueue = False, json: AsJson = False
 def train(
     window: Annotated[
         str | None,
-        typer.Argument(metavar="[WINDOW]", help="By default the oldest windows that are due."),
+        typer.Argument(
+            parser=read_window,
+            metavar="[WINDOW]",
+            help="By default the oldest windows that are due.",
+        ),
     ] = None,
     enqueue: Enqueue = False,
     json: AsJson = False,

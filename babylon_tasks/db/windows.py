@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from babylon_tasks.db import unopened_windows
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_pairs, fetch_value
 from babylon_tasks.errors import WindowNotFound
 from babylon_tasks.reasons import ScoreAnewReason
 from babylon_tasks.states import WindowState
@@ -98,22 +98,48 @@ def list_windows(
     connection: Connection,
     *,
     since: datetime | None = None,
+    until: datetime | None = None,
     states: Iterable[WindowState] | None = None,
     min_agents: int = 0,
     limit: int = 1000,
     lineage: str | None = None,
 ) -> list[Window]:
-    """List windows as a lineage sees them, or all together, newest first."""
+    """List windows as a lineage sees them, or all together, newest first.
+
+    They begin at ``since`` or later and before ``until``.
+    """
     return fetch_all(
         connection,
         "windows.list",
         Window,
-        since=since,
-        states=None if states is None else [str(state) for state in states],
-        min_agents=min_agents,
         limit=limit,
         lineage=lineage,
+        **_asked_for(since, until, states, min_agents),
     )
+
+
+def how_many(
+    connection: Connection,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    states: Iterable[WindowState] | None = None,
+    min_agents: int = 0,
+    lineage: str | None = None,
+) -> int:
+    """Count the windows that ``list_windows`` would list without a limit."""
+    asked_for = _asked_for(since, until, states, min_agents)
+    return fetch_value(connection, "windows.how_many", int, lineage=lineage, **asked_for) or 0
+
+
+def _asked_for(
+    since: datetime | None,
+    until: datetime | None,
+    states: Iterable[WindowState] | None,
+    min_agents: int,
+) -> dict[str, object]:
+    named = None if states is None else [str(state) for state in states]
+    return {"since": since, "until": until, "states": named, "min_agents": min_agents}
 
 
 def counts(connection: Connection, *, lineage: str | None = None) -> dict[str, int]:

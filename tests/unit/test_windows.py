@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.windows import is_held_out, window_end, window_id, window_start
+from babylon_tasks.windows import hour_of, is_held_out, window_end, window_id, window_start
 
 
 @given(st.datetimes(timezones=st.timezones(), min_value=datetime(2, 1, 1)))
@@ -54,6 +54,45 @@ def test_a_time_without_zone_is_refused() -> None:
 def test_anything_but_a_real_utc_hour_is_refused(window: str) -> None:
     with pytest.raises(BadWindowId):
         window_start(window)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-01-31T09",
+        "2026-01-31T09:00",
+        "2026-01-31T09:30",
+        "2026-01-31 09:59:59.999",
+        "2026-01-31t09:00z",
+        "2026-01-31T09Z",
+        "2026-01-31T11:10+02:00",
+        "2026-01-31T11:10+0200",
+        "2026-01-30T23:30-10",
+        " 2026-01-31T14:40+05:30 ",
+    ],
+)
+def test_any_moment_of_an_hour_that_a_person_writes_is_its_window(written: str) -> None:
+    assert hour_of(written) == "2026-01-31T09:00"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "7",
+        "20260131T09",
+        "2026-01-31",
+        "2026-01-31T9",
+        "2026-01-31T25",
+        "2026-02-30T09",
+        "2026-01-31T09:00+25:00",
+        "0001-01-01T00:00+02:00",
+        "\u0662\u0660\u0662\u0666-01-31T09:00",
+    ],
+)
+def test_what_names_no_hour_is_refused_with_how_to_write_one(written: str) -> None:
+    with pytest.raises(BadWindowId, match=r"is not a (time|real hour)"):
+        hour_of(written)
 
 
 def test_the_held_out_share_is_stable_and_about_as_large_as_asked() -> None:

@@ -43,15 +43,26 @@ AND NOT {{tripwires.tripped}}
 SELECT {{windows.columns}}
 FROM {{windows.seen}} WHERE window_id = %(window)s
 
+-- part: asked_for
+-- Windows that begin in a span and are in some states.
+(%(since)s::timestamptz IS NULL OR starts_at >= %(since)s)
+AND (%(until)s::timestamptz IS NULL OR starts_at < %(until)s)
+AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+AND coalesce(agents, 0) >= %(min_agents)s
+
 -- name: list
--- Windows from a moment on, newest first.
+-- Windows of a span, newest first.
 SELECT {{windows.columns}}
 FROM {{windows.seen}}
-WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s)
-  AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
-  AND coalesce(agents, 0) >= %(min_agents)s
+WHERE {{windows.asked_for}}
 ORDER BY starts_at DESC
 LIMIT %(limit)s
+
+-- name: how_many
+-- How many windows of a span there are.
+SELECT count(*)
+FROM {{windows.seen}}
+WHERE {{windows.asked_for}}
 
 -- name: counts
 -- How many windows are in each state, as a lineage sees them.

@@ -34,7 +34,8 @@ def test_windows_are_listed_newest_first_and_filtered(run: Run, connection: Conn
     assert listed() == [hour(3), hour(2), hour(1)]
     assert listed("--state", "scored") == [hour(3), hour(1)]
     assert listed("--min-agents", "2") == [hour(3), hour(2)]
-    assert listed("--lookback-hours", "2") == []
+    assert listed("--since", "2h") == []
+    assert listed("--since", hour(2), "--until", hour(3)) == [hour(2)]
     assert listed("--limit", "1") == [hour(3)]
     (window,) = run("windows", "list", "--json", "--limit", "1").document["windows"]
     assert {"state", "trajectories", "agents", "scored", "rejected", "reward_mean"} <= set(window)

@@ -1,0 +1,102 @@
+"""Hours as an engineer on call names, pages through and retries them."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import Run, one_contract
+from scored_windows import column, hour, scored_window
+
+from babylon_tasks.cli import retry as retrying
+from babylon_tasks.db.session import Connection
+
+
+def _failed(connection: Connection, *numbers: int) -> None:
+    for number in numbers:
+        scored_window(connection, hour(number), state="failed")
+    connection.execute(
+        "UPDATE training.windows SET reason = 'scoring failed 3 times' WHERE state = 'failed'"
+    )
+
+
+@one_contract
+@pytest.mark.parametrize("written", ["T09", "T09:00Z", "T09:30", "T11:45+02:00"])
+def test_any_moment_of_an_hour_names_its_window(
+    run: Run, connection: Connection, written: str
+) -> None:
+    scored_window(connection, hour(9))
+    moment = hour(9)[:10] + written
+    for command in (("why",), ("score",), ("windows", "retry")):
+        found = run(*command, moment)
+        assert hour(9) in found.out + found.err
+        assert "is not" not in found.err
+    assert run("why", moment, "--json").document["window"]["window_id"] == hour(9)
+    assert run("tripwires", "accept", moment).err.startswith(
+        "not tripped for lineage babylon: " + hour(9)
+    )
+
+
+@one_contract
+def test_a_page_says_what_it_left_out_and_how_to_see_it(run: Run, connection: Connection) -> None:
+    for number in range(1, 6):
+        scored_window(connection, hour(number))
+    scored_window(connection, hour(6), state="held_out")
+
+    page = run("windows", "list", "--limit", "2", "--state", "scored")
+    assert (
+        page.err == f"3 older ones are left out: --until {hour(4)} shows the next, --limit 5 all\n"
+    )
+    rest = run("windows", "list", "--limit", "3", "--state", "scored", "--until", hour(4), "--json")
+    assert [one["window_id"] for one in rest.document["windows"]] == [hour(3), hour(2), hour(1)]
+    assert rest.document["left_out"] == 0
+
+
+@one_contract
+def test_an_option_that_is_gone_says_what_to_write(run: Run) -> None:
+    found = run("windows", "list", "--lookback-hours", "24")
+    assert (found.code, "write --since 24h" in found.err) == (2, True)
+
+
+@one_contract
+def test_all_that_failed_in_a_span_are_tried_again_once_they_were_shown(
+    run: Run, connection: Connection
+) -> None:
+    _failed(connection, 1, 2, 3)
+    scored_window(connection, hour(4))
+    span = ("--since", hour(2), "--until", hour(5))
+
+    shown = run("windows", "retry", *span, "--dry-run")
+    assert shown.code == 0
+    assert f"2 failed windows:\n  {hour(2)}  scoring failed 3 times\n  {hour(3)}" in shown.out
+    asked = run("windows", "retry", *span)  # without a terminal nobody can answer
+    assert (asked.code, "--yes" in asked.err) == (2, True)
+    assert column(connection, "SELECT count(*) FROM training.windows WHERE state = 'failed'") == [3]
+
+    done = run("windows", "retry", *span, "--yes", "--json")
+    assert [(one["window"], one["state"]) for one in done.document["windows"]] == [
+        (hour(2), "scored"),
+        (hour(3), "scored"),
+    ]
+    assert run("windows", "retry", "--since", hour(2)).out == "0 failed windows; nothing to do\n"
+    assert column(connection, "SELECT window_id FROM training.windows WHERE state = 'failed'") == [
+        hour(1)
+    ]
+    assert column(connection, "SELECT count(*) FROM training.events WHERE kind = 'retried'") == [2]
+
+
+@one_contract
+def test_whoever_says_no_changes_nothing(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failed(connection, 1, 2)
+    monkeypatch.setattr(retrying.sys.stdin, "isatty", lambda: True)  # type: ignore[attr-defined]
+    monkeypatch.setattr(retrying.typer, "confirm", lambda *_, **__: False)  # type: ignore[attr-defined]
+    found = run("windows", "retry", "--since", hour(1))
+    assert (found.code, "nothing was changed" in found.err) == (3, True)
+    assert column(connection, "SELECT count(*) FROM training.windows WHERE state = 'failed'") == [2]
+
+
+@one_contract
+@pytest.mark.parametrize("arguments", [(), (hour(1), "--since", "2h")])
+def test_a_retry_names_one_window_or_a_span(run: Run, arguments: tuple[str, ...]) -> None:
+    found = run("windows", "retry", *arguments)
+    assert (found.code, "name one WINDOW, or --since TIME" in found.err) == (2, True)
