@@ -97,7 +97,7 @@ def typed(text: str) -> list[str | None]:
         ("babylon-tasks score\n", "WINDOW"),
         ("babylon-tasks retry 2026-01-31T09:00\n", "babylon-tasks windows retry"),
         ("babylon-tasks windows lst\n", "lst"),
-        ("babylon-tasks score\n", "WINDOW"),
+        ("babylon-tasks windows backfill\n", "--since"),
         ("babylon-tasks demo --json report.json\n", "--report"),
         ("babylon-tasks run gpu-workers\n", "gpu-workers"),
         ("babylon-tasks status && babylon-tasks windows list --limit many | less\n", "--limit"),
