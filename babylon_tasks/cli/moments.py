@@ -21,7 +21,7 @@ _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(day
 _HOW = "a day (2026-01-31), a time (2026-01-31T09:30, UTC, or with an offset) or how long ago (6h)"
 
 
-class Moment(Struct, frozen=True):
+class WrittenTime(Struct, frozen=True):
     """What ``--since`` or ``--until`` says: a time, or how long ago by Postgres's clock."""
 
     text: str
@@ -56,20 +56,20 @@ def written_hour(text: str) -> str | None:
         return None
 
 
-def read_moment(text: str) -> Moment:
+def read_moment(text: str) -> WrittenTime:
     """Read ``--since`` or ``--until``; raises BadParameter."""
     ago = _AGO.fullmatch(text.strip())
     if ago is not None:
-        return Moment(text, ago=int(ago[1]) * _UNITS[ago[2]])
+        return WrittenTime(text, ago=int(ago[1]) * _UNITS[ago[2]])
     try:
         if _DAY.fullmatch(text.strip()):
-            return Moment(text, at=datetime.fromisoformat(text.strip()).replace(tzinfo=UTC))
-        return Moment(text, at=moment_of(text))
+            return WrittenTime(text, at=datetime.fromisoformat(text.strip()).replace(tzinfo=UTC))
+        return WrittenTime(text, at=moment_of(text))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not a time; write {_HOW}") from error
 
 
-def since_hour(settings: Settings, since: Moment | None) -> datetime | None:
+def since_hour(settings: Settings, since: WrittenTime | None) -> datetime | None:
     """Return the first hour that ``--since`` names; None where it is not given."""
     return None if since is None else since.hour(settings)
 
@@ -83,7 +83,7 @@ WindowArgument = Annotated[
     ),
 ]
 Until = Annotated[
-    Moment | None,
+    WrittenTime | None,
     typer.Option(
         parser=read_moment,
         metavar="TIME",
@@ -91,7 +91,7 @@ Until = Annotated[
     ),
 ]
 Since = Annotated[
-    Moment | None,
+    WrittenTime | None,
     typer.Option(
         parser=read_moment,
         metavar="TIME",

@@ -8,7 +8,7 @@ import typer
 from msgspec import Struct
 
 from babylon_tasks.cli.context import actor, begin, database
-from babylon_tasks.cli.moments import Moment, Since, Until, read_moment, since_hour
+from babylon_tasks.cli.moments import WrittenTime, Since, Until, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
 from babylon_tasks.cli.retry import retry
@@ -123,7 +123,7 @@ def list_windows(
 
 def backfill(
     since: Annotated[
-        Moment,
+        WrittenTime,
         typer.Option(
             parser=read_moment,
             metavar="TIME",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from babylon_tasks.cli.moments import Moment, Since, Until, read_moment
+from babylon_tasks.cli.moments import WrittenTime, Since, Until, read_moment
 from babylon_tasks.cli.program import app
 
 
@@ -34,7 +34,7 @@ def test_a_day_or_a_moment_is_that_time(written: str, at: datetime) -> None:
     ],
 )
 def test_an_age_is_counted_back_by_the_database(written: str, ago: timedelta) -> None:
-    assert read_moment(written) == Moment(written, ago=ago)
+    assert read_moment(written) == WrittenTime(written, ago=ago)
 
 
 @pytest.mark.parametrize("written", ["", "yesterday", "6", "h", "-6h", "1000000d", "2026-02-30"])
