@@ -8,7 +8,7 @@ import typer
 from msgspec import Struct
 
 from babylon_tasks.cli.context import actor, begin, database
-from babylon_tasks.cli.moments import WrittenTime, Since, Until, read_moment, since_hour
+from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, show, table
 from babylon_tasks.cli.retry import retry

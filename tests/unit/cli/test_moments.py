@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from babylon_tasks.cli.moments import WrittenTime, Since, Until, read_moment
+from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment
 from babylon_tasks.cli.program import app
 
 
