@@ -42,8 +42,8 @@ def retry(
     JSON: {window, state}; of several {"windows": [{window, state, reason}]}, the reason that each
     had failed for.
     """
-    several = since is not None or until is not None
-    if several == (window is not None):
+    spanned = since is not None or until is not None
+    if spanned == (window is not None):
         raise typer.BadParameter("name one WINDOW, or --since TIME for all that failed since")
     settings = begin()
     start = since_hour(settings, since)
