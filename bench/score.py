@@ -1,9 +1,10 @@
-"""Measure how fast a window is scored: ``python -m bench.score --trajectories 20000``.
+"""Measure how fast windows are scored, by kind of row: ``python -m bench.score``.
 
-From one run on the same rows of one embedded Postgres, each reader in a process of its own:
-``score_window`` end to end; a plain sequential reader of the first system's kind; a raw binary
-read. Prints trajectories per second, peak resident memory, and the ratios. Another process
-measures the import of ``babylon_tasks.tasks.app``.
+Three readers of the same rows of one embedded Postgres take turns, each in a process of its own:
+``score_window`` end to end; a plain reader of the first system's kind that computes and writes
+nothing; a raw binary read. Compared are CPU seconds, which a busy machine hardly changes: of the
+reader's process, and of Postgres beside it. Printed are medians over the rounds. ``--against
+FOLDER`` pairs this checkout with another one.
 """
 
 from __future__ import annotations
@@ -15,294 +16,204 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from types import TracebackType
 
 import psycopg
 from pydantic import SecretStr
 
 from babylon_tasks.db.babylon import create
 from babylon_tasks.db.migrate import apply
-from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
-from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.settings import Settings
+from bench.recorded_rows import COLUMNS, KINDS, MARKETS, Kind
 
-WINDOW = "2026-01-05T10:00"
-AGENTS = 50
-MARKETS = 20
 ROOT = Path(__file__).resolve().parent.parent
-_LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
+# What scoring a window leaves; without it the window can be scored again.
+_ANEW = """
+SET session_replication_role = replica;
+DELETE FROM training.scores WHERE window_id = %(window)s;
+DELETE FROM training.bets WHERE window_id = %(window)s;
+DELETE FROM training.windows WHERE window_id = %(window)s;
+INSERT INTO training.windows (window_id, starts_at, held_out, state, trajectories)
+VALUES (%(window)s, (%(window)s || ':00+00')::timestamptz, false, 'sealed', %(rows)s)
+"""
 
 
-def steps_json(random_: random.Random) -> str:
-    """Make three complete steps of about 1.3 kB each (data contract, 4.2)."""
+@dataclass(frozen=True)
+class Took:
+    """What one reading of a window took."""
 
-    def words(characters: int) -> str:
-        made: list[str] = []
-        length = 0
-        while length < characters:
-            made.append("".join(random_.choices(_LETTERS, k=random_.randint(2, 9))))
-            length += len(made[-1]) + 1
-        return " ".join(made)[:characters]
+    rows: int
+    cpu: float
+    server: float
+    peak_mb: float
 
-    pnl = random_.uniform(-200, 200)
-    steps = []
-    for number in range(3):
-        market = f"m-{random_.randrange(MARKETS)}"
-        side = random_.choice(["YES", "NO"])
-        response = json.dumps({"action": "trade", "market": market, "reasoning": words(60)})
-        steps.append(
-            {
-                "stepNumber": number,
-                "timestamp": 1_767_607_200_000 + number * 4000,
-                "environmentState": {
-                    "agentBalance": round(random_.uniform(900, 1100), 2),
-                    "agentPnL": round(pnl, 2),
-                    "openPositions": random_.randrange(5),
-                    "activeMarkets": 22,
-                },
-                "providerAccesses": [
-                    {
-                        "providerName": "BABYLON_MARKETS",
-                        "data": {
-                            "markets": [
-                                {
-                                    "id": market,
-                                    "question": words(40),
-                                    "yesShares": 410.2,
-                                    "noShares": 590.8,
-                                    "liquidity": 1000,
-                                }
-                            ]
-                        },
-                        "purpose": "prices before deciding",
-                    }
-                ],
-                "llmCalls": [
-                    {
-                        "model": "qwen/qwen3-32b",
-                        "modelVersion": "v1.0.3",
-                        "systemPrompt": words(162),
-                        "userPrompt": words(95),
-                        "response": response,
-                        "reasoning": words(40),
-                        "temperature": 0.7,
-                        "maxTokens": 300,
-                        "latencyMs": 287.4,
-                        "purpose": "action",
-                        "actionType": "BUY_SHARES",
-                    }
-                ],
-                "action": {
-                    "actionType": "BUY_SHARES",
-                    "parameters": {"marketId": market, "side": side, "amount": 40},
-                    "success": True,
-                    "result": {"shares": 66.9, "avgPrice": 0.598},
-                    "reasoning": words(40),
-                },
-                "reward": round(random_.uniform(-0.5, 0.5), 2),
-            }
+    @property
+    def both(self) -> float:
+        """CPU seconds of the reader and of Postgres."""
+        return self.cpu + self.server
+
+
+class Reader:
+    """One of ``bench.score_reader`` in a process of its own; use as a context manager."""
+
+    def __init__(self, name: str, postgres: EmbeddedPostgres, tree: Path = ROOT) -> None:
+        self._postgres = postgres
+        self._process = subprocess.Popen(
+            # -P: the folder of the script has modules whose names others may use.
+            [sys.executable, "-P", str(ROOT / "bench" / "score_reader.py"), name],
+            env=os.environ
+            | {
+                "DATABASE_URL": postgres.url,
+                "BABYLON_LOG_LEVEL": "ERROR",
+                "PYTHONPATH": str(tree),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        pnl += random_.uniform(-50, 50)
-    return json.dumps(steps, separators=(",", ":"))
+
+    def read(self, kind: Kind) -> Took:
+        """Let it read the window of this kind."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        before = _cpu_of(self._postgres)
+        print(kind.window, file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the reader ended with exit code {self._process.wait()}")
+        found = Took(**json.loads(line), server=_cpu_of(self._postgres) - before)
+        assert found.rows == kind.rows, found
+        return found
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
-def _rows(count: int) -> Iterator[tuple[object, ...]]:
-    random_ = random.Random(7)
-    for number in range(count):
-        name = f"trajectory-{number:07d}"
-        yield (
-            name, name, f"agent-{number % AGENTS}", "2026-01-05 10:00:01", "2026-01-05 10:00:13",
-            12000, WINDOW, WINDOW, steps_json(random_), "{}", "{}", "{}", 0.4, 3, "completed",
-            round(random_.uniform(-300, 300), 2), "2026-01-05 10:00:13",
-        )  # fmt: skip
+def _cpu_of(postgres: EmbeddedPostgres) -> float:
+    """Sum the CPU seconds of the server's processes, those that have ended included."""
+    first = str(postgres.pid)
+    ticks = 0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile, and counts as its parent's
+                continue
+            if folder.name == first:
+                ticks += sum(map(int, fields[11:15]))
+            elif fields[1] == first:
+                ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def fill(url: str, count: int) -> float:
-    """Migrate, insert the rows and a sealed window; returns the mean bytes of stepsJson."""
+def fill(url: str, kinds: list[Kind]) -> None:
+    """Migrate; insert the rows of each kind and the outcomes of their markets."""
     settings = Settings(database_url=SecretStr(url))
     create(settings)
     apply(settings)
-    with psycopg.connect(url, autocommit=True) as connection:
-        with connection.cursor() as cursor:
-            with cursor.copy(
-                'COPY trajectories (id, "trajectoryId", "agentId", "startTime", "endTime", '
-                '"durationMs", "windowId", "scenarioId", "stepsJson", "rewardComponentsJson", '
-                '"metricsJson", "metadataJson", "totalReward", "episodeLength", "finalStatus", '
-                '"finalPnL", "updatedAt") FROM STDIN'
-            ) as copy:
-                for row in _rows(count):
+    with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+        for kind in kinds:
+            with cursor.copy(f"COPY trajectories ({COLUMNS}) FROM STDIN") as copy:
+                for row in kind:
                     copy.write_row(row)
-            for market in range(MARKETS):
-                cursor.execute(
-                    'INSERT INTO market_outcomes (id, "windowId", "predictionMarketId", outcome) '
-                    "VALUES (%s, %s, %s, %s)",
+            cursor.executemany(
+                'INSERT INTO market_outcomes (id, "windowId", "predictionMarketId", outcome) '
+                "VALUES (%s, %s, %s, %s)",
+                [
                     (
-                        f"o-{market}",
-                        WINDOW,
+                        f"{kind.name}-{market}",
+                        kind.window,
                         f"m-{market}",
                         random.Random(market).choice(["YES", "NO"]),
-                    ),
-                )
-        connection.execute(
-            "INSERT INTO training.windows (window_id, starts_at, held_out, state, trajectories) "
-            "VALUES (%s, '2026-01-05 10:00+00', false, 'sealed', %s)",
-            (WINDOW, count),
-        )
-        connection.execute("VACUUM (ANALYZE) trajectories")
-        row = connection.execute(
-            'SELECT avg(octet_length("stepsJson")) FROM trajectories'
-        ).fetchone()
-        assert row is not None
-        return float(row[0])
-
-
-def ours() -> int:
-    """Score with the product, end to end."""
-    scoring = score_window(load_settings(), WINDOW, actor="bench")
-    assert scoring.state == "scored", scoring
-    return scoring.scored
-
-
-def plain(*, writing: bool) -> int:
-    """Score like the first system: fetch everything, ``json.loads``, write row by row."""
-    rewards: list[tuple[float, str]] = []
-    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        rows = connection.execute(
-            'SELECT * FROM trajectories WHERE "windowId" = %s ORDER BY "agentId", "startTime"',
-            (WINDOW,),
-        )
-        names = [column.name for column in rows.description or ()]
-        outcomes = dict(
-            connection.execute(
-                'SELECT "predictionMarketId", outcome FROM market_outcomes WHERE "windowId" = %s',
-                (WINDOW,),
-            ).fetchall()
-        )
-        for row in [dict(zip(names, row, strict=True)) for row in rows.fetchall()]:
-            steps = json.loads(row["stepsJson"])
-            first = steps[0]["environmentState"]["agentPnL"]
-            profit = (row["finalPnL"] or steps[-1]["environmentState"]["agentPnL"]) - first
-            wins = losses = taken = 0
-            for step in steps:
-                action = step["action"]
-                taken += bool(action["success"])
-                ended = outcomes.get(action["parameters"].get("marketId"))
-                if ended is not None:
-                    wins += action["parameters"]["side"] == ended
-                    losses += action["parameters"]["side"] != ended
-            reward = (
-                0.5 * min(1.0, max(0.0, (profit + 1000) / 2000))
-                + 0.3 * (wins / (wins + losses) if wins + losses else 0.5)
-                + 0.2 * min(1.0, taken / 20)
+                    )
+                    for market in range(MARKETS)
+                ],
             )
-            rewards.append((reward, row["trajectoryId"]))
-        if writing:
-            for reward in rewards:
-                connection.execute(
-                    'UPDATE trajectories SET "aiJudgeReward" = %s WHERE "trajectoryId" = %s', reward
-                )
-            connection.rollback()  # the next reader finds the same rows
-    return len(rewards)
+        cursor.execute("VACUUM (ANALYZE) trajectories")
 
 
-def raw() -> int:
-    """Read the rows through a binary server-side cursor, without decoding them."""
-    count = 0
-    with (
-        psycopg.connect(os.environ["DATABASE_URL"]) as connection,
-        connection.cursor(name="raw", binary=True) as cursor,
-    ):
-        cursor.execute(
-            'SELECT "trajectoryId", "agentId", "scenarioId", "stepsJson", "finalPnL", '
-            '"isEvaluation", "isTrainingData", "usedInTraining" '
-            'FROM trajectories WHERE "windowId" = %s',
-            (WINDOW,),
+def _seal(url: str, kind: Kind) -> None:
+    with psycopg.connect(url, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute(_ANEW, {"window": kind.window, "rows": kind.rows})
+
+
+def measure(kind: Kind, readers: dict[str, Reader], url: str, rounds: int) -> dict[str, list[Took]]:
+    """Let the readers take turns; a round before the first warms them and the server."""
+    took: dict[str, list[Took]] = {name: [] for name in readers}
+    for number in range(rounds + 1):
+        for name, reader in readers.items():
+            if name.startswith("score"):
+                _seal(url, kind)
+            found = reader.read(kind)
+            if number:
+                took[name].append(found)
+    return took
+
+
+def _print(kind: Kind, took: dict[str, list[Took]], size: float) -> None:
+    print(f"{kind.name}: {kind.about}, {size / 1000:.1f} kB; {kind.rows} rows")
+    for name, found in took.items():
+        cpu, server = median(t.cpu for t in found), median(t.server for t in found)
+        print(
+            f"  {name:12} {cpu / kind.rows * 1e6:8.1f} us of CPU a trajectory, "
+            f"{server / kind.rows * 1e6:8.1f} of Postgres; "
+            f"peak {max(t.peak_mb for t in found):.0f} MB"
         )
-        while rows := cursor.fetchmany(500):
-            count += len(rows)
-    return count
-
-
-# score_window last: it leaves the window scored.
-READERS = {
-    "plain": lambda: plain(writing=False),
-    "plain, writing row by row": lambda: plain(writing=True),
-    "raw": raw,
-    "score_window": ours,
-}
-
-
-def _measure(reader: str, url: str) -> dict[str, float]:
-    """Run one reader in a child process, as a worker would be: with the Celery app imported."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.score", "--reader", reader],
-        env=os.environ | {"DATABASE_URL": url, "BABYLON_LOG_LEVEL": "ERROR"},
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
-
-
-def _read(reader: str) -> None:
-    if find_spec("babylon_tasks.tasks.app") is not None:
-        import_module("babylon_tasks.tasks.app")
-    began, cpu = time.perf_counter(), time.process_time()
-    count = READERS[reader]()
-    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    status = Path("/proc/self/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"rows": count, "seconds": seconds, "cpu": cpu, "peak_mb": peak / 1024}))
-
-
-def _import_seconds() -> float:
-    script = (
-        "import time; began = time.perf_counter(); import babylon_tasks.tasks.app; "
-        "print(time.perf_counter() - began)"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-        for _ in range(3)
-    ]
-    return min(float(run.stdout) for run in runs)
+    for name, found in took.items():
+        if name != "score":
+            pairs = list(zip(found, took["score"], strict=True))
+            alone = median(other.cpu / ours.cpu for other, ours in pairs)
+            both = median(other.both / ours.both for other, ours in pairs)
+            print(f"  {name} / score: {alone:.2f}; with Postgres {both:.2f}", flush=True)
 
 
 def main() -> None:
-    """Set up, measure each reader, print."""
+    """Set up, measure each kind, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trajectories", type=int, default=20_000)
-    parser.add_argument("--reader", choices=READERS, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kind", action="append", choices=[kind.name for kind in KINDS])
+    parser.add_argument("--against", type=Path, help="another checkout, to be paired with this one")
+    parser.add_argument("--full", action="store_true", help="a plain reader that writes, too")
     arguments = parser.parse_args()
-    if arguments.reader:
-        _read(arguments.reader)
-        return
-    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)) as postgres:
-        size = fill(postgres.url, arguments.trajectories)
-        print(f"{arguments.trajectories} trajectories of 3 steps, {size:.0f} bytes of steps each")
-        _measure("raw", postgres.url)  # warms the server's cache for all readers
-        results = {
-            reader: _measure(reader, postgres.url) for reader in READERS if reader != "score_window"
-        }
-        results["score_window"] = _measure("score_window", postgres.url)
-    rate = {reader: found["rows"] / found["seconds"] for reader, found in results.items()}
-    for reader, found in results.items():
-        print(
-            f"{reader:28} {rate[reader]:9.0f} trajectories/s  {found['seconds']:6.2f} s, of which "
-            f"{found['cpu']:6.2f} s on its CPU  peak {found['peak_mb']:6.1f} MB resident"
-        )
-    for reader in results:
-        if reader != "score_window":
-            print(f"score_window / {reader:28} {rate['score_window'] / rate[reader]:5.2f}")
-    if find_spec("babylon_tasks.tasks.app") is None:
-        print("babylon_tasks.tasks.app does not exist: its import is not in these figures")
-    else:
-        print(f"import babylon_tasks.tasks.app  {_import_seconds():.3f} s")
+    kinds = [kind for kind in KINDS if kind.name in (arguments.kind or kind.name)]
+    trees = {"score": ROOT, "plain": ROOT, "raw": ROOT}
+    if arguments.against:
+        trees["score there"] = arguments.against.resolve()
+    if arguments.full:
+        trees["writing"] = ROOT
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedPostgres(Path(folder), durable=False) as postgres,
+    ):
+        fill(postgres.url, kinds)
+        for kind in kinds:
+            with psycopg.connect(postgres.url) as connection:
+                size = connection.execute(
+                    'SELECT avg(octet_length("stepsJson"))::float8 FROM trajectories '
+                    'WHERE "windowId" = %s',
+                    (kind.window,),
+                ).fetchall()[0][0]
+            with ExitStack() as stack:
+                readers = {
+                    name: stack.enter_context(Reader(name.split()[0], postgres, tree))
+                    for name, tree in trees.items()
+                }
+                _print(kind, measure(kind, readers, postgres.url, arguments.rounds), size)
 
 
 if __name__ == "__main__":
