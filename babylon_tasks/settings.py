@@ -15,6 +15,7 @@ from babylon_tasks.agent_settings import (
     require_plain_name,
 )
 from babylon_tasks.comparison_settings import ComparisonSettings
+from babylon_tasks.cost_settings import CostSettings
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.gateway_settings import GatewaySettings, server_of
 from babylon_tasks.learning_settings import LearningSettings
@@ -34,7 +35,9 @@ BackendName = Literal["auto", "serverless", "local", "cpu"]
 TorchDevice = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
-class Settings(LearningSettings, ComparisonSettings, GatewaySettings, DatabaseSettings):
+class Settings(
+    LearningSettings, ComparisonSettings, CostSettings, GatewaySettings, DatabaseSettings
+):
     """Every setting of the system; the environment variable's name is ``BABYLON_<FIELD>``.
 
     ``DATABASE_URL``, ``REDIS_URL``, ``WANDB_API_KEY`` and ``FLOWER_BASIC_AUTH`` keep their usual

@@ -27,6 +27,7 @@ SOURCES = (
     "babylon_tasks/settings.py",
     "babylon_tasks/learning_settings.py",
     "babylon_tasks/comparison_settings.py",
+    "babylon_tasks/cost_settings.py",
     "babylon_tasks/process_settings.py",
     "babylon_tasks/gateway_settings.py",
 )
@@ -42,6 +43,7 @@ SECTIONS = {
     "supervised_calls": "Supervised steps (`babylon-tasks warm-start`)",
     "max_eval_tokens": "Evaluation and promotion",
     "compare": "Comparisons with an anchor",
+    "gpu_hour_price": "Cost (docs/cost.md)",
     "lease_seconds": "Leases and attempts",
     "inference_host": "Inference by the trainer (backends `cpu` and `local`)",
     "gateway_host": "The gateway",

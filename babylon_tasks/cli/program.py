@@ -14,6 +14,7 @@ from babylon_tasks import __version__
 from babylon_tasks.cli import (
     circuit,
     compare,
+    cost,
     data,
     demo,
     doctor,
@@ -90,6 +91,7 @@ for commands in (
     screen,
     status,
     report,
+    cost,
     why,
     tripwires,
     compare,

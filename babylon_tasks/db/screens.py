@@ -70,6 +70,7 @@ class ScreenSample(Struct, frozen=True, kw_only=True):
     repeats: bool
     tokens: int | None
     finish_reason: str | None
+    prompt_tokens: int | None = None
 
 
 class KnownSample(Struct, frozen=True):

@@ -204,6 +204,7 @@ def _sample(
         answer_hash=hashlib.sha256(answer.text.encode("utf-8", "replace")).digest(),
         tokens=answer.tokens,
         finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
         **structs.asdict(known),
     )
 

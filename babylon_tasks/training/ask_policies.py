@@ -42,6 +42,7 @@ class PolicyAnswer(Struct, frozen=True):
     tokens: int | None = None
     finish_reason: str | None = None
     refused: str | None = None
+    prompt_tokens: int | None = None
 
 
 OnAnswers = Callable[[int, Sequence[PolicyAnswer]], None]
@@ -130,4 +131,5 @@ async def _ask(client: Any, name: str, prompt: Prompt, server: PolicyServer) -> 
         text,
         tokens=None if answer.usage is None else answer.usage.completion_tokens,
         finish_reason=None if choice is None else choice.finish_reason,
+        prompt_tokens=None if answer.usage is None else answer.usage.prompt_tokens,
     )

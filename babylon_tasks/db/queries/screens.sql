@@ -67,10 +67,10 @@ WHERE id = %(id)s AND ended_at IS NULL
 -- Add an answer; the first one counts.
 INSERT INTO training.screen_samples (screen_id, place, candidate, window_id, trajectory_id,
     call_number, prompt_hash, answer, answer_hash, decides, valid, rightness, length, repeats,
-    tokens, finish_reason)
+    tokens, finish_reason, prompt_tokens)
 VALUES (%(screen_id)s, %(place)s, %(candidate)s, %(window_id)s, %(trajectory_id)s,
     %(call_number)s, %(prompt_hash)s, %(answer)s, %(answer_hash)s, %(decides)s, %(valid)s,
-    %(rightness)s, %(length)s, %(repeats)s, %(tokens)s, %(finish_reason)s)
+    %(rightness)s, %(length)s, %(repeats)s, %(tokens)s, %(finish_reason)s, %(prompt_tokens)s)
 ON CONFLICT DO NOTHING
 
 -- name: samples

@@ -42,10 +42,14 @@ def test_an_equal_candidate_passes_and_each_answer_is_a_row(
     assert found.figures["right"]["candidate"] == found.figures["right"]["other"] > 0.6
     rows = connection.execute(
         "SELECT candidate, count(*), count(DISTINCT prompt_hash), min(finish_reason), sum(tokens),"
-        " min(answer) FROM training.screen_samples WHERE screen_id = %s GROUP BY 1 ORDER BY 1",
+        " sum(prompt_tokens), min(answer) FROM training.screen_samples WHERE screen_id = %s"
+        " GROUP BY 1 ORDER BY 1",
         (found.id,),
     ).fetchall()
-    assert rows == [(False, 50, 50, "stop", 100, "NO"), (True, 50, 50, "stop", 100, "No.")]
+    assert rows == [
+        (False, 50, 50, "stop", 100, 450, "NO"),
+        (True, 50, 50, "stop", 100, 450, "No."),
+    ]
     assert (seen[-1].done, seen[-1].total, seen[-1].counted) == (50, 50, "answers")
     assert decisions(connection) == []
 

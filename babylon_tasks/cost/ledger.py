@@ -1,0 +1,148 @@
+"""What a lineage has cost: in all, by kind, step, window and promotion."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from babylon_tasks.cost.records import (
+    LEARNING,
+    CostKind,
+    CostRecords,
+    Prices,
+    Promoted,
+    StepTook,
+)
+from babylon_tasks.cost.spending import Spending, Total, spendings, total
+from babylon_tasks.states import StepState
+
+_NOT_LISTED = "steps of several windows, whose trajectories are no longer listed"
+
+
+class StepCost(Struct, frozen=True):
+    """A step's runs and the screens of its checkpoint; ``windows``: its parts, by trajectories.
+
+    These are None where what it took is no longer listed, or its cost is not known.
+    """
+
+    step: int
+    state: str
+    total: Total
+    windows: dict[str, float] | None
+
+
+class WindowCost(Struct, frozen=True):
+    """A window's parts of the steps that took it, and what the judge was paid for it.
+
+    ``money`` is None where neither is known.
+    """
+
+    window: str
+    money: float | None
+    lacks: dict[str, int]
+
+
+class PromotionCost(Struct, frozen=True):
+    """What learning has cost from the promotion before to this one, refused steps included.
+
+    ``gain``: of the objective; None: not measured. ``step`` is None for what came after the last.
+    """
+
+    step: int | None
+    moment: datetime | None
+    total: Total
+    gain: float | None
+
+    @property
+    def for_a_hundredth(self) -> float | None:
+        """What 0.01 of the objective has cost; None where none was gained, or it is not known."""
+        if self.total.money is None or self.gain is None or self.gain <= 0:
+            return None
+        return self.total.money * 0.01 / self.gain
+
+
+class Ledger(Struct, frozen=True):
+    """What a lineage has cost: in all, by kind, step and window in order, and by promotion."""
+
+    total: Total
+    kinds: dict[CostKind, Total]
+    steps: list[StepCost]
+    windows: list[WindowCost]
+    promotions: list[PromotionCost]
+
+
+def ledger(records: CostRecords, prices: Prices) -> Ledger:
+    """Price what is on record."""
+    spent = spendings(records, prices)
+    steps = [_step(one, spent) for one in records.steps]
+    return Ledger(
+        total=total(spent),
+        kinds={
+            kind: total(one for one in spent if one.kind is kind)
+            for kind in CostKind
+            if any(one.kind is kind for one in spent)
+        },
+        steps=steps,
+        windows=_windows(records.steps, steps, spent),
+        promotions=_promotions(records.promotions, spent),
+    )
+
+
+def _step(took: StepTook, spent: Sequence[Spending]) -> StepCost:
+    committed = took.state == StepState.COMMITTED
+    of_it = total(
+        one
+        for one in spent
+        if one.step_id == took.step_id
+        or (committed and one.kind is CostKind.SCREENS and one.step == took.step)
+    )
+    return StepCost(took.step, took.state, of_it, _parts(took, of_it.money))
+
+
+def _parts(took: StepTook, money: float | None) -> dict[str, float] | None:
+    if money is None:
+        return None
+    if len(took.windows) == 1:
+        return {took.windows[0]: money}
+    if not took.trajectories:
+        return None
+    of_all = sum(took.trajectories.values())
+    return {window: money * count / of_all for window, count in took.trajectories.items()}
+
+
+def _windows(
+    steps: Sequence[StepTook], costs: Sequence[StepCost], spent: Sequence[Spending]
+) -> list[WindowCost]:
+    money: dict[str, float] = defaultdict(float)
+    lacks: dict[str, Counter[str]] = defaultdict(Counter)
+    for took, cost in zip(steps, costs, strict=True):
+        for window in took.windows:
+            lacks[window].update(cost.total.lacks)
+            if cost.windows is None and cost.total.money is not None:
+                lacks[window][_NOT_LISTED] += 1
+        for window, part in (cost.windows or {}).items():
+            money[window] += part
+    for one in spent:
+        if one.window is not None:
+            lacks[one.window].update(one.lacks)
+            if one.money is not None:
+                money[one.window] += one.money
+    return [
+        WindowCost(window, money.get(window), dict(lacks[window]))
+        for window in sorted(lacks.keys() | money.keys())
+    ]
+
+
+def _promotions(promoted: Sequence[Promoted], spent: Sequence[Spending]) -> list[PromotionCost]:
+    of_learning = [one for one in spent if one.kind in LEARNING]
+    found: list[PromotionCost] = []
+    for one in sorted(promoted, key=lambda one: one.moment):
+        until = [each for each in of_learning if each.moment <= one.moment]
+        of_learning = of_learning[len(until) :]
+        found.append(PromotionCost(one.step, one.moment, total(until), one.gain))
+    if of_learning:
+        found.append(PromotionCost(None, None, total(of_learning), None))
+    return found
