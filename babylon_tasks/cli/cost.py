@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
 from msgspec import to_builtins
 
 from babylon_tasks.cli.context import begin, database
+from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import LISTED, AsJson, as_json, say, show, table
-from babylon_tasks.cli.windows import since_moment
 from babylon_tasks.cost.ledger import Ledger, PromotionCost, StepCost, WindowCost, ledger
 from babylon_tasks.cost.spending import Total
 from babylon_tasks.db import costs
@@ -24,9 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def cost(
-    since: Annotated[
-        str | None, typer.Option(help="From this UTC time on: 2026-01-31 or an hour.")
-    ] = None,
+    since: Since = None,
     json: AsJson = False,
 ) -> None:
     """Show what the lineage has cost, in US dollars, by the prices that are set now.
@@ -40,8 +38,8 @@ def cost(
     is known, lacks counts what is not in it, gain is of the objective, and the last promotion has
     step null: what came after the last one.
     """
-    start = None if since is None else since_moment(since)
     settings = begin()
+    start = since_hour(settings, since)
     with database(settings) as connection:
         found = ledger(costs.read(connection, settings.lineage, since=start), settings.prices)
     if json:
@@ -50,7 +48,7 @@ def cost(
             | _documented(found)
         )
         return
-    when = "" if since is None else f" from {since} on"
+    when = "" if since is None else f" from {since.text} on"
     if not found.kinds:
         show(f"lineage {settings.lineage}{when}: nothing is on record that costs anything yet")
         return
