@@ -27,6 +27,32 @@ ENV_FILE = "BABYLON_ENV_FILE"
 _PREFIX = "BABYLON_"
 S = TypeVar("S", bound=BaseSettings)
 
+_WHERE = "docs/configuration.md says what each one takes"
+_TO_DO = {
+    "DATABASE_URL": "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, or beside "
+    "`babylon-tasks up`: set -a; . .babylon/up.env; set +a",
+}
+# By pydantic's type of a violation.
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "string_too_short": "at least {min_length} characters long",
+    "string_too_long": "at most {max_length} characters long",
+    "dict_type": "a JSON object",
+}
+
 
 class EnvironmentSettings(BaseSettings):
     """Settings that are read as this file's functions read them; all of ours are."""
@@ -86,11 +112,9 @@ def read(kind: type[S], **values: Any) -> S:
         names = variables(kind)
         violations = "; ".join(
             _violation(names, violation)
-            for violation in error.errors(
-                include_input=False, include_url=False, include_context=False
-            )
+            for violation in error.errors(include_input=False, include_url=False)
         )
-        raise SettingsError(f"the settings cannot be used: {violations}") from None
+        raise SettingsError(f"the settings cannot be used: {violations}; {_WHERE}") from None
 
 
 def given_values(kind: type[BaseSettings]) -> dict[str, str]:
@@ -176,10 +200,23 @@ def _violation(names: Mapping[str, str], violation: Mapping[str, Any]) -> str:
     if not place:
         return str(violation["msg"]).removeprefix("Value error, ")
     name = ".".join([names.get(place[0], place[0]), *place[1:]])
-    if violation["type"] != "missing":
-        return f"{name}: {str(violation['msg']).removeprefix('Value error, ')}"
-    empty = {given.lower(): where for given, where in given_names().items()}.get(name.lower())
-    return f"{name} is not set" if empty is None else f"{name} is empty in the {empty}"
+    if violation["type"] == "missing":
+        where = {given.lower(): where for given, where in given_names().items()}.get(name.lower())
+        missing = f"{name} is not set" if where is None else f"{name} is empty in the {where}"
+        return f"{missing}; {_TO_DO[name]}" if name in _TO_DO else missing
+    return _named(name, violation)
+
+
+def _named(name: str, violation: Mapping[str, Any]) -> str:
+    """Say in our words what a value must be; pydantic's are about its input and its types."""
+    context: Mapping[str, Any] = violation.get("ctx", {})
+    wanted = _WANTED.get(violation["type"])
+    if wanted is not None:
+        return f"{name} must be {wanted.format(**context)}"
+    said = str(violation["msg"]).removeprefix("Value error, ")
+    if said.startswith("Input should "):
+        return f"{name} must {said.removeprefix('Input should ')}"
+    return said if said.startswith(name) else f"{name}: {said}"
 
 
 def _unreadable(error: OSError) -> SettingsError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from babylon_tasks.agent_settings import (
     DEFAULT_LINEAGE,
@@ -32,7 +33,16 @@ from babylon_tasks.server_url import PostgresUrl, RedisUrl, require_address
 from babylon_tasks.setting_names import misspelt, refuse_names
 
 BackendName = Literal["auto", "serverless", "local", "cpu"]
-TorchDevice = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?", re.ASCII)
+
+
+def _a_device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise ValueError("write auto, cpu, cuda, or cuda:0 for the first of several")
+    return text
+
+
+TorchDevice = Annotated[str, AfterValidator(_a_device)]
 
 
 class Settings(

@@ -15,9 +15,13 @@ import typer
 from babylon_tasks import log
 from babylon_tasks.cli.output import say
 from babylon_tasks.db import migrate, windows
-from babylon_tasks.db.session import Connection, session
-from babylon_tasks.errors import BabylonTasksError, NotInstalled
+from babylon_tasks.db.session import Connection, address, session
+from babylon_tasks.errors import BabylonTasksError, DatabaseUnavailable, NotInstalled
+from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings, load_settings
+
+_SILENT_SECONDS = 1.0  # a restart of the server, or its first answer
+_PATIENCE_SECONDS = 10.0
 
 
 def begin() -> Settings:
@@ -34,9 +38,23 @@ def configure_log(settings: Settings) -> None:
     log.configure(settings.model_copy(update={"log_level": "WARNING"}) if quiet else settings)
 
 
+def reach_database(settings: Settings) -> None:
+    """Connect, and say so where that takes long; the connection is kept for what comes next."""
+    try:
+        with session(settings, patience=_SILENT_SECONDS):
+            return
+    except DatabaseUnavailable as error:
+        if error.fault is Fault.MISCONFIGURED:
+            raise
+    say(f"Postgres at {address(settings)} does not answer; trying for {_PATIENCE_SECONDS:.0f} s")
+    with session(settings, patience=_PATIENCE_SECONDS):
+        return
+
+
 @contextmanager
 def database(settings: Settings) -> Iterator[Connection]:
     """Connect to a database with this code's schema; raises MigrationError otherwise."""
+    reach_database(settings)
     with session(settings) as connection:
         migrate.check(connection)
         yield connection

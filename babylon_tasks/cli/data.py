@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from babylon_tasks.cli.context import begin
+from babylon_tasks.cli.context import begin, reach_database
 from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import (
     LISTED,
@@ -67,6 +67,7 @@ def migrate(
         typer.echo(script, nl=False)
         return
     settings = begin()
+    reach_database(settings)
     if not status:
         created = babylon.create(settings) if create_babylon_tables else []
         applied = migrations.apply(settings, grant_to=grant_to)
@@ -105,6 +106,7 @@ def verify_data(
     truncated}.
     """
     settings = begin()
+    reach_database(settings)
     start = since_hour(settings, since)
     first = None if start is None else window_id(start)
     with progress_bar("reading windows") as on_progress:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
+from babylon_tasks.cli.context import reach_database
 from babylon_tasks.db import clock
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BadWindowId
@@ -32,6 +33,7 @@ class WrittenTime(Struct, frozen=True):
         """Return the time; asks Postgres only for one that is given as an age."""
         if self.at is not None:
             return self.at
+        reach_database(settings)
         with session(settings) as connection:
             return clock.now(connection) - self.ago
 

@@ -130,6 +130,43 @@ def test_an_empty_key_does_not_open_inference(put: Put, place: str) -> None:
         checked()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("BABYLON_MAX_ATTEMPTS", "planted", "must be a whole number"),
+        ("BABYLON_MAX_ATTEMPTS", "0", "must be at least 1"),
+        ("BABYLON_HELD_OUT_SHARE", "2", "must be less than 1"),
+        ("BABYLON_LEARNING_RATE", "planted", "must be a number"),
+        ("BABYLON_FLOWER_PORT", "99999", "must be at most 65535"),
+        ("BABYLON_BACKEND", "planted", "must be 'auto', 'serverless', 'local' or 'cpu'"),
+        ("BABYLON_COMPARE", "planted", "must be true or false"),
+        ("BABYLON_TORCH_DEVICE", "planted", ": write auto, cpu, cuda"),
+        ("DATABASE_URL", "mysql://planted", "must begin with postgresql://"),
+    ],
+)
+def test_what_a_setting_must_be_is_said_in_our_words(
+    put: Put, name: str, value: str, wanted: str
+) -> None:
+    put("environment", name, value)
+    with pytest.raises(SettingsError) as refused:
+        checked()
+    said = str(refused.value)
+    assert f"used: {name} {wanted}" in said.replace(f"{name}:", f"{name} :")
+    assert said.endswith("docs/configuration.md says what each one takes")
+    assert "Input" not in said
+    assert "planted" not in said
+
+
+def test_a_database_that_is_not_named_comes_with_what_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(
+        SettingsError, match=r"DATABASE_URL is not set; write postgresql://.*up\.env"
+    ):
+        checked()
+
+
 def test_an_empty_value_in_code_is_no_value() -> None:
     settings = Settings(DATABASE_URL=DATABASE, WANDB_API_KEY="", inference_api_key=" ")
     assert settings == Settings(DATABASE_URL=DATABASE)

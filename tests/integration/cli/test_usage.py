@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import Run, finished, one_contract, sealed
+from command_line import SECRET, Run, finished, one_contract, sealed
 from scored_windows import column
 
+from babylon_tasks.cli import context
 from babylon_tasks.db.session import Connection
 
 
@@ -136,6 +137,20 @@ def test_settings_that_are_missing_are_named(run: Run, monkeypatch: pytest.Monke
     found = run("status", DATABASE_URL="mysql://somewhere")
     assert (found.code, "DATABASE_URL" in found.err) == (2, True)
     assert "somewhere" not in found.err
+
+
+@one_contract
+def test_a_postgres_that_does_not_answer_is_waited_for_aloud(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "_SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(context, "_PATIENCE_SECONDS", 0.0)
+    for command in (("status",), ("migrate",), ("verify-data",), ("windows", "list")):
+        found = run(*command, DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:1/b")
+        said = found.err.splitlines()
+        assert (found.code, len(said)) == (1, 2)
+        assert said[0] == "Postgres at 127.0.0.1:1/b does not answer; trying for 0 s"
+        assert "check DATABASE_URL" in said[1]
 
 
 @one_contract
