@@ -213,10 +213,10 @@ def _named(name: str, violation: Mapping[str, Any]) -> str:
     wanted = _WANTED.get(violation["type"])
     if wanted is not None:
         return f"{name} must be {wanted.format(**context)}"
-    said = str(violation["msg"]).removeprefix("Value error, ")
-    if said.startswith("Input should "):
-        return f"{name} must {said.removeprefix('Input should ')}"
-    return said if said.startswith(name) else f"{name}: {said}"
+    message = str(violation["msg"]).removeprefix("Value error, ")
+    if message.startswith("Input should "):
+        return f"{name} must {message.removeprefix('Input should ')}"
+    return message if message.startswith(name) else f"{name}: {message}"
 
 
 def _unreadable(error: OSError) -> SettingsError:
