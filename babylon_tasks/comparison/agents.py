@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 from msgspec import Struct
 
@@ -25,7 +26,8 @@ AgentsByArm = Mapping[Arm, Sequence["AgentHour"]]
 class AgentHour(Struct, frozen=True, kw_only=True):
     """An agent that was active in a window.
 
-    ``reward``: the mean of its trajectories', ``valid``: their share among all that it completed.
+    ``reward``: the mean of its trajectories', ``past``: that of the hours before, ``valid``: their
+    share among all that it completed.
     ``calls`` were captured; ``by_serving`` and so on: of these, those that the model of an arm
     answered as that arm's.
     """
@@ -33,6 +35,7 @@ class AgentHour(Struct, frozen=True, kw_only=True):
     agent: str
     archetype: str | None = None
     reward: float | None = None
+    past: float | None = None
     valid: float | None = None
     calls: int = 0
     by_serving: int = 0
@@ -83,8 +86,10 @@ def observe(
     rewarded = [(arm, one) for arm, some in drawn.items() for one in some if one.reward is not None]
     complied = sum(one.answered_by(arm) for arm, one in rewarded)
     used = [arm for arm in Arm if arm is not Arm.EXAMINEE or examinee]
-    rewards = _values(drawn, {one.agent: one.reward for some in drawn.values() for one in some})
-    valid = _values(drawn, {one.agent: one.valid for some in drawn.values() for one in some})
+    pasts = _pasts([one for _, one in rewarded])
+    everyone = [one for some in drawn.values() for one in some]
+    rewards = _values(drawn, {one.agent: one.reward for one in everyone}, pasts)
+    valid = _values(drawn, {one.agent: one.valid for one in everyone}, {})
     return ComparedWindow(
         window=window,
         reward=_strata(rewards, used, parameters.reward),
@@ -116,16 +121,29 @@ def _why_unanswered(drawn: AgentsByArm, arms: Arms) -> str:
     )
 
 
-_Values = dict[str, dict[Arm, list[float]]]
+_Value = tuple[float, float | None]  # of the hour, and of the past
+_Values = dict[str, dict[Arm, list[_Value]]]
 
 
-def _values(drawn: AgentsByArm, values: Mapping[str, float | None]) -> _Values:
+def _pasts(agents: Sequence[AgentHour]) -> dict[str, float]:
+    """Read each agent's past, for one without the mean of all; empty where none has one."""
+    known = [one.past for one in agents if one.past is not None]
+    if not known:
+        return {}
+    mean = fmean(known)
+    return {one.agent: mean if one.past is None else one.past for one in agents}
+
+
+def _values(
+    drawn: AgentsByArm, values: Mapping[str, float | None], pasts: Mapping[str, float]
+) -> _Values:
     found: _Values = {}
     for arm, some in drawn.items():
         for one in some:
             value = values[one.agent]
             if value is not None:
-                found.setdefault(one.archetype or "", {}).setdefault(arm, []).append(value)
+                of_stratum = found.setdefault(one.archetype or "", {})
+                of_stratum.setdefault(arm, []).append((value, pasts.get(one.agent)))
     return found
 
 
@@ -140,12 +158,12 @@ def _strata(values: _Values, used: Sequence[Arm], metric: MetricParameters) -> t
     return (*found, *([_stratum("the rest", merged, used, metric)] if rest else []))
 
 
-def _is_whole(arms: Mapping[Arm, Sequence[float]], used: Sequence[Arm]) -> bool:
+def _is_whole(arms: Mapping[Arm, Sequence[_Value]], used: Sequence[Arm]) -> bool:
     return all(len(arms.get(arm, ())) >= _LEAST for arm in used)
 
 
-def _merge(strata: Iterable[Mapping[Arm, Sequence[float]]]) -> dict[Arm, list[float]]:
-    merged: dict[Arm, list[float]] = {}
+def _merge(strata: Iterable[Mapping[Arm, Sequence[_Value]]]) -> dict[Arm, list[_Value]]:
+    merged: dict[Arm, list[_Value]] = {}
     for arms in strata:
         for arm, values in arms.items():
             merged.setdefault(arm, []).extend(values)
@@ -154,12 +172,15 @@ def _merge(strata: Iterable[Mapping[Arm, Sequence[float]]]) -> dict[Arm, list[fl
 
 def _stratum(
     name: str,
-    arms: Mapping[Arm, Sequence[float]],
+    arms: Mapping[Arm, Sequence[_Value]],
     used: Sequence[Arm],
     metric: MetricParameters,
 ) -> Stratum:
     def result(arm: Arm) -> ArmResult:
-        return arm_result(arms.get(arm, ()), metric)
+        of_arm = arms.get(arm, ())
+        # All of a window have a past, or none has.
+        pasts = [past for _, past in of_arm if past is not None]
+        return arm_result([value for value, _ in of_arm], metric, pasts)
 
     examinee = result(Arm.EXAMINEE) if Arm.EXAMINEE in used else None
     return Stratum(result(Arm.SERVING), result(Arm.CONTROL), examinee, name)

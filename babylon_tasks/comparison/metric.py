@@ -95,7 +95,8 @@ def observe(
     stage: int | None,
 ) -> tuple[MetricState, Measured]:
     """Take in one window's differences; ``stage`` is that of a ramp."""
-    slope, left, hour = state.spread.slope, state.spread.left, metric.hour**2
+    slope, left = spread.adjustment(state.spread, strata)
+    hour = metric.hour**2
     serving = contrast(strata, Arm.SERVING, slope, parameters.min_arm)
     if serving is None:
         return state, Measured()

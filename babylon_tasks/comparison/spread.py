@@ -34,6 +34,13 @@ class Spread(Struct, frozen=True, forbid_unknown_fields=True):
         return max(self.variance - self.slope * self.covariance, 0.01 * self.variance)
 
 
+def adjustment(spread: Spread, strata: Iterable[Stratum]) -> tuple[float, float]:
+    """Return a window's slope and the variance that it leaves; none where no past is known."""
+    if any(arm.past_variance for arm in _arms(strata)):
+        return spread.slope, spread.left
+    return 0.0, spread.variance
+
+
 def prior(deviation: float) -> Spread:
     """Begin with what the parameters say."""
     return Spread(deviation**2, deviation**2)
@@ -49,10 +56,12 @@ def learn(spread: Spread, strata: Iterable[Stratum]) -> Spread:
             variance += arm.variance * (arm.n - 1)
             past_variance += arm.past_variance * (arm.n - 1)
             covariance += arm.covariance * (arm.n - 1)
+    if not past_variance:  # what was known of the past stays
+        past_variance = spread.past_variance * (total - old)
+        covariance = spread.covariance * (total - old)
     return Spread(
         (spread.variance * old + variance) / total,
-        # Where no past is known its prior stays, and the slope is 0.
-        (spread.past_variance * old + past_variance) / total if past_variance else spread.variance,
+        (spread.past_variance * old + past_variance) / total,
         (spread.covariance * old + covariance) / total,
         total,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -20,10 +20,11 @@ from babylon_tasks.db.sql import (
     fetch_value,
     fetch_values,
 )
-from babylon_tasks.windows import window_start
+from babylon_tasks.windows import window_id, window_start
 
 LATE = "late"  # in place of a conclusion: a later window was compared before
 _LOOKED_AT = 1000  # windows, of which some have nobody on trial
+_PAST = timedelta(hours=24)
 _GRACE_HOURS = 6  # that a window without rewards keeps later ones waiting
 
 
@@ -139,6 +140,7 @@ def agents(
         lineage=lineage,
         window=window,
         version=reward_version,
+        since=window_id(window_start(window) - _PAST),
         starts_at=window_start(window),
         control_step=arms.control_step,
         control_model=arms.control_model,

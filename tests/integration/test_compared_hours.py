@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from compared_hours import (
     PARAMETERS,
+    arms_of,
     assert_replayed,
     begun,
     compared_hour,
@@ -74,6 +75,37 @@ def test_an_hour_is_observed_by_arm_as_drawn(connection: Connection, settings: S
     assert [one.control.mean for one in window.guard] == [1.0]
     assert (window.examinee, window.complied, window.decided) == ("babylon@1", 1.0, "")
     assert_replayed(connection, comparison)
+
+
+def test_what_agents_earned_the_day_before_goes_with_an_hour(
+    connection: Connection, settings: Settings
+) -> None:
+    lineage(connection)
+    begun(connection, first=23)
+    for number in (0, 21, 22, 23):
+        compared_hour(connection, number, serving=0.2 + number / 100)
+    for table in ("windows", "scores"):  # too long ago
+        connection.execute(
+            f"UPDATE training.{table} SET window_id = '2026-01-30T22:00' WHERE window_id = %s",  # type: ignore[arg-type]  # noqa: S608
+            (hour(0),),
+        )
+    again = (
+        "INSERT INTO training.scores (trajectory_id, reward_version, window_id, agent_id,"
+        " group_key, scorer, scorer_version, reward, components, content_hash)"
+        " SELECT trajectory_id, 2, window_id, agent_id, '', '', '', 1, '{}', '' FROM"
+        " training.scores WHERE window_id = %s AND agent_id = 'agent-7'"
+    )
+    connection.execute(again, (hour(22),))  # a version that does not count
+
+    found = comparisons.agents(connection, "babylon", hour(23), 1, arms_of())
+
+    rewards = (
+        "SELECT agent_id, avg(reward)::float8 FROM training.scores"
+        " WHERE window_id = ANY (%s) AND reward_version = 1 GROUP BY agent_id"
+    )
+    before = dict(connection.execute(rewards, ([hour(21), hour(22)],)).fetchall())
+    assert len(found) == 100
+    assert {one.agent: one.past for one in found} == pytest.approx(before)
 
 
 def test_agents_that_do_not_ask_the_gateway_are_no_evidence(

@@ -55,7 +55,8 @@ WHERE w.window_id >= %(first)s AND w.scored_at IS NOT NULL AND w.rows_pruned_at 
 ORDER BY w.window_id LIMIT 1
 
 -- name: agents
--- The agents that were active in a window: rewards, answers, and which arm's model answered them.
+-- The agents that were active in a window: rewards, those of the day before, answers, and which arm's
+-- model answered them.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.
 WITH scored AS (
     SELECT one.agent_id, avg(one.reward) AS reward, count(*) AS rows, min(one.type) AS archetype
@@ -74,6 +75,12 @@ WITH scored AS (
     WHERE r.window_id = %(window)s AND r.reward_version = %(version)s
       AND r.stage IN ('decode', 'score')
     GROUP BY t."agentId"
+), past AS (
+    SELECT s.agent_id, avg(s.reward) AS past
+    FROM training.windows w
+    JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version = w.reward_version
+    WHERE w.window_id >= %(since)s AND w.window_id < %(window)s
+    GROUP BY s.agent_id
 ), called AS (
     SELECT agent AS agent_id, count(*) AS calls,
            count(*) FILTER (WHERE arm = 'serving' AND step IS NOT NULL) AS by_serving,
@@ -91,11 +98,12 @@ WITH scored AS (
       AND asked_at >= %(starts_at)s AND asked_at < %(starts_at)s + interval '1 hour'
     EXCEPT SELECT agent_id FROM called
 )
-SELECT agent_id AS agent, scored.archetype, scored.reward,
+SELECT agent_id AS agent, scored.archetype, scored.reward, past.past,
        scored.rows::float8 / nullif(coalesce(scored.rows, 0) + coalesce(rejected.rows, 0), 0) AS valid,
        coalesce(calls, 0) AS calls, coalesce(by_serving, 0) AS by_serving,
        coalesce(by_control, 0) AS by_control, coalesce(by_examinee, 0) AS by_examinee
 FROM scored FULL JOIN rejected USING (agent_id) FULL JOIN called USING (agent_id)
+LEFT JOIN past USING (agent_id)
 WHERE agent_id NOT IN (SELECT agent_id FROM elsewhere)
 ORDER BY agent_id
 
