@@ -112,8 +112,9 @@ class Settings(
     min_agents: int = Field(default=2, ge=1)
     """An hour with usable trajectories of fewer agents is skipped."""
     held_out_share: float = Field(default=0.1, ge=0, lt=1)
-    """The share of hours, chosen by hash, that is never trained on but used to compare checkpoints.
-    With 0 nothing can be promoted by evaluation."""
+    """The share of hours, chosen by hash, that is never trained on but used to compare checkpoints;
+    after refusals in a row so are the next hours. With 0 none is, and nothing can be promoted by
+    evaluation."""
 
     # reading and scoring
     scorer: ScorerName = "default"

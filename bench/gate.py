@@ -20,8 +20,9 @@ from statistics import fmean, median
 
 from pydantic import SecretStr
 
-from babylon_tasks.dataset.held_out import NEWEST_HOURS, Place
+from babylon_tasks.dataset.held_out import Place
 from babylon_tasks.decisions import Decision
+from babylon_tasks.held_out_hours import NEWEST_HOURS
 from babylon_tasks.registry.promotion_gate import EARLIER, CheckpointFigures, decide
 from babylon_tasks.settings import Settings
 

@@ -18,9 +18,9 @@ from msgspec import Struct
 from babylon_tasks.dataset.groups import rank
 from babylon_tasks.dataset.manifest import canonical
 from babylon_tasks.dataset.schedule import text_tokens
+from babylon_tasks.held_out_hours import NEWEST_HOURS
 from babylon_tasks.records import Group
 
-NEWEST_HOURS = 2  # of those held-out hours in which policies can be told apart
 HeldOutPart = tuple[str, str, int]  # window, key, and which of the key's groups
 
 
@@ -62,7 +62,7 @@ def order(
 
 
 def newest_hours(windows: Iterable[str]) -> set[str]:
-    """Find the newest hours of a set."""
+    """Find the newest hours of a set, in which policies can be told apart."""
     return set(sorted(set(windows), reverse=True)[:NEWEST_HOURS])
 
 

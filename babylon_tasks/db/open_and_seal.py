@@ -8,11 +8,12 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from babylon_tasks.db import events, unopened_windows
+from babylon_tasks.db import events, refusals, unopened_windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.db.window_transitions import change
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.held_out_hours import RefusedRow, current_row, why_out_of_turn
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import SEAL, WindowState
 from babylon_tasks.windows import is_held_out, window_end, window_start
@@ -51,25 +52,47 @@ def seen(connection: Connection, since: str, until: str, limit: int) -> SeenIds:
 def open_windows(
     connection: Connection, windows: Sequence[str], settings: Settings, *, actor: str
 ) -> list[str]:
-    """Insert windows that have no row; returns the new ones."""
+    """Insert windows that have no row; returns the new ones. Whether each is held out is decided
+    here, before any of its rows is read, and for good."""
     known = set(fetch_values(connection, "open_and_seal.known", str, windows=list(windows)))
     opened = []
     for window in windows:
         if window in known:
             continue
-        held_out = is_held_out(window, settings.lineage, settings.held_out_share)
+        why = _why_held_out(connection, window, settings)
         if execute(
             connection,
             "open_and_seal.open",
             window_id=window,
             starts_at=window_start(window),
-            held_out=held_out,
+            held_out=why is not None,
         ):
-            detail = {"held_out": held_out}
+            detail = {"held_out": why is not None, **({"why": why} if why else {})}
             events.record(connection, EventKind.OPENED, actor=actor, window=window, detail=detail)
             opened.append(window)
     unopened_windows.opened(connection, opened)
     return opened
+
+
+def refused_row(connection: Connection, lineage: str) -> RefusedRow | None:
+    """Read the row of refusals that asks for held-out hours, and those since; None: none does."""
+    row = current_row(refusals.evaluated_in_a_row(connection, lineage))
+    if not row:
+        return None
+    newest = fetch_value(connection, "open_and_seal.newest_by", str, moment=row[0])
+    held_out = fetch_values(connection, "open_and_seal.held_out_from", str, window=newest or "")
+    return RefusedRow(len(row), newest, frozenset(held_out))
+
+
+def _why_held_out(connection: Connection, window: str, settings: Settings) -> str | None:
+    lineage, share = settings.lineage, settings.held_out_share
+    if share == 0:
+        return None
+    if is_held_out(window, lineage, share):
+        return f"drawn by hash, a share of {share:g}"
+    # Read again for each window: another process may be opening hours too.
+    row = refused_row(connection, lineage)
+    return None if row is None else why_out_of_turn(window, row, lineage, share)
 
 
 def seal_due(

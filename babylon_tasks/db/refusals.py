@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
@@ -30,3 +32,11 @@ def news(connection: Connection, lineage: str) -> News:
     found = fetch_one(connection, "refusals.news", News, lineage=lineage)
     assert found is not None  # noqa: S101  # a row of two expressions
     return found
+
+
+def evaluated_in_a_row(connection: Connection, lineage: str) -> list[datetime]:
+    """Read when evaluations have refused checkpoints since one was promoted or rolled back.
+
+    The oldest is first; a checkpoint that was evaluated again counts once.
+    """
+    return fetch_values(connection, "refusals.evaluated_in_a_row", datetime, lineage=lineage)

@@ -108,6 +108,7 @@ def verify_data(
         truncated = len(windows) > limit
         outlook = look_ahead(connection, settings, windows, migrated=migrated)
         policies = outlook.policies
+        warnings += outlook.warn(windows[:limit])
         for row in windows[:limit]:
             dry_run = _read(settings, connection, row, policies)
             reports.append(_looked_at(connection, row, dry_run, scorers, outlook))

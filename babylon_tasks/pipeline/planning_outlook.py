@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from babylon_tasks.dataset.eligibility import Policies, policies_of
-from babylon_tasks.db import clock, data_report, lineages
+from babylon_tasks.db import clock, data_report, lineages, open_and_seal
 from babylon_tasks.db.data_report import RecordedWindow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import BadWindowId
+from babylon_tasks.held_out_hours import NEWEST_HOURS, RefusedRow, may_be_out_of_turn
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import WINDOW, is_held_out, window_start
@@ -26,18 +27,41 @@ class PlanningOutlook(Struct, frozen=True):
     """The policies that the next step may learn from, and which windows it will not take.
 
     ``oldest``: windows that begin before it are closed as stale (None: there is no window).
+    ``refused``: refusals for which hours are held out out of turn.
     """
 
     settings: Settings
     policies: Policies
     oldest: datetime | None
+    refused: RefusedRow | None
 
     def is_held_out(self, row: RecordedWindow) -> bool:
-        """Check whether a window is held out, or will be when it is opened."""
+        """Check whether a window is held out, or is drawn by hash to be when it is opened."""
         if row.held_out is not None:
             return row.held_out
         settings = self.settings
         return is_held_out(row.window, settings.lineage, settings.held_out_share)
+
+    def warn(self, windows: Sequence[RecordedWindow]) -> list[str]:
+        """Warn of windows that may be held out though they are not drawn by hash."""
+        refused = self.refused
+        if refused is None or not self.settings.held_out_share:
+            return []
+        may_be = [
+            row.window
+            for row in windows
+            if row.held_out is None
+            and start_of(row.window) is not None
+            and not self.is_held_out(row)
+            and may_be_out_of_turn(row.window, refused)
+        ]
+        if not may_be:
+            return []
+        return [
+            f"of {len(may_be)} hours from {min(may_be)} on, which are counted as trainable, "
+            f"{NEWEST_HOURS - refused.since} may be held out when they are opened: "
+            f"{refused.refused} checkpoints in a row were refused"
+        ]
 
     def closes(self, row: RecordedWindow) -> bool:
         """Check whether what is left of a window will be refused as stale: its hour is too old."""
@@ -65,7 +89,8 @@ def look_ahead(
     if sealed is not None:
         starts.append(sealed)
     limit = timedelta(hours=settings.max_staleness_hours)
-    return PlanningOutlook(settings, policies, max(starts) - limit if starts else None)
+    refused = open_and_seal.refused_row(connection, settings.lineage) if migrated else None
+    return PlanningOutlook(settings, policies, max(starts) - limit if starts else None, refused)
 
 
 def start_of(window: str) -> datetime | None:

@@ -37,6 +37,15 @@ LIMIT %(limit)s
 -- Those of some windows that have a row.
 SELECT window_id FROM training.windows WHERE window_id = ANY (%(windows)s)
 
+-- name: newest_by
+-- The newest hour that was open at a moment.
+SELECT window_id FROM training.windows WHERE opened_at <= %(moment)s
+ORDER BY window_id DESC LIMIT 1
+
+-- name: held_out_from
+-- The held-out hours from one on.
+SELECT window_id FROM training.windows WHERE window_id >= %(window)s AND held_out
+
 -- name: open
 -- Insert a window's row, unless another process has.
 INSERT INTO training.windows (window_id, starts_at, held_out)

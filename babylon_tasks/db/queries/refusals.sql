@@ -16,6 +16,17 @@ SELECT DISTINCT CASE p.decision WHEN 'rollback' THEN p.from_step ELSE p.to_step 
 FROM training.promotions p WHERE p.lineage = %(lineage)s AND {{refusals.against}}
   AND {{refusals.kind}} = ANY (%(kinds)s)
 
+-- name: evaluated_in_a_row
+-- When each of the checkpoints was first refused that evaluations have refused since the pointer
+-- has moved last.
+SELECT min(p.decided_at) AS refused_at
+FROM training.promotions p
+WHERE p.lineage = %(lineage)s AND p.decision = 'hold' AND p.evidence ? 'set_hash'
+  AND {{refusals.against}}
+  AND p.id > (SELECT coalesce(max(m.id), 0) FROM training.promotions m
+              WHERE m.lineage = %(lineage)s AND m.decision <> 'hold')
+GROUP BY p.to_step ORDER BY refused_at
+
 -- name: news
 -- What is new since the last refusal of a checkpoint in favour of what serves: trajectories that no
 -- dead branch has used, in windows that a step may take, and held-out windows.
