@@ -62,7 +62,7 @@ def order(
 
 
 def newest_hours(windows: Iterable[str]) -> set[str]:
-    """Find the newest hours of a set, in which policies can be told apart."""
+    """Find the newest hours of a set, all of which have spread."""
     return set(sorted(set(windows), reverse=True)[:NEWEST_HOURS])
 
 
