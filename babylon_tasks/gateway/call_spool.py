@@ -36,7 +36,8 @@ log = structlog.get_logger(__name__)
 class SpooledCalls(Struct, frozen=True):
     """Records of one file, in order, up to byte ``end``; ``torn``: unreadable bytes before that.
 
-    ``lost``: how many records those were; what follows a length that cannot be read counts as one.
+    ``lost``: how many records those were; what follows a length that cannot be read counts as one,
+    and so does a file of another process that somebody has deleted.
     """
 
     records: list[bytes]
@@ -62,6 +63,7 @@ class CallSpool:
         made.rename(self.folder)
         self._mutex = threading.Lock()
         self._sizes: dict[Path, int] = {}  # of whole records
+        self._waiting: dict[Path, int] = {}  # records of this process's own files
         self._read: dict[Path, int] = {}  # how much of each is done with
         self._number = 0
         self._writing: tuple[Path, int] | None = None
@@ -73,6 +75,21 @@ class CallSpool:
         """Return the bytes that wait here."""
         with self._mutex:
             return sum(self._sizes.values()) - sum(self._read.values())
+
+    @property
+    def gone(self) -> bool:
+        """Whether somebody has taken the folder away: nothing can be written or read."""
+        return not self.folder.is_dir()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many records wait here; a file of another process counts as one."""
+        with self._mutex:
+            return sum(
+                self._waiting.get(path, 1)
+                for path, size in self._sizes.items()
+                if self._read.get(path, 0) < size
+            )
 
     def append(self, records: Sequence[bytes]) -> int:
         """Write as many of the records as there is room for, the first ones; returns how many.
@@ -89,7 +106,7 @@ class CallSpool:
                 break
             fitting.append(record)
         if fitting:
-            self._write(b"".join(_framed(record) for record in fitting))
+            self._write(b"".join(_framed(record) for record in fitting), len(fitting))
         return len(fitting)
 
     def sync(self) -> None:
@@ -99,12 +116,23 @@ class CallSpool:
         self._unsynced = False
 
     def next(self, most: int, most_bytes: int) -> SpooledCalls | None:
-        """Read the next records that are not done with; None where there are none."""
+        """Read the next records that are not done with; None where there are none.
+
+        A file that somebody has deleted is lost; of a folder that is gone nothing is, for it may
+        come back.
+        """
         with self._mutex:
             files = [(path, self._read.get(path, 0), size) for path, size in self._sizes.items()]
         for path, start, end in files:
             if start < end:
-                return _read(path, start, end, most, most_bytes)
+                try:
+                    return _read(path, start, end, most, most_bytes)
+                except FileNotFoundError:
+                    if self.gone:
+                        return None
+                    with self._mutex:
+                        lost = self._waiting.get(path, 1)
+                    return SpooledCalls([], path, end, end - start, lost)
             self._forget_ended(path)
         return None
 
@@ -112,6 +140,8 @@ class CallSpool:
         """Do not read these again."""
         with self._mutex:
             self._read[calls.path] = calls.end
+            if calls.path in self._waiting:
+                self._waiting[calls.path] -= len(calls.records) + calls.lost
         self._forget_ended(calls.path)
 
     def take_over(self) -> int:
@@ -142,7 +172,7 @@ class CallSpool:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock_file.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, count: int) -> None:
         path, file = self._current()
         with self._mutex:
             before = self._sizes[path]
@@ -159,6 +189,7 @@ class CallSpool:
             raise
         with self._mutex:
             self._sizes[path] = before + len(data)
+            self._waiting[path] += count
         self._unsynced = True
 
     def _current(self) -> tuple[Path, int]:
@@ -167,7 +198,7 @@ class CallSpool:
             path = self.folder / f"{self._number:08d}.calls"
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
             with self._mutex:
-                self._sizes[path] = 0
+                self._sizes[path] = self._waiting[path] = 0
                 self._writing = path, file
         return self._writing
 
@@ -185,13 +216,17 @@ class CallSpool:
             self._forget_ended(path)
 
     def _forget_ended(self, path: Path) -> None:
-        """Delete a file that is done with and not written to any more."""
+        """Delete a file that is done with and not written to any more.
+
+        Both threads come here at the end of a file: whoever is second finds it forgotten.
+        """
         with self._mutex:
             writing = self._writing is not None and self._writing[0] == path
-            if writing or self._read.get(path, 0) < self._sizes[path]:
+            if writing or self._read.get(path, 0) < self._sizes.get(path, 1):
                 return
             del self._sizes[path]
             self._read.pop(path, None)
+            self._waiting.pop(path, None)
         path.unlink(missing_ok=True)
 
 

@@ -114,8 +114,8 @@ class Capture:
             return 0
         try:
             written = spool.append(records)
-        except OSError as error:
-            self._lose(CaptureState.DISK, len(records), str(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, this thread must go on
+            self._lose(CaptureState.DISK, len(records), f"{type(error).__name__}: {error}")
             return 0
         self._lose(CaptureState.SPOOL_FULL, len(records) - written)
         metrics.CAPTURES_QUEUED.set(spool.size)
@@ -129,6 +129,11 @@ class Capture:
             log.warning("calls.not_synced", why=str(error))
 
     def _opened(self) -> CallSpool | None:
+        """Open the spool, anew where somebody has taken its folder away; None if that fails."""
+        if self._spool is not None and self._spool.gone:
+            self._lose(CaptureState.DISK, self._spool.waiting, f"{self._spool.folder} is gone")
+            self._spool.close()
+            self._spool = None
         if self._spool is None:
             settings = self._settings
             try:
@@ -180,7 +185,9 @@ class Capture:
         self._lose(CaptureState.REFUSED, refused)
         if found.torn:
             self._lose(
-                CaptureState.TORN, found.lost, f"{found.torn} bytes of {found.path} are damaged"
+                CaptureState.TORN,
+                found.lost,
+                f"{found.torn} bytes of {found.path} are damaged or gone",
             )
 
     def _note(self, why: str) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -187,3 +188,45 @@ def test_nothing_follows_a_record_that_the_disk_took_half_of(tmp_path: Path) -> 
         [sys.executable, "-c", fills, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{errno.EFBIG}\n[b'1'] [b'3']\n"
+
+
+def test_two_threads_meet_at_the_end_of_a_file(tmp_path: Path, opened: Opened) -> None:
+    """Both find it full and done with; unharmed means that each record came out once."""
+    spool = opened(tmp_path, 400)  # a file ends after one record
+    count, found = 2000, list[bytes]()
+
+    def write() -> None:
+        for number in range(count):
+            while not spool.append([b"%100d" % number]):
+                pass
+
+    writer = threading.Thread(target=write, daemon=True)
+    switched = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        writer.start()
+        while writer.is_alive():
+            found += everything(spool)
+    finally:
+        sys.setswitchinterval(switched)
+    found += everything(spool)
+    assert [int(one) for one in found] == list(range(count))
+
+
+def test_a_file_that_somebody_deleted_is_lost_by_number_and_the_next_ones_are_read(
+    tmp_path: Path, opened: Opened
+) -> None:
+    spool = opened(tmp_path, 2000)
+    spool.append([b"1" * 100] * 7)
+    first = spool.next(2, ROOM)
+    assert first is not None
+    spool.done(first)
+    [deleted] = files(tmp_path)
+    spool.append([b"2"])
+    deleted.unlink()
+    some = spool.next(10, ROOM)
+    assert some is not None
+    assert (some.records, some.lost, some.torn) == ([], 5, 5 * 108)
+    spool.done(some)
+    assert everything(spool) == [b"2"]
+    assert spool.size == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -211,6 +212,25 @@ def test_a_folder_that_is_away_for_a_while_does_not_end_the_shipping(
     capture.put(sampled(now))
     until(lambda: written(connection) == 1)
     capture.stop()
+
+
+def test_a_folder_that_is_deleted_costs_what_waits_there_and_nothing_later(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    settings = make_settings()
+    folder, before = settings.gateway_spool_dir, count("disk")
+    capture = Capture(settings)
+    with connection.transaction():  # nothing is written meanwhile
+        connection.execute("LOCK TABLE training.calls IN ACCESS EXCLUSIVE MODE")
+        capture.start()
+        for _ in range(3):
+            capture.put(sampled(now))
+        until(lambda: any(file.stat().st_size for file in folder.glob("*/*.calls")))
+        shutil.rmtree(folder)
+    capture.put(sampled(now))
+    until(lambda: written(connection) >= 1)
+    capture.stop()
+    assert written(connection) + count("disk") - before == 4
 
 
 def test_texts_that_cannot_be_read_are_counted(make_settings: MakeSettings, now: datetime) -> None:
