@@ -24,6 +24,7 @@ class Upstream:
         self.kind = "application/json"
         self.content = json.dumps({"model": "qwen/q", "odd": 1, "choices": []}).encode()
         self.seconds = 0.0
+        self.limit = b"7"  # the value of a header that is passed on
         self.lost = 0  # bytes that it announces and does not send
         peer = self
 
@@ -35,7 +36,7 @@ class Upstream:
                 status, content = peer.answer(body)
                 self.send_response(status)
                 self.send_header("Content-Type", peer.kind)
-                self.send_header("X-RateLimit-Remaining", "7")
+                self.send_header("X-RateLimit-Remaining", peer.limit.decode("latin-1"))
                 self.send_header("Set-Cookie", "a=b")
                 self.send_header("Content-Length", str(len(content) + peer.lost))
                 self.end_headers()

@@ -16,6 +16,7 @@ class AwayReason(StrEnum):
     NO_MODEL = "no_model"  # 404
     REFUSED = "refused"  # for the gateway's own key, credit or address: 401, 402, 403, ...
     TOO_LARGE = "too_large"
+    MALFORMED = "malformed"  # an answer that is no chat completion
     PAUSED = "paused"  # not asked, after several of them in a row
     UNKNOWN = "unknown"  # what serves
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.answer_json import decoded
@@ -32,16 +33,37 @@ from babylon_tasks.gateway.trainer_body import (
     trainer_body,
     within_budget,
 )
-from babylon_tasks.gateway.trainer_reply import for_client, read_sample
+from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sample
 from babylon_tasks.http_server.deliver import Answer
-from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.recorder.completion import Completion
 from babylon_tasks.settings import Settings
 
 # A client that waits for the head of an answer gives up sooner than one that gets bytes.
 QUIET_SECONDS = 3.0
 # Bytes in memory of what is kept of an answer, for each byte of its JSON text.
 _OBJECTS = 3
+# What reading an answer may raise, nests without end and numbers of a thousand digits included.
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    RecursionError,
+    OverflowError,
+)
 log = structlog.get_logger(__name__)
+
+
+class _Reply(Struct, frozen=True):
+    """A checkpoint's answer: as it was sampled, and as the client gets it; ``size`` in bytes."""
+
+    capture_id: uuid.UUID
+    state: SampleState
+    found: Completion
+    whole: dict[str, Any]
+    chunks: list[bytes]
+    size: int
 
 
 class GatewayChat:
@@ -88,16 +110,16 @@ class GatewayChat:
             return await self._pass_on(exchange, fallback, named=False)
         exchange.served_by = CHECKPOINT
         exchange.labels["x-babylon-served-by"] = route.name
-        if answer.status != 200:
+        if isinstance(answer, ServerAnswer):
             return await exchange.fail(refusal_of(route, answer))
         return await self._deliver(exchange, route, answer)
 
-    async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer:
+    async def _patiently(self, exchange: Exchange, work: Any) -> ServerAnswer | _Reply:
         """Wait for a checkpoint's answer; a client that wants a stream sees that it is awaited."""
         if not exchange.asked.stream:
-            answer: ServerAnswer = await work
+            answer: ServerAnswer | _Reply = await work
             return answer
-        task: asyncio.Task[ServerAnswer] = asyncio.ensure_future(work)
+        task: asyncio.Task[ServerAnswer | _Reply] = asyncio.ensure_future(work)
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=QUIET_SECONDS)
@@ -111,7 +133,8 @@ class GatewayChat:
 
     async def _sampled(
         self, exchange: Exchange, route: ToCheckpoint, fallback: ToUpstream | None
-    ) -> ServerAnswer:
+    ) -> ServerAnswer | _Reply:
+        """Give an answer, or a refusal as the server sent it; raises Away."""
         if route.base_url is None:
             raise Away(AwayReason.UNKNOWN)
         if fallback is not None and not self._breaker.admits():
@@ -122,6 +145,7 @@ class GatewayChat:
         begun = time.monotonic()
         try:
             answer = await self._within_budget(exchange, route, route.base_url, seconds)
+            reply = self._read(exchange, route, answer) if answer.status == 200 else answer
         except Away:
             self._breaker.failed()
             raise
@@ -129,7 +153,7 @@ class GatewayChat:
             self._breaker.given_up(begun)
             raise
         self._breaker.succeeded()
-        return answer
+        return reply
 
     async def _within_budget(
         self, exchange: Exchange, route: ToCheckpoint, base_url: str, seconds: float
@@ -159,44 +183,47 @@ class GatewayChat:
             self._refused.note(CHECKPOINT, answer.status, base_url, setting)
         raise away
 
-    async def _deliver(
-        self, exchange: Exchange, route: ToCheckpoint, answer: ServerAnswer
-    ) -> Answer | None:
-        asked, stream = exchange.asked, exchange.stream
+    def _read(self, exchange: Exchange, route: ToCheckpoint, answer: ServerAnswer) -> _Reply:
+        """Read an answer; raises Away for what is no chat completion, whatever it is."""
+        asked = exchange.asked
         try:
             kept = self._keeps_prompt_ids(route)
             reply = decoded(answer.content, asked, prompt_ids=kept)
             state, found = read_sample(reply)
-            metrics.SAMPLES.labels(state).inc()
             capture_id = uuid.uuid4()
             answer_id = f"chatcmpl-{capture_id.hex}"
             reply = for_client(reply, asked, answer_id=answer_id, name=route.name)
             chunks = list(events(reply, usage=asked.wants_usage, groq=exchange.groq))
-        except (msgspec.MsgspecError, LookupError, TypeError, AttributeError, ValueError):
+        except _UNREADABLE:
             log.exception("answer.rejected", model=route.name)
-            return await exchange.fail(
-                Refused(502, f"the server of {route.name} did not send a chat completion")
-            )
+            raise Away(AwayReason.MALFORMED) from None
+        metrics.SAMPLES.labels(state).inc()
+        return _Reply(capture_id, state, found, reply, chunks, len(answer.content))
+
+    async def _deliver(
+        self, exchange: Exchange, route: ToCheckpoint, reply: _Reply
+    ) -> Answer | None:
+        asked, stream = exchange.asked, exchange.stream
         self._capture.put(
             Sampled(
-                capture_id=capture_id,
+                capture_id=reply.capture_id,
                 asked_at=exchange.asked_at,
                 asked=asked,
                 asker=exchange.asker,
                 client=exchange.client,
                 policy=route.name,
-                found=found,
-                state=state,
+                found=reply.found,
+                state=reply.state,
                 latency_ms=round(exchange.elsewhere.seconds * 1000),
                 arm=exchange.arm,
-                keep_prompt_ids=kept,
-                size=len(asked.raw) + _OBJECTS * len(answer.content),
+                keep_prompt_ids=self._keeps_prompt_ids(route),
+                size=len(asked.raw) + _OBJECTS * reply.size,
             )
         )
         if not asked.stream:
-            return Answer(msgspec.json.encode(reply), headers=exchange.labels)
+            return Answer(msgspec.json.encode(reply.whole), headers=exchange.labels)
         await exchange.begin()
-        for chunk in chunks:
+        for chunk in reply.chunks:
             await stream.write(chunk)
         await stream.end()
         return None

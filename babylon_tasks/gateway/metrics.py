@@ -36,8 +36,8 @@ CALLS = Counter(
 FALLBACKS = Counter(
     "babylon_gateway_fallbacks",
     "Calls for the serving checkpoint passed on to the fallback, by reason: connect, timeout, "
-    "broken, busy, error, no_model, refused, too_large, paused (after several of these), unknown "
-    "(which checkpoint serves).",
+    "broken, busy, error, no_model, refused, too_large, malformed, paused (after several of "
+    "these), unknown (which checkpoint serves).",
     ["reason"],
 )
 REFUSED = Counter(

@@ -61,6 +61,8 @@ def unanswered(route: ToCheckpoint, away: Away) -> Refused:
             code="model_not_found",
             param="model",
         )
+    if away.reason is AwayReason.MALFORMED:
+        return Refused(502, f"the server of {route.name} did not send a chat completion")
     return Refused(
         503,
         f"{route.name} gave no answer ({away.reason}), and BABYLON_GATEWAY_FALLBACK names nothing "

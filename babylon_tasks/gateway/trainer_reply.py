@@ -34,7 +34,7 @@ def read_sample(reply: dict[str, Any]) -> tuple[SampleState, Completion]:
     reply = _with_engine_data(reply)
     try:
         found = read_completion(reply)
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         first = {name: reply["choices"][0].get(name) for name in ("message", "finish_reason")}
         return SampleState.MALFORMED, read_completion({"choices": [first]})
     return _state(reply, found), found

@@ -50,11 +50,14 @@ async def deliver(scope: Any, send: Any, body: Body, answer: Answer) -> None:
 
 
 def start(status: int, headers: dict[str, str]) -> dict[str, Any]:
-    """Make ASGI's message that begins an answer."""
+    """Make ASGI's message that begins an answer; another server's values stay as they came."""
     return {
         "type": "http.response.start",
         "status": status,
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
+        "headers": [
+            (name.encode(), value.encode("utf-8", "surrogateescape"))
+            for name, value in headers.items()
+        ],
     }
 
 
