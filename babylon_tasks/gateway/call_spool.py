@@ -63,7 +63,7 @@ class CallSpool:
         made.rename(self.folder)
         self._mutex = threading.Lock()
         self._sizes: dict[Path, int] = {}  # of whole records
-        self._waiting: dict[Path, int] = {}  # records of this process's own files
+        self._queued: dict[Path, int] = {}  # records of this process's own files
         self._read: dict[Path, int] = {}  # how much of each is done with
         self._number = 0
         self._writing: tuple[Path, int] | None = None
@@ -82,11 +82,11 @@ class CallSpool:
         return not self.folder.is_dir()
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """Return how many records wait here; a file of another process counts as one."""
         with self._mutex:
             return sum(
-                self._waiting.get(path, 1)
+                self._queued.get(path, 1)
                 for path, size in self._sizes.items()
                 if self._read.get(path, 0) < size
             )
@@ -131,7 +131,7 @@ class CallSpool:
                     if self.gone:
                         return None
                     with self._mutex:
-                        lost = self._waiting.get(path, 1)
+                        lost = self._queued.get(path, 1)
                     return SpooledCalls([], path, end, end - start, lost)
             self._forget_ended(path)
         return None
@@ -140,8 +140,8 @@ class CallSpool:
         """Do not read these again."""
         with self._mutex:
             self._read[calls.path] = calls.end
-            if calls.path in self._waiting:
-                self._waiting[calls.path] -= len(calls.records) + calls.lost
+            if calls.path in self._queued:
+                self._queued[calls.path] -= len(calls.records) + calls.lost
         self._forget_ended(calls.path)
 
     def take_over(self) -> int:
@@ -189,7 +189,7 @@ class CallSpool:
             raise
         with self._mutex:
             self._sizes[path] = before + len(data)
-            self._waiting[path] += count
+            self._queued[path] += count
         self._unsynced = True
 
     def _current(self) -> tuple[Path, int]:
@@ -198,7 +198,7 @@ class CallSpool:
             path = self.folder / f"{self._number:08d}.calls"
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
             with self._mutex:
-                self._sizes[path] = self._waiting[path] = 0
+                self._sizes[path] = self._queued[path] = 0
                 self._writing = path, file
         return self._writing
 
@@ -226,7 +226,7 @@ class CallSpool:
                 return
             del self._sizes[path]
             self._read.pop(path, None)
-            self._waiting.pop(path, None)
+            self._queued.pop(path, None)
         path.unlink(missing_ok=True)
 
 

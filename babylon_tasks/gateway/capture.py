@@ -131,7 +131,7 @@ class Capture:
     def _opened(self) -> CallSpool | None:
         """Open the spool, anew where somebody has taken its folder away; None if that fails."""
         if self._spool is not None and self._spool.gone:
-            self._lose(CaptureState.DISK, self._spool.waiting, f"{self._spool.folder} is gone")
+            self._lose(CaptureState.DISK, self._spool.queued, f"{self._spool.folder} is gone")
             self._spool.close()
             self._spool = None
         if self._spool is None:
