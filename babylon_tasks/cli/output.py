@@ -17,7 +17,9 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -40,6 +42,9 @@ err = Console(highlight=False, width=None if sys.stderr.isatty() else _WIDE, std
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+_READABLE = 18  # characters of a column of text
+_GAP = 2
+_CUT = ".."
 LISTED = 10  # of each kind, where there may be many; --json has all
 Report = Callable[[int, int | None], None]  # (done, total or None)
 
@@ -96,7 +101,18 @@ def as_json(document: Any) -> None:
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table; columns ending in ``#`` are numeric, the first one names the row."""
+    """Print a table; columns ending in ``#`` are numeric, the first one names the row.
+
+    Where the terminal is too narrow for it, each row is a paragraph instead.
+    """
+    columns = list(columns)
+    cells = [[plain(cell(value)) for value in row] for row in rows]
+    if not _fits(columns, cells):
+        if title is not None:
+            out.print(Text(title, style="bold"))
+        for row in cells:
+            _paragraph(columns, row)
+        return
     drawn = Table(
         title=title,
         title_justify="left",
@@ -109,9 +125,36 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
         drawn.add_column(
             name.rstrip("#"), justify="right" if number else "left", no_wrap=number or place == 0
         )
-    for row in rows:
-        drawn.add_row(*(Text(plain(cell(value))) for value in row))
+    for row in cells:
+        drawn.add_row(*map(Text, row))
     out.print(drawn)
+
+
+def _fits(columns: list[str], rows: list[list[str]]) -> bool:
+    """Check whether numbers and names fit unbroken, and a text in a column that can be read."""
+    needed = 0
+    for place, name in enumerate(columns):
+        longest = max((cell_len(row[place]) for row in rows), default=0)
+        unbroken = place == 0 or name.endswith("#")
+        needed += max(cell_len(name.rstrip("#")), longest if unbroken else min(longest, _READABLE))
+    return needed + _GAP * (len(columns) - 1) <= out.width
+
+
+def _paragraph(columns: list[str], row: list[str]) -> None:
+    named = 0 if columns[0].endswith("#") else 1
+    if named:
+        out.print(Text(row[0], style="bold"), soft_wrap=True)
+    given = zip(columns[named:], row[named:], strict=True)
+    told = "; ".join(f"{name.rstrip('#')} {text}" for name, text in given if text not in ("", "-"))
+    if told:
+        out.print(Padding(Text(told), (0, 0, 0, 2)))
+
+
+def cut(line: str, width: int) -> str:
+    """Shorten a line to a width, visibly, in characters that every terminal has."""
+    if cell_len(line) <= width:
+        return line
+    return f"{set_cell_size(line, max(0, width - len(_CUT))).rstrip()}{_CUT}"
 
 
 def cell(value: object) -> str:

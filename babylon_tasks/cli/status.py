@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+from typing import Annotated, NoReturn
+
 import typer
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from babylon_tasks.cli.answers import compared_answers
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
-from babylon_tasks.cli.output import AsJson, as_json, show
+from babylon_tasks.cli.output import AsJson, as_json, out, say, show
 from babylon_tasks.cli.screen import describe, screen_report
 from babylon_tasks.cli.steps import step_in_short
-from babylon_tasks.db import reports, screens
+from babylon_tasks.db import clock, reports, screens
 from babylon_tasks.db.reports import SystemState
 from babylon_tasks.db.reward_versions import WaitingForOutcomes
-from babylon_tasks.pipeline.begin_comparison import comparison_outlook
-from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
+from babylon_tasks.db.screens import Screen
+from babylon_tasks.errors import DatabaseError
+from babylon_tasks.pipeline.begin_comparison import ComparisonOutlook, comparison_outlook
+from babylon_tasks.pipeline.promotion_outlook import PromotionOutlook, promotion_outlook
 from babylon_tasks.settings import Settings
+
+WATCH_SECONDS = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -24,9 +32,25 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def status(json: AsJson = False) -> None:
+class _Look(Struct, frozen=True):
+    """What one look at the database found."""
+
+    now: datetime
+    system: SystemState
+    promotion: PromotionOutlook
+    comparison: ComparisonOutlook
+    screens: list[Screen]
+
+
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help=f"Look again every {WATCH_SECONDS:.0f} s until Ctrl-C.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
     """Show the state of the system, from Postgres alone.
 
+    With --watch a terminal shows the newest state alone; elsewhere one follows the other.
     JSON: {lineage: {name, base_model, backend, head_step, serving_step, inference_base_url,
     leased, ...} or null, circuits: [{name, fault, faults, reason, opened_at, next_try_at, paused}]
     that are open, pause: {id, comparison_id, window, reason, actor, paused_at} after too many
@@ -44,22 +68,55 @@ def status(json: AsJson = False) -> None:
     stands, and screen: as `screen` prints it, the newest one of the newest
     checkpoint, or null.
     """
+    if watch and json:
+        raise typer.BadParameter("--watch is for people: ask for --json as often as you like")
     settings = begin()
-    with database(settings) as connection:
-        found = reports.system_state(connection, settings.lineage)
-        outlook = promotion_outlook(connection, settings)
-        compared = comparison_outlook(connection, settings)
-        head = 0 if found.lineage is None else found.lineage.head_step
-        newest = screens.of_step(connection, settings.lineage, head, limit=1)
+    if watch:
+        _watch(settings)
+    found = _look(settings)
     if json:
-        last = screen_report(newest[0]) if newest else None
-        as_json(to_builtins(found) | {"promotion": outlook, "comparison": compared, "screen": last})
+        last = screen_report(found.screens[0]) if found.screens else None
+        more = {"promotion": found.promotion, "comparison": found.comparison, "screen": last}
+        as_json(to_builtins(found.system) | more)
         return
-    _show_system(settings, found)
-    show(f"promotion: {outlook.text}")
+    _show(settings, found)
+
+
+def _watch(settings: Settings) -> NoReturn:
+    """Show the state again and again, also when the database has been away."""
+    while True:
+        try:
+            found = _look(settings)
+        except DatabaseError as error:
+            say(str(error))
+        else:
+            if out.is_terminal:
+                out.clear()
+            show(f"{found.now:%F %T} UTC, again every {WATCH_SECONDS:.0f} s; Ctrl-C ends it")
+            _show(settings, found)
+        time.sleep(WATCH_SECONDS)
+
+
+def _look(settings: Settings) -> _Look:
+    with database(settings) as connection:
+        system = reports.system_state(connection, settings.lineage)
+        head = 0 if system.lineage is None else system.lineage.head_step
+        return _Look(
+            now=clock.now(connection),
+            system=system,
+            promotion=promotion_outlook(connection, settings),
+            comparison=comparison_outlook(connection, settings),
+            screens=screens.of_step(connection, settings.lineage, head, limit=1),
+        )
+
+
+def _show(settings: Settings, found: _Look) -> None:
+    _show_system(settings, found.system)
+    show(f"promotion: {found.promotion.text}")
+    compared = found.comparison
     running = compared.newest is not None and compared.newest.ended_at is None
     show(compared.text if running else f"comparison: {compared.text}")
-    for screen in newest:
+    for screen in found.screens:
         show(describe(settings.lineage, screen))
 
 

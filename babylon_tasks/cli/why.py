@@ -10,14 +10,15 @@ from msgspec import structs
 from babylon_tasks.cli.answers import sampled_answers
 from babylon_tasks.cli.checkpoint import show_checkpoint
 from babylon_tasks.cli.context import begin, database
+from babylon_tasks.cli.event_lines import event_lines, event_paragraphs
 from babylon_tasks.cli.moments import written_hour
-from babylon_tasks.cli.output import AsJson, as_json, cell, out, show, table
-from babylon_tasks.cli.steps import details, step_in_short
+from babylon_tasks.cli.output import AsJson, as_json, cell, out, say, show, table
+from babylon_tasks.cli.steps import step_in_short
 from babylon_tasks.cli.trajectory import show_trajectory
 from babylon_tasks.cli.tripwires import sentence
 from babylon_tasks.db import lineages, pauses, reports, unopened_windows
 from babylon_tasks.db.checkpoint_history import CheckpointHistory, checkpoint_history
-from babylon_tasks.db.reports import WindowHistory
+from babylon_tasks.db.reports import Event, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.trajectory_history import trajectory_history
@@ -43,10 +44,15 @@ def why(
             help="A moment of a UTC hour, as 2026-01-31T09; an id; a checkpoint: 7 or babylon@7.",
         ),
     ],
+    everything: Annotated[
+        bool, typer.Option("--details", help="Each event with all that is on record of it.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Show every event of a window, in order, with its results; or what became of a trajectory, or
     of a checkpoint.
+
+    Each event is one line, as wide as the terminal; --details has all of it.
 
     JSON of a checkpoint: {lineage, checkpoint: {step, parent, created_at, windows, serves, dead_at,
     discarded_at, pruned_at}, screens, decisions, served: [{begin, end, ended_by, ended_why,
@@ -83,7 +89,7 @@ def why(
     if json:
         as_json(history)
     else:
-        _show_history(history)
+        _show_history(history, all_of_it=everything)
         if paused is not None and history.window.state in _UNFINISHED:
             show(paused.text)
 
@@ -100,7 +106,7 @@ def _checkpoint(connection: Connection, settings: Settings, text: str) -> Checkp
     return found
 
 
-def _show_history(history: WindowHistory) -> None:
+def _show_history(history: WindowHistory, *, all_of_it: bool) -> None:
     window = history.window
     reason = f" ({window.reason})" if window.reason else ""
     idle = window.why_idle if window.state in _UNFINISHED else None
@@ -118,20 +124,11 @@ def _show_history(history: WindowHistory) -> None:
     if len(history.reward_versions) > 1:  # a single one is covered by the events below
         for version in history.reward_versions:
             show(_version(version))
-    events = (
-        (
-            event.happened_at,
-            _headline(event.kind, event.target_step),
-            details(event.detail),
-            event.actor,
-        )
-        for event in history.events
-    )
-    table(None, ("when (UTC)", "what", "detail", "who"), events)
+    _show_events(history.events, all_of_it=all_of_it)
     if history.rejections:
         out.print()
-        rejected = ((r.count, r.reason, r.stage, r.example, r.detail) for r in history.rejections)
-        table("not used", ("n#", "reason", "stage", "for example", "detail"), rejected)
+        rejected = ((r.reason, r.count, r.stage, r.example, r.detail) for r in history.rejections)
+        table("not used", ("reason", "n#", "stage", "for example", "detail"), rejected)
     for trip in history.tripwires:
         show(f"tripwire {sentence(trip)}")
     if history.uses:
@@ -147,6 +144,13 @@ def _show_history(history: WindowHistory) -> None:
         )
 
 
+def _show_events(events: list[Event], *, all_of_it: bool) -> None:
+    for line in event_paragraphs(events) if all_of_it else event_lines(events, out.width):
+        show(line)
+    if events and not all_of_it:
+        say("in short; --details shows all that is on record")
+
+
 def _version(made: RewardVersion) -> str:
     parts = [f"reward version {made.version} of {made.scored_at:%F %T}: {made.scored} scored"]
     if made.because is not None:
@@ -155,7 +159,3 @@ def _version(made: RewardVersion) -> str:
     if made.used:
         parts.append(f"{made.used} used")
     return "; ".join(filter(None, parts))
-
-
-def _headline(kind: str, step: int | None) -> str:
-    return kind if step is None else f"{kind} {step}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from captured_calls import captured_call, passed_on_call
@@ -20,6 +21,7 @@ from peer import PeerTrainer
 from psycopg.types.json import Jsonb
 from scored_windows import hour
 
+from babylon_tasks.cli import status
 from babylon_tasks.db import calls, clock, windows
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
@@ -145,6 +147,24 @@ def test_status_shows_the_state_of_the_system(
     output = run("status").out
     assert f"babylon-tasks windows retry {hour(10)}" in output
     assert "serving step 0 of 1" in output
+
+
+def test_status_is_shown_again_and_again_until_it_is_interrupted(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
+    found = run("status", "--watch")
+    assert found.code == 130
+    assert looks == [status.WATCH_SECONDS] * 2
+    assert found.out.count("Ctrl-C ends it") == found.out.count("windows: none yet") == 2
+    assert run("status", "--watch", "--json").code == 2
 
 
 def test_status_and_why_show_how_far_a_step_was_from_the_policy_that_answered(

@@ -1,0 +1,60 @@
+"""Tables in terminals of every width and character set."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from babylon_tasks.cli import output
+
+COLUMNS = ("window", "state", "agents#", "trajectories#", "scored#", "rejected#", "why")
+ROWS = [
+    ("2026-01-31T09:00", "trained", 4, 5, 4, 1, None),
+    (
+        "2026-01-31T10:00",
+        "failed",
+        4,
+        5,
+        None,
+        None,
+        "scoring failed 3 times, at last for a reason",
+    ),
+]
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, width: int, *columns: str) -> str:
+    file = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=file, width=width, highlight=False))
+    output.table(None, columns or COLUMNS, [row[: len(columns or COLUMNS)] for row in ROWS])
+    return file.getvalue()
+
+
+def test_a_table_that_fits_has_a_line_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = drawn(monkeypatch, 200).splitlines()
+    assert [line.split()[0] for line in lines] == ["window", "2026-01-31T09:00", "2026-01-31T10:00"]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80])
+def test_a_narrow_terminal_loses_no_word_of_it(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    text = drawn(monkeypatch, width)
+    assert max(map(len, text.splitlines())) <= width
+    together = " ".join(text.split())
+    for words in ("2026-01-31T09:00", "trained", "rejected 1", "at last for a reason"):
+        assert words in together
+    assert "2026-01-31T10:00 state failed; agents 4; trajectories 5; why scoring" in together
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "shown"),
+    [
+        ("short", 5, "short"),
+        ("longer", 5, "lon.."),
+        ("a word more", 9, "a word.."),
+        ("日本語の文", 10, "日本語の文"),
+        ("日本語の文", 9, "日本語.."),
+    ],
+)
+def test_a_line_is_cut_to_what_the_terminal_has(line: str, width: int, shown: str) -> None:
+    assert output.cut(line, width) == shown
