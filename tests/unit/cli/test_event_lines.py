@@ -34,7 +34,7 @@ def test_each_event_is_one_line_that_fits_sixty_columns() -> None:
     assert max(map(len, lines)) <= 60
     assert lines[0] == "01-31 10:02:03  opened"
     assert lines[1] == "01-31 10:03:03  sealed            agents 4, trajectories 4"
-    assert lines[2].endswith("scored 4, reward_mean 0.492")
+    assert lines[2].endswith("  scored 4, reward_mean 0...")
     assert lines[3].endswith("manifest 3bd503fc")
     assert lines[4].endswith("step_running 1")
     assert lines[5].endswith("attempts 2, adapter_hash 3..")
