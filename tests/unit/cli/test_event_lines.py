@@ -37,7 +37,7 @@ def test_each_event_is_one_line_that_fits_sixty_columns() -> None:
     assert lines[2].endswith("  scored 4, reward_mean 0...")
     assert lines[3].endswith("manifest 3bd503fc")
     assert lines[4].endswith("step_running 1")
-    assert lines[5].endswith("attempts 2, adapter_hash 3..")
+    assert lines[5].endswith("attempts 2, adapter_hash..")
     assert "training failed 3 times" in lines[6]
 
 
