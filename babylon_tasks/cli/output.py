@@ -145,9 +145,11 @@ def _paragraph(columns: list[str], row: list[str]) -> None:
     if named:
         out.print(Text(row[0], style="bold"), soft_wrap=True)
     given = zip(columns[named:], row[named:], strict=True)
-    told = "; ".join(f"{name.rstrip('#')} {text}" for name, text in given if text not in ("", "-"))
-    if told:
-        out.print(Padding(Text(told), (0, 0, 0, 2)))
+    given_cells = "; ".join(
+        f"{name.rstrip('#')} {text}" for name, text in given if text not in ("", "-")
+    )
+    if given_cells:
+        out.print(Padding(Text(given_cells), (0, 0, 0, 2)))
 
 
 def cut(line: str, width: int) -> str:
