@@ -32,6 +32,9 @@ from babylon_tasks.cli import (
     windows,
     work,
 )
+from babylon_tasks.cli import (
+    show as show_command,
+)
 from babylon_tasks.cli.nouns import Root
 from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import (
@@ -93,6 +96,7 @@ for commands in (
     report,
     cost,
     why,
+    show_command,
     tripwires,
     compare,
     circuit,

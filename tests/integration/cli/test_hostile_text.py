@@ -57,6 +57,7 @@ def hostile(run: Run, connection: Connection, settings: Settings) -> str:
         "status",
         "report",
         "why WINDOW",
+        "show WINDOW",
         "windows list",
         "models list",
         "verify-data",

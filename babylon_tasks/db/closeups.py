@@ -1,0 +1,60 @@
+"""What ``show`` reads of scored trajectories; each statement by an index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from babylon_tasks.db.session import Connection
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_values
+
+
+class NewestScore(Struct, frozen=True):
+    """The newest reward of a trajectory, and what it was made of."""
+
+    window: str
+    reward_version: int
+    reward: float
+    group_key: str
+    components: dict[str, Any]
+    scorer: str
+
+
+class Extreme(Struct, frozen=True):
+    """One of the best of a window, or else one of the worst."""
+
+    trajectory_id: str
+    best: bool
+
+
+def score(connection: Connection, trajectory: str) -> NewestScore | None:
+    """Read the newest reward of a trajectory; None where it has none."""
+    return fetch_one(connection, "closeups.score", NewestScore, trajectory=trajectory)
+
+
+def comparable_rewards(connection: Connection, of: NewestScore) -> list[float]:
+    """List what a trajectory was compared with, and itself, the best first."""
+    return fetch_values(
+        connection,
+        "closeups.comparable_rewards",
+        float,
+        window=of.window,
+        version=of.reward_version,
+        group_key=of.group_key,
+    )
+
+
+def extremes(
+    connection: Connection, window: str, reward_version: int, *, best: int, worst: int
+) -> list[Extreme]:
+    """List the best and the worst of a window, the best first."""
+    return fetch_all(
+        connection,
+        "closeups.extremes",
+        Extreme,
+        window=window,
+        version=reward_version,
+        best=best,
+        worst=worst,
+    )
