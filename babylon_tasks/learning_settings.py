@@ -31,6 +31,11 @@ class LearningSettings(EnvironmentSettings):
     one group exceeds the token budget or the memory."""
     min_reward_spread: float = Field(default=1e-3, ge=0)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
+    exploration_share: float = Field(default=1 / 8, ge=0, lt=0.5)
+    """A group in which no action failed and all but at most this share earned the same, the best,
+    is settled and left out: so a policy goes on trying what it does not prefer, and learns again
+    once the world has changed. 1/8 needs groups of 8: in smaller ones one member is more. 0: no
+    group is settled."""
     max_staleness_steps: int = Field(default=8, ge=0)
     """Calls of a checkpoint more training steps than this away from the parent of the next step are
     refused as `stale`, unless it serves. Held checkpoints do not count."""
@@ -65,7 +70,7 @@ class LearningSettings(EnvironmentSettings):
     learning_rate_decay_steps: int = Field(default=60, ge=1)
     """Steps over which the rate falls linearly."""
     learning_rate_spread_power: float = Field(default=1.0, ge=0)
-    """The rate is multiplied by the share of trajectories in groups with spread, to this power; 0
+    """The rate is multiplied by the share of trajectories in groups that teach, to this power; 0
     disables this."""
     kl_coefficient: float | None = Field(default=None, ge=0)
     """The weight of the KL penalty towards the base model. Without it: 0.05. `serverless` with ART

@@ -78,6 +78,7 @@ class UsedAs(StrEnum):
     TRAINED = "trained"
     NO_SPREAD = "no_spread"
     ONLY_ACTIVITY = "only_activity"
+    SETTLED = "settled"
     TOO_SMALL = "too_small"
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from babylon_tasks.reasons import UsedAs
+from babylon_tasks.scoring.default import MOST_OF_ACTIVITY
+
+_ROUNDING = 1e-9  # .07 of 100 is a little more than 7, .29 of 100 a little less than 29
 
 
 class HasReward(Protocol):
@@ -75,3 +78,15 @@ def teaches_nothing(
     if spread(rewards) > min_reward_spread:
         return None
     return UsedAs.ONLY_ACTIVITY if spread(activities) > 0 else UsedAs.NO_SPREAD
+
+
+def is_settled(rewards: Sequence[float], share: float) -> bool:
+    """Check whether at most ``share`` of a group, but one at least, earned less than its best.
+
+    Such a group would only make the policy surer of what it knows: the few are its exploration.
+    Where the few earned more it is never settled, as ``share`` is less than a half. What activity
+    adds does not count.
+    """
+    best = max(rewards, default=0.0)
+    worse = sum(best - reward > MOST_OF_ACTIVITY + _ROUNDING for reward in rewards)
+    return 0 < worse <= share * len(rewards) + _ROUNDING

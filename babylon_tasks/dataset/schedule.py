@@ -25,8 +25,8 @@ def learning_rate(
 
     ``depth`` is the number of training steps between the base model and the step's parent,
     ``values`` have the first and the final rate.
-    ``informative`` is the share of the windows' trajectories, in (0, 1], that are in groups with
-    spread. ART scales advantages to the same size however few there are, so without this factor a
+    ``informative`` is the share of the windows' trajectories, in (0, 1], that are in groups that
+    teach. ART scales advantages to the same size however few there are, so without this factor a
     window in which all but one answer earned the same would move the weights as far as a full
     one: measured, that is what makes a converged policy diverge.
     ``learning_rate_spread_power`` 0 disables it.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from babylon_tasks import metrics
-from babylon_tasks.dataset.groups import next_size, reading_order, teaches_nothing
+from babylon_tasks.dataset.groups import is_settled, next_size, reading_order, teaches_nothing
 from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
@@ -145,16 +145,23 @@ class _Reading:
                 ids = {one.trajectory_id for one in usable}
                 listed += [one for one in portion if one.trajectory_id in ids]
                 tokens, longest = tokens + more, max(longest, row)
-        why = teaches_nothing(
-            [one.reward for one in listed],
-            [one.activity for one in listed],
-            self._settings.min_reward_spread,
-        )
+        why = self._teaches_nothing(listed)
         if why is None:
             return _Filled(Group(self._window.window, key, tuple(members)), tokens, longest)
         if key not in self._of_other_label:  # together with those it might make a group
             self._used_up += [(one.trajectory_id, why) for one in listed]
         return None
+
+    def _teaches_nothing(self, listed: Sequence[ScoredTrajectory]) -> UsedAs | None:
+        rewards = [one.reward for one in listed]
+        activities = [one.activity for one in listed]
+        why = teaches_nothing(rewards, activities, self._settings.min_reward_spread)
+        if why is not None:
+            return why
+        if any(self._facts[one.trajectory_id].failed for one in listed):
+            return None  # failing is nothing to explore
+        settled = is_settled(rewards, self._settings.exploration_share)
+        return UsedAs.SETTLED if settled else None
 
     def _read(self, key: str, portion: Sequence[ScoredTrajectory]) -> tuple[list[Member], int, int]:
         """Read the members that may be learned from, their tokens in all and their longest row."""

@@ -10,12 +10,13 @@ from babylon_tasks.reasons import UsedAs
 
 
 def informative_share(selections: Sequence[Selection]) -> float:
-    """Compute the share of comparable trajectories that are in groups with spread.
+    """Compute the share of comparable trajectories that are in groups that teach.
 
     Those with nothing to compare with (``too_small``) are counted on neither side.
     """
     used = sum(map(_that_teach, selections))
-    return used / (used + sum(map(_without_spread, selections)))
+    flat = sum(map(_without_spread, selections))
+    return used / (used + flat + sum(map(_settled, selections)))
 
 
 def nothing_to_learn(selection: Selection) -> dict[str, Any] | None:
@@ -24,7 +25,7 @@ def nothing_to_learn(selection: Selection) -> dict[str, Any] | None:
     One without comparable trajectories is none: it is refused for other reasons.
     """
     flat = _without_spread(selection)
-    compared = flat + _that_teach(selection)
+    compared = flat + _settled(selection) + _that_teach(selection)
     if 2 * flat <= compared:
         return None
     return {
@@ -42,6 +43,10 @@ def _that_teach(selection: Selection) -> int:
 
 def _without_spread(selection: Selection) -> int:
     return sum(use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY) for _, use in selection.used_up)
+
+
+def _settled(selection: Selection) -> int:
+    return sum(use == UsedAs.SETTLED for _, use in selection.used_up)
 
 
 def longest_row(selections: Sequence[Selection]) -> int:

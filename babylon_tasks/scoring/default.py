@@ -14,7 +14,7 @@ from babylon_tasks.scoring.profit import PROFIT_RESOLUTION, bounded_profit
 from babylon_tasks.settings import Settings
 
 _MERIT_RESOLUTION = 0.05  # a spread of merit, in [-1, 1], below which members are alike
-_TIE = 0.02  # the most that activity adds to a reward; it never reaches the next better one
+MOST_OF_ACTIVITY = 0.02  # added to a reward; it never reaches the next better one
 
 
 class DefaultScorer:
@@ -129,8 +129,8 @@ def _decided(evidence: Sequence[Evidence]) -> list[float]:
 def _break_ties(rewards: Sequence[float], activities: Sequence[float]) -> list[float]:
     distinct = sorted(set(rewards))
     gaps = [after - before for before, after in pairwise(distinct)]
-    room = min([_TIE, *(gap * (1 - _TIE) / 2 for gap in gaps)])
+    room = min([MOST_OF_ACTIVITY, *(gap * (1 - MOST_OF_ACTIVITY) / 2 for gap in gaps)])
     return [
-        0.5 + (reward - 0.5) * (1 - _TIE) + room * (done - 0.5)
+        0.5 + (reward - 0.5) * (1 - MOST_OF_ACTIVITY) + room * (done - 0.5)
         for reward, done in zip(rewards, activities, strict=True)
     ]

@@ -19,9 +19,11 @@ def member_facts(trajectory: Trajectory, outcomes: Outcomes) -> MemberFacts:
         rise = expects_rise(action) if is_taken(action) else None
         if action.market_id and action.correct is not None and rise is not None:
             named[action.market_id] = rise == action.correct
+    found = evidence(trajectory, outcomes)
     return MemberFacts(
         agent=trajectory.agent_id,
         archetype=(trajectory.archetype or "").strip().casefold(),
-        merit=evidence(trajectory, outcomes).merit,
+        merit=found.merit,
         bets=tuple(named.items()),
+        failed=found.failed,
     )

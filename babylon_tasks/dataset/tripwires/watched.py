@@ -14,14 +14,15 @@ from babylon_tasks.tripwires import Trip
 class MemberFacts(Struct, frozen=True, gc=False):
     """What a member does not say: who it is, and what became of its bets.
 
-    ``merit`` as in ``Evidence``; ``bets``: name and outcome of the prediction markets that it bet
-    on, of those that have ended.
+    ``merit`` and ``failed`` as in ``Evidence``; ``bets``: name and outcome of the prediction
+    markets that it bet on, of those that have ended.
     """
 
     agent: str
     archetype: str = ""
     merit: float | None = None
     bets: tuple[tuple[str, bool], ...] = ()
+    failed: int = 0
 
 
 class WatchedMember(Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from babylon_tasks.dataset.groups import (
     deal,
+    is_settled,
     next_size,
     rank,
     reading_order,
@@ -17,6 +18,7 @@ from babylon_tasks.dataset.groups import (
     teaches_nothing,
 )
 from babylon_tasks.records import Member
+from babylon_tasks.scoring.default import MOST_OF_ACTIVITY
 
 
 def members(*rewards: float) -> list[Member]:
@@ -132,6 +134,47 @@ def test_a_spread_equal_to_the_limit_is_none_even_where_the_limit_is_zero(
     rewards: list[float], limit: float, reason: str | None
 ) -> None:
     assert teaches_nothing(rewards, [3, 3], limit) == reason
+
+
+@pytest.mark.parametrize(
+    ("best", "worse", "share", "settled"),
+    [
+        (15, 1, 1 / 8, True),
+        (14, 2, 1 / 8, True),
+        (13, 3, 1 / 8, False),
+        (7, 1, 1 / 8, True),
+        (6, 1, 1 / 8, False),  # one of seven is more than an eighth
+        (93, 7, 0.07, True),
+        (71, 29, 0.29, True),
+        (15, 1, 0.0, False),
+        (16, 0, 1 / 8, False),  # without spread
+    ],
+)
+def test_a_group_is_settled_where_at_most_a_share_earned_less(
+    best: int, worse: int, share: float, *, settled: bool
+) -> None:
+    assert is_settled([0.6] * best + [0.1] * worse, share) == settled
+
+
+def test_what_activity_adds_makes_nobody_worse_than_the_best() -> None:
+    busy = [0.6 + MOST_OF_ACTIVITY * n / 14 for n in range(15)]
+
+    assert is_settled([*busy, 0.1], 1 / 8)
+    assert not is_settled([0.6 - 2 * MOST_OF_ACTIVITY, *busy, 0.1, 0.1], 1 / 8)
+
+
+@given(
+    st.lists(st.floats(0, 0.5), min_size=2, max_size=40),
+    st.lists(st.floats(0.521, 1), min_size=1, max_size=20),
+    st.floats(0, 0.499),
+)
+def test_a_group_of_which_a_minority_earned_more_always_teaches(
+    others: list[float], more: list[float], share: float
+) -> None:
+    rewards = others + more[: (len(others) - 1) // 2 + 1]
+
+    assert teaches_nothing(rewards, [3] * len(rewards), 1e-3) is None
+    assert not is_settled(rewards, share)
 
 
 def test_the_spread_of_nothing_is_none() -> None:

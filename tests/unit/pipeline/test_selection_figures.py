@@ -35,8 +35,8 @@ def selection(*groups: int, used_up: tuple[str, ...] = (), longest: int = 0) -> 
     )
 
 
-@pytest.mark.parametrize("use", ["no_spread", "only_activity"])
-def test_trajectories_without_spread_of_reward_lower_the_share(use: str) -> None:
+@pytest.mark.parametrize("use", ["no_spread", "only_activity", "settled"])
+def test_trajectories_of_groups_that_teach_nothing_lower_the_share(use: str) -> None:
     assert informative_share([selection(4, used_up=(use,) * 12)]) == 0.25
 
 
@@ -74,6 +74,13 @@ def test_a_window_of_which_most_groups_have_no_spread_is_noticed(
     if found is not None:
         assert f"{flat} of {teach + flat} answers" in found["nothing_to_learn"]
         assert "temperature 1" in found["todo"]
+
+
+@pytest.mark.parametrize(("flat", "noticed"), [(8, False), (9, True)])
+def test_a_settled_group_is_compared_and_has_spread(flat: int, *, noticed: bool) -> None:
+    used_up = ("no_spread",) * flat + ("settled",) * 8
+
+    assert (nothing_to_learn(selection(used_up=used_up)) is not None) == noticed
 
 
 def test_what_cannot_be_compared_is_not_said_to_be_without_spread() -> None:
