@@ -81,9 +81,10 @@ ATTACKS = (
         ),
     ),
     Attack(
-        "inference, gateway, with the key: a prompt of 10 MB and 100 MB, requests that nobody "
-        "waits for, a queue without a bound",
+        "inference, gateway, with the key: a prompt of 10 MB and 100 MB, many at once, requests "
+        "that nobody waits for, a queue without a bound",
         (
+            "integration/gateway/test_large_prompts.py",
             f"{_INFERENCE}::test_a_prompt_of_any_size",
             f"{_INFERENCE}::test_requests_that_nobody_waits_for",
             _QUEUE,

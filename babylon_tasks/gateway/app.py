@@ -29,9 +29,13 @@ from babylon_tasks.gateway.wait import Wait
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, answered, deliver
 from babylon_tasks.http_server.refusals import Refused, too_many_requests
+from babylon_tasks.http_server.room import Room
 from babylon_tasks.settings import Settings
 
 BODY_BYTES = 8 * 2**20
+# Of all requests in progress. A prompt is in memory up to four times: as it came, as it is asked,
+# on its way, and to be captured; a pod has 512 MiB.
+_BODIES_BYTES = 64 * 2**20
 _PATH = re.compile(r"(?:/a/(?P<agent>[^/]{1,600}))?/v1/(?P<what>chat/completions|models)")
 _METHODS = {"chat/completions": "POST", "models": "GET"}
 _READY = "/readyz"
@@ -65,6 +69,7 @@ class GatewayApp:
         self._chat = GatewayChat(settings, routes, servers, server_keys, capture, self._probe)
         self._prompt_agent = PromptAgent(settings.gateway_agent_pattern)
         self._in_progress = 0
+        self._room = Room(_BODIES_BYTES)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, or the start and end of the server; ASGI's interface."""
@@ -72,7 +77,7 @@ class GatewayApp:
             await self._lifespan(receive, send)
             return
         headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
-        body = Body(headers, receive, most=BODY_BYTES)
+        body = Body(headers, receive, most=BODY_BYTES, room=self._room)
         stream = EventStream(send)
         call = _Call(scope, headers, body, stream)
         answer = await answered(self._answer(call), "the gateway")
@@ -104,7 +109,7 @@ class GatewayApp:
         _require(call.scope["method"], _METHODS[found["what"]], path)
         if found["what"] == "models":
             return Answer(msgspec.json.encode(self._routes.listed()))
-        with self._place():
+        with self._place(call.body):
             asked = GatewayRequest(await call.read())
             who = asker(
                 header=call.headers.get(HEADER),
@@ -145,7 +150,7 @@ class GatewayApp:
         return client
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self, body: Body) -> Iterator[None]:
         limit = self._settings.gateway_max_requests
         if self._in_progress >= limit:
             raise too_many_requests(limit, "BABYLON_GATEWAY_MAX_REQUESTS")
@@ -154,6 +159,7 @@ class GatewayApp:
         try:
             yield
         finally:
+            body.release()
             self._in_progress -= 1
             metrics.IN_PROGRESS.set(self._in_progress)
 

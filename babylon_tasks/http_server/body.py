@@ -13,6 +13,7 @@ from babylon_tasks.http_server.limits import (
     STRANGERS_LINGER_BYTES,
 )
 from babylon_tasks.http_server.refusals import ClientGone, Refused, too_late
+from babylon_tasks.http_server.room import Room
 
 T = TypeVar("T")
 
@@ -20,12 +21,22 @@ T = TypeVar("T")
 class Body:
     """The body of one request, of at most ``most`` bytes; ``receive`` is ASGI's.
 
+    ``room``: where it is read, until ``release``.
     ``complete``: nothing of it is left to read, so the connection can carry another request.
     """
 
-    def __init__(self, headers: Mapping[bytes, bytes], receive: Any, *, most: int) -> None:
+    def __init__(
+        self,
+        headers: Mapping[bytes, bytes],
+        receive: Any,
+        *,
+        most: int,
+        room: Room | None = None,
+    ) -> None:
         self._receive = receive
         self._most = most
+        self._room = Room(most) if room is None else room
+        self._taken = 0
         length = headers.get(b"content-length", b"0")  # a whole number: h11 refuses any other
         self._length = int(length) if len(length) < 20 else most + 1
         self._linger = STRANGERS_LINGER_BYTES
@@ -36,7 +47,10 @@ class Body:
         self._linger = LINGER_BYTES
 
     async def read(self) -> bytes:
-        """Read all of it; raises Refused if it is too large or too slow, and ClientGone."""
+        """Read all of it; raises Refused if it is too large or too slow, and ClientGone.
+
+        Also where there is no room for it.
+        """
         if self._length > self._most:
             raise self._too_large()
         body = bytearray()
@@ -46,6 +60,8 @@ class Body:
                     body += await self._next()
                     if len(body) > self._most:
                         raise self._too_large()
+                    self._room.take(len(body) - self._taken)
+                    self._taken = len(body)
         except TimeoutError:
             raise Refused(
                 408,
@@ -53,6 +69,11 @@ class Body:
                 code="request_timeout",
             ) from None
         return bytes(body)
+
+    def release(self) -> None:
+        """Give the room back: nothing of the request is in memory any more."""
+        self._room.give_back(self._taken)
+        self._taken = 0
 
     async def discard(self) -> None:
         """Read on after a refusal, but not for long: so a client that still writes learns of it."""
