@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from babylon_tasks.cost.records import Prices
 from babylon_tasks.read_settings import EnvironmentSettings
@@ -28,6 +30,24 @@ class CostSettings(EnvironmentSettings):
     reported for each answer, where it knows the model's price."""
     ruler_completion_price: float | None = _Price
     """What a million tokens of answers cost at the judge."""
+
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The most that learning (training, judge, screens) of a lineage may cost in
+    `BABYLON_BUDGET_HOURS`, in US dollars. Once it is spent no step is planned until less is; what
+    has begun is ended, scoring and serving go on. It needs a price of training. Without it: no
+    bound."""
+    budget_hours: float = Field(default=24, gt=0, le=720)
+    """The last hours that `BABYLON_BUDGET` is for."""
+
+    @model_validator(mode="after")
+    def _cost(self) -> Self:
+        prices = self.gpu_hour_price, self.wandb_training_hour_price
+        if self.budget is not None and prices == (None, None):
+            raise ValueError(
+                "BABYLON_BUDGET needs the price of training: set BABYLON_GPU_HOUR_PRICE, or "
+                "BABYLON_WANDB_TRAINING_HOUR_PRICE where W&B trains"
+            )
+        return self
 
     @property
     def prices(self) -> Prices:

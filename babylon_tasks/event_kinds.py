@@ -58,3 +58,6 @@ class EventKind(StrEnum):
     CONCLUDED = "concluded"  # and acted upon; the detail says how
     TRAINING_PAUSED = "training_paused"
     TRAINING_RESUMED = "training_resumed"
+    # Planning, of a lineage.
+    BUDGET_SPENT = "budget_spent"
+    BUDGET_LEFT = "budget_left"  # again

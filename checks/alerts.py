@@ -29,6 +29,8 @@ SEVERITIES = ("critical", "warning")
 # Gauges that no alert asks for. What the gate, a screen or a tripwire decides is an alert by what
 # follows from it (a refusal, a rollback, a held hour), not by a second threshold on its figures.
 WITHOUT_ALERT = {
+    "babylon_budget_dollars": "a choice, not a state",
+    "babylon_spent_dollars": "babylon_budget_spent says when it is too much",
     "babylon_arm_share": "a choice, not a state",
     "babylon_comparison_difference": "one hour's noise; babylon_comparison_harm adds hours up",
     "babylon_comparison_impediment": "`status` and `doctor` say what is missing; nothing breaks",

@@ -109,6 +109,7 @@ FAULTS: dict[str, Fault] = {
         10, changed({'babylon_promotion_decisions{decision="rollback"}': 1})
     ),
     "BabylonTrainingPaused": Fault(10, changed({"babylon_training_paused": 1})),
+    "BabylonBudgetSpent": Fault(10, new("babylon_budget_spent", f"{BEAT},{OF_LINEAGE}", 1)),
     "BabylonHarmLikely": Fault(5, new("babylon_comparison_harm", f"{BEAT},{OF_LINEAGE}", 0.6)),
     "BabylonRampCostly": Fault(5, new("babylon_ramp_loss", f"{BEAT},{OF_LINEAGE}", 0.9)),
     "BabylonRefusalsInARow": Fault(5, changed({"babylon_refusals_in_a_row": 5})),

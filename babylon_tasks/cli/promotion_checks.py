@@ -11,11 +11,13 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.begin_comparison import comparison_outlook
 from babylon_tasks.pipeline.comparison_figures import comparison_figures
 from babylon_tasks.pipeline.promotion_outlook import promotion_outlook
+from babylon_tasks.registry import budget
+from babylon_tasks.registry.budget import BudgetState
 from babylon_tasks.settings import Settings
 
 
 def promotion(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    """Check that something can be promoted and compared, and that training is not paused."""
+    """Check that something can be promoted and compared, and that nothing keeps training back."""
     outlook = promotion_outlook(connection, settings)
     yield finding(
         "promotion", outlook.lacks is None, outlook.text, outlook.todo or "", otherwise="warn"
@@ -28,6 +30,19 @@ def promotion(connection: Connection, settings: Settings) -> Iterator[Finding]:
             "`babylon-tasks compare resume --reason TEXT`"
         )
         yield Finding("pause", "fail", paused.text, todo)
+    state = budget.read(connection, settings)
+    if state is not None:
+        yield _budget(state)
+
+
+def _budget(state: BudgetState) -> Finding:
+    if state.until is not None:
+        todo = "`babylon-tasks cost --since 1d` shows for what; it goes on by itself, or raise it"
+        return Finding("budget", "warn", state.text, todo)
+    if state.not_counted is not None:
+        todo = "set the prices that are missing, or bear in mind that more is spent (docs/cost.md)"
+        return Finding("budget", "warn", f"{state.text}; not counted: {state.not_counted}", todo)
+    return Finding("budget", "ok", state.text)
 
 
 def _comparison(connection: Connection, settings: Settings) -> Finding:

@@ -22,6 +22,8 @@ from babylon_tasks.db.screens import Screen
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.pipeline.begin_comparison import ComparisonOutlook, comparison_outlook
 from babylon_tasks.pipeline.promotion_outlook import PromotionOutlook, promotion_outlook
+from babylon_tasks.registry import budget
+from babylon_tasks.registry.budget import BudgetState
 from babylon_tasks.settings import Settings
 
 WATCH_SECONDS = 2.0
@@ -40,6 +42,7 @@ class _Look(Struct, frozen=True):
     promotion: PromotionOutlook
     comparison: ComparisonOutlook
     screens: list[Screen]
+    budget: BudgetState | None
 
 
 def status(
@@ -66,7 +69,8 @@ def status(
     one's wait ends first. Besides promotion: {mode, why, lacks, todo}, what a checkpoint must
     show before it serves, comparison: {newest, text, lacks: {lack, text, todo} or null}, where it
     stands, and screen: as `screen` prints it, the newest one of the newest
-    checkpoint, or null.
+    checkpoint, or null. budget: {budget, hours, spent: as a total of `cost`, until or null} where
+    BABYLON_BUDGET is set, or null; no step is planned until then.
     """
     if watch and json:
         raise typer.BadParameter("--watch is for people: ask for --json as often as you like")
@@ -77,7 +81,7 @@ def status(
     if json:
         last = screen_report(found.screens[0]) if found.screens else None
         more = {"promotion": found.promotion, "comparison": found.comparison, "screen": last}
-        as_json(to_builtins(found.system) | more)
+        as_json(to_builtins(found.system) | more | {"budget": found.budget})
         return
     _show(settings, found)
 
@@ -107,6 +111,7 @@ def _look(settings: Settings) -> _Look:
             promotion=promotion_outlook(connection, settings),
             comparison=comparison_outlook(connection, settings),
             screens=screens.of_step(connection, settings.lineage, head, limit=1),
+            budget=budget.read(connection, settings),
         )
 
 
@@ -116,6 +121,10 @@ def _show(settings: Settings, found: _Look) -> None:
     compared = found.comparison
     running = compared.newest is not None and compared.newest.ended_at is None
     show(compared.text if running else f"comparison: {compared.text}")
+    if found.budget is not None:
+        lacks = found.budget.not_counted
+        more = "" if lacks is None else f"; not counted: {lacks}"
+        show(f"budget: {found.budget.text}{more}")
     for screen in found.screens:
         show(describe(settings.lineage, screen))
 

@@ -16,7 +16,7 @@ from babylon_tasks.cli.output import AsJson, as_json, cell, out, say, show, tabl
 from babylon_tasks.cli.steps import step_in_short
 from babylon_tasks.cli.trajectory import show_trajectory
 from babylon_tasks.cli.tripwires import sentence
-from babylon_tasks.db import lineages, pauses, reports, unopened_windows
+from babylon_tasks.db import lineages, reports, unopened_windows
 from babylon_tasks.db.checkpoint_history import CheckpointHistory, checkpoint_history
 from babylon_tasks.db.reports import Event, WindowHistory
 from babylon_tasks.db.reward_versions import RewardVersion
@@ -24,6 +24,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.trajectory_history import trajectory_history
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.policy_names import step_number
+from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
 
@@ -83,7 +84,7 @@ def why(
             unopened_windows.refuse(connection, window)
         history = reports.history(connection, hour or window, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
-        paused = pauses.in_force(connection, settings.lineage)
+        paused = refusals.why_paused(connection, settings)
     if lineage is not None and history.window.state in _UNFINISHED:
         history = structs.replace(history, trouble=lineage.trouble)
     if json:
@@ -91,7 +92,7 @@ def why(
     else:
         _show_history(history, all_of_it=everything)
         if paused is not None and history.window.state in _UNFINISHED:
-            show(paused.text)
+            show(paused)
 
 
 def _checkpoint(connection: Connection, settings: Settings, text: str) -> CheckpointHistory | None:

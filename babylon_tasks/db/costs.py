@@ -13,7 +13,7 @@ from babylon_tasks.cost.records import (
     StepTook,
 )
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import fetch_all
+from babylon_tasks.db.sql import fetch_all, fetch_value
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,3 +49,8 @@ def of_learning(connection: Connection, lineage: str, *, since: datetime) -> Cos
         steps=[],
         promotions=[],
     )
+
+
+def noted_as_spent(connection: Connection, lineage: str) -> bool:
+    """Check whether the newest event about a lineage's budget says that it is spent."""
+    return fetch_value(connection, "costs.noted_as_spent", bool, lineage=lineage) or False

@@ -32,13 +32,14 @@ class Left(Struct, frozen=True):
 def end_dead_branches(settings: Settings, lease: Lease, *, can_branch: bool, actor: str) -> Left:
     """End what was refused, or came from that, but for what an arm has.
 
-    The next step waits while training is paused, and, where the backend cannot branch or the mode
-    is ``proven``, while nobody has decided about another checkpoint. Raises StaleLease.
+    The next step waits while training is paused or the budget is spent, and, where the backend
+    cannot branch or the mode is ``proven``, while nobody has decided about another checkpoint.
+    Raises StaleLease.
     """
     lineage = lease.lineage
     with session(settings) as connection, connection.transaction():
         serving = lineages.lock_lineage(connection, lease).serving_step
-        waits = refusals.why_paused(connection, lineage)
+        waits = refusals.why_paused(connection, settings)
         if waits is None:
             waits = refusals.why_undecided(connection, settings, can_branch=can_branch)
         if waits is not None:

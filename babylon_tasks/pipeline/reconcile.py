@@ -25,6 +25,7 @@ from babylon_tasks.pipeline.patient_write import leave_to_owners
 from babylon_tasks.pipeline.results import Reconciled
 from babylon_tasks.pipeline.windows_to_train import pick_to_train
 from babylon_tasks.reasons import Reason
+from babylon_tasks.registry import budget
 from babylon_tasks.settings import Settings
 
 RELEASE_LIMIT = 100
@@ -65,6 +66,8 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         _align_what_babylon_reads(connection, settings.lineage)
         besides = other_lineages(connection, settings)
         others = {name: _restart(connection, theirs) for name, theirs in besides.items()}
+        for theirs in (settings, *besides.values()):
+            _note_budget(connection, theirs, actor)
         concluded = [
             text
             for theirs in (settings, *besides.values())
@@ -104,6 +107,11 @@ def _restart(connection: Connection, settings: Settings) -> list[str | None]:
     unevaluated = promotions.head_is_unevaluated(connection, settings)
     _align_what_babylon_reads(connection, settings.lineage)
     return [*to_train, *([None] if unevaluated else [])]
+
+
+def _note_budget(connection: Connection, settings: Settings, actor: str) -> None:
+    if lineages.get(connection, settings.lineage) is not None:
+        budget.note(connection, settings, actor=actor)
 
 
 def _compare(connection: Connection, settings: Settings) -> list[str]:

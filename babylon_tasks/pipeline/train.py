@@ -35,6 +35,7 @@ from babylon_tasks.pipeline.run_step import StepInterrupted, StepRefused, StepRu
 from babylon_tasks.pipeline.start_trainer import start_trainer
 from babylon_tasks.pipeline.too_large import gives_way, refused
 from babylon_tasks.pipeline.verify_step import is_worthless, verify
+from babylon_tasks.registry import budget
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, POSTPONE_FREE, START, VERIFY, StepState
 from babylon_tasks.step_records import StepResult
@@ -61,6 +62,7 @@ def train_window(
     began = time.monotonic()
     with session(settings) as connection:
         leased = lineages.ensure(connection, settings).leased
+        budget.note(connection, settings, actor=actor)
         answer = known_without_lease(connection, settings, window)
     if answer is not None:
         return answer

@@ -12,6 +12,7 @@ from babylon_tasks.db import arms, branches, lineages, pauses, refusals
 from babylon_tasks.db.refusals import News
 from babylon_tasks.db.session import Connection
 from babylon_tasks.policy_names import policy_name
+from babylon_tasks.registry import budget
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import can_branch
 
@@ -73,7 +74,7 @@ def why_waits(connection: Connection, settings: Settings) -> str | None:
     row = lineages.get(connection, lineage)
     if row is None:
         return None
-    waits = why_paused(connection, lineage)
+    waits = why_paused(connection, settings)
     if waits is None:
         waits = why_undecided(connection, settings, can_branch=can_branch(row.backend))
     if waits is not None:
@@ -88,10 +89,10 @@ def why_waits(connection: Connection, settings: Settings) -> str | None:
     )
 
 
-def why_paused(connection: Connection, lineage: str) -> str | None:
-    """Say why nothing is planned until a person has looked; None where nobody has to."""
-    found = pauses.in_force(connection, lineage)
-    return None if found is None else found.text
+def why_paused(connection: Connection, settings: Settings) -> str | None:
+    """Say why nothing is planned: a person has to look, or the budget is spent; None: neither."""
+    found = pauses.in_force(connection, settings.lineage)
+    return budget.why_waits(connection, settings) if found is None else found.text
 
 
 def undecided(connection: Connection, lineage: str) -> set[int]:

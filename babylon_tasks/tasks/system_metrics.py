@@ -19,7 +19,7 @@ from babylon_tasks.db.gauges import Gauges
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.settings import Settings
-from babylon_tasks.tasks import comparison_metrics, evaluation_metrics
+from babylon_tasks.tasks import comparison_metrics, cost_metrics, evaluation_metrics
 from babylon_tasks.tasks.app import KEY_PREFIX, queues, training_queue
 from babylon_tasks.tasks.metric_sample import Sample
 from babylon_tasks.tasks.redis_connection import open_client
@@ -148,6 +148,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     **evaluation_metrics.FAMILIES,
     **comparison_metrics.FAMILIES,
+    **cost_metrics.FAMILIES,
 }
 
 _OF_A_STEP = {
@@ -198,12 +199,11 @@ class SystemMetrics(Collector):
                 name: gauges.read(connection, name, settings.lease_seconds)
                 for name in self._lineages
             }
-            compared = [
+            besides = [
                 sample
                 for name in self._lineages
-                for sample in comparison_metrics.samples(
-                    connection, settings.model_copy(update={"lineage": name})
-                )
+                for read in (comparison_metrics.samples, cost_metrics.samples)
+                for sample in read(connection, settings.model_copy(update={"lineage": name}))
             ]
         circuits = {
             name: is_open for one in found.values() for name, is_open in one.circuits.items()
@@ -215,7 +215,7 @@ class SystemMetrics(Collector):
                 for name, is_open in circuits.items()
             ),
             *(sample for name, figures in found.items() for sample in _of_lineage(figures, name)),
-            *compared,
+            *besides,
         ]
 
     def _queues(self) -> Iterator[Sample]:

@@ -14,9 +14,10 @@ from checks.alerts import Query, asked, queries
 
 pytestmark = pytest.mark.contract(None)
 BEGAN = 1769853600  # 2026-01-31T10:00Z
-# What minutes of a run without outcomes, comparison and promotion do not have.
+# What minutes of a run without outcomes, comparison, promotion and prices do not have.
 NOT_IN_THE_RUN = {
     "babylon_arm_share",
+    "babylon_budget_dollars",
     "babylon_comparison_difference",
     "babylon_comparison_harm",
     "babylon_comparison_impediment",
@@ -25,6 +26,7 @@ NOT_IN_THE_RUN = {
     "babylon_ramp_loss",
     "babylon_ramp_share",
     "babylon_right_share",
+    "babylon_spent_dollars",
     "babylon_trial_evidence",
     "babylon_trial_windows",
 }

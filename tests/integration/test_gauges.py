@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from scored_windows import column, hour, scored_window
 
-from babylon_tasks.db import arms, lineages
+from babylon_tasks.db import arms, events, lineages
 from babylon_tasks.db.session import Connection
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.compare import compare
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
@@ -81,6 +82,24 @@ def test_a_comparison_and_its_evidence_are_figures(
     paused = {"comparison_id": compared, "window_id": hour(0), "reason": "r", "actor": "a"}
     insert(connection, "training.pauses", [paused | {"lineage": "babylon"}])
     assert scrape(settings)["babylon_training_paused"] == {("babylon",): 1}
+
+
+def test_what_learning_costs_and_whether_the_budget_is_spent_are_figures(
+    settings: Settings, connection: Connection
+) -> None:
+    detail = {"model": "openai/o3", "prompt_tokens": 9, "completion_tokens": 9, "usd": 3.0}
+    events.record(connection, EventKind.JUDGED, actor="test", window=hour(1), detail=detail)
+
+    found = scrape(settings)
+    bounded = scrape(settings.model_copy(update={"budget": 2.0}))
+
+    assert found["babylon_spent_dollars"] == {("judge", "babylon"): 3.0}
+    assert (found["babylon_budget_dollars"], found["babylon_budget_spent"]) == (
+        {},
+        {("babylon",): 0},
+    )
+    assert bounded["babylon_budget_dollars"] == {("babylon",): 2.0}
+    assert bounded["babylon_budget_spent"] == {("babylon",): 1}
 
 
 def test_an_empty_system_has_zeros_and_no_lineage(settings: Settings) -> None:

@@ -79,3 +79,9 @@ SELECT to_step AS step, decided_at AS moment,
 FROM training.promotions
 WHERE lineage = %(lineage)s AND decision = 'promote' AND decided_at >= %(since)s
 ORDER BY id
+
+-- name: noted_as_spent
+-- Whether the newest event about a lineage's budget says that it is spent.
+SELECT kind = 'budget_spent' FROM training.events
+WHERE lineage = %(lineage)s AND kind IN ('budget_spent', 'budget_left')
+ORDER BY id DESC LIMIT 1

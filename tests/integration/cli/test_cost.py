@@ -153,13 +153,39 @@ def test_answers_to_agents_are_priced_where_wandb_serves(run: Run, connection: C
     assert list(theirs["lacks"].values()) == [1, 1]
 
 
+@pytest.mark.usefixtures("learned")
+def test_a_budget_is_seen_in_status_doctor_and_why(run: Run, connection: Connection) -> None:
+    budget = {"BABYLON_BUDGET": "0.6", "BABYLON_GPU_HOUR_PRICE": "0"}
+    scored_window(connection, hour(3))
+
+    unbounded = run("status", "--json").document["budget"]
+    below = run("status", **budget).out
+    graded(connection, hour(3), usd=0.2)
+    shown = run("status", **budget).out
+    found = run("status", "--json", **budget).document["budget"]
+    checked = {one["check"]: one for one in run("doctor", "--json", **budget).document["findings"]}
+
+    assert unbounded is None
+    assert "budget: $0.50 of $0.60 is spent on learning in the last 24 hours" in below
+    assert "no step is planned" not in below
+    assert "budget: $0.70 of $0.60" in shown
+    assert "no step is planned until" in shown
+    assert found["until"] is not None
+    assert found["spent"]["money"] == pytest.approx(0.7)
+    assert checked["budget"]["outcome"] == "warn"
+    assert "goes on by itself" in checked["budget"]["todo"]
+    assert "the budget is spent: $0.70" in run("why", hour(3), **budget).out
+    trained_by_hand = run("train", hour(3), **budget, BABYLON_BACKEND="cpu")
+    assert "the budget is spent" in trained_by_hand.out + trained_by_hand.err
+
+
 def test_what_a_budget_asks_for_reads_no_table_from_end_to_end(connection: Connection) -> None:
     connection.execute(
         "INSERT INTO training.events (kind, actor, happened_at) SELECT 'opened', 'test',"
         " now() - n * interval '1 minute' FROM generate_series(1, 20000) AS n"
     )
     connection.execute("ANALYZE training.events")
-    for name in ("costs.runs", "costs.gradings"):
+    for name in ("costs.runs", "costs.gradings", "costs.noted_as_spent"):
         found = connection.execute(
             "EXPLAIN (COSTS off) " + statement(name),  # type: ignore[arg-type]
             {"lineage": "babylon", "since": datetime(2026, 1, 1, tzinfo=UTC)},
