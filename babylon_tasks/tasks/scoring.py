@@ -11,7 +11,7 @@ from babylon_tasks.states import WindowState
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
-from babylon_tasks.tasks.send import wake_trainer
+from babylon_tasks.tasks.send import send_next, wake_trainer
 
 
 @app.task(base=BabylonTask, bind=True, name=task_names.SCORE_WINDOW)  # type: ignore[untyped-decorator]
@@ -32,4 +32,6 @@ def score_window(self: BabylonTask, window: str) -> Any:
     if scoring.claimed and scoring.state is WindowState.SCORED and not scoring.waits_for:
         for lineage in live_lineages(self.settings):
             wake_trainer(window, lineage=lineage)
+    if scoring.claimed:  # a repeated message brings no other
+        send_next(self.settings)
     return self.task_result(summaries.scoring(scoring))

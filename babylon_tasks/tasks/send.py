@@ -9,7 +9,10 @@ import structlog
 from celery import Signature
 from kombu.exceptions import OperationalError
 
-from babylon_tasks.errors import BrokerUnavailable
+from babylon_tasks.db import due_windows
+from babylon_tasks.db.session import session
+from babylon_tasks.errors import BrokerUnavailable, DatabaseError
+from babylon_tasks.settings import Settings
 from babylon_tasks.task_names import SCORE_WINDOW, TRAIN_WINDOW
 from babylon_tasks.tasks.app import app, queue_named, training_queue
 from babylon_tasks.tasks.redis_health import describe
@@ -55,6 +58,21 @@ def wake_trainer(window: str | None, *, lineage: str | None = None) -> None:
     try:
         send_train(window, lineage=lineage)
     except BrokerUnavailable as error:
+        log.warning("message.not_sent", why=str(error))
+
+
+def send_next(settings: Settings) -> None:
+    """Send a message for the oldest window that waits to be scored and has none.
+
+    Called at the end of a scoring, so that a backlog is worked off as fast as workers can. A
+    failure must not become that of the window that is scored: beat sends what is not sent here.
+    """
+    try:
+        with session(settings) as connection, connection.transaction():
+            waiting = due_windows.pick_to_score(connection, settings, limit=1)
+        for window in waiting:
+            send_score(window)
+    except (BrokerUnavailable, DatabaseError) as error:
         log.warning("message.not_sent", why=str(error))
 
 

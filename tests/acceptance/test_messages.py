@@ -117,6 +117,23 @@ def test_poison_is_refused_and_the_worker_goes_on(
     assert queued(client, "cpu") == []
 
 
+def test_one_message_is_enough_to_score_all_that_waits_each_once(
+    babylon: Babylon, app: Celery, client: redis.Redis, connection: Connection
+) -> None:
+    """Without beat: each scoring brings the next; a repeated message brings nothing."""
+    windows = sealed(babylon, 4)
+    connection.execute("UPDATE training.windows SET enqueued_at = NULL")
+    for _ in range(2):
+        app.send_task(SCORE, (windows[0],))
+
+    start_cpu_worker(babylon, 1)
+    babylon.await_states(windows, "scored")
+
+    for window in windows:
+        assert [event["kind"] for event in babylon.events_of(window)].count("scored") == 1
+    until("no message is left", lambda: queued(client, "cpu") == [])
+
+
 def test_one_message_is_enough_to_train_all_that_waits(babylon: Babylon, app: Celery) -> None:
     """Without beat: each step wakes the next."""
     windows = sealed(babylon, 3)

@@ -18,10 +18,8 @@ NEW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
 OF_UNFINISHED: dict[str, dict[str, Any]] = {
     "open_and_seal.due_to_seal": {"max_open": 7200, "limit": 200},
-    "due_windows.pick_to_score": {"again": 54, "limit": 100},
     "due_windows.pick_to_train": {"again": 54, "limit": 100, "lineage": LINEAGE},
     "due_windows.scored": {"first": None, "limit": 100, "lineage": LINEAGE},
-    "expired_claims.expired_scoring": {"limit": 100},
     "gauges.left_over": {"lineage": LINEAGE},
     "gauges.oldest_due": {"lineage": LINEAGE},
     "step_windows.outdated": {"hours": 48, "limit": 100, "lineage": LINEAGE},
@@ -125,6 +123,25 @@ def test_windows_in_work_are_found_without_the_finished_ones(
     text = plan(years, name, parameters)
     assert "windows_unfinished" in text, text
     assert "Seq Scan on windows" not in text, text
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("due_windows.pick_to_score", {"again": 54, "limit": 1}),
+        ("expired_claims.expired_scoring", {"limit": 100}),
+    ],
+)
+def test_what_is_to_be_scored_is_found_without_what_is_scored_and_waits(
+    years: Connection, name: str, parameters: dict[str, Any]
+) -> None:
+    """After each window of a backlog, while the scored ones wait for a step."""
+    years.execute("UPDATE training.windows SET state = 'scored' WHERE state = 'trained'")
+    years.execute("VACUUM ANALYZE training.windows")
+
+    text = plan(years, name, parameters)
+    assert "windows_to_score" in text, text
+    assert "windows_unfinished" not in text, text
 
 
 @pytest.mark.parametrize(("name", "parameters"), OF_SOME.items(), ids=OF_SOME)

@@ -94,6 +94,12 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery is untyped
 
     max_interval = _TURN_SECONDS  # however long BABYLON_UPKEEP_INTERVAL_SECONDS is
 
+    def setup_schedule(self) -> None:
+        """Make everything due at the start: what waits has waited long enough."""
+        super().setup_schedule()
+        for entry in self.schedule.values():
+            entry.last_run_at = entry.schedule.now() - entry.schedule.run_every
+
     def tick(self, *args: Any, **kwargs: Any) -> Any:
         """Look at the schedule once; returns the seconds until the next time."""
         wait = super().tick(*args, **kwargs)
