@@ -131,6 +131,22 @@ def seal_due(
     return sealed
 
 
+def more_to_seal(connection: Connection, settings: Settings) -> bool:
+    """Whether another ``seal_due`` would get further at once: the limit has cut this one short.
+
+    Each call seals all windows of which this is true, or notes that their rows have changed.
+    """
+    return bool(
+        fetch_value(
+            connection,
+            "open_and_seal.more_to_seal",
+            bool,
+            grace=settings.grace_seconds,
+            max_open=settings.max_open_seconds,
+        )
+    )
+
+
 def _is_quiet(connection: Connection, window: str, settings: Settings) -> bool:
     execute(connection, "open_and_seal.note_rows", window=window, **_span(window))
     grace = settings.grace_seconds

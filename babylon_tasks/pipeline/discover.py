@@ -18,7 +18,7 @@ from babylon_tasks.reasons import UnopenedReason
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import WINDOW, is_window_id, window_id, window_start
 
-# Limits of one call; the next call finds the rest.
+# Limits of one call; the next call, which follows at once, finds the rest.
 SEEN_LIMIT = 10_000
 SEAL_LIMIT = 200
 ENQUEUE_LIMIT = 100
@@ -54,6 +54,7 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
             sealed = open_and_seal.seal_due(
                 connection, settings, limit=SEAL_LIMIT, actor=actor, complete_before=complete
             )
+        more = len(opened) == SEEN_LIMIT or open_and_seal.more_to_seal(connection, settings)
         changed = outcomes.follow(connection, settings, since=since)
         with connection.transaction():
             to_score = due_windows.pick_to_score(connection, settings, limit=ENQUEUE_LIMIT)
@@ -70,6 +71,7 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
         others={name: [*found] for name, found in others.items() if found},
         malformed=malformed,
         outcomes=changed,
+        more=more,
     )
 
 

@@ -28,6 +28,7 @@ from babylon_tasks.reasons import Reason
 from babylon_tasks.registry import budget
 from babylon_tasks.settings import Settings
 
+# Limits of one call; where one is met, the next call follows at once.
 RELEASE_LIMIT = 100
 SCORE_ANEW_LIMIT = 50
 ENQUEUE_LIMIT = 100
@@ -97,6 +98,7 @@ def reconcile(settings: Settings, *, actor: str) -> Reconciled:
         anew=anew,
         others={name: found for name, found in others.items() if found},
         concluded=concluded,
+        more=len(released) + len(failed) >= RELEASE_LIMIT or len(anew) >= SCORE_ANEW_LIMIT,
     )
 
 

@@ -16,7 +16,7 @@ class Discovered(Struct, frozen=True):
     """What ``discover`` found. The caller sends the messages for ``to_score`` and ``to_train``.
 
     ``outcomes``: how many of Babylon's were new or had changed. ``others``: by name, what lineages
-    besides the settings' are to train.
+    besides the settings' are to train. ``more``: another call would open or seal more at once.
     """
 
     opened: list[str]
@@ -26,6 +26,7 @@ class Discovered(Struct, frozen=True):
     malformed: list[str]
     outcomes: int = 0
     others: dict[str, list[str | None]] = {}
+    more: bool = False
 
 
 class Scoring(ScoringResult, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class Reconciled(Struct, frozen=True):
     ``unevaluated``: a worker died between committing the newest checkpoint and evaluating it.
     ``anew``: windows that are sealed again, for a new reward version. ``others``: by name, what
     lineages besides the settings' are to train; None: to evaluate what was left. ``concluded``:
-    what comparisons concluded, in words.
+    what comparisons concluded, in words. ``more``: a limit was met, another call would do more.
     """
 
     released: list[str]
@@ -83,6 +84,7 @@ class Reconciled(Struct, frozen=True):
     anew: list[str] = []
     others: dict[str, list[str | None]] = {}
     concluded: list[str] = []
+    more: bool = False
 
 
 class PrunedCheckpoints(Struct, frozen=True):

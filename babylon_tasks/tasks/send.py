@@ -61,6 +61,11 @@ def wake_trainer(window: str | None, *, lineage: str | None = None) -> None:
         log.warning("message.not_sent", why=str(error))
 
 
+def send_again(task: str) -> str:
+    """Send a message for a task of upkeep that has met a limit of one call; returns its id."""
+    return _sent(app.signature(task, immutable=True, ignore_result=True))
+
+
 def send_next(settings: Settings) -> None:
     """Send a message for the oldest window that waits to be scored and has none.
 

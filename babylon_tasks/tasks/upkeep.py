@@ -18,7 +18,7 @@ from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import app
 from babylon_tasks.tasks.base import BabylonTask
 from babylon_tasks.tasks.flower import summaries
-from babylon_tasks.tasks.send import send_train, send_windows
+from babylon_tasks.tasks.send import send_again, send_train, send_windows
 
 _PRUNE_SECONDS = 600
 
@@ -28,6 +28,8 @@ def discover(self: BabylonTask) -> Any:
     """Open and seal windows, then send messages for them: their rows are committed by then."""
     discovered = look(self.settings, actor=self.actor)
     send_windows(discovered.to_score, discovered.to_train, discovered.others)
+    if discovered.more:
+        send_again(task_names.DISCOVER)
     return self.task_result(summaries.discovery(discovered))
 
 
@@ -38,6 +40,8 @@ def reconcile(self: BabylonTask) -> Any:
     send_windows(reconciled.to_score, reconciled.to_train, reconciled.others)
     if reconciled.unevaluated:
         send_train(None)
+    if reconciled.more:
+        send_again(task_names.RECONCILE)
     return self.task_result(summaries.reconciliation(reconciled))
 
 

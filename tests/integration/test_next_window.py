@@ -1,4 +1,4 @@
-"""A scoring that ends sends a message for the next window that waits."""
+"""A scoring that ends sends for the next window, an upkeep that met its limit for itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ for _ in range({times}):
 
 
 def send_next(settings: Settings, times: int, **but: str) -> str:
-    """Send as a worker does, in a process of its own: the application is the process's."""
+    return run(settings, _SEND.format(times=times), **but)
+
+
+def run(settings: Settings, script: str, **but: str) -> str:
+    """Run as a worker does, in a process of its own: the application is the process's."""
     environment = {
         **os.environ,
         "DATABASE_URL": settings.database_url.get_secret_value(),
@@ -36,7 +40,7 @@ def send_next(settings: Settings, times: int, **but: str) -> str:
         **but,
     }
     done = subprocess.run(
-        [sys.executable, "-c", _SEND.format(times=times)],
+        [sys.executable, "-c", script],
         env=environment,
         check=True,
         timeout=60,
@@ -96,3 +100,30 @@ def test_a_server_that_is_away_does_not_fail_the_scoring_that_has_ended(
 
     assert "message.not_sent" in logged
     assert sent(settings) == []
+
+
+_UPKEEP = """
+from babylon_tasks.pipeline import discover as discovery, reconcile as repair
+from babylon_tasks.tasks.upkeep import discover, reconcile
+discovery.SEAL_LIMIT = repair.RELEASE_LIMIT = {limit}
+discover.apply()
+reconcile.apply()
+"""
+
+
+@pytest.mark.parametrize(("limit", "again"), [(1, ["discover", "reconcile"]), (10, [])])
+def test_upkeep_that_met_its_limit_is_sent_again_at_once(
+    waiting: Connection, settings: Settings, limit: int, again: list[str]
+) -> None:
+    waiting.execute(
+        "UPDATE training.windows SET state = CASE window_id WHEN %s THEN 'scoring' ELSE 'open' END,"
+        " attempt = 1, lease_until = now() - interval '1 hour', next_attempt_at = NULL",
+        [hour(1)],
+    )
+
+    run(settings, _UPKEEP.format(limit=limit))
+
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        raw: Any = client.lrange(KEY_PREFIX + "upkeep", 0, -1)
+    tasks = [json.loads(one)["headers"]["task"] for one in reversed(raw)]
+    assert tasks == [f"babylon.{name}.v1" for name in again]

@@ -53,14 +53,25 @@ VALUES (%(window_id)s, %(starts_at)s, %(held_out)s)
 ON CONFLICT (window_id) DO NOTHING
 
 -- name: due_to_seal
--- Open windows that are over, with whether they are sealed at once: open for too long.
+-- Open windows that are over, with whether they are sealed at once: open for too long. Then those
+-- whose rows nobody has looked at, then those that have been the same for longest.
 SELECT window_id AS window,
        now() >= starts_at + interval '1 hour' + make_interval(secs => %(max_open)s)
        AND now() >= opened_at + make_interval(secs => %(max_open)s) AS overdue
 FROM training.windows
 WHERE state = 'open' AND now() >= starts_at + interval '1 hour'
-ORDER BY starts_at
+ORDER BY overdue DESC, rows_changed_at NULLS FIRST, starts_at
 LIMIT %(limit)s
+
+-- name: more_to_seal
+-- Whether another call would seal a window now, or look at one for the first time.
+SELECT EXISTS (
+    SELECT FROM training.windows
+    WHERE state = 'open' AND now() >= starts_at + interval '1 hour'
+      AND (coalesce(rows_changed_at <= now() - make_interval(secs => %(grace)s), true)
+           OR now() >= starts_at + interval '1 hour' + make_interval(secs => %(max_open)s)
+              AND now() >= opened_at + make_interval(secs => %(max_open)s))
+)
 
 -- name: note_rows
 -- Note which rows an open window has, and when they were first seen to be other ones than before.
