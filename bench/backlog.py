@@ -1,0 +1,156 @@
+"""Drain a backlog of small hours: ``python -m bench.backlog --small 100 --large 1000``.
+
+Two backlogs in databases of one embedded Postgres. Each is opened and sealed as upkeep does it,
+call after call; then a worker's next window is picked and scored, in turn from either, so that a
+slow moment of the machine strikes both. Scored hours stay and wait for a step. Prints for each
+window CPU milliseconds of Postgres and of the scoring process, transactions, and the ratio of the
+large backlog to the small one. Celery and Redis are not in it: a message costs the same in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean
+
+import psutil
+import psycopg
+from pydantic import SecretStr
+
+from babylon_tasks.db import due_windows
+from babylon_tasks.db.babylon import create
+from babylon_tasks.db.kept_connections import kept
+from babylon_tasks.db.migrate import apply
+from babylon_tasks.db.session import session
+from babylon_tasks.pipeline.discover import discover
+from babylon_tasks.pipeline.score import score_window
+from babylon_tasks.sandbox.servers import EmbeddedPostgres
+from babylon_tasks.settings import Settings
+from babylon_tasks.windows import WINDOW, window_id, window_start
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from factories import EVER, exact_call, insert_trajectories, step, trajectory  # noqa: E402
+
+FIRST = "2024-06-01T00:00"
+TURNS = 10
+FILLED = 500  # hours inserted at once
+
+
+def fill(settings: Settings, hours: int) -> None:
+    """Create the tables and the hours, two trajectories each."""
+    create(settings)
+    apply(settings)
+    names = [window_id(window_start(FIRST) + n * WINDOW) for n in range(hours)]
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        for first in range(0, hours, FILLED):
+            rows = []
+            for hour in names[first : first + FILLED]:
+                for agent in range(2):
+                    steps = [step(0, [exact_call("YES" if agent else "NO")], window=hour)]
+                    rows.append(trajectory(hour, f"agent-{agent}", steps, final_pnl=100.0 * agent))
+            insert_trajectories(connection, rows)
+
+
+class Backlog:
+    """The hours of one database, and what scoring them has used."""
+
+    def __init__(self, server: EmbeddedPostgres, name: str, hours: int) -> None:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        self.name, self.hours = name, hours
+        self.settings = Settings(
+            database_url=SecretStr(server.database(name)),
+            lookback_hours=int(EVER),
+            grace_seconds=0,
+            held_out_share=0,
+            log_level="ERROR",
+        )
+        fill(self.settings, hours)
+        self.process = psutil.Process(server.pid)
+        self.watch = psycopg.connect(server.database(name), autocommit=True)
+        self.used: list[dict[str, float]] = []
+
+    def seal(self) -> None:
+        """Open and seal all hours, as beat's task does; then each waits without a message."""
+        before, calls = self.counts(), 1
+        while discover(self.settings, actor="bench").more:
+            calls += 1
+        after = self.counts()
+        seconds = after["server"] + after["client"] - before["server"] - before["client"]
+        print(
+            f"{self.name}: {self.hours} hours sealed by {calls} calls in a row, "
+            f"{1000 * seconds / self.hours:.2f} ms CPU a window"
+        )
+        self.watch.execute("UPDATE training.windows SET enqueued_at = NULL")
+        self.watch.execute("VACUUM ANALYZE training.windows")
+
+    def score(self, count: int, *, measured: bool) -> None:
+        """Score the next windows, as a worker takes them."""
+        for _ in range(count):
+            before = self.counts()
+            with session(self.settings) as connection, connection.transaction():
+                (window,) = due_windows.pick_to_score(connection, self.settings, limit=1)
+            scoring = score_window(self.settings, window, actor="bench")
+            assert scoring.claimed, scoring
+            after = self.counts()
+            if measured:
+                self.used.append({name: after[name] - before[name] for name in after})
+
+    def counts(self) -> dict[str, float]:
+        """Return what was used so far: CPU seconds of server and client, and transactions."""
+        # Ended backends count in the parent's children, as it reaps them at once.
+        times = [self.process.cpu_times(), *(one.cpu_times() for one in self.process.children())]
+        ended = times[0].children_user + times[0].children_system
+        row = self.watch.execute(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        )
+        return {
+            "server": ended + sum(t.user + t.system for t in times),
+            "client": time.process_time(),
+            "transactions": float((row.fetchone() or [0])[0]),
+        }
+
+    def mean(self, name: str) -> float:
+        """Return the mean for each measured window."""
+        return fmean(row[name] for row in self.used)
+
+
+def main() -> None:
+    """Fill, seal, score in turns, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", type=int, default=100)
+    parser.add_argument("--large", type=int, default=1000)
+    asked = parser.parse_args()
+    measured = asked.small // TURNS
+    if measured < 2 or asked.large < asked.small:
+        parser.error(f"--small must be at least {2 * TURNS}, and --large no smaller")
+    with tempfile.TemporaryDirectory(prefix="babylon-bench-") as folder:
+        Path(folder).chmod(0o711)
+        with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
+            small = Backlog(server, "small", asked.small)
+            large = Backlog(server, "large", asked.large)
+            for backlog in (small, large):
+                backlog.seal()
+            for _ in range(TURNS):
+                for backlog in (small, large):
+                    # The first ones after the other's turn open connections.
+                    backlog.score(backlog.hours // TURNS - measured + 1, measured=False)
+                    backlog.score(measured - 1, measured=True)
+            kept.close()
+            for backlog in (small, large):
+                backlog.watch.close()
+    for name, unit in (("server", " ms CPU"), ("client", " ms CPU"), ("transactions", "")):
+        scale = 1000 if unit else 1
+        of_small, of_large = scale * small.mean(name), scale * large.mean(name)
+        print(
+            f"{name:12} at {asked.small} {of_small:7.2f}{unit}  at {asked.large} "
+            f"{of_large:7.2f}{unit}  x{of_large / of_small:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
