@@ -20,6 +20,7 @@ import psutil
 import psycopg
 from pydantic import SecretStr
 
+from babylon_tasks import log
 from babylon_tasks.db import due_windows
 from babylon_tasks.db.babylon import create
 from babylon_tasks.db.kept_connections import kept
@@ -101,18 +102,22 @@ class Backlog:
                 self.used.append({name: after[name] - before[name] for name in after})
 
     def counts(self) -> dict[str, float]:
-        """Return what was used so far: CPU seconds of server and client, and transactions."""
+        """Return what was used so far: CPU seconds of server and client."""
         # Ended backends count in the parent's children, as it reaps them at once.
         times = [self.process.cpu_times(), *(one.cpu_times() for one in self.process.children())]
         ended = times[0].children_user + times[0].children_system
-        row = self.watch.execute(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-        )
         return {
             "server": ended + sum(t.user + t.system for t in times),
             "client": time.process_time(),
-            "transactions": float((row.fetchone() or [0])[0]),
         }
+
+    def transactions(self) -> int:
+        """Return how many there were; sessions report theirs when they end."""
+        row = self.watch.execute(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def mean(self, name: str) -> float:
         """Return the mean for each measured window."""
@@ -133,22 +138,32 @@ def main() -> None:
         with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
             small = Backlog(server, "small", asked.small)
             large = Backlog(server, "large", asked.large)
+            log.configure(small.settings)
             for backlog in (small, large):
                 backlog.seal()
+            kept.close()
+            begun = [backlog.transactions() for backlog in (small, large)]
             for _ in range(TURNS):
                 for backlog in (small, large):
                     # The first ones after the other's turn open connections.
                     backlog.score(backlog.hours // TURNS - measured + 1, measured=False)
                     backlog.score(measured - 1, measured=True)
             kept.close()
+            time.sleep(1)  # the sessions end
+            rows = {
+                "transactions": [
+                    (backlog.transactions() - before) / backlog.hours
+                    for backlog, before in zip((small, large), begun, strict=True)
+                ]
+            }
             for backlog in (small, large):
                 backlog.watch.close()
-    for name, unit in (("server", " ms CPU"), ("client", " ms CPU"), ("transactions", "")):
-        scale = 1000 if unit else 1
-        of_small, of_large = scale * small.mean(name), scale * large.mean(name)
+    for name in ("server", "client"):
+        rows[f"{name}, ms CPU"] = [1000 * backlog.mean(name) for backlog in (small, large)]
+    for name, (of_small, of_large) in rows.items():
         print(
-            f"{name:12} at {asked.small} {of_small:7.2f}{unit}  at {asked.large} "
-            f"{of_large:7.2f}{unit}  x{of_large / of_small:.2f}"
+            f"{name:14} at {asked.small} {of_small:7.2f}  at {asked.large} {of_large:7.2f}  "
+            f"x{of_large / of_small:.2f}"
         )
 
 

@@ -1,16 +1,14 @@
-"""A scoring that ends sends for the next window, an upkeep that met its limit for itself."""
+"""A scoring that ends sends a message for the next window that waits."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from base64 import b64decode
 from typing import Any
 
 import pytest
 import redis
+from own_process import run
 from scored_windows import column, hour
 
 from babylon_tasks.db.session import Connection
@@ -25,29 +23,6 @@ from babylon_tasks.tasks.send import send_next
 for _ in range({times}):
     send_next(load_settings())
 """
-
-
-def send_next(settings: Settings, times: int, **but: str) -> str:
-    return run(settings, _SEND.format(times=times), **but)
-
-
-def run(settings: Settings, script: str, **but: str) -> str:
-    """Run as a worker does, in a process of its own: the application is the process's."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "REDIS_URL": settings.redis_url.get_secret_value(),
-        **but,
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        check=True,
-        timeout=60,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout + done.stderr
 
 
 def sent(settings: Settings) -> list[str]:
@@ -73,7 +48,7 @@ def waiting(connection: Connection) -> Connection:
 def test_the_oldest_that_may_be_scored_is_sent_and_none_twice(
     waiting: Connection, settings: Settings
 ) -> None:
-    send_next(settings, times=4)
+    run(_SEND.format(times=4), settings)
 
     assert sent(settings) == [hour(2), hour(3)]
 
@@ -84,7 +59,7 @@ def test_nothing_is_sent_while_scoring_is_paused(waiting: Connection, settings: 
         " VALUES ('scoring', 5, 'database', 'full', now(), now() + interval '1 hour')"
     )
 
-    send_next(settings, times=1)
+    run(_SEND.format(times=1), settings)
 
     assert sent(settings) == []
     assert column(waiting, "SELECT enqueued_at FROM training.windows") == [None] * 3
@@ -96,34 +71,7 @@ def test_a_server_that_is_away_does_not_fail_the_scoring_that_has_ended(
 ) -> None:
     scheme = "redis" if away == "REDIS_URL" else "postgresql"
 
-    logged = send_next(settings, times=1, **{away: f"{scheme}://127.0.0.1:{free_port()}/0"})
+    logged = run(_SEND.format(times=1), settings, **{away: f"{scheme}://127.0.0.1:{free_port()}/0"})
 
     assert "message.not_sent" in logged
     assert sent(settings) == []
-
-
-_UPKEEP = """
-from babylon_tasks.pipeline import discover as discovery, reconcile as repair
-from babylon_tasks.tasks.upkeep import discover, reconcile
-discovery.SEAL_LIMIT = repair.RELEASE_LIMIT = {limit}
-discover.apply()
-reconcile.apply()
-"""
-
-
-@pytest.mark.parametrize(("limit", "again"), [(1, ["discover", "reconcile"]), (10, [])])
-def test_upkeep_that_met_its_limit_is_sent_again_at_once(
-    waiting: Connection, settings: Settings, limit: int, again: list[str]
-) -> None:
-    waiting.execute(
-        "UPDATE training.windows SET state = CASE window_id WHEN %s THEN 'scoring' ELSE 'open' END,"
-        " attempt = 1, lease_until = now() - interval '1 hour', next_attempt_at = NULL",
-        [hour(1)],
-    )
-
-    run(settings, _UPKEEP.format(limit=limit))
-
-    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        raw: Any = client.lrange(KEY_PREFIX + "upkeep", 0, -1)
-    tasks = [json.loads(one)["headers"]["task"] for one in reversed(raw)]
-    assert tasks == [f"babylon.{name}.v1" for name in again]

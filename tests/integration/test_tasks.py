@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
@@ -19,6 +16,7 @@ from celery import Celery
 from celery.events import EventReceiver
 from celery.result import AsyncResult
 from kombu import Connection
+from own_process import run
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.errors import StaleLease, TrainingError, WindowNotFound
@@ -41,21 +39,10 @@ send_train(None)
 # --- messages
 
 
-def send(settings: Settings) -> None:
-    """Send as a worker does, in a process of its own: the application is the process's."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "REDIS_URL": settings.redis_url.get_secret_value(),
-        "WANDB_API_KEY": "planted-secret",
-    }
-    subprocess.run([sys.executable, "-c", _SEND], env=environment, check=True, timeout=60)
-
-
 @pytest.fixture
 def messages(settings: Settings) -> Iterator[dict[str, list[dict[str, Any]]]]:
     """What lies in each queue after the three kinds of messages were sent, oldest first."""
-    send(settings)
+    run(_SEND, settings, WANDB_API_KEY="planted-secret")
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         yield {
             queue: [json.loads(raw) for raw in reversed(client.lrange(KEY_PREFIX + queue, 0, -1))]  # type: ignore[arg-type]
@@ -305,9 +292,7 @@ def test_work_continues_when_its_progress_cannot_be_reported(celery: Celery) -> 
     assert [entry["event"] for entry in logs] == ["progress.not_reported"]
 
 
-def test_the_error_of_a_sender_without_redis_says_that_nothing_is_lost(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_of_a_sender_without_redis_says_that_nothing_is_lost(settings: Settings) -> None:
     script = """
 from babylon_tasks.errors import BrokerUnavailable
 from babylon_tasks.tasks.send import send_score
@@ -316,18 +301,7 @@ try:
 except BrokerUnavailable as error:
     print(error)
 """
-    environment = {
-        **os.environ,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "REDIS_URL": f"redis://:planted-secret@127.0.0.1:{free_port()}/0",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "nothing is lost" in done.stdout
-    assert "planted-secret" not in done.stdout + done.stderr
+    away = f"redis://:planted-secret@127.0.0.1:{free_port()}/0"
+    said = run(script, settings, REDIS_URL=away)
+    assert "nothing is lost" in said
+    assert "planted-secret" not in said
