@@ -67,15 +67,15 @@ def send_again(task: str) -> str:
 
 
 def send_next(settings: Settings) -> None:
-    """Send a message for the oldest window that waits to be scored and has none.
+    """Send a message for the oldest window that is due to be scored and has none.
 
     Called at the end of a scoring, so that a backlog is worked off as fast as workers can. A
     failure must not become that of the window that is scored: beat sends what is not sent here.
     """
     try:
         with session(settings) as connection, connection.transaction():
-            waiting = due_windows.pick_to_score(connection, settings, limit=1)
-        for window in waiting:
+            due = due_windows.pick_to_score(connection, settings, limit=1)
+        for window in due:
             send_score(window)
     except (BrokerUnavailable, DatabaseError) as error:
         log.warning("message.not_sent", why=str(error))

@@ -1,4 +1,4 @@
-"""A scoring that ends sends a message for the next window that waits."""
+"""A scoring that ends sends a message for the next window that is due."""
 
 from __future__ import annotations
 
