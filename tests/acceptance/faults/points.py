@@ -62,9 +62,10 @@ def scoring(system: System, window: str) -> Iterator[None]:
 @contextmanager
 def planning(system: System, window: str) -> Iterator[None]:
     """In the transaction that plans a step."""
+    start(system)
+    until("a trainer lives", system.trainer)  # to start one reads the steps
     with system.locked("steps"):
         system.record(window)
-        start(system)
         system.await_waiter("steps")
         yield
 

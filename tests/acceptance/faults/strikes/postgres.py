@@ -123,9 +123,10 @@ def postgres_disk_full(system: System) -> Iterator[None]:
     """The disk of Postgres is full, and its tables cannot grow; somebody makes room."""
     assert system.postgres_disk is not None
     met = _log_count(system, "No space left on device")
+    connection = system.open()  # a new one may have to write a file of its catalog's
     with system.postgres_disk.full():
-        with suppress(psycopg.errors.DiskFull):
-            system.execute("CREATE TABLE larger AS SELECT generate_series(1, 1000000)")
+        with suppress(psycopg.errors.DiskFull), connection:
+            connection.execute("CREATE TABLE larger AS SELECT generate_series(1, 1000000)")
             raise AssertionError("there is room on the disk of Postgres")
         yield
         until(
