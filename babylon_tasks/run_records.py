@@ -1,12 +1,14 @@
-"""What is read for the report of a lineage's run."""
+"""What is read for the report of a lineage's run, and of one trajectory to look at."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
 from babylon_tasks.decisions import Decision
+from babylon_tasks.states import StepMethod, StepState, WindowState
 
 
 class RunWindow(Struct, frozen=True, kw_only=True):
@@ -84,10 +86,34 @@ class RunConclusion(Struct, frozen=True):
     done: str | None
 
 
+class RunStep(Struct, frozen=True, kw_only=True):
+    """A step with its manifest in short; ``groups`` and ``trajectories`` are None where that is no
+    longer listed, ``seconds``: of its last run."""
+
+    step: int
+    parent: int
+    state: StepState
+    method: StepMethod
+    backend: str
+    windows: list[str]
+    manifest_hash: str
+    groups: int | None
+    trajectories: int | None
+    gradient_steps: int | None
+    trainable_tokens: int | None
+    metrics: dict[str, Any]
+    attempts: int
+    planned_at: datetime
+    seconds: float | None
+    adapter_hash: str | None
+    error: str | None
+
+
 class RunRows(Struct, frozen=True):
     """What was read; windows and commits in the order of time, the rest as it was written.
 
-    ``left_out``: older windows that were too many.
+    ``left_out``: older windows that were too many. ``steps``: the newest ones,
+    whatever became of them, beside how many older ones there are.
     """
 
     windows: list[RunWindow]
@@ -97,3 +123,69 @@ class RunRows(Struct, frozen=True):
     screens: list[RunScreen]
     conclusions: list[RunConclusion]
     left_out: int = 0
+    steps: list[RunStep] = []
+    steps_left_out: int = 0
+
+
+class PromptMessage(Struct, frozen=True):
+    """A message of a prompt."""
+
+    role: str
+    text: str
+
+
+class CallCloseup(Struct, frozen=True):
+    """An answer that was acted upon; ``action`` is None where none was recorded."""
+
+    model: str
+    policy_step: int | None
+    prompt: list[PromptMessage]
+    answer: str
+    action: str | None
+
+
+class RewardCloseup(Struct, frozen=True):
+    """A reward with its parts; ``place`` counts from the best of its comparable trajectories."""
+
+    reward: float
+    reward_version: int
+    scorer: str
+    parts: dict[str, Any]
+    group_key: str
+    place: int
+    comparable: list[float]
+
+
+class TrajectoryCloseup(Struct, frozen=True):
+    """All that is shown of a trajectory; secrets in its texts are masked.
+
+    ``account`` and ``detail`` say which step used it or why none did. ``unreadable``: why there
+    are no calls.
+    """
+
+    trajectory_id: str
+    window: str | None
+    agent_id: str | None
+    account: str
+    detail: str
+    reward: RewardCloseup | None
+    calls: list[CallCloseup]
+    unreadable: str | None
+
+
+class Extremes(Struct, frozen=True):
+    """The best and the worst of some trajectories, the most extreme first; none is both."""
+
+    best: list[TrajectoryCloseup]
+    worst: list[TrajectoryCloseup]
+
+
+class WindowExtremes(Struct, frozen=True):
+    """A window by its best and its worst trajectories, of those that were scored."""
+
+    window: str
+    state: WindowState
+    reason: str | None
+    scored: int | None
+    best: list[TrajectoryCloseup]
+    worst: list[TrajectoryCloseup]

@@ -7,19 +7,27 @@ from datetime import UTC, datetime, timedelta
 
 from babylon_tasks.decisions import Decision
 from babylon_tasks.run_records import (
+    CallCloseup,
+    Extremes,
+    PromptMessage,
+    RewardCloseup,
     RunCommit,
     RunConclusion,
     RunDecision,
     RunRejections,
     RunRows,
     RunScreen,
+    RunStep,
     RunWindow,
+    TrajectoryCloseup,
 )
+from babylon_tasks.states import StepMethod, StepState
 from babylon_tasks.windows import window_id
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _LATER = datetime(2026, 8, 1, tzinfo=UTC)  # the hours were filled in long after they were
 _HELD_OUT_EVERY = 5
+STEPS = 60  # that the report reads
 
 
 def hour(number: int) -> str:
@@ -31,6 +39,7 @@ def run_rows(windows: int, *, reason: str = "no_logprobs", why: str = "objective
     """Each window but the held-out ones is a step; the last but two is rolled back."""
     drawn = random.Random(1)
     hours, rejections, commits, decisions, screens = [], [], [], [], []
+    steps: list[RunStep] = []
     for number in range(windows):
         right = 0.5 + 0.4 * number / windows + drawn.uniform(-0.05, 0.05)
         hours.append(_window(number, right))
@@ -40,6 +49,7 @@ def run_rows(windows: int, *, reason: str = "no_logprobs", why: str = "objective
             continue
         step, now = len(commits) + 1, _LATER + timedelta(minutes=number)
         commits.append(RunCommit(step, hour(number), now))
+        steps.insert(0, run_step(step, hour(number), now, error=why if step == 1 else None))
         falls = number == windows - 3
         kind = Decision.HOLD if number % 7 == 3 else Decision.PROMOTE
         decisions.append(decision(kind, step - 1, step, now, why=why, value=0.4 + right / 2))
@@ -49,7 +59,58 @@ def run_rows(windows: int, *, reason: str = "no_logprobs", why: str = "objective
                 decision(Decision.ROLLBACK, step, step - 1, now + timedelta(seconds=9), why=why)
             )
     concluded = [RunConclusion(1, hour(windows // 2), "proven", why, "promoted")]
-    return RunRows(hours, rejections, commits, decisions, screens, concluded)
+    return RunRows(
+        hours,
+        rejections,
+        commits,
+        decisions,
+        screens,
+        concluded,
+        steps=steps[:STEPS],
+        steps_left_out=max(0, len(steps) - STEPS),
+    )
+
+
+def run_step(step: int, window: str, now: datetime, *, error: str | None = None) -> RunStep:
+    """A committed step of one window."""
+    return RunStep(
+        step=step,
+        parent=step - 1,
+        state=StepState.COMMITTED,
+        method=StepMethod.GRPO,
+        backend="cpu",
+        windows=[window],
+        manifest_hash="0123456789abcdef",
+        groups=4,
+        trajectories=16,
+        gradient_steps=4,
+        trainable_tokens=900,
+        metrics={"loss/importance_ratio_mean": 1.01, "loss/train": 0.02},
+        attempts=1,
+        planned_at=now,
+        seconds=12.5,
+        adapter_hash="fedcba9876543210",
+        error=error,
+    )
+
+
+def extremes(text: str = "YES") -> Extremes:
+    """Two good answers, and a bad one, which a step has used."""
+    return Extremes([closeup(1.0, text), closeup(0.75, text)], [closeup(0.0, text)])
+
+
+def closeup(reward: float, text: str) -> TrajectoryCloseup:
+    """One of four that were asked the same."""
+    return TrajectoryCloseup(
+        trajectory_id=f"t-{reward}-{text}",
+        window=hour(1),
+        agent_id=text,
+        account="used",
+        detail=f"trained, by step 1 of lineage {text}",
+        reward=RewardCloseup(reward, 1, "default 1", {"profit": text}, text, 1, [1, 0.75, 0.5, 0]),
+        calls=[CallCloseup(text, 1, [PromptMessage("user", text)], f"{text}\n{text}", text)] * 3,
+        unreadable=text,
+    )
 
 
 def decision(

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from babylon_tasks.cli.output import LISTED, cell, out, show
-from babylon_tasks.pipeline.look_at import (
+from babylon_tasks.plain_text import plain
+from babylon_tasks.run_records import (
     CallCloseup,
     RewardCloseup,
     TrajectoryCloseup,
     WindowExtremes,
 )
-from babylon_tasks.plain_text import plain
 
 _TEXT = 4_000  # characters of a prompt or an answer; --json has all
 _BESIDE = 100  # columns of a terminal that shows two trajectories side by side

@@ -15,6 +15,7 @@ from babylon_tasks.plain_text import plain
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _IS_NARROW = "(max-width: 700px)"
 _IS_DARK = "(prefers-color-scheme: dark)"
+_LINES = "\n\t"
 _STYLE = f"""
 :root {{ color-scheme: light dark;
   --ink: {LIGHT.ink}; --paper: {LIGHT.paper}; --line: {LIGHT.grid}; --link: {LIGHT.lines[0]} }}
@@ -31,7 +32,14 @@ table {{ border-collapse: collapse; width: 100% }}
 th, td {{ padding: 4px 8px 4px 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line) }}
 td:first-child {{ white-space: nowrap }}
-@media {_IS_NARROW} {{ table {{ font-size: 13px }} }}
+h3 {{ font-size: 1em; margin: 1.2em 0 0.3em }}
+h3 + p {{ margin-top: 0 }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; padding: 4px 8px; font-size: 13px;
+  border-left: 3px solid var(--line) }}
+article {{ min-width: 0 }}
+.pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: 16px;
+  border-bottom: 1px solid var(--line) }}
+@media {_IS_NARROW} {{ table {{ font-size: 13px }} .pair {{ display: block }} }}
 """
 
 
@@ -66,6 +74,11 @@ def picture(draw: Callable[[Theme, ScreenSize], str], alt: str) -> str:
 def paragraphs(lines: Iterable[str]) -> list[str]:
     """Write a paragraph for each line of text."""
     return [f"<p>{text(line)}</p>" for line in lines]
+
+
+def block(written: str) -> str:
+    """Write text of several lines as it is."""
+    return f"<pre>{escape(plain(written, keep=_LINES))}</pre>"
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -12,7 +12,11 @@ from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.cli.report_lines import lines
 from babylon_tasks.db import reports, run_report
+from babylon_tasks.pipeline.look_at import look_at_extremes
 from babylon_tasks.run_history import run_history
+
+_RECENT = 24  # windows whose best and worst answers are on the page
+_EACH = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +48,9 @@ def report(
     with database(settings) as connection:
         rows = run_report.read(connection, name, since=start)
         system = reports.system_state(connection, name)
+        if html is not None:
+            recent = [one.window for one in rows.windows[-_RECENT:]]
+            extremes = look_at_extremes(connection, settings, recent, best=_EACH, worst=_EACH)
     history = run_history(rows)
     if history is None:
         when = "" if since is None else f" from {since.text} on"
@@ -55,7 +62,7 @@ def report(
     if html is not None:
         from babylon_tasks.cli.report_page import page  # it imports matplotlib
 
-        write(html, page(f"Lineage {name}", described, history, rows.windows))
+        write(html, page(f"Lineage {name}", described, history, rows, extremes))
     if json:
         about = {"lineage": name, "file": None if html is None else str(html), "lines": described}
         as_json(about | {field: getattr(history, field) for field in history.__struct_fields__})

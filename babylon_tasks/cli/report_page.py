@@ -1,74 +1,109 @@
-"""A run as one HTML file: its curves, what was decided and why, and its newest windows. Pure."""
+"""A run as one HTML file: its curves, what was decided and why, its windows and steps, and its best
+and worst answers. Pure.
+
+It stays light: each part lists the newest and says how many there are besides.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
+from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_curves import draw
+from babylon_tasks.cli.report_links import Links, window_id
+from babylon_tasks.cli.report_steps import steps
 from babylon_tasks.run_history import RunHistory, RunMark
-from babylon_tasks.run_records import RunWindow
+from babylon_tasks.run_records import Extremes, RunRejections, RunRows, RunWindow
 
-_MARKS = 20  # in the table; the picture has all
-_WINDOWS = 24
+_MARKS = 60  # in the table; the picture has all
+_WINDOWS = 168  # a week
+_PARTS = {
+    "decisions": "What was decided",
+    "answers": "The best and the worst answers",
+    "windows": "The newest windows",
+    "steps": "The newest steps",
+    "rejections": "Trajectories that are not used",
+}
 
 
 def page(
-    title: str, lines: Iterable[str], history: RunHistory, windows: Sequence[RunWindow]
+    title: str, lines: Iterable[str], history: RunHistory, rows: RunRows, extremes: Extremes
 ) -> str:
-    """Write the page; ``lines``: where the lineage stands, ``windows``: in the order of time."""
+    """Write the page; ``lines``: where the lineage stands, ``extremes``: of its newest windows."""
     alt = f"Curves of {history.windows} windows; what was decided is listed below"
     drawn = picture(lambda theme, screen: draw(history, theme, screen), alt)
-    return document(
-        title,
-        [
-            *paragraphs(lines),
-            drawn,
-            '<h2 id="decisions">What was decided</h2>',
-            *_decided(history.marks),
-            '<h2 id="windows">The newest windows</h2>',
-            *_windows(windows),
-            '<h2 id="rejections">Trajectories that are not used</h2>',
-            *_rejected(history),
-        ],
+    newest = rows.windows[::-1][:_WINDOWS]
+    links = Links(
+        frozenset(one.window for one in newest), frozenset(one.step for one in rows.steps)
     )
+    parts = {
+        "decisions": _decided(history.marks, links),
+        "answers": answers(extremes, links),
+        "windows": [
+            *_windows(newest, _reasons(rows.rejections)),
+            *_more(len(rows.windows) - len(newest), "earlier ones: `babylon-tasks windows list`"),
+        ],
+        "steps": [
+            *steps(rows.steps, links),
+            *_more(rows.steps_left_out, "earlier ones: `babylon-tasks why STEP`"),
+        ],
+        "rejections": _rejected(history),
+    }
+    body = [*paragraphs(lines), _contents(), drawn]
+    for name, heading in _PARTS.items():
+        body += [f'<h2 id="{name}">{heading}</h2>', *parts[name]]
+    return document(title, body)
 
 
-def _decided(marks: Sequence[RunMark]) -> list[str]:
+def _contents() -> str:
+    links = (f'<a href="#{name}">{heading}</a>' for name, heading in _PARTS.items())
+    return f"<p>{' · '.join(links)}</p>"
+
+
+def _decided(marks: Sequence[RunMark], links: Links) -> list[str]:
     if not marks:
         return ["<p>Nothing has been decided yet.</p>"]
     newest = marks[::-1][:_MARKS]
     return [
-        *table(("window", "what, why"), map(_mark, newest)),
+        *table(("window", "what, why"), (_mark(one, links) for one in newest)),
         *_more(len(marks) - len(newest), "earlier ones are in the picture alone"),
     ]
 
 
-def _mark(mark: RunMark) -> tuple[str, str]:
+def _mark(mark: RunMark, links: Links) -> tuple[str, str]:
     when = "" if mark.when is None else f" ({mark.when:%F %T})"
-    what = mark.kind if mark.step is None else f"{mark.kind}: step {mark.step}"
-    return text(mark.window or "before any"), f"{text(what + when)}<br>{text(mark.why)}"
+    what = text(mark.kind)
+    if mark.step is not None:
+        what += f": {links.step(mark.step, f'step {mark.step}')}"
+    return links.window(mark.window or "before any"), f"{what}{when}<br>{text(mark.why)}"
 
 
-def _windows(windows: Sequence[RunWindow]) -> list[str]:
-    newest = windows[::-1][:_WINDOWS]
-    return [
-        *table(("window", "reward", "right", "scored of", "state, why"), map(_window, newest)),
-        *_more(len(windows) - len(newest), "earlier ones: `babylon-tasks windows list`"),
-    ]
+def _windows(newest: Sequence[RunWindow], reasons: dict[str, Counter[str]]) -> list[str]:
+    heads = ("window", "reward", "right", "scored of", "state, why")
+    return table(heads, (_window(one, reasons.get(one.window)) for one in newest))
 
 
-def _window(window: RunWindow) -> tuple[str, ...]:
+def _window(window: RunWindow, reasons: Counter[str] | None) -> tuple[str, ...]:
     state = window.state if window.reason is None else f"{window.state}: {window.reason}"
     reward, right = window.reward_mean, window.right_share
     cells = (
-        window.window,
         "-" if reward is None else f"{reward:.2f}",
         "-" if right is None else f"{right:.0%}",
         f"{_number(window.scored)} of {_number(window.trajectories)}",
-        state,
     )
-    return tuple(map(text, cells))
+    counted = ", ".join(f"{n} {reason}" for reason, n in (reasons or Counter()).most_common())
+    why = text(state) + (f"<br>not used: {text(counted)}" if counted else "")
+    name = f'<span id="{window_id(window.window)}">{text(window.window)}</span>'
+    return name, *map(text, cells), why
+
+
+def _reasons(rejections: Iterable[RunRejections]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for one in rejections:
+        found.setdefault(one.window, Counter())[one.reason] += one.count
+    return found
 
 
 def _rejected(history: RunHistory) -> list[str]:

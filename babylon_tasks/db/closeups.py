@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -22,7 +23,7 @@ class NewestScore(Struct, frozen=True):
 
 
 class Extreme(Struct, frozen=True):
-    """One of the best of a window, or else one of the worst."""
+    """One of the best, or else one of the worst."""
 
     trajectory_id: str
     best: bool
@@ -46,15 +47,9 @@ def comparable_rewards(connection: Connection, of: NewestScore) -> list[float]:
 
 
 def extremes(
-    connection: Connection, window: str, reward_version: int, *, best: int, worst: int
+    connection: Connection, windows: Sequence[str], *, best: int, worst: int
 ) -> list[Extreme]:
-    """List the best and the worst of a window, the best first."""
+    """List the best and the worst of some windows, both beginning with the most extreme."""
     return fetch_all(
-        connection,
-        "closeups.extremes",
-        Extreme,
-        window=window,
-        version=reward_version,
-        best=best,
-        worst=worst,
+        connection, "closeups.extremes", Extreme, windows=list(windows), best=best, worst=worst
     )

@@ -13,10 +13,12 @@ from babylon_tasks.run_records import (
     RunRejections,
     RunRows,
     RunScreen,
+    RunStep,
     RunWindow,
 )
 
 MOST_WINDOWS = 10_000  # and decisions, screens, conclusions
+MOST_STEPS = 60
 
 
 def read(
@@ -31,6 +33,8 @@ def read(
     if not windows:
         return RunRows([], [], [], [], [], [])
     first = windows[-1].window
+    steps = fetch_all(connection, "run_report.steps", RunStep, lineage=lineage, limit=MOST_STEPS)
+    in_all = fetch_value(connection, "run_report.how_many_steps", int, lineage=lineage) or 0
     return RunRows(
         windows=windows[::-1],
         rejections=fetch_all(
@@ -43,4 +47,6 @@ def read(
             connection, "run_report.conclusions", RunConclusion, first=first, **bounds
         )[::-1],
         left_out=fetch_value(connection, "run_report.left_out", int, since=since, first=first) or 0,
+        steps=steps,
+        steps_left_out=in_all - len(steps),
     )

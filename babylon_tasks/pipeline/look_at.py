@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from msgspec import Struct
 
 from babylon_tasks.db import closeups, scored_trajectories, windows
 from babylon_tasks.db.session import Connection
@@ -14,65 +11,15 @@ from babylon_tasks.decode.asked import AskedCall, asked_calls
 from babylon_tasks.decode.errors import Undecodable, bounded
 from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.records import AgentAction, RawTrajectory
+from babylon_tasks.run_records import (
+    CallCloseup,
+    Extremes,
+    PromptMessage,
+    RewardCloseup,
+    TrajectoryCloseup,
+    WindowExtremes,
+)
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
-
-
-class PromptMessage(Struct, frozen=True):
-    """A message of a prompt."""
-
-    role: str
-    text: str
-
-
-class CallCloseup(Struct, frozen=True):
-    """An answer that was acted upon; ``action`` is None where none was recorded."""
-
-    model: str
-    policy_step: int | None
-    prompt: list[PromptMessage]
-    answer: str
-    action: str | None
-
-
-class RewardCloseup(Struct, frozen=True):
-    """A reward with its parts; ``place`` counts from the best of its comparable trajectories."""
-
-    reward: float
-    reward_version: int
-    scorer: str
-    parts: dict[str, Any]
-    group_key: str
-    place: int
-    comparable: list[float]
-
-
-class TrajectoryCloseup(Struct, frozen=True):
-    """All that is shown of a trajectory; secrets in its texts are masked.
-
-    ``account`` and ``detail`` say which step used it or why none did. ``unreadable``: why there
-    are no calls.
-    """
-
-    trajectory_id: str
-    window: str | None
-    agent_id: str | None
-    account: str
-    detail: str
-    reward: RewardCloseup | None
-    calls: list[CallCloseup]
-    unreadable: str | None
-
-
-class WindowExtremes(Struct, frozen=True):
-    """A window by its best and its worst trajectories, of those that were scored."""
-
-    window: str
-    state: WindowState
-    reason: str | None
-    scored: int | None
-    best: list[TrajectoryCloseup]
-    worst: list[TrajectoryCloseup]
 
 
 def look_at_trajectory(
@@ -102,21 +49,28 @@ def look_at_window(
 ) -> WindowExtremes:
     """Read the best and the worst of a window; raises BadWindowId, WindowNotFound."""
     window = windows.get(connection, name, lineage=settings.lineage)
-    found = closeups.extremes(
-        connection, window.window_id, window.reward_version, best=best, worst=worst
-    )
-
-    def read(ids: Sequence[str]) -> list[TrajectoryCloseup]:
-        found = (look_at_trajectory(connection, settings, one) for one in ids)
-        return [one for one in found if one is not None]
-
+    extremes = look_at_extremes(connection, settings, [window.window_id], best=best, worst=worst)
     return WindowExtremes(
         window=window.window_id,
         state=window.state,
         reason=window.reason,
         scored=window.scored,
-        best=read([one.trajectory_id for one in found if one.best]),
-        worst=read([one.trajectory_id for one in found if not one.best][::-1]),
+        best=extremes.best,
+        worst=extremes.worst,
+    )
+
+
+def look_at_extremes(
+    connection: Connection, settings: Settings, names: Sequence[str], *, best: int, worst: int
+) -> Extremes:
+    """Read the best and the worst of some windows."""
+    found = closeups.extremes(connection, names, best=best, worst=worst)
+    read = [
+        (one.best, look_at_trajectory(connection, settings, one.trajectory_id)) for one in found
+    ]
+    return Extremes(
+        best=[one for is_best, one in read if is_best and one is not None],
+        worst=[one for is_best, one in read if not is_best and one is not None],
     )
 
 

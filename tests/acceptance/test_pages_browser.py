@@ -9,7 +9,7 @@ import pytest
 from browsers import chromium
 from playwright.sync_api import Browser, ViewportSize
 from recorded_ramp import EXTERNAL, PARAMETERS, ramp, rows
-from reported_run import run_rows
+from reported_run import extremes, run_rows
 
 from babylon_tasks.cli import report_page
 from babylon_tasks.cli.comparison_page import page
@@ -47,7 +47,7 @@ def run() -> str:
     read = run_rows(40, reason="r" * 200, why="w" * 500)
     found = run_history(read)
     assert found is not None
-    return report_page.page(TITLE, ["x" * 500], found, read.windows)
+    return report_page.page(TITLE, ["x" * 500], found, read, extremes("y" * 300))
 
 
 @pytest.fixture(scope="module", params=[comparison, run], ids=["comparison", "run"])

@@ -13,11 +13,14 @@ WHERE window_id = %(window)s AND group_key = %(group_key)s AND reward_version = 
 ORDER BY reward DESC
 
 -- name: extremes
--- The best and the worst rewards of a window's reward version; no trajectory is both.
-SELECT trajectory_id, place <= %(best)s AS best
-FROM (SELECT trajectory_id, row_number() OVER (ORDER BY reward DESC, trajectory_id) AS place,
-             count(*) OVER () AS number
-      FROM training.scores
-      WHERE window_id = %(window)s AND reward_version = %(version)s) AS ranked
-WHERE place <= %(best)s OR place > greatest(number - %(worst)s, %(best)s)
-ORDER BY place
+-- The best and the worst of the newest rewards of some windows' trajectories; none is both.
+SELECT trajectory_id, from_best <= %(best)s AS best
+FROM (SELECT trajectory_id,
+             row_number() OVER (ORDER BY reward DESC, window_id DESC, trajectory_id) AS from_best,
+             row_number() OVER (ORDER BY reward, window_id DESC, trajectory_id) AS from_worst
+      FROM (SELECT DISTINCT ON (trajectory_id) trajectory_id, window_id, reward
+            FROM training.scores
+            WHERE window_id = ANY (%(windows)s)
+            ORDER BY trajectory_id, window_id DESC, reward_version DESC) AS newest) AS placed
+WHERE from_best <= %(best)s OR from_worst <= %(worst)s
+ORDER BY from_best <= %(best)s DESC, CASE WHEN from_best <= %(best)s THEN from_best ELSE from_worst END

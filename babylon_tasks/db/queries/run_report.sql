@@ -87,3 +87,21 @@ WHERE c.lineage = %(lineage)s AND w.window_id >= %(first)s
   AND w.conclusion NOT IN ('keep', 'pause_comparison', 'late')
 ORDER BY w.window_id DESC, w.comparison_id DESC
 LIMIT %(limit)s
+
+-- name: steps
+-- The newest steps, whatever became of them, and their manifests in short.
+SELECT s.target_step AS step, s.parent_step AS parent, s.state, s.method, s.backend, s.windows,
+       s.manifest_hash, listed.groups, listed.trajectories, s.gradient_steps, s.trainable_tokens,
+       coalesce(s.metrics, '{}') AS metrics, s.tries AS attempts, s.planned_at,
+       extract(epoch FROM coalesce(s.trained_at, s.failed_at) - s.started_at)::float8 AS seconds,
+       s.adapter_hash, s.error
+FROM (SELECT * FROM training.steps WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT %(limit)s) AS s
+CROSS JOIN LATERAL (
+    SELECT nullif(count(*), 0) AS groups,
+           sum(jsonb_array_length(each -> 'members'))::bigint AS trajectories
+    FROM jsonb_array_elements(s.manifest -> 'groups') AS each) AS listed
+ORDER BY s.id DESC
+
+-- name: how_many_steps
+-- How many steps a lineage has, whatever became of them.
+SELECT count(*) FROM training.steps WHERE lineage = %(lineage)s

@@ -6,7 +6,7 @@ import pytest
 from drawn_words import words
 from msgspec import structs
 from page_elements import HOSTILE, Elements, pictures
-from reported_run import hour, run_rows
+from reported_run import extremes, hour, run_rows
 
 from babylon_tasks.cli.picture_style import DARK, NARROW
 from babylon_tasks.cli.report_curves import draw
@@ -68,7 +68,8 @@ def test_what_others_wrote_is_text() -> None:
     rows = run_rows(8, reason=HOSTILE, why=HOSTILE)
     windows = [structs.replace(one, state=HOSTILE, reason=HOSTILE) for one in rows.windows]
 
-    found = page(HOSTILE, [HOSTILE], made(rows), windows)
+    rows = structs.replace(rows, windows=windows)
+    found = page(HOSTILE, [HOSTILE], made(rows), rows, extremes(HOSTILE))
 
     seen = Elements(found)
     assert seen.names.isdisjoint({"script", "link", "iframe"})
@@ -81,10 +82,58 @@ def test_what_others_wrote_is_text() -> None:
 
 
 def test_the_page_lists_the_newest_and_says_how_many_more_there_are() -> None:
+    rows = run_rows(200)
+
+    seen = Elements(page("run", [], made(rows), rows, extremes())).words
+
+    assert hour(199) in seen
+    assert "And 32 more: earlier ones: `babylon-tasks windows list`" in seen
+    assert "And 100 more: earlier ones: `babylon-tasks why STEP`" in seen
+    assert "And 102 more: earlier ones are in the picture alone" in seen
+    assert "rolled back: step 158" in seen
+
+
+def test_a_window_says_why_what_of_it_was_not_used() -> None:
     rows = run_rows(60)
 
-    seen = Elements(page("run", [], made(rows), rows.windows)).words
+    seen = Elements(page("run", [], made(rows), rows, extremes())).words
 
-    assert hour(59) in seen
-    assert "And 36 more: earlier ones" in seen
-    assert "rolled back: step 46" in seen
+    assert "trainednot used: 2 no_logprobs" in seen
+
+
+def test_a_step_has_its_manifest_its_figures_and_its_time() -> None:
+    rows = run_rows(60)
+
+    seen = Elements(page("run", [], made(rows), rows, extremes())).words
+
+    for one in (
+        "Step 48 from 47: committed",
+        "manifest 0123456789ab: 4 groups of 16 trajectories",
+        "4 gradient steps on 900 tokens; adapter fedcba987654",
+        "importance ratio 1.01",
+        "ran 12.5 s on cpu",
+        "loss/train 0.020",
+    ):
+        assert one in seen
+
+
+def test_the_best_and_the_worst_answers_are_there_with_what_their_group_got() -> None:
+    rows = run_rows(8)
+
+    seen = Elements(page("run", [], made(rows), rows, extremes("ROSE"))).words
+
+    for one in ("Best 2: 0.750", "Worst 1: 0.000", "comparable ones got 1.000 0.750 0.500 0.000",
+                "ROSE\nROSE", "done: ROSE", "And 1 more calls"):  # fmt: skip
+        assert one in seen
+
+
+def test_what_is_named_is_pointed_at_and_nothing_else() -> None:
+    rows = run_rows(200)
+
+    found = Elements(page("run", [], made(rows), rows, extremes()))
+
+    assert len(found.ids) == len(set(found.ids))
+    assert {one.removeprefix("#") for one in found.links} <= set(found.ids)
+    for one in (f"#window-{hour(199)}", "#step-160", "#answers"):
+        assert one in found.links
+    assert "#step-1" not in found.links  # too old to be listed

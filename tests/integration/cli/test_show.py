@@ -145,7 +145,13 @@ def test_among_a_hundred_thousand_scores_an_index_finds_those(
         """
     )
     connection.execute("ANALYZE training.scores")
-    asked = {"trajectory": "t-7", "window": "w-7", "group_key": "", "version": 1}
+    asked = {
+        "trajectory": "t-7",
+        "window": "w-7",
+        "group_key": "",
+        "version": 1,
+        "windows": ["w-7"],
+    }
     plan = connection.execute(
         "EXPLAIN (COSTS off) " + statement(f"closeups.{name}"),
         asked | {"best": 3, "worst": 3},
