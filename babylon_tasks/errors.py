@@ -21,9 +21,11 @@ BabylonTasksError
 │   └── CheckpointDamaged    a checkpoint's files are not what was committed
 ├── BrokerUnavailable        Redis did not take a message
 ├── NothingServes            no trainer has served the lineage yet
-├── CheckpointNotFound       promote, rollback or an arm names a step that is not there, or pruned
+├── CheckpointNotFound       promote, rollback or an arm names a step that is not there
+│   └── CheckpointRefused    it is there and cannot be taken: pruned, or it serves
 ├── NotInstalled             an optional package is missing
 └── SandboxError             an embedded server did not start
+    └── FolderInUse          another process has the data folder
 
 To add one: subclass the nearest node, document in the docstring when it is raised, put into the
 message what happened, to which window or step, and what the operator does next, and set its
@@ -151,6 +153,10 @@ class CheckpointNotFound(BabylonTasksError, LookupError):
     """Promote, rollback or an arm names a step that is not committed, or one that was pruned."""
 
 
+class CheckpointRefused(CheckpointNotFound):
+    """A checkpoint cannot be what it is to be: it is pruned, it serves, or none served before."""
+
+
 class NotInstalled(BabylonTasksError):
     """A command needs a package of an extra that is not installed."""
 
@@ -159,3 +165,7 @@ class NotInstalled(BabylonTasksError):
 
 class SandboxError(BabylonTasksError):
     """An embedded server did not start."""
+
+
+class FolderInUse(SandboxError):
+    """Another running process has the data folder."""

@@ -10,6 +10,8 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, show, table
 from babylon_tasks.db import reports
+from babylon_tasks.db.reports import CheckpointReport
+from babylon_tasks.decisions import Decision
 from babylon_tasks.policy_names import policy_name, step_number
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
@@ -34,7 +36,7 @@ def list_models(
     """List the lineage's checkpoints, newest first, with their values and which one serves.
 
     JSON: {lineage, models: [{step, inference_name, serving, head, created_at, value, coverage,
-    groups, decision, reason, actor, uri, content_hash, pruned_at}]}.
+    groups, decision, reason, actor, returned_to, uri, content_hash, pruned_at}]}.
     """
     settings = begin()
     with database(settings) as connection:
@@ -53,12 +55,19 @@ def list_models(
                 model.created_at,
                 model.value,
                 model.groups,
-                model.decision,
+                _decided(model),
                 model.reason or "",
             )
             for model in found
         ),
     )
+
+
+def _decided(model: CheckpointReport) -> str | None:
+    """Tell the two checkpoints of a rollback apart: what fell, and what serves in its place."""
+    if model.decision is not Decision.ROLLBACK:
+        return model.decision
+    return "returned to" if model.returned_to else "rolled back"
 
 
 def promote(

@@ -40,6 +40,8 @@ from babylon_tasks.cli.output import ExitCode, say, show
 from babylon_tasks.errors import (
     BabylonTasksError,
     BadWindowId,
+    CheckpointRefused,
+    FolderInUse,
     IllegalTransition,
     SettingsError,
     StaleLease,
@@ -55,7 +57,7 @@ WANDB_API_KEY and BABYLON_*. Results go to standard output, remarks and progress
 
 Exit codes: 0 done, or nothing was left to do; 1 failed; 2 wrong usage or settings; 3 refused,
 nothing changed: not possible in this state, or claimed by another process; 130
-interrupted by Ctrl-C or SIGTERM.
+interrupted by Ctrl-C or SIGTERM (0 of `up`, which runs until then).
 """
 
 app = typer.Typer(
@@ -121,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments, prog_name="babylon-tasks")
     except (SettingsError, BadWindowId) as error:
         _end(ExitCode.USAGE, str(error))
-    except (IllegalTransition, StaleLease) as error:
+    except (IllegalTransition, StaleLease, CheckpointRefused, FolderInUse) as error:
         _end(ExitCode.REFUSED, str(error))
     except BabylonTasksError as error:
         _end(ExitCode.FAILED, str(error))

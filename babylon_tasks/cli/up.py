@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from babylon_tasks.addresses import host_and_port
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import say, show
 from babylon_tasks.db.session import address
+from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
 from babylon_tasks.settings import Settings, given
 
 if TYPE_CHECKING:
@@ -49,8 +51,9 @@ def up(
 
     DATABASE_URL and REDIS_URL, if set, are used unchanged, and so is every other setting;
     otherwise an embedded Postgres and Valkey store their data in DIR. The database is migrated
-    first; Babylon's tables are created only in the embedded one. What is generated for the run
-    (addresses, passwords) is in DIR/up.env while it lasts, readable only by its owner.
+    first; Babylon's tables are created only in the embedded one. Other commands get this one's
+    settings (addresses, passwords, what was set by hand) from DIR/up.env, which exists while it
+    runs and only its owner can read. Passwords that were generated are the same at the next start.
     """
     explicit = given()
     require("psutil", "flower", "aiohttp", "uvicorn")
@@ -108,19 +111,33 @@ def _stack(data_dir: Path, explicit: Mapping[str, str]) -> Stack:
 
 @contextmanager
 def _generated(stack: Stack, explicit: Mapping[str, str]) -> Iterator[Path]:
-    """Write a file with what was generated for this run, and delete it at the end."""
+    """Write a file that gives other commands this run's settings, and delete it at the end."""
     path = stack.data_dir / "up.env"
     path.unlink(missing_ok=True)  # left by a killed run
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.writelines(
             f"{name}={shlex.quote(value)}\n"
-            for name, value in stack.variables.items()
-            if name not in explicit
+            for name, value in _for_others(stack.variables, explicit).items()
         )
+        file.write(f'PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _for_others(variables: Mapping[str, str], explicit: Mapping[str, str]) -> dict[str, str]:
+    """Collect what other commands need: what was generated, and what was given to this one.
+
+    What lies in a file or folder of settings stays there: they are named instead.
+    """
+    written = {name: value for name, value in variables.items() if name not in explicit}
+    for name, value in os.environ.items():
+        if name.upper() in explicit:
+            written[name.upper()] = value
+        elif name in (ENV_FILE, SECRETS_DIR) and value.strip():
+            written[name] = str(Path(value).expanduser().absolute())
+    return written
 
 
 def _show_addresses(stack: Stack, explicit: Mapping[str, str], backend: str) -> None:

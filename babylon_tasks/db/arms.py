@@ -10,7 +10,7 @@ from babylon_tasks.arms import Arms, without
 from babylon_tasks.db import old_checkpoints, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_value
-from babylon_tasks.errors import CheckpointNotFound
+from babylon_tasks.errors import CheckpointRefused
 from babylon_tasks.policy_names import policy_name
 
 
@@ -78,7 +78,7 @@ def _refuse_pruned(connection: Connection, lineage: str, step: int | None) -> No
         return
     pruned_at = old_checkpoints.pruned_at(connection, lineage, step)
     if pruned_at is not None:
-        raise CheckpointNotFound(
+        raise CheckpointRefused(
             f"{policy_name(lineage, step)} was pruned at {pruned_at:%Y-%m-%d %H:%M} UTC and its "
             "weights are gone, so no arm can have it and the arms are as they were; "
             "`babylon-tasks models list` lists the checkpoints"

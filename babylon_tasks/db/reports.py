@@ -185,7 +185,8 @@ class SystemState(Struct, frozen=True):
 class CheckpointReport(Struct, frozen=True):
     """A checkpoint; its newest evaluation, and the newest decision about it.
 
-    ``pruned_at``: since when it can no longer serve, None if it can.
+    ``pruned_at``: since when it can no longer serve, None if it can. ``returned_to``: the decision
+    was a rollback to it, not of it.
     """
 
     step: int
@@ -199,6 +200,7 @@ class CheckpointReport(Struct, frozen=True):
     decision: Decision | None
     reason: str | None
     actor: str | None
+    returned_to: bool | None
     uri: str
     content_hash: str | None
     pruned_at: datetime | None

@@ -12,7 +12,7 @@ from babylon_tasks.db import arms, old_checkpoints, promotions
 from babylon_tasks.db.promotions import ServingRow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import Decision, RefusalKind
-from babylon_tasks.errors import CheckpointNotFound, NothingServes, SettingsError
+from babylon_tasks.errors import CheckpointNotFound, CheckpointRefused, NothingServes, SettingsError
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.read_settings import read
 from babylon_tasks.registry import branches
@@ -122,7 +122,7 @@ def rollback(
             return current
         target = promotions.before(connection, lineage, current) if to is None else to
         if target is None:
-            raise CheckpointNotFound(
+            raise CheckpointRefused(
                 f"{policy_name(lineage, current)} was never promoted, so there is nothing to roll "
                 "back to; name a checkpoint, `babylon-tasks models list` lists them"
             )
@@ -174,7 +174,7 @@ def refuse(connection: Connection, lineage: str, step: int, *, reason: str, acto
         current = promotions.lock(connection, lineage)
         name = policy_name(lineage, step)
         if step == current:
-            raise CheckpointNotFound(
+            raise CheckpointRefused(
                 f"{name} serves: `babylon-tasks models rollback` takes it out of service"
             )
         if not promotions.is_committed(connection, lineage, step):
@@ -211,7 +211,7 @@ def _move(
         )
     pruned_at = old_checkpoints.pruned_at(connection, lineage, to_step)
     if pruned_at is not None:
-        raise CheckpointNotFound(
+        raise CheckpointRefused(
             f"{policy_name(lineage, to_step)} was pruned at {pruned_at:%Y-%m-%d %H:%M} UTC and its "
             f"weights are gone, {policy_name(lineage, from_step)} keeps serving; "
             "`babylon-tasks models list` lists the checkpoints; BABYLON_KEEP_CHECKPOINTS says how "

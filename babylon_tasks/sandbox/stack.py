@@ -6,7 +6,6 @@ Where DATABASE_URL or REDIS_URL is set, that service is the operator's and is no
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -20,19 +19,20 @@ from types import TracebackType
 from babylon_tasks import processes
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.processes import PROCESSES, ProcessName
+from babylon_tasks.sandbox.kept_secret import kept_secret
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.settings import Settings, checked
 
 _STOP_SECONDS = 15.0  # beyond the time that a running task gets
-# Settings that the processes need, generated for each run where they are not set.
+# Settings that the processes need, generated where they are not set. Secrets are kept.
 GENERATED: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_DATA_DIR": lambda home: str(home / "models"),
-    "BABYLON_INFERENCE_API_KEY": lambda _: secrets.token_urlsafe(18),
+    "BABYLON_INFERENCE_API_KEY": lambda home: kept_secret(home / "inference.key"),
     "BABYLON_INFERENCE_PORT": lambda _: str(free_port()),
     "BABYLON_GATEWAY_SPOOL_DIR": lambda home: str(home / "calls"),
     "BABYLON_GATEWAY_PORT": lambda _: str(free_port()),
     "BABYLON_FLOWER_PORT": lambda _: str(free_port()),
-    "FLOWER_BASIC_AUTH": lambda _: f"babylon:{secrets.token_urlsafe(18)}",
+    "FLOWER_BASIC_AUTH": lambda home: f"babylon:{kept_secret(home / 'flower.password')}",
 }
 _TETHER = (sys.executable, "-m", "babylon_tasks.sandbox.parent_death")
 
@@ -49,10 +49,10 @@ class Process:
 class Stack:
     """Beat, a CPU worker, a GPU-queue worker, Flower and the gateway over Postgres and Redis.
 
-    Use as a context manager. What ``options`` do not set is generated: passwords, free ports, a
-    folder for checkpoints in ``data_dir``. Metrics are served on BABYLON_METRICS_PORT and the ports
-    after it, or on free ones where it is 0. No secret appears in arguments. The processes end with
-    the one that started them, however it ends.
+    Use as a context manager. What ``options`` do not set is generated: passwords that a restart
+    finds again, free ports, a folder for checkpoints in ``data_dir``. Metrics are served on
+    BABYLON_METRICS_PORT and the ports after it, or on free ones where it is 0. No secret appears in
+    arguments. The processes end with the one that started them, however it ends.
     """
 
     def __init__(
@@ -127,9 +127,8 @@ class Stack:
         if self._redis_url is None:
             valkey = EmbeddedValkey(self.data_dir / "valkey", persist=True)
             self._redis_url = self._servers.enter_context(valkey).url
-        generated = {name: make(self.data_dir) for name, make in GENERATED.items()}
         self.variables = {
-            **generated,
+            **{n: make(self.data_dir) for n, make in GENERATED.items() if n not in self._options},
             "BABYLON_FLOWER_DB": str(self.data_dir / "flower-tasks"),
             **self._options,
             "DATABASE_URL": self._database_url,

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -163,6 +164,8 @@ def test_up_alone_gives_other_commands_its_addresses_and_ctrl_c_leaves_nothing(
         assert asked(flower, "/tasks", login[1]) == 200
         assert asked(flower, "/tasks") == 401
 
+        before = first.generated
+        assert before["BABYLON_BACKEND"] == "cpu"
         # Twice, as whoever is impatient does.
         assert "stopped" in first.end(signal.SIGINT, signal.SIGINT)
         assert first.process.returncode == 0
@@ -175,6 +178,8 @@ def test_up_alone_gives_other_commands_its_addresses_and_ctrl_c_leaves_nothing(
     try:
         for name in ("Postgres", "Redis"):
             assert again.address(name) == first.address(name)
+        for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
+            assert again.generated[name] == before[name], "whoever had it has it still"
         again.end(signal.SIGHUP)  # the terminal is closed
         assert again.process.returncode == 0
     finally:
@@ -202,7 +207,10 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         },
     )
     try:
-        assert not {"DATABASE_URL", *own} & running.generated.keys()
+        # What is in the file of settings stays there alone.
+        assert not set(own) & running.generated.keys()
+        assert running.generated["DATABASE_URL"] == shlex.quote(babylon_database_url)
+        assert running.generated["BABYLON_ENV_FILE"] == str(home / "settings.env")
         for secret in ("planted", *(re.findall(r":([^:@]+)@", babylon_database_url + redis_url))):
             assert secret not in running.output
         assert (home / "checkpoints" / "trainer.log").exists()
@@ -228,7 +236,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
             text=True,
             timeout=60,
         )
-        assert refused.returncode == 1
+        assert refused.returncode == 3
         assert f"is in use by the running process {running.process.pid}" in refused.stderr
 
         os.kill(running.process.pid, signal.SIGTERM)

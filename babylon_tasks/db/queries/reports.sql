@@ -144,6 +144,7 @@ FROM (SELECT CASE WHEN sample_state NOT IN ('complete', 'shaped', 'several')
 -- Every checkpoint with its newest evaluation and the newest decision about it, newest first.
 SELECT c.step, c.inference_name, c.step = l.serving_step AS serving, c.step = l.head_step AS head,
        c.created_at, v.value, v.coverage, v.groups, p.decision, p.reason, p.actor,
+       p.decision = 'rollback' AND p.to_step = c.step AS returned_to,
        c.uri, c.content_hash, c.pruned_at
 FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
@@ -151,7 +152,7 @@ LEFT JOIN LATERAL (
     SELECT value, coverage, groups FROM training.evaluations v
     WHERE v.lineage = c.lineage AND v.step = c.step ORDER BY v.id DESC LIMIT 1) v ON true
 LEFT JOIN LATERAL (
-    SELECT decision, reason, actor FROM training.promotions p
+    SELECT decision, to_step, reason, actor FROM training.promotions p
     WHERE p.lineage = c.lineage AND p.decided_at >= c.created_at
       AND (p.to_step = c.step OR (p.decision = 'rollback' AND p.from_step = c.step))
     ORDER BY p.id DESC LIMIT 1) p ON true

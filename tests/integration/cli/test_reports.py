@@ -125,10 +125,16 @@ def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, tra
         "changed": True,
     }
     assert serving() == [0]
+    # Nothing served before it; what serves is not refused; neither has changed anything.
+    assert run("models", "rollback").code == run("models", "refuse", "0").code == 3
+    assert serving() == [0]
     newest = run("models", "list", "--json").document["models"][0]
     assert (newest["step"], newest["head"], newest["decision"]) == (1, True, "rollback")
     assert newest["reason"] == "worse"
-    assert "babylon@1" in run("models", "list").out
+    fallen, back = run("models", "list").out.splitlines()[1:]
+    assert "babylon@1" in fallen
+    assert "rolled back" in fallen
+    assert "returned to" in back
 
 
 def test_status_shows_the_state_of_the_system(
