@@ -64,7 +64,7 @@ def list_models(
 
 
 def _decided(model: CheckpointReport) -> str | None:
-    """Tell the two checkpoints of a rollback apart: what fell, and what serves in its place."""
+    """Name the decision, with a word of its own for each of the two checkpoints of a rollback."""
     if model.decision is not Decision.ROLLBACK:
         return model.decision
     return "returned to" if model.returned_to else "rolled back"
