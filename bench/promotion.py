@@ -26,6 +26,7 @@ from bench.other_work import OtherWork
 from bench.promotion_paths import (
     DEFAULTS,
     FIGURES,
+    GUARD,
     MONTH,
     chosen_block,
     collapse,
@@ -200,6 +201,35 @@ class Tables:
                 delay([hours for *_, hours in found]),
             )
 
+    def guard(self) -> Iterator[str]:
+        """Compare without the guard, and with one that is as good in all arms: hours."""
+        found = (f"{drop:g} rolled back" for drop in (0.05, 0.1, 0.2))
+        proven = ("equal proven", "false at -0.021", "+0 to 90 %", "+0.02 to 90 %")
+        yield row("agents", "guard", *found, *proven)
+        for agents in CROWDS:
+            share = control_share(agents)
+            crowd = {"agents": agents, "control": share, "examinee": share}
+            for guard in (None, GUARD):
+                given = ComparisonParameters(max_windows=10000, guard=guard)
+                falls = [
+                    [h for h, _ in self._each(fall, agents, share, 0.0, drop, guard=guard)]
+                    for drop in (0.05, 0.1, 0.2)
+                ]
+                equal = [h for won, h in self._each(trial, given, 0.0, **crowd) if won]
+                worse = [won for won, _ in self._each(trial, given, -0.021, **crowd)]
+                climbs = [
+                    [h for *_, h in self._each(ramp, agents, truth, guard=guard)]
+                    for truth in (0.0, 0.02)
+                ]
+                yield row(
+                    f"{agents:,}",
+                    "no" if guard is None else "yes",
+                    *map(delay, falls),
+                    delay(equal),
+                    rate(worse),
+                    *map(delay, climbs),
+                )
+
     def collapse(self) -> Iterator[str]:
         """Let a policy fall that nine in ten use: hours to the floor, loss per agent until then."""
         drops = (0.05, 0.1, 0.2, 0.4)
@@ -267,7 +297,7 @@ def row(*cells: str) -> str:
 
 def main() -> None:
     """Print the tables that are asked for."""
-    names = ["harm", "quiet", "trial", "blocks", "looks", "ramp", "collapse", "whole"]
+    names = ["harm", "quiet", "trial", "blocks", "looks", "ramp", "guard", "collapse", "whole"]
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--runs", type=int, default=200, help="of each cell")
     asked.add_argument("--jobs", type=int, default=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from babylon_tasks.comparison.blocks import block_for
 from babylon_tasks.comparison.conclusion import Conclusion
+from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.parameters import (
     ComparisonParameters,
     MetricParameters,
@@ -28,14 +30,41 @@ from compared_windows import Crowd, heavy  # the tests' parts are no package
 
 DEFAULTS = ComparisonParameters()
 MONTH = 720  # hours
+GUARD = MetricParameters()  # as in production, unless BABYLON_COMPARISON_GUARD=false
 FIGURES = ("quality", "regret", "exposed", "anchors", "wrong", "rollbacks", "paused")
 
 
-def fall(seed: int, agents: int, control: float, before: float, drop: float) -> tuple[int, int]:
+@dataclass
+class Guarded(Crowd):
+    """Agents whose valid answers are compared beside their rewards, and are alike in all arms."""
+
+    def window(
+        self, serving: float, examinee: float | None = None, control: float = 0.0
+    ) -> ComparedWindow:
+        """Draw the next hour, and its guard."""
+        window = super().window(serving, examinee, control)
+        guard = super().window(0.0, None if examinee is None else 0.0).reward
+        self._number -= 1
+        return ComparedWindow(window=window.window, reward=window.reward, guard=guard)
+
+
+def crowd_of(parameters: ComparisonParameters) -> type[Crowd]:
+    """Choose the agents that have what is compared."""
+    return Crowd if parameters.guard is None else Guarded
+
+
+def fall(
+    seed: int,
+    agents: int,
+    control: float,
+    before: float,
+    drop: float,
+    guard: MetricParameters | None = None,
+) -> tuple[int, int]:
     """Count the hours from a fall to its rollback; and with an alarm by the larger detector."""
     draw = random.Random(seed)
-    crowd = Crowd(draw, agents, control)
-    never = ComparisonParameters(control_share=control, run_length=1e30)
+    never = ComparisonParameters(control_share=control, run_length=1e30, guard=guard)
+    crowd = crowd_of(never)(draw, agents, control)
     state = begin(never)
     for _ in range(draw.randint(24, 72)):
         state = compare(never, state, crowd.window(before)).state
@@ -91,7 +120,7 @@ def trial(
     seed: int, parameters: ComparisonParameters, truth: float, **crowd: Any
 ) -> tuple[bool, int]:
     """Try a checkpoint: whether it was proven, and the hours."""
-    arms = Crowd(random.Random(seed), **crowd)
+    arms = crowd_of(parameters)(random.Random(seed), **crowd)
     state, hours = begin(parameters), 0
     while True:
         hours += 1
@@ -116,14 +145,23 @@ def looks(seed: int, agents: int, truth: float) -> tuple[bool | None, int]:
     return None, hour
 
 
-def ramp(seed: int, agents: int, truth: float, *, drawn: bool = False) -> tuple[float, int, int]:
+def ramp(
+    seed: int,
+    agents: int,
+    truth: float,
+    *,
+    drawn: bool = False,
+    guard: MetricParameters | None = None,
+) -> tuple[float, int, int]:
     """Let a policy rise: the loss in 100 hours, the highest stage, the hours to the last one.
 
     ``drawn``: each agent's arm is, so that their number differs from hour to hour.
     """
-    crowd = Crowd(random.Random(seed), agents)
     floor = floor_share(agents)
-    parameters = ComparisonParameters(ramp=Ramp(shares=(floor, 0.2, 0.5, 0.9), budget=1e9))
+    parameters = ComparisonParameters(
+        ramp=Ramp(shares=(floor, 0.2, 0.5, 0.9), budget=1e9), guard=guard
+    )
+    crowd = crowd_of(parameters)(random.Random(seed), agents)
     state, highest, reached, loss = begin(parameters), 0, MONTH + 1, 0.0
     for hour in range(1, MONTH + 1):
         share = 1 - shares(parameters, state, examinee=False).control
