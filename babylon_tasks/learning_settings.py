@@ -33,9 +33,9 @@ class LearningSettings(EnvironmentSettings):
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
     exploration_share: float = Field(default=1 / 8, ge=0, lt=0.5)
     """A group in which no action failed and all but at most this share earned the same, the best,
-    is settled and left out: so a policy goes on trying what it does not prefer, and learns again
-    once the world has changed. 1/8 needs groups of 8: in smaller ones one member is more. 0: no
-    group is settled."""
+    is settled and left out where that is so of all of its kind of question: so a policy goes on
+    trying what it does not prefer, and learns again once the world has changed. 1/8 needs groups of
+    8: in smaller ones one member is more. 0: no group is settled."""
     max_staleness_steps: int = Field(default=8, ge=0)
     """Calls of a checkpoint more training steps than this away from the parent of the next step are
     refused as `stale`, unless it serves. Held checkpoints do not count."""

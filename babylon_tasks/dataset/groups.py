@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from babylon_tasks.dataset.keys import kind_of_key
 from babylon_tasks.reasons import UsedAs
 from babylon_tasks.scoring.default import MOST_OF_ACTIVITY
 
@@ -87,6 +89,27 @@ def is_settled(rewards: Sequence[float], share: float) -> bool:
     Where the few earned more it is never settled, as ``share`` is less than a half. What activity
     adds does not count.
     """
+    return 0 < _worse(rewards) <= share * len(rewards) + _ROUNDING
+
+
+def settled_kinds(keyed: Iterable[tuple[str, float]], share: float) -> frozenset[str]:
+    """Find the kinds of questions in which at most ``share`` earned less than the best of its key.
+
+    (key, reward) pairs of a window. Only there groups may be settled: a policy that says nearly the
+    same to everything has nearly unanimous groups too, and those where that pays are the other half
+    of what it has to learn.
+    """
+    by_key: dict[str, list[float]] = {}
+    for key, reward in keyed:
+        by_key.setdefault(key, []).append(reward)
+    members: Counter[str] = Counter()
+    worse: Counter[str] = Counter()
+    for key, rewards in by_key.items():
+        members[kind_of_key(key)] += len(rewards)
+        worse[kind_of_key(key)] += _worse(rewards)
+    return frozenset(one for one in members if worse[one] <= share * members[one] + _ROUNDING)
+
+
+def _worse(rewards: Sequence[float]) -> int:
     best = max(rewards, default=0.0)
-    worse = sum(best - reward > MOST_OF_ACTIVITY + _ROUNDING for reward in rewards)
-    return 0 < worse <= share * len(rewards) + _ROUNDING
+    return sum(best - reward > MOST_OF_ACTIVITY + _ROUNDING for reward in rewards)

@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from babylon_tasks import metrics
-from babylon_tasks.dataset.groups import is_settled, next_size, reading_order, teaches_nothing
+from babylon_tasks.dataset.groups import (
+    is_settled,
+    next_size,
+    reading_order,
+    settled_kinds,
+    teaches_nothing,
+)
+from babylon_tasks.dataset.keys import kind_of_key
 from babylon_tasks.dataset.row_changes import RowChange, compare_with_score
 from babylon_tasks.dataset.schedule import estimated_tokens
 from babylon_tasks.dataset.select_calls import CallTerms, member, refuse, select_calls, without
@@ -106,6 +113,9 @@ class _Reading:
             key: deque(members)
             for key, members in reading_order(keyed, settings.max_group_size).items()
         }
+        self._settled_kinds = settled_kinds(
+            ((one.group_key, one.reward) for one in self._listed), settings.exploration_share
+        )
         self._join = CallJoin(connection, scored.window, JoinMode.CLAIM)
         self._outcomes = tripwires.outcomes(connection, scored.window)
         self._facts: dict[str, MemberFacts] = {}
@@ -145,14 +155,14 @@ class _Reading:
                 ids = {one.trajectory_id for one in usable}
                 listed += [one for one in portion if one.trajectory_id in ids]
                 tokens, longest = tokens + more, max(longest, row)
-        why = self._teaches_nothing(listed)
+        why = self._teaches_nothing(key, listed)
         if why is None:
             return _Filled(Group(self._window.window, key, tuple(members)), tokens, longest)
         if key not in self._of_other_label:  # together with those it might make a group
             self._used_up += [(one.trajectory_id, why) for one in listed]
         return None
 
-    def _teaches_nothing(self, listed: Sequence[ScoredTrajectory]) -> UsedAs | None:
+    def _teaches_nothing(self, key: str, listed: Sequence[ScoredTrajectory]) -> UsedAs | None:
         rewards = [one.reward for one in listed]
         activities = [one.activity for one in listed]
         why = teaches_nothing(rewards, activities, self._settings.min_reward_spread)
@@ -160,7 +170,8 @@ class _Reading:
             return why
         if any(self._facts[one.trajectory_id].failed for one in listed):
             return None  # failing is nothing to explore
-        settled = is_settled(rewards, self._settings.exploration_share)
+        sure = kind_of_key(key) in self._settled_kinds
+        settled = sure and is_settled(rewards, self._settings.exploration_share)
         return UsedAs.SETTLED if settled else None
 
     def _read(self, key: str, portion: Sequence[ScoredTrajectory]) -> tuple[list[Member], int, int]:

@@ -23,8 +23,8 @@ def settings(make_settings: Make) -> Settings:
 def test_a_settled_group_is_used_up_and_lowers_the_rate_of_those_that_teach(
     connection: Connection, settings: Settings
 ) -> None:
-    settled = scored_window(connection, rewards=SETTLED, key="settled")
-    few = scored_window(connection, rewards=FEW_ARE_RIGHT, key="few")
+    settled = scored_window(connection, rewards=SETTLED, key="archetype=sure")
+    few = scored_window(connection, rewards=FEW_ARE_RIGHT, key="archetype=turned")
 
     assert train(settings).action == "committed"
     assert uses(connection) == {
@@ -32,6 +32,16 @@ def test_a_settled_group_is_used_up_and_lowers_the_rate_of_those_that_teach(
         **dict.fromkeys(few, "trained"),
     }
     assert manifest(connection)["config"]["learning_rate"] == 1e-3 / 2
+
+
+def test_where_others_of_its_kind_of_question_are_wrong_a_group_teaches(
+    connection: Connection, settings: Settings
+) -> None:
+    sure = scored_window(connection, rewards=SETTLED, key="m-1")
+    few = scored_window(connection, rewards=FEW_ARE_RIGHT, key="m-2")
+
+    assert train(settings).action == "committed"
+    assert uses(connection) == dict.fromkeys([*sure, *few], "trained")
 
 
 def test_an_hour_of_settled_groups_only_says_so(connection: Connection, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from babylon_tasks.dataset.groups import (
     next_size,
     rank,
     reading_order,
+    settled_kinds,
     spread,
     teaches_nothing,
 )
@@ -175,6 +176,27 @@ def test_a_group_of_which_a_minority_earned_more_always_teaches(
 
     assert teaches_nothing(rewards, [3] * len(rewards), 1e-3) is None
     assert not is_settled(rewards, share)
+
+
+@pytest.mark.parametrize(("worse", "settled"), [(4, True), (5, False)])
+def test_a_kind_of_question_is_settled_where_few_of_all_its_answers_earned_less(
+    worse: int, *, settled: bool
+) -> None:
+    sure = [("m-1|archetype=trader", 0.6)] * 16
+    others = [("m-2|archetype=trader", 0.6 if n < 16 - worse else 0.1) for n in range(16)]
+    wrong = [("m-1|archetype=poster", n / 16) for n in range(16)]
+
+    kinds = settled_kinds(sure + others + wrong, 1 / 8)
+
+    assert kinds == ({"archetype=trader"} if settled else set())
+
+
+def test_where_a_constant_answer_pays_half_of_the_time_nothing_is_settled() -> None:
+    pays = [("m-1", 0.6)] * 15 + [("m-1", 0.1)]
+    does_not = [("m-2", 0.4)] * 15 + [("m-2", 0.9)]
+
+    assert settled_kinds(pays, 1 / 8) == {""}
+    assert settled_kinds(pays + does_not, 1 / 8) == set()
 
 
 def test_the_spread_of_nothing_is_none() -> None:
