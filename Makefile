@@ -26,11 +26,16 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv with everything that demo and tests need (pinned, with hashes)
 
 $(STAMP): pyproject.toml constraints.txt hashes.txt deploy/requirements.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { \
+	  echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@# One that another Python has made would keep its packages.
+	test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(call HASHES,pip) >$(VENV)/pip.txt
 	$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.txt
 	@# Not by hash: the CPU build comes from PyTorch's index, or from what pip's configuration offers.
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps torch
+	@# PyPI's for x86-64 is the CUDA build, of gigabytes: TORCH_INDEX_URL names PyTorch's index of CPU builds.
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
 	$(BIN)/python deploy/requirements.py cpu sandbox flower dev >$(VENV)/requirements.txt
 	$(BIN)/pip install --quiet -c hashes.txt --build-constraint hashes.txt -r $(VENV)/requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .

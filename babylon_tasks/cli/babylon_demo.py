@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 _COLUMNS = {
     "window": 16,
-    "asked": 10,
-    "decisions": 9,
-    "valid": 6,
-    "right": 6,
-    "the other's": 11,
+    "asked": 5,
+    "answers": 7,
+    "valid": 5,
+    "right": 5,
+    "theirs": 6,
     "right ": 6,
-    "step": 5,
+    "step": 4,
     "decision": 8,
 }
 

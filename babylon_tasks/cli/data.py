@@ -130,6 +130,7 @@ def verify_data(
             )
             for w in report.windows
         ),
+        empty="Babylon's tables have no trajectory here; docs/recording.md says how agents record",
     )
     out.print()
     show(

@@ -12,7 +12,7 @@ import typer
 
 from babylon_tasks.cli.babylon_demo import play_babylon
 from babylon_tasks.cli.context import configure_log, make_folder, require
-from babylon_tasks.cli.output import cell, out, say, show, table
+from babylon_tasks.cli.output import cell, cut, out, say, show, table
 from babylon_tasks.decisions import Decision
 
 if TYPE_CHECKING:
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 # Name and width: lines are printed as windows finish, so a long run scrolls like a log.
 _COLUMNS = {
     "window": 16,
-    "agents": 6,
-    "decisions": 9,
     "valid": 5,
     "right": 5,
     "profit": 6,
     "step": 12,
-    "loss": 7,
-    "held-out": 8,
-    "serves": 9,
+    "loss": 6,
+    "value": 5,
+    "serves": 10,
 }
 
 
@@ -146,6 +144,9 @@ class _Picture:
         """Draw how the agents' answers changed, window by window."""
         import plotext
 
+        if not out.encoding.startswith("utf"):
+            say(f"no picture: this terminal's character set, {out.encoding}, has no signs for it")
+            return
         windows = range(1, len(self._tallies) + 1)
         plotext.clear_figure()
         plotext.theme("clear")
@@ -165,6 +166,10 @@ class _Picture:
     def window(self, done: WindowProgress, tally: AnswerCounts) -> None:
         """Print a finished window."""
         if not self._tallies:
+            say(
+                f"each window: {tally.n} decisions of {done.agents} agents; step: its number, or "
+                "why there is none; value: on held-out groups"
+            )
             show(_line(_COLUMNS))
         self._tallies.append(tally)
         show(_line(cell(value) for value in _row(done, tally)))
@@ -172,17 +177,22 @@ class _Picture:
 
 def _line(cells: Iterable[str]) -> str:
     widths = _COLUMNS.values()
-    return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
+    fitted = (cut(text, width).ljust(width) for text, width in zip(cells, widths, strict=True))
+    return "  ".join(fitted).rstrip()
 
 
 def _row(done: WindowProgress, tally: AnswerCounts) -> tuple[Any, ...]:
     step = done.step if done.step is not None else done.reason or str(done.state)
     serves = f"@{done.serving_step}" + (" (held)" if done.decision == Decision.HOLD else "")
     return (
-        *(done.window, done.agents, tally.n),
-        *(f"{tally.valid / tally.n:.0%}", f"{tally.right / tally.n:.0%}"),
-        *(done.profit_mean, step, done.loss, done.evaluation, serves),
+        *(done.window, f"{tally.valid / tally.n:.0%}", f"{tally.right / tally.n:.0%}"),
+        *(None if done.profit_mean is None else f"{done.profit_mean:.2f}", step),
+        *(_short(done.loss), _short(done.evaluation), serves),
     )
+
+
+def _short(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
 
 
 def _show_report(report: DemoReport) -> None:

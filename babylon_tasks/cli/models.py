@@ -60,6 +60,8 @@ def list_models(
             )
             for model in found
         ),
+        empty=f"lineage {settings.lineage} has no checkpoint: no trainer has served it yet; "
+        "`babylon-tasks run gpu-worker` starts one, `babylon-tasks doctor` says what it lacks",
     )
 
 

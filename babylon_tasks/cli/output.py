@@ -6,6 +6,8 @@ written by others into the database: nothing of it acts on the terminal.
 
 from __future__ import annotations
 
+import io
+import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,6 +61,17 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def accept_every_terminal() -> None:
+    """Escape what a terminal's character set lacks, where Python would end with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _has_all_characters(stream.encoding):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _has_all_characters(encoding: str | None) -> bool:
+    return (encoding or "").lower().replace("-", "").startswith("utf")
+
+
 def say(line: str) -> None:
     """Print a remark for the reader, of several lines if need be; never part of the result."""
     err.print(Text(plain(line, keep="\n\t")), soft_wrap=True)
@@ -97,16 +110,29 @@ def write(file: Path, text: str) -> None:
 def as_json(document: Any) -> None:
     """Print one JSON document; numbers that JSON cannot represent become null."""
     text = msgspec.json.format(msgspec.json.encode(_finite(msgspec.to_builtins(document))))
-    typer.echo(plain(text.decode(), keep="\n"))
+    printed = plain(text.decode(), keep="\n")
+    if not _has_all_characters(sys.stdout.encoding):
+        printed = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in printed)
+    typer.echo(printed)
 
 
-def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+def table(
+    title: str | None,
+    columns: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    *,
+    empty: str | None = None,
+) -> None:
     """Print a table; columns ending in ``#`` are numeric, the first one names the row.
 
-    Where the terminal is too narrow for it, each row is a paragraph instead.
+    Where the terminal is too narrow for it, each row is a paragraph instead. ``empty``: the remark
+    for a reader, with the next step, where there is no row.
     """
     columns = list(columns)
     cells = [[plain(cell(value)) for value in row] for row in rows]
+    if not cells and empty is not None:
+        say(empty)
+        return
     if not _fits(columns, cells):
         if title is not None:
             out.print(Text(title, style="bold"))

@@ -36,7 +36,7 @@ from babylon_tasks.cli import (
     show as show_command,
 )
 from babylon_tasks.cli.nouns import Root
-from babylon_tasks.cli.output import ExitCode, say, show
+from babylon_tasks.cli.output import ExitCode, accept_every_terminal, say, show
 from babylon_tasks.errors import (
     BabylonTasksError,
     BadWindowId,
@@ -116,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code; SIGTERM counts as Ctrl-C."""
     # By default it would end Python at once, with a window still claimed and children running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    accept_every_terminal()
     for argument in sys.argv[1:] if arguments is None else arguments:
         if plain(argument) != argument:  # typer would print it unchanged
             _end(ExitCode.USAGE, f"control characters in an argument: {plain(argument)}")

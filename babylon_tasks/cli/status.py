@@ -157,7 +157,10 @@ def _show_system(settings: Settings, system: SystemState) -> None:
     if system.pause is not None:
         show(f"paused: {system.pause.text}")
     counted = (f"{n} {state}" for state, n in system.windows.items() if n)
-    show("windows: " + (", ".join(counted) or "none yet"))
+    show(
+        "windows: "
+        + (", ".join(counted) or "none yet; beat opens the hours that agents record into")
+    )
     for unopened in system.unopened:
         show(f"not opened: {unopened.what}; {unopened.todo}")
     if system.oldest_due is not None:

@@ -60,6 +60,7 @@ def list_tripwires(
             (one.window, one.kind, one.policy, one.severity, one.what, one.found_at, _now(one))
             for one in found
         ),
+        empty="nothing keeps a window from training" if only_open else "nothing has tripped",
     )
 
 

@@ -18,6 +18,12 @@ from babylon_tasks.pipeline.discover import SEEN_LIMIT, bad_ids, discover, to_op
 from babylon_tasks.states import WindowState
 from babylon_tasks.windows import window_id
 
+_NONE_AT_ALL = (
+    "no window yet: beat opens the hours that agents record into (docs/recording.md); "
+    "`babylon-tasks verify-data` shows Babylon's rows, `babylon-tasks doctor` what keeps them"
+)
+_NONE_OF_THESE = "no such window; without options `babylon-tasks windows list` lists the newest"
+
 
 class Backfill(Struct, frozen=True):
     """The result of a backfill: windows without a row, and what it did with them.
@@ -113,6 +119,7 @@ def list_windows(
             )
             for w in found
         ),
+        empty=_NONE_AT_ALL if not (since or until or state or min_agents) else _NONE_OF_THESE,
     )
     if left_out:
         say(

@@ -130,6 +130,8 @@ def _enqueued(settings: Settings, row: Window | None, what: str, json: bool) -> 
         as_json({"task_id": task_id})
     else:
         show(task_id)
+        what_came = "status" if row is None else f"why {row.window_id}"
+        say(f"Flower shows it by this id; `babylon-tasks {what_came}` says what came of it")
 
 
 def _refuse_unless(row: Window, what: str, json: bool, *states: WindowState) -> None:

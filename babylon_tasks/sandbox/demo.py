@@ -104,7 +104,12 @@ def run(
         watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
         for name, port in stack.metrics_ports.items():
             watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
-        rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed, variation))
+        try:
+            rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed, variation))
+        except KeyboardInterrupt:
+            seconds = stack.settings.shutdown_seconds
+            watcher.news(f"stopping; a running task has {seconds:.0f} s to finish")
+            raise
     seconds = round(time.monotonic() - started, 1)
     return DemoReport(rows, evaluation, seconds, reversal(rows, variation.reverse_at))
 
@@ -116,7 +121,7 @@ async def _play(
     rows: list[WindowRow] = []
     accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
     with session(settings) as connection, Recorder(settings) as recorder:
-        policy = await first_policy(stack, connection)
+        policy = await first_policy(stack, connection, watcher.news)
         # As agents do that know one address and nothing else.
         client = replace(policy, base_url=stack.gateway_url).openai_client(settings)
         watcher.news(

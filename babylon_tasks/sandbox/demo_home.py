@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from babylon_tasks.owned_folder import make_owned_folder
+
+_PREFIX = "babylon-demo-"
+
 
 @contextmanager
 def demo_home(keep: Path | None, news: Callable[[str], None]) -> Iterator[Path]:
-    """Provide ``keep``, or a folder that is removed; where something fails, the news names it."""
+    """Provide ``keep``, or a folder that is removed; where something fails, the news names it.
+
+    What a failed demo has left goes with the next one.
+    """
     home = keep or _temporary_home()
     try:
         yield home
+    except KeyboardInterrupt:
+        if keep is None:
+            shutil.rmtree(home)
+            news("stopped; nothing of it remains, --keep DIR would have kept data and logs")
+        raise
     except BaseException:
-        news(f"the data and logs remain in {home}")
+        until = "" if keep else ", until the next demo"
+        news(f"the data and logs remain in {home}{until}")
         raise
     if keep is None:
         shutil.rmtree(home)
 
 
 def _temporary_home() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="babylon-demo-"))
+    home = make_owned_folder(_PREFIX)
     # As root, the servers run as another user, who must be able to traverse it: otherwise their
     # data would go to another folder and remain.
     home.chmod(0o711)

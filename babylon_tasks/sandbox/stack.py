@@ -20,6 +20,7 @@ from babylon_tasks import processes
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.processes import PROCESSES, ProcessName
 from babylon_tasks.sandbox.kept_secret import kept_secret
+from babylon_tasks.sandbox.movement import work_of_children
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from babylon_tasks.settings import Settings, checked
 
@@ -184,6 +185,11 @@ class Stack:
                     f"{process.name} ended with code {process.child.returncode}; "
                     f"the end of {process.log}:\n" + "\n".join(tail)
                 )
+
+    def work_seconds(self) -> float:
+        """Return the CPU seconds of what the GPU worker has started: its trainer."""
+        workers = [one for one in self.processes if one.name == ProcessName.GPU_WORKER]
+        return sum(work_of_children(worker.child.pid) for worker in workers)
 
     def stop(self) -> None:
         """Stop every process, then the servers; one that does not stop is killed with its group.

@@ -12,21 +12,38 @@ from babylon_tasks.db import progress
 from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import CheckpointNotFound, SandboxError
+from babylon_tasks.processes import ProcessName
 from babylon_tasks.registry.serving import Serving, serving
+from babylon_tasks.sandbox.followed_log import FollowedLog
+from babylon_tasks.sandbox.movement import Movement
 from babylon_tasks.sandbox.stack import Stack
 
 START_SECONDS = 300.0
-_WINDOW_SECONDS = 180.0
+# For as long nothing may move: no row, and no work of the GPU worker's trainer.
+_STILL_SECONDS = 180.0
+_FAILURES = 3  # of a start in a row: the next one would fail, too
 _POLL_SECONDS = 0.2
 _FOLLOW_SECONDS = 0.05
 
 
-async def first_policy(stack: Stack, connection: Connection) -> Serving:
-    """Wait for the GPU worker to serve."""
+async def first_policy(
+    stack: Stack, connection: Connection, news: Callable[[str], None]
+) -> Serving:
+    """Wait for the GPU worker to serve; what keeps it from that is news at once."""
     lineage = stack.settings.lineage
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    movement = Movement(stack.work_seconds)
+    failures = 0
+    log = FollowedLog(stack.data_dir / f"{ProcessName.GPU_WORKER}.log")
+    while movement.still_for(failures) < START_SECONDS:
         stack.check()
+        for why in log.failed_starts():
+            failures += 1
+            if failures == _FAILURES:
+                raise SandboxError(
+                    f"the trainer does not start: {why}; more is in "
+                    f"{stack.data_dir / 'models' / 'trainer.log'}"
+                )
+            news(f"the trainer did not start, it tries again: {why}")
         try:
             policy = serving(connection, lineage)
         except CheckpointNotFound:
@@ -35,7 +52,7 @@ async def first_policy(stack: Stack, connection: Connection) -> Serving:
             return policy
         await asyncio.sleep(_POLL_SECONDS)
     raise SandboxError(
-        f"the GPU worker did not serve inference within {START_SECONDS:.0f} s; "
+        f"the GPU worker does not serve, and nothing has moved for {START_SECONDS:.0f} s; "
         f"see gpu-worker.log and models/trainer.log in {stack.data_dir}"
     )
 
@@ -61,16 +78,20 @@ def _listens(stack: Stack) -> bool:
 
 
 async def finished(
-    stack: Stack, connection: Connection, window: str, seconds: float = _WINDOW_SECONDS
+    stack: Stack, connection: Connection, window: str, seconds: float = _STILL_SECONDS
 ) -> WindowProgress:
-    """Wait until a window is trained on or skipped, and its step decided; raises SandboxError."""
+    """Wait until a window is trained on or skipped, and its step decided.
+
+    However long that takes on a busy machine; raises SandboxError where nothing moves for so many
+    seconds.
+    """
     return await _until(stack, connection, window, lambda found: found.finished, seconds)
 
 
 async def decided(
     stack: Stack, connection: Connection, window: str, step: int | None, seconds: float
 ) -> WindowProgress:
-    """Wait until it is decided whether a step that uses a window serves; raises SandboxError."""
+    """Wait until it is decided whether a step that uses a window serves, as ``finished`` does."""
     return await _until(
         stack,
         connection,
@@ -87,13 +108,16 @@ async def _until(
     done: Callable[[WindowProgress], bool],
     seconds: float,
 ) -> WindowProgress:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    movement = Movement(stack.work_seconds)
+    window_progress = None
+    while movement.still_for(window_progress) < seconds:
         stack.check()
         window_progress = progress.of_window(connection, stack.settings.lineage, window)
         if window_progress is not None and done(window_progress):
             return window_progress
         await asyncio.sleep(_POLL_SECONDS)
+    state = "not opened" if window_progress is None else str(window_progress.state)
     raise SandboxError(
-        f"window {window} was not finished within {seconds:.0f} s; see the logs in {stack.data_dir}"
+        f"window {window} is {state}, and nothing has moved for {seconds:.0f} s; see the logs in "
+        f"{stack.data_dir}"
     )

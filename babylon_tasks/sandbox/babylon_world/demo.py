@@ -159,7 +159,7 @@ class _Game:
     async def begin(self, windows: int) -> None:
         """Wait for the system."""
         settings = self._stack.settings
-        policy = await first_policy(self._stack, self._connection)
+        policy = await first_policy(self._stack, self._connection, self._watcher.news)
         self._client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
         await followed(self._stack, self._client, policy)
         total = BATCH_HOURS * BATCHES + windows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import sys
 
 import pytest
 from rich.console import Console
@@ -44,6 +46,28 @@ def test_a_narrow_terminal_loses_no_word_of_it(monkeypatch: pytest.MonkeyPatch, 
     for words in ("2026-01-31T09:00", "trained", "rejected 1", "at last for a reason"):
         assert words in together
     assert "2026-01-31T10:00 state failed; agents 4; trajectories 5; why scoring" in together
+
+
+def test_an_empty_table_says_what_to_do_and_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.table(None, COLUMNS, [], empty="no window yet")
+    assert tuple(capsys.readouterr()) == ("", "no window yet\n")
+
+
+def test_a_terminal_without_a_character_shows_its_code_and_json_stays_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for name in ("out", "err")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, f"std{name}", stream)
+    output.accept_every_terminal()
+    output.show("Zürich 東京 …")
+    output.as_json({"agent": "Zürich 東京 \U0001f600"})
+    streams["out"].flush()
+    shown, document = streams["out"].buffer.getvalue().decode("ascii").split("\n", 1)  # type: ignore[attr-defined]
+    assert shown == "Z\\xfcrich \\u6771\\u4eac \\u2026"
+    assert json.loads(document) == {"agent": "Zürich 東京 \U0001f600"}
 
 
 @pytest.mark.parametrize(
