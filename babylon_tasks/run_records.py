@@ -12,7 +12,10 @@ from babylon_tasks.states import StepMethod, StepState, WindowState
 
 
 class RunWindow(Struct, frozen=True, kw_only=True):
-    """A window as a lineage sees it; ``right_share`` of the bets whose outcome is known."""
+    """A window as a lineage sees it; ``right_share`` of the bets whose outcome is known.
+
+    ``done_at``: when a step had taken it, or when it was set apart, skipped or failed.
+    """
 
     window: str
     state: str
@@ -23,6 +26,8 @@ class RunWindow(Struct, frozen=True, kw_only=True):
     reward_mean: float | None
     reward_std: float | None
     right_share: float | None
+    sealed_at: datetime | None = None
+    done_at: datetime | None = None
 
 
 class RunRejections(Struct, frozen=True):
@@ -84,6 +89,13 @@ class RunConclusion(Struct, frozen=True):
     conclusion: str
     why: str | None
     done: str | None
+
+
+class PairedValues(Struct, frozen=True):
+    """Two checkpoints' values on the same held-out groups, in the same order."""
+
+    now: list[float]
+    before: list[float]
 
 
 class RunStep(Struct, frozen=True, kw_only=True):

@@ -154,6 +154,7 @@ def screen(step: int, now: datetime, *, valid: float, right: float) -> RunScreen
 
 def _window(number: int, right: float) -> RunWindow:
     held_out = number % _HELD_OUT_EVERY == 0
+    sealed = _START + timedelta(hours=number + 1)
     return RunWindow(
         window=hour(number),
         state="held_out" if held_out else "trained",
@@ -164,4 +165,6 @@ def _window(number: int, right: float) -> RunWindow:
         reward_mean=0.5,
         reward_std=0.2,
         right_share=right,
+        sealed_at=sealed,
+        done_at=sealed + timedelta(minutes=90 if number % 10 == 3 else 30),
     )

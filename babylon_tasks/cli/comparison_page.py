@@ -12,7 +12,7 @@ from babylon_tasks.comparison.history import ComparisonHistory, Mark
 def page(title: str, lines: Iterable[str], history: ComparisonHistory) -> str:
     """Write the page; ``lines``: where the comparison stands."""
     alt = f"Curves of {history.windows} windows; what they led to is listed below"
-    drawn = picture(lambda theme, screen: draw(history, theme, screen), alt)
+    drawn = picture(lambda screen: draw(history, screen=screen), alt)
     return document(title, [*paragraphs(lines), drawn, *_concluded(history.marks)])
 
 

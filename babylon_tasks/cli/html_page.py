@@ -1,12 +1,13 @@
 """A page in one HTML file: it asks no server and runs no script, and what others wrote is text.
 
-Its picture is there for narrow and wide screens, in light and dark: the browser chooses. Pure.
+Its picture is there for narrow and wide screens, its colours for light and dark: the browser
+chooses. Pure.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 
 from babylon_tasks.cli.picture_style import DARK, LIGHT, NARROW, WIDE, ScreenSize, Theme
@@ -59,16 +60,11 @@ def document(title: str, body: Iterable[str]) -> str:
     )
 
 
-def picture(draw: Callable[[Theme, ScreenSize], str], alt: str) -> str:
-    """Contain a picture four times; ``draw`` makes it as SVG."""
-    sources = [
-        (f"{_IS_NARROW} and {_IS_DARK}", draw(DARK, NARROW)),
-        (_IS_NARROW, draw(LIGHT, NARROW)),
-        (_IS_DARK, draw(DARK, WIDE)),
-    ]
-    chosen = "\n".join(f'<source media="{when}" srcset="{_data(svg)}">' for when, svg in sources)
-    image = f'<img alt="{text(alt)}" src="{_data(draw(LIGHT, WIDE))}">'
-    return f"<picture>{chosen}\n{image}</picture>"
+def picture(draw: Callable[[ScreenSize], str], alt: str) -> str:
+    """Contain a picture twice; ``draw`` makes it as SVG, in light colours."""
+    source = f'<source media="{_IS_NARROW}" srcset="{_data(_both_themes(draw(NARROW)))}">'
+    image = f'<img alt="{text(alt)}" src="{_data(_both_themes(draw(WIDE)))}">'
+    return f"<picture>{source}\n{image}</picture>"
 
 
 def paragraphs(lines: Iterable[str]) -> list[str]:
@@ -95,3 +91,23 @@ def text(written: str) -> str:
 
 def _data(svg: str) -> str:
     return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+
+
+def _both_themes(svg: str) -> str:
+    """Let the browser choose the colours of a picture, which is drawn in those of LIGHT."""
+    light, dark = _colours(LIGHT), _colours(DARK)
+    for name, colour in light.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    style = f":root {{{_set(light)}}} @media {_IS_DARK} {{ :root {{{_set(dark)}}} }}"
+    start = svg.index(">", svg.index("<svg")) + 1
+    return f"{svg[:start]}<style>{style}</style>{svg[start:]}"
+
+
+def _colours(theme: Theme) -> dict[str, str]:
+    lines = {f"line-{place}": colour for place, colour in enumerate(theme.lines)}
+    others = {name: getattr(theme, name) for name in ("paper", "ink", "grid", "good", "bad")}
+    return lines | others
+
+
+def _set(colours: Mapping[str, str]) -> str:
+    return "; ".join(f"--{name}: {colour}" for name, colour in colours.items())

@@ -10,10 +10,13 @@ import typer
 from babylon_tasks.cli.context import begin, database, require
 from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
+from babylon_tasks.cli.report_better import better_than_yesterday, served_before
 from babylon_tasks.cli.report_lines import lines
 from babylon_tasks.db import reports, run_report
+from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.look_at import look_at_extremes
-from babylon_tasks.run_history import run_history
+from babylon_tasks.run_history import RunHistory, run_history
+from babylon_tasks.run_records import RunRows
 
 _RECENT = 24  # windows whose best and worst answers are on the page
 _EACH = 3
@@ -36,9 +39,10 @@ def report(
     With --html as one page with curves, for a phone and a dark screen, too; it needs the extra
     `pictures`. Reads Postgres alone and changes nothing. Exit code 3 if there is no window.
     JSON: {lineage, file or null, lines: [text], windows, left_out, first, last, together,
-    points: [{window, reward: {mean, deviation} or null, right, rejected: [n]}], reasons,
-    rejected: {reason: n}, held_out: [{window, value, serving, base}], screens: [{window, valid,
-    valid_other, right, right_other}], marks: [{window, kind, step, why, when}]}.
+    points: [{window, reward: {mean, deviation} or null, right, rejected: [n], backlog, hours}],
+    reasons, rejected: {reason: n}, held_out: [{window, value, serving, base}], screens: [{window,
+    valid, valid_other, right, right_other}], marks: [{window, kind, step, why, when}], served:
+    [{window, step, when}]}.
     """
     if html is not None:
         require("matplotlib", extras="pictures")
@@ -48,17 +52,18 @@ def report(
     with database(settings) as connection:
         rows = run_report.read(connection, name, since=start)
         system = reports.system_state(connection, name)
+        history = run_history(rows)
+        answered = [] if history is None else _better(connection, name, history, rows)
         if html is not None:
             recent = [one.window for one in rows.windows[-_RECENT:]]
             extremes = look_at_extremes(connection, settings, recent, best=_EACH, worst=_EACH)
-    history = run_history(rows)
     if history is None:
         when = "" if since is None else f" from {since.text} on"
         refuse(
             f"lineage {name} has no window{when}, so nothing is reported; "
             "`babylon-tasks windows list` shows which there are"
         )
-    described = lines(system, history)
+    described = [*answered, *lines(system, history)]
     if html is not None:
         from babylon_tasks.cli.report_page import page  # it imports matplotlib
 
@@ -71,3 +76,12 @@ def report(
         show(line)
     if html is not None:
         show(f"{html}: {history.windows} windows")
+
+
+def _better(connection: Connection, lineage: str, history: RunHistory, rows: RunRows) -> list[str]:
+    before = served_before(history, rows.windows)
+    pairs = None
+    if before is not None:
+        now = history.served[-1].step
+        pairs = run_report.paired_values(connection, lineage, now=now, before=before)
+    return better_than_yesterday(history, rows.windows, before, pairs)

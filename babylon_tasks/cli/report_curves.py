@@ -27,7 +27,10 @@ _OURS = frozenset({*Reason, OTHERS})
 def draw(history: RunHistory, theme: Theme = LIGHT, screen: ScreenSize = WIDE) -> str:
     """Draw what there is of it, one panel below the other, as SVG: equal histories, equal text."""
     panels = [
-        panel for panel in (_rewards, _right, _held_out, _answers, _decisions, _rejections)
+        panel
+        for panel in (
+            _rewards, _right, _held_out, _answers, _decisions, _rejections, _backlog, _age,
+        )
         if _has(panel, history)
     ]  # fmt: skip
     backs = _points(history, (one for one in history.marks if one.kind is RunMarkKind.ROLLED_BACK))
@@ -45,7 +48,8 @@ def _has(panel: Callable[..., str], history: RunHistory) -> bool:
     if panel is _right:
         return any(one.right is not None for one in history.points)
     found = {_held_out: history.held_out, _answers: history.screens, _decisions: history.marks,
-             _rejections: history.reasons}  # fmt: skip
+             _rejections: history.reasons, _backlog: _known(one.backlog for one in history.points),
+             _age: _known(one.hours for one in history.points)}  # fmt: skip
     return bool(found.get(panel, True))
 
 
@@ -128,6 +132,29 @@ def _rejections(axes: Axes, history: RunHistory, theme: Theme) -> str:
     axes.set_ylim(bottom=0)
     of = "" if history.together == 1 else f" in {history.together} windows"
     return f"Trajectories that are not used{of}, by reason"
+
+
+def _backlog(axes: Axes, history: RunHistory, theme: Theme) -> str:
+    found = [one.backlog for one in history.points]
+    line(axes, _at(history), found, "windows", theme.lines[0])
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    axes.set_ylim(bottom=0)
+    return f"Backlog when a window was sealed{_most(history)}"
+
+
+def _age(axes: Axes, history: RunHistory, theme: Theme) -> str:
+    found = [one.hours for one in history.points]
+    line(axes, _at(history), found, "hours", theme.lines[1])
+    axes.set_ylim(bottom=0)
+    return f"Hours from a window's seal until it was done{_most(history)}"
+
+
+def _known(found: Iterable[float | None]) -> bool:
+    return any(one is not None for one in found)
+
+
+def _most(history: RunHistory) -> str:
+    return "" if history.together == 1 else f", the most of {history.together}"
 
 
 def _points(history: RunHistory, marks: Iterable[RunMark]) -> list[str]:

@@ -33,7 +33,7 @@ def page(
 ) -> str:
     """Write the page; ``lines``: where the lineage stands, ``extremes``: of its newest windows."""
     alt = f"Curves of {history.windows} windows; what was decided is listed below"
-    drawn = picture(lambda theme, screen: draw(history, theme, screen), alt)
+    drawn = picture(lambda screen: draw(history, screen=screen), alt)
     newest = rows.windows[::-1][:_WINDOWS]
     links = Links(
         frozenset(one.window for one in newest), frozenset(one.step for one in rows.steps)

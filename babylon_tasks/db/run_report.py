@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import fetch_all, fetch_value
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
 from babylon_tasks.run_records import (
+    PairedValues,
     RunCommit,
     RunConclusion,
     RunDecision,
@@ -49,4 +50,18 @@ def read(
         left_out=fetch_value(connection, "run_report.left_out", int, since=since, first=first) or 0,
         steps=steps,
         steps_left_out=in_all - len(steps),
+    )
+
+
+def paired_values(
+    connection: Connection, lineage: str, *, now: int, before: int
+) -> PairedValues | None:
+    """Read what two checkpoints came to on one held-out set; None if there is none of both."""
+    return fetch_one(
+        connection,
+        "run_report.paired_values",
+        PairedValues,
+        lineage=lineage,
+        now=now,
+        before=before,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from browsers import chromium
+from PIL import Image
 from playwright.sync_api import Browser, ViewportSize
 from recorded_ramp import EXTERNAL, PARAMETERS, ramp, rows
 from reported_run import extremes, run_rows
@@ -80,5 +82,7 @@ def test_the_picture_is_that_of_the_screen(
     # 360 and 960 points of the picture's own size; nothing is wider than the screen.
     assert (found["own"], found["shown"], found["wide"]) == (own, shown, width)
     assert tab.title() == TITLE
+    corner = Image.open(BytesIO(tab.locator("img").first.screenshot())).convert("RGB")
+    assert corner.getpixel((1, 1)) == (red, green, blue)
     assert said == []
     context.close()

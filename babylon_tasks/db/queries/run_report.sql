@@ -1,7 +1,10 @@
 -- name: windows
 -- The newest windows from a moment on, as the lineage sees them.
 SELECT window_id AS window, state, reason, agents, trajectories, scored, reward_mean, reward_std,
-       right_share
+       right_share, sealed_at,
+       coalesce(trained_at, CASE WHEN state IN ('held_out', 'skipped') THEN scored_at
+                                 WHEN state IN ('failed', 'trained') OR left_over > 0
+                                 THEN updated_at END) AS done_at
 FROM {{windows.seen}}
 WHERE %(since)s::timestamptz IS NULL OR starts_at >= %(since)s
 ORDER BY starts_at DESC
@@ -105,3 +108,16 @@ ORDER BY s.id DESC
 -- name: how_many_steps
 -- How many steps a lineage has, whatever became of them.
 SELECT count(*) FROM training.steps WHERE lineage = %(lineage)s
+
+-- name: paired_values
+-- Two checkpoints' values by group, on the newest held-out set that both were evaluated on.
+SELECT ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(now.group_values)
+             WITH ORDINALITY AS e (g, place) ORDER BY place) AS now,
+       ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(before.group_values)
+             WITH ORDINALITY AS e (g, place) ORDER BY place) AS before
+FROM training.evaluations now
+JOIN training.evaluations before
+  ON before.lineage = now.lineage AND before.set_hash = now.set_hash AND before.step = %(before)s
+WHERE now.lineage = %(lineage)s AND now.step = %(now)s
+ORDER BY greatest(now.id, before.id) DESC
+LIMIT 1

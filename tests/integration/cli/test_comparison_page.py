@@ -13,7 +13,7 @@ from recorded_ramp import PARAMETERS, ramp, rows
 
 from babylon_tasks.cli.comparison_curves import draw
 from babylon_tasks.cli.comparison_page import page
-from babylon_tasks.cli.picture_style import DARK, NARROW
+from babylon_tasks.cli.picture_style import DARK, LIGHT, NARROW
 from babylon_tasks.comparison.history import ComparisonHistory, Mark, history
 
 pytestmark = pytest.mark.contract(None)
@@ -79,8 +79,12 @@ def test_thousands_of_windows_are_a_light_picture() -> None:
 def test_a_page_is_for_phones_and_dark_screens_and_asks_nobody(risen: ComparisonHistory) -> None:
     found = page("Comparison 1", ["30 windows"], risen)
 
-    widths = [ElementTree.fromstring(svg).get("width") for svg in pictures(found)]  # noqa: S314
-    assert widths == ["360pt", "360pt", "960pt", "960pt"]
+    drawn = list(pictures(found))
+    widths = [ElementTree.fromstring(svg).get("width") for svg in drawn]  # noqa: S314
+    assert widths == ["360pt", "960pt"]
+    for svg in drawn:  # in both themes; what has a colour names it
+        assert svg.count(LIGHT.ink) == svg.count(DARK.ink) == 1
+        assert "fill: var(--ink)" in svg
     assert "prefers-color-scheme: dark" in found
     assert "default-src 'none'" in found
     assert Elements(found).names.isdisjoint({"script", "link", "iframe"})

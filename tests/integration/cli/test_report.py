@@ -75,6 +75,8 @@ def test_it_is_told_in_words_and_written_as_a_page(run: Run, tmp_path: Path) -> 
 
     assert said.code == 0, said.err
     for one in (
+        "Is it better than yesterday? ",
+        "Step 0 serves, as it did 2 windows ago",
         f"5 windows from 2026-01-30T00:00 to {hour(2)}",
         "step 0 of 2 serves",
         "it looked odd",

@@ -37,17 +37,21 @@ def test_each_panel_says_what_it_is() -> None:
         "comparison",
         "no logprobs",
         "a line across: rolled back",
+        "Backlog when a window was sealed",
+        "Hours from a window's seal until it was done",
     ):
         assert one in found
 
 
 def test_what_there_is_not_has_no_panel() -> None:
-    windows = [structs.replace(one, right_share=None) for one in run_rows(3).windows]
+    windows = [
+        structs.replace(one, right_share=None, sealed_at=None) for one in run_rows(3).windows
+    ]
 
     found = words(draw(made(RunRows(windows, [], [], [], [], []))))
 
     assert "Reward by window" in found
-    for one in ("Right ones", "Value on", "Answers to", "What was decided", "not used"):
+    for one in ("Right ones", "Value on", "Answers to", "What was decided", "not used", "Backlog"):
         assert one not in found
 
 
