@@ -115,7 +115,8 @@ def play(babylon: Babylon, window: str, number: int) -> int:
     async def answers() -> list[agents.AgentAnswer]:
         async with asked.openai_client(settings) as client:
             markets = window_markets(1, number, MARKETS)
-            return await agents.decide(client, asked.inference_name, markets, accounts)
+            models = [asked.inference_name] * AGENTS
+            return await agents.decide(client, models, markets, accounts)
 
     decisions = asyncio.run(answers())
     assert {one.completion.model for one in decisions} == {asked.inference_name}

@@ -112,7 +112,8 @@ class Learner:
         asked = serving(self.connection, "babylon")
         async with asked.openai_client(settings) as client:
             accounts = [Account(f"agent-{n}") for n in range(AGENTS)]
-            return await agents.decide(client, asked.inference_name, markets, accounts)
+            models = [asked.inference_name] * AGENTS
+            return await agents.decide(client, models, markets, accounts)
 
 
 def test_what_was_taught_the_wrong_way_or_to_death_is_screened_out_and_learning_goes_on(
