@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -77,7 +78,8 @@ class Ledger(Struct, frozen=True):
 def ledger(records: CostRecords, prices: Prices) -> Ledger:
     """Price what is on record."""
     spent = spendings(records, prices)
-    steps = [_step(one, spent) for one in records.steps]
+    by_step = _by_step(spent)
+    steps = [_step(one, by_step) for one in records.steps]
     return Ledger(
         total=total(spent),
         kinds={
@@ -91,13 +93,23 @@ def ledger(records: CostRecords, prices: Prices) -> Ledger:
     )
 
 
-def _step(took: StepTook, spent: Sequence[Spending]) -> StepCost:
-    committed = took.state == StepState.COMMITTED
+def _by_step(spent: Sequence[Spending]) -> dict[tuple[CostKind, int], list[Spending]]:
+    """Group runs by the step's id, screens by its checkpoint."""
+    found: dict[tuple[CostKind, int], list[Spending]] = defaultdict(list)
+    for one in spent:
+        which = one.step if one.kind is CostKind.SCREENS else one.step_id
+        if which is not None:
+            found[one.kind, which].append(one)
+    return found
+
+
+def _step(took: StepTook, by_step: Mapping[tuple[CostKind, int], list[Spending]]) -> StepCost:
+    screens = by_step.get((CostKind.SCREENS, took.step), ())
     of_it = total(
-        one
-        for one in spent
-        if one.step_id == took.step_id
-        or (committed and one.kind is CostKind.SCREENS and one.step == took.step)
+        [
+            *by_step.get((CostKind.TRAINING, took.step_id), ()),
+            *(screens if took.state == StepState.COMMITTED else ()),
+        ]
     )
     return StepCost(took.step, took.state, of_it, _parts(took, of_it.money))
 
@@ -137,12 +149,13 @@ def _windows(
 
 
 def _promotions(promoted: Sequence[Promoted], spent: Sequence[Spending]) -> list[PromotionCost]:
-    of_learning = [one for one in spent if one.kind in LEARNING]
+    of_learning = [one for one in spent if one.kind in LEARNING]  # in the order of time
     found: list[PromotionCost] = []
+    begin = 0
     for one in sorted(promoted, key=lambda one: one.moment):
-        until = [each for each in of_learning if each.moment <= one.moment]
-        of_learning = of_learning[len(until) :]
-        found.append(PromotionCost(one.step, one.moment, total(until), one.gain))
-    if of_learning:
-        found.append(PromotionCost(None, None, total(of_learning), None))
+        end = bisect_right(of_learning, one.moment, begin, key=lambda each: each.moment)
+        found.append(PromotionCost(one.step, one.moment, total(of_learning[begin:end]), one.gain))
+        begin = end
+    if begin < len(of_learning):
+        found.append(PromotionCost(None, None, total(of_learning[begin:]), None))
     return found
