@@ -13,6 +13,7 @@ from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import LISTED, AsJson, as_json, say, show, table
 from babylon_tasks.cost.ledger import Ledger, PromotionCost, StepCost, WindowCost, ledger
 from babylon_tasks.cost.spending import Total
+from babylon_tasks.cost.words import dollars
 from babylon_tasks.db import costs
 
 _Row = TypeVar("_Row")
@@ -71,13 +72,6 @@ def cost(
         found.promotions,
         _promotion_row,
     )
-
-
-def dollars(money: float | None) -> str:
-    """Format money; small sums with as many digits as say something."""
-    if money is None:
-        return "not known"
-    return f"${money:,.2f}" if not money or abs(money) >= 1 else f"${money:.2g}"
 
 
 def _newest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from babylon_tasks.cost.records import (
     CostRecords,
@@ -12,14 +12,18 @@ from babylon_tasks.cost.records import (
     Promoted,
     StepTook,
 )
+from babylon_tasks.db import clock
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_value
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
 
 
-def read(connection: Connection, lineage: str, *, since: datetime | None) -> CostRecords:
-    """Read all that is on record from a moment on."""
+def read(
+    connection: Connection, lineage: str, *, since: datetime | None, answers: bool = True
+) -> CostRecords:
+    """Read all that is on record from a moment on, answers to agents if they are asked for."""
     start = since or _EVER
     found = of_learning(connection, lineage, since=start)
     steps = sorted({one.step_id for one in found.runs})
@@ -27,9 +31,7 @@ def read(connection: Connection, lineage: str, *, since: datetime | None) -> Cos
         runs=found.runs,
         gradings=found.gradings,
         screens=found.screens,
-        answers=fetch_all(
-            connection, "costs.answers", CountedAnswers, lineage=lineage, since=start
-        ),
+        answers=_answers(connection, lineage, start) if answers else [],
         steps=fetch_all(connection, "costs.steps", StepTook, steps=steps),
         promotions=fetch_all(
             connection, "costs.promotions", Promoted, lineage=lineage, since=start
@@ -49,6 +51,24 @@ def of_learning(connection: Connection, lineage: str, *, since: datetime) -> Cos
         steps=[],
         promotions=[],
     )
+
+
+def _answers(connection: Connection, lineage: str, since: datetime) -> list[CountedAnswers]:
+    """Read day by day: a statement's time is bounded, and there may be millions in a day."""
+    found: list[CountedAnswers] = []
+    start = fetch_value(connection, "costs.oldest_answer", datetime, since=since)
+    now = clock.now(connection)
+    while start is not None and start <= now:
+        found += fetch_all(
+            connection,
+            "costs.answers",
+            CountedAnswers,
+            lineage=lineage,
+            since=start,
+            before=start + _DAY,
+        )
+        start += _DAY
+    return found
 
 
 def noted_as_spent(connection: Connection, lineage: str) -> bool:

@@ -44,8 +44,12 @@ WHERE s.lineage = %(lineage)s AND s.began_at >= %(since)s
 GROUP BY s.id, l.backend
 ORDER BY s.id
 
+-- name: oldest_answer
+-- When the oldest captured call from a moment on was asked.
+SELECT min(asked_at) FROM training.calls WHERE asked_at >= %(since)s
+
 -- name: answers
--- What checkpoints answered agents from a moment on, by the hour, as the gateway captured it.
+-- What checkpoints answered agents in a span of time, by the hour, as the gateway captured it.
 SELECT date_trunc('hour', c.asked_at, 'UTC') AS moment, l.backend, count(*) AS answers,
        count(*) FILTER (WHERE c.prompt_tokens IS NULL) AS without_prompt,
        count(*) FILTER (WHERE c.completion_tokens IS NULL) AS without_completion,
@@ -53,7 +57,8 @@ SELECT date_trunc('hour', c.asked_at, 'UTC') AS moment, l.backend, count(*) AS a
        coalesce(sum(c.completion_tokens), 0)::bigint AS completion_tokens
 FROM training.calls c
 JOIN training.lineages l ON l.name = c.lineage
-WHERE c.lineage = %(lineage)s AND c.step IS NOT NULL AND c.asked_at >= %(since)s
+WHERE c.lineage = %(lineage)s AND c.step IS NOT NULL
+  AND c.asked_at >= %(since)s AND c.asked_at < %(before)s
 GROUP BY 1, 2
 ORDER BY 1
 
