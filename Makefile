@@ -29,7 +29,8 @@ $(STAMP): pyproject.toml constraints.txt hashes.txt deploy/requirements.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { \
 	  echo "$(PYTHON) is not Python 3.11 or 3.12; name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@# One that another Python has made would keep its packages.
-	test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || rm -rf $(VENV)
+	@if [ -x $(BIN)/python ] && [ "$$($(BIN)/python -V)" != "$$($(PYTHON) -V)" ]; then \
+	  echo "$(VENV) has $$($(BIN)/python -V), not $$($(PYTHON) -V): delete it, or name its Python" >&2; exit 1; fi
 	$(PYTHON) -m venv $(VENV)
 	$(call HASHES,pip) >$(VENV)/pip.txt
 	$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.txt

@@ -8,7 +8,7 @@ import typer
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.nouns import Noun
-from babylon_tasks.cli.output import AsJson, as_json, show, table
+from babylon_tasks.cli.output import AsJson, as_json, say, show, table
 from babylon_tasks.db import reports
 from babylon_tasks.db.reports import CheckpointReport
 from babylon_tasks.decisions import Decision
@@ -36,13 +36,15 @@ def list_models(
     """List the lineage's checkpoints, newest first, with their values and which one serves.
 
     JSON: {lineage, models: [{step, inference_name, serving, head, created_at, value, coverage,
-    groups, decision, reason, actor, returned_to, uri, content_hash, pruned_at}]}.
+    groups, decision, reason, actor, returned_to, uri, content_hash, pruned_at}],
+    truncated}.
     """
     settings = begin()
     with database(settings) as connection:
-        found = reports.models(connection, settings.lineage, limit=limit)
+        found = reports.models(connection, settings.lineage, limit=limit + 1)
+    found, more = found[:limit], len(found) > limit
     if json:
-        as_json({"lineage": settings.lineage, "models": found})
+        as_json({"lineage": settings.lineage, "models": found, "truncated": more})
         return
     columns = ("model", "serves", "made (UTC)", "value#", "groups#", "decision", "why")
     table(
@@ -63,6 +65,8 @@ def list_models(
         empty=f"lineage {settings.lineage} has no checkpoint: no trainer has served it yet; "
         "`babylon-tasks run gpu-worker` starts one, `babylon-tasks doctor` says what it lacks",
     )
+    if more:
+        say(f"older checkpoints than the newest {limit} are left out: raise --limit")
 
 
 def _decided(model: CheckpointReport) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+_WHOLE = 1000  # characters of a sentence
 _MOVED = {
     "retry": "windows retry",
     "backfill": "windows backfill",
@@ -14,7 +15,22 @@ _MOVED = {
 }
 
 
-class Root(TyperGroup):
+class _Listing(TyperGroup):
+    """Lists its commands with their whole first sentence, where click would cut it."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one entry a command, as many lines as it takes."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [
+            (name, command.get_short_help_str(_WHOLE))
+            for name, command in commands
+            if command is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Root(_Listing):
     """The commands; refuses old commands that are now verbs of a noun."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -24,7 +40,7 @@ class Root(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-class Noun(TyperGroup):
+class Noun(_Listing):
     """Verbs of one noun, whose name alone was once a list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -44,14 +44,15 @@ def list_tripwires(
     With --open the oldest window comes first.
     JSON: {"tripwires": [{id, lineage, window, reward_version, step, target_step, kind, policy,
     what, measured, bound, severity, source, evidence, actor, found_at, accepted_by, accepted_at,
-    open}]}; step is null where none took the window.
+    open}], truncated}; step is null where none took the window.
     """
     settings = begin()
     with database(settings) as connection:
         read = tripwires.still_open if only_open else tripwires.listed
-        found = read(connection, settings.lineage, limit=limit)
+        found = read(connection, settings.lineage, limit=limit + 1)
+    found, more = found[:limit], len(found) > limit
     if json:
-        as_json({"tripwires": [documented(one) for one in found]})
+        as_json({"tripwires": [documented(one) for one in found], "truncated": more})
         return
     table(
         None,
@@ -62,6 +63,8 @@ def list_tripwires(
         ),
         empty="nothing keeps a window from training" if only_open else "nothing has tripped",
     )
+    if more:
+        say(f"only {limit} are listed, and there are more: raise --limit")
 
 
 def accept(

@@ -117,3 +117,42 @@ def test_without_apt_make_says_what_to_install(folder: Path, target: str, lackin
     assert done.returncode != 0
     assert f"install {lacking}" in done.stderr
     assert not (folder / f".{target}" / ".installed").exists()
+
+
+def _python(path: Path, version: str) -> Path:
+    """A Python that knows its version, and installs nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    major, minor, _ = version.split(".")
+    path.write_text(
+        "#!/bin/sh\n"
+        f'if [ "$1" = -V ]; then echo "Python {version}"; exit; fi\n'
+        f'case "$2" in *version_info*) exec {sys.executable} -c "import sys; '
+        f'sys.exit(({major}, {minor}) not in ((3, 11), (3, 12)))";; esac\n'
+        "exit 1\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("3.10.1", "is not Python 3.11 or 3.12; name one: make setup PYTHON=python3.12"),
+        ("3.12.1", "new has Python 3.11.1, not Python 3.12.1: delete it, or name its Python"),
+    ],
+)
+def test_another_python_than_that_of_the_environment_is_refused(
+    folder: Path, version: str, why: str
+) -> None:
+    chosen = _python(folder / "programs" / "python", version)
+    theirs = _python(folder / "new" / "bin" / "python", "3.11.1")
+    done = subprocess.run(
+        ["make", "VENV=new", f"PYTHON={chosen}", "setup"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert why in done.stderr
+    assert theirs.exists()

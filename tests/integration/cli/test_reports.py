@@ -131,6 +131,8 @@ def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, tra
     newest = run("models", "list", "--json").document["models"][0]
     assert (newest["step"], newest["head"], newest["decision"]) == (1, True, "rollback")
     assert newest["reason"] == "worse"
+    page = run("models", "list", "--limit", "1")
+    assert (page.out.count("babylon@"), "raise --limit" in page.err) == (1, True)
     fallen, back = run("models", "list").out.splitlines()[1:]
     assert "babylon@1" in fallen
     assert "rolled back" in fallen

@@ -23,7 +23,7 @@ def tripped(connection: Connection, settings: Settings) -> None:
 def test_a_tripped_window_is_listed_with_its_evidence_and_let_through_by_name(
     run: Run, connection: Connection, settings: Settings
 ) -> None:
-    assert run("tripwires", "list", "--json").document == {"tripwires": []}
+    assert run("tripwires", "list", "--json").document == {"tripwires": [], "truncated": False}
     tripped(connection, settings)
 
     (found,) = run("tripwires", "list", "--open", "--json").document["tripwires"]
@@ -35,7 +35,10 @@ def test_a_tripped_window_is_listed_with_its_evidence_and_let_through_by_name(
 
     accepted = run("tripwires", "accept", WINDOW, "--json")
     assert accepted.document == {"accepted": {WINDOW: ["outcome_words"]}, "not_tripped": []}
-    assert run("tripwires", "list", "--open", "--json").document == {"tripwires": []}
+    assert run("tripwires", "list", "--open", "--json").document == {
+        "tripwires": [],
+        "truncated": False,
+    }
     assert "accepted by cli:" in run("tripwires", "list").out
     assert train(settings).action == "committed"
 
