@@ -153,13 +153,18 @@ def not_begun(lineage: str) -> CheckpointNotFound:
     )
 
 
-def head_is_unevaluated(connection: Connection, settings: Settings) -> bool:
-    """Check whether a worker died between a commit and its evaluation, which is then repeated."""
+def head_is_unevaluated(
+    connection: Connection, settings: Settings, *, for_seconds: float | None = None
+) -> bool:
+    """Check whether nothing is decided about the newest checkpoint so long after its commit.
+
+    By default that is a lease: then nobody is about to decide.
+    """
     found = fetch_value(
         connection,
         "promotions.head_is_unevaluated",
         bool,
         lineage=settings.lineage,
-        lease=settings.lease_seconds,
+        seconds=settings.lease_seconds if for_seconds is None else for_seconds,
     )
     return bool(found)

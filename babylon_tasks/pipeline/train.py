@@ -55,7 +55,7 @@ def train_window(
     actor: str,
     on_progress: Callable[[RequestProgress], None] | None = None,
 ) -> TrainOutcome:
-    """Train the given window, or the oldest due ones; an unfinished step comes first.
+    """Train the given window, or the oldest due ones; where a step is unfinished, that one instead.
 
     Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError if no step could begin.
     """
@@ -113,10 +113,8 @@ def _train(run: StepRunner, ready: TrainerReady, window: str | None) -> TrainOut
             return TrainOutcome(TrainAction.BUSY, step.windows, step.target_step, reason)
         if not ready.branches:  # a command has planned it, from what serves
             discard_dead_branches(run)
-        outcome = _end(run, recover(run, step))
-        if outcome.action is TrainAction.FAILED or window is None or window in step.windows:
-            return outcome
-        head = step.target_step
+        # The next one waits: what serves, its parent, is decided about this one's checkpoint first.
+        return _end(run, recover(run, step))
     run.heartbeat.check()
     align(run, head)
     left = end_dead_branches(run.settings, run.lease, can_branch=ready.branches, actor=run.actor)

@@ -6,7 +6,7 @@ import structlog
 
 from babylon_tasks import metrics
 from babylon_tasks.actions import TrainAction
-from babylon_tasks.db import circuits
+from babylon_tasks.db import circuits, promotions
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.faults import fault_of
@@ -34,9 +34,10 @@ def train_and_evaluate(
     on_training: OnProgress,
     on_evaluation: OnProgress,
 ) -> tuple[TrainOutcome, GateResult | None]:
-    """Train as ``train_window`` does, then decide about the head, also one that was left undecided.
+    """Train as ``train_window`` does, then decide about the head.
 
-    Old checkpoints are pruned at the end.
+    One that a killed worker has left undecided is decided about before: its hours would count for
+    nothing if the next step were planned beside it. Old checkpoints are pruned at the end.
 
     Without a decision where the step failed, the lineage's circuit is open, or another worker is
     at work: the owner of the lease decides. Raises what ``train_window`` and ``decide_head`` raise.
@@ -62,6 +63,15 @@ def train_and_evaluate(
         circuit.count_fault(settings, name, fault_of(error), str(error))
         raise
     metrics.EVALUATIONS.labels(settings.lineage, gate_result.action).inc()
+    if outcome.action in _TRAINED and window not in (None, *outcome.windows):
+        return train_and_evaluate(  # an unfinished step came first
+            settings,
+            trainer,
+            window=window,
+            actor=actor,
+            on_training=on_training,
+            on_evaluation=on_evaluation,
+        )
     _prune(settings, trainer, actor=actor)
     return outcome, gate_result
 
@@ -69,10 +79,12 @@ def train_and_evaluate(
 def _decide_again(
     settings: Settings, trainer: TrainerLike, *, actor: str, on_progress: OnProgress
 ) -> None:
-    """Look again at a refused head where only held-out windows are new, before it is given up."""
+    """Decide about a head before it is given up: one without a decision, or a refused one where
+    only held-out windows are new."""
     with session(settings) as connection:
+        undecided = promotions.head_is_unevaluated(connection, settings, for_seconds=0)
         found = refusals.news(connection, settings.lineage)
-    if found is not None and found.held_out and not found.windows:
+    if undecided or (found is not None and found.held_out and not found.windows):
         decide_head(settings, trainer, actor=actor, on_progress=on_progress)
 
 

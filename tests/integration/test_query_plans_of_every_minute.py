@@ -44,7 +44,7 @@ OF_LINEAGE: dict[str, dict[str, Any]] = {
     "gauges.evaluation": {"lineage": LINEAGE, "step": 7},
     "gauges.lineage": {"lineage": LINEAGE, "lease": 60},
     "gauges.newest_step": {"lineage": LINEAGE},
-    "promotions.head_is_unevaluated": {"lineage": LINEAGE, "lease": 60},
+    "promotions.head_is_unevaluated": {"lineage": LINEAGE, "seconds": 60},
     "reports.step_in_work": {"lineage": LINEAGE},
     "steps.committed_after": {"lineage": LINEAGE, "after": 4990, "limit": 100},
     "steps.unfinished": {"lineage": LINEAGE},

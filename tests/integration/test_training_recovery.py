@@ -74,17 +74,18 @@ def test_a_trainer_that_dies_leaves_a_step_that_the_next_claimant_ends(
     assert column(connection, "SELECT trajectory_id FROM training.consumption ORDER BY 1") == ids
 
 
-def test_after_an_unfinished_step_the_window_that_was_asked_for_is_trained_too(
+def test_after_an_unfinished_step_its_checkpoint_is_decided_about_before_another_is_planned(
     connection: Connection, settings: Settings
 ) -> None:
     scored_window(connection, hour(1))
     train(settings, peer(settings, falls="before_writing"), hour(1))
     scored_window(connection, hour(2))
+    trainer = peer(settings)
 
-    ended = train(settings, peer(settings), hour(2))
+    first, second = train(settings, trainer, hour(2)), train(settings, trainer, hour(2))
 
-    assert (ended.action, ended.step, ended.windows) == ("committed", 2, [hour(2)])
-    assert column(connection, "SELECT base_step FROM training.steps ORDER BY id") == [0, 1]
+    assert (first.action, first.step, first.windows) == ("committed", 1, [hour(1)])
+    assert (second.action, second.step, second.windows) == ("committed", 2, [hour(2)])
 
 
 def test_a_step_that_is_run_again_has_the_very_same_data(

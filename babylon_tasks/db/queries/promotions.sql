@@ -82,12 +82,12 @@ WHERE lineage = %(lineage)s AND decision = 'rollback' AND decided_at > %(moment)
 ORDER BY id DESC LIMIT 1
 
 -- name: head_is_unevaluated
--- Whether the newest checkpoint was committed more than a lease ago and is not evaluated.
+-- Whether the newest checkpoint was committed more than so many seconds ago and is not evaluated.
 SELECT EXISTS (
     SELECT FROM training.lineages l
     JOIN training.checkpoints c ON c.lineage = l.name AND c.step = l.head_step
     WHERE l.name = %(lineage)s AND l.head_step <> l.serving_step
-      AND c.created_at < now() - make_interval(secs => %(lease)s)
+      AND c.created_at < now() - make_interval(secs => %(seconds)s)
       AND NOT EXISTS (SELECT FROM training.steps s  -- its branch is dead
                       JOIN training.checkpoints d
                         ON d.lineage = s.lineage AND d.step IN (s.target_step, s.parent_step)

@@ -32,7 +32,13 @@ def test_nearly_the_same_to_everything_is_a_collapse() -> None:
     )
 
 
-@pytest.mark.parametrize(("candidate", "serving"), [(0.9, 0.5), (0.97, 0.9), (0.5, 0.5)])
+def test_a_collapse_in_small_steps_is_stopped_where_nearly_all_would_be_the_same() -> None:
+    assert collapsed(says(0.94), says(0.90)) is None
+    assert collapsed(says(0.96), says(0.94)) is not None
+    assert collapsed(says(0.98), says(0.97)) is not None, "nor does what serves become surer of it"
+
+
+@pytest.mark.parametrize(("candidate", "serving"), [(0.9, 0.5), (0.97, 0.97), (0.96, 0.97)])
 def test_less_than_that_or_where_what_serves_says_it_too_is_none(
     candidate: float, serving: float
 ) -> None:
@@ -56,9 +62,8 @@ def test_settled_answers_are_a_collapse_unless_they_are_better_beyond_doubt() ->
         "the entropy of what it would say is 0.008 nats, that of what serves 0.673"
     )
     assert collapsed(settled, says(0.6), better=True) is None
-    assert collapsed(settled, says(0.995, 4) + says(0.005, 4)) is None, (
-        "what serves has settled too"
-    )
+    assert collapsed(settled, says(0.995, 4) + says(0.005, 4)) is not None
+    assert collapsed(settled, settled) is None, "what serves has settled as much"
 
 
 def test_what_no_recorded_answer_covers_is_not_taken_for_settled() -> None:
