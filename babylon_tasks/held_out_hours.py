@@ -16,29 +16,32 @@ from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
 
 NEWEST_HOURS = 2  # that count most in an evaluation, and that a row of refusals may ask for
 IN_A_ROW = 2  # refusals: of equal candidates one in ten is refused, so chance makes these 1 in 100
-_LONGEST_ROW = 5  # the next refusal begins a row of its own: at most 2 hours for five steps
+_LONGEST_ROW = 5  # the next refusal begins a row of its own
+_MOST = 2 * NEWEST_HOURS  # hours of a row, whatever they are worth
 
 
 class RefusedRow(Struct, frozen=True):
     """Checkpoints that were refused in a row on held-out hours.
 
     ``newest`` is the newest hour that was open at the first of these refusals (None: there was
-    none), ``held_out`` are the held-out hours from it on.
+    none), ``held_out`` are the held-out hours from it on. ``without_spread``: those of them on
+    which no two policies differ, since all answers to the same earned the same.
     """
 
     refused: int
     newest: str | None
     held_out: Set[str]
+    without_spread: Set[str] = frozenset()
 
     @property
     def since(self) -> int:
-        """How many of the hours after ``newest`` are held out."""
-        return len(self.held_out - {self.newest})
+        """How many held-out hours after ``newest`` have spread, or may have once scored."""
+        return len(self.held_out - self.without_spread - {self.newest})
 
     @property
     def asks(self) -> bool:
         """Whether hours are still to be held out out of turn."""
-        return self.since < NEWEST_HOURS
+        return self.since < NEWEST_HOURS and len(self.held_out - {self.newest}) < _MOST
 
 
 def current_row(refused_at: Sequence[datetime]) -> list[datetime]:
@@ -72,6 +75,6 @@ def why_out_of_turn(window: str, row: RefusedRow, lineage: str, share: float) ->
     if is_held_out(window_id(start + WINDOW), lineage, share):
         return None
     return (
-        f"out of turn: {row.refused} checkpoints in a row were refused on held-out hours, and "
-        f"{row.since} of {NEWEST_HOURS} hours since the first refusal are held out"
+        f"out of turn: {row.refused} checkpoints in a row were refused on held-out hours, and of "
+        f"{NEWEST_HOURS} with spread there are {row.since} since the first refusal"
     )

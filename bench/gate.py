@@ -131,6 +131,25 @@ def reversed_world(true: float, hours: int, newer: int, apart: float, runs: int)
     return passed / runs
 
 
+def few_of_today(true: float, newest: int, older: int, apart: float, runs: int) -> float:
+    """Share of candidates that pass which are better on so many questions of today, and as much
+    worse on those of the past."""
+    draw = random.Random(f"today/{true}/{newest}/{older}")
+    asked = [Place("", str(number), newest=number < newest) for number in range(newest + older)]
+    passed = 0
+    for _ in range(runs):
+        serving = first(len(asked), draw)
+        candidate = tuple(
+            value + (true if place.newest else -true) + draw.gauss(0, apart)
+            for value, place in zip(serving, asked, strict=True)
+        )
+        decision = decide(
+            CheckpointFigures(2, candidate), CheckpointFigures(1, serving), None, asked, SETTINGS
+        )
+        passed += decision.decision is Decision.PROMOTE
+    return passed / runs
+
+
 def main() -> None:
     """Print the tables of docs/learning.md."""
     asked = argparse.ArgumentParser(description=__doc__)
@@ -153,6 +172,12 @@ def main() -> None:
     print("|---|---|")
     for newer in range(5):
         print(f"| {newer} | {reversed_world(0.1, 7, newer, given.apart, given.runs):.2f} |")
+    few = (1, 2, 4, 8, 16)
+    print(f"\n| better today by, else worse | {' | '.join(f'{n} of today' for n in few)} |")
+    print("|---" * (1 + len(few)) + "|")
+    for true in (0.1, 0.3):
+        cells = (few_of_today(true, n, 56, given.apart, given.runs) for n in few)
+        print(f"| {true:.2f} | {' | '.join(f'{found:.2f}' for found in cells)} |")
 
 
 if __name__ == "__main__":

@@ -74,14 +74,22 @@ def open_windows(
     return opened
 
 
-def refused_row(connection: Connection, lineage: str) -> RefusedRow | None:
+def refused_row(connection: Connection, settings: Settings) -> RefusedRow | None:
     """Read the row of refusals that asks for held-out hours, and those since; None: none does."""
-    row = current_row(refusals.evaluated_in_a_row(connection, lineage))
+    row = current_row(refusals.evaluated_in_a_row(connection, settings.lineage))
     if not row:
         return None
     newest = fetch_value(connection, "open_and_seal.newest_by", str, moment=row[0])
-    held_out = fetch_values(connection, "open_and_seal.held_out_from", str, window=newest or "")
-    return RefusedRow(len(row), newest, frozenset(held_out))
+    held_out = fetch_pairs(
+        connection,
+        "open_and_seal.held_out_from",
+        str,
+        bool,
+        window=newest or "",
+        min_spread=settings.min_reward_spread,
+    )
+    without_spread = {window for window, spread in held_out.items() if not spread}
+    return RefusedRow(len(row), newest, held_out.keys(), without_spread)
 
 
 def _why_held_out(connection: Connection, window: str, settings: Settings) -> str | None:
@@ -91,7 +99,7 @@ def _why_held_out(connection: Connection, window: str, settings: Settings) -> st
     if is_held_out(window, lineage, share):
         return f"drawn by hash, a share of {share:g}"
     # Read again for each window: another process may be opening hours too.
-    row = refused_row(connection, lineage)
+    row = refused_row(connection, settings)
     return None if row is None else why_out_of_turn(window, row, lineage, share)
 
 

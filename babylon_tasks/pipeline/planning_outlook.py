@@ -89,7 +89,7 @@ def look_ahead(
     if sealed is not None:
         starts.append(sealed)
     limit = timedelta(hours=settings.max_staleness_hours)
-    refused = open_and_seal.refused_row(connection, settings.lineage) if migrated else None
+    refused = open_and_seal.refused_row(connection, settings) if migrated else None
     return PlanningOutlook(settings, policies, max(starts) - limit if starts else None, refused)
 
 

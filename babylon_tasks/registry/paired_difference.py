@@ -13,7 +13,8 @@ the newest hours and n_0 older ones, weights w_q = c for the newest and 1 for th
 a stratified mean with one variance for both strata (Cochran, Sampling Techniques, 1977, chapter 5).
 So the newest hours are two thirds of it where there is enough of them: a policy that has learned
 what is right today is not refused for what was right before. And one question of today never
-outweighs more than four.
+outweighs more than four, unless the newest hours alone show a gain beyond doubt (their mean is
+above t(0.9) of its own standard error): then they are two thirds however few they are.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 
 from msgspec import Struct
 
 from babylon_tasks.dataset.held_out import Place
 
+DOUBT = 0.1  # how often chance alone passes for beyond doubt
 _MOST_WEIGHT = 4.0  # of a question of the newest hours, against 1 of an older one
 _NEWEST_TO_OLDER = 2.0  # what all of the newest weigh at most, against all of the older
 
@@ -59,7 +61,7 @@ def paired_difference(
         strata[place.newest].append(fmean(found))
     newest, older = strata[True], strata[False]
     both = newest + older
-    weight = _weight(len(newest), len(older))
+    weight = _weight(newest, older)
     weights = [weight] * len(newest) + [1.0] * len(older)
     total = math.fsum(weights)
     mean = math.fsum(w * d for w, d in zip(weights, both, strict=True)) / total
@@ -85,7 +87,13 @@ def student(level: float, degrees: int) -> float:
     return math.fsum(term / n**power for power, term in enumerate(terms))
 
 
-def _weight(newest: int, older: int) -> float:
+def _weight(newest: Sequence[float], older: Sequence[float]) -> float:
     if not newest or not older:
         return 1.0
-    return max(1.0, min(_MOST_WEIGHT, _NEWEST_TO_OLDER * older / newest))
+    two_thirds = max(1.0, _NEWEST_TO_OLDER * len(older) / len(newest))
+    return two_thirds if _is_gain(newest) else min(_MOST_WEIGHT, two_thirds)
+
+
+def _is_gain(sample: Sequence[float]) -> bool:
+    n = len(sample)
+    return n > 1 and fmean(sample) > student(1 - DOUBT, n - 1) * stdev(sample) / math.sqrt(n)

@@ -28,10 +28,9 @@ from babylon_tasks.dataset.diversity import GroupAnswers, Says
 from babylon_tasks.dataset.held_out import Place
 from babylon_tasks.decisions import Decision, RefusalKind
 from babylon_tasks.registry.near_constant import collapse, compare_answers
-from babylon_tasks.registry.paired_difference import PairedDifference, paired_difference
+from babylon_tasks.registry.paired_difference import DOUBT, PairedDifference, paired_difference
 from babylon_tasks.settings import Settings
 
-DOUBT = 0.1  # how often an equal candidate is refused
 EARLIER = 8  # promotions before what serves
 _NO_BETTER = "worse beyond doubt"
 

@@ -11,6 +11,7 @@ from evaluated_checkpoints import LINEAGE, evaluated, held_out_windows, trained
 from factories import EVER, fill_window
 from peer import PeerTrainer
 from psycopg.types.json import Jsonb
+from scored_windows import scored_window
 
 from babylon_tasks.db import lineages
 from babylon_tasks.db.session import Connection
@@ -95,9 +96,22 @@ def test_after_a_second_refusal_two_new_hours_are_held_out_and_others_between_th
     assert why(connection, HOURS[1]) == {"held_out": False}
     assert why(connection, HOURS[2]) == {
         "held_out": True,
-        "why": "out of turn: 2 checkpoints in a row were refused on held-out hours, and 0 of 2 "
-        "hours since the first refusal are held out",
+        "why": "out of turn: 2 checkpoints in a row were refused on held-out hours, and of 2 with "
+        "spread there are 0 since the first refusal",
     }
+
+
+def test_an_hour_without_spread_is_followed_by_another(
+    begun: Connection, settings: Settings
+) -> None:
+    decided(begun, 1)
+    decided(begun, 2)
+    assert opened(begun, settings, *HOURS[1:4]) == [HOURS[1], HOURS[3]]
+    scored_window(begun, HOURS[1], rewards=(0.5, 0.5), state="held_out")
+    scored_window(begun, HOURS[3], state="held_out")
+    begun.execute("UPDATE training.windows SET scored_at = now() WHERE held_out")
+
+    assert opened(begun, settings, *HOURS[4:8]) == [HOURS[5]]
 
 
 def test_hours_before_the_first_refusal_are_not_held_out_whenever_they_are_opened(

@@ -37,8 +37,8 @@ def test_after_every_five_refusals_a_new_row_begins(refusals: int, row: list[int
 def test_the_hour_after_the_second_refusal_is_held_out_and_says_why() -> None:
     newest, hour, _ = drawn(False, False, False)
     assert why(hour, RefusedRow(2, newest, frozenset())) == (
-        "out of turn: 2 checkpoints in a row were refused on held-out hours, and 0 of 2 hours "
-        "since the first refusal are held out"
+        "out of turn: 2 checkpoints in a row were refused on held-out hours, and of 2 with spread "
+        "there are 0 since the first refusal"
     )
 
 
@@ -53,6 +53,15 @@ def test_two_hours_since_are_enough_whichever_way_they_were_chosen() -> None:
     newest, one, _, other, _, hour, _ = drawn(*[False] * 7)
     assert why(hour, RefusedRow(3, newest, frozenset({newest, one})))
     assert why(hour, RefusedRow(3, newest, frozenset({one, other}))) is None
+
+
+def test_hours_without_spread_are_not_enough_but_four_hours_are_in_any_case() -> None:
+    """Once a policy is sure, all its answers may earn the same: the gate cannot use that hour."""
+    newest, *hours = drawn(*[False] * 10)
+    none = frozenset(hours[:7:2])
+    assert why(hours[6], RefusedRow(2, newest, frozenset(hours[:4:2]), frozenset(hours[:4:2])))
+    assert why(hours[6], RefusedRow(2, newest, frozenset(hours[:4:2]), frozenset(hours[:1])))
+    assert why(hours[8], RefusedRow(2, newest, none, none)) is None
 
 
 def test_between_two_hours_there_is_one_to_learn_from() -> None:

@@ -83,6 +83,21 @@ def test_one_question_of_today_outweighs_four_and_no_more() -> None:
     assert found.newest == pytest.approx(4 / 16)
 
 
+def test_a_gain_of_today_beyond_doubt_is_two_thirds_however_few_questions_show_it() -> None:
+    """Once a policy is sure, few groups of an hour have spread: the world before outvoted them."""
+    found = differ([0.3, 0.25, 0.35] + [-0.3, -0.25, -0.35] * 20, newest(3) + older(60))
+
+    assert found.newest == pytest.approx(2 / 3)
+    assert found.mean == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("today", [[0.3], [0.3, -0.1, 0.0], [0.0, 0.0], [-0.3, -0.3]])
+def test_what_may_be_chance_or_is_no_gain_weighs_as_ever(today: list[float]) -> None:
+    found = differ([*today, *[-0.3] * 60], newest(len(today)) + older(60))
+
+    assert found.newest == pytest.approx(4 * len(today) / (4 * len(today) + 60))
+
+
 def test_many_questions_of_today_weigh_no_less_than_others() -> None:
     assert differ([0.1] * 12, newest(11) + older(1)).newest == pytest.approx(11 / 12)
 
