@@ -31,11 +31,11 @@ class LearningSettings(EnvironmentSettings):
     one group exceeds the token budget or the memory."""
     min_reward_spread: float = Field(default=1e-3, ge=0)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
-    exploration_share: float = Field(default=1 / 8, ge=0, lt=0.5)
-    """A group in which no action failed and all but at most this share earned the same, the best,
-    is settled and left out where that is so of all of its kind of question: so a policy goes on
-    trying what it does not prefer, and learns again once the world has changed. 1/8 needs groups of
-    8: in smaller ones one member is more. 0: no group is settled."""
+    exploration_share: float = Field(default=1 / 16, ge=0, lt=0.25)
+    """Where at most this share of an hour's answers to a kind of question lost, groups without a
+    failed action of which at most twice as many earned less than the rest are settled and left out:
+    so a policy goes on trying what it does not prefer, and learns again once the world has changed.
+    1/16 needs groups of 8: in smaller ones one member is more. 0: no group is settled."""
     max_staleness_steps: int = Field(default=8, ge=0)
     """Calls of a checkpoint more training steps than this away from the parent of the next step are
     refused as `stale`, unless it serves. Held checkpoints do not count."""

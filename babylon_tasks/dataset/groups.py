@@ -83,33 +83,37 @@ def teaches_nothing(
 
 
 def is_settled(rewards: Sequence[float], share: float) -> bool:
-    """Check whether at most ``share`` of a group, but one at least, earned less than its best.
+    """Check whether one of a group, but at most twice ``share`` of it, earned less than its best.
 
     Such a group would only make the policy surer of what it knows: the few are its exploration.
-    Where the few earned more it is never settled, as ``share`` is less than a half. What activity
-    adds does not count.
+    Twice, for by chance some groups have more of them than others. Where the few earned more it is
+    never settled, as ``share`` is less than a quarter. What activity adds does not count.
     """
-    return 0 < _worse(rewards) <= share * len(rewards) + _ROUNDING
+    return 0 < sum(_worse(rewards)) <= 2 * share * len(rewards) + _ROUNDING
 
 
-def settled_kinds(keyed: Iterable[tuple[str, float]], share: float) -> frozenset[str]:
-    """Find the kinds of questions in which at most ``share`` earned less than the best of its key.
+def settled_kinds(keyed: Iterable[tuple[str, float, bool]], share: float) -> frozenset[str]:
+    """Find the kinds of questions in which at most ``share`` lost or earned less than others did.
 
-    (key, reward) pairs of a window. Only there groups may be settled: a policy that says nearly the
-    same to everything has nearly unanimous groups too, and those where that pays are the other half
-    of what it has to learn.
+    (key, reward, whether it lost) of a window's trajectories. Only there groups may be settled. A
+    policy that says nearly the same to everything has nearly unanimous groups too, and those where
+    that pays are the other half of what it has to learn. And where all of a group are wrong, only
+    other groups can mend that.
     """
-    by_key: dict[str, list[float]] = {}
-    for key, reward in keyed:
-        by_key.setdefault(key, []).append(reward)
+    by_key: dict[str, list[tuple[float, bool]]] = {}
+    for key, reward, lost in keyed:
+        by_key.setdefault(key, []).append((reward, lost))
     members: Counter[str] = Counter()
-    worse: Counter[str] = Counter()
-    for key, rewards in by_key.items():
-        members[kind_of_key(key)] += len(rewards)
-        worse[kind_of_key(key)] += _worse(rewards)
-    return frozenset(one for one in members if worse[one] <= share * members[one] + _ROUNDING)
+    wrong: Counter[str] = Counter()
+    for key, ended in by_key.items():
+        worse = _worse([reward for reward, _ in ended])
+        members[kind_of_key(key)] += len(ended)
+        wrong[kind_of_key(key)] += sum(
+            less or lost for less, (_, lost) in zip(worse, ended, strict=True)
+        )
+    return frozenset(one for one in members if wrong[one] <= share * members[one] + _ROUNDING)
 
 
-def _worse(rewards: Sequence[float]) -> int:
+def _worse(rewards: Sequence[float]) -> list[bool]:
     best = max(rewards, default=0.0)
-    return sum(best - reward > MOST_OF_ACTIVITY + _ROUNDING for reward in rewards)
+    return [best - reward > MOST_OF_ACTIVITY + _ROUNDING for reward in rewards]

@@ -19,6 +19,7 @@ _FETCH_ROWS = 200
 class ScoredTrajectory(Struct, frozen=True):
     """A scored trajectory without its text.
 
+    ``lost``: its decisions are known to have lost, or failed, more than they won.
     ``content_hash``: of the row that was scored; None for a score of a version that stored none.
     ``size``: bytes of its text now, 0 where Babylon has deleted it.
     """
@@ -27,6 +28,7 @@ class ScoredTrajectory(Struct, frozen=True):
     group_key: str
     reward: float
     activity: float
+    lost: bool
     scorer: str
     content_hash: str | None
     size: int

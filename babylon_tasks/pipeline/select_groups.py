@@ -114,7 +114,8 @@ class _Reading:
             for key, members in reading_order(keyed, settings.max_group_size).items()
         }
         self._settled_kinds = settled_kinds(
-            ((one.group_key, one.reward) for one in self._listed), settings.exploration_share
+            ((one.group_key, one.reward, one.lost) for one in self._listed),
+            settings.exploration_share,
         )
         self._join = CallJoin(connection, scored.window, JoinMode.CLAIM)
         self._outcomes = tripwires.outcomes(connection, scored.window)

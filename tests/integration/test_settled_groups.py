@@ -44,6 +44,21 @@ def test_where_others_of_its_kind_of_question_are_wrong_a_group_teaches(
     assert uses(connection) == dict.fromkeys([*sure, *few], "trained")
 
 
+def test_where_a_question_of_its_kind_was_lost_by_all_alike_a_group_teaches(
+    connection: Connection, settings: Settings
+) -> None:
+    sure = scored_window(connection, rewards=SETTLED, key="m-1")
+    lost = scored_window(connection, rewards=(0.5,) * 16, key="m-2")
+    connection.execute(
+        """UPDATE training.scores SET components = components || '{"decisions": -1}'"""
+        " WHERE trajectory_id = ANY (%s)",
+        [lost],
+    )
+
+    assert train(settings).action == "committed"
+    assert uses(connection) == dict.fromkeys(sure, "trained") | dict.fromkeys(lost, "no_spread")
+
+
 def test_an_hour_of_settled_groups_only_says_so(connection: Connection, settings: Settings) -> None:
     scored_window(connection, rewards=SETTLED)
 

@@ -2,6 +2,7 @@
 -- The scored trajectories of a window, without text.
 SELECT s.trajectory_id, s.group_key, s.reward,
        coalesce((s.components ->> 'activity')::float8, 0) AS activity,
+       coalesce((s.components ->> 'decisions')::float8 < 0, false) AS lost,
        s.scorer || ' ' || s.scorer_version AS scorer,
        s.content_hash, coalesce(octet_length(t."stepsJson"), 0) AS size
 FROM training.scores s
