@@ -91,6 +91,17 @@ class RunConclusion(Struct, frozen=True):
     done: str | None
 
 
+class RunCheckpoint(Struct, frozen=True, kw_only=True):
+    """A checkpoint; ``value``: of its newest evaluation, ``parent`` is None for the base model."""
+
+    step: int
+    parent: int | None
+    serves: bool
+    value: float | None
+    dead_at: datetime | None
+    pruned_at: datetime | None
+
+
 class PairedValues(Struct, frozen=True):
     """Two checkpoints' values on the same held-out groups, in the same order."""
 
@@ -125,7 +136,7 @@ class RunRows(Struct, frozen=True):
     """What was read; windows and commits in the order of time, the rest as it was written.
 
     ``left_out``: older windows that were too many. ``steps``: the newest ones,
-    whatever became of them, beside how many older ones there are.
+    whatever became of them, beside how many older ones there are; ``checkpoints`` likewise.
     """
 
     windows: list[RunWindow]
@@ -137,6 +148,8 @@ class RunRows(Struct, frozen=True):
     left_out: int = 0
     steps: list[RunStep] = []
     steps_left_out: int = 0
+    checkpoints: list[RunCheckpoint] = []
+    checkpoints_left_out: int = 0
 
 
 class PromptMessage(Struct, frozen=True):

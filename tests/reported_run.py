@@ -11,6 +11,7 @@ from babylon_tasks.run_records import (
     Extremes,
     PromptMessage,
     RewardCloseup,
+    RunCheckpoint,
     RunCommit,
     RunConclusion,
     RunDecision,
@@ -68,6 +69,21 @@ def run_rows(windows: int, *, reason: str = "no_logprobs", why: str = "objective
         concluded,
         steps=steps[:STEPS],
         steps_left_out=max(0, len(steps) - STEPS),
+        checkpoints=[checkpoint(step, len(steps)) for step in range(len(steps), -1, -1)][:100],
+        checkpoints_left_out=max(0, len(steps) + 1 - 100),
+    )
+
+
+def checkpoint(step: int, head: int) -> RunCheckpoint:
+    """The newest but two is a branch of its own; the newest serves."""
+    beside = step == head - 2
+    return RunCheckpoint(
+        step=step,
+        parent=None if step == 0 else step - 2 if step == head - 1 and step > 2 else step - 1,
+        serves=step == head,
+        value=0.5,
+        dead_at=_LATER if beside else None,
+        pruned_at=None,
     )
 
 

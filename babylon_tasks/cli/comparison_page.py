@@ -13,10 +13,11 @@ def page(title: str, lines: Iterable[str], history: ComparisonHistory) -> str:
     """Write the page; ``lines``: where the comparison stands."""
     alt = f"Curves of {history.windows} windows; what they led to is listed below"
     drawn = picture(lambda screen: draw(history, screen=screen), alt)
-    return document(title, [*paragraphs(lines), drawn, *_concluded(history.marks)])
+    return document(title, [*paragraphs(lines), drawn, *concluded(history.marks)])
 
 
-def _concluded(marks: Sequence[Mark]) -> list[str]:
+def concluded(marks: Sequence[Mark]) -> list[str]:
+    """Write what windows led to."""
     if not marks:
         return ["<p>Nothing has been concluded yet.</p>"]
     return table(("", "window", "why, what was done"), map(_row, marks))

@@ -6,6 +6,7 @@ chooses. Pure.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
@@ -17,6 +18,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _IS_NARROW = "(max-width: 700px)"
 _IS_DARK = "(prefers-color-scheme: dark)"
 _LINES = "\n\t"
+# Where lines and marks are, in points: matplotlib writes millionths, which no screen shows.
+_PLACES = re.compile(r' (?:d|x|y)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")
 _STYLE = f"""
 :root {{ color-scheme: light dark;
   --ink: {LIGHT.ink}; --paper: {LIGHT.paper}; --line: {LIGHT.grid}; --link: {LIGHT.lines[0]} }}
@@ -38,6 +42,7 @@ h3 + p {{ margin-top: 0 }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; padding: 4px 8px; font-size: 13px;
   border-left: 3px solid var(--line) }}
 article {{ min-width: 0 }}
+ul {{ padding-left: 1.2em; overflow-wrap: anywhere }}
 .pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: 16px;
   border-bottom: 1px solid var(--line) }}
 @media {_IS_NARROW} {{ table {{ font-size: 13px }} .pair {{ display: block }} }}
@@ -99,6 +104,7 @@ def _both_themes(svg: str) -> str:
     for name, colour in light.items():
         svg = svg.replace(colour, f"var(--{name})")
     style = f":root {{{_set(light)}}} @media {_IS_DARK} {{ :root {{{_set(dark)}}} }}"
+    svg = _PLACES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
     start = svg.index(">", svg.index("<svg")) + 1
     return f"{svg[:start]}<style>{style}</style>{svg[start:]}"
 

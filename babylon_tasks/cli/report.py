@@ -12,14 +12,13 @@ from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.cli.report_better import better_than_yesterday, served_before
 from babylon_tasks.cli.report_lines import lines
-from babylon_tasks.db import reports, run_report
+from babylon_tasks.cli.report_parts import read_parts
+from babylon_tasks.cost.ledger import ledger
+from babylon_tasks.cost.words import in_words
+from babylon_tasks.db import costs, reports, run_report
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.look_at import look_at_extremes
 from babylon_tasks.run_history import RunHistory, run_history
 from babylon_tasks.run_records import RunRows
-
-_RECENT = 24  # windows whose best and worst answers are on the page
-_EACH = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -54,20 +53,30 @@ def report(
         system = reports.system_state(connection, name)
         history = run_history(rows)
         answered = [] if history is None else _better(connection, name, history, rows)
+        paid = ledger(costs.read(connection, name, since=start, answers=False), settings.prices)
         if html is not None:
-            recent = [one.window for one in rows.windows[-_RECENT:]]
-            extremes = look_at_extremes(connection, settings, recent, best=_EACH, worst=_EACH)
+            parts = read_parts(connection, settings, rows)
     if history is None:
         when = "" if since is None else f" from {since.text} on"
         refuse(
             f"lineage {name} has no window{when}, so nothing is reported; "
             "`babylon-tasks windows list` shows which there are"
         )
-    described = [*answered, *lines(system, history)]
+    cost = in_words(paid)
+    described = [*answered, *lines(system, history), *([] if cost is None else [cost])]
     if html is not None:
         from babylon_tasks.cli.report_page import page  # it imports matplotlib
 
-        write(html, page(f"Lineage {name}", described, history, rows, extremes))
+        written = page(
+            f"Lineage {name}",
+            described,
+            history,
+            rows,
+            parts.extremes,
+            comparison=parts.comparison,
+            cost=paid,
+        )
+        write(html, written)
     if json:
         about = {"lineage": name, "file": None if html is None else str(html), "lines": described}
         as_json(about | {field: getattr(history, field) for field in history.__struct_fields__})

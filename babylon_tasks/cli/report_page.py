@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from babylon_tasks.cli.comparison_curves import draw as draw_comparison
+from babylon_tasks.cli.comparison_page import concluded
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
 from babylon_tasks.cli.report_answers import answers
+from babylon_tasks.cli.report_cost import costs
 from babylon_tasks.cli.report_curves import draw
 from babylon_tasks.cli.report_links import Links, window_id
 from babylon_tasks.cli.report_steps import steps
+from babylon_tasks.cli.report_tree import tree
+from babylon_tasks.comparison.history import ComparisonHistory
+from babylon_tasks.cost.ledger import Ledger
 from babylon_tasks.run_history import RunHistory, RunMark
 from babylon_tasks.run_records import Extremes, RunRejections, RunRows, RunWindow
 
@@ -22,6 +28,9 @@ _WINDOWS = 168  # a week
 _PARTS = {
     "decisions": "What was decided",
     "answers": "The best and the worst answers",
+    "cost": "What it has cost",
+    "comparison": "The newest comparison",
+    "checkpoints": "The newest checkpoints",
     "windows": "The newest windows",
     "steps": "The newest steps",
     "rejections": "Trajectories that are not used",
@@ -29,9 +38,17 @@ _PARTS = {
 
 
 def page(
-    title: str, lines: Iterable[str], history: RunHistory, rows: RunRows, extremes: Extremes
+    title: str,
+    lines: Iterable[str],
+    history: RunHistory,
+    rows: RunRows,
+    extremes: Extremes,
+    *,
+    comparison: tuple[list[str], ComparisonHistory] | None = None,
+    cost: Ledger | None = None,
 ) -> str:
-    """Write the page; ``lines``: where the lineage stands, ``extremes``: of its newest windows."""
+    """Write the page; ``lines``: where the lineage stands, ``extremes``: of its newest windows,
+    ``comparison``: the newest one, in words and as curves, ``cost``: of the run."""
     alt = f"Curves of {history.windows} windows; what was decided is listed below"
     drawn = picture(lambda screen: draw(history, screen=screen), alt)
     newest = rows.windows[::-1][:_WINDOWS]
@@ -41,6 +58,12 @@ def page(
     parts = {
         "decisions": _decided(history.marks, links),
         "answers": answers(extremes, links),
+        "comparison": _compared(comparison),
+        "checkpoints": [
+            *tree(rows.checkpoints, history, links),
+            *_more(rows.checkpoints_left_out, "older ones: `babylon-tasks models list`"),
+        ],
+        "cost": [] if cost is None else costs(cost, links),
         "windows": [
             *_windows(newest, _reasons(rows.rejections)),
             *_more(len(rows.windows) - len(newest), "earlier ones: `babylon-tasks windows list`"),
@@ -55,6 +78,20 @@ def page(
     for name, heading in _PARTS.items():
         body += [f'<h2 id="{name}">{heading}</h2>', *parts[name]]
     return document(title, body)
+
+
+def _compared(found: tuple[list[str], ComparisonHistory] | None) -> list[str]:
+    if found is None:
+        return ["<p>No comparison has compared a window yet.</p>"]
+    lines, history = found
+    alt = f"Curves of the comparison's {history.windows} windows"
+    marks = history.marks[-_MARKS:]
+    return [
+        *paragraphs(lines),
+        picture(lambda screen: draw_comparison(history, screen=screen), alt),
+        *concluded(marks),
+        *_more(len(history.marks) - len(marks), "earlier ones: `babylon-tasks compare picture`"),
+    ]
 
 
 def _contents() -> str:

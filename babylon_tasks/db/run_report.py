@@ -8,6 +8,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_value
 from babylon_tasks.run_records import (
     PairedValues,
+    RunCheckpoint,
     RunCommit,
     RunConclusion,
     RunDecision,
@@ -20,6 +21,7 @@ from babylon_tasks.run_records import (
 
 MOST_WINDOWS = 10_000  # and decisions, screens, conclusions
 MOST_STEPS = 60
+MOST_CHECKPOINTS = 100
 
 
 def read(
@@ -35,7 +37,18 @@ def read(
         return RunRows([], [], [], [], [], [])
     first = windows[-1].window
     steps = fetch_all(connection, "run_report.steps", RunStep, lineage=lineage, limit=MOST_STEPS)
-    in_all = fetch_value(connection, "run_report.how_many_steps", int, lineage=lineage) or 0
+    checkpoints = fetch_all(
+        connection,
+        "run_report.checkpoints",
+        RunCheckpoint,
+        lineage=lineage,
+        limit=MOST_CHECKPOINTS,
+    )
+    counted = {"lineage": lineage}
+    all_steps = fetch_value(connection, "run_report.how_many_steps", int, **counted) or 0
+    all_checkpoints = (
+        fetch_value(connection, "run_report.how_many_checkpoints", int, **counted) or 0
+    )
     return RunRows(
         windows=windows[::-1],
         rejections=fetch_all(
@@ -49,7 +62,9 @@ def read(
         )[::-1],
         left_out=fetch_value(connection, "run_report.left_out", int, since=since, first=first) or 0,
         steps=steps,
-        steps_left_out=in_all - len(steps),
+        steps_left_out=all_steps - len(steps),
+        checkpoints=checkpoints,
+        checkpoints_left_out=all_checkpoints - len(checkpoints),
     )
 
 

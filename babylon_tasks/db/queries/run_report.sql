@@ -121,3 +121,20 @@ JOIN training.evaluations before
 WHERE now.lineage = %(lineage)s AND now.step = %(now)s
 ORDER BY greatest(now.id, before.id) DESC
 LIMIT 1
+
+-- name: checkpoints
+-- The newest checkpoints, whose weights each started from, and its newest evaluation.
+SELECT c.step, CASE WHEN c.step > 0 THEN coalesce(s.parent_step, c.step - 1) END AS parent,
+       c.step = l.serving_step AS serves, c.dead_at, c.pruned_at,
+       (SELECT v.value FROM training.evaluations v
+        WHERE v.lineage = c.lineage AND v.step = c.step ORDER BY v.id DESC LIMIT 1) AS value
+FROM training.checkpoints c
+JOIN training.lineages l ON l.name = c.lineage
+LEFT JOIN training.steps s ON s.id = c.step_id
+WHERE c.lineage = %(lineage)s
+ORDER BY c.step DESC
+LIMIT %(limit)s
+
+-- name: how_many_checkpoints
+-- How many checkpoints a lineage has.
+SELECT count(*) FROM training.checkpoints WHERE lineage = %(lineage)s

@@ -83,6 +83,7 @@ def test_it_is_told_in_words_and_written_as_a_page(run: Run, tmp_path: Path) -> 
         "new checkpoint 0.400, what served 0.700, base model 0.500",
         "decided: 1 promoted, 1 refused, 1 rolled back",
         "trajectories not used: 3 no_logprobs",
+        "cost: not known (training not known",
         f"{file}: 5 windows",
     ):
         assert one in said.out
@@ -90,6 +91,8 @@ def test_it_is_told_in_words_and_written_as_a_page(run: Run, tmp_path: Path) -> 
     for one in ("it looked odd", "Step 2 from 1: committed", "Best 1: 1.000", "Worst 1: 0.000"):
         assert one in words
     assert "Will ACME close higher?" in words
+    assert "By the prices that are set; answers to agents are not in it" in words
+    assert "step 1: from 0; value 0.700; rolled back" in words
 
 
 @pytest.mark.usefixtures("learned")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from drawn_words import words
 from msgspec import structs
 from page_elements import HOSTILE, Elements, pictures
+from recorded_ramp import PARAMETERS, ramp
+from recorded_ramp import rows as compared_rows
 from reported_run import extremes, hour, run_rows
 
-from babylon_tasks.cli.picture_style import DARK, NARROW
 from babylon_tasks.cli.report_curves import draw
 from babylon_tasks.cli.report_page import page
+from babylon_tasks.comparison.history import history
+from babylon_tasks.cost.ledger import ledger
+from babylon_tasks.cost.records import CostRecords, MeasuredRun, Prices
 from babylon_tasks.run_history import RunHistory, run_history
 from babylon_tasks.run_records import RunRows
 
 pytestmark = pytest.mark.contract(None)
+LATER = "2026-08-01 00:00:00"
 
 
 def made(rows: RunRows) -> RunHistory:
@@ -62,10 +69,10 @@ def test_one_window_is_a_picture() -> None:
 def test_ten_thousand_windows_are_a_light_page() -> None:
     rows = run_rows(10_000)
 
-    found = draw(made(rows), DARK, NARROW)
+    found = page("run", [], made(rows), rows, extremes())
 
-    assert len(found) < 400_000  # and a page contains four of them
-    assert "21 windows a point" in words(found)
+    assert len(found) < 1_200_000
+    assert all("21 windows a point" in words(svg) for svg in pictures(found))
 
 
 def test_what_others_wrote_is_text() -> None:
@@ -129,6 +136,39 @@ def test_the_best_and_the_worst_answers_are_there_with_what_their_group_got() ->
     for one in ("Best 2: 0.750", "Worst 1: 0.000", "comparable ones got 1.000 0.750 0.500 0.000",
                 "ROSE\nROSE", "done: ROSE", "And 1 more calls"):  # fmt: skip
         assert one in seen
+
+
+def test_checkpoints_are_a_tree_that_says_which_served_when() -> None:
+    rows = run_rows(60)
+
+    found = page("run", [], made(rows), rows, extremes())
+
+    seen = Elements(found).words
+    # 46 was taken out of service; 47 was trained from 45 again, beside it.
+    assert f"step 45: from 44; value 0.500; served from {hour(56)} to {hour(57)}" in seen
+    assert f"step 46: from 45; value 0.500; rolled back; of a dead branch since {LATER}" in seen
+    assert "step 0: the base model; value 0.500; served from the beginning" in seen
+    assert "serves now" in seen
+    tree = found[found.index('<ul class="tree">') :]
+    assert tree.count("<ul") == tree.count("</ul>") == 2
+    assert tree.index("<ul>") < tree.index("#step-46") < tree.index("</ul>")
+
+
+def test_the_newest_comparison_and_the_cost_are_on_it() -> None:
+    rows, hours = run_rows(8), list(ramp(36, falls_at=22))
+    run = MeasuredRun(1, 1, "local", datetime(2026, 1, 1, tzinfo=UTC), 1800.0)
+    paid = ledger(CostRecords([run], [], [], [], [], []), Prices(gpu_hour=4.0))
+    compared = history(PARAMETERS, compared_rows(hours), [one.arms for one in hours], {})
+
+    found = page(
+        "run", [], made(rows), rows, extremes(),
+        comparison=(["comparison 1 with x"], compared), cost=paid,
+    )  # fmt: skip
+
+    seen = Elements(found).words
+    assert "comparison 1 with x" in seen
+    assert "training$2.000.501" in seen
+    assert sum("Shares of the arms" in words(svg) for svg in pictures(found)) == 2
 
 
 def test_what_is_named_is_pointed_at_and_nothing_else() -> None:
