@@ -89,8 +89,10 @@ def limit(axes: Axes, value: float, name: str, theme: Theme) -> None:
 
 
 def _title(axes: Axes, text: str, screen: ScreenSize) -> None:
-    """Above the panel, with what its lines are."""
+    """Above the panel, with what its lines are; without a line it warns of nothing."""
+    handles, _ = axes.get_legend_handles_labels()
     axes.legend(
+        handles=handles,
         title=textwrap.fill(text, screen.words),
         alignment="left",
         loc="lower left",

@@ -28,6 +28,7 @@ from babylon_tasks.gateway.stream import EventStream
 from babylon_tasks.gateway.wait import Wait
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, answered, deliver
+from babylon_tasks.http_server.limits import FLUSH_SECONDS
 from babylon_tasks.http_server.refusals import Refused, too_many_requests
 from babylon_tasks.http_server.room import Room
 from babylon_tasks.settings import Settings
@@ -124,11 +125,17 @@ class GatewayApp:
             groq = b"ai-sdk" in program or b"groq" in program
             exchange = Exchange(asked, call.stream, groq, client.name, who, datetime.now(UTC))
             call.begin(exchange)
-            answer = await call.body.unless_gone(
-                self._chat.answer(exchange),
-                self._settings.gateway_timeout_seconds,
-                "BABYLON_GATEWAY_TIMEOUT_SECONDS",
-            )
+            try:
+                answer = await call.body.unless_gone(
+                    self._chat.answer(exchange),
+                    self._settings.gateway_timeout_seconds,
+                    "BABYLON_GATEWAY_TIMEOUT_SECONDS",
+                )
+            except Refused as late:
+                if not (exchange.stream.begun and asked.stream):
+                    raise
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    answer = await exchange.fail(late)
         return Answer(b"") if answer is None else answer
 
     def _probed(self, path: str) -> Answer:

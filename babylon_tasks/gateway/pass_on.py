@@ -59,6 +59,8 @@ class PassOn(Struct, frozen=True):
                 seconds=self.settings.gateway_timeout_seconds,
                 accept="text/event-stream" if streamed else "application/json",
             ) as response:
+                if not 200 <= response.status < 600:  # HTTP has no such answer: nor has the client
+                    raise Away(AwayReason.BROKEN, response.status)
                 away = away_by(response.status)
                 ours = away is not None and _is_ours(away, named=named)
                 if ours:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +17,7 @@ from babylon_tasks.plain_text import plain
 from babylon_tasks.settings import Settings
 
 # Clears the screen, sets the title, turns text round, and ends in a line of its own.
-HOSTILE = "\x1b[2J\x1b]0;pwned\x07\u202egnp\x9b31m\r\nFORGED"
+HOSTILE = "\x1b[2J\x1b]0;pwned\x07\u202egnp\x9b31m\r\nFORGED<i>"
 _COLUMNS = """
     SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns
     WHERE table_schema IN ('training', 'public') AND data_type IN ('text', 'jsonb')
@@ -69,14 +70,42 @@ def hostile(run: Run, connection: Connection, settings: Settings) -> str:
     ],
 )
 def test_no_command_prints_a_character_that_acts(run: Run, hostile: str, command: str) -> None:
-    arguments = command.replace("WINDOW", hostile).split()
+    assert_harmless(run, command.replace("WINDOW", hostile))
+
+
+@one_contract
+def test_nor_do_those_that_show_less_of_it(run: Run, hostile: str, tmp_path: Path) -> None:
+    for command in (
+        "cost",
+        "tripwires list",
+        f"tripwires accept {hostile}",
+        "compare status",
+        "compare stop",
+        "compare resume",
+        "circuit reset",
+        "models refuse 1",
+        "prune --dry-run",
+        "replay 1 --no-train",
+        "screen 1",
+    ):
+        assert_harmless(run, command)
+
+    page = tmp_path / "report.html"
+    assert run("report", "--html", str(page)).code == 0
+    written = page.read_text("utf-8")
+    assert "FORGED" in written
+    assert plain(written, keep="\n") == written
+    assert "<i>" not in written
+
+
+def assert_harmless(run: Run, command: str) -> None:
     for options in ([], ["--json"]):
-        found = run(*arguments, *options)
+        found = run(*command.split(), *options)
         if found.code == 2:  # this command prints no JSON
             continue
         said = found.out + found.err
-        assert plain(said, keep="\n") == said
-        assert not any(line.startswith("FORGED") for line in found.out.splitlines())
+        assert plain(said, keep="\n") == said, command
+        assert not any(line.startswith("FORGED") for line in found.out.splitlines()), command
         if options and found.out:
             json.loads(found.out)
 

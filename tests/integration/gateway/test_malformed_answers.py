@@ -78,3 +78,11 @@ def test_a_header_of_another_server_is_passed_on_whatever_its_bytes(both: Played
     assert (b"x-ratelimit-remaining", both.other.limit) in [
         (name.lower(), value) for name, value in answer.headers.raw
     ]
+
+
+@pytest.mark.parametrize("status", [101, 999])
+def test_a_status_that_is_none_is_no_answer(both: Played, status: int) -> None:
+    both.other.status = status
+    refusal = both.ask("m")
+    assert refusal.status_code == 502
+    assert "gave no answer" in refusal.json()["error"]["message"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,3 +75,18 @@ def test_agents_that_give_up_sooner_bring_the_others_the_fallback_at_once(
         found = [fallback(url, 0.5) for _ in range(FAILURES + 1)]
         assert found[:FAILURES] == [None] * FAILURES
         assert fallback(url, PATIENCE) == "paused"
+
+
+def test_a_stream_that_waits_for_too_long_ends_with_an_error(
+    before_a_silent_trainer: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babylon_tasks.gateway.chat.QUIET_SECONDS", 0.05)
+    with before_a_silent_trainer(gateway_timeout_seconds=0.5) as url:
+        reply = httpx.post(
+            f"{url}/chat/completions",
+            json={**ASKED, "model": "tests@0", "stream": True},
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=PATIENCE,
+        )
+    *_, last = reply.text.strip().splitlines()
+    assert json.loads(last.removeprefix("data: "))["error"]["type"] == "server_error"
