@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
 
@@ -57,10 +58,11 @@ def reward_in_words(reward: RewardCloseup) -> str:
 
 
 def comparable_in_words(reward: RewardCloseup) -> str:
-    """List what the comparable trajectories got."""
-    got = " ".join(f"{one:.3f}" for one in reward.comparable[:LISTED])
-    more = len(reward.comparable) - LISTED
-    return f"{got} and {more} more" if more > 0 else got
+    """List what the comparable trajectories got, and how many of them did."""
+    counted = Counter(f"{one:.3f}" for one in reward.comparable)  # the best first, as they are
+    got = [f"{value} ({n})" if n > 1 else value for value, n in counted.items()]
+    more = f", and {len(got) - LISTED} other rewards" if len(got) > LISTED else ""
+    return f"{', '.join(got[:LISTED])}{more}"
 
 
 def call_heading(call: CallCloseup, number: int, of: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from babylon_tasks.cli.comparison_curves import draw as draw_comparison
 from babylon_tasks.cli.comparison_page import concluded
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
+from babylon_tasks.cli.reason_words import why_not_used
 from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_cost import costs
 from babylon_tasks.cli.report_curves import draw
@@ -131,7 +132,10 @@ def _window(window: RunWindow, reasons: Counter[str] | None) -> tuple[str, ...]:
         f"{_number(window.scored)} of {_number(window.trajectories)}",
     )
     counted = ", ".join(f"{n} {reason}" for reason, n in (reasons or Counter()).most_common())
-    why = text(state) + (f"<br>not used: {text(counted)}" if counted else "")
+    words = why_not_used(window.state, window.reason)
+    why = "<br>".join(
+        text(part) for part in (state, words, counted and f"not used: {counted}") if part
+    )
     name = f'<span id="{window_id(window.window)}">{text(window.window)}</span>'
     return name, *map(text, cells), why
 

@@ -12,11 +12,13 @@ from recorded_ramp import PARAMETERS, ramp
 from recorded_ramp import rows as compared_rows
 from reported_run import extremes, hour, run_rows
 
+from babylon_tasks.cli.reason_words import why_not_used
 from babylon_tasks.cli.report_curves import draw
 from babylon_tasks.cli.report_page import page
 from babylon_tasks.comparison.history import history
 from babylon_tasks.cost.ledger import ledger
 from babylon_tasks.cost.records import CostRecords, MeasuredRun, Prices
+from babylon_tasks.reasons import WindowReason
 from babylon_tasks.run_history import RunHistory, run_history
 from babylon_tasks.run_records import RunRows
 
@@ -110,6 +112,20 @@ def test_a_window_says_why_what_of_it_was_not_used() -> None:
     seen = Elements(page("run", [], made(rows), rows, extremes())).words
 
     assert "trainednot used: 2 no_logprobs" in seen
+    assert "held_outkept for evaluation, and so never trained on" in seen
+
+
+@pytest.mark.parametrize("reason", WindowReason)
+def test_why_no_step_took_a_window_is_in_words(reason: WindowReason) -> None:
+    rows = run_rows(2)
+    skipped = [structs.replace(one, state="skipped", reason=reason) for one in rows.windows]
+    rows = structs.replace(rows, windows=skipped)
+
+    found = page("run", [], made(rows), rows, extremes())
+
+    words_of_it = why_not_used("skipped", reason)
+    assert words_of_it is not None
+    assert f"skipped: {reason}<br>{words_of_it}" in found
 
 
 def test_a_step_has_its_manifest_its_figures_and_its_time() -> None:
@@ -133,7 +149,7 @@ def test_the_best_and_the_worst_answers_are_there_with_what_their_group_got() ->
 
     seen = Elements(page("run", [], made(rows), rows, extremes("ROSE"))).words
 
-    for one in ("Best 2: 0.750", "Worst 1: 0.000", "comparable ones got 1.000 0.750 0.500 0.000",
+    for one in ("Best 2: 0.750", "Worst 1: 0.000", "comparable ones got 1.000, 0.750, 0.500, 0.000",
                 "ROSE\nROSE", "done: ROSE", "And 1 more calls"):  # fmt: skip
         assert one in seen
 

@@ -38,7 +38,7 @@ def test_a_trajectory_is_shown_with_its_reward_and_its_group(run: Run, answered:
         "scored: 0.750, reward version 1",
         "reward 0.750 by default 1, version 1; place 2 of 4 comparable",
         "made of activity 1.000",
-        "comparable ones got 1.000 0.750 0.250 0.000",
+        "comparable ones got 1.000, 0.750, 0.250, 0.000",
         "Will ACME close higher?",
         "done: BUY_SHARES YES m-1",
     ):
