@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from babylon_tasks.cli.babylon_demo import play_babylon
 from babylon_tasks.cli.context import configure_log, make_folder, require
-from babylon_tasks.cli.output import cell, cut, out, say, show, table
+from babylon_tasks.cli.output import cell, cut, err, out, say, show, table
 from babylon_tasks.decisions import Decision
 
 if TYPE_CHECKING:
@@ -108,9 +109,12 @@ def demo(
     from babylon_tasks.sandbox.variation import Variation
 
     picture = _Picture(reverse_at)
-    watcher = Watcher(settings=configure_log, news=say, window=picture.window)
+    watcher = Watcher(settings=configure_log, news=say, window=picture.window, stage=picture.stage)
     variation = Variation(reverse_at=reverse_at)
-    result = run(watcher, windows=windows, seed=seed, variation=variation, keep=keep)
+    try:
+        result = run(watcher, windows=windows, seed=seed, variation=variation, keep=keep)
+    finally:
+        picture.end_stage()
     picture.draw()
     _show_report(result)
     if report is not None:
@@ -139,6 +143,17 @@ class _Picture:
     def __init__(self, reverse_at: int | None) -> None:
         self._tallies: list[AnswerCounts] = []
         self._reverse_at = reverse_at
+        self._now = err.status("")
+
+    def stage(self, text: str) -> None:
+        """Show what is done now below the table, on a terminal."""
+        if err.is_terminal:
+            self._now.update(Text(text))
+            self._now.start()
+
+    def end_stage(self) -> None:
+        """Remove that line; the terminal is as it was."""
+        self._now.stop()
 
     def draw(self) -> None:
         """Draw how the agents' answers changed, window by window."""
@@ -165,6 +180,7 @@ class _Picture:
 
     def window(self, done: WindowProgress, tally: AnswerCounts) -> None:
         """Print a finished window."""
+        self.end_stage()
         if not self._tallies:
             say(
                 f"each window: {tally.n} decisions of {done.agents} agents; step: its number, or "

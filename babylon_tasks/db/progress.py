@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
@@ -15,7 +17,8 @@ class WindowProgress(Struct, frozen=True):
 
     ``profit_mean`` is in Babylon's money, ``right_share`` that of the bets known to be right or
     wrong; ``evaluation`` is the step's value in [0, 1] on the held-out groups; ``pending``: held
-    out or skipped, it waits for outcomes or is to be scored anew.
+    out or skipped, it waits for outcomes or is to be scored anew. ``step_progress``: how far the
+    step's run is, while it runs.
     """
 
     window: str
@@ -37,6 +40,7 @@ class WindowProgress(Struct, frozen=True):
     evaluation: float | None
     serving_step: int | None
     pending: bool = False
+    step_progress: dict[str, Any] | None = None
 
     @property
     def finished(self) -> bool:

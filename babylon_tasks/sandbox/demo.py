@@ -32,6 +32,7 @@ from babylon_tasks.sandbox.demo_report import (
 )
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
+from babylon_tasks.sandbox.stages import doing, stage
 from babylon_tasks.sandbox.statistics import difference_interval
 from babylon_tasks.sandbox.variation import Variation, stale_step
 from babylon_tasks.settings import Settings
@@ -66,12 +67,14 @@ _THE_DEMO = Variation()
 class Watcher(Struct, frozen=True):
     """How the demo reports: a line of news, and each window once it is finished.
 
-    ``settings`` receives those of the run, once, before anything is logged.
+    ``settings`` receives those of the run, once, before anything is logged; ``stage`` what is done
+    now, in a line that replaces the one before.
     """
 
     settings: Callable[[Settings], None]
     news: Callable[[str], None]
     window: Callable[[WindowProgress, AnswerCounts], None]
+    stage: Callable[[str], None] = lambda _: None
 
 
 def run(
@@ -129,7 +132,16 @@ async def _play(
             f"{stack.gateway_url}"
         )
         hours = markets.hours(settings.lineage, settings.held_out_share, windows)
+        began = time.monotonic()
         for number, window in enumerate(hours):
+
+            def now(what: str, number: int = number) -> None:
+                watcher.stage(stage(number + 1, windows, what, time.monotonic() - began))
+
+            def moved(found: WindowProgress | None, now: Callable[[str], None] = now) -> None:
+                now(doing(found))
+
+            now(f"is played: {AGENTS} agents ask")
             policy = serving(connection, settings.lineage)
             refused = refusals.count(connection, settings.lineage, policy.step)
             opposite = variation.opposite(number)
@@ -150,7 +162,7 @@ async def _play(
             tally = record(recorder, window, decisions)
             if not recorder.flush(30) or recorder.dropped or recorder.failed:
                 raise SandboxError(f"window {window}: the recorder did not write everything")
-            done = await finished(stack, connection, window)
+            done = await finished(stack, connection, window, on_move=moved)
             rows.append(_row(done, tally, policy, refused.halvings))
             watcher.window(done, tally)
         policy = serving(connection, settings.lineage)

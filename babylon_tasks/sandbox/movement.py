@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-# An idle trainer's own upkeep is far below this in the time that one may stand still.
-_WORK_SECONDS = 5.0
+# Little enough for a machine of which others leave a hundredth.
+_WORK_SECONDS = 2.0
 _LOOK_SECONDS = 10.0
 
 

@@ -19,10 +19,12 @@ from babylon_tasks.sandbox.movement import Movement
 from babylon_tasks.sandbox.stack import Stack
 
 START_SECONDS = 300.0
-# For as long nothing may move: no row, and no work of the GPU worker's trainer.
-_STILL_SECONDS = 180.0
+# For as long nothing may move: no row, and no work of the GPU worker's trainer. A process that ends
+# and a trainer that does not start are noticed at once.
+_STILL_SECONDS = 600.0
 _FAILURES = 3  # of a start in a row: the next one would fail, too
 _POLL_SECONDS = 0.2
+OnMove = Callable[[WindowProgress | None], None]
 _FOLLOW_SECONDS = 0.05
 
 
@@ -78,14 +80,21 @@ def _listens(stack: Stack) -> bool:
 
 
 async def finished(
-    stack: Stack, connection: Connection, window: str, seconds: float = _STILL_SECONDS
+    stack: Stack,
+    connection: Connection,
+    window: str,
+    seconds: float = _STILL_SECONDS,
+    *,
+    on_move: OnMove = lambda _: None,
 ) -> WindowProgress:
     """Wait until a window is trained on or skipped, and its step decided.
 
     However long that takes on a busy machine; raises SandboxError where nothing moves for so many
     seconds.
     """
-    return await _until(stack, connection, window, lambda found: found.finished, seconds)
+    return await _until(
+        stack, connection, window, lambda found: found.finished, seconds, on_move=on_move
+    )
 
 
 async def decided(
@@ -107,12 +116,17 @@ async def _until(
     window: str,
     done: Callable[[WindowProgress], bool],
     seconds: float,
+    *,
+    on_move: OnMove = lambda _: None,
 ) -> WindowProgress:
     movement = Movement(stack.work_seconds)
     window_progress = None
     while movement.still_for(window_progress) < seconds:
         stack.check()
+        before = window_progress
         window_progress = progress.of_window(connection, stack.settings.lineage, window)
+        if window_progress != before:
+            on_move(window_progress)
         if window_progress is not None and done(window_progress):
             return window_progress
         await asyncio.sleep(_POLL_SECONDS)

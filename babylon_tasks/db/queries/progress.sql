@@ -2,7 +2,7 @@
 -- The state of one window, the newest step that used it, and the decision about that step.
 -- MATERIALIZED: otherwise Postgres might walk back through all steps until one has the window.
 WITH used AS MATERIALIZED (
-    SELECT id, target_step, state, gradient_steps, trainable_tokens, metrics, committed_at
+    SELECT id, target_step, state, gradient_steps, trainable_tokens, metrics, committed_at, progress
     FROM training.steps
     WHERE lineage = %(lineage)s AND windows @> ARRAY[%(window)s::text]
 )
@@ -20,7 +20,7 @@ SELECT w.window_id AS window, {{lineage_windows.state}} AS state,
        (s.metrics ->> 'loss/train')::float8 AS loss,
        p.decision, p.reason AS decision_reason,
        (p.evidence ->> 'candidate')::float8 AS evaluation,
-       l.serving_step,
+       l.serving_step, s.progress AS step_progress,
        w.state IN ('held_out', 'skipped')
            AND (w.rescore IS NOT NULL
                 OR w.state = 'held_out' AND w.waits_until IS NOT NULL
