@@ -13,6 +13,7 @@ from rich.text import Text
 
 from babylon_tasks.cli.output import LISTED, cell, out, show
 from babylon_tasks.plain_text import plain
+from babylon_tasks.policy_names import policy_step
 from babylon_tasks.run_records import (
     CallCloseup,
     RewardCloseup,
@@ -68,7 +69,8 @@ def comparable_in_words(reward: RewardCloseup) -> str:
 def call_heading(call: CallCloseup, number: int, of: int) -> str:
     """Name a call by its number and by what answered it."""
     by = call.model or "a model without a name"
-    step = "" if call.policy_step is None else f", checkpoint {call.policy_step}"
+    named = call.policy_step is None or call.policy_step == policy_step(call.model)
+    step = "" if named else f", checkpoint {call.policy_step}"
     return f"call {number} of {of}, by {by}{step}"
 
 

@@ -29,6 +29,16 @@ class Extreme(Struct, frozen=True):
     best: bool
 
 
+class CapturedAnswer(Struct, frozen=True):
+    """Who gave an answer, by the gateway's capture: a lineage's checkpoint, or another server's
+    model."""
+
+    place: int
+    lineage: str
+    step: int | None
+    model: str | None
+
+
 def score(connection: Connection, trajectory: str) -> NewestScore | None:
     """Read the newest reward of a trajectory; None where it has none."""
     return fetch_one(connection, "closeups.score", NewestScore, trajectory=trajectory)
@@ -53,3 +63,9 @@ def extremes(
     return fetch_all(
         connection, "closeups.extremes", Extreme, windows=list(windows), best=best, worst=worst
     )
+
+
+def captured(connection: Connection, trajectory: str) -> dict[int, CapturedAnswer]:
+    """Read who gave the captured answers of a trajectory, by their place among its calls."""
+    found = fetch_all(connection, "closeups.captured", CapturedAnswer, trajectory=trajectory)
+    return {one.place: one for one in found}

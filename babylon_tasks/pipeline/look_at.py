@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from babylon_tasks.db import closeups, scored_trajectories, windows
+from babylon_tasks.db.closeups import CapturedAnswer
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.trajectory_history import trajectory_history
 from babylon_tasks.decode.asked import AskedCall, asked_calls
 from babylon_tasks.decode.errors import Undecodable, bounded
 from babylon_tasks.mask_secrets import Mask
+from babylon_tasks.policy_names import policy_name
 from babylon_tasks.records import AgentAction, RawTrajectory
 from babylon_tasks.run_records import (
     CallCloseup,
@@ -31,7 +33,7 @@ def look_at_trajectory(
         return None
     rows = scored_trajectories.rows(connection, [trajectory], settings.max_steps_bytes)
     raw = rows.get(trajectory)
-    calls, unreadable = _calls(raw, Mask(settings))
+    calls, unreadable = _calls(raw, closeups.captured(connection, trajectory), Mask(settings))
     return TrajectoryCloseup(
         trajectory_id=trajectory,
         window=history.window,
@@ -90,7 +92,9 @@ def _reward(connection: Connection, trajectory: str) -> RewardCloseup | None:
     )
 
 
-def _calls(raw: RawTrajectory | None, mask: Mask) -> tuple[list[CallCloseup], str | None]:
+def _calls(
+    raw: RawTrajectory | None, captured: Mapping[int, CapturedAnswer], mask: Mask
+) -> tuple[list[CallCloseup], str | None]:
     """Read the calls of a row, or say why that is not possible."""
     if raw is None:
         return [], "Babylon has deleted its row"
@@ -102,14 +106,21 @@ def _calls(raw: RawTrajectory | None, mask: Mask) -> tuple[list[CallCloseup], st
         return [], error.detail
     except (RecursionError, ValueError) as error:
         return [], f"stepsJson cannot be read: {bounded(str(error))}"
-    return [_call(one, mask) for one in asked], None if asked else "no LLM call is recorded"
+    calls = [_call(one, captured.get(one.place), mask) for one in asked]
+    return calls, None if asked else "no LLM call is recorded"
 
 
-def _call(asked: AskedCall, mask: Mask) -> CallCloseup:
+def _call(asked: AskedCall, captured: CapturedAnswer | None, mask: Mask) -> CallCloseup:
+    """Say who answered by what the gateway saw, rather than by what the agent recorded."""
     call = asked.call
+    step = call.policy_step if captured is None else captured.step
+    model = call.model
+    if captured is not None:
+        lineage = captured.lineage
+        model = captured.model or call.model if step is None else policy_name(lineage, step)
     return CallCloseup(
-        model=mask.text(call.model),
-        policy_step=call.policy_step,
+        model=mask.text(model),
+        policy_step=step,
         prompt=[PromptMessage(role, mask.text(text)) for role, text in call.messages],
         answer=mask.text(call.response),
         action=None if asked.action is None else mask.text(_done(asked.action)),

@@ -24,3 +24,7 @@ FROM (SELECT trajectory_id,
             ORDER BY trajectory_id, window_id DESC, reward_version DESC) AS newest) AS placed
 WHERE from_best <= %(best)s OR from_worst <= %(worst)s
 ORDER BY from_best <= %(best)s DESC, CASE WHEN from_best <= %(best)s THEN from_best ELSE from_worst END
+
+-- name: captured
+-- Which checkpoint, or whose model, gave the answers of a trajectory that were captured, by place.
+SELECT place, lineage, step, model FROM training.calls WHERE trajectory_id = %(trajectory)s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from captured_calls import captured_call, passed_on_call
 from command_line import SECRET, Run, one_contract
 from compared_hours import lineage
 from factories import WINDOW, action, exact_call, insert_trajectories, step, trajectory
@@ -10,6 +11,7 @@ from rich.console import Console
 from scored_windows import scored_window
 
 from babylon_tasks.cli import closeup, output
+from babylon_tasks.db import calls, clock
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
 
@@ -62,6 +64,23 @@ def test_which_step_used_it_is_told(run: Run, connection: Connection, answered: 
         [WINDOW, answered[0], WINDOW],
     )
     assert "used: trained, by step 1 of lineage babylon" in run("show", answered[0]).out
+
+
+def test_who_answered_is_what_the_gateway_saw(
+    run: Run, connection: Connection, answered: list[str]
+) -> None:
+    now = clock.now(connection)
+    calls.make_partitions_ahead(connection)
+    saw = [captured_call(asked_at=now, step=2), passed_on_call(asked_at=now)]
+    for one, trajectory_id in zip(saw, answered, strict=False):
+        calls.insert(connection, [one], 24.0)
+        connection.execute(
+            "UPDATE training.calls SET trajectory_id = %s, place = 0 WHERE capture_id = %s",
+            [trajectory_id, one.capture_id],
+        )
+
+    assert "call 1 of 1, by babylon@2\n" in run("show", answered[0]).out
+    assert "call 1 of 1, by qwen/q\n" in run("show", answered[1]).out.replace(" \n", "\n")
 
 
 def test_an_hour_is_shown_by_its_best_and_its_worst(run: Run, answered: list[str]) -> None:
