@@ -55,7 +55,9 @@ def _in_short(event: Event) -> str:
 
 
 def _says_something(name: str, detail: Mapping[str, Any]) -> bool:
-    return bool(detail[name]) and not (name == "attempts" and detail[name] == 1)
+    if name == "attempts":
+        return bool(detail[name] != 1)
+    return bool(detail[name]) or name.endswith("step")  # of which 0 is one
 
 
 def _short(value: object) -> str:

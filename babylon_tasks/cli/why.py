@@ -148,7 +148,7 @@ def _show_history(history: WindowHistory, *, all_of_it: bool) -> None:
 def _show_events(events: list[Event], *, all_of_it: bool) -> None:
     for line in event_paragraphs(events) if all_of_it else event_lines(events, out.width):
         show(line)
-    if events and not all_of_it:
+    if events and not all_of_it and out.is_terminal:
         say("in short; --details shows all that is on record")
 
 

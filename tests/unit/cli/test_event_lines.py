@@ -42,9 +42,10 @@ def test_each_event_is_one_line_that_fits_sixty_columns() -> None:
 
 
 def test_who_did_it_is_named_where_it_was_a_person() -> None:
-    by_hand = Event(START, "promote", "cli:ann@desk", "babylon", 1, {"reason": "better"})
+    detail = {"reason": "better", "to_step": 0}
+    by_hand = Event(START, "rollback", "cli:ann@desk", "babylon", None, detail)
     assert list(event_lines([by_hand], 80)) == [
-        "01-31 10:02:03  promote 1  better, by cli:ann@desk"
+        "01-31 10:02:03  rollback  better, to_step 0, by cli:ann@desk"
     ]
 
 
