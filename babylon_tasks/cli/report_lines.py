@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from babylon_tasks.db.reports import SystemState
-from babylon_tasks.run_history import HeldOutPoint, RunHistory, RunPoint, ScreenPoint
+from babylon_tasks.run_history import (
+    HeldOutPoint,
+    RunHistory,
+    RunMark,
+    RunMarkKind,
+    RunPoint,
+    ScreenPoint,
+)
 
 _LISTED = 3
 
@@ -22,6 +29,7 @@ def lines(system: SystemState, history: RunHistory) -> list[str]:
     if history.marks:
         kinds = Counter(one.kind.value for one in history.marks)
         found.append("decided: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+        found += _setbacks(history.marks)
     if history.rejected:
         counts = list(history.rejected.items())
         named = ", ".join(f"{n} {reason}" for reason, n in counts[:_LISTED])
@@ -31,6 +39,15 @@ def lines(system: SystemState, history: RunHistory) -> list[str]:
     if system.pause is not None:
         found.append(f"paused: {system.pause.text}")
     return found
+
+
+def _setbacks(marks: Sequence[RunMark]) -> Iterator[str]:
+    """Say when it last got worse, and what was done."""
+    for kind in (RunMarkKind.ROLLED_BACK, RunMarkKind.REFUSED):
+        newest = next((one for one in reversed(marks) if one.kind is kind), None)
+        if newest is not None:
+            at = newest.window or "no window yet"
+            yield f"last {kind.value}: step {newest.step}, at {at}: {newest.why}"
 
 
 def _span(history: RunHistory) -> str:

@@ -9,7 +9,10 @@ from msgspec import Struct
 
 from babylon_tasks.cli.html_page import text
 
-_STEP = re.compile(r"\bsteps? (\d+)\b|(?<=@)(\d+)\b")
+_NAMED = re.compile(
+    r"\b(?:step|checkpoint) (?P<step>[0-9]{1,9})\b"
+    r"|\b(?P<window>[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}:00)"
+)
 
 
 class Links(Struct, frozen=True):
@@ -28,9 +31,9 @@ class Links(Struct, frozen=True):
         return _link(step_id(number), written) if number in self.steps else written
 
     def in_text(self, written: str) -> str:
-        """Write a sentence of ours about steps, each as a link where the page has it."""
+        """Write a sentence, its steps and windows as links where the page has them."""
         parts, at = list[str](), 0
-        for found in _STEP.finditer(written):
+        for found in _NAMED.finditer(written):
             parts += [text(written[at : found.start()]), self._named(found)]
             at = found.end()
         return "".join((*parts, text(written[at:])))
@@ -40,7 +43,9 @@ class Links(Struct, frozen=True):
         return ", ".join(map(self.window, names))
 
     def _named(self, found: re.Match[str]) -> str:
-        return self.step(int(found[1] or found[2]), found[0])
+        if found["step"] is None:
+            return self.window(found["window"])
+        return self.step(int(found["step"]), found[0])
 
 
 def window_id(name: str) -> str:

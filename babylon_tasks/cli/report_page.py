@@ -75,7 +75,7 @@ def page(
         ],
         "rejections": _rejected(history),
     }
-    body = [*paragraphs(lines), _contents(), drawn]
+    body = [*(f"<p>{links.in_text(line)}</p>" for line in lines), _contents(), drawn]
     for name, heading in _PARTS.items():
         body += [f'<h2 id="{name}">{heading}</h2>', *parts[name]]
     return document(title, body)
@@ -115,7 +115,7 @@ def _mark(mark: RunMark, links: Links) -> tuple[str, str]:
     what = text(mark.kind)
     if mark.step is not None:
         what += f": {links.step(mark.step, f'step {mark.step}')}"
-    return links.window(mark.window or "before any"), f"{what}{when}<br>{text(mark.why)}"
+    return links.window(mark.window or "before any"), f"{what}{when}<br>{links.in_text(mark.why)}"
 
 
 def _windows(newest: Sequence[RunWindow], reasons: dict[str, Counter[str]]) -> list[str]:

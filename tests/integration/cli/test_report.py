@@ -82,6 +82,8 @@ def test_it_is_told_in_words_and_written_as_a_page(run: Run, tmp_path: Path) -> 
         "it looked odd",
         "new checkpoint 0.400, what served 0.700, base model 0.500",
         "decided: 1 promoted, 1 refused, 1 rolled back",
+        f"last rolled back: step 1, at {hour(2)}: it looked odd",
+        f"last refused: step 2, at {hour(2)}: ",
         "trajectories not used: 3 no_logprobs",
         "cost: not known (training not known",
         f"{file}: 5 windows",

@@ -190,10 +190,10 @@ def test_the_newest_comparison_and_the_cost_are_on_it() -> None:
 def test_what_is_named_is_pointed_at_and_nothing_else() -> None:
     rows = run_rows(200)
 
-    found = Elements(page("run", [], made(rows), rows, extremes()))
+    found = Elements(page("run", [f"step 159 at {hour(50)}"], made(rows), rows, extremes()))
 
     assert len(found.ids) == len(set(found.ids))
     assert {one.removeprefix("#") for one in found.links} <= set(found.ids)
-    for one in (f"#window-{hour(199)}", "#step-160", "#answers"):
+    for one in (f"#window-{hour(199)}", "#step-160", "#answers", f"#window-{hour(50)}"):
         assert one in found.links
     assert "#step-1" not in found.links  # too old to be listed
