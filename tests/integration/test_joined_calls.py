@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -111,6 +112,21 @@ def test_a_call_that_could_be_several_captures_is_refused_by_name(
     assert refused(connection) == {ids[0]: "ambiguous_capture"}
     assert ids[0] not in claims(connection)
     assert counted("ambiguous") == before + 1
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p"])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_parameter_beyond_any_number_costs_its_own_call_alone(
+    connection: Connection, settings: Settings, name: str, sign: str
+) -> None:
+    ids = scored_window(connection, rewards=MANY[:4], calls=[RECORDED])
+    captured(connection, AGENTS[1:])
+    sampling = {"temperature": 1, "top_p": 1, name: int(f"{sign}1{'0' * 400}")}
+    captured(connection, AGENTS[:1], sampling=json.dumps(sampling))
+
+    assert train(settings).action == "committed"
+
+    assert refused(connection) == {ids[0]: "tempered"}
 
 
 def test_an_answer_of_another_server_is_known_and_not_learned_from(

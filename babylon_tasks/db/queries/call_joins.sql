@@ -7,13 +7,14 @@ SELECT to_regclass('training.calls') IS NOT NULL
 SELECT EXISTS (SELECT FROM training.calls WHERE asked_at >= %(since)s AND asked_at < %(until)s)
 
 -- name: samples
--- What was captured in this time with these texts, whether or not it is joined already.
+-- What was captured in this time with these texts, whether or not it is joined already. An agent may
+-- ask at any temperature, of 400 digits too: what no double holds becomes one that nobody samples at.
 SELECT c.capture_id, c.asked_at, c.window_id, c.agent, c.lineage, c.step, c.model, c.system_hash,
        c.user_hash, c.answer_hash, c.sample_state = 'complete' AND c.step IS NOT NULL AS exact, c.token_ids, c.logprobs,
        CASE WHEN jsonb_typeof(c.sampling -> 'temperature') = 'number'
-            THEN (c.sampling ->> 'temperature')::float8 END AS temperature,
+            THEN least(greatest((c.sampling -> 'temperature')::numeric, -1), 1e6)::float8 END AS temperature,
        CASE WHEN jsonb_typeof(c.sampling -> 'top_p') = 'number'
-            THEN (c.sampling ->> 'top_p')::float8 END AS top_p,
+            THEN least(greatest((c.sampling -> 'top_p')::numeric, -1), 1e6)::float8 END AS top_p,
        c.sample_state = 'shaped' AND c.sampling -> 'others' ?| ARRAY['tools', 'functions']
            AS with_tools,
        c.finish_reason, c.prompt_tokens, c.completion_tokens, c.trajectory_id, c.place,
