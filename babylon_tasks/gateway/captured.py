@@ -19,7 +19,7 @@ from babylon_tasks.db.calls import CapturedCall
 from babylon_tasks.gateway.asker import Asker
 from babylon_tasks.gateway.passed_answer import read_passed
 from babylon_tasks.gateway.request import GatewayRequest
-from babylon_tasks.gateway.trainer_body import shaped
+from babylon_tasks.gateway.trainer_body import KNOWN, shaped
 from babylon_tasks.gateway.trainer_reply import SampleState
 from babylon_tasks.policy_names import policy_step
 from babylon_tasks.recorder.completion import Completion, read_messages
@@ -28,6 +28,7 @@ from babylon_tasks.windows import window_id
 _SCALARS = ("max_tokens", "max_completion_tokens", "n", "seed", "temperature", "top_p")
 PASSED_ON = "passed_on"  # in place of a sample's state
 _FINISH = 40  # the most characters of a finish reason, and of a parameter's name
+_OTHERS = 100  # the most names of parameters
 _INT4 = 2**31 - 1
 
 
@@ -127,9 +128,16 @@ def _passed_on(answered: PassedOn) -> dict[str, Any]:
 
 
 def _parameters(asked: GatewayRequest) -> dict[str, Any]:
-    """Choose the request's numbers; of its other parameters the names."""
-    written = {name: asked.value(name) for name in _SCALARS if asked.given(name)}
-    others = sorted(name for name in asked.fields if asked.given(name) and name not in written)
+    """Choose the request's numbers, None for what should be one; of its other parameters the names.
+
+    Bounded, for a request may have anything: those that matter to us come first.
+    """
+    given = {name: asked.value(name) for name in _SCALARS if asked.given(name)}
+    written: dict[str, Any] = {
+        name: value if type(value) in (int, float) else None for name, value in given.items()
+    }
+    others = [name for name in asked.fields if asked.given(name) and name not in written]
+    others = sorted(sorted(others, key=lambda name: (name not in KNOWN, name))[:_OTHERS])
     names = [name[:_FINISH].encode("ascii", "replace").decode() for name in others]
     written["others"] = [name.replace("\0", "?") for name in names if name != "messages"]
     return written

@@ -65,6 +65,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "function_call": ("none",),
 }
+KNOWN = _PLAIN | _NEUTRAL.keys()
 _MARGIN = 8  # tokens: counts of a prompt in an error's text may leave out the template's last ones
 _OWN_LIMIT = re.compile(r"max_(?:completion_)?tokens: Expected `int` <= (\d{1,9})")
 _CONTEXT = re.compile(r"maximum context length (?:is|of) (\d{1,9})")

@@ -266,3 +266,29 @@ def test_a_sample_that_a_parameter_shaped_is_not_complete(
     capture.stop()
     row = connection.execute("SELECT sample_state FROM training.calls").fetchone()
     assert row == (state,)
+
+
+def test_whatever_its_parameters_a_row_is_small_and_says_no_temperature_that_was_none(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    asked = {
+        "model": "tests",
+        "messages": [{"role": "user", "content": "?"}],
+        "temperature": "0.5" * 10_000,
+        "top_p": {"nested": ["x"] * 10_000},
+        "seed": 4,
+        "tools": [{}],
+        **{f"field-{number}": 1 for number in range(10_000)},
+    }
+    capture = Capture(make_settings())
+    capture.start()
+    capture.put(sampled(now, asked=GatewayRequest(json.dumps(asked).encode())))
+    capture.stop()
+    row = connection.execute("SELECT sampling, sample_state FROM training.calls").fetchone()
+    assert row is not None
+    sampling, state = row
+    assert state == "shaped"
+    others = sampling.pop("others")
+    assert sampling == {"temperature": None, "top_p": None, "seed": 4}
+    assert "tools" in others
+    assert len(others) <= 100
