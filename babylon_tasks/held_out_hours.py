@@ -24,24 +24,20 @@ class RefusedRow(Struct, frozen=True):
     """Checkpoints that were refused in a row on held-out hours.
 
     ``newest`` is the newest hour that was open at the first of these refusals (None: there was
-    none), ``held_out`` are the held-out hours from it on. ``without_spread``: those of them on
-    which no two policies differ, since all answers to the same earned the same.
+    none), ``held_out`` are the held-out hours from it on. ``useful`` are those after it that have
+    spread (on others no two policies differ), and, of an earlier row's too, those whose rewards are
+    not known yet.
     """
 
     refused: int
     newest: str | None
     held_out: Set[str]
-    without_spread: Set[str] = frozenset()
-
-    @property
-    def since(self) -> int:
-        """How many held-out hours after ``newest`` have spread, or may have once scored."""
-        return len(self.held_out - self.without_spread - {self.newest})
+    useful: Set[str]
 
     @property
     def asks(self) -> bool:
         """Whether hours are still to be held out out of turn."""
-        return self.since < NEWEST_HOURS and len(self.held_out - {self.newest}) < _MOST
+        return len(self.useful) < NEWEST_HOURS and len(self.held_out - {self.newest}) < _MOST
 
 
 def current_row(refused_at: Sequence[datetime]) -> list[datetime]:
@@ -76,5 +72,5 @@ def why_out_of_turn(window: str, row: RefusedRow, lineage: str, share: float) ->
         return None
     return (
         f"out of turn: {row.refused} checkpoints in a row were refused on held-out hours, and of "
-        f"{NEWEST_HOURS} with spread there are {row.since} since the first refusal"
+        f"{NEWEST_HOURS} with spread there are {len(row.useful)} since the first refusal"
     )

@@ -76,20 +76,29 @@ def open_windows(
 
 def refused_row(connection: Connection, settings: Settings) -> RefusedRow | None:
     """Read the row of refusals that asks for held-out hours, and those since; None: none does."""
-    row = current_row(refusals.evaluated_in_a_row(connection, settings.lineage))
+    refused_at = refusals.evaluated_in_a_row(connection, settings.lineage)
+    row = current_row(refused_at)
     if not row:
         return None
-    newest = fetch_value(connection, "open_and_seal.newest_by", str, moment=row[0])
+    earliest, newest = (
+        fetch_value(connection, "open_and_seal.newest_by", str, moment=moment) or ""
+        for moment in (refused_at[0], row[0])
+    )
     held_out = fetch_pairs(
         connection,
         "open_and_seal.held_out_from",
         str,
         bool,
-        window=newest or "",
+        window=earliest,
+        newest=newest,
         min_spread=settings.min_reward_spread,
     )
-    without_spread = {window for window, spread in held_out.items() if not spread}
-    return RefusedRow(len(row), newest, held_out.keys(), without_spread)
+    return RefusedRow(
+        refused=len(row),
+        newest=newest or None,
+        held_out={window for window in held_out if window >= newest},
+        useful={window for window, useful in held_out.items() if useful and window > earliest},
+    )
 
 
 def _why_held_out(connection: Connection, window: str, settings: Settings) -> str | None:

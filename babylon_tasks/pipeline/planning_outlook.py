@@ -59,7 +59,7 @@ class PlanningOutlook(Struct, frozen=True):
             return []
         return [
             f"of {len(may_be)} hours from {min(may_be)} on, which are counted as trainable, "
-            f"{NEWEST_HOURS - refused.since} may be held out when they are opened: "
+            f"{NEWEST_HOURS - len(refused.useful)} may be held out when they are opened: "
             f"{refused.refused} checkpoints in a row were refused"
         ]
 

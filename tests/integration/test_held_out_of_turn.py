@@ -114,6 +114,23 @@ def test_an_hour_without_spread_is_followed_by_another(
     assert opened(begun, settings, *HOURS[4:8]) == [HOURS[5]]
 
 
+def test_while_rewards_of_held_out_hours_are_awaited_further_refusals_ask_for_no_more(
+    begun: Connection, settings: Settings
+) -> None:
+    """Where outcomes come a day later, each step till then is refused on hours of the past."""
+    decided(begun, 1)
+    decided(begun, 2)
+    assert opened(begun, settings, *HOURS[1:4]) == [HOURS[1], HOURS[3]]
+    for step in range(3, 8):
+        decided(begun, step)
+    assert opened(begun, settings, HOURS[5]) == []
+    known = "UPDATE training.windows SET scored_at = now(), waits_until = %s WHERE window_id = %s"
+    begun.execute(known, (None, HOURS[1]))
+    begun.execute(known, ("infinity", HOURS[3]))
+
+    assert opened(begun, settings, *HOURS[6:11]) == [HOURS[6]], "one is known, of one is awaited"
+
+
 def test_hours_before_the_first_refusal_are_not_held_out_whenever_they_are_opened(
     begun: Connection, settings: Settings
 ) -> None:

@@ -30,7 +30,7 @@ OF_SOME: dict[str, dict[str, Any]] = {
     "due_windows.pick_to_recover": {"again": 54, "lineage": LINEAGE},
     "gauges.rewards": {},
     "late_rows.to_check": {"hours": 48, "again": 300, "limit": 4, "older": 1},
-    "open_and_seal.held_out_from": {"window": WINDOW, "min_spread": 0.01},
+    "open_and_seal.held_out_from": {"window": WINDOW, "newest": WINDOW, "min_spread": 0.01},
     "open_and_seal.known": {"windows": [WINDOW]},
     "open_and_seal.newest_by": {"moment": NEW.replace(year=2999)},  # all were open by then
     "reward_versions.due": {"again": 54, "limit": 50},

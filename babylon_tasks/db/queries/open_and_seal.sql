@@ -43,12 +43,14 @@ SELECT window_id FROM training.windows WHERE opened_at <= %(moment)s
 ORDER BY window_id DESC LIMIT 1
 
 -- name: held_out_from
--- The held-out hours from one on, with whether they have a group with spread or are not scored yet.
-SELECT w.window_id, w.scored_at IS NULL OR EXISTS (
+-- The held-out hours from one on, with whether they are after %(newest)s and have a group with spread,
+-- or may have one: they are not scored, or wait for outcomes.
+SELECT w.window_id, w.scored_at IS NULL OR coalesce(w.waits_until > now(), false)
+    OR w.window_id > %(newest)s AND EXISTS (
     SELECT FROM training.scores s
     WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version
     GROUP BY s.group_key
-    HAVING max(s.reward) - min(s.reward) > %(min_spread)s) AS spread
+    HAVING max(s.reward) - min(s.reward) > %(min_spread)s) AS useful
 FROM training.windows w WHERE w.window_id >= %(window)s AND w.held_out
 
 -- name: open
