@@ -20,10 +20,12 @@ from babylon_tasks.addresses import host_and_port
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.output import say, show
 from babylon_tasks.db.session import address
+from babylon_tasks.processes import ProcessName
 from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
 from babylon_tasks.settings import Settings, given
 
 if TYPE_CHECKING:
+    from babylon_tasks.sandbox.followed_log import FollowedLog
     from babylon_tasks.sandbox.stack import Stack
 
 # What is started here if its address is not set, and the package that contains it.
@@ -61,10 +63,12 @@ def up(
     make_folder("--data-dir", data_dir)
     from babylon_tasks.db import babylon, migrate
     from babylon_tasks.sandbox.folder_lock import own
+    from babylon_tasks.sandbox.followed_log import FollowedLog
     from babylon_tasks.training.backends import choose
 
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
         signal.signal(signal.SIGHUP, signal.default_int_handler)  # sent when the terminal is closed
+    say(f"starting in {data_dir}: servers first, then the processes")
     try:
         with own(data_dir, "a stack"), _stack(data_dir, explicit) as stack:
             configure_log(stack.settings)
@@ -73,20 +77,28 @@ def up(
             if "DATABASE_URL" not in explicit:
                 babylon.create(stack.settings)
             migrate.apply(stack.settings)
+            say("the database is migrated; starting beat, workers, Flower and gateway")
+            log_of_worker = FollowedLog(stack.data_dir / f"{ProcessName.GPU_WORKER}.log")
             stack.start_processes()
             with _generated(stack, explicit) as generated:
                 _show_addresses(stack, explicit, backend)
                 show(f"for other commands: set -a; . {shlex.quote(str(generated))}; set +a")
                 say("running; Ctrl-C stops everything")
-                _watch(stack)
+                _watch(stack, log_of_worker)
     except KeyboardInterrupt:
         say("stopped; the data remain, `babylon-tasks up` continues with them")
 
 
-def _watch(stack: Stack) -> None:
+def _watch(stack: Stack, log_of_worker: FollowedLog) -> None:
+    """Check the processes until Ctrl-C; why the trainer does not start is said once, as it is."""
+    known: set[str] = set()
     try:
         while True:
             stack.check()
+            for why in log_of_worker.failed_starts():
+                if why not in known:
+                    known.add(why)
+                    say(f"the trainer did not start, it tries again: {why}")
             time.sleep(1)
     except KeyboardInterrupt:
         say(f"stopping; a running task has {stack.settings.shutdown_seconds:.0f} s to finish")
