@@ -171,8 +171,9 @@ class System(Babylon):
             connection.execute(query, parameters)
 
     def recorded(self) -> set[str]:
-        """The hours that have rows."""
-        found = self.rows('SELECT DISTINCT "windowId" AS hour FROM trajectories')
+        """The hours that rows name; some name none."""
+        query = 'SELECT DISTINCT "windowId" AS hour FROM trajectories WHERE "windowId" IS NOT NULL'
+        found = self.rows(query)
         return {row["hour"] for row in found}
 
     def unfinished(self) -> set[str]:
