@@ -1,31 +1,33 @@
-"""Evaluate the newest checkpoint on held-out windows; promote or hold it, and record why."""
+"""Evaluate the newest checkpoint on held-out windows; promote or hold it, and record why.
+
+After refusals in a row what served before is looked at too.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import structlog
-from msgspec import Struct
+from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
+from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import diversity, held_out
-from babylon_tasks.db import changed_rows, evaluations, lineages, old_rows, promotions
+from babylon_tasks.db import arms, changed_rows, lineages, old_rows, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
+from babylon_tasks.held_out_hours import IN_A_ROW
 from babylon_tasks.pipeline import load_groups
+from babylon_tasks.pipeline.checkpoint_figures import Compared, figures_of
 from babylon_tasks.pipeline.record_decision import record_decision
 from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
 from babylon_tasks.pipeline.undecided_head import idle, refused_before, undecided_head
 from babylon_tasks.records import Group
-from babylon_tasks.registry import promotion_gate, refusals
-from babylon_tasks.registry.promotion_gate import CheckpointFigures, GateDecision
+from babylon_tasks.registry import look_back, promotion_gate, refusals, serving
+from babylon_tasks.registry.promotion_gate import GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
-from babylon_tasks.training.groups_file import passed_groups
-from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
+from babylon_tasks.training.protocol import OnProgress
 from babylon_tasks.training.step_numbers import numbered
 from babylon_tasks.training.trainer_start import TrainerReady
 
@@ -52,7 +54,7 @@ def evaluate(
         head, current = found.head, found.serving
         draw = refusals.count(connection, settings.lineage, current).fives
         groups = held_out_set(connection, settings, actor=actor, draw=draw)
-        compared = _Compared(head, current, groups, held_out.set_hash(groups))
+        compared = Compared(head, current, groups, held_out.set_hash(groups))
         before = refused_before(connection, settings, found, set_hash=compared.set_hash)
         if before is not None:
             return before
@@ -67,7 +69,7 @@ def evaluate(
     except TrainingError as error:
         log.warning("evaluation.postponed", why=str(error))
         return idle(head, current, f"not evaluated, to be retried: {error}")
-    return record_decision(
+    result = record_decision(
         settings,
         decision.decision,
         head=head,
@@ -76,15 +78,63 @@ def evaluate(
         figures=decision.figures | {"set_hash": compared.set_hash},
         actor=actor,
     )
+    if result.action is not GateAction.HELD or "refused" not in decision.figures:
+        return result
+    served = _look_back(settings, trainer, compared, on_progress or (lambda _: None), actor=actor)
+    return structs.replace(result, serving=served)
 
 
-class _Compared(Struct, frozen=True):
-    """What the gate compares: two checkpoints, on the held-out groups that ``set_hash`` names."""
+def _look_back(
+    settings: Settings,
+    trainer: TrainerLike,
+    compared: Compared,
+    on_progress: OnProgress,
+    *,
+    actor: str,
+) -> int:
+    """After refusals in a row, return to what served before if that is worth more today.
 
-    head: int
-    serving: int
-    groups: tuple[Group, ...]
-    set_hash: str
+    Returns what serves then. Arms have their comparison, which decides.
+    """
+    lineage, current = settings.lineage, compared.serving
+    with session(settings) as connection:
+        refused = refusals.count(connection, lineage, current).refused
+        if refused < IN_A_ROW or arms.steps(connection, lineage):
+            return current
+        parents = lineages.parents(connection, lineage)
+        asked = look_back.worth_asking(current, parents, promotions.servable(connection, lineage))
+        committed = tuple(lineages.checkpoints(connection, lineage))
+    asked = [step for step in asked if not find_damaged(trainer, committed, step)]
+    try:
+        scores = figures_of(settings, trainer, compared, {current, *asked}, on_progress)
+    except TrainerDied:
+        raise
+    except TrainingError as error:
+        log.warning("evaluation.not_looked_back", why=str(error))
+        return current
+    found = look_back.worth_more(
+        scores[current],
+        [scores[step] for step in asked],
+        held_out.places(compared.groups),
+        settings,
+        diversity.answers(compared.groups),
+    )
+    if found is None:
+        return current
+    with session(settings) as connection:
+        moved = serving.go_back(
+            connection,
+            lineage,
+            found.step,
+            instead_of=current,
+            reason=f"{refused} steps in a row were refused, and {found.reason}",
+            figures=found.figures | {"set_hash": compared.set_hash},
+            actor=actor,
+        )
+    if not moved:
+        return current
+    log.info("checkpoint.returned_to", serving=found.step, reason=found.reason)
+    return found.step
 
 
 def held_out_set(
@@ -147,25 +197,24 @@ def require_both(settings: Settings, trainer: TrainerLike, *steps: int, actor: s
 def _decide(
     settings: Settings,
     trainer: TrainerLike,
-    compared: _Compared,
+    compared: Compared,
     on_progress: OnProgress,
 ) -> GateDecision:
     if len(compared.groups) < settings.min_eval_groups:
         return promotion_gate.too_few_groups(len(compared.groups), settings)
+    with session(settings) as connection:
+        before = _earlier(connection, settings, compared.serving)
+        committed = tuple(lineages.checkpoints(connection, settings.lineage))
+    wanted = {compared.head, compared.serving}
+    if before is not None and not find_damaged(trainer, committed, before):
+        wanted.add(before)
     try:
-        _score_missing(settings, trainer, compared, on_progress)
+        scores = figures_of(settings, trainer, compared, wanted, on_progress)
     except CannotEvaluate as error:
         log.warning("evaluation.failed", error=str(error))
         return promotion_gate.without_evaluation(
             f"no evaluation: {error}", {"groups": len(compared.groups)}
         )
-    with session(settings) as connection:
-        known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
-        before = _earlier(connection, settings, compared.serving)
-    scores = {
-        step: CheckpointFigures(step, found.values, found.coverage, found.entropy, found.says)
-        for step, found in known.items()
-    }
     return promotion_gate.decide(
         scores[compared.head],
         scores[compared.serving],
@@ -176,71 +225,9 @@ def _decide(
     )
 
 
-def _score_missing(
-    settings: Settings,
-    trainer: TrainerLike,
-    compared: _Compared,
-    on_progress: OnProgress,
-) -> None:
-    with session(settings) as connection:
-        known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
-        wanted = {compared.head, compared.serving}
-        before = _earlier(connection, settings, compared.serving)
-        committed = tuple(lineages.checkpoints(connection, settings.lineage))
-    if before is not None and not find_damaged(trainer, committed, before):
-        wanted.add(before)
-    missing = tuple(sorted(wanted - known.keys()))
-    if not missing:
-        return
-    folder = settings.data_dir.absolute() / settings.lineage / "evaluations"
-    path = folder / f"{compared.set_hash}.json"
-    request = EvaluateRequest(steps=missing, groups_path=str(path))
-    with passed_groups(path, compared.groups):
-        result = trainer.evaluate(request, on_progress)
-    check_answer(result, missing, len(compared.groups))
-    names = [(group.window_id, group.key) for group in compared.groups]
-    with session(settings) as connection, connection.transaction():
-        for scored in result.steps:
-            evaluations.store(
-                connection,
-                settings.lineage,
-                scored.step,
-                compared.set_hash,
-                groups=names,
-                values=scored.values,
-                coverage=scored.coverage,
-                entropy=scored.entropy,
-                says=scored.says,
-            )
-
-
 def _earlier(connection: Connection, settings: Settings, serving: int) -> int | None:
     """Find the checkpoint that small losses would add up against, if it still exists."""
     parents = lineages.parents(connection, settings.lineage)
     return promotion_gate.earlier(
         serving, parents, promotions.servable(connection, settings.lineage)
-    )
-
-
-def check_answer(answer: Evaluated, steps: Sequence[int], groups: int) -> None:
-    """Raise CannotEvaluate unless exactly the requested steps have finite figures per group."""
-    answered = [scored.step for scored in answer.steps]
-    if sorted(answered) != sorted(steps):
-        raise CannotEvaluate(
-            f"the trainer was asked to evaluate steps {sorted(steps)} and answered with "
-            f"{sorted(answered)}; nothing was stored, see the trainer's log"
-        )
-    for scored in answer.steps:
-        for figures in (scored.values, scored.coverage, scored.entropy):
-            if len(figures) != groups or not all(map(math.isfinite, figures)):
-                raise _not_usable(scored.step, groups)
-        probabilities = [probability for one in scored.says for probability in one.values()]
-        if len(scored.says) != groups or not all(map(math.isfinite, probabilities)):
-            raise _not_usable(scored.step, groups)
-
-
-def _not_usable(step: int, groups: int) -> CannotEvaluate:
-    return CannotEvaluate(
-        f"the trainer's values of step {step} are not {groups} finite numbers; nothing was "
-        "stored, see the trainer's log"
     )

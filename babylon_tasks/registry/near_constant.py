@@ -14,6 +14,8 @@ from babylon_tasks.dataset.diversity import Diversity, GroupAnswers, Says, by_ki
 
 _CONSTANT = 0.95  # a share of answers that come to the same
 _PAYS_LESS = 0.10
+_NEARLY = 0.90  # of what serves: steps that teach it more of the same are refused from _CONSTANT on
+_LESS_CONSTANT = 0.15
 _SETTLED = 0.02  # nats: of two answers one is given 1 time in 300
 _KNOWN = 0.5  # of its probability: the entropy of answers that were never recorded is not known
 _FEWEST = 8  # groups of a kind of question
@@ -41,6 +43,27 @@ def compare_answers(
     return {kind: {who: found[kind] for who, found in of.items()} for kind in of["candidate"]}
 
 
+def leads_out(answers: Answers) -> bool:
+    """Check whether the candidate says more than one thing where what serves says nearly the same
+    to everything though it pays much less often, in a kind of question."""
+    return any(_leads_out(given) for given in answers.values())
+
+
+def _leads_out(given: Mapping[str, Diversity]) -> bool:
+    ours, theirs = given["candidate"], given["serving"]
+    return (
+        ours.groups >= _FEWEST
+        and theirs.share >= _NEARLY
+        and _pays(theirs, given["best"]) <= theirs.share - _PAYS_LESS
+        and ours.share <= theirs.share - _LESS_CONSTANT
+    )
+
+
+def _pays(given: Diversity, best: Diversity) -> float:
+    """Return how often their commonest answer pays best."""
+    return best.share if best.commonest == given.commonest else 0.0
+
+
 def collapse(answers: Answers, *, better: bool) -> str | None:
     """Say in which kind of question a candidate's answers have collapsed; None: in none.
 
@@ -52,8 +75,8 @@ def collapse(answers: Answers, *, better: bool) -> str | None:
         if ours.groups < _FEWEST:
             continue
         where = f"{kind}: " if kind else ""
-        pays = best.share if best.commonest == ours.commonest else 0.0
-        if is_near_constant(ours.share, theirs.share) and pays <= ours.share - _PAYS_LESS:
+        pays_less = _pays(ours, best) <= ours.share - _PAYS_LESS
+        if is_near_constant(ours.share, theirs.share) and pays_less:
             return (
                 f"{where}{ours.share:.0%} of what it would say comes to {ours.commonest}, of what "
                 f"serves {theirs.share:.0%} to {theirs.commonest}"

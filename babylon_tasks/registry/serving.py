@@ -141,6 +141,40 @@ def rollback(
     return target
 
 
+def go_back(
+    connection: Connection,
+    lineage: str,
+    step: int,
+    *,
+    instead_of: int,
+    reason: str,
+    figures: Mapping[str, Any],
+    actor: str,
+) -> bool:
+    """Return to a checkpoint that is worth more today; nothing is refused by that.
+
+    Unlike after ``rollback`` the branch that served stays alive: its steps were right when they
+    were taken, so the next one neither has a smaller rate nor trains on their hours again.
+    Returns False, and does nothing, if another checkpoint serves by now or that one's branch is
+    dead.
+    """
+    with connection.transaction():
+        current = promotions.lock(connection, lineage)
+        if current != instead_of or branches.is_dead(connection, lineage, step):
+            return False
+        _move(
+            connection,
+            lineage,
+            Decision.ROLLBACK,
+            from_step=current,
+            to_step=step,
+            reason=reason,
+            figures={**figures, "refused": False},
+            actor=actor,
+        )
+    return True
+
+
 def hold(
     connection: Connection,
     lineage: str,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.pipeline.evaluate import check_answer
+from babylon_tasks.pipeline.checkpoint_figures import check_answer
 from babylon_tasks.training.protocol import Evaluated, StepValue
 
 
