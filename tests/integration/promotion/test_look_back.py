@@ -1,0 +1,77 @@
+"""In a world that has turned over what served before is worth more, and learning goes on there."""
+
+from __future__ import annotations
+
+import pytest
+from evaluated_checkpoints import (
+    LINEAGE,
+    decisions,
+    evaluated,
+    held_out_windows,
+    trained,
+)
+from peer import PeerTrainer
+from scored_windows import column, hour, scored_window
+
+from babylon_tasks.db.invariants import violations
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.registry import serving
+from babylon_tasks.settings import Settings
+
+
+@pytest.fixture
+def turned(connection: Connection, settings: Settings) -> PeerTrainer:
+    """Step 2 serves and has become worse than step 1, as are the steps that start from it."""
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.6, 2: 0.7})
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == "promoted"
+    trainer.values = {0: 0.45, 1: 0.5, 2: 0.2, 3: 0.1, 4: 0.1, 5: 0.6}
+    scored_window(connection, "2026-01-30T23:00", state="held_out", model="anyone")
+    return trainer
+
+
+def test_after_two_refusals_in_a_row_what_is_worth_more_today_serves_again(
+    connection: Connection, settings: Settings, turned: PeerTrainer
+) -> None:
+    served = []
+    for n in (3, 4):
+        trained(connection, settings, turned, n)
+        served.append(evaluated(settings, turned).serving)
+
+    assert served == [2, 1]
+    assert serving.serving(connection, LINEAGE).step == 1
+    assert decisions(connection) == ["promote", "promote", "hold", "hold", "rollback"]
+    (reason,) = column(
+        connection, "SELECT reason FROM training.promotions WHERE decision = 'rollback'"
+    )
+    assert "2 steps in a row were refused, and checkpoint 1, which served before" in str(reason)
+
+
+def test_learning_goes_on_from_there_at_the_full_rate_and_without_the_hours_of_the_world_before(
+    connection: Connection, settings: Settings, turned: PeerTrainer
+) -> None:
+    for n in (3, 4):
+        trained(connection, settings, turned, n)
+        evaluated(settings, turned)
+    scored_window(connection, hour(5))
+    train_window(settings, turned, window=hour(5), actor="test")
+
+    last = turned.requests[-1]
+    assert last.parent_step == 1
+    assert last.learning_rate == turned.requests[1].learning_rate, "the step from 1 before"
+    used = "SELECT DISTINCT unnest(windows) FROM training.steps WHERE parent_step = 1"
+    assert hour(1) not in column(connection, used)
+    assert evaluated(settings, turned).action == "promoted"
+    assert violations(connection, settings) == []
+
+
+def test_as_long_as_what_serves_is_worth_most_it_goes_on(
+    connection: Connection, settings: Settings, turned: PeerTrainer
+) -> None:
+    turned.values |= {0: 0.5, 1: 0.6, 2: 0.7}
+    for n in (3, 4):
+        trained(connection, settings, turned, n)
+        assert evaluated(settings, turned).serving == 2
