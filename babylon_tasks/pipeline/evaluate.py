@@ -110,7 +110,7 @@ def _look_back(
     except TrainerDied:
         raise
     except TrainingError as error:
-        log.warning("evaluation.not_looked_back", why=str(error))
+        log.warning("evaluation.postponed", why=str(error))
         return current
     found = look_back.worth_more(
         scores[current],
@@ -133,7 +133,7 @@ def _look_back(
         )
     if not moved:
         return current
-    log.info("checkpoint.returned_to", serving=found.step, reason=found.reason)
+    log.info("checkpoint.restored", serving=found.step, reason=found.reason)
     return found.step
 
 
