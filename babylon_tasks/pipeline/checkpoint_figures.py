@@ -18,7 +18,7 @@ from babylon_tasks.training.groups_file import passed_groups
 from babylon_tasks.training.protocol import Evaluated, EvaluateRequest, OnProgress
 
 
-class Compared(Struct, frozen=True):
+class ComparedCheckpoints(Struct, frozen=True):
     """What the gate compares: two checkpoints, on the held-out groups that ``set_hash`` names."""
 
     head: int
@@ -30,7 +30,7 @@ class Compared(Struct, frozen=True):
 def figures_of(
     settings: Settings,
     trainer: TrainerLike,
-    compared: Compared,
+    compared: ComparedCheckpoints,
     wanted: Set[int],
     on_progress: OnProgress,
 ) -> dict[int, CheckpointFigures]:
@@ -54,7 +54,7 @@ def figures_of(
 def _evaluate_missing(
     settings: Settings,
     trainer: TrainerLike,
-    compared: Compared,
+    compared: ComparedCheckpoints,
     missing: tuple[int, ...],
     on_progress: OnProgress,
 ) -> None:

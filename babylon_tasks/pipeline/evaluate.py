@@ -17,7 +17,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
 from babylon_tasks.held_out_hours import IN_A_ROW
 from babylon_tasks.pipeline import load_groups
-from babylon_tasks.pipeline.checkpoint_figures import Compared, figures_of
+from babylon_tasks.pipeline.checkpoint_figures import ComparedCheckpoints, figures_of
 from babylon_tasks.pipeline.record_decision import record_decision
 from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
@@ -54,7 +54,7 @@ def evaluate(
         head, current = found.head, found.serving
         draw = refusals.count(connection, settings.lineage, current).fives
         groups = held_out_set(connection, settings, actor=actor, draw=draw)
-        compared = Compared(head, current, groups, held_out.set_hash(groups))
+        compared = ComparedCheckpoints(head, current, groups, held_out.set_hash(groups))
         before = refused_before(connection, settings, found, set_hash=compared.set_hash)
         if before is not None:
             return before
@@ -87,7 +87,7 @@ def evaluate(
 def _look_back(
     settings: Settings,
     trainer: TrainerLike,
-    compared: Compared,
+    compared: ComparedCheckpoints,
     on_progress: OnProgress,
     *,
     actor: str,
@@ -197,7 +197,7 @@ def require_both(settings: Settings, trainer: TrainerLike, *steps: int, actor: s
 def _decide(
     settings: Settings,
     trainer: TrainerLike,
-    compared: Compared,
+    compared: ComparedCheckpoints,
     on_progress: OnProgress,
 ) -> GateDecision:
     if len(compared.groups) < settings.min_eval_groups:
