@@ -102,7 +102,7 @@ def _look_back(
         if refused < IN_A_ROW or arms.steps(connection, lineage):
             return current
         parents = lineages.parents(connection, lineage)
-        asked = look_back.worth_asking(current, parents, promotions.servable(connection, lineage))
+        asked = look_back.choose_earlier(current, parents, promotions.servable(connection, lineage))
         committed = tuple(lineages.checkpoints(connection, lineage))
     asked = [step for step in asked if not find_damaged(trainer, committed, step)]
     try:
@@ -112,7 +112,7 @@ def _look_back(
     except TrainingError as error:
         log.warning("evaluation.postponed", why=str(error))
         return current
-    found = look_back.worth_more(
+    found = look_back.find_better(
         scores[current],
         [scores[step] for step in asked],
         held_out.places(compared.groups),

@@ -24,7 +24,7 @@ from babylon_tasks.registry.promotion_gate import CheckpointFigures, objective
 from babylon_tasks.settings import Settings
 
 
-class WorthMore(Struct, frozen=True):
+class BetterToday(Struct, frozen=True):
     """A checkpoint to return to, why, and the figures behind it."""
 
     step: int
@@ -32,7 +32,7 @@ class WorthMore(Struct, frozen=True):
     figures: dict[str, Any]
 
 
-def worth_asking(serving: int, parents: Parents, kept: Container[int]) -> list[int]:
+def choose_earlier(serving: int, parents: Parents, kept: Container[int]) -> list[int]:
     """Choose which are compared: those 1, 2, 4, ... promotions before what serves, and the first.
 
     Only those that are ``kept`` count. A few, since each is a chance of luck.
@@ -42,20 +42,20 @@ def worth_asking(serving: int, parents: Parents, kept: Container[int]) -> list[i
     return [step for place, step in enumerate(way) if place in places]
 
 
-def worth_more(
+def find_better(
     serving: CheckpointFigures,
     earlier: Sequence[CheckpointFigures],
     places: Sequence[Place],
     settings: Settings,
     recorded: Sequence[GroupAnswers] = (),
-) -> WorthMore | None:
+) -> BetterToday | None:
     """Find the best of the earlier checkpoints whose objective is higher than that of what serves
     by more than the tolerance and beyond doubt, at no lower value; None where there is none.
 
     The doubt is divided among them (Bonferroni): of many that are equal, one is lucky. Where what
     serves says nearly the same to everything it need not be beyond doubt: nothing else leads out.
     """
-    best: tuple[float, WorthMore] | None = None
+    best: tuple[float, BetterToday] | None = None
     theirs = objective(serving, settings)
     for one in earlier:
         found = paired_difference(objective(one, settings), theirs, places)
@@ -85,5 +85,5 @@ def worth_more(
                 f"{serving.step}: objective {found.mean:+.4f} ± {found.error:.4f} on "
                 f"{len(places)} held-out groups"
             )
-            best = found.mean, WorthMore(one.step, reason, figures)
+            best = found.mean, BetterToday(one.step, reason, figures)
     return None if best is None else best[1]

@@ -6,7 +6,7 @@ import pytest
 
 from babylon_tasks.dataset.diversity import GroupAnswers
 from babylon_tasks.dataset.held_out import Place
-from babylon_tasks.registry.look_back import worth_asking, worth_more
+from babylon_tasks.registry.look_back import choose_earlier, find_better
 from babylon_tasks.registry.promotion_gate import CheckpointFigures
 from babylon_tasks.settings import Settings
 
@@ -25,14 +25,14 @@ CONSTANT = figures(30, [0.05, 0.95] * 8, 0.05)
 
 
 def test_a_few_are_asked_the_near_ones_more_closely_and_the_first() -> None:
-    assert worth_asking(30, CHAIN, range(31)) == [29, 28, 26, 22, 14, 0]
-    assert worth_asking(30, CHAIN, {29, 28, 27}) == [29, 28, 27]
-    assert worth_asking(0, {}, range(31)) == []
+    assert choose_earlier(30, CHAIN, range(31)) == [29, 28, 26, 22, 14, 0]
+    assert choose_earlier(30, CHAIN, {29, 28, 27}) == [29, 28, 27]
+    assert choose_earlier(0, {}, range(31)) == []
 
 
 @pytest.mark.parametrize("serving", [WRONG, CONSTANT], ids=["surely wrong", "one answer to all"])
-def test_a_coin_is_worth_more_than_what_is_sure_for_nothing(serving: CheckpointFigures) -> None:
-    found = worth_more(serving, [COIN], PLACES, SETTINGS)
+def test_a_coin_is_find_better_than_what_is_sure_for_nothing(serving: CheckpointFigures) -> None:
+    found = find_better(serving, [COIN], PLACES, SETTINGS)
 
     if serving is WRONG:
         assert found is not None
@@ -42,11 +42,11 @@ def test_a_coin_is_worth_more_than_what_is_sure_for_nothing(serving: CheckpointF
         assert found is None, "half of the questions go either way: that is in doubt on 16"
 
 
-def test_on_enough_questions_diversity_is_worth_more_than_one_answer_to_all() -> None:
+def test_on_enough_questions_diversity_is_find_better_than_one_answer_to_all() -> None:
     places = [Place("2026-01-01T00:00", f"q{n}", newest=True) for n in range(400)]
     coin, constant = figures(5, [0.5] * 400, 0.69), figures(30, [0.25, 0.75] * 200, 0.05)
 
-    found = worth_more(constant, [coin], places, SETTINGS)
+    found = find_better(constant, [coin], places, SETTINGS)
 
     assert found is not None
     assert found.step == 5
@@ -60,21 +60,21 @@ def test_where_all_is_answered_the_same_what_says_more_leads_out_without_being_b
     constant = CheckpointFigures(30, (0.94, 0.06) * 8, 1.0, (0.2,) * 16, (says["constant"],) * 16)
     coin = CheckpointFigures(5, (0.5,) * 16, 1.0, (0.69,) * 16, (says["coin"],) * 16)
 
-    assert worth_more(constant, [coin], PLACES, SETTINGS, recorded) is not None
-    assert worth_more(coin, [constant], PLACES, SETTINGS, recorded) is None
+    assert find_better(constant, [coin], PLACES, SETTINGS, recorded) is not None
+    assert find_better(coin, [constant], PLACES, SETTINGS, recorded) is None
     always_rise = [GroupAnswers("", says["coin"], "rise")] * 16
-    assert worth_more(constant, [coin], PLACES, SETTINGS, always_rise) is None, "it pays"
+    assert find_better(constant, [coin], PLACES, SETTINGS, always_rise) is None, "it pays"
 
 
 def test_what_is_right_keeps_serving() -> None:
     right = figures(30, [0.95] * 16, 0.15)
 
-    assert worth_more(right, [COIN, figures(1, [0.4] * 16, 1.5)], PLACES, SETTINGS) is None
+    assert find_better(right, [COIN, figures(1, [0.4] * 16, 1.5)], PLACES, SETTINGS) is None
 
 
 def test_diversity_alone_at_a_loss_of_value_is_worth_nothing() -> None:
     assert (
-        worth_more(figures(30, [0.6] * 16, 0.1), [figures(1, [0.5] * 16, 3.0)], PLACES, SETTINGS)
+        find_better(figures(30, [0.6] * 16, 0.1), [figures(1, [0.5] * 16, 3.0)], PLACES, SETTINGS)
         is None
     )
 
@@ -82,7 +82,7 @@ def test_diversity_alone_at_a_loss_of_value_is_worth_nothing() -> None:
 def test_the_best_of_several_is_taken() -> None:
     better = figures(9, [0.6, 0.64] * 8, 0.6)
 
-    found = worth_more(WRONG, [COIN, better], PLACES, SETTINGS)
+    found = find_better(WRONG, [COIN, better], PLACES, SETTINGS)
 
     assert found is not None
     assert found.step == 9
