@@ -33,12 +33,14 @@ class BetterToday(Struct, frozen=True):
 
 
 def choose_earlier(serving: int, parents: Parents, kept: Container[int]) -> list[int]:
-    """Choose which are compared: those 1, 2, 4, ... promotions before what serves, and the first.
+    """Choose which are compared: those 1, 2, 4, ... promotions before what serves, and as many
+    from the first on.
 
     Only those that are ``kept`` count. A few, since each is a chance of luck.
     """
     way = [step for step in path(serving, parents)[1:] if step in kept]
-    places = {2**n - 1 for n in range(len(way).bit_length())} | {len(way) - 1}
+    near = {2**n - 1 for n in range(len(way).bit_length())}
+    places = near | {len(way) - 1 - place for place in near}
     return [step for place, step in enumerate(way) if place in places]
 
 
@@ -53,37 +55,40 @@ def find_better(
     by more than the tolerance and beyond doubt, at no lower value; None where there is none.
 
     The doubt is divided among them (Bonferroni): of many that are equal, one is lucky. Where what
-    serves says nearly the same to everything it need not be beyond doubt: nothing else leads out.
+    serves says nearly the same to everything, diversity is worth most: of those that lead out of it
+    at a value that is not lower beyond doubt, the one whose answers differ most.
     """
     best: tuple[float, BetterToday] | None = None
     theirs = objective(serving, settings)
     for one in earlier:
         found = paired_difference(objective(one, settings), theirs, places)
         value = paired_difference(one.values, serving.values, places)
-        least = max(settings.promote_tolerance, found.bound(1 - DOUBT / len(earlier)))
-        leads_out = (
-            recorded
-            and found.mean > 0
-            and near_constant.leads_out(compare_answers(one.says, serving.says, recorded))
+        leads_out = recorded and near_constant.leads_out(
+            compare_answers(one.says, serving.says, recorded)
         )
-        if found.mean <= least and not leads_out:
+        if leads_out:
+            lower = max(settings.promote_tolerance, value.bound(1 - DOUBT))
+            rank = 1 + fmean(one.entropy)
+        else:
+            lower, rank = settings.promote_tolerance, found.mean
+            least = max(settings.promote_tolerance, found.bound(1 - DOUBT / len(earlier)))
+            if found.mean <= least:
+                continue
+        if value.mean < -lower or (best is not None and rank <= best[0]):
             continue
-        if value.mean < -max(
-            settings.promote_tolerance, value.bound(1 - DOUBT) if leads_out else 0
-        ):
-            continue
-        if best is None or found.mean > best[0]:
-            figures = {
-                "groups": len(places),
-                "compared": [each.step for each in earlier],
-                "difference": found.mean,
-                "error": found.error,
-                "value": {"candidate": fmean(one.values), "serving": fmean(serving.values)},
-            }
-            reason = (
-                f"checkpoint {one.step}, which served before, is worth more today than "
-                f"{serving.step}: objective {found.mean:+.4f} ± {found.error:.4f} on "
-                f"{len(places)} held-out groups"
-            )
-            best = found.mean, BetterToday(one.step, reason, figures)
+        figures = {
+            "groups": len(places),
+            "compared": [each.step for each in earlier],
+            "difference": found.mean,
+            "error": found.error,
+            "value": {"candidate": fmean(one.values), "serving": fmean(serving.values)},
+            "leads_out": bool(leads_out),
+        }
+        does = "says more than one thing, as" if leads_out else "is worth more today than"
+        tail = " does not" if leads_out else ""
+        reason = (
+            f"checkpoint {one.step}, which served before, {does} {serving.step}{tail}: objective "
+            f"{found.mean:+.4f} ± {found.error:.4f} on {len(places)} held-out groups"
+        )
+        best = rank, BetterToday(one.step, reason, figures)
     return None if best is None else best[1]

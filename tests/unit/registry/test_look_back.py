@@ -25,7 +25,7 @@ CONSTANT = figures(30, [0.05, 0.95] * 8, 0.05)
 
 
 def test_a_few_are_asked_the_near_ones_more_closely_and_the_first() -> None:
-    assert choose_earlier(30, CHAIN, range(31)) == [29, 28, 26, 22, 14, 0]
+    assert choose_earlier(30, CHAIN, range(31)) == [29, 28, 26, 22, 15, 14, 7, 3, 1, 0]
     assert choose_earlier(30, CHAIN, {29, 28, 27}) == [29, 28, 27]
     assert choose_earlier(0, {}, range(31)) == []
 

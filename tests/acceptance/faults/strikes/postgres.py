@@ -12,6 +12,8 @@ from acceptance.faults.strikes.leases import outlast_leases
 from acceptance.faults.system import System
 from acceptance.harness import until
 
+from babylon_tasks.db.session import Connection
+
 
 @contextmanager
 def postgres_killed(system: System) -> Iterator[None]:
@@ -145,9 +147,11 @@ def postgres_disk_full(system: System) -> Iterator[None]:
 def postgres_ended_by_its_disk(system: System) -> Iterator[None]:
     """The disk of Postgres is full, its log cannot grow, and it ends; somebody starts it again."""
     assert system.postgres_disk is not None
+    connection = system.open()  # a new one may have to write a file of its catalog's
     with system.postgres_disk.full():
-        until("Postgres has ended", lambda: _ended_for_its_log(system))
+        until("Postgres has ended", lambda: _ended_for_its_log(system, connection))
         yield
+    connection.close()
     system.postgres.restart()
 
 
@@ -164,9 +168,9 @@ def column_renamed(system: System) -> Iterator[None]:
     system.execute("ALTER TABLE training.scores RENAME COLUMN key TO group_key")
 
 
-def _ended_for_its_log(system: System) -> bool:
+def _ended_for_its_log(system: System, connection: Connection) -> bool:
     with suppress(psycopg.OperationalError):  # what is kept of the log is written over first
-        system.execute("SELECT pg_current_xact_id(), pg_switch_wal()")
+        connection.execute("SELECT pg_current_xact_id(), pg_switch_wal()")
     return not system.postgres.running
 
 
