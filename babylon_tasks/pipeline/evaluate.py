@@ -15,7 +15,6 @@ from babylon_tasks.db import arms, changed_rows, lineages, old_rows, promotions
 from babylon_tasks.db.scored_trajectories import held_out_groups
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
-from babylon_tasks.held_out_hours import IN_A_ROW
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.checkpoint_figures import ComparedCheckpoints, figures_of
 from babylon_tasks.pipeline.record_decision import record_decision
@@ -99,7 +98,7 @@ def _look_back(
     lineage, current = settings.lineage, compared.serving
     with session(settings) as connection:
         refused = refusals.count(connection, lineage, current).refused
-        if refused < IN_A_ROW or arms.steps(connection, lineage):
+        if not look_back.is_due(refused) or arms.steps(connection, lineage):
             return current
         parents = lineages.parents(connection, lineage)
         asked = look_back.choose_earlier(current, parents, promotions.servable(connection, lineage))

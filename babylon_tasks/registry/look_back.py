@@ -17,11 +17,14 @@ from msgspec import Struct
 from babylon_tasks.dataset.checkpoint_tree import Parents, path
 from babylon_tasks.dataset.diversity import GroupAnswers
 from babylon_tasks.dataset.held_out import Place
+from babylon_tasks.held_out_hours import IN_A_ROW
 from babylon_tasks.registry import near_constant
 from babylon_tasks.registry.near_constant import compare_answers
 from babylon_tasks.registry.paired_difference import DOUBT, paired_difference
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, objective
 from babylon_tasks.settings import Settings
+
+_AGAIN = 5  # refusals: a dozen checkpoints are evaluated each time
 
 
 class BetterToday(Struct, frozen=True):
@@ -30,6 +33,12 @@ class BetterToday(Struct, frozen=True):
     step: int
     reason: str
     figures: dict[str, Any]
+
+
+def is_due(refused: int) -> bool:
+    """Check whether it is time after so many refusals of steps from what serves: after the second,
+    and after each five."""
+    return refused == IN_A_ROW or (refused > 0 and refused % _AGAIN == 0)
 
 
 def choose_earlier(serving: int, parents: Parents, kept: Container[int]) -> list[int]:

@@ -6,7 +6,7 @@ import pytest
 
 from babylon_tasks.dataset.diversity import GroupAnswers
 from babylon_tasks.dataset.held_out import Place
-from babylon_tasks.registry.look_back import choose_earlier, find_better
+from babylon_tasks.registry.look_back import choose_earlier, find_better, is_due
 from babylon_tasks.registry.promotion_gate import CheckpointFigures
 from babylon_tasks.settings import Settings
 
@@ -28,6 +28,10 @@ def test_a_few_are_asked_the_near_ones_more_closely_and_the_first() -> None:
     assert choose_earlier(30, CHAIN, range(31)) == [29, 28, 26, 22, 15, 14, 7, 3, 1, 0]
     assert choose_earlier(30, CHAIN, {29, 28, 27}) == [29, 28, 27]
     assert choose_earlier(0, {}, range(31)) == []
+
+
+def test_it_is_due_after_two_refusals_and_after_each_five() -> None:
+    assert [refused for refused in range(16) if is_due(refused)] == [2, 5, 10, 15]
 
 
 @pytest.mark.parametrize("serving", [WRONG, CONSTANT], ids=["surely wrong", "one answer to all"])
