@@ -154,6 +154,25 @@ class Trajectory(Struct, frozen=True, gc=False):
     passed_over: int = 0
 
 
+class Facts(Struct, frozen=True, gc=False):
+    """What scoring reads of a trajectory, without its conversations.
+
+    ``purpose`` and ``question`` are of the first call: its kind, and the user's last message.
+    """
+
+    trajectory_id: str
+    agent_id: str
+    scenario_id: str | None
+    first_pnl: float | None
+    last_pnl: float | None
+    final_pnl: float | None
+    actions: tuple[AgentAction, ...]
+    purpose: str
+    question: str
+    archetype: str | None = None
+    balance: float | None = None
+
+
 class Outcome(Struct, frozen=True, gc=False):
     """How a market ended: ``yes`` for a prediction market, ``change`` (percent) for a stock.
 

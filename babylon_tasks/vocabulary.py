@@ -40,6 +40,7 @@ _DIRECTED = {
 ENDED_YES = ("yes", "true")
 ENDED_NO = ("no", "false")
 _SIDES = {"yes": True, "long": True, "no": False, "short": False}
+_LONGEST_KEPT = 32  # characters of a side: a longer one is read each time, and not kept in memory
 _KNOWN = (
     _IDLE | _UNFINISHED | _BUYS | _SELLS | _CLOSES | _POSTS | _SOCIAL | frozenset(_DIRECTED)
 )  # fmt: skip
@@ -86,10 +87,42 @@ def is_taken(action: AgentAction) -> bool:
 
 def expects_rise(action: AgentAction) -> bool | None:
     """Check whether a trade bets on YES or a rising price; None where it is not a bet."""
-    meant = kind(action.action_type)
+    return _direction(action).rise
+
+
+def buys(action: AgentAction) -> bool:
+    """Check whether a trade takes a position at its price, rather than giving one up."""
+    return _direction(action).buys
+
+
+class _Direction(Struct, frozen=True, gc=False):
+    rise: bool | None
+    buys: bool
+
+
+def _direction(action: AgentAction) -> _Direction:
+    side = action.side
+    if side is None or len(side) <= _LONGEST_KEPT:
+        return _kept_direction(action.action_type, side)
+    return _read_direction(action.action_type, side)
+
+
+def _read_direction(action_type: str, side: str | None) -> _Direction:
+    meant, name = kind(action_type), action_type.strip().lower()
+    word = "" if side is None else side.strip().lower()
+    takes = meant.buys or name in _DIRECTED
+    return _Direction(
+        rise=_expected_rise(meant, None if side is None else word),
+        buys=takes and not (word or name).startswith(("sell", "close")),
+    )
+
+
+_kept_direction = lru_cache(maxsize=1024)(_read_direction)
+
+
+def _expected_rise(meant: ActionKind, side: str | None) -> bool | None:
     if meant.rise is not None:
         return meant.rise
-    side = None if action.side is None else action.side.strip().lower()
     if side is None or not meant.trade:
         return None
     if side in _DIRECTED:  # a side with a direction, whatever the action's name
@@ -98,14 +131,6 @@ def expects_rise(action: AgentAction) -> bool | None:
     if rise is None or meant.buys:
         return rise
     return not rise if meant.sells else None
-
-
-def buys(action: AgentAction) -> bool:
-    """Check whether a trade takes a position at its price, rather than giving one up."""
-    meant = kind(action.action_type)
-    word = action.action_type.strip().lower()
-    side = (action.side or "").strip().lower()
-    return (meant.buys or word in _DIRECTED) and not (side or word).startswith(("sell", "close"))
 
 
 def unknown_word(action: AgentAction) -> str | None:

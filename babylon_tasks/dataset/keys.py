@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
-from babylon_tasks.records import Trajectory
+from babylon_tasks.records import Facts
 from babylon_tasks.vocabulary import kind
 
 # Never dropped, however few members remain: these are different tasks and goals.
@@ -27,11 +27,19 @@ _MARKET = re.compile(
 Part = tuple[str, str]  # name and value
 
 
-def parts(trajectory: Trajectory, window: str, grouping: Sequence[str]) -> tuple[Part, ...]:
-    """List the parts of a trajectory's key, coarse to fine; unknown ones are left out."""
+def firm_first(grouping: Sequence[str]) -> tuple[str, ...]:
+    """Order the names of the parts as a key has them."""
+    return tuple(sorted(grouping, key=lambda name: name not in _FIRM))
+
+
+def parts(facts: Facts, window: str, grouping: Sequence[str]) -> tuple[Part, ...]:
+    """List the parts of a trajectory's key, coarse to fine; unknown ones are left out.
+
+    ``grouping`` are their names, by ``firm_first``.
+    """
     named = []
-    for name in sorted(grouping, key=lambda name: name not in _FIRM):
-        value = _PARTS[name](trajectory)
+    for name in grouping:
+        value = _PARTS[name](facts)
         # Babylon's recorder writes the window as the scenario, which adds nothing.
         if value and not (name == "scenario" and value == window):
             named.append((name, value))
@@ -67,29 +75,26 @@ def kind_of_key(key: str) -> str:
     return ", ".join(named)
 
 
-def _decision(trajectory: Trajectory) -> str:
+def _decision(facts: Facts) -> str:
     # A purpose such as "action" is not a kind of question.
-    purpose = trajectory.calls[0].purpose
+    purpose = facts.purpose
     return "" if purpose in ("", "action") or kind(purpose).known else purpose
 
 
-def _market(trajectory: Trajectory) -> str:
+def _market(facts: Facts) -> str:
     """Find the market that the first question names, if it names exactly one."""
-    question = next(
-        (text for role, text in trajectory.calls[0].messages[::-1] if role == "user"), ""
-    )
-    named = {match[1] for match in _MARKET.finditer(question)}
+    named = set(_MARKET.findall(facts.question))
     return named.pop() if len(named) == 1 else ""
 
 
-def _balance(trajectory: Trajectory) -> str:
-    balance = trajectory.balance
+def _balance(facts: Facts) -> str:
+    balance = facts.balance
     return "" if balance is None or balance <= 0 else f"2^{math.floor(math.log2(balance))}"
 
 
 _PARTS = {
-    "scenario": lambda trajectory: trajectory.scenario_id or "",
-    "archetype": lambda trajectory: (trajectory.archetype or "").lower(),
+    "scenario": lambda facts: facts.scenario_id or "",
+    "archetype": lambda facts: (facts.archetype or "").lower(),
     "decision": _decision,
     "market": _market,
     "balance": _balance,

@@ -16,7 +16,7 @@ from babylon_tasks.db.reward_versions import ChangedOutcome
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.records import Outcome, Outcomes, Trajectory
+from babylon_tasks.records import Facts, Outcome, Outcomes, Trajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.vocabulary import ENDED_NO, ENDED_YES
 from babylon_tasks.windows import WINDOW, window_id, window_start
@@ -48,7 +48,7 @@ class OutcomeBook:
         self._asked_tickers: set[str] = set()
         self._known = Outcomes({}, {})
 
-    def covering(self, trajectories: Iterable[Trajectory]) -> Outcomes:
+    def covering(self, trajectories: Iterable[Facts | Trajectory]) -> Outcomes:
         """Look up what is known of every market that these trajectories traded in."""
         if len(self._asked_markets) + len(self._asked_tickers) > _REMEMBERED:
             self._asked_markets.clear()

@@ -10,7 +10,7 @@ from babylon_tasks.records import RawTrajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_end, window_start
 
-# COPY sends neither names nor types. The order is free: the statement gets these names.
+# COPY sends neither names nor types. The statement gets these names, in the order of the fields.
 _COLUMNS = {
     "trajectory_id": "text",
     "agent_id": "text",
@@ -24,6 +24,7 @@ _COLUMNS = {
     "archetype": "text",
     "window_id": "text",
 }
+assert tuple(_COLUMNS) == RawTrajectory.__struct_fields__  # noqa: S101
 _BATCH_BYTES = 4_000_000
 
 
@@ -57,7 +58,7 @@ def stream_window(
     ):
         copy.set_types(list(_COLUMNS.values()))
         for row in copy.rows():
-            raw = RawTrajectory(**dict(zip(_COLUMNS, row, strict=True)))
+            raw = RawTrajectory(*row)
             batch.append(raw)
             weight += raw.steps_bytes if raw.steps_json is not None else 0
             if len(batch) >= settings.read_batch or weight >= _BATCH_BYTES:

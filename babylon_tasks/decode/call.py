@@ -19,7 +19,7 @@ from babylon_tasks.records import LlmCall, TokenIds
 from babylon_tasks.vocabulary import kind
 
 # A log-probability is never positive; servers round, so a tiny positive one is accepted.
-_LOGPROB_ROUNDING = 1e-3
+LOGPROB_ROUNDING = 1e-3
 _TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # from vLLM and ART's servers, in place of the text
 _OF_TOOLS = ("tool_calls", "function_call")
 
@@ -96,7 +96,7 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
     sampled = _sampled_tokens(call, step)
     return LlmCall(
         model=model,
-        messages=_messages(call, step),
+        messages=read_messages(call, step),
         response=call.response,
         temperature=1.0 if call.temperature is None else call.temperature,
         policy_step=policy if policy is None or policy >= 0 else None,
@@ -108,13 +108,13 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
         finish_reason=finish,
         prompt_tokens=_count(call.promptTokens),
         completion_tokens=_count(call.completionTokens),
-        purpose=_purpose(call, done),
+        purpose=read_purpose(call, done),
         carries=_carried(call, finish),
         prompt_ids=tuple(call.promptTokenIds) if call.promptTokenIds else None,
     )
 
 
-def _messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
+def read_messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
     if call.messages:
         return tuple([(message.role, _text(message.content)) for message in call.messages])
     if call.systemPrompt is None or call.userPrompt is None:
@@ -159,7 +159,7 @@ def _count(recorded: Any) -> int | None:
     return recorded if type(recorded) is int and recorded > 0 else None
 
 
-def _purpose(call: Call, done: str) -> str:
+def read_purpose(call: Call, done: str) -> str:
     """Find the kind of question; an ``actionType`` that names an action was made from the answer.
 
     So was an unknown one that equals the step's own action.
@@ -191,7 +191,7 @@ def _sampled_tokens(call: Call, step: int) -> _SampledTokens:
         if not all(isinstance(entry, _TokenLogprob) for entry in entries):
             raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: logprobs mix numbers and objects")
         values = [entry.logprob for entry in entries]
-        named, texts = _named(entries)
+        named, texts = named_ids(entries)
         data = _bytes(entries, step)
     logprobs = _logprobs(values, step)
     if ids is not None and len(ids) != len(logprobs):
@@ -214,13 +214,13 @@ def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
         raise Undecodable(
             Reason.BAD_LOGPROBS, f"step {step}: logprobs mix numbers and objects"
         ) from None
-    if highest > _LOGPROB_ROUNDING:
+    if highest > LOGPROB_ROUNDING:
         number = values.index(highest)
         raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: logprob {number} is {highest} > 0")
     return tuple([min(value, 0.0) for value in values] if highest > 0 else values)
 
 
-def _named(entries: Sequence[_TokenLogprob]) -> tuple[TokenIds | None, tuple[str, ...] | None]:
+def named_ids(entries: Sequence[_TokenLogprob]) -> tuple[TokenIds | None, tuple[str, ...] | None]:
     """Return ids where every token has one, else the texts where every token has one."""
     ids = [entry.id for entry in entries]
     if None not in ids:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,16 +22,18 @@ class _Environment(Struct, gc=False):
     agentBalance: Any = None
 
 
-class _Step(Struct, gc=False):
+class Step(Struct, gc=False):
     environmentState: _Environment | None = None
     llmCalls: list[Call] | None = None
     action: RecordedAction | None = None
 
 
-# An answer without effect: it could not be parsed, or was cut off.
-_NOTHING_DONE = AgentAction("pending", success=False)
+AnyCall = TypeVar("AnyCall", bound=Call)
 
-steps_decoder = msgspec.json.Decoder(list[_Step])
+# An answer without effect: it could not be parsed, or was cut off.
+NOTHING_DONE = AgentAction("pending", success=False)
+
+steps_decoder = msgspec.json.Decoder(list[Step])
 
 
 def decode(raw: RawTrajectory) -> Trajectory | Rejection:
@@ -88,7 +91,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         if action is not None:
             actions.append(read_action(action))
         elif step.llmCalls:
-            actions.append(_NOTHING_DONE)
+            actions.append(NOTHING_DONE)
     if not calls:
         raise Undecodable(Reason.NO_LLM_CALLS, f"{len(steps)} steps, none with an LLM call")
 
@@ -107,12 +110,17 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         balance=None if first is None else number_in(first.agentBalance),
         passed_over=passed_over,
     )
-    if ("\\u0000" in text) if isinstance(text, str) else (b"\\u0000" in text):
+    if holds_nul(text):
         _refuse_nul(trajectory)
     return trajectory
 
 
-def acted_upon(calls: list[Call], action: RecordedAction | None) -> Call:
+def holds_nul(text: str | bytes) -> bool:
+    """Check whether there may be a NUL character in the text, as JSON escapes it."""
+    return ("\\u0000" in text) if isinstance(text, str) else (b"\\u0000" in text)
+
+
+def acted_upon(calls: Sequence[AnyCall], action: RecordedAction | None) -> AnyCall:
     """Find the call whose answer became the step's action: only that one earned the reward.
 
     The plugin names it; elsewhere it is the last call made to act: those before it were rejected

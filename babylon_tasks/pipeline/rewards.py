@@ -7,9 +7,9 @@ from types import TracebackType
 
 from msgspec import Struct
 
-from babylon_tasks.dataset.keys import Part, keys, parts
+from babylon_tasks.dataset.keys import Part, firm_first, keys, parts
 from babylon_tasks.pipeline.llm_judge import JudgeReport, JudgeSession
-from babylon_tasks.records import Evidence, Score, Trajectory
+from babylon_tasks.records import Evidence, Facts, Score, Trajectory
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.scoring.choice import Scorers
 from babylon_tasks.scoring.ruler import Failure, RulerScorer
@@ -42,6 +42,7 @@ class WindowRewards:
         self._window = window
         self._scorers = scorers
         self._known = known
+        self._grouping = firm_first(settings.grouping)
         self._parts: list[tuple[Part, ...]] = []
         self._judge_session = JudgeSession(settings)
 
@@ -62,15 +63,19 @@ class WindowRewards:
         judge_report = self._judge_session.judge_report
         return judge_report if judge_report.questions else None
 
-    def add(self, trajectory: Trajectory, evidence: Evidence, content: str) -> None:
-        """Add a trajectory with its evidence and its content hash."""
+    def add(
+        self, facts: Facts, evidence: Evidence, content: str, whole: Trajectory | None = None
+    ) -> None:
+        """Add a trajectory: its evidence, its content hash, and itself where a judge is needed."""
         number = len(self.evidence)
         self.evidence.append(evidence)
-        self._parts.append(parts(trajectory, self._window, self._settings.grouping))
+        self._parts.append(parts(facts, self._window, self._grouping))
+        if whole is None:
+            return
         scorer = self._scorer(number)
         if isinstance(scorer, RulerScorer):
-            known = self._known.get((trajectory.trajectory_id, content, scorer.version))
-            self._judge_session.add(number, trajectory, known)
+            known = self._known.get((facts.trajectory_id, content, scorer.version))
+            self._judge_session.add(number, whole, known)
 
     def rewards(
         self,

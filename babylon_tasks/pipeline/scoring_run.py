@@ -16,12 +16,13 @@ from babylon_tasks.db.scoring import Bet, Claim, ScoreRow
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.trajectories import stream_window
-from babylon_tasks.decode import content_hash, decode
+from babylon_tasks.decode import content_hash, decode, decode_facts, facts_of
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
 from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import (
+    Facts,
     Outcome,
     Outcomes,
     RawTrajectory,
@@ -30,7 +31,7 @@ from babylon_tasks.records import (
     Trajectory,
 )
 from babylon_tasks.scoring.choice import Scorers
-from babylon_tasks.scoring.evidence import activity, bets, evidence
+from babylon_tasks.scoring.evidence import activity, evidence_and_bets
 from babylon_tasks.settings import Settings
 
 Progress = Callable[[int, int | None], None]
@@ -73,7 +74,8 @@ class ScoringRun:
             else frozenset()
         )
         self.summary = WindowSummary(len(self.used))
-        known = claims.grades(connection, claimed.window) if scorers.needs_judge else {}
+        self.judged = scorers.needs_judge
+        known = claims.grades(connection, claimed.window) if self.judged else {}
         self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
         self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
@@ -95,9 +97,9 @@ class ScoringRun:
                 book = OutcomeBook(self.connection, claimed.window)
                 for batch in batches:
                     decoded = self._decoded(batch, rejections)
-                    outcomes = book.covering([trajectory for _, trajectory in decoded])
-                    for raw, trajectory in decoded:
-                        self._collect(raw, trajectory, outcomes, read)
+                    outcomes = book.covering([facts for _, facts, _ in decoded])
+                    for raw, facts, whole in decoded:
+                        self._collect(raw, facts, whole, outcomes, read)
                     self._between_batches()
             self._reward(read, scores, rejections, actor)
             unknown = sum(known == Outcome() for known in self.bets.values())
@@ -112,33 +114,38 @@ class ScoringRun:
 
     def _decoded(
         self, batch: list[RawTrajectory], rejections: Spool[Rejection]
-    ) -> list[tuple[RawTrajectory, Trajectory]]:
-        trajectories: list[tuple[RawTrajectory, Trajectory]] = []
+    ) -> list[tuple[RawTrajectory, Facts, Trajectory | None]]:
+        """Decode a batch; only a judge needs trajectories whole."""
+        decoded: list[tuple[RawTrajectory, Facts, Trajectory | None]] = []
         for raw in batch:
             if raw.trajectory_id in self.used:
                 continue
-            decoded = decode(raw)
-            if isinstance(decoded, Rejection):
-                self._reject(decoded, rejections)
+            found = decode(raw) if self.judged else decode_facts(raw)
+            if isinstance(found, Rejection):
+                self._reject(found, rejections)
+            elif isinstance(found, Trajectory):
+                decoded.append((raw, facts_of(found), found))
             else:
-                trajectories.append((raw, decoded))
-        return trajectories
+                decoded.append((raw, found, None))
+        return decoded
 
     def _collect(
         self,
         raw: RawTrajectory,
-        trajectory: Trajectory,
+        facts: Facts,
+        whole: Trajectory | None,
         outcomes: Outcomes,
         read: Spool[_ReadRow],
     ) -> None:
-        facts, content = evidence(trajectory, outcomes), content_hash(raw)
-        self.summary.add_evidence(facts)
-        self.window_rewards.add(trajectory, facts, content)
-        for kind, name, known in bets(trajectory, outcomes):
+        evidence, bets = evidence_and_bets(facts, outcomes)
+        content = content_hash(raw)
+        self.summary.add_evidence(evidence)
+        self.window_rewards.add(facts, evidence, content, whole)
+        for kind, name, known in bets:
             bet = Bet(kind, name)
             if bet in self.bets or len(self.bets) < _MARKETS:
                 self.bets[bet] = known
-        read.add(_ReadRow(trajectory.trajectory_id, trajectory.agent_id, content))
+        read.add(_ReadRow(facts.trajectory_id, facts.agent_id, content))
 
     def _reward(
         self,

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from babylon_tasks.records import AgentAction, Evidence, Outcome, Outcomes, Trajectory
+from babylon_tasks.records import AgentAction, Evidence, Facts, Outcome, Outcomes, Trajectory
 from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
 
+# Each is (kind, name, outcome), kind being ``market`` or ``stock``.
+NamedBet = tuple[str, str, Outcome]
+Played = Facts | Trajectory
+
+_NOT_KNOWN = Outcome()
 SATURATION = 20  # actions; more do not add anything
 
 
-def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
+def evidence(facts: Played, outcomes: Outcomes) -> Evidence:
     """Extract a trajectory's evidence with the outcomes that are known."""
+    return evidence_and_bets(facts, outcomes)[0]
+
+
+def bets(facts: Played, outcomes: Outcomes) -> list[NamedBet]:
+    """List the markets that a trajectory's bets name, with what is known of each."""
+    return evidence_and_bets(facts, outcomes)[1]
+
+
+def evidence_and_bets(facts: Played, outcomes: Outcomes) -> tuple[Evidence, list[NamedBet]]:
+    """Extract both in one pass. Bets recorded as right or wrong need no outcome: they name none."""
     right = wrong = unknown = failed = waited = taken = 0
     merits = earned = staked = 0.0
-    for action in trajectory.actions:
+    named: list[NamedBet] = []
+    for action in facts.actions:
         if not action.success:
             failed += 1
             continue
@@ -20,11 +36,16 @@ def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
             waited += 1
             continue
         taken += 1
-        if expects_rise(action) is None and action.correct is None:
+        rise, won = expects_rise(action), action.correct
+        if won is None:
+            if rise is None:
+                continue
+            bet = _named(action, outcomes)
+            if bet is not None:
+                named.append(bet)
+            won = _came_true(action, rise, outcomes)
+        elif not kind(action.action_type).trade:
             continue
-        if not kind(action.action_type).trade:
-            continue
-        won = is_right(action, outcomes)
         if won is None:
             unknown += 1
             continue
@@ -36,50 +57,42 @@ def evidence(trajectory: Trajectory, outcomes: Outcomes) -> Evidence:
             earned += gain * action.staked
             staked += action.staked
     known = right + wrong
-    return Evidence(
-        profit=profit(trajectory),
-        right=right,
-        wrong=wrong,
-        unknown=unknown,
-        failed=failed,
-        waited=waited,
-        taken=taken,
-        merit=merits / known if known else None,
-        earned=earned,
-        staked=staked,
+    extracted = Evidence(
+        profit(facts),
+        right,
+        wrong,
+        unknown,
+        failed,
+        waited,
+        taken,
+        merits / known if known else None,
+        earned,
+        staked,
     )
+    return extracted, named
 
 
-def bets(trajectory: Trajectory, outcomes: Outcomes) -> list[tuple[str, str, Outcome]]:
-    """List the markets that a trajectory's bets name, with what is known of each.
-
-    Each is (kind, name, outcome), kind being ``market`` or ``stock``. Bets recorded as right or
-    wrong need no outcome.
-    """
-    named = []
-    for action in trajectory.actions:
-        if action.correct is not None or not is_taken(action) or expects_rise(action) is None:
-            continue
-        if action.market_id is not None:
-            name = action.market_id
-            market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
-            known = Outcome(market.yes if market else None, stock.change if stock else None)
-            named.append(("market", name, known))
-        elif action.ticker is not None:
-            named.append(("stock", action.ticker, outcomes.tickers.get(action.ticker, Outcome())))
-    return named
+def _named(action: AgentAction, outcomes: Outcomes) -> NamedBet | None:
+    if action.market_id is not None:
+        name = action.market_id
+        market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
+        known = Outcome(market.yes if market else None, stock.change if stock else None)
+        return "market", name, known
+    if action.ticker is not None:
+        return "stock", action.ticker, outcomes.tickers.get(action.ticker, _NOT_KNOWN)
+    return None
 
 
-def profit(trajectory: Trajectory) -> float | None:
+def profit(facts: Played) -> float | None:
     """Compute what was earned: the PnL at the end minus the PnL before the first action.
 
     ``agentPnL`` is cumulative over the agent's life and taken before each step's action, so one
     step without ``finalPnL`` has no known profit.
     """
-    last = trajectory.last_pnl if trajectory.final_pnl is None else trajectory.final_pnl
-    if last is None or trajectory.first_pnl is None:
+    last = facts.last_pnl if facts.final_pnl is None else facts.final_pnl
+    if last is None or facts.first_pnl is None:
         return None
-    return last - trajectory.first_pnl
+    return last - facts.first_pnl
 
 
 def activity(evidence: Evidence) -> float:
@@ -92,8 +105,10 @@ def is_right(action: AgentAction, outcomes: Outcomes) -> bool | None:
     if action.correct is not None:
         return action.correct
     rise = expects_rise(action)
-    if rise is None:
-        return None
+    return None if rise is None else _came_true(action, rise, outcomes)
+
+
+def _came_true(action: AgentAction, rise: bool, outcomes: Outcomes) -> bool | None:
     for name in (action.market_id, action.ticker):
         if name is None:
             continue

@@ -10,52 +10,10 @@ from factories import llm_call, step
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_rows import raw
+from recorded_json import JSON, KEYS
 
 from babylon_tasks.decode import decode
 from babylon_tasks.records import Rejection, Trajectory
-
-_LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
-)
-_KEYS = st.sampled_from(
-    [
-        "environmentState",
-        "agentPnL",
-        "llmCalls",
-        "action",
-        "parameters",
-        "correctness",
-        "marketId",
-        "side",
-        "response",
-        "systemPrompt",
-        "userPrompt",
-        "messages",
-        "role",
-        "content",
-        "logprobs",
-        "logprob",
-        "token",
-        "tokenIds",
-        "bytes",
-        "id",
-        "tool_calls",
-        "tools",
-        "finishReason",
-        "promptTokens",
-        "policyStep",
-        "model",
-        "temperature",
-        "success",
-        "actionType",
-        "predictedOutcome",
-        "priceChange",
-        "other",
-    ]
-)
-_JSON = st.recursive(
-    _LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=6)
-)
 
 
 def storable(found: Trajectory | Rejection) -> None:
@@ -67,12 +25,12 @@ def storable(found: Trajectory | Rejection) -> None:
         assert b"\\u0000" not in text
 
 
-@given(st.lists(_JSON, max_size=4), st.floats() | st.none())
+@given(st.lists(JSON, max_size=4), st.floats() | st.none())
 def test_no_json_makes_it_raise(steps: list[Any], final_pnl: float | None) -> None:
     storable(decode(raw(json.dumps(steps), final_pnl=final_pnl)))
 
 
-@given(st.dictionaries(_KEYS, _JSON, max_size=6), st.dictionaries(_KEYS, _JSON, max_size=6))
+@given(st.dictionaries(KEYS, JSON, max_size=6), st.dictionaries(KEYS, JSON, max_size=6))
 def test_no_call_and_no_action_makes_it_raise(call: dict[str, Any], done: dict[str, Any]) -> None:
     steps = [step(calls=[{**llm_call(), **call}], action={"actionType": "BUY_SHARES", **done})]
     storable(decode(raw(json.dumps(steps))))

@@ -5,23 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from babylon_tasks.dataset.keys import keys, parts
-from babylon_tasks.records import AgentAction, LlmCall, Trajectory
+from babylon_tasks.decode import facts_of
+from babylon_tasks.records import AgentAction, Facts, LlmCall, Trajectory
 
 WINDOW = "2026-01-31T09:00"
+BOUGHT = AgentAction("TRADE", True, "m-9", None, "buy_no")
+FAILED = AgentAction("TRADE", False)
 ALL = ("scenario", "archetype", "decision", "market", "balance")
 
 
-def asked(
-    question: str = "up or down?", decisions: tuple[AgentAction, ...] = (), **values: Any
-) -> Trajectory:
-    call = LlmCall("m", (("user", question),), "up", 1.0, purpose=values.pop("purpose", "action"))
+def asked(*questions: str, decisions: tuple[AgentAction, ...] = (), **values: Any) -> Facts:
+    """A trajectory whose first call asked all of this, with an answer in between."""
+    asked = [("user", question) for question in questions or ["up or down?"]]
+    messages = tuple(part for one in asked for part in (one, ("assistant", "NO")))[:-1]
+    call = LlmCall("m", messages, "up", 1.0, purpose=values.pop("purpose", "action"))
     about = {"scenario_id": WINDOW, "archetype": None, "balance": None} | values
-    return Trajectory(
-        "t", "a", about["scenario_id"], None, None, None, decisions, (call,), about["archetype"],
-        about["balance"],
+    return facts_of(
+        Trajectory(
+            "t", "a", about["scenario_id"], None, None, None, decisions, (call,),
+            about["archetype"], about["balance"],
+        )
     )  # fmt: skip
 
 
@@ -72,20 +77,15 @@ def test_a_long_question_is_searched_once(piece: str) -> None:
 
 def test_the_market_is_that_of_the_last_question_and_not_of_an_earlier_one() -> None:
     """A call may carry a whole conversation; what was asked is its last message by the user."""
-    messages = (
-        ("user", "Market m-1 YES 41%."),
-        ("assistant", "NO"),
-        ("user", "Market m-2 YES 60%."),
-    )
-    one = structs.replace(asked(), calls=(LlmCall("m", messages, "up", 1.0),))
+    one = asked("Market m-1 YES 41%.", "Market m-2 YES 60%.")
     assert dict(parts(one, WINDOW, ALL))["market"] == "m-2"
 
 
 def test_what_was_answered_never_moves_a_trajectory_to_another_group() -> None:
     question = "Market m-2 YES 41%. Choose."
-    traded = asked(question, (AgentAction("TRADE", True, "m-9", None, "buy_no"),), purpose="action")
-    failed = asked(question, (AgentAction("TRADE", False),), purpose="action")
-    silent = asked(question, (), purpose="BUY_SHARES")
+    traded = asked(question, decisions=(BOUGHT,), purpose="action")
+    failed = asked(question, decisions=(FAILED,), purpose="action")
+    silent = asked(question, purpose="BUY_SHARES")
     assert parts(traded, WINDOW, ALL) == parts(failed, WINDOW, ALL) == parts(silent, WINDOW, ALL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evidence import settings, shown
 
+from babylon_tasks.decode import facts_of
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.records import LlmCall, Trajectory
 from babylon_tasks.scoring.choice import Scorers
@@ -20,7 +21,7 @@ def rewards(profits: dict[str, list[float]]) -> dict[str, list[float]]:
             for number, profit in enumerate(earned):
                 name = f"{scenario}-{number}"
                 one = Trajectory(name, name, scenario, None, None, None, (), (call,))
-                window.add(one, shown(profit=profit), "content")
+                window.add(facts_of(one), shown(profit=profit), "content")
         found: dict[str, list[float]] = {}
         for rewarded in window.rewards(lambda: None):
             assert rewarded.score is not None
