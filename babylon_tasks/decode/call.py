@@ -37,7 +37,7 @@ class _Message(Struct, gc=False):
     function_call: Any = None
 
 
-class _TokenLogprob(Struct, gc=False):
+class TokenLogprob(Struct, gc=False):
     logprob: float | None
     token: str | None = None
     bytes: list[int] | None = None
@@ -47,7 +47,7 @@ class _TokenLogprob(Struct, gc=False):
 class _Logprobs(Struct, gc=False):
     """OpenAI's object around the list."""
 
-    content: list[_TokenLogprob] | None = None
+    content: list[TokenLogprob] | None = None
 
 
 class Call(Struct, gc=False):
@@ -60,7 +60,7 @@ class Call(Struct, gc=False):
     messages: list[_Message] | None = None
     temperature: float | None = None
     maxTokens: Any = None
-    logprobs: list[float | _TokenLogprob | None] | _Logprobs | None = None
+    logprobs: list[float | TokenLogprob | None] | _Logprobs | None = None
     tokenIds: list[int] | None = None
     token_ids: list[int] | None = None
     promptTokenIds: list[int] | None = None
@@ -187,8 +187,8 @@ def _sampled_tokens(call: Call, step: int) -> _SampledTokens:
     named: TokenIds | None = None
     texts: tuple[str, ...] | None = None
     data: tuple[bytes, ...] | None = None
-    if entries and isinstance(entries[0], _TokenLogprob):
-        if not all(isinstance(entry, _TokenLogprob) for entry in entries):
+    if entries and isinstance(entries[0], TokenLogprob):
+        if not all(isinstance(entry, TokenLogprob) for entry in entries):
             raise Undecodable(Reason.BAD_LOGPROBS, f"step {step}: logprobs mix numbers and objects")
         values = [entry.logprob for entry in entries]
         named, texts = named_ids(entries)
@@ -220,7 +220,7 @@ def _logprobs(values: Sequence[Any], step: int) -> tuple[float, ...]:
     return tuple([min(value, 0.0) for value in values] if highest > 0 else values)
 
 
-def named_ids(entries: Sequence[_TokenLogprob]) -> tuple[TokenIds | None, tuple[str, ...] | None]:
+def named_ids(entries: Sequence[TokenLogprob]) -> tuple[TokenIds | None, tuple[str, ...] | None]:
     """Return ids where every token has one, else the texts where every token has one."""
     ids = [entry.id for entry in entries]
     if None not in ids:
@@ -234,7 +234,7 @@ def named_ids(entries: Sequence[_TokenLogprob]) -> tuple[TokenIds | None, tuple[
     return None, tuple(texts)  # type: ignore[arg-type]
 
 
-def _bytes(entries: Sequence[_TokenLogprob], step: int) -> tuple[bytes, ...] | None:
+def _bytes(entries: Sequence[TokenLogprob], step: int) -> tuple[bytes, ...] | None:
     if all(entry.bytes is None for entry in entries):
         return None
     try:

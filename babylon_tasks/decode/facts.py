@@ -15,6 +15,7 @@ from babylon_tasks.decode.action import money_in, number_in, read_action
 from babylon_tasks.decode.call import (
     LOGPROB_ROUNDING,
     Call,
+    TokenLogprob,
     named_ids,
     read_messages,
     read_purpose,
@@ -27,15 +28,13 @@ from babylon_tasks.records import AgentAction, Facts, RawTrajectory, Rejection, 
 _Logprob = Annotated[float, Meta(le=LOGPROB_ROUNDING)]
 
 
-class _TokenLogprob(Struct, gc=False):
+class _Token(TokenLogprob, gc=False):
     logprob: _Logprob
-    token: str | None = None
     bytes: list[Annotated[int, Meta(ge=0, le=255)]] | None = None
-    id: int | None = None
 
 
 class _Logprobs(Struct, gc=False):
-    content: list[_TokenLogprob] | None = None
+    content: list[_Token] | None = None
 
 
 class _Call(Call, gc=False):
