@@ -10,7 +10,7 @@ import pytest
 from factories import action, llm_call, plugin_step, step
 from raw_rows import decoded, raw
 
-from babylon_tasks.decode import decode
+from babylon_tasks.decode import decode, decode_facts
 from babylon_tasks.records import Rejection, Trajectory
 
 
@@ -96,7 +96,9 @@ REJECTED: dict[str, tuple[str, Any, dict[str, Any]]] = {
 def test_what_cannot_be_used_is_rejected_with_a_reason(
     reason: str, steps: Any, fields: dict[str, Any]
 ) -> None:
-    found = decode(raw(steps, **fields))
+    row = raw(steps, **fields)
+    found = decode(row)
+    assert found == decode_facts(row)
     assert isinstance(found, Rejection)
     assert (found.trajectory_id, found.stage, found.reason) == ("t-1", "decode", reason)
     assert found.detail

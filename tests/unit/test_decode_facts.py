@@ -16,55 +16,68 @@ from babylon_tasks.decode import decode, decode_facts, facts_of
 from babylon_tasks.decode.facts import quick_facts
 from babylon_tasks.records import RawTrajectory, Rejection
 
-_LOGPROB = st.floats(max_value=0) | st.integers(max_value=0)
-_ODD = _LOGPROB | st.floats() | st.none() | st.text(max_size=3)
-_ID = st.integers(0, 200_000)
+# Few values of each, so that ids agree with each other about as often as they do not.
+_LOGPROB = st.sampled_from([-0.5, -1, 0.0, 0.0005])
+_ODD = _LOGPROB | st.sampled_from([0.5, None, "-0.5", float("nan")])
+_ID = st.sampled_from([1, 2])
+_IDS = st.lists(_ID, max_size=2) | st.none()
+_TEXT = st.sampled_from(["", "u", "m-1", "\0", "\ud800", None, 7])
 
 
 def _token(logprob: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {"logprob": logprob},
         optional={
-            "token": st.text(max_size=3) | _ID.map("token_id:{}".format) | st.none(),
-            "bytes": st.lists(st.integers(-1, 300), max_size=2) | st.binary(max_size=2).map(list),
+            "token": st.sampled_from(["a", "token_id:1", "token_id:2", "\0", None]),
+            "bytes": st.sampled_from([[], [97], [0, 255], [256], [-1], None]),
             "id": _ID | st.none(),
-            "top_logprobs": JSON,
         },
     )
 
 
 def _sampled(logprob: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    numbers, objects = st.lists(logprob, max_size=3), st.lists(_token(logprob), max_size=3)
-    return numbers | objects | st.fixed_dictionaries({"content": objects | st.none()})
+    objects = st.lists(_token(logprob), max_size=2)
+    return st.lists(logprob, max_size=2) | objects | st.fixed_dictionaries({"content": objects})
 
 
-_CALL = st.fixed_dictionaries(
+_WITH_TOKENS = st.fixed_dictionaries(
+    {"logprobs": _sampled(_LOGPROB) | _sampled(_LOGPROB) | _sampled(_ODD) | st.none()},
+    optional={"tokenIds": _IDS, "token_ids": _IDS},
+)
+_MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user"])},
+    optional={"content": _TEXT | st.just([{"type": "text", "text": "m-2"}]) | JSON},
+)
+_WITH_TEXTS = st.fixed_dictionaries(
     {},
     optional={
-        "logprobs": _sampled(_LOGPROB) | _sampled(_ODD) | JSON,
-        "tokenIds": st.lists(_ID, max_size=3) | st.none(),
-        "token_ids": st.lists(_ID, max_size=3),
-        "purpose": st.sampled_from(["action", "multi_step_decision"]) | JSON,
-        "actionType": st.sampled_from(["BUY_SHARES", "FORECAST"]),
-        "messages": st.lists(
-            st.fixed_dictionaries({"role": st.sampled_from(["system", "user"])},
-                                  optional={"content": st.text(max_size=3) | JSON})
-        ) | st.none(),
-        "systemPrompt": st.text(max_size=3) | st.none(),
-        "userPrompt": st.text(max_size=3) | st.none(),
+        "messages": st.lists(_MESSAGE, max_size=2) | st.none(),
+        "systemPrompt": _TEXT,
+        "userPrompt": _TEXT,
+        "response": st.sampled_from(["YES", "YES", "\0"]),
+        "purpose": st.sampled_from(["action", "forecast", "\0", 7]),
+        "actionType": st.sampled_from(["BUY_SHARES", "FORECAST", "POSE"]),
         "callId": st.sampled_from(["c-1", "c-2"]),
     },
-)  # fmt: skip
-_ACTION = st.dictionaries(KEYS, JSON, max_size=4).map(
-    lambda odd: {"actionType": "BUY_SHARES", "success": True, **odd}
-) | st.none()  # fmt: skip
+)
+_CALL = _WITH_TOKENS | _WITH_TEXTS | st.dictionaries(KEYS, JSON, max_size=3)
+_ACTION = st.none() | st.fixed_dictionaries(
+    {"actionType": st.sampled_from(["BUY_SHARES", "POSE", "pose"])},
+    optional={
+        "success": st.booleans(),
+        "llmCallId": st.sampled_from(["c-1", "c-2"]),
+        "parameters": st.dictionaries(KEYS, JSON, max_size=3),
+        "result": JSON,
+        "correctness": st.dictionaries(KEYS, JSON, max_size=3),
+    },
+)
 _STEP = st.builds(
     lambda calls, action, pnl: step(
         calls=[{**llm_call(), **call} for call in calls], action=action, pnl=pnl
     ),
-    st.lists(_CALL, max_size=3),
+    st.lists(_CALL, max_size=2),
     _ACTION,
-    st.floats(-1e3, 1e3) | st.integers(),
+    st.sampled_from([0, 12.5, 1e15, 1e300]),
 )
 
 
@@ -73,9 +86,19 @@ def same(row: RawTrajectory) -> None:
     assert found == (whole if isinstance(whole, Rejection) else facts_of(whole))
 
 
-@given(st.lists(_STEP, max_size=3), st.floats() | st.none())
+@given(st.lists(_STEP, min_size=1, max_size=2), st.sampled_from([None, 7.0, float("inf")]))
 def test_recorded_steps_are_read_alike(steps: list[Any], final_pnl: float | None) -> None:
     same(raw(json.dumps(steps), final_pnl=final_pnl))
+
+
+@given(_WITH_TOKENS)
+def test_recorded_tokens_are_read_alike(call: dict[str, Any]) -> None:
+    same(raw([step(calls=[llm_call(**call)])]))
+
+
+@given(_WITH_TEXTS, _ACTION)
+def test_recorded_texts_are_read_alike(call: dict[str, Any], action: dict[str, Any] | None) -> None:
+    same(raw([step(calls=[llm_call(**call)], action=action)]))
 
 
 @given(st.lists(JSON, max_size=4))
