@@ -21,7 +21,7 @@ from babylon_tasks.decode.call import (
     read_purpose,
 )
 from babylon_tasks.decode.errors import Undecodable
-from babylon_tasks.decode.trajectory import NOTHING_DONE, Step, acted_upon, decode, holds_nul
+from babylon_tasks.decode.trajectory import NOTHING_DONE, RecordedStep, acted_upon, decode, has_nul
 from babylon_tasks.records import AgentAction, Facts, RawTrajectory, Rejection, Trajectory
 
 # The bounds that ``decode`` checks one by one are checked while the JSON is parsed.
@@ -42,7 +42,7 @@ class _Call(Call, gc=False):
     logprobs: list[_Logprob] | _Logprobs | None = None  # type: ignore[assignment]
 
 
-class _Step(Step, gc=False):
+class _Step(RecordedStep, gc=False):
     llmCalls: list[_Call] | None = None  # type: ignore[assignment]
 
 
@@ -90,7 +90,7 @@ def _facts(raw: RawTrajectory) -> Facts | None:
         return None
     if final is not None and not math.isfinite(final):
         return None
-    if holds_nul(text):
+    if has_nul(text):
         return None
     steps = _steps.decode(text)
     actions: list[AgentAction] = []

@@ -22,7 +22,7 @@ class _Environment(Struct, gc=False):
     agentBalance: Any = None
 
 
-class Step(Struct, gc=False):
+class RecordedStep(Struct, gc=False):
     environmentState: _Environment | None = None
     llmCalls: list[Call] | None = None
     action: RecordedAction | None = None
@@ -33,7 +33,7 @@ AnyCall = TypeVar("AnyCall", bound=Call)
 # An answer without effect: it could not be parsed, or was cut off.
 NOTHING_DONE = AgentAction("pending", success=False)
 
-steps_decoder = msgspec.json.Decoder(list[Step])
+steps_decoder = msgspec.json.Decoder(list[RecordedStep])
 
 
 def decode(raw: RawTrajectory) -> Trajectory | Rejection:
@@ -110,12 +110,12 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         balance=None if first is None else number_in(first.agentBalance),
         passed_over=passed_over,
     )
-    if holds_nul(text):
+    if has_nul(text):
         _refuse_nul(trajectory)
     return trajectory
 
 
-def holds_nul(text: str | bytes) -> bool:
+def has_nul(text: str | bytes) -> bool:
     """Check whether there may be a NUL character in the text, as JSON escapes it."""
     return ("\\u0000" in text) if isinstance(text, str) else (b"\\u0000" in text)
 
