@@ -74,8 +74,8 @@ class ScoringRun:
             else frozenset()
         )
         self.summary = WindowSummary(len(self.used))
-        self.needs_judge = scorers.needs_judge
-        known = claims.grades(connection, claimed.window) if self.needs_judge else {}
+        self.whole = scorers.needs_judge
+        known = claims.grades(connection, claimed.window) if self.whole else {}
         self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
         self.bets: dict[Bet, Outcome] = {}
         self.renewed = time.monotonic()
@@ -120,7 +120,7 @@ class ScoringRun:
         for raw in batch:
             if raw.trajectory_id in self.used:
                 continue
-            found = decode(raw) if self.needs_judge else decode_facts(raw)
+            found = decode(raw) if self.whole else decode_facts(raw)
             if isinstance(found, Rejection):
                 self._reject(found, rejections)
             elif isinstance(found, Trajectory):
