@@ -53,7 +53,7 @@ def test_a_dry_run_lists_and_the_command_deletes_beside_the_worker(
     assert [one["step"] for one in listed if one["pruned_at"]] == [2, 1]
     assert "pruned" in run("models", "list").out
     refused = run("models", "promote", "1")
-    assert refused.code == 1
+    assert refused.code == 3
     assert "babylon@1 was pruned at" in refused.err
 
 
