@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 
 from babylon_tasks import metrics
-from babylon_tasks.actions import TrainAction
-from babylon_tasks.db import circuits, promotions
+from babylon_tasks.actions import GateAction, TrainAction
+from babylon_tasks.db import circuits, lineages, promotions
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.faults import fault_of
@@ -48,7 +48,7 @@ def train_and_evaluate(
     if paused is not None:
         return TrainOutcome(TrainAction.PAUSED, reason=paused), None
     try:
-        _decide_again(settings, trainer, actor=actor, on_progress=on_evaluation)
+        before = _decide_again(settings, trainer, actor=actor, on_progress=on_evaluation)
         outcome = train_window(
             settings, trainer, window=window, actor=actor, on_progress=on_training
         )
@@ -59,6 +59,8 @@ def train_and_evaluate(
         if outcome.action in (TrainAction.BUSY, TrainAction.FAILED):
             return outcome, None
         gate_result = decide_head(settings, trainer, actor=actor, on_progress=on_evaluation)
+        if gate_result.action is GateAction.IDLE and before is not None:
+            gate_result = before
     except Exception as error:
         circuit.count_fault(settings, name, fault_of(error), str(error))
         raise
@@ -78,14 +80,17 @@ def train_and_evaluate(
 
 def _decide_again(
     settings: Settings, trainer: TrainerLike, *, actor: str, on_progress: OnProgress
-) -> None:
+) -> GateResult | None:
     """Decide about a head before it is given up: one without a decision, or a refused one where
-    only held-out windows are new."""
+    only held-out windows are new. None: there is none, or another worker is at work."""
     with session(settings) as connection:
+        if lineages.ensure(connection, settings).leased:
+            return None
         undecided = promotions.head_is_unevaluated(connection, settings, for_seconds=0)
         found = refusals.news(connection, settings.lineage)
     if undecided or (found is not None and found.held_out and not found.windows):
-        decide_head(settings, trainer, actor=actor, on_progress=on_progress)
+        return decide_head(settings, trainer, actor=actor, on_progress=on_progress)
+    return None
 
 
 def _prune(settings: Settings, trainer: TrainerLike, *, actor: str) -> None:
