@@ -20,9 +20,10 @@ from checks.metrics import listed
 
 WINDOWS = 4  # the first two are held out, the others trained on and judged by them
 # There are figures of a comparison only while one runs, and none begins in mode `evaluated`; those
-# of a budget where one is set.
+# of costs where a budget or a price is set.
 WITHOUT_FIGURES = {
     "babylon_budget_dollars",
+    "babylon_spent_dollars",
     "babylon_comparison_impediment",
     "babylon_arm_share",
     "babylon_comparison_windows",
