@@ -169,8 +169,12 @@ def column_renamed(system: System) -> Iterator[None]:
 
 
 def _ended_for_its_log(system: System, connection: Connection) -> bool:
-    with suppress(psycopg.OperationalError):  # what is kept of the log is written over first
-        connection.execute("SELECT pg_current_xact_id(), pg_switch_wal()")
+    # More at once than the log has files that a checkpoint could hand it to be written over.
+    with suppress(psycopg.OperationalError):
+        connection.execute(
+            "SELECT pg_logical_emit_message(false, 'filling', repeat('x', 16000000))"
+            " FROM generate_series(1, 16)"
+        )
     return not system.postgres.running
 
 
