@@ -176,8 +176,14 @@ def _ended_for_its_log(system: System, connection: Connection) -> bool:
             "SELECT pg_logical_emit_message(false, 'filling', repeat('x', 16000000))"
             " FROM generate_series(1, 16)"
         )
+    if not (connection.closed and system.postgres.running):
+        return not system.postgres.running
     # Where a checkpoint meets it first, Postgres begins anew by itself, and lets nobody in.
-    return not system.postgres.running or connection.closed
+    try:
+        system.open().close()
+    except psycopg.OperationalError as refused:
+        return "could not write init file" in str(refused)
+    return True
 
 
 def _nothing_is_left(system: System) -> bool:
