@@ -15,6 +15,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
 from babylon_tasks.settings import Settings
 from babylon_tasks.step_records import StepResult
@@ -24,6 +25,19 @@ RESULT = StepResult(1, 3, 12, "new", "old", "file:///1", "babylon@1", "hash", {"
 
 def train(settings: Settings, trainer: PeerTrainer, window: str | None = None) -> TrainOutcome:
     return train_window(settings, trainer, window=window, actor="test")
+
+
+def work(settings: Settings, trainer: PeerTrainer, window: str | None = None) -> TrainOutcome:
+    """What a message on queue gpu leads to."""
+    outcome, _ = train_and_evaluate(
+        settings,
+        trainer,
+        window=window,
+        actor="test",
+        on_training=lambda _: None,
+        on_evaluation=lambda _: None,
+    )
+    return outcome
 
 
 def warm(settings: Settings, **how: Any) -> WarmStart:

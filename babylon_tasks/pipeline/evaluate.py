@@ -103,13 +103,14 @@ def _look_back(
         parents = lineages.parents(connection, lineage)
         asked = look_back.choose_earlier(current, parents, promotions.servable(connection, lineage))
         committed = tuple(lineages.checkpoints(connection, lineage))
-    asked = [step for step in asked if not find_damaged(trainer, committed, step)]
     try:
+        asked = [step for step in asked if not find_damaged(trainer, committed, step)]
         scores = figures_of(settings, trainer, compared, {current, *asked}, on_progress)
     except TrainerDied:
         raise
     except TrainingError as error:
-        log.warning("evaluation.postponed", why=str(error))
+        why = f"after {refused} refusals earlier checkpoints could not be looked at: {error}"
+        log.warning("evaluation.postponed", why=why)
         return current
     found = look_back.find_better(
         scores[current],

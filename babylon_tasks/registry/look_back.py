@@ -20,7 +20,7 @@ from babylon_tasks.dataset.held_out import Place
 from babylon_tasks.held_out_hours import IN_A_ROW
 from babylon_tasks.registry import near_constant
 from babylon_tasks.registry.near_constant import compare_answers
-from babylon_tasks.registry.paired_difference import DOUBT, paired_difference
+from babylon_tasks.registry.paired_difference import DOUBT, PairedDifference, paired_difference
 from babylon_tasks.registry.promotion_gate import CheckpointFigures, objective
 from babylon_tasks.settings import Settings
 
@@ -64,40 +64,72 @@ def find_better(
     by more than the tolerance and beyond doubt, at no lower value; None where there is none.
 
     The doubt is divided among them (Bonferroni): of many that are equal, one is lucky. Where what
-    serves says nearly the same to everything, diversity is worth most: of those that lead out of it
-    at a value that is not lower beyond doubt, the one whose answers differ most.
+    serves says nearly the same to everything and none is that much better, the one whose answers
+    differ most is taken, of those that lead out of it at a value that is not lower beyond doubt.
     """
-    best: tuple[float, BetterToday] | None = None
-    theirs = objective(serving, settings)
-    for one in earlier:
-        found = paired_difference(objective(one, settings), theirs, places)
-        value = paired_difference(one.values, serving.values, places)
-        leads_out = recorded and near_constant.leads_out(
-            compare_answers(one.says, serving.says, recorded)
+    compared = [_Earlier.of(one, serving, places, settings) for one in earlier]
+    level = 1 - DOUBT / max(1, len(earlier))
+    better = [one for one in compared if one.is_better(level, settings.promote_tolerance)]
+    if better:
+        best = max(better, key=lambda one: one.gain.mean)
+        return best.taken(f"is worth more today than {serving.step}", compared)
+    ways_out = [
+        one
+        for one in compared
+        if one.leads_out(serving, recorded) and not one.is_worse(settings.promote_tolerance)
+    ]
+    if not ways_out:
+        return None
+    best = max(ways_out, key=lambda one: fmean(one.figures.entropy))
+    return best.taken(f"says more than one thing, as {serving.step} does not", compared)
+
+
+class _Earlier(Struct, frozen=True):
+    """An earlier checkpoint against what serves: the differences of their objectives and values."""
+
+    figures: CheckpointFigures
+    gain: PairedDifference
+    value: PairedDifference
+
+    @classmethod
+    def of(
+        cls,
+        figures: CheckpointFigures,
+        serving: CheckpointFigures,
+        places: Sequence[Place],
+        settings: Settings,
+    ) -> _Earlier:
+        ours, theirs = objective(figures, settings), objective(serving, settings)
+        return cls(
+            figures,
+            paired_difference(ours, theirs, places),
+            paired_difference(figures.values, serving.values, places),
         )
-        if leads_out:
-            lower = max(settings.promote_tolerance, value.bound(1 - DOUBT))
-            rank = 1 + fmean(one.entropy)
-        else:
-            lower, rank = settings.promote_tolerance, found.mean
-            least = max(settings.promote_tolerance, found.bound(1 - DOUBT / len(earlier)))
-            if found.mean <= least:
-                continue
-        if value.mean < -lower or (best is not None and rank <= best[0]):
-            continue
-        figures = {
-            "groups": len(places),
-            "compared": [each.step for each in earlier],
-            "difference": found.mean,
-            "error": found.error,
-            "value": {"candidate": fmean(one.values), "serving": fmean(serving.values)},
-            "leads_out": bool(leads_out),
-        }
-        does = "says more than one thing, as" if leads_out else "is worth more today than"
-        tail = " does not" if leads_out else ""
-        reason = (
-            f"checkpoint {one.step}, which served before, {does} {serving.step}{tail}: objective "
-            f"{found.mean:+.4f} ± {found.error:.4f} on {len(places)} held-out groups"
+
+    def is_better(self, level: float, tolerance: float) -> bool:
+        least = max(tolerance, self.gain.bound(level))
+        return self.gain.mean > least and self.value.mean >= -tolerance
+
+    def leads_out(self, serving: CheckpointFigures, recorded: Sequence[GroupAnswers]) -> bool:
+        ours = self.figures
+        if not (recorded and ours.says and ours.entropy and serving.says):
+            return False  # on record from before these were counted
+        return near_constant.leads_out(compare_answers(ours.says, serving.says, recorded))
+
+    def is_worse(self, tolerance: float) -> bool:
+        return self.value.mean < -max(tolerance, self.value.bound(1 - DOUBT))
+
+    def taken(self, why: str, compared: Sequence[_Earlier]) -> BetterToday:
+        groups = len(self.figures.values)
+        return BetterToday(
+            self.figures.step,
+            f"checkpoint {self.figures.step}, which served before, {why}: objective "
+            f"{self.gain.mean:+.4f} ± {self.gain.error:.4f} on {groups} held-out groups",
+            {
+                "groups": groups,
+                "compared": [one.figures.step for one in compared],
+                "difference": self.gain.mean,
+                "error": self.gain.error,
+                "value": self.value.mean,
+            },
         )
-        best = rank, BetterToday(one.step, reason, figures)
-    return None if best is None else best[1]

@@ -10,7 +10,7 @@ from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 from scoring_runs import MakeSettings, run, seal
 from structlog.testing import capture_logs
-from training_steps import peer, state
+from training_steps import peer, state, work
 
 from babylon_tasks.cli.checks import postgres
 from babylon_tasks.db import circuits, due_windows, gauges
@@ -18,8 +18,6 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import MigrationError, TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.circuit import count_fault
-from babylon_tasks.pipeline.results import TrainOutcome
-from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks.health.pool_children import PoolChildren
 from babylon_tasks.tasks.health.readiness import WorkerReadiness
@@ -49,16 +47,6 @@ def patient(make_settings: MakeSettings) -> Settings:
     return make_settings(retry_delay_seconds=40, circuit_max_seconds=100, circuit_faults=3)
 
 
-def train(settings: Settings, trainer: PeerTrainer) -> TrainOutcome:
-    def ignore(_: object) -> None:
-        pass
-
-    outcome, _ = train_and_evaluate(
-        settings, trainer, window=None, actor="test", on_training=ignore, on_evaluation=ignore
-    )
-    return outcome
-
-
 def let_it_wait(connection: Connection) -> None:
     """As when a fault was the third: nothing is due for an hour."""
     connection.execute("UPDATE training.circuits SET next_try_at = now() + interval '1 hour'")
@@ -75,13 +63,13 @@ def test_training_pauses_after_three_faults_of_one_kind_and_says_so_once(
 
     with capture_logs() as logged:
         for _ in range(2):
-            assert train(settings, FullDisk(settings.data_dir)).action == "failed"
+            assert work(settings, FullDisk(settings.data_dir)).action == "failed"
         assert circuits.opened(connection) == []
         for _ in range(3):
-            assert train(settings, FullDisk(settings.data_dir)).action == "failed"
+            assert work(settings, FullDisk(settings.data_dir)).action == "failed"
         let_it_wait(connection)
         trainer = peer(settings)
-        paused = [train(settings, trainer) for _ in range(3)]
+        paused = [work(settings, trainer) for _ in range(3)]
 
     assert [line["event"] for line in logged].count("circuit.opened") == 1
     assert [outcome.action for outcome in paused] == ["paused"] * 3
@@ -96,16 +84,16 @@ def test_it_tries_again_by_itself_once_and_success_closes_it(
 ) -> None:
     scored_window(connection)
     for _ in range(3):
-        train(settings, FullDisk(settings.data_dir))
+        work(settings, FullDisk(settings.data_dir))
     let_it_be_due(connection)
 
     assert circuits.take_try(connection, TRAINING, patient)
     assert not circuits.take_try(connection, TRAINING, patient), "one worker tries, not all"
-    assert train(settings, peer(settings)).action == "paused"
+    assert work(settings, peer(settings)).action == "paused"
 
     let_it_be_due(connection)
     with capture_logs() as logged:
-        assert train(settings, peer(settings)).action == "committed"
+        assert work(settings, peer(settings)).action == "committed"
     assert "circuit.closed" in [line["event"] for line in logged]
     assert circuits.opened(connection) == []
 
@@ -145,11 +133,11 @@ def test_only_faults_of_one_kind_in_a_row_count(
         count(connection, TRAINING, Fault.DISK_FULL, "full", settings)
     scored_window(connection)
     if between == "success":
-        train(settings, peer(settings))
+        work(settings, peer(settings))
     elif between == "another kind":
         count(connection, TRAINING, Fault.NO_GPU, "no GPU", settings)
     else:
-        train(settings, peer(settings, falls="refuses"))
+        work(settings, peer(settings, falls="refuses"))
 
     opened = count(connection, TRAINING, Fault.DISK_FULL, "full", settings)
 
@@ -171,7 +159,7 @@ def test_faults_of_a_window_itself_never_pause_anything(
 ) -> None:
     for number in range(5):
         scored_window(connection, hour(number))
-        train(settings, peer(settings, falls="refuses"))
+        work(settings, peer(settings, falls="refuses"))
     assert column(connection, "SELECT name FROM training.circuits") == []
     assert state(connection, hour(0)) == "failed"
 

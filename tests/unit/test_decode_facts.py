@@ -112,6 +112,48 @@ def test_any_text_is_read_alike(text: bytes | str) -> None:
     same(raw(text))
 
 
+def tokens(**token: Any) -> dict[str, Any]:
+    return {"content": [{"token": "a", "logprob": -0.5, **token}]}
+
+
+# What the types of `facts.py` and `_sound` check, one by one: drawn rows seldom have just one flaw.
+ODD = {
+    "a byte above 255": [llm_call(logprobs=tokens(bytes=[256]))],
+    "a byte below 0": [llm_call(logprobs=tokens(bytes=[-1]))],
+    "a likelier answer than sure": [llm_call(logprobs=tokens(logprob=0.5))],
+    "other ids than the tokens name": [llm_call(logprobs=tokens(token="token_id:1"), tokenIds=[2])],
+    "more ids than tokens": [llm_call(logprobs=tokens(), tokenIds=[1, 2])],
+    "more ids than log-probabilities": [llm_call(logprobs=[-0.5], tokenIds=[1, 2])],
+    "no system prompt": [llm_call(systemPrompt=None)],
+    "no prompt": [llm_call(userPrompt=None)],
+    "NUL in a prompt": [llm_call(userPrompt="\0")],
+}
+
+
+@pytest.mark.parametrize("calls", ODD.values(), ids=ODD)
+def test_an_odd_call_is_refused_in_any_step(calls: list[dict[str, Any]]) -> None:
+    for steps in ([step(calls=calls)], [step(), step(1, calls=calls)]):
+        row = raw(steps)
+        assert isinstance(decode(row), Rejection), "this test's own premise"
+        same(row)
+
+
+def test_the_question_is_that_of_the_call_that_was_acted_upon() -> None:
+    asked = [
+        llm_call(userPrompt="first?", callId="c-1"),
+        llm_call(userPrompt="second?", callId="c-2"),
+        llm_call(userPrompt="forecast?", callId="c-3", purpose="forecast"),
+    ]
+    named = raw([step(calls=asked, action={"actionType": "BUY_SHARES", "llmCallId": "c-1"})])
+    not_named = raw([step(calls=asked, action={"actionType": "BUY_SHARES"})])
+
+    for row, question in ((named, "first?"), (not_named, "second?")):
+        found = quick_facts(row)
+        assert found is not None
+        assert found.question == question
+        same(row)
+
+
 USUAL = {
     "text": step(calls=[llm_call()]),
     "numbers and ids": step(calls=[exact_call()]),

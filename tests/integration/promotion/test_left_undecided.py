@@ -12,11 +12,10 @@ import pytest
 from evaluated_checkpoints import held_out_windows, trained
 from peer import PeerTrainer
 from scored_windows import hour, scored_window
+from training_steps import work
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
-from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.settings import Settings
 
 VALUES = {0: 0.5, 1: 0.6, 2: 0.7}
@@ -25,19 +24,6 @@ VALUES = {0: 0.5, 1: 0.6, 2: 0.7}
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings(min_eval_groups=3, retry_delay_seconds=0)
-
-
-def work(settings: Settings, trainer: PeerTrainer, window: str) -> TrainOutcome:
-    """What a message on queue gpu leads to."""
-    outcome, _ = train_and_evaluate(
-        settings,
-        trainer,
-        window=window,
-        actor="test",
-        on_training=lambda _: None,
-        on_evaluation=lambda _: None,
-    )
-    return outcome
 
 
 def decided(connection: Connection) -> list[tuple[object, ...]]:

@@ -10,12 +10,12 @@ from factories import rewrite
 from peer import PeerTrainer
 from pruned_checkpoints import LINEAGE, promote, trained
 from scored_windows import hour, scored_window
+from training_steps import work
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
-from babylon_tasks.pipeline.results import PrunedCheckpoints, TrainOutcome
+from babylon_tasks.pipeline.results import PrunedCheckpoints
 from babylon_tasks.pipeline.train import train_window
-from babylon_tasks.pipeline.train_and_evaluate import train_and_evaluate
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import steps_on_disk
@@ -94,19 +94,6 @@ def test_data_of_ended_steps_go_and_those_of_a_step_in_work_stay(
     assert during == [["lease-2.json"]]
     prune()
     assert list(folder.iterdir()) == []
-
-
-def work(settings: Settings, trainer: PeerTrainer, window: str | None = None) -> TrainOutcome:
-    """What a message on queue gpu leads to."""
-    outcome, _ = train_and_evaluate(
-        settings,
-        trainer,
-        window=window,
-        actor="test",
-        on_training=lambda _: None,
-        on_evaluation=lambda _: None,
-    )
-    return outcome
 
 
 def test_each_task_of_the_gpu_worker_prunes_at_its_end_also_one_that_trains_nothing(

@@ -66,6 +66,8 @@ def test_where_all_is_answered_the_same_what_says_more_leads_out_without_being_b
 
     assert find_better(constant, [coin], PLACES, SETTINGS, recorded) is not None
     assert find_better(coin, [constant], PLACES, SETTINGS, recorded) is None
+    not_counted = CheckpointFigures(5, coin.values)
+    assert find_better(constant, [not_counted], PLACES, SETTINGS, recorded) is None
     always_rise = [GroupAnswers("", says["coin"], "rise")] * 16
     assert find_better(constant, [coin], PLACES, SETTINGS, always_rise) is None, "it pays"
 

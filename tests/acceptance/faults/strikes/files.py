@@ -50,11 +50,9 @@ def weights_missing_unasked(system: System) -> Iterator[None]:
 @contextmanager
 def optimizer_damaged(system: System) -> Iterator[None]:
     """A byte of the newest checkpoint's optimizer state flips, and the kernel kills the trainer."""
-    folder = _newest(system)
     (row,) = system.rows("SELECT clock_timestamp() AS now")
-    said = f"optimizer starts from scratch at step {int(folder.name)}: "
-    before = _trainer_log(system).count(said)
-    _flip_a_byte(folder / OPTIMIZER)
+    step, before = until("the newest optimizer state is damaged", lambda: _damage_optimizer(system))
+    said = _starts_from_scratch(step)
     trainer = until("a trainer lives", system.trainer)
     trainer.kill()  # what it has in memory is whole
     system.to_show.append(
@@ -62,11 +60,28 @@ def optimizer_damaged(system: System) -> Iterator[None]:
             f"the trainer's log says: {said}",
             lambda: (
                 _trainer_log(system).count(said) > before
-                or not _begun_from(system, int(folder.name), row["now"])
+                or not _begun_from(system, step, row["now"])
             ),
         )
     )
     yield
+
+
+def _damage_optimizer(system: System) -> tuple[int, int] | None:
+    """The step, and how often the trainer had said before that it does without; None: a newer step
+    has been committed meanwhile, and the state of this one is gone."""
+    folder = _newest(system)
+    step = int(folder.name)
+    before = _trainer_log(system).count(_starts_from_scratch(step))
+    try:
+        _flip_a_byte(folder / OPTIMIZER)
+    except FileNotFoundError:
+        return None
+    return step, before
+
+
+def _starts_from_scratch(step: int) -> str:
+    return f"optimizer starts from scratch at step {step}: "
 
 
 @contextmanager
