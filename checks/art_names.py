@@ -56,7 +56,13 @@ def lists() -> dict[str, str]:
             ),
         ),
         "sent": _fields((*SENT, *SENT_SUPERVISED)),
-        "answered": _fields(ANSWERED),
+        "answered": _table(
+            ("call", "field", "what it is for", "called otherwise"),
+            (
+                (f"`{one.call}`", f"`{one.path}`", one.read or "-", one.without or "-")
+                for one in ANSWERED
+            ),
+        ),
     }
 
 

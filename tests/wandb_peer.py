@@ -22,7 +22,10 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from wandb_answers import completion, distribution, prompt
+from wandb_renamed import rename_fields
 from wandb_supervised import NewSupervisedJob, take_supervised_jobs
+
+from babylon_tasks.training.art_fields import Field
 
 _GRACE_SECONDS = 5  # for answers that are under way when it ends
 _END_SECONDS = 60  # a bound for a hanging test
@@ -66,6 +69,7 @@ class WandbPeer:
     metrics of checkpoints, and ``padding`` how many events a job has beside its own, ``page`` how
     many are listed at a time, ``unknown`` the type of one that nobody has heard of. ``idle``: a job
     ends with its parent's weights; ``noise`` is that of the log-probabilities in answers, in nats.
+    ``renamed``: fields of its answers that it calls otherwise.
     """
 
     key: str
@@ -83,6 +87,7 @@ class WandbPeer:
     unknown: str | None = None
     idle: bool = False
     noise: float = 0.0
+    renamed: tuple[Field, ...] = ()
     registered: list[NewModel] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -148,6 +153,7 @@ class WandbPeer:
 
     def app(self) -> FastAPI:
         app = FastAPI()
+        rename_fields(app, lambda: self.renamed)
 
         @app.middleware("http")
         async def admit(request: Request, proceed: Any) -> Any:

@@ -13,13 +13,15 @@ class Field(Struct, frozen=True):
     """A field that travels: ``path`` in the JSON of ``call``, ``[]`` for each of a list.
 
     ``only`` is the release of ART that knows it, None if all that we support do. ``read``: what we
-    or ART's client make of it; empty where it is only passed on.
+    or ART's client make of it; empty where it is only passed on. ``without``: what comes of an
+    answer that lacks it, because W&B calls it otherwise; empty where that changes nothing.
     """
 
     call: str
     path: str
     read: str = ""
     only: str | None = None
+    without: str = ""
 
 
 _REGISTER, _JOB = "POST /preview/models", "POST /preview/training-jobs"
@@ -30,6 +32,11 @@ _OLD, _NEW = "0.5.18", "0.5.23"
 _TRAJECTORY = "trajectory_groups[].trajectories[]."
 _CHOICE = f"{_TRAJECTORY}messages_and_choices[]."
 _CONFIG = "experimental_config."
+_TOP = "choices[].logprobs.content[].top_logprobs[]."
+# What comes of an answer without a field.
+START_REFUSED = "the trainer does not start"
+STEP_WAITS = "the step waits, with its job"
+SET_ASIDE = "the checkpoint is set aside"
 
 # What ART's client sends, and nothing else.
 SENT = (
@@ -125,26 +132,46 @@ SENT_SUPERVISED = (
 )
 # What W&B answers, of which ART's client or we read these.
 ANSWERED = (
-    Field(_REGISTER, "id", "the model's, in every later call"),
-    Field(_REGISTER, "entity", "a part of the policy's name"),
+    Field(_REGISTER, "id", "the model's, in every later call", without=START_REFUSED),
+    Field(_REGISTER, "entity", "a part of the policy's name", without=START_REFUSED),
     *(Field(_REGISTER, name) for name in ("project", "name", "base_model", "run_id")),
-    Field(_LIST, "data[].id", "identifies the checkpoint; no release has a digest of its adapter"),
-    Field(_LIST, "data[].step", "the checkpoint's number"),
-    Field(_LIST, "data[].metrics", "of a job whose reference was lost"),
+    Field(
+        _LIST,
+        "data[].id",
+        "identifies the checkpoint; no release has a digest of its adapter",
+        without=STEP_WAITS,
+    ),
+    Field(_LIST, "data[].step", "the checkpoint's number", without=STEP_WAITS),
+    Field(_LIST, "data[].metrics", "of a job whose reference was lost", without=SET_ASIDE),
     Field(_LIST, "has_more"),
-    Field(_JOB, "id", "the reference, stored before the job is waited for"),
-    Field(_SUPERVISED, "id", "the reference, stored before the job is waited for"),
-    Field(_EVENTS, "data[].id", "the next page begins after it"),
-    Field(_EVENTS, "data[].type", "training_started, gradient_step, training_ended or _failed"),
-    Field(_EVENTS, "data[].data.num_sequences", "the number of gradient steps"),
-    Field(_EVENTS, "data[].data.num_trainable_tokens", "trained tokens; ART renames it"),
+    *(
+        Field(call, "id", "the reference, stored before the job is waited for", without=STEP_WAITS)
+        for call in (_JOB, _SUPERVISED)
+    ),
+    Field(_EVENTS, "data[].id", "the next page begins after it", without=STEP_WAITS),
+    Field(
+        _EVENTS,
+        "data[].type",
+        "training_started, gradient_step, training_ended or _failed",
+        without=STEP_WAITS,
+    ),
+    Field(
+        _EVENTS,
+        "data[].data.num_sequences",
+        "the number of gradient steps",
+        without=STEP_WAITS,
+    ),
+    Field(
+        _EVENTS,
+        "data[].data.num_trainable_tokens",
+        "trained tokens; ART renames it",
+        without=SET_ASIDE,
+    ),
     Field(_EVENTS, "data[].data.loss", "`loss/train`"),
     Field(_EVENTS, "data[].data.error_message", "why a job failed"),
     Field(_EVENTS, "has_more"),
     Field(_DELETE, "deleted_count"),
     Field(_DELETE, "not_found_steps"),
-    *(
-        Field(_CHAT, f"choices[].logprobs.content[].top_logprobs[].{name}", "of the first token")
-        for name in ("token", "bytes", "logprob")
-    ),
+    *(Field(_CHAT, _TOP + name, "of the first token") for name in ("token", "bytes")),
+    Field(_CHAT, f"{_TOP}logprob", "of the first token", without=STEP_WAITS),
 )

@@ -175,12 +175,13 @@ def _distribution(answer: Any) -> Distribution:
     listed = content[0].top_logprobs if content else ()
     found: dict[str, list[float]] = {}
     for one in listed or ():
-        if math.isfinite(one.logprob):
+        if one.logprob is not None and math.isfinite(one.logprob):
             # Parts of a character have the same text, and their bytes tell them apart.
             found.setdefault(f"{one.token} {one.bytes}", []).append(one.logprob)
     distribution = {token: values[0] for token, values in found.items() if len(values) == 1}
     if not distribution:
         raise TrainingError(
-            "the inference endpoint answered without `top_logprobs`", fault=Fault.SERVICE_REFUSES
+            "the inference endpoint answered without `top_logprobs`, or these without `logprob`",
+            fault=Fault.SERVICE_REFUSES,
         )
     return distribution

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from babylon_tasks.dataset.eligibility import EXACT
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import BackendUnavailable, TrainingError
 from babylon_tasks.job_references import ASKED, NOT_ASKED
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import Group, LlmCall
@@ -39,7 +39,7 @@ from babylon_tasks.training.protocol import (
 )
 from babylon_tasks.training.step_figures import under_one_name
 from babylon_tasks.training.trainer_start import StartTrainer
-from babylon_tasks.training.wandb_job import one_job
+from babylon_tasks.training.wandb_job import one_job, require_fields
 from babylon_tasks.training.wandb_upload import upload
 
 _ANSWER_SECONDS = 60.0  # one token; OpenAI's client asks again twice
@@ -65,12 +65,28 @@ class ServerlessTraining(ArtBackend):
             api_key=self.start.wandb_api_key, base_url=self.start.wandb_base_url
         )
 
+    async def open(self) -> None:
+        try:
+            await super().open()
+        except AssertionError as error:  # ART's own
+            raise self._nameless("entity") from error
+        if self.model.id is None:
+            raise self._nameless("id")
+
+    def _nameless(self, field: str) -> BackendUnavailable:
+        return BackendUnavailable(
+            f"W&B has registered {self.start.lineage}, and its answer has no `{field}`, which it "
+            "may call otherwise now (docs/art.md): install a release of babylon-tasks that knows "
+            "it. Nothing was trained"
+        )
+
     async def _newest_first(self, count: int) -> list[Any]:
         pages = self.art._client.models.checkpoints.list(
             limit=count, order="desc", model_id=self.model.id
         )
         found: list[Any] = []
         async for checkpoint in pages:
+            require_fields("a checkpoint", checkpoint, "id", "step")
             found.append(checkpoint)
             if len(found) == count:
                 break
@@ -244,7 +260,7 @@ def _kept_metrics(request: TrainRequest, groups: Sequence[Group], made: Any) -> 
     """Read the metrics of a job whose events are not at hand: its checkpoint has them, or none."""
     from art.serverless.backend import _canonicalize_upstream_metrics
 
-    metrics = under_one_name(_canonicalize_upstream_metrics(made.metrics))
+    metrics = under_one_name(_canonicalize_upstream_metrics(made.metrics or {}))
     if request.supervised is not None and GRADIENT_STEPS_METRIC in metrics:
         metrics = _with_tokens(metrics)
     return {**figures(request, groups), **metrics}

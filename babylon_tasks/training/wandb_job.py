@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.faults import Fault
 from babylon_tasks.job_references import ASKED, NOT_ASKED
 
 # A step has some dozens of gradient steps, and one event for each.
@@ -41,6 +42,7 @@ def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> 
             if _surely_not_begun(error):
                 report(NOT_ASKED)
             raise
+        require_fields("a job", job, "id")
         report(job.id)
         return job
 
@@ -53,6 +55,10 @@ def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> 
                     f"W&B lists more than {MOST_EVENTS} events of job {fields['training_job_id']}; "
                     "the rest was not read"
                 )
+            # ART would wait for ever for the end of a job whose events it cannot tell apart.
+            require_fields("an event", event, "id", "type")
+            if event.type == "training_started" and "num_sequences" not in event.data:
+                raise _renamed("an event", "num_sequences")
             if event.type == "training_failed":
                 report(NOT_ASKED)
             yield event
@@ -62,6 +68,22 @@ def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> 
         yield
     finally:
         jobs.create, jobs.events.list = send, list_events
+
+
+def require_fields(what: str, answer: Any, *names: str) -> None:
+    """Check that W&B's answer has these fields: ART's client takes a missing one for None."""
+    for name in names:
+        if getattr(answer, name, None) is None:
+            raise _renamed(what, name)
+
+
+def _renamed(what: str, name: str) -> TrainingError:
+    return TrainingError(
+        f"W&B has answered with {what} that has no `{name}`, and may call it otherwise now "
+        "(docs/art.md): install a release of babylon-tasks that knows it; the step waits, nothing "
+        "was deleted",
+        fault=Fault.SERVICE_REFUSES,
+    )
 
 
 def _surely_not_begun(error: BaseException) -> bool:

@@ -24,7 +24,7 @@ from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group
 from babylon_tasks.step_records import StepResult, SupervisedConfig
 from babylon_tasks.training import wandb_upload
-from babylon_tasks.training.art_fields import SENT_SUPERVISED
+from babylon_tasks.training.art_fields import ANSWERED, SENT_SUPERVISED
 from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.protocol import RequestProgress
 from babylon_tasks.training.serverless import ServerlessTraining
@@ -173,6 +173,18 @@ def test_the_jobs_reference_is_reported_before_it_is_waited_for(
 
     assert [progress.job for progress in reported[:2]] == ["?", "job-1"]
     assert [progress.done for progress in reported[2:5]] == [1, 2, 3]
+
+
+def test_a_reference_under_another_name_is_missed_before_the_job_is_waited_for(
+    train: Train, peer: WandbPeer
+) -> None:
+    peer.renamed = tuple(one for one in ANSWERED if "sft" in one.call)
+    reported: list[RequestProgress] = []
+
+    with pytest.raises(TrainingError, match="a job that has no `id`"):
+        train(GROUPS, reported)
+
+    assert [progress.job for progress in reported] == ["?"], "there may be one"
 
 
 def test_a_job_that_an_earlier_run_began_is_followed_and_not_paid_twice(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec import structs
 
 from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training import art_interface
-from babylon_tasks.training.art_fields import SENT
+from babylon_tasks.training.art_fields import ANSWERED, SENT
 from babylon_tasks.training.art_interface import installed, require
 from babylon_tasks.training.art_names import JUDGE, NAMES, missing
 from checks.art_names import DOCUMENT, violations
@@ -120,3 +120,30 @@ def test_the_options_of_a_job_are_those_that_are_listed() -> None:
         if field.path.startswith(mark) and field.only in (None, installed().release)
     }
     assert listed == set(ExperimentalTrainingConfig.__annotations__)
+
+
+def test_the_fields_of_wandbs_answers_are_those_that_arts_client_declares() -> None:
+    from art.serverless import client
+
+    lists = {"GET …/checkpoints": client.Checkpoint, "GET …/events": client.TrainingJobEvent}
+    single = {
+        "POST /preview/models": client.Model,
+        "POST /preview/training-jobs": client.TrainingJob,
+        "POST /preview/sft-training-jobs": client.SFTTrainingJob,
+        "DELETE …/checkpoints": client.DeleteCheckpointsResponse,
+    }
+    declared = {(call, name) for call, kind in single.items() for name in kind.model_fields}
+    declared |= {
+        (call, f"data[].{name}") for call, kind in lists.items() for name in kind.model_fields
+    }
+    of_pages = {(call, "has_more") for call in lists}
+
+    listed = {(one.call, one.path) for one in ANSWERED if "/chat/" not in one.call}
+    inside = {(call, path) for call, path in listed if ".data." in path}
+    assert listed - of_pages - inside | {("GET …/events", "data[].data")} == declared
+    assert set(get_args(client.TrainingJobEvent.model_fields["type"].annotation)) == {
+        "training_started",
+        "gradient_step",
+        "training_ended",
+        "training_failed",
+    }
