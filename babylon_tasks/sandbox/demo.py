@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from babylon_tasks.sandbox.demo_report import (
     WindowRow,
     reversal,
 )
+from babylon_tasks.sandbox.playing import play
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
 from babylon_tasks.sandbox.stages import doing, stage
@@ -107,12 +107,8 @@ def run(
         watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
         for name, port in stack.metrics_ports.items():
             watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
-        try:
-            rows, evaluation = asyncio.run(_play(stack, watcher, windows, seed, variation))
-        except KeyboardInterrupt:
-            seconds = stack.settings.shutdown_seconds
-            watcher.news(f"stopping; a running task has {seconds:.0f} s to finish")
-            raise
+        playing = _play(stack, watcher, windows, seed, variation)
+        rows, evaluation = play(stack, playing, watcher.news)
     seconds = round(time.monotonic() - started, 1)
     return DemoReport(rows, evaluation, seconds, reversal(rows, variation.reverse_at))
 

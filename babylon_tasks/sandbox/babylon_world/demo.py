@@ -40,6 +40,7 @@ from babylon_tasks.sandbox.babylon_world.results import (
 )
 from babylon_tasks.sandbox.demo_home import demo_home
 from babylon_tasks.sandbox.markets import hours
+from babylon_tasks.sandbox.playing import play as play_game
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import (
     decided,
@@ -113,7 +114,7 @@ def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) 
             watcher.news(f"beat, workers, Flower and gateway started; logs in {stack.data_dir}")
             with session(stack.settings) as connection, Recorder(stack.settings) as recorder:
                 game = _Game(stack, watcher, connection, recorder, seed)
-                checks, played, evaluation = asyncio.run(_played(game, windows))
+                checks, played, evaluation = play_game(stack, _played(game, windows), watcher.news)
     return BabylonReport(checks, played, evaluation, round(time.monotonic() - started, 1))
 
 

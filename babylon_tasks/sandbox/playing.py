@@ -1,0 +1,45 @@
+"""Let agents play until they are done or Ctrl-C comes: what that breaks off is no bug."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from babylon_tasks.errors import SandboxError
+from babylon_tasks.sandbox.stack import Stack
+
+T = TypeVar("T")
+
+
+def play(stack: Stack, playing: Coroutine[Any, Any, T], news: Callable[[str], None]) -> T:
+    """Run it to its end; Ctrl-C says what is waited for.
+
+    Raises SandboxError where an agent is not answered, naming the process that has ended if one
+    has.
+    """
+    try:
+        return asyncio.run(_broken_off_or_failed(stack, playing))
+    except KeyboardInterrupt:
+        seconds = stack.settings.shutdown_seconds
+        news(f"stopping; a running task has {seconds:.0f} s to finish")
+        raise
+
+
+async def _broken_off_or_failed(stack: Stack, playing: Coroutine[Any, Any, T]) -> T:
+    from openai import OpenAIError
+
+    this = asyncio.current_task()
+    try:
+        return await playing
+    except Exception as error:
+        if this is not None and this.cancelling():
+            # By Ctrl-C: an agent's client makes an error of its own of the end of its request.
+            raise asyncio.CancelledError from error
+        if isinstance(error, OpenAIError):
+            stack.check()
+            raise SandboxError(
+                f"an agent got no answer ({error}); see gateway.log and gpu-worker.log in "
+                f"{stack.data_dir}"
+            ) from error
+        raise
