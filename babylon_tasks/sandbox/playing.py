@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from babylon_tasks.errors import SandboxError
+from babylon_tasks.errors import BabylonTasksError, SandboxError
+from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.sandbox.stack import Stack
 
 T = TypeVar("T")
+# What an agent's client says of a gateway or trainer that is not there.
+_UNANSWERED = (Fault.CONNECTION_LOST, Fault.SERVICE_REFUSES)
 
 
 def play(stack: Stack, playing: Coroutine[Any, Any, T], news: Callable[[str], None]) -> T:
@@ -27,8 +30,6 @@ def play(stack: Stack, playing: Coroutine[Any, Any, T], news: Callable[[str], No
 
 
 async def _broken_off_or_failed(stack: Stack, playing: Coroutine[Any, Any, T]) -> T:
-    from openai import OpenAIError
-
     this = asyncio.current_task()
     try:
         return await playing
@@ -36,7 +37,7 @@ async def _broken_off_or_failed(stack: Stack, playing: Coroutine[Any, Any, T]) -
         if this is not None and this.cancelling():
             # By Ctrl-C: an agent's client makes an error of its own of the end of its request.
             raise asyncio.CancelledError from error
-        if isinstance(error, OpenAIError):
+        if not isinstance(error, BabylonTasksError) and fault_of(error) in _UNANSWERED:
             stack.check()
             raise SandboxError(
                 f"an agent got no answer ({error}); see gateway.log and gpu-worker.log in "
