@@ -40,8 +40,8 @@ class ComparedTrajectory(ScoredTrajectory, frozen=True, kw_only=True):
     used: bool
 
 
-class HeldOutGroup(Struct, frozen=True):
-    """The comparable trajectories of one key in a held-out window: one group, or several."""
+class GroupsOfKey(Struct, frozen=True):
+    """The comparable trajectories of one key in a window: one group, or several."""
 
     window: str
     reward_version: int
@@ -92,11 +92,16 @@ def list_group(
     )
 
 
-def held_out_groups(connection: Connection, windows: int) -> list[HeldOutGroup]:
+def held_out_groups(connection: Connection, windows: int) -> list[GroupsOfKey]:
     """List keys with at least two trajectories in the newest held-out windows."""
     return fetch_all(
-        connection, "scored_trajectories.held_out_groups", HeldOutGroup, windows=windows
+        connection, "scored_trajectories.held_out_groups", GroupsOfKey, windows=windows
     )
+
+
+def groups_since(connection: Connection, window: str) -> list[GroupsOfKey]:
+    """List keys with at least two trajectories in a window and those after it."""
+    return fetch_all(connection, "scored_trajectories.groups_since", GroupsOfKey, window=window)
 
 
 def portions(listed: Sequence[ScoredTrajectory]) -> Iterator[list[ScoredTrajectory]]:

@@ -146,3 +146,11 @@ def counts(connection: Connection, *, lineage: str | None = None) -> dict[str, i
     """Count windows by their state for a lineage, or for all together; also those without any."""
     by_state = fetch_pairs(connection, "windows.counts", WindowState, int, lineage=lineage)
     return {str(state): by_state.get(state, 0) for state in WindowState}
+
+
+def earned(connection: Connection, lineage: str, *, newest: int, least: int) -> dict[str, float]:
+    """Read the mean rewards of the newest windows, the oldest first: of those with ``least`` scored
+    trajectories and no outcome to wait for, opened since the lineage returned to a checkpoint."""
+    return fetch_pairs(
+        connection, "windows.earned", str, float, lineage=lineage, newest=newest, least=least
+    )

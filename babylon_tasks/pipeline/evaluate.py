@@ -11,18 +11,17 @@ from structlog.contextvars import bind_contextvars
 
 from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import diversity, held_out
-from babylon_tasks.db import arms, changed_rows, lineages, old_rows, promotions
-from babylon_tasks.db.scored_trajectories import held_out_groups
+from babylon_tasks.db import lineages, promotions
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate, CheckpointDamaged, TrainerDied, TrainingError
-from babylon_tasks.pipeline import load_groups
 from babylon_tasks.pipeline.checkpoint_figures import ComparedCheckpoints, figures_of
+from babylon_tasks.pipeline.compared_groups import held_out_set
+from babylon_tasks.pipeline.look_back import look_back
 from babylon_tasks.pipeline.record_decision import record_decision
 from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.pipeline.start_trainer import find_damaged, start_trainer
 from babylon_tasks.pipeline.undecided_head import idle, refused_before, undecided_head
-from babylon_tasks.records import Group
-from babylon_tasks.registry import look_back, promotion_gate, refusals, serving
+from babylon_tasks.registry import promotion_gate, refusals
 from babylon_tasks.registry.promotion_gate import GateDecision
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.base import TrainerLike
@@ -77,110 +76,16 @@ def evaluate(
         figures=decision.figures | {"set_hash": compared.set_hash},
         actor=actor,
     )
-    if result.action is not GateAction.HELD or "refused" not in decision.figures:
-        return result
-    served = _look_back(settings, trainer, compared, on_progress or (lambda _: None), actor=actor)
-    return structs.replace(result, serving=served)
-
-
-def _look_back(
-    settings: Settings,
-    trainer: TrainerLike,
-    compared: ComparedCheckpoints,
-    on_progress: OnProgress,
-    *,
-    actor: str,
-) -> int:
-    """After refusals in a row, return to what served before if that is worth more today.
-
-    Returns what serves then. Arms have their comparison, which decides.
-    """
-    lineage, current = settings.lineage, compared.serving
-    with session(settings) as connection:
-        refused = refusals.count(connection, lineage, current).refused
-        if not look_back.is_due(refused) or arms.steps(connection, lineage):
-            return current
-        parents = lineages.parents(connection, lineage)
-        asked = look_back.choose_earlier(current, parents, promotions.servable(connection, lineage))
-        committed = tuple(lineages.checkpoints(connection, lineage))
-    try:
-        asked = [step for step in asked if not find_damaged(trainer, committed, step)]
-        scores = figures_of(settings, trainer, compared, {current, *asked}, on_progress)
-    except TrainerDied:
-        raise
-    except TrainingError as error:
-        why = f"after {refused} refusals earlier checkpoints could not be looked at: {error}"
-        log.warning("evaluation.postponed", why=why)
-        return current
-    found = look_back.find_better(
-        scores[current],
-        [scores[step] for step in asked],
-        held_out.places(compared.groups),
+    refused = result.action is GateAction.HELD and "refused" in decision.figures
+    served = look_back(
         settings,
-        diversity.answers(compared.groups),
+        trainer,
+        structs.replace(compared, serving=result.serving),
+        on_progress or (lambda _: None),
+        refused=refused,
+        actor=actor,
     )
-    if found is None:
-        return current
-    with session(settings) as connection:
-        moved = serving.go_back(
-            connection,
-            lineage,
-            found.step,
-            instead_of=current,
-            reason=f"{refused} steps in a row were refused, and {found.reason}",
-            figures=found.figures | {"set_hash": compared.set_hash},
-            actor=actor,
-        )
-    if not moved:
-        return current
-    log.info("checkpoint.restored", serving=found.step, reason=found.reason)
-    return found.step
-
-
-def held_out_set(
-    connection: Connection, settings: Settings, *, actor: str, draw: int = 0
-) -> tuple[Group, ...]:
-    """Read the groups that checkpoints are evaluated on, whichever policy answered, by hour and
-    key. Another ``draw`` takes others of the past, where the budget is too small for all.
-
-    Windows in which Babylon has rewritten rows are marked to be scored anew.
-    """
-    offered = held_out_groups(connection, old_rows.HELD_OUT_WINDOWS)
-    versions = {(group.window, group.key): group.reward_version for group in offered}
-    ordered = held_out.order(
-        ((group.window, group.key, group.members, group.spread) for group in offered),
-        settings.max_group_size,
-        settings.min_reward_spread,
-        draw=draw,
-    )
-    groups: list[Group] = []
-    tokens = 0
-    rewritten: set[str] = set()
-    for window, key, part in ordered:
-        if window in rewritten:
-            continue  # its other groups are likely affected too, and all of them would be read
-        held_out_group = load_groups.held_out_group(
-            connection, settings, window, versions[window, key], key, part
-        )
-        if held_out_group.changed:
-            rewritten.add(window)
-            with connection.transaction():
-                changed_rows.mark_changed(
-                    connection,
-                    window,
-                    held_out_group.changed,
-                    lineage=settings.lineage,
-                    actor=actor,
-                )
-        group = held_out_group.group
-        cost = 0 if group is None else held_out.tokens(group)
-        if group is None or cost > settings.max_eval_tokens:
-            continue
-        if len(groups) >= settings.min_eval_groups and tokens + cost > settings.max_eval_tokens:
-            break
-        groups.append(group)
-        tokens += cost
-    return tuple(sorted(groups, key=lambda group: (group.window_id, group.key)))
+    return structs.replace(result, serving=served)
 
 
 def require_both(settings: Settings, trainer: TrainerLike, *steps: int, actor: str) -> TrainerReady:

@@ -12,7 +12,7 @@ from scored_windows import hour, scored_window
 
 from babylon_tasks.db import lineages, scored_trajectories, step_windows, windows
 from babylon_tasks.db.lineages import Lease
-from babylon_tasks.db.scored_trajectories import HeldOutGroup
+from babylon_tasks.db.scored_trajectories import GroupsOfKey
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_value
 
@@ -202,6 +202,6 @@ def test_held_out_groups_are_of_the_newest_held_out_windows_that_wait_for_nothin
     found = scored_trajectories.held_out_groups(moment, 2)
 
     assert sorted(found, key=lambda group: group.window) == [
-        HeldOutGroup(hour(2), 1, "key", 2, 0.75),
-        HeldOutGroup(hour(3), 1, "key", 3, 1.0),
+        GroupsOfKey(hour(2), 1, "key", 2, 0.75),
+        GroupsOfKey(hour(3), 1, "key", 3, 1.0),
     ]

@@ -26,8 +26,8 @@ from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db import gauges, reports
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.pipeline.discover import discover
-from babylon_tasks.pipeline.evaluate import held_out_set
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
 

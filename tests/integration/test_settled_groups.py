@@ -8,7 +8,7 @@ from planned_steps import Make, manifest, state, train, uses
 from scored_windows import scored_window
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.evaluate import held_out_set
+from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.settings import Settings
 
 SETTLED = (*(0.55,) * 15, 0.0)

@@ -51,14 +51,25 @@ CROSS JOIN LATERAL (
     SELECT *, archetype::text AS type FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
 ) AS named
 
--- name: held_out_groups
--- Per key, the number and spread of comparable trajectories in the newest held-out windows that do
--- not wait for outcomes.
+-- part: by_key
+-- Per key, the number and spread of comparable trajectories in windows (w).
 SELECT s.window_id AS window, w.reward_version, s.group_key AS key, count(*) AS members,
        max(s.reward) - min(s.reward) AS spread
-FROM (SELECT window_id, reward_version FROM training.windows
-      WHERE state = 'held_out' AND coalesce(waits_until <= now(), true)
-      ORDER BY starts_at DESC LIMIT %(windows)s) w
+FROM w
 JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version = w.reward_version
 GROUP BY s.window_id, w.reward_version, s.group_key
 HAVING count(*) > 1
+
+-- name: held_out_groups
+-- The newest held-out windows that do not wait for outcomes, by key.
+WITH w AS (SELECT window_id, reward_version FROM training.windows
+           WHERE state = 'held_out' AND coalesce(waits_until <= now(), true)
+           ORDER BY starts_at DESC LIMIT %(windows)s)
+{{scored_trajectories.by_key}}
+
+-- name: groups_since
+-- The windows from one on that do not wait for outcomes, by key.
+WITH w AS (SELECT window_id, reward_version FROM training.windows
+           WHERE window_id >= %(window)s AND reward_mean IS NOT NULL
+             AND coalesce(waits_until <= now(), true))
+{{scored_trajectories.by_key}}

@@ -11,7 +11,7 @@ from scored_windows import column, scored_window
 
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db.session import Connection
-from babylon_tasks.pipeline.evaluate import held_out_set
+from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings

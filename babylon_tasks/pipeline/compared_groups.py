@@ -1,0 +1,82 @@
+"""Read the groups that checkpoints are compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from babylon_tasks.dataset import held_out
+from babylon_tasks.db import changed_rows, old_rows, scored_trajectories
+from babylon_tasks.db.scored_trajectories import GroupsOfKey
+from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline import load_groups
+from babylon_tasks.records import Group
+from babylon_tasks.settings import Settings
+
+
+def held_out_set(
+    connection: Connection, settings: Settings, *, actor: str, draw: int = 0
+) -> tuple[Group, ...]:
+    """Read the groups that checkpoints are evaluated on, whichever policy answered, by hour and
+    key. Another ``draw`` takes others of the past, where the budget is too small for all.
+
+    Windows in which Babylon has rewritten rows are marked to be scored anew.
+    """
+    offered = scored_trajectories.held_out_groups(connection, old_rows.HELD_OUT_WINDOWS)
+    return _read(connection, settings, offered, draw, actor)
+
+
+def groups_since(
+    connection: Connection, settings: Settings, window: str, *, actor: str
+) -> tuple[Group, ...]:
+    """Read the groups of a window and of those after it, held out or not, in the same manner.
+
+    They compare what serves with checkpoints from before that window: those have not learned from
+    them, so if it has, the comparison favours it.
+    """
+    return _read(
+        connection, settings, scored_trajectories.groups_since(connection, window), 0, actor
+    )
+
+
+def _read(
+    connection: Connection,
+    settings: Settings,
+    offered: Sequence[GroupsOfKey],
+    draw: int,
+    actor: str,
+) -> tuple[Group, ...]:
+    versions = {(group.window, group.key): group.reward_version for group in offered}
+    ordered = held_out.order(
+        ((group.window, group.key, group.members, group.spread) for group in offered),
+        settings.max_group_size,
+        settings.min_reward_spread,
+        draw=draw,
+    )
+    groups: list[Group] = []
+    tokens = 0
+    rewritten: set[str] = set()
+    for window, key, part in ordered:
+        if window in rewritten:
+            continue  # its other groups are likely affected too, and all of them would be read
+        held_out_group = load_groups.held_out_group(
+            connection, settings, window, versions[window, key], key, part
+        )
+        if held_out_group.changed:
+            rewritten.add(window)
+            with connection.transaction():
+                changed_rows.mark_changed(
+                    connection,
+                    window,
+                    held_out_group.changed,
+                    lineage=settings.lineage,
+                    actor=actor,
+                )
+        group = held_out_group.group
+        cost = 0 if group is None else held_out.tokens(group)
+        if group is None or cost > settings.max_eval_tokens:
+            continue
+        if len(groups) >= settings.min_eval_groups and tokens + cost > settings.max_eval_tokens:
+            break
+        groups.append(group)
+        tokens += cost
+    return tuple(sorted(groups, key=lambda group: (group.window_id, group.key)))
