@@ -75,3 +75,67 @@ def test_as_long_as_what_serves_is_worth_most_it_goes_on(
     for n in (3, 4):
         trained(connection, settings, turned, n)
         assert evaluated(settings, turned).serving == 2
+
+
+def earn(connection: Connection, first: int, rewards: list[float], scored: int = 16) -> None:
+    for n, reward in enumerate(rewards, first):
+        for key in ("one", "another"):
+            scored_window(
+                connection, hour(n), key=f"{key}{scored}", state="trained", model="anyone"
+            )
+        connection.execute(
+            "UPDATE training.windows SET reward_mean = %s, scored = %s WHERE window_id = %s",
+            (reward, scored, hour(n)),
+        )
+
+
+@pytest.fixture
+def fallen(connection: Connection, settings: Settings) -> PeerTrainer:
+    """Step 2 serves and earns little for two hours; step 3 is no worse."""
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.3, 1: 0.6, 2: 0.7})
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == "promoted"
+    trainer.values = {0: 0.2, 1: 0.5, 2: 0.2, 3: 0.2}
+    scored_window(connection, "2026-01-30T23:00", state="held_out", model="anyone")
+    earn(connection, 1, [0.7, 0.69, 0.71, 0.7, 0.72, 0.2, 0.21])
+    return trainer
+
+
+def test_where_agents_earn_less_than_they_did_it_is_looked_at_though_no_step_was_refused(
+    connection: Connection, settings: Settings, fallen: PeerTrainer
+) -> None:
+    trained(connection, settings, fallen, 8)
+
+    result = evaluated(settings, fallen)
+
+    assert (result.action, result.serving) == ("promoted", 1)
+    assert decisions(connection) == ["promote", "promote", "promote", "rollback"]
+    (reason,) = column(
+        connection, "SELECT reason FROM training.promotions WHERE decision = 'rollback'"
+    )
+    assert f"agents have earned 0.21 since {hour(6)}, 0.70 before, and checkpoint 1" in str(reason)
+
+
+def test_what_was_earned_before_it_came_back_counts_no_more(
+    connection: Connection, settings: Settings, fallen: PeerTrainer
+) -> None:
+    trained(connection, settings, fallen, 8)
+    evaluated(settings, fallen)
+    fallen.values |= {0: 0.9, 4: 0.5}
+    trained(connection, settings, fallen, 9)
+
+    assert evaluated(settings, fallen).serving == 4
+
+
+@pytest.mark.parametrize("scored", [16, 7], ids=["nothing has fallen", "of too few trajectories"])
+def test_otherwise_what_serves_goes_on(
+    connection: Connection, settings: Settings, fallen: PeerTrainer, scored: int
+) -> None:
+    steady = [0.7, 0.69, 0.71, 0.7, 0.72, 0.7, 0.71]
+    fell = [0.7, 0.69, 0.71, 0.7, 0.72, 0.2, 0.21]
+    earn(connection, 1, steady if scored == 16 else fell, scored)
+    trained(connection, settings, fallen, 8)
+
+    assert evaluated(settings, fallen).serving == 3
