@@ -1,8 +1,9 @@
 """The demo on random seeds: python -m bench.demos --count 5
 
 The seeds are drawn from the system's entropy, printed before the first run, and none is left out.
-Each run is the README's command, one after the other: two at once would disturb each other.
-Exit code 1 if a seed misses the target, or stands more than five windows behind its gate without a
+Each run is the README's demo, one after the other: two at once would disturb each other. At the end
+what serves is also asked about the same markets in phrasings that no window had. What is finished
+is in ``--folder``, and a second call with the same ``--seeds`` goes on from there. Exit code 1 if a seed misses the target, or stands more than five windows behind its gate without a
 change: refused, and the rate of what serves not halved in between.
 """
 
@@ -11,14 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from babylon_tasks.sandbox import demo
+from babylon_tasks.sandbox.demo_report import write
+from babylon_tasks.sandbox.variation import Variation
+
 VALID, RIGHT = 0.95, 0.80  # of all held-out decisions, and of the valid ones
+THE_DEMO = Variation(unseen_phrasings=True)
 MOST_UNCHANGED = 5  # windows in a row that the gate refuses at the same rate
 
 
@@ -82,29 +87,33 @@ class DemoRun:
         )
 
 
-def play(seed: int, windows: int, folder: Path) -> DemoRun:
-    """Run one demo; raises CalledProcessError, with its output shown, if it fails."""
-    report = folder / f"seed-{seed}.json"
-    begin = "from babylon_tasks.cli import main; main()"
-    program = [sys.executable, "-c", begin, "demo", "--seed", str(seed)]
-    output = folder / f"seed-{seed}.txt"
-    with output.open("w") as out:
-        subprocess.run(
-            [*program, "--windows", str(windows), "--report", str(report)],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            check=True,
+def play(
+    seed: int, windows: int, folder: Path, variation: Variation = THE_DEMO, *, name: str = "seed"
+) -> DemoRun:
+    """Play a run, or read what an earlier call has left of it; its windows go to standard error."""
+    kept = folder / f"{name}-{seed}-{windows}.json"
+    if not kept.exists():
+        watcher = demo.Watcher(
+            settings=lambda _: None,
+            news=lambda text: print(text, file=sys.stderr),
+            window=lambda done, tally: print(
+                f"{name} {seed}  {done.window}  right {tally.right / tally.n:.0%}",
+                file=sys.stderr,
+            ),
         )
-    return DemoRun(seed, **json.loads(report.read_bytes()))
+        write(demo.run(watcher, windows=windows, seed=seed, variation=variation), kept)
+    return DemoRun(seed, **json.loads(kept.read_bytes()))
 
 
 def line(run: DemoRun) -> str:
     """Format one row of the table."""
     base, served = run.evaluation["base"], run.evaluation["served"]
     low, high = run.evaluation["difference"].values()
+    unseen = run.evaluation["unseen_phrasings"]
     return (
         f"{run.seed:>10}  {base['valid']:>6.1%}  {base['right_of_valid']:>6.1%}  "
         f"{served['valid']:>6.1%}  {served['right_of_valid']:>6.1%}  "
+        f"{unseen['valid']:>6.1%}  {unseen['right_of_valid']:>6.1%}  "
         f"{low:+7.1%} … {high:+7.1%}  {len(run.held):>4}  {run.most_refused_in_a_row:>7}  "
         f"{run.seconds:>7.0f}  {'yes' if run.reached else 'NO'}"
     )
@@ -125,6 +134,7 @@ def main() -> None:
     print(f"seeds drawn: {' '.join(map(str, seeds))}; reports in {folder}", flush=True)
     print(
         f"{'seed':>10}  {'base':>6}  {'right':>6}  {'served':>6}  {'right':>6}  "
+        f"{'unseen':>6}  {'right':>6}  "
         f"{'valid and right, 95 %':>19}  held  in a row  seconds  aim",
         flush=True,
     )

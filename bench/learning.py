@@ -10,7 +10,6 @@ in ``--folder``, and a second call with it goes on from there.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -24,9 +23,8 @@ from msgspec import Struct
 
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.sandbox import demo
-from babylon_tasks.sandbox.demo_report import write
 from babylon_tasks.sandbox.variation import Variation
-from bench.demos import DemoRun
+from bench.demos import DemoRun, play
 from bench.other_work import OtherWork
 
 
@@ -67,23 +65,6 @@ _HEAD = ("case", "runs", "valid", "right", "difference", "", "unseen", "in a row
 def runs_of(seeds: Sequence[int], only: Sequence[str]) -> list[tuple[int, Case]]:
     """List the runs in their order: all cases of a seed, then those of the next."""
     return [(seed, case) for seed in seeds for case in CASES if not only or case.name in only]
-
-
-def play(seed: int, case: Case, windows: int, folder: Path) -> DemoRun:
-    """Play a run, or read what an earlier call has left of it."""
-    kept = folder / f"{case.name}-{seed}-{windows}.json"
-    if not kept.exists():
-        watcher = demo.Watcher(
-            settings=lambda _: None,
-            news=lambda text: print(text, file=sys.stderr),
-            window=lambda done, tally: print(
-                f"{case.name} {seed}  {done.window}  right {tally.right / tally.n:.0%}",
-                file=sys.stderr,
-            ),
-        )
-        varied = case.variation_of(windows)
-        write(demo.run(watcher, windows=windows, seed=seed, variation=varied), kept)
-    return DemoRun(seed, **json.loads(kept.read_bytes()))
 
 
 def right_of_all(run: DemoRun) -> float:
@@ -166,7 +147,8 @@ def main() -> None:
     broken, other = [], OtherWork()
     for seed, case in runs_of(range(given.seeds), given.only):
         try:
-            run = play(seed, case, given.windows, folder)
+            varied = case.variation_of(given.windows)
+            run = play(seed, given.windows, folder, varied, name=case.name)
         except SandboxError as error:
             broken.append(f"{case.name}, seed {seed}, broke off: {error}")
             continue

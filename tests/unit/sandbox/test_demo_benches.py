@@ -11,7 +11,7 @@ import pytest
 
 from babylon_tasks.sandbox.demo_report import DemoReport, Interval, ModelComparison, Reversal, Share
 from bench import learning
-from bench.demos import DemoRun
+from bench.demos import DemoRun, play
 
 
 def run(seed: int = 0, right: float = 1.0, decisions: str = "", halved: str = "") -> DemoRun:
@@ -77,11 +77,10 @@ def test_each_case_changes_what_its_name_says_and_asks_in_unseen_phrasings() -> 
 
 
 def test_a_run_that_is_there_is_read_and_not_played_again(tmp_path: Path) -> None:
-    case = learning.CASES[0]
     kept: dict[str, Any] = {"windows": [], "evaluation": {}, "seconds": 1.0, "reversal": None}
     (tmp_path / "defaults-3-4.json").write_text(json.dumps(kept))
 
-    assert learning.play(3, case, 4, tmp_path) == DemoRun(3, **kept)
+    assert play(3, 4, tmp_path, name="defaults") == DemoRun(3, **kept)
 
 
 def test_the_table_compares_each_case_with_the_defaults_of_its_seeds() -> None:
