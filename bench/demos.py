@@ -3,7 +3,9 @@
 The seeds are drawn from the system's entropy, printed before the first run, and none is left out.
 Each run is the README's demo, one after the other: two at once would disturb each other. At the end
 what serves is also asked about the same markets in phrasings that no window had. What is finished
-is in ``--folder``, and a second call with the same ``--seeds`` goes on from there. Exit code 1 if a seed misses the target, or stands more than five windows behind its gate without a
+is in ``--folder``, and a second call with the same ``--seeds`` goes on from there.
+
+Exit code 1 if a seed misses the target, or stands more than five windows behind its gate without a
 change: refused, and the rate of what serves not halved in between.
 """
 
