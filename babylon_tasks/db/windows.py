@@ -149,7 +149,7 @@ def counts(connection: Connection, *, lineage: str | None = None) -> dict[str, i
 
 
 def earned(connection: Connection, lineage: str, *, newest: int, least: int) -> dict[str, float]:
-    """Read the mean rewards of the newest windows, the oldest first: of those with ``least`` scored
+    """Read the mean profits of the newest windows, the oldest first: of those with ``least`` scored
     trajectories and no outcome to wait for, opened since the lineage returned to a checkpoint."""
     return fetch_pairs(
         connection, "windows.earned", str, float, lineage=lineage, newest=newest, least=least

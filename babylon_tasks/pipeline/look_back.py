@@ -47,7 +47,7 @@ def look_back(
         hours = windows.earned(
             connection, lineage, newest=earnings.HOURS, least=earnings.LEAST_SCORED
         )
-        drop = earnings.find_drop(hours)
+        drop = earnings.find_drop(hours, settings.profit_scale)
         since = drop and groups_since(connection, settings, drop.since, actor=actor)
     if rule.is_due(row):
         why = f"{row} steps in a row were refused"

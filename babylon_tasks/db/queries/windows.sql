@@ -74,8 +74,8 @@ GROUP BY 1
 -- name: earned
 -- What the newest windows earned that were opened since an earlier checkpoint serves again.
 SELECT newest.* FROM (
-    SELECT window_id AS window, reward_mean AS reward FROM training.windows
-    WHERE reward_mean IS NOT NULL AND scored >= %(least)s AND coalesce(waits_until <= now(), true)
+    SELECT window_id AS window, profit_mean AS profit FROM training.windows
+    WHERE profit_mean IS NOT NULL AND scored >= %(least)s AND coalesce(waits_until <= now(), true)
       AND opened_at > (SELECT coalesce(max(decided_at), '-infinity') FROM training.promotions
                        WHERE lineage = %(lineage)s AND decision = 'rollback')
     ORDER BY window_id DESC LIMIT %(newest)s) AS newest

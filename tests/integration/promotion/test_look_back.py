@@ -77,15 +77,16 @@ def test_as_long_as_what_serves_is_worth_most_it_goes_on(
         assert evaluated(settings, turned).serving == 2
 
 
-def earn(connection: Connection, first: int, rewards: list[float], scored: int = 16) -> None:
-    for n, reward in enumerate(rewards, first):
+def earn(connection: Connection, first: int, profits: list[int], scored: int = 16) -> None:
+    for n, profit in enumerate(profits, first):
         for key in ("one", "another"):
             scored_window(
                 connection, hour(n), key=f"{key}{scored}", state="trained", model="anyone"
             )
         connection.execute(
-            "UPDATE training.windows SET reward_mean = %s, scored = %s WHERE window_id = %s",
-            (reward, scored, hour(n)),
+            "UPDATE training.windows SET reward_mean = 0.5, profit_mean = %s, scored = %s"
+            " WHERE window_id = %s",
+            (profit, scored, hour(n)),
         )
 
 
@@ -99,7 +100,7 @@ def fallen(connection: Connection, settings: Settings) -> PeerTrainer:
         assert evaluated(settings, trainer).action == "promoted"
     trainer.values = {0: 0.2, 1: 0.5, 2: 0.2, 3: 0.2}
     scored_window(connection, "2026-01-30T23:00", state="held_out", model="anyone")
-    earn(connection, 1, [0.7, 0.69, 0.71, 0.7, 0.72, 0.2, 0.21])
+    earn(connection, 1, [700, 690, 710, 700, 720, 200, 210])
     return trainer
 
 
@@ -115,7 +116,10 @@ def test_where_agents_earn_less_than_they_did_it_is_looked_at_though_no_step_was
     (reason,) = column(
         connection, "SELECT reason FROM training.promotions WHERE decision = 'rollback'"
     )
-    assert f"agents have earned 0.21 since {hour(6)}, 0.70 before, and checkpoint 1" in str(reason)
+    assert (
+        f"an agent has earned 205.00 an hour since {hour(6)}, 704.00 before, and checkpoint 1"
+        in str(reason)
+    )
 
 
 def test_what_was_earned_before_it_came_back_counts_no_more(
@@ -133,8 +137,8 @@ def test_what_was_earned_before_it_came_back_counts_no_more(
 def test_otherwise_what_serves_goes_on(
     connection: Connection, settings: Settings, fallen: PeerTrainer, scored: int
 ) -> None:
-    steady = [0.7, 0.69, 0.71, 0.7, 0.72, 0.7, 0.71]
-    fell = [0.7, 0.69, 0.71, 0.7, 0.72, 0.2, 0.21]
+    steady = [700, 690, 710, 700, 720, 700, 710]
+    fell = [700, 690, 710, 700, 720, 200, 210]
     earn(connection, 1, steady if scored == 16 else fell, scored)
     trained(connection, settings, fallen, 8)
 

@@ -12,8 +12,8 @@ BEFORE = [0.79, 0.8, 0.78, 0.8, 0.81, 0.79, 0.8, 0.8]
 TURN = f"h{len(BEFORE):02d}"
 
 
-def hours(*rewards: float) -> dict[str, float]:
-    return {f"h{n:02d}": reward for n, reward in enumerate(rewards)}
+def hours(*profits: float) -> dict[str, float]:
+    return {f"h{n:02d}": profit for n, profit in enumerate(profits)}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def hours(*rewards: float) -> dict[str, float]:
     ids=["two hours", "one answer to all", "a little, steadily", "a day"],
 )
 def test_the_hour_from_which_on_less_is_earned_is_found(since: list[float]) -> None:
-    found = find_drop(hours(*BEFORE, *since))
+    found = find_drop(hours(*BEFORE, *since), 1.0)
 
     assert found is not None
     assert found.since == TURN
@@ -30,7 +30,7 @@ def test_the_hour_from_which_on_less_is_earned_is_found(since: list[float]) -> N
 
 
 @pytest.mark.parametrize(
-    "rewards",
+    "profits",
     [
         [],
         [*BEFORE, 0.2],
@@ -41,17 +41,23 @@ def test_the_hour_from_which_on_less_is_earned_is_found(since: list[float]) -> N
     ],
     ids=["nothing yet", "one hour", "too short a past", "too little", "over again", "learning"],
 )
-def test_otherwise_nothing_has_fallen(rewards: list[float]) -> None:
-    assert find_drop(hours(*rewards)) is None
+def test_otherwise_nothing_has_fallen(profits: list[float]) -> None:
+    assert find_drop(hours(*profits), 1.0) is None
 
 
 def test_hours_that_only_vary_are_rarely_taken_for_a_drop() -> None:
     draw = random.Random(7)
     runs = [hours(*(draw.gauss(0.5, 0.1) for _ in range(32))) for _ in range(400)]
 
-    assert sum(find_drop(run) is not None for run in runs) <= 12
+    assert sum(find_drop(run, 1.0) is not None for run in runs) <= 12
 
 
 def test_it_says_in_words_what_was_earned_when() -> None:
-    text = "agents have earned 0.20 since h08, 0.80 before"
-    assert str(find_drop(hours(*BEFORE, 0.2, 0.2))) == text
+    text = "an agent has earned 0.20 an hour since h08, 0.80 before"
+    assert str(find_drop(hours(*BEFORE, 0.2, 0.2), 1.0)) == text
+
+
+def test_what_counts_as_little_follows_the_scale_of_profits() -> None:
+    fell = hours(*BEFORE, 0.2, 0.2)
+    assert find_drop({window: 1000 * profit for window, profit in fell.items()}, 1000.0)
+    assert find_drop(fell, 1000.0) is None
