@@ -174,9 +174,8 @@ deployment: setup tools ## Dockerfile, Compose, Kubernetes: schemas, policies, n
 image-proof: setup ## minutes: both images built and run, Compose brought up, by Docker or podman (docs/images.md)
 	$(BIN)/pytest -v --timeout=1800 $(or $(ARGS),tests/images/images.py tests/images/stack.py)
 
-bench: setup ## ratios from one run: ours against the baseline and the raw limit; what the gateway adds and carries
-	$(BIN)/python -m bench.score $(ARGS)
-	$(BIN)/python -m bench.gateway
+bench: setup ## ten minutes: all that is measured, as ratios from one run, with how it grows: make bench ARGS=--full
+	$(BIN)/python -m bench $(ARGS)
 
 demos: setup ## the demo on five seeds drawn at random, one after the other: make demos ARGS="--count 3"
 	$(BIN)/python -m bench.demos $(ARGS)

@@ -1,11 +1,11 @@
-"""Drain a backlog of small hours: ``python -m bench.backlog --small 100 --large 1000``.
+"""Drain backlogs of small hours: ``python -m bench.backlog --hours 100 300 900``.
 
-Two backlogs in databases of one embedded Postgres. Each is opened and sealed as upkeep does it,
-call after call; then a worker's next window is picked and scored, in turn from either, so that a
-slow moment of the machine strikes both. Scored hours stay and wait for a step. Prints for each
-window CPU milliseconds of Postgres's sessions and of the scoring process, transactions, and the
-ratio of the large backlog to the small one. Celery and Redis are not in it: a message costs the
-same in both.
+Each is in a database of its own, of one embedded Postgres, and is opened and sealed as upkeep does
+it, call after call; then a worker's next window is picked and scored, in turn from each, so that a
+slow moment of the machine strikes all. Scored hours stay and wait for a step. Prints for each
+window transactions and CPU milliseconds of sealing, of the scoring process and of Postgres's
+sessions, the largest backlog as a multiple of the smallest, and the exponent: 0 where a window
+costs the same however many wait. Celery and Redis are in ``bench.drain``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import WINDOW, window_id, window_start
+from bench.growth import SIZES, curve
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -74,17 +75,15 @@ class Backlog:
         fill(self.settings, hours)
         self.watch = psycopg.connect(server.database(name), autocommit=True)
         self.used: list[dict[str, float]] = []
+        self.sealing = 0.0  # seconds a window
 
     def seal(self) -> None:
         """Open and seal all hours, as beat's task does; then each waits without a message."""
         before, calls = time.process_time(), 1
         while discover(self.settings, actor="bench").more:
             calls += 1
-        seconds = time.process_time() - before
-        print(
-            f"{self.name}: {self.hours} hours sealed by {calls} calls in a row, "
-            f"{1000 * seconds / self.hours:.2f} ms of the client's CPU a window"
-        )
+        self.sealing = (time.process_time() - before) / self.hours
+        print(f"{self.hours} hours sealed by {calls} calls in a row", flush=True)
         self.watch.execute("UPDATE training.windows SET enqueued_at = NULL")
         self.watch.execute("VACUUM ANALYZE training.windows")
 
@@ -126,44 +125,40 @@ class Backlog:
 def main() -> None:
     """Fill, seal, score in turns, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", type=int, default=100)
-    parser.add_argument("--large", type=int, default=1000)
-    asked = parser.parse_args()
-    measured = asked.small // TURNS
-    if measured < 2 or asked.large < asked.small:
-        parser.error(f"--small must be at least {2 * TURNS}, and --large no smaller")
+    parser.add_argument("--hours", type=int, nargs="+", default=[100, 300, 900])
+    hours = sorted(set(parser.parse_args().hours))
+    measured = hours[0] // TURNS
+    if measured < 2 or len(hours) < SIZES:
+        parser.error(f"--hours takes {SIZES} numbers or more, each at least {2 * TURNS}")
     with tempfile.TemporaryDirectory(prefix="babylon-bench-") as folder:
         Path(folder).chmod(0o711)
         with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
-            small = Backlog(server, "small", asked.small)
-            large = Backlog(server, "large", asked.large)
-            log.configure(small.settings)
-            for backlog in (small, large):
+            backlogs = [Backlog(server, f"of_{count}", count) for count in hours]
+            log.configure(backlogs[0].settings)
+            for backlog in backlogs:
                 backlog.seal()
             kept.close()
-            begun = [backlog.transactions() for backlog in (small, large)]
+            begun = [backlog.transactions() for backlog in backlogs]
             for _ in range(TURNS):
-                for backlog in (small, large):
+                for backlog in backlogs:
                     # The first ones after the other's turn open connections.
                     backlog.score(backlog.hours // TURNS - measured + 1, measured=False)
                     backlog.score(measured - 1, measured=True)
             kept.close()
             time.sleep(1)  # the sessions end
-            rows = {
-                "transactions": [
-                    (backlog.transactions() - before) / backlog.hours
-                    for backlog, before in zip((small, large), begun, strict=True)
-                ]
-            }
-            for backlog in (small, large):
+            transactions = [
+                (backlog.transactions() - before) / backlog.hours
+                for backlog, before in zip(backlogs, begun, strict=True)
+            ]
+            for backlog in backlogs:
                 backlog.watch.close()
-    for name in ("server", "client"):
-        rows[f"{name}, ms CPU"] = [1000 * backlog.mean(name) for backlog in (small, large)]
-    for name, (of_small, of_large) in rows.items():
-        print(
-            f"{name:14} at {asked.small} {of_small:7.2f}  at {asked.large} {of_large:7.2f}  "
-            f"x{of_large / of_small:.2f}"
-        )
+    print("a window, by how many wait:")
+    print(curve("transactions", hours, transactions))
+    print(curve("sealing, CPU", hours, [1000 * one.sealing for one in backlogs], " ms"))
+    for name, what in (("client", "scoring, CPU"), ("server", "scoring, Postgres's CPU")):
+        print(curve(what, hours, [1000 * one.mean(name) for one in backlogs], " ms"))
+    both = [1000 * (one.mean("client") + one.mean("server")) for one in backlogs]
+    print(curve("scoring, both", hours, both, " ms"))
 
 
 if __name__ == "__main__":

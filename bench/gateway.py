@@ -1,5 +1,7 @@
 """Measure the gateway: ``python -m bench.gateway``; about six minutes, on an idle machine.
 
+``--brief``: two minutes, 1 and 64 calls at once, so few that the p99 is a rough one.
+
 Whole processes on one machine: a Postgres, a gateway, and two servers that answer after a fixed
 time, one as another provider and one as a checkpoint's, with log-probabilities. It prints
 
@@ -51,6 +53,7 @@ KEY = "key-of-the-benchmark"
 TOKENS = 300
 # By how many are asked at once. The p99 at 64 is the one with an aim.
 TURNS = {1: Turns(3.5, 4, 400), 64: Turns(7.5, 5, 4000), 256: Turns(3, 3, 1000)}
+BRIEF = {1: Turns(3, 2, 150), 64: Turns(5, 2, 800)}
 ALONE = 0.02  # seconds of an answer where only one is asked at once: enough of them are measured
 CARRIED = 64  # clients whose answers take the server no time
 CARRIED_SECONDS = 5.0
@@ -222,9 +225,11 @@ def main() -> None:
     """Print everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="to try it out: no figures")
+    parser.add_argument("--brief", action="store_true", help="fewer turns, at 1 and 64 only")
     parser.add_argument("--answer", type=float, default=0.5, help="seconds that an answer takes")
     parser.add_argument("--clients", type=int, nargs="*", choices=TURNS, default=list(TURNS))
     given = parser.parse_args()
+    chosen = BRIEF if given.brief else TURNS
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -236,9 +241,9 @@ def main() -> None:
             ):
                 print(f"{name}:", flush=True)
                 target = Target(model, scene.url, alone, KEY, scene.gateway)
-                for clients in given.clients:
+                for clients in (one for one in given.clients if one in chosen):
                     answer = ALONE if clients == 1 else given.answer
-                    turns = Turns(0.5, 1, 2) if given.short else TURNS[clients]
+                    turns = Turns(0.5, 1, 2) if given.short else chosen[clients]
                     print(f"  {added(target, clients, answer, turns)}", flush=True)
                 print(
                     f"  {carried(target, CARRIED, 0.5 if given.short else CARRIED_SECONDS)}",
@@ -258,7 +263,7 @@ def main() -> None:
                     "-m",
                     "bench.capture_flood",
                     "--seconds",
-                    "2" if given.short else "10",
+                    "2" if given.short else "4" if given.brief else "10",
                 ],
                 env={**os.environ, "DATABASE_URL": url},
                 check=False,

@@ -1,10 +1,11 @@
-"""Plan an hour of thousands of agents: ``python -m bench.plan --agents 4000``.
+"""Plan hours of thousands of agents: ``python -m bench.plan --agents 500 1000 2000``.
 
-One scenario, so all trajectories can be compared. The hour is scored as usual, then step after step
-is planned and committed until nothing of it is left. The trainer is the tests' own, without a
-network: everything but training is measured. With ``--inspect`` the cpu backend's real tokenizer
-proves the candidates instead. Prints groups, members, tokens and seconds of each step, peak
-resident memory, and the result for every trajectory.
+One scenario, so all trajectories can be compared. Each hour, in a Postgres of its own, is scored
+as usual, then step after step is planned and committed until nothing of it is left. The trainer is
+the tests' own, without a network: everything but training is measured. With ``--inspect`` the cpu
+backend's real tokenizer proves the candidates instead. Prints groups, members, tokens, seconds and
+CPU seconds of each step of the largest hour, peak resident memory, and the result for every
+trajectory; then how each cost grows with the agents.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import psycopg
 from pydantic import SecretStr
@@ -32,6 +34,7 @@ from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.training.protocol import Inspected, InspectRequest
 from babylon_tasks.training.supervisor import Trainer
+from bench.growth import SIZES, curve
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -64,9 +67,14 @@ def score() -> dict[str, Any]:
     """Score the hour in this process."""
     settings = load_settings()
     discover(settings, actor="bench")
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     scored = score_window(settings, WINDOW, actor="bench")
-    return {"scored": scored.scored, "seconds": time.perf_counter() - began, "peak": _peak()}
+    return {
+        "scored": scored.scored,
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu,
+        "peak": _peak(),
+    }
 
 
 def steps(*, proving: bool) -> dict[str, Any]:
@@ -82,21 +90,22 @@ def steps(*, proving: bool) -> dict[str, Any]:
 def _steps(settings: Settings, trainer: PeerTrainer) -> dict[str, Any]:
     before, found = _peak(), []
     while True:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         outcome = train_window(settings, trainer, window=None, actor="bench")
         if outcome.action != "committed":
             break
-        found.append(_step(settings, time.perf_counter() - began))
+        took = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+        found.append(_step(settings) | took)
     return {"steps": found, "before": before, "peak": _peak(), "end": outcome.reason}
 
 
-def _step(settings: Settings, seconds: float) -> dict[str, Any]:
+def _step(settings: Settings) -> dict[str, Any]:
     with psycopg.connect(settings.dsn) as connection:
         row = connection.execute(
             "SELECT detail FROM training.events WHERE kind = 'grouped' ORDER BY id DESC LIMIT 1"
         ).fetchone()
     assert row is not None
-    return {**row[0], "seconds": seconds}
+    return dict(row[0])
 
 
 def accounts(url: str) -> tuple[Counter[str], int]:
@@ -140,10 +149,55 @@ def _in_a_child(stage: str, url: str, folder: Path, *more: str) -> dict[str, Any
     return found
 
 
+class Hour(NamedTuple):
+    """One hour: what scoring it and its steps took, and what became of each trajectory."""
+
+    agents: int
+    scored: dict[str, Any]
+    taken: dict[str, Any]
+    counts: Counter[str]
+    lost: int
+
+    def of_steps(self, name: str) -> list[float]:
+        """Return a figure of each step."""
+        return [step[name] for step in self.taken["steps"]]
+
+
+def played(agents: int, *more: str) -> Hour:
+    """Fill an hour, score it and take its steps, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "pg") as postgres:
+        folder = Path(name)
+        fill(postgres.url, agents)
+        scored = _in_a_child("score", postgres.url, folder)
+        taken = _in_a_child("steps", postgres.url, folder, *more)
+        return Hour(agents, scored, taken, *accounts(postgres.url))
+
+
+def show(hour: Hour) -> None:
+    """Print one hour."""
+    scored, taken = hour.scored, hour.taken
+    print(
+        f"scored {scored['scored']} in {scored['seconds']:.1f} s, peak {scored['peak']:.0f} MB\n"
+        "step  groups  members  tokens  left over  seconds  CPU"
+    )
+    for number, step in enumerate(taken["steps"], start=1):
+        print(
+            f"{number:4}  {step['groups']:6}  {step['trajectories']:7}  {step['tokens']:6}  "
+            f"{step['left_over']:9}  {step['seconds']:7.2f}  {step['cpu']:4.2f}"
+        )
+    print(
+        f"{len(taken['steps'])} steps until nothing is left ({taken['end']}); resident memory "
+        f"{taken['before']:.0f} MB before, {taken['peak']:.0f} MB at most"
+    )
+    for what, count in hour.counts.most_common():
+        print(f"{count:6}  {what}")
+    print(f"{hour.lost:6}  in no account, or in two", flush=True)
+
+
 def main() -> None:
-    """Set up, run each stage in a process of its own, print."""
+    """Play each hour, print the largest and how the costs grow."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--agents", type=int, default=4000)
+    parser.add_argument("--agents", type=int, nargs="+", default=[500, 1000, 2000])
     parser.add_argument("--inspect", action="store_true", help="with the real tokenizer")
     parser.add_argument("--stage", choices=("score", "steps"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -151,29 +205,20 @@ def main() -> None:
         found = score() if arguments.stage == "score" else steps(proving=arguments.inspect)
         print(json.dumps(found))
         return
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "pg") as postgres:
-        folder = Path(name)
-        fill(postgres.url, arguments.agents)
-        scored = _in_a_child("score", postgres.url, folder)
-        more = ("--inspect",) if arguments.inspect else ()
-        taken = _in_a_child("steps", postgres.url, folder, *more)
-        counts, lost = accounts(postgres.url)
-    print(
-        f"scored {scored['scored']} in {scored['seconds']:.1f} s, peak {scored['peak']:.0f} MB\n"
-        "step  groups  members  tokens  left over  seconds"
-    )
-    for number, step in enumerate(taken["steps"], start=1):
-        print(
-            f"{number:4}  {step['groups']:6}  {step['trajectories']:7}  {step['tokens']:6}  "
-            f"{step['left_over']:9}  {step['seconds']:7.2f}"
-        )
-    print(
-        f"{len(taken['steps'])} steps until nothing is left ({taken['end']}); resident memory "
-        f"{taken['before']:.0f} MB before, {taken['peak']:.0f} MB at most"
-    )
-    for what, count in counts.most_common():
-        print(f"{count:6}  {what}")
-    print(f"{lost:6}  in no account, or in two")
+    agents = sorted(set(arguments.agents))
+    hours = [played(one, *(("--inspect",) if arguments.inspect else ())) for one in agents]
+    show(hours[-1])
+    if len(hours) < SIZES:
+        return
+    print("the worker, by agents of the hour:")
+    for what, unit, costs in (
+        ("scoring, CPU", " s", [one.scored["cpu"] for one in hours]),
+        ("all steps, CPU", " s", [sum(one.of_steps("cpu")) for one in hours]),
+        ("a step, CPU", " s", [fmean(one.of_steps("cpu")) for one in hours]),
+        ("first step, wall clock", " s", [one.of_steps("seconds")[0] for one in hours]),
+        ("peak memory", " MB", [one.taken["peak"] for one in hours]),
+    ):
+        print(curve(what, agents, costs, unit))
 
 
 if __name__ == "__main__":

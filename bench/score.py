@@ -4,7 +4,8 @@ Three readers of the same rows of one embedded Postgres take turns, each in a pr
 ``score_window`` end to end; a plain reader of the first system's kind that computes and writes
 nothing; a raw binary read. Compared are CPU seconds, which a busy machine hardly changes: of the
 reader's process, and of Postgres beside it. Printed are medians over the rounds. ``--against
-FOLDER`` pairs this checkout with another one.
+FOLDER`` pairs this checkout with another one. At last ``score_window`` alone scores windows of an
+eighth, a quarter and half of the rows of a kind: the exponent is 1 where a row costs the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -29,9 +30,12 @@ from babylon_tasks.db.babylon import create
 from babylon_tasks.db.migrate import apply
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
+from bench.growth import curve
+from bench.postgres_cpu import cpu_of
 from bench.recorded_rows import COLUMNS, KINDS, MARKETS, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = (8, 4, 2, 1)  # of a kind's rows, the windows of the curve
 # What scoring a window leaves; without it the window can be scored again.
 _ANEW = """
 SET session_replication_role = replica;
@@ -81,12 +85,12 @@ class Reader:
         """Let it read the window of this kind."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        before = _cpu_of(self._postgres)
+        before = cpu_of(self._postgres)
         print(kind.window, file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"the reader ended with exit code {self._process.wait()}")
-        found = Took(**json.loads(line), server=_cpu_of(self._postgres) - before)
+        found = Took(**json.loads(line), server=cpu_of(self._postgres) - before)
         assert found.rows == kind.rows, found
         return found
 
@@ -102,23 +106,6 @@ class Reader:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-
-
-def _cpu_of(postgres: EmbeddedPostgres) -> float:
-    """Sum the CPU seconds of the server's processes, those that have ended included."""
-    first = str(postgres.pid)
-    ticks = 0
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile, and counts as its parent's
-                continue
-            if folder.name == first:
-                ticks += sum(map(int, fields[11:15]))
-            elif fields[1] == first:
-                ticks += sum(map(int, fields[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def fill(url: str, kinds: list[Kind]) -> None:
@@ -182,6 +169,38 @@ def _print(kind: Kind, took: dict[str, list[Took]], size: float) -> None:
             print(f"  {name} / score: {alone:.2f}; with Postgres {both:.2f}", flush=True)
 
 
+def parts(kind: Kind, day: int) -> list[Kind]:
+    """Make windows of this kind that have fewer of its rows, on a day of their own."""
+    return [
+        replace(
+            kind,
+            name=f"{kind.name}-of-{part}",
+            window=f"2026-02-{day:02d}T{part:02d}:00",
+            rows=kind.rows // part,
+        )
+        for part in PARTS
+    ]
+
+
+def _print_curve(kind: Kind, windows: list[Kind], postgres: EmbeddedPostgres, rounds: int) -> None:
+    took: list[list[Took]] = [[] for _ in windows]
+    with Reader("score", postgres) as reader:
+        for number in range(rounds + 1):
+            for window, found in zip(windows, took, strict=True):
+                _seal(postgres.url, window)
+                one = reader.read(window)
+                if number:
+                    found.append(one)
+    rows = [window.rows for window in windows]
+    for what, each in (
+        ("CPU", [median(one.cpu for one in found) for found in took]),
+        ("CPU with Postgres", [median(one.both for one in found) for found in took]),
+        ("peak memory", [max(one.peak_mb for one in found) for found in took]),
+    ):
+        unit = " MB" if what == "peak memory" else " s"
+        print(curve(f"{kind.name}, {what} by rows", rows, each, unit), flush=True)
+
+
 def main() -> None:
     """Set up, measure each kind, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -200,7 +219,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         EmbeddedPostgres(Path(folder), durable=False) as postgres,
     ):
-        fill(postgres.url, kinds)
+        windows = [parts(kind, day) for day, kind in enumerate(kinds, start=1)]
+        fill(postgres.url, [*kinds, *(one for each in windows for one in each)])
         for kind in kinds:
             with psycopg.connect(postgres.url) as connection:
                 size = connection.execute(
@@ -214,6 +234,9 @@ def main() -> None:
                     for name, tree in trees.items()
                 }
                 _print(kind, measure(kind, readers, postgres.url, arguments.rounds), size)
+        print("twice the rows of a window:")
+        for kind, each in zip(kinds, windows, strict=True):
+            _print_curve(kind, each, postgres, arguments.rounds)
 
 
 if __name__ == "__main__":
