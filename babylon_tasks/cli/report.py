@@ -13,6 +13,7 @@ from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.cli.report_better import better_than_yesterday, served_before
 from babylon_tasks.cli.report_lines import lines
 from babylon_tasks.cli.report_parts import read_parts
+from babylon_tasks.cli.report_worse import when_it_got_worse
 from babylon_tasks.cost.ledger import ledger
 from babylon_tasks.cost.words import in_words
 from babylon_tasks.db import costs, reports, run_report
@@ -52,7 +53,7 @@ def report(
         rows = run_report.read(connection, name, since=start)
         system = reports.system_state(connection, name)
         history = run_history(rows)
-        answered = [] if history is None else _better(connection, name, history, rows)
+        answered = [] if history is None else _answered(connection, name, history, rows)
         paid = ledger(costs.read(connection, name, since=start, answers=False), settings.prices)
         if html is not None:
             parts = read_parts(connection, settings, rows)
@@ -87,10 +88,15 @@ def report(
         show(f"{html}: {history.windows} windows")
 
 
-def _better(connection: Connection, lineage: str, history: RunHistory, rows: RunRows) -> list[str]:
+def _answered(
+    connection: Connection, lineage: str, history: RunHistory, rows: RunRows
+) -> list[str]:
     before = served_before(history, rows.windows)
     pairs = None
     if before is not None:
         now = history.served[-1].step
         pairs = run_report.paired_values(connection, lineage, now=now, before=before)
-    return better_than_yesterday(history, rows.windows, before, pairs)
+    return [
+        *better_than_yesterday(history, rows.windows, before, pairs),
+        *when_it_got_worse(history, rows.windows),
+    ]

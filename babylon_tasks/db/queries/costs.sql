@@ -76,11 +76,14 @@ WHERE s.id = ANY (%(steps)s)
 ORDER BY s.id
 
 -- name: promotions
--- Promotions, and how much higher than that of what served the objective was; NULL: not measured.
+-- Promotions, and how much higher than that of what served the objective was, as the decision has
+-- it, which gives the newest hours more weight (0.1.0 gave none); NULL: not measured.
 SELECT to_step AS step, decided_at AS moment,
-       jsonb_path_query_first(evidence, '$.objective.candidate ? (@.type() == "number")')::float8
-       - jsonb_path_query_first(evidence, '$.objective.serving ? (@.type() == "number")')::float8
-           AS gain
+       coalesce(
+           jsonb_path_query_first(evidence, '$.difference ? (@.type() == "number")')::float8,
+           jsonb_path_query_first(evidence, '$.objective.candidate ? (@.type() == "number")')::float8
+           - jsonb_path_query_first(evidence, '$.objective.serving ? (@.type() == "number")')::float8
+       ) AS gain
 FROM training.promotions
 WHERE lineage = %(lineage)s AND decision = 'promote' AND decided_at >= %(since)s
 ORDER BY id

@@ -14,9 +14,10 @@ from scored_windows import column, hour, scored_window
 from scoring_runs import MakeSettings
 from training_steps import crash_before_commit, peer, train
 
-from babylon_tasks.db import calls, clock, costs, events
+from babylon_tasks.db import calls, clock, costs, events, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
+from babylon_tasks.decisions import Decision
 from babylon_tasks.event_kinds import EventKind
 
 pytestmark = one_contract
@@ -71,6 +72,24 @@ def test_a_run_is_priced_by_kind_step_window_and_promotion(
     assert first["gain"] == pytest.approx(0.2)
     assert first["for_a_hundredth"] == pytest.approx((seconds[0] + 0.25) / 20)
     assert rest["total"]["money"] == pytest.approx(seconds[1] + 0.25)
+
+
+@pytest.mark.usefixtures("learned")
+def test_a_gain_is_what_the_gate_decided_by(run: Run, connection: Connection) -> None:
+    promotions.record(
+        connection,
+        "babylon",
+        Decision.PROMOTE,
+        from_step=1,
+        to_step=2,
+        reason="the newest hours count more",
+        figures={"difference": 0.17, "objective": {"candidate": 0.66, "serving": 0.76}},
+        actor="test",
+    )
+
+    found = run("cost", "--json").document["promotions"]
+
+    assert [(one["step"], one["gain"]) for one in found[:2]] == [(1, pytest.approx(0.2)), (2, 0.17)]
 
 
 @pytest.mark.usefixtures("learned")
