@@ -16,7 +16,7 @@ _SIDE = 8  # windows before and after
 _FEWEST = 4
 _DOUBT = 2  # standard errors, beyond what the largest of so many differences reaches by chance
 _SMALLEST = 0.05  # of the bets: less is nothing to look for
-_TOLD = 3  # decisions
+_LISTED = 3  # decisions
 
 
 def when_it_got_worse(history: RunHistory, windows: Sequence[RunWindow]) -> list[str]:
@@ -66,9 +66,9 @@ def _done(history: RunHistory, window: str) -> str:
     marks = [one for one in history.marks if one.window >= window]
     if not marks:
         return "nothing has been decided since."
-    told = "; ".join(
+    listed = "; ".join(
         f"{one.kind} {one.why if one.step is None else f'step {one.step}'} at {one.window}"
-        for one in marks[:_TOLD]
+        for one in marks[:_LISTED]
     )
-    more = len(marks) - _TOLD
-    return f"{told}; {more} more decisions are listed below." if more > 0 else f"{told}."
+    more = len(marks) - _LISTED
+    return f"{listed}; {more} more decisions are below." if more > 0 else f"{listed}."

@@ -35,7 +35,7 @@ def test_the_window_of_the_fall_is_named_with_what_served_and_what_was_done() ->
     )
     assert found[1].startswith(f"Step 24 served then, since {hour(29)}. What was done: ")
     assert f"refused step 25 at {hour(31)}; promoted step 26 at {hour(32)}" in found[1]
-    assert found[1].endswith(" more decisions are listed below.")
+    assert found[1].endswith(" more decisions are below.")
 
 
 def test_windows_without_outcomes_do_not_count_as_wrong() -> None:
