@@ -59,12 +59,12 @@ class OutcomeBook:
         for trajectory in trajectories:
             for action in trajectory.actions:
                 if action.correct is None:
-                    if action.market_id is not None:
-                        markets.add(action.market_id)
-                        tickers.add(action.market_id)  # which may be a perpetual's ticker
-                    if action.ticker is not None:
-                        tickers.add(action.ticker)
-        markets -= self._asked_markets
+                    market, ticker = action.market_id, action.ticker
+                    if market is not None and market not in self._asked_markets:
+                        markets.add(market)
+                        tickers.add(market)  # which may be a perpetual's ticker
+                    if ticker is not None:
+                        tickers.add(ticker)
         tickers -= self._asked_tickers
         if markets:
             self._known.markets.update(self._ended(markets))

@@ -25,7 +25,9 @@ class _Parameters(Struct, gc=False):
     price: Any = None
 
 
-class _Done(Struct, gc=False):
+class Done(Struct, gc=False):
+    """What a trade came to."""
+
     marketId: Any = None
     ticker: Any = None
     shares: Any = None
@@ -50,16 +52,21 @@ class RecordedAction(Struct, gc=False):
     correctness: _Correctness | None = None
 
 
-_results = msgspec.json.Decoder(_Done | None)
+_results = msgspec.json.Decoder(Done | None)
 
 
-_NOT_RECORDED, _NOT_DONE = _Parameters(), _Done()
+_NOT_RECORDED, _NOT_DONE = _Parameters(), Done()
 
 
 def read_action(action: RecordedAction) -> AgentAction:
+    # Hours have a million actions: what is usual takes no call of a function.
     parameters, correctness = action.parameters or _NOT_RECORDED, action.correctness
-    done = _done(action)
-    market, ticker = _name(parameters.marketId), _name(parameters.ticker)
+    done = (kind(action.actionType).trade and _done(action.result)) or _NOT_DONE
+    market, ticker = parameters.marketId, parameters.ticker
+    if type(market) is not str or not market:
+        market = _name(market)
+    if ticker is not None:
+        ticker = _name(ticker)
     if market is None and ticker is None:
         market, ticker = _name(done.marketId), _name(done.ticker)
     if market is not None and ticker is None and parameters.marketType == "perp":
@@ -67,7 +74,7 @@ def read_action(action: RecordedAction) -> AgentAction:
     staked = money_in(parameters.amount)
     if staked is not None and staked <= 0:
         staked = None
-    # By position: by name it takes twice as long, and hours have a million actions.
+    # By position: by name it takes twice as long.
     return AgentAction(
         action.actionType,
         action.success,
@@ -80,13 +87,14 @@ def read_action(action: RecordedAction) -> AgentAction:
     )
 
 
-def _done(action: RecordedAction) -> _Done:
-    if not kind(action.actionType).trade:
-        return _NOT_DONE
+def _done(result: msgspec.Raw | Done | None) -> Done | None:
+    if not isinstance(result, msgspec.Raw):
+        return result
     try:
-        return _results.decode(action.result) or _NOT_DONE
+        found: Done | None = _results.decode(result)
     except ValueError:  # any JSON is allowed here; only an object is usable
-        return _NOT_DONE
+        return None
+    return found
 
 
 def _name(value: Any) -> str | None:
@@ -96,12 +104,14 @@ def _name(value: Any) -> str | None:
     return value if type(value) is str and value else None
 
 
-def _price(parameters: _Parameters, done: _Done, staked: float | None) -> float | None:
+def _price(parameters: _Parameters, done: Done, staked: float | None) -> float | None:
     """Find the price of a share; only values in (0, 1) count."""
-    for recorded in (done.avgPrice, parameters.price):
-        price = number_in(recorded)
-        if price is not None and 0 < price < 1:
-            return price
+    price = done.avgPrice
+    if type(price) is float and 0 < price < 1:
+        return price
+    price = parameters.price
+    if type(price) is float and 0 < price < 1:
+        return price
     shares = number_in(done.shares)
     if staked is None or shares is None or shares <= 0:
         return None
@@ -122,8 +132,9 @@ def number_in(value: Any) -> float | None:
 
 def money_in(value: Any) -> float | None:
     """Read a sum of money; None for one beyond Babylon's columns, since totals would overflow."""
-    amount = number_in(value)
-    return None if amount is None or abs(amount) >= _NO_MONEY else amount
+    if type(value) is not float and type(value) is not int:
+        return None
+    return float(value) if -_NO_MONEY < value < _NO_MONEY else None
 
 
 def _correct(recorded: _Correctness) -> bool | None:

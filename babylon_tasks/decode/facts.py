@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from babylon_tasks.decode.action import money_in, number_in, read_action
+from babylon_tasks.decode.action import Done, RecordedAction, money_in, number_in, read_action
 from babylon_tasks.decode.call import (
     LOGPROB_ROUNDING,
     Call,
@@ -21,7 +21,7 @@ from babylon_tasks.decode.call import (
     read_purpose,
 )
 from babylon_tasks.decode.errors import Undecodable
-from babylon_tasks.decode.trajectory import NOTHING_DONE, RecordedStep, acted_upon, decode, has_nul
+from babylon_tasks.decode.trajectory import NOTHING_DONE, RecordedStep, acted_upon, decode
 from babylon_tasks.records import AgentAction, Facts, RawTrajectory, Rejection, Trajectory
 
 # The bounds that ``decode`` checks one by one are checked while the JSON is parsed.
@@ -42,8 +42,14 @@ class _Call(Call, gc=False):
     logprobs: list[_Logprob] | _Logprobs | None = None  # type: ignore[assignment]
 
 
+class _Action(RecordedAction, gc=False):
+    # Elsewhere it may be anything: it is then looked into on its own, and only for a trade.
+    result: Done | None = None  # type: ignore[assignment]
+
+
 class _Step(RecordedStep, gc=False):
     llmCalls: list[_Call] | None = None  # type: ignore[assignment]
+    action: _Action | None = None
 
 
 _steps = msgspec.json.Decoder(list[_Step])
@@ -90,8 +96,6 @@ def _facts(raw: RawTrajectory) -> Facts | None:
         return None
     if final is not None and not math.isfinite(final):
         return None
-    if has_nul(text):
-        return None
     steps = _steps.decode(text)
     actions: list[AgentAction] = []
     asked: tuple[str, str] | None = None  # the first call's purpose and question
@@ -99,14 +103,17 @@ def _facts(raw: RawTrajectory) -> Facts | None:
         action, calls = step.action, step.llmCalls
         if calls:
             call = calls[0] if len(calls) == 1 else acted_upon(calls, action)
-            if not _sound(call):
+            if not _sound(call) or _has_nul(call):
                 return None
             if asked is None:
                 done = "" if action is None else action.actionType
                 question = _last_of_user(read_messages(call, number))
                 asked = read_purpose(call, done), question
         if action is not None:
-            actions.append(read_action(action))
+            read = read_action(action)
+            if "\0" in f"{read.action_type}{read.market_id}{read.ticker}{read.side}":
+                return None
+            actions.append(read)
         elif calls:
             actions.append(NOTHING_DONE)
     if asked is None:
@@ -141,6 +148,23 @@ def _sound(call: _Call) -> bool:
         return True
     named = named_ids(entries)[0] if entries else None
     return len(ids) == len(entries) and (named is None or named == tuple(ids))
+
+
+def _has_nul(call: _Call) -> bool:
+    """Look for NUL in all text that ``decode`` may keep: looking through the JSON takes longer."""
+    if "\0" in (
+        f"{call.response}{call.model}{call.systemPrompt}{call.userPrompt}"
+        f"{call.purpose}{call.actionType}"
+    ):
+        return True
+    if call.messages and any(
+        "\0" in text for message in read_messages(call, 0) for text in message
+    ):
+        return True
+    recorded = call.logprobs
+    if not isinstance(recorded, _Logprobs) or not recorded.content:
+        return False
+    return "\0" in "".join([entry.token for entry in recorded.content if entry.token])
 
 
 def _last_of_user(messages: tuple[tuple[str, str], ...]) -> str:

@@ -31,7 +31,7 @@ from babylon_tasks.records import (
     Trajectory,
 )
 from babylon_tasks.scoring.choice import Scorers
-from babylon_tasks.scoring.evidence import activity, evidence_and_bets
+from babylon_tasks.scoring.evidence import activity, evidence_and_bets, named
 from babylon_tasks.settings import Settings
 
 Progress = Callable[[int, int | None], None]
@@ -78,6 +78,7 @@ class ScoringRun:
         known = claims.grades(connection, claimed.window) if self.whole else {}
         self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
         self.bets: dict[Bet, Outcome] = {}
+        self.named: set[tuple[str | None, str | None]] = set()
         self.renewed = time.monotonic()
 
     def score(self, actor: str) -> ScoringResult:
@@ -97,9 +98,9 @@ class ScoringRun:
                 book = OutcomeBook(self.connection, claimed.window)
                 for batch in batches:
                     decoded = self._decoded(batch, rejections)
-                    outcomes = book.covering([facts for _, facts, _ in decoded])
-                    for raw, facts, whole in decoded:
-                        self._collect(raw, facts, whole, outcomes, read)
+                    outcomes = book.covering([facts for facts, _, _ in decoded])
+                    for facts, content, whole in decoded:
+                        self._collect(facts, content, whole, outcomes, read)
                     self._between_batches()
             self._reward(read, scores, rejections, actor)
             unknown = sum(known == Outcome() for known in self.bets.values())
@@ -114,9 +115,9 @@ class ScoringRun:
 
     def _decoded(
         self, batch: list[RawTrajectory], rejections: Spool[Rejection]
-    ) -> list[tuple[RawTrajectory, Facts, Trajectory | None]]:
-        """Decode a batch; only a judge needs trajectories whole."""
-        decoded: list[tuple[RawTrajectory, Facts, Trajectory | None]] = []
+    ) -> list[tuple[Facts, str, Trajectory | None]]:
+        """Decode a batch and hash it; only a judge needs trajectories whole."""
+        decoded: list[tuple[Facts, str, Trajectory | None]] = []
         for raw in batch:
             if raw.trajectory_id in self.used:
                 continue
@@ -124,27 +125,30 @@ class ScoringRun:
             if isinstance(found, Rejection):
                 self._reject(found, rejections)
             elif isinstance(found, Trajectory):
-                decoded.append((raw, facts_of(found), found))
+                decoded.append((facts_of(found), content_hash(raw), found))
             else:
-                decoded.append((raw, found, None))
+                decoded.append((found, content_hash(raw), None))
         return decoded
 
     def _collect(
         self,
-        raw: RawTrajectory,
         facts: Facts,
+        content: str,
         whole: Trajectory | None,
         outcomes: Outcomes,
         read: Spool[_ReadRow],
     ) -> None:
         evidence, bets = evidence_and_bets(facts, outcomes)
-        content = content_hash(raw)
         self.summary.add_evidence(evidence)
         self.window_rewards.add(facts, evidence, content, whole)
-        for kind, name, known in bets:
-            bet = Bet(kind, name)
-            if bet in self.bets or len(self.bets) < _MARKETS:
-                self.bets[bet] = known
+        for bet in bets:
+            names = bet.market_id, bet.ticker
+            if names not in self.named and len(self.named) < _MARKETS:
+                self.named.add(names)
+                market = named(bet, outcomes)
+                if market is not None:
+                    kind, name, known = market
+                    self.bets[Bet(kind, name)] = known
         read.add(_ReadRow(facts.trajectory_id, facts.agent_id, content))
 
     def _reward(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from babylon_tasks.records import AgentAction, Evidence, Facts, Outcome, Outcomes, Trajectory
-from babylon_tasks.vocabulary import buys, expects_rise, is_taken, kind
+from babylon_tasks.vocabulary import expects_rise, meaning
 
 # Each is (kind, name, outcome), kind being ``market`` or ``stock``.
 NamedBet = tuple[str, str, Outcome]
@@ -20,40 +20,49 @@ def evidence(facts: Played, outcomes: Outcomes) -> Evidence:
 
 def bets(facts: Played, outcomes: Outcomes) -> list[NamedBet]:
     """List the markets that a trajectory's bets name, with what is known of each."""
-    return evidence_and_bets(facts, outcomes)[1]
+    found = (named(bet, outcomes) for bet in evidence_and_bets(facts, outcomes)[1])
+    return [bet for bet in found if bet is not None]
 
 
-def evidence_and_bets(facts: Played, outcomes: Outcomes) -> tuple[Evidence, list[NamedBet]]:
-    """Extract both in one pass. Bets recorded as right or wrong need no outcome: they name none."""
+def evidence_and_bets(facts: Played, outcomes: Outcomes) -> tuple[Evidence, list[AgentAction]]:
+    """Extract both in one pass; the bets are those that need an outcome.
+
+    One recorded as right or wrong needs none.
+    """
     right = wrong = unknown = failed = waited = taken = 0
     merits = earned = staked = 0.0
-    named: list[NamedBet] = []
+    open_bets: list[AgentAction] = []
     for action in facts.actions:
         if not action.success:
             failed += 1
             continue
-        if not is_taken(action):
+        meant = meaning(action)
+        if meant.idle or (
+            meant.needs_market and action.market_id is None and action.ticker is None
+        ):
             waited += 1
             continue
         taken += 1
-        rise, won = expects_rise(action), action.correct
+        won = action.correct
         if won is None:
-            if rise is None:
+            if meant.rise is None:
                 continue
-            bet = _named(action, outcomes)
-            if bet is not None:
-                named.append(bet)
-            won = _came_true(action, rise, outcomes)
-        elif not kind(action.action_type).trade:
+            open_bets.append(action)
+            won = _came_true(action, meant.rise, outcomes)
+        elif not meant.trade:
             continue
         if won is None:
             unknown += 1
             continue
         right += won
         wrong += not won
-        gain = _gain(action, won)
+        price = action.price
+        if price is None:
+            merits += 1.0 if won else -1.0
+            continue
+        gain = _gain(price, won=won, bought=meant.buys)
         merits += gain
-        if action.price is not None and action.staked is not None:
+        if action.staked is not None:
             earned += gain * action.staked
             staked += action.staked
     known = right + wrong
@@ -69,17 +78,18 @@ def evidence_and_bets(facts: Played, outcomes: Outcomes) -> tuple[Evidence, list
         earned,
         staked,
     )
-    return extracted, named
+    return extracted, open_bets
 
 
-def _named(action: AgentAction, outcomes: Outcomes) -> NamedBet | None:
-    if action.market_id is not None:
-        name = action.market_id
+def named(bet: AgentAction, outcomes: Outcomes) -> NamedBet | None:
+    """Find the market that a bet names, with what is known of it; None where it names none."""
+    if bet.market_id is not None:
+        name = bet.market_id
         market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
         known = Outcome(market.yes if market else None, stock.change if stock else None)
         return "market", name, known
-    if action.ticker is not None:
-        return "stock", action.ticker, outcomes.tickers.get(action.ticker, _NOT_KNOWN)
+    if bet.ticker is not None:
+        return "stock", bet.ticker, outcomes.tickers.get(bet.ticker, _NOT_KNOWN)
     return None
 
 
@@ -122,16 +132,14 @@ def _came_true(action: AgentAction, rise: bool, outcomes: Outcomes) -> bool | No
     return None
 
 
-def _gain(action: AgentAction, won: bool) -> float:
-    """Compute what a bet earned, in [-1, 1]: without a price its sign; at a fair one 0 on average.
+def _gain(price: float, *, won: bool, bought: bool) -> float:
+    """Compute what a bet at a price earned, in [-1, 1]: at a fair one 0 on average.
 
     A share bought at price p pays 1 if right, so a stake of p wins 1 - p; in a sale it is the
     other way round. The larger of the two is scaled to 1. Per unit staked, and capped at 1, a long
     shot would lose everything and win no more than that: not betting would beat a coin flip.
     """
-    if action.price is None:
-        return 1.0 if won else -1.0
-    stake, prize = action.price, 1 - action.price
-    if not buys(action):
-        stake, prize = prize, stake
-    return min(1.0, prize / stake) if won else -min(1.0, stake / prize)
+    stake, prize = (price, 1 - price) if bought else (1 - price, price)
+    if won:
+        return 1.0 if prize >= stake else prize / stake
+    return -1.0 if stake >= prize else -stake / prize

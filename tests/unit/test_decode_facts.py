@@ -127,6 +127,11 @@ ODD = {
     "no system prompt": [llm_call(systemPrompt=None)],
     "no prompt": [llm_call(userPrompt=None)],
     "NUL in a prompt": [llm_call(userPrompt="\0")],
+    "NUL in an answer": [llm_call("\0")],
+    "NUL in a model's name": [llm_call(model="\0")],
+    "NUL in a message": [llm_call(messages=[{"role": "user", "content": "\0"}])],
+    "NUL in a kind of question": [llm_call(purpose="\0")],
+    "NUL in a token": [llm_call(logprobs=tokens(token="\0"))],
 }
 
 
@@ -136,6 +141,29 @@ def test_an_odd_call_is_refused_in_any_step(calls: list[dict[str, Any]]) -> None
         row = raw(steps)
         assert isinstance(decode(row), Rejection), "this test's own premise"
         same(row)
+
+
+@pytest.mark.parametrize("name", ["marketId", "ticker", "side"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_action_with_a_nul_is_refused_in_any_step(name: str, number: int) -> None:
+    steps = [step(), step(1)]
+    steps[number]["action"] = {"actionType": "BUY_SHARES", "parameters": {name: "m\0"}}
+    row = raw(steps)
+    assert isinstance(decode(row), Rejection), "this test's own premise"
+    same(row)
+
+
+@pytest.mark.parametrize("result", ["done", [], 7, {"shares": []}])
+def test_an_odd_result_of_a_trade_is_not_known(result: object) -> None:
+    trade = {"actionType": "BUY_SHARES", "parameters": {"marketId": "m-1"}, "result": result}
+    row = raw(json.dumps([step(action=trade)]))
+    assert not isinstance(decode(row), Rejection), "this test's own premise"
+    same(row)
+
+
+def test_nul_that_nothing_reads_is_no_reason_to_refuse_a_row() -> None:
+    row = raw([step(calls=[llm_call(reasoning="\0")])])
+    assert quick_facts(row) == decode_facts(row)
 
 
 def test_the_question_is_that_of_the_call_that_was_acted_upon() -> None:
