@@ -22,7 +22,7 @@ def held_out_set(
     Windows in which Babylon has rewritten rows are marked to be scored anew.
     """
     offered = scored_trajectories.held_out_groups(connection, old_rows.HELD_OUT_WINDOWS)
-    return _read(connection, settings, offered, draw, actor)
+    return _read(connection, settings, offered, draw=draw, used=False, actor=actor)
 
 
 def groups_since(
@@ -33,16 +33,17 @@ def groups_since(
     They compare what serves with checkpoints from before that window: those have not learned from
     them, so if it has, the comparison favours it.
     """
-    return _read(
-        connection, settings, scored_trajectories.groups_since(connection, window), 0, actor
-    )
+    offered = scored_trajectories.groups_since(connection, window)
+    return _read(connection, settings, offered, draw=0, used=True, actor=actor)
 
 
 def _read(
     connection: Connection,
     settings: Settings,
     offered: Sequence[GroupsOfKey],
+    *,
     draw: int,
+    used: bool,
     actor: str,
 ) -> tuple[Group, ...]:
     versions = {(group.window, group.key): group.reward_version for group in offered}
@@ -59,7 +60,7 @@ def _read(
         if window in rewritten:
             continue  # its other groups are likely affected too, and all of them would be read
         held_out_group = load_groups.held_out_group(
-            connection, settings, window, versions[window, key], key, part
+            connection, settings, window, versions[window, key], key, part, used=used
         )
         if held_out_group.changed:
             rewritten.add(window)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from babylon_tasks.dataset.groups import deal, teaches_nothing
 from babylon_tasks.dataset.manifest import GroupEntry, Manifest, content_hash
@@ -34,8 +34,13 @@ def held_out_group(
     reward_version: int,
     key: str,
     part: int,
+    *,
+    used: bool = False,
 ) -> HeldOut:
-    """Read the ``part``-th group of one key in a held-out window, whichever policy answered."""
+    """Read the ``part``-th group of one key in a held-out window, whichever policy answered.
+
+    ``used``: in any window, with what a step has been trained on.
+    """
     listed = scored_trajectories.list_group(connection, window, reward_version, key)
     chosen = deal(listed, settings.max_group_size)[part]
     members: list[Member] = []
@@ -44,9 +49,10 @@ def held_out_group(
         ids = [one.trajectory_id for one in portion]
         rows = scored_trajectories.rows(connection, ids, settings.max_steps_bytes)
         for one in portion:
-            current = compare_with_score(
-                one.trajectory_id, window, one.content_hash, rows.get(one.trajectory_id)
-            )
+            raw = rows.get(one.trajectory_id)
+            if raw is not None and used:
+                raw = structs.replace(raw, already_used=False)
+            current = compare_with_score(one.trajectory_id, window, one.content_hash, raw)
             changed += isinstance(current, RowChange)
             # A prompt that is not all text is not the one that was answered.
             if isinstance(current, Trajectory) and (places := _all_text(current)):

@@ -88,6 +88,9 @@ def earn(connection: Connection, first: int, profits: list[int], scored: int = 1
             " WHERE window_id = %s",
             (profit, scored, hour(n)),
         )
+    connection.execute(
+        """UPDATE trajectories SET "usedInTraining" = true WHERE "windowId" < %s""", (hour(8),)
+    )
 
 
 @pytest.fixture
