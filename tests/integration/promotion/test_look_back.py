@@ -89,7 +89,8 @@ def earn(connection: Connection, first: int, profits: list[int], scored: int = 1
             (profit, scored, hour(n)),
         )
     connection.execute(
-        """UPDATE trajectories SET "usedInTraining" = true WHERE "windowId" < %s""", (hour(8),)
+        """UPDATE trajectories SET "usedInTraining" = true WHERE "windowId" BETWEEN %s AND %s""",
+        (hour(1), hour(7)),
     )
 
 
