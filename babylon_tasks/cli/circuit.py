@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from babylon_tasks.cli.context import begin, database
+from babylon_tasks.cli.nouns import Listing
 from babylon_tasks.cli.output import AsJson, as_json, show
 from babylon_tasks.db import circuits
 
@@ -12,7 +13,9 @@ from babylon_tasks.db import circuits
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     circuit = typer.Typer(
-        no_args_is_help=True, help="What pauses scoring and training after repeated faults."
+        cls=Listing,
+        no_args_is_help=True,
+        help="What pauses scoring and training after repeated faults.",
     )
     circuit.callback()(_group)
     circuit.command()(reset)

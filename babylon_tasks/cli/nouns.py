@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from babylon_tasks.cli.help_json import OPTION, set_aside, show_shape
+
 _WHOLE = 1000  # characters of a sentence
 _MOVED = {
     "retry": "windows retry",
@@ -15,8 +17,22 @@ _MOVED = {
 }
 
 
-class _Listing(TyperGroup):
+class Listing(TyperGroup):
     """Lists its commands with their whole first sentence, where click would cut it."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find a command; the shape of its JSON is no part of its help."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            set_aside(command)
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Resolve the command that ``args`` begin with, unless only its JSON is asked about."""
+        found = super().resolve_command(ctx, args)
+        if OPTION in args[1:] and not ctx.resilient_parsing and show_shape(found[1]):
+            ctx.exit()
+        return found
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one entry a command, as many lines as it takes."""
@@ -30,7 +46,7 @@ class _Listing(TyperGroup):
             formatter.write_dl(rows)
 
 
-class Root(_Listing):
+class Root(Listing):
     """The commands; refuses old commands that are now verbs of a noun."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -40,7 +56,7 @@ class Root(_Listing):
         return super().resolve_command(ctx, args)
 
 
-class Noun(_Listing):
+class Noun(Listing):
     """Verbs of one noun, whose name alone was once a list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

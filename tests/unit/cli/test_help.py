@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from typer.main import get_command
 
 from babylon_tasks.cli import main
+from babylon_tasks.cli.program import app
 
 
 @pytest.mark.parametrize("noun", [[], ["windows"], ["models"], ["compare"], ["tripwires"]])
@@ -19,3 +25,33 @@ def test_the_list_of_commands_cuts_no_sentence(
     assert listed.count("\n") > 2
     assert "..." not in listed
     assert max(map(len, listed.splitlines())) <= 80
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """The path of every command."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("path", [*commands(get_command(app))], ids=" ".join)
+def test_the_shape_of_json_is_asked_for_by_an_option_of_its_own(
+    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        main([*path, "-h"])
+    assert ended.value.code == 0
+    help_text = capsys.readouterr().out
+    about, _, options = help_text.partition("Options:\n")
+    assert "{window" not in about
+    assert "JSON:" not in about
+    if "--json" not in options:
+        return
+    assert "--help-json shows what the JSON has" in about
+    with pytest.raises(SystemExit) as ended:
+        main([*path, "--help-json"])
+    assert ended.value.code == 0
+    assert re.match(r"JSON[\w ]*: \{\w|JSON: \{\"", capsys.readouterr().out)
