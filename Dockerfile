@@ -46,15 +46,18 @@ COPY pyproject.toml deploy/requirements.py ./
 
 # ------------------------------------------------------------------------------------------------
 FROM builder AS worker-dependencies
+# Such as otel, for traces (docs/operations.md).
+ARG MORE_EXTRAS=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 requirements.py flower >requirements.txt \
+    python3 requirements.py flower ${MORE_EXTRAS:+"${MORE_EXTRAS}"} >requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint hashes.txt \
         --build-constraint hashes.txt --requirement requirements.txt
 
 # ------------------------------------------------------------------------------------------------
 FROM builder AS gateway-dependencies
+ARG MORE_EXTRAS=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 requirements.py gateway >requirements.txt \
+    python3 requirements.py gateway ${MORE_EXTRAS:+"${MORE_EXTRAS}"} >requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint hashes.txt \
         --build-constraint hashes.txt --requirement requirements.txt
 
@@ -62,6 +65,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 FROM builder AS trainer-dependencies
 # cpu: the small real model on any processor. train: W&B serverless, no torch. gpu: docs/images.md.
 ARG EXTRAS=cpu
+ARG MORE_EXTRAS=
 # gpu has constraints of its own, without hashes.
 ARG CONSTRAINTS=hashes.txt
 # Where torch comes from, if not from pip's own index: PyPI's build for x86-64 is the CUDA one, and
@@ -81,7 +85,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         fi; \
     fi
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 requirements.py "${EXTRAS}" >requirements.txt \
+    python3 requirements.py "${EXTRAS}" ${MORE_EXTRAS:+"${MORE_EXTRAS}"} >requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint "${CONSTRAINTS}" \
         --build-constraint hashes.txt --requirement requirements.txt \
     && if [ "${EXTRAS}" = cpu ]; then \

@@ -91,6 +91,12 @@ class ProcessSettings(EnvironmentSettings):
     flower_db: Path | None = None
     """A file for Flower's list of tasks, so that a restart does not lose it; in a folder that only
     Flower can write to. Without it the list is kept in memory only."""
+    traces_url: str | None = None
+    """A collector for OpenTelemetry's traces by OTLP over HTTP, such as `http://collector:4318`
+    (docs/operations.md); it needs the extra `otel`. Without it there are none. Headers, such as a
+    key, are OpenTelemetry's own variable `OTEL_EXPORTER_OTLP_HEADERS`."""
+    traced_calls: float = Field(default=0.01, ge=0, le=1)
+    """The share of agents' calls at the gateway that have a span in the trace of their hour."""
 
     # retention
     keep_checkpoints: int = Field(default=200, ge=1)

@@ -190,6 +190,7 @@ class Settings(
             )
         require_address("BABYLON_RULER_BASE_URL", self.ruler_base_url, "https://judge:8000/v1")
         require_address("BABYLON_WANDB_BASE_URL", self.wandb_base_url, "https://proxy:8000")
+        require_address("BABYLON_TRACES_URL", self.traces_url, "http://collector:4318")
         if "ruler" in (self.scorer, *self.archetype_scorers.values()) and not self.ruler_model:
             raise ValueError("the scorer ruler needs BABYLON_RULER_MODEL")
         if self.promotion_mode == "proven" and self.comparison_proof != "examinee":

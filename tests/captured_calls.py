@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,11 @@ from msgspec import structs
 
 from babylon_tasks.dataset.text_hashes import text_hashes
 from babylon_tasks.db.calls import CapturedCall
+from babylon_tasks.gateway.asker import AgentSource, Asker
+from babylon_tasks.gateway.captured import Sampled
+from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.gateway.trainer_reply import SampleState
+from babylon_tasks.recorder.completion import read_completion
 from babylon_tasks.windows import window_id
 
 
@@ -55,3 +61,28 @@ def passed_on_call(*, asked_at: datetime, **fields: Any) -> CapturedCall:
     values = {"step": None, "server": "groq", "model": "qwen/q", "sample_state": "passed_on"}
     made = captured_call(asked_at=asked_at, **fields)
     return structs.replace(made, **values, token_ids=None, logprobs=None)
+
+
+def sampled(now: datetime, answer: str = "buy", **fields: Any) -> Sampled:
+    """An answer of three tokens, as the server sent it."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": answer},
+        "finish_reason": "stop",
+        "token_ids": [1, 2, 3],
+        "logprobs": {"content": [{"token": f"token_id:{n}", "logprob": -n} for n in (1, 2, 3)]},
+    }
+    asked = {"model": "tests", "messages": [{"role": "user", "content": "?"}]}
+    values = {
+        "capture_id": uuid4(),
+        "asked_at": now,
+        "asked": GatewayRequest(json.dumps(asked).encode()),
+        "asker": Asker("agent-1", AgentSource.HEADER),
+        "client": "agents",
+        "policy": "tests@0",
+        "found": read_completion({"choices": [choice]}),
+        "state": SampleState.COMPLETE,
+        "latency_ms": 5,
+        "size": 1000,
+    }
+    return Sampled(**{**values, **fields})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from babylon_tasks import log
+from babylon_tasks import log, tracing
 from babylon_tasks.cli.output import say
 from babylon_tasks.db import migrate, windows
 from babylon_tasks.db.session import Connection, address, session
@@ -29,6 +29,7 @@ def begin() -> Settings:
     settings = load_settings()
     configure_log(settings)
     log.name_misspelt()
+    tracing.begin(settings)
     return settings
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 from psycopg.types.json import Jsonb
 
+from babylon_tasks import tracing
 from babylon_tasks.comparison.fall_back import ServedSince
 from babylon_tasks.db import events, publication
 from babylon_tasks.db.session import Connection
@@ -93,6 +94,17 @@ def record(
     if missing:
         detail["not_reported_to_babylon"] = missing
     events.record(connection, EventKind(decision), actor=actor, lineage=lineage, detail=detail)
+    if tracing.is_on():
+        about = from_step if decision is Decision.ROLLBACK else to_step
+        tracing.record(
+            tracing.Span.DECISION,
+            fetch_values(connection, "promotions.windows_of", str, lineage=lineage, step=about),
+            began=datetime.now(UTC),
+            lineage=lineage,
+            step=about,
+            decision=decision,
+            reason=reason,
+        )
 
 
 def serving(connection: Connection, lineage: str) -> ServingRow:

@@ -9,7 +9,7 @@ import threading
 
 from prometheus_client import REGISTRY, disable_created_metrics
 
-from babylon_tasks import log
+from babylon_tasks import log, tracing
 from babylon_tasks.errors import SettingsError
 from babylon_tasks.free_disk import FreeDisk
 from babylon_tasks.gateway.process import Gateway
@@ -29,6 +29,7 @@ def main() -> None:
         settings = load_settings()
         log.configure(settings)
         log.name_misspelt()
+        tracing.begin(settings)
         gateway = Gateway(settings)
         if settings.metrics_port:
             disable_created_metrics()  # type: ignore[no-untyped-call]  # as those of workers, whose children's have none
@@ -43,6 +44,7 @@ def main() -> None:
     gc.freeze()
     ended.wait()
     gateway.stop()
+    tracing.end()
 
 
 if __name__ == "__main__":

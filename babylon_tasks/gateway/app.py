@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from babylon_tasks import tracing
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.asker import HEADER, asker
 from babylon_tasks.gateway.capture import Capture
@@ -123,7 +124,15 @@ class GatewayApp:
             # The AI SDK does not say which of its clients asks; only Groq's reads its usage there.
             program = call.headers.get(b"user-agent", b"").lower()
             groq = b"ai-sdk" in program or b"groq" in program
-            exchange = Exchange(asked, call.stream, groq, client.name, who, datetime.now(UTC))
+            exchange = Exchange(
+                asked,
+                call.stream,
+                groq,
+                client.name,
+                who,
+                datetime.now(UTC),
+                caller=tracing.caller(call.headers),
+            )
             call.begin(exchange)
             try:
                 answer = await call.body.unless_gone(

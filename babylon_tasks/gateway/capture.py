@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
+from babylon_tasks import tracing
 from babylon_tasks.db import calls
 from babylon_tasks.db.calls import CapturedCall
 from babylon_tasks.db.session import session
@@ -21,7 +23,7 @@ from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.gateway import metrics
 from babylon_tasks.gateway.call_spool import CallSpool, SpooledCalls
 from babylon_tasks.gateway.capture_state import CaptureState
-from babylon_tasks.gateway.captured import PassedOn, Sampled, captured
+from babylon_tasks.gateway.captured import PassedOn, Sampled, captured, trace_call
 from babylon_tasks.settings import Settings
 
 # The most that may wait in memory for the thread that writes.
@@ -106,6 +108,7 @@ class Capture:
         for answered in batch:
             try:
                 records.append(msgspec.msgpack.encode(captured(answered)))
+                trace_call(answered, self._settings.traced_calls)
             except Exception as error:  # noqa: BLE001  # any text of a client or server
                 self._lose(CaptureState.UNREADABLE, 1, f"{type(error).__name__}: {error}")
         spool = self._opened() if records else None
@@ -179,8 +182,11 @@ class Capture:
                 rows.append(msgspec.msgpack.decode(record, type=CapturedCall))
             except msgspec.MsgspecError:  # of another release
                 self._lose(CaptureState.REFUSED, 1)
+        began = datetime.now(UTC)
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
             refused = calls.insert(connection, rows, self._settings.calls_kept_hours)
+        for window, count in Counter(row.window_id for row in rows).items():
+            tracing.record(tracing.Span.CAPTURE, [window], began=began, calls=count)
         metrics.CAPTURES.labels(CaptureState.WRITTEN).inc(len(rows) - refused)
         self._lose(CaptureState.REFUSED, refused)
         if found.torn:

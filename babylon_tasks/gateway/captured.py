@@ -5,13 +5,14 @@ Of another server's that is who gave it, and no ids.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks import tracing
 from babylon_tasks.arms import Arm
 from babylon_tasks.dataset.packed_tokens import IDS, LOGPROBS, packed
 from babylon_tasks.dataset.text_hashes import text_hashes
@@ -30,6 +31,7 @@ PASSED_ON = "passed_on"  # in place of a sample's state
 _FINISH = 40  # the most characters of a finish reason, and of a parameter's name
 _OTHERS = 100  # the most names of parameters
 _INT4 = 2**31 - 1
+_DRAWN = 2**16  # by the last bits of an id, which is random
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ class Answered(Struct, frozen=True, kw_only=True):
     latency_ms: int
     size: int
     arm: Arm | None = None
+    caller: str | None = None  # the header traceparent
 
 
 class Sampled(Answered, frozen=True, kw_only=True):
@@ -91,6 +94,23 @@ def captured(answered: Sampled | PassedOn) -> CapturedCall:
         latency_ms=min(answered.latency_ms, _INT4),
         arm=answered.arm,
         **how,
+    )
+
+
+def trace_call(answered: Sampled | PassedOn, share: float) -> None:
+    """Record the call itself, of a share of them: an hour may have more than a trace can hold."""
+    if answered.capture_id.int % _DRAWN >= share * _DRAWN:
+        return
+    tracing.record(
+        tracing.Span.CALL,
+        [window_id(answered.asked_at)],
+        began=answered.asked_at,
+        ended=answered.asked_at + timedelta(milliseconds=answered.latency_ms),
+        caller=answered.caller,
+        capture=str(answered.capture_id),
+        agent=answered.asker.agent,
+        client=answered.client,
+        answered_by=answered.policy if isinstance(answered, Sampled) else answered.model,
     )
 
 

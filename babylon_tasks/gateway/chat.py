@@ -216,6 +216,7 @@ class GatewayChat:
                 state=reply.state,
                 latency_ms=round(exchange.elsewhere.seconds * 1000),
                 arm=exchange.arm,
+                caller=exchange.caller,
                 keep_prompt_ids=self._keeps_prompt_ids(route),
                 size=len(asked.raw) + _OBJECTS * reply.size,
             )

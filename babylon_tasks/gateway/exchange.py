@@ -27,6 +27,7 @@ class Exchange(Struct):
     client: str
     asker: Asker
     asked_at: datetime
+    caller: str | None = None  # the header traceparent
     served_by: str = NOBODY
     arm: Arm | None = None
     elsewhere: Wait = field(default_factory=Wait)

@@ -107,6 +107,7 @@ class PassOn(Struct, frozen=True):
                 latency_ms=round(seconds * 1000),
                 size=len(exchange.asked.raw) + len(content),
                 arm=exchange.arm,
+                caller=exchange.caller,
                 lineage=self.settings.lineage,
                 server=route.server,
                 model=route.model,

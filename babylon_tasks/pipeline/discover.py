@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from babylon_tasks import tracing
 from babylon_tasks.db import clock, due_windows, open_and_seal, outcomes, unopened_windows
 from babylon_tasks.db.open_and_seal import SeenIds
 from babylon_tasks.db.session import Connection, session
@@ -63,6 +64,8 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
                 name: pick_to_train(connection, theirs, limit=ENQUEUE_LIMIT)
                 for name, theirs in other_lineages(connection, settings).items()
             }
+    for window in sealed:
+        tracing.record_window(window)
     return Discovered(
         opened=opened,
         sealed=sealed,

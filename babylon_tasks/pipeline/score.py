@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime
 
 import structlog
 from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
-from babylon_tasks import metrics
+from babylon_tasks import metrics, tracing
 from babylon_tasks.db import circuits, windows
 from babylon_tasks.db import outcomes as stored_outcomes
 from babylon_tasks.db import scoring as claims
@@ -52,12 +53,22 @@ def score_window(
         if paused is not None:
             state = windows.get(connection, window).state
             return Scoring(window=window, claimed=False, state=state, reason=paused)
+    began = datetime.now(UTC)
     try:
         scoring = _score(settings, window, actor, (on_progress, on_answer))
     except Exception as error:
+        tracing.record(tracing.Span.SCORE, [window], began=began, error=str(error))
         circuit.count_fault(settings, circuits.SCORING, fault_of(error), str(error))
         raise
     if scoring.claimed:
+        tracing.record(
+            tracing.Span.SCORE,
+            [window],
+            began=began,
+            state=scoring.state,
+            reason=scoring.reason,
+            scored=scoring.scored,
+        )
         circuit.close(settings, circuits.SCORING)
     return scoring
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from statistics import fmean
 
 import structlog
 from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
-from babylon_tasks import metrics
+from babylon_tasks import metrics, tracing
 from babylon_tasks.actions import TrainAction
 from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.db import due_windows, lineages, steps
@@ -84,6 +85,15 @@ def train_window(
         outcome = _train(run, ready, window)
         log_steps(settings, trainer)
     seconds = time.monotonic() - began
+    tracing.record(
+        tracing.Span.STEP,
+        outcome.windows,
+        began=datetime.now(UTC) - timedelta(seconds=seconds),
+        error=outcome.reason if outcome.action is TrainAction.FAILED else None,
+        lineage=settings.lineage,
+        step=outcome.step,
+        action=outcome.action,
+    )
     log.info(
         "training.ended", action=outcome.action, reason=outcome.reason, seconds=round(seconds, 3)
     )

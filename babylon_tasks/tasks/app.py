@@ -10,12 +10,12 @@ from enum import Enum, auto
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_process_shutdown
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 from msgspec import Struct
 
-from babylon_tasks import log, task_names
+from babylon_tasks import log, task_names, tracing
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks.redis_connection import server
 
@@ -217,3 +217,9 @@ app.add_defaults(lambda: configuration(load_settings()))
 def _configure_logging(**_: Any) -> None:
     log.configure(load_settings())
     log.name_misspelt()
+    tracing.begin(load_settings())
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _end_tracing(**_: Any) -> None:
+    tracing.end()  # a child ends without what Python does at its exit

@@ -24,6 +24,11 @@ SELECT EXISTS (SELECT FROM training.checkpoints WHERE lineage = %(lineage)s AND 
 UPDATE training.lineages SET serving_step = %(step)s, updated_at = now()
 WHERE name = %(lineage)s
 
+-- name: windows_of
+-- The windows that a checkpoint was trained on; none of step 0.
+SELECT unnest(windows) FROM training.steps
+WHERE lineage = %(lineage)s AND target_step = %(step)s AND state = 'committed'
+
 -- name: record
 -- Record a decision about a checkpoint, with its figures.
 INSERT INTO training.promotions (lineage, decision, from_step, to_step, reason, evidence, actor)

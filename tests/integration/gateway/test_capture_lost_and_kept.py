@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
+from captured_calls import sampled
 from prometheus_client import REGISTRY
 
 from babylon_tasks.db import clock
@@ -18,10 +18,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.gateway.asker import AgentSource, Asker
 from babylon_tasks.gateway.call_spool import CallSpool
 from babylon_tasks.gateway.capture import QUEUE_BYTES, Capture
-from babylon_tasks.gateway.captured import Sampled
 from babylon_tasks.gateway.request import GatewayRequest
-from babylon_tasks.gateway.trainer_reply import SampleState
-from babylon_tasks.recorder.completion import read_completion
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
@@ -33,31 +30,6 @@ NOWHERE = "postgresql://nobody:nothing@127.0.0.1:9/none"
 @pytest.fixture
 def now(connection: Connection) -> datetime:
     return clock.now(connection)
-
-
-def sampled(now: datetime, answer: str = "buy", **fields: Any) -> Sampled:
-    """An answer of three tokens, as the server sent it."""
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": answer},
-        "finish_reason": "stop",
-        "token_ids": [1, 2, 3],
-        "logprobs": {"content": [{"token": f"token_id:{n}", "logprob": -n} for n in (1, 2, 3)]},
-    }
-    asked = {"model": "tests", "messages": [{"role": "user", "content": "?"}]}
-    values = {
-        "capture_id": uuid4(),
-        "asked_at": now,
-        "asked": GatewayRequest(json.dumps(asked).encode()),
-        "asker": Asker("agent-1", AgentSource.HEADER),
-        "client": "agents",
-        "policy": "tests@0",
-        "found": read_completion({"choices": [choice]}),
-        "state": SampleState.COMPLETE,
-        "latency_ms": 5,
-        "size": 1000,
-    }
-    return Sampled(**{**values, **fields})
 
 
 def count(state: str) -> float:
