@@ -98,7 +98,7 @@ def captured(answered: Sampled | PassedOn) -> CapturedCall:
 
 
 def trace_call(answered: Sampled | PassedOn, share: float) -> None:
-    """Record the call itself, of a share of them: an hour may have more than a trace can hold."""
+    """Record the call itself, of a share of them: an hour may have more than a trace can show."""
     if answered.capture_id.int % _DRAWN >= share * _DRAWN:
         return
     tracing.record(
