@@ -87,7 +87,13 @@ async def decide(
     ]
 
 
-def record(recorder: Recorder, window: str, decisions: Sequence[AgentAnswer]) -> AnswerCounts:
+def record(
+    recorder: Recorder,
+    window: str,
+    decisions: Sequence[AgentAnswer],
+    *,
+    keep_prompt_ids: bool = False,
+) -> AnswerCounts:
     """Book each answer's profit, now that the markets have ended, and record it as a trajectory."""
     start = window_start(window)
     valid = right = 0
@@ -105,6 +111,7 @@ def record(recorder: Recorder, window: str, decisions: Sequence[AgentAnswer]) ->
             temperature=TEMPERATURE,
             max_tokens=MAX_TOKENS,
             purpose="action",
+            keep_prompt_ids=keep_prompt_ids,
         )
         if answer is None:
             step.action("HOLD", {"marketId": market.id}, success=False, error="unreadable answer")

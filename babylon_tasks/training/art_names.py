@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -200,5 +201,7 @@ def _has(owner: Any, name: str) -> bool:
     kinds = inspect.getmro(owner)
     # Of a TypedDict or a dataclass; or set by a method, which only the source shows.
     return any(name in vars(kind).get("__annotations__", ()) for kind in kinds) or any(
-        f"self.{name}" in inspect.getsource(kind) for kind in kinds if kind.__module__[:4] == "art."
+        re.search(rf"\bself\.{name}\b", inspect.getsource(kind))
+        for kind in kinds
+        if kind.__module__[:4] == "art."
     )

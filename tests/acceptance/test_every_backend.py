@@ -3,7 +3,8 @@ and a supervised step on what another model answered.
 
 Agents ask whatever serves, and the recorder writes what they were answered. With `cpu` a step is
 the trainer's own, with `serverless` a job of W&B's peer, which trains, too; in the place of W&B's
-library, which uploads the answers of a supervised job, is a folder (tests/without_wandb).
+library, which uploads the answers of a supervised job, is a folder (tests/without_wandb). `make
+art` runs the processes of `serverless` with another release of ART.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from acceptance.other_models import of_another_model
 from by_hand import promote_head
 from documents import ROOT
 from models import save_tiny_model
+from other_art import PYTHON, other_art
 from screened import questions
 from training_steps import warm
 from wandb_trainer import TrainingPeer
@@ -94,8 +96,14 @@ def babylon(
         **at_wandb,
     )
     questions(made.connection, *HELD_OUT, agents=10, model=f"{made.lineage}@0", maxTokens=1)
-    made.start("gpu-worker", "cpu-worker", "beat")
+    start(made, "gpu-worker", "cpu-worker", "beat")
     return made
+
+
+def start(babylon: Babylon, *names: str) -> None:
+    """Start processes, of backend ``serverless`` with the ART that is to be tried."""
+    with other_art() if babylon.stack.settings.backend == "serverless" else nullcontext():
+        babylon.start(*names)
 
 
 def what_serves(babylon: Babylon) -> Serving | None:
@@ -121,7 +129,8 @@ def play(babylon: Babylon, window: str, number: int) -> int:
     decisions = asyncio.run(answers())
     assert {one.completion.model for one in decisions} == {asked.inference_name}
     with Recorder(settings) as recorder:
-        agents.record(recorder, window, decisions)
+        # ART 0.5.23 skips answers without them.
+        agents.record(recorder, window, decisions, keep_prompt_ids=True)
     return asked.step
 
 
@@ -170,6 +179,9 @@ def test_agents_are_answered_taught_and_answered_by_what_they_taught_and_it_is_r
     assert violations(babylon.connection, babylon.stack.settings, at_rest=True) == []
     if peer is None:
         return
+    trainer = babylon.trainer()
+    assert trainer is not None
+    assert trainer.cmdline()[0] == PYTHON, "it has the ART that is tried"
     assert peer.steps == [1, 2, 3, 4], "a checkpoint for each step but the discarded one"
     assert len(peer.jobs) == 5, "each was paid for once"
     for one in steps:
@@ -189,7 +201,7 @@ def test_a_job_that_ends_while_its_worker_is_dead_is_taken_over_and_not_paid_for
     babylon.kill("gpu-worker")
     peer.may_train.set()
     until("the job has ended", lambda: peer.steps == [1])
-    babylon.start("gpu-worker")
+    start(babylon, "gpu-worker")
     babylon.await_states([window], "trained")
 
     assert [one["state"] for one in babylon.steps()] == ["committed"]

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
+
+# Where ART 0.5.23 imports them from.
+for _name in (
+    "sdk",
+    "sdk.wandb_init",
+    "sdk.wandb_settings",
+    "sdk.artifacts",
+    "sdk.artifacts.artifact",
+):
+    sys.modules[f"wandb.{_name}"] = sys.modules[__name__]
 
 
 class Settings:

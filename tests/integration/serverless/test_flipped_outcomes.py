@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 from models import save_tiny_model
+from other_art import other_art
 from recorded import OF_WANDB, settings_at_wandb
 from scored_windows import column, hour
 from scoring_runs import MakeSettings, run, seal
@@ -53,6 +54,8 @@ def trainer(peer: TrainingPeer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("serverless")
     settings = settings_at_wandb(folder, peer.url, KEY, lineage="babylon")
     with Trainer(settings) as made:
+        with other_art():
+            made.ready()
         yield made
 
 
@@ -93,7 +96,8 @@ class Learner:
         for one in about:
             outcomes.settle(self.connection, window, one.id, question=one.question, yes=one.rises)
         with Recorder(settings) as recorder:
-            agents.record(recorder, window, asyncio.run(self._answers(settings, about)))
+            answers = asyncio.run(self._answers(settings, about))
+            agents.record(recorder, window, answers, keep_prompt_ids=True)
         seal(self.connection, window)
         assert run(settings, window).state == "scored"
         outcome, decided = train_and_evaluate(

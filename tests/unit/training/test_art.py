@@ -13,7 +13,8 @@ from babylon_tasks.errors import BackendUnavailable
 from babylon_tasks.training import art_interface
 from babylon_tasks.training.art_fields import ANSWERED, SENT
 from babylon_tasks.training.art_interface import installed, require
-from babylon_tasks.training.art_names import JUDGE, NAMES, missing
+from babylon_tasks.training.art_names import JUDGE, NAMES, SERVERLESS, ArtName, missing
+from babylon_tasks.training.step_figures import FIGURES, under_one_name
 from checks.art_names import DOCUMENT, violations
 
 
@@ -77,6 +78,22 @@ def test_a_name_that_only_one_backend_uses_is_refused_for_it(
 
     with pytest.raises(BackendUnavailable, match=r"lacks what backend serverless needs: .*delete"):
         require("serverless")
+
+
+def test_a_field_that_only_begins_alike_is_another() -> None:
+    begun = ArtName("art:ServerlessBackend", (SERVERLESS,), has=("_client", "_clien"))
+
+    assert missing([begun]) == ["art:ServerlessBackend._clien"]
+
+
+def test_what_art_makes_of_wandbs_metrics_has_one_name_here() -> None:
+    from art.serverless.backend import _canonicalize_upstream_metrics
+
+    sent = {name: figure.name for figure in FIGURES for name in figure.sent}
+    made = {name: under_one_name(_canonicalize_upstream_metrics({name: 1.0})) for name in sent}
+
+    assert made == {name: {ours: 1.0} for name, ours in sent.items()}
+    assert _canonicalize_upstream_metrics({"loss": 0.5}) == {"loss/train": 0.5}
 
 
 def test_a_parameter_that_art_newly_requires_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
