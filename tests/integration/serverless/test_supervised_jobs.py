@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import APIConnectionError
 from recorded import NO, SECRETS, YES, call, group, prompt, train_request, without_logprobs
 from wandb_peer import WandbPeer, fields_of
 from wandb_supervised import WandbLibrary
@@ -255,6 +256,17 @@ def test_a_refused_request_begins_no_job(train: Train, peer: WandbPeer) -> None:
 
     assert [progress.job for progress in reported] == ["?", ""]
     assert peer.jobs == {}
+
+
+def test_a_lost_answer_leaves_a_job_that_may_run(train: Train, peer: WandbPeer) -> None:
+    peer.answers = ["lost"]
+    reported: list[RequestProgress] = []
+
+    with pytest.raises(APIConnectionError):
+        train(GROUPS, reported)
+
+    assert [progress.job for progress in reported] == ["?"]
+    assert list(peer.jobs) == ["job-1"]
 
 
 def _messages(question: str) -> list[dict[str, str]]:
