@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from acceptance.harness import Babylon, hours, queued, sender, until
+from acceptance.harness import PATIENCE, Babylon, hours, queued, sender, until
 from acceptance.outcome import assert_trained_once
 from celery import Celery
 from kombu import Connection as Broker
@@ -132,6 +133,43 @@ def test_one_message_is_enough_to_score_all_that_waits_each_once(
     for window in windows:
         assert [event["kind"] for event in babylon.events_of(window)].count("scored") == 1
     until("no message is left", lambda: queued(client, "cpu") == [])
+
+
+def test_a_worker_paused_or_stopped_in_mid_drain_scores_what_is_in_hand_and_no_other(
+    babylon: Babylon, app: Celery, client: redis.Redis, connection: Connection
+) -> None:
+    """The next window's message stays in Redis, for the same worker or for another."""
+    windows = sealed(babylon, 4)
+    connection.execute("UPDATE training.windows SET enqueued_at = NULL")
+
+    def ended(count: int) -> bool:
+        found = babylon.states()
+        return [found[window] for window in windows[: count + 1]] == ["scored"] * count + ["sealed"]
+
+    with connection.transaction():
+        connection.execute("LOCK TABLE trajectories IN ACCESS EXCLUSIVE MODE")
+        start_cpu_worker(babylon, 1)
+        app.send_task(SCORE, (windows[0],))
+        until("the first is being scored", lambda: "scoring" in babylon.states().values())
+        assert app.control.cancel_consumer("cpu", reply=True, timeout=PATIENCE, limit=1)
+    until("the first is scored", lambda: ended(1))
+    until("the second has its message", lambda: len(queued(client, "cpu")) == 1)
+    assert ended(1)
+
+    with connection.transaction():
+        connection.execute("LOCK TABLE trajectories IN ACCESS EXCLUSIVE MODE")
+        assert app.control.add_consumer("cpu", reply=True, timeout=PATIENCE, limit=1)
+        until("the second is being scored", lambda: "scoring" in babylon.states().values())
+        babylon.process("cpu-1").child.send_signal(signal.SIGTERM)
+        until("it is stopping", lambda: "Warm shutdown" in babylon.log("cpu-1"))
+    assert babylon.process("cpu-1").child.wait(PATIENCE) == 0
+    assert ended(2)
+    assert len(queued(client, "cpu")) == 1
+
+    start_cpu_worker(babylon, 2)
+    until("all are scored", lambda: set(babylon.states().values()) == {"scored"})
+    for window in windows:
+        assert [event["kind"] for event in babylon.events_of(window)].count("scored") == 1
 
 
 def test_one_message_is_enough_to_train_all_that_waits(babylon: Babylon, app: Celery) -> None:
