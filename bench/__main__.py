@@ -32,7 +32,9 @@ class Part(Struct, frozen=True):
 PARTS = (
     Part("score", "scoring by kind of row", ("--rounds", "3"), ("--rounds", "7", "--full")),
     Part("backlog", "a window, by how many wait", full=("--hours", "100", "1000", "10000")),
+    Part("drain", "windows a second, by workers", full=("--hours", "3000")),
     Part("plan", "planning, by agents", full=("--agents", "1000", "2000", "4000", "8000")),
+    Part("overhead", "a step around ART's train()", full=("--rounds", "7")),
     Part("recorder", "recording, against bare inserts", full=("--trajectories", "20000")),
     Part("gateway", "what the gateway adds", ("--brief",)),
 )
