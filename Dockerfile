@@ -1,4 +1,4 @@
-# Three images. `worker`: beat, CPU workers, Flower, migrations; neither torch nor ART.
+# Three images. `worker`: beat, CPU workers, Flower, dashboard, migrations; neither torch nor ART.
 # `gateway`: the address of agents, as light. `trainer`: the GPU-queue worker. How to build, pin and
 # prove them: docs/images.md.
 #
@@ -49,7 +49,7 @@ FROM builder AS worker-dependencies
 # Such as otel, for traces (docs/operations.md).
 ARG MORE_EXTRAS=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 requirements.py flower ${MORE_EXTRAS:+"${MORE_EXTRAS}"} >requirements.txt \
+    python3 requirements.py flower dashboard ${MORE_EXTRAS:+"${MORE_EXTRAS}"} >requirements.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet --constraint hashes.txt \
         --build-constraint hashes.txt --requirement requirements.txt
 

@@ -1,8 +1,8 @@
 """Check that this container's process is healthy: ``python -m babylon_tasks.probe``.
 
 For HEALTHCHECK: queries the process's own /livez, Flower's /healthcheck (``… probe flower``), or
-the gateway's /healthz (``… probe gateway``), at the address that it listens on. It imports nothing
-of the package, since it runs twice a minute in every container.
+/healthz of the gateway or of the dashboard (``… probe gateway``), at the address that it listens
+on. It imports nothing of the package, since it runs twice a minute in every container.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import sys
 from http.client import HTTPConnection, HTTPException
 
 TIMEOUT_SECONDS = 4.0
-OWN_PORTS = {"flower": (5555, "/healthcheck"), "gateway": (8200, "/healthz")}
+OWN_PORTS = {
+    "flower": (5555, "/healthcheck"),
+    "gateway": (8200, "/healthz"),
+    "dashboard": (8300, "/healthz"),
+}
 
 
 def own(host: str) -> str:

@@ -16,7 +16,7 @@ from babylon_tasks.server_url import require_address
 ListenHost = Annotated[str, AfterValidator(bare_host)]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_KEPT_CALLS_DAYS = 390
-# Flower accepts no login in any other form.
+# Of Flower, which accepts no other form, and of the dashboard.
 _LOGIN = re.compile(rf"[!-9;-~]+:[!-~]{{{LEAST_SECRET},}}")
 
 
@@ -91,6 +91,13 @@ class ProcessSettings(EnvironmentSettings):
     flower_db: Path | None = None
     """A file for Flower's list of tasks, so that a restart does not lose it; in a folder that only
     Flower can write to. Without it the list is kept in memory only."""
+    dashboard_host: ListenHost = "127.0.0.1"
+    """The address that the dashboard listens on."""
+    dashboard_port: int = Field(default=8300, ge=0, le=65535)
+    """The dashboard's port."""
+    dashboard_login: SecretStr | None = None
+    """The dashboard's login, as user:password, the password of 8 characters or more. The dashboard
+    does not start without it."""
     traces_url: str | None = None
     """A collector for OpenTelemetry's traces by OTLP over HTTP, such as `http://collector:4318`
     (docs/operations.md); it needs the extra `otel`. Without it there are none. Headers, such as a
@@ -156,5 +163,12 @@ class ProcessSettings(EnvironmentSettings):
             raise ValueError(
                 "FLOWER_BASIC_AUTH must be user:password, in ASCII without spaces, the password "
                 f"of {LEAST_SECRET} characters or more"
+            )
+        if self.dashboard_login is not None and not _LOGIN.fullmatch(
+            self.dashboard_login.get_secret_value()
+        ):
+            raise ValueError(
+                "BABYLON_DASHBOARD_LOGIN must be user:password, in ASCII without spaces, the "
+                f"password of {LEAST_SECRET} characters or more"
             )
         return self

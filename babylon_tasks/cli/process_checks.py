@@ -116,6 +116,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
         ("metrics", settings.metrics_host, settings.metrics_port),
         ("inference", settings.inference_host, settings.inference_port),
         ("flower", settings.flower_host, settings.flower_port),
+        ("dashboard", settings.dashboard_host, settings.dashboard_port),
     ):
         if not port:  # any free one, or none
             continue

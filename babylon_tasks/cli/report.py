@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 
 from babylon_tasks.cli.context import begin, database, require
 from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
-from babylon_tasks.cli.report_better import better_than_yesterday, served_before
-from babylon_tasks.cli.report_lines import lines
 from babylon_tasks.cli.report_parts import read_parts
-from babylon_tasks.cli.report_worse import when_it_got_worse
-from babylon_tasks.cost.ledger import ledger
-from babylon_tasks.cost.words import in_words
-from babylon_tasks.db import costs, reports, run_report
-from babylon_tasks.db.session import Connection
-from babylon_tasks.run_history import RunHistory, run_history
-from babylon_tasks.run_records import RunRows
+from babylon_tasks.cli.whole_report import WholeReport, nothing_to_report, read_report
 
 
 def register(app: typer.Typer) -> None:
@@ -42,61 +35,49 @@ def report(
     points: [{window, reward: {mean, deviation} or null, right, rejected: [n], backlog, hours}],
     reasons, rejected: {reason: n}, held_out: [{window, value, serving, base}], screens: [{window,
     valid, valid_other, right, right_other}], marks: [{window, kind, step, why, when}], served:
-    [{window, step, when}]}.
+    [{window, step, when}], steps: [{step, parent, state, method, backend, windows, manifest_hash,
+    groups, trajectories, gradient_steps, trainable_tokens, metrics, attempts, planned_at, seconds,
+    adapter_hash, error}], the newest first, steps_left_out, best, worst: [trajectory]}, of the
+    newest windows, each as `show` has it.
     """
     if html is not None:
         require("matplotlib", extras="pictures")
     settings = begin()
     start = since_hour(settings, since)
-    name = settings.lineage
+    parts = None
     with database(settings) as connection:
-        rows = run_report.read(connection, name, since=start)
-        system = reports.system_state(connection, name)
-        history = run_history(rows)
-        answered = [] if history is None else _answered(connection, name, history, rows)
-        paid = ledger(costs.read(connection, name, since=start, answers=False), settings.prices)
-        if html is not None:
-            parts = read_parts(connection, settings, rows)
-    if history is None:
-        when = "" if since is None else f" from {since.text} on"
-        refuse(
-            f"lineage {name} has no window{when}, so nothing is reported; "
-            "`babylon-tasks windows list` shows which there are"
-        )
-    cost = in_words(paid)
-    described = [*answered, *lines(system, history), *([] if cost is None else [cost])]
-    if html is not None:
+        found = read_report(connection, settings, since=start)
+        if found is not None and (json or html is not None):
+            parts = read_parts(connection, settings, found.rows)
+    if found is None:
+        refuse(nothing_to_report(settings.lineage, None if since is None else since.text))
+    if html is not None and parts is not None:
         from babylon_tasks.cli.report_page import page  # it imports matplotlib
 
         written = page(
-            f"Lineage {name}",
-            described,
-            history,
-            rows,
+            f"Lineage {found.lineage}",
+            found.lines,
+            found.history,
+            found.rows,
             parts.extremes,
             comparison=parts.comparison,
-            cost=paid,
+            cost=found.cost,
         )
         write(html, written)
-    if json:
-        about = {"lineage": name, "file": None if html is None else str(html), "lines": described}
-        as_json(about | {field: getattr(history, field) for field in history.__struct_fields__})
+    if json and parts is not None:
+        about = {"lineage": found.lineage, "file": None if html is None else str(html)}
+        as_json(about | _document(found) | structs.asdict(parts.extremes))
         return
-    for line in described:
+    for line in found.lines:
         show(line)
     if html is not None:
-        show(f"{html}: {history.windows} windows")
+        show(f"{html}: {found.history.windows} windows")
 
 
-def _answered(
-    connection: Connection, lineage: str, history: RunHistory, rows: RunRows
-) -> list[str]:
-    before = served_before(history, rows.windows)
-    pairs = None
-    if before is not None:
-        now = history.served[-1].step
-        pairs = run_report.paired_values(connection, lineage, now=now, before=before)
-    return [
-        *better_than_yesterday(history, rows.windows, before, pairs),
-        *when_it_got_worse(history, rows.windows),
-    ]
+def _document(found: WholeReport) -> dict[str, Any]:
+    return {
+        "lines": found.lines,
+        **structs.asdict(found.history),
+        "steps": found.rows.steps,
+        "steps_left_out": found.rows.steps_left_out,
+    }

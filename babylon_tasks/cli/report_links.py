@@ -21,14 +21,47 @@ class Links(Struct, frozen=True):
     windows: frozenset[str]
     steps: frozenset[int]
 
+    def to_window(self, name: str) -> str | None:
+        """Return where a window is; None if that is nowhere. It is escaped, as all of these."""
+        return f"#{window_id(name)}" if name in self.windows else None
+
+    def to_step(self, number: int) -> str | None:
+        """Return where a step is."""
+        return f"#{step_id(number)}" if number in self.steps else None
+
+    def to_checkpoint(self, number: int) -> str | None:
+        """Return where a checkpoint is: in a file, with its step."""
+        return self.to_step(number)
+
+    def to_trajectory(self, trajectory: str) -> str | None:
+        """Return where a trajectory is: in no file."""
+        del trajectory
+        return None
+
     def window(self, name: str) -> str:
-        """Write a window, as a link where the page has it."""
-        return _link(window_id(name), text(name)) if name in self.windows else text(name)
+        """Write a window, as a link where there is something about it."""
+        return _link(self.to_window(name), text(name))
 
     def step(self, number: int, words: str | None = None) -> str:
-        """Write a step, as a link where the page has it."""
-        written = text(str(number) if words is None else words)
-        return _link(step_id(number), written) if number in self.steps else written
+        """Write a step likewise."""
+        return _link(self.to_step(number), text(str(number) if words is None else words))
+
+    def checkpoint(self, number: int, words: str) -> str:
+        """Write a checkpoint likewise."""
+        return _link(self.to_checkpoint(number), text(words))
+
+    def trajectory(self, trajectory: str) -> str:
+        """Write a trajectory likewise."""
+        return _link(self.to_trajectory(trajectory), text(trajectory))
+
+    def own_window(self, name: str) -> str:
+        """Write a window where the page lists it."""
+        return f'<span id="{window_id(name)}">{text(name)}</span>'
+
+    def own_step(self, number: int, words: str) -> str:
+        """Write the heading of a step where the page lists it."""
+        del number  # its element has the id
+        return text(words)
 
     def in_text(self, written: str) -> str:
         """Write a sentence, its steps and windows as links where the page has them."""
@@ -58,5 +91,5 @@ def step_id(number: int) -> str:
     return f"step-{number}"
 
 
-def _link(to: str, written: str) -> str:
-    return f'<a href="#{to}">{written}</a>'
+def _link(to: str | None, written: str) -> str:
+    return written if to is None else f'<a href="{to}">{written}</a>'

@@ -16,7 +16,7 @@ from babylon_tasks.cli.reason_words import why_not_used
 from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_cost import costs
 from babylon_tasks.cli.report_curves import draw
-from babylon_tasks.cli.report_links import Links, window_id
+from babylon_tasks.cli.report_links import Links
 from babylon_tasks.cli.report_steps import steps
 from babylon_tasks.cli.report_tree import tree
 from babylon_tasks.comparison.history import ComparisonHistory
@@ -47,13 +47,16 @@ def page(
     *,
     comparison: tuple[list[str], ComparisonHistory] | None = None,
     cost: Ledger | None = None,
+    above: Iterable[str] = (),
+    links: Links | None = None,
 ) -> str:
     """Write the page; ``lines``: where the lineage stands, ``extremes``: of its newest windows,
-    ``comparison``: the newest one, in words and as curves, ``cost``: of the run."""
+    ``comparison``: the newest one, in words and as curves, ``cost``: of the run, ``above``: HTML to
+    begin with, ``links``: to other pages than this one."""
     alt = f"Curves of {history.windows} windows; what was decided is listed below"
     drawn = picture(lambda screen: draw(history, screen=screen), alt)
     newest = rows.windows[::-1][:_WINDOWS]
-    links = Links(
+    links = links or Links(
         frozenset(one.window for one in newest), frozenset(one.step for one in rows.steps)
     )
     parts = {
@@ -66,7 +69,7 @@ def page(
         ],
         "cost": [] if cost is None else costs(cost, links),
         "windows": [
-            *_windows(newest, _reasons(rows.rejections)),
+            *_windows(newest, _reasons(rows.rejections), links),
             *_more(len(rows.windows) - len(newest), "earlier ones: `babylon-tasks windows list`"),
         ],
         "steps": [
@@ -75,7 +78,7 @@ def page(
         ],
         "rejections": _rejected(history),
     }
-    body = [*(f"<p>{links.in_text(line)}</p>" for line in lines), _contents(), drawn]
+    body = [*above, *(f"<p>{links.in_text(line)}</p>" for line in lines), _contents(), drawn]
     for name, heading in _PARTS.items():
         body += [f'<h2 id="{name}">{heading}</h2>', *parts[name]]
     return document(title, body)
@@ -118,12 +121,14 @@ def _mark(mark: RunMark, links: Links) -> tuple[str, str]:
     return links.window(mark.window or "before any"), f"{what}{when}<br>{links.in_text(mark.why)}"
 
 
-def _windows(newest: Sequence[RunWindow], reasons: dict[str, Counter[str]]) -> list[str]:
+def _windows(
+    newest: Sequence[RunWindow], reasons: dict[str, Counter[str]], links: Links
+) -> list[str]:
     heads = ("window", "reward", "right", "scored of", "state, why")
-    return table(heads, (_window(one, reasons.get(one.window)) for one in newest))
+    return table(heads, (_window(one, reasons.get(one.window), links) for one in newest))
 
 
-def _window(window: RunWindow, reasons: Counter[str] | None) -> tuple[str, ...]:
+def _window(window: RunWindow, reasons: Counter[str] | None, links: Links) -> tuple[str, ...]:
     state = window.state if window.reason is None else f"{window.state}: {window.reason}"
     reward, right = window.reward_mean, window.right_share
     cells = (
@@ -136,8 +141,7 @@ def _window(window: RunWindow, reasons: Counter[str] | None) -> tuple[str, ...]:
     why = "<br>".join(
         text(part) for part in (state, words, counted and f"not used: {counted}") if part
     )
-    name = f'<span id="{window_id(window.window)}">{text(window.window)}</span>'
-    return name, *map(text, cells), why
+    return links.own_window(window.window), *map(text, cells), why
 
 
 def _reasons(rejections: Iterable[RunRejections]) -> dict[str, Counter[str]]:

@@ -1,4 +1,4 @@
-"""What the page of a report has beside the run itself, read only for a page."""
+"""What a report has beside the run itself: its best and worst answers, its newest comparison."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _step(one: RunStep, links: Links, *, first: bool) -> list[str]:
         text(one.error or ""),
     ]
     return [
-        f"<h3{named}>{text(heading)}</h3>",
+        f"<h3{named}>{links.own_step(one.step, heading)}</h3>",
         f"<p>{'<br>'.join(line for line in lines if line)}</p>",
         *_metrics(one.metrics),
     ]

@@ -64,7 +64,7 @@ def _words(one: RunCheckpoint, history: RunHistory, links: Links) -> str:
     if one.pruned_at is not None:
         parts.append(f"pruned {one.pruned_at:%F %T}")
     served = _served(one, history.served, links)
-    return f"{links.step(one.step, f'step {one.step}')}: {text('; '.join(parts))}{served}"
+    return f"{links.checkpoint(one.step, f'step {one.step}')}: {text('; '.join(parts))}{served}"
 
 
 def _kinds(step: int, history: RunHistory) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import require
-from babylon_tasks.processes import ProcessName, command, prepare, withheld
+from babylon_tasks.processes import OWN_PROGRAMS, ProcessName, command, prepare, withheld
 from babylon_tasks.settings import load_settings
 
 
@@ -24,7 +24,7 @@ def run(
         typer.Argument(metavar="[-- OPTION...]", help="More options for Celery itself."),
     ] = None,
 ) -> None:
-    """Run beat, cpu-worker, gpu-worker, flower or gateway: this process becomes it.
+    """Run beat, cpu-worker, gpu-worker, flower, gateway or dashboard: this process becomes it.
 
     Its options come from the settings. Signals, exit code and process id are its own: SIGTERM lets
     the running task, or the answers in progress, finish for BABYLON_SHUTDOWN_SECONDS, then
@@ -34,11 +34,13 @@ def run(
         require("flower")
     if process is ProcessName.GATEWAY:
         require("aiohttp", "uvicorn", extras="gateway")
-        if extra:
-            raise typer.BadParameter("the gateway takes no options: only Celery's processes do")
+    if process is ProcessName.DASHBOARD:
+        require("matplotlib", "uvicorn", extras="dashboard")
+    if process in OWN_PROGRAMS and extra:
+        raise typer.BadParameter(f"the {process} takes no options: only Celery's processes do")
     os.environ.update(withheld(process))
     settings = load_settings()
-    if process is not ProcessName.GATEWAY:  # the only one that has no use for Redis
+    if process not in OWN_PROGRAMS:  # these have no use for Redis
         from babylon_tasks.tasks.redis_connection import server
 
         server(settings)  # refuses a file that is not there; Celery would show a traceback

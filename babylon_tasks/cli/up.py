@@ -35,6 +35,7 @@ _PORTS = {
     "BABYLON_INFERENCE_PORT": Settings.model_fields["inference_port"].default,
     "BABYLON_GATEWAY_PORT": Settings.model_fields["gateway_port"].default,
     "BABYLON_FLOWER_PORT": Settings.model_fields["flower_port"].default,
+    "BABYLON_DASHBOARD_PORT": Settings.model_fields["dashboard_port"].default,
     "BABYLON_METRICS_PORT": 9464,
 }
 
@@ -49,7 +50,7 @@ def up(
         Path, typer.Option(metavar="DIR", file_okay=False, help="The folder for data and logs.")
     ] = Path(".babylon"),
 ) -> None:
-    """Run the whole stack until Ctrl-C: beat, workers, Flower, gateway, and servers not set.
+    """Run the whole stack until Ctrl-C: all processes of `run`, and servers not set.
 
     DATABASE_URL and REDIS_URL, if set, are used unchanged, and so is every other setting;
     otherwise an embedded Postgres and Valkey store their data in DIR. The database is migrated
@@ -58,7 +59,7 @@ def up(
     runs and only its owner can read. Passwords that were generated are the same at the next start.
     """
     explicit = given()
-    require("psutil", "flower", "aiohttp", "uvicorn")
+    require("psutil", "flower", "aiohttp", "uvicorn", "matplotlib")
     require(*(package for name, package in _SERVERS.items() if name not in explicit))
     make_folder("--data-dir", data_dir)
     from babylon_tasks.db import babylon, migrate
@@ -77,7 +78,7 @@ def up(
             if "DATABASE_URL" not in explicit:
                 babylon.create(stack.settings)
             migrate.apply(stack.settings)
-            say("the database is migrated; starting beat, workers, Flower and gateway")
+            say("the database is migrated; starting beat, workers, Flower, gateway, dashboard")
             log_of_worker = FollowedLog(stack.data_dir / f"{ProcessName.GPU_WORKER}.log")
             stack.start_processes()
             with _generated(stack, explicit) as generated:
@@ -155,9 +156,12 @@ def _for_others(variables: Mapping[str, str], explicit: Mapping[str, str]) -> di
 def _show_addresses(stack: Stack, explicit: Mapping[str, str], backend: str) -> None:
     settings = stack.settings
     redis = urlsplit(settings.redis_url.get_secret_value())
-    known = "FLOWER_BASIC_AUTH" in explicit
-    login = "yours, FLOWER_BASIC_AUTH" if known else stack.flower_login
-    show(f"Flower: {stack.flower_url}  login: {login}")
+    for name, url, setting in (
+        ("dashboard", stack.dashboard_url, "BABYLON_DASHBOARD_LOGIN"),
+        ("Flower", stack.flower_url, "FLOWER_BASIC_AUTH"),
+    ):
+        login = f"yours, {setting}" if setting in explicit else stack.variables[setting]
+        show(f"{name}: {url}  login: {login}")
     show(f"Postgres: {address(settings)}")
     show(f"Redis: {host_and_port(redis.hostname or 'localhost', redis.port or 6379)}{redis.path}")
     if backend == "serverless":

@@ -7,29 +7,22 @@ from typing import Annotated
 import typer
 from msgspec import structs
 
-from babylon_tasks.cli.answers import sampled_answers
 from babylon_tasks.cli.checkpoint import show_checkpoint
 from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.event_lines import event_lines, event_paragraphs
 from babylon_tasks.cli.moments import written_hour
-from babylon_tasks.cli.output import AsJson, as_json, cell, out, say, show, table
-from babylon_tasks.cli.steps import step_in_short
+from babylon_tasks.cli.output import AsJson, as_json, out, say, show, table
 from babylon_tasks.cli.trajectory import show_trajectory
-from babylon_tasks.cli.tripwires import sentence
+from babylon_tasks.cli.window_lines import UNFINISHED, outcome_lines, state_lines
 from babylon_tasks.db import lineages, reports, unopened_windows
 from babylon_tasks.db.checkpoint_history import CheckpointHistory, checkpoint_history
 from babylon_tasks.db.reports import Event, WindowHistory
-from babylon_tasks.db.reward_versions import RewardVersion
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.trajectory_history import trajectory_history
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.policy_names import step_number
 from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import WindowState
-
-# States in which later outcomes still count.
-_UNFINISHED = (WindowState.SCORED, WindowState.TRAINING, WindowState.HELD_OUT)
 
 
 def register(app: typer.Typer) -> None:
@@ -85,13 +78,13 @@ def why(
         history = reports.history(connection, hour or window, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
         paused = refusals.why_paused(connection, settings)
-    if lineage is not None and history.window.state in _UNFINISHED:
+    if lineage is not None and history.window.state in UNFINISHED:
         history = structs.replace(history, trouble=lineage.trouble)
     if json:
         as_json(history)
     else:
         _show_history(history, all_of_it=everything)
-        if paused is not None and history.window.state in _UNFINISHED:
+        if paused is not None and history.window.state in UNFINISHED:
             show(paused)
 
 
@@ -108,41 +101,15 @@ def _checkpoint(connection: Connection, settings: Settings, text: str) -> Checkp
 
 
 def _show_history(history: WindowHistory, *, all_of_it: bool) -> None:
-    window = history.window
-    reason = f" ({window.reason})" if window.reason else ""
-    idle = window.why_idle if window.state in _UNFINISHED else None
-    and_idle = "" if idle is None else f" and {idle}"
-    show(f"{window.window_id} is {window.state}{reason}{and_idle}")
-    if window.state is WindowState.FAILED and window.scored_at is None:
-        show(f"none of its rows is scored; `babylon-tasks windows retry {window.window_id}`")
-    for one in history.lineages:
-        done = f" ({one.reason})" if one.reason else ""
-        show(f"for lineage {one.lineage} it is {one.state}{done}")
-    if history.trouble is not None:
-        show(f"the lineage's checkpoints: {history.trouble}")
-    if history.waits_for and window.state in _UNFINISHED:
-        show(f"outcomes not known yet: {', '.join(history.waits_for)}")
-    if len(history.reward_versions) > 1:  # a single one is covered by the events below
-        for version in history.reward_versions:
-            show(_version(version))
+    for line in state_lines(history):
+        show(line)
     _show_events(history.events, all_of_it=all_of_it)
     if history.rejections:
         out.print()
         rejected = ((r.reason, r.count, r.stage, r.example, r.detail) for r in history.rejections)
         table("not used", ("reason", "n#", "stage", "for example", "detail"), rejected)
-    for trip in history.tripwires:
-        show(f"tripwire {sentence(trip)}")
-    if history.uses:
-        show("used up: " + cell(history.uses))
-    for step in history.steps:
-        show(step_in_short(step))
-    for line in sampled_answers(history.answers):
+    for line in outcome_lines(history):
         show(line)
-    for found in history.evaluations:
-        show(
-            f"step {found.step} has value {found.value:.3f} on {found.groups} held-out groups "
-            f"(recorded answers cover {found.coverage:.2f})"
-        )
 
 
 def _show_events(events: list[Event], *, all_of_it: bool) -> None:
@@ -150,13 +117,3 @@ def _show_events(events: list[Event], *, all_of_it: bool) -> None:
         show(line)
     if events and not all_of_it and out.is_terminal:
         say("in short; --details shows all that is on record")
-
-
-def _version(made: RewardVersion) -> str:
-    parts = [f"reward version {made.version} of {made.scored_at:%F %T}: {made.scored} scored"]
-    if made.because is not None:
-        came = f": {cell(made.came)}" if made.came else ""
-        parts.append(f"made since {made.because}{came}")
-    if made.used:
-        parts.append(f"{made.used} used")
-    return "; ".join(filter(None, parts))

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_values
+from babylon_tasks.run_records import RunGroup
 
 
 class NewestScore(Struct, frozen=True):
@@ -63,6 +64,11 @@ def extremes(
     return fetch_all(
         connection, "closeups.extremes", Extreme, windows=list(windows), best=best, worst=worst
     )
+
+
+def comparable(connection: Connection, window: str, *, limit: int) -> list[RunGroup]:
+    """Read what was asked the same in a window, and what each got."""
+    return fetch_all(connection, "closeups.comparable", RunGroup, window=window, limit=limit)
 
 
 def captured(connection: Connection, trajectory: str) -> dict[int, CapturedAnswer]:

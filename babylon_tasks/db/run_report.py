@@ -12,6 +12,7 @@ from babylon_tasks.run_records import (
     RunCommit,
     RunConclusion,
     RunDecision,
+    RunGroup,
     RunRejections,
     RunRows,
     RunScreen,
@@ -36,7 +37,7 @@ def read(
     if not windows:
         return RunRows([], [], [], [], [], [])
     first = windows[-1].window
-    steps = fetch_all(connection, "run_report.steps", RunStep, lineage=lineage, limit=MOST_STEPS)
+    steps = steps_of(connection, lineage)
     checkpoints = fetch_all(
         connection,
         "run_report.checkpoints",
@@ -66,6 +67,18 @@ def read(
         checkpoints=checkpoints,
         checkpoints_left_out=all_checkpoints - len(checkpoints),
     )
+
+
+def steps_of(connection: Connection, lineage: str, step: int | None = None) -> list[RunStep]:
+    """Read the newest steps, or those that were to make one checkpoint; failed ones too."""
+    bounds = {"lineage": lineage, "step": step, "limit": MOST_STEPS}
+    return fetch_all(connection, "run_report.steps", RunStep, **bounds)
+
+
+def step_groups(connection: Connection, lineage: str, step: int, *, limit: int) -> list[RunGroup]:
+    """Read what the newest step of a number took; empty where it is no longer listed."""
+    bounds = {"lineage": lineage, "step": step, "limit": limit}
+    return fetch_all(connection, "run_report.step_groups", RunGroup, **bounds)
 
 
 def paired_values(

@@ -2,6 +2,6 @@
 
 A connection (``connections``) carries requests to an ASGI application, which reads a body only
 where it is wanted (``body``) and whose errors have OpenAI's shape (``refusals``, ``deliver``). How
-much of everything is taken, and for how long: ``limits``. The trainer's endpoint and the gateway
-are such applications.
+much of everything is taken, and for how long: ``limits``. The trainer's endpoint, the gateway and
+the dashboard are such applications.
 """

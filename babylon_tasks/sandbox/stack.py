@@ -34,7 +34,11 @@ GENERATED: Mapping[str, Callable[[Path], str]] = {
     "BABYLON_GATEWAY_PORT": lambda _: str(free_port()),
     "BABYLON_FLOWER_PORT": lambda _: str(free_port()),
     "FLOWER_BASIC_AUTH": lambda home: f"babylon:{kept_secret(home / 'flower.password')}",
+    "BABYLON_DASHBOARD_PORT": lambda _: str(free_port()),
+    "BABYLON_DASHBOARD_LOGIN": lambda home: f"babylon:{kept_secret(home / 'dashboard.password')}",
 }
+# They serve no metrics.
+_UNMEASURED = (ProcessName.FLOWER, ProcessName.DASHBOARD)
 _TETHER = (sys.executable, "-m", "babylon_tasks.sandbox.parent_death")
 
 
@@ -48,7 +52,7 @@ class Process:
 
 
 class Stack:
-    """Beat, a CPU worker, a GPU-queue worker, Flower and the gateway over Postgres and Redis.
+    """Beat, two workers, Flower, the gateway and the dashboard over Postgres and Redis.
 
     Use as a context manager. What ``options`` do not set is generated: passwords that a restart
     finds again, free ports, a folder for checkpoints in ``data_dir``. Metrics are served on
@@ -100,6 +104,16 @@ class Stack:
         return f"http://127.0.0.1:{self.flower_port}"
 
     @property
+    def dashboard_login(self) -> str:
+        """User and password, separated by a colon."""
+        return self.variables["BABYLON_DASHBOARD_LOGIN"]
+
+    @property
+    def dashboard_url(self) -> str:
+        """The dashboard's address; the login is ``dashboard_login``."""
+        return f"http://127.0.0.1:{self.settings.dashboard_port}"
+
+    @property
     def gateway_url(self) -> str:
         """The address that agents are given."""
         return f"http://127.0.0.1:{self.settings.gateway_port}/v1"
@@ -142,7 +156,7 @@ class Stack:
     def start_processes(self, names: Sequence[str] = PROCESSES) -> None:
         """Start some of the processes; they find each other through Postgres and Redis."""
         for name in names:
-            port = 0 if name == ProcessName.FLOWER else self._metrics_port(name)
+            port = 0 if name in _UNMEASURED else self._metrics_port(name)
             if port:
                 self.metrics_ports[name] = port
             watched = self.settings.model_copy(update={"metrics_port": port})

@@ -147,6 +147,7 @@ def _of_service(name: str, service: dict[str, Any], file: ComposeFile) -> Unit:
         (): ("metrics", "/livez"),
         ("flower",): ("http", "/healthcheck"),
         ("gateway",): ("gateway", "/healthz"),
+        ("dashboard",): ("dashboard", "/healthz"),
     }
     asked = probes.get(tuple(test[len(_PROBE) :])) if test[: len(_PROBE)] == _PROBE else None
     published = [re.split(r"[:/]", str(port))[-1] for port in service.get("ports") or []]

@@ -18,6 +18,7 @@ PATHS = {
     "metrics": {"/livez", "/readyz"},
     "http": {"/healthcheck"},
     "gateway": {"/healthz", "/readyz"},
+    "dashboard": {"/healthz"},
 }
 
 
@@ -25,8 +26,11 @@ def listens(unit: Unit, settings: Settings) -> Iterator[Violation]:
     """Check every rule of a unit's ports."""
     if unit.process is None:
         return
-    flower = unit.process == ProcessName.FLOWER
-    fields = {"http": "flower_port"} if flower else {"metrics": "metrics_port"}
+    alone: dict[str, dict[str, str]] = {
+        ProcessName.FLOWER: {"http": "flower_port"},
+        ProcessName.DASHBOARD: {"dashboard": "dashboard_port"},
+    }
+    fields = alone.get(unit.process, {"metrics": "metrics_port"})
     if unit.process == ProcessName.GATEWAY:
         fields["gateway"] = "gateway_port"
     if serves(unit, settings):

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from pydantic import SecretStr
 
-from babylon_tasks.processes import ProcessName, withheld
+from babylon_tasks.processes import OWN_PROGRAMS, ProcessName, withheld
 from babylon_tasks.read_settings import ENV_FILE, SECRETS_DIR
 from babylon_tasks.settings import Settings, checked, variable
 from checks.drift.containers import Unit
@@ -31,6 +31,7 @@ _ANY = {  # a value of the right form for each secret
     "DATABASE_URL": "postgresql://user:password@postgres/babylon",
     "REDIS_URL": "redis://:password@redis:6379/0",
     "FLOWER_BASIC_AUTH": "user:made-up-password",
+    "BABYLON_DASHBOARD_LOGIN": "user:made-up-password",
     "BABYLON_GATEWAY_KEYS": "agents:made-up-key-of-agents",
     "BABYLON_GATEWAY_UPSTREAM_KEYS": "groq:made-up-key-of-groq",
 }
@@ -60,6 +61,7 @@ READ: Mapping[str | None, frozenset[str]] = {
             "wandb_api_key",
         }
     ),
+    ProcessName.DASHBOARD: frozenset({"database_url", "babylon_dashboard_login"}),
 }
 
 
@@ -96,8 +98,12 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     """Check that a process can work in a container with its settings, and end in order."""
     if unit.process is None:
         return
-    flower, gateway = (unit.process == name for name in (ProcessName.FLOWER, ProcessName.GATEWAY))
-    hosts = {"flower_host": flower, "metrics_host": not flower, "gateway_host": gateway}
+    flower, gateway, dashboard = (
+        unit.process == name
+        for name in (ProcessName.FLOWER, ProcessName.GATEWAY, ProcessName.DASHBOARD)
+    )
+    hosts = {"flower_host": flower, "gateway_host": gateway, "dashboard_host": dashboard}
+    hosts["metrics_host"] = not (flower or dashboard)
     hosts["inference_host"] = serves(unit, settings)
     for field in (field for field, matters in hosts.items() if matters):
         if getattr(settings, field) in _LOOPBACK:
@@ -108,7 +114,13 @@ def fits(unit: Unit, settings: Settings) -> Iterator[Violation]:
     if flower and settings.flower_basic_auth is None:
         what = "has no secret flower_basic_auth: Flower does not start without a login"
         yield unit.violation(what)
-    if not gateway and "redis_url" not in (name.lower() for name in unit.secret_files):
+    if dashboard and settings.dashboard_login is None:
+        yield unit.violation(
+            "has no secret babylon_dashboard_login, without which it does not start"
+        )
+    if unit.process not in OWN_PROGRAMS and "redis_url" not in (
+        name.lower() for name in unit.secret_files
+    ):
         yield unit.violation("has no secret redis_url")
     # The root of its file system is read-only: what it keeps must be on a volume.
     kept: dict[str, str] = {

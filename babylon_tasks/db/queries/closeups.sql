@@ -28,3 +28,11 @@ ORDER BY from_best <= %(best)s DESC, CASE WHEN from_best <= %(best)s THEN from_b
 -- name: captured
 -- Which checkpoint, or whose model, gave the answers of a trajectory that were captured, by place.
 SELECT place, lineage, step, model FROM training.calls WHERE trajectory_id = %(trajectory)s
+
+-- name: comparable
+-- The trajectories of a window by what they were asked, with their newest rewards, the best first.
+SELECT %(window)s AS window, group_key AS key, array_agg(trajectory_id ORDER BY reward DESC, trajectory_id) AS members,
+       array_agg(reward ORDER BY reward DESC, trajectory_id) AS rewards
+FROM (SELECT DISTINCT ON (trajectory_id) trajectory_id, group_key, reward FROM training.scores
+      WHERE window_id = %(window)s ORDER BY trajectory_id, reward_version DESC) AS newest
+GROUP BY group_key ORDER BY group_key LIMIT %(limit)s

@@ -92,13 +92,15 @@ ORDER BY w.window_id DESC, w.comparison_id DESC
 LIMIT %(limit)s
 
 -- name: steps
--- The newest steps, whatever became of them, and their manifests in short.
+-- The newest steps, or those of one number, whatever became of them; their manifests in short.
 SELECT s.target_step AS step, s.parent_step AS parent, s.state, s.method, s.backend, s.windows,
        s.manifest_hash, listed.groups, listed.trajectories, s.gradient_steps, s.trainable_tokens,
        coalesce(s.metrics, '{}') AS metrics, s.tries AS attempts, s.planned_at,
        extract(epoch FROM coalesce(s.trained_at, s.failed_at) - s.started_at)::float8 AS seconds,
        s.adapter_hash, s.error
-FROM (SELECT * FROM training.steps WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT %(limit)s) AS s
+FROM (SELECT * FROM training.steps
+      WHERE lineage = %(lineage)s AND (%(step)s::integer IS NULL OR target_step = %(step)s)
+      ORDER BY id DESC LIMIT %(limit)s) AS s
 CROSS JOIN LATERAL (
     SELECT nullif(count(*), 0) AS groups,
            sum(jsonb_array_length(each -> 'members'))::bigint AS trajectories
@@ -138,3 +140,13 @@ LIMIT %(limit)s
 -- name: how_many_checkpoints
 -- How many checkpoints a lineage has.
 SELECT count(*) FROM training.checkpoints WHERE lineage = %(lineage)s
+
+-- name: step_groups
+-- What the newest step of a number took, group by group; nothing where it is no longer listed.
+SELECT each ->> 'window' AS window, each ->> 'key' AS key,
+       ARRAY(SELECT one ->> 'trajectory_id' FROM jsonb_array_elements(each -> 'members') AS one) AS members,
+       ARRAY(SELECT (one ->> 'reward')::float8 FROM jsonb_array_elements(each -> 'members') AS one) AS rewards
+FROM (SELECT manifest FROM training.steps
+      WHERE lineage = %(lineage)s AND target_step = %(step)s ORDER BY id DESC LIMIT 1) AS newest
+CROSS JOIN LATERAL jsonb_array_elements(newest.manifest -> 'groups') AS each
+LIMIT %(limit)s

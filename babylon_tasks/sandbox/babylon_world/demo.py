@@ -111,7 +111,9 @@ def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) 
             babylon.create(stack.settings)
             migrate.apply(stack.settings)
             stack.start_processes()
-            watcher.news(f"beat, workers, Flower and gateway started; logs in {stack.data_dir}")
+            watcher.news(
+                f"beat, workers, Flower, gateway, dashboard started; logs in {stack.data_dir}"
+            )
             with session(stack.settings) as connection, Recorder(stack.settings) as recorder:
                 game = _Game(stack, watcher, connection, recorder, seed)
                 checks, played, evaluation = play_game(stack, _played(game, windows), watcher.news)

@@ -13,6 +13,7 @@ from tornado.options import options
 
 from babylon_tasks import log
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.http_server.logins import Logins
 from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.flower import logins, patches
 from babylon_tasks.tasks.flower.task_record import for_display
@@ -36,7 +37,7 @@ else:
         "FLOWER_BASIC_AUTH=user:password, in the environment or as a file in BABYLON_SECRETS_DIR"
     )
 patches.apply()
-logins.guard(logins.Logins())
+logins.guard(Logins())
 # Tasks are not revoked and workers not stopped from a web page: the command line records it.
 read_only = True
 

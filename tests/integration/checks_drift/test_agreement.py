@@ -22,8 +22,8 @@ CASES = {
     ),
     "Flower with a way to Postgres": Broken(
         "k8s/components/private-servers/network.yaml",
-        "values: [migrate, beat, cpu-worker, gpu-worker, gateway]",
-        "values: [migrate, beat, cpu-worker, gpu-worker, gateway, flower]",
+        "values: [migrate, beat, cpu-worker, gpu-worker, gateway, dashboard]",
+        "values: [migrate, beat, cpu-worker, gpu-worker, gateway, dashboard, flower]",
         "NetworkPolicy/to-private-postgres: opens Postgres to flower, which does not need it",
         (*PRODUCTION, "private-servers"),
     ),

@@ -1,11 +1,11 @@
-"""Flower's login cannot be guessed at speed, and each guess leaves a line in the log."""
+"""A login cannot be guessed at speed, and each guess leaves a line in the log."""
 
 from __future__ import annotations
 
 import pytest
 from structlog.testing import capture_logs
 
-from babylon_tasks.tasks.flower.logins import Logins
+from babylon_tasks.http_server.logins import Logins
 
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
 
