@@ -1,4 +1,4 @@
-"""Rows for one COPY: a few megabytes in memory, the rest in a temporary file.
+"""Rows for one COPY: some thousands in memory, the rest in a temporary file.
 
 Collected first and written at the end, the rows of an unfinished run are never in the database,
 so a run that lost its claim cannot make its successor wait on a unique index.
@@ -17,6 +17,7 @@ from msgspec import structs
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import Row, copy_statement
 
+_ROWS = 10_000  # in memory: most windows have fewer, and writing them out and back costs
 _IN_MEMORY = 4_000_000
 
 
@@ -34,8 +35,9 @@ class Spool(Generic[Row]):
     def add(self, row: Row) -> None:
         """Add one row."""
         self._pending.append(row)
-        if len(self._pending) >= 1000:
-            self._spill()
+        if len(self._pending) >= _ROWS:
+            self._file.write(msgspec.json.Encoder().encode_lines(self._pending))
+            self._pending.clear()
 
     def copy_into(self, connection: Connection, name: str) -> None:
         """Write all rows by the named COPY, in the caller's transaction.
@@ -50,14 +52,9 @@ class Spool(Generic[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows; none may be added meanwhile."""
-        self._spill()
         self._file.seek(0)
-        return map(self._decode, self._file)
-
-    def _spill(self) -> None:
-        if self._pending:
-            self._file.write(msgspec.json.Encoder().encode_lines(self._pending))
-            self._pending.clear()
+        yield from map(self._decode, self._file)
+        yield from self._pending
 
     def __enter__(self) -> Self:
         return self

@@ -51,9 +51,18 @@ class WindowSummary:
         step = reward - self._mean
         self._mean += step / self.scored
         self._squares += step * (reward - self._mean)
-        bounds = self._bounds.setdefault(group, [reward, reward, activity, activity])
-        bounds[0], bounds[1] = min(bounds[0], reward), max(bounds[1], reward)
-        bounds[2], bounds[3] = min(bounds[2], activity), max(bounds[3], activity)
+        bounds = self._bounds.get(group)
+        if bounds is None:
+            bounds = self._bounds[group] = [reward, reward, activity, activity]
+        # By hand: min and max take as long as all the rest of this.
+        if reward < bounds[0]:
+            bounds[0] = reward
+        elif reward > bounds[1]:
+            bounds[1] = reward
+        if activity < bounds[2]:
+            bounds[2] = activity
+        elif activity > bounds[3]:
+            bounds[3] = activity
 
     def result(self, settings: Settings, *, held_out: bool, waits_for: int) -> ScoringResult:
         """Return the totals and the state that follows from them.

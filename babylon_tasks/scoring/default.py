@@ -40,15 +40,20 @@ class DefaultScorer:
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
     ) -> Sequence[Score | None]:
         """Blend the standings in profit and decisions; break ties by activity."""
-        some_decided = any(decisions(one) is not None for one in members)
-        counted = [number for number, one in enumerate(members) if is_evidence(one, some_decided)]
+        rated = [decisions(one) for one in members]
+        some_decided = any(merit is not None for merit in rated)
+        counted = [
+            number
+            for number, (one, merit) in enumerate(zip(members, rated, strict=True))
+            if _is_evidence(one, merit, some_decided)
+        ]
         if not counted:
             return [None] * len(members)
-        evidence = [members[number] for number in counted]
+        evidence, merits = [members[n] for n in counted], [rated[n] for n in counted]
         earned = [bounded_profit(one, self.scale) for one in evidence]
         parts = {
             "profit": (_filled(earned), self.scale * PROFIT_RESOLUTION),
-            "decisions": (_decided(evidence), _MERIT_RESOLUTION),
+            "decisions": (_decided(evidence, merits), _MERIT_RESOLUTION),
         }
         usual = self.usual.among(reference)
         blend, weight = [0.0] * len(evidence), 0.0
@@ -60,14 +65,14 @@ class DefaultScorer:
         rewards = [as_reward(b / weight if weight else 0.0) for b in blend]
         if self.weights["activity"] > 0 and weight:
             # Between equals, activity does not lift the one that lacks evidence.
-            lacks = [some_decided and decisions(one) is None for one in evidence]
             done = [
-                0.0 if lack else activity(one) for one, lack in zip(evidence, lacks, strict=True)
+                0.0 if some_decided and merit is None else activity(one)
+                for one, merit in zip(evidence, merits, strict=True)
             ]
             rewards = _break_ties(rewards, done)
         scores: list[Score | None] = [None] * len(members)
-        for number, one, reward in zip(counted, evidence, rewards, strict=True):
-            scores[number] = Score(reward, components(one))
+        for number, one, merit, reward in zip(counted, evidence, merits, rewards, strict=True):
+            scores[number] = Score(reward, components(one, merit))
         return scores
 
 
@@ -86,27 +91,33 @@ def decisions(evidence: Evidence) -> float | None:
     return (evidence.merit or 0.0) * (1 - share) - share
 
 
-def is_evidence(evidence: Evidence, some_decided: bool) -> bool:
-    """Check whether a trajectory shows more than activity.
+def _is_evidence(evidence: Evidence, merit: float | None, some_decided: bool) -> bool:
+    """Check whether a trajectory shows more than activity; ``merit`` is that of its actions.
 
     ``some_decided``: another member's actions can be rated. Then waiting counts as evidence,
     too: it earned nothing.
     """
-    if evidence.profit is not None or decisions(evidence) is not None:
+    if evidence.profit is not None or merit is not None:
         return True
     return some_decided and evidence.waited > 0 and not evidence.taken
 
 
-def components(evidence: Evidence) -> dict[str, float]:
-    """Return the components stored with a reward, in the evidence's own units."""
+def components(evidence: Evidence, merit: float | None) -> dict[str, float]:
+    """Return the components stored with a reward, in the evidence's own units.
+
+    ``merit`` is ``decisions(evidence)``.
+    """
     values: dict[str, float] = {"activity": activity(evidence)}
     if evidence.profit is not None:
         values["profit"] = evidence.profit
-    merit = decisions(evidence)
     if merit is not None:
         values["decisions"] = merit
-    counts = {"right": evidence.right, "wrong": evidence.wrong, "failed": evidence.failed}
-    values.update({name: float(count) for name, count in counts.items() if count})
+    if evidence.right:
+        values["right"] = float(evidence.right)
+    if evidence.wrong:
+        values["wrong"] = float(evidence.wrong)
+    if evidence.failed:
+        values["failed"] = float(evidence.failed)
     return values
 
 
@@ -116,8 +127,7 @@ def _filled(values: Sequence[float | None]) -> list[float]:
     return [lacking if value is None else value for value in values]
 
 
-def _decided(evidence: Sequence[Evidence]) -> list[float]:
-    merits = [decisions(one) for one in evidence]
+def _decided(evidence: Sequence[Evidence], merits: Sequence[float | None]) -> list[float]:
     known = [merit for merit in merits if merit is not None]
     lacking = min(0.0, fmean(known)) if known else 0.0
     return [

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.records import Evidence, Score, Trajectory
-from babylon_tasks.scoring.default import DefaultScorer, components
+from babylon_tasks.scoring.default import DefaultScorer, components, decisions
 from babylon_tasks.settings import Settings
 
 Conversation = tuple[tuple[str, str], ...]  # (role, content)
@@ -46,7 +46,7 @@ class RulerScorer:
 
     def score(self, evidence: Evidence, grade: float) -> Score:
         """Make the grade the reward."""
-        return Score(grade, components(evidence) | {"ruler": grade})
+        return Score(grade, components(evidence, decisions(evidence)) | {"ruler": grade})
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]

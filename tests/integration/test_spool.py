@@ -10,6 +10,7 @@ from factories import WINDOW, fill_window
 from msgspec import Struct
 from psycopg import errors
 
+from babylon_tasks.db import spool as spool_module
 from babylon_tasks.db.scoring import ScoreRow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.spool import Spool
@@ -63,7 +64,11 @@ def test_a_field_that_no_column_has_is_refused(connection: Connection) -> None:
 
 
 @pytest.mark.contract(None)
-def test_text_arrives_as_it_is_and_none_as_null(connection: Connection) -> None:
+@pytest.mark.parametrize("in_memory", [1, 1000], ids=["from a file", "from memory"])
+def test_text_arrives_as_it_is_and_none_as_null(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(spool_module, "_ROWS", in_memory)
     given = [*AWKWARD, None]
     with Spool(Rejection, reward_version=1, window_id=WINDOW) as spool:
         for number, detail in enumerate(given):
@@ -94,8 +99,9 @@ def test_a_reward_keeps_all_its_digits(connection: Connection) -> None:
 
 @pytest.mark.contract(None)
 def test_more_rows_than_memory_holds_are_read_and_written_in_their_order(
-    connection: Connection,
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(spool_module, "_ROWS", 1000)
     with Spool(Rejection, reward_version=1, window_id=WINDOW) as spool:
         for number in range(2500):
             spool.add(Rejection(f"t-{number}", Stage.DECODE, Reason.BAD_SHAPE, "x" * 2000))

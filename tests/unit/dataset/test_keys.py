@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from babylon_tasks.dataset.keys import keys, parts
+from babylon_tasks.dataset import keys as keys_module
+from babylon_tasks.dataset.keys import keys, markets_in, parts
 from babylon_tasks.decode import facts_of
 from babylon_tasks.records import AgentAction, Facts, LlmCall, Trajectory
 
@@ -143,3 +146,15 @@ def test_the_finest_key_of_enough_members_holds_whatever_others_lack() -> None:
 def test_starting_balances_of_a_size_are_alike(balance: float, power: str | None) -> None:
     found = dict(parts(asked(balance=balance), WINDOW, ("balance",)))
     assert found.get("balance") == power
+
+
+_WORDS = st.sampled_from(
+    ["market", "MARKET", "Ticker", "_id", "Id", " ", ":", "=", "#", '"', "'", "m-2", "ACME", "a",
+     "7", "_", "-", "t\u0131cker", "mar\u212aet", "\n", "market market", "x" * 70]
+)  # fmt: skip
+
+
+@given(st.lists(_WORDS, max_size=12))
+def test_the_markets_of_a_question_are_those_that_the_pattern_finds(words: list[str]) -> None:
+    question = "".join(words)
+    assert markets_in(question) == keys_module._MARKET.findall(question)
