@@ -157,8 +157,8 @@ def _show_addresses(stack: Stack, explicit: Mapping[str, str], backend: str) -> 
     settings = stack.settings
     redis = urlsplit(settings.redis_url.get_secret_value())
     for name, url, setting in (
-        ("dashboard", stack.dashboard_url, "BABYLON_DASHBOARD_LOGIN"),
         ("Flower", stack.flower_url, "FLOWER_BASIC_AUTH"),
+        ("dashboard", stack.dashboard_url, "BABYLON_DASHBOARD_LOGIN"),
     ):
         login = f"yours, {setting}" if setting in explicit else stack.variables[setting]
         show(f"{name}: {url}  login: {login}")

@@ -152,17 +152,23 @@ def test_up_alone_gives_other_commands_its_addresses_and_ctrl_c_leaves_nothing(
             assert password not in first.output
         assert first.generated["BABYLON_INFERENCE_API_KEY"] not in first.output
         for process in first.family:
-            for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
+            for name in (
+                "FLOWER_BASIC_AUTH",
+                "BABYLON_DASHBOARD_LOGIN",
+                "BABYLON_INFERENCE_API_KEY",
+            ):
                 assert first.generated[name] not in " ".join(process.cmdline()), "it shows in `ps`"
 
         standing = json.loads(first.other("status", "--json"))
         assert standing["lineage"]["inference_base_url"] == first.address("inference")
-        login = re.search(r"login: (\S+)", first.output)
-        assert login
-        flower = first.address("Flower")
-        until("Flower answers", lambda: listens(int(flower.rpartition(":")[2])))
-        assert asked(flower, "/tasks", login[1]) == 200
-        assert asked(flower, "/tasks") == 401
+        logins = re.findall(r"login: (\S+)", first.output)
+        for name, path, login in zip(("Flower", "dashboard"), ("/tasks", "/"), logins, strict=True):
+            address = first.address(name)
+            until(f"{name} answers", lambda at=address: listens(int(at.rpartition(":")[2])))
+            assert asked(address, path, login) == (
+                200 if name == "Flower" else 404
+            )  # no window yet
+            assert asked(address, path) == 401
 
         before = first.generated
         assert before["BABYLON_BACKEND"] == "cpu"
