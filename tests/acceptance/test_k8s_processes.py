@@ -190,6 +190,7 @@ def test_the_containers_of_minimal_work_as_configured(
         "database_url": babylon_database_url,
         "redis_url": redis_address,
         "flower_basic_auth": f"someone:{PASSWORD}",
+        "babylon_dashboard_login": f"someone:{PASSWORD}",
         "babylon_gateway_keys": f"agents:{PASSWORD}",
         "babylon_inference_api_key": PASSWORD,
     }
@@ -206,7 +207,7 @@ def test_the_containers_of_minimal_work_as_configured(
     with ExitStack() as stack:
         started = {
             name: stack.enter_context(pods.started(containers(minimal, name)[name]))
-            for name in ("beat", "cpu-worker", "flower", "gateway")
+            for name in ("beat", "cpu-worker", "flower", "gateway", "dashboard")
         }
         for name, pod in started.items():
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -215,6 +216,7 @@ def test_the_containers_of_minimal_work_as_configured(
         assert 'babylon_source_up{source="postgres"} 1.0' in figures
         assert 'babylon_source_up{source="redis"} 1.0' in figures
         assert started["flower"].get("http", "/")[0] == 401, "never without its login"
+        assert started["dashboard"].get("dashboard", "/")[0] == 401, "never without its login"
         assert started["gateway"].get("gateway", "/v1/models")[0] == 401, "never without a key"
         assert "babylon_gateway_calls_total" in started["gateway"].get("metrics", "/metrics")[1]
         for pod in started.values():
