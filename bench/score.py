@@ -195,10 +195,8 @@ def _print_curve(kind: Kind, windows: list[Kind], postgres: EmbeddedPostgres, ro
     for what, each in (
         ("CPU", [median(one.cpu for one in found) for found in took]),
         ("CPU with Postgres", [median(one.both for one in found) for found in took]),
-        ("peak memory", [max(one.peak_mb for one in found) for found in took]),
     ):
-        unit = " MB" if what == "peak memory" else " s"
-        print(curve(f"{kind.name}, {what} by rows", rows, each, unit), flush=True)
+        print(curve(f"{kind.name}, {what} by rows", rows, each, " s"), flush=True)
 
 
 def main() -> None:
