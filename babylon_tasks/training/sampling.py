@@ -75,35 +75,35 @@ def sample(
         )
         cache = output.past_key_values
         rows_of = {prompt: row for row, prompt in enumerate(prompts)}
-        index = torch.tensor([rows_of[owner.prompt] for owner in owners], device=place)
-        cache.reorder_cache(index)
-        logits = output.logits[index, -1].float()
-        visible = visible[index]
+        # Of each answer that is not done: its place, and the row that its next token is drawn from.
         alive = list(range(len(owners)))
+        rows = [rows_of[owner.prompt] for owner in owners]
         for _ in range(max(ask.max_tokens for ask in asks)):
-            log_softmax = torch.log_softmax(logits, dim=-1)
+            log_softmax = torch.log_softmax(output.logits[:, -1].float(), dim=-1)
             picked = draw(
                 log_softmax,
+                rows,
                 [owners[who] for who in alive],
                 [generators[who] for who in alive],
             )
-            logprobs = log_softmax.gather(-1, picked[:, None]).squeeze(-1).tolist()
-            drawn = picked.tolist()
-            for row, who in enumerate(alive):
-                _extend(answers[who], owners[who], drawn[row], logprobs[row], policy.token_text)
+            logprobs = log_softmax[torch.tensor(rows, device=place), picked].tolist()
+            for who, token, logprob in zip(alive, picked.tolist(), logprobs, strict=True):
+                _extend(answers[who], owners[who], token, logprob, policy.token_text)
             gone = {place for place in range(len(asks)) if abandoned(place)}
             kept = [
-                row
-                for row, who in enumerate(alive)
+                number
+                for number, who in enumerate(alive)
                 if not answers[who].done and places[who] not in gone
             ]
             if not kept:
                 break
-            if len(kept) < len(alive):  # finished rows leave the batch
-                rows = torch.tensor(kept, device=place)
-                cache.reorder_cache(rows)
-                visible, picked = visible[rows], picked[rows]
-                alive = [alive[row] for row in kept]
+            # Finished answers leave the batch; the others each have a row of their own from now on.
+            index = torch.tensor([rows[number] for number in kept], device=place)
+            if index.tolist() != list(range(len(visible))):
+                cache.reorder_cache(index)
+                visible = visible[index]
+            picked = picked[torch.tensor(kept, device=place)]
+            alive, rows = [alive[number] for number in kept], list(range(len(kept)))
             visible = torch.cat([visible, visible.new_ones((len(alive), 1))], dim=1)
             output = policy.network(
                 input_ids=picked[:, None],
@@ -113,7 +113,6 @@ def sample(
                 use_cache=True,
                 logits_to_keep=1,
             )
-            logits = output.logits[:, -1].float()
     grouped, start = [], 0
     for ask in asks:
         grouped.append(answers[start : start + ask.n])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from recorded import QUESTION, prompt
+from transformers import DynamicCache
 
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
@@ -65,6 +66,29 @@ def test_each_request_gets_its_own_answers_where_prompts_repeat(
         [here[:2]] * 3,
     ]
     assert here[:3] != there
+
+
+def test_a_prompt_is_kept_once_until_its_answers_have_a_second_token(
+    policy: Policy, asked: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    reorder = DynamicCache.reorder_cache
+
+    def counted(self: DynamicCache, index: torch.Tensor) -> None:
+        sizes.append(len(index))
+        reorder(self, index)
+
+    monkeypatch.setattr(DynamicCache, "reorder_cache", counted)
+
+    short, long = sample(
+        policy,
+        [SamplingRequest(asked, n=40, max_tokens=1), SamplingRequest(asked, n=3, max_tokens=2)],
+        step=0,
+    )
+
+    assert len(short) == 40
+    assert len(long) == 3
+    assert sum(sizes) <= 3
 
 
 def test_a_seed_gives_the_same_answers_again(policy: Policy, asked: tuple[int, ...]) -> None:

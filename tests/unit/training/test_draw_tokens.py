@@ -32,7 +32,7 @@ def seeded(seed: int) -> torch.Generator:
 
 def shares(wish: Wish) -> list[float]:
     count = 20_000
-    drawn = draw_together(rows(count), [wish] * count, [seeded(0)] * count)
+    drawn = draw_together(rows(1), [0] * count, [wish] * count, [seeded(0)] * count)
     assert set(drawn.tolist()) <= {10, 11, 12, 13}  # never what has no probability
     return [float((drawn == word).float().mean()) for word in range(10, 14)]
 
@@ -55,23 +55,23 @@ def test_top_p_leaves_the_fewest_words_that_reach_it() -> None:
 
 @pytest.mark.parametrize("wish", [Wish(temperature=0), Wish(temperature=1e-40), Wish(top_p=1e-6)])
 def test_the_coldest_draws_take_the_likeliest_word(wish: Wish) -> None:
-    assert draw_together(rows(9), [wish] * 9, [None] * 9).tolist() == [10] * 9
+    assert draw_together(rows(9), range(9), [wish] * 9, [None] * 9).tolist() == [10] * 9
 
 
 def test_each_row_is_drawn_as_its_own_request_wishes() -> None:
     wishes = [Wish(temperature=0), Wish(), Wish(top_p=0.2), Wish()]
 
-    both = draw_together(rows(4), wishes, [None, seeded(3), None, seeded(4)]).tolist()
+    both = draw_together(rows(4), range(4), wishes, [None, seeded(3), None, seeded(4)]).tolist()
 
     assert both[0] == both[2] == 10
-    assert both[1] == draw_together(rows(1), [Wish()], [seeded(3)]).item()
-    assert both[3] == draw_together(rows(1), [Wish()], [seeded(4)]).item()
+    assert both[1] == draw_together(rows(1), [0], [Wish()], [seeded(3)]).item()
+    assert both[3] == draw_together(rows(1), [0], [Wish()], [seeded(4)]).item()
 
 
 def test_a_seed_draws_the_same_words_again() -> None:
     def drawn(seed: int) -> list[int]:
         generator = seeded(seed)
-        return [int(draw_together(rows(1), [Wish()], [generator])) for _ in range(20)]
+        return [int(draw_together(rows(1), [0], [Wish()], [generator])) for _ in range(20)]
 
     assert drawn(1) == drawn(1) != drawn(2)
 
@@ -81,4 +81,23 @@ def test_on_the_processor_a_seed_draws_what_it_always_did() -> None:
     generator = seeded(5)
     expected = [int(torch.multinomial(rows(1)[0].exp(), 1, generator=seeded(5)))]
 
-    assert draw(rows(1), [Wish()], [generator]).tolist() == expected
+    assert draw(rows(1), [0], [Wish()], [generator]).tolist() == expected
+
+
+def test_without_a_seed_many_answers_are_drawn_from_one_row() -> None:
+    torch.manual_seed(0)
+    certain = torch.full((1, WORDS), -torch.inf)
+    certain[0, 7] = 0.0
+    both = torch.cat([rows(1), certain])
+
+    drawn = draw(both, [0, 1] * 5_000, [Wish()] * 10_000, [None] * 10_000)
+
+    assert drawn[1::2].tolist() == [7] * 5_000
+    shared = [float((drawn[::2] == word).float().mean()) for word in range(10, 14)]
+    assert shared == pytest.approx(PROBABILITIES, abs=0.03)
+
+
+def test_seeds_beside_answers_without_one_draw_what_they_do_alone() -> None:
+    together = draw(rows(2), [0, 1, 0], [Wish()] * 3, [None, seeded(5), None])
+
+    assert together[1] == draw(rows(1), [0], [Wish()], [seeded(5)])
