@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.device import Device
+from babylon_tasks.training.head_logprobs import head_logprobs
 from babylon_tasks.training.token_text import TokenText, token_text_of
 from babylon_tasks.training.work import noting_layers
 
@@ -77,6 +79,8 @@ class Policy:
                     module.to(torch.bfloat16)  # frozen, so cast once instead of at each pass
         if device.exact_head:
             _multiply_in_fp32(base.get_output_embeddings(), device)
+        elif device.bf16:  # a copy: the embeddings, whose weights it shares, stay fp32
+            base.set_output_embeddings(deepcopy(base.get_output_embeddings()).to(torch.bfloat16))
         base.to(device.place)
         self.network: Any = get_peft_model(
             base,
@@ -210,19 +214,23 @@ class Policy:
         """Compute log-probability and entropy of each wanted token of one packed row.
 
         All inputs are 1-D of length L, on the processor, and so are the results, with their
-        gradients; ``wanted`` is a mask of target tokens. A token sees the
-        earlier tokens of its own branch and of its parent (the shared prompt, computed once).
-        The head runs on the wanted positions only: over 49,152 words it would cost as much as half
-        the network. Returns two 1-D tensors, one value per wanted token, in row order.
+        gradients; ``wanted`` is a mask of target tokens. A token sees the earlier tokens of its own
+        branch and of its parent (the shared prompt, computed once). The head, which costs half as
+        much as the network, runs once per predecessor. Returns two 1-D tensors, one value per
+        wanted token, in row order.
         """
         hidden = self.hidden(tokens, positions, group_ids, parent_ids)
         targets = wanted.nonzero().squeeze(-1)
         sources = self._predecessors(targets, positions, group_ids, parent_ids)
         place = self.device.place
-        logits = self.network.get_output_embeddings()(hidden[sources.to(place)]).float()
-        log_softmax = torch.log_softmax(logits, dim=-1)
-        picked = log_softmax.gather(-1, tokens[targets].unsqueeze(-1).to(place)).squeeze(-1)
-        entropy = -(log_softmax.detach().exp() * log_softmax.detach()).sum(-1)
+        sources, rows = torch.unique(sources, return_inverse=True)
+        picked, entropy = head_logprobs(
+            self.network.get_output_embeddings(),
+            self.device.precision,
+            hidden[sources.to(place)],
+            rows.to(place),
+            tokens[targets].to(place),
+        )
         return picked.cpu(), entropy.cpu()
 
     def hidden(

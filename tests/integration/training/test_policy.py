@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
+from babylon_tasks.training import head_logprobs
 from babylon_tasks.training.policy import Policy
 
 PROMPT = [1, 4093, 198, 15469, 355, 1072, 216, 36, 29]
@@ -19,17 +23,22 @@ def plain(policy: Policy, prompt: list[int], answer: list[int]) -> list[float]:
     return [float(log_softmax[len(prompt) - 1 + n, token]) for n, token in enumerate(answer)]
 
 
-def packed(policy: Policy, branches: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same of all answers at once, behind one prompt, as ART packs them."""
+def row_of(branches: list[list[int]]) -> tuple[torch.Tensor, ...]:
+    """All answers behind one prompt, as ART packs them."""
     length = len(PROMPT)
+    return (
+        torch.tensor(PROMPT + [token for branch in branches for token in branch]),
+        torch.tensor([*range(length), *(length + n for b in branches for n in range(len(b)))]),
+        torch.tensor([0] * length + [n for n, b in enumerate(branches, 1) for _ in b]),
+        torch.zeros(length + sum(map(len, branches)), dtype=torch.long),
+        torch.tensor([False] * length + [True for b in branches for _ in b]),
+    )
+
+
+def packed(policy: Policy, branches: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network says of all answers at once."""
     with policy.at_step(0):
-        return policy.row_logprobs(
-            torch.tensor(PROMPT + [token for branch in branches for token in branch]),
-            torch.tensor([*range(length), *(length + n for b in branches for n in range(len(b)))]),
-            torch.tensor([0] * length + [n for n, b in enumerate(branches, 1) for _ in b]),
-            torch.zeros(length + sum(map(len, branches)), dtype=torch.long),
-            torch.tensor([False] * length + [True for b in branches for _ in b]),
-        )
+        return policy.row_logprobs(*row_of(branches))
 
 
 def test_a_shared_prompt_gives_the_log_probabilities_of_separate_passes(policy: Policy) -> None:
@@ -78,3 +87,54 @@ def test_the_base_model_answers_after_the_checkpoint_that_answered_last_is_forgo
     policy.forget(1)
 
     assert plain(policy, [1, 2, 3], [4, 5]) == before
+
+
+def gradients(policy: Policy, logprobs: torch.Tensor) -> list[torch.Tensor]:
+    """Those of a sum in which each token counts otherwise."""
+    weights = torch.linspace(-1, 2, len(logprobs), device=logprobs.device)
+    found = torch.autograd.grad((logprobs * weights).sum(), policy.trained_parameters())
+    return [one.cpu() for one in found]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+def test_a_head_over_few_rows_at_a_time_gives_the_gradients_of_one_over_all(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(head_logprobs, "SOURCES_AT_ONCE", at_once)
+    policy.init_adapter(seed=1)
+    row = row_of(BRANCHES)
+    tokens, _, _, _, wanted = row
+    with policy.training():
+        logprobs, _ = policy.row_logprobs(*row)
+        found = gradients(policy, logprobs)
+        sources = policy._predecessors(wanted.nonzero().squeeze(-1), *row[1:4])
+        states = policy.hidden(*row[:4])[sources.to(policy.device.place)]
+        logits = policy.network.get_output_embeddings()(states).float()
+        picked = torch.log_softmax(logits, -1).cpu()[torch.arange(len(sources)), tokens[wanted]]
+        expected = gradients(policy, picked)
+
+    assert torch.allclose(logprobs, picked, atol=1e-4)
+    assert any(float(one.abs().max()) > 1e-3 for one in expected)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_the_head_runs_once_for_all_answers_to_a_prompt(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    head = policy.network.get_output_embeddings()
+    inner = head.forward
+
+    def counted(states: torch.Tensor) -> Any:
+        computed.append(len(states))
+        return inner(states)
+
+    monkeypatch.setattr(head, "forward", counted)
+
+    packed(policy, [[100 + number] for number in range(40)])
+    assert computed == [1]
+
+    computed.clear()
+    packed(policy, [[100 + number for number in range(150)]])
+    assert computed == [64, 64, 22]  # so many rows of logits are there at once

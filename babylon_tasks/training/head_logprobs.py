@@ -1,0 +1,77 @@
+"""The language-model head over a few rows at a time: log-probabilities without all their logits.
+
+A row of logits over 49,152 words is 192 KiB, and autograd keeps four such rows for each trained
+token. Here none is kept: the backward pass computes them again, which is one product with the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+# Sources at once: some 50 MiB of logits and what is made of them.
+SOURCES_AT_ONCE = 64
+
+
+def head_logprobs(
+    head: Any,
+    precision: Callable[[], AbstractContextManager[Any]],
+    hidden: torch.Tensor,
+    rows: torch.Tensor,
+    targets: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute log-probability and entropy of each of ``targets``, words of the vocabulary.
+
+    ``rows`` says which of the states ``hidden`` (sources, width) each is predicted from: the first
+    words of all answers to a prompt share one. Gradients go to ``hidden`` alone, from the
+    log-probabilities. ``precision`` is the context that the network runs in.
+    """
+    found: tuple[torch.Tensor, torch.Tensor] = _HeadLogprobs.apply(  # type: ignore[no-untyped-call]
+        hidden, head, precision, rows, targets
+    )
+    return found
+
+
+class _HeadLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, head: Any, precision: Any, rows: Any, targets: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(hidden, rows, targets)
+        ctx.head, ctx.precision = head, precision
+        logprobs = torch.empty(len(rows), device=hidden.device)
+        entropies = torch.empty(len(rows), device=hidden.device)
+        with precision():
+            for part, wanted in _parts(len(hidden), rows):
+                log_softmax = torch.log_softmax(head(hidden[part]).float(), dim=-1)
+                inside = rows[wanted] - part.start
+                logprobs[wanted] = log_softmax[inside, targets[wanted]]
+                entropies[wanted] = -(log_softmax.exp() * log_softmax).sum(-1)[inside]
+        ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None, None, None]:
+        hidden, rows, targets = ctx.saved_tensors
+        made = torch.empty_like(hidden)
+        for part, wanted in _parts(len(hidden), rows):
+            with ctx.precision():
+                logits = ctx.head(hidden[part])
+            inside, gradient = rows[wanted] - part.start, gradients[0][wanted]
+            shares = torch.zeros(len(logits), device=hidden.device)
+            shares.index_add_(0, inside, gradient)
+            slope = torch.softmax(logits.float(), dim=-1).mul_(-shares[:, None])
+            slope.index_put_((inside, targets[wanted]), gradient, accumulate=True)
+            with torch.autocast(hidden.device.type, enabled=False):
+                made[part] = (slope.to(logits.dtype) @ ctx.head.weight.to(logits.dtype)).float()
+        return made, None, None, None, None
+
+
+def _parts(sources: int, rows: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield some sources, and the places of the words that are predicted from them."""
+    for start in range(0, sources, SOURCES_AT_ONCE):
+        part = slice(start, min(start + SOURCES_AT_ONCE, sources))
+        yield part, ((rows >= part.start) & (rows < part.stop)).nonzero().squeeze(-1)
