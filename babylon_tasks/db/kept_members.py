@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 from msgspec import Struct
 
@@ -41,10 +42,10 @@ class OutcomeChange(Struct, frozen=True):
     change_now: float | None
 
 
-def keep(connection: Connection, step_id: int, members: Sequence[PackedMember]) -> None:
+def keep(connection: Connection, step_id: int, members: Iterable[PackedMember]) -> None:
     """Keep a step's members and the bets of its windows, in the transaction that plans it."""
-    for start in range(0, len(members), _ROWS):
-        portion = members[start : start + _ROWS]
+    unread = iter(members)
+    while portion := list(islice(unread, _ROWS)):
         execute(
             connection,
             "kept_members.keep",

@@ -7,7 +7,7 @@ step's end requires.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -87,7 +87,7 @@ def plan(
     manifest_hash: str,
     uses: Sequence[Use],
     actor: str,
-    members: Sequence[PackedMember] = (),
+    members: Iterable[PackedMember] | None = None,
     method: StepMethod = StepMethod.GRPO,
     noted: Mapping[str, Any] | None = None,
     found: Sequence[FoundTrips] = (),
@@ -132,7 +132,7 @@ def plan(
                 step_windows.reopen(connection, window, lineage=lease.lineage, actor=actor)
             step_windows.take(connection, window, lineage=lease.lineage, actor=actor)
         consumption.consume(connection, lease, uses, step_id=step.id)
-        if members:
+        if members is not None:
             kept_members.keep(connection, step.id, members)
         tripwires.keep(
             connection,

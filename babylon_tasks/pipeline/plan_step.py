@@ -11,7 +11,6 @@ from babylon_tasks.dataset import manifest as manifests
 from babylon_tasks.dataset.checkpoint_tree import depth
 from babylon_tasks.dataset.eligibility import policies_of
 from babylon_tasks.dataset.manifest import Manifest
-from babylon_tasks.dataset.packed_members import pack
 from babylon_tasks.dataset.schedule import learning_rate
 from babylon_tasks.dataset.select_calls import CallTerms
 from babylon_tasks.dataset.training_config import training_config
@@ -24,13 +23,14 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.steps import Step
 from babylon_tasks.db.tripwires import FoundTrips
 from babylon_tasks.errors import TrainingError
+from babylon_tasks.pipeline.groups_on_disk import GroupsOnDisk
 from babylon_tasks.pipeline.inspect_candidates import Inspection
 from babylon_tasks.pipeline.record_selection import close_outdated, close_window, record_selection
 from babylon_tasks.pipeline.select_groups import InspectGroup, Selection, select_groups
 from babylon_tasks.pipeline.selection_figures import informative_share, longest_row
 from babylon_tasks.pipeline.trip import let_through, report
 from babylon_tasks.reasons import UsedAs
-from babylon_tasks.records import Group, PackedMember
+from babylon_tasks.records import Group
 from babylon_tasks.registry import refusals
 from babylon_tasks.settings import Settings
 
@@ -44,7 +44,7 @@ class Planned(Struct, frozen=True):
     """``step`` is None if nothing is trainable; ``skipped``: window to reason."""
 
     step: Step | None
-    groups: tuple[Group, ...]
+    groups: Sequence[Group]
     skipped: dict[str, str]
 
 
@@ -54,8 +54,8 @@ class _Chosen(Struct, frozen=True):
     found: list[FoundTrips]
 
     @property
-    def groups(self) -> tuple[Group, ...]:
-        return tuple(group for found in self.selections for group in found.groups)
+    def groups(self) -> GroupsOnDisk:
+        return GroupsOnDisk.joined([found.groups for found in self.selections])
 
 
 class Planner:
@@ -129,7 +129,7 @@ class Planner:
                     for where, entry in made.entries
                 ],
                 actor=self._actor,
-                members=self._to_keep(chosen),
+                members=chosen.groups.packed() if self._settings.keep_replay_days else None,
                 noted=self._refusals.noted or None,
                 found=chosen.found,
             )
@@ -208,6 +208,7 @@ class Planner:
         Returns None if the window is no longer scored.
         """
         label, selection = "", None
+        folder = self._settings.data_dir.absolute() / self._lease.lineage / "plans"
         for label in labels:
             terms = CallTerms(
                 self._policies,
@@ -226,6 +227,7 @@ class Planner:
                     budget=budget,
                     at_least_one=at_least_one,
                     most_groups=inspect.most_groups,
+                    folder=folder,
                 )
             except TrainingError as error:
                 if not error.fault.uses_up_attempts:
@@ -251,11 +253,6 @@ class Planner:
         reason = close_window(self._connection, self._lease, selection, actor=self._actor)
         if reason is not None:
             self.skipped[selection.window] = reason
-
-    def _to_keep(self, chosen: _Chosen) -> list[PackedMember]:
-        if not self._settings.keep_replay_days:
-            return []
-        return [pack(member) for group in chosen.groups for member in group.members]
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
         settings, values, selections = self._settings, self._values, chosen.selections

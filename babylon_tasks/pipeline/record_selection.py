@@ -51,7 +51,7 @@ def record_selection(
             )
         detail = {
             "groups": len(selection.groups),
-            "trajectories": sum(len(group.members) for group in selection.groups),
+            "trajectories": sum(selection.groups.sizes),
             "tokens": selection.tokens,
             "left_over": len(selection.left),
             "changed": len(selection.changed),

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from structlog.contextvars import bind_contextvars
 
 from babylon_tasks import metrics
+from babylon_tasks.dataset.manifest import from_row
 from babylon_tasks.dataset.training_defaults import TrainingValues
 from babylon_tasks.db import events, set_aside, steps
 from babylon_tasks.db.lease_heartbeat import LeaseHeartbeat
@@ -132,9 +133,10 @@ class StepRunner:
             parent=request.parent_step,
         )
         self._check_lease(step)
-        rewards = [member.reward for group in groups for member in group.members]
         # None: they are gone, and a job is followed; a supervised step compares no rewards.
-        reward = fmean(rewards) if rewards and request.supervised is None else None
+        compared = bool(groups) and request.supervised is None
+        entries = from_row(step.manifest).entries if compared else ()
+        reward = fmean(entry.reward for _, entry in entries) if entries else None
         began = time.monotonic()
         try:
             with passed_groups(path, groups):

@@ -1,13 +1,14 @@
 """Select the groups of a window for a step: from its current rows, up to the token budget.
 
-The list is read first, then the texts, group by group, so memory depends on the budget and not on
-the number of agents.
+The list is read first, then the texts, group by group, and groups go to a file: memory depends on
+neither the number of agents nor the budget.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -30,6 +31,7 @@ from babylon_tasks.db.changed_rows import MAX_CHANGES
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.scored_trajectories import ScoredTrajectory
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.groups_on_disk import GroupsOnDisk
 from babylon_tasks.pipeline.join_calls import CallJoin, JoinMode
 from babylon_tasks.reasons import Reason, Stage, UsedAs
 from babylon_tasks.records import Group, Member, Rejection, Trajectory
@@ -51,7 +53,7 @@ class Selection(Struct, frozen=True):
 
     window: str
     reward_version: int
-    groups: tuple[Group, ...]
+    groups: GroupsOnDisk
     tokens: int
     longest: int
     rejections: tuple[Rejection, ...]
@@ -79,15 +81,16 @@ def select_groups(
     *,
     budget: int,
     at_least_one: bool,
+    folder: Path,
     most_groups: int | None = None,
 ) -> Selection:
     """Read a window group by group until ``budget`` tokens are reached or nothing is left.
 
-    ``most_groups``: at most so many, whatever the budget.
+    ``most_groups``: at most so many, whatever the budget. ``folder``: where groups wait meanwhile.
     Each key yields one group before any yields a second one. Raises TrainingError where the trainer
     fails on the rows.
     """
-    reading = _Reading(connection, settings, scored, terms, inspect)
+    reading = _Reading(connection, settings, scored, terms, inspect, GroupsOnDisk(folder))
     return reading.until(budget, at_least_one=at_least_one, most_groups=most_groups)
 
 
@@ -99,9 +102,11 @@ class _Reading:
         scored: ScoredWindow,
         terms: CallTerms,
         inspect: InspectGroup,
+        groups: GroupsOnDisk,
     ) -> None:
         self._connection = connection
         self._settings = settings
+        self._groups = groups
         self._window = scored
         self._terms = terms
         self._inspect = inspect
@@ -120,6 +125,7 @@ class _Reading:
         self._join = CallJoin(connection, scored.window, JoinMode.CLAIM)
         self._outcomes = tripwires.outcomes(connection, scored.window)
         self._facts: dict[str, MemberFacts] = {}
+        self._taken: set[str] = set()  # ids of the groups' members
         self._rejections: list[Rejection] = []
         self._used_up: list[tuple[str, UsedAs]] = []
         self._changed: list[str] = []
@@ -127,20 +133,22 @@ class _Reading:
         self._of_other_label: set[str] = set()  # keys
 
     def until(self, budget: int, *, at_least_one: bool, most_groups: int | None) -> Selection:
-        groups: list[_Filled] = []
+        rows: list[int] = []
         tokens = 0
         while any(self._unread.values()):
             for key, unread in self._unread.items():
-                if len(groups) == most_groups:
-                    return self._made(groups, tokens, full=True)
+                if len(rows) == most_groups:
+                    return self._made(rows, tokens, full=True)
                 filled = self._fill(key, unread) if unread else None
                 if filled is None:
                     continue
-                if tokens + filled.tokens > budget and (groups or not at_least_one):
-                    return self._made(groups, tokens, full=True)
-                groups.append(filled)
+                if tokens + filled.tokens > budget and (rows or not at_least_one):
+                    return self._made(rows, tokens, full=True)
+                self._groups.append(filled.group)
+                self._taken.update(member.trajectory_id for member in filled.group.members)
+                rows.append(filled.longest)
                 tokens += filled.tokens
-        return self._made(groups, tokens, full=False)
+        return self._made(rows, tokens, full=False)
 
     def _fill(self, key: str, unread: deque[ScoredTrajectory]) -> _Filled | None:
         """Build the next group of a key; None where the rest of it makes none."""
@@ -254,19 +262,18 @@ class _Reading:
             )
         return members
 
-    def _made(self, filled: Sequence[_Filled], tokens: int, *, full: bool) -> Selection:
+    def _made(self, rows: Sequence[int], tokens: int, *, full: bool) -> Selection:
         for result, count in self._join.results.items():
             metrics.CALLS_JOINED.labels(result).inc(count)
-        gone = {m.trajectory_id for one in filled for m in one.group.members}
+        gone = set(self._taken)
         facts = {trajectory_id: self._facts[trajectory_id] for trajectory_id in gone}
         gone.update(rejection.trajectory_id for rejection in self._rejections)
         gone.update(trajectory_id for trajectory_id, _ in self._used_up)
         gone.update(self._changed)
-        rows = [one.longest for one in filled]
         return Selection(
             window=self._window.window,
             reward_version=self._window.reward_version,
-            groups=tuple(one.group for one in filled),
+            groups=self._groups,
             tokens=tokens,
             longest=max(rows) if rows and all(rows) else 0,
             rejections=tuple(self._rejections),

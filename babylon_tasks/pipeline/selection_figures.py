@@ -38,7 +38,7 @@ def nothing_to_learn(selection: Selection) -> dict[str, Any] | None:
 
 
 def _that_teach(selection: Selection) -> int:
-    return sum(len(group.members) for group in selection.groups)
+    return sum(selection.groups.sizes)
 
 
 def _without_spread(selection: Selection) -> int:

@@ -119,7 +119,7 @@ def warm_start(
                 for where, entry in made.entries
             ],
             actor=actor,
-            members=[pack(one) for one in selected.members] if settings.keep_replay_days else [],
+            members=[pack(one) for one in selected.members] if settings.keep_replay_days else None,
             method=StepMethod.SUPERVISED,
             noted={
                 "models": selected.models,

@@ -23,12 +23,13 @@ class GroupsFile(Struct, frozen=True):
 
 def write_groups(path: Path, groups: Sequence[Group]) -> None:
     """Write a groups file whole or not at all; raises TrainingError where it cannot be written."""
-    content = msgspec.json.encode(GroupsFile(groups=tuple(groups)))
+    size = 0
     scratch = path.with_name(f".{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
-            file.write(content)
+            for part in _parts(groups):
+                size += file.write(part)
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
@@ -36,10 +37,18 @@ def write_groups(path: Path, groups: Sequence[Group]) -> None:
         with suppress(OSError):  # a part of it would fill the disk even more
             scratch.unlink()
         raise TrainingError(
-            f"cannot write {len(content)} bytes for the trainer to {path}: {error.strerror}; "
+            f"cannot write {len(groups)} groups for the trainer to {path}, {size} bytes so far: "
+            f"{error.strerror}; "
             "make room, or let this user write there",
             fault=fault_of(error),
         ) from error
+
+
+def _parts(groups: Sequence[Group]) -> Iterator[bytes]:
+    yield b'{"groups":['
+    for number, group in enumerate(groups):  # one at a time: a step of any size takes little memory
+        yield (b"," if number else b"") + msgspec.json.encode(group)
+    yield b"]}"
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.device import Device
-from babylon_tasks.training.head_logprobs import head_logprobs
+from babylon_tasks.training.model_head import head_logprobs, set_head_precision
 from babylon_tasks.training.token_text import TokenText, token_text_of
 from babylon_tasks.training.work import noting_layers
 
@@ -46,24 +45,11 @@ def undo_art_mask_patch() -> None:
     masking_utils._preprocess_mask_arguments = patches._preprocess_mask_arguments
 
 
-def _multiply_in_fp32(layer: Any, device: Device) -> None:
-    """Exclude a layer from autocast: its weights are fp32, and its input is made so."""
-    inner = layer.forward
-
-    def forward(hidden: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device.place.type, enabled=False):
-            made: torch.Tensor = inner(hidden.float())
-            return made
-
-    layer.forward = forward
-
-
 class Policy:
     """A base model with LoRA adapters: one is being trained, the others are checkpoints.
 
-    ``checkpoints`` is the directory of the adapter folders, ``NNNN/``; step 0 has none and
-    means the base model. Tensors come in and go out on the processor; the network is on
-    ``device``.
+    ``checkpoints`` is the directory of the adapter folders, ``NNNN/``; step 0 has none and means
+    the base model. Tensors come in and go out on the processor; the network is on ``device``.
     """
 
     def __init__(self, model_path: str, checkpoints: Path, device: Device) -> None:
@@ -77,10 +63,7 @@ class Policy:
             for name, module in base.named_modules():
                 if name.rpartition(".")[2] in _TARGETS:
                     module.to(torch.bfloat16)  # frozen, so cast once instead of at each pass
-        if device.exact_head:
-            _multiply_in_fp32(base.get_output_embeddings(), device)
-        elif device.bf16:  # a copy: the embeddings, whose weights it shares, stay fp32
-            base.set_output_embeddings(deepcopy(base.get_output_embeddings()).to(torch.bfloat16))
+        set_head_precision(base, device)
         base.to(device.place)
         self.network: Any = get_peft_model(
             base,

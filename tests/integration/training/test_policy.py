@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from babylon_tasks.training import head_logprobs
+from babylon_tasks.training import model_head
 from babylon_tasks.training.policy import Policy
 
 PROMPT = [1, 4093, 198, 15469, 355, 1072, 216, 36, 29]
@@ -100,7 +100,7 @@ def gradients(policy: Policy, logprobs: torch.Tensor) -> list[torch.Tensor]:
 def test_a_head_over_few_rows_at_a_time_gives_the_gradients_of_one_over_all(
     policy: Policy, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(head_logprobs, "SOURCES_AT_ONCE", at_once)
+    monkeypatch.setattr(model_head, "SOURCES_AT_ONCE", at_once)
     policy.init_adapter(seed=1)
     row = row_of(BRANCHES)
     tokens, _, _, _, wanted = row

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import gettempdir
+
 import pytest
 
+from babylon_tasks.pipeline.groups_on_disk import GroupsOnDisk
 from babylon_tasks.pipeline.select_groups import Selection
 from babylon_tasks.pipeline.selection_figures import (
     informative_share,
@@ -15,14 +19,14 @@ from babylon_tasks.records import Group, Member
 
 def selection(*groups: int, used_up: tuple[str, ...] = (), longest: int = 0) -> Selection:
     """Groups of so many members; ``used_up``: the use of each trajectory that teaches nothing."""
-    made = [
-        Group("w", str(key), tuple(Member(f"{key}-{n}", n / size, ()) for n in range(size)))
-        for key, size in enumerate(groups)
-    ]
+    made = GroupsOnDisk(Path(gettempdir()))
+    for key, size in enumerate(groups):
+        members = tuple(Member(f"{key}-{n}", n / size, ()) for n in range(size))
+        made.append(Group("w", str(key), members))
     return Selection(
         window="w",
         reward_version=1,
-        groups=tuple(made),
+        groups=made,
         tokens=0,
         longest=longest,
         rejections=(),

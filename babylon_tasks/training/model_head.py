@@ -1,4 +1,4 @@
-"""The language-model head over a few rows at a time: log-probabilities without all their logits.
+"""The language-model head: its precision, and log-probabilities without all their logits.
 
 A row of logits over 49,152 words is 192 KiB, and autograd keeps four such rows for each trained
 token. Here none is kept: the backward pass computes them again, which is one product with the head.
@@ -12,8 +12,34 @@ from typing import Any
 
 import torch
 
+from babylon_tasks.training.device import Device
+
 # Sources at once: some 50 MiB of logits and what is made of them.
 SOURCES_AT_ONCE = 64
+
+
+def set_head_precision(model: Any, device: Device) -> None:
+    """Let a model's head multiply as ``device`` says; its input embeddings stay as they are."""
+    head = model.get_output_embeddings()
+    if device.exact_head:
+        _multiply_in_fp32(head, device)
+    elif device.bf16:  # cast once instead of at each pass
+        made = torch.nn.Linear(head.in_features, head.out_features, bias=False, device="meta")
+        made.weight = torch.nn.Parameter(head.weight.detach().to(torch.bfloat16), False)
+        made.bias = head.bias
+        model.set_output_embeddings(made)
+
+
+def _multiply_in_fp32(layer: Any, device: Device) -> None:
+    """Exclude a layer from autocast: its weights are fp32, and its input is made so."""
+    inner = layer.forward
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.place.type, enabled=False):
+            made: torch.Tensor = inner(hidden.float())
+            return made
+
+    layer.forward = forward
 
 
 def head_logprobs(

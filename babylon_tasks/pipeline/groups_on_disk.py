@@ -1,0 +1,120 @@
+"""The groups of a step while it is planned: in a file, so a step of any size takes little memory.
+
+Members are packed as they are kept for a replay. Nothing remains of the file once nobody reads it:
+it has no name.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from msgspec import Struct
+
+from babylon_tasks.dataset.packed_members import pack, unpack
+from babylon_tasks.errors import TrainingError
+from babylon_tasks.faults import fault_of
+from babylon_tasks.records import Group, PackedMember
+
+
+class _Place(Struct, frozen=True, gc=False):
+    """Where the bytes of a packed member are, and the hash of its content."""
+
+    content: bytes
+    start: int
+    size: int
+
+
+class _Listed(Struct, frozen=True):
+    owner: GroupsOnDisk  # keeps its file
+    window: str
+    key: str
+    members: tuple[_Place, ...]
+
+
+class GroupsOnDisk(Sequence[Group]):
+    """Groups in the order in which they were added; reading yields one at a time.
+
+    ``folder`` must have room for them, compressed; it is made where it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: Any = None
+        self._end = 0
+        self._listed: list[_Listed] = []
+
+    @classmethod
+    def joined(cls, parts: Sequence[GroupsOnDisk]) -> GroupsOnDisk:
+        """Make one of several, without copying what is in their files."""
+        made = cls(parts[0]._folder)
+        made._listed = [one for part in parts for one in part._listed]
+        return made
+
+    def append(self, group: Group) -> None:
+        """Add a group; raises TrainingError where it cannot be written."""
+        packed = [pack(member) for member in group.members]
+        try:
+            file = self._opened()
+            for one in packed:
+                unwritten = memoryview(one.member)
+                while unwritten:
+                    unwritten = unwritten[file.write(unwritten) :]
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write group {group.key} of window {group.window_id} to a file in "
+                f"{self._folder}: {error.strerror}; make room, or let this user write there",
+                fault=fault_of(error),
+            ) from error
+        places = []
+        for one in packed:
+            places.append(_Place(one.content, self._end, len(one.member)))
+            self._end += len(one.member)
+        self._listed.append(_Listed(self, group.window_id, group.key, tuple(places)))
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of members of each group."""
+        return [len(one.members) for one in self._listed]
+
+    def packed(self) -> Iterator[PackedMember]:
+        """Yield all members as they are kept."""
+        for one in self._listed:
+            yield from one.owner._read(one)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __iter__(self) -> Iterator[Group]:
+        return map(self._group, self._listed)
+
+    @overload
+    def __getitem__(self, index: int) -> Group: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Group]: ...
+    def __getitem__(self, index: int | slice) -> Group | Sequence[Group]:
+        if isinstance(index, slice):
+            return [self._group(one) for one in self._listed[index]]
+        return self._group(self._listed[index])
+
+    @staticmethod
+    def _group(listed: _Listed) -> Group:
+        members = map(unpack, listed.owner._read(listed))
+        return Group(listed.window, listed.key, tuple(members))
+
+    def _read(self, listed: _Listed) -> Iterable[PackedMember]:
+        file = self._opened().fileno()
+        for place in listed.members:
+            yield PackedMember(place.content, os.pread(file, place.size, place.start))
+
+    def _opened(self) -> Any:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # Without a buffer: on a full disk closing one fails as well.
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+        return self._file
