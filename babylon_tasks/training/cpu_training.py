@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -32,6 +32,9 @@ from babylon_tasks.training.protocol import (
 )
 from babylon_tasks.training.supervised_batches import batches
 from babylon_tasks.training.trainer_start import ComputesOn
+
+if TYPE_CHECKING:
+    from babylon_tasks.training.off_policy_evaluation import ValuesOfSteps
 
 
 class CpuTraining(DiskBackend):
@@ -153,11 +156,19 @@ class CpuTraining(DiskBackend):
             )
         service.parent_step = parent
 
+    @cached_property
+    def _values_of(self) -> ValuesOfSteps:
+        from babylon_tasks.training.off_policy_evaluation import ValuesOfSteps  # imports torch
+
+        return ValuesOfSteps()
+
     async def discard(self, step: int) -> BackendStep:
+        self._values_of.forget(step)
         (await self.art._get_service(self.model)).forget(step)
         return await super().discard(step)
 
     async def set_aside(self, step: int, folder: str) -> BackendStep:
+        self._values_of.forget(step)
         (await self.art._get_service(self.model)).forget(step)
         return await super().set_aside(step, folder)
 
@@ -175,7 +186,10 @@ class CpuTraining(DiskBackend):
                 count(before * total + done, len(steps) * total)
 
             try:
-                values.append(await asyncio.to_thread(step_value, policy, step, groups, on_group))
+                known = self._values_of.known(step)
+                values.append(
+                    await asyncio.to_thread(step_value, policy, step, groups, on_group, known)
+                )
             except (ValueError, TypeError, LookupError) as error:
                 raise CannotEvaluate(
                     f"the held-out groups cannot be evaluated: {type(error).__name__}: {error}"

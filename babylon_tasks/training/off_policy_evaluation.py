@@ -12,22 +12,26 @@ settled on one answer has none left, and learns nothing more from what it does.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import traceback
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, MutableMapping, Sequence
 
 from msgspec import Struct
 
 from babylon_tasks.dataset.diversity import says
+from babylon_tasks.dataset.manifest import canonical
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 from babylon_tasks.training.rebuild_tokens import difference, rebuild
 from babylon_tasks.training.rescoring import answer_logprobs
 
+_STEPS_KNOWN = 8
 
-class _GroupValue(Struct, frozen=True):
+
+class GroupValue(Struct, frozen=True):
     """One group's share of ``StepValue``."""
 
     value: float
@@ -36,19 +40,46 @@ class _GroupValue(Struct, frozen=True):
     says: dict[str, float]
 
 
+class ValuesOfSteps:
+    """What checkpoints were worth on groups: of those that were evaluated last, a few."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, dict[str, GroupValue]] = OrderedDict()
+
+    def known(self, step: int) -> dict[str, GroupValue]:
+        """What is known of a checkpoint, by a group's content, to be read and added to."""
+        found = self._known.setdefault(step, {})
+        self._known.move_to_end(step)
+        while len(self._known) > _STEPS_KNOWN:
+            self._known.popitem(last=False)
+        return found
+
+    def forget(self, step: int) -> None:
+        """Forget a checkpoint whose weights are discarded: its number will be another's."""
+        self._known.pop(step, None)
+
+
 def step_value(
     policy: Policy,
     step: int,
     groups: Sequence[Group],
     on_group: Callable[[int, int], None] = lambda *_: None,
+    known: MutableMapping[str, GroupValue] | None = None,
 ) -> StepValue:
     """Estimate a checkpoint's value, coverage, entropy per group; raises FileNotFoundError.
 
-    ``on_group`` gets (groups done, groups in all).
+    ``on_group`` gets (groups done, groups in all). ``known`` has what these weights were worth on
+    groups before, by content, and gets what is computed: most held-out groups come again.
     """
+    known = {} if known is None else known
+    with policy.at_step(step):
+        pass  # raises where it cannot be loaded, whatever is known of it
     figures = []
     for group in groups:
-        figures.append(_group_value(policy, step, group))
+        content = hashlib.sha256(canonical(group)).hexdigest()
+        if content not in known:
+            known[content] = _group_value(policy, step, group)
+        figures.append(known[content])
         on_group(len(figures), len(groups))
     return StepValue(
         step=step,
@@ -59,7 +90,7 @@ def step_value(
     )
 
 
-def _group_value(policy: Policy, step: int, group: Group) -> _GroupValue:
+def _group_value(policy: Policy, step: int, group: Group) -> GroupValue:
     floor = min(member.reward for member in group.members)
     # Members that saw the same prompts are alternatives of each other; others are not.
     situations: dict[tuple[tuple[tuple[str, str], ...], ...], list[int]] = {}
@@ -92,7 +123,7 @@ def _group_value(policy: Policy, step: int, group: Group) -> _GroupValue:
         value += share * (expected + (1 - covered) * floor)
         coverage += share * covered
         entropy -= share * sum(p * math.log(p) for p in (*probs.values(), 1 - covered) if p > 0)
-    return _GroupValue(value, coverage, entropy, dict(meant))
+    return GroupValue(value, coverage, entropy, dict(meant))
 
 
 def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:

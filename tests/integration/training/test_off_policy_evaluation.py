@@ -11,7 +11,7 @@ import torch
 from recorded import IDS, NO, QUESTION, YES, call, group, without_logprobs, yes_pays
 
 from babylon_tasks.records import Group
-from babylon_tasks.training.off_policy_evaluation import step_value
+from babylon_tasks.training.off_policy_evaluation import ValuesOfSteps, step_value
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 
@@ -38,10 +38,12 @@ class Inclined:
         self.token_text = policy.token_text
         self.longest = policy.longest
         self._probabilities = probabilities
+        self.rows = 0
 
     def row_logprobs(
         self, tokens: torch.Tensor, *rest: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.rows += 1
         wanted = tokens[rest[-1]].tolist()
         return torch.tensor(
             [math.log(self._probabilities.get(t, 1e-9)) for t in wanted]
@@ -199,3 +201,31 @@ def test_answers_that_fill_several_rows_are_all_counted(policy: Policy) -> None:
     )
 
     assert coverage == pytest.approx(0.6)
+
+
+def test_a_checkpoint_is_evaluated_once_on_each_group_until_it_is_forgotten(
+    policy: Policy,
+) -> None:
+    counting: Any = Inclined(policy, {})
+    first, second, changed = (yes_pays(yes=yes, no=0.2) for yes in (0.9, 0.8, 0.7))
+    values = ValuesOfSteps()
+
+    alone = step_value(counting, 0, [first, second], known=values.known(0))
+    again = step_value(counting, 0, [second, changed, first], known=values.known(0))
+
+    assert counting.rows == 3
+    assert (again.values[2], again.values[0]) == alone.values
+    assert again.values == step_value(counting, 0, [second, changed, first]).values
+
+    values.forget(0)
+    assert values.known(0) == {}
+
+
+def test_what_is_known_of_a_checkpoint_does_not_hide_that_its_weights_are_gone(
+    policy: Policy,
+) -> None:
+    values = ValuesOfSteps()
+    step_value(policy, 0, [yes_pays(yes=0.9, no=0.2)], known=values.known(99))
+
+    with pytest.raises(FileNotFoundError):
+        step_value(policy, 99, [yes_pays(yes=0.9, no=0.2)], known=values.known(99))
