@@ -47,7 +47,7 @@ class ValuesOfSteps:
         self._known: OrderedDict[int, dict[str, GroupValue]] = OrderedDict()
 
     def known(self, step: int) -> dict[str, GroupValue]:
-        """What is known of a checkpoint, by a group's content, to be read and added to."""
+        """Return what is known of a checkpoint, by a group's content; it may be added to."""
         found = self._known.setdefault(step, {})
         self._known.move_to_end(step)
         while len(self._known) > _STEPS_KNOWN:
