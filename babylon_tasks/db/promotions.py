@@ -137,6 +137,12 @@ def rolled_back_since(connection: Connection, lineage: str, moment: datetime) ->
     )
 
 
+def learns_anew_since(connection: Connection, lineage: str) -> str | None:
+    """Read since which window agents had earned less when an earlier checkpoint came back for that,
+    the last time; None: it never did."""
+    return fetch_value(connection, "promotions.learns_anew_since", str, lineage=lineage)
+
+
 def before(connection: Connection, lineage: str, step: int) -> int | None:
     """Find what served before ``step`` was promoted."""
     return fetch_value(connection, "promotions.before", int, lineage=lineage, step=step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from babylon_tasks.dataset import held_out
-from babylon_tasks.db import changed_rows, old_rows, scored_trajectories
+from babylon_tasks.db import changed_rows, old_rows, promotions, scored_trajectories
 from babylon_tasks.db.scored_trajectories import GroupsOfKey
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import load_groups
@@ -19,9 +19,17 @@ def held_out_set(
     """Read the groups that checkpoints are evaluated on, whichever policy answered, by hour and
     key. Another ``draw`` takes others of the past, where the budget is too small for all.
 
+    A lineage that learns anew is evaluated on the hours since agents earned less alone, once they
+    have twice as many groups as decide: what was right before is not what it is to learn.
     Windows in which Babylon has rewritten rows are marked to be scored anew.
     """
     offered = scored_trajectories.held_out_groups(connection, old_rows.HELD_OUT_WINDOWS)
+    since = promotions.learns_anew_since(connection, settings.lineage)
+    if since is not None:
+        today = [group for group in offered if group.window >= since]
+        found = _read(connection, settings, today, draw=draw, used=False, actor=actor)
+        if len(found) >= 2 * settings.min_eval_groups:
+            return found
     return _read(connection, settings, offered, draw=draw, used=False, actor=actor)
 
 

@@ -52,9 +52,11 @@ def look_back(
     if rule.is_due(row):
         why = f"{row} steps in a row were refused"
         current = _return(settings, trainer, compared, why, on_progress, actor=actor)
-    if since and len(since) >= settings.min_eval_groups and current == compared.serving:
+    if drop and since and len(since) >= settings.min_eval_groups and current == compared.serving:
         today = ComparedCheckpoints(compared.head, current, since, held_out.set_hash(since))
-        current = _return(settings, trainer, today, str(drop), on_progress, actor=actor)
+        current = _return(
+            settings, trainer, today, str(drop), on_progress, since=drop.since, actor=actor
+        )
     return current
 
 
@@ -65,6 +67,7 @@ def _return(
     why: str,
     on_progress: OnProgress,
     *,
+    since: str | None = None,
     actor: str,
 ) -> int:
     lineage, current = settings.lineage, compared.serving
@@ -89,6 +92,7 @@ def _return(
         held_out.places(compared.groups),
         settings,
         diversity.answers(compared.groups),
+        anew=since is not None,
     )
     if found is None:
         return current
@@ -99,7 +103,7 @@ def _return(
             found.step,
             instead_of=current,
             reason=f"{why}, and {found.reason}",
-            figures=found.figures | {"set_hash": compared.set_hash},
+            figures=found.figures | {"set_hash": compared.set_hash, "since": since},
             actor=actor,
         )
     if not moved:

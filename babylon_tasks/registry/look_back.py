@@ -59,19 +59,24 @@ def find_better(
     places: Sequence[Place],
     settings: Settings,
     recorded: Sequence[GroupAnswers] = (),
+    *,
+    anew: bool = False,
 ) -> BetterToday | None:
     """Find the best of the earlier checkpoints whose objective is higher than that of what serves
     by more than the tolerance and beyond doubt, at no lower value; None where there is none.
 
-    The doubt is divided among them (Bonferroni): of many that are equal, one is lucky. Where what
-    serves says nearly the same to everything and none is that much better, the one whose answers
-    differ most is taken, of those that lead out of it at a value that is not lower beyond doubt.
+    The doubt is divided among them (Bonferroni): of many that are equal, one is lucky. The best is
+    that with the highest objective, or, to learn ``anew``, that whose answers differ most: groups
+    that what serves gives a spread are of some questions more than of others, and what is best on
+    those may be an answer. Where what serves says nearly the same to everything and none is that
+    much better, the one whose answers differ most is taken, of those that lead out of it at a
+    value that is not lower beyond doubt.
     """
     compared = [_Earlier.of(one, serving, places, settings) for one in earlier]
     level = 1 - DOUBT / max(1, len(earlier))
     better = [one for one in compared if one.is_better(level, settings.promote_tolerance)]
     if better:
-        best = max(better, key=lambda one: one.gain.mean)
+        best = max(better, key=(lambda one: one.diversity) if anew else lambda one: one.gain.mean)
         return best.taken(f"is worth more today than {serving.step}", compared)
     ways_out = [
         one
@@ -80,7 +85,7 @@ def find_better(
     ]
     if not ways_out:
         return None
-    best = max(ways_out, key=lambda one: fmean(one.figures.entropy))
+    best = max(ways_out, key=lambda one: one.diversity)
     return best.taken(f"says more than one thing, as {serving.step} does not", compared)
 
 
@@ -118,6 +123,11 @@ class _Earlier(Struct, frozen=True):
 
     def is_worse(self, tolerance: float) -> bool:
         return self.value.mean < -max(tolerance, self.value.bound(1 - DOUBT))
+
+    @property
+    def diversity(self) -> float:
+        """Its mean entropy, in nats."""
+        return fmean(self.figures.entropy or (0.0,))
 
     def taken(self, why: str, compared: Sequence[_Earlier]) -> BetterToday:
         groups = len(self.figures.values)

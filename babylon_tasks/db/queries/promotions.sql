@@ -39,6 +39,12 @@ VALUES (%(lineage)s, %(decision)s, %(from_step)s, %(to_step)s, %(reason)s, %(fig
 SELECT decision, from_step, to_step, reason, evidence AS figures, actor, decided_at
 FROM training.promotions WHERE lineage = %(lineage)s ORDER BY id DESC LIMIT 1
 
+-- name: learns_anew_since
+-- The window since which agents had earned less when the lineage returned to a checkpoint last.
+SELECT evidence ->> 'since' FROM training.promotions
+WHERE lineage = %(lineage)s AND decision = 'rollback' AND evidence ->> 'since' IS NOT NULL
+ORDER BY id DESC LIMIT 1
+
 -- name: before
 -- The checkpoint that served before the current one was promoted.
 SELECT from_step FROM training.promotions
