@@ -15,6 +15,7 @@ from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import serving
 from babylon_tasks.settings import Settings
@@ -135,6 +136,24 @@ def test_what_was_earned_before_it_came_back_counts_no_more(
     trained(connection, settings, fallen, 9)
 
     assert evaluated(settings, fallen).serving == 4
+
+
+def test_it_is_compared_on_hours_since_then_once_they_have_enough_groups(
+    connection: Connection, settings: Settings, fallen: PeerTrainer
+) -> None:
+    trained(connection, settings, fallen, 8)
+    evaluated(settings, fallen)
+
+    def hours() -> set[str]:
+        return {one.window_id for one in held_out_set(connection, settings, actor="test")}
+
+    for n in range(5):
+        scored_window(connection, hour(9), key=f"q{n}", state="held_out", model="anyone")
+    before = hours()
+    scored_window(connection, hour(9), key="q5", state="held_out", model="anyone")
+
+    assert len(before) > 1
+    assert hours() == {hour(9)}
 
 
 @pytest.mark.parametrize("scored", [16, 7], ids=["nothing has fallen", "of too few trajectories"])

@@ -24,6 +24,17 @@ WRONG = figures(30, [0.03, 0.05] * 8, 0.1)
 CONSTANT = figures(30, [0.05, 0.95] * 8, 0.05)
 
 
+BIASED = figures(9, [0.7, 0.6] * 8, 0.3)
+
+
+def test_to_learn_anew_what_says_most_is_taken_and_not_what_is_worth_most() -> None:
+    chosen = [
+        find_better(WRONG, [COIN, BIASED], PLACES, SETTINGS, anew=anew) for anew in (True, False)
+    ]
+
+    assert [found and found.step for found in chosen] == [COIN.step, BIASED.step]
+
+
 def test_a_few_are_asked_the_near_ones_more_closely_and_the_first() -> None:
     assert choose_earlier(30, CHAIN, range(31)) == [29, 28, 26, 22, 15, 14, 7, 3, 1, 0]
     assert choose_earlier(30, CHAIN, {29, 28, 27}) == [29, 28, 27]
