@@ -95,7 +95,7 @@ def play(
     """Play a run, or read what an earlier call has left of it; its windows go to standard error."""
     kept = folder / f"{name}-{seed}-{windows}.json"
     if not kept.exists():
-        watcher = demo.Watcher(
+        watcher = demo.DemoWatcher(
             settings=lambda _: None,
             news=lambda text: print(text, file=sys.stderr),
             window=lambda done, tally: print(

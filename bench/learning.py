@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.errors import SandboxError
-from babylon_tasks.sandbox import demo
+from babylon_tasks.sandbox import miniature
 from babylon_tasks.sandbox.variation import Variation
 from bench.demos import DemoRun, play
 from bench.other_work import OtherWork
@@ -41,7 +41,7 @@ class Case(Struct, frozen=True):
         return msgspec.structs.replace(self.variation, reverse_at=reverse_at, unseen_phrasings=True)
 
 
-_RATE = demo.OPTIONS["BABYLON_LEARNING_RATE"]
+_RATE = miniature.OPTIONS["BABYLON_LEARNING_RATE"]
 CASES = (
     Case("defaults"),
     Case("no-kl", Variation(options={"BABYLON_KL_COEFFICIENT": "0"})),

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from babylon_tasks.cli.context import configure_log
 from babylon_tasks.cli.output import cell, out, say, show, table
+from babylon_tasks.cli.running import stay as keep_running
 
 if TYPE_CHECKING:
-    from babylon_tasks.sandbox.babylon_world.results import ModelShares, PlayedHour
+    from babylon_tasks.sandbox.babylon_world.results import BabylonReport, ModelShares, PlayedHour
+    from babylon_tasks.sandbox.stack import Stack
 
 _COLUMNS = {
     "window": 16,
@@ -25,7 +27,9 @@ _COLUMNS = {
 }
 
 
-def play_babylon(windows: int, seed: int, report: Path | None, keep: Path | None) -> None:
+def play_babylon(
+    windows: int, seed: int, report: Path | None, keep: Path | None, *, stay: bool
+) -> None:
     """Play it, and print what comes of it."""
     from babylon_tasks.sandbox.babylon_world.demo import OUR_SHARE, BabylonWatcher, run
     from babylon_tasks.sandbox.demo_report import write as write_report
@@ -35,8 +39,20 @@ def play_babylon(windows: int, seed: int, report: Path | None, keep: Path | None
         f"from the end of the warm start on {OUR_SHARE:.0%} of the agents are ours, a fixed share "
         "that no evidence has grown; `right` is of all answers"
     )
-    watcher = BabylonWatcher(settings=configure_log, news=say, window=lines.window)
-    found = run(watcher, windows=windows, seed=seed, keep=keep)
+
+    def done(stack: Stack, found: BabylonReport) -> None:
+        _show_report(found)
+        if report is not None:
+            write_report(found, report)
+            say(f"the report is in {report}")
+        if stay:
+            keep_running(stack, found.windows[-1].window)
+
+    watcher = BabylonWatcher(settings=configure_log, news=say, window=lines.window, done=done)
+    run(watcher, windows=windows, seed=seed, keep=keep)
+
+
+def _show_report(found: BabylonReport) -> None:
     out.print()
     table(
         "Markets that nobody has seen, half of them in phrasings that no hour had",
@@ -47,9 +63,6 @@ def play_babylon(windows: int, seed: int, report: Path | None, keep: Path | None
         f"{len(found.warm_start)} supervised steps and {len(found.windows)} windows in "
         f"{found.seconds:.0f} s"
     )
-    if report is not None:
-        write_report(found, report)
-        say(f"the report is in {report}")
 
 
 def _cells(one: ModelShares) -> tuple[object, ...]:

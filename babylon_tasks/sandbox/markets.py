@@ -8,12 +8,13 @@ must read the headline, and answer only Yes or No.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, count
 
 from babylon_tasks.errors import SandboxError
-from babylon_tasks.windows import WINDOW, is_held_out, window_id
+from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
 
 SYSTEM_PROMPT = "Answer Yes or No."
 STAKE = 100.0
@@ -73,6 +74,12 @@ def hours(lineage: str, held_out_share: float, count: int) -> list[str]:
         f"none of {_SEARCHED_HOURS} hours begins with two held-out ones of {lineage} at a share of "
         f"{held_out_share}; choose another seed"
     )
+
+
+def all_hours(lineage: str, held_out_share: float) -> Iterator[str]:
+    """List the windows to play as ``hours`` does, without an end."""
+    (first,) = hours(lineage, held_out_share, 1)
+    return (window_id(window_start(first) + number * WINDOW) for number in count())
 
 
 def _teaches(kept: list[bool], share: float) -> bool:

@@ -29,15 +29,25 @@ def play(stack: Stack, playing: Coroutine[Any, Any, T], news: Callable[[str], No
         raise
 
 
-async def _broken_off_or_failed(stack: Stack, playing: Coroutine[Any, Any, T]) -> T:
+def unanswered(error: Exception) -> bool:
+    """Check whether an agent's client said that the gateway or the trainer did not answer."""
+    return not isinstance(error, BabylonTasksError) and fault_of(error) in _UNANSWERED
+
+
+def broken_off() -> bool:
+    """Check whether Ctrl-C has come to what is played."""
     this = asyncio.current_task()
+    return this is not None and this.cancelling() > 0
+
+
+async def _broken_off_or_failed(stack: Stack, playing: Coroutine[Any, Any, T]) -> T:
     try:
         return await playing
     except Exception as error:
-        if this is not None and this.cancelling():
-            # By Ctrl-C: an agent's client makes an error of its own of the end of its request.
+        if broken_off():
+            # An agent's client makes an error of its own of the end of its request.
             raise asyncio.CancelledError from error
-        if not isinstance(error, BabylonTasksError) and fault_of(error) in _UNANSWERED:
+        if unanswered(error):
             stack.check()
             raise SandboxError(
                 f"an agent got no answer ({error}); see gateway.log and gpu-worker.log in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -40,8 +41,10 @@ _ADDRESS = re.compile(r"metrics of ([a-z-]+): (http://127\.0\.0\.1:\d+/metrics)"
 class Scraper:
     """Follows a demo's output, and scrapes what it names until it ends, as Prometheus would."""
 
-    def __init__(self, demo: subprocess.Popen[str]) -> None:
+    def __init__(self, demo: subprocess.Popen[str], folder: Path) -> None:
+        self._folder = folder
         self.output: list[str] = []
+        self.tried: list[str] = []
         self._demo = demo
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -63,9 +66,21 @@ class Scraper:
                         found[name] = {family.name: family for family in families}
                 except (URLError, ConnectionError):
                     continue  # not up yet, or gone already
+            if "running; Ctrl-C stops everything" in "".join(self.output) and not self.tried:
+                self._try_what_is_named()
+                self._demo.send_signal(signal.SIGINT)
             time.sleep(0.5)
         self._reader.join()
         return found
+
+    def _try_what_is_named(self) -> None:
+        """Type in what a demo that stays names, in a shell that knows nothing else."""
+        said = "".join(self.output)
+        (first,) = re.findall(r"^for other commands: (.+)$", said, re.M)
+        for command in re.findall(r"^(?:then:|     ) (babylon-tasks .+?)  #", said, re.M):
+            typed = command.replace("report.html", str(self._folder / "report.html"))
+            subprocess.run(["sh", "-ec", f"{first}; {typed}"], check=True, capture_output=True)
+            self.tried.append(command)
 
 
 def values(family: Metric) -> Iterator[float]:
@@ -77,19 +92,23 @@ def values(family: Metric) -> Iterator[float]:
 
 @pytest.mark.timeout(600)
 def test_a_scrape_during_the_demo_shows_every_documented_metric(tmp_path: Path) -> None:
+    home = tmp_path / "demo"
     program = [sys.executable, "-c", "from babylon_tasks.cli import main; main()"]
     demo = subprocess.Popen(
-        [*program, "demo", "--windows", str(WINDOWS), "--keep", str(tmp_path / "demo")],
+        [*program, "demo", "--windows", str(WINDOWS), "--keep", str(home), "--stay"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
-        scraper = Scraper(demo)
+        scraper = Scraper(demo, tmp_path)
         seen = scraper.last()
     finally:
         demo.terminate()
     assert demo.returncode == 0, "".join(scraper.output)
+    assert [command.split()[1] for command in scraper.tried] == ["show", "why", "report"]
+    assert (tmp_path / "report.html").stat().st_size > 1000
+    assert not (home / "demo.env").exists()
     assert set(seen) == {"beat", "cpu-worker", "gpu-worker", "gateway"}
 
     for metric in listed():

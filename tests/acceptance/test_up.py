@@ -26,13 +26,21 @@ from databases import servers_folder
 class Up:
     """A running `up`, in the folder and session of its own that a terminal would give it."""
 
-    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+    def __init__(self, home: Path, environment: dict[str, str], *options: str) -> None:
         self.home = home
         self.environment = os.environ | environment
         # Files are named relative to the command's folder; the checkout is found from anywhere.
         self.environment["PYTHONPATH"] = str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "babylon_tasks", "up", "--data-dir", str(home / "data")],
+            [
+                sys.executable,
+                "-m",
+                "babylon_tasks",
+                "up",
+                "--data-dir",
+                str(home / "data"),
+                *options,
+            ],
             cwd=home,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -42,13 +50,18 @@ class Up:
         )
         assert self.process.stdout is not None
         self.output = ""
-        while "running; Ctrl-C stops everything" not in self.output:
-            line = self.process.stdout.readline()
-            assert line, f"up ended with {self.process.wait()}: {self.output}"
-            self.output += line
+        self.read("running; Ctrl-C stops everything")
         log = self.data / "gpu-worker.log"
         until("the policy is served", lambda: "trainer.started" in log.read_text("utf-8"))
         self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def read(self, until_said: str) -> None:
+        """Read on until that is said."""
+        assert self.process.stdout is not None
+        while until_said not in self.output:
+            line = self.process.stdout.readline()
+            assert line, f"up ended with {self.process.wait()}: {self.output}"
+            self.output += line
 
     @property
     def data(self) -> Path:
@@ -180,12 +193,15 @@ def test_up_alone_gives_other_commands_its_addresses_and_ctrl_c_leaves_nothing(
     finally:
         first.clean()
 
-    again = Up(home, environment)
+    again = Up(home, environment, "--play")
     try:
         for name in ("Postgres", "Redis"):
             assert again.address(name) == first.address(name)
         for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
             assert again.generated[name] == before[name], "whoever had it has it still"
+        again.read("\n2025-01-")  # agents have played an hour, and its window is finished
+        states = json.loads(again.other("windows", "list", "--json"))["windows"]
+        assert {window["trajectories"] for window in states} == {16 * 8}
         again.end(signal.SIGHUP)  # the terminal is closed
         assert again.process.returncode == 0
     finally:
@@ -275,6 +291,21 @@ def test_workers_of_a_killed_up_end_by_themselves(
         until("nobody is left", lambda: not [p for p in running.family if lives(p)])
     finally:
         running.clean()
+
+
+def test_invented_agents_do_not_play_in_somebodys_database(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "babylon_tasks", "up", "--play", "--data-dir", str(tmp_path / "up")],
+        env={**os.environ, "DATABASE_URL": "postgresql://root:planted-secret@h/babylon"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "--play: DATABASE_URL is set" in ended.stderr
+    assert "planted" not in ended.stderr
+    assert not (tmp_path / "up").exists()
 
 
 def test_up_refuses_a_database_url_it_cannot_read_in_one_line_without_a_secret(

@@ -85,11 +85,15 @@ OPTIONS = {
 
 
 class BabylonWatcher(Struct, frozen=True):
-    """How the demo reports: its settings, lines of news, and each hour once it is finished."""
+    """How the demo reports: its settings, lines of news, and each hour once it is finished.
+
+    ``done`` receives the report, while everything still runs.
+    """
 
     settings: Callable[[Settings], None]
     news: Callable[[str], None]
     window: Callable[[PlayedHour], None]
+    done: Callable[[Stack, BabylonReport], None] = lambda _stack, _report: None
 
 
 def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) -> BabylonReport:
@@ -117,7 +121,10 @@ def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) 
             with session(stack.settings) as connection, Recorder(stack.settings) as recorder:
                 game = _Game(stack, watcher, connection, recorder, seed)
                 checks, played, evaluation = play_game(stack, _played(game, windows), watcher.news)
-    return BabylonReport(checks, played, evaluation, round(time.monotonic() - started, 1))
+            seconds = round(time.monotonic() - started, 1)
+            report = BabylonReport(checks, played, evaluation, seconds)
+            watcher.done(stack, report)
+    return report
 
 
 async def _played(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from babylon_tasks.cli import babylon_demo, demo
+from babylon_tasks.cli import babylon_demo, demo_rows
+from babylon_tasks.cli.output import cell
 from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.decisions import Decision
 from babylon_tasks.sandbox.agents import AnswerCounts
@@ -32,15 +33,17 @@ DONE = WindowProgress(
 )
 
 
-@pytest.mark.parametrize("columns", [demo._COLUMNS, babylon_demo._COLUMNS], ids=["one", "other"])
+@pytest.mark.parametrize(
+    "columns", [demo_rows.COLUMNS, babylon_demo._COLUMNS], ids=["one", "other"]
+)
 def test_the_columns_fit(columns: dict[str, int]) -> None:
     assert sum(columns.values()) + 2 * (len(columns) - 1) <= 80
     assert all(len(name) <= width for name, width in columns.items())
 
 
 def test_a_row_fits_whatever_is_in_it() -> None:
-    row = demo._row(DONE, AnswerCounts(n=128, valid=128, right=64))
-    line = demo._line(demo.cell(value) for value in row)
+    row = demo_rows.row(DONE, AnswerCounts(n=128, valid=128, right=64))
+    line = demo_rows.line(cell(value) for value in row)
     assert len(line) <= 80
     assert line.endswith("@40 (held)")
     assert "too_few_co.." in line

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.errors import SandboxError
-from babylon_tasks.sandbox import demo, markets
+from babylon_tasks.sandbox import markets, miniature
 from babylon_tasks.windows import WINDOW, is_held_out, window_start
 
-SHARE = float(demo.OPTIONS["BABYLON_HELD_OUT_SHARE"])
+SHARE = float(miniature.OPTIONS["BABYLON_HELD_OUT_SHARE"])
 SEEDS = range(20)
 
 
