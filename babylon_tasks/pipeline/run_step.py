@@ -76,6 +76,7 @@ class StepRunner:
         heartbeat: LeaseHeartbeat,
         actor: str,
         on_progress: Callable[[RequestProgress], None] | None,
+        on_begin: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.trainer = trainer
@@ -83,6 +84,7 @@ class StepRunner:
         self.lease = heartbeat.lease
         self.actor = actor
         self._on_progress = on_progress
+        self._on_begin = on_begin
         self._job: str | None = None  # of the step that runs, at W&B
 
     @cached_property
@@ -122,6 +124,7 @@ class StepRunner:
         about(step)
         with session(self.settings) as connection:
             step = steps.advance(connection, self.lease, step, transition, actor=self.actor)
+        self._on_begin()
         path = self._step_file(step)
         request = self._request(step, path, overdue=overdue)
         self._job = step.job

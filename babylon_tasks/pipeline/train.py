@@ -55,9 +55,11 @@ def train_window(
     window: str | None,
     actor: str,
     on_progress: Callable[[RequestProgress], None] | None = None,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> TrainOutcome:
     """Train the given window, or the oldest due ones; where a step is unfinished, that one instead.
 
+    ``on_begin``: called once it is known which step is run, and bound to what is logged.
     Raises WindowNotFound, StaleLease, DatabaseError, and TrainingError if no step could begin.
     """
     began = time.monotonic()
@@ -81,7 +83,7 @@ def train_window(
             return busy
         lease = heartbeat.lease
         bind_contextvars(lineage=lease.lineage, fencing_token=lease.fencing_token)
-        run = StepRunner(settings, trainer, heartbeat, actor, on_progress)
+        run = StepRunner(settings, trainer, heartbeat, actor, on_progress, on_begin)
         outcome = _train(run, ready, window)
         log_steps(settings, trainer)
     seconds = time.monotonic() - began

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from babylon_tasks import metrics
@@ -33,6 +35,7 @@ def train_and_evaluate(
     actor: str,
     on_training: OnProgress,
     on_evaluation: OnProgress,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> tuple[TrainOutcome, GateResult | None]:
     """Train as ``train_window`` does, then decide about the head.
 
@@ -50,7 +53,12 @@ def train_and_evaluate(
     try:
         before = _decide_again(settings, trainer, actor=actor, on_progress=on_evaluation)
         outcome = train_window(
-            settings, trainer, window=window, actor=actor, on_progress=on_training
+            settings,
+            trainer,
+            window=window,
+            actor=actor,
+            on_progress=on_training,
+            on_begin=on_begin,
         )
         if outcome.fault is not None:
             circuit.count_fault(settings, name, outcome.fault, outcome.reason or "")
@@ -73,6 +81,7 @@ def train_and_evaluate(
             actor=actor,
             on_training=on_training,
             on_evaluation=on_evaluation,
+            on_begin=on_begin,
         )
     _prune(settings, trainer, actor=actor)
     return outcome, gate_result

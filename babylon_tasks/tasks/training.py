@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from babylon_tasks import task_names
-from babylon_tasks.actions import TrainAction
+from babylon_tasks.actions import GateAction, TrainAction
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.screen import ANSWERS
 from babylon_tasks.pipeline.train import more_waits
@@ -23,6 +23,9 @@ from babylon_tasks.training.protocol import RequestProgress
 @app.task(base=BabylonTask, bind=True, name=task_names.TRAIN_WINDOW)  # type: ignore[untyped-decorator]
 def train_window(self: BabylonTask, window: str | None = None) -> Any:
     """Train a window, or the oldest that are due; then promote the newest checkpoint or hold it."""
+
+    def report_begin() -> None:
+        self.report_progress("training", stage="train")
 
     def report_training(progress: RequestProgress) -> None:
         count = (progress.done, progress.total, progress.counted, progress.tokens)
@@ -45,6 +48,7 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
             actor=self.actor,
             on_training=report_training,
             on_evaluation=report_evaluation,
+            on_begin=report_begin,
         )
     if outcome.action is TrainAction.FAILED:
         raise TrainingError(f"window {', '.join(outcome.windows)}: {outcome.reason}")
@@ -52,4 +56,7 @@ def train_window(self: BabylonTask, window: str | None = None) -> Any:
         # Waiting for beat would leave the GPU idle for up to a minute after each step.
         wake_trainer(None)
     summary = summaries.training(outcome, gate_result)
-    return self.task_result(summary, window=summaries.named(outcome.windows), step=outcome.step)
+    result = self.task_result(summary, window=summaries.named(outcome.windows), step=outcome.step)
+    if outcome.result is None and gate_result is not None and gate_result.action is GateAction.IDLE:
+        result["step"] = outcome.step  # nothing was done with the one that was looked at
+    return result

@@ -172,6 +172,25 @@ def test_the_list_says_of_each_window_what_happened(
     pictures.take(page, "flower-tasks")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_window_step_and_what_happened_are_within_a_narrow_page(
+    page: Page, scene: Scene, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto("/tasks?name=_window")
+    (step,) = scene.steps("committed")
+    trained = row(page, scene.trained, "committed")
+    for number, text in enumerate((scene.trained, str(step["target_step"]), "tokens")):
+        cell = trained.locator("td").nth(number)
+        expect(cell).to_contain_text(text)
+        box = cell.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width, f"{text} is cut off at {width} pixels"
+    follow(page, trained.locator("a[href*='/task/']"))
+    expect(detail(page, "Summary")).to_contain_text("tokens")
+
+
 def test_a_window_is_followed_from_its_score_to_its_training(
     page: Page, scene: Scene, pictures: Pictures
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from factories import WINDOW, insert
 from peer import PeerTrainer
 from psycopg.errors import CheckViolation
 from scored_windows import column, scored_window
+from structlog.contextvars import clear_contextvars, get_contextvars
 from training_steps import RESULT, expire, peer, planned_step, state, train
 
 from babylon_tasks.db import consumption, lineages, steps
@@ -19,6 +21,7 @@ from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.fail_step import fail_step
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError, StaleLease
+from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import POSTPONE, RESTART, START, TAKE_OVER, VERIFY, StepState
 from babylon_tasks.step_records import StepResult
@@ -300,3 +303,19 @@ def test_one_step_may_be_unfinished_at_a_time(connection: Connection, settings: 
 
     with pytest.raises(UniqueViolation):
         insert(connection, "training.steps", [copy])
+
+
+def test_which_step_begins_is_known_before_the_trainer_runs_it(
+    connection: Connection, settings: Settings
+) -> None:
+    scored_window(connection)
+    trainer, begun = peer(settings), dict[str, Any]()
+    clear_contextvars()
+
+    def begin() -> None:
+        begun.update(get_contextvars(), asked=len(trainer.requests))
+
+    train_window(settings, trainer, window=None, actor="test", on_begin=begin)
+
+    assert (begun["window"], begun["step"], begun["asked"]) == (WINDOW, 1, 0)
+    clear_contextvars()

@@ -14,8 +14,10 @@ from flower.inspector import Inspector
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from babylon_tasks.tasks.app import TASKS
+from babylon_tasks.tasks.flower.summaries import NOTHING
 from babylon_tasks.tasks.flower.task_record import SeenTask
 
+_UPKEEP = frozenset(name for name, task in TASKS.items() if task.queue == "upkeep")
 # Of workers, and of processes that send tasks; ours are a dozen.
 MOST_NAMES = 500
 # Characters; Celery's workers themselves cut arguments and results at about 1,024.
@@ -114,6 +116,9 @@ class BoundedState(EventsState):  # type: ignore[misc]  # flower is untyped
         super().__init__(*given, **options)
         self.workers.limit = self.max_workers_in_memory = MOST_NAMES
         self.workers.update()  # what was saved without this bound
+        self._idle: dict[str, str] = {}
+        for uuid in [*self.tasks]:
+            self._keep_one_idle(uuid)
 
     def event(self, event: dict[str, Any]) -> None:
         """Take in one event, whoever sent it."""
@@ -121,8 +126,23 @@ class BoundedState(EventsState):  # type: ignore[misc]  # flower is untyped
         if fields is None:
             return
         super().event(fields)
+        if fields["type"] == "task-succeeded":
+            self._keep_one_idle(fields["uuid"])
         if max(len(self.counter), len(self.tasks_by_worker)) > 2 * MOST_NAMES:
             self._forget_the_gone()
+
+    def _keep_one_idle(self, uuid: str) -> None:
+        """Of beat's own tasks that found nothing to do, keep the newest: it shows that they run.
+
+        There are 120 in an hour, between the two or three rows of that hour's window.
+        """
+        task = self.tasks.get(uuid)
+        if task is None or task.name not in _UPKEEP or task.summary != NOTHING:
+            return
+        before, self._idle[task.name] = self._idle.get(task.name), uuid
+        if before not in (None, uuid) and before in self.tasks:
+            del self.tasks[before]
+            self.search_engine.remove(before)
 
     def _forget_the_gone(self) -> None:
         gone = {*self.counter, *self.tasks_by_worker} - {*self.workers.data}

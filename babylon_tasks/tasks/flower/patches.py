@@ -6,13 +6,15 @@ Our views come before Flower's in its table of routes; five of its names are rep
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from flower import app, events, urls
 from flower.api.tasks import GetQueueLengths
 from flower.views.broker import BrokerView
 from flower.views.monitor import Metrics
-from flower.views.tasks import TASK_COLUMNS
+from flower.views.tasks import TASK_COLUMNS, TasksView
 from tornado.web import authenticated
 
 from babylon_tasks.settings import load_settings
@@ -21,6 +23,7 @@ from babylon_tasks.tasks.flower.bounded_server import BoundedServer
 from babylon_tasks.tasks.flower.bounded_state import BoundedInspector, BoundedState
 
 _RETRY_SECONDS = 5.0
+_TASKS_CSS = Path(__file__).with_name("tasks.css").read_text("ascii")
 
 
 class _AllQueues:
@@ -39,6 +42,14 @@ class _QueueLengths(_AllQueues, GetQueueLengths):  # type: ignore[misc]
     pass
 
 
+class _Tasks(TasksView):  # type: ignore[misc]
+    """The list of tasks, whose rows fit a page of 1,280 pixels and a telephone's of 390."""
+
+    def render_string(self, template_name: str, **known: Any) -> bytes:
+        page: bytes = super().render_string(template_name, **known)
+        return page.replace(b"</head>", f"<style>{_TASKS_CSS}</style></head>".encode(), 1)
+
+
 class _Metrics(Metrics):  # type: ignore[misc]
     """Flower's metrics behind the login: they name all tasks and workers."""
 
@@ -51,6 +62,7 @@ def apply() -> None:
         (r"/broker", _Broker),
         (r"/api/queues/length", _QueueLengths),
         (r"/metrics", _Metrics),
+        (r"/tasks", _Tasks),
     ]
     app.HTTPServer = BoundedServer
     app.Inspector = BoundedInspector

@@ -145,3 +145,29 @@ def test_answers_of_invented_workers() -> None:
 
     assert len(inspector.workers) == MOST_NAMES
     assert f"cpu@{10 * MOST_NAMES - 1}" in inspector.workers
+
+
+def test_of_idle_upkeep_the_newest_is_kept_and_all_that_did_something(state: BoundedState) -> None:
+    def upkeep(name: str, uuid: str, summary: str) -> None:
+        about = {"uuid": uuid, "name": name, "args": "()", "kwargs": "{}"}
+        state.event(event("task-sent", "beat@here", **about))
+        state.event(event("task-received", OURS, **about))
+        result = repr({"summary": summary})
+        state.event(event("task-succeeded", OURS, uuid=uuid, result=result, runtime=0.1))
+
+    for number in range(60):
+        upkeep("babylon.discover.v1", f"discover-{number}", "nothing to do")
+        upkeep("babylon.reconcile.v1", f"reconcile-{number}", "nothing to do")
+        if number == 30:
+            upkeep("babylon.discover.v1", "opened", "opened 2026-01-31T09:00")
+    work(state, OURS, "scored")
+
+    kept = {"opened", "scored", "discover-59", "reconcile-59"}
+    assert {*state.tasks} == kept
+    assert {*state.search_engine.search(state.tasks, limit=100).task_ids} == kept
+    # Flower's file has every task; after a restart it goes on the same.
+    again = pickle.loads(pickle.dumps(state))  # noqa: S301
+    again.event(event("task-received", OURS, uuid="a", name="babylon.discover.v1"))
+    nothing = repr({"summary": "nothing to do"})
+    again.event(event("task-succeeded", OURS, uuid="a", result=nothing, runtime=0.1))
+    assert {*again.tasks} == kept - {"discover-59"} | {"a"}
