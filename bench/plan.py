@@ -5,7 +5,8 @@ as usual, then step after step is planned and committed until nothing of it is l
 the tests' own, without a network: everything but training is measured. With ``--inspect`` the cpu
 backend's real tokenizer proves the candidates instead. Prints groups, members, tokens, seconds and
 CPU seconds of each step of the largest hour, peak resident memory, and the result for every
-trajectory; then how each cost grows with the agents.
+trajectory; then how each cost grows with the agents. ``--agents 20000 --scenarios 1250`` with
+``BABYLON_STEP_TOKEN_BUDGET=1000000000`` is one step of 1,250 groups.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ from factories import EVER, WINDOW  # noqa: E402
 from peer import PeerTrainer  # noqa: E402
 
 
-def fill(url: str, agents: int) -> None:
+def fill(url: str, agents: int, scenarios: int) -> None:
     """Create the tables, the rows and a scored window."""
     settings = Settings(database_url=SecretStr(url))
     create(settings)
     apply(settings)
     with psycopg.connect(url, autocommit=True) as connection:
-        crowd(connection, agents, strangers=agents // 100)
+        crowd(connection, agents, strangers=agents // 100, scenarios=scenarios)
 
 
 class Proving(PeerTrainer):
@@ -163,11 +164,11 @@ class Hour(NamedTuple):
         return [step[name] for step in self.taken["steps"]]
 
 
-def played(agents: int, *more: str) -> Hour:
+def played(agents: int, scenarios: int, *more: str) -> Hour:
     """Fill an hour, score it and take its steps, each in a process of its own."""
     with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "pg") as postgres:
         folder = Path(name)
-        fill(postgres.url, agents)
+        fill(postgres.url, agents, scenarios)
         scored = _in_a_child("score", postgres.url, folder)
         taken = _in_a_child("steps", postgres.url, folder, *more)
         return Hour(agents, scored, taken, *accounts(postgres.url))
@@ -198,6 +199,7 @@ def main() -> None:
     """Play each hour, print the largest and how the costs grow."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, nargs="+", default=[500, 1000, 2000])
+    parser.add_argument("--scenarios", type=int, default=0, help="deal the agents to so many")
     parser.add_argument("--inspect", action="store_true", help="with the real tokenizer")
     parser.add_argument("--stage", choices=("score", "steps"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -206,7 +208,8 @@ def main() -> None:
         print(json.dumps(found))
         return
     agents = sorted(set(arguments.agents))
-    hours = [played(one, *(("--inspect",) if arguments.inspect else ())) for one in agents]
+    more = ("--inspect",) if arguments.inspect else ()
+    hours = [played(one, arguments.scenarios, *more) for one in agents]
     show(hours[-1])
     if len(hours) < SIZES:
         return

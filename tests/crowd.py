@@ -20,11 +20,13 @@ QUESTION = (
 )
 
 
-def crowd(connection: Connection, agents: int, *, seed: int = 7, strangers: int = 0) -> list[str]:
+def crowd(
+    connection: Connection, agents: int, *, seed: int = 7, strangers: int = 0, scenarios: int = 0
+) -> list[str]:
     """One trajectory for each agent, in no scenario but the hour; the ids in order.
 
     Each bets on one market, a third of them rightly. The last ``strangers`` were answered by
-    another model.
+    another model. With ``scenarios`` they are dealt to so many.
     """
     chance = random.Random(seed)
     rows = []
@@ -35,7 +37,10 @@ def crowd(connection: Connection, agents: int, *, seed: int = 7, strangers: int 
         call = exact_call(side, model=model, userPrompt=QUESTION)
         profit = chance.gauss(20.0 if right else -20.0, 30.0)
         steps = [step(0, [call], action=action(market="m-1", side=side))]
-        rows.append(trajectory(WINDOW, f"agent-{number}", steps, final_pnl=profit))
+        row = trajectory(WINDOW, f"agent-{number}", steps, final_pnl=profit)
+        if scenarios:
+            row["scenarioId"] = f"scenario-{number % scenarios}"
+        rows.append(row)
     insert_outcomes(connection, [market_outcome("m-1", "YES")])
     columns = sql.SQL(", ").join(map(sql.Identifier, rows[0]))
     with (
