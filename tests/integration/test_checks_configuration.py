@@ -38,6 +38,7 @@ def test_every_setting_has_its_line_and_secrets_are_marked() -> None:
         *("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY"),
         *("BABYLON_RULER_API_KEY", "BABYLON_INFERENCE_API_KEY"),
         *("BABYLON_GATEWAY_KEYS", "BABYLON_GATEWAY_UPSTREAM_KEYS", "FLOWER_BASIC_AUTH"),
+        "BABYLON_DASHBOARD_LOGIN",
     ]
     assert "| `BABYLON_HELD_OUT_SHARE` | number ≥ 0 and < 1 | `0.1` |" in text
     assert "| `BABYLON_BACKEND` | `auto`, `serverless`, `local`, `cpu` | `auto` |" in text
