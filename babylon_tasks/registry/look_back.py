@@ -134,7 +134,7 @@ class _Earlier(Struct, frozen=True):
         return BetterToday(
             self.figures.step,
             f"checkpoint {self.figures.step}, which served before, {why}: objective "
-            f"{self.gain.mean:+.4f} ± {self.gain.error:.4f} on {groups} held-out groups",
+            f"{self.gain.mean:+.4f} ± {self.gain.error:.4f} on {groups} groups",
             {
                 "groups": groups,
                 "compared": [one.figures.step for one in compared],
