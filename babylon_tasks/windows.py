@@ -72,6 +72,11 @@ def window_end(window: str) -> datetime:
     return window_start(window) + WINDOW
 
 
+def captures_span(window: str) -> tuple[datetime, datetime]:
+    """Return the time in which the calls of a window's trajectories may have been captured."""
+    return window_start(window) - WINDOW, window_end(window) + WINDOW
+
+
 def is_held_out(window: str, lineage: str, share: float) -> bool:
     """Check whether a window is held out: a fixed share by hash, stable for the lineage."""
     digest = hashlib.blake2b(f"{lineage}\0{window}".encode(), digest_size=8).digest()

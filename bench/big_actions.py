@@ -50,9 +50,9 @@ def actions(filled: Filled) -> Iterator[tuple[str, Action]]:
         ("verify-data", "--since", "24h"),
         ("windows", "list"),
         ("status",),
-        ("report", "--since", "7d"),
+        ("report", "--since", "2d"),
         ("models", "list"),
-        ("cost", "--since", "7d"),
+        ("cost", "--since", "2d"),
     ):
         yield " ".join(words), partial(_run, words)
     yield "doctor --invariants", _violations

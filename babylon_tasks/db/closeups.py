@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -71,7 +72,16 @@ def comparable(connection: Connection, window: str, *, limit: int) -> list[RunGr
     return fetch_all(connection, "closeups.comparable", RunGroup, window=window, limit=limit)
 
 
-def captured(connection: Connection, trajectory: str) -> dict[int, CapturedAnswer]:
+def captured(
+    connection: Connection, trajectory: str, since: datetime, until: datetime
+) -> dict[int, CapturedAnswer]:
     """Read who gave the captured answers of a trajectory, by their place among its calls."""
-    found = fetch_all(connection, "closeups.captured", CapturedAnswer, trajectory=trajectory)
+    found = fetch_all(
+        connection,
+        "closeups.captured",
+        CapturedAnswer,
+        trajectory=trajectory,
+        since=since,
+        until=until,
+    )
     return {one.place: one for one in found}

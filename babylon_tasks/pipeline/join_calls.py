@@ -24,7 +24,7 @@ from babylon_tasks.dataset.match_samples import (
 from babylon_tasks.db import call_joins
 from babylon_tasks.db.session import Connection
 from babylon_tasks.records import CallPlace, CapturedSample, JoinResult, Trajectory
-from babylon_tasks.windows import WINDOW, window_end, window_start
+from babylon_tasks.windows import captures_span
 
 _TEXTS = 5000  # of one statement
 
@@ -60,8 +60,7 @@ class CallJoin:
         self._connection = connection
         self._window = window
         self._mode = mode
-        self._since = window_start(window) - WINDOW
-        self._until = window_end(window) + WINDOW
+        self._since, self._until = captures_span(window)
         self._any: bool | None = None
         self._taken: set[UUID] = set()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from babylon_tasks.db import closeups, scored_trajectories, windows
 from babylon_tasks.db.closeups import CapturedAnswer
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.trajectory_history import trajectory_history
+from babylon_tasks.db.trajectory_history import TrajectoryHistory, trajectory_history
 from babylon_tasks.decode.asked import AskedCall, asked_calls
 from babylon_tasks.decode.errors import Undecodable, bounded
 from babylon_tasks.mask_secrets import Mask
@@ -22,6 +22,7 @@ from babylon_tasks.run_records import (
     WindowExtremes,
 )
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import captures_span, is_window_id
 
 
 def look_at_trajectory(
@@ -33,7 +34,7 @@ def look_at_trajectory(
         return None
     rows = scored_trajectories.rows(connection, [trajectory], settings.max_steps_bytes)
     raw = rows.get(trajectory)
-    calls, unreadable = _calls(raw, closeups.captured(connection, trajectory), Mask(settings))
+    calls, unreadable = _calls(raw, _captured(connection, history), Mask(settings))
     return TrajectoryCloseup(
         trajectory_id=trajectory,
         window=history.window,
@@ -90,6 +91,17 @@ def _reward(connection: Connection, trajectory: str) -> RewardCloseup | None:
         place=1 + sum(one > found.reward for one in comparable),
         comparable=comparable,
     )
+
+
+def _captured(connection: Connection, history: TrajectoryHistory) -> dict[int, CapturedAnswer]:
+    """Read what was joined to its calls, in the hours in which scoring has looked for it."""
+    looked = (one.window for one in (*history.scores, *history.rejections))
+    found: dict[int, CapturedAnswer] = {}
+    for window in {history.window, *looked}:
+        if window is not None and is_window_id(window):
+            since, until = captures_span(window)
+            found |= closeups.captured(connection, history.trajectory_id, since, until)
+    return found
 
 
 def _calls(

@@ -24,8 +24,29 @@ pytestmark = pytest.mark.contract("today")
 SIZE = Size(trajectories=4000, hours=400, steps=300)
 OUTCOMES_EACH = 8
 EXPLAIN = "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, FORMAT json) "
-# What looks at most rows of tables, all the same, and why.
-ALLOWED: dict[str, tuple[str, set[str]]] = {}
+# What may look at most rows of a table, and why.
+_COUNT = "counts rows, from an index alone"
+_TREE = "the tree of checkpoints, from an index alone, once a plan"
+_NEWEST = "the newest hundreds: here there are no more"
+ALLOWED = {
+    "costs.answers": {"calls_": "whole days of captured calls, from a moment on"},
+    "due_windows.pick_to_score": {"windows": _NEWEST},
+    "gauges.decisions": {"promotions": _COUNT},
+    "gauges.steps": {"steps": _COUNT},
+    "late_rows.to_check": {"windows": _NEWEST},
+    "lineages.inference_names": {"checkpoints": _TREE},
+    "lineages.names_come_again": {"checkpoints": _TREE},
+    "lineages.parents": {"steps": _TREE},
+    "open_and_seal.seen_without_id": {"windows": "rows that name no hour, each minute: scale.md"},
+    "publication.models": {"checkpoints": "compares Babylon's models with ours, once a minute"},
+    "run_report.commits": {"steps": _NEWEST},
+    "run_report.decisions": {"promotions": _NEWEST},
+    "run_report.how_many_checkpoints": {"checkpoints": _COUNT},
+    "run_report.how_many_steps": {"steps": _COUNT},
+    "unopened_windows.unopened": {"windows": "a part of the survey: 2,000 ids a call"},
+    "windows.counts": {"windows": _COUNT},
+    "windows.how_many": {"windows": _COUNT},
+}
 
 
 class Looks:
@@ -108,9 +129,11 @@ def test_nothing_looks_at_most_rows_of_what_grows(
         if name != "doctor --invariants":  # it looks at all of them
             act(settings, 0)
 
-    too_much = {
-        name: sorted(tables - ALLOWED.get(name, ("", set()))[1])
+    too_much = [
+        f"{name}: {table}"
         for name, tables in sorted(looks.whole.items())
-    }
-    assert {name: tables for name, tables in too_much.items() if tables} == {}
+        for table in sorted(tables)
+        if not any(table.startswith(known) for known in ALLOWED.get(name, ()))
+    ]
+    assert not too_much, "\n".join(too_much)
     assert len(looks.ran) > 100, sorted(looks.ran)

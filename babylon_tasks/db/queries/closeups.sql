@@ -26,8 +26,10 @@ WHERE from_best <= %(best)s OR from_worst <= %(worst)s
 ORDER BY from_best <= %(best)s DESC, CASE WHEN from_best <= %(best)s THEN from_best ELSE from_worst END
 
 -- name: captured
--- Which checkpoint, or whose model, gave the answers of a trajectory that were captured, by place.
-SELECT place, lineage, step, model FROM training.calls WHERE trajectory_id = %(trajectory)s
+-- Which checkpoint, or whose model, gave the answers of a trajectory that were captured in this time,
+-- by place.
+SELECT place, lineage, step, model FROM training.calls
+WHERE trajectory_id = %(trajectory)s AND asked_at >= %(since)s AND asked_at < %(until)s
 
 -- name: comparable
 -- The trajectories of a window by what they were asked, with their newest rewards, the best first.

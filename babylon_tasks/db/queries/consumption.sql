@@ -19,7 +19,9 @@ ON CONFLICT DO NOTHING
 -- Those of some trajectories that began in an hour whose rows are pruned, with that hour.
 SELECT t."trajectoryId", p.window_id
 FROM trajectories t
-JOIN training.windows p ON p.window_id = {{babylon.hour_of_start}}
+-- OFFSET 0: each by its id; else Postgres may read all windows for some rows.
+CROSS JOIN LATERAL (SELECT w.window_id, w.rows_pruned_at FROM training.windows w
+                    WHERE w.window_id = {{babylon.hour_of_start}} OFFSET 0) AS p
 WHERE t."trajectoryId" = ANY (%(ids)s) AND p.rows_pruned_at IS NOT NULL
 
 -- name: release

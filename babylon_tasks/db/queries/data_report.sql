@@ -4,14 +4,20 @@ SELECT recorded.window_id AS window, w.state, coalesce(w.reason, u.reason) AS re
        w.scored_at IS NOT NULL AS decided, w.rows_pruned_at IS NOT NULL AS pruned,
        coalesce(w.reward_version, 1) AS reward_version, recorded.trajectories, recorded.agents
 FROM (
-    SELECT coalesce("windowId", {{unopened_windows.id_of_unnamed}}) AS window_id,
-           count(*) AS trajectories, count(DISTINCT "agentId") AS agents
-    FROM trajectories
-    GROUP BY 1
+    SELECT window_id, count(*) AS trajectories, count(DISTINCT agent) AS agents
+    FROM (
+        SELECT "windowId"::text AS window_id, "agentId" AS agent FROM trajectories
+        WHERE "windowId" >= coalesce(%(since)s::text, '')
+        UNION ALL
+        SELECT {{unopened_windows.id_of_unnamed}}, "agentId" FROM trajectories
+        WHERE "windowId" IS NULL AND "startTime" >= coalesce(%(since)s::timestamp, '-infinity')
+    ) AS rows
+    WHERE window_id >= coalesce(%(since)s::text, '')
+    GROUP BY window_id
 ) AS recorded
-LEFT JOIN training.windows w USING (window_id)
-LEFT JOIN training.unopened_windows u USING (window_id)
-WHERE %(since)s::text IS NULL OR recorded.window_id >= %(since)s
+LEFT JOIN training.windows w
+       ON w.window_id = recorded.window_id AND w.window_id >= coalesce(%(since)s::text, '')
+LEFT JOIN training.unopened_windows u ON u.window_id = recorded.window_id
 ORDER BY recorded.window_id DESC
 LIMIT %(limit)s
 

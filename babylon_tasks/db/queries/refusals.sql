@@ -1,7 +1,7 @@
 -- part: against
 -- Decisions (p) against a checkpoint, on evidence: not those that only lack it. Figures say so, but
 -- for older ones, of which a rollback and a screen's hold are refusals.
-(p.decision <> 'promote' AND CASE WHEN p.evidence ? 'refused' THEN p.evidence ->> 'refused' <> 'false'
+(p.decision IN ('hold', 'rollback') AND CASE WHEN p.evidence ? 'refused' THEN p.evidence ->> 'refused' <> 'false'
                                   ELSE p.decision = 'rollback' OR p.evidence ? 'screen' END)
 
 -- part: kind

@@ -29,18 +29,29 @@ committed_at, failed_at
 WITH used AS MATERIALIZED (
     SELECT id, lineage, target_step, state, committed_at FROM training.steps
     WHERE windows @> ARRAY[%(window)s::text]
+), found AS (  -- each by an index of its own, which one condition with OR would not use
+    SELECT e.id FROM training.events e WHERE e.window_id = %(window)s
+    UNION
+    SELECT e.id FROM used u
+    JOIN training.events e ON e.step_id = u.id
+    WHERE e.window_id IS NULL
+    UNION
+    SELECT e.id FROM used u
+    JOIN training.events e ON e.lineage = u.lineage
+                          AND (e.detail ->> 'to_step')::int = u.target_step
+    WHERE e.kind IN ('promote', 'hold', 'rollback')
+      AND u.state = 'committed' AND e.happened_at >= u.committed_at
+    UNION
+    SELECT e.id FROM used u
+    JOIN training.events e ON e.lineage = u.lineage
+                          AND (e.detail ->> 'from_step')::int = u.target_step
+    WHERE e.kind IN ('promote', 'hold', 'rollback')
+      AND u.state = 'committed' AND e.happened_at >= u.committed_at
 )
 SELECT e.happened_at, e.kind, e.actor, e.lineage, s.target_step, e.detail
 FROM training.events e
 LEFT JOIN used s ON s.id = e.step_id
-WHERE e.window_id = %(window)s
-   OR (e.window_id IS NULL AND s.id IS NOT NULL)
-   OR (e.kind IN ('promote', 'hold', 'rollback')
-       AND EXISTS (SELECT FROM used u
-                   WHERE u.lineage = e.lineage
-                     AND u.state = 'committed' AND e.happened_at >= u.committed_at
-                     AND u.target_step IN ((e.detail ->> 'to_step')::int,
-                                           (e.detail ->> 'from_step')::int)))
+WHERE e.id = ANY (ARRAY(SELECT id FROM found))
 ORDER BY e.id
 
 -- name: rejections_of_window
@@ -109,7 +120,12 @@ LIMIT 1
 -- name: failed_windows
 -- Windows that have failed for the lineage, newest first.
 SELECT window_id AS window, reason FROM {{windows.seen}}
-WHERE state = 'failed' ORDER BY starts_at DESC LIMIT %(limit)s
+WHERE state = 'failed' AND window_id = ANY (ARRAY(
+    SELECT f.window_id FROM training.windows f WHERE f.state = 'failed'
+    UNION ALL
+    SELECT f.window_id FROM training.lineage_windows f
+    WHERE f.lineage = %(lineage)s AND f.state = 'failed'))
+ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: captured_hour
 -- What the gateway captured in the newest hour that was trained or skipped: of checkpoints, and what
@@ -152,10 +168,16 @@ LEFT JOIN LATERAL (
     SELECT value, coverage, groups FROM training.evaluations v
     WHERE v.lineage = c.lineage AND v.step = c.step ORDER BY v.id DESC LIMIT 1) v ON true
 LEFT JOIN LATERAL (
-    SELECT decision, to_step, reason, actor FROM training.promotions p
-    WHERE p.lineage = c.lineage AND p.decided_at >= c.created_at
-      AND (p.to_step = c.step OR (p.decision = 'rollback' AND p.from_step = c.step))
-    ORDER BY p.id DESC LIMIT 1) p ON true
+    SELECT * FROM (
+        (SELECT * FROM training.promotions
+         WHERE lineage = c.lineage AND to_step = c.step AND decided_at >= c.created_at
+         ORDER BY id DESC LIMIT 1)
+        UNION ALL
+        (SELECT * FROM training.promotions
+         WHERE lineage = c.lineage AND from_step = c.step AND decision = 'rollback'
+           AND decided_at >= c.created_at
+         ORDER BY id DESC LIMIT 1)) AS newest
+    ORDER BY id DESC LIMIT 1) p ON true
 WHERE c.lineage = %(lineage)s
 ORDER BY c.step DESC
 LIMIT %(limit)s

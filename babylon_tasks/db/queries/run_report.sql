@@ -18,13 +18,14 @@ WHERE (%(since)s::timestamptz IS NULL OR starts_at >= %(since)s) AND window_id <
 -- name: rejections
 -- Why trajectories of the windows from one on are not used by the lineage, in their newest version:
 -- their rows, or what was kept of them.
-SELECT r.window_id AS window, r.reason, count(*)
+SELECT w.window_id AS window, r.reason, r.count
 FROM training.windows w
-JOIN training.rejections r
-  ON r.window_id = w.window_id AND r.reward_version = w.reward_version
+CROSS JOIN LATERAL (  -- by the window: Postgres might read the rejections of all others, too
+    SELECT reason, count(*) AS count FROM training.rejections
+    WHERE window_id = w.window_id AND reward_version = w.reward_version
+      AND coalesce(lineage, %(lineage)s) = %(lineage)s
+    GROUP BY reason) AS r
 WHERE w.window_id >= %(first)s AND w.rows_pruned_at IS NULL
-  AND coalesce(r.lineage, %(lineage)s) = %(lineage)s
-GROUP BY r.window_id, r.reason
 UNION ALL
 SELECT w.window_id, kept.reason, sum(kept.count)::bigint
 FROM training.windows w

@@ -7,8 +7,10 @@
 -- name: published
 -- The names in Babylon's rows of the steps that exclude nothing from a lineage's next: all of them
 -- where there is more than one lineage, else those whose branch is dead.
+SELECT lineage || '@' || step FROM training.checkpoints WHERE dead_at IS NOT NULL
+UNION ALL
 SELECT lineage || '@' || step FROM training.checkpoints
-WHERE dead_at IS NOT NULL OR (SELECT count(*) > 1 FROM training.lineages)
+WHERE dead_at IS NULL AND (SELECT count(*) > 1 FROM training.lineages)
 
 -- name: copy_window
 -- A window's rows as of one moment; text that is too large, or will not be used, is not sent.
