@@ -35,6 +35,12 @@ PARTS = (
     Part("drain", "windows a second, by workers", full=("--hours", "3000")),
     Part("plan", "planning, by agents", full=("--agents", "1000", "2000", "4000", "8000")),
     Part("overhead", "a step around ART's train()", full=("--rounds", "7")),
+    Part(
+        "big_database",
+        "what runs each minute or for each window, by age and size",
+        ("--small",),
+        ("--trajectories", "100000"),
+    ),
     Part("recorder", "recording, against bare inserts", full=("--trajectories", "20000")),
     Part("gateway", "what the gateway adds", ("--brief",)),
 )

@@ -58,6 +58,12 @@ def actions(filled: Filled) -> Iterator[tuple[str, Action]]:
     yield "doctor --invariants", _violations
 
 
+def actions_with_index() -> Iterator[tuple[str, Action]]:
+    """List what is measured once more with an index of the rows that name no hour."""
+    yield "discover, with an index", _discover
+    yield "verify-data, with an index", partial(_run, ("verify-data", "--since", "24h"))
+
+
 def _score(windows: Sequence[str], settings: Settings, number: int) -> None:
     scoring = score_window(settings, windows[number], actor="bench")
     assert scoring.claimed, scoring

@@ -4,13 +4,12 @@ Makes databases of one embedded Postgres, of 1/10, 1/3 and all of ``--trajectori
 33 outcomes and 0.83 steps an hour besides). In each, all that runs each minute or for each window,
 and the commands that read, run in this process: blocks read (by ``auto_explain``), milliseconds,
 CPU of Postgres and of the client. The exponent is the slope of a cost over size, both as
-logarithms: 0 is flat, 1 is linear. ``--small``: two small sizes, in under a minute.
+logarithms: 0 is flat, 1 is linear. ``--small``: small sizes, in under a minute.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 
 import psutil
 import psycopg
@@ -29,12 +28,15 @@ from babylon_tasks import log
 from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
-from bench.big_actions import Action, actions
-from bench.big_rows import Filled, Size, fill, sized, table_sizes
+from bench.big_actions import Action, actions, actions_with_index
+from bench.big_rows import Filled, Size, fill, index_unnamed, sized, table_sizes
+from bench.growth import exponent
 from bench.statement_costs import Log, Statement, explained, table_rows
 
 BYTES_EACH = 6000  # of disk that a trajectory takes with all that comes of it
 SHARES = (10, 3, 1)
+SMALL = 24_000
+SMALL_SHARES = (4, 2, 1)
 REPEATED = 3
 OURS = ("scores", "rejections", "consumption", "bets", "events", "outcomes", "windows", "steps")
 COUNTED = ("evaluations", "promotions", "window_figures", "checkpoints")
@@ -105,12 +107,9 @@ class Database:
         return float(sum(sum(psutil.Process(pid).cpu_times()[:2]) for (pid,) in pids))
 
 
-def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """Return the slope of a cost over size, both as logarithms."""
-    xs, ys = [math.log(size) for size in sizes], [math.log(max(cost, 1e-3)) for cost in costs]
-    x, y = fmean(xs), fmean(ys)
-    steep = sum((one - x) * (other - y) for one, other in zip(xs, ys, strict=True))
-    return steep / sum((one - x) ** 2 for one in xs)
+def slope(sizes: Sequence[int], costs: Sequence[float]) -> float:
+    """Return the exponent of a cost, of which nothing at all counts as next to nothing."""
+    return exponent(sizes, [max(cost, 0.01) for cost in costs])
 
 
 def report(databases: Sequence[Database], *, scans: bool) -> None:
@@ -125,9 +124,9 @@ def report(databases: Sequence[Database], *, scans: bool) -> None:
         costs = [one.costs[name] for one in databases]
         cells = [
             " / ".join(f"{c.blocks:,}" for c in costs),
-            f"{exponent(sizes, [c.blocks for c in costs]):.2f}",
+            f"{slope(sizes, [c.blocks for c in costs]):.2f}",
             " / ".join(f"{c.ms:,.1f}" for c in costs),
-            f"{exponent(sizes, [c.ms for c in costs]):.2f}",
+            f"{slope(sizes, [c.ms for c in costs]):.2f}",
             " / ".join(f"{c.server:,.0f}" for c in costs),
             " / ".join(f"{c.client:,.0f}" for c in costs),
         ]
@@ -136,11 +135,11 @@ def report(databases: Sequence[Database], *, scans: bool) -> None:
     by_size = [by_statement(one) for one in databases]
     for key in by_size[-1]:
         blocks = [found[key].blocks if key in found else 0 for found in by_size]
-        slope = exponent(sizes, blocks)
-        if blocks[-1] >= 50 and slope > 0.3:
+        growth = slope(sizes, blocks)
+        if blocks[-1] >= 50 and growth > 0.3:
             last = by_size[-1][key]
             read = f"; reads most of {', '.join(last.whole)}" if scans and last.whole else ""
-            print(f"- {key[0]}: {key[1]}: {blocks}, exponent {slope:.2f}, {last.ms:.1f} ms{read}")
+            print(f"- {key[0]}: {key[1]}: {blocks}, exponent {growth:.2f}, {last.ms:.1f} ms{read}")
     grown(databases[-1])
 
 
@@ -188,11 +187,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Build, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trajectories", type=int, default=100_000, help="of the largest")
-    parser.add_argument("--small", action="store_true", help="two small sizes")
+    parser.add_argument("--small", action="store_true", help="small sizes")
     parser.add_argument("--statements", action="store_true", help="name what is read whole")
     asked = parser.parse_args(argv)
-    largest = 30_000 if asked.small else asked.trajectories
-    sizes = [sized(largest // share) for share in (SHARES[1:] if asked.small else SHARES)]
+    largest, shares = (SMALL, SMALL_SHARES) if asked.small else (asked.trajectories, SHARES)
+    sizes = [sized(largest // share) for share in shares]
     needed = BYTES_EACH * sum(size.trajectories for size in sizes)
     free = min(
         shutil.disk_usage(tempfile.gettempdir()).free, 100 * psutil.virtual_memory().available
@@ -204,6 +203,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         log.configure(databases[0].settings)
         for database in databases:
             for name, act in actions(database.filled):
+                database.measure(name, act, REPEATED)
+            index_unnamed(database.watch)
+            for name, act in actions_with_index():
                 database.measure(name, act, REPEATED)
             kept.close()
         report(databases, scans=asked.statements)

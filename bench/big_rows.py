@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from msgspec import Struct
@@ -94,7 +94,7 @@ def insert_rows(settings: Settings, size: Size, markets: int = MARKETS) -> Fille
         over = clock.now(ours).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
     first = over - timedelta(hours=size.hours - 1)
     waits = waiting(size.hours)
-    statements = parse(_SQL.read_text("utf-8"), str(_SQL))["name"]
+    statements = _statements()
     values: dict[str, Any] = {
         "rows": size.hours * size.each,
         "hours": size.hours,
@@ -136,10 +136,19 @@ def insert_rows(settings: Settings, size: Size, markets: int = MARKETS) -> Fille
     )
 
 
+def index_unnamed(connection: psycopg.Connection[Any]) -> None:
+    """Create the index of the rows that name no hour, as docs/scale.md advises."""
+    connection.execute(_statements()["index_unnamed"])
+    connection.execute("VACUUM ANALYZE trajectories")
+
+
 def table_sizes(connection: psycopg.Connection[Any], tables: list[str]) -> list[tuple[Any, ...]]:
     """List name, rows, bytes, and bytes of indexes of each table."""
-    statements = parse(_SQL.read_text("utf-8"), str(_SQL))["name"]
-    return connection.execute(statements["sizes"], {"tables": tables}).fetchall()
+    return connection.execute(_statements()["sizes"], {"tables": tables}).fetchall()
+
+
+def _statements() -> dict[str, LiteralString]:
+    return parse(_SQL.read_text("utf-8"), str(_SQL))["name"]
 
 
 def _text(answer: str, policy_step: int) -> str:

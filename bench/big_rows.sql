@@ -170,6 +170,10 @@ SELECT gen_random_uuid(), t."startTime" AT TIME ZONE 'UTC', to_char(t."startTime
 FROM trajectories t
 WHERE t.id > %(after)s
 
+-- name: index_unnamed
+-- Whoever owns Babylon's tables may create it, where many rows name no hour.
+CREATE INDEX trajectories_unnamed ON trajectories ("startTime") WHERE "windowId" IS NULL
+
 -- name: sizes
 -- What a row of each table and its indexes takes, in bytes, and how many rows there are.
 SELECT relation::text, (SELECT reltuples::bigint FROM pg_class WHERE oid = relation) AS rows,

@@ -6,11 +6,19 @@ from collections.abc import Iterator
 
 from babylon_tasks.cli.findings import Finding
 from babylon_tasks.db import unopened_windows
-from babylon_tasks.db.babylon import TABLES, WITHOUT_TABLES, absence, missing, trained_by_others
+from babylon_tasks.db.babylon import (
+    TABLES,
+    WITHOUT_TABLES,
+    absence,
+    missing,
+    trained_by_others,
+    unnamed_rows,
+)
 from babylon_tasks.db.session import Connection
 from babylon_tasks.reasons import UnopenedReason
 
 _DAYS = 7
+_MANY = 10_000  # rows: some tens of milliseconds for each window
 _WITHOUT = {
     "market_outcomes": "no outcome is known, so no bet counts as right or wrong",
     "llm_call_logs": "the recorder writes calls into trajectories only",
@@ -61,3 +69,12 @@ def rows(connection: Connection) -> Iterator[Finding]:
         )
     if not found:
         yield Finding("rows", "ok", "every hour of Babylon's rows has a window, or will have")
+    unnamed = unnamed_rows(connection, _MANY)
+    if unnamed.count >= _MANY and not unnamed.indexed:
+        yield Finding(
+            "rows",
+            "warn",
+            f"{_MANY:,} rows or more have no windowId, and scoring any hour reads all of them",
+            "let the owner of Babylon's tables run `CREATE INDEX CONCURRENTLY ON trajectories "
+            '("startTime") WHERE "windowId" IS NULL` (docs/scale.md)',
+        )

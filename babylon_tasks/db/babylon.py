@@ -40,6 +40,13 @@ class OtherTrainers(Struct, frozen=True):
     newest: datetime | None
 
 
+class UnnamedRows(Struct, frozen=True):
+    """How many rows name no window; ``indexed``: they can be found by their start."""
+
+    count: int
+    indexed: bool
+
+
 def tables(connection: Connection) -> frozenset[str]:
     """List those of ``TABLES`` that this user sees on the connection's search path."""
     return frozenset(fetch_values(connection, "babylon.tables", str, names=list(TABLES)))
@@ -69,6 +76,13 @@ def trained_by_others(connection: Connection, *, days: int) -> dict[str, OtherTr
             if found is not None and found.count:
                 others[what] = found
     return others
+
+
+def unnamed_rows(connection: Connection, most: int) -> UnnamedRows:
+    """Count the rows that name no window, up to ``most``."""
+    found = fetch_one(connection, "babylon.unnamed_rows", UnnamedRows, most=most)
+    assert found is not None  # noqa: S101  # a count
+    return found
 
 
 def absence(connection: Connection) -> str | None:

@@ -61,3 +61,14 @@ def test_the_rows_of_an_hour_are_found_by_an_index(
     found = rows.execute("EXPLAIN (COSTS off) " + statement(name), parameters).fetchall()
     text = "\n".join(row[0] for row in found)
     assert "Seq Scan on trajectories" not in text, text
+
+
+@pytest.mark.parametrize("name", ["open_and_seal.note_rows", "open_and_seal.seal"])
+def test_rows_that_name_no_hour_are_found_by_the_index_that_doctor_names(
+    rows: Connection, name: str
+) -> None:
+    rows.execute('CREATE INDEX unnamed ON trajectories ("startTime") WHERE "windowId" IS NULL')
+    rows.execute("ANALYZE trajectories")
+    found = rows.execute("EXPLAIN (COSTS off) " + statement(name), OF_AN_HOUR[name]).fetchall()
+    text = "\n".join(row[0] for row in found)
+    assert "on unnamed" in text, text

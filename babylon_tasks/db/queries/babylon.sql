@@ -40,3 +40,12 @@ FROM trajectories
 WHERE "windowId" >= to_char(now() AT TIME ZONE 'UTC' - make_interval(days => %(days)s),
                             'YYYY-MM-DD"T"HH24:00')
   AND "usedInTraining" AND NOT coalesce("trainedInBatch", '') = ANY (%(ours)s)
+
+-- name: unnamed_rows
+-- How many rows name no window, up to %(most)s, and whether an index has them by their start.
+SELECT (SELECT count(*) FROM (SELECT FROM trajectories WHERE "windowId" IS NULL
+                              LIMIT %(most)s) AS first) AS count,
+       EXISTS (SELECT FROM pg_index i
+               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+               WHERE i.indrelid = to_regclass('trajectories') AND i.indisvalid
+                 AND a.attname = 'startTime') AS indexed

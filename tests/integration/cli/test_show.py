@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from captured_calls import captured_call, passed_on_call
 from command_line import SECRET, Run, one_contract
 from compared_hours import lineage
-from factories import WINDOW, action, exact_call, insert_trajectories, step, trajectory
+from factories import EVER, WINDOW, action, exact_call, insert_trajectories, step, trajectory
 from rich.console import Console
 from scored_windows import scored_window
 
 from babylon_tasks.cli import closeup, output
-from babylon_tasks.db import calls, clock
+from babylon_tasks.db import calls
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
+from babylon_tasks.windows import window_start
 
 pytestmark = one_contract
 HOSTILE = "\x1b[2Jtrajectory forged\nreward 1.000"
@@ -69,11 +72,10 @@ def test_which_step_used_it_is_told(run: Run, connection: Connection, answered: 
 def test_who_answered_is_what_the_gateway_saw(
     run: Run, connection: Connection, answered: list[str]
 ) -> None:
-    now = clock.now(connection)
-    calls.make_partitions_ahead(connection)
-    saw = [captured_call(asked_at=now, step=2), passed_on_call(asked_at=now)]
+    asked_at = window_start(WINDOW) + timedelta(minutes=5)
+    saw = [captured_call(asked_at=asked_at, step=2), passed_on_call(asked_at=asked_at)]
     for one, trajectory_id in zip(saw, answered, strict=False):
-        calls.insert(connection, [one], 24.0)
+        calls.insert(connection, [one], float(EVER))
         connection.execute(
             "UPDATE training.calls SET trajectory_id = %s, place = 0 WHERE capture_id = %s",
             [trajectory_id, one.capture_id],
