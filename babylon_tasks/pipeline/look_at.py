@@ -95,9 +95,10 @@ def _reward(connection: Connection, trajectory: str) -> RewardCloseup | None:
 
 def _captured(connection: Connection, history: TrajectoryHistory) -> dict[int, CapturedAnswer]:
     """Read what was joined to its calls, in the hours in which scoring has looked for it."""
-    looked = (one.window for one in (*history.scores, *history.rejections))
+    scored = [one.window for one in history.scores]
+    rejected = [one.window for one in history.rejections]
     found: dict[int, CapturedAnswer] = {}
-    for window in {history.window, *looked}:
+    for window in {history.window, *scored, *rejected}:
         if window is not None and is_window_id(window):
             since, until = captures_span(window)
             found |= closeups.captured(connection, history.trajectory_id, since, until)
