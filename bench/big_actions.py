@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 
@@ -135,14 +136,22 @@ def _violations(settings: Settings, _: int) -> None:
 
 def _run(words: Sequence[str], settings: Settings, _: int) -> None:
     """Run a command in this process."""
-    os.environ["DATABASE_URL"] = settings.database_url.get_secret_value()
-    os.environ["BABYLON_LOG_LEVEL"] = "ERROR"
-    load_settings.cache_clear()
+    given = {
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "BABYLON_LOG_LEVEL": "ERROR",
+    }
     printed = io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(printed):
-        code: object = None
-        try:
+    code: object = None
+    try:
+        with (
+            patch.dict(os.environ, given),
+            redirect_stdout(printed),
+            redirect_stderr(printed),
+        ):
+            load_settings.cache_clear()
             command(words)
-        except SystemExit as ended:
-            code = ended.code
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        load_settings.cache_clear()
     assert not code, printed.getvalue()[-2000:]
