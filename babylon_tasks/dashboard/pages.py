@@ -151,8 +151,10 @@ _ROUTES: tuple[tuple[re.Pattern[str], Make], ...] = (
 def _find(path: str) -> tuple[Make, str]:
     for pattern, make in _ROUTES:
         found = pattern.fullmatch(path)
-        if found is not None:
-            return make, unquote(found[1])
+        name = "" if found is None else unquote(found[1])
+        # Postgres takes no NUL, so nothing that it knows has one in its name.
+        if found is not None and "\0" not in name:
+            return make, name
     raise Refused(404, f"there is no page {path[:200]!r}; / is the run as a whole")
 
 

@@ -86,6 +86,7 @@ def test_a_checkpoint_says_what_it_came_from_and_when_it_served(site: httpx.Clie
         "/steps/x",
         "/checkpoints/3",
         "/trajectories/nobody",
+        "/trajectories/nobody%00",  # Postgres takes no NUL
         "/windows/2036-01-01T00:00",
         "/windows/yesterday",
         "/windows/..%2F..",
