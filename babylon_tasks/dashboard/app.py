@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
-from babylon_tasks.cli.html_page import STYLE_HASH, document, paragraphs
+from babylon_tasks.cli.html_page import STYLE_HASH, paragraphs
 from babylon_tasks.dashboard.login import Login
+from babylon_tasks.dashboard.site_page import site_page
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, deliver
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
@@ -111,5 +112,5 @@ def _path(scope: Any) -> str:
 
 
 def _refused(refusal: Refused) -> Answer:
-    page = document(f"No page ({refusal.status})", paragraphs([refusal.message]))
+    page = site_page(f"No page ({refusal.status})", paragraphs([refusal.message]))
     return Answer(page.encode(), refusal.status, {**_HEADERS, **refusal.headers})

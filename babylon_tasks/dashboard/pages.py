@@ -17,7 +17,7 @@ from babylon_tasks.dashboard.checkpoint_page import checkpoint_page
 from babylon_tasks.dashboard.hour_page import hour_page
 from babylon_tasks.dashboard.since_form import since_form
 from babylon_tasks.dashboard.site_links import SITE
-from babylon_tasks.dashboard.site_page import MOST_GROUPS, site_page
+from babylon_tasks.dashboard.site_page import MOST_GROUPS, WAYS, site_page
 from babylon_tasks.dashboard.step_page import step_page
 from babylon_tasks.dashboard.trajectory_page import trajectory_page
 from babylon_tasks.db import clock, closeups, reports, run_report
@@ -79,7 +79,7 @@ def overview(connection: Connection, settings: Settings, _: str, given: Mapping[
         parts.extremes,
         comparison=parts.comparison,
         cost=found.cost,
-        above=since_form("/", text or ""),
+        above=[WAYS, *since_form("/", text or "")],
         links=SITE,
     )
 
@@ -155,7 +155,7 @@ def _find(path: str) -> tuple[Make, str]:
         # Postgres takes no NUL, so nothing that it knows has one in its name.
         if found is not None and "\0" not in name:
             return make, name
-    raise Refused(404, f"there is no page {path[:200]!r}; / is the run as a whole")
+    raise Refused(404, f"there is no page {path[:200]!r}")
 
 
 def _given(query: str) -> dict[str, str]:

@@ -11,12 +11,12 @@ from babylon_tasks.run_records import RunGroup
 MOST_GROUPS = 200
 _MOST_MEMBERS = 64  # of a group: what was asked the same may be a whole hour
 _KEY = 300  # characters
-_WAYS = '<p><a href="/">the run</a> · <a href="/answers">best and worst answers</a></p>'
+WAYS = '<p><a href="/">the run</a> · <a href="/answers">best and worst answers</a></p>'
 
 
 def site_page(title: str, body: Iterable[str]) -> str:
     """Write a page; ``body`` is HTML, the title is text."""
-    return document(title, [_WAYS, *body])
+    return document(title, [WAYS, *body])
 
 
 def lines(found: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
+from celery import states
 from flower.events import EventsState
 from flower.inspector import Inspector
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -128,6 +129,7 @@ class BoundedState(EventsState):  # type: ignore[misc]  # flower is untyped
         super().event(fields)
         if fields["type"] == "task-succeeded":
             self._keep_one_idle(fields["uuid"])
+            self._forget_dropped(fields["uuid"])
         if max(len(self.counter), len(self.tasks_by_worker)) > 2 * MOST_NAMES:
             self._forget_the_gone()
 
@@ -141,8 +143,23 @@ class BoundedState(EventsState):  # type: ignore[misc]  # flower is untyped
             return
         before, self._idle[task.name] = self._idle.get(task.name), uuid
         if before not in (None, uuid) and before in self.tasks:
-            del self.tasks[before]
-            self.search_engine.remove(before)
+            self._forget(before)
+
+    def _forget_dropped(self, uuid: str) -> None:
+        """Of beat's own tasks forget those that were sent before one that has been answered.
+
+        Nobody receives them any more: beat's queue keeps the newest ten messages.
+        """
+        task = self.tasks.get(uuid)
+        if task is None or task.name not in _UPKEEP or task.sent is None:
+            return
+        for other in [*self.tasks_by_type[task.name]]:
+            if other.state == states.PENDING and other.sent is not None and other.sent < task.sent:
+                self._forget(other.uuid)
+
+    def _forget(self, uuid: str) -> None:
+        self.tasks.pop(uuid, None)
+        self.search_engine.remove(uuid)
 
     def _forget_the_gone(self) -> None:
         gone = {*self.counter, *self.tasks_by_worker} - {*self.workers.data}

@@ -36,6 +36,7 @@ def test_the_run_is_the_page_of_the_report(site: httpx.Client) -> None:
     for one in ("Is it better than yesterday?", "it looked odd", "Step 2 from 1: committed"):
         assert one in page.words
     assert "Best 1: 1.000" in page.words
+    assert "/answers" in page.links
     assert "script" not in page.names
 
 

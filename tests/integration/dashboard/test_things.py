@@ -96,7 +96,9 @@ def test_a_checkpoint_says_what_it_came_from_and_when_it_served(site: httpx.Clie
 def test_what_is_not_there_is_said(site: httpx.Client, path: str) -> None:
     found = site.get(path)
     assert found.status_code == 404
-    assert "No page (404)" in found.text
+    page = Elements(found.text)
+    assert "No page (404)" in page.words
+    assert "/" in page.links
 
 
 def test_what_others_wrote_is_text_on_each_page(site: httpx.Client, connection: Connection) -> None:

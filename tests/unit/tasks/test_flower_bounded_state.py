@@ -171,3 +171,23 @@ def test_of_idle_upkeep_the_newest_is_kept_and_all_that_did_something(state: Bou
     nothing = repr({"summary": "nothing to do"})
     again.event(event("task-succeeded", OURS, uuid="a", result=nothing, runtime=0.1))
     assert {*again.tasks} == kept - {"discover-59"} | {"a"}
+
+
+def test_upkeep_that_was_dropped_from_a_full_queue_does_not_wait_for_ever(
+    state: BoundedState,
+) -> None:
+    def sent(name: str, uuid: str, at: float) -> None:
+        about = {"uuid": uuid, "name": name, "args": "()", "kwargs": "{}"}
+        state.event(event("task-sent", "beat@here", **about) | {"timestamp": at})
+
+    for at, uuid in enumerate(("dropped", "answered", "waits")):
+        sent("babylon.discover.v1", uuid, at)
+    sent("babylon.reconcile.v1", "of another kind", 0)
+    sent(SCORE, "of a window", 0)
+    result = repr({"summary": "opened 2026-01-31T09:00"})
+    state.event(event("task-received", uuid="answered", name="babylon.discover.v1"))
+    state.event(event("task-succeeded", uuid="answered", result=result, runtime=0.1))
+
+    kept = {"answered", "waits", "of another kind", "of a window"}
+    assert {*state.tasks} == kept
+    assert {*state.search_engine.search(state.tasks, limit=100).task_ids} == kept
