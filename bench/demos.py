@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -129,6 +130,8 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, nargs="*", help="these instead, to repeat a run")
     asked.add_argument("--folder", type=Path, help="keep reports and outputs there")
     given = asked.parse_args()
+    # Ended like Ctrl-C, which ends a demo's processes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     draw = random.SystemRandom()
     seeds = given.seeds or [draw.randrange(10**6) for _ in range(given.count)]
     folder = given.folder or Path(tempfile.mkdtemp(prefix="babylon-demos-"))
