@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,8 +29,18 @@ class _Place(Struct, frozen=True, gc=False):
     size: int
 
 
+class _Unnamed:
+    """A file without a name, closed with the last group in it that somebody has."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Without a buffer: on a full disk closing one fails as well.
+        self.file: Any = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115
+        weakref.finalize(self, self.file.close)
+
+
 class _Listed(Struct, frozen=True):
-    owner: GroupsOnDisk  # keeps its file
+    unnamed: _Unnamed
     window: str
     key: str
     members: tuple[_Place, ...]
@@ -44,7 +54,7 @@ class GroupsOnDisk(Sequence[Group]):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: Any = None
+        self._unnamed: _Unnamed | None = None
         self._end = 0
         self._listed: list[_Listed] = []
 
@@ -59,11 +69,12 @@ class GroupsOnDisk(Sequence[Group]):
         """Add a group; raises TrainingError where it cannot be written."""
         packed = [pack(member) for member in group.members]
         try:
-            file = self._opened()
+            if self._unnamed is None:
+                self._unnamed = _Unnamed(self._folder)
             for one in packed:
                 unwritten = memoryview(one.member)
                 while unwritten:
-                    unwritten = unwritten[file.write(unwritten) :]
+                    unwritten = unwritten[self._unnamed.file.write(unwritten) :]
         except OSError as error:
             raise TrainingError(
                 f"cannot write group {group.key} of window {group.window_id} to a file in "
@@ -74,7 +85,7 @@ class GroupsOnDisk(Sequence[Group]):
         for one in packed:
             places.append(_Place(one.content, self._end, len(one.member)))
             self._end += len(one.member)
-        self._listed.append(_Listed(self, group.window_id, group.key, tuple(places)))
+        self._listed.append(_Listed(self._unnamed, group.window_id, group.key, tuple(places)))
 
     @property
     def sizes(self) -> list[int]:
@@ -84,13 +95,13 @@ class GroupsOnDisk(Sequence[Group]):
     def packed(self) -> Iterator[PackedMember]:
         """Yield all members as they are kept."""
         for one in self._listed:
-            yield from one.owner._read(one)
+            yield from _read(one)
 
     def __len__(self) -> int:
         return len(self._listed)
 
     def __iter__(self) -> Iterator[Group]:
-        return map(self._group, self._listed)
+        return map(_group, self._listed)
 
     @overload
     def __getitem__(self, index: int) -> Group: ...
@@ -98,23 +109,15 @@ class GroupsOnDisk(Sequence[Group]):
     def __getitem__(self, index: slice) -> Sequence[Group]: ...
     def __getitem__(self, index: int | slice) -> Group | Sequence[Group]:
         if isinstance(index, slice):
-            return [self._group(one) for one in self._listed[index]]
-        return self._group(self._listed[index])
+            return [_group(one) for one in self._listed[index]]
+        return _group(self._listed[index])
 
-    @staticmethod
-    def _group(listed: _Listed) -> Group:
-        members = map(unpack, listed.owner._read(listed))
-        return Group(listed.window, listed.key, tuple(members))
 
-    def _read(self, listed: _Listed) -> Iterable[PackedMember]:
-        file = self._opened().fileno()
-        for place in listed.members:
-            yield PackedMember(place.content, os.pread(file, place.size, place.start))
+def _group(listed: _Listed) -> Group:
+    return Group(listed.window, listed.key, tuple(map(unpack, _read(listed))))
 
-    def _opened(self) -> Any:
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # Without a buffer: on a full disk closing one fails as well.
-            self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
-            weakref.finalize(self, self._file.close)
-        return self._file
+
+def _read(listed: _Listed) -> Iterator[PackedMember]:
+    file = listed.unnamed.file.fileno()
+    for place in listed.members:
+        yield PackedMember(place.content, os.pread(file, place.size, place.start))

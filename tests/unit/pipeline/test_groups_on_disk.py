@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import tempfile
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +74,29 @@ def test_nothing_of_them_is_left_in_the_folder(tmp_path: Path) -> None:
 
     assert len(made) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_is_closed_with_its_last_reader_and_not_when_garbage_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Any] = []
+    made_by = tempfile.TemporaryFile
+
+    def noted(**options: Any) -> Any:
+        files.append(made_by(**options))
+        return files[-1]
+
+    monkeypatch.setattr("tempfile.TemporaryFile", noted)
+    gc.disable()
+    try:
+        made = on_disk(tmp_path, 0)
+        joined = GroupsOnDisk.joined([made])
+        del made
+        assert list(joined) == [group(0)]
+        del joined
+        assert [file.closed for file in files] == [True]
+    finally:
+        gc.enable()
 
 
 def test_a_full_disk_is_said_and_no_fault_of_the_window(
