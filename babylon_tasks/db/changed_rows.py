@@ -17,7 +17,8 @@ def mark_changed(
 ) -> None:
     """Mark a window to be scored anew because ``rows`` of its rows have changed.
 
-    Does nothing if it is marked already, or has been scored anew ``MAX_CHANGES`` times.
+    Does nothing if it is marked already, has been scored anew ``MAX_CHANGES`` times, or is trained:
+    no scoring would ever take the mark away, which keeps rows from being pruned.
     """
     if not execute(
         connection,

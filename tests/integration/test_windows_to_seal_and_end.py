@@ -203,9 +203,10 @@ def test_runs_are_counted_for_those_windows_of_a_step_that_are_in_training(
         ("changes = 2", 3, "rows changed"),
         ("changes = 3", 3, None),
         ("rescore = 'outcomes'", 0, "outcomes"),
+        ("state = 'trained'", 0, None),
     ],
 )
-def test_a_window_is_marked_for_changed_rows_three_times_and_not_where_it_is_marked(
+def test_a_window_is_marked_for_changed_rows_three_times_unless_it_is_marked_or_trained(
     moment: Connection, but: str, changes: int, why: str | None
 ) -> None:
     name, other = window(moment, 1, but=but), window(moment, 2)
