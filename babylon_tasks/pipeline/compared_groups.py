@@ -38,8 +38,8 @@ def groups_since(
 ) -> tuple[Group, ...]:
     """Read the groups of a window and of those after it, held out or not, in the same manner.
 
-    They compare what serves with checkpoints from before that window: those have not learned from
-    them, so if it has, the comparison favours it.
+    They compare what serves with checkpoints that it comes from: it has learned from all of these
+    groups that they have, so the comparison can only favour it.
     """
     offered = scored_trajectories.groups_since(connection, window)
     return _read(connection, settings, offered, draw=0, used=True, actor=actor)
