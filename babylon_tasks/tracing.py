@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
 
@@ -115,7 +116,7 @@ class _Sender:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        self._project = settings.project
+        self._project, self._mask = settings.project, Mask(settings).text
         instance = f"{socket.gethostname()}:{os.getpid()}"
         self._resource = Resource.create(
             {"service.name": "babylon-tasks", "service.instance.id": instance}
@@ -134,7 +135,7 @@ class _Sender:
         caller: str | None,
         attributes: dict[str, str | float],
     ) -> None:
-        """Queue a span; where the queue is full it is lost."""
+        """Queue a span without secrets; where the queue is full it is lost."""
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import Status, StatusCode
 
@@ -142,15 +143,17 @@ class _Sender:
         is_first = span is Span.WINDOW
         context = first if is_first else _context(first.trace_id, secrets.randbits(64) or 1)
         began, ended = moments
+        masked = {k: self._mask(v) if isinstance(v, str) else v for k, v in attributes.items()}
+        message = None if error is None else self._mask(error)
         self._processor.on_end(
             ReadableSpan(
                 span,
                 context=context,
                 parent=None if is_first else first,
                 resource=self._resource,
-                attributes={"babylon.window": window, **attributes},
+                attributes={"babylon.window": window, **masked},
                 links=[*self._links(others, caller)],
-                status=Status(StatusCode.UNSET if error is None else StatusCode.ERROR, error),
+                status=Status(StatusCode.UNSET if error is None else StatusCode.ERROR, message),
                 start_time=_nanoseconds(began),
                 end_time=_nanoseconds(ended),
             )

@@ -120,6 +120,17 @@ def test_what_failed_says_so(
     assert hour(9) in score.status.message
 
 
+def test_secrets_are_masked_as_in_the_log(settings: Settings, receiver: OtlpReceiver) -> None:
+    error = "cannot reach postgresql://babylon:planted@db/babylon"
+    began = window_start(WINDOW)
+    tracing.record(Span.SCORE, [WINDOW], began=began, error=error, reason="api_key=planted")
+    tracing.end()
+
+    (span,) = receiver.named(Span.SCORE)
+    assert span.status.message == "cannot reach postgresql://***@db/babylon"
+    assert about(span)["babylon.reason"] == "api_key=***"
+
+
 def test_a_collector_that_is_away_stops_nothing(
     connection: Connection, settings: Settings, make_settings: MakeSettings
 ) -> None:
