@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from babylon_tasks import tracing
 from babylon_tasks.cli.context import require
 from babylon_tasks.processes import OWN_PROGRAMS, ProcessName, command, prepare, withheld
 from babylon_tasks.settings import load_settings
@@ -40,6 +41,7 @@ def run(
         raise typer.BadParameter(f"the {process} takes no options: only Celery's processes do")
     os.environ.update(withheld(process))
     settings = load_settings()
+    tracing.begin(settings)  # refuses what cannot work; a worker would log it and go on without
     if process not in OWN_PROGRAMS:  # these have no use for Redis
         from babylon_tasks.tasks.redis_connection import server
 

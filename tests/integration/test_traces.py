@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from captured_calls import sampled
@@ -129,6 +133,26 @@ def test_secrets_are_masked_as_in_the_log(settings: Settings, receiver: OtlpRece
     (span,) = receiver.named(Span.SCORE)
     assert span.status.message == "cannot reach postgresql://***@db/babylon"
     assert about(span)["babylon.reason"] == "api_key=***"
+
+
+def test_a_worker_that_cannot_trace_does_not_start(tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "opentelemetry.py").touch()  # in place of the extra's package
+    ended = subprocess.run(
+        [sys.executable, "-m", "babylon_tasks", "run", "cpu-worker"],
+        env={
+            **os.environ,
+            "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+            "REDIS_URL": redis_url,
+            "BABYLON_TRACES_URL": "http://127.0.0.1:9",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)]),
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 2
+    assert "pip install 'babylon-tasks[otel]'" in ended.stderr
 
 
 def test_a_collector_that_is_away_stops_nothing(
