@@ -1,3 +1,8 @@
+-- part: held_out
+-- An evaluation (v) on held-out windows alone. Looking back evaluates on others, too: its values are
+-- compared with each other, and say nothing of a checkpoint beside those.
+NOT EXISTS (SELECT FROM training.windows w WHERE w.window_id = ANY (v.windows) AND NOT w.held_out)
+
 -- name: of_set
 -- Values of checkpoints on one set.
 SELECT step, coverage,

@@ -57,13 +57,13 @@ SELECT decision AS name, count(*), extract(epoch FROM max(decided_at))::float8 A
 FROM training.promotions WHERE lineage = %(lineage)s GROUP BY decision
 
 -- name: evaluation
--- The newest evaluation of a checkpoint.
+-- The newest evaluation of a checkpoint on held-out windows.
 SELECT value, coverage, entropy, groups,
        (SELECT max(said.share) FROM (
             SELECT sum(says.value::float8) / groups AS share
             FROM jsonb_array_elements(group_values) AS g, jsonb_each_text(g -> 'says') AS says
             GROUP BY says.key) AS said) AS commonest
-FROM training.evaluations
-WHERE lineage = %(lineage)s AND step = %(step)s
+FROM training.evaluations v
+WHERE lineage = %(lineage)s AND step = %(step)s AND {{evaluations.held_out}}
 ORDER BY id DESC
 LIMIT 1

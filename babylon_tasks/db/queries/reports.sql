@@ -79,7 +79,8 @@ ORDER BY id
 -- Values on held-out windows of the checkpoints that a window was trained into.
 SELECT v.step, v.value, v.coverage, v.groups, v.set_hash, v.evaluated_at
 FROM training.evaluations v
-WHERE EXISTS (SELECT FROM training.steps s
+WHERE {{evaluations.held_out}}
+  AND EXISTS (SELECT FROM training.steps s
               WHERE s.lineage = v.lineage AND s.target_step = v.step AND s.state = 'committed'
                 AND s.windows @> ARRAY[%(window)s::text])
 ORDER BY v.id
@@ -157,7 +158,8 @@ FROM (SELECT CASE WHEN sample_state NOT IN ('complete', 'shaped', 'several')
       ORDER BY asked_at DESC LIMIT %(newest)s) AS newest
 
 -- name: models
--- Every checkpoint with its newest evaluation and the newest decision about it, newest first.
+-- Every checkpoint, newest first, with its newest evaluation on held-out windows and the newest
+-- decision about it.
 SELECT c.step, c.inference_name, c.step = l.serving_step AS serving, c.step = l.head_step AS head,
        c.created_at, v.value, v.coverage, v.groups, p.decision, p.reason, p.actor,
        p.decision = 'rollback' AND p.to_step = c.step AS returned_to,
@@ -166,7 +168,8 @@ FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
 LEFT JOIN LATERAL (
     SELECT value, coverage, groups FROM training.evaluations v
-    WHERE v.lineage = c.lineage AND v.step = c.step ORDER BY v.id DESC LIMIT 1) v ON true
+    WHERE v.lineage = c.lineage AND v.step = c.step AND {{evaluations.held_out}}
+    ORDER BY v.id DESC LIMIT 1) v ON true
 LEFT JOIN LATERAL (
     SELECT * FROM (
         (SELECT * FROM training.promotions

@@ -114,23 +114,24 @@ SELECT count(*) FROM training.steps WHERE lineage = %(lineage)s
 
 -- name: paired_values
 -- Two checkpoints' values by group, on the newest held-out set that both were evaluated on.
-SELECT ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(now.group_values)
+SELECT ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(v.group_values)
              WITH ORDINALITY AS e (g, place) ORDER BY place) AS now,
        ARRAY(SELECT (g ->> 'value')::float8 FROM jsonb_array_elements(before.group_values)
              WITH ORDINALITY AS e (g, place) ORDER BY place) AS before
-FROM training.evaluations now
+FROM training.evaluations v
 JOIN training.evaluations before
-  ON before.lineage = now.lineage AND before.set_hash = now.set_hash AND before.step = %(before)s
-WHERE now.lineage = %(lineage)s AND now.step = %(now)s
-ORDER BY greatest(now.id, before.id) DESC
+  ON before.lineage = v.lineage AND before.set_hash = v.set_hash AND before.step = %(before)s
+WHERE v.lineage = %(lineage)s AND v.step = %(now)s AND {{evaluations.held_out}}
+ORDER BY greatest(v.id, before.id) DESC
 LIMIT 1
 
 -- name: checkpoints
--- The newest checkpoints, whose weights each started from, and its newest evaluation.
+-- The newest checkpoints, whose weights each started from, and its newest value on held-out windows.
 SELECT c.step, CASE WHEN c.step > 0 THEN coalesce(s.parent_step, c.step - 1) END AS parent,
        c.step = l.serving_step AS serves, c.dead_at, c.pruned_at,
        (SELECT v.value FROM training.evaluations v
-        WHERE v.lineage = c.lineage AND v.step = c.step ORDER BY v.id DESC LIMIT 1) AS value
+        WHERE v.lineage = c.lineage AND v.step = c.step AND {{evaluations.held_out}}
+        ORDER BY v.id DESC LIMIT 1) AS value
 FROM training.checkpoints c
 JOIN training.lineages l ON l.name = c.lineage
 LEFT JOIN training.steps s ON s.id = c.step_id

@@ -13,6 +13,7 @@ from evaluated_checkpoints import (
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 
+from babylon_tasks.db import evaluations, gauges, reports, run_report
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.compared_groups import held_out_set
@@ -125,6 +126,35 @@ def test_where_agents_earn_less_than_they_did_it_is_looked_at_though_no_step_was
         f"an agent has earned 205.00 an hour since {hour(6)}, 704.00 before, and checkpoint 1"
         in str(reason)
     )
+
+
+@pytest.mark.usefixtures("fallen")
+def test_a_checkpoint_is_reported_with_its_value_on_held_out_hours_alone(
+    connection: Connection,
+) -> None:
+    for step in (1, 2):
+        evaluations.store(
+            connection,
+            LINEAGE,
+            step,
+            "since",
+            groups=[(hour(6), "one16")],
+            values=(9.0,),
+            coverage=(1.0,),
+            entropy=(0.5,),
+            says=({},),
+        )
+
+    found = [one.value for one in reports.models(connection, LINEAGE)]
+    found += [one.value for one in run_report.read(connection, LINEAGE, since=None).checkpoints]
+    found += [one.value for one in gauges.read(connection, LINEAGE, 60).evaluations.values()]
+    found += [one.value for one in reports.history(connection, hour(1)).evaluations]
+    pairs = run_report.paired_values(connection, LINEAGE, now=2, before=1)
+
+    assert {0.6, 0.7} <= {round(value or 0, 9) for value in found}
+    assert 9 not in found
+    assert pairs is not None
+    assert (set(pairs.now), set(pairs.before)) == ({0.7}, {0.6})
 
 
 def test_what_was_earned_before_it_came_back_counts_no_more(
