@@ -52,10 +52,9 @@ def up(
     settings (addresses, passwords, what was set by hand) from DIR/up.env, which exists while it
     runs and only its owner can read. Passwords that were generated are the same at the next start.
 
-    --play, for who has no agents yet: they play in the embedded Postgres alone, each hour in a few
-    seconds, from the first of 2025 on, and so that learning shows soon the settings are the demo's
-    (backend cpu, little grace) where none are set. The next start with it goes on where this one
-    ended.
+    --play, for who has no agents yet: they play in the embedded Postgres alone, hours of 2025, each
+    in seconds, and so that learning shows soon the settings are the demo's (backend cpu,
+    little grace) where none are set. The next start with it goes on where this one ended.
     """
     explicit = given()
     require("psutil", "flower", "aiohttp", "uvicorn", "matplotlib")

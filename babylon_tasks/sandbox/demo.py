@@ -74,8 +74,8 @@ def run(
         migrate.apply(stack.settings)
         stack.start_processes()
         watcher.news(f"beat, workers, Flower, gateway, dashboard started; logs in {stack.data_dir}")
-        watcher.news(f"Flower: {stack.flower_url}  login {stack.flower_login}")
-        watcher.news(f"dashboard: {stack.dashboard_url}  login {stack.dashboard_login}")
+        watcher.news(f"Flower: {stack.flower_url}  login: {stack.flower_login}")
+        watcher.news(f"dashboard: {stack.dashboard_url}  login: {stack.dashboard_login}")
         for name, port in stack.metrics_ports.items():
             watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
         playing = _play(stack, watcher, windows, seed, variation)
