@@ -31,10 +31,25 @@ _TICKERS = (
     "LYNX", "MOSS", "ONYX", "PEAK", "RUNE", "SAGE", "TIDE", "WREN",
 )  # fmt: skip
 _HELD_OUT_TICKERS = ("BOLT", "CRUX", "DUNE", "FLUX", "GROVE", "HAZE", "IRIS", "JADE")
-_RISING = ("is up {percent}% and rising", "jumped {percent}% and keeps climbing")
+# Of several phrasings a policy learns what they have in common; of two it learns the two.
+_RISING = (
+    "is up {percent}% and rising",
+    "jumped {percent}% and keeps climbing",
+    "rose {percent}% since noon",
+    "advances by {percent}%, buyers everywhere",
+    "climbs {percent}% on good news",
+    "rallied {percent}% and stays strong",
+)
+_FALLING = (
+    "is down {percent}% and falling",
+    "dropped {percent}% and keeps sliding",
+    "fell {percent}% since noon",
+    "retreats by {percent}%, sellers everywhere",
+    "sinks {percent}% on bad news",
+    "declined {percent}% and stays weak",
+)
 _UNSEEN_RISING = ("gained {percent}% and is still going up", "soars: plus {percent}% today")
 _UNSEEN_FALLING = ("lost {percent}% and is still going down", "slumps: minus {percent}% today")
-_FALLING = ("is down {percent}% and falling", "dropped {percent}% and keeps sliding")
 
 
 @dataclass(frozen=True)
