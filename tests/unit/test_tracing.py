@@ -34,7 +34,9 @@ def test_where_nothing_is_traced_opentelemetry_is_not_imported() -> None:
 def test_without_the_extra_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    loaded = [name for name in sys.modules if name.startswith("opentelemetry.")]
+    for name in ("opentelemetry", *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SettingsError, match=r"pip install 'babylon-tasks\[otel\]'"):
         tracing.begin(trainer_settings(tmp_path, traces_url="http://collector:4318"))
     assert not tracing.is_on()
