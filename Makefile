@@ -34,12 +34,12 @@ $(STAMP): pyproject.toml constraints.txt hashes.txt deploy/requirements.py
 	$(PYTHON) -m venv $(VENV)
 	$(call HASHES,pip) >$(VENV)/pip.txt
 	$(BIN)/pip install --quiet --require-hashes -r $(VENV)/pip.txt
-	@# Not by hash: the CPU build comes from PyTorch's index, or from what pip's configuration offers.
-	@# PyPI's for x86-64 is the CUDA build, of gigabytes: refused, unless an index is named.
-	$(if $(TORCH_INDEX_URL),,@$(BIN)/pip install --quiet -c constraints.txt --no-deps --dry-run --report $(VENV)/torch.json torch \
-	  && $(BIN)/python deploy/torch_build.py $(VENV)/torch.json $(MAKECMDGOALS))
+	@# Not by hash: the CPU build comes from what pip's configuration offers, or from PyTorch's index.
+	@# PyPI's for x86-64 is the CUDA build, of gigabytes: it is taken only if its index is named.
+	$(if $(TORCH_INDEX_URL),,@$(BIN)/pip install --quiet -c constraints.txt --no-deps --dry-run --report $(VENV)/torch.json torch)
 	@echo 'torch, a few hundred megabytes:'
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps torch \
+	  $(or $(TORCH_INDEX_URL:%=--index-url %),$$($(BIN)/python deploy/torch_build.py $(VENV)/torch.json))
 	$(BIN)/python deploy/requirements.py cpu sandbox flower dev >$(VENV)/requirements.txt
 	@echo "$$(wc -l <constraints.txt) packages, a minute or several:"
 	$(BIN)/pip install --quiet -c hashes.txt --build-constraint hashes.txt -r $(VENV)/requirements.txt

@@ -1,4 +1,4 @@
-"""Refuse the CUDA build of torch before it is fetched: ``torch_build.py REPORT``.
+"""Say which index has torch without CUDA, where pip would take that: ``torch_build.py REPORT``.
 
 REPORT is of ``pip install --dry-run --no-deps --report``, for which pip reads what torch asks for:
 in PyPI's build for x86-64 that is gigabytes of NVIDIA's libraries, of no use on a processor alone.
@@ -15,10 +15,11 @@ from typing import Any
 # pip's own copy: nothing else is installed yet.
 from pip._vendor.packaging.requirements import Requirement
 
-_REFUSED = """\
-pip would take torch {version} in its CUDA build, gigabytes that are of no use here.
-  the CPU build:         make {goals} TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-  this one all the same: make {goals} TORCH_INDEX_URL=https://pypi.org/simple"""
+_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+_SAID = """\
+pip would take torch {version} in its CUDA build, gigabytes that are of no use here: the CPU build of
+{index} is taken. TORCH_INDEX_URL names another index, for the CUDA build https://pypi.org/simple
+"""
 
 
 def cuda_build(report: Mapping[str, Any]) -> str | None:
@@ -37,11 +38,11 @@ def _cuda(requirement: str) -> bool:
 
 
 def main() -> None:
-    """Exit with 1 and the way out if it is one."""
-    report, *goals = sys.argv[1:]
-    version = cuda_build(json.loads(Path(report).read_text("utf-8")))
+    """Print pip's option for the index of CPU builds, or nothing: pip's own choice is one."""
+    version = cuda_build(json.loads(Path(sys.argv[1]).read_text("utf-8")))
     if version is not None:
-        sys.exit(_REFUSED.format(version=version, goals=" ".join(goals) or "setup"))
+        sys.stderr.write(_SAID.format(version=version, index=_CPU_INDEX))
+        print(f"--index-url {_CPU_INDEX}")
 
 
 if __name__ == "__main__":

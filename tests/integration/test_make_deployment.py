@@ -165,7 +165,10 @@ def test_make_looks_at_torchs_build_before_it_is_fetched_unless_an_index_is_name
         new = ["make", "--just-print", "VENV=new", "demo", *arguments]
         return subprocess.run(new, cwd=folder, capture_output=True, text=True, check=True).stdout
 
-    looks = "deploy/torch_build.py new/torch.json demo"
+    looks = "--dry-run --report new/torch.json torch"
+    takes = "$(new/bin/python deploy/torch_build.py new/torch.json)"
     unnamed = asked("TORCH_INDEX_URL=")
-    assert 0 < unnamed.find(looks) < unnamed.find("--no-deps  torch")
-    assert looks not in asked("TORCH_INDEX_URL=https://index.example/cpu")
+    assert 0 < unnamed.find(looks) < unnamed.find(takes)
+    named = asked("TORCH_INDEX_URL=https://index.example/cpu")
+    assert "--index-url https://index.example/cpu" in named
+    assert "new/torch.json" not in named
