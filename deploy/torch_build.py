@@ -17,8 +17,9 @@ from pip._vendor.packaging.requirements import Requirement
 
 _CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _SAID = """\
-pip would take torch {version} in its CUDA build, gigabytes that are of no use here: the CPU build of
-{index} is taken. TORCH_INDEX_URL names another index, for the CUDA build https://pypi.org/simple
+pip would take torch {version} in its CUDA build, gigabytes that are of no use here. Instead the CPU
+build of {index} is taken;
+TORCH_INDEX_URL names another index, for the CUDA build https://pypi.org/simple
 """
 
 
