@@ -16,6 +16,7 @@ from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.pipeline.checkpoint_figures import ComparedCheckpoints, figures_of
 from babylon_tasks.pipeline.compared_groups import groups_since
 from babylon_tasks.pipeline.start_trainer import find_damaged
+from babylon_tasks.records import Group
 from babylon_tasks.registry import earnings, refusals, serving
 from babylon_tasks.registry import look_back as rule
 from babylon_tasks.settings import Settings
@@ -48,14 +49,25 @@ def look_back(
             connection, lineage, newest=earnings.HOURS, least=earnings.LEAST_SCORED
         )
         drop = earnings.find_drop(hours, settings.profit_scale)
-        since = drop and groups_since(connection, settings, drop.since, actor=actor)
+        since: tuple[Group, ...] = ()
+        if drop is not None:
+            since = groups_since(connection, settings, drop.since, actor=actor)
     if rule.is_due(row):
         why = f"{row} steps in a row were refused"
         current = _return(settings, trainer, compared, why, on_progress, actor=actor)
-    if drop and since and len(since) >= settings.min_eval_groups and current == compared.serving:
+    if drop is None or current != compared.serving:
+        return current
+    if len(since) >= settings.min_eval_groups:
         today = ComparedCheckpoints(compared.head, current, since, held_out.set_hash(since))
         current = _return(
             settings, trainer, today, str(drop), on_progress, since=drop.since, actor=actor
+        )
+    if current == compared.serving:
+        log.warning(
+            "profits.fallen",
+            why=f"{drop}; nothing that served before is known to be worth more today",
+            groups=len(since),
+            todo=f"see `babylon-tasks show {drop.since}`; `models rollback` if you know what is",
         )
     return current
 

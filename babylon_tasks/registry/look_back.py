@@ -3,7 +3,7 @@
 After a reversal what serves is sure of what was right, or of one answer to everything, and its
 groups have little left to learn from. What served long before may say several things where that
 one says one, and is then where learning goes on from. It is asked for only after refusals in a
-row: as long as steps from what serves are promoted, learning goes on by itself.
+row, or where agents earn less than they did: else learning goes on by itself.
 """
 
 from __future__ import annotations

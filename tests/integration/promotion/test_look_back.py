@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from evaluated_checkpoints import (
     LINEAGE,
@@ -12,6 +14,7 @@ from evaluated_checkpoints import (
 )
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
+from structlog.testing import capture_logs
 
 from babylon_tasks.db import evaluations, gauges, reports, run_report
 from babylon_tasks.db.invariants import violations
@@ -184,6 +187,27 @@ def test_it_is_compared_on_hours_since_then_once_they_have_enough_groups(
 
     assert len(before) > 1
     assert hours() == {hour(9)}
+
+
+@pytest.mark.parametrize("groups", [3, 5], ids=["nothing is better", "of too few groups"])
+def test_where_nothing_is_known_to_be_better_the_log_says_so(
+    connection: Connection,
+    fallen: PeerTrainer,
+    make_settings: Callable[..., Settings],
+    groups: int,
+) -> None:
+    fallen.values |= {1: 0.5 if groups == 5 else 0.2}
+    made = make_settings(min_eval_groups=groups, promote_tolerance=0.01)
+    scored_window(connection, "2026-01-30T22:00", state="held_out", model="anyone")
+    trained(connection, made, fallen, 8)
+
+    with capture_logs() as logged:
+        result = evaluated(made, fallen)
+
+    assert (result.action, result.serving) == ("promoted", 3)
+    (said,) = [one for one in logged if one["event"] == "profits.fallen"]
+    assert said["groups"] == 4
+    assert f"205.00 an hour since {hour(6)}" in said["why"]
 
 
 @pytest.mark.parametrize("scored", [16, 7], ids=["nothing has fallen", "of too few trajectories"])
