@@ -207,8 +207,9 @@ docs: setup ## write the documents that are generated from the code
 	$(BIN)/python -m checks.art_names --write
 
 constraints: setup supply ## write constraints.txt and hashes.txt from what is installed now
+	@# redis asks for async-timeout before Python 3.11.3, which is what Debian 12 has.
 	{ echo '# Exact versions of everything; written by `make constraints`.'; \
-	  $(BIN)/pip freeze --all --exclude-editable | grep -v -e '^babylon-tasks' -e ' @ ' | sed 's/+cpu$$//' | LC_ALL=C sort -f; \
+	  { echo async-timeout==5.0.1; $(BIN)/pip freeze --all --exclude-editable; } | sort -u | grep -v -e '^babylon-tasks' -e ' @ ' | sed 's/+cpu$$//' | LC_ALL=C sort -f; \
 	} > constraints.txt.new && mv constraints.txt.new constraints.txt
 	{ echo '# The pins of constraints.txt with SHA-256 of every file that PyPI has of them; written by'; \
 	  echo '# `make constraints`. pip refuses anything else (docs/images.md says what it cannot check).'; \
