@@ -165,3 +165,14 @@ def test_a_collector_that_is_away_stops_nothing(
     tracing.end()
 
     assert trained.action == "committed"
+
+
+def test_what_opentelemetrys_own_variables_say_of_the_queue_ends_no_decision(
+    settings: Settings, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000")
+
+    tracing.record(Span.DECISION, [WINDOW], began=window_start(WINDOW))
+    tracing.end()
+
+    assert len(receiver.named(Span.DECISION, WINDOW)) == 1
