@@ -31,8 +31,9 @@ WHERE c.lineage = %(lineage)s AND c.step > 0 AND c.pruned_at IS NULL
       SELECT step FROM (
           SELECT e.step FROM training.evaluations e
           WHERE e.lineage = l.name AND e.set_hash = (
-              SELECT set_hash FROM training.evaluations WHERE lineage = l.name
-              ORDER BY id DESC LIMIT 1)
+              SELECT set_hash FROM training.evaluations v
+              WHERE v.lineage = l.name AND {{evaluations.held_out}}
+              ORDER BY v.id DESC LIMIT 1)
           ORDER BY e.value DESC, e.step DESC LIMIT 1) AS best)
   AND NOT EXISTS (
       SELECT FROM training.steps s

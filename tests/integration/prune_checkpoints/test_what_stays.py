@@ -95,6 +95,16 @@ def test_the_best_of_the_last_evaluation_stays(
         "evaluations",
         "UPDATE training.evaluations SET set_hash = 'easier windows', value = 0.95 WHERE step = 3",
     )
+    # Nor do values on hours that were trained on, which looking back compares.
+    connection.execute(
+        """
+        INSERT INTO training.evaluations (lineage, step, set_hash, windows, groups, value, coverage,
+                                          entropy, group_values)
+        SELECT lineage, 4, 'the hours since', ARRAY[%s], groups, 0.95, coverage, entropy,
+               group_values FROM training.evaluations WHERE step = 2 LIMIT 1
+        """,
+        (hour(1),),
+    )
 
     prune(keep_checkpoints=1)
 
