@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 _SEND_MILLISECONDS = 1000  # a killed worker loses no more
-_MOST_WAITING, _AT_ONCE = 2048, 512  # spans; more than wait are lost
+_MOST_QUEUED, _AT_ONCE = 2048, 512  # spans; what is beyond is lost
 _TIMEOUT_SECONDS = 5  # it must not keep a process from stopping
 # Of W3C's header, the version that there is: https://www.w3.org/TR/trace-context/
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
@@ -126,7 +126,7 @@ class _Sender:
         # All of them: what OpenTelemetry's own variables say it would refuse here, in a decision.
         self._processor = BatchSpanProcessor(
             exporter,
-            max_queue_size=_MOST_WAITING,
+            max_queue_size=_MOST_QUEUED,
             max_export_batch_size=_AT_ONCE,
             schedule_delay_millis=_SEND_MILLISECONDS,
             export_timeout_millis=_TIMEOUT_SECONDS * 1000,

@@ -64,7 +64,7 @@ def look_back(
         )
     if current == compared.serving:
         log.warning(
-            "profits.fallen",
+            "profits.dropped",
             why=f"{drop}; nothing that served before is known to be worth more today",
             groups=len(since),
             todo=f"see `babylon-tasks show {drop.since}`; `models rollback` if you know what is",

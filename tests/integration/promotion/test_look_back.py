@@ -205,7 +205,7 @@ def test_where_nothing_is_known_to_be_better_the_log_says_so(
         result = evaluated(made, fallen)
 
     assert (result.action, result.serving) == ("promoted", 3)
-    (said,) = [one for one in logged if one["event"] == "profits.fallen"]
+    (said,) = [one for one in logged if one["event"] == "profits.dropped"]
     assert said["groups"] == 4
     assert f"205.00 an hour since {hour(6)}" in said["why"]
 
