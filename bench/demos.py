@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from babylon_tasks.sandbox import demo
+from babylon_tasks.sandbox import demo, miniature
 from babylon_tasks.sandbox.demo_report import write
 from babylon_tasks.sandbox.variation import Variation
 
@@ -126,7 +126,7 @@ def main() -> None:
     """Draw seeds, play them, and print the results."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--count", type=int, default=5, help="how many seeds to draw")
-    asked.add_argument("--windows", type=int, default=40)
+    asked.add_argument("--windows", type=int, default=miniature.WINDOWS)
     asked.add_argument("--seeds", type=int, nargs="*", help="these instead, to repeat a run")
     asked.add_argument("--folder", type=Path, help="keep reports and outputs there")
     given = asked.parse_args()

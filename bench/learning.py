@@ -3,7 +3,7 @@
 Each case plays the demo with one thing changed, by real processes and steps, one run after the
 other, and all cases of a seed see the same questions. At the end the base model and what serves are
 asked about the same markets, which no window had, and what serves also in phrasings that no window
-had. A run takes as long as a demo: 7 to 15 minutes of two cores for 40 windows. What is finished is
+had. A run takes as long as a demo: 7 to 15 minutes of two cores. What is finished is
 in ``--folder``, and a second call with it goes on from there.
 """
 
@@ -136,7 +136,7 @@ def main() -> None:
     """Play what is asked for, and print the table; exit code 1 if a run broke off."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--seeds", type=int, default=3, help="play seeds 0 to this one less 1")
-    asked.add_argument("--windows", type=int, default=40)
+    asked.add_argument("--windows", type=int, default=miniature.WINDOWS)
     asked.add_argument("--only", nargs="*", choices=[case.name for case in CASES], default=())
     asked.add_argument("--folder", type=Path, help="keep reports there, and use those that are")
     given = asked.parse_args()

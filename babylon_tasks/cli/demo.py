@@ -44,7 +44,7 @@ def demo(
     ] = World.MINIATURE,
     windows: Annotated[
         int | None,
-        typer.Option(min=1, help="The number of hours to play: by default 40, or 10 of babylon."),
+        typer.Option(min=1, help="The number of hours to play: by default 50, or 10 of babylon."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,
     reverse_at: Annotated[
@@ -89,7 +89,9 @@ def demo(
             raise typer.BadParameter("--reverse-at: only the miniature world turns over")
         play_babylon(windows or 10, seed, report, keep, stay=stay)
         return
-    windows = windows or 40
+    from babylon_tasks.sandbox.miniature import WINDOWS
+
+    windows = windows or WINDOWS
     if reverse_at is not None and reverse_at > windows:
         raise typer.BadParameter(
             f"--reverse-at {reverse_at} is behind the last window: play more with --windows, "

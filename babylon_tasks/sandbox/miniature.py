@@ -30,6 +30,7 @@ from babylon_tasks.windows import window_end
 _AGAIN_SECONDS = 5.0  # a killed trainer is being restarted
 MARKETS = 8
 AGENTS = 16
+WINDOWS = 50  # by default: six phrasings each way are learned by then
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
@@ -43,7 +44,7 @@ OPTIONS = {
     "BABYLON_LEARNING_RATE": "1e-3",
     "BABYLON_FINAL_LEARNING_RATE": "1e-4",
     "BABYLON_LEARNING_RATE_WARMUP_STEPS": "6",
-    "BABYLON_LEARNING_RATE_DECAY_STEPS": "40",
+    "BABYLON_LEARNING_RATE_DECAY_STEPS": str(WINDOWS),
     "BABYLON_KL_COEFFICIENT": "0.1",
     "BABYLON_PACKED_SEQUENCE_LENGTH": "2048",
 }
