@@ -140,7 +140,9 @@ class Policy:
                 with self.network.disable_adapter():
                     yield
                 return
-            self.network.set_adapter(self._load(step))
+            name = self._load(step)
+            if self.network.active_adapter != name:  # it goes through all modules
+                self.network.set_adapter(name)
             yield
 
     def _load(self, step: int) -> str:
