@@ -23,6 +23,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 PIP = "# Your pip.conf while the images are built, if you need one; it ends up in no image.\n"
 
 KEDA = "babylon_tasks_keda"
+KEDA_TABLES = tuple(
+    f"training.{name}"
+    for name in (
+        *("windows", "lineage_windows", "pauses", "lifted_pauses"),
+        *("tripwires", "accepted_tripwires"),
+    )
+)
 KEDA_AUTHORITIES = "/custom/ca"
 _SERVERS = ("database_url", "redis_url")
 _ACCOUNTS = (
@@ -65,8 +72,9 @@ def _for_keda(database_url: str) -> dict[str, str]:
         "keda_connection": urlunsplit(address),
         "keda_role.sql": f"CREATE ROLE {KEDA} LOGIN PASSWORD '{password}';\n"
         f"GRANT USAGE ON SCHEMA training TO {KEDA};\n"
-        f"GRANT SELECT ON training.windows, training.lineage_windows TO {KEDA};\n"
-        f"GRANT SELECT (lineage, state, windows) ON training.steps TO {KEDA};\n",
+        f"GRANT SELECT ON {', '.join(KEDA_TABLES)} TO {KEDA};\n"
+        f"GRANT SELECT (lineage, state, windows) ON training.steps TO {KEDA};\n"
+        f"GRANT SELECT (id, lineage, kind) ON training.events TO {KEDA};\n",
     }
 
 

@@ -20,10 +20,9 @@ COUNTED: dict[str | None, set[WindowState]] = {
 }
 
 _LINEAGE = re.compile(r"lineage = '([^']*)'")
-# Of a lineage's own steps and of what it has done with a window: no states that wait for a worker.
+# A lineage's part in a window, its steps, tripwires and budget: no states that wait for a worker.
 _OWN = re.compile(
-    r"lineage = '[^']*' AND (?:e\.state <> 'scored'"
-    r"|s\.state IN \('planned', 'running', 'trained'\))"
+    r"(?:lineage|e\.state|s\.state|t\.policy|b\.kind) (?:<>|=|IN) (?:'[^']*'|\([^)]*\))"
 )
 
 

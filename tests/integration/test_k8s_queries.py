@@ -9,10 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 from copies import ROOT
+from factories import insert
 from one_moment import alter, lineage, step
 from scored_windows import column
 
+from babylon_tasks.db import events, pauses, tripwires
 from babylon_tasks.db.session import Connection
+from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.states import WINDOW_TRANSITIONS, WindowState
 from checks.drift.scaling import COUNTED
@@ -38,11 +41,13 @@ def queries() -> dict[str, str]:
 
 @pytest.fixture
 def reader(connection: Connection) -> Iterator[Connection]:
-    """A connection of a role with the three rights that k8s/README.md names for KEDA."""
+    """A connection of a role with the rights that k8s/README.md names for KEDA."""
     grants = (
         "GRANT USAGE ON SCHEMA training",
-        "GRANT SELECT ON training.windows, training.lineage_windows",
+        "GRANT SELECT ON training.windows, training.lineage_windows, training.pauses, "
+        "training.lifted_pauses, training.tripwires, training.accepted_tripwires",
         "GRANT SELECT (lineage, state, windows) ON training.steps",
+        "GRANT SELECT (id, lineage, kind) ON training.events",
     )
     readme = (ROOT / "k8s" / "README.md").read_text("utf-8")
     assert all(grant in readme for grant in grants)
@@ -57,20 +62,15 @@ def reader(connection: Connection) -> Iterator[Connection]:
 
 
 def windows(connection: Connection, numbers: dict[WindowState, int]) -> None:
-    """So many windows in each state; half of those that wait are to be tried again much later."""
+    """So many windows in each state."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     states = [state for state, number in numbers.items() for _ in range(number)]
     for hour, state in enumerate(states):
         starts_at = start + timedelta(hours=hour)
         connection.execute(
-            "INSERT INTO training.windows (window_id, starts_at, held_out, state, next_attempt_at)"
-            " VALUES (%s, %s, false, %s, %s)",
-            (
-                starts_at.strftime("%Y-%m-%dT%H:00"),
-                starts_at,
-                state,
-                start.replace(year=2099) if hour % 2 else None,
-            ),
+            "INSERT INTO training.windows (window_id, starts_at, held_out, state)"
+            " VALUES (%s, %s, false, %s)",
+            (starts_at.strftime("%Y-%m-%dT%H:00"), starts_at, state),
         )
 
 
@@ -128,9 +128,69 @@ def test_a_window_that_waits_for_outcomes_keeps_no_trainer(
         ("waits_until", "now() + interval '1 day'", 0),
         ("waits_until", "now() - interval '1 day'", 1),
         ("rescore", "'outcomes came'", 0),
+        ("rescore", "NULL", 1),
+        ("reason", "'too_few_agents'", 0),
     ):
         connection.execute(f"UPDATE training.windows SET {name} = {value}")  # type: ignore[arg-type]  # noqa: S608
         assert ask(connection, queries["gpu-worker"]) == count
+
+
+def test_what_is_to_be_tried_again_later_does_not_wait_yet(
+    connection: Connection, queries: dict[str, str]
+) -> None:
+    windows(connection, {WindowState.SEALED: 1, WindowState.SCORED: 1})
+    lineage(connection)
+    for when, counted in (("+", 0), ("-", 1)):
+        alter(connection, "windows", f"next_attempt_at = now() {when} interval '1 hour'")
+        assert [ask(connection, query) for query in queries.values()] == [counted, counted]
+    connection.execute(
+        "INSERT INTO training.lineage_windows (window_id, lineage, next_attempt_at)"
+        " SELECT window_id, 'babylon', now() + interval '1 hour' FROM training.windows"
+        " WHERE state = 'scored'"
+    )
+    assert ask(connection, queries["gpu-worker"]) == 0
+
+
+def test_while_no_step_may_be_planned_only_one_in_work_keeps_the_trainer(
+    connection: Connection, queries: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    """A pause, a budget that is spent, a tripwire: a person or the clock decides, not a worker."""
+    windows(connection, {WindowState.SCORED: 2})
+    lineage(connection)
+    reader = request.getfixturevalue("reader")
+
+    def count() -> float:
+        reader.execute(f"SET ROLE {ROLE}")
+        found = ask(reader, queries["gpu-worker"])
+        reader.execute("RESET ROLE")
+        return found
+
+    counts = [count()]
+    (compared,) = column(
+        connection,
+        "INSERT INTO training.comparisons (lineage, anchor_model, parameters, began_window, actor)"
+        " VALUES ('babylon', 'other', '{}', 'w', 'test') RETURNING id",
+    )
+    paused = {"comparison_id": compared, "window_id": "w", "reason": "r", "actor": "a"}
+    insert(connection, "training.pauses", [paused | {"lineage": "babylon"}])
+    counts.append(count())
+    pauses.lift(connection, "babylon", reason="looked", actor="cli:mo")
+    counts.append(count())
+    for kind in (EventKind.BUDGET_SPENT, EventKind.BUDGET_LEFT):
+        events.record(connection, kind, actor="test", lineage="babylon", detail={})
+        counts.append(count())
+    tripped = {"lineage": "babylon", "target_step": 1, "kind": "outcome_words", "policy": "hold"}
+    what = {"what": "w", "measured": 1, "bound": 0, "source": "s", "evidence": "{}", "actor": "a"}
+    window = f"{datetime(2026, 1, 1, tzinfo=UTC):%Y-%m-%dT%H:00}"
+    found = tripped | what | {"window_id": window, "reward_version": 1}
+    insert(connection, "training.tripwires", [found])
+    counts.append(count())
+    tripwires.accept(connection, "babylon", window, actor="cli:mo")
+    counts.append(count())
+    insert(connection, "training.pauses", [paused | {"lineage": "babylon"}])
+    step(connection, [window])
+    counts.append(count())
+    assert counts == [2, 0, 2, 0, 2, 1, 2, 1]
 
 
 def test_a_window_keeps_the_trainer_of_each_lineage_that_may_take_it(
