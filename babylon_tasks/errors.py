@@ -149,6 +149,10 @@ class NothingServes(BabylonTasksError):
     """No trainer has served the lineage yet: agents have no address to ask."""
 
 
+class LineageNotFound(BabylonTasksError, LookupError):
+    """The settings name a lineage that the database lacks, where it has others."""
+
+
 class CheckpointNotFound(BabylonTasksError, LookupError):
     """Promote, rollback or an arm names a step that is not committed, or one that was pruned."""
 

@@ -11,7 +11,7 @@ from babylon_tasks.cli.report_lines import lines
 from babylon_tasks.cli.report_worse import when_it_got_worse
 from babylon_tasks.cost.ledger import Ledger, ledger
 from babylon_tasks.cost.words import in_words
-from babylon_tasks.db import costs, reports, run_report
+from babylon_tasks.db import costs, lineages, reports, run_report
 from babylon_tasks.db.session import Connection
 from babylon_tasks.run_history import RunHistory, run_history
 from babylon_tasks.run_records import RunRows
@@ -31,8 +31,12 @@ class WholeReport(Struct, frozen=True):
 def read_report(
     connection: Connection, settings: Settings, *, since: datetime | None
 ) -> WholeReport | None:
-    """Read a lineage's run from a moment on; None where it has no window."""
+    """Read a lineage's run from a moment on; None where it has no window.
+
+    Raises LineageNotFound.
+    """
     name = settings.lineage
+    lineages.require(connection, name)
     rows = run_report.read(connection, name, since=since)
     history = run_history(rows)
     if history is None:

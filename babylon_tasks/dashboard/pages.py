@@ -20,7 +20,7 @@ from babylon_tasks.dashboard.site_links import SITE
 from babylon_tasks.dashboard.site_page import MOST_GROUPS, WAYS, site_page
 from babylon_tasks.dashboard.step_page import step_page
 from babylon_tasks.dashboard.trajectory_page import trajectory_page
-from babylon_tasks.db import clock, closeups, reports, run_report
+from babylon_tasks.db import clock, closeups, lineages, reports, run_report
 from babylon_tasks.db.checkpoint_history import checkpoint_history
 from babylon_tasks.db.read_only import read_only
 from babylon_tasks.db.session import Connection
@@ -34,9 +34,11 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.windows import hour_of, window_id, window_start
 
 _MOST_FIELDS = 8
+_FIELDS = ("since", "lineage")
 _OF_AN_HOUR = 3  # best and worst answers
 _OF_SOME = 10
 _WEEK = 168  # windows
+_MOST_CHARACTERS = 200  # of what was asked for, in an answer
 Make = Callable[[Connection, Settings, str, Mapping[str, str]], str]
 
 
@@ -50,8 +52,10 @@ class Pages:
         """Make it; raises Refused where there is none, or where Postgres does not answer."""
         make, name = _find(path)
         given = _given(query)
+        self._require_own(given.get("lineage"))
         try:
             with read_only(self._settings) as connection:
+                lineages.require(connection, self._settings.lineage)
                 return make(connection, self._settings, name, given)
         except DatabaseError as error:
             retry = {"retry-after": str(RETRY_AFTER_SECONDS)}
@@ -60,6 +64,15 @@ class Pages:
             raise Refused(400, error.message) from error
         except BabylonTasksError as error:
             raise Refused(404, str(error)) from error
+
+    def _require_own(self, asked: str | None) -> None:
+        own = self._settings.lineage
+        if asked not in (None, own):
+            raise Refused(
+                404,
+                f"this dashboard shows lineage {own} alone, not {asked[:_MOST_CHARACTERS]!r}; "
+                "BABYLON_LINEAGE names the one that a dashboard shows: start another one",
+            )
 
 
 def overview(connection: Connection, settings: Settings, _: str, given: Mapping[str, str]) -> str:
@@ -134,8 +147,8 @@ def trajectory(connection: Connection, settings: Settings, name: str, _: Mapping
     found = look_at_trajectory(connection, settings, name)
     history = trajectory_history(connection, name, lineage=settings.lineage)
     if found is None or history is None:
-        raise Refused(404, f"there is no trajectory {name[:200]!r} on record")
-    return trajectory_page(found, history)
+        raise Refused(404, f"there is no trajectory {name[:_MOST_CHARACTERS]!r} on record")
+    return trajectory_page(found, history, settings.lineage)
 
 
 _ROUTES: tuple[tuple[re.Pattern[str], Make], ...] = (
@@ -155,7 +168,7 @@ def _find(path: str) -> tuple[Make, str]:
         # Postgres takes no NUL, so nothing that it knows has one in its name.
         if found is not None and "\0" not in name:
             return make, name
-    raise Refused(404, f"there is no page {path[:200]!r}")
+    raise Refused(404, f"there is no page {path[:_MOST_CHARACTERS]!r}")
 
 
 def _given(query: str) -> dict[str, str]:
@@ -163,6 +176,12 @@ def _given(query: str) -> dict[str, str]:
         fields = parse_qs(query, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise Refused(400, f"a page takes at most {_MOST_FIELDS} fields") from None
+    for name, values in fields.items():  # passed over, another page than what was asked for
+        if name not in _FIELDS:
+            known = " and ".join(_FIELDS)
+            raise Refused(400, f"a page takes {known}, not {name[:_MOST_CHARACTERS]!r}")
+        if len(values) > 1:
+            raise Refused(400, f"{name!r} is given twice")
     return {name: values[0].strip() for name, values in fields.items() if values[0].strip()}
 
 

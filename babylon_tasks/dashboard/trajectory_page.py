@@ -19,13 +19,16 @@ from babylon_tasks.run_records import TrajectoryCloseup
 _MOST = Most(calls=50, characters=20_000)
 
 
-def trajectory_page(found: TrajectoryCloseup, history: TrajectoryHistory) -> str:
-    """Write it; ``history``: every window that it has been in."""
+def trajectory_page(found: TrajectoryCloseup, history: TrajectoryHistory, lineage: str) -> str:
+    """Write it; ``history``: every window that it has been in, for any lineage.
+
+    ``lineage``: the one whose steps have pages here.
+    """
     body = [
         article(found, SITE, "What was asked and answered", _MOST),
         *section("Scores", _scores(history.scores)),
         *section("Rejections", _rejections(history.rejections)),
-        *section("Uses", _uses(history.uses)),
+        *section("Uses", _uses(history.uses, lineage)),
     ]
     return site_page(f"Trajectory {found.trajectory_id}", body)
 
@@ -49,22 +52,35 @@ def _rejections(found: Sequence[TrajectoryRejection]) -> list[str]:
     if not found:
         return []
     rows = (
-        (SITE.window(one.window), text(one.stage), text(one.reason), text(one.detail or ""))
+        (
+            SITE.window(one.window),
+            text(one.lineage or "all"),
+            text(one.stage),
+            text(one.reason),
+            text(one.detail or ""),
+        )
         for one in found
     )
-    return table(("window", "stage", "reason", "what was found"), rows)
+    return table(("window", "for", "stage", "reason", "what was found"), rows)
 
 
-def _uses(found: Sequence[TrajectoryUse]) -> list[str]:
+def _uses(found: Sequence[TrajectoryUse], lineage: str) -> list[str]:
     if not found:
         return []
     rows = (
         (
             SITE.window(one.window),
             text(one.use),
-            "-" if one.step is None else SITE.step(one.step),
+            text(one.lineage),
+            _step(one, lineage),
             "" if one.dead_at is None else f"of a branch that is dead since {one.dead_at:%F %T}",
         )
         for one in found
     )
-    return table(("window", "as", "step", ""), rows)
+    return table(("window", "as", "by", "step", ""), rows)
+
+
+def _step(found: TrajectoryUse, lineage: str) -> str:
+    if found.step is None:
+        return "-"
+    return SITE.step(found.step) if found.lineage == lineage else str(found.step)

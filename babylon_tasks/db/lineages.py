@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fetch_values
-from babylon_tasks.errors import SettingsError, StaleLease
+from babylon_tasks.errors import LineageNotFound, SettingsError, StaleLease
 from babylon_tasks.settings import Settings
 from babylon_tasks.step_records import CommittedCheckpoint
 
@@ -79,6 +79,19 @@ def ensure(connection: Connection, settings: Settings) -> Lineage:
 def get(connection: Connection, name: str) -> Lineage | None:
     """Read one lineage; None if it does not exist yet."""
     return fetch_one(connection, "lineages.get", Lineage, name=name)
+
+
+def require(connection: Connection, name: str) -> None:
+    """Raise LineageNotFound where nobody has served or trained it, but others.
+
+    Hours are shared, so all that would be reported of it would be theirs.
+    """
+    known = names(connection)
+    if known and name not in known:
+        raise LineageNotFound(
+            f"there is no lineage {name}: no worker has served or trained it; this database has "
+            f"{', '.join(known)}; set BABYLON_LINEAGE, or start the worker of the new one"
+        )
 
 
 def names(connection: Connection) -> list[str]:

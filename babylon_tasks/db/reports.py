@@ -91,7 +91,7 @@ class EvaluationReport(Struct, frozen=True):
 
 
 class WindowHistory(Struct, frozen=True):
-    """Everything that happened to a window, in order, with its results.
+    """Everything that happened to a window, in order, with its results, for a lineage or for all.
 
     ``waits_for``: markets of its bets without a known outcome. ``rejections`` are those of the
     newest of its ``reward_versions``. ``trouble``: what is wrong with the files of the lineage that
@@ -215,33 +215,26 @@ class PostgresServer(Struct, frozen=True):
 
 
 def history(connection: Connection, window: str, *, lineage: str | None = None) -> WindowHistory:
-    """Read all about one window, its state, rejections and uses as a lineage sees them.
+    """Read all about one window as a lineage sees it: its own steps, events of its own or none.
 
     As all lineages together do without one. Raises BadWindowId, WindowNotFound.
     """
     row = windows.get(connection, window, lineage=lineage)
+    asked = {"window": window, "lineage": lineage}
     return WindowHistory(
         window=row,
         waits_for=reward_versions.waits_for(connection, window),
         reward_versions=reward_versions.of_window(connection, window),
-        events=fetch_all(connection, "reports.events_of_window", Event, window=window),
-        rejections=fetch_all(
-            connection,
-            "reports.rejections_of_window",
-            RejectionCount,
-            window=window,
-            lineage=lineage,
-        ),
-        uses=fetch_pairs(
-            connection, "reports.uses_of_window", str, int, window=window, lineage=lineage
-        ),
-        steps=fetch_all(connection, "reports.steps_of_window", StepReport, window=window),
+        events=fetch_all(connection, "reports.events_of_window", Event, **asked),
+        rejections=fetch_all(connection, "reports.rejections_of_window", RejectionCount, **asked),
+        uses=fetch_pairs(connection, "reports.uses_of_window", str, int, **asked),
+        steps=fetch_all(connection, "reports.steps_of_window", StepReport, **asked),
         evaluations=fetch_all(
-            connection, "reports.evaluations_of_window", EvaluationReport, window=window
+            connection, "reports.evaluations_of_window", EvaluationReport, **asked
         ),
         lineages=lineage_windows.of_window(connection, window),
-        tripwires=tripwires.of_window(connection, window),
-        answers=fetch_value(connection, "reports.answers_of_window", dict, window=window) or {},
+        tripwires=tripwires.of_window(connection, window, lineage),
+        answers=fetch_value(connection, "reports.answers_of_window", dict, **asked) or {},
     )
 
 

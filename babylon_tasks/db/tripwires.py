@@ -179,9 +179,9 @@ def still_open(connection: Connection, lineage: str, *, limit: int) -> list[Trip
     return fetch_all(connection, "tripwires.still_open", TripRow, lineage=lineage, limit=limit)
 
 
-def of_window(connection: Connection, window: str) -> list[TripRow]:
-    """List all that tripped in a window, in order."""
-    return fetch_all(connection, "tripwires.of_window", TripRow, window=window)
+def of_window(connection: Connection, window: str, lineage: str | None = None) -> list[TripRow]:
+    """List all that tripped in a window, in order: for one lineage, or for any."""
+    return fetch_all(connection, "tripwires.of_window", TripRow, window=window, lineage=lineage)
 
 
 def counts(connection: Connection, lineage: str) -> list[TripCount]:

@@ -156,7 +156,8 @@ class Babylon:
 
     def events_of(self, window: str) -> list[dict[str, Any]]:
         """The events that `why` lists of a window, without decisions on checkpoints, in order."""
-        every = self.rows(statement("reports.events_of_window"), {"window": window})
+        asked = {"window": window, "lineage": None}
+        every = self.rows(statement("reports.events_of_window"), asked)
         return [row for row in every if row["kind"] not in ("promote", "hold", "rollback")]
 
     def await_states(self, windows: Sequence[str], *wanted: str, seconds: float = PATIENCE) -> None:

@@ -25,7 +25,8 @@ committed_at, failed_at
  GROUP BY stage, reason)
 
 -- name: events_of_window
--- Every decision about a window, the steps that used it and their checkpoints, in order.
+-- Every decision about a window, the steps that used it and their checkpoints, in order: of all
+-- lineages, or of one and what is of none.
 WITH used AS MATERIALIZED (
     SELECT id, lineage, target_step, state, committed_at FROM training.steps
     WHERE windows @> ARRAY[%(window)s::text]
@@ -52,6 +53,7 @@ SELECT e.happened_at, e.kind, e.actor, e.lineage, s.target_step, e.detail
 FROM training.events e
 LEFT JOIN used s ON s.id = e.step_id
 WHERE e.id = ANY (ARRAY(SELECT id FROM found))
+  AND (%(lineage)s::text IS NULL OR e.lineage IS NULL OR e.lineage = %(lineage)s)
 ORDER BY e.id
 
 -- name: rejections_of_window
@@ -73,16 +75,20 @@ GROUP BY use ORDER BY 2 DESC, 1
 SELECT {{reports.step}}
 FROM training.steps
 WHERE windows @> ARRAY[%(window)s::text]
+  AND (%(lineage)s::text IS NULL OR lineage = %(lineage)s)
 ORDER BY id
 
 -- name: evaluations_of_window
 -- Values on held-out windows of the checkpoints that a window was trained into.
+WITH used AS MATERIALIZED (  -- first: each is a few of all
+    SELECT lineage, target_step FROM training.steps
+    WHERE windows @> ARRAY[%(window)s::text] AND state = 'committed'
+      AND (%(lineage)s::text IS NULL OR lineage = %(lineage)s)
+)
 SELECT v.step, v.value, v.coverage, v.groups, v.set_hash, v.evaluated_at
 FROM training.evaluations v
 WHERE {{evaluations.held_out}}
-  AND EXISTS (SELECT FROM training.steps s
-              WHERE s.lineage = v.lineage AND s.target_step = v.step AND s.state = 'committed'
-                AND s.windows @> ARRAY[%(window)s::text])
+  AND (v.lineage, v.step) IN (SELECT lineage, target_step FROM used)
 ORDER BY v.id
 
 -- name: answers_of_window
@@ -91,6 +97,7 @@ SELECT f.figures -> 'answers'
 FROM training.steps s
 JOIN training.window_figures f ON f.step_id = s.id AND f.window_id = %(window)s
 WHERE s.windows @> ARRAY[%(window)s::text]
+  AND (%(lineage)s::text IS NULL OR s.lineage = %(lineage)s)
 ORDER BY s.id DESC
 LIMIT 1
 

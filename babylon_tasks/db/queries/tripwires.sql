@@ -76,6 +76,7 @@ LIMIT %(limit)s
 SELECT {{tripwires.columns}}
 {{tripwires.listed}}
 WHERE t.window_id = %(window)s
+  AND (%(lineage)s::text IS NULL OR t.lineage = %(lineage)s)
 ORDER BY t.id
 
 -- name: counts

@@ -53,6 +53,8 @@ def test_what_one_lineage_refuses_and_uses_is_not_counted_for_the_other(
             seen = progress.of_window(connection, one.name, WINDOW)
             history = reports.history(connection, WINDOW, lineage=one.name)
             assert seen is not None
+            assert [step.lineage for step in history.steps] == [one.name]
+            assert {event.lineage for event in history.events} <= {None, one.name}
             refused = {row.reason: row.count for row in history.rejections}
             data = verify_data(one.settings).windows[0]
             found.append((seen.rejected, refused, history.uses, data.usable, data.rejected))
