@@ -222,7 +222,10 @@ class Score(Struct, frozen=True, gc=False):
 
 
 class Rejection(Struct, frozen=True, gc=False):
-    """Why a trajectory is not used; ``detail`` is for people, bounded in length."""
+    """Why a trajectory is not used; ``detail`` is for people, bounded in length.
+
+    None where it is written: as that of the last one before it of this stage and reason.
+    """
 
     trajectory_id: str
     stage: Stage

@@ -96,12 +96,15 @@ LEFT JOIN training.steps s ON s.windows = ARRAY[c.window_id::text]
 WHERE right(c.trajectory_id, 1)::int %% 2 = 0
 
 -- name: rejections
--- The other half: too old by the time that a step might have taken it.
+-- The other half: too old by the time that a step might have taken it, for which an hour has one text.
 INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail, lineage)
-SELECT c.trajectory_id, c.window_id, 1, 'dataset', 'stale', %(detail)s, 'babylon'
+SELECT c.trajectory_id, c.window_id, 1, 'dataset', 'stale',
+       CASE WHEN c.trajectory_id = min(c.trajectory_id) OVER (PARTITION BY c.window_id)
+            THEN %(detail)s END, 'babylon'
 FROM training.scores c
 JOIN training.windows w ON w.window_id = c.window_id AND w.state = 'trained'
 WHERE right(c.trajectory_id, 1)::int %% 2 = 1
+ORDER BY c.trajectory_id
 
 -- name: bets
 -- The markets that each hour's bets name, with their outcomes.

@@ -48,6 +48,7 @@ def prune(
         if not fetch_value(connection, "old_rows.lock", str, window=window, **_terms(kept_hours)):
             return None
         execute(connection, "old_rows.count", window=window)
+        execute(connection, "old_rows.write_details", window=window)
         # The scores of uses that stay, stay as well, unless Babylon has deleted the row.
         uses = execute(connection, "old_rows.delete_uses", window=window)
         deleted = DeletedRows(

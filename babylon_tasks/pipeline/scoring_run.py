@@ -79,6 +79,7 @@ class ScoringRun:
         self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
         self.bets: dict[Bet, Outcome] = {}
         self.named: set[tuple[str | None, str | None]] = set()
+        self.details: dict[tuple[Stage, Reason], str | None] = {}  # the last of each kind
         self.renewed = time.monotonic()
 
     def score(self, actor: str) -> ScoringResult:
@@ -191,6 +192,11 @@ class ScoringRun:
 
     def _reject(self, rejection: Rejection, rejections: Spool[Rejection]) -> None:
         self.summary.rejected[rejection.reason] += 1
+        kind = rejection.stage, rejection.reason
+        if self.details.get(kind) == rejection.detail:  # written once: trajectory_history.detail
+            rejection = structs.replace(rejection, detail=None)
+        else:
+            self.details[kind] = rejection.detail
         rejections.add(rejection)
 
     def _between_batches(self) -> None:

@@ -32,3 +32,5 @@ def test_what_is_too_old_once_its_turn_comes_is_skipped_and_each_of_it_is_named(
         connection, "SELECT trajectory_id FROM training.rejections WHERE reason = 'stale'"
     )
     assert sorted(refused) == sorted(recorded[hour(4)] + recorded[hour(5)])
+    (texts,) = column(connection, "SELECT count(detail) FROM training.rejections")
+    assert texts == 2, "the same text for each of an hour is written once"

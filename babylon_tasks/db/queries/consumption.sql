@@ -6,13 +6,25 @@ FROM jsonb_to_recordset(%(uses)s)
      AS used (trajectory_id text, reward_version int, window_id text, use text)
 
 -- name: reject
--- Record why trajectories are left out of a lineage's steps.
+-- Record why trajectories are left out of a lineage's steps. A detail that repeats is written once: the
+-- rows after it, of the same stage and reason, have none (trajectory_history.detail).
 INSERT INTO training.rejections (trajectory_id, window_id, reward_version, stage, reason, detail,
                                  lineage)
 SELECT refused.trajectory_id, %(window)s, %(version)s, refused.stage, refused.reason,
-       refused.detail, %(lineage)s
-FROM jsonb_to_recordset(%(rejections)s)
-     AS refused (trajectory_id text, stage text, reason text, detail text)
+       CASE WHEN refused.place = refused.first THEN refused.detail END, %(lineage)s
+FROM (
+    SELECT asked.*, min(asked.place) OVER (PARTITION BY stage, reason, detail) AS first
+    FROM ROWS FROM (
+        jsonb_to_recordset(%(rejections)s)
+        AS (trajectory_id text, stage text, reason text, detail text)
+    ) WITH ORDINALITY AS asked (trajectory_id, stage, reason, detail, place)
+    -- Not by the conflict alone: it might leave out the row with the detail.
+    WHERE NOT EXISTS (SELECT FROM training.rejections r
+                      WHERE r.trajectory_id = asked.trajectory_id AND r.window_id = %(window)s
+                        AND r.reward_version = %(version)s AND r.stage = asked.stage
+                        AND r.reason = asked.reason AND coalesce(r.lineage, '') = %(lineage)s)
+) AS refused
+ORDER BY refused.first, refused.place
 ON CONFLICT DO NOTHING
 
 -- name: began_in_pruned

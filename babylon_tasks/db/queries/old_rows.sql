@@ -96,6 +96,11 @@ WHERE x.window_id = %(window)s AND NOT {{old_rows.moved}}
        OR NOT {{old_rows.scored_elsewhere}}
           AND NOT EXISTS (SELECT FROM trajectories WHERE "trajectoryId" = x.trajectory_id))
 
+-- name: write_details
+-- Rejections that stay get the detail that they share with one that may go.
+UPDATE training.rejections x SET detail = {{trajectory_history.detail}}
+WHERE x.window_id = %(window)s AND x.detail IS NULL AND {{old_rows.moved}}
+
 -- name: delete_rejections
 -- Rejections.
 DELETE FROM training.rejections x WHERE x.window_id = %(window)s AND NOT {{old_rows.moved}}

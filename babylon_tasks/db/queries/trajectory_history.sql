@@ -13,11 +13,21 @@ SELECT window_id AS window, reward_version, reward, group_key, scorer
 FROM training.scores WHERE trajectory_id = %(trajectory)s
 ORDER BY window_id, reward_version
 
+-- part: detail
+-- The detail of a rejection (x): where it has none, it is that of the last before it which has one.
+coalesce(x.detail, (
+    SELECT b.detail FROM training.rejections b
+    WHERE b.window_id = x.window_id AND b.reward_version = x.reward_version
+      AND b.stage = x.stage AND b.reason = x.reason AND b.lineage IS NOT DISTINCT FROM x.lineage
+      AND b.id < x.id AND b.detail IS NOT NULL
+    ORDER BY b.id DESC LIMIT 1))
+
 -- name: rejections
 -- Every rejection of a trajectory, in order.
-SELECT window_id AS window, reward_version, stage, reason, detail, lineage
-FROM training.rejections WHERE trajectory_id = %(trajectory)s
-ORDER BY id
+SELECT x.window_id AS window, x.reward_version, x.stage, x.reason,
+       {{trajectory_history.detail}} AS detail, x.lineage
+FROM training.rejections x WHERE x.trajectory_id = %(trajectory)s
+ORDER BY x.id
 
 -- name: uses
 -- What each lineage has used a trajectory for, and what branches of it that are dead by now.
