@@ -80,12 +80,14 @@ WITH recorded AS MATERIALIZED (
     SELECT * FROM training.outcomes
     WHERE left(window_id, 10) >= left(%(since)s, 10) AND left(window_id, 10) <= left(%(until)s, 10)
       AND window_id >= %(since)s AND window_id < %(until)s
+), missing AS MATERIALIZED (  -- first: else each row that is kept may be looked up once more
+    SELECT kind, name, window_id FROM kept
+    EXCEPT ALL
+    SELECT kind, name, window_id FROM recorded
 ), gone AS (
     DELETE FROM training.outcomes o
-    USING kept k
-    WHERE o.kind = k.kind AND o.name = k.name AND o.window_id = k.window_id
-      AND NOT EXISTS (SELECT FROM recorded s
-                      WHERE s.kind = o.kind AND s.name = o.name AND s.window_id = o.window_id)
+    USING missing m
+    WHERE o.kind = m.kind AND o.name = m.name AND o.window_id = m.window_id
     RETURNING o.kind, o.name, o.window_id
 ), written AS (
     INSERT INTO training.outcomes (kind, name, window_id, yes, change)
