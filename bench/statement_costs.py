@@ -80,7 +80,7 @@ def read_whole(plan: dict[str, Any], rows: dict[str, int]) -> Iterator[str]:
 
     ``rows``: how many each table has; those of fewer than ``FEW`` may be read.
     """
-    for node in _nodes(plan):
+    for node in nodes(plan):
         table = node.get("Relation Name")
         removed = (value for key, value in node.items() if key.startswith("Rows Removed by"))
         seen = (node["Actual Rows"] + sum(removed)) * node["Actual Loops"]
@@ -88,10 +88,11 @@ def read_whole(plan: dict[str, Any], rows: dict[str, int]) -> Iterator[str]:
             yield table
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """List a plan's node and all below it."""
     yield plan
     for part in plan.get("Plans", ()):
-        yield from _nodes(part)
+        yield from nodes(part)
 
 
 def table_rows(connection: psycopg.Connection[Any]) -> dict[str, int]:

@@ -18,6 +18,7 @@ from babylon_tasks.db.sql import fetch_value, queries
 from babylon_tasks.records import AgentAction, Outcome, Outcomes, Trajectory
 from babylon_tasks.settings import Settings
 from babylon_tasks.windows import window_start
+from bench.statement_costs import nodes
 
 MakeSettings = Callable[..., Settings]
 
@@ -348,3 +349,26 @@ def test_a_look_up_costs_the_same_whatever_the_windows_age(
     read = [found["Shared Hit Blocks"] + found["Shared Read Blocks"] for found in (old, new)]
     assert max(read) <= 10 * 5, "some blocks a name: the index down to one row, and that row"
     assert column(connection, "SELECT count(*) FROM training.outcomes") == [40_000]
+
+
+@pytest.mark.contract("today")
+def test_a_copy_of_what_has_not_changed_looks_none_of_it_up(
+    connection: Connection, settings: Settings
+) -> None:
+    """Each row that was kept, looked up by its key once more, was most of what a copy read."""
+    insert_outcomes(connection, [market_outcome(f"m-{n}", "YES", WINDOW) for n in range(50)])
+    assert follow(connection, settings) == 50
+    # As Postgres joins where the table is large and few rows are asked for.
+    connection.execute("SET enable_hashjoin = off; SET enable_mergejoin = off")
+    row = connection.execute(
+        "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, FORMAT json) "
+        + queries("outcomes")["copy"],  # type: ignore[operator]
+        {"since": "", "until": "9999", "yes": ["yes"], "no": ["no"]},
+    ).fetchone()
+    assert row is not None
+    (deletes,) = [node for node in nodes(row[0][0]["Plan"]) if node.get("Operation") == "Delete"]
+    assert [
+        node["Actual Rows"] * node["Actual Loops"]
+        for node in nodes(deletes)
+        if node.get("Relation Name") == "outcomes" and node is not deletes
+    ] == [0]
