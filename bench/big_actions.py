@@ -27,7 +27,7 @@ from babylon_tasks.records import Group
 from babylon_tasks.settings import Settings, load_settings
 from babylon_tasks.tasks import comparison_metrics, cost_metrics
 from babylon_tasks.training.protocol import Inspected
-from bench.big_rows import AGES, Filled
+from bench.big_rows import AGES, WAITING, Filled
 
 ROOT = Path(__file__).resolve().parent.parent
 Action = Callable[[Settings, int], None]  # with the number of its run
@@ -59,9 +59,12 @@ def actions(filled: Filled) -> Iterator[tuple[str, Action]]:
     yield "doctor --invariants", _violations
 
 
-def actions_with_index() -> Iterator[tuple[str, Action]]:
+def actions_with_index(filled: Filled) -> Iterator[tuple[str, Action]]:
     """List what is measured once more with an index of the rows that name no hour."""
+    for age in AGES:
+        yield f"score, {age}, with an index", partial(_score, filled.waiting[age][WAITING // 2 :])
     yield "discover, with an index", _discover
+    yield "reconcile, with an index", _reconcile
     yield "verify-data, with an index", partial(_run, ("verify-data", "--since", "24h"))
 
 

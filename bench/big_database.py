@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for name, act in actions(database.filled):
                 database.measure(name, act, REPEATED)
             index_unnamed(database.watch)
-            for name, act in actions_with_index():
+            for name, act in actions_with_index(database.filled):
                 database.measure(name, act, REPEATED)
             kept.close()
         report(databases, scans=asked.statements)

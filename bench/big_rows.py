@@ -26,7 +26,7 @@ from factories import MODEL, action, exact_call, step  # noqa: E402
 _SQL = Path(__file__).with_suffix(".sql")
 MARKETS = 33  # that end in an hour
 NEW = 4  # hours that nobody has opened
-WAITING = 8  # hours of each age that wait to be scored
+WAITING = 12  # hours of each age that wait to be scored; half of them for the runs with an index
 AGES = ("newest", "middle", "oldest")
 KEPT_DAYS = 14  # of captured calls
 _ORDER = (
@@ -76,7 +76,7 @@ class Filled(Struct, frozen=True):
 
     def trained(self, age: str) -> str:
         """Return an hour of an age that was trained."""
-        number = {"oldest": 13, "middle": self.size.hours // 2 + 13, "newest": self.size.hours - 30}
+        number = {"oldest": 17, "middle": self.size.hours // 2 + 17, "newest": self.size.hours - 30}
         hour = number[age]
         return self.hour(hour if hour % 10 else hour + 1)
 
