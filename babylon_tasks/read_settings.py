@@ -29,7 +29,7 @@ S = TypeVar("S", bound=BaseSettings)
 
 _WHERE = "docs/configuration.md says what each one takes"
 _TO_DO = {
-    "DATABASE_URL": "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, or beside "
+    "DATABASE_URL": "write postgresql://<user>:<password>@<host>:5432/<database>, or beside "
     "`babylon-tasks up`: set -a; . .babylon/up.env; set +a",
 }
 # By pydantic's type of a violation.
@@ -110,11 +110,17 @@ def read(kind: type[S], **values: Any) -> S:
         return kind(**values)
     except ValidationError as error:
         names = variables(kind)
-        violations = "; ".join(
+        violations = [
             _violation(names, violation)
             for violation in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsError(f"the settings cannot be used: {violations}; {_WHERE}") from None
+        ]
+        raise SettingsError(_cannot_be_used(violations)) from None
+
+
+def _cannot_be_used(violations: list[str]) -> str:
+    if len(violations) == 1:
+        return f"the settings cannot be used: {violations[0]}; {_WHERE}"
+    return "\n- ".join([f"the settings cannot be used ({_WHERE}):", *violations])
 
 
 def given_values(kind: type[BaseSettings]) -> dict[str, str]:

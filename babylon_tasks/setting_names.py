@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from pydantic_settings import BaseSettings
@@ -101,7 +101,13 @@ def misspelt(kind: type[BaseSettings]) -> Iterator[str]:
             continue
         ours = name.startswith("BABYLON_")
         # Among other programs' names only one that is all but right is taken for ours.
-        near = get_close_matches(name, known, 1, cutoff=0.6 if ours else 0.85)
+        near = _nearest(name, known) if ours else get_close_matches(name, known, 1, cutoff=0.85)
         if ours or (near and near[0] not in right):
             hint = f"; did you mean {near[0]}?" if near else ""
             yield f"there is no setting {plain(given)}, given in the {where}{hint}"
+
+
+def _nearest(name: str, known: Collection[str]) -> list[str]:
+    """Compare without the prefix, which makes any two of ours alike."""
+    bare = {one.removeprefix("BABYLON_"): one for one in known}
+    return [bare[one] for one in get_close_matches(name.removeprefix("BABYLON_"), bare, 1)]

@@ -231,7 +231,7 @@ def checked(**values: Any) -> Settings:
         return read(Settings, **values)
     except SettingsError as error:
         # What is missing may be there under another name.
-        raise SettingsError("; ".join([str(error), *misspelt(Settings)])) from None
+        raise SettingsError("\n- ".join([str(error), *misspelt(Settings)])) from None
 
 
 def given() -> dict[str, str]:

@@ -6,6 +6,7 @@ written by others into the database: nothing of it acts on the terminal.
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -47,6 +48,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 _READABLE = 18  # characters of a column of text
 _GAP = 2
 _CUT = ".."
+_SPELT = {"±": "+-", "…": "...", "→": "->", "·": "-"}
 LISTED = 10  # of each kind, where there may be many; --json has all
 Report = Callable[[int, int | None], None]  # (done, total or None)
 
@@ -62,10 +64,20 @@ class ExitCode(IntEnum):
 
 
 def accept_every_terminal() -> None:
-    """Escape what a terminal's character set lacks, where Python would end with an error."""
+    """Show what a terminal's character set lacks otherwise; Python would end with an error."""
+    codecs.register_error("otherwise", _otherwise)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not _has_all_characters(stream.encoding):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="otherwise")
+
+
+def _otherwise(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Spell out the characters that we write ourselves; others are shown as their codes."""
+    if isinstance(error, UnicodeEncodeError):
+        spelt = _SPELT.get(error.object[error.start])
+        if spelt is not None:
+            return spelt, error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 def _has_all_characters(encoding: str | None) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from documents import ROOT
 
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.setting_names import misspelt
 from babylon_tasks.settings import Settings, checked, given, load_settings, variable
 
@@ -163,8 +164,21 @@ def test_a_database_that_is_not_named_comes_with_what_to_write(
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(
         SettingsError, match=r"DATABASE_URL is not set; write postgresql://.*up\.env"
-    ):
+    ) as refused:
         checked()
+    assert Mask(None).text(str(refused.value)) == str(refused.value)  # as a command prints it
+
+
+def test_of_several_that_are_wrong_each_has_its_line(put: Put) -> None:
+    put("environment", "BABYLON_GRACE_SECONDS", "soon")
+    put("environment", "BABYLON_BACKEND", "gpu")
+    with pytest.raises(SettingsError) as refused:
+        checked()
+    _, *lines = str(refused.value).splitlines()
+    assert lines == [
+        "- BABYLON_BACKEND must be 'auto', 'serverless', 'local' or 'cpu'",
+        "- BABYLON_GRACE_SECONDS must be a number",
+    ]
 
 
 def test_an_empty_value_in_code_is_no_value() -> None:
@@ -251,10 +265,11 @@ def test_a_misspelt_name_is_named_with_the_nearest_right_one(
     checked()  # an older release beside a newer one must start
 
 
-def test_a_name_that_resembles_nothing_is_named_all_the_same(put: Put) -> None:
-    put("environment", "BABYLON_XYZZY_QUUX_42", "1")
+@pytest.mark.parametrize("name", ["BABYLON_XYZZY_QUUX_42", "BABYLON_FOO"])
+def test_a_name_that_resembles_nothing_is_named_all_the_same(put: Put, name: str) -> None:
+    put("environment", name, "1")
     (found,) = misspelt(Settings)
-    assert found == "there is no setting BABYLON_XYZZY_QUUX_42, given in the environment"
+    assert found == f"there is no setting {name}, given in the environment"
 
 
 def test_a_secrets_file_of_a_usual_name_is_named_when_it_is_misspelt(put: Put) -> None:

@@ -55,7 +55,7 @@ def test_an_empty_table_says_what_to_do_and_prints_nothing(
     assert tuple(capsys.readouterr()) == ("", "no window yet\n")
 
 
-def test_a_terminal_without_a_character_shows_its_code_and_json_stays_json(
+def test_a_terminal_without_a_character_shows_what_it_is_and_json_stays_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for name in ("out", "err")}
@@ -63,10 +63,13 @@ def test_a_terminal_without_a_character_shows_its_code_and_json_stays_json(
         monkeypatch.setattr(sys, f"std{name}", stream)
     output.accept_every_terminal()
     output.show("Zürich 東京 …")
+    output.show("value 0.61 ± 0.02 → promoted · step 3")
     output.as_json({"agent": "Zürich 東京 \U0001f600"})
     streams["out"].flush()
-    shown, document = streams["out"].buffer.getvalue().decode("ascii").split("\n", 1)  # type: ignore[attr-defined]
-    assert shown == "Z\\xfcrich \\u6771\\u4eac \\u2026"
+    printed = streams["out"].buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    shown, ours, document = printed.split("\n", 2)
+    assert shown == "Z\\xfcrich \\u6771\\u4eac ..."
+    assert ours == "value 0.61 +- 0.02 -> promoted - step 3"
     assert json.loads(document) == {"agent": "Zürich 東京 \U0001f600"}
 
 
