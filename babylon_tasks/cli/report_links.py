@@ -10,7 +10,7 @@ from msgspec import Struct
 from babylon_tasks.cli.html_page import text
 
 _NAMED = re.compile(
-    r"\b(?:step|checkpoint) (?P<step>[0-9]{1,9})\b"
+    r"\b(?:step|checkpoint) (?P<step>[0-9]{1,9})\b(?!\.[0-9])"
     r"|\b(?P<window>[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}:00)"
 )
 
