@@ -7,7 +7,7 @@ used, its weights do not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
 
 Parents = Mapping[int, int]
 
@@ -30,13 +30,19 @@ def depth(step: int, parents: Parents) -> int:
     return len(path(step, parents)) - 1
 
 
-def refused_children(step: int, refused: Set[int], parents: Parents) -> set[int]:
-    """List those trained from a step that were refused, or that led to one which was."""
+def refused_children(step: int, refused: Iterable[tuple[int, int]], parents: Parents) -> set[int]:
+    """List those trained from a step that were refused, or that led to one which was.
+
+    ``refused``: each with what served, or serves again, instead. Where that one is on the way from
+    ``step`` to it, the refusal says nothing of what led there: that served.
+    """
     found = set()
-    for one in refused:
+    for one, instead in refused:
         way = path(one, parents)
         if step in way[1:]:
-            found.add(way[way.index(step) - 1])
+            since = way[: way.index(step)]
+            if instead not in since:
+                found.add(since[-1])
     return found
 
 

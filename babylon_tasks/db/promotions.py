@@ -125,9 +125,11 @@ def is_committed(connection: Connection, lineage: str, step: int) -> bool:
     return bool(fetch_value(connection, "promotions.checkpoint", bool, lineage=lineage, step=step))
 
 
-def was_rolled_back(connection: Connection, lineage: str, step: int) -> bool:
-    """Check whether this checkpoint was taken out of service."""
-    return bool(fetch_value(connection, "promotions.rolled_back", bool, lineage=lineage, step=step))
+def was_rolled_back(connection: Connection, lineage: str, *steps: int) -> bool:
+    """Check whether one of these checkpoints was taken out of service."""
+    return bool(
+        fetch_value(connection, "promotions.rolled_back", bool, lineage=lineage, steps=[*steps])
+    )
 
 
 def rolled_back_since(connection: Connection, lineage: str, moment: datetime) -> str | None:

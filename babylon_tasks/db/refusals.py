@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import fetch_one, fetch_values
+from babylon_tasks.db.sql import fetch_all, fetch_one, fetch_values
 from babylon_tasks.decisions import RefusalKind
 
 
@@ -21,10 +21,22 @@ class News(Struct, frozen=True):
     held_out: bool
 
 
-def refused(connection: Connection, lineage: str, *, only_harm: bool = False) -> set[int]:
-    """Read the checkpoints that were refused or rolled back, all or only for harm."""
+class Refusal(Struct, frozen=True):
+    """A checkpoint that was refused or rolled back, and what served from then on ``instead``."""
+
+    step: int
+    instead: int
+
+
+def refused(connection: Connection, lineage: str) -> set[int]:
+    """Read the checkpoints that were refused or rolled back."""
+    return set(fetch_values(connection, "refusals.refused", int, lineage=lineage))
+
+
+def in_favour(connection: Connection, lineage: str, *, only_harm: bool = False) -> list[Refusal]:
+    """Read the refusals in favour of others, all or only those for harm."""
     kinds = [RefusalKind.HARM] if only_harm else list(RefusalKind)
-    return set(fetch_values(connection, "refusals.refused", int, lineage=lineage, kinds=kinds))
+    return fetch_all(connection, "refusals.in_favour", Refusal, lineage=lineage, kinds=kinds)
 
 
 def news(connection: Connection, lineage: str) -> News:

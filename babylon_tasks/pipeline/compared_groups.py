@@ -10,6 +10,7 @@ from babylon_tasks.db.scored_trajectories import GroupsOfKey
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline import load_groups
 from babylon_tasks.records import Group
+from babylon_tasks.registry import look_back
 from babylon_tasks.settings import Settings
 
 
@@ -38,10 +39,17 @@ def groups_since(
 ) -> tuple[Group, ...]:
     """Read the groups of a window and of those after it, held out or not, in the same manner.
 
+    Of the newest hours only so many that they stay the same until there are clearly more
+    (``look_back.compared_until``).
+
     They compare what serves with checkpoints that it comes from: it has learned from all of these
     groups that they have, so the comparison can only favour it.
     """
     offered = scored_trajectories.groups_since(connection, window)
+    teach = [one.window for one in offered if one.spread > settings.min_reward_spread]
+    until = look_back.compared_until(teach, settings.min_eval_groups)
+    if until is not None:
+        offered = [one for one in offered if one.window <= until]
     return _read(connection, settings, offered, draw=0, used=True, actor=actor)
 
 

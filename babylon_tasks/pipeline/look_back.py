@@ -10,7 +10,7 @@ from __future__ import annotations
 import structlog
 
 from babylon_tasks.dataset import diversity, held_out
-from babylon_tasks.db import arms, lineages, promotions, windows
+from babylon_tasks.db import arms, evaluations, lineages, promotions, windows
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.pipeline.checkpoint_figures import ComparedCheckpoints, figures_of
@@ -50,14 +50,17 @@ def look_back(
         )
         drop = earnings.find_drop(hours, settings.profit_scale)
         since: tuple[Group, ...] = ()
+        compared_before = False
         if drop is not None:
             since = groups_since(connection, settings, drop.since, actor=actor)
+            known = evaluations.of_set(connection, lineage, held_out.set_hash(since))
+            compared_before = bool(known)
     if rule.is_due(row):
         why = f"{row} steps in a row were refused"
         current = _return(settings, trainer, compared, why, on_progress, actor=actor)
     if drop is None or current != compared.serving:
         return current
-    if len(since) >= settings.min_eval_groups:
+    if len(since) >= settings.min_eval_groups and not compared_before:
         today = ComparedCheckpoints(compared.head, current, since, held_out.set_hash(since))
         current = _return(
             settings, trainer, today, str(drop), on_progress, since=drop.since, actor=actor

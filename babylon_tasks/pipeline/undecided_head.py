@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from babylon_tasks.actions import GateAction
+from babylon_tasks.dataset.checkpoint_tree import path
 from babylon_tasks.db import lineages, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import Decision
@@ -30,9 +31,15 @@ def undecided_head(connection: Connection, settings: Settings) -> UndecidedHead 
     head, current = lineage.head_step, lineage.serving_step
     if head == current:
         return idle(head, current, "the newest checkpoint serves already")
-    if promotions.was_rolled_back(connection, settings.lineage, head):
+    parents = lineages.parents(connection, settings.lineage)
+    own = set(path(head, parents)) - set(path(current, parents))
+    if promotions.was_rolled_back(connection, settings.lineage, *own):
         name = policy_name(settings.lineage, head)
-        return idle(head, current, f"{name} was rolled back; the next checkpoint is evaluated")
+        return idle(
+            head,
+            current,
+            f"{name}, or what it comes from, was rolled back; the next checkpoint is evaluated",
+        )
     if branches.is_dead(connection, settings.lineage, head):
         name = policy_name(settings.lineage, head)
         return idle(

@@ -21,6 +21,7 @@ _MOST_BEFORE, _LEAST_BEFORE = 8, 4
 _LEAST_SINCE = 2
 _LEAST = 0.05  # of ``profit_scale``
 _CHANCE = 0.01  # of a drop somewhere in the hours where there is none
+_MOST = 10.0  # of ``profit_scale``, of an hour: more of it is one agent's windfall or ruin
 _NOISE = 0.01  # between hours at least, though a few may have been the same by chance
 
 
@@ -47,7 +48,8 @@ def find_drop(hours: Mapping[str, float], profit_scale: float) -> Drop | None:
     be lower too.
     """
     splits = range(_LEAST_BEFORE, len(hours) - _LEAST_SINCE + 1)
-    windows, profits = list(hours), list(hours.values())
+    most = _MOST * profit_scale
+    windows, profits = list(hours), [max(-most, min(most, one)) for one in hours.values()]
     found: list[tuple[float, Drop]] = []
     for split in splits:
         before, after = profits[max(0, split - _MOST_BEFORE) : split], profits[split:]

@@ -25,6 +25,7 @@ from babylon_tasks.registry.promotion_gate import CheckpointFigures, objective
 from babylon_tasks.settings import Settings
 
 _AGAIN = 5  # refusals: a dozen checkpoints are evaluated each time
+_MORE = 1.25  # times as many groups since a drop, likewise
 
 
 class BetterToday(Struct, frozen=True):
@@ -39,6 +40,19 @@ def is_due(refused: int) -> bool:
     """Check whether it is time after so many refusals of steps from what serves: after the second,
     and after each five."""
     return refused == IN_A_ROW or (refused > 0 and refused % _AGAIN == 0)
+
+
+def compared_until(hours: Sequence[str], least: int) -> str | None:
+    """Choose the hour up to which groups since a drop are compared; None: there are too few.
+
+    ``hours``: that of each group. It stays the same until a quarter more groups are there: what
+    is compared then has been compared before.
+    """
+    until, wanted = None, float(least)
+    for groups, hour in enumerate(sorted(hours), 1):
+        if groups >= wanted:
+            until, wanted = hour, groups * _MORE
+    return until
 
 
 def choose_earlier(serving: int, parents: Parents, kept: Container[int]) -> list[int]:
@@ -113,7 +127,8 @@ class _Earlier(Struct, frozen=True):
 
     def is_better(self, level: float, tolerance: float) -> bool:
         least = max(tolerance, self.gain.bound(level))
-        return self.gain.mean > least and self.value.mean >= -tolerance
+        known = self.gain.degrees > 0  # of a single question the error is not known
+        return known and self.gain.mean > least and self.value.mean >= -tolerance
 
     def leads_out(self, serving: CheckpointFigures, recorded: Sequence[GroupAnswers]) -> bool:
         ours = self.figures

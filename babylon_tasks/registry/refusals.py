@@ -52,12 +52,13 @@ def count(connection: Connection, lineage: str, parent: int) -> RefusalCounts:
     """Count the refused steps from this checkpoint."""
     parents = lineages.parents(connection, lineage)
     of_any, for_harm = (
-        len(
-            refused_children(parent, refusals.refused(connection, lineage, only_harm=only), parents)
-        )
+        [(one.step, one.instead) for one in refusals.in_favour(connection, lineage, only_harm=only)]
         for only in (False, True)
     )
-    return RefusalCounts(of_any, for_harm)
+    return RefusalCounts(
+        len(refused_children(parent, of_any, parents)),
+        len(refused_children(parent, for_harm, parents)),
+    )
 
 
 def news(connection: Connection, lineage: str) -> News | None:

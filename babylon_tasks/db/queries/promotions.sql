@@ -80,10 +80,11 @@ JOIN training.checkpoints c ON c.lineage = %(lineage)s AND c.step = s.step
 ORDER BY s.id
 
 -- name: rolled_back
--- Whether this checkpoint was taken out of service.
+-- Whether one of these checkpoints was taken out of service.
 SELECT EXISTS (
     SELECT FROM training.promotions p
-    WHERE p.lineage = %(lineage)s AND p.decision = 'rollback' AND p.from_step = %(step)s
+    WHERE p.lineage = %(lineage)s AND p.decision = 'rollback'
+      AND p.from_step = ANY (%(steps)s)
 )
 
 -- name: rolled_back_since

@@ -11,8 +11,14 @@ CASE WHEN p.evidence ->> 'refused' <> 'true' THEN p.evidence ->> 'refused'
      WHEN p.evidence ? 'set_hash' THEN 'no_better' ELSE 'harm' END
 
 -- name: refused
--- The checkpoints that were refused or rolled back, for one of these kinds of reasons.
+-- The checkpoints that were refused or rolled back.
 SELECT DISTINCT CASE p.decision WHEN 'rollback' THEN p.from_step ELSE p.to_step END
+FROM training.promotions p WHERE p.lineage = %(lineage)s AND {{refusals.against}}
+
+-- name: in_favour
+-- The same, for one of these kinds of reasons, each with what went on serving, or serves again, instead.
+SELECT DISTINCT CASE p.decision WHEN 'rollback' THEN p.from_step ELSE p.to_step END AS step,
+       CASE p.decision WHEN 'rollback' THEN p.to_step ELSE p.from_step END AS instead
 FROM training.promotions p WHERE p.lineage = %(lineage)s AND {{refusals.against}}
   AND {{refusals.kind}} = ANY (%(kinds)s)
 

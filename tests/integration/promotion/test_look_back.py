@@ -21,7 +21,8 @@ from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.pipeline.train import train_window
-from babylon_tasks.registry import serving
+from babylon_tasks.registry import refusals, serving
+from babylon_tasks.registry.refusals import RefusalCounts
 from babylon_tasks.settings import Settings
 
 
@@ -71,6 +72,24 @@ def test_learning_goes_on_from_there_at_the_full_rate_and_without_the_hours_of_t
     assert hour(1) not in column(connection, used)
     assert evaluated(settings, turned).action == "promoted"
     assert violations(connection, settings) == []
+
+
+def test_what_was_refused_in_favour_of_what_served_counts_neither_for_nor_against_what_comes_back(
+    connection: Connection, settings: Settings, turned: PeerTrainer
+) -> None:
+    trained(connection, settings, turned, 3)
+    evaluated(settings, turned)
+    serving.refuse(connection, LINEAGE, 3, reason="nearly the same to everything", actor="test")
+    trained(connection, settings, turned, 4)
+    assert evaluated(settings, turned).serving == 1
+    turned.values |= {4: 0.9}  # on the hours of the world before, which it is sure of
+
+    assert refusals.count(connection, LINEAGE, 2) == RefusalCounts(2, 1)
+    assert refusals.count(connection, LINEAGE, 1) == RefusalCounts(0, 0)
+    scored_window(connection, "2026-01-30T22:00", state="held_out", model="anyone")
+    again = evaluated(settings, turned)
+    assert (again.action, again.serving) == ("idle", 1)
+    assert "was rolled back" in again.reason
 
 
 def test_as_long_as_what_serves_is_worth_most_it_goes_on(
@@ -208,6 +227,23 @@ def test_where_nothing_is_known_to_be_better_the_log_says_so(
     (said,) = [one for one in logged if one["event"] == "profits.dropped"]
     assert said["groups"] == 4
     assert f"205.00 an hour since {hour(6)}" in said["why"]
+
+
+def test_as_long_as_nothing_is_better_it_is_compared_again_only_on_more_groups(
+    connection: Connection, fallen: PeerTrainer, make_settings: Callable[..., Settings]
+) -> None:
+    fallen.values |= {1: 0.2, 4: 0.2, 5: 0.2}
+    made = make_settings(min_eval_groups=3, promote_tolerance=0.01)
+    compared = []
+    for n in (8, 9, 11):
+        if n == 11:
+            earn(connection, 10, [200])
+        trained(connection, made, fallen, n)
+        before = len(fallen.evaluated)
+        evaluated(made, fallen)
+        compared.append(len(fallen.evaluated) - before)
+
+    assert compared == [2, 1, 2], "the gate's own, and where it was compared another one"
 
 
 @pytest.mark.parametrize("scored", [16, 7], ids=["nothing has fallen", "of too few trajectories"])

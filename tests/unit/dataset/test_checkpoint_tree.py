@@ -32,7 +32,8 @@ def test_rows_that_contradict_themselves_end_all_the_same() -> None:
 
 
 def test_a_refusal_counts_for_the_checkpoint_that_it_came_from() -> None:
-    assert refused_children(1, {2, 3, 4}, PARENTS) == {2, 3, 4}
-    assert refused_children(5, {6}, PARENTS) == {6}
-    assert refused_children(1, {6}, PARENTS) == {5}, "what was rolled back began with it"
-    assert refused_children(6, {2, 6}, PARENTS) == set()
+    assert refused_children(1, [(2, 1), (3, 1), (4, 1)], PARENTS) == {2, 3, 4}
+    assert refused_children(5, [(6, 5)], PARENTS) == {6}
+    assert refused_children(1, [(6, 1)], PARENTS) == {5}, "what was rolled back began with it"
+    assert refused_children(1, [(6, 5)], PARENTS) == set(), "5 served, and was not refused"
+    assert refused_children(6, [(2, 1), (6, 5)], PARENTS) == set()

@@ -52,6 +52,11 @@ def test_hours_that_only_vary_are_rarely_taken_for_a_drop() -> None:
     assert sum(find_drop(run, 1.0) is not None for run in runs) <= 12
 
 
+@pytest.mark.parametrize("profit", [1e200, -1e200, float("inf"), -float("inf")])
+def test_an_hour_of_any_profit_neither_ends_the_evaluation_nor_is_a_drop(profit: float) -> None:
+    assert find_drop(hours(*BEFORE[:7], profit, 0.8, 0.8), 1.0) is None
+
+
 def test_it_says_in_words_what_was_earned_when() -> None:
     text = "an agent has earned 0.20 an hour since h08, 0.80 before"
     assert str(find_drop(hours(*BEFORE, 0.2, 0.2), 1.0)) == text

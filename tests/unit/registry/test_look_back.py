@@ -6,7 +6,7 @@ import pytest
 
 from babylon_tasks.dataset.diversity import GroupAnswers
 from babylon_tasks.dataset.held_out import Place
-from babylon_tasks.registry.look_back import choose_earlier, find_better, is_due
+from babylon_tasks.registry.look_back import choose_earlier, compared_until, find_better, is_due
 from babylon_tasks.registry.promotion_gate import CheckpointFigures
 from babylon_tasks.settings import Settings
 
@@ -43,6 +43,23 @@ def test_a_few_are_asked_the_near_ones_more_closely_and_the_first() -> None:
 
 def test_it_is_due_after_two_refusals_and_after_each_five() -> None:
     assert [refused for refused in range(16) if is_due(refused)] == [2, 5, 10, 15]
+
+
+def test_since_a_drop_it_is_compared_again_once_a_quarter_more_groups_are_there() -> None:
+    hours = [f"h{n:03d}" for n in range(100)]
+    until = [compared_until(hours[:n], 4) for n in range(101)]
+
+    compared = sorted({one for one in until if one is not None})
+    assert until[:4] == [None] * 4
+    assert len(compared) == 14
+    assert compared[:6] == ["h003", "h004", "h006", "h008", "h011", "h014"]
+    assert compared_until(["h000"] * 40 + ["h001"] * 5 + ["h002"] * 5, 4) == "h002"
+
+
+def test_on_a_single_question_nothing_is_beyond_doubt() -> None:
+    asked = [Place("2026-01-01T00:00", "the same", newest=True)] * 16
+
+    assert find_better(WRONG, [COIN], asked, SETTINGS) is None
 
 
 @pytest.mark.parametrize("serving", [WRONG, CONSTANT], ids=["surely wrong", "one answer to all"])
