@@ -82,6 +82,9 @@ class Settings(
     """The model that the lineage starts from, by its name in the recorded calls: a local folder, a
     hub name (fetched only if `HF_HUB_OFFLINE=0`), or the small packaged model. It cannot change
     once the lineage exists."""
+    base_model_aliases: str = ""
+    """Other names under which providers record that very model, separated by commas, as
+    `qwen/qwen3-32b, huggingface`. Calls of these names are taken for its own."""
     project: str = "babylon"
     """ART's and W&B's project, in which the model is registered."""
     entity: str | None = None
@@ -166,6 +169,12 @@ class Settings(
     """Rows read and scored at once. Lower it to save memory."""
 
     @property
+    def base_model_names(self) -> tuple[str, ...]:
+        """All names of the base model, ``base_model`` first."""
+        others = (name.strip() for name in self.base_model_aliases.split(","))
+        return (self.base_model, *(name for name in others if name))
+
+    @property
     def rows_kept_hours(self) -> float:
         """How long the rows of a window are kept after its end: as long as they may be needed."""
         needed = (self.lookback_hours, self.outcome_wait_hours, self.max_staleness_hours)
@@ -181,6 +190,11 @@ class Settings(
     def _consistent(self) -> Self:
         require_key("WANDB_API_KEY", self.wandb_api_key)
         require_key("BABYLON_RULER_API_KEY", self.ruler_api_key)
+        if {self.lineage, self.anchor_model} & {*self.base_model_names[1:]}:
+            raise ValueError(
+                "BABYLON_BASE_MODEL_ALIASES lists BABYLON_LINEAGE or BABYLON_ANCHOR_MODEL: their "
+                "answers are not the base model's"
+            )
         if self.backend == "serverless" and self.wandb_api_key is None:
             raise ValueError("BABYLON_BACKEND=serverless needs WANDB_API_KEY")
         if (self.archetype_weights or self.archetype_scorers) and "archetype" not in self.grouping:

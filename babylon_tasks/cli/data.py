@@ -99,11 +99,11 @@ def verify_data(
     """Show what the database contains, what of it is trainable, and why the rest is not.
 
     Writes nothing. JSON: {windows: [{window, state, reason, trajectories, agents, usable,
-    trainable, exact, rejected: {reason: n}, bets_known, bets_unknown, models: {name: calls}}],
-    trajectories, usable, trainable, rejected, bets_known, bets_unknown,
-    models: [{name, calls, whose: base model, lineage, or null}], unknown_actions: {word: n},
-    unknown_sides: {word: n}, unknown_outcomes: {word: n}, captures: {result: n}, warnings: [text],
-    truncated}.
+    trainable, exact, for_warm_start, rejected: {reason: n}, bets_known, bets_unknown,
+    models: {name: calls}}], trajectories, usable, trainable, for_warm_start,
+    rejected, bets_known, bets_unknown, models: [{name, calls, whose: base model, lineage, or
+    null}], unknown_actions: {word: n}, unknown_sides: {word: n}, unknown_outcomes: {word: n},
+    captures: {result: n}, warnings: [text], truncated}.
     """
     settings = begin()
     reach_database(settings)
@@ -135,7 +135,8 @@ def verify_data(
     out.print()
     show(
         f"{report.trajectories} trajectories in {len(report.windows)} windows: "
-        f"{report.usable} usable, {report.trainable} trainable"
+        f"{report.usable} usable, {report.trainable} trainable, "
+        f"{report.for_warm_start} for a warm start"
     )
     others = [model.name for model in report.models if model.whose is None]
     for reason, count in report.rejected.items():

@@ -36,6 +36,7 @@ _OURS = re.compile(
 class PolicyNames(Struct, frozen=True, kw_only=True):
     """By which names a lineage's policies are asked.
 
+    ``base_model_aliases`` are other names that providers record for the base model,
     ``inference_names`` maps the names that agents request to steps, step 0 included.
     ``come_again`` are those of them that an earlier checkpoint had, as at W&B after it was
     discarded, with the first hour in which they can mean the newest only.
@@ -43,6 +44,7 @@ class PolicyNames(Struct, frozen=True, kw_only=True):
 
     lineage: str
     base_model: str
+    base_model_aliases: tuple[str, ...] = ()
     inference_names: Mapping[str, int] = {}
     come_again: Mapping[str, str] = {}
 
@@ -78,6 +80,7 @@ def policies_of(
     return Policies(
         lineage=settings.lineage,
         base_model=settings.base_model,
+        base_model_aliases=settings.base_model_names[1:],
         head_step=head_step,
         inference_names=inference_names,
         come_again=come_again or {},
@@ -104,11 +107,12 @@ def policy_step(call: LlmCall, names: PolicyNames, window: str | None = None) ->
     known = names.inference_names.get(call.model)
     if known is not None:
         return known
-    if call.model in (names.base_model, names.lineage):
+    of_base_model = call.model in (names.base_model, *names.base_model_aliases)
+    if of_base_model or call.model == names.lineage:
         # A name without a step: use the recorded policyStep; the base model is step 0.
         if call.policy_step is not None:
             return call.policy_step
-        return 0 if call.model == names.base_model else Reason.UNKNOWN_POLICY_STEP
+        return 0 if of_base_model else Reason.UNKNOWN_POLICY_STEP
     match = _OURS.fullmatch(call.model)
     if match is None or match["name"] != names.lineage:
         return Reason.OTHER_POLICY

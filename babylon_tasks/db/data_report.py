@@ -53,3 +53,12 @@ def decided(
     version = recorded.reward_version
     usable = fetch_value(connection, "data_report.usable", int, **about, version=version) or 0
     return usable, fetch_pairs(connection, "data_report.rejected", str, int, **about)
+
+
+def for_a_warm_start(connection: Connection, recorded: RecordedWindow, *, lineage: str) -> int:
+    """Count the trajectories of a scored window that a supervised step may choose from."""
+    window = recorded.window
+    found = fetch_value(
+        connection, "data_report.for_a_warm_start", int, window=window, lineage=lineage
+    )
+    return found or 0

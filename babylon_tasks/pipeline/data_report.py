@@ -9,7 +9,13 @@ from msgspec import Struct
 
 from babylon_tasks.dataset.eligibility import Policies, policy_step
 from babylon_tasks.db import babylon, outcomes, step_windows
-from babylon_tasks.db.data_report import RecordedWindow, decided, is_migrated, overview
+from babylon_tasks.db.data_report import (
+    RecordedWindow,
+    decided,
+    for_a_warm_start,
+    is_migrated,
+    overview,
+)
 from babylon_tasks.db.session import LONG_SECONDS, Connection, session
 from babylon_tasks.pipeline.dry_run import DryRun, read
 from babylon_tasks.pipeline.planning_outlook import PlanningOutlook, look_ahead, start_of
@@ -32,7 +38,8 @@ class WindowData(Struct, frozen=True):
     ``state`` is None where the window has not been opened, and ``reason`` why, if that is on
     record. ``trainable``: usable, and not held out. Where planning will close the window as stale,
     only what steps took of it is usable. ``exact`` counts usable trajectories with logprobs; None
-    for a window already scored, which is reported as it was scored. ``bets_known`` and
+    for a window already scored, which is reported as it was scored. ``for_warm_start`` counts those
+    that a supervised step may choose from, whoever answered. ``bets_known`` and
     ``bets_unknown`` count the trades with and without an outcome, ``models`` the calls by model,
     the most frequent ones only.
     """
@@ -45,6 +52,7 @@ class WindowData(Struct, frozen=True):
     usable: int
     trainable: int
     exact: int | None
+    for_warm_start: int
     rejected: dict[str, int]
     bets_known: int
     bets_unknown: int
@@ -70,6 +78,7 @@ class DataReport(Struct, frozen=True):
     trajectories: int
     usable: int
     trainable: int
+    for_warm_start: int
     rejected: dict[str, int]
     bets_known: int
     bets_unknown: int
@@ -127,6 +136,7 @@ def verify_data(
         trajectories=sum(window.trajectories for window in reports),
         usable=sum(window.usable for window in reports),
         trainable=sum(window.trainable for window in reports),
+        for_warm_start=sum(window.for_warm_start for window in reports),
         rejected=dict(rejected.most_common()),
         bets_known=every.known,
         bets_unknown=every.bets - every.known,
@@ -179,7 +189,7 @@ def _strange(every: RecordedCounts, unknown_outcomes: dict[str, int]) -> Iterato
 
 
 def _whose(model: str, policies: Policies) -> str | None:
-    if model == policies.base_model:
+    if model in (policies.base_model, *policies.base_model_aliases):
         return "base model"
     asked = LlmCall(model=model, messages=(), response="", temperature=1.0)
     return None if policy_step(asked, policies) == Reason.OTHER_POLICY else "lineage"
@@ -193,19 +203,22 @@ def _looked_at(
     outlook: PlanningOutlook,
 ) -> WindowData:
     exactly: int | None = None
+    never = row.state in _NEVER_TRAINED or outlook.is_held_out(row)
     if row.decided:
+        for_warm_start = for_a_warm_start(connection, row, lineage=outlook.policies.lineage)
         usable, rejected = decided(connection, row, lineage=outlook.policies.lineage)
         if row.pruned:
             came_later = row.trajectories - usable - sum(rejected.values())
             rejected = _with(rejected, Reason.HOUR_PRUNED, came_later)
     else:
-        usable, exactly, rejected = dry_run.usable(scorers)
+        found = dry_run.usable(scorers)
+        usable, exactly, rejected = found.usable, found.exact, found.rejected
+        for_warm_start = 0 if never else found.for_warm_start
     if outlook.closes(row):
         stale, exactly = usable, exactly and 0
         if row.decided:  # steps may have taken some of it
             stale = step_windows.left_over(connection, row.window, outlook.policies.lineage)
         usable, rejected = usable - stale, _with(rejected, Reason.STALE, stale)
-    never = row.state in _NEVER_TRAINED or outlook.is_held_out(row)
     recorded = dry_run.recorded
     return WindowData(
         window=row.window,
@@ -216,6 +229,7 @@ def _looked_at(
         usable=usable,
         trainable=0 if never else usable,
         exact=exactly,
+        for_warm_start=for_warm_start,
         rejected=rejected,
         bets_known=recorded.known,
         bets_unknown=recorded.bets - recorded.known,

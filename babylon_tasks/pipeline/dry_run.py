@@ -8,6 +8,7 @@ from contextlib import closing
 
 from msgspec import Struct, field, structs
 
+from babylon_tasks.dataset.better_part import why_left_out
 from babylon_tasks.dataset.eligibility import Policies, UnfitCall, exact, label
 from babylon_tasks.db.outcomes import OutcomeBook
 from babylon_tasks.db.session import Connection, session
@@ -24,12 +25,24 @@ from babylon_tasks.settings import Settings
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """A decoded trajectory; ``unfit`` is why the next step would not take it."""
+    """A decoded trajectory; ``unfit`` is why the next step would not take it, ``learnable`` whether
+    a supervised one may."""
 
     evidence: Evidence
     archetype: str | None
     unfit: str | None
     exact: bool
+    learnable: bool
+
+
+class Usable(Struct, frozen=True):
+    """How many trajectories are usable, how many of them exact, how many a warm start may choose
+    from, whoever answered, and the others by reason."""
+
+    usable: int
+    exact: int
+    for_warm_start: int
+    rejected: dict[str, int]
 
 
 class DryRun(Struct):
@@ -39,18 +52,20 @@ class DryRun(Struct):
     rejected: Counter[str] = field(default_factory=Counter)
     candidates: list[Candidate] = field(default_factory=list)
 
-    def usable(self, scorers: Scorers) -> tuple[int, int, dict[str, int]]:
-        """Count the usable trajectories, those of them labelled exact, and the others by reason."""
-        rejected, exactly, usable = self.rejected.copy(), 0, 0
+    def usable(self, scorers: Scorers) -> Usable:
+        """Count what the next step, or a warm start, would take."""
+        rejected, exactly, usable, learnable = self.rejected.copy(), 0, 0, 0
         for one, scored in zip(self.candidates, _scored(scorers, self.candidates), strict=True):
             if not scored:
                 rejected[Reason.NO_EVIDENCE] += 1
-            elif one.unfit is not None:
+                continue
+            learnable += one.learnable
+            if one.unfit is not None:
                 rejected[one.unfit] += 1
             else:
                 usable += 1
                 exactly += one.exact
-        return usable, exactly, dict(rejected.most_common())
+        return Usable(usable, exactly, learnable, dict(rejected.most_common()))
 
 
 def read(settings: Settings, connection: Connection, window: str, policies: Policies) -> DryRun:
@@ -81,8 +96,9 @@ def read(settings: Settings, connection: Connection, window: str, policies: Poli
                     dry_run.rejected[Reason.ALREADY_USED] += 1
                     continue
                 unfit = _unfit(joined, settings, policies)
+                learnable = any(why_left_out(call) is None for call in one.calls)
                 dry_run.candidates.append(
-                    Candidate(evidence, one.archetype, unfit, any(map(exact, one.calls)))
+                    Candidate(evidence, one.archetype, unfit, any(map(exact, one.calls)), learnable)
                 )
     dry_run.recorded.captures.update(join.results)
     dry_run.recorded.misnamed += join.misnamed

@@ -41,6 +41,7 @@ def answered_by_others(
     names = PolicyNames(
         lineage=settings.lineage,
         base_model=settings.base_model,
+        base_model_aliases=settings.base_model_names[1:],
         inference_names=lineages.inference_names(connection, settings.lineage),
     )
     others = sum(policy_step(one.answered, names) is Reason.OTHER_POLICY for one in questions)

@@ -105,7 +105,12 @@ class CpuTraining(DiskBackend):
 
     def _answered_by(self, call: LlmCall) -> int:
         start = self.start
-        step = policy_step(call, PolicyNames(lineage=start.lineage, base_model=start.base_model))
+        names = PolicyNames(
+            lineage=start.lineage,
+            base_model=start.base_model,
+            base_model_aliases=start.base_model_aliases,
+        )
+        step = policy_step(call, names)
         if isinstance(step, str):
             raise TrainingError(
                 f"{call.model} is not a checkpoint of lineage {start.lineage}: {step}"

@@ -23,6 +23,7 @@ class StartTrainer(Struct, frozen=True, tag=True):
     inference_host: str
     inference_port: int
     inference_api_key: str
+    base_model_aliases: tuple[str, ...] = ()
     inference_max_requests: int = 256
     inference_timeout_seconds: float = 600.0
     torch_device: str = "auto"
@@ -71,6 +72,7 @@ def start_request(settings: Settings, *, backend: str, serves: bool) -> StartTra
         backend=backend,
         lineage=settings.lineage,
         base_model=settings.base_model,
+        base_model_aliases=settings.base_model_names[1:],
         project=settings.project,
         entity=settings.entity,
         data_dir=str(settings.data_dir.absolute()),

@@ -77,6 +77,7 @@ def test_a_dry_run_of_an_unscored_window_changes_nothing(
             usable=4,
             trainable=4,
             exact=4,
+            for_warm_start=5,
             rejected={**REJECTED, "no_logprobs": 1},
             bets_known=0,
             bets_unknown=10,
@@ -114,9 +115,26 @@ def test_calls_of_another_model_are_not_counted_as_trainable(
         trajectory(agent="agent-1", steps=[step(0, [other]), step(1, [other])]),
         trajectory(agent="agent-2", steps=[step(0, [other]), step(1, [exact_call()], pnl=5.0)]),
     ]
+    rows += [trajectory(agent="agent-3", steps=[step(0, [other | {"response": " "}])])]
     insert_trajectories(connection, rows)
-    [window] = verify_data(settings).windows
-    assert (window.usable, window.rejected) == (1, {"other_policy": 1})
+    report = verify_data(settings)
+    [window] = report.windows
+    assert (window.usable, window.rejected) == (1, {"other_policy": 2})
+    assert (window.for_warm_start, report.for_warm_start) == (2, 2)
+    seal(connection)
+    score_window(settings, WINDOW, actor="test")
+    assert verify_data(settings).for_warm_start == 3, "whose answers are read with the better part"
+
+
+def test_calls_of_another_name_of_the_base_model_are_its_own(
+    make_settings: Callable[..., Settings], connection: Connection
+) -> None:
+    steps = [step(number, [exact_call(model="another-house/smol")]) for number in (0, 1)]
+    insert_trajectories(connection, [trajectory(steps=steps)])
+    settings = make_settings(base_model_aliases="huggingface, another-house/smol")
+    report = verify_data(settings)
+    assert (report.trainable, report.rejected) == (1, {})
+    assert [one.whose for one in report.models] == ["base model"]
 
 
 def test_calls_without_logprobs_count_where_the_operator_allows_them(
@@ -154,6 +172,7 @@ def test_a_held_out_window_is_usable_but_never_trained_on(
     score_window(settings, WINDOW, actor="test")
     [window] = verify_data(settings).windows
     assert (window.state, window.usable, window.trainable) == ("held_out", 4, 0)
+    assert window.for_warm_start == 0
 
 
 def test_an_hour_that_will_be_held_out_is_usable_but_never_trained_on(
@@ -162,6 +181,7 @@ def test_an_hour_that_will_be_held_out_is_usable_but_never_trained_on(
     fill_window(connection)
     [window] = verify_data(make_settings(held_out_share=0.999)).windows
     assert (window.state, window.usable, window.trainable) == (None, 4, 0)
+    assert window.for_warm_start == 0
 
 
 # --- what planning would take: the same answers, of the same hours

@@ -66,6 +66,7 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"REDIS_URL": "redis://h:6379/planted-secret"}, "the database in REDIS_URL"),
         ({"BABYLON_BACKEND": "serverless"}, "needs WANDB_API_KEY"),
         ({"BABYLON_BACKEND": "planted-secret"}, "BABYLON_BACKEND"),
+        ({"BABYLON_BASE_MODEL_ALIASES": "a, babylon"}, "ALIASES lists BABYLON_LINEAGE or"),
         ({"BABYLON_FINAL_LEARNING_RATE": "1"}, "exceeds BABYLON_LEARNING_RATE"),
         ({"BABYLON_MAX_GROUP_SIZE": "1"}, "BABYLON_MAX_GROUP_SIZE"),
         ({"BABYLON_HELD_OUT_SHARE": "1"}, "BABYLON_HELD_OUT_SHARE"),

@@ -62,3 +62,14 @@ FROM training.windows w CROSS JOIN LATERAL {{reports.rejections}} counted
 WHERE w.window_id = %(window)s
 GROUP BY counted.reason
 ORDER BY 2 DESC, 1
+
+-- name: for_a_warm_start
+-- Scores of a window that a supervised step may choose from: those that the lineage has not used.
+SELECT count(*)
+FROM training.windows w
+{{lineage_windows.mine}}
+JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version = w.reward_version
+WHERE w.window_id = %(window)s AND {{lineage_windows.rewarded}}
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.lineage = %(lineage)s AND c.trajectory_id = s.trajectory_id
+                    AND c.dead_at IS NULL)

@@ -37,7 +37,7 @@ def known(head: int, serving: int, **rest: Any) -> Policies:
     )
 
 
-POLICIES = known(5, 5)
+POLICIES = known(5, 5, base_model_aliases=("house/smol", "huggingface"))
 
 
 def call(model: str, step: int | None = None, **rest: Any) -> LlmCall:
@@ -59,6 +59,9 @@ def found(one: LlmCall, *allowed: str, policies: Policies = POLICIES) -> str:
         ("an-alias", None, 4),
         ("smol", None, 0),
         ("smol", 2, 2),
+        ("house/smol", None, 0),
+        ("huggingface", 2, 2),
+        ("huggingface/smol", None, "other_policy"),
         ("babylon", 4, 4),
         ("babylon", None, "unknown_policy_step"),
         ("babylon-2@3", None, "other_policy"),
