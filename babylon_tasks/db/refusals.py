@@ -21,7 +21,7 @@ class News(Struct, frozen=True):
     held_out: bool
 
 
-class Refusal(Struct, frozen=True):
+class RefusedStep(Struct, frozen=True):
     """A checkpoint that was refused or rolled back, and what served from then on ``instead``."""
 
     step: int
@@ -33,10 +33,12 @@ def refused(connection: Connection, lineage: str) -> set[int]:
     return set(fetch_values(connection, "refusals.refused", int, lineage=lineage))
 
 
-def in_favour(connection: Connection, lineage: str, *, only_harm: bool = False) -> list[Refusal]:
+def in_favour(
+    connection: Connection, lineage: str, *, only_harm: bool = False
+) -> list[RefusedStep]:
     """Read the refusals in favour of others, all or only those for harm."""
     kinds = [RefusalKind.HARM] if only_harm else list(RefusalKind)
-    return fetch_all(connection, "refusals.in_favour", Refusal, lineage=lineage, kinds=kinds)
+    return fetch_all(connection, "refusals.in_favour", RefusedStep, lineage=lineage, kinds=kinds)
 
 
 def news(connection: Connection, lineage: str) -> News:
