@@ -126,9 +126,10 @@ class _Earlier(Struct, frozen=True):
         )
 
     def is_better(self, level: float, tolerance: float) -> bool:
+        if not self.gain.degrees:  # of a single question the error is not known
+            return False
         least = max(tolerance, self.gain.bound(level))
-        known = self.gain.degrees > 0  # of a single question the error is not known
-        return known and self.gain.mean > least and self.value.mean >= -tolerance
+        return self.gain.mean > least and self.value.mean >= -tolerance
 
     def leads_out(self, serving: CheckpointFigures, recorded: Sequence[GroupAnswers]) -> bool:
         ours = self.figures
