@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -48,7 +48,7 @@ _HEALTHY = b'{"status":"ok"}'
 class GatewayApp:
     """Answer one request at a time; only the probes' paths need no key.
 
-    ``lacking`` says what a replica needs before agents should be sent to it.
+    ``lacking`` says what a replica needs before agents should be sent to it; ``clock`` tells the hour.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class GatewayApp:
         server_keys: ServerKeys,
         capture: Capture,
         lacking: Callable[[], str | None],
+        clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._routes = routes
         self._servers = servers
         self._lacking = lacking
+        self._clock = clock
         self._probe = ServerProbe(servers, server_keys, routes.now)
         self._probing: asyncio.Task[None] | None = None
         self._chat = GatewayChat(settings, routes, servers, server_keys, capture, self._probe)
@@ -130,7 +132,7 @@ class GatewayApp:
                 groq,
                 client.name,
                 who,
-                datetime.now(UTC),
+                self._clock(),
                 caller=tracing.caller(call.headers),
             )
             call.begin(exchange)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from msgspec import Struct
 
 from babylon_tasks.arms import Arms
-from babylon_tasks.db import arms, promotions
+from babylon_tasks.db import arms, clock, promotions
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError, CheckpointNotFound
 from babylon_tasks.gateway import metrics
@@ -51,6 +51,7 @@ class Pointer:
         self._settings = settings
         self._also = also
         self._read_at = time.monotonic()
+        self._ahead = timedelta()  # Postgres's clock, of this machine's
         self._reached = False
         self._trouble: str | None = None
         self._stop = threading.Event()
@@ -60,6 +61,10 @@ class Pointer:
     def age(self) -> float:
         """Return the seconds since the serving checkpoint was last read, or since the start."""
         return time.monotonic() - self._read_at
+
+    def clock(self) -> datetime:
+        """Tell the time by Postgres's clock, which decides from which hour on arms count."""
+        return datetime.now(UTC) + self._ahead
 
     @property
     def lacking(self) -> str | None:
@@ -108,10 +113,11 @@ class Pointer:
     def _read(self) -> None:
         lineage = self._settings.lineage
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
+            self._ahead = clock.now(connection) - datetime.now(UTC)
             row = promotions.serving(connection, lineage)
             names = promotions.servable(connection, lineage)
-            # From the hour before: this machine's clock may be behind Postgres's.
-            found = arms.since(connection, lineage, window_id(datetime.now(UTC) - WINDOW))
+            # From the hour before: what was asked at its end may be routed after it.
+            found = arms.since(connection, lineage, window_id(self.clock() - WINDOW))
         before, self.now = self.now, Served(row.step, row.base_url, row.backend, names, found)
         self._read_at = time.monotonic()
         if before is None or before.step != row.step:

@@ -40,6 +40,7 @@ class Gateway:
                 server_keys,
                 self._capture,
                 lambda: self.pointer.lacking,
+                self.pointer.clock,
             ),
             host=settings.gateway_host,
             port=settings.gateway_port,

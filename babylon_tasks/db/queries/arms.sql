@@ -16,4 +16,4 @@ ORDER BY id
 
 -- name: this_hour
 -- The hour that has begun, as windows are named.
-SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:00')
+SELECT to_char(training.clock() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:00')

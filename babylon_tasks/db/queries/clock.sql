@@ -1,3 +1,3 @@
 -- name: now
 -- Postgres's clock, the only one that decides.
-SELECT clock_timestamp()
+SELECT training.clock()
