@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = {
     "window": 16,
+    "ours": 4,
     "asked": 5,
     "answers": 7,
     "valid": 5,
@@ -24,20 +25,21 @@ _COLUMNS = {
     "right ": 6,
     "step": 4,
     "decision": 8,
+    "compared": 8,
 }
 
 
 def play_babylon(
-    windows: int, seed: int, report: Path | None, keep: Path | None, *, stay: bool
+    windows: int | None, seed: int, report: Path | None, keep: Path | None, *, stay: bool
 ) -> None:
     """Play it, and print what comes of it."""
-    from babylon_tasks.sandbox.babylon_world.demo import OUR_SHARE, BabylonWatcher, run
+    from babylon_tasks.sandbox.babylon_world.demo import BabylonWatcher, run
     from babylon_tasks.sandbox.demo_report import write as write_report
 
     lines = _Lines()
     say(
-        f"from the end of the warm start on {OUR_SHARE:.0%} of the agents are ours, a fixed share "
-        "that no evidence has grown; `right` is of all answers"
+        "after the warm start our share of the agents grows by evidence alone, compared hour by "
+        "hour with the model that they had; `right` is of all answers"
     )
 
     def done(stack: Stack, found: BabylonReport) -> None:
@@ -84,6 +86,7 @@ class _Lines:
         ours, external = hour.ours, hour.external
         cells = (
             hour.window,
+            f"{hour.share:.0%}",
             f"@{hour.served_step}",
             ours.n,
             f"{ours.valid:.0%}",
@@ -92,6 +95,7 @@ class _Lines:
             f"{external.right_of_all:.0%}",
             hour.step,
             hour.decision,
+            hour.concluded,
         )
         show(_line(cell(value) for value in cells))
 

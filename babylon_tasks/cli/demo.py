@@ -44,7 +44,10 @@ def demo(
     ] = World.MINIATURE,
     windows: Annotated[
         int | None,
-        typer.Option(min=1, help="The number of hours to play: by default 50, or 10 of babylon."),
+        typer.Option(
+            min=1,
+            help="Hours to play: 50, or in babylon until nine in ten agents are ours.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,
     reverse_at: Annotated[
@@ -71,8 +74,8 @@ def demo(
     decision, why}], evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference:
     {low, high}, unseen_phrasings: null}, seconds, reversal: null or {window, before, after, last,
     right_again_after}}. Of babylon:
-    {warm_start: [result], windows: [{window, step, served_step, decision, ours: result, external:
-    result}], evaluation: [result], seconds}, each result {model, n, valid, right_of_trades,
+    {warm_start: [result], windows: [{window, share, step, served_step, decision, concluded, ours:
+    result, external: result}], evaluation: [result], seconds}, each result {model, n, valid, right_of_trades,
     right_of_all}.
     """
     del json  # refused by its callback
@@ -87,7 +90,7 @@ def demo(
     if world is World.BABYLON:
         if reverse_at is not None:
             raise typer.BadParameter("--reverse-at: only the miniature world turns over")
-        play_babylon(windows or 10, seed, report, keep, stay=stay)
+        play_babylon(windows, seed, report, keep, stay=stay)
         return
     from babylon_tasks.sandbox.miniature import WINDOWS
 

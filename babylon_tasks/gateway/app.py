@@ -48,7 +48,7 @@ _HEALTHY = b'{"status":"ok"}'
 class GatewayApp:
     """Answer one request at a time; only the probes' paths need no key.
 
-    ``lacking`` says what a replica needs before agents should be sent to it; ``clock`` tells the hour.
+    ``lacking`` says what a replica needs before agents should be sent to it, ``clock`` the hour.
     """
 
     def __init__(

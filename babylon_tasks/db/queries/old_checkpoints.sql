@@ -45,7 +45,7 @@ WHERE c.lineage = %(lineage)s AND c.step > 0 AND c.pruned_at IS NULL
         AND a.id >= coalesce(
             (SELECT max(id) FROM training.arms begun
              WHERE begun.lineage = l.name AND begun.from_window <=
-                   to_char((now() - interval '1 hour') AT TIME ZONE 'UTC',
+                   to_char((training.clock() - interval '1 hour') AT TIME ZONE 'UTC',
                            'YYYY-MM-DD"T"HH24:00')), 0))
   AND NOT (c.step = ANY (%(answered)s)
            AND EXISTS (SELECT FROM training.promotions p

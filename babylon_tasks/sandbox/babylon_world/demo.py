@@ -1,8 +1,9 @@
 """From an existing database to a policy that improves, in the likeness of Babylon.
 
 Another model serves at first; supervised steps on its better answers go on until an evaluation
-says that they suffice; then a share of the agents is the lineage's, which learns from its own
-answers. The end is an evaluation on markets that nobody has seen.
+says that they suffice. Then all agents ask the gateway for the lineage, and a comparison with the
+other model decides how many of them it answers, while it learns from its own answers. The end is an
+evaluation on markets that nobody has seen.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babylon_tasks.db import babylon, migrate, outcomes
+from babylon_tasks.db import babylon, migrate, outcomes, played_hours
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import serving
-from babylon_tasks.sandbox.babylon_world import markets, play
+from babylon_tasks.sandbox.babylon_world import compared_hours, markets, play
 from babylon_tasks.sandbox.babylon_world.external_model import NAME
 from babylon_tasks.sandbox.babylon_world.external_server import ExternalServer
 from babylon_tasks.sandbox.babylon_world.markets import BabylonMarket
@@ -35,6 +36,7 @@ from babylon_tasks.sandbox.babylon_world.results import (
     ModelShares,
     PlayedHour,
     described,
+    is_at_the_top,
     is_enough,
     shares,
 )
@@ -52,8 +54,11 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.windows import WINDOW, window_id, window_start
 
 MARKETS = 8
-AGENTS_BEFORE, AGENTS = 8, 16  # of each archetype: while the other model serves, and afterwards
-OUR_SHARE = 0.5
+# Agents of each archetype, and about how many of its markets each decides: while the other model
+# serves, and in the comparison, where a twentieth of fewer would often be too few for an arm.
+AGENTS_BEFORE, AGENTS = (8, MARKETS // 2), (100, 1)
+HOURS = 40  # of the comparison, at most
+HOURS_AT_THE_TOP = 3
 _OUTCOME_HOURS = 3
 # The warm start: the best two of eight answers, batches of hours until an evaluation says enough.
 _TOP_SHARE = 0.25
@@ -71,10 +76,10 @@ OPTIONS = {
     "BABYLON_PROMOTION_MODE": "screened",
     "BABYLON_SCREEN_QUESTIONS": "40",
     "BABYLON_MIN_SCREEN_QUESTIONS": "20",
-    # Its arms are drawn for the hours of the gateway's clock, which the demo's are not.
-    "BABYLON_COMPARE": "false",
+    "BABYLON_ANCHOR_MODEL": NAME,
+    "BABYLON_COMPARISON_GUARD": "false",  # with it a rise takes half as long again
     "BABYLON_SCORER": "outcome",  # prices and stakes are recorded
-    "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
+    "BABYLON_MAX_GROUP_SIZE": "25",
     "BABYLON_SUPERVISED_CALLS": str(2 * MARKETS * BATCH_HOURS),
     "BABYLON_LEARNING_RATE": "3e-4",
     "BABYLON_FINAL_LEARNING_RATE": "1e-4",
@@ -96,11 +101,14 @@ class BabylonWatcher(Struct, frozen=True):
     done: Callable[[Stack, BabylonReport], None] = lambda _stack, _report: None
 
 
-def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) -> BabylonReport:
+def run(
+    watcher: BabylonWatcher, *, windows: int | None, seed: int, keep: Path | None
+) -> BabylonReport:
     """Run the demo from nothing to the final evaluation, and leave no process behind.
 
-    Raises SandboxError when a process ends, a window does not finish, or the warm start teaches
-    nothing.
+    ``windows``: the hours of the comparison; without it they end once nine in ten agents were the
+    lineage's for three of them. Raises SandboxError when a process ends, a window does not finish,
+    or the warm start teaches nothing.
     """
     started = time.monotonic()
     with demo_home(keep, watcher.news) as home, ExternalServer(seed) as external:
@@ -114,6 +122,8 @@ def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) 
             watcher.news("Postgres and Valkey are running; migrating")
             babylon.create(stack.settings)
             migrate.apply(stack.settings)
+            with session(stack.settings) as connection:
+                played_hours.begin(connection, _hours(stack.settings, 1)[0])
             stack.start_processes()
             watcher.news(
                 f"beat, workers, Flower, gateway, dashboard started; logs in {stack.data_dir}"
@@ -127,13 +137,21 @@ def run(watcher: BabylonWatcher, *, windows: int, seed: int, keep: Path | None) 
     return report
 
 
+def _hours(settings: Settings, compared: int) -> list[str]:
+    return hours(settings.lineage, settings.held_out_share, BATCH_HOURS * BATCHES + compared)
+
+
 async def _played(
-    game: _Game, windows: int
+    game: _Game, windows: int | None
 ) -> tuple[list[ModelShares], list[PlayedHour], list[ModelShares]]:
-    await game.begin(windows)
+    await game.begin(windows or HOURS)
     checks = await game.warm_start()
     first = game.serving_step
-    played = [await game.hour() for _ in range(windows)]
+    played: list[PlayedHour] = []
+    while len(played) < (windows or HOURS):
+        played.append(await game.hour())
+        if windows is None and is_at_the_top(played, HOURS_AT_THE_TOP):
+            break
     asked = markets.kept_markets(game.seed, _HELD_OUT_MARKETS, purpose="held-out")
     names = [NAME, policy_name(game.lineage, first)]
     if game.serving_step != first:
@@ -172,8 +190,7 @@ class _Game:
         policy = await first_policy(self._stack, self._connection, self._watcher.news)
         self._client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
         await followed(self._stack, self._client, policy)
-        total = BATCH_HOURS * BATCHES + windows
-        self._hours = hours(self.lineage, settings.held_out_share, total)
+        self._hours = _hours(settings, windows)
         self._watcher.news(f"{NAME} serves all agents, behind {self._stack.gateway_url}")
 
     async def warm_start(self) -> list[ModelShares]:
@@ -184,7 +201,7 @@ class _Game:
         checks: list[ModelShares] = []
         asked = markets.kept_markets(self.seed, _CHECK_MARKETS, purpose="check")
         for _ in range(BATCHES):
-            windows = [(await self._play(AGENTS_BEFORE, 0.0))[0] for _ in range(BATCH_HOURS)]
+            windows = [(await self._play(NAME, *AGENTS_BEFORE))[0] for _ in range(BATCH_HOURS)]
             for window in windows:
                 await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
             planned = await self._planned()
@@ -207,20 +224,26 @@ class _Game:
         )
 
     async def hour(self) -> PlayedHour:
-        """Play an hour with both, and wait until the step that it became is decided."""
+        """Play an hour of all agents, and wait until its step is decided and its arms compared."""
         policy = serving(self._connection, self.lineage)
+        await compared_hours.begin(self._connection, self._hours[self._number])
         await followed(self._stack, self._client, policy)
-        window, turns = await self._play(AGENTS, OUR_SHARE)
+        window, turns = await self._play(self.lineage, *AGENTS)
         done = await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
+        concluded = await compared_hours.concluded(
+            self._stack, self._connection, self.lineage, window
+        )
         by = {
             external: [(one.market, one.last) for one in turns if one.external is external]
             for external in (True, False)
         }
         hour = PlayedHour(
             window=window,
+            share=compared_hours.our_share(self._connection, self.lineage, window),
             step=done.step,
             served_step=policy.step,
             decision=done.decision,
+            concluded=concluded,
             ours=shares(policy.inference_name, by[False]),
             external=shares(NAME, by[True]),
         )
@@ -231,19 +254,19 @@ class _Game:
         """Ask a model about markets that no hour has, ``n`` times about each."""
         return shares(model, await play.examine(self._client, model, asked, n=n))
 
-    async def _play(self, agents: int, ours_share: float) -> tuple[str, list[play.Turn]]:
+    async def _play(self, model: str, agents: int, each: int) -> tuple[str, list[play.Turn]]:
         """Play the next hour and record it; its markets end hours later.
 
-        A share of the agents asks for the lineage's model, the others for the other one.
+        So many ``agents`` of each archetype ask for a model, about so many markets ``each``.
         """
         window = self._hours[self._number]
         asked = markets.hour_markets(self.seed, self._number, MARKETS)
         self._number += 1
-        named = play.agents(agents)
-        ours = play.ours(named, ours_share, f"{self.seed}/{window}")
-        turns = await play.play(
-            self._client, asked, named, lambda agent: self.lineage if agent in ours else NAME
-        )
+        wanted = play.turns(asked, play.agents(agents), each)
+        turns = await play.play(self._client, wanted, model)
+        if model == self.lineage:
+            answers = sum(len(one.decisions) for one in turns)
+            await compared_hours.captured(self._stack, self._connection, window, answers)
         ended = window_id(window_start(window) + _OUTCOME_HOURS * WINDOW)
         for one in asked:
             outcomes.settle(self._connection, ended, one.id, question=one.question, yes=one.yes)

@@ -1,6 +1,6 @@
 """The agents of the likeness of Babylon: they ask the gateway, act, and record it as Babylon does.
 
-They know one address, and ask for one of two models by name. An agent that posts is asked once
+They know one address, and ask for a model by name. An agent that posts is asked once
 more; its turn ends with a trade, with waiting, or with a failed action.
 """
 
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -77,27 +76,23 @@ async def ask(
     )
 
 
-def ours(named: dict[str, list[str]], share: float, hour: str) -> set[str]:
-    """Draw which agents ask for the lineage's model in an hour: the same share of each archetype.
+def turns(
+    asked_about: Sequence[BabylonMarket], named: dict[str, list[str]], each: int
+) -> list[tuple[str, BabylonMarket]]:
+    """List who decides about what: each agent about so many markets of its archetype."""
+    wanted = []
+    for archetype, agents in named.items():
+        markets = [one for one in asked_about if one.archetype == archetype]
+        for number, agent in enumerate(agents):
+            some = (markets[(number + more) % len(markets)] for more in range(each))
+            wanted += [(agent, market) for market in some]
+    return wanted
 
-    Drawn anew for each hour, from its name.
-    """
-    draw = random.Random(hour)
-    return {one for some in named.values() for one in draw.sample(some, round(share * len(some)))}
 
-
-async def play(
-    client: Any,
-    asked_about: Sequence[BabylonMarket],
-    named: dict[str, list[str]],
-    model_of: Callable[[str], str],
-) -> list[Turn]:
-    """Let each agent decide about its archetype's markets, all at once."""
-    wanted = [(agent, market) for market in asked_about for agent in named[market.archetype]]
+async def play(client: Any, wanted: Sequence[tuple[str, BabylonMarket]], model: str) -> list[Turn]:
+    """Let each agent decide about its market, all at once."""
     return list(
-        await asyncio.gather(
-            *(_turn(client, model_of(agent), agent, market) for agent, market in wanted)
-        )
+        await asyncio.gather(*(_turn(client, model, agent, market) for agent, market in wanted))
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from babylon_tasks.comparison.parameters import Ramp
 from babylon_tasks.sandbox.babylon_world.answers import Act, is_right
 from babylon_tasks.sandbox.babylon_world.markets import BabylonMarket
 
@@ -25,12 +26,17 @@ class ModelShares(Struct, frozen=True):
 
 
 class PlayedHour(Struct, frozen=True):
-    """An hour in which a share of the agents was ours; ``external`` are the others."""
+    """An hour of the ramp: ``share`` of the agents was ours, ``external`` has the others.
+
+    ``concluded`` is what the comparison made of it; None where it compared nothing.
+    """
 
     window: str
+    share: float
     step: int | None
     served_step: int
     decision: str | None
+    concluded: str | None
     ours: ModelShares
     external: ModelShares
 
@@ -56,6 +62,13 @@ def shares(model: str, turns: Sequence[tuple[BabylonMarket, Act]]) -> ModelShare
 def is_enough(found: ModelShares) -> bool:
     """Check whether a warm start may end: its policy is no coin any more."""
     return found.valid >= ENOUGH_VALID and found.right_of_trades >= ENOUGH_RIGHT
+
+
+def is_at_the_top(played: Sequence[PlayedHour], hours: int) -> bool:
+    """Check whether so many hours in a row had the ramp's largest share."""
+    top = Ramp().shares[-1]
+    newest = played[-hours:]
+    return len(newest) == hours and all(one.share >= top - 1e-9 for one in newest)
 
 
 def described(found: ModelShares) -> str:
