@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from babylon_tasks.cli.comparison_lines import lines
+from babylon_tasks.cli.comparison_picture import drawing, recorded
 from babylon_tasks.cli.context import configure_log
-from babylon_tasks.cli.output import cell, out, say, show, table
+from babylon_tasks.cli.output import cell, out, say, show, table, write
 from babylon_tasks.cli.running import stay as keep_running
+from babylon_tasks.db import comparisons
+from babylon_tasks.db.session import session
+from babylon_tasks.pipeline.comparison_figures import figures_of
 
 if TYPE_CHECKING:
     from babylon_tasks.sandbox.babylon_world.results import BabylonReport, ModelShares, PlayedHour
@@ -36,7 +41,7 @@ def play_babylon(
     from babylon_tasks.sandbox.babylon_world.demo import BabylonWatcher, run
     from babylon_tasks.sandbox.demo_report import write as write_report
 
-    lines = _Lines()
+    rows = _Lines()
     say(
         "after the warm start our share of the agents grows by evidence alone, compared hour by "
         "hour with the model that they had; `right` is of all answers"
@@ -47,11 +52,25 @@ def play_babylon(
         if report is not None:
             write_report(found, report)
             say(f"the report is in {report}")
+            _draw(stack, report.with_suffix(".html"))
         if stay:
             keep_running(stack, found.windows[-1].window)
 
-    watcher = BabylonWatcher(settings=configure_log, news=say, window=lines.window, done=done)
+    watcher = BabylonWatcher(settings=configure_log, news=say, window=rows.window, done=done)
     run(watcher, windows=windows, seed=seed, keep=keep)
+
+
+def _draw(stack: Stack, file: Path) -> None:
+    lineage = stack.settings.lineage
+    with session(stack.settings) as connection:
+        found = comparisons.newest(connection, lineage)
+        drawn = None if found is None else recorded(connection, lineage, found)
+        if found is None or drawn is None or not drawn.points:
+            say("no hour was compared, so nothing is drawn")
+            return
+        described = lines(found, figures_of(connection, lineage, found))
+    write(file, drawing(file, f"Lineage {lineage}", described, drawn))
+    say(f"its comparison, with shares, evidence and anchor, is drawn in {file}")
 
 
 def _show_report(found: BabylonReport) -> None:

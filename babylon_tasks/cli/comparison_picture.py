@@ -13,6 +13,8 @@ from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.comparison.history import ComparisonHistory, history
 from babylon_tasks.comparison.on_record import parameters_of
 from babylon_tasks.db import arms, comparisons
+from babylon_tasks.db.comparisons import Comparison
+from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import AnotherVersion
 from babylon_tasks.pipeline.comparison_figures import figures_of
 
@@ -51,12 +53,7 @@ def picture(
             refuse(f"lineage {lineage} {what}, so nothing was drawn")
         figures = figures_of(connection, lineage, found)
         try:
-            drawn = history(
-                parameters_of(found.id, found.parameters),
-                comparisons.recorded(connection, found.id),
-                arms.since(connection, lineage, found.began_window),
-                comparisons.done(connection, lineage, found.id),
-            )
+            drawn = recorded(connection, lineage, found)
         except AnotherVersion as error:
             refuse(f"comparison {found.id} cannot be drawn: {error}")
     if not drawn.points:
@@ -64,7 +61,7 @@ def picture(
             f"comparison {found.id}, from {found.began_window} on, has compared no window yet, "
             "so nothing was drawn; `babylon-tasks compare status` says what it waits for"
         )
-    write(file, _drawn(file, f"Lineage {lineage}", lines(found, figures), drawn))
+    write(file, drawing(file, f"Lineage {lineage}", lines(found, figures), drawn))
     if json:
         as_json(
             {
@@ -78,7 +75,18 @@ def picture(
         show(f"{file}: comparison {found.id}, {drawn.windows} windows")
 
 
-def _drawn(file: Path, title: str, described: list[str], found: ComparisonHistory) -> str:
+def recorded(connection: Connection, lineage: str, found: Comparison) -> ComparisonHistory:
+    """Read what can be drawn of a comparison; raises AnotherVersion."""
+    return history(
+        parameters_of(found.id, found.parameters),
+        comparisons.recorded(connection, found.id),
+        arms.since(connection, lineage, found.began_window),
+        comparisons.done(connection, lineage, found.id),
+    )
+
+
+def drawing(file: Path, title: str, described: list[str], found: ComparisonHistory) -> str:
+    """Draw it as ``FILE.svg``, else write the page."""
     # Here, since both import matplotlib, which other commands do without.
     from babylon_tasks.cli.comparison_curves import draw
     from babylon_tasks.cli.comparison_page import page
