@@ -57,7 +57,7 @@ def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: fl
     These are older than what is kept, from a clock that is wrong, or have a value that the table
     does not take: to try them again would keep all later ones waiting.
     """
-    now = clock.now(connection)
+    now = clock.of_hours(connection)
     oldest = _oldest_day(now, kept_hours)
     timely = [
         one for one in calls if oldest <= _day(one.asked_at) and one.asked_at < now + _CLOCKS_DIFFER
@@ -70,7 +70,7 @@ def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: fl
 
 def make_partitions_ahead(connection: Connection) -> int:
     """Make the partitions of today and the next days; returns how many were missing."""
-    today = _day(clock.now(connection))
+    today = _day(clock.of_hours(connection))
     days = [today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
     missing = fetch_values(connection, "calls.missing_days", date, days=days)
     return _make_partitions(connection, days[0], days[-1]) if missing else 0
@@ -78,7 +78,7 @@ def make_partitions_ahead(connection: Connection) -> int:
 
 def drop_old_partitions(connection: Connection, kept_hours: float) -> int:
     """Drop whole days of calls that are older than what is kept; returns how many."""
-    before = _oldest_day(clock.now(connection), kept_hours)
+    before = _oldest_day(clock.of_hours(connection), kept_hours)
     if not fetch_value(connection, "calls.old_days", int, before=before):
         return 0
     return fetch_value(connection, "calls.drop_partitions", int, before=before) or 0

@@ -66,7 +66,9 @@ def prune(
 
 def prune_outcomes(connection: Connection, kept_hours: float) -> int:
     """Delete outcomes older than any window that may need them, and than what is copied again."""
-    newest = fetch_value(connection, "outcomes.newest", str, now=window_id(clock.now(connection)))
+    newest = fetch_value(
+        connection, "outcomes.newest", str, now=window_id(clock.of_hours(connection))
+    )
     if newest is None:
         return 0
     try:

@@ -157,7 +157,7 @@ def settle(connection: Connection, window: str, market: str, *, question: str, y
 
 def _start(connection: Connection, settings: Settings, since: datetime | None) -> str:
     """Choose the hour from which on Babylon's rows are compared with ours."""
-    now = clock.now(connection)
+    now = clock.of_hours(connection)
     newest = fetch_value(connection, "outcomes.newest", str, now=window_id(now))
     if newest is None:
         return ""

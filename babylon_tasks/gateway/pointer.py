@@ -113,7 +113,7 @@ class Pointer:
     def _read(self) -> None:
         lineage = self._settings.lineage
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
-            self._ahead = clock.now(connection) - datetime.now(UTC)
+            self._ahead = clock.of_hours(connection) - datetime.now(UTC)
             row = promotions.serving(connection, lineage)
             names = promotions.servable(connection, lineage)
             # From the hour before: what was asked at its end may be routed after it.

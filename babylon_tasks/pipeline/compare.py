@@ -109,7 +109,7 @@ def _take_next(connection: Connection, settings: Settings) -> WindowTaken | None
     found = comparisons.next_window(connection, running.id, first=first, last=last)
     if found is None:
         return None
-    moment = clock.now(connection)
+    moment = clock.of_hours(connection)
     if found.window < last:
         comparisons.add(connection, running.id, found, comparisons.LATE, None, moment=moment)
         return WindowTaken(found.window, comparisons.LATE)

@@ -37,7 +37,7 @@ def discover(settings: Settings, *, actor: str, since: datetime | None = None) -
     committed when this returns.
     """
     with session(settings) as connection:
-        now = clock.now(connection)
+        now = clock.of_hours(connection)
         start = since or now - timedelta(hours=settings.lookback_hours)
         before = unopened_windows.snapshot(connection)
         seen = open_and_seal.seen(connection, window_id(start), window_id(now), SEEN_LIMIT)

@@ -86,7 +86,7 @@ def begin(
 ) -> Comparison:
     """Begin a comparison with the next hour, in the caller's transaction, under its lock."""
     shares = rule.shares(parameters, rule.begin(parameters), examinee=examinee_step is not None)
-    first = window_id(clock.now(connection) + WINDOW)
+    first = window_id(clock.of_hours(connection) + WINDOW)
     comparisons.begin(
         connection,
         lineage,
