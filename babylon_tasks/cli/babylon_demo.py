@@ -23,11 +23,9 @@ _COLUMNS = {
     "window": 16,
     "ours": 4,
     "asked": 5,
-    "answers": 7,
     "valid": 5,
     "right": 5,
     "theirs": 6,
-    "right ": 6,
     "step": 4,
     "decision": 8,
     "compared": 8,
@@ -44,7 +42,7 @@ def play_babylon(
     rows = _Lines()
     say(
         "after the warm start our share of the agents grows by evidence alone, compared hour by "
-        "hour with the model that they had; `right` is of all answers"
+        "hour with the model that they had; `right` is of all its answers, `theirs` of that model's"
     )
 
     def done(stack: Stack, found: BabylonReport) -> None:
@@ -107,10 +105,8 @@ class _Lines:
             hour.window,
             f"{hour.share:.0%}",
             f"@{hour.served_step}",
-            ours.n,
             f"{ours.valid:.0%}",
             f"{ours.right_of_all:.0%}",
-            external.n,
             f"{external.right_of_all:.0%}",
             hour.step,
             hour.decision,
