@@ -19,7 +19,7 @@ from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.records import Evidence, Outcome, Outcomes
 from babylon_tasks.sandbox.babylon_world import demo, external_model, markets, play
 from babylon_tasks.sandbox.babylon_world.answers import act
-from babylon_tasks.sandbox.babylon_world.external_server import ExternalServer, answered
+from babylon_tasks.sandbox.babylon_world.external_server import answered
 from babylon_tasks.sandbox.babylon_world.results import (
     ENOUGH_RIGHT,
     ModelShares,
@@ -185,7 +185,8 @@ def test_a_warm_start_ends_with_valid_answers_that_are_mostly_right(
 
 def test_the_demos_options_are_settings_of_a_screened_lineage() -> None:
     named = {key.removeprefix("BABYLON_").lower(): value for key, value in demo.OPTIONS.items()}
-    named["gateway_upstreams"] = ExternalServer(0).upstreams
+    server = {"base_url": "http://127.0.0.1:9/v1", "models": [external_model.NAME]}
+    named["gateway_upstreams"] = json.dumps({"external": server})
     settings = checked(DATABASE_URL="postgresql://babylon@127.0.0.1/babylon", **named)
     assert settings.promotion_mode == "screened"
     assert settings.compare
