@@ -63,7 +63,7 @@ class Pointer:
         return time.monotonic() - self._read_at
 
     def clock(self) -> datetime:
-        """Tell the time by Postgres's clock, which decides from which hour on arms count."""
+        """Return the time by Postgres's clock, which decides from which hour on arms count."""
         return datetime.now(UTC) + self._ahead
 
     @property
