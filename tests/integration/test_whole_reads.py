@@ -21,7 +21,7 @@ from bench.statement_costs import bare, names, read_whole, table_rows
 
 pytestmark = pytest.mark.contract("today")
 
-SIZE = Size(trajectories=4000, hours=400, steps=300)
+SIZE = Size(trajectories=4000, hours=400, steps=290)
 OUTCOMES_EACH = 8
 EXPLAIN = "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, FORMAT json) "
 # What may look at most rows of a table, and why.
