@@ -29,6 +29,14 @@ def test_the_hour_from_which_on_less_is_earned_is_found(since: list[float]) -> N
     assert found.before > found.after
 
 
+@pytest.mark.parametrize("luck", [9.0, -9.0])
+def test_one_hour_of_luck_before_it_does_not_hide_it(luck: float) -> None:
+    found = find_drop(hours(*BEFORE[:3], luck, *BEFORE[4:], 0.2, 0.2), 1.0)
+
+    assert found is not None
+    assert found.since == TURN
+
+
 @pytest.mark.parametrize(
     "profits",
     [
@@ -38,8 +46,9 @@ def test_the_hour_from_which_on_less_is_earned_is_found(since: list[float]) -> N
         [*BEFORE, 0.77, 0.78, 0.77],
         [*BEFORE, 0.2, 0.2, 0.2, 0.8, 0.8],
         [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.8],
+        [*[0.8, 0.2, 0.8, 0.8, 0.2] * 2, 0.2, 0.2],
     ],
-    ids=["nothing yet", "one hour", "too short a past", "too little", "over again", "learning"],
+    ids=["nothing", "one hour", "too short a past", "too little", "over again", "learning", "luck"],
 )
 def test_otherwise_nothing_has_fallen(profits: list[float]) -> None:
     assert find_drop(hours(*profits), 1.0) is None
