@@ -22,9 +22,14 @@ _LISTED = 3  # decisions
 def when_it_got_worse(history: RunHistory, windows: Sequence[RunWindow]) -> list[str]:
     """Name the window with the deepest fall, what served then, and what was decided after it."""
     known = [(one.window, one.right_share) for one in windows if one.right_share is not None]
+    if len(known) < 2 * _FEWEST:
+        few = f"too few windows with a known outcome, {len(known)}; {2 * _FEWEST} are needed"
+        return [f"When did it get worse? Not told yet: {few}."]
     fall = _deepest([share for _, share in known])
     if fall is None:
-        return [f"When did it get worse? No fall of the right bets beyond doubt in {len(known)}."]
+        return [
+            f"When did it get worse? No fall of the right bets beyond doubt in {len(known)} windows."
+        ]
     at, before, after = fall
     window = known[at][0]
     return [

@@ -56,9 +56,10 @@ def read_report(
 
 def nothing_to_report(lineage: str, since: str | None) -> str:
     """Say that there is no window, and where to look; ``since`` as it was written."""
-    when = "" if since is None else f" from {since} on"
+    if since is None:
+        return f"lineage {lineage} has no window yet: beat opens the hours that agents record into"
     return (
-        f"lineage {lineage} has no window{when}, so nothing is reported; "
+        f"lineage {lineage} has no window from {since} on, so nothing is reported; "
         "`babylon-tasks windows list` shows which there are"
     )
 

@@ -17,7 +17,7 @@ from babylon_tasks.dashboard.checkpoint_page import checkpoint_page
 from babylon_tasks.dashboard.hour_page import hour_page
 from babylon_tasks.dashboard.since_form import since_form
 from babylon_tasks.dashboard.site_links import SITE
-from babylon_tasks.dashboard.site_page import MOST_GROUPS, WAYS, site_page
+from babylon_tasks.dashboard.site_page import MOST_GROUPS, WAYS, lines, site_page
 from babylon_tasks.dashboard.step_page import step_page
 from babylon_tasks.dashboard.trajectory_page import trajectory_page
 from babylon_tasks.db import clock, closeups, lineages, reports, run_report
@@ -39,6 +39,7 @@ _OF_AN_HOUR = 3  # best and worst answers
 _OF_SOME = 10
 _WEEK = 168  # windows
 _MOST_CHARACTERS = 200  # of what was asked for, in an answer
+_ANSWERS = "The best and the worst answers"
 Make = Callable[[Connection, Settings, str, Mapping[str, str]], str]
 
 
@@ -82,7 +83,7 @@ def overview(connection: Connection, settings: Settings, _: str, given: Mapping[
     text = given.get("since")
     found = read_report(connection, settings, since=_since(connection, text))
     if found is None:
-        raise Refused(404, nothing_to_report(settings.lineage, text))
+        return _nothing_yet(f"Lineage {settings.lineage}", settings, text)
     parts = read_parts(connection, settings, found.rows)
     return page(
         f"Lineage {found.lineage}",
@@ -106,12 +107,12 @@ def some_answers(
         connection, settings.lineage, since=_since(connection, text), limit=_WEEK
     )
     if not rows.windows:
-        raise Refused(404, nothing_to_report(settings.lineage, text))
+        return _nothing_yet(_ANSWERS, settings, text)
     names = [one.window for one in rows.windows]
     found = look_at_extremes(connection, settings, names, best=_OF_SOME, worst=_OF_SOME)
     about = f"<p>Of {len(names)} windows, {names[0]} to {names[-1]}.</p>"
     body = [*since_form("/answers", text or ""), about, *answers(found, SITE)]
-    return site_page("The best and the worst answers", body)
+    return site_page(_ANSWERS, body)
 
 
 def hour(connection: Connection, settings: Settings, name: str, _: Mapping[str, str]) -> str:
@@ -183,6 +184,14 @@ def _given(query: str) -> dict[str, str]:
         if len(values) > 1:
             raise Refused(400, f"{name!r} is given twice")
     return {name: values[0].strip() for name, values in fields.items() if values[0].strip()}
+
+
+def _nothing_yet(title: str, settings: Settings, since: str | None) -> str:
+    """Make the page of a run that has not begun: whoever has just started it sees no error."""
+    why = nothing_to_report(settings.lineage, since)
+    if since is not None:
+        raise Refused(404, why)
+    return site_page(title, lines([why]))
 
 
 def _since(connection: Connection, text: str | None) -> datetime | None:

@@ -108,10 +108,11 @@ def test_it_only_reads(site: httpx.Client) -> None:
     assert site.get("/", params=[("since", "1d")] * 9).status_code == 400
 
 
-def test_where_there_is_no_window_it_says_so(site: httpx.Client) -> None:
-    found = site.get("/")
-    assert found.status_code == 404
-    assert "babylon has no window" in found.text
+@pytest.mark.parametrize("path", ["/", "/answers"])
+def test_before_the_first_window_it_says_so(site: httpx.Client, path: str) -> None:
+    found = site.get(path)
+    assert found.status_code == 200
+    assert "babylon has no window yet" in found.text
 
 
 def test_postgres_itself_refuses_a_write(dashboard_settings: Settings) -> None:
