@@ -78,12 +78,12 @@ class Pages:
 
 def overview(connection: Connection, settings: Settings, _: str, given: Mapping[str, str]) -> str:
     """Make the report's page; ``since`` as on the command line."""
-    from babylon_tasks.cli.report_page import page  # it imports matplotlib: seconds
-
     text = given.get("since")
     found = read_report(connection, settings, since=_since(connection, text))
     if found is None:
         return _nothing_yet(f"Lineage {settings.lineage}", settings, text)
+    from babylon_tasks.cli.report_page import page  # it imports matplotlib: seconds
+
     parts = read_parts(connection, settings, found.rows)
     return page(
         f"Lineage {found.lineage}",

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from babylon_tasks.db import progress
 from babylon_tasks.db.progress import WindowProgress
@@ -26,6 +27,7 @@ _FAILURES = 3  # of a start in a row: the next one would fail, too
 _POLL_SECONDS = 0.2
 OnMove = Callable[[WindowProgress | None], None]
 _FOLLOW_SECONDS = 0.05
+_CONNECT_SECONDS = 5.0
 
 
 async def first_policy(
@@ -50,7 +52,8 @@ async def first_policy(
             policy = serving(connection, lineage)
         except CheckpointNotFound:
             policy = None  # the GPU worker has not started yet
-        if policy is not None and policy.base_url is not None:
+        # After a restart the row is that of the last run's trainer, which this one's may not be yet.
+        if policy is not None and policy.base_url is not None and _listens(policy.base_url):
             return policy
         await asyncio.sleep(_POLL_SECONDS)
     raise SandboxError(
@@ -64,7 +67,7 @@ async def followed(stack: Stack, client: Any, policy: Serving) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         stack.check()
-        models = (await client.models.list()).data if _listens(stack) else []
+        models = (await client.models.list()).data if _listens(stack.gateway_url) else []
         if any(one.to_dict().get("serves") == policy.inference_name for one in models):
             return
         await asyncio.sleep(_FOLLOW_SECONDS)
@@ -73,10 +76,17 @@ async def followed(stack: Stack, client: Any, policy: Serving) -> None:
     )
 
 
-def _listens(stack: Stack) -> bool:
-    """Check whether the gateway has started."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", stack.settings.gateway_port)) == 0
+def _listens(url: str) -> bool:
+    """Check whether the server of this address has started."""
+    at = urlsplit(url)
+    port = at.port or {"http": 80, "https": 443}[at.scheme]
+    try:
+        socket.create_connection(
+            (at.hostname or "localhost", port), timeout=_CONNECT_SECONDS
+        ).close()
+    except OSError:
+        return False
+    return True
 
 
 async def finished(

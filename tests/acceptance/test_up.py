@@ -198,6 +198,7 @@ def test_up_alone_gives_other_commands_its_addresses_and_ctrl_c_leaves_nothing(
         for name in ("FLOWER_BASIC_AUTH", "BABYLON_INFERENCE_API_KEY"):
             assert again.generated[name] == before[name], "whoever had it has it still"
         again.read("\n2025-01-")  # agents have played an hour, and its window is finished
+        assert "no answer" not in again.output, "they asked before the trainer was back"
         played = json.loads(again.other("windows", "list", "--json"))["windows"]
         assert played[-1]["trajectories"] == 16 * 8, "the oldest: a later one may be half written"
         again.end(signal.SIGHUP)  # the terminal is closed
