@@ -27,9 +27,8 @@ def when_it_got_worse(history: RunHistory, windows: Sequence[RunWindow]) -> list
         return [f"When did it get worse? Not told yet: {few}."]
     fall = _deepest([share for _, share in known])
     if fall is None:
-        return [
-            f"When did it get worse? No fall of the right bets beyond doubt in {len(known)} windows."
-        ]
+        looked_at = f"{len(known)} windows"
+        return [f"When did it get worse? No fall of the right bets beyond doubt in {looked_at}."]
     at, before, after = fall
     window = known[at][0]
     return [

@@ -52,7 +52,7 @@ async def first_policy(
             policy = serving(connection, lineage)
         except CheckpointNotFound:
             policy = None  # the GPU worker has not started yet
-        # After a restart the row is that of the last run's trainer, which this one's may not be yet.
+        # After a restart the row is there from the last run, and the trainer is not yet.
         if policy is not None and policy.base_url is not None and _listens(policy.base_url):
             return policy
         await asyncio.sleep(_POLL_SECONDS)
