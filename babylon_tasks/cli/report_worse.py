@@ -24,7 +24,7 @@ def when_it_got_worse(history: RunHistory, windows: Sequence[RunWindow]) -> list
     known = [(one.window, one.right_share) for one in windows if one.right_share is not None]
     if len(known) < 2 * _FEWEST:
         few = f"too few windows with a known outcome, {len(known)}; {2 * _FEWEST} are needed"
-        return [f"When did it get worse? Not told yet: {few}."]
+        return [f"When did it get worse? Not known yet: {few}."]
     fall = _deepest([share for _, share in known])
     if fall is None:
         looked_at = f"{len(known)} windows"

@@ -53,5 +53,5 @@ def test_what_chance_makes_is_no_fall() -> None:
 
 def test_of_few_windows_nothing_is_said() -> None:
     for shares in ([0.5], [None] * 20):
-        assert "Not told yet: too few windows with a known outcome" in said(shares)[0]
+        assert "Not known yet: too few windows with a known outcome" in said(shares)[0]
     assert "No fall of the right bets beyond doubt in 8 windows." in said([0.5] * 8)[0]
