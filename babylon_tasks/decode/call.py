@@ -10,9 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from babylon_tasks.decode.errors import Undecodable
+from babylon_tasks.decode.token_ids import NONE, count_ids, read_ids
 from babylon_tasks.policy_names import policy_step
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall, TokenIds
@@ -61,9 +63,9 @@ class Call(Struct, gc=False):
     temperature: float | None = None
     maxTokens: Any = None
     logprobs: list[float | TokenLogprob | None] | _Logprobs | None = None
-    tokenIds: list[int] | None = None
-    token_ids: list[int] | None = None
-    promptTokenIds: list[int] | None = None
+    tokenIds: msgspec.Raw = NONE
+    token_ids: msgspec.Raw = NONE
+    promptTokenIds: msgspec.Raw = NONE
     policyStep: int | None = None
     topP: float | None = None
     finishReason: Any = None
@@ -87,7 +89,7 @@ class _SampledTokens(Struct, frozen=True):
 
 
 def read_call(call: Call, step: int, done: str = "") -> LlmCall:
-    """Decode a call; ``done`` is the action of its step. Raises Undecodable."""
+    """Decode a call whose ids are checked; ``done`` is its step's action. Raises Undecodable."""
     model = call.model or ""
     policy = call.policyStep
     if policy is None:
@@ -110,8 +112,32 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
         completion_tokens=_count(call.completionTokens),
         purpose=read_purpose(call, done),
         carries=_carried(call, finish),
-        prompt_ids=tuple(call.promptTokenIds) if call.promptTokenIds else None,
+        prompt_ids=read_ids(call.promptTokenIds) or None,
     )
+
+
+def ids_beside(call: Call) -> TokenIds | None:
+    """Read the ids beside the answer; raises ValueError."""
+    ids = read_ids(call.tokenIds)
+    return read_ids(call.token_ids) if ids is None else ids
+
+
+def count_all_ids(call: Call) -> int | None:
+    """Count ``ids_beside``; raises ValueError where anything in a list of ids is none."""
+    if call.tokenIds is NONE and call.token_ids is NONE and call.promptTokenIds is NONE:
+        return None  # as most calls: asked without a call of a function
+    beside, other = count_ids(call.tokenIds), count_ids(call.token_ids)
+    count_ids(call.promptTokenIds)
+    return other if beside is None else beside
+
+
+def check_ids(calls: Sequence[Call], step: int) -> None:
+    """Raise Undecodable where a call's ids are not whole numbers."""
+    for call in calls:
+        try:
+            count_all_ids(call)
+        except ValueError as error:
+            raise Undecodable(Reason.BAD_SHAPE, f"step {step}: token ids: {error}") from None
 
 
 def read_messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
@@ -175,8 +201,7 @@ def _same(word: str, other: str) -> bool:
 
 
 def _sampled_tokens(call: Call, step: int) -> _SampledTokens:
-    beside = call.tokenIds if call.tokenIds is not None else call.token_ids
-    ids = None if beside is None else tuple(beside)
+    ids = ids_beside(call)
     recorded = call.logprobs
     entries: Sequence[Any] | None = (
         recorded.content if isinstance(recorded, _Logprobs) else recorded

@@ -16,6 +16,8 @@ from babylon_tasks.decode.call import (
     LOGPROB_ROUNDING,
     Call,
     TokenLogprob,
+    count_all_ids,
+    ids_beside,
     named_ids,
     read_messages,
     read_purpose,
@@ -102,7 +104,12 @@ def _facts(raw: RawTrajectory) -> Facts | None:
     for number, step in enumerate(steps):
         action, calls = step.action, step.llmCalls
         if calls:
-            call = calls[0] if len(calls) == 1 else acted_upon(calls, action)
+            if len(calls) == 1:
+                call = calls[0]
+            else:
+                call = acted_upon(calls, action)
+                for other in calls:
+                    count_all_ids(other)
             if not _sound(call) or _has_nul(call):
                 return None
             if asked is None:
@@ -137,17 +144,17 @@ def _sound(call: _Call) -> bool:
     """Check what ``decode`` checks of the call that was acted upon, beyond types and bounds."""
     if not call.messages and (call.systemPrompt is None or call.userPrompt is None):
         return False
+    count = count_all_ids(call)
     recorded = call.logprobs
-    if recorded is None:
+    entries = recorded.content if isinstance(recorded, _Logprobs) else recorded
+    if entries is None or count is None:
         return True
-    ids = call.tokenIds if call.tokenIds is not None else call.token_ids
-    if isinstance(recorded, list):
-        return ids is None or len(ids) == len(recorded)
-    entries = recorded.content
-    if entries is None or ids is None:
+    if len(entries) != count:
+        return False
+    if not isinstance(recorded, _Logprobs) or not recorded.content:
         return True
-    named = named_ids(entries)[0] if entries else None
-    return len(ids) == len(entries) and (named is None or named == tuple(ids))
+    named = named_ids(recorded.content)[0]
+    return named is None or named == ids_beside(call)
 
 
 def _has_nul(call: _Call) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.decode.action import RecordedAction, money_in, number_in, read_action
-from babylon_tasks.decode.call import Call, read_call
+from babylon_tasks.decode.call import Call, check_ids, read_call
 from babylon_tasks.decode.errors import Undecodable, bounded, diagnosis
 from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.records import AgentAction, LlmCall, RawTrajectory, Rejection, Trajectory
@@ -86,6 +86,7 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         action = step.action
         if step.llmCalls:
             done = "" if action is None else action.actionType
+            check_ids(step.llmCalls, number)
             calls.append(read_call(acted_upon(step.llmCalls, action), number, done))
             passed_over += len(step.llmCalls) - 1
         if action is not None:

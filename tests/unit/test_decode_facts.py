@@ -21,6 +21,7 @@ _LOGPROB = st.sampled_from([-0.5, -1, 0.0, 0.0005])
 _ODD = _LOGPROB | st.sampled_from([0.5, None, "-0.5", float("nan")])
 _ID = st.sampled_from([1, 2])
 _IDS = st.lists(_ID, max_size=2) | st.none()
+_ODD_IDS = st.lists(_ID | st.sampled_from([-1, 1.0, None, "1", [1], {}]), max_size=3) | JSON
 _TEXT = st.sampled_from(["", "u", "m-1", "\0", "\ud800", None, 7])
 
 
@@ -42,7 +43,11 @@ def _sampled(logprob: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 _WITH_TOKENS = st.fixed_dictionaries(
     {"logprobs": _sampled(_LOGPROB) | _sampled(_LOGPROB) | _sampled(_ODD) | st.none()},
-    optional={"tokenIds": _IDS, "token_ids": _IDS},
+    optional={
+        "tokenIds": _IDS | _IDS | _ODD_IDS,
+        "token_ids": _IDS | _IDS | _ODD_IDS,
+        "promptTokenIds": _IDS | _ODD_IDS,
+    },
 )
 _MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "user"])},
@@ -182,9 +187,54 @@ def test_the_question_is_that_of_the_call_that_was_acted_upon() -> None:
         same(row)
 
 
+_LONG = "9" * 4_301  # a longer number than msgspec reads
+IDS = {
+    "none": "null",
+    "no id": "[]",
+    "one": "[1]",
+    "spaced": "[ 1 ,\n\t 2\r]",
+    "many": json.dumps([*range(100_000, 100_900)], separators=(",", ":")),
+    "below 0": "[1,-2]",
+    "a long number": f"[1,{_LONG[1:]}]",
+    "too long a number": f"[1,{_LONG}]",
+    "too long a number between others": f"[{'1,' * 1_000}{_LONG}{',1' * 1_000}]",
+    "a fraction": "[1,2.5]",
+    "a power": "[1,1e3]",
+    "text": '["1","2"]',
+    "lists": "[[1],[2]]",
+    "one list more": "[[1,2]]",
+    "an object": '{"1":2}',
+    "a null among ids": "[1,null]",
+    "a number": "12",
+    "an empty text": '""',
+    "a leading zero": "[01,2]",
+    "a comma too many": "[1,2,]",
+    "ids twice": '[1,2],"KEY":[1]',
+    "other than an id first": '[{}],"KEY":[1,2]',
+}
+
+
+@pytest.mark.parametrize("key", ["tokenIds", "token_ids", "promptTokenIds"])
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+def test_ids_are_read_alike_in_each_call_of_a_step(ids: str, key: str) -> None:
+    ids = ids.replace("KEY", key)
+    asked, other = llm_call(**{key: 7}), llm_call(purpose="forecast")
+    for calls in ([asked], [asked, other], [other, asked]):
+        same(raw(json.dumps([step(calls=calls)]).replace(f'"{key}": 7', f'"{key}": {ids}')))
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+def test_ids_beside_log_probabilities_are_read_alike(ids: str) -> None:
+    ids = ids.replace("KEY", "tokenIds")
+    for count in (0, 1, 2, 900):
+        recorded = step(calls=[llm_call(logprobs=[-0.5] * count, tokenIds=7)])
+        same(raw(json.dumps([recorded]).replace('"tokenIds": 7', f'"tokenIds": {ids}')))
+
+
 USUAL = {
     "text": step(calls=[llm_call()]),
     "numbers and ids": step(calls=[exact_call()]),
+    "many ids": step(calls=[llm_call(tokenIds=[*range(100_000, 101_000)])]),
     "objects": step(calls=[llm_call(logprobs={"content": [{"token": "a", "logprob": -0.5}]})]),
     "asked twice": step(calls=[llm_call("?"), llm_call("YES")]),
     "no action": step(action=None),
