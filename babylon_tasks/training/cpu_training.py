@@ -65,7 +65,8 @@ class CpuTraining(DiskBackend):
     async def _inspector(self, longest: int, label: str) -> Inspector:
         service = await self.art._get_service(self.model)
         policy = service.policy
-        return Inspector(service.tokenizer, policy.token_text, min(longest, policy.longest), label)
+        longest = min(longest, policy.longest)
+        return Inspector(service.tokenizer, policy.token_text, longest, label, self.kept_proofs)
 
     async def _with_logprobs(
         self, request: TrainRequest, proofs: Sequence[InspectedCall], on_progress: OnProgress

@@ -27,6 +27,7 @@ from babylon_tasks.training.checkpoints import (
 )
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.inspect_calls import InspectedCall, Inspector, with_calls
+from babylon_tasks.training.kept_proofs import KeptProofs
 from babylon_tasks.training.protocol import (
     BackendStep,
     Checked,
@@ -52,6 +53,10 @@ class DiskBackend(ArtBackend):
     def committed(self) -> CommittedCheckpoints:
         return CommittedCheckpoints(self.checkpoints)
 
+    @cached_property
+    def kept_proofs(self) -> KeptProofs:
+        return KeptProofs()
+
     async def check(self, request: CheckRequest) -> Checked:
         self.committed.expect(request.committed)
         found = {step: self.committed.damage(step) for step in request.steps}
@@ -75,7 +80,7 @@ class DiskBackend(ArtBackend):
     async def _as_sampled(
         self, request: TrainRequest, groups: Sequence[Group], on_progress: OnProgress
     ) -> tuple[Group, ...]:
-        """Prove each call's tokens once more before packing: nothing unproven is trained on."""
+        """Prove each call's tokens before packing, where this trainer has not: none is unproven."""
         inspector = await self._inspector(request.packed_sequence_length, request.logprobs)
         count = counting(on_progress, "calls tokenised")
         proofs = await asyncio.to_thread(inspector.proofs, groups, count)

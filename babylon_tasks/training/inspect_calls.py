@@ -23,9 +23,10 @@ from babylon_tasks.dataset.eligibility import EXACT, NONE
 from babylon_tasks.decode import bounded
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.reasons import Reason
-from babylon_tasks.records import Group, LlmCall, Member
+from babylon_tasks.records import Group, LlmCall, Member, TokenIds
 from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.conversations import art_trajectory
+from babylon_tasks.training.kept_proofs import KeptProofs
 from babylon_tasks.training.protocol import Inspected, Refusal, Weight
 from babylon_tasks.training.rebuild_tokens import difference, miscounted, rebuild
 from babylon_tasks.training.token_text import TokenText
@@ -55,16 +56,23 @@ class InspectedCall(Struct, frozen=True):
 class Inspector:
     """Inspect calls with a transformers tokenizer and the longest row that a step may have.
 
-    ``label`` is that of all calls (``dataset/eligibility.py``).
+    ``label`` is that of all calls (``dataset/eligibility.py``); ``kept`` are the proofs of this
+    tokenizer that are known already.
     """
 
     def __init__(
-        self, tokenizer: Any, token_text: TokenText, packed_sequence_length: int, label: str
+        self,
+        tokenizer: Any,
+        token_text: TokenText,
+        packed_sequence_length: int,
+        label: str,
+        kept: KeptProofs,
     ) -> None:
         self._tokenizer = tokenizer
         self._token_text = token_text
         self._longest = packed_sequence_length
         self._label = label
+        self._kept = kept
 
     def inspect(
         self, groups: Sequence[Group], on_group: Callable[[int, int], None] | None = None
@@ -112,16 +120,32 @@ class Inspector:
     def prove(self, call: LlmCall) -> InspectedCall:
         """Prove that a call would be trained on as it was sampled; raises CallRefused."""
         self._require_readable(call)
+        known = self._kept.find(call, self._label)
+        prompt, answer = known or self._tokens(call)
+        if known is None:
+            self._kept.add(call, self._label, prompt, answer)
+        if len(prompt) + len(answer) > self._longest:
+            raise CallRefused(
+                Reason.TOO_LONG,
+                f"{len(prompt)} tokens of prompt and {len(answer)} of answer; the longest row has "
+                f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
+            )
+        return InspectedCall(self._with_tokens(call, answer), prompt)
+
+    def _with_tokens(self, call: LlmCall, ids: TokenIds) -> LlmCall:
+        pieces = tuple(self._token_text.piece(token) for token in ids)
+        return structs.replace(call, token_ids=ids, token_bytes=pieces)
+
+    def _tokens(self, call: LlmCall) -> tuple[TokenIds, TokenIds]:
+        """Tokenise a call, whatever its length; returns prompt and answer, or raises."""
         ids = self._ids(call)
         if self._label == EXACT and len(call.logprobs or ()) != len(ids):
             recorded = len(call.logprobs or ())
             raise CallRefused(
                 Reason.NO_LOGPROBS, f"{recorded} log-probabilities for {len(ids)} tokens"
             )
-        pieces = tuple(self._token_text.piece(token) for token in ids)
-        known = structs.replace(call, token_ids=ids, token_bytes=pieces)
         expected = self._prompts(call)
-        trained, mask = self._tokenized(known)
+        trained, mask = self._tokenized(self._with_tokens(call, ids))
         start = len(trained) - len(ids)
         as_sampled = trained[start:] == list(ids) and mask == [0] * start + [1] * len(ids)
         if not as_sampled or trained[:start] not in expected:
@@ -131,13 +155,7 @@ class Inspector:
                 f"sampled after {decode(expected[0][-8:])!r}, it would be trained as "
                 f"{decode(trained[max(0, start - 8) : start + 8])!r}",
             )
-        if len(trained) > self._longest:
-            raise CallRefused(
-                Reason.TOO_LONG,
-                f"{start} tokens of prompt and {len(ids)} of answer; the longest row has "
-                f"{self._longest} (BABYLON_PACKED_SEQUENCE_LENGTH)",
-            )
-        return InspectedCall(known, tuple(trained[:start]))
+        return tuple(trained[:start]), ids
 
     def _require_readable(self, call: LlmCall) -> None:
         """Refuse what is too long whatever its tokens are: megabytes take minutes to tokenise."""

@@ -226,7 +226,7 @@ class LocalTraining(DiskBackend):
 
     async def _inspector(self, longest: int, label: str) -> Inspector:
         del longest  # ART decides the length of rows
-        return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label)
+        return Inspector(self._tokenizer, self._spelling, _ART_LONGEST, label, self.kept_proofs)
 
     async def inspect(
         self, request: InspectRequest, groups: Sequence[Group], on_progress: OnProgress

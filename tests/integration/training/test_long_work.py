@@ -9,6 +9,7 @@ from recorded import call, group, groups_file, many, train_request, trainer_sett
 
 from babylon_tasks.errors import TrainerDied
 from babylon_tasks.training.inspect_calls import Inspector
+from babylon_tasks.training.kept_proofs import KeptProofs
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import EvaluateRequest, InspectRequest, RequestProgress
 from babylon_tasks.training.supervisor import Trainer
@@ -66,7 +67,8 @@ def test_work_of_many_pieces_outlasts_the_limit_on_silence_and_one_that_hangs_do
 def test_megabytes_are_refused_before_they_are_tokenised(policy: Policy) -> None:
     longest = 128
     size = policy.token_text.longest_piece * longest
-    inspector = Inspector(None, policy.token_text, longest, "exact")  # without a tokenizer
+    tokenizer = None
+    inspector = Inspector(tokenizer, policy.token_text, longest, "exact", KeptProofs())
 
     found = inspector.inspect([group([(call(question="x" * size), 1.0)])])
 
