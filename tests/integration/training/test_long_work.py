@@ -40,7 +40,9 @@ def test_work_of_many_pieces_outlasts_the_limit_on_silence_and_one_that_hangs_do
 ) -> None:
     hangs = tmp_path / "hangs"
     (tmp_path / "sitecustomize.py").write_text(SLOW.format(hangs=str(hangs)))
-    groups = [group([(call(), 1.0), (call("No"), 0.0)] * 4)]
+    # Each call is another: an equal one is not proven again.
+    asked = [f"Question {number}?" for number in range(4)]
+    groups = [group([(call(a, q), float(a == "Yes")) for q in asked for a in ("Yes", "No")])]
     reported: list[RequestProgress] = []
     settings = trainer_settings(
         tmp_path / "data", base_model=str(tiny_model), trainer_silence_timeout_seconds=SILENCE
