@@ -104,12 +104,9 @@ def _facts(raw: RawTrajectory) -> Facts | None:
     for number, step in enumerate(steps):
         action, calls = step.action, step.llmCalls
         if calls:
-            if len(calls) == 1:
-                call = calls[0]
-            else:
-                call = acted_upon(calls, action)
-                for other in calls:
-                    count_all_ids(other)
+            call = calls[0] if len(calls) == 1 else acted_upon(calls, action)
+            for other in calls if len(calls) > 1 else ():
+                count_all_ids(other)
             if not _sound(call) or _has_nul(call):
                 return None
             if asked is None:
