@@ -11,7 +11,7 @@ import typer
 from babylon_tasks import log
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.demo_rows import DemoRows
-from babylon_tasks.cli.output import say
+from babylon_tasks.cli.output import say, show
 from babylon_tasks.cli.running import announced, end_with_the_terminal, watch
 from babylon_tasks.processes import ProcessName
 from babylon_tasks.settings import Settings, given
@@ -81,6 +81,10 @@ def up(
             log_of_worker = FollowedLog(stack.data_dir / f"{ProcessName.GPU_WORKER}.log")
             stack.start_processes()
             with announced(stack, explicit, backend, "up.env"):
+                show("then: babylon-tasks status  # what was recorded, and what became of it")
+                show("      babylon-tasks doctor  # what is missing, and what to do about it")
+                if not play:
+                    show("no agents yet? docs/agents.md connects yours; --play brings some")
                 say("running; Ctrl-C stops everything")
                 if play:
                     _play(stack)

@@ -15,6 +15,7 @@ from babylon_tasks.windows import window_start
 MAX_TOKENS = 1  # Yes and No are one token each; anything after them is noise
 TEMPERATURE = 1.0
 _PATIENCE_SECONDS = 120.0  # by then a killed trainer has been restarted
+_EXAMINED = 20  # markets at once: a busy machine may take minutes for a hundred
 
 
 @dataclass
@@ -129,7 +130,10 @@ async def examine(
     client: Any, model: str, markets: Sequence[Market], *, n: int
 ) -> list[AnswerCounts]:
     """Ask about each market ``n`` times, record nothing; returns the counts per market."""
-    completions = await asyncio.gather(*(ask(client, model, market, n=n) for market in markets))
+    completions: list[Any] = []
+    for first in range(0, len(markets), _EXAMINED):
+        some = markets[first : first + _EXAMINED]
+        completions += await asyncio.gather(*(ask(client, model, market, n=n) for market in some))
     tallies = []
     for market, completion in zip(markets, completions, strict=True):
         answers = [read_answer(choice.message.content or "") for choice in completion.choices]
