@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.cli.output import counted
+
 _Read = TypeVar("_Read")
 
 
@@ -51,7 +53,8 @@ def sampled_answers(recorded: Any) -> Iterator[str]:
         yield answers
         return
     for kind, found in sorted(answers.items()):
-        yield f"answers{_of(kind)} in the {found.groups} groups of a step: {found}"
+        groups = counted(found.groups, "group")
+        yield f"answers{_of(kind)} in the {groups} of a step: {found}"
 
 
 def _read(recorded: Any, kind: type[_Read]) -> _Read | str:

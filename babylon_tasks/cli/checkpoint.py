@@ -44,7 +44,7 @@ def show_checkpoint(history: CheckpointHistory) -> None:
                 one.decision,
                 policy_name(lineage, one.from_step),
                 policy_name(lineage, one.to_step),
-                one.actor,
+                one.actor if one.actor.startswith("cli:") else None,
                 one.reason,
             )
             for one in history.decisions

@@ -13,8 +13,11 @@ from babylon_tasks.db.reports import Event
 _HASH = re.compile(r"[0-9a-f]{32,}")
 _HASH_DIGITS = 8
 _PADDED = 16
-# Why something happened comes first; the rest as it was recorded.
-_FIRST = ("reason", "why", "error", "what", "todo")
+# From here on the date and columns leave enough of a line for what happened.
+_WIDE = 80
+# Why something happened comes first, what to do about it last; the rest as it was recorded.
+_FIRST = ("reason", "why", "error", "what")
+_LAST = ("todo",)
 # Said by the event's name, by another line of `why`, or of use only beside the log.
 _LEFT_OUT = ("state", "from", "to", "step", "windows", "rejected", "fencing_token")
 
@@ -22,10 +25,12 @@ _LEFT_OUT = ("state", "from", "to", "step", "windows", "rejected", "fencing_toke
 def event_lines(events: list[Event], width: int) -> Iterator[str]:
     """Describe each event in one line of at most ``width`` characters."""
     names = [_name(event) for event in events]
-    padded = min(_PADDED, max(map(len, names), default=0))
+    wide = width >= _WIDE
+    padded = min(_PADDED, max(map(len, names), default=0)) if wide else 0
+    said: set[tuple[object, ...]] = set()
     for event, name in zip(events, names, strict=True):
-        line = f"{event.happened_at:%m-%d %H:%M:%S}  {name:<{padded}}  {_in_short(event)}"
-        yield cut(line.rstrip(), width)
+        when = f"{event.happened_at:%m-%d %H:%M:%S}" if wide else f"{event.happened_at:%m-%d %H:%M}"
+        yield cut(f"{when}  {name:<{padded}}  {_in_short(event, said)}".rstrip(), width)
 
 
 def event_paragraphs(events: list[Event]) -> Iterator[str]:
@@ -41,10 +46,17 @@ def _name(event: Event) -> str:
     return event.kind if event.target_step is None else f"{event.kind} {event.target_step}"
 
 
-def _in_short(event: Event) -> str:
+def _in_short(event: Event, said: set[tuple[object, ...]]) -> str:
+    """Say what an event adds to those before it; ``said`` is what they said of their steps."""
     detail = event.detail
     named = [name for name in _FIRST if name in detail]
-    named += [name for name in detail if name not in (*_FIRST, *_LEFT_OUT)]
+    for name in detail:
+        fact = (event.lineage, event.target_step, name, str(detail[name]))
+        if name not in (*_FIRST, *_LAST, *_LEFT_OUT) and fact not in said:
+            named.append(name)
+            if event.target_step is not None:
+                said.add(fact)
+    named += [name for name in _LAST if name in detail]
     parts = [
         str(detail[name]) if name in ("reason", "why") else f"{name} {_short(detail[name])}"
         for name in named

@@ -8,8 +8,8 @@ import typer
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.nouns import Noun
-from babylon_tasks.cli.output import AsJson, as_json, say, show, table
-from babylon_tasks.db import reports
+from babylon_tasks.cli.output import AsJson, as_json, say_left_out, show, table
+from babylon_tasks.db import reports, run_report
 from babylon_tasks.db.reports import CheckpointReport
 from babylon_tasks.decisions import Decision
 from babylon_tasks.policy_names import policy_name, step_number
@@ -41,10 +41,13 @@ def list_models(
     """
     settings = begin()
     with database(settings) as connection:
-        found = reports.models(connection, settings.lineage, limit=limit + 1)
-    found, more = found[:limit], len(found) > limit
+        found = reports.models(connection, settings.lineage, limit=limit)
+        every = len(found)
+        if every == limit:
+            every = run_report.how_many_checkpoints(connection, settings.lineage)
+    left_out = every - len(found)
     if json:
-        as_json({"lineage": settings.lineage, "models": found, "truncated": more})
+        as_json({"lineage": settings.lineage, "models": found, "truncated": left_out > 0})
         return
     columns = ("model", "serves", "made (UTC)", "value#", "groups#", "decision", "why")
     table(
@@ -65,8 +68,7 @@ def list_models(
         empty=f"lineage {settings.lineage} has no checkpoint: no trainer has served it yet; "
         "`babylon-tasks run gpu-worker` starts one, `babylon-tasks doctor` says what it lacks",
     )
-    if more:
-        say(f"older checkpoints than the newest {limit} are left out: raise --limit")
+    say_left_out(left_out, "older", f"--limit {every} shows all")
 
 
 def _decided(model: CheckpointReport) -> str | None:

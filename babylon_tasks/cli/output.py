@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -91,7 +92,11 @@ def say(line: str) -> None:
 
 def show(line: str) -> None:
     """Print one line of the result: a line break in it could pass for another line."""
-    out.print(Text(plain(line)), soft_wrap=True)
+    text = plain(line)
+    if out.is_terminal and cell_len(text) > out.width:  # which would break it inside words
+        words = TextWrapper(out.width, break_long_words=False, break_on_hyphens=False)
+        text = "\n".join(words.wrap(text))
+    out.print(Text(text), soft_wrap=True)
 
 
 def show_counts(what: str, counts: Mapping[str, int]) -> None:
@@ -195,6 +200,17 @@ def cut(line: str, width: int) -> str:
     if cell_len(line) <= width:
         return line
     return f"{set_cell_size(line, max(0, width - len(_CUT))).rstrip()}{_CUT}"
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many there are: 1 window, 2 windows."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def say_left_out(number: int, what: str, how: str) -> None:
+    """Say how many a list leaves out, and how to see them; nothing where it has all."""
+    if number:
+        say(f"{number} {what} {'one is' if number == 1 else 'ones are'} left out: {how}")
 
 
 def cell(value: object) -> str:

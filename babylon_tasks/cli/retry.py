@@ -9,7 +9,7 @@ import typer
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.moments import Since, Until, read_window, since_hour
-from babylon_tasks.cli.output import LISTED, AsJson, as_json, refuse, say, show
+from babylon_tasks.cli.output import LISTED, AsJson, as_json, counted, refuse, say, show
 from babylon_tasks.db import window_transitions
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.session import Connection
@@ -78,7 +78,7 @@ def retry(
     elif dry_run:
         say("nothing was changed")
     elif done:
-        show(f"{len(done)} windows are to be done again; the workers pick them up within a minute")
+        show(f"{counted(len(done), 'window')} to be done again; the workers begin within a minute")
 
 
 def _retry_one(connection: Connection, window: str, *, dry_run: bool, json: bool) -> None:
@@ -97,7 +97,7 @@ def _retry_one(connection: Connection, window: str, *, dry_run: bool, json: bool
 
 
 def _preview(failed: list[Window]) -> None:
-    show(f"{len(failed)} failed windows" + (":" if failed else "; nothing to do"))
+    show(counted(len(failed), "failed window") + (":" if failed else "; nothing to do"))
     for row in failed[:LISTED]:
         show(f"  {row.window_id}  {row.reason or ''}".rstrip())
     if len(failed) > LISTED:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from babylon_tasks import step_metrics
-from babylon_tasks.cli.output import cell
+from babylon_tasks.cli.output import cell, counted
 from babylon_tasks.db.reports import StepReport
 from babylon_tasks.states import StepMethod
 
@@ -24,7 +24,9 @@ def step_in_short(step: StepReport) -> str:
     parts = [f"{kind} {step.target_step} from {step.base_step} is {step.state}"]
     parts.append(f"windows {', '.join(step.windows)}")
     if step.gradient_steps is not None:
-        parts.append(f"{step.gradient_steps} gradient steps, {step.trainable_tokens} tokens")
+        parts.append(
+            f"{counted(step.gradient_steps, 'gradient step')}, {step.trainable_tokens} tokens"
+        )
         parts.append(in_short(step.metrics or {}))
     elif step.progress:
         parts.append(details(step.progress))

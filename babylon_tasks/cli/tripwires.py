@@ -8,9 +8,9 @@ import typer
 from msgspec import Struct, structs
 
 from babylon_tasks.cli.context import actor, begin, database
-from babylon_tasks.cli.moments import read_window
+from babylon_tasks.cli.moments import Since, read_window, since_hour
 from babylon_tasks.cli.nouns import Noun
-from babylon_tasks.cli.output import AsJson, ExitCode, as_json, say, show, table
+from babylon_tasks.cli.output import AsJson, ExitCode, as_json, say, say_left_out, show, table
 from babylon_tasks.db import tripwires, windows
 from babylon_tasks.db.tripwires import TripRow
 
@@ -36,23 +36,30 @@ def list_tripwires(
     only_open: Annotated[
         bool, typer.Option("--open", help="Only what keeps windows from training now.")
     ] = False,
+    since: Since = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
     json: AsJson = False,
 ) -> None:
     """List what tripped in windows that a step of the lineage was about to take, newest first.
 
-    With --open the oldest window comes first.
+    With --open the oldest window comes first. --since is about when windows began.
     JSON: {"tripwires": [{id, lineage, window, reward_version, step, target_step, kind, policy,
     what, measured, bound, severity, source, evidence, actor, found_at, accepted_by, accepted_at,
     open}], truncated}; step is null where none took the window.
     """
     settings = begin()
+    start = since_hour(settings, since)
     with database(settings) as connection:
         read = tripwires.still_open if only_open else tripwires.listed
-        found = read(connection, settings.lineage, limit=limit + 1)
-    found, more = found[:limit], len(found) > limit
+        found = read(connection, settings.lineage, limit=limit, since=start)
+        every = len(found)
+        if every == limit:
+            every = tripwires.how_many(
+                connection, settings.lineage, only_open=only_open, since=start
+            )
+    left_out = every - len(found)
     if json:
-        as_json({"tripwires": [documented(one) for one in found], "truncated": more})
+        as_json({"tripwires": [documented(one) for one in found], "truncated": left_out > 0})
         return
     table(
         None,
@@ -63,8 +70,7 @@ def list_tripwires(
         ),
         empty="nothing keeps a window from training" if only_open else "nothing has tripped",
     )
-    if more:
-        say(f"only {limit} are listed, and there are more: raise --limit")
+    say_left_out(left_out, "newer" if only_open else "older", f"--limit {every} shows all")
 
 
 def accept(

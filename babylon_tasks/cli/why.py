@@ -75,7 +75,11 @@ def why(
                 as_json(found) if json else show_trajectory(found)
                 return
             unopened_windows.refuse(connection, window)
-        history = reports.history(connection, hour or window, lineage=settings.lineage)
+            raise typer.BadParameter(
+                f"{window} is neither an hour, nor a trajectory on record, nor a checkpoint of "
+                f"lineage {settings.lineage}; write 2026-01-31T09, an id, or 7"
+            )
+        history = reports.history(connection, hour, lineage=settings.lineage)
         lineage = lineages.get(connection, settings.lineage)
         paused = refusals.why_paused(connection, settings)
     if lineage is not None and history.window.state in UNFINISHED:

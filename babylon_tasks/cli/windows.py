@@ -10,7 +10,7 @@ from msgspec import Struct
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
-from babylon_tasks.cli.output import AsJson, as_json, say, show, table
+from babylon_tasks.cli.output import AsJson, as_json, say, say_left_out, show, table
 from babylon_tasks.cli.retry import retry
 from babylon_tasks.db import clock, open_and_seal
 from babylon_tasks.db import windows as rows
@@ -122,10 +122,8 @@ def list_windows(
         empty=_NONE_AT_ALL if not (since or until or state or min_agents) else _NONE_OF_THESE,
     )
     if left_out:
-        say(
-            f"{left_out} older ones are left out: --until {found[-1].window_id} shows the next, "
-            f"--limit {len(found) + left_out} all"
-        )
+        more = f"--until {found[-1].window_id} shows the next, --limit {len(found) + left_out} all"
+        say_left_out(left_out, "older", more)
 
 
 def backfill(

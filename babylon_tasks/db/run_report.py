@@ -45,11 +45,7 @@ def read(
         lineage=lineage,
         limit=MOST_CHECKPOINTS,
     )
-    counted = {"lineage": lineage}
-    all_steps = fetch_value(connection, "run_report.how_many_steps", int, **counted) or 0
-    all_checkpoints = (
-        fetch_value(connection, "run_report.how_many_checkpoints", int, **counted) or 0
-    )
+    all_steps = fetch_value(connection, "run_report.how_many_steps", int, lineage=lineage) or 0
     return RunRows(
         windows=windows[::-1],
         rejections=fetch_all(
@@ -65,8 +61,13 @@ def read(
         steps=steps,
         steps_left_out=all_steps - len(steps),
         checkpoints=checkpoints,
-        checkpoints_left_out=all_checkpoints - len(checkpoints),
+        checkpoints_left_out=how_many_checkpoints(connection, lineage) - len(checkpoints),
     )
+
+
+def how_many_checkpoints(connection: Connection, lineage: str) -> int:
+    """Count the checkpoints of a lineage."""
+    return fetch_value(connection, "run_report.how_many_checkpoints", int, lineage=lineage) or 0
 
 
 def steps_of(connection: Connection, lineage: str, step: int | None = None) -> list[RunStep]:

@@ -169,14 +169,28 @@ def accept(connection: Connection, lineage: str, window: str, *, actor: str) -> 
     return kinds
 
 
-def listed(connection: Connection, lineage: str, *, limit: int) -> list[TripRow]:
+def listed(
+    connection: Connection, lineage: str, *, limit: int, since: datetime | None = None
+) -> list[TripRow]:
     """List the newest tripwires of a lineage."""
-    return fetch_all(connection, "tripwires.list", TripRow, lineage=lineage, limit=limit)
+    of = {"lineage": lineage, "since": since, "limit": limit}
+    return fetch_all(connection, "tripwires.list", TripRow, **of)
 
 
-def still_open(connection: Connection, lineage: str, *, limit: int) -> list[TripRow]:
+def still_open(
+    connection: Connection, lineage: str, *, limit: int, since: datetime | None = None
+) -> list[TripRow]:
     """List what keeps windows of a lineage from training, the oldest window first."""
-    return fetch_all(connection, "tripwires.still_open", TripRow, lineage=lineage, limit=limit)
+    of = {"lineage": lineage, "since": since, "limit": limit}
+    return fetch_all(connection, "tripwires.still_open", TripRow, **of)
+
+
+def how_many(
+    connection: Connection, lineage: str, *, only_open: bool, since: datetime | None = None
+) -> int:
+    """Count what ``listed``, or ``still_open``, would list without a limit."""
+    name = "tripwires.how_many_open" if only_open else "tripwires.how_many"
+    return fetch_value(connection, name, int, lineage=lineage, since=since) or 0
 
 
 def of_window(connection: Connection, window: str, lineage: str | None = None) -> list[TripRow]:

@@ -127,14 +127,14 @@ def decide(
         if collapsed is not None:
             return _refuse(f"near-constant answers {on}: {collapsed}", figures, RefusalKind.HARM)
     if _worse(difference, settings):
-        return _refuse(f"{text}: {_NO_BETTER}", figures, RefusalKind.NO_BETTER)
+        return _refuse(f"{_NO_BETTER}: {text}", figures, RefusalKind.NO_BETTER)
     if before is not None:
         since = paired_difference(ours, objective(before, settings), places)
         figures["earlier"] = {"step": before.step, **_figures(since)}
         if _worse(since, settings) and difference.mean <= difference.bound(1 - DOUBT):
             return _refuse(
-                f"{_in_words(since)} checkpoint {before.step}, which served up to {EARLIER} "
-                f"promotions before, {on}: {_NO_BETTER}",
+                f"{_NO_BETTER}: {_in_words(since)} checkpoint {before.step}, which served up to "
+                f"{EARLIER} promotions before, {on}",
                 figures,
                 RefusalKind.NO_BETTER,
             )

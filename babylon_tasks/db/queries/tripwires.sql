@@ -54,22 +54,42 @@ WITH accepted AS (
 )
 SELECT t.kind FROM training.tripwires t JOIN accepted ON accepted.tripwire_id = t.id ORDER BY t.kind
 
+-- part: asked_for
+-- A lineage's, of windows from an hour on.
+t.lineage = %(lineage)s AND (%(since)s::timestamptz IS NULL OR w.starts_at >= %(since)s)
+
+-- part: kept
+-- A lineage's that keep windows from training, from an hour on.
+{{tripwires.asked_for}} AND {{tripwires.trainable}}
+AND t.reward_version = w.reward_version AND {{tripwires.open}}
+
 -- name: list
 -- The newest tripwires of a lineage.
 SELECT {{tripwires.columns}}
 {{tripwires.listed}}
-WHERE t.lineage = %(lineage)s
+WHERE {{tripwires.asked_for}}
 ORDER BY t.id DESC
 LIMIT %(limit)s
+
+-- name: how_many
+-- How many tripwires a lineage has.
+SELECT count(*)
+{{tripwires.listed}}
+WHERE {{tripwires.asked_for}}
 
 -- name: still_open
 -- Those that keep windows of a lineage from training, the oldest window first.
 SELECT {{tripwires.columns}}
 {{tripwires.listed}}
-WHERE t.lineage = %(lineage)s AND {{tripwires.trainable}}
-  AND t.reward_version = w.reward_version AND {{tripwires.open}}
+WHERE {{tripwires.kept}}
 ORDER BY w.starts_at, t.id
 LIMIT %(limit)s
+
+-- name: how_many_open
+-- How many of them keep windows of a lineage from training.
+SELECT count(*)
+{{tripwires.listed}}
+WHERE {{tripwires.kept}}
 
 -- name: of_window
 -- All tripwires of a window, as they were found.

@@ -63,6 +63,13 @@ def test_why_lists_every_event_in_order(run: Run, trained: str) -> None:
         assert word in output
 
 
+def test_why_of_what_is_not_there_says_what_it_takes(run: Run, trained: str) -> None:
+    for unknown in ("9999", "yesterday"):
+        refused = run("why", unknown)
+        assert refused.code == 2
+        assert f"{unknown} is neither an hour, nor a trajectory on record, nor a" in refused.err
+
+
 def test_why_says_what_the_answers_came_to_that_a_step_took(run: Run, trained: str) -> None:
     assert run("why", trained, "--json").document["answers"] == {
         "": {
@@ -73,7 +80,7 @@ def test_why_says_what_the_answers_came_to_that_a_step_took(run: Run, trained: s
             "known": 1.0,
         }
     }
-    assert "answers in the 1 groups of a step: 50% rise, entropy 0.69" in run("why", trained).out
+    assert "answers in the 1 group of a step: 50% rise, entropy 0.69" in run("why", trained).out
 
 
 def test_status_says_what_both_would_answer_that_a_decision_was_about(
@@ -132,7 +139,8 @@ def test_promote_and_rollback_move_what_serves_and_models_shows_it(run: Run, tra
     assert (newest["step"], newest["head"], newest["decision"]) == (1, True, "rollback")
     assert newest["reason"] == "worse"
     page = run("models", "list", "--limit", "1")
-    assert (page.out.count("babylon@"), "raise --limit" in page.err) == (1, True)
+    assert page.out.count("babylon@") == 1
+    assert page.err == "1 older one is left out: --limit 2 shows all\n"
     fallen, back = run("models", "list").out.splitlines()[1:]
     assert "babylon@1" in fallen
     assert "rolled back" in fallen

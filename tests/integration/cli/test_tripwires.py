@@ -32,6 +32,9 @@ def test_a_tripped_window_is_listed_with_its_evidence_and_let_through_by_name(
     assert found["severity"] == 20
     assert found["evidence"]["words"] == {"futureOutcomes": 4}
     assert "not trained on until it is accepted" in run("tripwires", "list").out
+    assert run("tripwires", "list", "--since", WINDOW).out == run("tripwires", "list").out
+    later = run("tripwires", "list", "--open", "--since", "2026-12-31", "--json").document
+    assert later == {"tripwires": [], "truncated": False}
 
     accepted = run("tripwires", "accept", WINDOW, "--json")
     assert accepted.document == {"accepted": {WINDOW: ["outcome_words"]}, "not_tripped": []}

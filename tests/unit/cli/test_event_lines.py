@@ -32,13 +32,43 @@ def test_each_event_is_one_line_that_fits_sixty_columns() -> None:
     lines = list(event_lines(EVENTS, 60))
     assert len(lines) == len(EVENTS)
     assert max(map(len, lines)) <= 60
-    assert lines[0] == "01-31 10:02:03  opened"
-    assert lines[1] == "01-31 10:03:03  sealed            agents 4, trajectories 4"
-    assert lines[2].endswith("  scored 4, reward_mean 0...")
+    assert lines[0] == "01-31 10:02  opened"
+    assert lines[1] == "01-31 10:03  sealed  agents 4, trajectories 4"
+    assert lines[2] == "01-31 10:04  scored  scored 4, reward_mean 0.492"
     assert lines[3].endswith("manifest 3bd503fc")
     assert lines[4].endswith("step_running 1")
-    assert lines[5].endswith("attempts 2, adapter_hash..")
+    assert lines[5].endswith("attempts 2, adapter_hash 3b..")
     assert "training failed 3 times" in lines[6]
+
+
+def test_a_wide_terminal_has_seconds_and_columns() -> None:
+    lines = list(event_lines(EVENTS, 80))
+    assert lines[1] == "01-31 10:03:03  sealed            agents 4, trajectories 4"
+
+
+def test_what_a_step_did_is_said_once() -> None:
+    trained = {"adapter_hash": HASH, "gradient_steps": 1, "trainable_tokens": 48}
+    events = [
+        event(0, "step_planned", 7, trajectories=48),
+        event(1, "step_trained", 7, **trained),
+        event(2, "step_committed", 7, trajectories=48, **trained),
+        event(3, "step_trained", 8, **trained),
+    ]
+    assert [line.split("  ", 1)[1] for line in event_lines(events, 70)] == [
+        "step_planned 7  trajectories 48",
+        "step_trained 7  adapter_hash 3bd503fc, gradient_steps 1..",
+        "step_committed 7",
+        "step_trained 8  adapter_hash 3bd503fc, gradient_steps 1..",
+    ]
+
+
+def test_what_happened_comes_before_what_to_do_about_it() -> None:
+    advice = event(
+        0, "advice", todo="let agents ask at temperature 1", nothing_to_learn="80 of 128"
+    )
+    assert list(event_lines([advice], 60)) == [
+        "01-31 10:02  advice  nothing_to_learn 80 of 128, todo let.."
+    ]
 
 
 def test_who_did_it_is_named_where_it_was_a_person() -> None:

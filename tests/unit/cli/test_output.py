@@ -48,6 +48,20 @@ def test_a_narrow_terminal_loses_no_word_of_it(monkeypatch: pytest.MonkeyPatch, 
     assert "2026-01-31T10:00 state failed; agents 4; trajectories 5; why scoring" in together
 
 
+@pytest.mark.parametrize(("terminal", "lines"), [(True, 3), (False, 1)])
+def test_a_terminal_breaks_no_word_and_a_pipe_no_line(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, lines: int
+) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=30, highlight=False, force_terminal=terminal)
+    monkeypatch.setattr(output, "out", console)
+    output.show("step 23 from 22 is committed; see https://example.com/an/address/of/its/own")
+    shown = file.getvalue().splitlines()
+    assert len(shown) == lines
+    assert shown[-1].endswith("https://example.com/an/address/of/its/own")
+    assert shown[0].startswith("step 23 from 22 is committed;")
+
+
 def test_an_empty_table_says_what_to_do_and_prints_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,8 +79,8 @@ def test_a_loss_beyond_the_error_is_refused() -> None:
     assert (held.decision, held.figures["refused"]) == ("hold", "no_better")
     assert held.figures["error"] == pytest.approx(0.00567, abs=1e-5)
     assert held.reason == (
-        "objective -0.0300 ± 0.0057 against the serving checkpoint 1 on 8 held-out groups: "
-        "worse beyond doubt"
+        "worse beyond doubt: objective -0.0300 ± 0.0057 against the serving checkpoint 1 "
+        "on 8 held-out groups"
     )
 
 
