@@ -32,7 +32,8 @@ SECRET_PARAMETER = re.compile(r"(?i:.*(?:password|passwd|secret|token|key|signat
 def _server(name: str, secret: SecretStr, *schemes: str) -> re.Match[str]:
     url = secret.get_secret_value()
     if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-        raise ValueError(f"{name} must begin with {schemes[-1]}://")
+        begins = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{name} must begin with {begins}")
     parts = _URL.fullmatch(url)
     # Neither tab nor newline; libpq refuses %00, which would end the password.
     login = "" if parts is None else f"{parts['user'] or ''}:{parts['password'] or ''}"
@@ -61,7 +62,7 @@ def _normal(parts: re.Match[str]) -> SecretStr:
 
 
 def _postgres(url: SecretStr) -> SecretStr:
-    parts = _server("DATABASE_URL", url, "postgres", "postgresql")
+    parts = _server("DATABASE_URL", url, "postgresql", "postgres")
     if "password" in dict(parse_qsl(parts["query"] or "")):
         # There a raw & would end it, and what follows would be shown as a parameter's name.
         raise ValueError(
@@ -73,7 +74,7 @@ def _postgres(url: SecretStr) -> SecretStr:
 
 
 def _redis(url: SecretStr) -> SecretStr:
-    parts = _server("REDIS_URL", url, "rediss", "redis")
+    parts = _server("REDIS_URL", url, "redis", "rediss")
     if not re.fullmatch(r"(/\d*)?", parts["path"] or ""):
         raise ValueError("the database in REDIS_URL is not a number, as in redis://host:6379/0")
     if "," in parts["hosts"] or ";" in parts["hosts"]:

@@ -144,7 +144,7 @@ def verify_data(
         show(f"  {count:>8}  {reason}{asked}")
     _show_recorded(report)
     if report.truncated:
-        say("older windows exist: raise --limit, or use --since")
+        say(f"only the newest {limit} windows were read: raise --limit for older ones")
 
 
 def _show_recorded(report: DataReport) -> None:

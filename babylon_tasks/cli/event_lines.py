@@ -27,10 +27,10 @@ def event_lines(events: list[Event], width: int) -> Iterator[str]:
     names = [_name(event) for event in events]
     wide = width >= _WIDE
     padded = min(_PADDED, max(map(len, names), default=0)) if wide else 0
-    said: set[tuple[object, ...]] = set()
+    known: set[tuple[object, ...]] = set()
     for event, name in zip(events, names, strict=True):
         when = f"{event.happened_at:%m-%d %H:%M:%S}" if wide else f"{event.happened_at:%m-%d %H:%M}"
-        yield cut(f"{when}  {name:<{padded}}  {_in_short(event, said)}".rstrip(), width)
+        yield cut(f"{when}  {name:<{padded}}  {_in_short(event, known)}".rstrip(), width)
 
 
 def event_paragraphs(events: list[Event]) -> Iterator[str]:
@@ -46,16 +46,16 @@ def _name(event: Event) -> str:
     return event.kind if event.target_step is None else f"{event.kind} {event.target_step}"
 
 
-def _in_short(event: Event, said: set[tuple[object, ...]]) -> str:
-    """Say what an event adds to those before it; ``said`` is what they said of their steps."""
+def _in_short(event: Event, known: set[tuple[object, ...]]) -> str:
+    """Say what an event adds to those before it; ``known`` is what they said of their steps."""
     detail = event.detail
     named = [name for name in _FIRST if name in detail]
     for name in detail:
         fact = (event.lineage, event.target_step, name, str(detail[name]))
-        if name not in (*_FIRST, *_LAST, *_LEFT_OUT) and fact not in said:
+        if name not in (*_FIRST, *_LAST, *_LEFT_OUT) and fact not in known:
             named.append(name)
             if event.target_step is not None:
-                said.add(fact)
+                known.add(fact)
     named += [name for name in _LAST if name in detail]
     parts = [
         str(detail[name]) if name in ("reason", "why") else f"{name} {_short(detail[name])}"

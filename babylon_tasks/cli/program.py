@@ -57,7 +57,7 @@ WANDB_API_KEY and BABYLON_*. Results go to standard output, remarks and progress
 
 Exit codes: 0 done, or nothing was left to do; 1 failed; 2 wrong usage or settings; 3 refused,
 nothing changed: not possible in this state, or claimed by another process; 130
-interrupted by Ctrl-C or SIGTERM (0 of `up`, which runs until then).
+interrupted by Ctrl-C or SIGTERM (`up`, which runs until then, ends with 0).
 """
 
 app = typer.Typer(

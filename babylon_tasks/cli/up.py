@@ -52,9 +52,9 @@ def up(
     settings (addresses, passwords, what was set by hand) from DIR/up.env, which exists while it
     runs and only its owner can read. Passwords that were generated are the same at the next start.
 
-    --play, for who has no agents yet: they play in the embedded Postgres alone, hours of 2025, each
-    in seconds, and so that learning shows soon the settings are the demo's (backend cpu,
-    little grace) where none are set. The next start with it goes on where this one ended.
+    --play is for a try without agents of your own: the demo's play in the embedded Postgres, hours
+    of 2025, each in seconds. So that learning shows soon, what is not set is as in the demo
+    (backend cpu, little grace). The next start with it goes on where this one ended.
     """
     explicit = given()
     require("psutil", "flower", "aiohttp", "uvicorn", "matplotlib")

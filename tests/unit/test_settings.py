@@ -55,7 +55,7 @@ def test_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("values", "problem"),
     [
         ({"DATABASE_URL": "mysql://root:planted-secret@h/b"}, "must begin with postgresql://"),
-        ({"REDIS_URL": "amqp://x:planted-secret@h"}, "must begin with redis://"),
+        ({"REDIS_URL": "amqp://x:planted-secret@h"}, "must begin with redis:// or rediss://"),
         ({"DATABASE_URL": "postgresql://u:pa/planted-secret@h/b"}, "percent-encoded"),
         ({"DATABASE_URL": "postgresql://u:1/planted-secret@h/b"}, "percent-encoded"),
         ({"DATABASE_URL": "postgresql://u:[planted-secret@h/b"}, "percent-encoded"),
