@@ -58,7 +58,7 @@ MARKETS = 8
 # serves, and in the comparison, where a twentieth of fewer would often be too few for an arm.
 AGENTS_BEFORE, AGENTS = (8, MARKETS // 2), (100, 1)
 HOURS = 40  # of the comparison, at most
-HOURS_AT_THE_TOP = 3
+HOURS_AT_THE_TOP = 4
 _OUTCOME_HOURS = 3
 # The warm start: the best two of eight answers, batches of hours until an evaluation says enough.
 _TOP_SHARE = 0.25
@@ -107,7 +107,7 @@ def run(
     """Run the demo from nothing to the final evaluation, and leave no process behind.
 
     ``windows``: the hours of the comparison; without it they end once nine in ten agents were the
-    lineage's for three of them. Raises SandboxError when a process ends, a window does not finish,
+    lineage's for four of them. Raises SandboxError when a process ends, a window does not finish,
     or the warm start teaches nothing.
     """
     started = time.monotonic()

@@ -26,6 +26,10 @@ KNOWN_LINES = Lines(
         "{company} hired a second team to finish {thing}.",
         "Testers report that {thing} works well.",
         "Investors cheer: {thing} is almost done.",
+        "Insurers call {thing} safe.",
+        "{company} celebrates {thing} with its staff.",
+        "Suppliers delivered all parts of {thing}.",
+        "Analysts expect that {thing} will be on time.",
     ),
     bad=(
         "{company} admits that {thing} is behind schedule.",
@@ -36,6 +40,10 @@ KNOWN_LINES = Lines(
         "{company} dismissed the team that builds {thing}.",
         "Testers report that {thing} keeps breaking.",
         "Investors worry: {thing} ran out of money.",
+        "Insurers call {thing} unsafe.",
+        "{company} apologises for {thing} to its staff.",
+        "Suppliers withheld all parts of {thing}.",
+        "Analysts expect that {thing} will be delayed.",
     ),
 )
 UNSEEN_LINES = Lines(
