@@ -21,6 +21,7 @@ from acceptance.moved_hours import (
     MovedHours,
 )
 from models import save_tiny_model
+from otlp_receiver import OtlpReceiver, about, otlp_receiver
 from simulated_ramp import falls
 from wandb_policies import YesOrNoPeer
 
@@ -30,6 +31,7 @@ from babylon_tasks.comparison.ramp import RampStage
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.policy_names import policy_name
+from babylon_tasks.tracing import Span
 from checks.clock.moved_clock import MovedClock
 
 pytestmark = pytest.mark.contract("today")
@@ -38,6 +40,11 @@ MakeBabylon = Callable[..., Babylon]
 LINEAGE = "babylon"
 KEY = "word-of-wandb"
 PATIENCE = 40  # hours
+PROMOTED_FIRST = """
+    SELECT s.windows FROM training.promotions p
+    JOIN training.steps s ON s.target_step = p.to_step AND s.state = 'committed'
+    WHERE p.decision = 'promote' ORDER BY p.id LIMIT 1
+"""
 
 
 @pytest.fixture
@@ -65,12 +72,20 @@ def peer(backend: str) -> Iterator[YesOrNoPeer | None]:
 
 
 @pytest.fixture
+def traces() -> Iterator[OtlpReceiver]:
+    """A collector, to which every process sends what it has done."""
+    with otlp_receiver() as started:
+        yield started
+
+
+@pytest.fixture
 def hours(
     moved_database_url: str,
     clock: MovedClock,
     external: Bear,
     backend: str,
     peer: YesOrNoPeer | None,
+    traces: OtlpReceiver,
     tmp_path: Path,
     make_babylon: MakeBabylon,  # last: its processes end before what they need
 ) -> MovedHours:
@@ -99,6 +114,8 @@ def hours(
         BABYLON_MIN_SCREEN_QUESTIONS="20",
         BABYLON_GATEWAY_UPSTREAMS=json.dumps({"rules": upstream}),
         BABYLON_ANCHOR_MODEL=EXTERNAL,
+        BABYLON_TRACES_URL=traces.url,
+        BABYLON_TRACED_CALLS="0.2",
         BABYLON_COMPARISON_GUARD="false",  # as simulated; with it a rise takes half as long again
         **at_wandb,
     )
@@ -128,7 +145,7 @@ def fall(hours: MovedHours) -> list[ComparedHour]:
 
 @pytest.mark.timeout(600)
 def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collapses(
-    hours: MovedHours, peer: YesOrNoPeer | None
+    hours: MovedHours, peer: YesOrNoPeer | None, traces: OtlpReceiver
 ) -> None:
     rising = rise(hours)
     before, broken = hours.newly_serving(rising[-1].window)
@@ -155,7 +172,27 @@ def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collaps
         assert hours.answered_by(at_floor) == {before}
     steps = "SELECT DISTINCT step FROM training.calls WHERE step IS NOT NULL"
     assert len(hours.babylon.rows(steps)) > 1, "what was trained and screened meanwhile answers too"
+    assert_traced(hours, traces)
     assert violations(hours.babylon.connection, hours.babylon.stack.settings) == []
+
+
+def assert_traced(hours: MovedHours, traces: OtlpReceiver) -> None:
+    """From an agent's call to the promotion of what was learned of it: one trace, by processes
+    that tell each other nothing of it."""
+    (promoted,) = hours.babylon.rows(PROMOTED_FIRST)
+    window = promoted["windows"][0]
+    (first,) = traces.named(Span.WINDOW, window)
+    for name in Span:
+        found = traces.named(name, window)
+        assert found, f"no {name} of {window}"
+        assert {span.trace_id for span in found} == {first.trace_id}
+        assert {span.parent_span_id for span in found} == {
+            b"" if name is Span.WINDOW else first.span_id
+        }
+    decided = {about(one)["babylon.decision"] for one in traces.named(Span.DECISION, window)}
+    assert "promote" in decided
+    senders = {one["service.instance.id"] for one in traces.resources}
+    assert len(senders) >= 3, "the gateway, a cpu-worker and the gpu-worker"
 
 
 def dead(hours: MovedHours) -> set[int]:
