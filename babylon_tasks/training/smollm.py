@@ -33,12 +33,18 @@ def base_model_path(base_model: str) -> str:
     """Return what ``from_pretrained`` loads: a directory, or a hub name that is passed through.
 
     Converts the packaged model on first use, under a file lock. Raises BackendUnavailable, also
-    where another process keeps the lock for four minutes.
+    where its folder cannot be made and where another process keeps the lock for four minutes.
     """
     if base_model != NAME:
         return base_model
     home = cache_dir()
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (PermissionError, NotADirectoryError) as error:
+        raise BackendUnavailable(
+            f"the model {NAME} is converted once into {home}, which cannot be made "
+            f"({error.strerror}); set XDG_CACHE_HOME to a folder that this user may write"
+        ) from None
     target = home / NAME
     with _locked(home / f"{NAME}.lock"):
         if not target.exists():

@@ -32,3 +32,12 @@ def test_the_lock_is_given_back() -> None:
     for _ in range(2):
         assert base_model_path(NAME) == str(cache_dir() / NAME)
     lock_file(cache_dir() / f"{NAME}.lock").close()
+
+
+def test_where_the_cache_cannot_be_made_it_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()  # not a folder: neither can root write in it
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BackendUnavailable, match=r"which cannot be made \(.*; set XDG_CACHE_HOME"):
+        base_model_path(NAME)
