@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from babylon_tasks.dataset.questions import ScreenedAnswer
-from babylon_tasks.registry.near_constant import is_near_constant
+from babylon_tasks.registry.near_constant import OF_ANSWERS, is_near_constant
 
 # How unlikely a difference must be between two policies that are the same: each clause refuses at
 # most one of them in 200.
@@ -155,7 +155,7 @@ def _constant(pairs: Sequence[Pair], figures: dict[str, Any]) -> list[str]:
     decided = Counter(candidate.decides for candidate, _ in pairs).most_common(1)[0][0]
     differences = [float(theirs.decides == decided) - (ours.decides == decided)
                    for ours, theirs in pairs]  # fmt: skip
-    if not is_near_constant(share, other) or doubt(differences) > _DOUBT:
+    if not is_near_constant(share, other, OF_ANSWERS) or doubt(differences) > _DOUBT:
         return []
     gains = [theirs - ours for ours, theirs in _rightness(pairs)]
     if len(gains) >= _MIN_KNOWN and doubt(gains) <= _DOUBT:
