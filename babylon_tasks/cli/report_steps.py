@@ -7,7 +7,7 @@ from typing import Any
 
 from babylon_tasks import step_metrics
 from babylon_tasks.cli.html_page import text
-from babylon_tasks.cli.output import cell
+from babylon_tasks.cli.output import cell, counted
 from babylon_tasks.cli.report_links import Links, step_id
 from babylon_tasks.run_records import RunStep
 from babylon_tasks.states import StepMethod, StepState
@@ -58,7 +58,8 @@ def _learned(one: RunStep) -> str:
     if one.gradient_steps is None:
         return ""
     adapter = "" if one.adapter_hash is None else f"; adapter {one.adapter_hash[:_HASH]}"
-    return f"{one.gradient_steps} gradient steps on {one.trainable_tokens or 0} tokens{adapter}"
+    steps = counted(one.gradient_steps, "gradient step")
+    return f"{steps} on {one.trainable_tokens or 0} tokens{adapter}"
 
 
 def _measured(one: RunStep) -> str:

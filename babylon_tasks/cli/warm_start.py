@@ -8,7 +8,15 @@ import typer
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.moments import Since, since_hour
-from babylon_tasks.cli.output import LISTED, AsJson, as_json, refuse, say, show, show_counts
+from babylon_tasks.cli.output import (
+    LISTED,
+    AsJson,
+    as_json,
+    refuse,
+    say,
+    show,
+    show_counts,
+)
 from babylon_tasks.pipeline.warm_start import WarmStart
 from babylon_tasks.pipeline.warm_start import warm_start as plan
 
@@ -75,7 +83,9 @@ def _show(found: WarmStart, *, dry_run: bool) -> None:
         say("there is more: BABYLON_SUPERVISED_CALLS is the most for one step; run it again later")
     if not found.calls:
         return
-    how = f"{found.gradient_steps} gradient steps at learning rate {found.learning_rate:g}"
+    how = (
+        f"{counted(found.gradient_steps, 'gradient step')} at learning rate {found.learning_rate:g}"
+    )
     if dry_run:
         show(f"would be one step of {how}; nothing was written")
     else:

@@ -13,6 +13,7 @@ from babylon_tasks.cli.output import (
     AsJson,
     ExitCode,
     as_json,
+    counted,
     progress_bar,
     progress_bars,
     refuse,
@@ -185,9 +186,10 @@ def _trained(settings: Settings, window: str | None) -> tuple[TrainOutcome, Gate
 def _describe(outcome: TrainOutcome) -> str:
     result = outcome.result
     if result is not None:
+        steps = counted(result.gradient_steps, "gradient step")
         return (
             f"{outcome.action} step {outcome.step} from {', '.join(outcome.windows)}: "
-            f"{result.gradient_steps} gradient steps over {result.trainable_tokens} tokens; "
+            f"{steps} over {result.trainable_tokens} tokens; "
             f"{outcome.seconds:.1f} s"
         )
     return f"{outcome.action}: {outcome.reason}"

@@ -44,7 +44,7 @@ def test_a_planned_step_is_announced_shown_and_the_next_command_refused(
     refused = run("warm-start")
 
     assert found.code == 0
-    assert "step 1 is planned: 1 gradient steps at learning rate 0.002" in found.out
+    assert "step 1 is planned: 1 gradient step at learning rate 0.002" in found.out
     assert "the GPU worker runs it soon" in found.err
     assert "running: supervised step 1 from 0 is planned" in status.out
     assert (refused.code, refused.out) == (3, "")
