@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from babylon_tasks.cli.comparison_lines import lines
 from babylon_tasks.cli.comparison_picture import drawing, recorded
 from babylon_tasks.cli.context import configure_log
-from babylon_tasks.cli.output import cell, out, say, show, table, write
+from babylon_tasks.cli.output import cell, counted, out, say, show, table, write
 from babylon_tasks.cli.running import stay as keep_running
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.session import session
@@ -79,8 +79,8 @@ def _show_report(found: BabylonReport) -> None:
         map(_cells, found.evaluation),
     )
     say(
-        f"{len(found.warm_start)} supervised steps and {len(found.windows)} windows in "
-        f"{found.seconds:.0f} s"
+        f"{counted(len(found.warm_start), 'supervised step')} and "
+        f"{counted(len(found.windows), 'window')} in {found.seconds:.0f} s"
     )
 
 

@@ -12,6 +12,7 @@ from babylon_tasks.cli.output import (
     LISTED,
     AsJson,
     as_json,
+    counted,
     refuse,
     say,
     show,
@@ -69,12 +70,12 @@ def _show(found: WarmStart, *, dry_run: bool) -> None:
         )
     else:
         show("nothing to learn from")
-    for what, counted in (
+    for what, counts in (
         ("calls by model", found.models),
         ("left out", found.left_out),
         ("windows that were not looked at", found.other_windows),
     ):
-        show_counts(what, counted)
+        show_counts(what, counts)
     if found.too_long:
         others = f" and {n} others: see --json" if (n := len(found.too_long) - LISTED) > 0 else ""
         show(f"too long are calls of {', '.join(found.too_long[:LISTED])}{others}")

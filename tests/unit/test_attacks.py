@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -44,8 +45,13 @@ def test_the_marker_runs_what_is_named_and_nothing_else() -> None:
 
     collect = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
     files = [f"tests/unit/{file}" for file in (whole, parts, none)]
+    plain = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     collected = subprocess.run(
-        [*collect, "-m", "attack", *files], cwd=TESTS.parent, capture_output=True, text=True
+        [*collect, "-m", "attack", *files],
+        cwd=TESTS.parent,
+        env=plain,
+        capture_output=True,
+        text=True,
     ).stdout.splitlines()
 
     assert {line.partition("[")[0] for line in collected if "::" in line} == expected

@@ -131,7 +131,8 @@ def test_a_process_ends_once_its_card_is_lost() -> None:
             sys.executable,
             "-c",
             "import torch; from babylon_tasks.training.lost_device import end_if_lost\n"
-            "end_if_lost(torch.OutOfMemoryError('CUDA out of memory')); print('goes on')\n"
+            "end_if_lost(torch.OutOfMemoryError('CUDA out of memory'))\n"
+            "print('goes on', flush=True)\n"
             "end_if_lost(torch.AcceleratorError('CUDA error: unspecified launch failure'))\n"
             "print('never')",
         ],
