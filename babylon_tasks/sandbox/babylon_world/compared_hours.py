@@ -28,7 +28,7 @@ async def begin(connection: Connection, window: str) -> None:
 def our_share(connection: Connection, lineage: str, window: str) -> float:
     """Look up which share of the agents was drawn for checkpoints of ours."""
     drawn = in_force(arms.since(connection, lineage, window), window)
-    return 1.0 if drawn is None else 1 - drawn.control_share
+    return 1.0 if drawn is None else round(1 - drawn.control_share, 6)
 
 
 async def captured(stack: Stack, connection: Connection, window: str, answers: int) -> None:

@@ -68,7 +68,7 @@ def is_at_the_top(played: Sequence[PlayedHour], hours: int) -> bool:
     """Check whether so many hours in a row had the ramp's largest share."""
     top = Ramp().shares[-1]
     newest = played[-hours:]
-    return len(newest) == hours and all(one.share >= top - 1e-9 for one in newest)
+    return len(newest) == hours and all(one.share >= top for one in newest)
 
 
 def described(found: ModelShares) -> str:
