@@ -113,7 +113,10 @@ class Pointer:
     def _read(self) -> None:
         lineage = self._settings.lineage
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
-            self._ahead = clock.of_hours(connection) - datetime.now(UTC)
+            asked = datetime.now(UTC)
+            there = clock.of_hours(connection)
+            # It was read in between: a reply that came late must not set the clock back as much.
+            self._ahead = there - asked - (datetime.now(UTC) - asked) / 2
             row = promotions.serving(connection, lineage)
             names = promotions.servable(connection, lineage)
             # From the hour before: what was asked at its end may be routed after it.

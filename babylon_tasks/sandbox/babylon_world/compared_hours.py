@@ -16,6 +16,7 @@ from babylon_tasks.sandbox.stack import Stack
 _READ_SECONDS = 1.0  # the gateway reads the hour and its arms twice a second
 _PATIENCE_SECONDS = 900.0
 _POLL_SECONDS = 0.2
+_NOT_COMPARED = "not compared"
 T = TypeVar("T")
 
 
@@ -61,9 +62,6 @@ async def concluded(stack: Stack, connection: Connection, lineage: str, window: 
         f"window {window} was not compared; `babylon-tasks compare status` says what it waits for",
     )
     return None if conclusion == _NOT_COMPARED else conclusion
-
-
-_NOT_COMPARED = "not compared"
 
 
 async def _until(stack: Stack, look: Callable[[], T | None], why: str) -> T:
