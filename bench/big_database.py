@@ -29,8 +29,8 @@ from babylon_tasks.db.kept_connections import kept
 from babylon_tasks.sandbox.servers import EmbeddedPostgres
 from babylon_tasks.settings import Settings
 from bench.big_actions import Action, actions, actions_with_index
-from bench.big_rows import Filled, Size, fill, index_unnamed, sized, table_sizes
-from bench.growth import exponent
+from bench.big_rows import AGES, Filled, Size, fill, index_unnamed, sized, table_sizes
+from bench.growth import curve, exponent
 from bench.statement_costs import Log, Statement, explained, table_rows
 
 BYTES_EACH = 6000  # of disk that a trajectory takes with all that comes of it
@@ -131,6 +131,7 @@ def report(databases: Sequence[Database], *, scans: bool) -> None:
             " / ".join(f"{c.client:,.0f}" for c in costs),
         ]
         print(f"| {name} | {' | '.join(cells)} |")
+    by_age(databases[-1])
     print("\nstatements whose blocks grow with the size (exponent above 0.3, 50 blocks or more):\n")
     by_size = [by_statement(one) for one in databases]
     for key in by_size[-1]:
@@ -141,6 +142,17 @@ def report(databases: Sequence[Database], *, scans: bool) -> None:
             read = f"; reads most of {', '.join(last.whole)}" if scans and last.whole else ""
             print(f"- {key[0]}: {key[1]}: {blocks}, exponent {growth:.2f}, {last.ms:.1f} ms{read}")
     grown(databases[-1])
+
+
+def by_age(database: Database) -> None:
+    """Print what an hour costs by the hours since, in one database."""
+    ages = AGES[::-1]
+    ago = [database.filled.hours_ago(age) for age in ages]
+    print("\nof the largest, by the hours since, from the oldest to the newest:")
+    for name in database.costs:
+        if ages[0] in name:
+            blocks = [database.costs[name.replace(ages[0], age)].blocks for age in ages]
+            print(curve(name.replace(f", {ages[0]}", "") + ", blocks", ago, blocks))
 
 
 def by_statement(database: Database) -> dict[tuple[str, str], Statement]:

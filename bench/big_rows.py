@@ -74,6 +74,10 @@ class Filled(Struct, frozen=True):
         """Return the id of an hour by its number."""
         return window_id(self.first + timedelta(hours=number))
 
+    def hours_ago(self, age: str) -> int:
+        """Return for how many hours those of an age are over, about."""
+        return self.size.hours - waiting(self.size.hours)[age].start
+
     def trained(self, age: str) -> str:
         """Return an hour of an age that was trained."""
         number = {"oldest": 17, "middle": self.size.hours // 2 + 17, "newest": self.size.hours - 30}
