@@ -36,9 +36,8 @@ TRAINED = (75, 150, 300)  # members of a step that is trained
 PACKED = "2048"
 _NOT_COMPARED = """
 No before of: tokens as objects (0.1.0 refused such rows); the gateway; inspection by the trainer,
-which now comes before each step and is part of what is around ART's train(). Not by CPU: 0.1.0
-sealed 200 and sent 100 windows a minute however many workers waited; workers now take the next one
-themselves (bench.drain).
+which now comes before each step and counts. Not by CPU: 0.1.0 sealed 200 and sent 100 windows a
+minute however many workers waited; workers now take the next one themselves (bench.drain).
 """
 _SEALED = """
 INSERT INTO training.windows (window_id, starts_at, held_out, state, trajectories)
@@ -118,8 +117,8 @@ def backlog(sides: Sequence[Side], rounds: int, _: int) -> None:
     costs: list[list[list[Used]]] = []
     sealing: list[list[list[Used]]] = []
     for count in WAITING:
-        windows = hours(count)
         databases = [side.database(f"backlog_{count}") for side in sides]
+        windows = hours(databases[0], count)
         with ExitStack() as stack:
             for database in databases:
                 fill(database, windows, 2, OUTCOMES)
@@ -165,8 +164,8 @@ def steps(
     """Score hours of each size, then train on each in a step; a fresh process for each size."""
     costs = []
     for members in sizes:
-        windows = hours(rounds + 1)
         databases = [side.database(f"{trainer}_{members}") for side in sides]
+        windows = hours(databases[0], rounds + 1)
         for database in databases:
             fill(database, windows, members, 1, long=trainer == "peer")
             with database.process(**environment) as process:

@@ -10,22 +10,24 @@ from typing import Any
 
 import psycopg
 
+from babylon_tasks.db import clock
 from babylon_tasks.windows import WINDOW as HOUR
-from babylon_tasks.windows import window_id, window_start
+from babylon_tasks.windows import window_id
 from bench.two_checkouts import Database
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from crowd import QUESTION  # the tests' parts are no package
 from factories import exact_call, step, trajectory
 
-FIRST = "2026-01-05T00:00"
 GROUP = 16
 LONG = 300  # tokens of a long answer
 
 
-def hours(count: int) -> list[str]:
-    """List so many hours."""
-    return [window_id(window_start(FIRST) + number * HOUR) for number in range(count)]
+def hours(database: Database, count: int) -> list[str]:
+    """List the last so many hours that are over: outcomes of the look-back are among them."""
+    with database.connect() as connection:
+        newest = clock.now(connection) - HOUR
+    return [window_id(newest - number * HOUR) for number in range(count, 0, -1)]
 
 
 def add_outcomes(connection: psycopg.Connection[Any], window: str, markets: int) -> None:

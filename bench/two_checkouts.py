@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 # The same for both, by names that both know or ignore.
 ENVIRONMENT = {
     "BABYLON_LOG_LEVEL": "ERROR",
-    "BABYLON_LOOKBACK_HOURS": "1000000",
     "BABYLON_GRACE_SECONDS": "0",
     "BABYLON_HELD_OUT_SHARE": "0",
     "BABYLON_OUTCOME_WAIT_HOURS": "0",
