@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from bench.growth import curve
 from bench.load import load
 from bench.other_work import OtherWork
 
 PAUSE = 0.2  # of an answer's time: the most that a client waits before it asks again
+PROMPTS = (1000, 4000, 16_000)  # words
 SHIPPED = 1.5  # seconds until the captures of a turn are in Postgres, so that none takes the next
 
 
@@ -40,10 +42,11 @@ class Target(NamedTuple):
     alone: str
     key: str
     gateway: psutil.Process
+    words: int = 4000  # of the prompt, each about a token
 
     def asked(self, seconds: float) -> dict[str, Any]:
-        """Write a request with a prompt of about 4,000 tokens, answered after so many seconds."""
-        messages = [{"role": "user", "content": "word " * 4000}]
+        """Write a request that is answered after so many seconds."""
+        messages = [{"role": "user", "content": "word " * self.words}]
         return {"model": self.model, "messages": messages, "user": f"{seconds:g}"}
 
     def took(self, base_url: str, clients: int, answer: float, seconds: float) -> list[float]:
@@ -129,6 +132,18 @@ def carried(target: Target, clients: int, seconds: float) -> str:
         f"{clients:4d} at once, answered at once: {len(took) / used:.0f} calls a second and core "
         f"({len(took) / seconds:.0f} calls a second; {memory:.0f} MB resident)"
     )
+
+
+def by_prompt(target: Target, clients: int, seconds: float) -> str:
+    """Say what a call costs the gateway by the words of its prompt, captures included."""
+    costs = []
+    for words in PROMPTS:
+        before = _cpu(target.gateway)
+        asked = target._replace(words=words)
+        calls = len(asked.took(target.through, clients, 0.0, seconds))
+        time.sleep(SHIPPED)
+        costs.append((_cpu(target.gateway) - before) / calls * 1e6)
+    return curve("CPU of a call, by words of its prompt", PROMPTS, costs, " us")
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -36,8 +36,8 @@ TRAINED = (75, 150, 300)  # members of a step that is trained
 PACKED = "2048"
 _NOT_COMPARED = """
 No before of: tokens as objects (0.1.0 refused such rows); the gateway; inspection by the trainer,
-which now comes before each step and counts. Not by CPU: 0.1.0 sealed 200 and sent 100 windows a
-minute however many workers waited; workers now take the next one themselves (bench.drain).
+which now comes before each step and counts. Not by CPU: 0.1.0 sealed and sent at most 200 windows a
+minute, however many workers waited; workers now take the next one themselves (bench.drain).
 """
 _SEALED = """
 INSERT INTO training.windows (window_id, starts_at, held_out, state, trajectories)

@@ -7,7 +7,8 @@ time, one as another provider and one as a checkpoint's, with log-probabilities.
 
 - what the gateway adds to answers at 1, 64 and 256 calls at once: the difference of the percentiles
   of answers through it and of those alone, by turns;
-- how many calls a core carries: answers that take their server no time;
+- how many calls a core carries: answers that take their server no time; and what a call costs by
+  the words of its prompt;
 - how long after a promotion the first answer of the new checkpoint comes, on an open connection;
 - what becomes of captures at ten times the rate that a replica can write (``bench.capture_flood``).
 
@@ -46,7 +47,7 @@ from babylon_tasks.db.session import session
 from babylon_tasks.registry import serving
 from babylon_tasks.sandbox.servers import EmbeddedPostgres, free_port
 from babylon_tasks.settings import Settings
-from bench.added_latency import Target, Turns, added, carried
+from bench.added_latency import Target, Turns, added, by_prompt, carried
 
 LINEAGE = "bench"
 KEY = "key-of-the-benchmark"
@@ -57,6 +58,7 @@ BRIEF = {1: Turns(3, 2, 150), 64: Turns(5, 2, 800)}
 ALONE = 0.02  # seconds of an answer where only one is asked at once: enough of them are measured
 CARRIED = 64  # clients whose answers take the server no time
 CARRIED_SECONDS = 5.0
+PROMPT_SECONDS = 2.0
 PROMOTIONS = 10
 
 
@@ -249,6 +251,8 @@ def main() -> None:
                     f"  {carried(target, CARRIED, 0.5 if given.short else CARRIED_SECONDS)}",
                     flush=True,
                 )
+                seconds = 0.5 if given.short else PROMPT_SECONDS
+                print(by_prompt(target, CARRIED, seconds), flush=True)
             print(f"  {captured(scene)}")
             took = followed(scene, 1 if given.short else PROMOTIONS)
             print(
