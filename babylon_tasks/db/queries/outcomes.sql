@@ -37,6 +37,17 @@ SELECT window_id FROM training.outcomes WHERE window_id <= %(now)s
 ORDER BY left(window_id, 10) DESC, window_id DESC
 LIMIT 1
 
+-- name: is_table
+-- Whether Babylon's outcomes are a table: the rows of a view do not say who wrote them.
+SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass('market_outcomes')
+
+-- name: look
+-- Babylon's outcomes from an hour on: how many, and a sum over the transactions that wrote them.
+SELECT %(since)s::text AS since, count(*) AS rows,
+       coalesce(sum(hashint8extended(xmin::text::bigint, 0)), 0)::text AS writers
+FROM market_outcomes
+WHERE "windowId" >= %(since)s
+
 -- name: take_turn
 -- Allow one copy at a time, and no scoring to end meanwhile, until the end of the transaction.
 SELECT pg_advisory_xact_lock(7018331104228)
