@@ -16,6 +16,7 @@ from bench.other_work import OtherWork
 
 PAUSE = 0.2  # of an answer's time: the most that a client waits before it asks again
 PROMPTS = (1000, 4000, 16_000)  # words
+IDLE = 0.02  # seconds of CPU in half a second
 SHIPPED = 1.5  # seconds until the captures of a turn are in Postgres, so that none takes the next
 
 
@@ -137,13 +138,23 @@ def carried(target: Target, clients: int, seconds: float) -> str:
 def by_prompt(target: Target, clients: int, seconds: float) -> str:
     """Say what a call costs the gateway by the words of its prompt, captures included."""
     costs = []
+    _settle(target.gateway)
     for words in PROMPTS:
         before = _cpu(target.gateway)
         asked = target._replace(words=words)
         calls = len(asked.took(target.through, clients, 0.0, seconds))
-        time.sleep(SHIPPED)
+        _settle(target.gateway)
         costs.append((_cpu(target.gateway) - before) / calls * 1e6)
     return curve("CPU of a call, by words of its prompt", PROMPTS, costs, " us")
+
+
+def _settle(gateway: psutil.Process) -> None:
+    """Wait until it has written what it captured, at most some seconds."""
+    for _ in range(20):
+        before = _cpu(gateway)
+        time.sleep(0.5)
+        if _cpu(gateway) - before <= IDLE:
+            return
 
 
 def _cpu(process: psutil.Process) -> float:
