@@ -65,6 +65,7 @@ def list_models(
             )
             for model in found
         ),
+        spare=("groups#", "made (UTC)"),
         empty=f"lineage {settings.lineage} has no checkpoint: no trainer has served it yet; "
         "`babylon-tasks run gpu-worker` starts one, `babylon-tasks doctor` says what it lacks",
     )

@@ -139,17 +139,24 @@ def table(
     rows: Iterable[Iterable[object]],
     *,
     empty: str | None = None,
+    spare: Iterable[str] = (),
 ) -> None:
     """Print a table; columns ending in ``#`` are numeric, the first one names the row.
 
-    Where the terminal is too narrow for it, each row is a paragraph instead. ``empty``: the remark
-    for a reader, with the next step, where there is no row.
+    Where the terminal is too narrow, as many columns of ``spare`` are left out, in that order, as
+    make it fit; where none does, each row is a paragraph. ``empty``: the remark for a reader, with
+    the next step, where there is no row.
     """
     columns = list(columns)
     cells = [[plain(cell(value)) for value in row] for row in rows]
     if not cells and empty is not None:
         say(empty)
         return
+    left_out = _to_leave_out(columns, cells, list(spare))
+    if left_out:
+        kept = [place for place, name in enumerate(columns) if name not in left_out]
+        columns = [columns[place] for place in kept]
+        cells = [[row[place] for place in kept] for row in cells]
     if not _fits(columns, cells):
         if title is not None:
             out.print(Text(title, style="bold"))
@@ -171,6 +178,20 @@ def table(
     for row in cells:
         drawn.add_row(*map(Text, row))
     out.print(drawn)
+    if left_out:
+        names = ", ".join(name.rstrip("#") for name in left_out)
+        say(f"{out.width} columns have no room for {names}: see --json, or widen the terminal")
+
+
+def _to_leave_out(columns: list[str], rows: list[list[str]], spare: list[str]) -> list[str]:
+    """Choose the fewest of ``spare``, from its beginning, without which the table fits, if any."""
+    for count in range(len(spare) + 1):
+        kept = [place for place, name in enumerate(columns) if name not in spare[:count]]
+        if _fits(
+            [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
+        ):
+            return spare[:count]
+    return []
 
 
 def _fits(columns: list[str], rows: list[list[str]]) -> bool:

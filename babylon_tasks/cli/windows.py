@@ -119,6 +119,7 @@ def list_windows(
             )
             for w in found
         ),
+        spare=("trajectories#", "profit#", "agents#"),
         empty=_NONE_AT_ALL if not (since or until or state or min_agents) else _NONE_OF_THESE,
     )
     if left_out:

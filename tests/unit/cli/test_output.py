@@ -48,6 +48,25 @@ def test_a_narrow_terminal_loses_no_word_of_it(monkeypatch: pytest.MonkeyPatch, 
     assert "2026-01-31T10:00 state failed; agents 4; trajectories 5; why scoring" in together
 
 
+def test_a_narrow_terminal_leaves_out_what_is_spare_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = ("window", "state", "agents#", "trajectories#", "scored#", "rejected#", "why")
+    row = ("2026-01-31T09:00", "trained", 4, 123456, 123456, 123456, "word " * 20)
+    spare = ("trajectories#", "agents#")
+    file = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=file, width=80, highlight=False))
+    output.table(None, columns, [row], spare=spare)
+    lines = file.getvalue().splitlines()
+    assert lines[0].split() == ["window", "state", "agents", "scored", "rejected", "why"]
+    assert max(map(len, lines)) <= 80
+    assert capsys.readouterr().err.startswith("80 columns have no room for trajectories: see")
+    narrow = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=narrow, width=40, highlight=False))
+    output.table(None, columns, [row], spare=spare)
+    assert "trajectories 123456" in " ".join(narrow.getvalue().split())  # a paragraph has room
+
+
 @pytest.mark.parametrize(("terminal", "lines"), [(True, 3), (False, 1)])
 def test_a_terminal_breaks_no_word_and_a_pipe_no_line(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, lines: int
