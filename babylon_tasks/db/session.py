@@ -139,8 +139,8 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
             return _behind_pooler(settings, _without_secrets(error))
         case InsufficientPrivilege():
             return DatabaseError(
-                f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; grant that "
-                "to the user of DATABASE_URL, then try again",
+                f"Postgres at {address(settings)} denies it: {_without_secrets(error)}; "
+                f"{_granting(settings, error)}, then try again",
                 fault=Fault.PERMISSION,
             )
         case psycopg.Error() if not lost and fault_of(error) in _REFUSALS:
@@ -163,6 +163,17 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
             )
         case _:
             return None
+
+
+def _granting(settings: DatabaseSettings, error: psycopg.Error) -> str:
+    role = conninfo_to_dict(settings.dsn).get("user", "ROLE")
+    function = re.match(r"permission denied for function (\w+)", str(error))
+    if function is not None:
+        return f'run GRANT EXECUTE ON FUNCTION training.{function[1]} TO "{role}" as its owner'
+    return (
+        f"grant that to {role}, the user of DATABASE_URL; for all of schema training its owner "
+        f"runs `babylon-tasks migrate --grant-to {role}`"
+    )
 
 
 def _silence(settings: DatabaseSettings, chosen: float | None) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from babylon_tasks.db import clock
 from babylon_tasks.db.session import Connection, connect, session
 from babylon_tasks.errors import (
     DatabaseError,
@@ -76,6 +78,29 @@ def test_a_right_that_is_missing_is_named_with_its_remedy(
         ):
             stranger.execute("SELECT FROM training.windows")
     finally:
+        connection.execute("DROP ROLE stranger")
+
+
+def test_a_function_that_is_denied_is_named_with_the_command_that_grants_it(
+    make_settings: Callable[..., Settings], database_url: str, connection: Connection
+) -> None:
+    connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'planted-secret'")
+    connection.execute("GRANT USAGE ON SCHEMA training TO stranger")
+    connection.execute("REVOKE EXECUTE ON FUNCTION training.clock FROM PUBLIC")
+    try:
+        url = urlsplit(database_url)
+        login = f"stranger:planted-secret@{url.hostname}:{url.port}"
+        settings = make_settings(DATABASE_URL=urlunsplit(url._replace(netloc=login)))
+        with pytest.raises(DatabaseError) as refusal, session(settings) as stranger:
+            clock.of_hours(stranger)
+        command = re.search(r"GRANT EXECUTE ON .* TO \"stranger\"", str(refusal.value))
+        assert command is not None, refusal.value
+        connection.execute(command[0].encode())
+        with session(settings) as stranger:
+            clock.of_hours(stranger)
+    finally:
+        connection.execute("GRANT EXECUTE ON FUNCTION training.clock TO PUBLIC")
+        connection.execute("DROP OWNED BY stranger")
         connection.execute("DROP ROLE stranger")
 
 
