@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babylon_tasks.cli.comparison_lines import lines
+from babylon_tasks.cli.comparison_lines import last_evidence, lines
 from babylon_tasks.cli.comparison_picture import drawing, recorded
 from babylon_tasks.cli.context import configure_log
-from babylon_tasks.cli.output import cell, counted, out, say, show, table, write
+from babylon_tasks.cli.output import cell, counted, cut, out, say, show, table, write
 from babylon_tasks.cli.running import stay as keep_running
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.session import session
@@ -28,7 +28,7 @@ _COLUMNS = {
     "theirs": 6,
     "step": 4,
     "decision": 8,
-    "compared": 8,
+    "compared": 11,
 }
 
 
@@ -47,6 +47,7 @@ def play_babylon(
 
     def done(stack: Stack, found: BabylonReport) -> None:
         _show_report(found)
+        _say_what_is_missing(stack, found)
         if report is not None:
             write_report(found, report)
             say(f"the report is in {report}")
@@ -56,6 +57,26 @@ def play_babylon(
 
     watcher = BabylonWatcher(settings=configure_log, news=say, window=rows.window, done=done)
     run(watcher, windows=windows, seed=seed, keep=keep)
+
+
+def _say_what_is_missing(stack: Stack, found: BabylonReport) -> None:
+    """Say why the largest share was not reached, by the evidence that ``compare status`` shows."""
+    from babylon_tasks.sandbox.babylon_world.demo import HOURS_AT_THE_TOP
+    from babylon_tasks.sandbox.babylon_world.results import short_of_the_top
+
+    short = short_of_the_top(found.windows, HOURS_AT_THE_TOP)
+    if short is None:
+        return
+    lineage = stack.settings.lineage
+    with session(stack.settings) as connection:
+        newest = comparisons.newest(connection, lineage)
+        figures = None if newest is None else figures_of(connection, lineage, newest)
+    if newest is None or figures is None:
+        say(f"{short}; no comparison has begun")
+    elif newest.ended_at is not None:
+        say(f"{short}; the comparison was ended: {newest.ended_why}")
+    else:
+        say(f"{short}; {last_evidence(figures)}")
 
 
 def _draw(stack: Stack, file: Path) -> None:
@@ -116,5 +137,5 @@ class _Lines:
 
 
 def _line(cells: Iterable[str]) -> str:
-    widths = _COLUMNS.values()
-    return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
+    fitted = zip(cells, _COLUMNS.values(), strict=True)
+    return "  ".join(cut(text, width).ljust(width) for text, width in fitted).rstrip()

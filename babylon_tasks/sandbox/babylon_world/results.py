@@ -71,6 +71,17 @@ def is_at_the_top(played: Sequence[PlayedHour], hours: int) -> bool:
     return len(newest) == hours and all(one.share >= top for one in newest)
 
 
+def short_of_the_top(played: Sequence[PlayedHour], hours: int) -> str | None:
+    """Say which share was reached where the ramp's largest was not, for so many hours in a row."""
+    if not played or is_at_the_top(played, hours):
+        return None
+    top, most = Ramp().shares[-1], max(one.share for one in played)
+    return (
+        f"after hour {len(played)} {played[-1].share:.0%} of the agents are ours, at most "
+        f"{most:.0%} were; the end is {hours} hours in a row at {top:.0%}"
+    )
+
+
 def described(found: ModelShares) -> str:
     """Write results for people."""
     return (

@@ -6,9 +6,11 @@ import pytest
 
 from babylon_tasks.cli import babylon_demo, demo_rows
 from babylon_tasks.cli.output import cell
+from babylon_tasks.comparison.conclusion import Conclusion
 from babylon_tasks.db.progress import WindowProgress
 from babylon_tasks.decisions import Decision
 from babylon_tasks.sandbox.agents import AnswerCounts
+from babylon_tasks.sandbox.babylon_world.results import ModelShares, PlayedHour, short_of_the_top
 from babylon_tasks.states import WindowState
 
 DONE = WindowProgress(
@@ -47,3 +49,29 @@ def test_a_row_fits_whatever_is_in_it() -> None:
     assert len(line) <= 80
     assert line.endswith("@40 (held)")
     assert "too_few_co.." in line
+
+
+def test_a_row_of_babylons_likeness_fits_whatever_was_concluded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = babylon_demo._Lines()
+    for conclusion in (*Conclusion, None):
+        rows.window(hour(0.9, conclusion))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(Conclusion)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_demo_that_ends_short_of_the_largest_share_says_what_was_reached() -> None:
+    rising = [hour(share, "rise") for share in (0.05, 0.5, 0.2)]
+    assert short_of_the_top(rising, 4) == (
+        "after hour 3 20% of the agents are ours, at most 50% were; the end is 4 hours in a row "
+        "at 90%"
+    )
+    assert short_of_the_top([*rising, *[hour(0.9, "keep")] * 4], 4) is None
+
+
+def hour(share: float, concluded: str | None) -> PlayedHour:
+    """An hour with the widest figures that there are."""
+    one = ModelShares("babylon@40", 100, 1.0, 1.0, 1.0)
+    return PlayedHour(DONE.window, share, 140, 140, "rollback", concluded, one, one)
