@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from babylon_tasks.pipeline.comparison_figures import figures_of
 if TYPE_CHECKING:
     from babylon_tasks.sandbox.babylon_world.results import BabylonReport, ModelShares, PlayedHour
     from babylon_tasks.sandbox.stack import Stack
+    from babylon_tasks.settings import Settings
 
 _COLUMNS = {
     "window": 16,
@@ -47,7 +48,9 @@ def play_babylon(
 
     def done(stack: Stack, found: BabylonReport) -> None:
         _show_report(found)
-        _say_what_is_missing(stack, found)
+        missing = what_is_missing(stack.settings, found.windows)
+        if missing is not None:
+            say(missing)
         if report is not None:
             write_report(found, report)
             say(f"the report is in {report}")
@@ -59,24 +62,21 @@ def play_babylon(
     run(watcher, windows=windows, seed=seed, keep=keep)
 
 
-def _say_what_is_missing(stack: Stack, found: BabylonReport) -> None:
+def what_is_missing(settings: Settings, played: Sequence[PlayedHour]) -> str | None:
     """Say why the largest share was not reached, by the evidence that ``compare status`` shows."""
     from babylon_tasks.sandbox.babylon_world.demo import HOURS_AT_THE_TOP
     from babylon_tasks.sandbox.babylon_world.results import short_of_the_top
 
-    short = short_of_the_top(found.windows, HOURS_AT_THE_TOP)
+    short = short_of_the_top(played, HOURS_AT_THE_TOP)
     if short is None:
-        return
-    lineage = stack.settings.lineage
-    with session(stack.settings) as connection:
-        newest = comparisons.newest(connection, lineage)
-        figures = None if newest is None else figures_of(connection, lineage, newest)
-    if newest is None or figures is None:
-        say(f"{short}; no comparison has begun")
-    elif newest.ended_at is not None:
-        say(f"{short}; the comparison was ended: {newest.ended_why}")
-    else:
-        say(f"{short}; {last_evidence(figures)}")
+        return None
+    with session(settings) as connection:
+        newest = comparisons.newest(connection, settings.lineage)
+        if newest is None:
+            return f"{short}; no comparison has begun"
+        if newest.ended_at is not None:
+            return f"{short}; the comparison was ended: {newest.ended_why}"
+        return f"{short}; {last_evidence(figures_of(connection, settings.lineage, newest))}"
 
 
 def _draw(stack: Stack, file: Path) -> None:

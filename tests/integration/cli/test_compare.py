@@ -9,10 +9,12 @@ from msgspec import structs
 from msgspec.structs import replace
 from scored_windows import hour
 
+from babylon_tasks.cli.babylon_demo import what_is_missing
 from babylon_tasks.comparison.parameters import Ramp
 from babylon_tasks.db import arms, pauses
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.reconcile import reconcile
+from babylon_tasks.sandbox.babylon_world.results import ModelShares, PlayedHour
 from babylon_tasks.settings import Settings
 from babylon_tasks.tasks import comparison_metrics
 
@@ -66,6 +68,23 @@ def test_where_it_stands_is_told_in_status_and_doctor(
     (finding,) = [one for one in checked if one["check"] == "comparison"]
     assert finding["outcome"] == "ok"
     assert finding["detail"] == line
+
+
+def test_a_demo_that_ends_below_the_largest_share_says_what_evidence_there_was(
+    connection: Connection, settings: Settings
+) -> None:
+    model = ModelShares("babylon@2", 8, 1.0, 1.0, 1.0)
+    played = [PlayedHour(hour(0), 0.2, 2, 2, "promote", "keep", model, model)]
+    assert (what_is_missing(settings, played) or "").endswith("; no comparison has begun")
+    lineage(connection)
+    begun(connection, examinee=1)
+    assert (what_is_missing(settings, played) or "").endswith("; no window was compared")
+    compared_hour(connection, 0, serving=0.45)
+    reconcile(settings, actor="test")
+    said = what_is_missing(settings, played) or ""
+    assert said.startswith("after hour 1 20% of the agents are ours, at most 20% were")
+    assert f"; last, {hour(0)}: keep: nothing is shown yet" in said
+    assert said.endswith("of the 20 needed")
 
 
 def test_a_ramp_is_told_in_status_and_in_metrics(
