@@ -41,10 +41,10 @@ def last_evidence(figures: ComparisonFigures) -> str:
     """Say in one line what the last compared window showed, and what a trial still needs."""
     if figures.last_window is None:
         return "no window was compared"
-    shown = f"last, {figures.last_window}: {figures.conclusion}: {figures.reason}"
+    line = f"last, {figures.last_window}: {figures.conclusion}: {figures.reason}"
     if not figures.trial_windows or figures.trial is None:
-        return shown
+        return line
     return (
-        f"{shown}; after {figures.trial_windows} windows the trial's e-value is "
+        f"{line}; after {figures.trial_windows} windows the trial's e-value is "
         f"{figures.trial:.3g} of the {figures.needed:.3g} needed"
     )
