@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
-from command_line import Run, one_contract
+from command_line import Run, one_contract, sealed
+from peer import PeerTrainer
+from rich.console import Console
 from scored_windows import column, hour, scored_window
 
+from babylon_tasks.cli import output
 from babylon_tasks.cli import retry as retrying
 from babylon_tasks.db.session import Connection
+from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.settings import Settings
 
 
 def _failed(connection: Connection, *numbers: int) -> None:
@@ -100,3 +107,24 @@ def test_whoever_says_no_changes_nothing(
 def test_a_retry_names_one_window_or_a_span(run: Run, arguments: tuple[str, ...]) -> None:
     found = run("windows", "retry", *arguments)
     assert (found.code, "name one WINDOW, or --since TIME" in found.err) == (2, True)
+
+
+@one_contract
+@pytest.mark.parametrize("listed", ["windows", "models"])
+def test_lists_are_tables_at_eighty_columns(
+    run: Run,
+    connection: Connection,
+    settings: Settings,
+    listed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window = sealed(run, connection)
+    assert run("score", window).code == 0
+    assert train_window(settings, PeerTrainer(settings.data_dir), window=window, actor="t").step
+    file = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=file, width=80, highlight=False))
+    run(listed, "list")
+    head, *rest = file.getvalue().splitlines()
+    assert head.split()[0] == listed.rstrip("s")
+    assert rest
+    assert max(map(len, [head, *rest])) <= 80
