@@ -39,8 +39,6 @@ _RISING = (
     "advances by {percent}%, buyers everywhere",
     "climbs {percent}% on good news",
     "rallied {percent}% and stays strong",
-    "adds {percent}% and hits a new high",
-    "trades {percent}% higher than yesterday",
 )
 _FALLING = (
     "is down {percent}% and falling",
@@ -49,8 +47,6 @@ _FALLING = (
     "retreats by {percent}%, sellers everywhere",
     "sinks {percent}% on bad news",
     "declined {percent}% and stays weak",
-    "sheds {percent}% and hits a new low",
-    "trades {percent}% lower than yesterday",
 )
 _UNSEEN_RISING = ("gained {percent}% and is still going up", "soars: plus {percent}% today")
 _UNSEEN_FALLING = ("lost {percent}% and is still going down", "slumps: minus {percent}% today")

@@ -30,7 +30,7 @@ from babylon_tasks.windows import window_end
 _AGAIN_SECONDS = 5.0  # a killed trainer is being restarted
 MARKETS = 8
 AGENTS = 16
-WINDOWS = 60  # by default: eight phrasings each way are learned by then
+WINDOWS = 50  # by default: six phrasings each way are learned by then
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {

@@ -10,7 +10,7 @@ from babylon_tasks.windows import WINDOW, is_held_out, window_start
 
 SHARE = float(miniature.OPTIONS["BABYLON_HELD_OUT_SHARE"])
 SEEDS = range(20)
-RISING = {"up", "jumped", "rose", "advances", "climbs", "rallied", "adds", "higher"}
+RISING = {"up", "jumped", "rose", "advances", "climbs", "rallied"}
 
 
 def played(seed: int, count: int = 40) -> list[str]:
