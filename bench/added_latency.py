@@ -142,7 +142,7 @@ def by_prompt(target: Target, clients: int, seconds: float) -> str:
     for words in PROMPTS:
         before = _cpu(target.gateway)
         asked = target._replace(words=words)
-        calls = len(asked.took(target.through, clients, 0.0, seconds))
+        calls = clients + len(asked.took(target.through, clients, 0.0, seconds))  # first ones too
         _settle(target.gateway)
         costs.append((_cpu(target.gateway) - before) / calls * 1e6)
     return curve("CPU of a call, by words of its prompt", PROMPTS, costs, " us")

@@ -195,8 +195,8 @@ def _start(connection: Connection, settings: Settings, since: datetime | None) -
 
 
 def _look(connection: Connection, since: str) -> _Look | None:
-    """Look at Babylon's rows without reading them; None if they are no table's."""
-    if not fetch_value(connection, "outcomes.is_table", bool):
+    """Look at who wrote Babylon's rows from an hour on; None if they do not say so."""
+    if not fetch_value(connection, "outcomes.show_writers", bool):
         return None
     return fetch_one(connection, "outcomes.look", _Look, since=since)
 

@@ -167,12 +167,11 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
 
 def _granting(settings: DatabaseSettings, error: psycopg.Error) -> str:
     role = conninfo_to_dict(settings.dsn).get("user", "ROLE")
-    function = re.match(r"permission denied for function (\w+)", str(error))
-    if function is not None:
-        return f'run GRANT EXECUTE ON FUNCTION training.{function[1]} TO "{role}" as its owner'
+    if str(error).startswith("permission denied for function clock"):
+        return f'run GRANT EXECUTE ON FUNCTION training.clock TO "{role}" as its owner'
     return (
-        f"grant that to {role}, the user of DATABASE_URL; for all of schema training its owner "
-        f"runs `babylon-tasks migrate --grant-to {role}`"
+        f"its owner has to grant that to {role}, the user of DATABASE_URL; of schema training, to "
+        f"a process of ours, by `babylon-tasks migrate --grant-to {role}`"
     )
 
 

@@ -204,12 +204,15 @@ class Policy:
         branch and of its parent (the shared prompt). What begins alike is computed once; the head,
         which costs half as much as the network, runs once per distinct beginning that a wanted
         token follows. Returns two 1-D tensors, one value per wanted token, in row order.
+        Raises ValueError if a wanted token follows nothing.
         """
         columns = (tokens, positions, group_ids, parent_ids)
         tree = token_tree(zip(*(column.tolist() for column in columns), strict=True))
         hidden = self.hidden(tokens, positions, tree)
         targets = wanted.nonzero().squeeze(-1)
         sources = torch.tensor(tree.follows)[torch.tensor(tree.node_of)[targets]]
+        if (sources < 0).any():
+            raise ValueError("a wanted token follows nothing: its row has no prompt for it")
         place = self.device.place
         sources, rows = torch.unique(sources, return_inverse=True)
         picked, entropy = head_logprobs(

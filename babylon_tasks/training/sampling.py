@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from babylon_tasks.training.draw_tokens import draw
 from babylon_tasks.training.policy import Policy
@@ -130,16 +132,16 @@ def _read(policy: Policy, prompts: Sequence[tuple[int, ...]]) -> tuple[Any, torc
     of its own.
     """
     place = policy.device.place
+    cache = DynamicCache(config=policy.network.config)
     alike = [len(set(column)) == 1 for column in zip(*prompts, strict=False)]
     shared = [*alike[:-1], False].index(False)  # each has a token of its own to go on from
-    if shared * (len(prompts) - 1) < _SAVED_BY_A_PASS:
+    if shared * (len(prompts) - 1) < _SAVED_BY_A_PASS or not _forgets_nothing(cache):
         shared = 0
-    cache = None
     if shared:
         beginning = torch.tensor([prompts[0][:shared]], device=place)
-        output = policy.network(input_ids=beginning, use_cache=True, logits_to_keep=1)
-        cache = output.past_key_values
-        cache.reorder_cache(torch.zeros(len(prompts), dtype=torch.long, device=place))
+        policy.network(input_ids=beginning, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        everyone = torch.zeros(len(prompts), dtype=torch.long, device=place)
+        cache.reorder_cache(cast("torch.LongTensor", everyone))
     rests = [prompt[shared:] for prompt in prompts]
     tokens, visible = _left_padded(rests, policy.tokenizer.eos_token_id)
     visible = torch.cat([visible.new_ones((len(prompts), shared)), visible], dim=1).to(place)
@@ -147,11 +149,19 @@ def _read(policy: Policy, prompts: Sequence[tuple[int, ...]]) -> tuple[Any, torc
         input_ids=tokens.to(place),
         attention_mask=visible,
         position_ids=(visible.cumsum(-1) - 1).clamp(min=0)[:, shared:],
-        past_key_values=cache,
+        past_key_values=cache if shared else None,  # else as the model makes it
         use_cache=True,
         logits_to_keep=1,
     )
     return output, visible
+
+
+def _forgets_nothing(cache: DynamicCache) -> bool:
+    """Check that each layer keeps every token by itself, so that padding may stand between them.
+
+    A sliding window counts the padding, and what a recurrent layer keeps has gone through it.
+    """
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def _left_padded(prompts: Sequence[tuple[int, ...]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

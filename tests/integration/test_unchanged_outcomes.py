@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection, connect
-from babylon_tasks.db.sql import execute
+from babylon_tasks.db.sql import execute, fetch_value
 from babylon_tasks.settings import Settings
 
 MakeSettings = Callable[..., Settings]
@@ -53,3 +53,23 @@ def test_a_view_of_outcomes_is_read_as_well(settings: Settings, connection: Conn
     assert [follow(connection, settings) for _ in range(3)] == [1, 0, 0]
     kept = connection.execute("SELECT name, window_id, yes FROM training.outcomes").fetchall()
     assert kept == [("m-1", WINDOW, True)]
+
+
+def test_rows_are_asked_who_wrote_them_only_where_they_say_it_to_us(
+    connection: Connection,
+) -> None:
+    def show_writers() -> bool:
+        return fetch_value(connection, "outcomes.show_writers", bool)
+
+    assert show_writers()
+    connection.execute("CREATE ROLE narrow")
+    try:
+        connection.execute('GRANT SELECT (id, "windowId") ON market_outcomes TO narrow')
+        connection.execute("SET ROLE narrow")
+        assert not show_writers()  # xmin is denied to it
+    finally:
+        connection.execute("RESET ROLE")
+        connection.execute("DROP OWNED BY narrow")
+        connection.execute("DROP ROLE narrow")
+    connection.execute("CREATE TABLE elsewhere () INHERITS (market_outcomes)")
+    assert not show_writers()  # it might be on another server

@@ -37,9 +37,11 @@ SELECT window_id FROM training.outcomes WHERE window_id <= %(now)s
 ORDER BY left(window_id, 10) DESC, window_id DESC
 LIMIT 1
 
--- name: is_table
--- Whether Babylon's outcomes are a table: the rows of a view do not say who wrote them.
-SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass('market_outcomes')
+-- name: show_writers
+-- Whether the rows of Babylon's outcomes say who wrote them, and to us: those of a view do not, nor
+-- those of another server's partition, and xmin takes a right on all columns.
+SELECT relkind = 'r' AND NOT relhassubclass AND has_table_privilege(oid, 'SELECT')
+FROM pg_class WHERE oid = to_regclass('market_outcomes')
 
 -- name: look
 -- Babylon's outcomes from an hour on: how many, and a sum over the transactions that wrote them.

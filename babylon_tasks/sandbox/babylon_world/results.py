@@ -77,7 +77,7 @@ def short_of_the_top(played: Sequence[PlayedHour], hours: int) -> str | None:
         return None
     top, most = Ramp().shares[-1], max(one.share for one in played)
     return (
-        f"after hour {len(played)} {played[-1].share:.0%} of the agents are ours, at most "
+        f"after hour {len(played)}, {played[-1].share:.0%} of the agents are ours, at most "
         f"{most:.0%} were; the end is {hours} hours in a row at {top:.0%}"
     )
 

@@ -172,3 +172,10 @@ def test_a_row_of_equal_answers_costs_what_one_does(
 
     assert computed == [len(PROMPT) + len(BRANCHES[2])]
     assert found.view(30, -1).unique(dim=0).shape[0] == 1
+
+
+def test_a_wanted_token_without_a_prompt_is_refused(policy: Policy) -> None:
+    row = tuple(torch.tensor(one) for one in ([5], [0], [1], [0], [True]))
+
+    with policy.at_step(0), pytest.raises(ValueError, match="follows nothing"):
+        policy.row_logprobs(*row)

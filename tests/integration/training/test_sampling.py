@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 from recorded import QUESTION, prompt
-from transformers import DynamicCache
+from transformers import (
+    DynamicCache,
+    Gemma3TextConfig,
+    Lfm2Config,
+    LlamaConfig,
+    PretrainedConfig,
+)
 
 from babylon_tasks.training import sampling
 from babylon_tasks.training.policy import Policy
@@ -143,6 +149,20 @@ def test_prompts_that_begin_alike_are_answered_as_each_alone(
         [expected] = alone(policy, ask)
         assert answer.token_ids == expected.token_ids
         assert answer.logprobs == pytest.approx(expected.logprobs, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("config", "forgets_nothing"),
+    [
+        (LlamaConfig(num_hidden_layers=2), True),
+        (Gemma3TextConfig(num_hidden_layers=2, sliding_window=16), False),
+        (Lfm2Config(num_hidden_layers=2, layer_types=["conv", "full_attention"]), False),
+    ],
+)
+def test_only_a_cache_of_whole_layers_lets_prompts_begin_in_one_pass(
+    config: PretrainedConfig, *, forgets_nothing: bool
+) -> None:
+    assert sampling._forgets_nothing(DynamicCache(config=config)) is forgets_nothing
 
 
 def test_a_seed_gives_the_same_answers_again(policy: Policy, asked: tuple[int, ...]) -> None:
