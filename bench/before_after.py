@@ -231,7 +231,7 @@ def main() -> None:
     """Let both sides do each part in turn, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--old", default=LAST, help="a commit of this repository")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, choices=range(1, WAITING[0] // AT_ONCE))
     parser.add_argument("--share", type=int, default=4, help="of the rows of bench.score")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     given = parser.parse_args()

@@ -39,6 +39,8 @@ def lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
 
 def last_evidence(figures: ComparisonFigures) -> str:
     """Say in one line what the last compared window showed, and what a trial still needs."""
+    if figures.refused is not None:
+        return figures.refused
     if figures.last_window is None:
         return "no window was compared"
     line = f"last, {figures.last_window}: {figures.conclusion}: {figures.reason}"

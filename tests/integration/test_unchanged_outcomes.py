@@ -9,6 +9,7 @@ from factories import EVER, WINDOW, insert_outcomes, market_outcome
 from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 
+from babylon_tasks.db import outcomes
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.db.sql import execute, fetch_value
@@ -41,6 +42,20 @@ def test_what_nobody_has_written_to_is_not_compared_again(
             connection.execute(written.encode())
             with pytest.raises(LockNotAvailable):
                 follow(connection, settings)
+
+
+def test_after_a_while_it_is_compared_whoever_wrote(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert_outcomes(connection, [market_outcome("m-1")])
+    follow(connection, settings)
+    follow(connection, settings)
+    connection.execute("DELETE FROM training.outcomes")  # as a backup that was restored
+    monkeypatch.setattr(outcomes, "_TRUSTED", 0.0)
+
+    follow(connection, settings)
+
+    assert connection.execute("SELECT name FROM training.outcomes").fetchall() == [("m-1",)]
 
 
 def test_a_view_of_outcomes_is_read_as_well(settings: Settings, connection: Connection) -> None:

@@ -82,7 +82,7 @@ def test_a_demo_that_ends_below_the_largest_share_says_what_evidence_there_was(
     compared_hour(connection, 0, serving=0.45)
     reconcile(settings, actor="test")
     said = what_is_missing(settings, played) or ""
-    assert said.startswith("after hour 1 20% of the agents are ours, at most 20% were")
+    assert said.startswith("after hour 1, 20% of the agents are ours, at most 20% were")
     assert f"; last, {hour(0)}: keep: nothing is shown yet" in said
     assert said.endswith("of the 20 needed")
 

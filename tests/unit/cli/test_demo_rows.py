@@ -65,7 +65,7 @@ def test_a_row_of_babylons_likeness_fits_whatever_was_concluded(
 def test_a_demo_that_ends_short_of_the_largest_share_says_what_was_reached() -> None:
     rising = [hour(share, "rise") for share in (0.05, 0.5, 0.2)]
     assert short_of_the_top(rising, 4) == (
-        "after hour 3 20% of the agents are ours, at most 50% were; the end is 4 hours in a row "
+        "after hour 3, 20% of the agents are ours, at most 50% were; the end is 4 hours in a row "
         "at 90%"
     )
     assert short_of_the_top([*rising, *[hour(0.9, "keep")] * 4], 4) is None
