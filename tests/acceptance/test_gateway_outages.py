@@ -61,7 +61,8 @@ class Agents:
     """
 
     def __init__(self, urls: list[str], model: Callable[[int], str], enough: int) -> None:
-        self.outcomes: list[Outcome] = []
+        self._seen: list[tuple[int, Outcome]] = []  # with the phase in which the call began
+        self._phase = 0
         self.struck: tuple[float, list[Outcome]] = (0.0, [])
         self._enough = enough
         self._urls = urls
@@ -79,16 +80,23 @@ class Agents:
         for agent in self._running:
             agent.result()  # raises what no agent should see
 
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Of all calls up to now."""
+        return [found for _, found in self._seen]
+
     def fresh(self, wanted: Callable[[Outcome], bool] = lambda _: True) -> list[Outcome]:
-        """What all agents get from now on, once enough of it is as wanted."""
-        before = len(self.outcomes)
+        """What all agents get of calls that begin from now on, once enough of it is as wanted."""
+        self._phase += 1
 
-        def enough() -> bool:
-            return sum(map(wanted, self.outcomes[before:])) >= self._enough
+        def begun() -> list[Outcome]:
+            return [found for phase, found in self._seen if phase == self._phase]
 
-        until(f"{self._enough} calls, last {self.outcomes[-1:]}", enough)
-        # What was under way when it began may belong to the time before.
-        return self.outcomes[before + AGENTS :]
+        until(
+            f"{self._enough} calls, last {self._seen[-1:]}",
+            lambda: sum(map(wanted, begun())) >= self._enough,
+        )
+        return begun()
 
     @contextmanager
     def without(self, proxy: TcpProxy | None = None) -> Iterator[None]:
@@ -111,8 +119,9 @@ class Agents:
             url = self._urls[at % len(self._urls)]
             with OpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=PATIENCE) as client:
                 while not self._ended.is_set():
+                    phase = self._phase
                     found = outcome(client, self._model(number))
-                    self.outcomes.append(found)
+                    self._seen.append((phase, found))
                     if not found.status:
                         at += 1
                         break
