@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -120,8 +120,37 @@ def from_row(value: Any) -> Manifest:
         ) from None
 
 
+class HashedMember(Struct, frozen=True, gc=False):
+    """What the manifest says of a member, whatever its window's reward version."""
+
+    trajectory_id: str
+    reward: float
+    content: str
+    calls: tuple[int, ...] | None
+
+
+class HashedGroup(Struct, frozen=True, gc=False):
+    """What the manifest says of a group."""
+
+    window_id: str
+    key: str
+    members: tuple[HashedMember, ...]
+
+
+def hashed(group: Group) -> HashedGroup:
+    """Hash the members of a group."""
+    return HashedGroup(
+        group.window_id,
+        group.key,
+        tuple(
+            HashedMember(one.trajectory_id, one.reward, content_hash(one), one.places)
+            for one in group.members
+        ),
+    )
+
+
 def list_groups(
-    groups: Sequence[Group], reward_versions: Mapping[str, int]
+    groups: Iterable[HashedGroup], reward_versions: Mapping[str, int]
 ) -> tuple[GroupEntry, ...]:
     """List groups as the manifest does; ``reward_versions`` by window."""
     listed: list[GroupEntry] = []
@@ -129,7 +158,7 @@ def list_groups(
     for group in groups:
         version = reward_versions[group.window_id]
         entries = tuple(
-            TrajectoryEntry(one.trajectory_id, one.reward, version, content_hash(one), one.places)
+            TrajectoryEntry(one.trajectory_id, one.reward, version, one.content, one.calls)
             for one in group.members
         )
         place = group.window_id, group.key

@@ -13,18 +13,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+import msgspec
 from msgspec import Struct
 
-from babylon_tasks.dataset.packed_members import pack, unpack
+from babylon_tasks.dataset.manifest import HashedGroup, HashedMember
+from babylon_tasks.dataset.packed_members import pack, plain_json, unpack
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.records import Group, PackedMember
 
 
 class _Place(Struct, frozen=True, gc=False):
-    """Where the bytes of a packed member are, and the hash of its content."""
+    """Where the bytes of a packed member are, and what the manifest says of it."""
 
-    content: bytes
+    member: HashedMember
     start: int
     size: int
 
@@ -82,8 +84,11 @@ class GroupsOnDisk(Sequence[Group]):
                 fault=fault_of(error),
             ) from error
         places = []
-        for one in packed:
-            places.append(_Place(one.content, self._end, len(one.member)))
+        for member, one in zip(group.members, packed, strict=True):
+            noted = HashedMember(
+                member.trajectory_id, member.reward, one.content.hex(), member.places
+            )
+            places.append(_Place(noted, self._end, len(one.member)))
             self._end += len(one.member)
         self._listed.append(_Listed(self._unnamed, group.window_id, group.key, tuple(places)))
 
@@ -91,6 +96,17 @@ class GroupsOnDisk(Sequence[Group]):
     def sizes(self) -> list[int]:
         """The number of members of each group."""
         return [len(one.members) for one in self._listed]
+
+    def hashed(self) -> Iterator[HashedGroup]:
+        """Yield what the manifest says of each group, which was noted as it was added."""
+        for one in self._listed:
+            yield HashedGroup(one.window, one.key, tuple(place.member for place in one.members))
+
+    def encoded(self) -> Iterator[bytes]:
+        """Yield each group as JSON, its members' as it is in the file: nothing is built of it."""
+        for one in self._listed:
+            members = [msgspec.Raw(plain_json(packed)) for packed in _read(one)]
+            yield msgspec.json.encode({"window_id": one.window, "key": one.key, "members": members})
 
     def packed(self) -> Iterator[PackedMember]:
         """Yield all members as they are kept."""
@@ -120,4 +136,5 @@ def _group(listed: _Listed) -> Group:
 def _read(listed: _Listed) -> Iterator[PackedMember]:
     file = listed.unnamed.file.fileno()
     for place in listed.members:
-        yield PackedMember(place.content, os.pread(file, place.size, place.start))
+        content = bytes.fromhex(place.member.content)
+        yield PackedMember(content, os.pread(file, place.size, place.start))

@@ -280,7 +280,7 @@ class Planner:
                 longest=longest_row(selections),
             ),
             groups=manifests.list_groups(
-                chosen.groups,
+                chosen.groups.hashed(),
                 {selection.window: selection.reward_version for selection in selections},
             ),
         )

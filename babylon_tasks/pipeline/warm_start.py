@@ -207,7 +207,9 @@ def _manifest(
             max_group_size=settings.max_group_size,
             max_staleness_steps=settings.max_staleness_steps,
         ),
-        groups=manifests.list_groups(selected.groups, selected.reward_versions),
+        groups=manifests.list_groups(
+            map(manifests.hashed, selected.groups), selected.reward_versions
+        ),
         supervised=SupervisedConfig(
             epochs=settings.supervised_epochs,
             calls_per_gradient_step=settings.supervised_calls_per_gradient_step,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,15 @@ class GroupsFile(Struct, frozen=True):
     """The content of the file, as JSON."""
 
     groups: tuple[Group, ...]
+
+
+@runtime_checkable
+class EncodedGroups(Protocol):
+    """Groups that are at hand as JSON."""
+
+    def encoded(self) -> Iterator[bytes]:
+        """Yield the JSON of each."""
+        ...
 
 
 def write_groups(path: Path, groups: Sequence[Group]) -> None:
@@ -46,8 +56,12 @@ def write_groups(path: Path, groups: Sequence[Group]) -> None:
 
 def _parts(groups: Sequence[Group]) -> Iterator[bytes]:
     yield b'{"groups":['
-    for number, group in enumerate(groups):  # one at a time: a step of any size takes little memory
-        yield (b"," if number else b"") + msgspec.json.encode(group)
+    # One at a time: a step of any size takes little memory.
+    encoded = (
+        groups.encoded() if isinstance(groups, EncodedGroups) else map(msgspec.json.encode, groups)
+    )
+    for number, group in enumerate(encoded):
+        yield (b"," if number else b"") + group
     yield b"]}"
 
 

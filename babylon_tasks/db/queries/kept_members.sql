@@ -2,7 +2,7 @@
 -- Keep members of a step.
 INSERT INTO training.step_members (step_id, content, member)
 SELECT %(step_id)s, one.content, one.member
-FROM unnest(%(contents)s::bytea[], %(members)s::bytea[]) AS one (content, member)
+FROM unnest(%(contents)b::bytea[], %(members)b::bytea[]) AS one (content, member)
 
 -- name: keep_bets
 -- Keep the bets of a step's windows, and the outcomes that its rewards were made from.

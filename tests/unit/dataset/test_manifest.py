@@ -42,7 +42,7 @@ def made(*groups: Group, **config: float) -> Manifest:
         scorer="default 1",
         logprobs="exact",
         config=msgspec.convert(values, TrainingConfig),
-        groups=manifests.list_groups(groups, {"2026-01-31T09:00": 1}),
+        groups=manifests.list_groups(map(manifests.hashed, groups), {"2026-01-31T09:00": 1}),
     )
 
 
@@ -95,7 +95,7 @@ def test_the_groups_of_one_key_are_numbered_in_each_window_anew() -> None:
     later = msgspec.structs.replace(group(), window_id="2026-01-31T10:00")
     versions = {"2026-01-31T09:00": 1, "2026-01-31T10:00": 1}
 
-    listed = manifests.list_groups([group(), group(), later], versions)
+    listed = manifests.list_groups(map(manifests.hashed, [group(), group(), later]), versions)
 
     assert [entry.part for entry in listed] == [0, 1, 0]
 

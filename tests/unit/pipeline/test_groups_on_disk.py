@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from babylon_tasks.dataset.manifest import content_hash, list_groups
-from babylon_tasks.dataset.packed_members import unpack
+from babylon_tasks.dataset.manifest import content_hash, hashed, list_groups
+from babylon_tasks.dataset.packed_members import DamagedMember, unpack
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.groups_on_disk import GroupsOnDisk
@@ -61,6 +62,32 @@ def test_groups_are_read_as_they_were_added_again_and_again(tmp_path: Path) -> N
         content_hash(member) for one in expected for member in one.members
     ]
     assert [unpack(one) for one in made.packed()] == [m for one in expected for m in one.members]
+
+
+def test_the_manifest_and_the_trainer_get_the_same_as_of_groups_in_memory(tmp_path: Path) -> None:
+    made = on_disk(tmp_path / "plans", 0, 1)
+    few = structs.replace(group(2), key="of “today”\n")
+    few = structs.replace(few, members=(structs.replace(few.members[0], places=(0,)),))
+    made.append(few)
+    expected = [group(0), group(1), few]
+
+    write_groups(tmp_path / "groups.json", made)
+
+    assert list(made.hashed()) == list(map(hashed, expected))
+    assert read_groups(tmp_path / "groups.json") == tuple(expected)
+
+
+def test_what_is_damaged_on_disk_does_not_reach_the_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = (tmp_path / "plan").open("w+b", buffering=0)  # GroupsOnDisk closes it
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: scratch)
+    made = on_disk(tmp_path, 0)
+    scratch.seek(50)
+    scratch.write(b"\x00\x00\x00\x00")
+
+    with pytest.raises(DamagedMember):
+        write_groups(tmp_path / "groups.json", made)
 
 
 def test_those_of_several_windows_are_one_list_that_outlives_its_parts(tmp_path: Path) -> None:
@@ -121,7 +148,7 @@ def test_a_plan_of_any_size_needs_the_memory_of_a_group(tmp_path: Path) -> None:
         made = GroupsOnDisk(tmp_path)
         for number in range(60):
             made.append(group(number, size=100_000))
-        listed = list_groups(made, {WINDOW: 1})
+        listed = list_groups(made.hashed(), {WINDOW: 1})
         for _ in made.packed():
             pass
         write_groups(path, made)
