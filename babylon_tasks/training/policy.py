@@ -24,6 +24,7 @@ from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.device import Device
 from babylon_tasks.training.model_head import head_logprobs, set_head_precision
 from babylon_tasks.training.token_text import TokenText, token_text_of
+from babylon_tasks.training.token_tree import TokenTree, token_tree
 from babylon_tasks.training.work import noting_layers
 
 LORA_RANK = 8
@@ -200,13 +201,18 @@ class Policy:
 
         All inputs are 1-D of length L, on the processor, and so are the results, with their
         gradients; ``wanted`` is a mask of target tokens. A token sees the earlier tokens of its own
-        branch and of its parent (the shared prompt, computed once). The head, which costs half as
-        much as the network, runs once per predecessor. Returns two 1-D tensors, one value per
-        wanted token, in row order.
+        branch and of its parent (the shared prompt). What begins alike is computed once; the head,
+        which costs half as much as the network, runs once per distinct beginning that a wanted
+        token follows. Returns two 1-D tensors, one value per wanted token, in row order.
+        Raises ValueError if a wanted token follows nothing.
         """
-        hidden = self.hidden(tokens, positions, group_ids, parent_ids)
+        columns = (tokens, positions, group_ids, parent_ids)
+        tree = token_tree(zip(*(column.tolist() for column in columns), strict=True))
+        hidden = self.hidden(tokens, positions, tree)
         targets = wanted.nonzero().squeeze(-1)
-        sources = self._predecessors(targets, positions, group_ids, parent_ids)
+        sources = torch.tensor(tree.follows)[torch.tensor(tree.node_of)[targets]]
+        if (sources < 0).any():
+            raise ValueError("a wanted token follows nothing: its row has no prompt for it")
         place = self.device.place
         sources, rows = torch.unique(sources, return_inverse=True)
         picked, entropy = head_logprobs(
@@ -219,53 +225,23 @@ class Policy:
         return picked.cpu(), entropy.cpu()
 
     def hidden(
-        self,
-        tokens: torch.Tensor,
-        positions: torch.Tensor,
-        group_ids: torch.Tensor,
-        parent_ids: torch.Tensor,
+        self, tokens: torch.Tensor, positions: torch.Tensor, tree: TokenTree
     ) -> torch.Tensor:
-        """Compute the last hidden states (L, width) of one packed row under the current adapter."""
+        """Compute the last hidden states (nodes, width) of a row's tree, under the adapter in use.
+
+        ``tokens`` and ``positions`` are the row's.
+        """
         place = self.device.place
-        tokens, positions = tokens.to(place), positions.to(place)
-        group_ids, parent_ids = group_ids.to(place), parent_ids.to(place)
-        order = torch.arange(len(tokens), device=place)
-        visible = (order[:, None] >= order[None, :]) & (
-            (group_ids[:, None] == group_ids[None, :]) | (parent_ids[:, None] == group_ids[None, :])
-        )
+        first = torch.tensor(tree.first)
         body: Any = self.network.get_base_model().model
         output = body(
-            input_ids=tokens[None],
-            position_ids=positions[None],
-            attention_mask=visible[None, None],
+            input_ids=tokens[first].to(place)[None],
+            position_ids=positions[first].to(place)[None],
+            attention_mask=torch.from_numpy(tree.visible()).to(place)[None, None],
             use_cache=False,
         )
         states: torch.Tensor = output.last_hidden_state[0]
         return states
-
-    @staticmethod
-    def _predecessors(
-        targets: torch.Tensor,
-        positions: torch.Tensor,
-        group_ids: torch.Tensor,
-        parent_ids: torch.Tensor,
-    ) -> torch.Tensor:
-        """Find the row index of the token before each target in its own conversation.
-
-        Usually the one to its left; for the first token of a branch that was packed after a
-        sibling, the last token of the shared prompt.
-        """
-        left = targets - 1
-        same = (group_ids[left] == group_ids[targets]) | (group_ids[left] == parent_ids[targets])
-        same &= positions[left] == positions[targets] - 1
-        sources = left.clone()
-        for index in (~same).nonzero().squeeze(-1).tolist():
-            target = int(targets[index])
-            parent = (group_ids[:target] == parent_ids[target]) & (
-                positions[:target] == positions[target] - 1
-            )
-            sources[index] = int(parent.nonzero()[-1])
-        return sources
 
     def load_trained(self, folder: Path) -> None:
         """Load a checkpoint's weights into the adapter in training."""

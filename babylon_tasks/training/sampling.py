@@ -1,15 +1,24 @@
-"""Sample from a policy: many prompts in one batch, each prompt's prefix computed once for its n."""
+"""Sample from a policy: many prompts in one batch, and what begins alike is computed once.
+
+Answers to one prompt share a row of the batch until they differ: as long as the format that they
+have learned leaves no choice, a prompt costs what one answer does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from babylon_tasks.training.draw_tokens import draw
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.token_text import TokenText
+
+_SAVED_BY_A_PASS = 256  # tokens: so many are saved before the smallest model is faster for it
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,6 @@ def sample(
     """
     prompts = list(dict.fromkeys(ask.prompt for ask in asks))  # agents often send the same prompt
     place = policy.device.place
-    tokens, visible = (
-        part.to(place) for part in _left_padded(prompts, policy.tokenizer.eos_token_id)
-    )
     places = [place for place, ask in enumerate(asks) for _ in range(ask.n)]
     owners = [asks[place] for place in places]
     answers = [SampledAnswer() for _ in owners]
@@ -66,13 +72,7 @@ def sample(
     with policy.at_step(step):
         if all(abandoned(place) for place in range(len(asks))):
             return [[] for _ in asks]
-        output = policy.network(
-            input_ids=tokens,
-            attention_mask=visible,
-            position_ids=(visible.cumsum(-1) - 1).clamp(min=0),
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        output, visible = _read(policy, prompts)
         cache = output.past_key_values
         rows_of = {prompt: row for row, prompt in enumerate(prompts)}
         # Of each answer that is not done: its place, and the row that its next token is drawn from.
@@ -87,7 +87,8 @@ def sample(
                 [generators[who] for who in alive],
             )
             logprobs = log_softmax[torch.tensor(rows, device=place), picked].tolist()
-            for who, token, logprob in zip(alive, picked.tolist(), logprobs, strict=True):
+            tokens_of = picked.tolist()
+            for who, token, logprob in zip(alive, tokens_of, logprobs, strict=True):
                 _extend(answers[who], owners[who], token, logprob, policy.token_text)
             gone = {place for place in range(len(asks)) if abandoned(place)}
             kept = [
@@ -97,16 +98,20 @@ def sample(
             ]
             if not kept:
                 break
-            # Finished answers leave the batch; the others each have a row of their own from now on.
-            index = torch.tensor([rows[number] for number in kept], device=place)
+            # Finished answers leave the batch. Those that have said the same go on in one row.
+            beginnings: dict[tuple[int, int], int] = {}
+            continued = [
+                beginnings.setdefault((rows[number], tokens_of[number]), len(beginnings))
+                for number in kept
+            ]
+            alive, rows = [alive[number] for number in kept], continued
+            index = torch.tensor([row for row, _ in beginnings], device=place)
             if index.tolist() != list(range(len(visible))):
                 cache.reorder_cache(index)
                 visible = visible[index]
-            picked = picked[torch.tensor(kept, device=place)]
-            alive, rows = [alive[number] for number in kept], list(range(len(kept)))
-            visible = torch.cat([visible, visible.new_ones((len(alive), 1))], dim=1)
+            visible = torch.cat([visible, visible.new_ones((len(beginnings), 1))], dim=1)
             output = policy.network(
-                input_ids=picked[:, None],
+                input_ids=torch.tensor([[token] for _, token in beginnings], device=place),
                 attention_mask=visible,
                 position_ids=visible.sum(-1, keepdim=True) - 1,
                 past_key_values=cache,
@@ -118,6 +123,45 @@ def sample(
         grouped.append(answers[start : start + ask.n])
         start += ask.n
     return grouped
+
+
+def _read(policy: Policy, prompts: Sequence[tuple[int, ...]]) -> tuple[Any, torch.Tensor]:
+    """Compute the prompts; returns the network's output, and which tokens each row attends to.
+
+    What all of them begin with, such as a system prompt, is computed once if that is worth a pass
+    of its own.
+    """
+    place = policy.device.place
+    cache = DynamicCache(config=policy.network.config)
+    alike = [len(set(column)) == 1 for column in zip(*prompts, strict=False)]
+    shared = [*alike[:-1], False].index(False)  # each has a token of its own to go on from
+    if shared * (len(prompts) - 1) < _SAVED_BY_A_PASS or not _forgets_nothing(cache):
+        shared = 0
+    if shared:
+        beginning = torch.tensor([prompts[0][:shared]], device=place)
+        policy.network(input_ids=beginning, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        everyone = torch.zeros(len(prompts), dtype=torch.long, device=place)
+        cache.reorder_cache(cast("torch.LongTensor", everyone))
+    rests = [prompt[shared:] for prompt in prompts]
+    tokens, visible = _left_padded(rests, policy.tokenizer.eos_token_id)
+    visible = torch.cat([visible.new_ones((len(prompts), shared)), visible], dim=1).to(place)
+    output = policy.network(
+        input_ids=tokens.to(place),
+        attention_mask=visible,
+        position_ids=(visible.cumsum(-1) - 1).clamp(min=0)[:, shared:],
+        past_key_values=cache if shared else None,  # else as the model makes it
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return output, visible
+
+
+def _forgets_nothing(cache: DynamicCache) -> bool:
+    """Check that each layer keeps every token by itself, so that padding may stand between them.
+
+    A sliding window counts the padding, and what a recurrent layer keeps has gone through it.
+    """
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def _left_padded(prompts: Sequence[tuple[int, ...]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@ import torch
 
 from babylon_tasks.training import model_head
 from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.token_tree import token_tree
 
 PROMPT = [1, 4093, 198, 15469, 355, 1072, 216, 36, 29]
 BRANCHES = [[10539, 2], [5230, 198, 2], [10539, 198, 7, 2]]
@@ -107,8 +108,10 @@ def test_a_head_over_few_rows_at_a_time_gives_the_gradients_of_one_over_all(
     with policy.training():
         logprobs, _ = policy.row_logprobs(*row)
         found = gradients(policy, logprobs)
-        sources = policy._predecessors(wanted.nonzero().squeeze(-1), *row[1:4])
-        states = policy.hidden(*row[:4])[sources.to(policy.device.place)]
+        tree = token_tree(zip(*(column.tolist() for column in row[:4]), strict=True))
+        nodes = [tree.node_of[place] for place in wanted.nonzero().squeeze(-1).tolist()]
+        sources = torch.tensor([tree.follows[node] for node in nodes])
+        states = policy.hidden(*row[:2], tree)[sources.to(policy.device.place)]
         logits = policy.network.get_output_embeddings()(states).float()
         picked = torch.log_softmax(logits, -1).cpu()[torch.arange(len(sources)), tokens[wanted]]
         expected = gradients(policy, picked)
@@ -138,3 +141,41 @@ def test_the_head_runs_once_for_all_answers_to_a_prompt(
     computed.clear()
     packed(policy, [[100 + number for number in range(150)]])
     assert computed == [64, 64, 22]  # so many rows of logits are there at once
+
+
+def test_answers_that_begin_alike_train_as_each_would_alone(policy: Policy) -> None:
+    policy.init_adapter(seed=1)
+    with policy.training():
+        together, _ = policy.row_logprobs(*row_of(BRANCHES))
+        apart = torch.cat([policy.row_logprobs(*row_of([branch]))[0] for branch in BRANCHES])
+        found, expected = gradients(policy, together), gradients(policy, apart)
+
+    assert torch.allclose(together, apart, atol=1e-4)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_a_row_of_equal_answers_costs_what_one_does(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    body = policy.network.get_base_model().model
+    inner = body.forward
+
+    def counted(**given: Any) -> Any:
+        computed.append(given["input_ids"].shape[1])
+        return inner(**given)
+
+    monkeypatch.setattr(body, "forward", counted)
+
+    found, _ = packed(policy, [BRANCHES[2]] * 30)
+
+    assert computed == [len(PROMPT) + len(BRANCHES[2])]
+    assert found.view(30, -1).unique(dim=0).shape[0] == 1
+
+
+def test_a_wanted_token_without_a_prompt_is_refused(policy: Policy) -> None:
+    row = tuple(torch.tensor(one) for one in ([5], [0], [1], [0], [True]))
+
+    with policy.at_step(0), pytest.raises(ValueError, match="follows nothing"):
+        policy.row_logprobs(*row)

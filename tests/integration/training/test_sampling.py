@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from recorded import QUESTION, prompt
-from transformers import DynamicCache
+from transformers import (
+    DynamicCache,
+    Gemma3TextConfig,
+    Lfm2Config,
+    LlamaConfig,
+    PretrainedConfig,
+)
 
+from babylon_tasks.training import sampling
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
 
@@ -89,6 +98,71 @@ def test_a_prompt_is_kept_once_until_its_answers_have_a_second_token(
     assert len(short) == 40
     assert len(long) == 3
     assert sum(sizes) <= 3
+
+
+def test_answers_that_have_said_the_same_share_a_row_until_they_differ(
+    policy: Policy, asked: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    inner = policy.network.forward
+
+    def counted(**given: Any) -> Any:
+        rows.append(len(given["input_ids"]))
+        return inner(**given)
+
+    monkeypatch.setattr(policy.network, "forward", counted)
+    likeliest = SamplingRequest(asked, n=30, temperature=0, max_tokens=4)
+    drawn = SamplingRequest(asked, n=4, temperature=2.0, max_tokens=4, seed=3)
+
+    same, different = sample(policy, [likeliest, drawn], step=0)
+
+    beginnings = [{tuple(one.token_ids[:end]) for one in (*same, *different)} for end in range(4)]
+    assert rows == [len(found) for found in beginnings]
+    assert len(beginnings[3]) > 1
+    monkeypatch.undo()
+    for ask, answers in ((likeliest, same), (drawn, different)):
+        for answer, expected in zip(answers, alone(policy, ask), strict=True):
+            assert answer.token_ids == expected.token_ids
+            assert answer.logprobs == pytest.approx(expected.logprobs, abs=1e-3)
+
+
+def test_prompts_that_begin_alike_are_answered_as_each_alone(
+    policy: Policy, asked: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "_SAVED_BY_A_PASS", 1)
+    computed: list[tuple[int, ...]] = []
+    inner = policy.network.forward
+
+    def counted(**given: Any) -> Any:
+        computed.append(tuple(given["input_ids"].shape))
+        return inner(**given)
+
+    longer, inside = (*asked, 7, 8, 9), asked[:-2]  # one begins with all of another
+    asks = [SamplingRequest(one, temperature=0, max_tokens=3) for one in (asked, longer, inside)]
+    monkeypatch.setattr(policy.network, "forward", counted)
+
+    found = sample(policy, asks, step=0)
+
+    assert computed[:2] == [(1, len(inside) - 1), (3, len(longer) - len(inside) + 1)]
+    monkeypatch.undo()
+    for ask, [answer] in zip(asks, found, strict=True):
+        [expected] = alone(policy, ask)
+        assert answer.token_ids == expected.token_ids
+        assert answer.logprobs == pytest.approx(expected.logprobs, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("config", "forgets_nothing"),
+    [
+        (LlamaConfig(num_hidden_layers=2), True),
+        (Gemma3TextConfig(num_hidden_layers=2, sliding_window=16), False),
+        (Lfm2Config(num_hidden_layers=2, layer_types=["conv", "full_attention"]), False),
+    ],
+)
+def test_only_a_cache_of_whole_layers_lets_prompts_begin_in_one_pass(
+    config: PretrainedConfig, *, forgets_nothing: bool
+) -> None:
+    assert sampling._forgets_nothing(DynamicCache(config=config)) is forgets_nothing
 
 
 def test_a_seed_gives_the_same_answers_again(policy: Policy, asked: tuple[int, ...]) -> None:
