@@ -154,9 +154,10 @@ class School:
 
         chat = [{"role": role, "content": text} for role, text in _messages(market)]
         prompt = self._policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)
-        answers = sorted(self._answers.values())
-        found = answer_logprobs(self._policy, step, prompt["input_ids"], answers)
-        return {word: found[ids] for word, ids in self._answers.items()}
+        asked = tuple(prompt["input_ids"])
+        exchanges = [(asked, ids) for ids in self._answers.values()]
+        [found] = answer_logprobs(self._policy, step, exchanges)
+        return {word: found[asked, ids] for word, ids in self._answers.items()}
 
 
 def _messages(market: Market) -> tuple[tuple[str, str], ...]:

@@ -16,19 +16,22 @@ import hashlib
 import math
 import traceback
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 
 from msgspec import Struct
 
 from babylon_tasks.dataset.diversity import says
 from babylon_tasks.dataset.manifest import canonical
-from babylon_tasks.records import Group, LlmCall
+from babylon_tasks.records import Group, LlmCall, TokenIds
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 from babylon_tasks.training.rebuild_tokens import difference, rebuild
-from babylon_tasks.training.rescoring import answer_logprobs
+from babylon_tasks.training.rescoring import ROW_TOKENS, Exchange, Logprobs, answer_logprobs
 
 _STEPS_KNOWN = 8
+
+Messages = tuple[tuple[str, str], ...]
+_Asked = tuple[int, Exchange | None]  # a member's place in its group, and one of its calls
 
 
 class GroupValue(Struct, frozen=True):
@@ -74,13 +77,21 @@ def step_value(
     known = {} if known is None else known
     with policy.at_step(step):
         pass  # raises where it cannot be loaded, whatever is known of it
-    figures = []
-    for group in groups:
-        content = hashlib.sha256(canonical(group)).hexdigest()
-        if content not in known:
-            known[content] = _group_value(policy, step, group)
-        figures.append(known[content])
-        on_group(len(figures), len(groups))
+    contents = [hashlib.sha256(canonical(group)).hexdigest() for group in groups]
+    new = {
+        content: group
+        for content, group in zip(contents, groups, strict=True)
+        if content not in known
+    }
+    for some in _in_rows(policy, new):
+        exchanges = {one for asked in some.values() for _, one in asked if one is not None}
+        found: dict[Exchange, Logprobs] = {}
+        for row in answer_logprobs(policy, step, exchanges):
+            found.update(row)
+        for content, asked in some.items():
+            known[content] = _group_value(policy, new[content], _totals(new[content], asked, found))
+        on_group(sum(content in known for content in contents), len(groups))
+    figures = [known[content] for content in contents]
     return StepValue(
         step=step,
         values=tuple(one.value for one in figures),
@@ -90,13 +101,31 @@ def step_value(
     )
 
 
-def _group_value(policy: Policy, step: int, group: Group) -> GroupValue:
+def _in_rows(policy: Policy, groups: Mapping[str, Group]) -> Iterator[dict[str, list[_Asked]]]:
+    """Yield groups that fill a row together, by their content, and what each asks a policy."""
+    some: dict[str, list[_Asked]] = {}
+    size = 0
+    for content, group in groups.items():
+        asked = _asked(policy, group)
+        exchanges = {one for _, one in asked if one is not None}
+        tokens = sum(map(len, {prompt for prompt, _ in exchanges}))
+        tokens += sum(len(answer) for _, answer in exchanges)
+        if some and size + tokens > ROW_TOKENS:
+            yield some
+            some, size = {}, 0
+        some[content] = asked
+        size += tokens
+    if some:
+        yield some
+
+
+def _group_value(policy: Policy, group: Group, logprobs: Sequence[float]) -> GroupValue:
+    """``logprobs`` has one of each member's answers together."""
     floor = min(member.reward for member in group.members)
     # Members that saw the same prompts are alternatives of each other; others are not.
     situations: dict[tuple[tuple[tuple[str, str], ...], ...], list[int]] = {}
     for index, member in enumerate(group.members):
         situations.setdefault(tuple(call.messages for call in member.calls), []).append(index)
-    logprobs = _answer_logprobs(policy, step, group)
     value = coverage = entropy = 0.0
     meant: dict[str, float] = defaultdict(float)
     for indices in situations.values():
@@ -126,33 +155,41 @@ def _group_value(policy: Policy, step: int, group: Group) -> GroupValue:
     return GroupValue(value, coverage, entropy, dict(meant))
 
 
-def _answer_logprobs(policy: Policy, step: int, group: Group) -> list[float]:
-    """Compute the log-probability of each member's answers, summed over its calls."""
-    totals = [0.0] * len(group.members)
-    by_prompt: dict[tuple[tuple[str, str], ...], list[tuple[int, tuple[int, ...]]]] = {}
+def _asked(policy: Policy, group: Group) -> list[_Asked]:
+    """List what each call asks; None in place of what has probability 0 under every checkpoint.
+
+    That is a prompt that the template rejects, or that is too long for the model.
+    """
+    prompts: dict[Messages, TokenIds | None] = {}
+    asked: list[_Asked] = []
     for index, member in enumerate(group.members):
         for call in member.calls:
-            by_prompt.setdefault(call.messages, []).append((index, answer_ids(policy, call)))
-    for messages, answers in by_prompt.items():
-        prompt = _prompt(policy, messages)
-        possible = {ids for _, ids in answers if len(prompt or ()) + len(ids) <= policy.longest}
-        logprobs = answer_logprobs(policy, step, prompt, sorted(possible)) if prompt else {}
-        for index, answer in answers:
-            # A prompt that the template rejects has probability 0, under every checkpoint.
-            totals[index] += sum(logprobs[answer]) if answer in logprobs else -math.inf
+            if call.messages not in prompts:
+                prompts[call.messages] = _prompt(policy, call.messages)
+            prompt, answer = prompts[call.messages], answer_ids(policy, call)
+            fits = prompt and len(prompt) + len(answer) <= policy.longest
+            asked.append((index, (prompt, answer) if prompt and fits else None))
+    return asked
+
+
+def _totals(
+    group: Group, asked: Sequence[_Asked], logprobs: Mapping[Exchange, Logprobs]
+) -> list[float]:
+    """Sum the log-probabilities of each member's answers, over its calls."""
+    totals = [0.0] * len(group.members)
+    for index, exchange in asked:
+        totals[index] += -math.inf if exchange is None else sum(logprobs[exchange])
     return totals
 
 
-def _prompt(policy: Policy, messages: Sequence[tuple[str, str]]) -> list[int] | None:
+def _prompt(policy: Policy, messages: Messages) -> TokenIds | None:
     chat = [{"role": role, "content": text} for role, text in messages]
     try:
-        prompt: list[int] = policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)[
-            "input_ids"
-        ]
+        made = policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)
     except Exception:  # noqa: BLE001  # a template is a program: it may refuse some messages
         traceback.print_exc()  # into the trainer's log
         return None
-    return prompt
+    return tuple(made["input_ids"])
 
 
 def answer_ids(policy: Policy, call: LlmCall) -> tuple[int, ...]:

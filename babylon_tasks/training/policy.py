@@ -201,20 +201,22 @@ class Policy:
 
         All inputs are 1-D of length L, on the processor, and so are the results, with their
         gradients; ``wanted`` is a mask of target tokens. A token sees the earlier tokens of its own
-        branch and of its parent (the shared prompt). What begins alike is computed once; the head,
-        which costs half as much as the network, runs once per distinct beginning that a wanted
-        token follows. Returns two 1-D tensors, one value per wanted token, in row order.
-        Raises ValueError if a wanted token follows nothing.
+        branch and of its parent (the shared prompt). What begins alike is computed once, and what
+        no wanted token follows is not; the head, which costs half as much as the network, runs once
+        per distinct beginning that a wanted token follows. Returns two 1-D tensors, one value per
+        wanted token, in row order. Raises ValueError if a wanted token follows nothing.
         """
         columns = (tokens, positions, group_ids, parent_ids)
         tree = token_tree(zip(*(column.tolist() for column in columns), strict=True))
-        hidden = self.hidden(tokens, positions, tree)
         targets = wanted.nonzero().squeeze(-1)
-        sources = torch.tensor(tree.follows)[torch.tensor(tree.node_of)[targets]]
-        if (sources < 0).any():
+        ends = [tree.follows[tree.node_of[target]] for target in targets.tolist()]
+        if any(end < 0 for end in ends):
             raise ValueError("a wanted token follows nothing: its row has no prompt for it")
+        if ends:
+            tree, ends = tree.up_to(ends)
+        hidden = self.hidden(tokens, positions, tree)
         place = self.device.place
-        sources, rows = torch.unique(sources, return_inverse=True)
+        sources, rows = torch.unique(torch.tensor(ends, dtype=torch.long), return_inverse=True)
         picked, entropy = head_logprobs(
             self.network.get_output_embeddings(),
             self.device.precision,

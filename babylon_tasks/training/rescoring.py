@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from msgspec import structs
@@ -11,7 +11,12 @@ from babylon_tasks.records import LlmCall, TokenIds
 from babylon_tasks.training.inspect_calls import InspectedCall
 from babylon_tasks.training.policy import Policy
 
-_ROW_TOKENS = 1024
+# Each pass reads all weights, which costs as much as a few hundred tokens; what a token attends to
+# grows with the row.
+ROW_TOKENS = 1024
+
+Logprobs = tuple[float, ...]
+Exchange = tuple[TokenIds, TokenIds]  # a prompt and an answer
 
 
 def rescored(
@@ -25,61 +30,77 @@ def rescored(
     ``checkpoint_of`` names the checkpoint of a call, ``on_prompt`` gets (prompts done, prompts in
     all). Raises FileNotFoundError where a checkpoint's weights are not on this machine.
     """
-    wanted: dict[tuple[int, TokenIds], set[TokenIds]] = {}
+    wanted: dict[int, set[Exchange]] = {}
     for proof in proofs:
-        place = (checkpoint_of(proof.call), proof.prompt)
-        wanted.setdefault(place, set()).add(proof.call.token_ids or ())
-    logprobs = {}
-    for (step, prompt), answers in sorted(wanted.items()):  # each checkpoint is loaded once
-        logprobs[step, prompt] = answer_logprobs(policy, step, prompt, sorted(answers))
-        on_prompt(len(logprobs), len(wanted))
+        exchange = (proof.prompt, proof.call.token_ids or ())
+        wanted.setdefault(checkpoint_of(proof.call), set()).add(exchange)
+    prompts = sum(len({prompt for prompt, _ in each}) for each in wanted.values())
+    logprobs: dict[int, dict[Exchange, Logprobs]] = {}
+    done = 0
+    for step, exchanges in sorted(wanted.items()):  # each checkpoint is loaded once
+        found = logprobs.setdefault(step, {})
+        for some in answer_logprobs(policy, step, exchanges):
+            found.update(some)
+            on_prompt(done + len({prompt for prompt, _ in found}), prompts)
+        done += len({prompt for prompt, _ in found})
     return [
         structs.replace(
             proof.call,
-            logprobs=logprobs[checkpoint_of(proof.call), proof.prompt][proof.call.token_ids or ()],
+            logprobs=logprobs[checkpoint_of(proof.call)][proof.prompt, proof.call.token_ids or ()],
         )
         for proof in proofs
     ]
 
 
 def answer_logprobs(
-    policy: Policy, step: int, prompt: Sequence[int], answers: Iterable[TokenIds]
-) -> dict[TokenIds, tuple[float, ...]]:
-    """Compute the log-probability of each token of each distinct answer to one prompt."""
-    logprobs: dict[TokenIds, tuple[float, ...]] = {}
-    row: list[TokenIds] = []
-    size = len(prompt)
-    for ids in answers:  # the prompt is computed once per row
-        if row and size + len(ids) > _ROW_TOKENS:
-            logprobs.update(_row(policy, step, prompt, row))
-            row, size = [], len(prompt)
-        row.append(ids)
-        size += len(ids)
+    policy: Policy, step: int, exchanges: Iterable[Exchange]
+) -> Iterator[dict[Exchange, Logprobs]]:
+    """Compute the log-probability of each token of each distinct answer, a row after the other.
+
+    Prompts that fit are computed in one row, each once for its answers.
+    """
+    row: list[Exchange] = []
+    size = 0
+    for prompt, answer in sorted(set(exchanges)):
+        more = len(answer) + (0 if row and row[-1][0] == prompt else len(prompt))
+        if row and size + more > ROW_TOKENS:
+            yield _row(policy, step, row)
+            row, size, more = [], 0, len(answer) + len(prompt)
+        row.append((prompt, answer))
+        size += more
     if row:
-        logprobs.update(_row(policy, step, prompt, row))
-    return logprobs
+        yield _row(policy, step, row)
 
 
-def _row(
-    policy: Policy, step: int, prompt: Sequence[int], answers: Sequence[TokenIds]
-) -> dict[TokenIds, tuple[float, ...]]:
-    tokens, positions = list(prompt), list(range(len(prompt)))
-    groups, wanted = [0] * len(prompt), [False] * len(prompt)
-    for branch, ids in enumerate(answers, start=1):
-        tokens += ids
-        positions += range(len(prompt), len(prompt) + len(ids))
-        groups += [branch] * len(ids)
-        wanted += [True] * len(ids)
+def _row(policy: Policy, step: int, exchanges: Sequence[Exchange]) -> dict[Exchange, Logprobs]:
+    tokens: list[int] = []
+    positions: list[int] = []
+    branches: list[int] = []
+    parents: list[int] = []
+    wanted: list[bool] = []
+
+    def add(ids: TokenIds, start: int, branch: int, parent: int) -> None:
+        tokens.extend(ids)
+        positions.extend(range(start, start + len(ids)))
+        branches.extend([branch] * len(ids))
+        parents.extend([parent] * len(ids))
+        wanted.extend([branch != parent] * len(ids))
+
+    branch = parent = -1
+    before: TokenIds | None = None
+    for prompt, answer in exchanges:
+        if prompt != before:
+            branch = parent = branch + 1
+            add(prompt, 0, parent, parent)
+            before = prompt
+        branch += 1
+        add(answer, len(prompt), branch, parent)
     with policy.at_step(step):
         logprobs, _ = policy.row_logprobs(
-            torch.tensor(tokens),
-            torch.tensor(positions),
-            torch.tensor(groups),
-            torch.zeros(len(tokens), dtype=torch.long),
-            torch.tensor(wanted),
+            *(torch.tensor(column) for column in (tokens, positions, branches, parents, wanted))
         )
     found, start, values = {}, 0, logprobs.tolist()
-    for ids in answers:
-        found[ids] = tuple(values[start : start + len(ids)])
-        start += len(ids)
+    for prompt, answer in exchanges:
+        found[prompt, answer] = tuple(values[start : start + len(answer)])
+        start += len(answer)
     return found

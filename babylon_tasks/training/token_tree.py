@@ -26,6 +26,24 @@ class TokenTree(Struct, frozen=True):
     follows: list[int]
     node_of: list[int]
 
+    def up_to(self, nodes: Iterable[int]) -> tuple[TokenTree, list[int]]:
+        """Keep what these nodes say and what stands before them; returns their new numbers, too.
+
+        ``node_of`` is -1 where nothing was kept.
+        """
+        ends = list(nodes)
+        needed = set(ends)
+        for node in reversed(range(len(self.first))):
+            if node in needed and self.follows[node] != _START:
+                needed.add(self.follows[node])
+        number = {node: place for place, node in enumerate(sorted(needed))}
+        kept = TokenTree(
+            [self.first[node] for node in number],
+            [number.get(self.follows[node], _START) for node in number],
+            [number.get(node, _START) for node in self.node_of],
+        )
+        return kept, [number[node] for node in ends]
+
     def visible(self) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
         """Return what each node attends to (nodes, nodes): what came before it, and itself."""
         seen = np.eye(len(self.first), dtype=np.bool_)

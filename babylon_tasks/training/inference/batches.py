@@ -14,13 +14,15 @@ from contextlib import contextmanager
 
 from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.http_server.refusals import Refused, too_many_requests
-from babylon_tasks.training.inference.limits import ANSWERS, BATCH_TOKENS, batch_tokens
+from babylon_tasks.training.inference.limits import BATCH_ANSWERS, BATCH_TOKENS, batch_tokens
 from babylon_tasks.training.lost_device import end_if_lost
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
 
 _GATHER_SECONDS = 0.03  # wait for more requests as long as they keep coming,
-_GATHER_LIMIT_SECONDS = 0.3  # but no longer than this
+_GATHER_LIMIT_SECONDS = 0.3  # but no longer than this, or than the last batch took:
+# what comes meanwhile would wait for a pass of its own.
+_GATHER_MOST_SECONDS = 2.0
 
 
 class _Queued:
@@ -42,6 +44,7 @@ class Batches:
         self.in_progress = 0
         self.sampling = 0
         self._queue: list[_Queued] = []
+        self._took = 0.0  # seconds, by the last batch
         self._worker: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -70,6 +73,7 @@ class Batches:
             if not batch:
                 continue
             self.sampling = len(batch)
+            began = time.monotonic()
             step = batch[0].step
             asks = [one.ask for one in batch]
 
@@ -92,11 +96,13 @@ class Batches:
                         one.future.set_result(answer)
             finally:
                 self.sampling = 0
+                self._took = time.monotonic() - began
 
     async def _gather(self) -> None:
-        deadline = time.monotonic() + _GATHER_LIMIT_SECONDS
+        patience = max(_GATHER_LIMIT_SECONDS, min(self._took, _GATHER_MOST_SECONDS))
+        deadline = time.monotonic() + patience
         seen = 0
-        while seen < len(self._queue) < ANSWERS and time.monotonic() < deadline:
+        while seen < len(self._queue) < BATCH_ANSWERS and time.monotonic() < deadline:
             seen = len(self._queue)
             await asyncio.sleep(_GATHER_SECONDS)
 
@@ -116,7 +122,7 @@ class Batches:
 def fits(asks: Sequence[SamplingRequest], most_tokens: int = BATCH_TOKENS) -> bool:
     """Check whether these can be sampled together: each row is as long as the longest."""
     rows = sum(ask.n for ask in asks)
-    return rows <= ANSWERS and rows * width(asks) <= most_tokens
+    return rows <= BATCH_ANSWERS and rows * width(asks) <= most_tokens
 
 
 def width(asks: Sequence[SamplingRequest]) -> int:

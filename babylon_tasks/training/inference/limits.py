@@ -24,6 +24,8 @@ ANSWERS = 64
 ANSWER_TOKENS = 1024
 STOPS = 16
 STOP_CHARACTERS = 256
+# Of all answers sampled together: as many as the requests that are in progress at once by default.
+BATCH_ANSWERS = 256
 # Of all answers sampled together, their prompts included: the memory of the cache. The small model
 # needs 45 kB for each of these tokens, so 3 GB.
 BATCH_TOKENS = 65_536

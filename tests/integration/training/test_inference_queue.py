@@ -177,8 +177,8 @@ def test_a_batch_is_bounded_by_its_longest_prompt_and_answer() -> None:
         SamplingRequest((1,) * 2000, max_tokens=1000),
     )
 
-    assert fits([short] * 64)
-    assert not fits([short] * 65)
+    assert fits([short] * 256)
+    assert not fits([short] * 257)
     assert fits([long] * 21)
     assert not fits([long] * 22)
     assert not fits([short] * 40 + [long])  # each row is as long as the longest

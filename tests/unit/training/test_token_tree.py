@@ -80,6 +80,19 @@ def test_a_node_attends_to_what_came_before_it_and_to_itself() -> None:
     ]
 
 
+def test_what_nothing_wanted_follows_is_left_out() -> None:
+    row = row_of(([7, 8], [[1, 2], [3]]), ([7, 6], [[4]]))
+    tree = token_tree(row)
+    first_of_3, second_of_12 = tree.follows[tree.node_of[4]], tree.follows[tree.node_of[3]]
+
+    kept, ends = tree.up_to([first_of_3, second_of_12, first_of_3])
+
+    assert [row[place][0] for place in kept.first] == [7, 8, 1]
+    assert kept.follows == [-1, 0, 1]
+    assert ends == [1, 2, 1]
+    assert kept.node_of == [0, 1, 2, -1, -1, 0, -1, -1]
+
+
 few = st.integers(0, 2)  # so few words that much begins alike
 
 
