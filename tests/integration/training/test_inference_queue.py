@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from endpoint import ASKED, Endpoint, answer, read_all, until
 from prometheus_client import REGISTRY
 
-from babylon_tasks.training.inference.batches import fits
+from babylon_tasks.training.inference.batches import Batches, _Queued, fits
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SamplingRequest
 
@@ -182,6 +183,29 @@ def test_a_batch_is_bounded_by_its_longest_prompt_and_answer() -> None:
     assert fits([long] * 21)
     assert not fits([long] * 22)
     assert not fits([short] * 40 + [long])  # each row is as long as the longest
+
+
+@pytest.mark.parametrize(("took", "together"), [(0.0, False), (60.0, True)])
+def test_what_keeps_coming_is_waited_for_no_longer_than_the_last_batch_took(
+    policy: Policy, took: float, *, together: bool
+) -> None:
+    async def gathered() -> int:
+        batches = Batches(policy, limit=256)
+        batches._took = took
+
+        async def come() -> None:
+            for _ in range(100):  # half a second at the least
+                batches._queue.append(_Queued(0, SamplingRequest((1,), max_tokens=1)))
+                await asyncio.sleep(0.005)
+
+        coming = asyncio.create_task(come())
+        await asyncio.sleep(0)
+        await batches._gather()
+        found = len(batches._queue)
+        await coming
+        return found
+
+    assert (asyncio.run(gathered()) == 100) is together
 
 
 def test_a_long_prompt_is_tokenised_while_others_are_answered(
