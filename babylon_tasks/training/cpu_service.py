@@ -33,6 +33,7 @@ from babylon_tasks.training.divergence import refuse_divergence
 from babylon_tasks.training.importance_ratios import StepRatios
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
+from babylon_tasks.training.packed_rows import gradient_batches
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
 from babylon_tasks.training.supervised_batches import AnswerBatch
@@ -116,17 +117,21 @@ class CPUService:
         _config: dev.TrainConfig,
         verbose: bool = False,  # noqa: ARG002  # ART's interface
     ) -> AsyncIterator[dict[str, float]]:
-        """Take one gradient step per packed row, then write the next checkpoint in one rename."""
+        """Take a gradient step per packed row, or several together where they are less than half
+        full, then write the next checkpoint in one rename.
+        """
         packed = packed_tensors_from_dir(**disk_packed_tensors)
-        rows = disk_packed_tensors["num_sequences"]
+        batches = gradient_batches(packed["assistant_mask"].sum(-1).tolist())
         base_step = newest_step(self.checkpoints)
         parent = base_step if self.parent_step is None else self.parent_step
         await asyncio.to_thread(self._load, parent)
         self._loaded_step = None  # the weights in memory no longer match any checkpoint
-        for row in range(rows):
-            inputs = create_train_inputs(packed, row, config, _config, warmup=False)
-            metrics = await asyncio.to_thread(self._gradient_step, inputs, config, _config)
-            yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(rows)}
+        for batch in batches:
+            rows = [
+                create_train_inputs(packed, row, config, _config, warmup=False) for row in batch
+            ]
+            metrics = await asyncio.to_thread(self._gradient_step, rows, config, _config)
+            yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(len(batches))}
         self.ratios.end()
         await asyncio.to_thread(self._save, base_step + 1, parent)
         self._loaded_step = base_step + 1
@@ -170,8 +175,29 @@ class CPUService:
         await asyncio.to_thread(self._save, base_step + 1, parent, with_optimizer=False)
 
     def _gradient_step(
-        self, inputs: Any, config: types.TrainConfig, dev_config: dev.TrainConfig
+        self, rows: Sequence[Any], config: types.TrainConfig, dev_config: dev.TrainConfig
     ) -> dict[str, float]:
+        """Move the weights by the mean over the rows' tokens; returns the means of what it saw."""
+        tokens = [int(row["assistant_mask"].sum()) for row in rows]
+        self._optimizer.zero_grad(set_to_none=True)  # an interrupted backward pass leaves some
+        measured: dict[str, float] = {}
+        for row, count in zip(rows, tokens, strict=True):
+            share = count / max(1, sum(tokens))
+            for name, value in self._gradient(row, share, config, dev_config).items():
+                measured[name] = measured.get(name, 0.0) + share * value
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.learning_rate
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.trained_parameters(), _MAX_GRAD_NORM)
+        self._optimizer.step()
+        self.ratios.taken()
+        measured["loss/grad_norm"] = float(norm)
+        refuse_divergence(measured, "BABYLON_LEARNING_RATE")
+        return measured
+
+    def _gradient(
+        self, inputs: Any, share: float, config: types.TrainConfig, dev_config: dev.TrainConfig
+    ) -> dict[str, float]:
+        """Add a share of the gradient of one row's loss."""
         length = int((inputs["group_ids"][0] != -1).sum())  # the rest of the row is padding
         row = {
             key: inputs[key][0, :length].clone()
@@ -200,20 +226,13 @@ class CPUService:
                 None,
                 dev_config,
             )
-            for group in self._optimizer.param_groups:
-                group["lr"] = config.learning_rate
-            self._optimizer.zero_grad(set_to_none=True)  # an interrupted backward pass leaves some
-            loss.policy_loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(self.policy.trained_parameters(), _MAX_GRAD_NORM)
-            self._optimizer.step()
+            (share * loss.policy_loss).backward()  # type: ignore[no-untyped-call]
         measured = {
             "loss/train": float(loss.policy_loss.detach()),
-            "loss/grad_norm": float(norm),
             "loss/entropy": float(entropy.mean()),
         }
         if loss.kl_policy_ref is not None:
             measured["loss/kl_policy_ref"] = float(loss.kl_policy_ref)
-        refuse_divergence(measured, "BABYLON_LEARNING_RATE")
         return measured
 
     def _load(self, step: int) -> None:

@@ -107,7 +107,7 @@ class StepRatios:
         self._gradient_steps = 0
 
     def add(self, current: torch.Tensor, recorded: torch.Tensor, config: Any) -> None:
-        """Take the tokens of the next gradient step; raises TrainingError before it is taken.
+        """Count a row of the next gradient step; raises TrainingError before that is taken.
 
         One of few tokens counts only with the whole step, in ``end``.
         """
@@ -115,6 +115,9 @@ class StepRatios:
         self.total += row
         if row.tokens >= LEAST_TOKENS:
             self._check(row, f"before gradient step {self._gradient_steps + 1}")
+
+    def taken(self) -> None:
+        """Count a gradient step."""
         self._gradient_steps += 1
 
     def end(self) -> None:

@@ -1,9 +1,9 @@
-"""Compare what ART has packed for a step with what was sampled."""
+"""What ART has packed for a step: compared with what was sampled, and shared out over gradients."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from babylon_tasks.errors import TrainingError
@@ -46,3 +46,25 @@ def require_as_sampled(packed: Mapping[str, Any], groups: Iterable[Any]) -> None
             f"ART packed {(have - want).total()} answers that were not sampled and left out "
             f"{(want - have).total()} of {want.total()} that were; nothing was trained"
         )
+
+
+def gradient_batches(tokens: Sequence[int]) -> list[list[int]]:
+    """Choose the rows of each gradient step, by the number of trained tokens that each row has.
+
+    ART fills one row after the other, so the last may have a single group. AdamW moves the weights
+    as far for that as for a full one: it joins another row, and no step has fewer than half as many
+    tokens as the fullest row.
+    """
+    least = max(tokens, default=0) / 2
+    batches: list[list[int]] = []
+    size = least
+    for row, count in enumerate(tokens):
+        if size >= least:
+            batches.append([])
+            size = 0
+        batches[-1].append(row)
+        size += count
+    if len(batches) > 1 and size < least:
+        last = batches.pop()
+        batches[-1] += last
+    return batches

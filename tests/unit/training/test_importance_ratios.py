@@ -125,6 +125,8 @@ def test_a_step_that_goes_too_far_by_itself_names_the_learning_rate() -> None:
     start = torch.full((64,), -2.0)
     ratios = StepRatios(1.0)
     ratios.add(start, start, {})
+    ratios.add(start, start, {})  # of the same gradient step
+    ratios.taken()
 
     with pytest.raises(TrainingError, match=r"before gradient step 2: .*BABYLON_LEARNING_RATE"):
         ratios.add(torch.full((64,), -9.0), start, {})
