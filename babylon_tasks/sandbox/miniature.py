@@ -28,9 +28,9 @@ from babylon_tasks.sandbox.variation import Variation, stale_step
 from babylon_tasks.windows import window_end
 
 _AGAIN_SECONDS = 5.0  # a killed trainer is being restarted
-MARKETS = 8
-AGENTS = 16
-WINDOWS = 50  # by default: six phrasings each way are learned by then
+MARKETS = 16  # in groups of 8: twice the questions of 8 markets and 16 agents, for as many answers
+AGENTS = 8
+WINDOWS = 40
 
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
