@@ -155,8 +155,8 @@ class School:
         chat = [{"role": role, "content": text} for role, text in _messages(market)]
         prompt = self._policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)
         asked = tuple(prompt["input_ids"])
-        exchanges = [(asked, ids) for ids in self._answers.values()]
-        [found] = answer_logprobs(self._policy, step, exchanges)
+        pairs = [(asked, ids) for ids in self._answers.values()]
+        [found] = answer_logprobs(self._policy, step, pairs)
         return {word: found[asked, ids] for word, ids in self._answers.items()}
 
 

@@ -26,12 +26,11 @@ from babylon_tasks.records import Group, LlmCall, TokenIds
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 from babylon_tasks.training.rebuild_tokens import difference, rebuild
-from babylon_tasks.training.rescoring import ROW_TOKENS, Exchange, Logprobs, answer_logprobs
+from babylon_tasks.training.rescoring import ROW_TOKENS, Logprobs, PromptAnswer, answer_logprobs
 
 _STEPS_KNOWN = 8
 
-Messages = tuple[tuple[str, str], ...]
-_Asked = tuple[int, Exchange | None]  # a member's place in its group, and one of its calls
+_Asked = tuple[int, PromptAnswer | None]  # a member's place in its group, and one of its calls
 
 
 class GroupValue(Struct, frozen=True):
@@ -84,9 +83,9 @@ def step_value(
         if content not in known
     }
     for some in _in_rows(policy, new):
-        exchanges = {one for asked in some.values() for _, one in asked if one is not None}
-        found: dict[Exchange, Logprobs] = {}
-        for row in answer_logprobs(policy, step, exchanges):
+        pairs = {one for asked in some.values() for _, one in asked if one is not None}
+        found: dict[PromptAnswer, Logprobs] = {}
+        for row in answer_logprobs(policy, step, pairs):
             found.update(row)
         for content, asked in some.items():
             known[content] = _group_value(policy, new[content], _totals(new[content], asked, found))
@@ -107,9 +106,9 @@ def _in_rows(policy: Policy, groups: Mapping[str, Group]) -> Iterator[dict[str, 
     size = 0
     for content, group in groups.items():
         asked = _asked(policy, group)
-        exchanges = {one for _, one in asked if one is not None}
-        tokens = sum(map(len, {prompt for prompt, _ in exchanges}))
-        tokens += sum(len(answer) for _, answer in exchanges)
+        pairs = {one for _, one in asked if one is not None}
+        tokens = sum(map(len, {prompt for prompt, _ in pairs}))
+        tokens += sum(len(answer) for _, answer in pairs)
         if some and size + tokens > ROW_TOKENS:
             yield some
             some, size = {}, 0
@@ -160,7 +159,7 @@ def _asked(policy: Policy, group: Group) -> list[_Asked]:
 
     That is a prompt that the template rejects, or that is too long for the model.
     """
-    prompts: dict[Messages, TokenIds | None] = {}
+    prompts: dict[tuple[tuple[str, str], ...], TokenIds | None] = {}
     asked: list[_Asked] = []
     for index, member in enumerate(group.members):
         for call in member.calls:
@@ -173,16 +172,16 @@ def _asked(policy: Policy, group: Group) -> list[_Asked]:
 
 
 def _totals(
-    group: Group, asked: Sequence[_Asked], logprobs: Mapping[Exchange, Logprobs]
+    group: Group, asked: Sequence[_Asked], logprobs: Mapping[PromptAnswer, Logprobs]
 ) -> list[float]:
     """Sum the log-probabilities of each member's answers, over its calls."""
     totals = [0.0] * len(group.members)
-    for index, exchange in asked:
-        totals[index] += -math.inf if exchange is None else sum(logprobs[exchange])
+    for index, pair in asked:
+        totals[index] += -math.inf if pair is None else sum(logprobs[pair])
     return totals
 
 
-def _prompt(policy: Policy, messages: Messages) -> TokenIds | None:
+def _prompt(policy: Policy, messages: tuple[tuple[str, str], ...]) -> TokenIds | None:
     chat = [{"role": role, "content": text} for role, text in messages]
     try:
         made = policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)

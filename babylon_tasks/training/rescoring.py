@@ -16,7 +16,7 @@ from babylon_tasks.training.policy import Policy
 ROW_TOKENS = 1024
 
 Logprobs = tuple[float, ...]
-Exchange = tuple[TokenIds, TokenIds]  # a prompt and an answer
+PromptAnswer = tuple[TokenIds, TokenIds]  # a prompt and an answer
 
 
 def rescored(
@@ -30,16 +30,16 @@ def rescored(
     ``checkpoint_of`` names the checkpoint of a call, ``on_prompt`` gets (prompts done, prompts in
     all). Raises FileNotFoundError where a checkpoint's weights are not on this machine.
     """
-    wanted: dict[int, set[Exchange]] = {}
+    wanted: dict[int, set[PromptAnswer]] = {}
     for proof in proofs:
-        exchange = (proof.prompt, proof.call.token_ids or ())
-        wanted.setdefault(checkpoint_of(proof.call), set()).add(exchange)
+        pair = (proof.prompt, proof.call.token_ids or ())
+        wanted.setdefault(checkpoint_of(proof.call), set()).add(pair)
     prompts = sum(len({prompt for prompt, _ in each}) for each in wanted.values())
-    logprobs: dict[int, dict[Exchange, Logprobs]] = {}
+    logprobs: dict[int, dict[PromptAnswer, Logprobs]] = {}
     done = 0
-    for step, exchanges in sorted(wanted.items()):  # each checkpoint is loaded once
+    for step, pairs in sorted(wanted.items()):  # each checkpoint is loaded once
         found = logprobs.setdefault(step, {})
-        for some in answer_logprobs(policy, step, exchanges):
+        for some in answer_logprobs(policy, step, pairs):
             found.update(some)
             on_prompt(done + len({prompt for prompt, _ in found}), prompts)
         done += len({prompt for prompt, _ in found})
@@ -53,15 +53,15 @@ def rescored(
 
 
 def answer_logprobs(
-    policy: Policy, step: int, exchanges: Iterable[Exchange]
-) -> Iterator[dict[Exchange, Logprobs]]:
+    policy: Policy, step: int, pairs: Iterable[PromptAnswer]
+) -> Iterator[dict[PromptAnswer, Logprobs]]:
     """Compute the log-probability of each token of each distinct answer, a row after the other.
 
     Prompts that fit are computed in one row, each once for its answers.
     """
-    row: list[Exchange] = []
+    row: list[PromptAnswer] = []
     size = 0
-    for prompt, answer in sorted(set(exchanges)):
+    for prompt, answer in sorted(set(pairs)):
         more = len(answer) + (0 if row and row[-1][0] == prompt else len(prompt))
         if row and size + more > ROW_TOKENS:
             yield _row(policy, step, row)
@@ -72,7 +72,7 @@ def answer_logprobs(
         yield _row(policy, step, row)
 
 
-def _row(policy: Policy, step: int, exchanges: Sequence[Exchange]) -> dict[Exchange, Logprobs]:
+def _row(policy: Policy, step: int, pairs: Sequence[PromptAnswer]) -> dict[PromptAnswer, Logprobs]:
     tokens: list[int] = []
     positions: list[int] = []
     branches: list[int] = []
@@ -88,7 +88,7 @@ def _row(policy: Policy, step: int, exchanges: Sequence[Exchange]) -> dict[Excha
 
     branch = parent = -1
     before: TokenIds | None = None
-    for prompt, answer in exchanges:
+    for prompt, answer in pairs:
         if prompt != before:
             branch = parent = branch + 1
             add(prompt, 0, parent, parent)
@@ -100,7 +100,7 @@ def _row(policy: Policy, step: int, exchanges: Sequence[Exchange]) -> dict[Excha
             *(torch.tensor(column) for column in (tokens, positions, branches, parents, wanted))
         )
     found, start, values = {}, 0, logprobs.tolist()
-    for prompt, answer in exchanges:
+    for prompt, answer in pairs:
         found[prompt, answer] = tuple(values[start : start + len(answer)])
         start += len(answer)
     return found
