@@ -32,11 +32,13 @@ h1 {{ font-size: 1.3em }}
 h2 {{ font-size: 1.1em; margin-top: 1.6em }}
 a {{ color: var(--link) }}
 img {{ display: block; width: 100%; height: auto }}
-p, h1, h2, td:last-child {{ overflow-wrap: anywhere }}
-table {{ border-collapse: collapse; width: 100% }}
+p, h1, h2, h3 {{ overflow-wrap: anywhere }}
+table {{ border-collapse: collapse; display: block; overflow-x: auto }}
 th, td {{ padding: 4px 8px 4px 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line) }}
 td:first-child {{ white-space: nowrap }}
+td:not(:first-child) {{ max-width: 24em; overflow-wrap: break-word }}
+td:last-child {{ overflow-wrap: anywhere }}
 h3 {{ font-size: 1em; margin: 1.2em 0 0.3em }}
 h3 + p {{ margin-top: 0 }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; padding: 4px 8px; font-size: 13px;

@@ -165,6 +165,12 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
             return None
 
 
+def denied(error: Exception) -> str | None:
+    """Return which right Postgres says is lacking, with no address and no user; None if none is."""
+    cause = error.__cause__
+    return cause.diag.message_primary if isinstance(cause, InsufficientPrivilege) else None
+
+
 def _granting(settings: DatabaseSettings, error: psycopg.Error) -> str:
     role = conninfo_to_dict(settings.dsn).get("user", "ROLE")
     if str(error).startswith("permission denied for function clock"):

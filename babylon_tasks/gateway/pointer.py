@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from babylon_tasks.arms import Arms
 from babylon_tasks.db import arms, clock, promotions
-from babylon_tasks.db.session import session
+from babylon_tasks.db.session import denied, session
 from babylon_tasks.errors import BabylonTasksError, CheckpointNotFound
 from babylon_tasks.gateway import metrics
 from babylon_tasks.settings import Settings
@@ -54,6 +54,7 @@ class Pointer:
         self._ahead = timedelta()  # Postgres's clock, of this machine's
         self._reached = False
         self._trouble: str | None = None
+        self._denied: str | None = None  # in Postgres's words
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pointer", daemon=True)
 
@@ -70,11 +71,17 @@ class Pointer:
     def lacking(self) -> str | None:
         """Say what a replica needs before agents are sent to it; None where nothing.
 
-        A lineage that nobody has served lacks nothing: other servers answer. Why Postgres was not
-        read is only in the log: this text is shown without a key.
+        A lineage that nobody has served lacks nothing: other servers answer. Where Postgres is and
+        as whom it was asked is only in the log: this text is shown without a key.
         """
         if self._reached:
             return None
+        if self._denied is not None:
+            return (
+                f"Postgres denies what this gateway reads: {self._denied}; its owner has to grant "
+                "that to the user of DATABASE_URL, by `babylon-tasks migrate --grant-to USER`; the "
+                "gateway's log names both"
+            )
         return "this gateway has not reached Postgres yet, so no checkpoint is known; see its log"
 
     def start(self) -> None:
@@ -93,6 +100,7 @@ class Pointer:
             self._read()
         except BabylonTasksError as error:
             self._reached |= isinstance(error, CheckpointNotFound)
+            self._denied = denied(error)
             if str(error) != self._trouble:
                 serves = None if self.now is None else self.now.step
                 log.warning("pointer.outdated", serves=serves, why=str(error))
