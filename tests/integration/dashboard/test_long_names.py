@@ -40,6 +40,8 @@ def test_no_page_is_wider_than_a_phone(site: httpx.Client, connection: Connectio
         )
         tab = context.new_page()
         for path in (*paths, f"/trajectories/{row[0]}"):
-            if tab.goto(f"{site.base_url}{path}").status == 200:  # type: ignore[union-attr]
-                assert tab.evaluate("document.documentElement.scrollWidth") == 390, path
+            answer = tab.goto(f"{site.base_url}{path}")
+            assert answer is not None
+            assert answer.status == 200, path
+            assert tab.evaluate("document.documentElement.scrollWidth") == 390, path
         context.close()
