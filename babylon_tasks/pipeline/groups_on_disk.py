@@ -16,7 +16,7 @@ from typing import Any, overload
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.dataset.manifest import HashedGroup, HashedMember
+from babylon_tasks.dataset.manifest import HashedGroup, HashedMember, canonical
 from babylon_tasks.dataset.packed_members import pack, plain_json, unpack
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import fault_of
@@ -106,7 +106,7 @@ class GroupsOnDisk(Sequence[Group]):
         """Yield each group as JSON, its members' as it is in the file: nothing is built of it."""
         for one in self._listed:
             members = [msgspec.Raw(plain_json(packed)) for packed in _read(one)]
-            yield msgspec.json.encode({"window_id": one.window, "key": one.key, "members": members})
+            yield canonical({"window_id": one.window, "key": one.key, "members": members})
 
     def packed(self) -> Iterator[PackedMember]:
         """Yield all members as they are kept."""

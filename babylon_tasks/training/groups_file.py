@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 from msgspec import Struct
 
+from babylon_tasks.dataset.manifest import canonical
 from babylon_tasks.errors import TrainingError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.records import Group
@@ -24,7 +25,7 @@ class GroupsFile(Struct, frozen=True):
 
 @runtime_checkable
 class EncodedGroups(Protocol):
-    """Groups that are at hand as JSON."""
+    """Groups that are at hand as canonical JSON."""
 
     def encoded(self) -> Iterator[bytes]:
         """Yield the JSON of each."""
@@ -57,9 +58,7 @@ def write_groups(path: Path, groups: Sequence[Group]) -> None:
 def _parts(groups: Sequence[Group]) -> Iterator[bytes]:
     yield b'{"groups":['
     # One at a time: a step of any size takes little memory.
-    encoded = (
-        groups.encoded() if isinstance(groups, EncodedGroups) else map(msgspec.json.encode, groups)
-    )
+    encoded = groups.encoded() if isinstance(groups, EncodedGroups) else map(canonical, groups)
     for number, group in enumerate(encoded):
         yield (b"," if number else b"") + group
     yield b"]}"
