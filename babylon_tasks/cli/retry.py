@@ -38,7 +38,7 @@ def retry(
     """Give a failed window its attempts back, or with --since all that failed from then on.
 
     Each continues from where it failed. Several are shown first; then the command asks, where a
-    terminal can answer, and needs --yes elsewhere.
+    terminal can answer, and needs --yes elsewhere. Of more than 10,000 it takes the newest.
     JSON: {window, state}; of several {"windows": [{window, state, reason}]}, the reason that each
     had failed for.
     """
@@ -57,14 +57,19 @@ def retry(
             since=start,
             until=end,
             states=[WindowState.FAILED],
-            limit=_AT_ONCE,
+            limit=_AT_ONCE + 1,
             lineage=settings.lineage,
         )[::-1]
+        if len(failed) > _AT_ONCE:
+            failed = failed[-_AT_ONCE:]
+            say(f"those before {failed[0].window_id} are left out: run the command again for them")
         if not json:
             _preview(failed)
         if failed and not dry_run and not yes:
             _ask(len(failed))
         done = {} if dry_run else _retried(connection, failed)
+    if failed and not done and not dry_run:
+        refuse("nothing was changed: none of them is failed any more")
     if json:
         documents = (
             {

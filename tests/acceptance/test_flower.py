@@ -27,7 +27,7 @@ def status(flower: Babylon, path: str, login: str | None = None, verb: str = "GE
 
 def ask(flower: Babylon, path: str, login: str | None = None, verb: str = "GET") -> tuple[int, str]:
     """Status and text of a request; 0 while nobody listens."""
-    connection = HTTPConnection("127.0.0.1", flower.stack.flower_port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", flower.stack.flower_port, timeout=60)
     headers = {}
     if login is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"

@@ -152,7 +152,8 @@ def test_a_policy_rises_on_evidence_alone_and_falls_to_the_floor_when_it_collaps
     if peer is None:
         hours.rising = MARKETS - RISING  # from now on what it has learned is wrong
     else:
-        peer.broken_from = broken  # says Hmm, and so do all that come from it
+        # It says Hmm, and so does all that comes from it, or again from the one before.
+        peer.broken_from = number_at_wandb(hours, before) + 1
     falling = fall(hours)
     under_way, at_floor = hours.play(), hours.play()
 
@@ -193,6 +194,16 @@ def assert_traced(hours: MovedHours, traces: OtlpReceiver) -> None:
     assert "promote" in decided
     senders = {one["service.instance.id"] for one in traces.resources}
     assert len(senders) >= 3, "the gateway, a cpu-worker and the gpu-worker"
+
+
+def number_at_wandb(hours: MovedHours, step: int) -> int:
+    """What W&B calls a checkpoint: it counts anew from the parent of a branch that is discarded."""
+    query = """
+        SELECT coalesce(backend_step, step) AS number FROM training.checkpoints WHERE step = %s
+    """
+    (found,) = hours.babylon.rows(query, (step,))
+    number: int = found["number"]
+    return number
 
 
 def dead(hours: MovedHours) -> set[int]:

@@ -103,6 +103,38 @@ def test_whoever_says_no_changes_nothing(
 
 
 @one_contract
+def test_of_more_than_can_be_taken_at_once_the_newest_are_and_the_others_named(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failed(connection, 1, 2, 3)
+    monkeypatch.setattr(retrying, "_AT_ONCE", 2)
+    found = run("windows", "retry", "--since", hour(1), "--yes")
+    assert f"those before {hour(2)} are left out: run the command again" in found.err
+    assert "2 windows to be done again" in found.out
+    found = run("windows", "retry", "--since", hour(1), "--yes")
+    assert (found.code, "left out" in found.err) == (0, False)
+    assert column(connection, "SELECT count(*) FROM training.windows WHERE state = 'failed'") == [0]
+
+
+@one_contract
+def test_who_finds_all_of_them_taken_by_somebody_else_is_told_so(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failed(connection, 1, 2)
+    monkeypatch.setattr(retrying.sys.stdin, "isatty", lambda: True)  # type: ignore[attr-defined]
+
+    def meanwhile(*_: object, **__: object) -> bool:
+        connection.execute("UPDATE training.windows SET state = 'scored' WHERE state = 'failed'")
+        return True
+
+    monkeypatch.setattr(retrying.typer, "confirm", meanwhile)  # type: ignore[attr-defined]
+    found = run("windows", "retry", "--since", hour(1))
+    assert found.code == 3
+    assert f"window {hour(1)} is scored" in found.err
+    assert "nothing was changed: none of them is failed any more" in found.err
+
+
+@one_contract
 @pytest.mark.parametrize("arguments", [(), (hour(1), "--since", "2h")])
 def test_a_retry_names_one_window_or_a_span(run: Run, arguments: tuple[str, ...]) -> None:
     found = run("windows", "retry", *arguments)
