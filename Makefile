@@ -14,9 +14,11 @@ ART_PYTHON ?= python3.12
 HASHES  = sed -n '/^$(1)==/,/[^\\]$$/p' hashes.txt
 ARGS   ?=
 JOBS   ?=
+# Where it is set, each of the hundreds of processes of a test run would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools supply demo test test-typescript faults soak test-clock mutations browser servers prometheus node pictures \
+.PHONY: help setup tools supply demo test test-long test-typescript faults soak test-clock mutations browser servers prometheus node pictures \
         check code deployment audit sbom image-proof bench demos up \
         secrets docs constraints art clean
 
@@ -125,7 +127,10 @@ pictures: setup browser ## the pictures in docs/pictures, taken again
 
 # Unit tests need .venv alone; the others also run the checks of k8s/, Flower's pages, servers with TLS, Prometheus, node.
 test: setup $(if $(findstring -m unit ,$(ARGS) ),,tools browser servers prometheus node) ## all tests, on servers that they start themselves: make test ARGS="-m unit"
-	$(BIN)/pytest --numprocesses=$(or $(JOBS),3) -m "(not faults or worst) and not soak" $(ARGS)
+	$(BIN)/pytest --numprocesses=$(or $(JOBS),3) -m "not faults and not long and not soak" $(ARGS)
+
+test-long: setup servers ## a quarter of an hour: learning, promotion by evidence, the worst faults
+	$(BIN)/pytest --numprocesses=$(or $(JOBS),2) -m long $(ARGS)
 
 test-typescript: setup node servers ## of these tests what runs under node: typescript/, and its clients
 	$(BIN)/pytest $(shell grep -rlE '^from node import' tests/integration) $(ARGS)

@@ -25,6 +25,7 @@ from babylon_tasks.sandbox.demo_report import (
     WindowRow,
     reversal,
 )
+from babylon_tasks.sandbox.demo_threads import demo_threads
 from babylon_tasks.sandbox.miniature import OPTIONS, THE_DEMO, Miniature, PlayedWindow, Watcher
 from babylon_tasks.sandbox.playing import play
 from babylon_tasks.sandbox.stack import Stack
@@ -63,7 +64,7 @@ def run(
     """
     started = time.monotonic()
     options = OPTIONS | {"BABYLON_SEED": str(seed), "BABYLON_LINEAGE": f"demo-{seed}"}
-    options |= variation.options
+    options |= variation.options | demo_threads()
     with (
         demo_home(keep, watcher.news) as home,
         Stack(home, options=options, durable=False) as stack,

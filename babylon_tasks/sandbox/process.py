@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import random
 import secrets
 import signal
 import socket
@@ -12,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
@@ -39,7 +39,8 @@ def free_port(preferred: int = 0) -> int:
     """
     if preferred and _is_free(preferred):
         return preferred
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+    first = secrets.randbelow(len(_PORTS))
+    for port in chain(_PORTS[first:], _PORTS[:first]):
         if port not in _returned and _is_free(port):
             _returned.add(port)
             return port

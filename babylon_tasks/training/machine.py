@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-_OPENMP = "OMP_NUM_THREADS"
+OPENMP = "OMP_NUM_THREADS"
 _ROOT = Path("/")
 
 
@@ -21,9 +21,9 @@ def choose_threads(
     """
     if wanted is not None:
         return wanted, f"BABYLON_TORCH_THREADS={wanted}"
-    given = environment.get(_OPENMP, "").split(",")[0]  # a list is by level of nesting
+    given = environment.get(OPENMP, "").split(",")[0]  # a list is by level of nesting
     if given.isdecimal() and int(given):
-        return int(given), f"{_OPENMP}={given}"
+        return int(given), f"{OPENMP}={given}"
     return max(1, cores - 1), f"of {cores} usable cores one is left to others"
 
 

@@ -170,6 +170,7 @@ def school(tmp_path: Path) -> Iterator[School]:
         yield School(settings, trainer)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # it computes for minutes, beside other tests
 def test_true_rewards_teach_and_shuffled_ones_do_not(school: School) -> None:
     """Measured with two seeds of questions and five shuffles each, reward of the answers:

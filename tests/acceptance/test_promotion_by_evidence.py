@@ -54,7 +54,7 @@ def external() -> Iterator[Bear]:
         yield server
 
 
-@pytest.fixture(params=["cpu", "serverless"])
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.long), "serverless"])
 def backend(request: pytest.FixtureRequest) -> str:
     """With `cpu` a small model serves and is trained, with `serverless` W&B's peer answers."""
     found: str = request.param

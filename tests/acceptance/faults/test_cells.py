@@ -21,7 +21,7 @@ from acceptance.harness import until
 
 
 def _marked(cell: Cell) -> object:
-    marks = [pytest.mark.worst] if (cell.strike, cell.point) in WORST else []
+    marks = [pytest.mark.long] if (cell.strike, cell.point) in WORST else []
     return pytest.param(cell, id=cell.name, marks=marks)
 
 
