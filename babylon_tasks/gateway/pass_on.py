@@ -1,6 +1,8 @@
-"""Pass another server's answer on as it comes, byte by byte, and keep a copy to be captured.
+"""Pass another server's answer on, byte by byte, and keep a copy to be captured.
 
-Nothing of it is read here: that is for the thread that writes captures.
+A stream goes on as it comes. Who wants an answer whole gets it when it is, up to 4 MiB: one that
+ends too soon is an error in OpenAI's shape then, not a lost connection. Nothing of it is read
+here: that is for the thread that writes captures.
 """
 
 from __future__ import annotations
@@ -68,15 +70,22 @@ class PassOn(Struct, frozen=True):
                     self.refused.note(route.server, response.status, base_url, key)
                 if (stream.begun and response.status != 200) or (ours and not named):
                     raise away or Away(AwayReason.ERROR, response.status)
+                headers = {**passed_on(response.headers), **exchange.labels}
                 if stream.begun:
                     await exchange.begin()
-                else:
-                    headers = {**passed_on(response.headers), **exchange.labels}
+                elif streamed:
                     await stream.begin(response.status, headers)
                 async for part in parts(response, exchange.elsewhere):
-                    await stream.write(part)
                     if len(kept) <= _KEPT_BYTES:
                         kept += part
+                    if stream.begun:
+                        await stream.write(part)
+                    elif len(kept) > _KEPT_BYTES:
+                        await stream.begin(response.status, headers)
+                        await stream.write(bytes(kept))
+            if not stream.begun:
+                await stream.begin(response.status, headers)
+                await stream.write(bytes(kept))
             await stream.end()
         except Away as away:
             if stream.begun and not streamed:

@@ -71,10 +71,10 @@ def _disconnect_the_others(client: redis.Redis) -> None:
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        pytest.param(full, "full: ", marks=pytest.mark.worst),
+        pytest.param(full, "full: ", marks=pytest.mark.long),
         (full_of_our_own, None),  # worked off by the worker
         (read_only, "read_only: "),
-        pytest.param(locked, "login: ", marks=pytest.mark.worst),
+        pytest.param(locked, "login: ", marks=pytest.mark.long),
         (without_rights, "login: "),
         (without_disk, "refused: "),
     ],
@@ -120,7 +120,7 @@ def _unready(babylon: Babylon, name: str, why: str) -> bool:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("fault", [full, pytest.param(read_only, marks=pytest.mark.worst), locked])
+@pytest.mark.parametrize("fault", [full, pytest.param(read_only, marks=pytest.mark.long), locked])
 def test_processes_that_are_started_meanwhile_wait_for_it_too(
     make_babylon: MakeBabylon, broker: EmbeddedValkey, fault: Callable[[redis.Redis], None]
 ) -> None:

@@ -164,12 +164,23 @@ def test_a_part_of_an_answer_is_not_taken_for_the_whole(gateway: Open, upstream:
         "http://127.0.0.1:9/v1",
         gateway_upstreams={"one": {"base_url": upstream.url, "models": ["m"]}},
     )
-    with pytest.raises(httpx.RemoteProtocolError):
-        httpx.post(
+
+    def ask() -> httpx.Response:
+        return httpx.post(
             f"{url}/v1/chat/completions",
             json={"model": "m", "messages": []},
             headers={"Authorization": f"Bearer {KEY}"},
         )
+
+    reply = ask()
+    assert (reply.status_code, reply.headers["retry-after"]) == (502, "5")
+    assert (
+        "server one of BABYLON_GATEWAY_UPSTREAMS gave no answer" in reply.json()["error"]["message"]
+    )
+
+    upstream.content = b"x" * (5 * 2**20)  # more of it than is held back
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask()
 
 
 def test_a_stream_of_another_server_is_passed_on(gateway: Open, upstream: Upstream) -> None:
