@@ -89,6 +89,6 @@ class Scene(Babylon):
             f"{self.stack.flower_url}/api/tasks?taskname=babylon.train_window.v1",
             headers={"Authorization": f"Basic {login}"},
         )
-        with urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urlopen(request, timeout=60) as answer:  # noqa: S310
             tasks = json.loads(answer.read()).values()
         return " ".join(task["summary"] or "" for task in tasks if task["window"] == window)

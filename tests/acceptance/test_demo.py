@@ -62,7 +62,7 @@ class Scraper:
         while self._demo.poll() is None:
             for name, address in _ADDRESS.findall("".join(self.output)):
                 try:
-                    with urlopen(address, timeout=10) as answer:  # noqa: S310  # our own
+                    with urlopen(address, timeout=60) as answer:  # noqa: S310  # our own
                         families = text_string_to_metric_families(answer.read().decode())
                         found[name] = {family.name: family for family in families}
                 except (URLError, ConnectionError):

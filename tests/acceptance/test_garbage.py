@@ -173,7 +173,8 @@ def test_garbage_among_the_commands_ends_nobody_and_no_command_can(
         app.control.broadcast(command, arguments)
 
     assert until("it answers", lambda: app.control.ping(timeout=1))
-    (queues,) = app.control.inspect(timeout=2).active_queues().values()
+    found = until("it lists its queues", lambda: app.control.inspect(timeout=2).active_queues())
+    (queues,) = found.values()
     assert {queue["name"] for queue in queues} == {"cpu", "upkeep"}
     assert babylon.pool_child("cpu-worker") == child
     assert all(process.child.poll() is None for process in babylon.stack.processes)

@@ -169,7 +169,7 @@ class Pod:
         variable = f"BABYLON_{owner}_PORT"
         try:
             url = f"http://127.0.0.1:{self._environment[variable]}{path}"
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -23,7 +23,7 @@ def ask(babylon: Babylon, name: str, path: str) -> tuple[int, str]:
     """Status and text of a process's answer; 0 while nobody listens."""
     try:
         with urlopen(  # our own address
-            f"http://127.0.0.1:{babylon.stack.metrics_ports[name]}{path}", timeout=10
+            f"http://127.0.0.1:{babylon.stack.metrics_ports[name]}{path}", timeout=60
         ) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:

@@ -21,7 +21,7 @@ WORKERS = ("gpu-worker", "cpu-worker", "beat")
 
 def gateway_is_ready(babylon: Babylon) -> bool:
     url = f"http://127.0.0.1:{babylon.stack.settings.gateway_port}/readyz"
-    with suppress(URLError), urlopen(url, timeout=10) as answer:
+    with suppress(URLError), urlopen(url, timeout=60) as answer:
         return bool(answer.status == 200)
     return False
 

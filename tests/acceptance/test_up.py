@@ -139,7 +139,7 @@ def asked(address: str, path: str, login: str | None = None) -> int:
     headers = {}
     if login is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    with closing(HTTPConnection(address.removeprefix("http://"), timeout=10)) as connection:
+    with closing(HTTPConnection(address.removeprefix("http://"), timeout=60)) as connection:
         connection.request("GET", path, headers=headers)
         return connection.getresponse().status
 
