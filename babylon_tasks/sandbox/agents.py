@@ -14,7 +14,7 @@ from babylon_tasks.windows import window_start
 
 MAX_TOKENS = 1  # Yes and No are one token each; anything after them is noise
 TEMPERATURE = 1.0
-_PATIENCE_SECONDS = 120.0  # by then a killed trainer has been restarted
+PATIENCE_SECONDS = 600.0  # a busy machine answers late; a killed trainer has long been restarted
 _EXAMINED = 20  # markets at once: a busy machine may take minutes for a hundred
 
 
@@ -66,7 +66,7 @@ async def ask(
         logprobs=True,
         extra_body={"return_token_ids": True},
         extra_headers={"X-Babylon-Agent": agent} if agent else {},
-        timeout=_PATIENCE_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 

@@ -19,7 +19,7 @@ from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry import refusals
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
-from babylon_tasks.sandbox.agents import Account, AnswerCounts, decide, record
+from babylon_tasks.sandbox.agents import PATIENCE_SECONDS, Account, AnswerCounts, decide, record
 from babylon_tasks.sandbox.playing import broken_off, unanswered
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
@@ -35,6 +35,7 @@ WINDOWS = 40
 # Accelerated time: an hour of Babylon is a few seconds, so upkeep and grace shrink with it.
 OPTIONS = {
     "BABYLON_BACKEND": "cpu",
+    "BABYLON_GATEWAY_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
     "BABYLON_GRACE_SECONDS": "1",
     "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
     "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the hours are in the past

@@ -25,6 +25,7 @@ from babylon_tasks.pipeline.warm_start import WarmStart, warm_start
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.registry.serving import serving
+from babylon_tasks.sandbox.agents import PATIENCE_SECONDS
 from babylon_tasks.sandbox.babylon_world import compared_hours, markets, play
 from babylon_tasks.sandbox.babylon_world.external_model import NAME
 from babylon_tasks.sandbox.babylon_world.external_server import ExternalServer
@@ -69,6 +70,7 @@ _PATIENCE_SECONDS = 900.0
 
 OPTIONS = {
     "BABYLON_BACKEND": "cpu",
+    "BABYLON_GATEWAY_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
     "BABYLON_GRACE_SECONDS": "1",
     "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
     "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the demo's hours are in the past

@@ -15,6 +15,7 @@ from typing import Any
 
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.recorder.recording import Recording
+from babylon_tasks.sandbox.agents import PATIENCE_SECONDS
 from babylon_tasks.sandbox.babylon_world.answers import Act, act, shares
 from babylon_tasks.sandbox.babylon_world.external_model import NAME
 from babylon_tasks.sandbox.babylon_world.markets import ARCHETYPES, BabylonMarket, messages
@@ -23,7 +24,6 @@ from babylon_tasks.windows import window_start
 MAX_TOKENS = 48  # a trade has 36 tokens
 TEMPERATURE = 1.0
 _STEPS = 2
-_PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ async def ask(
         logprobs=True,
         extra_body={"return_token_ids": True},
         user=agent,
-        timeout=_PATIENCE_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 
