@@ -258,7 +258,7 @@ class Babylon:
         if trainer is not None:
             with suppress(psutil.NoSuchProcess):
                 trainer.kill()
-        process.child.wait(10)
+        process.child.wait(60)
 
     def terminate(self, name: str) -> Process:
         """SIGTERM to a process, as an orchestrator sends it; does not wait."""
@@ -289,7 +289,7 @@ class Babylon:
         started = self.family()
         try:
             self.stack.stop()
-            until("every process of the stack has ended", lambda: not self.family(), 15)
+            until("every process of the stack has ended", lambda: not self.family(), 60)
         finally:
             for process in {*started, *self.family()}:
                 with suppress(psutil.NoSuchProcess):

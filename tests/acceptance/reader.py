@@ -61,7 +61,7 @@ class Reader:
             os.killpg(self._shell.pid, signal.SIGTERM)
             time.sleep(0.1 if kind is None else 3)
             os.killpg(self._shell.pid, signal.SIGKILL)
-        self._shell.wait(10)
+        self._shell.wait(60)
         for pipe in (self._shell.stdin, self._shell.stdout):
             assert pipe is not None
             pipe.close()
@@ -109,7 +109,7 @@ class Reader:
                 break
             lines.append(line)
         else:
-            ended = self._shell.wait(10)
+            ended = self._shell.wait(60)
         output = "".join(lines[:-1] if lines and lines[-1] == "\n" else lines)
         assert ended == code, f"{block.where} ended with {ended}:\n{block.text}\n{output}"
         return output

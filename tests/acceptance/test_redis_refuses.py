@@ -151,4 +151,4 @@ def test_a_worker_that_waits_for_redis_can_be_stopped(
             "it waits for long",
             lambda: any(line.get("next_try_in", 0) > 2 for line in babylon.lines("cpu-worker")),
         )
-        assert babylon.terminate("cpu-worker").child.wait(30) == 0
+        assert babylon.terminate("cpu-worker").child.wait(60) == 0

@@ -35,7 +35,7 @@ def test_run_becomes_the_worker_whose_log_is_json_and_which_writes_nowhere_else(
         assert worker.wait(60) == 0
     finally:
         worker.kill()
-        worker.wait(10)
+        worker.wait(60)
     # What is no JSON Celery says past any logger: its warning to root, and that it shuts down.
     lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line[:1] == "{"]
     assert any(re.fullmatch(r"mine@.* ready\.", line["event"]) for line in lines), (

@@ -286,7 +286,7 @@ def test_workers_of_a_killed_up_end_by_themselves(
     try:
         assert len(running.family) >= len(("beat", "cpu", "gpu", "flower", "trainer"))
         running.process.kill()
-        running.process.wait(10)
+        running.process.wait(60)
         until("nobody is left", lambda: not [p for p in running.family if lives(p)])
     finally:
         running.clean()

@@ -275,7 +275,7 @@ class System(Babylon):
         """SIGKILL to the child of a worker that runs its tasks."""
         child = self.pool_child(name)
         child.kill()
-        child.wait(10)
+        child.wait(60)
         self._note_bereaved(name)
 
     def _note_bereaved(self, name: str) -> None:
