@@ -42,7 +42,6 @@ from babylon_tasks.sandbox.babylon_world.results import (
     shares,
 )
 from babylon_tasks.sandbox.demo_home import demo_home
-from babylon_tasks.sandbox.demo_threads import demo_threads
 from babylon_tasks.sandbox.markets import hours
 from babylon_tasks.sandbox.playing import play as play_game
 from babylon_tasks.sandbox.stack import Stack
@@ -119,7 +118,6 @@ def run(
             "BABYLON_SEED": str(seed),
             "BABYLON_LINEAGE": f"babylon-{seed}",
             "BABYLON_GATEWAY_UPSTREAMS": external.upstreams,
-            **demo_threads(),
         }
         with Stack(home, options=options, durable=False) as stack:
             watcher.settings(stack.settings)
