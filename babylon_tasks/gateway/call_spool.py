@@ -65,6 +65,8 @@ class CallSpool:
         self._sizes: dict[Path, int] = {}  # of whole records
         self._queued: dict[Path, int] = {}  # records of this process's own files
         self._read: dict[Path, int] = {}  # how much of each is done with
+        self._in_hand = 0  # records that the reading thread has and is not done with
+        self._given_up = False
         self._number = 0
         self._writing: tuple[Path, int] | None = None
         self._unsynced = False
@@ -81,15 +83,26 @@ class CallSpool:
         """Whether somebody has taken the folder away: nothing can be written or read."""
         return not self.folder.is_dir()
 
-    @property
-    def queued(self) -> int:
-        """Return how many records wait here; a file of another process counts as one."""
+    def give_up(self) -> int:
+        """Give up what waits in a folder that is gone; returns how many records that loses.
+
+        A file of another process counts as one. What is being read is not lost yet.
+        """
         with self._mutex:
-            return sum(
+            self._given_up = True
+            queued = sum(
                 self._queued.get(path, 1)
                 for path, size in self._sizes.items()
                 if self._read.get(path, 0) < size
             )
+            return max(0, queued - self._in_hand)
+
+    def put_back(self) -> int:
+        """End the reading of records that are not done with; returns how many that loses."""
+        with self._mutex:
+            lost = self._in_hand if self._given_up else 0
+            self._in_hand = 0
+            return lost
 
     def append(self, records: Sequence[bytes]) -> int:
         """Write as many of the records as there is room for, the first ones; returns how many.
@@ -119,8 +132,16 @@ class CallSpool:
         """Read the next records that are not done with; None where there are none.
 
         A file that somebody has deleted is lost; of a folder that is gone nothing is, for it may
-        come back.
+        come back. Once ``done`` or ``put_back`` ends the reading, there may be another one.
         """
+        found = self._next(most, most_bytes)
+        with self._mutex:
+            if found is None or self._given_up:
+                return None
+            self._in_hand = len(found.records) + found.lost
+        return found
+
+    def _next(self, most: int, most_bytes: int) -> SpooledCalls | None:
         with self._mutex:
             files = [(path, self._read.get(path, 0), size) for path, size in self._sizes.items()]
         for path, start, end in files:
@@ -139,6 +160,7 @@ class CallSpool:
     def done(self, calls: SpooledCalls) -> None:
         """Do not read these again."""
         with self._mutex:
+            self._in_hand = 0
             self._read[calls.path] = calls.end
             if calls.path in self._queued:
                 self._queued[calls.path] -= len(calls.records) + calls.lost
@@ -168,7 +190,7 @@ class CallSpool:
         if self._writing is not None:
             os.close(self._writing[1])
             self._writing = None
-        if self.next(1, 1) is None:
+        if self._next(1, 1) is None:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock_file.close()
 

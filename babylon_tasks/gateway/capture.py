@@ -134,7 +134,7 @@ class Capture:
     def _opened(self) -> CallSpool | None:
         """Open the spool, anew where somebody has taken its folder away; None if that fails."""
         if self._spool is not None and self._spool.gone:
-            self._lose(CaptureState.DISK, self._spool.queued, f"{self._spool.folder} is gone")
+            self._lose(CaptureState.DISK, self._spool.give_up(), f"{self._spool.folder} is gone")
             self._spool.close()
             self._spool = None
         if self._spool is None:
@@ -174,6 +174,8 @@ class Capture:
             log.exception("calls.failed")
         else:
             self._trouble = None
+        finally:
+            self._lose(CaptureState.DISK, spool.put_back())
 
     def _insert(self, found: SpooledCalls) -> None:
         rows: list[CapturedCall] = []

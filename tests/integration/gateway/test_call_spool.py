@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,3 +231,24 @@ def test_a_file_that_somebody_deleted_is_lost_by_number_and_the_next_ones_are_re
     spool.done(some)
     assert everything(spool) == [b"2"]
     assert spool.size == 0
+
+
+def test_of_a_folder_that_is_gone_each_record_is_lost_once_or_was_brought(
+    tmp_path: Path, opened: Opened
+) -> None:
+    brought = opened(tmp_path / "brought", ROOM)
+    brought.append([b"1", b"2", b"3"])
+    found = brought.next(2, ROOM)
+    shutil.rmtree(tmp_path / "brought")
+    assert found is not None
+    assert brought.give_up() == 1, "two are on their way"
+    brought.done(found)
+    assert (brought.put_back(), brought.next(2, ROOM)) == (0, None)
+
+    refused = opened(tmp_path / "refused", ROOM)
+    refused.append([b"1", b"2", b"3"])
+    assert refused.next(2, ROOM) is not None
+    assert refused.put_back() == 0, "they wait again"
+    assert refused.next(2, ROOM) is not None
+    shutil.rmtree(tmp_path / "refused")
+    assert refused.give_up() + refused.put_back() == 3
