@@ -164,23 +164,15 @@ def test_a_part_of_an_answer_is_not_taken_for_the_whole(gateway: Open, upstream:
         "http://127.0.0.1:9/v1",
         gateway_upstreams={"one": {"base_url": upstream.url, "models": ["m"]}},
     )
-
-    def ask() -> httpx.Response:
-        return httpx.post(
-            f"{url}/v1/chat/completions",
-            json={"model": "m", "messages": []},
-            headers={"Authorization": f"Bearer {KEY}"},
-        )
-
-    reply = ask()
+    address, headers = f"{url}/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}
+    asked: dict[str, Any] = {"model": "m", "messages": []}
+    reply = httpx.post(address, json=asked, headers=headers)
     assert (reply.status_code, reply.headers["retry-after"]) == (502, "5")
-    assert (
-        "server one of BABYLON_GATEWAY_UPSTREAMS gave no answer" in reply.json()["error"]["message"]
-    )
+    assert "gave no answer" in reply.json()["error"]["message"]
 
     upstream.content = b"x" * (5 * 2**20)  # more of it than is held back
     with pytest.raises(httpx.RemoteProtocolError):
-        ask()
+        httpx.post(address, json=asked, headers=headers)
 
 
 def test_a_stream_of_another_server_is_passed_on(gateway: Open, upstream: Upstream) -> None:
