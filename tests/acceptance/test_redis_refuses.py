@@ -1,6 +1,6 @@
 """Redis answers, but refuses: the same processes wait, say so, and go on when it is over.
 
-Each fault is made on the real server while a step is under way, and healed afterwards. Most are of
+Each fault is made on the real server while a step is under way, and healed afterwards. All are of
 `make faults`.
 """
 
