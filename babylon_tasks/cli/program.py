@@ -11,30 +11,6 @@ from typing import Annotated
 import typer
 
 from babylon_tasks import __version__
-from babylon_tasks.cli import (
-    circuit,
-    compare,
-    cost,
-    data,
-    demo,
-    doctor,
-    models,
-    prune,
-    replay,
-    report,
-    run,
-    screen,
-    status,
-    tripwires,
-    up,
-    warm_start,
-    why,
-    windows,
-    work,
-)
-from babylon_tasks.cli import (
-    show as show_command,
-)
 from babylon_tasks.cli.nouns import Root
 from babylon_tasks.cli.output import ExitCode, accept_every_terminal, say, show
 from babylon_tasks.errors import (
@@ -85,31 +61,6 @@ def _root(
     ] = False,
 ) -> None:
     del version  # handled by its callback
-
-
-for commands in (
-    data,
-    windows,
-    work,
-    warm_start,
-    models,
-    screen,
-    status,
-    report,
-    cost,
-    why,
-    show_command,
-    tripwires,
-    compare,
-    circuit,
-    prune,
-    replay,
-    doctor,
-    run,
-    demo,
-    up,
-):
-    commands.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

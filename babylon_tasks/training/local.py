@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -37,10 +37,11 @@ from babylon_tasks.training.protocol import (
 from babylon_tasks.training.root_cause import with_root_cause
 from babylon_tasks.training.token_text import TokenText, token_text_of
 from babylon_tasks.training.unfinished import set_unfinished_aside
-from babylon_tasks.training.vllm_front.server import VllmFront
-from babylon_tasks.training.vllm_front.upstream import Vllm
 from babylon_tasks.training.without_megatron import import_table_of_models
 from babylon_tasks.training.work import noting_prompts, noting_wait
+
+if TYPE_CHECKING:  # a web server and a client: no worker and no command needs them to name a class
+    from babylon_tasks.training.vllm_front.server import VllmFront
 
 _ART_LONGEST = 32_768  # what ART's own services are started with
 # How long a step waits for the answers that vLLM is giving; ART then waits 300 s itself.
@@ -77,6 +78,8 @@ class LocalTraining(DiskBackend):
         return self.front.base_url
 
     async def open(self) -> None:
+        from babylon_tasks.training.vllm_front.server import VllmFront
+
         self.front = VllmFront(self.start, self.checkpoints, self._load)
         async with self._changing:
             self.front.start()
@@ -110,6 +113,8 @@ class LocalTraining(DiskBackend):
         self.front.stop()
 
     async def _start_service(self) -> None:
+        from babylon_tasks.training.vllm_front.upstream import Vllm
+
         # ART hands the key to vLLM as an argument, which others on this machine can read: so it is
         # not the agents' key, and none that outlives this start.
         key = secrets.token_hex(24)

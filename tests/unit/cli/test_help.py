@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from babylon_tasks.cli import main
-from babylon_tasks.cli.program import app
+from tests.command_tree import every_command
 
 
 @pytest.mark.parametrize("noun", [[], ["windows"], ["models"], ["compare"], ["tripwires"]])
@@ -27,16 +24,7 @@ def test_the_list_of_commands_cuts_no_sentence(
     assert max(map(len, listed.splitlines())) <= 80
 
 
-def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
-    """The path of every command."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, *path, name)
-        else:
-            yield (*path, name)
-
-
-@pytest.mark.parametrize("path", [*commands(get_command(app))], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path, _ in every_command()], ids=" ".join)
 def test_the_shape_of_json_is_asked_for_by_an_option_of_its_own(
     path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment
-from babylon_tasks.cli.program import app
+from tests.command_tree import every_command
 
 
 @pytest.mark.parametrize(
@@ -44,16 +44,13 @@ def test_anything_else_is_refused_with_how_to_write_it(written: str) -> None:
 
 
 def test_every_command_that_asks_for_a_time_reads_it_so() -> None:
-    groups = [app, *(group.typer_instance for group in app.registered_groups)]
-    commands = [found.callback for group in groups for found in group.registered_commands]
     asked = {
-        (found.__name__, name): about.annotation
-        for found in commands
-        if found is not None
-        for name, about in inspect.signature(found, eval_str=True).parameters.items()
+        (path[-1], name): about.annotation
+        for path, command in every_command()
+        for name, about in inspect.signature(command.callback, eval_str=True).parameters.items()
         if name in ("since", "until")
     }
-    assert {name for name, _ in asked} >= {"list_windows", "retry", "report", "verify_data"}
+    assert {name for name, _ in asked} >= {"list", "retry", "report", "verify-data"}
     own = {key: kind for key, kind in asked.items() if kind not in (Since, Until)}
     assert list(own) == [("backfill", "since")]  # which must have one
     assert own["backfill", "since"].__metadata__[0].parser is read_moment
