@@ -75,7 +75,8 @@ async def decide(
 ) -> list[AgentAnswer]:
     """Let every agent ask its model about every market at once; ``models`` has one per agent."""
     asked = dict(zip((account.agent_id for account in accounts), models, strict=True))
-    wanted = [(account, market) for account in accounts for market in markets]
+    # By market: what arrives together is asked the same, and the trainer reads it once.
+    wanted = [(account, market) for market in markets for account in accounts]
     completions = await asyncio.gather(
         *(
             ask(client, asked[account.agent_id], market, agent=account.agent_id)

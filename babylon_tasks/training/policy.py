@@ -7,7 +7,6 @@ a forward pass runs.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.device import Device
 from babylon_tasks.training.model_head import head_logprobs, set_head_precision
+from babylon_tasks.training.resident_adapters import ResidentAdapters
 from babylon_tasks.training.token_text import TokenText, token_text_of
 from babylon_tasks.training.token_tree import TokenTree, token_tree
 from babylon_tasks.training.work import noting_layers
@@ -31,7 +31,6 @@ LORA_RANK = 8
 LORA_ALPHA = 16
 _TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _TRAINED = "head_step"  # not "train": peft stores adapters as attributes of modules
-_RESIDENT_ADAPTERS = 4  # about 10 MB each at rank 8; the least recently used one is dropped
 
 
 def undo_art_mask_patch() -> None:
@@ -75,7 +74,7 @@ class Policy:
         ).to(device.place)
         noting_layers(base.model.layers)
         self.network.eval()  # no dropout anywhere: training and sampling see the same network
-        self._resident: OrderedDict[int, str] = OrderedDict()
+        self._resident = ResidentAdapters(self.network, device.place)
 
     def adapter_dir(self, step: int) -> Path:
         """Return the folder of a step's adapter (ART's layout)."""
@@ -147,23 +146,13 @@ class Policy:
             yield
 
     def _load(self, step: int) -> str:
-        name = f"step{step}"
         if step not in self._resident:
             folder = self.adapter_dir(step)
             if not (folder / "adapter_model.safetensors").exists():
                 raise FileNotFoundError(f"checkpoint {step} has no adapter in {folder}")
             self.committed.require_intact(step)
-            self.network.load_adapter(
-                str(folder),
-                adapter_name=name,
-                is_trainable=False,
-                torch_device=str(self.device.place),  # peft's own choice is any card there is
-            )
-            while len(self._resident) >= _RESIDENT_ADAPTERS:
-                self.network.delete_adapter(self._resident.popitem(last=False)[1])
-            self._resident[step] = name
-        self._resident.move_to_end(step)
-        return name
+            self._resident.read(step, folder)
+        return self._resident.use(step)
 
     def damage(self, step: int) -> str | None:
         """Say why a step cannot be loaded; None where it is loaded already, or can be."""
@@ -172,11 +161,10 @@ class Policy:
     def forget(self, step: int) -> None:
         """Drop a checkpoint from memory before its files are deleted."""
         with self.lock:
-            name = self._resident.pop(step, None)
-            if name is not None:
+            if step in self._resident:
                 # peft warns where an active one goes; as an error that leaves it half deleted.
                 self.network.set_adapter(_TRAINED)
-                self.network.delete_adapter(name)
+                self._resident.delete(step)
 
     def has_step(self, step: int) -> bool:
         """Check whether a step can be served: the base model, or an adapter on disk."""
