@@ -28,7 +28,8 @@ from babylon_tasks.training.protocol import StepValue
 from babylon_tasks.training.rebuild_tokens import difference, rebuild
 from babylon_tasks.training.rescoring import ROW_TOKENS, Logprobs, PromptAnswer, answer_logprobs
 
-_STEPS_KNOWN = 8
+# The gate compares with what served eight promotions before, and steps between were refused.
+_STEPS_KNOWN = 16
 
 _Asked = tuple[int, PromptAnswer | None]  # a member's place in its group, and one of its calls
 

@@ -11,7 +11,8 @@ import torch
 from recorded import IDS, NO, QUESTION, YES, call, group, without_logprobs, yes_pays
 
 from babylon_tasks.records import Group
-from babylon_tasks.training.off_policy_evaluation import ValuesOfSteps, step_value
+from babylon_tasks.registry.promotion_gate import EARLIER
+from babylon_tasks.training.off_policy_evaluation import GroupValue, ValuesOfSteps, step_value
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 
@@ -219,6 +220,15 @@ def test_a_checkpoint_is_evaluated_once_on_each_group_until_it_is_forgotten(
 
     values.forget(0)
     assert values.known(0) == {}
+
+
+def test_what_the_gate_compares_with_is_known_although_steps_since_were_refused() -> None:
+    values = ValuesOfSteps()
+    values.known(0)["a group"] = found = GroupValue(0.5, 1.0, 0.7, {})
+    for refused_or_promoted in range(1, EARLIER + 6):
+        values.known(refused_or_promoted)
+
+    assert values.known(0) == {"a group": found}
 
 
 def test_what_is_known_of_a_checkpoint_does_not_hide_that_its_weights_are_gone(
