@@ -172,3 +172,19 @@ FAULTS: dict[str, Fault] = {
         60, changed({'babylon_ruler_fallbacks_total{reason="no_answer"}': rising(1)})
     ),
 }
+
+_TRAINING_STOPS = {f"{{{GPU}}}": None, "babylon_oldest_due_window_age_seconds": rising(60)}
+# Fourteen hours in which hours wait scored because somebody, or a rule, wants it so.
+WANTED: dict[str, Fault] = {
+    "BabylonBudgetSpent": Fault(
+        14 * 60,
+        {
+            **changed(_TRAINING_STOPS),
+            **new("babylon_budget_spent", f"{BEAT},{OF_LINEAGE}", 1),
+        },
+    ),
+    "BabylonTrainingPaused": Fault(
+        14 * 60, changed({**_TRAINING_STOPS, "babylon_training_paused": 1})
+    ),
+}
+SCORING_STOPS_TOO = changed({'babylon_windows{state="sealed"}': 9})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults_of_alerts import FAULTS
+from faults_of_alerts import FAULTS, SCORING_STOPS_TOO, WANTED
 from prometheus import program
 from recorded_series import MINUTES, replayed
 
@@ -75,6 +75,16 @@ def test_each_fires_on_its_fault_and_no_other_with_it(tmp_path: Path) -> None:
         )
         for alert, fault in FAULTS.items()
     ]
+    ask(tmp_path, "5m", tests)
+
+
+def test_while_training_is_not_to_go_on_its_backlog_is_no_fault(tmp_path: Path) -> None:
+    backlog = {"BabylonBacklogOld", "BabylonBacklogVeryOld"}
+    tests = []
+    for alert, fault in WANTED.items():
+        for also, changes in ((set(), {}), (backlog, SCORING_STOPS_TOO)):
+            expected = {-1: set(), fault.minutes: {alert} | also}
+            tests.append(tried(alert, {**fault.changes, **changes}, fault.minutes, expected))
     ask(tmp_path, "5m", tests)
 
 
