@@ -76,3 +76,13 @@ def began_in_pruned(connection: Connection, ids: Collection[str]) -> dict[str, s
 def release(connection: Connection, step_id: int) -> None:
     """Make a failed step's trajectories available again."""
     execute(connection, "consumption.release", step_id=step_id)
+
+
+def used_up_since(connection: Connection, lineage: str, windows: Sequence[str]) -> dict[str, int]:
+    """Count by use what of some windows was used up without a step, since a living step took each.
+
+    A step that failed, and one whose branch is dead, gives back what it used, but not that.
+    """
+    return fetch_pairs(
+        connection, "consumption.used_up_since", str, int, lineage=lineage, windows=list(windows)
+    )

@@ -15,7 +15,7 @@ from babylon_tasks.dataset.schedule import learning_rate
 from babylon_tasks.dataset.select_calls import CallTerms
 from babylon_tasks.dataset.training_config import training_config
 from babylon_tasks.dataset.training_defaults import TrainingValues
-from babylon_tasks.db import due_windows, lineages, step_windows, steps
+from babylon_tasks.db import consumption, due_windows, lineages, step_windows, steps
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.due_windows import ScoredWindow
 from babylon_tasks.db.lineages import Lease
@@ -256,6 +256,8 @@ class Planner:
 
     def _manifest(self, chosen: _Chosen) -> Manifest:
         settings, values, selections = self._settings, self._values, chosen.selections
+        windows = [selection.window for selection in selections]
+        used_up = consumption.used_up_since(self._connection, self._lease.lineage, windows)
         return Manifest(
             lineage=settings.lineage,
             base_model=settings.base_model,
@@ -272,7 +274,7 @@ class Planner:
                 values,
                 rate=learning_rate(
                     depth(self._policies.parent_step, self._parents),
-                    informative_share(selections),
+                    informative_share(selections, used_up),
                     values,
                     settings,
                     refused=self._refusals.halvings,

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from babylon_tasks.pipeline.select_groups import Selection
 from babylon_tasks.reasons import UsedAs
 
+_WITHOUT_SPREAD = (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY)
+_TEACHES_NOTHING = (*_WITHOUT_SPREAD, UsedAs.SETTLED)
 
-def informative_share(selections: Sequence[Selection]) -> float:
+
+def informative_share(selections: Sequence[Selection], used_up: Mapping[str, int]) -> float:
     """Compute the share of comparable trajectories that are in groups that teach.
 
+    ``used_up``: what planning has used up of these windows without a step, by use. It is used up
+    once and counts for each step that is planned of the rest until one of them lives: a step that
+    comes in another's place moves the weights no further.
     Those with nothing to compare with (``too_small``) are counted on neither side.
     """
-    used = sum(map(_that_teach, selections))
-    flat = sum(map(_without_spread, selections))
-    return used / (used + flat + sum(map(_settled, selections)))
+    taught = sum(map(_that_teach, selections))
+    return taught / (taught + sum(used_up.get(use, 0) for use in _TEACHES_NOTHING))
 
 
 def nothing_to_learn(selection: Selection) -> dict[str, Any] | None:
@@ -42,7 +47,7 @@ def _that_teach(selection: Selection) -> int:
 
 
 def _without_spread(selection: Selection) -> int:
-    return sum(use in (UsedAs.NO_SPREAD, UsedAs.ONLY_ACTIVITY) for _, use in selection.used_up)
+    return sum(use in _WITHOUT_SPREAD for _, use in selection.used_up)
 
 
 def _settled(selection: Selection) -> int:

@@ -230,24 +230,6 @@ def test_equal_groups_are_used_up_beside_those_that_teach(
     assert f"8 of {8 + len(steep)} answers earned the same" in advice["nothing_to_learn"]
 
 
-@pytest.mark.parametrize(("power", "rate"), [(1.0, 1e-4), (0.0, 4e-4)])
-def test_a_step_of_which_a_quarter_teaches_moves_the_weights_a_quarter_as_far(
-    connection: Connection, make_settings: Make, power: float, rate: float
-) -> None:
-    settings = make_settings(
-        learning_rate=4e-4, learning_rate_warmup_steps=0, learning_rate_spread_power=power
-    )
-    scored_window(connection, rewards=[0.5] * 8, key="flat")
-    scored_window(connection, rewards=[0.5] * 4, key="busy", activities=[1, 2, 3, 4])
-    scored_window(connection, rewards=MANY[:4], key="steep")
-    trainer = PeerTrainer(settings.data_dir)
-
-    train(settings, trainer)
-
-    assert manifest(connection)["config"]["learning_rate"] == pytest.approx(rate)
-    assert trainer.requests[0].learning_rate == pytest.approx(rate)
-
-
 def test_an_hour_in_which_only_activity_differs_says_so(
     connection: Connection, settings: Settings
 ) -> None:

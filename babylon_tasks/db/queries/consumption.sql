@@ -39,3 +39,19 @@ WHERE t."trajectoryId" = ANY (%(ids)s) AND p.rows_pruned_at IS NOT NULL
 -- name: release
 -- Make the data of a failed step available again.
 DELETE FROM training.consumption WHERE step_id = %(step_id)s
+
+-- name: used_up_since
+-- What planning has used up of some windows without a step, by use, since a living step took each.
+SELECT used.key AS use, sum(used.value::int)::int AS trajectories
+FROM unnest(%(windows)s::text[]) AS asked (window_id)
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(p.id), 0) AS id
+    FROM training.steps s
+    JOIN training.checkpoints c ON c.step_id = s.id AND c.dead_at IS NULL
+    JOIN training.events p ON p.step_id = s.id AND p.kind = 'step_planned'
+    WHERE s.lineage = %(lineage)s AND s.method = 'grpo'
+      AND s.windows @> ARRAY[asked.window_id]) AS taken
+JOIN training.events e ON e.window_id = asked.window_id AND e.lineage = %(lineage)s
+                      AND e.kind = 'grouped' AND e.id > taken.id
+CROSS JOIN LATERAL jsonb_each_text(e.detail -> 'used_up') AS used
+GROUP BY used.key

@@ -41,21 +41,19 @@ def selection(*groups: int, used_up: tuple[str, ...] = (), longest: int = 0) -> 
 
 @pytest.mark.parametrize("use", ["no_spread", "only_activity", "settled"])
 def test_trajectories_of_groups_that_teach_nothing_lower_the_share(use: str) -> None:
-    assert informative_share([selection(4, used_up=(use,) * 12)]) == 0.25
+    assert informative_share([selection(4)], {use: 12}) == 0.25
 
 
 def test_where_every_group_teaches_the_share_is_one() -> None:
-    assert informative_share([selection(4, 3)]) == 1.0
+    assert informative_share([selection(4, 3)], {}) == 1.0
 
 
 def test_trajectories_without_a_comparison_count_on_neither_side() -> None:
-    assert informative_share([selection(4, used_up=("too_small",) * 12)]) == 1.0
+    assert informative_share([selection(4)], {"too_small": 12}) == 1.0
 
 
 def test_the_share_is_that_of_all_windows_together_and_no_mean_of_their_shares() -> None:
-    flat = selection(2, used_up=("no_spread",) * 6)
-
-    assert informative_share([selection(8), flat]) == 10 / 16
+    assert informative_share([selection(8), selection(2)], {"no_spread": 6}) == 10 / 16
 
 
 @pytest.mark.parametrize(("rows", "longest"), [((700, 60), 700), ((700, 0), 0), ((0,), 0)])
