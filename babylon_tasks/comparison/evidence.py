@@ -86,6 +86,19 @@ def e_value(logs: Logs) -> float:
     return exp(min(log_mean(logs), _LARGEST))
 
 
+def why_proven(parameters: ComparisonParameters, state: MetricState, *, gain: bool) -> str:
+    """Say what was proven of the reward, and by which figure: an average has no e-values."""
+    trial, margin = state.trial, parameters.reward.margin
+    figure = f"e-value {e_value(trial.gain if gain else trial.margin):.3g}"
+    if parameters.proof is Proof.AVERAGE:
+        bound = average.lower_bound(state.average, parameters.alpha)
+        margin = average.margin(state.average)
+        figure = f"lower bound of the average difference {bound:+.3g}"
+    if gain:
+        return f"better than the anchor: {figure}"
+    return f"not worse than the anchor by {margin:.3g}: {figure}"
+
+
 def _of_metric(
     parameters: ComparisonParameters,
     state: MetricState,

@@ -17,7 +17,7 @@ from babylon_tasks.comparison.conclusion import (
     Shares,
 )
 from babylon_tasks.comparison.e_values import log_mean
-from babylon_tasks.comparison.evidence import Detected, e_value, evidence, harm, hints
+from babylon_tasks.comparison.evidence import Detected, evidence, harm, hints, why_proven
 from babylon_tasks.comparison.metric import Measured
 from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.on_ramp import Ended
@@ -284,9 +284,5 @@ def _prove(parameters: ComparisonParameters, state: ComparisonState) -> Ended | 
         guard=None if state.guard is None else metric.new_anchor(state.guard, gain=gained),
         trial_windows=0,
     )
-    trial = state.reward.trial
-    if gain:
-        reason = f"better than the anchor: e-value {e_value(trial.gain):.3g}"
-        return Conclusion.PROVEN_GAIN, after, reason
-    reason = f"not worse than the anchor by {parameters.reward.margin:g}"
-    return Conclusion.PROVEN, after, f"{reason}: e-value {e_value(trial.margin):.3g}"
+    reason = why_proven(parameters, state.reward, gain=gain)
+    return Conclusion.PROVEN_GAIN if gain else Conclusion.PROVEN, after, reason

@@ -265,6 +265,25 @@ def test_with_two_models_what_serves_is_proven_by_the_average_of_a_day() -> None
     assert average.margin(diluted) == pytest.approx(0.8 * P.reward.margin)
 
 
+@pytest.mark.parametrize(
+    ("serving", "conclusion", "says"),
+    [
+        (0.55, Conclusion.PROVEN_GAIN, "better than the anchor"),
+        (0.52, Conclusion.PROVEN, "not worse than the anchor by 0.02"),
+    ],
+)
+def test_a_proof_by_an_average_names_the_bound_that_proves_it(
+    serving: float, conclusion: Conclusion, says: str
+) -> None:
+    """Without an examinee every e-value is 1."""
+    parameters = ComparisonParameters(proof=Proof.AVERAGE, examinee_share=0.0)
+    found = run((seen(number, serving, None) for number in range(1, 100)), parameters)
+    first = next(one for one in found if one.conclusion in PROVEN)
+    assert first.conclusion is conclusion
+    shown = f"lower bound of the average difference {first.evidence.reward.bound:+.3g}"
+    assert first.evidence.reason == f"{says}: {shown}"
+
+
 def test_the_arms_have_their_shares_and_small_crowds_larger_ones() -> None:
     assert shares(P, begin(P), examinee=True).examinee == 0.1
     assert shares(P, begin(P), examinee=False).examinee == 0.0
