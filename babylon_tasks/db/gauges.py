@@ -26,7 +26,8 @@ class RewardFigures(Struct, frozen=True):
 class EvaluationFigures(Struct, frozen=True):
     """The value of a checkpoint on held-out groups; see ``training/off_policy_evaluation.py``.
 
-    ``commonest``: the largest share of its answers that come to the same; None if not known.
+    ``commonest``: the largest share of its answers to one kind of question that come to the same;
+    None if that is not known, or no kind has 8 groups.
     """
 
     value: float

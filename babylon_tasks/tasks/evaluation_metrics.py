@@ -23,7 +23,8 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         _OF_CHECKPOINT,
     ),
     "babylon_evaluation_commonest_answer": (
-        "The largest share of the checkpoint's answers to held-out groups that come to the same.",
+        "The largest share of the checkpoint's answers to one kind of held-out question that come "
+        "to the same, of kinds with 8 groups or more.",
         _OF_CHECKPOINT,
     ),
     "babylon_evaluation_groups": ("Held-out groups that the evaluation used.", _OF_CHECKPOINT),

@@ -191,9 +191,6 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
             | {"evidence": json.dumps({"screen": {}})},
         ],
     )
-    meant = json.dumps(
-        [{"says": {"rise": 1.0 - fall, "fall": fall}} for fall in (0, 0.5, 0.25, 0.25)]
-    )
     evaluated = {
         "lineage": name,
         "windows": [],
@@ -208,7 +205,7 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
         [
             evaluated | {"step": 1, "set_hash": "old", "value": 0.1},
             evaluated | {"step": 1, "set_hash": "new", "value": 0.6},
-            evaluated | {"step": 2, "set_hash": "new", "value": 0.4, "group_values": meant},
+            evaluated | {"step": 2, "set_hash": "new", "value": 0.4},
         ],
     )
 
@@ -235,7 +232,36 @@ def test_a_lineage_has_figures_of_its_steps_decisions_evaluations_and_lease(
     assert found["babylon_policy_entropy"] == {(name,): 1.5}
     assert found["babylon_importance_ratio_mean"] == {}, "what is not reported is absent, not zero"
     assert found["babylon_evaluation_value"] == {("head", name): 0.4, ("serving", name): 0.6}
-    assert found["babylon_evaluation_commonest_answer"] == {("head", name): 0.75}
+
+
+def test_the_commonest_answer_is_that_of_one_kind_of_question_as_the_gate_has_it(
+    settings: Settings, connection: Connection
+) -> None:
+    """Opposite constants are no diversity; of a kind with few groups nothing is known."""
+    lineages.ensure(connection, settings)
+
+    def groups(key: str, number: int, **says: float) -> list[dict[str, object]]:
+        return [{"key": f"{key}|market=m-{n}", "says": says} for n in range(number)]
+
+    two = groups("archetype=bull|decision=bet", 8, rise=0.95, fall=0.05)
+    two += groups("archetype=bear|decision=bet", 8, rise=0.05, fall=0.95)
+    evaluated = {
+        "lineage": settings.lineage,
+        "step": 0,
+        "windows": [],
+        "groups": 1,
+        "value": 0.5,
+        "coverage": 0.5,
+        "entropy": 0.1,
+    }
+    found = []
+    for n, kinds in enumerate((groups("archetype=cat", 7, wait=1.0), two)):
+        row = evaluated | {"set_hash": f"{n}", "group_values": json.dumps(kinds)}
+        insert(connection, "training.evaluations", [row])
+        found.append(scrape(settings)["babylon_evaluation_commonest_answer"])
+
+    both = {("head", settings.lineage): 0.95, ("serving", settings.lineage): 0.95}
+    assert found == [{}, pytest.approx(both)]
 
 
 def test_refusals_end_with_a_promotion_and_trouble_with_its_mending(

@@ -57,12 +57,19 @@ SELECT decision AS name, count(*), extract(epoch FROM max(decided_at))::float8 A
 FROM training.promotions WHERE lineage = %(lineage)s GROUP BY decision
 
 -- name: evaluation
--- The newest evaluation of a checkpoint on held-out windows.
+-- The newest evaluation of a checkpoint on held-out windows. Its commonest answer is that of one kind
+-- of question, with as many groups as the gate wants (registry/near_constant.py).
 SELECT value, coverage, entropy, groups,
        (SELECT max(said.share) FROM (
-            SELECT sum(says.value::float8) / groups AS share
-            FROM jsonb_array_elements(group_values) AS g, jsonb_each_text(g -> 'says') AS says
-            GROUP BY says.key) AS said) AS commonest
+            SELECT sum(says.value::float8) / asked.groups AS share
+            FROM (SELECT k.kind, g -> 'says' AS says, count(*) OVER (PARTITION BY k.kind) AS groups
+                  FROM jsonb_array_elements(group_values) AS g,
+                       LATERAL (SELECT ARRAY(
+                           SELECT part FROM unnest(string_to_array(g ->> 'key', '|')) AS part
+                           WHERE part ~ '^(archetype|decision)=') AS kind) AS k) AS asked,
+                 jsonb_each_text(asked.says) AS says
+            WHERE asked.groups >= 8
+            GROUP BY asked.kind, asked.groups, says.key) AS said) AS commonest
 FROM training.evaluations v
 WHERE lineage = %(lineage)s AND step = %(step)s AND {{evaluations.held_out}}
 ORDER BY id DESC
