@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from msgspec import Struct
 
 from babylon_tasks.db import evaluations
-from babylon_tasks.db.session import session
+from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate
 from babylon_tasks.records import Group
 from babylon_tasks.registry.promotion_gate import CheckpointFigures
@@ -39,15 +39,20 @@ def figures_of(
     Raises CannotEvaluate, TrainingError, DatabaseError.
     """
     with session(settings) as connection:
-        known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
+        known = on_record(connection, settings.lineage, compared.set_hash)
     missing = tuple(sorted(wanted - known.keys()))
     if missing:
         _evaluate_missing(settings, trainer, compared, missing, on_progress)
         with session(settings) as connection:
-            known = evaluations.of_set(connection, settings.lineage, compared.set_hash)
+            known = on_record(connection, settings.lineage, compared.set_hash)
+    return known
+
+
+def on_record(connection: Connection, lineage: str, set_hash: str) -> dict[int, CheckpointFigures]:
+    """Read the figures of all checkpoints that were evaluated on a set."""
     return {
         step: CheckpointFigures(step, found.values, found.coverage, found.entropy, found.says)
-        for step, found in known.items()
+        for step, found in evaluations.of_set(connection, lineage, set_hash).items()
     }
 
 

@@ -9,7 +9,6 @@ import structlog
 from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
-from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import diversity, held_out
 from babylon_tasks.db import lineages, promotions
 from babylon_tasks.db.session import Connection, session
@@ -54,14 +53,15 @@ def evaluate(
         groups = held_out_set(connection, settings, actor=actor, draw=draw)
         compared = ComparedCheckpoints(head, current, groups, held_out.set_hash(groups))
         before = refused_before(connection, settings, found, set_hash=compared.set_hash)
-        if before is not None:
-            return before
     bind_contextvars(lineage=settings.lineage, step=head)
     trainer = numbered(settings, trainer)
+    on_progress = on_progress or (lambda _: None)
+    if before is not None:  # the look back that belongs to it may have broken off
+        return _look_back(settings, trainer, compared, before, on_progress, again=True, actor=actor)
     try:
         if len(groups) >= settings.min_eval_groups:
             require_both(settings, trainer, head, current, actor=actor)
-        decision = _decide(settings, trainer, compared, on_progress or (lambda _: None))
+        decision = _decide(settings, trainer, compared, on_progress)
     except TrainerDied:
         raise
     except TrainingError as error:
@@ -76,13 +76,27 @@ def evaluate(
         figures=decision.figures | {"set_hash": compared.set_hash},
         actor=actor,
     )
-    refused = result.action is GateAction.HELD and "refused" in decision.figures
+    return _look_back(settings, trainer, compared, result, on_progress, again=False, actor=actor)
+
+
+def _look_back(
+    settings: Settings,
+    trainer: TrainerLike,
+    compared: ComparedCheckpoints,
+    result: GateResult,
+    on_progress: OnProgress,
+    *,
+    again: bool,
+    actor: str,
+) -> GateResult:
+    refused = result.serving != result.candidate and "refused" in result.figures
     served = look_back(
         settings,
         trainer,
         structs.replace(compared, serving=result.serving),
-        on_progress or (lambda _: None),
+        on_progress,
         refused=refused,
+        again=again,
         actor=actor,
     )
     return structs.replace(result, serving=served)

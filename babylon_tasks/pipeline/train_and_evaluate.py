@@ -12,7 +12,7 @@ from babylon_tasks.db import circuits, lineages, promotions
 from babylon_tasks.db.session import session
 from babylon_tasks.errors import BabylonTasksError
 from babylon_tasks.faults import fault_of
-from babylon_tasks.pipeline import circuit
+from babylon_tasks.pipeline import circuit, look_back
 from babylon_tasks.pipeline.decide_head import decide_head
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.results import GateResult, TrainOutcome
@@ -91,13 +91,15 @@ def _decide_again(
     settings: Settings, trainer: TrainerLike, *, actor: str, on_progress: OnProgress
 ) -> GateResult | None:
     """Decide about a head before it is given up: one without a decision, or a refused one where
-    only held-out windows are new. None: there is none, or another worker is at work."""
+    only held-out windows are new, or where looking back has broken off. None: there is none, or
+    another worker is at work."""
     with session(settings) as connection:
         if lineages.ensure(connection, settings).leased:
             return None
         undecided = promotions.head_is_unevaluated(connection, settings, for_seconds=0)
         found = refusals.news(connection, settings.lineage)
-    if undecided or (found is not None and found.held_out and not found.windows):
+        broke_off = look_back.broke_off(connection, settings)
+    if undecided or broke_off or (found is not None and found.held_out and not found.windows):
         return decide_head(settings, trainer, actor=actor, on_progress=on_progress)
     return None
 

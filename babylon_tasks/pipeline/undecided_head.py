@@ -51,7 +51,7 @@ def undecided_head(connection: Connection, settings: Settings) -> UndecidedHead 
 def refused_before(
     connection: Connection, settings: Settings, found: UndecidedHead, **figures: Any
 ) -> GateResult | None:
-    """Return the result where this very head was refused last, with these figures."""
+    """Return the result where this very head was refused last, with these figures among others."""
     latest = promotions.latest(connection, settings.lineage)
     if (
         latest is None
@@ -60,7 +60,7 @@ def refused_before(
         or any(latest.figures.get(name) != value for name, value in figures.items())
     ):
         return None
-    return idle(found.head, found.serving, f"held before: {latest.reason}")
+    return idle(found.head, found.serving, f"held before: {latest.reason}", latest.figures)
 
 
 def idle(head: int, current: int, reason: str, figures: dict[str, Any] | None = None) -> GateResult:

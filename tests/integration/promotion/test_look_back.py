@@ -15,15 +15,19 @@ from evaluated_checkpoints import (
 from peer import PeerTrainer
 from scored_windows import column, hour, scored_window
 from structlog.testing import capture_logs
+from training_steps import work
 
 from babylon_tasks.db import evaluations, gauges, reports, run_report
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import TrainingError
 from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.registry import refusals, serving
 from babylon_tasks.registry.refusals import RefusalCounts
 from babylon_tasks.settings import Settings
+from babylon_tasks.training.base import OnProgress
+from babylon_tasks.training.protocol import Evaluated, EvaluateRequest
 
 
 @pytest.fixture
@@ -256,3 +260,88 @@ def test_otherwise_what_serves_goes_on(
     trained(connection, settings, fallen, 8)
 
     assert evaluated(settings, fallen).serving == 3
+
+
+class FailsOnce(PeerTrainer):
+    """Fails where only checkpoints are evaluated that served before."""
+
+    failed = False
+
+    def evaluate(self, request: EvaluateRequest, on_progress: OnProgress) -> Evaluated:
+        if not self.failed and max(request.steps) < 2:
+            self.failed = True
+            raise TrainingError("the disk is full")
+        return super().evaluate(request, on_progress)
+
+
+@pytest.mark.parametrize("by", ["another call", "the message of the next hour"])
+def test_what_broke_off_is_done_before_the_next_step(
+    connection: Connection, settings: Settings, turned: PeerTrainer, by: str
+) -> None:
+    """After the second refusal it is due, after the third it is not."""
+    trainer = FailsOnce(settings.data_dir, values=turned.values)
+    for n in (3, 4):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).serving == 2
+    assert trainer.failed
+
+    if by == "another call":
+        assert evaluated(settings, trainer).serving == 1
+    else:
+        scored_window(connection, hour(5))
+        work(settings, trainer, hour(5))
+
+    assert decisions(connection)[:5] == ["promote", "promote", "hold", "hold", "rollback"]
+    assert [one.parent_step for one in trainer.requests[2:]] == [1] * (by != "another call")
+
+
+def test_once_all_is_on_record_another_call_asks_the_trainer_nothing(
+    connection: Connection, settings: Settings, turned: PeerTrainer
+) -> None:
+    turned.values |= {0: 0.5, 1: 0.6, 2: 0.7}
+    for n in (3, 4):
+        trained(connection, settings, turned, n)
+        evaluated(settings, turned)
+    asked = (len(turned.evaluated), len(turned.checked))
+
+    with capture_logs() as logged:
+        again = evaluated(settings, turned)
+
+    assert (again.action, again.serving) == ("idle", 2)
+    assert ((len(turned.evaluated), len(turned.checked)), logged) == (asked, [])
+
+
+@pytest.mark.parametrize("next_value", [0.2, 0.1], ids=["promoted", "refused"])
+def test_a_worker_that_is_killed_before_it_goes_back_leaves_that_to_the_next_evaluation(
+    connection: Connection,
+    settings: Settings,
+    fallen: PeerTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+    next_value: float,
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    trained(connection, settings, fallen, 8)
+    with monkeypatch.context() as patched:
+        patched.setattr(serving, "go_back", die)
+        with pytest.raises(SystemExit):
+            evaluated(settings, fallen)
+    assert serving.serving(connection, LINEAGE).step == 3
+    fallen.values |= {4: next_value}
+    trained(connection, settings, fallen, 9)
+
+    assert evaluated(settings, fallen).serving == 1
+
+
+def test_that_agents_earn_less_is_reported_once_a_decision(
+    connection: Connection, settings: Settings, fallen: PeerTrainer
+) -> None:
+    fallen.values |= {1: 0.2, 3: 0.1}
+    trained(connection, settings, fallen, 8)
+
+    with capture_logs() as logged:
+        actions = [evaluated(settings, fallen).action for _ in range(3)]
+
+    assert actions == ["held", "idle", "idle"]
+    assert [one["event"] for one in logged].count("profits.dropped") == 1
