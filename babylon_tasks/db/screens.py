@@ -136,9 +136,12 @@ def begin(
             return found
 
 
-def ended(connection: Connection, subject: ScreenSubject) -> Screen | None:
-    """Read the newest ended screen of these questions."""
-    return fetch_one(connection, "screens.ended", Screen, **msgspec.structs.asdict(subject))
+def ended(
+    connection: Connection, subject: ScreenSubject, terms: Mapping[str, Any]
+) -> Screen | None:
+    """Read the newest ended screen of these questions that counts by these terms."""
+    named = msgspec.structs.asdict(subject)
+    return fetch_one(connection, "screens.ended", Screen, **named, terms=Jsonb(dict(terms)))
 
 
 def of_step(connection: Connection, lineage: str, step: int, *, limit: int) -> list[Screen]:

@@ -132,7 +132,7 @@ def _decide(
     except CannotEvaluate as error:
         log.warning("evaluation.failed", error=str(error))
         return promotion_gate.without_evaluation(
-            f"no evaluation: {error}", {"groups": len(compared.groups)}
+            f"no evaluation: {error}", {"groups": len(compared.groups)}, settings
         )
     return promotion_gate.decide(
         scores[compared.head],

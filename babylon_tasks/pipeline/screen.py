@@ -61,20 +61,22 @@ def screen(
 ) -> Screen:
     """Screen a checkpoint against what serves now; decides nothing about it.
 
-    The same questions are not asked twice, unless ``again``. Raises CheckpointNotFound, and
-    TrainingError where the endpoint does not answer: its answers so far are kept.
+    The same questions are not asked twice, unless ``again``, or where other settings of what is
+    enough apply and nothing was decided without them. Raises CheckpointNotFound, and TrainingError
+    where the endpoint does not answer: its answers so far are kept.
     """
     plan = _plan(settings, step)
     terms = ScreenTerms(settings.min_screen_questions, settings.min_screen_valid)
+    bounds = structs.asdict(terms)
     with session(settings) as connection:
-        known = None if again else screens.ended(connection, plan.subject)
+        known = None if again else screens.ended(connection, plan.subject, bounds)
         if known is not None:
             return known
         begun = screens.begin(
             connection,
             plan.subject,
             questions=len(plan.questions),
-            terms=structs.asdict(terms),
+            terms=bounds,
             actor=actor,
         )
     against, refused = Against(plan.subject.against), dict[int, str]()

@@ -13,7 +13,7 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.decisions import Decision
 from babylon_tasks.pipeline.results import GateResult
 from babylon_tasks.policy_names import policy_name
-from babylon_tasks.registry import branches
+from babylon_tasks.registry import branches, promotion_gate
 from babylon_tasks.settings import Settings
 
 
@@ -58,6 +58,7 @@ def refused_before(
         or latest.decision is not Decision.HOLD
         or (latest.from_step, latest.to_step) != (found.serving, found.head)
         or any(latest.figures.get(name) != value for name, value in figures.items())
+        or not promotion_gate.stands(latest.figures, settings)
     ):
         return None
     return idle(found.head, found.serving, f"held before: {latest.reason}", latest.figures)

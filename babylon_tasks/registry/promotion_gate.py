@@ -17,7 +17,7 @@ optimizer's curse), and no honest candidate reaches it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -116,6 +116,7 @@ def decide(
             f"the recorded answers cover {candidate.coverage:.1%} of what the policy says, "
             f"less than {settings.min_eval_coverage:.1%}",
             figures,
+            settings,
         )
     on = f"on {n} held-out groups"
     text = f"{_in_words(difference)} the serving checkpoint {serving.step} {on}"
@@ -146,12 +147,23 @@ def too_few_groups(groups: int, settings: Settings) -> GateDecision:
     return without_evaluation(
         f"{groups} held-out groups of at least {settings.min_eval_groups}",
         {"groups": groups, "tolerance": settings.promote_tolerance},
+        settings,
     )
 
 
-def without_evaluation(why: str, figures: dict[str, Any]) -> GateDecision:
+def without_evaluation(why: str, figures: dict[str, Any], settings: Settings) -> GateDecision:
     """Hold without a usable evaluation."""
-    return GateDecision(Decision.HOLD, why, figures)
+    return GateDecision(Decision.HOLD, why, figures | {"at_least": _at_least(settings)})
+
+
+def stands(figures: Mapping[str, Any], settings: Settings) -> bool:
+    """Check whether a decision with these figures is the same today: one for lack of evidence is
+    only with the same settings of how much is enough."""
+    return "refused" in figures or figures.get("at_least") == _at_least(settings)
+
+
+def _at_least(settings: Settings) -> dict[str, float]:
+    return {"groups": settings.min_eval_groups, "coverage": settings.min_eval_coverage}
 
 
 def _worse(difference: PairedDifference, settings: Settings) -> bool:

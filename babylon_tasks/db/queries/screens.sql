@@ -40,10 +40,15 @@ WHERE lineage = %(lineage)s AND step = %(step)s AND serving_step = %(serving_ste
   AND against = %(against)s AND set_hash = %(set_hash)s AND ended_at IS NULL
 
 -- name: ended
--- The newest screen of these questions that has ended.
+-- The newest screen of these questions that has ended and says what one of these terms would: one
+-- that has decided nothing does by its own terms alone; how many answers must be valid counts for
+-- those that are compared with another model's.
 {{screens.row}}
 WHERE lineage = %(lineage)s AND step = %(step)s AND serving_step = %(serving_step)s
   AND against = %(against)s AND set_hash = %(set_hash)s AND ended_at IS NOT NULL
+  AND (terms = %(terms)s
+       OR (result <> 'too_few'
+           AND (against = 'serving' OR terms -> 'min_valid' = %(terms)s -> 'min_valid')))
 ORDER BY id DESC LIMIT 1
 
 -- name: of_step

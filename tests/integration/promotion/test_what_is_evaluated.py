@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_windows, trained
 from factories import WINDOW, exact_call
 from peer import PeerTrainer
@@ -70,6 +71,27 @@ def test_a_checkpoint_that_was_held_is_evaluated_again_on_a_new_set(
     assert evaluated(settings, trainer).action == "promoted"
     assert trainer.evaluated == [(0, 1), (0, 1)]
     assert serving.serving(connection, LINEAGE).step == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "strict", "loose"), [("min_eval_groups", 4, 3), ("min_eval_coverage", 0.95, 0.5)]
+)
+def test_a_hold_for_lack_of_evidence_lasts_until_less_is_enough(
+    connection: Connection,
+    make_settings: Callable[..., Settings],
+    name: str,
+    strict: float,
+    loose: float,
+) -> None:
+    settings, lower = (make_settings(**{"min_eval_groups": 3, name: n}) for n in (strict, loose))
+    trainer = PeerTrainer(settings.data_dir, values={0: 0.5, 1: 0.7})
+    held_out_windows(connection)
+    trained(connection, settings, trainer, 1)
+
+    actions = [evaluated(one, trainer).action for one in (settings, settings, lower)]
+
+    assert actions == ["held", "idle", "promoted"]
+    assert len(trainer.evaluated) == 1, "what is on record is not evaluated again"
 
 
 def test_a_checkpoint_that_was_held_is_evaluated_again_beside_another_that_serves(

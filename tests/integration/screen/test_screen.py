@@ -139,6 +139,41 @@ def test_with_too_few_questions_nobody_is_asked_until_there_are_more(
 
 
 @pytest.mark.usefixtures("candidate")
+@pytest.mark.parametrize(("refuses", "least"), [(None, 90), (HOURS[1], 60)])
+def test_a_lower_minimum_of_questions_takes_effect_on_the_same_ones(
+    make_settings: Callable[..., Settings], refuses: str | None, least: int
+) -> None:
+    strict, loose = (
+        make_settings(screen_questions=100, min_screen_questions=one) for one in (least, 40)
+    )
+    with Policies(at_0=knows, at_1=knows) as server:
+        server.refuses = refuses
+        few, still = (screen(strict, server.at(), 1, actor="test") for _ in range(2))
+        found, kept = (screen(loose, server.at(), 1, actor="test") for _ in range(2))
+        decided = screen(strict, server.at(), 1, actor="test")
+
+    assert (few.result, still.id) == ("too_few", few.id)
+    assert (found.result, kept.id) == ("passed", found.id)
+    assert decided.id == found.id, "what has decided counts whatever is enough today"
+
+
+def test_a_lower_share_of_valid_answers_takes_effect_where_it_counts(
+    connection: Connection, make_settings: Callable[..., Settings], trainer: PeerTrainer
+) -> None:
+    questions(connection, *HOURS[:2], model="gpt-4.1")
+    bounds = {"screen_questions": 50, "min_screen_questions": 40}
+    strict, loose = (make_settings(**bounds, min_screen_valid=share) for share in (0.9, 0.5))
+    trained(connection, strict, trainer, 1)
+
+    def begins(prompt: str) -> str:
+        return knows(prompt) if sum(map(ord, prompt)) % 3 else "hm"
+
+    results = [screened(one, begins).result for one in (strict, loose)]
+
+    assert results == ["refused", "passed"]
+
+
+@pytest.mark.usefixtures("candidate")
 def test_questions_that_the_server_refuses_are_left_out_and_counted(
     make_settings: Callable[..., Settings],
 ) -> None:

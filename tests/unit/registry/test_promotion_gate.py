@@ -125,7 +125,8 @@ def test_too_few_groups_hold() -> None:
 
     assert held.decision == "hold"
     assert "3 held-out groups of at least 4" in held.reason
-    assert held.figures == {"groups": 3, "tolerance": 0.01}
+    enough = {"groups": 4, "coverage": 0.05}
+    assert held.figures == {"groups": 3, "tolerance": 0.01, "at_least": enough}
 
 
 def test_values_that_cover_almost_nothing_do_not_count() -> None:
