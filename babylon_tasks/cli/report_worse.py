@@ -63,7 +63,10 @@ def _mean(values: Sequence[float]) -> tuple[float, float]:
 
 def _served(history: RunHistory, window: str) -> str:
     then = [one for one in history.served if one.window < window]
-    return f"Step {then[-1].step} served then, since {then[-1].window}. " if then else ""
+    if not then:
+        return ""
+    # What served first has no window: no decision put it there.
+    return f"Step {then[-1].step} served then, since {then[-1].window or 'the beginning'}. "
 
 
 def _done(history: RunHistory, window: str) -> str:
@@ -75,4 +78,6 @@ def _done(history: RunHistory, window: str) -> str:
         for one in marks[:_LISTED]
     )
     more = len(marks) - _LISTED
-    return f"{listed}; {more} more decisions are below." if more > 0 else f"{listed}."
+    if more <= 0:
+        return f"{listed}."
+    return f"{listed}; {more} more decision{' is' if more == 1 else 's are'} below."
