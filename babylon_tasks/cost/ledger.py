@@ -77,7 +77,8 @@ class Ledger(Struct, frozen=True):
 
 def ledger(records: CostRecords, prices: Prices) -> Ledger:
     """Price what is on record."""
-    spent = spendings(records, prices)
+    with_before = spendings(records, prices)
+    spent = [one for one in with_before if _is_in(one.moment, records.since)]
     by_step = _by_step(spent)
     steps = [_step(one, by_step) for one in records.steps]
     return Ledger(
@@ -89,8 +90,16 @@ def ledger(records: CostRecords, prices: Prices) -> Ledger:
         },
         steps=steps,
         windows=_windows(records.steps, steps, spent),
-        promotions=_promotions(records.promotions, spent),
+        promotions=[
+            one
+            for one in _promotions(records.promotions, with_before)
+            if one.moment is None or _is_in(one.moment, records.since)
+        ],
     )
+
+
+def _is_in(moment: datetime, since: datetime | None) -> bool:
+    return since is None or moment >= since
 
 
 def _by_step(spent: Sequence[Spending]) -> dict[tuple[CostKind, int], list[Spending]]:

@@ -88,7 +88,11 @@ class Promoted(Struct, frozen=True):
 
 
 class CostRecords(Struct, frozen=True):
-    """All that is on record from a moment on."""
+    """All that is on record from a moment on; None: from the beginning.
+
+    Learning and promotions begin with the last promotion before ``since``, so that the first one
+    after it has its whole price.
+    """
 
     runs: list[MeasuredRun]
     gradings: list[GradedWindow]
@@ -96,3 +100,4 @@ class CostRecords(Struct, frozen=True):
     answers: list[CountedAnswers]
     steps: list[StepTook]
     promotions: list[Promoted]
+    since: datetime | None = None

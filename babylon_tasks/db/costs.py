@@ -23,10 +23,17 @@ _DAY = timedelta(days=1)
 def read(
     connection: Connection, lineage: str, *, since: datetime | None, answers: bool = True
 ) -> CostRecords:
-    """Read all that is on record from a moment on, answers to agents if they are asked for."""
+    """Read all that is on record from a moment on, answers to agents if they are asked for.
+
+    Learning and promotions: from the last promotion before that moment.
+    """
     start = since or _EVER
-    found = of_learning(connection, lineage, since=start)
-    steps = sorted({one.step_id for one in found.runs})
+    promoted_before = fetch_value(
+        connection, "costs.promoted_before", datetime, lineage=lineage, moment=start
+    )
+    begin = promoted_before or _EVER
+    found = of_learning(connection, lineage, since=begin)
+    steps = sorted({one.step_id for one in found.runs if one.moment >= start})
     return CostRecords(
         runs=found.runs,
         gradings=found.gradings,
@@ -34,8 +41,9 @@ def read(
         answers=_answers(connection, lineage, start) if answers else [],
         steps=fetch_all(connection, "costs.steps", StepTook, steps=steps),
         promotions=fetch_all(
-            connection, "costs.promotions", Promoted, lineage=lineage, since=start
+            connection, "costs.promotions", Promoted, lineage=lineage, since=begin
         ),
+        since=since,
     )
 
 

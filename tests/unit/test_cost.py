@@ -182,6 +182,23 @@ def test_a_promotion_costs_all_that_was_spent_on_learning_since_the_last_one() -
     assert [one.for_a_hundredth for one in found] == [None, pytest.approx(1.0), None]
 
 
+def test_the_first_promotion_since_a_moment_has_the_price_of_all_learning_since_the_last() -> None:
+    records = structs.replace(
+        NONE,
+        runs=[run(hours, step_id=hours, seconds=3600.0) for hours in range(1, 42)],
+        promotions=[Promoted(1, START + HOUR, 0.1), Promoted(40, START + 40 * HOUR, 0.1)],
+        since=START + 38 * HOUR,
+    )
+
+    found = ledger(records, Prices(gpu_hour=4.0))
+
+    assert [(one.step, one.total.money) for one in found.promotions] == [
+        (40, pytest.approx(39 * 4.0)),
+        (None, pytest.approx(4.0)),
+    ]
+    assert (found.total.money, found.total.count) == (pytest.approx(16.0), 4)
+
+
 @pytest.mark.parametrize("gain", [0.0, -0.01])
 def test_what_gained_nothing_has_no_price_for_a_gain(gain: float) -> None:
     promoted = [Promoted(1, START + HOUR, gain)]

@@ -88,6 +88,11 @@ FROM training.promotions
 WHERE lineage = %(lineage)s AND decision = 'promote' AND decided_at >= %(since)s
 ORDER BY id
 
+-- name: promoted_before
+-- When the last promotion before a moment was.
+SELECT max(decided_at) FROM training.promotions
+WHERE lineage = %(lineage)s AND decision = 'promote' AND decided_at < %(moment)s
+
 -- name: noted_as_spent
 -- Whether the newest event about a lineage's budget says that it is spent.
 SELECT kind = 'budget_spent' FROM training.events

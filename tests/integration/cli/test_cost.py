@@ -14,6 +14,8 @@ from scored_windows import column, hour, scored_window
 from scoring_runs import MakeSettings
 from training_steps import crash_before_commit, peer, train
 
+from babylon_tasks.cost.ledger import ledger
+from babylon_tasks.cost.records import Prices
 from babylon_tasks.db import calls, clock, costs, events, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
@@ -25,6 +27,10 @@ SECONDS = """
     SELECT extract(epoch FROM ended.happened_at - begun.happened_at)::float8
     FROM training.events begun JOIN training.events ended USING (step_id)
     WHERE begun.kind = 'step_running' AND ended.kind = %s ORDER BY ended.id
+"""
+
+PROMOTED = """
+    SELECT decided_at FROM training.promotions WHERE decision = 'promote' ORDER BY decided_at
 """
 
 
@@ -72,6 +78,32 @@ def test_a_run_is_priced_by_kind_step_window_and_promotion(
     assert first["gain"] == pytest.approx(0.2)
     assert first["for_a_hundredth"] == pytest.approx((seconds[0] + 0.25) / 20)
     assert rest["total"]["money"] == pytest.approx(seconds[1] + 0.25)
+
+
+@pytest.mark.usefixtures("learned")
+def test_since_a_moment_a_promotion_still_costs_all_learning_since_the_one_before(
+    connection: Connection,
+) -> None:
+    promotions.record(
+        connection,
+        "babylon",
+        Decision.PROMOTE,
+        from_step=1,
+        to_step=2,
+        reason="by hand",
+        figures={},
+        actor="test",
+    )
+    seconds = column(connection, SECONDS, "step_trained")
+
+    for n, promoted in enumerate(column(connection, PROMOTED)):
+        assert isinstance(promoted, datetime)
+        records = costs.read(connection, "babylon", since=promoted, answers=False)
+        found = ledger(records, Prices(gpu_hour=3600.0))
+        assert [(one.step, one.total.money) for one in found.promotions] == [
+            (step, pytest.approx(seconds[step - 1] + 0.25)) for step in (1, 2)[n:]
+        ]
+        assert [one.step for one in found.steps] == [2][n:]
 
 
 @pytest.mark.usefixtures("learned")
