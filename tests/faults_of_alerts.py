@@ -187,4 +187,19 @@ WANTED: dict[str, Fault] = {
         14 * 60, changed({**_TRAINING_STOPS, "babylon_training_paused": 1})
     ),
 }
+_ANSWERED_BY_ANOTHER = 'babylon_trajectories_rejected_total{reason="other_policy"}'
+_SCORED = changed({f"babylon_trajectories_scored_total{{{CPU}}}": rising(2, 80)})
+# Rows that another model answered, because it was meant to answer them.
+ANSWERED_BY_OTHERS: dict[str, dict[str, Change]] = {
+    "two lineages, half of the agents each": {
+        **_SCORED,
+        **changed({_ANSWERED_BY_ANOTHER: rising(1)}),
+        **new(
+            "babylon_trajectories_rejected_total",
+            'instance="gpu-worker-2:9464",reason="other_policy"',
+            rising(1.1),
+        ),
+    },
+    "before a ramp": {**_SCORED, **changed({_ANSWERED_BY_ANOTHER: rising(2.1)})},
+}
 SCORING_STOPS_TOO = changed({'babylon_windows{state="sealed"}': 9})

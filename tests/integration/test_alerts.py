@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults_of_alerts import FAULTS, SCORING_STOPS_TOO, WANTED
+from faults_of_alerts import ANSWERED_BY_OTHERS, FAULTS, SCORING_STOPS_TOO, WANTED
 from prometheus import program
 from recorded_series import MINUTES, replayed
 
@@ -85,6 +85,12 @@ def test_while_training_is_not_to_go_on_its_backlog_is_no_fault(tmp_path: Path) 
         for also, changes in ((set(), {}), (backlog, SCORING_STOPS_TOO)):
             expected = {-1: set(), fault.minutes: {alert} | also}
             tests.append(tried(alert, {**fault.changes, **changes}, fault.minutes, expected))
+    ask(tmp_path, "5m", tests)
+
+
+def test_what_another_model_was_meant_to_answer_is_no_fault(tmp_path: Path) -> None:
+    silent: dict[int, set[str]] = {at: set() for at in range(-1, 5 * 60, 10)}
+    tests = [tried(name, changes, 5 * 60, silent) for name, changes in ANSWERED_BY_OTHERS.items()]
     ask(tmp_path, "5m", tests)
 
 
