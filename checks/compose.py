@@ -41,7 +41,7 @@ def check(root: Path) -> list[Violation]:
     found += _of_schema(rules("compose.yaml", "main_file"), main)
     found += [*_compose_lint(root / MAIN), *_declared(main), *_keeps_messages(main)]
     for override in read.values():
-        found += _of_schema(rules("compose.yaml", "any_file"), override)
+        found += _of_schema(rules("compose.yaml", "override"), override)
         for name in set(override.services) - set(main.services):
             found.append(override.violation(("services", name), f"{MAIN} has no service {name}"))
     return found

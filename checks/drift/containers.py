@@ -14,6 +14,11 @@ from checks.violations import Violation
 from checks.workloads import OWN_IMAGES, Container, workloads
 
 _PROBE = ["CMD", "python", "-m", "babylon_tasks.probe"]
+# What an override's first lines tell an operator to write to babylon.env.
+_BABYLON_ENV = {
+    "compose.judge.yaml": {"BABYLON_RULER_MODEL": "openai/o3"},
+    "compose.upstreams.yaml": {"BABYLON_ANCHOR_MODEL": "qwen/qwen3-32b"},
+}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -128,6 +133,9 @@ def of_compose(main: ComposeFile, overrides: Sequence[ComposeFile]) -> Iterator[
             merged = {**content, **changed}
             for key in ("environment", "deploy"):
                 merged[key] = {**(content.get(key) or {}), **(changed.get(key) or {})}
+            if merged.get("env_file") and override:
+                read = _BABYLON_ENV.get(override.name, {})
+                merged["environment"] = {**read, **merged["environment"]}
             merged["secrets"] = [*content.get("secrets", []), *changed.get("secrets", [])]
             if str(merged.get("image", "")).startswith(OWN_IMAGES):
                 units.append(_of_service(name, merged, override if override and changed else main))

@@ -177,6 +177,15 @@ def test_an_override_is_held_to_the_rules_too(folder: Path) -> None:
     assert "compose.yaml has no service gpu-wroker" in output
 
 
+def test_no_override_hides_what_babylon_env_sets(folder: Path) -> None:
+    override = folder / "compose.judge.yaml"
+    model = "BABYLON_RULER_MODEL: ${BABYLON_RULER_MODEL:-openai/o3}"
+    change(override, "BABYLON_SCORER: ruler", f"BABYLON_SCORER: ruler\n      {model}")
+    [violation] = check(folder)
+    assert "cpu-worker.environment.BABYLON_RULER_MODEL" in str(violation)
+    assert "hides what babylon.env sets" in str(violation)
+
+
 def test_the_command_ends_with_the_violations(folder: Path) -> None:
     change(folder / "compose.yaml", "image: postgres:18.6-trixie", "image: postgres:latest")
     done = subprocess.run(

@@ -143,6 +143,18 @@ CASES = {
         "stop_grace_period: 10s",
         "beat: is killed 10 s after SIGTERM, and BABYLON_SHUTDOWN_SECONDS is 20",
     ),
+    "an anchor that a process does not know": Broken(
+        "compose.upstreams.yaml",
+        "  beat: *upstreams\n",
+        "",
+        "beat: would not start: the settings cannot be used: BABYLON_ANCHOR_MODEL is a model that",
+    ),
+    "a judge that babylon.env does not reach": Broken(
+        "compose.judge.yaml",
+        "BABYLON_SCORER: ruler",
+        "BABYLON_RULER_MODEL: ''\n      BABYLON_SCORER: ruler",
+        "cpu-worker: would not start: the settings cannot be used: the scorer ruler needs",
+    ),
     "a secret in an override": Broken(
         "compose.serverless.yaml",
         "BABYLON_BACKEND: serverless",
