@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from babylon_tasks.owned_folder import make_owned_folder
+from babylon_tasks.sandbox.server_user import temporary_folder
 
 _PREFIX = "babylon-demo-"
 
@@ -35,8 +36,8 @@ def demo_home(keep: Path | None, news: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _temporary_home() -> Path:
-    home = make_owned_folder(_PREFIX)
-    # As root, the servers run as another user, who must be able to traverse it: otherwise their
-    # data would go to another folder and remain.
+    # As root, the servers run as another user, who must be able to reach it: otherwise their data
+    # would go to another folder and remain.
+    home = make_owned_folder(_PREFIX, temporary_folder())
     home.chmod(0o711)
     return home

@@ -6,10 +6,13 @@ import hashlib
 import os
 import pwd
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from babylon_tasks.errors import SandboxError
+
+_OPEN = Path("/var/tmp")  # noqa: S108  # what is made there is checked for its owner
 
 
 def account() -> pwd.struct_passwd | None:
@@ -29,6 +32,12 @@ def child_options(home: Path) -> dict[str, Any]:
     return options
 
 
+def temporary_folder() -> Path:
+    """Return the temporary folder, or one that the servers' user can reach."""
+    found = Path(tempfile.gettempdir()).resolve()
+    return found if account() is None or _is_open(found / "any") else _OPEN
+
+
 def own_folder(data_dir: Path, name: str) -> Path:
     """Create the folder to use, owned by the servers' user, and return it."""
     user = account()
@@ -37,10 +46,10 @@ def own_folder(data_dir: Path, name: str) -> Path:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         return data_dir
     data_dir.parent.mkdir(parents=True, exist_ok=True)
-    if not all(parent.stat().st_mode & stat.S_IXOTH for parent in data_dir.parents):
+    if not _is_open(data_dir):
         # A checkout in root's home, closed to other users: we do not change that.
         digest = hashlib.blake2b(os.fsencode(data_dir), digest_size=8).hexdigest()
-        data_dir = Path("/var/tmp") / f"babylon-tasks-{name}-{digest}"  # noqa: S108  # owner checked
+        data_dir = _OPEN / f"babylon-tasks-{name}-{digest}"
     data_dir.mkdir(exist_ok=True, mode=0o700)
     status = data_dir.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, user.pw_uid):
@@ -48,6 +57,10 @@ def own_folder(data_dir: Path, name: str) -> Path:
     os.chown(data_dir, user.pw_uid, user.pw_gid)
     data_dir.chmod(0o700)
     return data_dir
+
+
+def _is_open(path: Path) -> bool:
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents)
 
 
 def hand_over(tree: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import servers_folder
 
 from babylon_tasks.sandbox.demo_home import demo_home
+from babylon_tasks.sandbox.server_user import own_folder
 
 FAILS = """
 from babylon_tasks.sandbox.demo_home import demo_home
@@ -20,10 +25,12 @@ with demo_home(None, print) as home:
 
 
 @pytest.fixture(autouse=True)
-def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    made = servers_folder()
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
+    monkeypatch.setenv("TMPDIR", str(made))
+    yield made
+    shutil.rmtree(made)
 
 
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt])
@@ -45,6 +52,18 @@ def test_nothing_stays_of_one_that_ended_or_was_stopped(
             play()
     assert list(temporary.iterdir()) == []
     assert all("nothing of it remains" in line for line in news)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another user")
+def test_the_servers_data_goes_too_where_their_user_cannot_reach_the_temporary_folder(
+    temporary: Path,
+) -> None:
+    temporary.chmod(0o700)
+    with demo_home(None, print) as home:
+        data = own_folder(home / "postgres", "postgres")
+        (data / "cluster").mkdir()
+    assert not data.exists()
+    assert not home.exists()
 
 
 def test_what_failed_stays_until_the_next_one(temporary: Path) -> None:
