@@ -70,7 +70,8 @@ def _for_keda(database_url: str) -> dict[str, str]:
     address = ("postgresql", f"{KEDA}:{password}@{server}", parts.path, options, "")
     return {
         "keda_connection": urlunsplit(address),
-        "keda_role.sql": f"CREATE ROLE {KEDA} LOGIN PASSWORD '{password}';\n"
+        "keda_role.sql": "\\set ON_ERROR_STOP on\n"
+        f"CREATE ROLE {KEDA} LOGIN PASSWORD '{password}';\n"
         f"GRANT USAGE ON SCHEMA training TO {KEDA};\n"
         f"GRANT SELECT ON {', '.join(KEDA_TABLES)} TO {KEDA};\n"
         f"GRANT SELECT (lineage, state, windows) ON training.steps TO {KEDA};\n"

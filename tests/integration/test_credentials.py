@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -92,18 +93,61 @@ def test_keda_gets_a_role_of_its_own_that_counts_windows_and_no_more(
     done = make(tmp_path / "secrets", DATABASE_URL=f"{database_url}?schema=game&connection_limit=5")
     assert done.returncode == 0, done.stderr
     made = content(tmp_path / "secrets")
-    script = tmp_path / "secrets/keda_role.sql"
-    subprocess.run([postgres.program("psql"), "-X", "-q", "-f", script, database_url], check=True)
     try:
-        with psycopg.connect(made["keda_connection"]) as keda:
-            keda.execute("SELECT count(*) FROM training.windows WHERE state = 'sealed'")
-            keda.execute("SELECT windows FROM training.steps WHERE state = 'running'")
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                keda.execute("SELECT count(*) FROM training.scores")
+        assert psql(postgres, database_url, made["keda_role.sql"]) == 0
+        counts_windows_and_no_more(made["keda_connection"])
     finally:
-        with psycopg.connect(database_url, autocommit=True) as owner:
-            owner.execute("DROP OWNED BY babylon_tasks_keda")
-            owner.execute("DROP ROLE babylon_tasks_keda")
+        drop(database_url, "babylon_tasks_keda")
+
+
+def test_the_owner_of_the_schema_grants_what_only_another_can_make(
+    tmp_path: Path, database_url: str, schemas_owner: str, postgres: EmbeddedPostgres
+) -> None:
+    make(tmp_path / "secrets", DATABASE_URL=database_url)
+    made = content(tmp_path / "secrets")
+    (role,) = (one for one in made["keda_role.sql"].splitlines() if "CREATE ROLE" in one)
+    try:
+        assert psql(postgres, schemas_owner, made["keda_role.sql"]) != 0
+        assert psql(postgres, database_url, role) == 0
+        assert psql(postgres, schemas_owner, made["keda_role.sql"].replace(role, "")) == 0
+        counts_windows_and_no_more(made["keda_connection"])
+    finally:
+        drop(database_url, "babylon_tasks_keda")
+
+
+@pytest.fixture
+def schemas_owner(database_url: str) -> Iterator[str]:
+    """The address of a role that may make no other one, as docs/quickstart.md makes it."""
+    with psycopg.connect(database_url, autocommit=True) as administrator:
+        administrator.execute(
+            "CREATE ROLE schemas_owner LOGIN PASSWORD 'word';"
+            "ALTER SCHEMA training OWNER TO schemas_owner;"
+            "DO $$ DECLARE each regclass; BEGIN FOR each IN"
+            " SELECT oid FROM pg_class WHERE relkind IN ('r', 'p')"
+            " AND relnamespace = 'training'::regnamespace"
+            " LOOP EXECUTE format('ALTER TABLE %s OWNER TO schemas_owner', each); END LOOP; END $$"
+        )
+    yield f"postgresql://schemas_owner:word@{database_url.rpartition('@')[2]}"
+    drop(database_url, "schemas_owner")
+
+
+def psql(postgres: EmbeddedPostgres, url: str, script: str) -> int:
+    command = [postgres.program("psql"), "-X", "-q", url]
+    return subprocess.run(command, input=script, text=True, check=False).returncode
+
+
+def drop(database_url: str, role: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as administrator:
+        administrator.execute(f"DROP OWNED BY {role} CASCADE")  # type: ignore[arg-type]
+        administrator.execute(f"DROP ROLE {role}")  # type: ignore[arg-type]
+
+
+def counts_windows_and_no_more(keda_connection: str) -> None:
+    with psycopg.connect(keda_connection) as keda:
+        keda.execute("SELECT count(*) FROM training.windows WHERE state = 'sealed'")
+        keda.execute("SELECT windows FROM training.steps WHERE state = 'running'")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            keda.execute("SELECT count(*) FROM training.scores")
 
 
 @pytest.mark.parametrize(
