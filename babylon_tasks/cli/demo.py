@@ -46,7 +46,7 @@ def demo(
         int | None,
         typer.Option(
             min=1,
-            help="Hours to play: 50, or in babylon until nine in ten agents are ours.",
+            help="Hours to play: 40, or in babylon until nine in ten agents are ours.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from babylon_tasks.cli import main
+from babylon_tasks.sandbox import miniature
 from tests.command_tree import every_command
 
 
@@ -43,3 +44,10 @@ def test_the_shape_of_json_is_asked_for_by_an_option_of_its_own(
         main([*path, "--help-json"])
     assert ended.value.code == 0
     assert re.match(r"JSON[\w ]*: \{\w|JSON: \{\"", capsys.readouterr().out)
+
+
+def test_the_demo_says_how_many_windows_it_plays(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["demo", "-h"])
+    _, _, windows = capsys.readouterr().out.partition("--windows")
+    assert f"Hours to play: {miniature.WINDOWS}," in windows
