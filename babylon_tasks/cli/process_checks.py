@@ -115,6 +115,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
     for what, host, port in (
         ("metrics", settings.metrics_host, settings.metrics_port),
         ("inference", settings.inference_host, settings.inference_port),
+        ("gateway", settings.gateway_host, settings.gateway_port),
         ("flower", settings.flower_host, settings.flower_port),
         ("dashboard", settings.dashboard_host, settings.dashboard_port),
     ):

@@ -206,6 +206,17 @@ def test_doctor_checks_what_flower_and_the_endpoints_need_at_their_start(
 
 
 @one_contract
+@pytest.mark.parametrize("what", ["metrics", "inference", "gateway", "flower", "dashboard"])
+def test_doctor_says_which_port_another_process_has(run: Run, what: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        found = run("doctor", "--json", **{f"BABYLON_{what.upper()}_PORT": port}).document
+    (busy,) = (f for f in found["findings"] if f["check"] == "ports" and port in f["detail"])
+    assert busy["detail"] == f"{what}: port {port} on 127.0.0.1: Address already in use"
+    assert f"BABYLON_{what.upper()}_HOST or _PORT" in busy["todo"]
+
+
+@one_contract
 @pytest.mark.parametrize(
     "password",
     ["planted@secret", "pl/anted@sec/ret", "12#planted@sec", "pl?anted@ret", "%plan@ted"],
