@@ -85,7 +85,9 @@ class GatewayApp:
         stream = EventStream(send)
         call = _Call(scope, headers, body, stream)
         answer = await answered(self._answer(call), "the gateway")
-        call.measure(answer.status)
+        # What was sent as a stream gives an Answer that says nothing of it, unless it was cut off.
+        streamed = stream.begun and answer.status == 200
+        call.measure(stream.status if streamed else answer.status)
         if not stream.begun:
             await deliver(scope, send, body, answer)
         elif answer.status != 200:  # a client must not take a part for the whole
@@ -113,6 +115,7 @@ class GatewayApp:
         _require(call.scope["method"], _METHODS[found["what"]], path)
         if found["what"] == "models":
             return Answer(msgspec.json.encode(self._routes.listed()))
+        call.counts = True
         with self._place(call.body):
             asked = GatewayRequest(await call.read())
             who = asker(
@@ -197,7 +200,10 @@ class GatewayApp:
 
 
 class _Call:
-    """What is known of one request, from its head on."""
+    """What is known of one request, from its head on.
+
+    ``counts``: it is a call of a known client, which is counted even if it is refused unread.
+    """
 
     def __init__(
         self, scope: Any, headers: dict[bytes, bytes], body: Body, stream: EventStream
@@ -206,17 +212,18 @@ class _Call:
         self.headers = headers
         self.body = body
         self.stream = stream
+        self.counts = False
         self._exchange: Exchange | None = None
-        self._begun = time.monotonic()
-        self._read_at = 0.0
+        self._begun = self._read_at = time.monotonic()
         self._reading = Wait()
 
     async def read(self) -> bytes:
         """Read the body; the client's time for it is not counted as one that it waits."""
-        with self._reading.more():
-            raw = await self.body.read()
-        self._read_at = time.monotonic()
-        return raw
+        try:
+            with self._reading.more():
+                return await self.body.read()
+        finally:
+            self._read_at = time.monotonic()
 
     def begin(self, exchange: Exchange) -> None:
         """Note what was asked."""
@@ -224,10 +231,12 @@ class _Call:
 
     def measure(self, status: int) -> None:
         """Count the time that the client waited, and the gateway's own share."""
-        if self._exchange is None:
+        now, exchange = time.monotonic(), self._exchange
+        if exchange is None:
+            if self.counts:
+                waited = now - self._read_at
+                metrics.SECONDS.labels(NOBODY, NOBODY, str(status)).observe(waited)
             return
-        now = time.monotonic()
-        exchange = self._exchange
         arm = exchange.arm or NOBODY
         metrics.SECONDS.labels(exchange.served_by, arm, str(status)).observe(now - self._read_at)
         others = self._reading.seconds + exchange.elsewhere.seconds

@@ -16,7 +16,7 @@ SECONDS = Histogram(
     "babylon_gateway_duration_seconds",
     "How long agents waited for an answer from the gateway, by who answered (checkpoint, the name "
     "of another server, or none), the arm that the agent was drawn for (serving, control, "
-    "examinee, or none) and HTTP status.",
+    "examinee, or none) and HTTP status, which is that of the error where a stream ends with one.",
     ["served_by", "arm", "code"],
     buckets=_ANSWER_SECONDS,
 )

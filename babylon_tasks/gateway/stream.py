@@ -19,15 +19,20 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class EventStream:
-    """One answer in parts; ``begun``: its status has been sent, and no other can be."""
+    """One answer in parts; ``begun``: its status has been sent, and no other can be.
+
+    ``status`` is the one that was sent, or that of the error at its end.
+    """
 
     def __init__(self, send: Any) -> None:
         self.begun = False
+        self.status = 200
         self._send = send
 
     async def begin(self, status: int, headers: dict[str, str]) -> None:
         """Send status and headers."""
         self.begun = True
+        self.status = status
         await self._send(start(status, headers))
 
     async def write(self, content: bytes) -> None:
@@ -40,6 +45,7 @@ class EventStream:
 
     async def fail(self, refusal: Refused) -> None:
         """End a stream that has begun with an error, as OpenAI does."""
+        self.status = refusal.status
         await self.write(b"data: " + refusal.body + b"\n\n")
         await self.end()
 
