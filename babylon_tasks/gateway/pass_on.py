@@ -49,7 +49,7 @@ class PassOn(Struct, frozen=True):
         exchange.served_by = route.server
         exchange.labels["x-babylon-served-by"] = route.server
         asked, stream, streamed = exchange.asked, exchange.stream, exchange.asked.stream
-        body = asked.raw if named else asked.with_model(route.model)
+        body = asked.raw if named else asked.for_another(route.model)
         waited, kept = exchange.elsewhere.seconds, bytearray()
         base_url = self.settings.gateway_upstreams[route.server].base_url
         try:

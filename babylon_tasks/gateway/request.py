@@ -13,6 +13,10 @@ from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.recorder.completion import read_messages
 
 _LONGEST_MODEL = 256
+# Log-probabilities and token ids; Groq answers 400 to the first two.
+_EXACT = frozenset(
+    ("logprobs", "top_logprobs", "return_token_ids", "return_tokens_as_token_ids", "nvext")
+)
 
 
 class GatewayRequest:
@@ -85,6 +89,10 @@ class GatewayRequest:
         }
         return made
 
-    def with_model(self, model: str) -> bytes:
-        """Write the body with another model, everything else as it came."""
-        return msgspec.json.encode({**self.fields, "model": model})
+    def for_another(self, model: str) -> bytes:
+        """Write the body for a model that the agent did not name, everything else as it came.
+
+        Without what only an exact record of a checkpoint's answer needs: other providers refuse it.
+        """
+        kept = {name: value for name, value in self.fields.items() if name not in _EXACT}
+        return msgspec.json.encode({**kept, "model": model})

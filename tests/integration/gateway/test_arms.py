@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,6 +124,23 @@ def test_each_agent_gets_what_its_arm_has_and_captures_name_the_arm(
     # A roll-back is one more row: everybody gets what serves, at once.
     decide(connection, control_share=0.0, examinee_share=0.0, examinee_step=None)
     until(lambda: {answered(client, one) for one in AGENTS} == {"tests@0"})
+
+
+def test_a_control_arms_server_is_not_asked_for_what_only_checkpoints_report(
+    others: tuple[OpenAI, Upstream], connection: Connection
+) -> None:
+    client, groq = others
+    decide(connection, control_share=1.0, control_model="qwen/q", examinee_share=0.0)
+    until(lambda: answered(client, "agent-0") == "m")
+    ids = {"return_token_ids": True, "return_tokens_as_token_ids": True, "nvext": {"a": 1}}
+    exact: dict[str, Any] = {"logprobs": True, "top_logprobs": 1, "extra_body": ids}
+    client.chat.completions.create(
+        model="tests", **ASKED, **exact, extra_headers={"X-Babylon-Agent": "agent-0"}
+    )
+    assert json.loads(groq.came[-1][1]) == {**ASKED, "model": "qwen/q"}
+    # Who names the model itself gets what its server says to that.
+    client.chat.completions.create(model="qwen/q", **ASKED, **exact)
+    assert set(ids) | {"logprobs", "top_logprobs"} <= set(json.loads(groq.came[-1][1]))
 
 
 def test_a_model_that_no_server_lists_is_refused_and_not_replaced(

@@ -199,7 +199,8 @@ def test_a_trainer_that_is_away_is_replaced_and_the_answer_says_so(
         gateway_fallback="groq/qwen/q",
     )
     headers = {"Authorization": f"Bearer {KEY}"}
-    reply = httpx.post(f"{url}/v1/chat/completions", json=ASKED, headers=headers)
+    exact = {**ASKED, "logprobs": True, "top_logprobs": 0, "return_token_ids": True}
+    reply = httpx.post(f"{url}/v1/chat/completions", json=exact, headers=headers)
     assert reply.headers["x-babylon-served-by"] == "groq"
     assert reply.headers["x-babylon-fallback"] == "connect"
     assert json.loads(upstream.came[0][1]) == {**ASKED, "model": "qwen/q"}
