@@ -105,6 +105,8 @@ class Pointer:
                 serves = None if self.now is None else self.now.step
                 log.warning("pointer.outdated", serves=serves, why=str(error))
             self._trouble = str(error)
+        except Exception:  # logged with its traceback, and read again: nothing else reads it
+            log.exception("pointer.failed")
         else:
             self._trouble = None
             self._reached = True
@@ -112,11 +114,11 @@ class Pointer:
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
+            self.poll()
             try:
-                self.poll()
                 self._also()
-            except Exception:  # logged with its traceback, and read again: nothing else reads it
-                log.exception("pointer.failed")
+            except Exception:  # nothing else calls it
+                log.exception("pointer.also_failed")
 
     def _read(self) -> None:
         lineage = self._settings.lineage
