@@ -10,6 +10,7 @@ from msgspec import Struct
 from pydantic import SecretStr
 
 from babylon_tasks.gateway_settings import client_keys
+from babylon_tasks.http_server.bearer import sent_key
 
 # A client without a name of its own: the one key that all agents have.
 _AGENTS = "agents"
@@ -32,7 +33,7 @@ class ClientKeys:
 
     def client(self, authorization: bytes) -> Client | None:
         """Find the client of a header; the time it takes does not depend on the key."""
-        token = authorization.removeprefix(b"Bearer ")
+        token = sent_key(authorization)
         key, colon, agent = token.partition(b":")
         whole, before = self._client(token), self._client(key)
         if whole is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 
+from babylon_tasks.http_server.bearer import sent_key
 from babylon_tasks.http_server.refusals import Refused
 
 
 def check_key(headers: Mapping[bytes, bytes], api_key: bytes) -> None:
     """Raise Refused unless the request has the key."""
-    given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+    given = sent_key(headers.get(b"authorization", b""))
     if not hmac.compare_digest(given, api_key):
         raise Refused(
             401,
