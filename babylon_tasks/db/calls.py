@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -51,11 +52,18 @@ class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
     model: str | None = None
 
 
-def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: float) -> int:
-    """Write calls that are not there yet; returns how many Postgres can never take.
+class Inserted(NamedTuple):
+    """How many calls were written now, and how many never can be; the rest was there already."""
 
-    These are older than what is kept, from a clock that is wrong, or have a value that the table
-    does not take: to try them again would keep all later ones waiting.
+    written: int
+    refused: int
+
+
+def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: float) -> Inserted:
+    """Write calls that are not there yet.
+
+    Postgres can never take some: older than what is kept, from a clock that is wrong, or with a
+    value that the table does not take. To try them again would keep all later ones waiting.
     """
     now = clock.of_hours(connection)
     oldest = _oldest_day(now, kept_hours)
@@ -65,7 +73,8 @@ def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: fl
     days = sorted({_day(one.asked_at) for one in timely})
     if days and fetch_values(connection, "calls.missing_days", date, days=days):
         _make_partitions(connection, days[0], days[-1])
-    return len(calls) - len(timely) + _insert(connection, timely)
+    found = _insert(connection, timely)
+    return Inserted(found.written, found.refused + len(calls) - len(timely))
 
 
 def make_partitions_ahead(connection: Connection) -> int:
@@ -84,21 +93,21 @@ def drop_old_partitions(connection: Connection, kept_hours: float) -> int:
     return fetch_value(connection, "calls.drop_partitions", int, before=before) or 0
 
 
-def _insert(connection: Connection, calls: Sequence[CapturedCall]) -> int:
-    """Write calls together, or else in halves; returns how many were refused."""
+def _insert(connection: Connection, calls: Sequence[CapturedCall]) -> Inserted:
+    """Write calls together, or else in halves."""
     if not calls:
-        return 0
+        return Inserted(0, 0)
     columns = {
         name: [getattr(one, name) for one in calls] for name in CapturedCall.__struct_fields__
     }
     try:
-        execute(connection, "calls.insert", **columns)
+        return Inserted(execute(connection, "calls.insert", **columns), 0)
     except (psycopg.DataError, psycopg.IntegrityError):
         if len(calls) == 1:
-            return 1
-        half = len(calls) // 2
-        return _insert(connection, calls[:half]) + _insert(connection, calls[half:])
-    return 0
+            return Inserted(0, 1)
+    half = len(calls) // 2
+    one, other = _insert(connection, calls[:half]), _insert(connection, calls[half:])
+    return Inserted(one.written + other.written, one.refused + other.refused)
 
 
 def _make_partitions(connection: Connection, first: date, last: date) -> int:

@@ -83,6 +83,11 @@ class CallSpool:
         """Whether somebody has taken the folder away: nothing can be written or read."""
         return not self.folder.is_dir()
 
+    def owns(self, path: Path) -> bool:
+        """Check whether this process wrote a file, which it has not forgotten yet."""
+        with self._mutex:
+            return path in self._queued
+
     def give_up(self) -> int:
         """Give up what waits in a folder that is gone; returns how many records that loses.
 

@@ -164,7 +164,7 @@ class Capture:
             if look:
                 spool.take_over()
             while (found := spool.next(_ROWS, _ROWS_BYTES)) is not None:
-                self._insert(found)
+                self._insert(found, ours=spool.owns(found.path))
                 spool.done(found)
                 metrics.CAPTURES_QUEUED.set(spool.size)
         except BabylonTasksError as error:
@@ -177,7 +177,7 @@ class Capture:
         finally:
             self._lose(CaptureState.DISK, spool.put_back())
 
-    def _insert(self, found: SpooledCalls) -> None:
+    def _insert(self, found: SpooledCalls, *, ours: bool) -> None:
         rows: list[CapturedCall] = []
         for record in found.records:
             try:
@@ -186,11 +186,14 @@ class Capture:
                 self._lose(CaptureState.REFUSED, 1)
         began = datetime.now(UTC)
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
-            refused = calls.insert(connection, rows, self._settings.calls_kept_hours)
+            inserted = calls.insert(connection, rows, self._settings.calls_kept_hours)
         for window, count in Counter(row.window_id for row in rows).items():
             tracing.record(tracing.Span.CAPTURE, [window], began=began, calls=count)
-        metrics.CAPTURES.labels(CaptureState.WRITTEN).inc(len(rows) - refused)
-        self._lose(CaptureState.REFUSED, refused)
+        # Of our own what is there already was written by a try whose end we did not learn; a
+        # process that died has counted it.
+        written = len(rows) - inserted.refused if ours else inserted.written
+        metrics.CAPTURES.labels(CaptureState.WRITTEN).inc(written)
+        self._lose(CaptureState.REFUSED, inserted.refused)
         if found.torn:
             self._lose(
                 CaptureState.TORN,

@@ -37,7 +37,7 @@ def settings(make_settings: Make) -> Settings:
 def capture(connection: Connection, agent: str | None, **fields: Any) -> None:
     values = {"asked_at": START + timedelta(minutes=5), "ids": IDS, "answer": "YES", **fields}
     one = captured_call(system=SYSTEM, user=USER, agent=agent, **values)
-    assert calls.insert(connection, [one], float(EVER)) == 0
+    assert calls.insert(connection, [one], float(EVER)).refused == 0
 
 
 def claims(connection: Connection) -> dict[str, int]:
@@ -61,7 +61,7 @@ def passed_on(connection: Connection, agent: str) -> None:
     """Another server's model gave the recorded answer."""
     asked_at = START + timedelta(minutes=5)
     one = passed_on_call(asked_at=asked_at, system=SYSTEM, user=USER, answer="YES", agent=agent)
-    assert calls.insert(connection, [one], float(EVER)) == 0
+    assert calls.insert(connection, [one], float(EVER)).refused == 0
 
 
 AGENTS = [f"agent-{number}" for number in range(4)]
@@ -163,7 +163,7 @@ def test_an_answer_of_another_server_has_no_ids(connection: Connection) -> None:
     made = passed_on_call(asked_at=START)
     whole = structs.replace(made, token_ids=b"\1\0\0\0", logprobs=b"\0\0\0\0")
     nobodys = structs.replace(made, model=None)
-    assert calls.insert(connection, [made, whole, nobodys], float(EVER)) == 2
+    assert calls.insert(connection, [made, whole, nobodys], float(EVER)).refused == 2
 
 
 def test_one_capture_is_not_learned_from_twice(connection: Connection, settings: Settings) -> None:
@@ -236,7 +236,7 @@ def test_a_name_out_of_the_prompt_that_is_no_agents_is_not_relied_on_and_named(
 def test_captures_are_found_by_the_index_on_their_texts(connection: Connection) -> None:
     now = START + timedelta(minutes=5)
     many = [captured_call(asked_at=now, user=f"question {n}") for n in range(5000)]
-    assert calls.insert(connection, many, float(EVER)) == 0
+    assert calls.insert(connection, many, float(EVER)).refused == 0
     connection.execute("ANALYZE training.calls")
     one = many[0]
     plan = connection.execute(

@@ -147,7 +147,7 @@ def everything(settings: Settings) -> None:
     with connect(settings) as connection:
         now = clock.now(connection)
         a_call = captured_call(asked_at=now - timedelta(days=20))
-        assert calls.insert(connection, [a_call], 30 * 24) == 0
+        assert calls.insert(connection, [a_call], 30 * 24).refused == 0
     assert prune_rows(settings, actor="test").call_days >= 1
     with psycopg.connect(settings.dsn, autocommit=True) as connection:
         assert serving.rollback(connection, settings.lineage, reason="r", actor="test") == 1

@@ -192,7 +192,7 @@ def test_answers_to_agents_are_priced_where_wandb_serves(run: Run, connection: C
         passed_on_call(asked_at=asked, prompt_tokens=9),
         captured_call(asked_at=asked, lineage="another", prompt_tokens=9),
     ]
-    assert calls.insert(connection, captured, kept_hours=24) == 0
+    assert calls.insert(connection, captured, kept_hours=24).refused == 0
     prices = {"BABYLON_WANDB_PROMPT_PRICE": "2", "BABYLON_WANDB_COMPLETION_PRICE": "4"}
 
     own: dict[str, Any] = run("cost", "--json", **prices).document["kinds"]["answers"]

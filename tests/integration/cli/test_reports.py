@@ -209,7 +209,7 @@ def test_status_says_what_was_captured_of_the_newest_trained_hour(
         captured_call(asked_at=at + timedelta(hours=1)),
         passed_on_call(asked_at=at, arm="control"),
     ]
-    assert calls.insert(connection, made, float(EVER)) == 0
+    assert calls.insert(connection, made, float(EVER)).refused == 0
     connection.execute(
         "UPDATE training.calls SET trajectory_id = 't', place = 0 WHERE capture_id = %s",
         [made[0].capture_id],
@@ -228,7 +228,7 @@ def test_what_is_refused_for_its_temperature_is_named_with_the_remedy(
     run: Run, trained: str, connection: Connection
 ) -> None:
     made = captured_call(asked_at=window_start(trained), sampling='{"temperature":0.7,"top_p":1}')
-    assert calls.insert(connection, [made], float(EVER)) == 0
+    assert calls.insert(connection, [made], float(EVER)).refused == 0
     connection.execute("UPDATE training.calls SET trajectory_id = 't', place = 0")
     connection.execute("UPDATE training.windows SET state = 'skipped'")  # nothing else was there
     line = f"1 of 1 joined calls of {trained} are refused as tempered"
@@ -246,7 +246,7 @@ def test_answers_of_a_server_that_tells_no_ids_are_named_as_text_only(
     now = clock.now(connection)
     made = [captured_call(asked_at=now, sample_state=state) for state in ("no_ids", "shaped")]
     made.append(passed_on_call(asked_at=now))
-    assert calls.insert(connection, made, float(EVER)) == 0
+    assert calls.insert(connection, made, float(EVER)).refused == 0
     counts = {"captured": 2, "text_only": 1, "lacks": "no_ids"}
     assert run("status", "--json").document["newest_captures"] == counts
     line = "1 of the newest 2 captured answers are text only (no_ids)"

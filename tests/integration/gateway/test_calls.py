@@ -31,8 +31,8 @@ def partitions(connection: Connection) -> list[str]:
 
 def test_a_flush_that_is_repeated_writes_nothing_twice(connection: Connection) -> None:
     some = [captured_call(asked_at=clock.now(connection)) for _ in range(3)]
-    assert calls.insert(connection, some[:2], KEPT) == 0
-    assert calls.insert(connection, some, KEPT) == 0
+    assert calls.insert(connection, some[:2], KEPT) == (2, 0)
+    assert calls.insert(connection, some, KEPT) == (1, 0)
     assert sorted(stored(connection)) == sorted(one.capture_id for one in some)
 
 
@@ -47,7 +47,7 @@ def test_what_postgres_never_takes_keeps_nothing_else_waiting(connection: Connec
         captured_call(asked_at=datetime(9999, 1, 1, tzinfo=UTC)),
     ]
     mixed = [one for pair in zip(good, bad, strict=True) for one in pair]
-    assert calls.insert(connection, mixed, KEPT) == len(bad)
+    assert calls.insert(connection, mixed, KEPT) == (len(good), len(bad))
     assert sorted(stored(connection)) == sorted(one.capture_id for one in good)
 
 
@@ -58,7 +58,7 @@ def test_days_are_made_ahead_and_old_ones_dropped_whole(
     settings = make_settings(keep_calls_days=14, max_staleness_hours=24, outcome_wait_hours=0)
     now = clock.now(connection)
     old, kept = (captured_call(asked_at=now - timedelta(days=days)) for days in (15, 13))
-    assert calls.insert(connection, [old, kept], 30 * 24) == 0
+    assert calls.insert(connection, [old, kept], 30 * 24) == (2, 0)
     dropped = prune_rows(settings, actor="test").call_days
     assert stored(connection) == [kept.capture_id]
     assert dropped == 1

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 from captured_calls import sampled
 from prometheus_client import REGISTRY
 
-from babylon_tasks.db import clock
+from babylon_tasks.db import calls, clock
+from babylon_tasks.db.calls import CapturedCall
 from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import DatabaseUnavailable
 from babylon_tasks.gateway.asker import AgentSource, Asker
 from babylon_tasks.gateway.call_spool import CallSpool
 from babylon_tasks.gateway.capture import QUEUE_BYTES, Capture
@@ -67,6 +70,58 @@ def test_while_postgres_is_away_they_wait_and_the_next_process_brings_them(
     following.stop()
     assert list(folder.iterdir()) == []
     assert count("written") == before + 3
+
+
+def test_what_a_dead_process_has_brought_already_is_counted_once(
+    make_settings: MakeSettings, connection: Connection, now: datetime
+) -> None:
+    settings = make_settings()
+    dead = Capture(make_settings(DATABASE_URL=NOWHERE))
+    dead.start()
+    for _ in range(3):
+        dead.put(sampled(now))
+    dead.stop()
+    # It was killed after two of them were in Postgres, and counted.
+    folder = settings.gateway_spool_dir
+    copied = CallSpool(shutil.copytree(folder, folder.with_name("copy")), 2**20)
+    found = copied.next(2, 2**20)
+    copied.close()
+    assert found is not None
+    rows = [msgspec.msgpack.decode(one, type=CapturedCall) for one in found.records]
+    calls.insert(connection, rows, settings.calls_kept_hours)
+    before = count("written")
+    following = Capture(settings)
+    following.start()
+    following.stop()
+    assert written(connection) == 3
+    assert count("written") == before + 1
+
+
+def test_what_is_repeated_because_nobody_knows_whether_it_was_written_is_counted(
+    make_settings: MakeSettings,
+    connection: Connection,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("babylon_tasks.gateway.capture._SHIP_SECONDS", 0.01)
+    insert, tries = calls.insert, list[int]()
+
+    def lost_reply(to: Connection, rows: Any, kept_hours: float) -> Any:
+        tries.append(len(rows))
+        if len(tries) > 1:
+            return insert(to, rows, kept_hours)
+        insert(connection, rows, kept_hours)  # written, and then the connection was lost
+        raise DatabaseUnavailable("the connection was lost")
+
+    monkeypatch.setattr(calls, "insert", lost_reply)
+    before = count("written")
+    capture = Capture(make_settings())
+    capture.start()
+    capture.put(sampled(now))
+    until(lambda: len(tries) > 1)
+    capture.stop()
+    assert written(connection) == 1
+    assert count("written") == before + 1
 
 
 def test_each_record_that_a_crash_damaged_is_counted(
